@@ -1,0 +1,146 @@
+//! What a run writes down while it works: the lines of `metrics.jsonl`, and `run.json`.
+//!
+//! The report reads nothing else, so it can be made again from the folder alone. Fields that hold times are called `seconds`
+//! or `started`; all others are equal for equal runs.
+
+use effgan_fl::RoundRecord;
+use effgan_fl::ensemble::NormStatistics;
+use effgan_metrics::Scores;
+use serde::{Deserialize, Serialize};
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// An exchange of messages is done.
+    Round(RoundRecord),
+    /// How a client's losses went within a round.
+    Losses(LossCurve),
+    /// Something was scored.
+    Score(Score),
+    /// A stage of the run is done.
+    Stage(Stage),
+}
+
+/// A client's losses in a round, as means over equal stretches of its steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossCurve {
+    pub round: u32,
+    pub client: String,
+    /// Steps of the round.
+    pub steps: u64,
+    /// Mean discriminator loss of each stretch, in nats.
+    pub loss_d: Vec<f64>,
+    /// Mean generator loss of each stretch, in nats.
+    pub loss_g: Vec<f64>,
+}
+
+/// Scores of one set of images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Round after which it was scored; 0 for real images.
+    pub round: u32,
+    /// What was scored.
+    pub of: Scored,
+    /// How batch-norm statistics were made, where there is a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_statistics: Option<NormStatistics>,
+    #[serde(flatten)]
+    pub scores: Scores,
+    pub seconds: f64,
+}
+
+/// What was scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scored {
+    /// Real training images against the reference: what a perfect generator would get.
+    Floor,
+    /// The averaged generator.
+    Average,
+    /// The mean of the fine-tuned generators: `FedGAN` at equal work.
+    MeanOfMembers,
+    /// The ensemble of the fine-tuned generators.
+    Ensemble,
+}
+
+/// Wall time of one stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    pub stage: String,
+    pub seconds: f64,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    Running,
+    Done,
+    Interrupted,
+    Failed,
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    pub name: String,
+    pub status: Status,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub algorithm: String,
+    pub seed: u64,
+    /// Clients at work at the same time.
+    pub jobs: usize,
+    pub version: String,
+    pub machine: Machine,
+    pub dataset: DatasetInfo,
+    pub partition: PartitionInfo,
+    pub network: NetworkInfo,
+    /// Model hash of the server's parameters and all members, once the run is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_hash: Option<String>,
+    /// Seconds since 1970, UTC.
+    pub started: u64,
+    pub seconds: f64,
+}
+
+/// Where a run ran: equal bits are promised for equal machines and builds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: usize,
+    pub instruction_set: String,
+    pub os: String,
+}
+
+/// What was learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetInfo {
+    pub name: String,
+    /// `[c, h, w]`.
+    pub image_shape: [usize; 3],
+    pub num_classes: usize,
+    /// Training images dealt to clients.
+    pub num_dealt: usize,
+    /// Images of the test split.
+    pub num_test: usize,
+}
+
+/// Who had what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionInfo {
+    /// Training images by client (in order of name) and class.
+    pub class_counts: Vec<Vec<u64>>,
+    pub clients: Vec<String>,
+    /// Mean total variation distance between a client's classes and all: 0 is iid.
+    pub label_skew: f64,
+}
+
+/// Sizes of the networks, in trained and running values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    pub generator_values: u64,
+    pub discriminator_values: u64,
+}

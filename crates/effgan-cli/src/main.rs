@@ -1,0 +1,2 @@
+//! The effgan program.
+fn main() {}

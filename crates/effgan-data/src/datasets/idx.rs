@@ -1,0 +1,321 @@
+//! IDX, the format of MNIST's files: a magic number, big-endian u32 sizes, then bytes.
+//!
+//! A file may be hostile. Sizes are checked before memory is taken, and no more is unpacked than the header promises.
+
+use crate::{DataError, ImageSet};
+use flate2::read::MultiGzDecoder;
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+/// Most bytes that are read from one file: EMNIST, the largest set in this format, has 0.6 GB of images.
+const MAX_BYTES: u64 = 1 << 31;
+
+/// What a file holds: its magic number (u8 with three sizes or one) and the word for it.
+#[derive(Clone, Copy)]
+struct Kind {
+    magic: u32,
+    num_sizes: usize,
+    what: &'static str,
+}
+
+const IMAGES: Kind = Kind { magic: 0x803, num_sizes: 3, what: "images" };
+const LABELS: Kind = Kind { magic: 0x801, num_sizes: 1, what: "labels" };
+
+/// An IDX file that is open and not yet read.
+pub(super) struct IdxFile {
+    /// What errors call the file.
+    name: String,
+    reader: Box<dyn Read>,
+    /// Bytes after unpacking, where that is known before reading: plain files.
+    plain_len: Option<u64>,
+}
+
+/// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each plain or with `.gz`, plain first.
+///
+/// `split` is `train` or `t10k`.
+pub(super) fn read_split(dir: &Path, split: &str, num_classes: usize) -> Result<ImageSet, DataError> {
+    let images = IdxFile::open(&dir.join(format!("{split}-images-idx3-ubyte")))?;
+    let labels = IdxFile::open(&dir.join(format!("{split}-labels-idx1-ubyte")))?;
+    parse_split(images, labels, num_classes)
+}
+
+/// Reads the images and the labels of one split: as many of each, and every label below `num_classes`.
+pub(super) fn parse_split(images: IdxFile, labels: IdxFile, num_classes: usize) -> Result<ImageSet, DataError> {
+    let (images_file, labels_file) = (images.name.clone(), labels.name.clone());
+    let (image_sizes, pixels) = images.read(IMAGES)?;
+    let (label_sizes, labels) = labels.read(LABELS)?;
+    let (num_images, num_labels) = (image_sizes[0], label_sizes[0]);
+    if num_images != num_labels {
+        return Err(DataError::CountMismatch { images_file, num_images, labels_file, num_labels });
+    }
+    ImageSet::new([1, image_sizes[1], image_sizes[2]], pixels, labels, num_classes).map_err(|reason| {
+        let file = if matches!(reason, DataError::Label { .. }) { labels_file } else { images_file };
+        DataError::InFile { file, reason: Box::new(reason) }
+    })
+}
+
+impl IdxFile {
+    /// Opens `plain`, or the file beside it with `.gz` where there is no plain one.
+    fn open(plain: &Path) -> Result<Self, DataError> {
+        let mut packed = plain.as_os_str().to_owned();
+        packed.push(".gz");
+        let packed = Path::new(&packed);
+        if plain.is_file() {
+            let (name, file) = open_file(plain)?;
+            let plain_len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
+            Ok(Self { name, reader: Box::new(BufReader::new(file)), plain_len: Some(plain_len) })
+        } else if packed.is_file() {
+            let (name, file) = open_file(packed)?;
+            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), plain_len: None })
+        } else {
+            Err(DataError::MissingFile { plain: plain.to_owned() })
+        }
+    }
+
+    /// A gzip file that is part of the binary.
+    pub(super) fn in_memory(name: &str, packed: &'static [u8]) -> Self {
+        Self { name: name.to_owned(), reader: Box::new(MultiGzDecoder::new(packed)), plain_len: None }
+    }
+
+    /// The sizes of the header and the bytes after it, exactly as many as the sizes say.
+    fn read(mut self, kind: Kind) -> Result<(Vec<usize>, Vec<u8>), DataError> {
+        let header_len = 4 + 4 * kind.num_sizes as u64;
+        let header = self.take(header_len, header_len)?;
+        let words: Vec<u32> = header.as_chunks().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
+        let num_bytes = self.check_header(kind, &words)?;
+        let total = header_len + num_bytes;
+        self.check_plain_len(total)?;
+        let bytes = self.take(num_bytes, total)?;
+        self.check_end(total)?;
+        Ok((words[1..].iter().map(|&size| size as usize).collect(), bytes))
+    }
+
+    /// The number of bytes that the header promises, 1..=[`MAX_BYTES`].
+    fn check_header(&self, kind: Kind, words: &[u32]) -> Result<u64, DataError> {
+        let Kind { magic: expected, what, .. } = kind;
+        if words[0] != expected {
+            return Err(DataError::WrongMagic { file: self.name.clone(), got: words[0], expected, what });
+        }
+        let num_bytes = words[1..].iter().fold(1, |bytes: u64, &size| bytes.saturating_mul(u64::from(size)));
+        if num_bytes == 0 {
+            return Err(DataError::EmptyFile { file: self.name.clone(), what });
+        }
+        if num_bytes > MAX_BYTES {
+            return Err(DataError::TooLarge { file: self.name.clone(), num_bytes, bound: MAX_BYTES });
+        }
+        Ok(num_bytes)
+    }
+
+    /// Compares a plain file's length with its header before any of it is read.
+    fn check_plain_len(&self, expected: u64) -> Result<(), DataError> {
+        match self.plain_len {
+            Some(got) if got < expected => Err(DataError::Truncated { file: self.name.clone(), expected, got }),
+            Some(got) if got > expected => Err(DataError::TrailingBytes { file: self.name.clone(), expected }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next `len` bytes, which end the first `total` bytes of the file.
+    ///
+    /// Memory grows with what the file really holds, never with what its header says alone.
+    fn take(&mut self, len: u64, total: u64) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        match self.reader.by_ref().take(len).read_to_end(&mut bytes) {
+            Err(reason) if reason.kind() != io::ErrorKind::UnexpectedEof => Err(unreadable(&self.name, reason)),
+            _ if (bytes.len() as u64) < len => {
+                let got = total - len + bytes.len() as u64;
+                Err(DataError::Truncated { file: self.name.clone(), expected: total, got })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Makes sure that the file ends here; for gzip this also reads and compares its checksum.
+    fn check_end(&mut self, total: u64) -> Result<(), DataError> {
+        match self.reader.by_ref().take(1).read_to_end(&mut Vec::new()) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(DataError::TrailingBytes { file: self.name.clone(), expected: total }),
+            Err(reason) => Err(unreadable(&self.name, reason)),
+        }
+    }
+}
+
+/// The opened file and what errors call it.
+fn open_file(path: &Path) -> Result<(String, File), DataError> {
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Ok((name, file)),
+        Err(reason) => Err(unreadable(&name, reason)),
+    }
+}
+
+fn unreadable(file: &str, reason: io::Error) -> DataError {
+    DataError::Unreadable { file: file.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::{fs, io::Write};
+    use tempfile::TempDir;
+
+    const IMAGES_FILE: &str = "train-images-idx3-ubyte";
+    const LABELS_FILE: &str = "train-labels-idx1-ubyte";
+
+    fn idx(words: &[u32], bytes: &[u8]) -> Vec<u8> {
+        let mut file: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        file.extend_from_slice(bytes);
+        file
+    }
+
+    /// Three images of two pixels.
+    fn images() -> Vec<u8> {
+        idx(&[0x803, 3, 1, 2], &[0, 1, 2, 3, 4, 5])
+    }
+
+    fn labels() -> Vec<u8> {
+        idx(&[0x801, 3], &[7, 8, 9])
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    }
+
+    fn read(files: &[(&str, &[u8])]) -> Result<ImageSet, DataError> {
+        let dir = TempDir::new().unwrap();
+        for (name, bytes) in files {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        read_split(dir.path(), "train", 10)
+    }
+
+    /// The error of a split whose images are `images`, plain and packed, without the folder before the file's name.
+    fn error_of_images(images: &[u8]) -> [String; 2] {
+        let packed_name = format!("{IMAGES_FILE}.gz");
+        [(IMAGES_FILE, images.to_vec()), (packed_name.as_str(), gzip(images))].map(|(name, bytes)| {
+            let message = read(&[(name, &bytes), (LABELS_FILE, &labels())]).unwrap_err().to_string();
+            message[message.find(IMAGES_FILE).unwrap()..].replacen(name, "FILE", 1)
+        })
+    }
+
+    #[test]
+    fn plain_and_gzip_hold_the_same_images() {
+        let plain = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &labels())]).unwrap();
+        assert_eq!(plain, ImageSet::new([1, 1, 2], (0..6).collect(), vec![7, 8, 9], 10).unwrap());
+        let (images_gz, labels_gz) = (format!("{IMAGES_FILE}.gz"), format!("{LABELS_FILE}.gz"));
+        assert_eq!(read(&[(&images_gz, &gzip(&images())), (&labels_gz, &gzip(&labels()))]).unwrap(), plain);
+    }
+
+    #[test]
+    fn plain_file_comes_before_gzip() {
+        let packed = format!("{IMAGES_FILE}.gz");
+        assert!(read(&[(IMAGES_FILE, &images()), (&packed, b"no gzip"), (LABELS_FILE, &labels())]).is_ok());
+    }
+
+    #[test]
+    fn missing_file_is_named() {
+        let error = read(&[(IMAGES_FILE, &images())]).unwrap_err().to_string();
+        assert!(error.starts_with("found neither ") && error.contains("train-labels-idx1-ubyte.gz; set"), "{error}");
+    }
+
+    #[test]
+    fn file_cut_anywhere_is_truncated() {
+        for len in 0..images().len() {
+            let expected = if len < 16 { 16 } else { 22 };
+            let message = format!("FILE is truncated: expected {expected} bytes in all, got {len}; get the file again");
+            assert_eq!(error_of_images(&images()[..len]), [message.clone(), message]);
+        }
+    }
+
+    #[test]
+    fn gzip_cut_anywhere_is_an_error() {
+        let (packed, name) = (gzip(&images()), format!("{IMAGES_FILE}.gz"));
+        for len in 0..packed.len() {
+            assert!(read(&[(&name, &packed[..len]), (LABELS_FILE, &labels())]).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn gzip_with_a_wrong_checksum_is_an_error() {
+        let (mut packed, name) = (gzip(&images()), format!("{IMAGES_FILE}.gz"));
+        let checksum = packed.len() - 8;
+        packed[checksum] ^= 1;
+        let error = read(&[(&name, &packed), (LABELS_FILE, &labels())]).unwrap_err();
+        assert!(matches!(error, DataError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn trailing_bytes_are_an_error() {
+        let mut long = images();
+        long.push(0);
+        let message = "FILE goes on after the 22 bytes that its header promises; get the file again";
+        assert_eq!(error_of_images(&long), [message, message]);
+    }
+
+    #[test]
+    fn wrong_magic_names_both_numbers() {
+        let message = "FILE starts with 0x00000801, expected 0x00000803 of an IDX file of u8 images";
+        assert_eq!(error_of_images(&idx(&[0x801, 3, 1, 2], &[0; 6])), [message, message]);
+    }
+
+    #[test]
+    fn header_beyond_the_bound_takes_no_memory() {
+        let message = format!(
+            "FILE says it holds {} bytes, more than the {MAX_BYTES} that are read; its header is damaged",
+            u64::MAX
+        );
+        assert_eq!(error_of_images(&idx(&[0x803, u32::MAX, u32::MAX, u32::MAX], &[])), [message.clone(), message]);
+    }
+
+    #[test]
+    fn header_within_the_bound_takes_only_what_is_there() {
+        // 2 GiB promised, none there: allocating the promise first would show in memory and time.
+        let message = "FILE is truncated: expected 2147483664 bytes in all, got 16; get the file again";
+        assert_eq!(error_of_images(&idx(&[0x803, 1 << 21, 32, 32], &[])), [message, message]);
+    }
+
+    #[test]
+    fn gzip_bomb_is_read_no_further_than_its_header() {
+        // 64 MiB of zeros after three small images, 64 KiB packed.
+        let mut bomb = images();
+        bomb.resize(64 << 20, 0);
+        let packed: &'static [u8] = gzip(&bomb).leak();
+        let file = IdxFile::in_memory("bomb.gz", packed);
+        assert_eq!(
+            file.read(IMAGES).unwrap_err().to_string(),
+            "bomb.gz goes on after the 22 bytes that its header promises; get the file again"
+        );
+    }
+
+    #[test]
+    fn images_and_labels_must_be_as_many() {
+        let four = idx(&[0x801, 4], &[0; 4]);
+        let error = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &four)]).unwrap_err().to_string();
+        assert!(
+            error.contains("holds 3 images but ") && error.ends_with("holds 4 labels, expected as many"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn label_that_is_no_class_names_its_file() {
+        let bad = idx(&[0x801, 3], &[7, 10, 9]);
+        let error = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &bad)]).unwrap_err().to_string();
+        assert!(
+            error.ends_with("train-labels-idx1-ubyte: image 1 has label 10, which is not below num_classes = 10"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn file_without_images_is_an_error() {
+        let message = "FILE holds no images, expected at least one";
+        assert_eq!(error_of_images(&idx(&[0x803, 0, 28, 28], &[])), [message, message]);
+    }
+}

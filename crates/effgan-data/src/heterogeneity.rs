@@ -1,0 +1,72 @@
+//! How far a partition is from an even deal, in one number.
+
+use crate::{ImageSet, Partition};
+
+/// Mean total variation distance between a client's class shares and those of all clients together, in 0..1.
+///
+/// Clients weigh by `n_k`, their number of training images, and only training images count. The distance of shares p and q
+/// is ½ Σ |p − q|: the fraction of a client's images that would have to change class for the client to look like the whole.
+/// 0 is as an even deal; k classes of equal size with one client each give 1 − 1/k. `images` is the split that was dealt.
+///
+/// # Panics
+/// When the partition belongs to a larger split.
+pub fn label_skew(partition: &Partition, images: &ImageSet) -> f64 {
+    let counts = partition.class_counts(images);
+    let overall: Vec<u64> = (0..images.num_classes()).map(|class| counts.iter().map(|row| row[class]).sum()).collect();
+    let overall_sum: u64 = overall.iter().sum();
+    // Each client's distance times its n_k, so that the mean needs no division by the n_k of an empty client.
+    let moved: f64 = counts
+        .iter()
+        .map(|row| {
+            let share = row.iter().sum::<u64>() as f64 / overall_sum.max(1) as f64;
+            row.iter().zip(&overall).map(|(&n, &all)| (n as f64 - share * all as f64).abs()).sum::<f64>() / 2.0
+        })
+        .sum();
+    moved / overall_sum.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientName, ClientShare};
+
+    /// The skew of clients who train on these labels, of 3 classes.
+    fn skew(clients: &[&[u8]]) -> f64 {
+        let labels = clients.concat();
+        let images = ImageSet::new([1, 1, 1], vec![0; labels.len()], labels, 3).unwrap();
+        let mut indices = 0..;
+        let share = |(i, labels): (usize, &&[u8])| ClientShare {
+            name: ClientName::simulated(i, clients.len()),
+            train: indices.by_ref().take(labels.len()).collect(),
+            held_out: vec![],
+        };
+        label_skew(&Partition { clients: clients.iter().enumerate().map(share).collect() }, &images)
+    }
+
+    /// Sums of a few small fractions, in f64.
+    fn assert_close(got: f64, expected: f64) {
+        assert!((got - expected).abs() < 1e-12, "{got} is not {expected}");
+    }
+
+    #[test]
+    fn equal_mixes_have_no_skew_whatever_their_sizes() {
+        assert_close(skew(&[&[0, 1, 2], &[0, 0, 1, 1, 2, 2]]), 0.0);
+        assert_close(skew(&[&[0, 0, 1, 2]]), 0.0);
+    }
+
+    #[test]
+    fn one_class_each_is_one_minus_one_over_k() {
+        assert_close(skew(&[&[0, 0], &[1, 1], &[2, 2]]), 1.0 - 1.0 / 3.0);
+    }
+
+    #[test]
+    fn mean_weighs_clients_by_their_images() {
+        // Overall shares 3/4 and 1/4. Client 0 (3 images): |1 − 3/4| = 1/4; client 1 (1 image): 3/4. (3·1/4 + 1·3/4) / 4.
+        assert_close(skew(&[&[0, 0, 0], &[1]]), 3.0 / 8.0);
+    }
+
+    #[test]
+    fn clients_without_images_have_no_skew() {
+        assert_close(skew(&[&[], &[]]), 0.0);
+    }
+}

@@ -1,0 +1,145 @@
+//! Images as files hold them: bytes, in order, each with a label.
+
+use crate::DataError;
+
+/// Images `[n, c, h, w]`, u8 in 0..=255, with one label each.
+///
+/// Labels are below `num_classes`. They steer partitions and heterogeneity; a generator never sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSet {
+    shape: [usize; 3],
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+    num_classes: usize,
+}
+
+impl ImageSet {
+    /// Wraps `labels.len()` images of `shape` (channels, height, width) whose pixels lie one image after the other.
+    ///
+    /// # Errors
+    /// [`DataError::ImageShape`], [`DataError::NumClasses`] and [`DataError::TooManyImages`] for sizes out of range,
+    /// [`DataError::PixelCount`] when the pixels do not fill the images, [`DataError::Label`] for a label that is no class.
+    pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>, num_classes: usize) -> Result<Self, DataError> {
+        let image_len = shape.iter().try_fold(1, |len: usize, &side| len.checked_mul(side));
+        let Some(image_len) = image_len.filter(|&len| len > 0) else {
+            return Err(DataError::ImageShape { shape });
+        };
+        if !(1..=256).contains(&num_classes) {
+            return Err(DataError::NumClasses { num_classes });
+        }
+        if u32::try_from(labels.len()).is_err() {
+            return Err(DataError::TooManyImages { num_images: labels.len() });
+        }
+        if labels.len().checked_mul(image_len) != Some(pixels.len()) {
+            return Err(DataError::PixelCount { num_images: labels.len(), shape, got: pixels.len() });
+        }
+        match labels.iter().position(|&label| usize::from(label) >= num_classes) {
+            Some(image) => Err(DataError::Label { image, label: labels[image], num_classes }),
+            None => Ok(Self { shape, pixels, labels, num_classes }),
+        }
+    }
+
+    /// Number of images n, below 2³².
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Channels, height and width of each image, all at least 1.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Number of classes, 1..=256; some may have no image.
+    pub fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    /// All pixels, `[n, c, h, w]` row by row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// All labels, `[n]`, each below [`num_classes`](Self::num_classes).
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// Pixels of image `i`, `[c, h, w]`.
+    ///
+    /// # Panics
+    /// When `i` is not below [`len`](Self::len).
+    pub fn image(&self, i: usize) -> &[u8] {
+        let image_len = self.image_len();
+        &self.pixels[i * image_len..(i + 1) * image_len]
+    }
+
+    /// The first `n` images, or all of them when there are fewer.
+    #[must_use]
+    pub fn first(&self, n: usize) -> Self {
+        let n = n.min(self.len());
+        Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
+    }
+
+    fn image_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_images() -> ImageSet {
+        ImageSet::new([1, 1, 2], vec![0, 1, 2, 3, 4, 5], vec![1, 0, 1], 2).unwrap()
+    }
+
+    fn message(result: Result<ImageSet, DataError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn image_is_its_run_of_pixels() {
+        let images = three_images();
+        assert_eq!((images.len(), images.is_empty()), (3, false));
+        assert_eq!(images.image(1), [2, 3]);
+        assert_eq!(images.pixels().len(), 6);
+    }
+
+    #[test]
+    fn first_clamps_to_all_images() {
+        let images = three_images();
+        assert_eq!(images.first(2), ImageSet::new([1, 1, 2], vec![0, 1, 2, 3], vec![1, 0], 2).unwrap());
+        assert_eq!(images.first(9), images);
+        assert!(images.first(0).is_empty());
+    }
+
+    #[test]
+    fn pixels_must_fill_the_images() {
+        assert_eq!(
+            message(ImageSet::new([1, 1, 2], vec![0; 5], vec![0, 1], 2)),
+            "expected 2 images of shape [1, 1, 2], one per label, got 5 pixels in all"
+        );
+    }
+
+    #[test]
+    fn label_must_be_a_class() {
+        assert_eq!(
+            message(ImageSet::new([1, 1, 1], vec![0; 2], vec![0, 7], 2)),
+            "image 1 has label 7, which is not below num_classes = 2"
+        );
+    }
+
+    #[test]
+    fn empty_or_enormous_shapes_are_errors() {
+        for shape in [[1, 0, 28], [usize::MAX, 2, 2]] {
+            let result = ImageSet::new(shape, vec![], vec![], 2);
+            assert!(matches!(result, Err(DataError::ImageShape { .. })), "{shape:?}");
+        }
+        assert!(matches!(ImageSet::new([1, 1, 1], vec![], vec![], 257), Err(DataError::NumClasses { .. })));
+    }
+}

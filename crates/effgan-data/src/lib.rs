@@ -1,0 +1,15 @@
+//! Images, data sets and partitions: no tensors.
+//!
+//! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::deal`] deals its first training images to clients, and
+//! [`heterogeneity`] says how far the result is from an even deal. Images stay u8; a partition holds indices, never pixels.
+
+pub mod datasets;
+mod error;
+pub mod heterogeneity;
+mod image_set;
+pub mod partition;
+
+pub use datasets::{Dataset, DatasetConfig, DatasetName};
+pub use error::DataError;
+pub use image_set::ImageSet;
+pub use partition::{ClientName, ClientShare, Partition, PartitionConfig};

@@ -1,0 +1,132 @@
+//! What holds for every kind of partition, whatever its numbers.
+
+use effgan_data::{
+    DataError, ImageSet, Partition, PartitionConfig,
+    heterogeneity::label_skew,
+    partition::{ByLabel, Dirichlet, Iid, Shares},
+};
+use proptest::{collection::vec, prelude::*};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const NUM_CLASSES: u8 = 10;
+
+fn images() -> impl Strategy<Value = ImageSet> {
+    vec(0..NUM_CLASSES, 1..400).prop_map(|labels| {
+        ImageSet::new([1, 1, 1], vec![0; labels.len()], labels, NUM_CLASSES.into()).expect("one pixel for each label")
+    })
+}
+
+fn shares() -> impl Strategy<Value = Shares> {
+    (1usize..30, 1usize..20, 0.0..0.9).prop_map(|(clients, min_examples, held_out)| Shares {
+        clients,
+        min_examples,
+        held_out,
+    })
+}
+
+/// Every kind: a new one joins here and has all the properties below to keep.
+fn configs() -> impl Strategy<Value = PartitionConfig> {
+    // Exponents, since the interesting alphas lie between 1e-8 and 1e4.
+    let kinds = (0usize..3, -8.0..4.0, 1..=usize::from(NUM_CLASSES));
+    (kinds, shares()).prop_map(|((kind, exponent, classes_per_client), shares)| match kind {
+        0 => PartitionConfig::Iid(Iid { shares }),
+        1 => PartitionConfig::Dirichlet(Dirichlet { alpha: 10f64.powf(exponent), shares }),
+        _ => PartitionConfig::ByLabel(ByLabel { classes_per_client, shares }),
+    })
+}
+
+fn deal(config: &PartitionConfig, images: &ImageSet, num_dealt: usize, seed: u64) -> Result<Partition, DataError> {
+    config.deal(images, num_dealt, &mut ChaCha8Rng::seed_from_u64(seed))
+}
+
+/// All images of all clients, train and held out, ascending.
+fn all_images(partition: &Partition) -> Vec<u32> {
+    let lists = partition.clients.iter().flat_map(|client| [&client.train, &client.held_out]);
+    let mut images: Vec<u32> = lists.flatten().copied().collect();
+    images.sort_unstable();
+    images
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_dealt_image_lands_on_exactly_one_client(
+        images in images(), config in configs(), seed: u64, fraction in 0.0..=1.0,
+    ) {
+        let num_dealt = (fraction * images.len() as f64) as usize;
+        if let Ok(partition) = deal(&config, &images, num_dealt, seed) {
+            let expected: Vec<u32> = (0..).take(num_dealt).collect();
+            prop_assert_eq!(all_images(&partition), &expected[..]);
+            prop_assert_eq!(all_images(&partition.pooled()), expected);
+        }
+    }
+
+    #[test]
+    fn min_examples_is_met_or_the_error_says_so(images in images(), config in configs(), seed: u64) {
+        let min = config.shares().min_examples;
+        match deal(&config, &images, images.len(), seed) {
+            Ok(partition) => prop_assert!(partition.clients.iter().all(|client| client.train.len() >= min)),
+            Err(DataError::TooFewExamples { num_train, min_examples, .. }) => {
+                prop_assert!(num_train < min_examples && !matches!(config, PartitionConfig::Dirichlet(_)));
+            }
+            Err(DataError::TooFewAfterDraws { num_train, min_examples, .. }) => {
+                prop_assert!(num_train < min_examples && matches!(config, PartitionConfig::Dirichlet(_)));
+            }
+            Err(DataError::MoreClientsThanImages { clients, num_dealt }) => prop_assert!(clients > num_dealt),
+            Err(DataError::ClassesPerClient { .. } | DataError::UnheldClass { .. }) => {
+                prop_assert!(matches!(config, PartitionConfig::ByLabel(_)));
+            }
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_partition(images in images(), config in configs(), seed: u64) {
+        let [first, second] = [(); 2].map(|()| deal(&config, &images, images.len(), seed).map_err(|e| e.to_string()));
+        prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn shares_are_sorted_and_held_out_is_stratified(images in images(), config in configs(), seed: u64) {
+        let Ok(partition) = deal(&config, &images, images.len(), seed) else { return Ok(()) };
+        prop_assert_eq!(partition.clients.len(), config.shares().clients);
+        prop_assert!(partition.clients.is_sorted_by(|a, b| a.name < b.name));
+        for client in &partition.clients {
+            prop_assert!(client.train.is_sorted() && client.held_out.is_sorted());
+            let n = client.train.len() + client.held_out.len();
+            for class in 0..NUM_CLASSES {
+                let count = |list: &[u32]| list.iter().filter(|&&i| images.labels()[i as usize] == class).count();
+                let (held, all) = (count(&client.held_out), count(&client.held_out) + count(&client.train));
+                let share = all as f64 * client.held_out.len() as f64 / n as f64;
+                prop_assert!((held as f64 - share).abs() < 1.0, "{held} of {all} in class {class}, share {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn label_skew_is_in_its_range(images in images(), config in configs(), seed: u64) {
+        if let Ok(partition) = deal(&config, &images, images.len(), seed) {
+            prop_assert!((0.0..1.0).contains(&label_skew(&partition, &images)));
+            prop_assert!(label_skew(&partition.pooled(), &images) < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn skew_of_mnist_mini_orders_the_kinds() {
+    let dataset =
+        serde_json::from_str::<effgan_data::DatasetConfig>(r#"{"name":"mnist-mini"}"#).unwrap().load().unwrap();
+    let skew = |json: &str| {
+        let config: PartitionConfig = serde_json::from_str(json).unwrap();
+        label_skew(&deal(&config, &dataset.train, dataset.num_dealt(), 1).unwrap(), &dataset.train)
+    };
+    let iid = skew(r#"{"kind":"iid","clients":10}"#);
+    let even = skew(r#"{"kind":"dirichlet","clients":10,"alpha":10.0}"#);
+    let uneven = skew(r#"{"kind":"dirichlet","clients":10,"alpha":0.1}"#);
+    let one_class = skew(r#"{"kind":"by-label","clients":10,"classes_per_client":1}"#);
+    assert!(iid < even && even < uneven && uneven < one_class, "{iid} {even} {uneven} {one_class}");
+    // Ten classes of equal size with one client each: 1 − 1/10, up to f64 rounding.
+    assert!((one_class - 0.9).abs() < 1e-12, "{one_class}");
+}

@@ -1,0 +1,185 @@
+//! Folding replies: the weighted mean of `FedAvg` (McMahan et al. 2017, arXiv:1602.05629), and collecting generators.
+
+use effgan_data::ClientName;
+use effgan_nn::{Array, Params};
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::Replies;
+use crate::message::{Reply, Update};
+use crate::{FlError, Result};
+
+/// How much a client counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// By its number of images: n_k / n.
+    #[default]
+    Examples,
+    /// All the same.
+    Uniform,
+}
+
+impl Weights {
+    /// Weight of a client with `num_examples` images, not normalised; always a whole number.
+    pub fn of(self, num_examples: u64) -> f64 {
+        match self {
+            Self::Examples => num_examples as f64,
+            Self::Uniform => 1.0,
+        }
+    }
+}
+
+/// A mean of parameters that takes one set at a time, in f64.
+///
+/// The mean of equal sets is that set, bit for bit: an f32 times a whole number is exact in f64 as long as the weights sum to
+/// less than 2^29, and so is the quotient.
+#[derive(Clone, Debug, Default)]
+pub struct WeightedMean {
+    sums: Vec<(String, Vec<usize>, Vec<f64>)>,
+    total: f64,
+}
+
+impl WeightedMean {
+    /// A mean of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `params` with a whole-numbered `weight`. All sets have the same names and shapes.
+    ///
+    /// # Errors
+    /// [`effgan_nn::NnError`] when a tensor is missing or has another shape than in the first set.
+    pub fn add(&mut self, params: &Params, weight: f64) -> std::result::Result<(), effgan_nn::NnError> {
+        if self.sums.is_empty() {
+            let zeros =
+                |(name, array): (&String, &Array)| (name.clone(), array.shape.clone(), vec![0.0; array.values.len()]);
+            self.sums = params.iter().map(zeros).collect();
+        }
+        for (name, shape, sums) in &mut self.sums {
+            let array = params.get(name)?;
+            if array.shape != *shape {
+                let (found, expected) = (array.shape.clone(), shape.clone());
+                return Err(effgan_nn::NnError::Shape { name: name.clone(), found, expected });
+            }
+            sums.iter_mut().zip(&array.values).for_each(|(sum, &value)| *sum += weight * f64::from(value));
+        }
+        self.total += weight;
+        Ok(())
+    }
+
+    /// The mean, or `None` when nothing was added.
+    pub fn finish(self) -> Option<Params> {
+        let total = self.total;
+        let mean = |sums: Vec<f64>| sums.into_iter().map(|sum| (sum / total) as f32).collect();
+        let arrays = self.sums.into_iter().map(|(name, shape, sums)| (name, Array::new(shape, mean(sums))));
+        (total > 0.0).then(|| arrays.collect())
+    }
+}
+
+/// The weighted mean of all replies. f64 and the order of names: replies arrive in any order, and f32 sums would differ.
+///
+/// # Errors
+/// The first client that failed or sent something unusable; [`FlError::NoReplies`].
+pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Params> {
+    let mut mean = WeightedMean::new();
+    for reply in replies {
+        let (client, update) = expect_update(reply?, round)?;
+        mean.add(&update.params, weights.of(update.num_examples))
+            .map_err(|source| FlError::BadReply { client, source })?;
+    }
+    mean.finish().ok_or(FlError::NoReplies { round })
+}
+
+/// Where collected generators go: a file in a run, a `Vec` in a test.
+pub trait MemberSink {
+    /// Takes one client's generator (tensors without prefix).
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()>;
+}
+
+impl MemberSink for Vec<(ClientName, u64, Params)> {
+    fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()> {
+        self.push((client, num_examples, generator));
+        Ok(())
+    }
+}
+
+/// Hands each reply's generator to `members`.
+///
+/// # Errors
+/// The first client that failed; [`FlError::NoReplies`].
+pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
+    let mut collected = 0;
+    for reply in replies {
+        let (client, update) = expect_update(reply?, round)?;
+        members.member(client, update.num_examples, update.params.under("generator"))?;
+        collected += 1;
+    }
+    if collected == 0 { Err(FlError::NoReplies { round }) } else { Ok(()) }
+}
+
+fn expect_update((client, reply): (ClientName, Reply), round: u32) -> Result<(ClientName, Update)> {
+    match reply {
+        Reply::Failed(reason) => Err(FlError::ClientFailed { client, round, reason }),
+        Reply::Update(update) => match update.params.check_finite() {
+            Ok(()) => Ok((client, update)),
+            Err(source) => Err(FlError::BadReply { client, source }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::{Purpose, Streams};
+
+    use super::*;
+    use crate::message::Numbers;
+
+    fn params(value: f32) -> Params {
+        [("w".to_owned(), Array::new([1], vec![value]))].into_iter().collect()
+    }
+
+    fn reply(name: &str, value: f32, num_examples: u64) -> Result<(ClientName, Reply)> {
+        let update = Update { params: params(value), num_examples, metrics: Numbers::new() };
+        Ok((ClientName::new(name).unwrap(), Reply::Update(update)))
+    }
+
+    #[test]
+    fn mean_of_two_clients_by_hand() {
+        let replies = || [reply("a", 1.0, 1), reply("b", 5.0, 3)].into_iter();
+        let mean = |weights| average(&mut replies(), weights, 1).unwrap();
+        assert_eq!(mean(Weights::Examples), params(4.0)); // (1·1 + 3·5) / 4
+        assert_eq!(mean(Weights::Uniform), params(3.0)); // (1 + 5) / 2
+    }
+
+    #[test]
+    fn the_mean_of_equal_models_is_that_model_to_the_bit() {
+        let values = Streams::of_run(1).normal(Purpose::Init, 0, 10_000);
+        let model: Params = [("w".to_owned(), Array::new([10_000], values))].into_iter().collect();
+        for weights in [&[1.0; 3][..], &[7.0, 13.0, 450.0], &[599.0, 601.0, 1.0, 3.0, 5_000_011.0]] {
+            let mut mean = WeightedMean::new();
+            weights.iter().for_each(|&weight| mean.add(&model, weight).unwrap());
+            assert_eq!(mean.finish().unwrap().hash(), model.hash());
+        }
+    }
+
+    #[test]
+    fn a_failed_client_and_a_round_without_replies_are_errors() {
+        let failed = Ok((ClientName::new("north").unwrap(), Reply::Failed("disk full".into())));
+        let error = average(&mut [failed].into_iter(), Weights::Examples, 3).unwrap_err();
+        assert_eq!(error.to_string(), "client north failed in round 3: disk full");
+        let nobody = average(&mut std::iter::empty(), Weights::Examples, 3).unwrap_err();
+        assert_eq!(nobody.to_string(), "no client answered in round 3");
+    }
+
+    #[test]
+    fn a_non_finite_update_is_refused_with_its_client() {
+        let error = average(&mut [reply("a", f32::NAN, 1)].into_iter(), Weights::Examples, 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "client a answered with unusable tensors: tensor `w` has a non-finite value at index 0"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The contract: a federated algorithm as pure steps. A driver carries the messages and knows no algorithm.
+
+use effgan_data::ClientName;
+use effgan_nn::{Params, Streams};
+
+use crate::Result;
+use crate::aggregate::MemberSink;
+use crate::local::Shard;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
+use crate::record::Watch;
+
+/// What a server step may depend on beside its state.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundContext<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// All clients, sorted by name.
+    pub roster: &'a [ClientName],
+}
+
+/// What the server carries from round to round; a checkpoint of a run is this.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerState {
+    /// Exchanges done.
+    pub round: u32,
+    /// `generator.*` and `discriminator.*`; what else an algorithm remembers has a prefix of its own.
+    pub params: Params,
+}
+
+/// What a client keeps between its rounds, by name; empty at first and for algorithms without memory.
+pub type ClientState = Params;
+
+/// Replies in the order of the clients' names, one at a time.
+pub type Replies<'a> = dyn Iterator<Item = Result<(ClientName, Reply)>> + 'a;
+
+/// A federated algorithm.
+///
+/// No step reads a clock, a file or a global generator: with equal arguments it gives equal bits, on whichever machine of one
+/// kind it runs and however often. This is what makes a simulation and a federation agree, and a run resumable.
+pub trait Algorithm: Send + Sync {
+    /// The state before round 1.
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState>;
+
+    /// What is to be done next and with whom; `None` when the algorithm is done. Depends on `state.round`, not on its tensors.
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange>;
+
+    /// The message to one client of the exchange.
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast;
+
+    /// One client's work. `watch` is told every training step and may end it.
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update>;
+
+    /// Folds the replies of the exchange; generators that are collected one by one go to `members`.
+    fn aggregate(
+        &self,
+        state: ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        members: &mut dyn MemberSink,
+    ) -> Result<ServerState>;
+
+    /// Training steps of a client with `num_examples` images in an exchange of this kind: for plans and time left.
+    fn local_steps(&self, kind: ExchangeKind, num_examples: u64) -> u64;
+
+    /// Whether it wants all images at one client, as no federation can.
+    fn pools_data(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,106 @@
+//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of `FedGAN`, then each client fine-tunes its own copy, and the
+//! server keeps the ensemble of the fine-tuned generators.
+
+use effgan_data::ClientName;
+use effgan_nn::Streams;
+use serde::{Deserialize, Serialize};
+
+use super::fedgan::{FedGan, FedGanConfig};
+use super::{check_cohort, everyone};
+use crate::Result;
+use crate::aggregate::{MemberSink, Weights, collect};
+use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::local::{LocalTraining, Shard, Work};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
+use crate::record::Watch;
+
+/// Settings of `effgan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EffganConfig {
+    /// Rounds of averaging before the fine-tuning; 0 is `local-ensemble`.
+    pub rounds: u32,
+    /// Passes over its images with which each client fine-tunes; this or `fine_tune_steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fine_tune_epochs: Option<u32>,
+    /// Training steps with which each client fine-tunes; this or `fine_tune_epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fine_tune_steps: Option<u32>,
+    /// Share of the clients that take part in a round, above 0 and at most 1. Everyone fine-tunes.
+    #[serde(default = "everyone")]
+    pub cohort: f64,
+    /// How clients count in the averages and as members of the ensemble.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl EffganConfig {
+    pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
+        check_cohort(self.cohort)?;
+        let fine_tune = Work::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
+        let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
+        Ok(Effgan { averaging: FedGan { config, training, pooled: false }, fine_tune })
+    }
+}
+
+/// Averaging, then one exchange that collects a fine-tuned generator from everyone.
+pub(super) struct Effgan {
+    pub(super) averaging: FedGan,
+    pub(super) fine_tune: Work,
+}
+
+impl Algorithm for Effgan {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        self.averaging.init(ctx)
+    }
+
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        let round = state.round + 1;
+        let fine_tune = || Exchange { round, kind: ExchangeKind::Collect, cohort: ctx.roster.to_vec() };
+        let last = round == self.averaging.config.rounds + 1;
+        self.averaging.next(state, ctx).or_else(|| last.then(fine_tune))
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
+        self.averaging.broadcast(state, exchange, client)
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        match broadcast.kind {
+            ExchangeKind::Average => self.averaging.local_update(broadcast, memory, shard, streams, watch),
+            ExchangeKind::Collect => {
+                self.averaging.training.update_generator(broadcast, self.fine_tune, shard, streams, watch)
+            }
+        }
+    }
+
+    fn aggregate(
+        &self,
+        state: ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        members: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        match exchange.kind {
+            ExchangeKind::Average => self.averaging.aggregate(state, exchange, replies, members),
+            ExchangeKind::Collect => {
+                collect(replies, members, exchange.round)?;
+                Ok(ServerState { round: exchange.round, ..state })
+            }
+        }
+    }
+
+    fn local_steps(&self, kind: ExchangeKind, num_examples: u64) -> u64 {
+        match kind {
+            ExchangeKind::Average => self.averaging.local_steps(kind, num_examples),
+            ExchangeKind::Collect => self.averaging.training.steps(self.fine_tune, num_examples),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `FedGAN` (Rasouli, Sun, Rajagopal 2020, arXiv:2006.07228): clients train both networks, the server averages both by n_k / n.
+
+use effgan_data::ClientName;
+use effgan_nn::Streams;
+use serde::{Deserialize, Serialize};
+
+use super::{check_cohort, check_rounds, everyone};
+use crate::aggregate::{MemberSink, Weights, average};
+use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::local::{LocalTraining, Shard};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
+use crate::record::Watch;
+use crate::{Result, cohort};
+
+/// Settings of `fedgan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FedGanConfig {
+    /// Rounds of averaging, ≥ 1.
+    pub rounds: u32,
+    /// Share of the clients that take part in a round, above 0 and at most 1.
+    #[serde(default = "everyone")]
+    pub cohort: f64,
+    /// How clients count in the average.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl FedGanConfig {
+    pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
+        check_rounds(self.rounds)?;
+        check_cohort(self.cohort)?;
+        Ok(FedGan { config: self.clone(), training, pooled: false })
+    }
+}
+
+/// Federated averaging of a generator and a discriminator.
+pub(super) struct FedGan {
+    pub(super) config: FedGanConfig,
+    pub(super) training: LocalTraining,
+    /// Whether all images are to lie at one client.
+    pub(super) pooled: bool,
+}
+
+impl Algorithm for FedGan {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        Ok(ServerState { round: 0, params: self.training.init(ctx.seed) })
+    }
+
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        let round = state.round + 1;
+        let cohort = || cohort::draw(ctx, round, self.config.cohort);
+        (round <= self.config.rounds).then(|| Exchange { round, kind: ExchangeKind::Average, cohort: cohort() })
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, _: &ClientName) -> Broadcast {
+        Broadcast { round: exchange.round, kind: exchange.kind, params: state.params.clone() }
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        _: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        self.training.update_both(broadcast, self.training.work(), shard, streams, watch)
+    }
+
+    fn aggregate(
+        &self,
+        _: ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        _: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        let params = average(replies, self.config.weights, exchange.round)?;
+        Ok(ServerState { round: exchange.round, params })
+    }
+
+    fn local_steps(&self, _: ExchangeKind, num_examples: u64) -> u64 {
+        self.training.steps(self.training.work(), num_examples)
+    }
+
+    fn pools_data(&self) -> bool {
+        self.pooled
+    }
+}

@@ -1,0 +1,31 @@
+//! The ablation of EFFGAN without averaging: every client trains from the same first parameters on its own, and the server keeps
+//! all generators. It is `effgan` with no rounds.
+
+use serde::{Deserialize, Serialize};
+
+use super::check_rounds;
+use super::effgan::Effgan;
+use super::fedgan::{FedGan, FedGanConfig};
+use crate::Result;
+use crate::aggregate::Weights;
+use crate::local::LocalTraining;
+
+/// Settings of `local-ensemble`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalEnsembleConfig {
+    /// Each client does the local work of so many rounds (≥ 1) in one go: equal work to `fedgan` of as many rounds.
+    pub rounds: u32,
+    /// How clients count as members of the ensemble.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl LocalEnsembleConfig {
+    pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
+        check_rounds(self.rounds)?;
+        let fine_tune = training.work().times(self.rounds);
+        let config = FedGanConfig { rounds: 0, cohort: 1.0, weights: self.weights };
+        Ok(Effgan { averaging: FedGan { config, training, pooled: false }, fine_tune })
+    }
+}

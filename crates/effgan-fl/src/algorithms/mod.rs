@@ -1,0 +1,83 @@
+//! The algorithms, one file each, named after their papers. A new one is a file, a variant here, its config and its test.
+
+mod central;
+mod effgan;
+mod fedgan;
+mod local_ensemble;
+
+use effgan_nn::networks::Network;
+use serde::{Deserialize, Serialize};
+
+pub use central::CentralConfig;
+pub use effgan::EffganConfig;
+pub use fedgan::FedGanConfig;
+pub use local_ensemble::LocalEnsembleConfig;
+
+use crate::local::{LocalConfig, LocalTraining};
+use crate::{Algorithm, FlError, Result};
+
+/// The `[algorithm]` table: the one place where names meet types.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AlgorithmConfig {
+    /// Rounds of averaging, then each client fine-tunes its copy, and the server keeps them all.
+    Effgan(EffganConfig),
+    /// Rounds of averaging.
+    Fedgan(FedGanConfig),
+    /// Each client trains alone; the server keeps all generators.
+    LocalEnsemble(LocalEnsembleConfig),
+    /// One client has all images.
+    Central(CentralConfig),
+}
+
+impl AlgorithmConfig {
+    /// The algorithm that it names, training `network` as `local` says.
+    ///
+    /// # Errors
+    /// [`FlError::Config`] when a setting is out of its bounds.
+    pub fn build(&self, network: Network, local: LocalConfig) -> Result<Box<dyn Algorithm>> {
+        let training = LocalTraining::new(network, local)?;
+        Ok(match self {
+            Self::Effgan(config) => Box::new(config.build(training)?),
+            Self::Fedgan(config) => Box::new(config.build(training)?),
+            Self::LocalEnsemble(config) => Box::new(config.build(training)?),
+            Self::Central(config) => Box::new(config.build(training)?),
+        })
+    }
+
+    /// Its name in a config.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Effgan(_) => "effgan",
+            Self::Fedgan(_) => "fedgan",
+            Self::LocalEnsemble(_) => "local-ensemble",
+            Self::Central(_) => "central",
+        }
+    }
+
+    /// How the members of its ensemble are weighted.
+    pub fn weights(&self) -> crate::aggregate::Weights {
+        match self {
+            Self::Effgan(config) => config.weights,
+            Self::Fedgan(config) => config.weights,
+            Self::LocalEnsemble(config) => config.weights,
+            Self::Central(_) => crate::aggregate::Weights::default(),
+        }
+    }
+}
+
+fn check_rounds(rounds: u32) -> Result<()> {
+    if rounds == 0 { Err(FlError::Config("algorithm.rounds = 0 must be at least 1".into())) } else { Ok(()) }
+}
+
+fn check_cohort(cohort: f64) -> Result<()> {
+    if cohort > 0.0 && cohort <= 1.0 {
+        Ok(())
+    } else {
+        Err(FlError::Config(format!("algorithm.cohort = {cohort} is outside 0..=1; 1 is every client")))
+    }
+}
+
+fn everyone() -> f64 {
+    1.0
+}

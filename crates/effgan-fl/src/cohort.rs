@@ -1,0 +1,32 @@
+//! Which clients take part in a round.
+
+use effgan_data::ClientName;
+use effgan_nn::{Purpose, Streams};
+use rand::seq::SliceRandom;
+
+use crate::RoundContext;
+
+/// `ceil(fraction · clients)` clients drawn for `round`, sorted by name; everyone when the fraction is 1.
+pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientName> {
+    let size = ((fraction * ctx.roster.len() as f64).ceil() as usize).clamp(1, ctx.roster.len());
+    let mut cohort = ctx.roster.to_vec();
+    cohort.shuffle(&mut Streams::of_round(ctx.seed, round).at(Purpose::Cohort, 0));
+    cohort.truncate(size);
+    cohort.sort();
+    cohort
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_the_clients_sorted_and_others_in_another_round() {
+        let roster: Vec<_> = (0..9).map(|i| ClientName::simulated(i, 9)).collect();
+        let ctx = RoundContext { seed: 1, roster: &roster };
+        let rounds: Vec<_> = (1..6).map(|round| draw(&ctx, round, 0.5)).collect();
+        assert!(rounds.iter().all(|cohort| cohort.len() == 5 && cohort.is_sorted()));
+        assert!(rounds.iter().any(|cohort| cohort != &rounds[0]));
+        assert_eq!(draw(&ctx, 1, 1.0), roster);
+    }
+}

@@ -1,0 +1,95 @@
+use std::path::PathBuf;
+
+use effgan_data::ClientName;
+use effgan_nn::NnError;
+
+/// What can go wrong in a federation.
+#[derive(Debug, thiserror::Error)]
+pub enum FlError {
+    /// A setting outside its bounds.
+    #[error("{0}")]
+    Config(String),
+    /// A client has too few images to train on.
+    #[error(
+        "client {client} has 1 training image, and batch norm needs at least 2; raise partition.min_examples or set network.norm"
+    )]
+    OneImage {
+        /// The client.
+        client: ClientName,
+    },
+    /// A loss became NaN or infinite.
+    #[error(
+        "the {network}'s loss of client {client} in round {round}, step {step} of {steps} is {value}; lower local.learning_rate"
+    )]
+    NonFiniteLoss {
+        /// `discriminator` or `generator`.
+        network: &'static str,
+        /// The client.
+        client: ClientName,
+        /// Round, from 1.
+        round: u32,
+        /// Step, from 1.
+        step: u64,
+        /// Steps that the client was to do.
+        steps: u64,
+        /// The loss.
+        value: f32,
+    },
+    /// A client answered with a failure.
+    #[error("client {client} failed in round {round}: {reason}")]
+    ClientFailed {
+        /// The client.
+        client: ClientName,
+        /// Round, from 1.
+        round: u32,
+        /// In the client's words.
+        reason: String,
+    },
+    /// A client's tensors are not those that were asked for.
+    #[error("client {client} answered with unusable tensors: {source}")]
+    BadReply {
+        /// The client.
+        client: ClientName,
+        /// What is wrong with them.
+        source: NnError,
+    },
+    /// A round that nobody answered.
+    #[error("no client answered in round {round}")]
+    NoReplies {
+        /// Round, from 1.
+        round: u32,
+    },
+    /// The watch asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A model folder that is not one.
+    #[error("{path} is not a model folder: {reason}")]
+    NotAModel {
+        /// The folder or its manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A member that the model does not have.
+    #[error("the model has no member {name}; it has {members}")]
+    UnknownMember {
+        /// What was asked for.
+        name: String,
+        /// The members' names.
+        members: String,
+    },
+    /// Networks, tensors and their files.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// A folder or file that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What the driver's callback said.
+    #[error(transparent)]
+    Driver(Box<dyn std::error::Error + Send + Sync>),
+}

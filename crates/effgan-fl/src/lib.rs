@@ -1,0 +1,28 @@
+//! Federated algorithms without input or output, and the simulation that drives them.
+//!
+//! An [`Algorithm`] is a set of pure steps on named tensors. A driver ([`simulate`], or a real federation) carries messages
+//! between them and knows no algorithm.
+
+pub mod aggregate;
+pub mod algorithm;
+pub mod algorithms;
+mod cohort;
+pub mod ensemble;
+mod error;
+pub mod local;
+pub mod message;
+pub mod record;
+pub mod sample;
+pub mod simulate;
+
+pub use algorithm::{Algorithm, RoundContext, ServerState};
+pub use algorithms::AlgorithmConfig;
+pub use ensemble::Ensemble;
+pub use error::FlError;
+pub use local::{LocalConfig, Shard};
+pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
+pub use record::{ClientRecord, RoundRecord, StepRecord, Watch};
+pub use simulate::Simulation;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, FlError>;

@@ -1,0 +1,143 @@
+//! Sampling from an ensemble: draw a member by its weight, then z, then run that member's generator (EFFGAN, §3).
+//!
+//! Image i of seed s is the same image however many are drawn, in whatever parts: its member and its z are functions of (s, i),
+//! and it has a fixed place in a fixed batch of its member.
+
+use std::ops::Range;
+
+use effgan_nn::gan::{BATCH, Sampler};
+use effgan_nn::networks::Network;
+use effgan_nn::{Params, Purpose, Streams, parallel_map};
+use rand::RngExt;
+
+use crate::Result;
+
+/// Batches that one load of a member serves.
+const BATCHES_A_LOAD: usize = 8;
+
+/// Images `range` of `seed` from a mixture of generators with these `weights` (≥ 0, not all 0): u8 `[n, c, h, w]`.
+///
+/// `load(m)` gives the tensors of member m; it is called as often as needed, so that a large ensemble is never in memory at once.
+///
+/// # Errors
+/// What `load` says; tensors that do not fit `network`.
+pub fn sample(
+    network: &Network,
+    weights: &[f64],
+    load: &(impl Fn(usize) -> Result<Params> + Sync),
+    seed: u64,
+    range: Range<u64>,
+    jobs: usize,
+) -> Result<Vec<u8>> {
+    let streams = Streams::of_run(seed);
+    let work: Vec<Work> = work(&choose_members(weights, &streams, range.end), weights.len(), range.start);
+    let drawn = parallel_map(work.len(), jobs, |i| draw(network, &work[i], load, &streams, range.start));
+    let image_len = network.image_len();
+    let mut images = vec![0; (range.end - range.start) as usize * image_len];
+    for drawn in drawn {
+        for (index, image) in drawn? {
+            let at = (index - range.start) as usize * image_len;
+            images[at..at + image_len].copy_from_slice(&image);
+        }
+    }
+    Ok(images)
+}
+
+/// The member that draws each of the images `0..end`.
+fn choose_members(weights: &[f64], streams: &Streams, end: u64) -> Vec<usize> {
+    let total: f64 = weights.iter().sum();
+    let choose = |index| {
+        let mut left = streams.at(Purpose::SampleMember, index).random::<f64>() * total;
+        let hit = weights.iter().position(|&weight| {
+            left -= weight;
+            left < 0.0
+        });
+        // Rounding may leave a sliver beyond the last weight.
+        hit.unwrap_or_else(|| weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0))
+    };
+    (0..end).map(choose).collect()
+}
+
+/// Some batches of one member: each the indices of at most [`BATCH`] images.
+struct Work {
+    member: usize,
+    batches: Vec<Vec<u64>>,
+}
+
+/// Cuts each member's images into batches, from image 0 on, and keeps those with an image at or after `start`.
+fn work(members: &[usize], num_members: usize, start: u64) -> Vec<Work> {
+    let mut images = vec![Vec::new(); num_members];
+    members.iter().enumerate().for_each(|(index, &member)| images[member].push(index as u64));
+    let mut work = Vec::new();
+    for (member, images) in images.into_iter().enumerate() {
+        let wanted = |batch: &&[u64]| batch.last().is_some_and(|&last| last >= start);
+        let batches: Vec<_> = images.chunks(BATCH).filter(wanted).map(<[u64]>::to_vec).collect();
+        work.extend(batches.chunks(BATCHES_A_LOAD).map(|batches| Work { member, batches: batches.to_vec() }));
+    }
+    work
+}
+
+type Image = (u64, Vec<u8>);
+
+fn draw(
+    network: &Network,
+    work: &Work,
+    load: &impl Fn(usize) -> Result<Params>,
+    streams: &Streams,
+    start: u64,
+) -> Result<Vec<Image>> {
+    let sampler = Sampler::new(network, &load(work.member)?)?;
+    let mut drawn = Vec::new();
+    for batch in &work.batches {
+        let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, network.latent_dim());
+        let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
+        z.resize(BATCH * network.latent_dim(), 0.0);
+        let images = sampler.draw(z);
+        let images = batch.iter().zip(images.chunks_exact(network.image_len()));
+        drawn.extend(images.filter(|(index, _)| **index >= start).map(|(&index, image)| (index, image.to_vec())));
+    }
+    Ok(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, init};
+
+    use super::*;
+
+    fn network() -> Network {
+        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, norm: NormKind::Batch };
+        Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
+    }
+
+    fn member(index: usize) -> Result<Params> {
+        Ok(init(&network().generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)))
+    }
+
+    fn draw(range: Range<u64>, jobs: usize) -> Vec<u8> {
+        sample(&network(), &[1.0, 2.0, 5.0], &member, 7, range, jobs).unwrap()
+    }
+
+    #[test]
+    fn a_sample_is_the_sum_of_its_parts() {
+        let whole = draw(0..1000, 1);
+        for cut in [1, 50, 64, 700] {
+            assert_eq!(whole, [draw(0..cut, 1), draw(cut..1000, 1)].concat(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn jobs_change_nothing() {
+        assert_eq!(draw(0..500, 1), draw(0..500, 3));
+    }
+
+    #[test]
+    fn members_are_drawn_by_their_weights() {
+        let n = 20_000;
+        let members = choose_members(&[1.0, 0.0, 3.0], &Streams::of_run(1), n);
+        let share = members.iter().filter(|&&member| member == 2).count() as f64 / n as f64;
+        // Five standard errors of a share of 3/4.
+        assert!((share - 0.75).abs() < 5.0 * (0.75 * 0.25 / n as f64).sqrt(), "{share}");
+        assert!(members.iter().all(|&member| member != 1));
+    }
+}

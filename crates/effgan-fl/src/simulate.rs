@@ -1,0 +1,280 @@
+//! Driver 1: a whole federation in one process, clients in parallel, one thread each.
+//!
+//! Replies are folded in the order of names while later clients still work. One that comes out of turn waits on disk, so memory
+//! holds the clients at work and not their number.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
+use effgan_nn::{Params, Streams, checkpoint, on_one_thread};
+
+use crate::aggregate::MemberSink;
+use crate::algorithm::{Algorithm, RoundContext, ServerState};
+use crate::local::Shard;
+use crate::message::{Exchange, Reply, Update};
+use crate::record::{ClientRecord, RoundRecord, StepRecord};
+use crate::{FlError, Result};
+
+/// What the driver's callback says after a round; its error ends the run.
+pub type AfterRound = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A federation to simulate.
+pub struct Simulation<'a> {
+    /// The algorithm.
+    pub algorithm: &'a dyn Algorithm,
+    /// All images.
+    pub images: &'a ImageSet,
+    /// Who has which of them.
+    pub partition: &'a Partition,
+    /// The run's seed.
+    pub seed: u64,
+    /// Clients at work at the same time, ≥ 1; changes no result.
+    pub jobs: usize,
+    /// Folder for replies out of turn and for what clients remember.
+    pub spool: &'a Path,
+    /// Told every training step of every client, from the client's thread; `Break` ends the run.
+    pub watch: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+}
+
+impl Simulation<'_> {
+    /// Runs the algorithm to its end; `on_round` is told after each exchange.
+    ///
+    /// # Errors
+    /// The first client's failure, [`FlError::Interrupted`] when `watch` breaks, what `on_round` or `members` say.
+    pub fn run(
+        &self,
+        members: &mut dyn MemberSink,
+        mut on_round: impl FnMut(&RoundRecord, &ServerState) -> AfterRound,
+    ) -> Result<ServerState> {
+        let roster: Vec<ClientName> = self.partition.clients.iter().map(|share| share.name.clone()).collect();
+        let ctx = RoundContext { seed: self.seed, roster: &roster };
+        let mut state = self.algorithm.init(&ctx)?;
+        while let Some(exchange) = self.algorithm.next(&state, &ctx) {
+            let (record, next) = self.exchange(state, &exchange, members)?;
+            state = next;
+            on_round(&record, &state).map_err(FlError::Driver)?;
+        }
+        Ok(state)
+    }
+
+    /// Training steps of the whole run: what a progress bar counts to.
+    pub fn total_steps(&self) -> u64 {
+        let roster: Vec<ClientName> = self.partition.clients.iter().map(|share| share.name.clone()).collect();
+        let ctx = RoundContext { seed: self.seed, roster: &roster };
+        let mut state = ServerState { round: 0, params: Params::new() };
+        let mut total = 0;
+        while let Some(exchange) = self.algorithm.next(&state, &ctx) {
+            let steps = |client| self.algorithm.local_steps(exchange.kind, self.share(client).train.len() as u64);
+            total += exchange.cohort.iter().map(steps).sum::<u64>();
+            state.round = exchange.round;
+        }
+        total
+    }
+
+    fn exchange(
+        &self,
+        state: ServerState,
+        exchange: &Exchange,
+        members: &mut dyn MemberSink,
+    ) -> Result<(RoundRecord, ServerState)> {
+        let started = Instant::now();
+        let folder = self.spool.join(format!("round_{:04}", exchange.round));
+        let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (sender, receiver) = sync_channel(0);
+        let mut replies = InOrder::new(&exchange.cohort, receiver, folder.clone());
+        // Workers hold the parameters of the round, the fold holds the state: the parameters are shared, not copied per client.
+        let at_work = state.clone();
+        let folded = std::thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, exchange.cohort.len()) {
+                let (sender, next_client, stop, at_work) = (sender.clone(), &next_client, &stop, &at_work);
+                scope.spawn(move || on_one_thread(|| self.work(at_work, exchange, next_client, stop, &sender)));
+            }
+            drop(sender);
+            let folded = self.algorithm.aggregate(state, exchange, &mut replies, members);
+            // When the fold gave up, clients at work end at their next step, and nobody waits to hand in a reply.
+            stop.store(true, Ordering::Relaxed);
+            replies.arriving.close();
+            folded
+        });
+        remove_folder(&folder)?;
+        let record = RoundRecord {
+            round: exchange.round,
+            kind: exchange.kind,
+            clients: replies.records,
+            bytes_down: at_work.params.num_bytes() * exchange.cohort.len() as u64,
+            bytes_up: replies.bytes_up,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        Ok((record, folded?))
+    }
+
+    /// One worker: takes the next client until there is none.
+    fn work(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        next_client: &AtomicUsize,
+        stop: &AtomicBool,
+        sender: &SyncSender<Arrival>,
+    ) {
+        while let Some(client) = exchange.cohort.get(next_client.fetch_add(1, Ordering::Relaxed)) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let started = Instant::now();
+            let reply = self.one_client(state, exchange, client, stop);
+            let arrival = Arrival { client: client.clone(), reply, seconds: started.elapsed().as_secs_f64() };
+            if sender.send(arrival).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn one_client(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        client: &ClientName,
+        stop: &AtomicBool,
+    ) -> Result<Reply> {
+        let broadcast = self.algorithm.broadcast(state, exchange, client);
+        let shard = Shard { client, images: self.images, train: &self.share(client).train };
+        let streams = Streams::of_client(self.seed, exchange.round, client.as_str());
+        let memory_file = self.spool.join("clients").join(format!("{client}.safetensors"));
+        let mut memory = if memory_file.exists() { checkpoint::load(&memory_file)? } else { Params::new() };
+        let mut watch = |record: &StepRecord| match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => (self.watch)(record),
+        };
+        match self.algorithm.local_update(&broadcast, &mut memory, &shard, &streams, &mut watch) {
+            Ok(update) => {
+                if !memory.is_empty() {
+                    save(&memory_file, &memory)?;
+                }
+                Ok(Reply::Update(update))
+            }
+            Err(FlError::Interrupted) => Err(FlError::Interrupted),
+            Err(failure) => Ok(Reply::Failed(failure.to_string())),
+        }
+    }
+
+    fn share(&self, client: &ClientName) -> &ClientShare {
+        let clients = &self.partition.clients;
+        let index = clients.binary_search_by(|share| share.name.cmp(client));
+        &clients[index.expect("the cohort is drawn from the partition's clients")]
+    }
+}
+
+/// A reply as it arrives.
+struct Arrival {
+    client: ClientName,
+    reply: Result<Reply>,
+    seconds: f64,
+}
+
+/// Replies in the order of `cohort`, whatever order they arrive in.
+struct InOrder<'a> {
+    cohort: std::slice::Iter<'a, ClientName>,
+    arriving: Arriving,
+    /// Out of turn: all but the tensors, which lie in `folder`.
+    waiting: BTreeMap<ClientName, Arrival>,
+    folder: PathBuf,
+    records: Vec<ClientRecord>,
+    bytes_up: u64,
+}
+
+/// The receiving end; closed, it lets waiting senders go.
+struct Arriving(Option<Receiver<Arrival>>);
+
+impl Arriving {
+    fn next(&self) -> Option<Arrival> {
+        self.0.as_ref()?.recv().ok()
+    }
+
+    fn close(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<'a> InOrder<'a> {
+    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: PathBuf) -> Self {
+        let arriving = Arriving(Some(arriving));
+        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), folder, records: Vec::new(), bytes_up: 0 }
+    }
+
+    fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
+        if let Some(arrival) = self.waiting.remove(client) {
+            return self.fetch(arrival);
+        }
+        loop {
+            let arrival = self.arriving.next().expect("a worker hands in a reply for each client it took");
+            if arrival.client == *client {
+                return Ok(arrival);
+            }
+            let waiting = self.put_aside(arrival)?;
+            self.waiting.insert(waiting.client.clone(), waiting);
+        }
+    }
+
+    fn put_aside(&self, mut arrival: Arrival) -> Result<Arrival> {
+        if let Ok(Reply::Update(update)) = &mut arrival.reply {
+            save(&self.file(&arrival.client), &update.params)?;
+            update.params = Params::new();
+        }
+        Ok(arrival)
+    }
+
+    fn fetch(&self, mut arrival: Arrival) -> Result<Arrival> {
+        if let Ok(Reply::Update(update)) = &mut arrival.reply {
+            update.params = checkpoint::load(&self.file(&arrival.client))?;
+        }
+        Ok(arrival)
+    }
+
+    fn file(&self, client: &ClientName) -> PathBuf {
+        self.folder.join(format!("{client}.safetensors"))
+    }
+
+    fn record(&mut self, client: &ClientName, update: &Update, seconds: f64) {
+        self.bytes_up += update.params.num_bytes();
+        let (num_examples, metrics) = (update.num_examples, update.metrics.clone());
+        self.records.push(ClientRecord { name: client.clone(), num_examples, metrics, seconds });
+    }
+}
+
+impl Iterator for InOrder<'_> {
+    type Item = Result<(ClientName, Reply)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let client = self.cohort.next()?;
+        let arrival = match self.wait_for(client) {
+            Ok(arrival) => arrival,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Ok(Reply::Update(update)) = &arrival.reply {
+            self.record(client, update, arrival.seconds);
+        }
+        Some(arrival.reply.map(|reply| (client.clone(), reply)))
+    }
+}
+
+fn save(file: &Path, params: &Params) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|source| FlError::Io { path: folder.into(), source })?;
+    Ok(checkpoint::save(file, params)?)
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(FlError::Io { path: folder.into(), source })
+        }
+        _ => Ok(()),
+    }
+}

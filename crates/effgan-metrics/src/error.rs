@@ -1,0 +1,107 @@
+//! What can go wrong between features or classes and a score.
+
+use thiserror::Error;
+
+/// A score that cannot be computed: which input, its value, the bound, and what to do.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum MetricError {
+    /// Images that the feature network does not take.
+    #[error("the small feature network takes images of shape [1, 28, 28], got {found:?}")]
+    ImageShape {
+        /// `[c, h, w]` of the images.
+        found: [usize; 3],
+    },
+    /// Weights that do not fit the feature network.
+    #[error("feature network: {0}")]
+    FeatureNet(String),
+    /// The features are no whole number of rows.
+    #[error(
+        "{values} feature values are no rows of dim = {dim}; pass features of shape [n, {dim}] with dim at least 1"
+    )]
+    FeatureShape {
+        /// Number of values that were passed.
+        values: usize,
+        /// Features per image that were announced.
+        dim: usize,
+    },
+    /// Fewer images than a covariance needs.
+    #[error("features of {n} images, fewer than the 2 that a covariance needs; pass more images")]
+    TooFewImages {
+        /// Number of images that were passed.
+        n: usize,
+    },
+    /// A feature is infinite or not a number.
+    #[error(
+        "feature {feature} of image {image} is {value}, expected a finite number; check the image and the feature network"
+    )]
+    NonFiniteFeature {
+        /// Row of the feature, from 0.
+        image: usize,
+        /// Column of the feature, from 0.
+        feature: usize,
+        /// The value found there.
+        value: f32,
+    },
+    /// Two feature sets come from different networks.
+    #[error("real features have dim {real}, fake features have dim {fake}; extract both with one network")]
+    FeatureDim {
+        /// Features per real image.
+        real: usize,
+        /// Features per fake image.
+        fake: usize,
+    },
+    /// A covariance that is not square, or does not belong to its mean.
+    #[error(
+        "covariance of {which} features has {values} values, expected {dim} x {dim}; compute it anew from the features"
+    )]
+    CovarianceShape {
+        /// `real` or `fake`.
+        which: &'static str,
+        /// Number of values in the covariance.
+        values: usize,
+        /// Length of the mean.
+        dim: usize,
+    },
+    /// A mean or a covariance is infinite or not a number.
+    #[error(
+        "statistics of {which} features hold {value}, expected finite numbers; compute them anew from the features"
+    )]
+    NonFiniteStats {
+        /// `real` or `fake`.
+        which: &'static str,
+        /// The first value that is not finite.
+        value: f64,
+    },
+    /// The eigenvalue iteration did not settle.
+    #[error("eigenvalues of a covariance of dim {dim} did not converge; check the features for values of extreme size")]
+    Eigenvalues {
+        /// Size of the matrix.
+        dim: usize,
+    },
+    /// A class that the histogram does not have.
+    #[error(
+        "image {image} has class {class}, expected a class below num_classes = {num_classes}; check the labels or raise it"
+    )]
+    ClassOutOfRange {
+        /// Position of the image, from 0.
+        image: usize,
+        /// Its class.
+        class: u8,
+        /// Number of classes of the histogram.
+        num_classes: usize,
+    },
+    /// A histogram of nothing has no shares.
+    #[error("classes of 0 images, fewer than the 1 that a share needs; pass more images")]
+    NoImages,
+    /// Two histograms count different things.
+    #[error("real images have {real} classes, fake images have {fake}; classify both with one network")]
+    NumClasses {
+        /// Classes of the real histogram.
+        real: usize,
+        /// Classes of the fake histogram.
+        fake: usize,
+    },
+}
+
+/// What a function of this crate answers.
+pub type Result<T> = std::result::Result<T, MetricError>;

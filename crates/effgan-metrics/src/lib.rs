@@ -1,0 +1,15 @@
+//! Feature networks and scores of generated images.
+
+mod error;
+mod fid;
+mod histogram;
+mod score;
+mod small_net;
+mod stats;
+
+pub use error::{MetricError, Result};
+pub use fid::frechet_distance;
+pub use histogram::ClassHistogram;
+pub use score::{Reference, Scores};
+pub use small_net::SmallNet;
+pub use stats::FeatureStats;

@@ -1,0 +1,66 @@
+//! Scoring a set of images against a reference set.
+
+use effgan_nn::classifier::Classified;
+use serde::{Deserialize, Serialize};
+
+use crate::{ClassHistogram, FeatureStats, Result, SmallNet, frechet_distance};
+
+/// How close a set of images is to the reference. Every number is to be read beside `n` and the floor: what as many real images
+/// score against the same reference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Images scored; the reference has as many.
+    pub n: usize,
+    /// Fréchet distance on the small network's 84 features, ≥ 0, lower is closer. Not an FID: another network, another scale.
+    pub fd_small: f64,
+    /// KL divergence of the predicted classes from the reference's true ones, in nats, ≥ 0.
+    pub class_kl: f64,
+    /// Classes whose share is at least a tenth of their share in the reference.
+    pub modes: usize,
+    /// Predicted classes of the images.
+    pub class_counts: Vec<u64>,
+}
+
+/// A reference set with a feature network: the fixed side of a comparison.
+pub struct Reference {
+    net: SmallNet,
+    shape: [usize; 3],
+    stats: FeatureStats,
+    histogram: ClassHistogram,
+    jobs: usize,
+}
+
+impl Reference {
+    /// The reference of u8 `images` `[n, c, h, w]` of `shape` with their true `labels`.
+    ///
+    /// # Errors
+    /// When the images do not fit the network, or there are fewer than two.
+    pub fn new(net: SmallNet, images: &[u8], shape: [usize; 3], labels: &[u8], jobs: usize) -> Result<Self> {
+        let Classified { features, .. } = net.classify(images, shape, jobs)?;
+        let stats = FeatureStats::of(&features, SmallNet::FEATURES)?;
+        let histogram = ClassHistogram::from_classes(labels, SmallNet::CLASSES)?;
+        Ok(Self { net, shape, stats, histogram, jobs })
+    }
+
+    /// Images of the reference; as many are to be scored.
+    pub fn n(&self) -> usize {
+        self.stats.n
+    }
+
+    /// Scores u8 `images` `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// When there are fewer than two images, or a feature is not finite.
+    pub fn score(&self, images: &[u8]) -> Result<Scores> {
+        let Classified { features, classes } = self.net.classify(images, self.shape, self.jobs)?;
+        let stats = FeatureStats::of(&features, SmallNet::FEATURES)?;
+        let histogram = ClassHistogram::from_classes(&classes, SmallNet::CLASSES)?;
+        Ok(Scores {
+            n: classes.len(),
+            fd_small: frechet_distance(&self.stats, &stats)?,
+            class_kl: ClassHistogram::kl(&histogram, &self.histogram)?,
+            modes: ClassHistogram::modes_hit(&histogram, &self.histogram)?,
+            class_counts: histogram.counts().to_vec(),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Parameters in safetensors files, written beside and renamed, checked when read.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::{Array, NnError, Params, Result};
+
+/// Writes `params` to `path`: first beside it, then synced and renamed, so that a reader never sees half a file.
+///
+/// # Errors
+/// [`NnError::Io`] naming the file.
+pub fn save(path: &Path, params: &Params) -> Result<()> {
+    write_file(path, &to_bytes(params)).map_err(|source| NnError::Io { path: path.into(), source })
+}
+
+/// Reads the f32 tensors of a safetensors file; nothing in such a file can run code.
+///
+/// # Errors
+/// [`NnError::Io`], [`NnError::Format`] for anything but a whole safetensors file of f32 tensors, [`NnError::NonFinite`].
+pub fn load(path: &Path) -> Result<Params> {
+    let bytes = fs::read(path).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let params = from_bytes(&bytes).map_err(|reason| NnError::Format { path: path.into(), reason })?;
+    params.check_finite()?;
+    Ok(params)
+}
+
+/// The bytes of a safetensors file; equal parameters give equal bytes.
+pub fn to_bytes(params: &Params) -> Vec<u8> {
+    let raw: Vec<(&String, &Array, Vec<u8>)> =
+        params.iter().map(|(name, array)| (name, array, little_endian(&array.values))).collect();
+    let views = raw.iter().map(|(name, array, bytes)| {
+        let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
+        (name.as_str(), view.expect("an array has as many values as its shape says"))
+    });
+    safetensors::serialize(views, None).expect("named f32 arrays always serialise")
+}
+
+/// The tensors in the bytes of a safetensors file, or what is wrong with them.
+///
+/// # Errors
+/// One line for anything but a whole safetensors file of f32 tensors.
+pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Params, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    file.iter().map(|(name, view)| Ok((name.to_owned(), array_of(name, &view)?))).collect()
+}
+
+/// Writes `bytes` to `path` through a temporary file in the same folder.
+///
+/// # Errors
+/// What the system says.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+fn array_of(name: &str, view: &TensorView) -> std::result::Result<Array, String> {
+    if view.dtype() != Dtype::F32 {
+        return Err(format!("tensor `{name}` is {:?}, expected F32", view.dtype()));
+    }
+    let value = |four: &[u8]| f32::from_le_bytes(four.try_into().expect("chunks of four"));
+    Ok(Array::new(view.shape(), view.data().chunks_exact(4).map(value).collect()))
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params() -> Params {
+        let tensors = [("a.weight", Array::new([2, 1], vec![1.0, -2.0])), ("b", Array::new([], vec![0.5]))];
+        tensors.map(|(name, array)| (name.to_owned(), array)).into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        save(&path, &params()).unwrap();
+        assert_eq!(load(&path).unwrap(), params());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let bytes = to_bytes(&params());
+        for length in 0..bytes.len() {
+            assert!(from_bytes(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_non_finite_tensor_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let mut params = params();
+        params.insert("c", Array::new([1], vec![f32::INFINITY]));
+        save(&path, &params).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("`c` has a non-finite value"));
+    }
+}

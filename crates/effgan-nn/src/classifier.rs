@@ -1,0 +1,117 @@
+//! The small classifier behind `fd_small`: training it, and computing features and classes with it.
+
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::seq::SliceRandom;
+
+use crate::device::{device, training_device};
+use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_tensors, named_tensors};
+use crate::{Params, Purpose, Result, Streams, pixels};
+
+/// Images are classified in batches of exactly this many, the last one padded: an image's features do not depend on its
+/// neighbours.
+const BATCH: usize = 64;
+const IMAGE_LEN: usize = 28 * 28;
+
+/// What a [`Classifier`] says of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classified {
+    /// Penultimate values `[n, 84]`, row-major.
+    pub features: Vec<f32>,
+    /// The most likely class of each image.
+    pub classes: Vec<u8>,
+}
+
+/// A trained `LeNet` for 28 × 28 grey images.
+pub struct Classifier {
+    network: LeNet,
+    device: Device,
+}
+
+impl Classifier {
+    /// Length of a feature vector.
+    pub const FEATURES: usize = LENET_FEATURES;
+    /// Number of classes that it tells apart.
+    pub const CLASSES: usize = LENET_CLASSES;
+
+    /// The classifier with the tensors `params`.
+    ///
+    /// # Errors
+    /// When a tensor is missing, unknown or has another shape.
+    pub fn new(params: &Params) -> Result<Self> {
+        let device = device();
+        Ok(Self { network: LeNet::load(params, &device)?, device })
+    }
+
+    /// Features and classes of `images`, u8 `[n, 1, 28, 28]`.
+    pub fn classify(&self, images: &[u8]) -> Classified {
+        let mut all = Classified { features: Vec::new(), classes: Vec::new() };
+        for images in images.chunks(BATCH * IMAGE_LEN) {
+            let n = images.len() / IMAGE_LEN;
+            let (features, logits) = self.forward(images);
+            all.features.extend_from_slice(&features[..n * LENET_FEATURES]);
+            all.classes.extend(logits.chunks_exact(LENET_CLASSES).take(n).map(largest));
+        }
+        all
+    }
+
+    fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
+        let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
+        padded.resize(BATCH * IMAGE_LEN, 0.0);
+        let images = Tensor::from_data(TensorData::new(padded, [BATCH, 1, 28, 28]), &self.device);
+        let features = self.network.features(images);
+        let logits = self.network.logits(features.clone());
+        (layers::values(features), layers::values(logits))
+    }
+}
+
+fn largest(logits: &[f32]) -> u8 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(class, _)| class as u8)
+}
+
+/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10: cross-entropy, Adam at 1e-3 that falls to a tenth for
+/// the last third of the epochs. `on_epoch` is told each epoch, from 1, and its mean loss in nats.
+///
+/// # Errors
+/// None at present; tensors are our own.
+pub fn train(
+    images: &[u8],
+    labels: &[u8],
+    epochs: usize,
+    seed: u64,
+    mut on_epoch: impl FnMut(usize, f32),
+) -> Result<Params> {
+    let (device, streams) = (training_device(), Streams::of_run(seed));
+    let params = init(&lenet_tensors(), &mut streams.at(Purpose::Init, 0));
+    let mut network = LeNet::load(&params, &device)?;
+    let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    for epoch in 1..=epochs {
+        let rate = if 3 * epoch > 2 * epochs { 1e-4 } else { 1e-3 };
+        order.shuffle(&mut streams.at(Purpose::Shuffle, epoch as u64));
+        let mut sum = 0.0;
+        for batch in order.chunks_exact(BATCH) {
+            let (x, y) = labelled(images, labels, batch, &device);
+            let loss = cross_entropy(network.logits(network.features(x)), y);
+            sum += loss.clone().into_scalar::<f32>();
+            let grads = GradientsParams::from_grads(loss.backward(), &network);
+            network = adam.step(rate, network, grads);
+        }
+        on_epoch(epoch, sum / (labels.len() / BATCH) as f32);
+    }
+    Ok(named_tensors(&network))
+}
+
+fn labelled(images: &[u8], labels: &[u8], batch: &[usize], device: &Device) -> (Tensor<4>, Tensor<2, Int>) {
+    let image = |&i: &usize| &images[i * IMAGE_LEN..(i + 1) * IMAGE_LEN];
+    let x: Vec<f32> = batch.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect();
+    let y: Vec<i64> = batch.iter().map(|&i| i64::from(labels[i])).collect();
+    let x = Tensor::from_data(TensorData::new(x, [batch.len(), 1, 28, 28]), device);
+    (x, Tensor::from_data(TensorData::new(y, [batch.len(), 1]), device))
+}
+
+fn cross_entropy(logits: Tensor<2>, labels: Tensor<2, Int>) -> Tensor<1> {
+    -log_softmax(logits, 1).gather(1, labels).mean()
+}

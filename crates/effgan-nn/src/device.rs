@@ -1,0 +1,62 @@
+//! Where tensors live, and how work is spread over cores.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+use rayon::ThreadPoolBuilder;
+
+/// The device without gradients.
+pub(crate) fn device() -> Device {
+    Device::flex()
+}
+
+/// The device that records gradients.
+pub(crate) fn training_device() -> Device {
+    device().autodiff()
+}
+
+/// Runs `work` with a thread pool of its own that has one thread.
+///
+/// Burn's CPU backend spreads work over the pool it finds itself in. Clients that share one pool wait for each other, and a
+/// sum that is split by the number of threads has other bits; in a pool of one thread neither happens.
+pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("the system gives one more thread");
+    pool.install(work)
+}
+
+/// `work(i)` for each `i < n`, in order, computed by `jobs` threads that each work [`on_one_thread`].
+///
+/// The results are the same for any `jobs`, since each `i` is computed alone.
+pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let take_turns = || {
+        on_one_thread(|| {
+            let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < n));
+            mine.map(|i| (i, work(i))).collect::<Vec<_>>()
+        })
+    };
+    let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.clamp(1, n.max(1))).map(|_| scope.spawn(take_turns)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker's panic is a bug")).collect()
+    });
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_for_any_number_of_jobs() {
+        let expected: Vec<usize> = (0..20).map(|i| i * i).collect();
+        for jobs in [1, 2, 7] {
+            assert_eq!(parallel_map(20, jobs, |i| i * i), expected);
+        }
+    }
+
+    #[test]
+    fn work_on_one_thread_sees_a_pool_of_one() {
+        assert_eq!(on_one_thread(rayon::current_num_threads), 1);
+    }
+}

@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+/// What can go wrong with networks, tensors and their files.
+#[derive(Debug, thiserror::Error)]
+pub enum NnError {
+    /// A tensor that the network needs is not among the named ones.
+    #[error("no tensor `{name}` among {found} tensors; the network in the config and the file do not belong together")]
+    MissingTensor {
+        /// Dotted name, as `PyTorch` writes it.
+        name: String,
+        /// How many tensors there are.
+        found: usize,
+    },
+    /// A tensor that the network does not know.
+    #[error("unexpected tensor `{name}`; the network in the config and the file do not belong together")]
+    UnknownTensor {
+        /// Dotted name.
+        name: String,
+    },
+    /// A tensor of another shape.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Dotted name.
+        name: String,
+        /// Shape in the file or message.
+        found: Vec<usize>,
+        /// Shape that the network needs.
+        expected: Vec<usize>,
+    },
+    /// A tensor holds NaN or an infinity.
+    #[error("tensor `{name}` has a non-finite value at index {index}")]
+    NonFinite {
+        /// Dotted name.
+        name: String,
+        /// First such index, row-major.
+        index: usize,
+    },
+    /// A network that cannot be built.
+    #[error("{0}")]
+    Config(String),
+    /// A file that cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file that is not the safetensors file that it should be.
+    #[error("{path} is not a safetensors file of f32 tensors: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,10 @@
+//! Training a generator against a discriminator, and drawing images from it (Goodfellow et al. 2014, arXiv:1406.2661).
+
+mod ema;
+mod loss;
+mod sampler;
+mod step;
+
+pub use ema::Ema;
+pub use sampler::{BATCH, Sampler, recompute_statistics};
+pub use step::{Adam, Gan, Losses};

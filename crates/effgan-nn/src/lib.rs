@@ -1,0 +1,22 @@
+//! Networks, training step and random streams: the only crate that knows tensors and devices.
+//!
+//! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in `PyTorch`'s names and layouts, images are
+//! `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
+
+pub mod checkpoint;
+pub mod classifier;
+mod device;
+mod error;
+pub mod gan;
+pub mod networks;
+pub mod params;
+pub mod pixels;
+pub mod rng;
+
+pub use device::{on_one_thread, parallel_map};
+pub use error::NnError;
+pub use params::{Array, Params};
+pub use rng::{Purpose, Streams};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, NnError>;

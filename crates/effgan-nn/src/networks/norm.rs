@@ -1,0 +1,164 @@
+//! Normalisation: batch (Ioffe & Szegedy 2015, arXiv:1502.03167), group (Wu & He 2018, arXiv:1803.08494) or none.
+
+use burn::module::{Module, Param, RunningState};
+use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::layers::{param, tensor};
+use super::spec::{Init, TensorSpec};
+use crate::{Params, Result};
+
+const EPSILON: f64 = 1e-5;
+
+/// Which normalisation a network has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormKind {
+    /// Over the batch, with running statistics for inference.
+    #[default]
+    Batch,
+    /// Over groups of channels of each image: nothing depends on the batch, and there is nothing to average but parameters.
+    Group,
+    /// Nothing.
+    None,
+}
+
+/// How a batch norm behaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mode {
+    /// Normalise by the batch, and move the running statistics by `momentum` towards it.
+    Train { momentum: f64 },
+    /// Normalise by the running statistics.
+    Evaluate,
+}
+
+impl Mode {
+    /// Training with `PyTorch`'s momentum.
+    pub(crate) const TRAIN: Self = Self::Train { momentum: 0.1 };
+}
+
+/// Tensors of a norm called `name` over `channels` (DCGAN's first values: γ ~ N(1, 0.02), β = 0).
+pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<TensorSpec> {
+    let spec = |field: &str, init| TensorSpec::new(format!("{name}.{field}"), [channels], init);
+    let affine = [spec("weight", Init::Normal { mean: 1.0, std: 0.02 }), spec("bias", Init::Constant(0.0))];
+    let running = [spec("running_mean", Init::Constant(0.0)), spec("running_var", Init::Constant(1.0))];
+    match kind {
+        NormKind::Batch => affine.into_iter().chain(running).collect(),
+        NormKind::Group => affine.to_vec(),
+        NormKind::None => Vec::new(),
+    }
+}
+
+/// Whether a tensor of this name is a running statistic: averaged as data, never optimised.
+pub(crate) fn is_running_statistic(name: &str) -> bool {
+    name.ends_with(".running_mean") || name.ends_with(".running_var")
+}
+
+/// A normalisation layer.
+#[derive(Module, Debug)]
+pub(crate) enum Norm {
+    Batch(BatchNorm),
+    Group(GroupNorm),
+}
+
+impl Norm {
+    /// The layer, or nothing for [`NormKind::None`].
+    pub(crate) fn load(kind: NormKind, params: &Params, name: &str, device: &Device) -> Result<Option<Self>> {
+        Ok(match kind {
+            NormKind::Batch => Some(Self::Batch(BatchNorm::load(params, name, device)?)),
+            NormKind::Group => Some(Self::Group(GroupNorm::load(params, name, device)?)),
+            NormKind::None => None,
+        })
+    }
+
+    /// x `[n, channels, h, w]`, normalised.
+    pub(crate) fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+        match self {
+            Self::Batch(norm) => norm.forward(x, mode),
+            Self::Group(norm) => norm.forward(x),
+        }
+    }
+}
+
+/// Batch normalisation with `PyTorch`'s running statistics (Burn's own keeps the biased variance).
+#[derive(Module, Debug)]
+pub(crate) struct BatchNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    running_mean: RunningState<Tensor<1>>,
+    running_var: RunningState<Tensor<1>>,
+}
+
+impl BatchNorm {
+    fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
+        let running = |field| Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, device)));
+        Ok(Self {
+            weight: param(params, name, "weight", device)?,
+            bias: param(params, name, "bias", device)?,
+            running_mean: running("running_mean")?,
+            running_var: running("running_var")?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        match mode {
+            Mode::Evaluate => {
+                let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
+                batch_norm(x, weight, bias, mean, var, EPSILON)
+            }
+            Mode::Train { momentum } => {
+                let [n, _, h, w] = x.dims();
+                let out = batch_norm_train(x, weight, bias, EPSILON);
+                let unbiased = (n * h * w) as f64 / (n * h * w - 1) as f64;
+                move_towards(&self.running_mean, out.mean, momentum);
+                move_towards(&self.running_var, out.variance * unbiased, momentum);
+                out.output
+            }
+        }
+    }
+}
+
+fn move_towards(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
+    running.update(running.value_sync() * (1.0 - momentum) + batch.detach() * momentum);
+}
+
+/// Group normalisation with `gcd(channels, 8)` groups.
+#[derive(Module, Debug)]
+pub(crate) struct GroupNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl GroupNorm {
+    fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
+        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)? })
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [n, channels, h, w] = x.dims();
+        let groups = groups(channels);
+        let x = x.reshape([n, groups, channels / groups * h * w]);
+        let centred = x.clone() - x.mean_dim(2);
+        let variance = centred.clone().square().mean_dim(2);
+        let normed = (centred / (variance + EPSILON).sqrt()).reshape([n, channels, h, w]);
+        let per_channel = |param: &Param<Tensor<1>>| param.val().reshape([1, channels, 1, 1]);
+        normed * per_channel(&self.weight) + per_channel(&self.bias)
+    }
+}
+
+/// The greatest common divisor of `channels` and 8.
+fn groups(channels: usize) -> usize {
+    1 << channels.trailing_zeros().min(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_divide_the_channels() {
+        assert_eq!([1, 4, 6, 8, 24, 64].map(groups), [1, 4, 2, 8, 8, 8]);
+    }
+}

@@ -1,0 +1,102 @@
+//! The table of a network's tensors: names, shapes and first values.
+
+use rand::Rng;
+use rand_distr::{Distribution, Normal};
+
+use crate::{Array, NnError, Params, Result};
+
+/// First values of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Init {
+    /// The same number everywhere.
+    Constant(f32),
+    /// Normal with this mean and standard deviation.
+    Normal { mean: f32, std: f32 },
+}
+
+/// One tensor of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// Dotted name, as `PyTorch` writes it.
+    pub name: String,
+    /// `PyTorch`'s shape.
+    pub shape: Vec<usize>,
+    pub(crate) init: Init,
+}
+
+impl TensorSpec {
+    pub(crate) fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
+        Self { name: name.into(), shape: shape.into(), init }
+    }
+}
+
+/// Draws first values for all `tensors`, in their order.
+pub fn init(tensors: &[TensorSpec], rng: &mut impl Rng) -> Params {
+    tensors.iter().map(|tensor| (tensor.name.clone(), first_values(tensor, rng))).collect()
+}
+
+fn first_values(tensor: &TensorSpec, rng: &mut impl Rng) -> Array {
+    let n = tensor.shape.iter().product();
+    let values = match tensor.init {
+        Init::Constant(value) => vec![value; n],
+        Init::Normal { mean, std } => {
+            Normal::new(mean, std).expect("finite and positive").sample_iter(rng).take(n).collect()
+        }
+    };
+    Array::new(tensor.shape.clone(), values)
+}
+
+/// Checks that `params` are exactly `tensors`, by name and shape.
+///
+/// # Errors
+/// [`NnError::MissingTensor`], [`NnError::Shape`] or [`NnError::UnknownTensor`], naming the first that differs.
+pub fn check(params: &Params, tensors: &[TensorSpec]) -> Result<()> {
+    for TensorSpec { name, shape, .. } in tensors {
+        let found = &params.get(name)?.shape;
+        if found != shape {
+            return Err(NnError::Shape { name: name.clone(), found: found.clone(), expected: shape.clone() });
+        }
+    }
+    match params.iter().find(|(name, _)| !tensors.iter().any(|tensor| tensor.name == **name)) {
+        Some((name, _)) => Err(NnError::UnknownTensor { name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Size of all `tensors` in bytes.
+pub fn num_bytes(tensors: &[TensorSpec]) -> u64 {
+    tensors.iter().map(|tensor| 4 * tensor.shape.iter().product::<usize>() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Purpose, Streams};
+
+    fn tensors() -> [TensorSpec; 2] {
+        let weight = TensorSpec::new("fc.weight", [2, 3], Init::Normal { mean: 0.0, std: 0.02 });
+        [weight, TensorSpec::new("fc.bias", [2], Init::Constant(0.0))]
+    }
+
+    fn drawn() -> Params {
+        init(&tensors(), &mut Streams::of_run(1).at(Purpose::Init, 0))
+    }
+
+    #[test]
+    fn what_is_drawn_passes_the_check() {
+        assert!(check(&drawn(), &tensors()).is_ok());
+        assert_eq!(drawn().num_bytes(), num_bytes(&tensors()));
+    }
+
+    #[test]
+    fn a_missing_an_unknown_and_a_misshapen_tensor_are_named() {
+        let mut unknown = drawn();
+        unknown.insert("fc.extra", Array::new([1], vec![0.0]));
+        let mut misshapen = drawn();
+        misshapen.insert("fc.bias", Array::new([1], vec![0.0]));
+        let error = |params: &Params| check(params, &tensors()).unwrap_err().to_string();
+        assert!(error(&Params::new()).starts_with("no tensor `fc.weight` among 0 tensors"));
+        assert!(error(&unknown).starts_with("unexpected tensor `fc.extra`"));
+        assert_eq!(error(&misshapen), "tensor `fc.bias` has shape [1], expected [2]");
+    }
+}

@@ -1,0 +1,210 @@
+//! Named tensors as plain arrays: what algorithms average, files store and messages carry.
+//!
+//! Names and layouts are `PyTorch`'s (`conv1.weight`, convolution OIHW, transposed convolution IOHW, linear out × in).
+
+use std::collections::{BTreeMap, btree_map};
+
+use sha2::{Digest, Sha256};
+
+use crate::{NnError, Result};
+
+/// One tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Sizes of its dimensions; empty for a single number.
+    pub shape: Vec<usize>,
+    /// As many values as the shape's product.
+    pub values: Vec<f32>,
+}
+
+impl Array {
+    /// A tensor of `shape` with row-major `values`.
+    ///
+    /// # Panics
+    /// When the number of values is not the shape's product: shapes are checked where data enters.
+    pub fn new(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
+        let shape = shape.into();
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            values.len(),
+            "an array has as many values as its shape {shape:?} says"
+        );
+        Self { shape, values }
+    }
+}
+
+/// Tensors by name, in the order of their names.
+///
+/// The order is part of the meaning: every walk over a model has one order on every machine, so sums and hashes agree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Params(BTreeMap<String, Array>);
+
+impl Params {
+    /// No tensors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// [`NnError::MissingTensor`] when there is none.
+    pub fn get(&self, name: &str) -> Result<&Array> {
+        self.0.get(name).ok_or_else(|| NnError::MissingTensor { name: name.into(), found: self.0.len() })
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert(&mut self, name: impl Into<String>, array: Array) {
+        self.0.insert(name.into(), array);
+    }
+
+    /// Tensors in the order of their names.
+    pub fn iter(&self) -> btree_map::Iter<'_, String, Array> {
+        self.0.iter()
+    }
+
+    /// Tensors in the order of their names, to change in place.
+    pub fn iter_mut(&mut self) -> btree_map::IterMut<'_, String, Array> {
+        self.0.iter_mut()
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no tensors.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The tensors whose names start with `prefix.`, without it.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Self {
+        let strip = |(name, array): (&String, &Array)| {
+            let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+            Some((rest.to_owned(), array.clone()))
+        };
+        Self(self.0.iter().filter_map(strip).collect())
+    }
+
+    /// The same tensors with `prefix.` before each name.
+    #[must_use]
+    pub fn named_under(self, prefix: &str) -> Self {
+        Self(self.0.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect())
+    }
+
+    /// Both sets of tensors; on equal names those of `other` win.
+    #[must_use]
+    pub fn merged_with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// Size of the values in bytes, which is what a message of them weighs but for names.
+    pub fn num_bytes(&self) -> u64 {
+        self.0.values().map(|array| 4 * array.values.len() as u64).sum()
+    }
+
+    /// *Model hash*: SHA-256 over name, shape and little-endian bytes of each tensor in order of names, as lower-case hex.
+    pub fn hash(&self) -> String {
+        let mut sha = Sha256::new();
+        for (name, array) in &self.0 {
+            // Lengths first, so that no two models share one stream of bytes.
+            sha.update((name.len() as u64).to_le_bytes());
+            sha.update(name);
+            sha.update((array.shape.len() as u64).to_le_bytes());
+            array.shape.iter().for_each(|&size| sha.update((size as u64).to_le_bytes()));
+            array.values.iter().for_each(|value| sha.update(value.to_le_bytes()));
+        }
+        hex(&sha.finalize())
+    }
+
+    /// Checks that no value is NaN or infinite.
+    ///
+    /// # Errors
+    /// [`NnError::NonFinite`] with the first tensor and index.
+    pub fn check_finite(&self) -> Result<()> {
+        for (name, array) in &self.0 {
+            if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+                return Err(NnError::NonFinite { name: name.clone(), index });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<(String, Array)> for Params {
+    fn from_iter<I: IntoIterator<Item = (String, Array)>>(tensors: I) -> Self {
+        Self(tensors.into_iter().collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Params {
+    type Item = (&'a String, &'a Array);
+    type IntoIter = btree_map::Iter<'a, String, Array>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// SHA-256 of `bytes`, as lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_tensors() -> Params {
+        [
+            ("generator.fc.bias".to_owned(), Array::new([2], vec![1.0, 2.0])),
+            ("discriminator.fc.bias".to_owned(), Array::new([1], vec![3.0])),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    #[test]
+    fn a_part_and_its_prefix_make_the_whole() {
+        let whole = two_tensors();
+        let parts = ["generator", "discriminator"].map(|part| whole.under(part).named_under(part));
+        let [generator, discriminator] = parts;
+        assert_eq!(generator.merged_with(discriminator), whole);
+    }
+
+    #[test]
+    fn the_hash_sees_values_names_and_shapes() {
+        let one = two_tensors();
+        let mut value = one.clone();
+        value.insert("generator.fc.bias", Array::new([2], vec![1.0, 2.5]));
+        let mut shape = one.clone();
+        shape.insert("generator.fc.bias", Array::new([1, 2], vec![1.0, 2.0]));
+        let renamed = one
+            .under("generator")
+            .named_under("g")
+            .merged_with(one.under("discriminator").named_under("discriminator"));
+        assert_eq!(one.hash(), two_tensors().hash());
+        for other in [value, shape, renamed] {
+            assert_ne!(one.hash(), other.hash());
+        }
+    }
+
+    #[test]
+    fn a_non_finite_value_is_named() {
+        let mut params = two_tensors();
+        params.insert("generator.fc.bias", Array::new([2], vec![1.0, f32::NAN]));
+        let error = params.check_finite().unwrap_err().to_string();
+        assert_eq!(error, "tensor `generator.fc.bias` has a non-finite value at index 1");
+    }
+}

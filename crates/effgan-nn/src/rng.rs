@@ -1,0 +1,105 @@
+//! Randomness is a function of (seed, purpose, round, client, step): there is no position to save.
+//!
+//! A run that stops and goes on, or whose clients answer in another order, draws the same numbers. The stream of a client
+//! is keyed by its *name*, so a site that joins or leaves shifts nobody else's numbers.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use sha2::{Digest, Sha256};
+
+/// What random numbers are for; each purpose has numbers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// Dealing images to clients.
+    Partition = 1,
+    /// First parameters of the networks.
+    Init = 2,
+    /// Which clients take part in a round.
+    Cohort = 3,
+    /// Order of a client's images; the step counts the shuffles.
+    Shuffle = 4,
+    /// z of a training step.
+    Latent = 5,
+    /// z of a drawn sample; the step is the sample's index.
+    SampleLatent = 6,
+    /// Which member draws a sample; the step is the sample's index.
+    SampleMember = 7,
+    /// z from which an averaged generator's running statistics are computed anew; the step is the batch.
+    Statistics = 8,
+}
+
+/// The random streams of one client in one round of a run with one seed.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    key: [u8; 32],
+}
+
+impl Streams {
+    /// Streams of the server, or of what belongs to no round and client.
+    pub fn of_run(seed: u64) -> Self {
+        Self::new(seed, 0, "")
+    }
+
+    /// Streams of the server in `round`.
+    pub fn of_round(seed: u64, round: u32) -> Self {
+        Self::new(seed, round, "")
+    }
+
+    /// Streams of `client` (its name, never empty) in `round`.
+    pub fn of_client(seed: u64, round: u32, client: &str) -> Self {
+        Self::new(seed, round, client)
+    }
+
+    fn new(seed: u64, round: u32, client: &str) -> Self {
+        let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(round.to_le_bytes());
+        Self { key: digest.chain_update(client).finalize().into() }
+    }
+
+    /// The generator for `purpose` at `step` (below 2^56).
+    pub fn at(&self, purpose: Purpose, step: u64) -> ChaCha8Rng {
+        debug_assert!(step < 1 << 56, "the step shares 64 bits with the purpose");
+        let mut rng = ChaCha8Rng::from_seed(self.key);
+        rng.set_stream(u64::from(purpose as u8) << 56 | step);
+        rng
+    }
+
+    /// `n` standard normal numbers for `purpose` at `step`.
+    pub fn normal(&self, purpose: Purpose, step: u64, n: usize) -> Vec<f32> {
+        StandardNormal.sample_iter(self.at(purpose, step)).take(n).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_seed_round_client_purpose_and_step_changes_the_numbers() {
+        let draw = |streams: Streams, purpose, step| streams.normal(purpose, step, 4);
+        let base = draw(Streams::of_client(1, 2, "north"), Purpose::Latent, 3);
+        assert_eq!(base, draw(Streams::of_client(1, 2, "north"), Purpose::Latent, 3));
+        for other in [
+            draw(Streams::of_client(2, 2, "north"), Purpose::Latent, 3),
+            draw(Streams::of_client(1, 3, "north"), Purpose::Latent, 3),
+            draw(Streams::of_client(1, 2, "south"), Purpose::Latent, 3),
+            draw(Streams::of_round(1, 2), Purpose::Latent, 3),
+            draw(Streams::of_client(1, 2, "north"), Purpose::Shuffle, 3),
+            draw(Streams::of_client(1, 2, "north"), Purpose::Latent, 4),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn normal_numbers_have_mean_0_and_variance_1() {
+        let n = 100_000;
+        let draws = Streams::of_run(1).normal(Purpose::Init, 0, n);
+        let mean = draws.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
+        let variance = draws.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n as f64;
+        // Five standard errors: 1/sqrt(n) for the mean, sqrt(2/n) for the variance.
+        assert!(mean.abs() < 5.0 / (n as f64).sqrt(), "mean {mean}");
+        assert!((variance - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(), "variance {variance}");
+    }
+}
