@@ -1,2 +1,32 @@
 //! The effgan program.
-fn main() {}
+
+mod commands;
+mod config;
+mod events;
+mod failure;
+mod machine;
+mod pictures;
+mod pipeline;
+mod progress;
+mod report;
+mod run_dir;
+mod scoring;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The system's allocator costs the CPU backend half as much again a training step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match commands::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("effgan: {}", failure.line());
+            ExitCode::from(failure.kind() as u8)
+        }
+    }
+}

@@ -88,6 +88,7 @@ pub struct ModelWriter {
     dir: PathBuf,
     weights: Weights,
     members: Vec<Member>,
+    mean: WeightedMean,
 }
 
 impl ModelWriter {
@@ -98,7 +99,12 @@ impl ModelWriter {
     pub fn create(dir: &Path, weights: Weights) -> Result<Self> {
         let members = dir.join("members");
         fs::create_dir_all(&members).map_err(|source| FlError::Io { path: members, source })?;
-        Ok(Self { dir: dir.into(), weights, members: Vec::new() })
+        Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new() })
+    }
+
+    /// The mean of all members so far by weight: what averaging would have made of the same work. `None` without members.
+    pub fn mean(&self) -> Option<Params> {
+        self.mean.clone().finish()
     }
 
     /// Writes the averaged generator (tensors without prefix) and the manifest; opens the whole.
@@ -131,6 +137,7 @@ impl MemberSink for ModelWriter {
     fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()> {
         let sha256 = write(&member_file(&self.dir, &client), &generator)?;
         let weight = self.weights.of(num_examples);
+        self.mean.add(&generator, weight)?;
         self.members.push(Member { name: client, num_examples, weight, sha256 });
         Ok(())
     }
@@ -183,18 +190,6 @@ impl Ensemble {
     /// As [`global`](Self::global).
     pub fn generator(&self, member: &Member) -> Result<Params> {
         self.read(&member_file(&self.dir, &member.name), &member.sha256)
-    }
-
-    /// The mean of all members by weight: what averaging would have made of the same work. `None` without members.
-    ///
-    /// # Errors
-    /// As [`global`](Self::global).
-    pub fn mean_of_members(&self) -> Result<Option<Params>> {
-        let mut mean = WeightedMean::new();
-        for member in &self.manifest.members {
-            mean.add(&self.generator(member)?, member.weight)?;
-        }
-        Ok(mean.finish())
     }
 
     /// Images `range` of `seed` from `selection`: u8 `[n, c, h, w]`.

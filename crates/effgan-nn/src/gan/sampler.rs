@@ -62,3 +62,59 @@ pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Par
     }
     Ok(crate::networks::named_tensors(&module))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::{DcganConfig, NetworkConfig, NormKind, init};
+
+    fn network(norm: NormKind) -> (Network, Params) {
+        let dcgan = DcganConfig { latent_dim: 4, base_channels: 2, norm };
+        let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap();
+        let generator = init(&network.generator_tensors(), &mut Streams::of_run(3).at(Purpose::Init, 0));
+        (network, generator)
+    }
+
+    #[test]
+    fn recomputed_statistics_are_those_of_the_first_layer_by_hand() {
+        let (network, mut generator) = network(NormKind::Batch);
+        let bias: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        generator.insert("fc.bias", crate::Array::new([16], bias));
+        let recomputed = recompute_statistics(&network, &generator).unwrap();
+        // A channel of 2 x 2 positions with weights ~ N(0, 0.02²) around its biases 4c, 4c + 1, 4c + 2, 4c + 3.
+        for (channel, mean) in recomputed.get("norm0.running_mean").unwrap().values.iter().enumerate() {
+            assert!((mean - (4.0 * channel as f32 + 1.5)).abs() < 0.01, "{mean}");
+        }
+        for var in &recomputed.get("norm0.running_var").unwrap().values {
+            // 1.25 within the channel, unbiased over 256 values, and four weights' 0.02² · 4.
+            assert!((var - 1.25 * 256.0 / 255.0).abs() < 0.02, "{var}");
+        }
+    }
+
+    #[test]
+    fn recomputing_changes_statistics_alone_and_twice_is_once() {
+        let (network, generator) = network(NormKind::Batch);
+        let once = recompute_statistics(&network, &generator).unwrap();
+        assert_eq!(recompute_statistics(&network, &once).unwrap(), once);
+        for (name, array) in &once {
+            let running = crate::networks::is_running_statistic(name);
+            assert_eq!(array != generator.get(name).unwrap(), running, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_batch_norm_there_is_nothing_to_recompute() {
+        let (network, generator) = network(NormKind::Group);
+        assert_eq!(recompute_statistics(&network, &generator).unwrap(), generator);
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_its_neighbours() {
+        let (network, generator) = network(NormKind::Batch);
+        let sampler = Sampler::new(&network, &generator).unwrap();
+        let z = Streams::of_run(1).normal(Purpose::Latent, 0, BATCH * 4);
+        let mut alone = vec![0.0; BATCH * 4];
+        alone[..8].copy_from_slice(&z[..8]);
+        assert_eq!(sampler.draw(z)[..2 * 64], sampler.draw(alone)[..2 * 64]);
+    }
+}

@@ -116,3 +116,220 @@ impl Gan {
         self.generator().named_under("generator").merged_with(self.discriminator().named_under("discriminator"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use burn::module::{ModuleVisitor, Param};
+
+    use super::*;
+    use crate::gan::Sampler;
+    use crate::networks::layers::{self, is_named};
+    use crate::networks::{DcganConfig, NetworkConfig, NormKind};
+    use crate::{Array, checkpoint, pixels};
+
+    /// Tensors that `tests/fixtures/dcgan_steps.py` made with PyTorch.
+    struct Fixture {
+        tensors: Params,
+        network: Network,
+    }
+
+    impl Fixture {
+        fn load(name: &str, norm: NormKind, base_channels: usize) -> Self {
+            let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.safetensors"));
+            let dcgan = DcganConfig { latent_dim: 8, base_channels, norm };
+            let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
+            Self { tensors: checkpoint::load(&file).unwrap(), network }
+        }
+
+        fn values(&self, name: &str) -> Vec<f32> {
+            self.tensors.get(name).unwrap().values.clone()
+        }
+
+        fn steps(&self) -> Vec<Params> {
+            let steps = (0..3).map(|step| self.tensors.under(&format!("step{step}")));
+            steps.filter(|step| !step.is_empty()).collect()
+        }
+    }
+
+    /// Gradients by dotted name.
+    struct NamedGrads<'a>(&'a GradientsParams, Vec<String>, Params);
+
+    impl ModuleVisitor for NamedGrads<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = self.0.get::<D>(param.id) {
+                self.2.insert(self.1.join("."), Array::new(grad.dims(), layers::values(grad)));
+            }
+        }
+
+        fn enter_module(&mut self, name: &str, container: &str) {
+            if is_named(container) {
+                self.1.push(name.to_owned());
+            }
+        }
+
+        fn exit_module(&mut self, _: &str, container: &str) {
+            if is_named(container) {
+                self.1.pop();
+            }
+        }
+    }
+
+    fn named<M: Module>(grads: &GradientsParams, module: &M) -> Params {
+        let mut named = NamedGrads(grads, Vec::new(), Params::new());
+        module.visit(&mut named);
+        named.2
+    }
+
+    fn largest(values: &[f32]) -> f32 {
+        values.iter().fold(0.0, |most, value| most.max(value.abs()))
+    }
+
+    fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
+        assert_eq!(ours.len(), theirs.len());
+        ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+    }
+
+    /// 1e-4 of the tensor's largest value: f32 sums in another order. 1e-5 in all: the gradient of a bias before a norm is zero, and
+    /// what is left of it is rounding.
+    fn assert_gradients(ours: &Params, theirs: &Params) {
+        assert_eq!(ours.len(), theirs.len());
+        for (name, array) in theirs {
+            let difference = largest_difference(&ours.get(name).unwrap().values, &array.values);
+            let bound = 1e-5 + 1e-4 * largest(&array.values);
+            assert!(difference <= bound, "gradient of {name} is off by {difference}, more than {bound}");
+        }
+    }
+
+    fn steps_match_pytorch(name: &str, norm: NormKind, base_channels: usize) {
+        let fixture = Fixture::load(name, norm, base_channels);
+        let adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
+        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).unwrap();
+        for step in fixture.steps() {
+            let value = |name: &str| step.get(name).unwrap().values.clone();
+            let (real, z) = gan.tensors(value("real"), value("z"));
+            let fake = gan.generator.forward(z, Mode::TRAIN);
+            // The two halves of `Gan::step`, with a look at the gradients between.
+            let (loss_d, grads) = gan.discriminator_pass(real, fake.clone().detach());
+            assert_gradients(&named(&grads, &gan.discriminator), &step.under("grad.discriminator"));
+            gan.discriminator = gan.adam_d.step(gan.learning_rate, gan.discriminator, grads);
+            let (loss_g, grads) = gan.generator_pass(fake);
+            assert_gradients(&named(&grads, &gan.generator), &step.under("grad.generator"));
+            gan.generator = gan.adam_g.step(gan.learning_rate, gan.generator, grads);
+            // f32 means of a few logits.
+            assert!((loss_d - value("loss_d")[0]).abs() < 1e-5, "{loss_d}");
+            assert!((loss_g - value("loss_g")[0]).abs() < 1e-5, "{loss_g}");
+        }
+        assert_final(&gan.params(), &fixture.tensors.under("final"));
+    }
+
+    fn assert_final(ours: &Params, theirs: &Params) {
+        for (name, array) in ours {
+            let difference = largest_difference(&array.values, &theirs.get(name).unwrap().values);
+            // Adam turns the rounding in the gradient of a bias before a norm into moves of up to the learning rate a step, in
+            // whichever direction; a tenth of it reaches the running mean.
+            let before_norm = name == "generator.conv1.bias" || name == "discriminator.conv2.bias";
+            let bound = match before_norm || name.ends_with("running_mean") {
+                true => 1.2e-3,
+                false => 2e-6 * largest(&array.values).max(1.0),
+            };
+            assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
+        }
+    }
+
+    #[test]
+    fn three_steps_with_batch_norm_match_pytorch() {
+        steps_match_pytorch("dcgan_steps_batch", NormKind::Batch, 4);
+    }
+
+    #[test]
+    fn three_steps_with_group_norm_match_pytorch() {
+        steps_match_pytorch("dcgan_steps_group", NormKind::Group, 4);
+    }
+
+    #[test]
+    fn a_step_with_groups_of_two_channels_matches_pytorch() {
+        steps_match_pytorch("dcgan_steps_group_base8", NormKind::Group, 8);
+    }
+
+    #[test]
+    fn three_steps_without_norm_match_pytorch() {
+        steps_match_pytorch("dcgan_steps_none", NormKind::None, 4);
+    }
+
+    #[derive(serde::Deserialize)]
+    struct AdamFixture {
+        learning_rate: f64,
+        beta1: f64,
+        initial: Vec<f32>,
+        gradients: Vec<Vec<f32>>,
+        final_f32: Vec<f32>,
+    }
+
+    #[derive(Module, Debug)]
+    struct Vector {
+        weight: Param<Tensor<1>>,
+    }
+
+    #[test]
+    fn adam_matches_pytorch_after_100_steps() {
+        let fixture: AdamFixture = serde_json::from_str(include_str!("../../tests/fixtures/adam.json")).unwrap();
+        let device = training_device();
+        let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
+        let mut module = Vector { weight: Param::from_tensor(vector(&fixture.initial)) };
+        let mut adam = Adam { learning_rate: fixture.learning_rate, beta1: fixture.beta1 }.optimiser();
+        for gradient in &fixture.gradients {
+            // The gradient of w · g is g.
+            let loss = (module.weight.val() * vector(gradient)).sum();
+            let grads = GradientsParams::from_grads(loss.backward(), &module);
+            module = adam.step(fixture.learning_rate, module, grads);
+        }
+        // PyTorch's own f32 and f64 results differ by 3e-7; with Burn's default epsilon the first would be off by 1e-3.
+        let difference = largest_difference(&layers::values(module.weight.val()), &fixture.final_f32);
+        assert!(difference < 1e-6, "{difference}");
+    }
+
+    #[test]
+    fn step_is_its_two_halves() {
+        let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 4);
+        let adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
+        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).unwrap();
+        for step in fixture.steps() {
+            let value = |name: &str| step.get(name).unwrap().values.clone();
+            let losses;
+            (gan, losses) = gan.step(value("real"), value("z"));
+            assert!((losses.discriminator - value("loss_d")[0]).abs() < 1e-5);
+            assert!((losses.generator - value("loss_g")[0]).abs() < 1e-5);
+        }
+        assert_final(&gan.params(), &fixture.tensors.under("final"));
+    }
+
+    #[test]
+    fn a_sample_by_running_statistics_matches_pytorch() {
+        let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 4);
+        let sampler = Sampler::new(&fixture.network, &fixture.tensors.under("final.generator")).unwrap();
+        let mut z = fixture.values("step0.z");
+        z.resize(crate::gan::BATCH * 8, 0.0);
+        let expected: Vec<u8> = fixture.values("final.sample").into_iter().map(pixels::to_u8).collect();
+        let ours = &sampler.draw(z)[..expected.len()];
+        // One grey level: a value may lie on the edge between two.
+        assert!(ours.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1));
+    }
+
+    #[test]
+    fn names_and_shapes_survive_a_round_through_the_modules() {
+        let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 4);
+        let initial = fixture.tensors.under("initial");
+        let gan = Gan::new(&fixture.network, &initial, Adam { learning_rate: 1e-3, beta1: 0.5 }).unwrap();
+        assert_eq!(gan.params(), initial);
+    }
+
+    #[test]
+    fn a_network_of_another_size_is_refused_by_tensor() {
+        let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 8);
+        let adam = Adam { learning_rate: 1e-3, beta1: 0.5 };
+        let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).err().unwrap();
+        assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
+    }
+}

@@ -1,0 +1,63 @@
+//! `effgan features`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use effgan_data::{DatasetConfig, DatasetName};
+use effgan_metrics::SmallNet;
+use effgan_nn::{checkpoint, classifier};
+
+use crate::failure::{Failure, Result};
+use crate::machine;
+use crate::run_dir::check_new;
+
+/// Feature networks for scores
+#[derive(Subcommand)]
+pub enum Features {
+    Train(Train),
+}
+
+/// Train the small feature network on a data set of 28 × 28 grey images
+#[derive(Args)]
+pub struct Train {
+    /// mnist-mini, mnist or fashion-mnist
+    dataset: DatasetName,
+    /// Folder of the data set's files, unless it is in the program
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Where the weights go (safetensors)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 12)]
+    epochs: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Features {
+    pub fn run(self) -> Result<()> {
+        let Self::Train(train) = self;
+        train.run()
+    }
+}
+
+impl Train {
+    fn run(self) -> Result<()> {
+        check_new(&self.out)?;
+        let dataset = DatasetConfig { name: self.dataset, dir: self.dir, limit: None }.load()?;
+        let (train, test) = (&dataset.train, &dataset.test);
+        let on_epoch = |epoch, loss| println!("epoch {epoch:>2}: cross-entropy {loss:.4}");
+        // One thread: the weights are the same on any number of cores.
+        let params = effgan_nn::on_one_thread(|| {
+            classifier::train(train.pixels(), train.labels(), self.epochs, self.seed, on_epoch)
+        })?;
+        let net = SmallNet::new(&params).map_err(anyhow::Error::from)?;
+        let classified = net.classify(test.pixels(), test.shape(), machine::cores()).map_err(Failure::usage)?;
+        let right = classified.classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
+        checkpoint::save(&self.out, &params)?;
+        println!("test accuracy {:.2} % of {} images", 100.0 * right as f64 / test.len() as f64, test.len());
+        println!("{}", self.out.display());
+        Ok(())
+    }
+}

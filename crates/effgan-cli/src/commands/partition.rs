@@ -1,0 +1,77 @@
+//! `effgan partition`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use effgan_data::{Partition as Deal, heterogeneity};
+use effgan_nn::{Purpose, Streams};
+
+use crate::config::Config;
+use crate::failure::Result;
+use crate::pictures::{heat_map, save_png};
+use crate::run_dir::check_new;
+
+/// Show who gets which images, without training
+#[derive(Args)]
+pub struct Partition {
+    /// The experiment
+    config: PathBuf,
+    /// Replace a value of the config; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
+    /// Draw the heat map (clients × classes) as a PNG
+    #[arg(long, value_name = "FILE.png")]
+    out: Option<PathBuf>,
+}
+
+impl Partition {
+    pub fn run(self) -> Result<()> {
+        if let Some(out) = &self.out {
+            check_new(out)?;
+        }
+        let config = Config::load(&self.config, &self.settings)?;
+        let dataset = config.dataset.load()?;
+        let mut rng = Streams::of_run(config.seed).at(Purpose::Partition, 0);
+        let deal = config.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?;
+        let counts = deal.class_counts(&dataset.train);
+        print!("{}", table(&deal, &counts));
+        let skew = heterogeneity::label_skew(&deal, &dataset.train);
+        println!("label skew {skew:.3}: the mean share of a client's images that are of other classes than everyone's");
+        if let Some(out) = &self.out {
+            let names: Vec<String> = deal.clients.iter().map(|share| share.name.to_string()).collect();
+            save_png(out, &heat_map(&counts, &names, dataset.train.num_classes()))?;
+            println!("{}", out.display());
+        }
+        Ok(())
+    }
+}
+
+/// A row a client: training images by class, each with a shade of how many, their sum, and how many are held out.
+fn table(deal: &Deal, counts: &[Vec<u64>]) -> String {
+    let most = counts.iter().flatten().copied().max().unwrap_or(0);
+    let classes = counts.first().map_or(0, Vec::len);
+    let name_width = deal.clients.iter().map(|share| share.name.as_str().len()).max().unwrap_or(0);
+    let head: String = (0..classes).map(|class| format!("{class:>7}")).collect();
+    let mut lines = format!("{:name_width$}{head}    train  held out\n", "client");
+    for (share, row) in deal.clients.iter().zip(counts) {
+        let cells: String = row.iter().map(|&count| format!(" {}{count:>5}", shade(count, most))).collect();
+        let (train, held_out) = (share.train.len(), share.held_out.len());
+        lines += &format!("{:name_width$}{cells} {train:>8}  {held_out:>8}\n", share.name.as_str());
+    }
+    lines
+}
+
+fn shade(count: u64, most: u64) -> char {
+    [' ', '░', '▒', '▓', '█'][(4 * count).div_ceil(most.max(1)) as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_go_from_none_to_most() {
+        assert_eq!([0, 1, 50, 99, 100].map(|count| shade(count, 100)), [' ', '░', '▒', '█', '█']);
+        assert_eq!(shade(0, 0), ' ');
+    }
+}

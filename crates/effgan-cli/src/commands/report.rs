@@ -1,0 +1,23 @@
+//! `effgan report`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::failure::{Failure, Result};
+use crate::report;
+
+/// Make a run's report.html again from its folder
+#[derive(Args)]
+pub struct Report {
+    /// The run folder
+    run_dir: PathBuf,
+}
+
+impl Report {
+    pub fn run(self) -> Result<()> {
+        let page = report::write(&self.run_dir).map_err(Failure::data)?;
+        println!("{}", page.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! `effgan run`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::config::Config;
+use crate::failure::{Kind, Result};
+use crate::progress::Progress;
+use crate::{machine, pipeline};
+
+/// Train as a config says, into a new run folder
+#[derive(Args)]
+pub struct Run {
+    /// The experiment
+    config: PathBuf,
+    /// Replace a value of the config; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
+    /// The run folder, which must not exist [default: runs/<name>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Clients at work at the same time, one thread each; changes no result [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Replace the config's seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// JSON lines on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub fn run(self) -> Result<()> {
+        let mut settings = self.settings;
+        settings.extend(self.seed.map(|seed| format!("seed={seed}")));
+        let config = Config::load(&self.config, &settings)?;
+        let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
+        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let progress = Progress::new(self.json);
+        let outcome = pipeline::run(&config, &out, jobs, &progress, &*interrupt()?);
+        match outcome {
+            Err(failure) if failure.kind() == Kind::Interrupted => {
+                Err(failure.context(format!("{} holds what was done", out.display())))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Becomes true at Ctrl-C or SIGTERM; a second one ends the program at once.
+fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(Kind::Interrupted as i32);
+        }
+        eprintln!("\neffgan: stopping after the step at hand; once more to stop at once");
+    };
+    ctrlc::set_handler(handler).context("listening for Ctrl-C")?;
+    Ok(stop)
+}

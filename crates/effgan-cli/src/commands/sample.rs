@@ -1,0 +1,102 @@
+//! `effgan sample`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use effgan_data::ClientName;
+use effgan_fl::Ensemble;
+use effgan_fl::ensemble::Selection;
+use npyz::WriterBuilder;
+
+use crate::failure::Result;
+use crate::pictures::{grid, save_png};
+use crate::run_dir::check_new;
+use crate::{failure::Failure, machine};
+
+/// Draw images from a trained model
+///
+/// Image i of a seed is the same image however many are drawn.
+#[derive(Args)]
+pub struct Sample {
+    /// A model folder, or the run folder that holds it
+    model: PathBuf,
+    /// How many images
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    num: u32,
+    /// Which images
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// `FILE.png` for a grid, `FILE.npy` for u8 `[n, c, h, w]`, anything else for a new folder of PNG files
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+    /// Draw from this member only; may be repeated. `global` is the averaged generator
+    #[arg(long = "member", value_name = "NAME")]
+    members: Vec<String>,
+    /// Threads; changes no result [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+impl Sample {
+    pub fn run(self) -> Result<()> {
+        check_new(&self.out)?;
+        let model = Ensemble::open(&self.model)?;
+        let selection = selection(&self.members)?;
+        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let images = model.sample(&selection, self.seed, 0..u64::from(self.num), jobs)?;
+        let saved = save(&self.out, &images, model.image_shape());
+        saved.with_context(|| format!("writing {}", self.out.display()))?;
+        println!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display());
+        Ok(())
+    }
+}
+
+fn selection(names: &[String]) -> Result<Selection> {
+    match names {
+        [] => Ok(Selection::Ensemble),
+        [name] if name == "global" => Ok(Selection::Global),
+        names if names.iter().any(|name| name == "global") => {
+            Err(Failure::usage(anyhow::anyhow!("--member global stands alone: it is no member of the ensemble")))
+        }
+        names => {
+            let names: std::result::Result<_, _> = names.iter().map(ClientName::new).collect();
+            Ok(Selection::Members(names?))
+        }
+    }
+}
+
+fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
+    match selection {
+        Selection::Members(names) => names.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", "),
+        Selection::Ensemble if !model.manifest().members.is_empty() => {
+            format!("the ensemble of {} generators", model.manifest().members.len())
+        }
+        Selection::Ensemble | Selection::Global => "the averaged generator".into(),
+    }
+}
+
+fn save(out: &Path, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
+    let image_len: usize = shape.iter().product();
+    let n = images.len() / image_len;
+    match out.extension().and_then(|extension| extension.to_str()) {
+        Some("png") => save_png(out, &grid(images, shape, n.isqrt().max(1), 2)),
+        Some("npy") => save_npy(out, images, [n, shape[0], shape[1], shape[2]]),
+        _ => {
+            fs::create_dir_all(out)?;
+            let digits = (n - 1).to_string().len();
+            let save_one = |(i, image)| save_png(&out.join(format!("{i:0digits$}.png")), &grid(image, shape, 1, 1));
+            images.chunks_exact(image_len).enumerate().try_for_each(save_one)
+        }
+    }
+}
+
+fn save_npy(out: &Path, images: &[u8], shape: [usize; 4]) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    let options = npyz::WriteOptions::new().default_dtype().shape(&shape.map(|size| size as u64));
+    let mut writer = options.writer(&mut bytes).begin_nd()?;
+    writer.extend(images.iter().copied())?;
+    writer.finish()?;
+    Ok(effgan_nn::checkpoint::write_file(out, &bytes)?)
+}

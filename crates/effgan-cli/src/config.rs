@@ -1,0 +1,195 @@
+//! The config: one TOML file that shows everything, checked once when it is loaded.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::anyhow;
+use effgan_data::{DatasetConfig, PartitionConfig};
+use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{AlgorithmConfig, LocalConfig};
+use effgan_nn::networks::NetworkConfig;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::failure::{Failure, Result};
+
+/// An experiment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// Names the run folder: 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`.
+    pub name: String,
+    /// Everything random follows from it; 0..2^63.
+    pub seed: u64,
+    pub dataset: DatasetConfig,
+    pub partition: PartitionConfig,
+    pub network: NetworkConfig,
+    pub local: LocalConfig,
+    pub algorithm: AlgorithmConfig,
+    pub evaluation: EvaluationConfig,
+}
+
+/// The `[evaluation]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Score the averaged generator after every so many rounds, ≥ 1; it is always scored after the last.
+    #[serde(default = "one")]
+    pub every: u32,
+    /// Images that are scored, against as many reference images, ≥ 2; as many as the test split has when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+    /// Whose batch-norm statistics the averaged generator in the model folder has.
+    #[serde(default)]
+    pub norm_statistics: NormStatistics,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Config {
+    /// Reads `path`, with `section.key=value` settings on top.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the file and the key.
+    pub fn load(path: &Path, settings: &[String]) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))?;
+        Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
+    }
+
+    fn parse(text: &str, settings: &[String]) -> Result<Self> {
+        let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
+        settings.iter().try_for_each(|setting| set(&mut table, setting))?;
+        let config = Self {
+            name: take(&mut table, "name")?,
+            seed: take(&mut table, "seed")?,
+            dataset: take(&mut table, "dataset")?,
+            partition: take(&mut table, "partition")?,
+            network: take(&mut table, "network")?,
+            local: take(&mut table, "local")?,
+            algorithm: take(&mut table, "algorithm")?,
+            evaluation: take_or_empty(&mut table, "evaluation")?,
+        };
+        if let Some(key) = table.keys().next() {
+            return Err(usage(format!("unknown key `{key}`, expected one of {KEYS}")));
+        }
+        config.check()
+    }
+
+    fn check(self) -> Result<Self> {
+        check_name(&self.name)?;
+        if self.evaluation.every == 0 {
+            return Err(usage("evaluation.every = 0 must be at least 1".into()));
+        }
+        self.partition.check()?;
+        Ok(self)
+    }
+
+    /// The TOML text that gives this config back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config is plain data")
+    }
+}
+
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, evaluation";
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}
+
+/// The name becomes a folder, so it must not lead out of one.
+fn check_name(name: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(fine) && !name.starts_with('.') {
+        return Ok(());
+    }
+    Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
+}
+
+fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
+    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count()) + 1;
+    usage(format!("line {line}: {}", error.message()))
+}
+
+/// Moves one part of the config out of the table, so that what is left over is unknown.
+fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
+    let value = table.remove(key).ok_or_else(|| usage(format!("`{key}` is missing")))?;
+    value.try_into().map_err(|error: toml::de::Error| usage(format!("[{key}] {}", error.message())))
+}
+
+fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
+    table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+    take(table, key)
+}
+
+/// Applies `section.key=value`; a value that is no TOML is a string.
+fn set(table: &mut Table, setting: &str) -> Result<()> {
+    let malformed = || usage(format!("--set {setting}: expected section.key=value"));
+    let (path, value) = setting.split_once('=').ok_or_else(malformed)?;
+    let value = value_of(value.trim());
+    let (sections, key) = path.trim().rsplit_once('.').map_or((None, path.trim()), |(a, b)| (Some(a), b));
+    let mut inner = table;
+    for section in sections.into_iter().flat_map(|sections| sections.split('.')) {
+        let entry = inner.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        inner = entry.as_table_mut().ok_or_else(malformed)?;
+    }
+    inner.insert(key.into(), value);
+    Ok(())
+}
+
+fn value_of(text: &str) -> Value {
+    let parsed: std::result::Result<Table, _> = format!("x = {text}").parse();
+    parsed.ok().and_then(|mut table| table.remove("x")).unwrap_or_else(|| Value::String(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICKSTART: &str = include_str!("../../../configs/quickstart.toml");
+
+    fn error(text: &str, settings: &[&str]) -> String {
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        Config::parse(text, &settings).unwrap_err().line()
+    }
+
+    #[test]
+    fn every_config_of_the_repository_loads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let files: Vec<_> = walk(&folder);
+        assert!(files.len() > 3);
+        for file in files {
+            Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        }
+    }
+
+    fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = Config::parse(QUICKSTART, &[]).unwrap();
+        assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn settings_replace_and_add_keys() {
+        let settings = ["seed=7", "local.epochs = 2", "network.norm=group", "evaluation.samples=100"];
+        let config = Config::parse(QUICKSTART, &settings.map(String::from)).unwrap();
+        assert_eq!((config.seed, config.local.epochs, config.evaluation.samples), (7, Some(2), Some(100)));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_section() {
+        assert_eq!(error("name = ", &[]).split(':').next(), Some("line 1"));
+        assert_eq!(error(QUICKSTART, &["sead=1"]), format!("unknown key `sead`, expected one of {KEYS}"));
+        assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown field `epoch`, expected one of"));
+        assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown field `mu`"));
+        assert!(error(QUICKSTART, &["algorithm.kind=fedavg"]).contains("unknown variant `fedavg`, expected one of"));
+        assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
+        assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+}

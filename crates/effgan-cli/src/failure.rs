@@ -1,0 +1,104 @@
+//! How the program ends when it does not end well: one line on standard error, and an exit code that scripts can tell apart.
+
+use effgan_data::DataError;
+use effgan_fl::FlError;
+
+/// What `effgan help exit-codes` says.
+pub const EXIT_CODES: &str = "\
+0    done
+2    the command line or the config is wrong; nothing was written
+3    a data file is missing or damaged; nothing was written
+4    the run failed; its folder says why
+130  interrupted by Ctrl-C or SIGTERM; its folder holds what was done";
+
+/// Why the program ends.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    error: anyhow::Error,
+}
+
+/// What went wrong, as far as an exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Usage = 2,
+    Data = 3,
+    Run = 4,
+    Interrupted = 130,
+}
+
+impl Failure {
+    /// The command line or the config is wrong.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Usage, error: error.into() }
+    }
+
+    /// A data file is missing or damaged.
+    pub fn data(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Data, error: error.into() }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// One line: the error and its causes.
+    pub fn line(&self) -> String {
+        format!("{:#}", self.error).replace('\n', " ")
+    }
+
+    /// The same failure, with what was being done before it.
+    #[must_use]
+    pub fn context(self, doing: impl std::fmt::Display + Send + Sync + 'static) -> Self {
+        Self { error: self.error.context(doing), ..self }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { kind: Kind::Run, error }
+    }
+}
+
+impl From<FlError> for Failure {
+    fn from(error: FlError) -> Self {
+        let kind = match &error {
+            FlError::Interrupted => Kind::Interrupted,
+            FlError::Config(_) | FlError::UnknownMember { .. } => Kind::Usage,
+            FlError::NotAModel { .. } => Kind::Data,
+            FlError::Nn(effgan_nn::NnError::Config(_)) => Kind::Usage,
+            FlError::Nn(_) => Kind::Data,
+            _ => Kind::Run,
+        };
+        Self { kind, error: error.into() }
+    }
+}
+
+impl From<effgan_nn::NnError> for Failure {
+    fn from(error: effgan_nn::NnError) -> Self {
+        FlError::from(error).into()
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        use DataError as E;
+        let in_a_file = matches!(
+            error,
+            E::MissingFile { .. }
+                | E::Unreadable { .. }
+                | E::WrongMagic { .. }
+                | E::TooLarge { .. }
+                | E::Truncated { .. }
+                | E::TrailingBytes { .. }
+                | E::EmptyFile { .. }
+                | E::CountMismatch { .. }
+                | E::InFile { .. }
+                | E::SplitShapes { .. }
+        );
+        if in_a_file { Self::data(error) } else { Self::usage(error) }
+    }
+}
+
+/// Result of a command.
+pub type Result<T> = std::result::Result<T, Failure>;

@@ -1,0 +1,86 @@
+//! Pictures side by side, each under its caption: what README shows.
+
+use embedded_graphics::mono_font::iso_8859_1::{FONT_8X13, FONT_9X18_BOLD};
+use image::{Rgb, RgbImage, imageops};
+
+use super::WHITE;
+use super::text::Pen;
+
+const INK: Rgb<u8> = Rgb([23, 27, 33]);
+const GREY: Rgb<u8> = Rgb([98, 106, 116]);
+/// Dots of space: at the edges, between panels, between the lines of a caption, and from a caption to its picture.
+const EDGE: usize = 16;
+const BETWEEN: usize = 20;
+const LEADING: usize = 3;
+const BELOW: usize = 10;
+
+/// `(title, second line, picture)` side by side on white, top edges in line, captions at the left edge of their pictures.
+///
+/// Letters grow in whole steps with the pictures, as far as every caption stays as narrow as its picture, so that they are
+/// still read when the whole is shown at the width of a page. A caption that is wider than its picture widens the column.
+pub fn captioned(panels: &[(String, String, RgbImage)]) -> RgbImage {
+    let scale = scale(panels);
+    let (title, second) = pens(scale);
+    let [edge, between, leading, below] = [EDGE, BETWEEN, LEADING, BELOW].map(|dots| dots * scale);
+    let widths = panels.iter().map(|(a, b, picture)| title.width(a).max(second.width(b)).max(picture.width() as usize));
+    let widths: Vec<usize> = widths.collect();
+    let head = edge + title.height() + leading + second.height() + below;
+    let tallest = panels.iter().map(|panel| panel.2.height() as usize).max().unwrap_or(0);
+    let width = 2 * edge + widths.iter().sum::<usize>() + between * panels.len().saturating_sub(1);
+    let mut whole = RgbImage::from_pixel(width as u32, (head + tallest + edge) as u32, WHITE);
+    let mut left = edge;
+    for ((first, line, picture), width) in panels.iter().zip(widths) {
+        title.write(&mut whole, first, left, edge);
+        second.write(&mut whole, line, left, edge + title.height() + leading);
+        imageops::replace(&mut whole, picture, left as i64, head as i64);
+        left += width + between;
+    }
+    whole
+}
+
+/// The pens of a title and of the line below it.
+fn pens(scale: usize) -> (Pen<'static>, Pen<'static>) {
+    (Pen { font: &FONT_9X18_BOLD, scale, colour: INK }, Pen { font: &FONT_8X13, scale, colour: GREY })
+}
+
+/// The largest of 1..=4 at which every caption is as narrow as its picture.
+fn scale(panels: &[(String, String, RgbImage)]) -> usize {
+    let fits = |scale: &usize| {
+        let (title, second) = pens(*scale);
+        panels.iter().all(|(a, b, picture)| title.width(a).max(second.width(b)) <= picture.width() as usize)
+    };
+    (1..=4).rev().find(fits).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel(title: &str, side: u32, colour: [u8; 3]) -> (String, String, RgbImage) {
+        (title.into(), "fd_small 21.3".into(), RgbImage::from_pixel(side, side, Rgb(colour)))
+    }
+
+    #[test]
+    fn panels_stand_in_a_row_under_their_captions() {
+        let whole = captioned(&[panel("average", 120, [200, 0, 0]), panel("ensemble", 120, [0, 0, 200])]);
+        let head = (EDGE + 18 + LEADING + 13 + BELOW) as u32;
+        assert_eq!(whole.dimensions(), (16 + 120 + 20 + 120 + 16, head + 120 + 16));
+        assert_eq!(whole.get_pixel(16, head).0, [200, 0, 0]);
+        assert_eq!(whole.get_pixel(16 + 120 + 20, head).0, [0, 0, 200]);
+        assert_eq!(*whole.get_pixel(16 + 125, head), WHITE);
+        assert!(whole.rows().take(head as usize).flatten().any(|pixel| *pixel == GREY));
+    }
+
+    #[test]
+    fn letters_grow_with_the_pictures_and_wide_captions_widen_their_column() {
+        assert_eq!(scale(&[panel("ensemble", 120, [0; 3])]), 1);
+        assert_eq!(scale(&[panel("ensemble", 240, [0; 3])]), 2);
+        assert_eq!(scale(&[panel("ensemble", 240, [0; 3]), panel("averaged generator", 240, [0; 3])]), 1);
+        assert_eq!(captioned(&[panel("ensemble", 10, [0; 3])]).width(), 2 * 16 + 13 * 8);
+    }
+
+    #[test]
+    fn no_panels_are_an_empty_sheet() {
+        assert!(captioned(&[]).pixels().all(|pixel| *pixel == WHITE));
+    }
+}

@@ -1,0 +1,151 @@
+//! The heat map of a partition: who holds how many images of which class.
+
+use embedded_graphics::mono_font::MonoFont;
+use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_7X13};
+use image::{Rgb, RgbImage};
+
+use super::text::Pen;
+use super::{WHITE, fill};
+
+const INK: Rgb<u8> = Rgb([23, 27, 33]);
+const RULE: Rgb<u8> = Rgb([226, 230, 234]);
+/// White to deep blue, even steps of lightness: a grey print keeps the order.
+const SCALE: [[f64; 3]; 5] =
+    [[255.0, 255.0, 255.0], [198.0, 219.0, 239.0], [107.0, 174.0, 214.0], [33.0, 113.0, 181.0], [8.0, 48.0, 107.0]];
+/// Share of the largest count from which a cell is so dark that its number is white.
+const DARK: f64 = 0.5;
+const EDGE: usize = 12;
+/// No picture is taller than this, edges and class numbers aside.
+const TALLEST: usize = 1900;
+
+/// A table of `counts` `[clients][classes]` in colours: one row for each of `clients`, one column for each class.
+///
+/// Colour goes from white for 0 to deep blue for the largest count; the counts stand in the cells where there is room. Rows shrink
+/// with the number of clients, and names are left out evenly when they would touch, so that 500 clients still fit in 2,000 pixels.
+pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: usize) -> RgbImage {
+    let map = Layout::new(counts, clients, classes);
+    let width = map.left + map.cell[0] * classes.max(1) + EDGE;
+    let height = map.top + map.cell[1] * counts.len().max(1) + EDGE;
+    let mut picture = RgbImage::from_pixel(width as u32, height as u32, WHITE);
+    map.class_numbers(&mut picture, classes);
+    for (row, values) in counts.iter().enumerate() {
+        map.name(&mut picture, row, clients);
+        for (class, &count) in values.iter().take(classes).enumerate() {
+            map.cell(&mut picture, row, class, count);
+        }
+    }
+    picture
+}
+
+/// Where things stand and in which letters.
+struct Layout {
+    left: usize,
+    top: usize,
+    /// Width and height of a cell.
+    cell: [usize; 2],
+    largest: u64,
+    font: &'static MonoFont<'static>,
+    /// Every how many rows a name has room.
+    every: usize,
+}
+
+impl Layout {
+    fn new(counts: &[Vec<u64>], clients: &[String], classes: usize) -> Self {
+        let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+        let row = (TALLEST / counts.len().max(1)).clamp(3, 26);
+        let font = if row >= 16 { &FONT_7X13 } else { &FONT_6X10 };
+        let pen = Pen { font, scale: 1, colour: INK };
+        let name = clients.iter().map(|name| pen.width(name)).max().unwrap_or(0);
+        let column = pen.width(&largest.to_string()) + 10;
+        let column = if row < 10 { 24 } else { column.max(36) }.min((4000 / classes.max(1)).max(2));
+        let every = pen.height().div_ceil(row);
+        Self { left: EDGE + name + 8, top: EDGE + pen.height() + 6, cell: [column, row], largest, font, every }
+    }
+
+    fn class_numbers(&self, picture: &mut RgbImage, classes: usize) {
+        let pen = Pen { font: self.font, scale: 1, colour: INK };
+        let every = (pen.width(&classes.to_string()) + 4).div_ceil(self.cell[0]);
+        for class in (0..classes).step_by(every) {
+            let text = class.to_string();
+            let middle = self.left + class * self.cell[0] + self.cell[0] / 2;
+            pen.write(picture, &text, middle.saturating_sub(pen.width(&text) / 2), EDGE);
+        }
+    }
+
+    fn name(&self, picture: &mut RgbImage, row: usize, clients: &[String]) {
+        let Some(name) = clients.get(row).filter(|_| row.is_multiple_of(self.every)) else { return };
+        let pen = Pen { font: self.font, scale: 1, colour: INK };
+        let middle = self.top + row * self.cell[1] + self.cell[1] / 2;
+        let left = self.left.saturating_sub(8 + pen.width(name));
+        pen.write(picture, name, left, middle.saturating_sub(pen.height() / 2));
+    }
+
+    fn cell(&self, picture: &mut RgbImage, row: usize, class: usize, count: u64) {
+        let [width, height] = self.cell;
+        let (left, top) = (self.left + class * width, self.top + row * height);
+        let share = count as f64 / self.largest as f64;
+        let rule = usize::from(height >= 8);
+        fill(picture, [left, top, width, height], |_, _| RULE);
+        fill(picture, [left, top, width - rule, height - rule], |_, _| colour(share));
+        let text = count.to_string();
+        let pen = Pen { font: self.letters(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
+        if count > 0 && pen.width(&text) + 4 <= width && pen.height() + 1 <= height {
+            pen.write(picture, &text, left + (width - pen.width(&text)) / 2, top + (height - pen.height()) / 2);
+        }
+    }
+
+    /// The font of the counts.
+    fn letters(&self) -> &'static MonoFont<'static> {
+        if self.cell[1] >= 14 { self.font } else { &FONT_5X8 }
+    }
+}
+
+/// The colour of `share` in 0..1.
+fn colour(share: f64) -> Rgb<u8> {
+    let place = share.clamp(0.0, 1.0) * (SCALE.len() - 1) as f64;
+    let step = (place as usize).min(SCALE.len() - 2);
+    let between = place - step as f64;
+    Rgb(std::array::from_fn(|i| (SCALE[step][i] + (SCALE[step + 1][i] - SCALE[step][i]) * between).round() as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("client-{i:04}")).collect()
+    }
+
+    #[test]
+    fn the_largest_count_is_deep_blue_and_zero_is_white() {
+        let counts = [vec![0, 500], vec![250, 0]];
+        let picture = heat_map(&counts, &clients(2), 2);
+        let map = Layout::new(&counts, &clients(2), 2);
+        let corner = |row: usize, class: usize| {
+            *picture.get_pixel((map.left + class * map.cell[0]) as u32, (map.top + row * map.cell[1]) as u32)
+        };
+        assert_eq!(corner(0, 0), WHITE);
+        assert_eq!(corner(0, 1), Rgb([8, 48, 107]));
+        assert_eq!(corner(1, 0), Rgb([107, 174, 214]));
+    }
+
+    #[test]
+    fn one_client_and_five_hundred_both_fit() {
+        let wide = heat_map(&[vec![6000; 10]], &clients(1), 10);
+        assert!(wide.width() > 360 && wide.height() < 100);
+        let tall = heat_map(&vec![vec![12; 10]; 500], &clients(500), 10);
+        assert!((1500..=2000).contains(&tall.height()) && tall.width() > 300);
+        for n in [1, 2, 7, 39, 80, 150, 250, 633] {
+            assert!(heat_map(&vec![vec![1; 10]; n], &clients(n), 10).height() <= 2000, "{n} clients");
+        }
+    }
+
+    #[test]
+    fn odd_tables_are_drawn_without_panic() {
+        heat_map(&[], &[], 0);
+        heat_map(&[vec![3]], &clients(1), 1);
+        heat_map(&[vec![0, 0]], &[], 2);
+        heat_map(&[vec![], vec![u64::MAX; 200]], &clients(1), 100);
+        heat_map(&[vec![1; 5000]], &clients(1), 5000);
+    }
+}

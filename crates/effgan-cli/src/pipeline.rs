@@ -1,0 +1,313 @@
+//! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use effgan_data::{Dataset, Partition, heterogeneity};
+use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
+use effgan_fl::{Algorithm, Ensemble, ExchangeKind, RoundRecord, ServerState, Simulation, StepRecord};
+use effgan_nn::gan::recompute_statistics;
+use effgan_nn::networks::{Network, TensorSpec, num_bytes};
+use effgan_nn::{Params, Purpose, Streams, checkpoint, params};
+
+use crate::config::Config;
+use crate::events::{DatasetInfo, Event, NetworkInfo, PartitionInfo, RunInfo, Score, Scored, Stage, Status};
+use crate::failure::{Kind, Result};
+use crate::progress::Progress;
+use crate::run_dir::{RunDir, check_new};
+use crate::scoring::Scorer;
+use crate::{machine, report, summary};
+
+/// Runs `config` into the new folder `out`, with `jobs` clients at work at a time, until done or `stop`.
+///
+/// # Errors
+/// Before the folder is made: a wrong config, data that cannot be read. After that: why the run failed, which its folder says too.
+pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
+    check_new(out)?;
+    let started = Instant::now();
+    let dataset = config.dataset.load()?;
+    let network = Network::new(config.network.clone(), dataset.train.shape())?;
+    let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
+    let partition = deal(config, &dataset, &*algorithm)?;
+    let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
+    let info = run_info(config, &dataset, &partition, &network, jobs);
+    let dir = RunDir::create(out, config, info)?;
+
+    let mut run = Run {
+        config,
+        network,
+        dataset,
+        partition,
+        scorer,
+        dir,
+        progress,
+        jobs,
+        averaged: false,
+        seconds: Seconds::default(),
+        scores: Vec::new(),
+    };
+    run.seconds.prepare = started.elapsed().as_secs_f64();
+    let outcome = run.work(&*algorithm, stop);
+    progress.finish();
+    run.end(&outcome, started)?;
+    outcome
+}
+
+/// Who gets which images; everything to one client for an algorithm that pools them.
+///
+/// # Errors
+/// When the partition cannot be dealt.
+pub fn deal(config: &Config, dataset: &Dataset, algorithm: &dyn Algorithm) -> Result<Partition> {
+    let mut rng = Streams::of_run(config.seed).at(Purpose::Partition, 0);
+    let partition = config.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?;
+    Ok(if algorithm.pools_data() { partition.pooled() } else { partition })
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    network: Network,
+    dataset: Dataset,
+    partition: Partition,
+    scorer: Scorer,
+    dir: RunDir,
+    progress: &'a Progress,
+    jobs: usize,
+    /// Whether a round of averaging is done.
+    averaged: bool,
+    seconds: Seconds,
+    scores: Vec<Score>,
+}
+
+/// Wall time by stage.
+#[derive(Default)]
+struct Seconds {
+    prepare: f64,
+    train: f64,
+    score: f64,
+    pictures: f64,
+}
+
+impl Run<'_> {
+    fn work(&mut self, algorithm: &dyn Algorithm, stop: &AtomicBool) -> Result<()> {
+        self.dir.write_json("partition.json", &self.partition)?;
+        self.score_floor()?;
+        let mut members = ModelWriter::create(&self.dir.join("model"), self.config.algorithm.weights())?;
+        let state = self.train(algorithm, &mut members, stop)?;
+        let mean = members.mean();
+        let ensemble = self.finish_model(members, &state, mean.as_ref())?;
+        if let Some(mean) = mean {
+            self.score_average(&mean, state.round, Scored::MeanOfMembers)?;
+            self.score_ensemble(&ensemble, state.round)?;
+        }
+        self.draw_members(&ensemble)?;
+        summary::save(&self.dir, &self.scores)?;
+        self.dir.set_model_hash(model_hash(&ensemble, &state));
+        Ok(())
+    }
+
+    fn train(
+        &mut self,
+        algorithm: &dyn Algorithm,
+        members: &mut ModelWriter,
+        stop: &AtomicBool,
+    ) -> Result<ServerState> {
+        let (progress, partition, images) = (self.progress, self.partition.clone(), self.dataset.train.clone());
+        let watch = |record: &StepRecord| {
+            progress.step(record);
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let simulation = Simulation {
+            algorithm,
+            images: &images,
+            partition: &partition,
+            seed: self.config.seed,
+            jobs: self.jobs,
+            spool: &self.dir.join("checkpoints"),
+            watch: &watch,
+        };
+        progress.start(simulation.total_steps());
+        let state = simulation.run(members, |record, state| Ok(self.after_round(record, state)?))?;
+        Ok(state)
+    }
+
+    fn after_round(&mut self, record: &RoundRecord, state: &ServerState) -> anyhow::Result<()> {
+        self.seconds.train += record.seconds;
+        self.record(Event::Round(record.clone()))?;
+        for curve in self.progress.take_losses(record.round) {
+            self.record(Event::Losses(curve))?;
+        }
+        if record.kind == ExchangeKind::Average {
+            self.averaged = true;
+            save_join(&self.dir, &state.params)?;
+            if record.round % self.config.evaluation.every == 0 {
+                self.score_average(&state.params.under("generator"), record.round, Scored::Average)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn score_floor(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let scores = self.scorer.floor(&self.dataset.train)?;
+        self.record_score(0, Scored::Floor, None, scores, started)?;
+        let shown = summary::SHOWN * summary::SHOWN;
+        summary::save_grid(&self.dir, "real", self.dataset.test.first(shown).pixels(), self.network.image_shape)
+    }
+
+    /// Scores an average of generators, its batch-norm statistics made both ways, and draws the first way.
+    fn score_average(&mut self, generator: &Params, round: u32, of: Scored) -> anyhow::Result<()> {
+        for statistics in self.ways() {
+            let started = Instant::now();
+            let images = self.scorer.samples_of(&with_statistics(&self.network, generator, statistics)?)?;
+            if statistics != Some(NormStatistics::Average) {
+                let name = if of == Scored::Average { format!("round_{round:04}") } else { "mean_of_members".into() };
+                summary::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
+            }
+            let scores = self.scorer.score(&images)?;
+            self.record_score(round, of, statistics, scores, started)?;
+        }
+        Ok(())
+    }
+
+    /// The ways in which an averaged generator's statistics can be made.
+    fn ways(&self) -> Vec<Option<NormStatistics>> {
+        match self.network.has_batch_norm() {
+            true => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
+            false => vec![None],
+        }
+    }
+
+    fn score_ensemble(&mut self, ensemble: &Ensemble, round: u32) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let images = self.scorer.samples_of_ensemble(ensemble)?;
+        summary::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
+        let scores = self.scorer.score(&images)?;
+        self.record_score(round, Scored::Ensemble, None, scores, started)
+    }
+
+    fn record_score(
+        &mut self,
+        round: u32,
+        of: Scored,
+        norm_statistics: Option<NormStatistics>,
+        scores: effgan_metrics::Scores,
+        started: Instant,
+    ) -> anyhow::Result<()> {
+        let seconds = started.elapsed().as_secs_f64();
+        self.seconds.score += seconds;
+        let score = Score { round, of, norm_statistics, scores, seconds };
+        self.scores.push(score.clone());
+        self.record(Event::Score(score))
+    }
+
+    /// Writes the model folder. Where no round averaged anything, the mean of the members is the averaged generator.
+    fn finish_model(
+        &self,
+        members: ModelWriter,
+        state: &ServerState,
+        mean: Option<&Params>,
+    ) -> anyhow::Result<Ensemble> {
+        let statistics = self.config.evaluation.norm_statistics;
+        let last_average = state.params.under("generator");
+        let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
+        let global = with_statistics(&self.network, global, Some(statistics))?;
+        Ok(members.finish(self.config.algorithm.name(), &self.network, &global, statistics)?)
+    }
+
+    fn draw_members(&mut self, ensemble: &Ensemble) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let shown = (summary::SHOWN * summary::SHOWN) as u64;
+        for member in ensemble.manifest().members.iter().take(summary::MEMBERS_SHOWN) {
+            let selection = Selection::Members(vec![member.name.clone()]);
+            let images = ensemble.sample(&selection, self.config.seed, 0..shown, self.jobs)?;
+            summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
+        }
+        self.seconds.pictures += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    fn record(&mut self, event: Event) -> anyhow::Result<()> {
+        self.progress.tell(&event);
+        self.dir.record(&event)
+    }
+
+    /// Writes how it ended, and the report, whatever happened before.
+    fn end(&mut self, outcome: &Result<()>, started: Instant) -> Result<()> {
+        let Seconds { prepare, train, score, pictures } = self.seconds;
+        for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {
+            self.record(Event::Stage(Stage { stage: stage.into(), seconds }))?;
+        }
+        let (status, reason) = match outcome {
+            Ok(()) => (Status::Done, None),
+            Err(failure) if failure.kind() == Kind::Interrupted => (Status::Interrupted, None),
+            Err(failure) => (Status::Failed, Some(failure.line())),
+        };
+        self.dir.finish(status, reason, started.elapsed().as_secs_f64())?;
+        let page = report::write(self.dir.path())?;
+        self.progress.say(&format!("{}", page.display()));
+        Ok(())
+    }
+}
+
+fn with_statistics(
+    network: &Network,
+    generator: &Params,
+    statistics: Option<NormStatistics>,
+) -> anyhow::Result<Params> {
+    Ok(match statistics {
+        Some(NormStatistics::Recompute) => recompute_statistics(network, generator)?,
+        Some(NormStatistics::Average) | None => generator.clone(),
+    })
+}
+
+/// Both networks of the last averaged round, for a site that comes late.
+fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir.join("join"))?;
+    for network in ["generator", "discriminator"] {
+        checkpoint::save(&dir.join(format!("join/{network}.safetensors")), &params.under(network))?;
+    }
+    Ok(())
+}
+
+/// SHA-256 over the server's model hash and each member's file, in order of names.
+fn model_hash(ensemble: &Ensemble, state: &ServerState) -> String {
+    let members = ensemble.manifest().members.iter().map(|member| format!("{} {}\n", member.name, member.sha256));
+    params::sha256(format!("server {}\n{}", state.params.hash(), members.collect::<String>()).as_bytes())
+}
+
+fn run_info(config: &Config, dataset: &Dataset, partition: &Partition, network: &Network, jobs: usize) -> RunInfo {
+    let values = |tensors: &[TensorSpec]| num_bytes(tensors) / 4;
+    RunInfo {
+        name: config.name.clone(),
+        status: Status::Running,
+        reason: None,
+        algorithm: config.algorithm.name().into(),
+        seed: config.seed,
+        jobs,
+        version: env!("CARGO_PKG_VERSION").into(),
+        machine: machine::this(),
+        dataset: DatasetInfo {
+            name: dataset.name.to_string(),
+            image_shape: dataset.train.shape(),
+            num_classes: dataset.train.num_classes(),
+            num_dealt: dataset.num_dealt(),
+            num_test: dataset.test.len(),
+        },
+        partition: PartitionInfo {
+            class_counts: partition.class_counts(&dataset.train),
+            clients: partition.clients.iter().map(|share| share.name.to_string()).collect(),
+            label_skew: heterogeneity::label_skew(partition, &dataset.train),
+        },
+        network: NetworkInfo {
+            generator_values: values(&network.generator_tensors()),
+            discriminator_values: values(&network.discriminator_tensors()),
+        },
+        model_hash: None,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        seconds: 0.0,
+    }
+}

@@ -1,0 +1,110 @@
+//! Axes: from numbers to places in 0..1, and where the ticks go.
+
+/// One axis of a chart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Axis {
+    pub(super) label: String,
+    pub(super) log: bool,
+    low: f64,
+    high: f64,
+    /// Numbers that are named, each with its text.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// From 0 to a round number above `values`, or in decades when they lie more than 20 times apart and above 0.
+    pub(super) fn of_sizes(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        let values = values.filter(|value| value.is_finite());
+        let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        if low > 0.0 && high > 20.0 * low { Self::decades(label, low, high) } else { Self::from_zero(label, low, high) }
+    }
+
+    /// From 0, or from a round number below `low` where that is negative.
+    pub(super) fn from_zero(label: &str, low: f64, high: f64) -> Self {
+        let low = if low.is_finite() { low.min(0.0) } else { 0.0 };
+        let high = if high > low { high } else { low + 1.0 };
+        let step = nice_step((high - low) / 4.0);
+        let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
+        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        let tick = |i: i64| (i as f64 * step, format!("{:.decimals$}", i as f64 * step));
+        let ticks = (first..=last).map(tick).collect();
+        Self { label: label.into(), log: false, low: first as f64 * step, high: last as f64 * step, ticks }
+    }
+
+    fn decades(label: &str, low: f64, high: f64) -> Self {
+        let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
+        let digits: &[f64] = if high / low > 1e4 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let all: Vec<f64> = exponents.flat_map(|e| digits.iter().map(move |digit| digit * 10_f64.powi(e))).collect();
+        let first = all.iter().rposition(|tick| *tick <= low).unwrap_or(0);
+        let last = all.iter().position(|tick| *tick >= high).unwrap_or(all.len() - 1);
+        let ticks: Vec<(f64, String)> = all[first..=last].iter().map(|tick| (*tick, plain(*tick))).collect();
+        Self { label: label.into(), log: true, low: all[first], high: all[last], ticks }
+    }
+
+    /// Rounds `first..=last` with `around` of a round to both sides, and at most 10 of them named.
+    pub(super) fn of_rounds(label: &str, first: u32, last: u32, around: f64) -> Self {
+        let step = nice_step(f64::from(last.saturating_sub(first)) / 9.0).max(1.0) as u32;
+        let named = (first..=last).filter(|round| step == 1 || round.is_multiple_of(step));
+        let ticks = named.map(|round| (f64::from(round), round.to_string())).collect();
+        Self { label: label.into(), log: false, low: f64::from(first) - around, high: f64::from(last) + around, ticks }
+    }
+
+    /// Where `value` lies from 0 (the low end) to 1; what lies outside is moved to the end.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        let on = |value: f64| if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
+        ((on(value) - on(self.low)) / (on(self.high) - on(self.low))).clamp(0.0, 1.0)
+    }
+}
+
+/// The smallest of 1, 2, 5, 10, 20, … (and tenths of them) that is at least `step`.
+fn nice_step(step: f64) -> f64 {
+    let step = step.max(f64::MIN_POSITIVE);
+    let unit = 10_f64.powf(step.log10().floor());
+    [1.0, 2.0, 5.0].map(|digit| digit * unit).into_iter().find(|nice| *nice >= step * 0.999).unwrap_or(10.0 * unit)
+}
+
+/// A tick of decades without trailing noise.
+fn plain(tick: f64) -> String {
+    let decimals = (-tick.log10().floor()).max(0.0) as usize;
+    format!("{tick:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[test]
+    fn near_numbers_start_at_zero_in_round_steps() {
+        let axis = Axis::of_sizes("", [3.1, 17.0].into_iter());
+        assert_eq!(texts(&axis), ["0", "5", "10", "15", "20"]);
+        assert!((axis.place(5.0) - 0.25).abs() < 1e-12 && axis.place(99.0) >= 1.0);
+        assert_eq!(texts(&Axis::of_sizes("", [0.62].into_iter())), ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(texts(&Axis::from_zero("", -0.4, 1.1)), ["-0.5", "0.0", "0.5", "1.0", "1.5"]);
+    }
+
+    #[test]
+    fn far_numbers_go_in_decades() {
+        let axis = Axis::of_sizes("", [1.9, 88.0, f64::NAN].into_iter());
+        assert!(axis.log);
+        assert_eq!(texts(&axis), ["1", "2", "5", "10", "20", "50", "100"]);
+        assert!((axis.place(10.0) - 0.5).abs() < 1e-12);
+        assert_eq!(texts(&Axis::of_sizes("", [0.3, 50_000.0].into_iter())).first(), Some(&"0.1"));
+    }
+
+    #[test]
+    fn a_few_rounds_are_all_named_and_many_are_not() {
+        assert_eq!(texts(&Axis::of_rounds("", 1, 4, 0.5)), ["1", "2", "3", "4"]);
+        assert_eq!(texts(&Axis::of_rounds("", 1, 100, 0.5)), ["20", "40", "60", "80", "100"]);
+        assert_eq!(texts(&Axis::of_rounds("", 1, 1, 0.5)), ["1"]);
+    }
+
+    #[test]
+    fn empty_and_flat_data_have_an_axis() {
+        assert_eq!(texts(&Axis::of_sizes("", std::iter::empty())), ["0.0", "0.5", "1.0"]);
+        assert!(Axis::of_sizes("", [0.0].into_iter()).place(0.0) <= 0.0);
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run folder holds, as far as the run got.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use effgan_fl::RoundRecord;
+use effgan_fl::ensemble::NormStatistics;
+
+use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
+
+/// The files of a run, sorted. A run that was resumed may tell a round twice: the later line holds.
+pub(super) struct Folder {
+    pub(super) info: RunInfo,
+    /// `config.toml` as it stands, empty when it is missing.
+    pub(super) config: String,
+    pub(super) rounds: BTreeMap<u32, RoundRecord>,
+    /// By round and client.
+    pub(super) losses: BTreeMap<(u32, String), LossCurve>,
+    pub(super) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
+    pub(super) stages: Vec<Stage>,
+    /// Lines of `metrics.jsonl` that are no events, such as a last one that was cut off.
+    pub(super) unreadable: usize,
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// Reads the run folder `dir`; everything but `run.json` may be missing.
+    pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("run.json");
+        let json = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
+        let mut folder = Self {
+            info,
+            config: text(&dir.join("config.toml"))?,
+            rounds: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            scores: BTreeMap::new(),
+            stages: Vec::new(),
+            unreadable: 0,
+            dir: dir.into(),
+        };
+        for line in text(&dir.join("metrics.jsonl"))?.lines().filter(|line| !line.trim().is_empty()) {
+            match serde_json::from_str(line) {
+                Ok(event) => folder.take(event),
+                Err(_) => folder.unreadable += 1,
+            }
+        }
+        Ok(folder)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Round(round) => drop(self.rounds.insert(round.round, round)),
+            Event::Losses(curve) => drop(self.losses.insert((curve.round, curve.client.clone()), curve)),
+            Event::Score(score) => drop(self.scores.insert((score.of, score.norm_statistics, score.round), score)),
+            Event::Stage(stage) => self.stages.push(stage),
+        }
+    }
+
+    /// The latest score of `of`, with statistics computed anew where there is a choice.
+    pub(super) fn latest(&self, of: Scored) -> Option<&Score> {
+        let scores = || self.scores.values().filter(|score| score.of == of);
+        let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
+        fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
+    }
+
+    /// Names of the files in `samples/`, sorted.
+    pub(super) fn sample_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.join("samples")).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// Where the sample file `name` lies.
+    pub(super) fn sample_path(&self, name: &str) -> PathBuf {
+        self.dir.join("samples").join(name)
+    }
+}
+
+/// The text of a file; a missing one is empty.
+fn text(path: &Path) -> anyhow::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}

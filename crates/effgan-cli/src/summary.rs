@@ -1,0 +1,62 @@
+//! The pictures of a run: grids of samples, and the one that shows what the run is about.
+
+use std::path::PathBuf;
+
+use crate::events::{Score, Scored};
+use crate::pictures::{captioned, grid, save_png};
+use crate::run_dir::RunDir;
+
+/// Images a side of a grid.
+pub const SHOWN: usize = 8;
+/// Members whose samples are drawn.
+pub const MEMBERS_SHOWN: usize = 12;
+/// Screen pixels a side of an image's pixel.
+const SCALE: usize = 1;
+
+/// Draws the first images as `samples/<name>.png`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
+    let len = (SHOWN * SHOWN * shape.iter().product::<usize>()).min(images.len());
+    save_png(&file(dir, name), &grid(&images[..len], shape, SHOWN, SCALE))
+}
+
+/// Draws `samples/summary.png`: what averaging gives, what the ensemble gives, and real images, side by side with their scores.
+///
+/// # Errors
+/// When a grid cannot be read or the picture cannot be written.
+pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
+    let mut panels = Vec::new();
+    for (of, title) in [
+        (Scored::Average, "averaged generator"),
+        (Scored::MeanOfMembers, "averaged once more (FedGAN)"),
+        (Scored::Ensemble, "EFFGAN's ensemble"),
+        (Scored::Floor, "real images"),
+    ] {
+        // The last of its kind whose picture was drawn: the first way of making statistics comes first.
+        let best = scores.iter().filter(|score| score.of == of).max_by_key(|score| (score.round, is_drawn(score)));
+        if let Some(score) = best {
+            let picture = image::open(file(dir, &grid_name(score)))?.to_rgb8();
+            panels.push((title.to_owned(), format!("fd_small {:.1}", score.scores.fd_small), picture));
+        }
+    }
+    save_png(&file(dir, "summary"), &captioned(&panels))
+}
+
+fn is_drawn(score: &Score) -> bool {
+    score.norm_statistics != Some(effgan_fl::ensemble::NormStatistics::Average)
+}
+
+fn grid_name(score: &Score) -> String {
+    match score.of {
+        Scored::Floor => "real".into(),
+        Scored::Average => format!("round_{:04}", score.round),
+        Scored::MeanOfMembers => "mean_of_members".into(),
+        Scored::Ensemble => "ensemble".into(),
+    }
+}
+
+fn file(dir: &RunDir, name: &str) -> PathBuf {
+    dir.join("samples").join(format!("{name}.png"))
+}
