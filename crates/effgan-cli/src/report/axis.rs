@@ -49,6 +49,17 @@ impl Axis {
         Self { label: label.into(), log: false, low: f64::from(first) - around, high: f64::from(last) + around, ticks }
     }
 
+    /// Names the place `at` in words, in place of the ticks that are too close to it.
+    pub(super) fn name(mut self, at: f64, text: &str) -> Self {
+        let place = self.place(at);
+        let far = |tick: f64| (self.place(tick) - place).abs() > 0.09;
+        let kept = self.ticks.iter().filter(|(tick, _)| far(*tick)).cloned();
+        let mut ticks: Vec<(f64, String)> = kept.chain([(at, text.into())]).collect();
+        ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.ticks = ticks;
+        self
+    }
+
     /// Where `value` lies from 0 (the low end) to 1; what lies outside is moved to the end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let on = |value: f64| if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
@@ -100,6 +111,12 @@ mod tests {
         assert_eq!(texts(&Axis::of_rounds("", 1, 4, 0.5)), ["1", "2", "3", "4"]);
         assert_eq!(texts(&Axis::of_rounds("", 1, 100, 0.5)), ["20", "40", "60", "80", "100"]);
         assert_eq!(texts(&Axis::of_rounds("", 1, 1, 0.5)), ["1"]);
+    }
+
+    #[test]
+    fn a_named_place_takes_the_room_of_its_neighbours() {
+        assert_eq!(texts(&Axis::of_rounds("", 1, 5, 0.5).name(5.0, "last")), ["1", "2", "3", "4", "last"]);
+        assert_eq!(texts(&Axis::of_rounds("", 1, 101, 0.5).name(101.0, "last")), ["20", "40", "60", "80", "last"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) struct Plot {
     pub(super) series: Vec<Series>,
     pub(super) bars: Vec<Bar>,
     /// A level that all is compared with, and its label.
-    pub(super) level: Option<(f64, String)>,
+    pub(super) level: Option<(f64, Label)>,
     /// Where on the x axis one thing ends and the next begins.
     pub(super) dividers: Vec<f64>,
     /// Height of the wide drawing.
@@ -133,13 +133,15 @@ struct PlacedLabel {
     y: f64,
     value: String,
     name: String,
+    /// Path from the point to the label.
+    leader: String,
 }
 
 impl Plot {
     /// Both drawings and the legend.
     pub(super) fn draw(&self) -> Chart {
         let labelled = self.level.is_some() || self.series.iter().any(|series| series.label.is_some());
-        let wide = Frame { class: "wide", width: 760.0, height: self.height, right: if labelled { 560.0 } else { 750.0 } };
+        let wide = Frame { class: "wide", width: 760.0, height: self.height, right: if labelled { 548.0 } else { 750.0 } };
         let narrow =
             Frame { class: "narrow", width: 350.0, height: self.height.min(250.0), right: if labelled { 300.0 } else { 345.0 } };
         Chart { title: self.title.clone(), legend: self.legend(), drawings: [wide, narrow].map(|frame| self.drawing(&frame)).into() }
@@ -150,7 +152,7 @@ impl Plot {
         let mark = |series: &Series| series.shape.path(6.0, 6.0);
         let mut legend: Vec<Legend> =
             named.map(|series| Legend { class: series.class, name: series.name.clone(), mark: mark(series) }).collect();
-        let level = self.level.iter().map(|(_, name)| Legend { class: "level", name: name.clone(), mark: String::new() });
+        let level = self.level.iter().map(|(_, label)| Legend { class: "level", name: label.name.clone(), mark: String::new() });
         legend.extend(level);
         legend
     }
@@ -169,30 +171,35 @@ impl Plot {
             bottom: frame.bottom(),
             x_label: self.x.label.clone(),
             y_label: self.y.label.clone(),
-            x_ticks: self.x.ticks.iter().step_by(every.max(1)).map(|(at, text)| tick(x(*at), text)).collect(),
+            // From the end: the last is the one that is named in words.
+            x_ticks: self.x.ticks.iter().rev().step_by(every.max(1)).map(|(at, text)| tick(x(*at), text)).collect(),
             y_ticks: self.y.ticks.iter().map(|(at, text)| tick(y(*at), text)).collect(),
             dividers: self.dividers.iter().map(|at| x(*at)).collect(),
             level: self.level.as_ref().map(|(at, _)| y(*at)),
             bars: self.bars.iter().map(|bar| rectangle(bar, &x, &y)).collect(),
             lines: self.series.iter().map(|series| line(series, &x, &y)).collect(),
             marks: self.series.iter().flat_map(|series| marks(series, &x, &y)).collect(),
-            labels: self.labels(frame, &y),
+            labels: self.labels(frame, &x, &y),
         }
     }
 
-    /// The direct labels, moved apart where they would touch.
-    fn labels(&self, frame: &Frame, y: &impl Fn(f64) -> f64) -> Vec<PlacedLabel> {
-        let last = |series: &Series| series.pieces.last().and_then(|piece| piece.last()).map(|(_, at)| y(*at));
-        let place = |class, at, label: &Label| PlacedLabel { class, y: at, value: label.value.clone(), name: label.name.clone() };
-        let labelled = |series: &Series| Some(place(series.class, last(series)?, series.label.as_ref()?));
-        let mut labels: Vec<PlacedLabel> = self.series.iter().filter_map(labelled).collect();
-        labels.sort_by(|a, b| a.y.total_cmp(&b.y));
-        let mut places: Vec<f64> = labels.iter().map(|label| label.y).collect();
+    /// The direct labels at the right end, moved apart where they would touch, each with a line from its point.
+    fn labels(&self, frame: &Frame, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Vec<PlacedLabel> {
+        let labelled = |series: &Series| {
+            let (at, value) = *series.pieces.last()?.last()?;
+            Some((series.class, [x(at) + 7.0, y(value)], series.label.clone()?))
+        };
+        let level = self.level.iter().map(|(value, label)| ("level", [frame.right, y(*value)], label.clone()));
+        let mut labels: Vec<_> = self.series.iter().filter_map(labelled).chain(level).collect();
+        labels.sort_by(|a, b| a.1[1].total_cmp(&b.1[1]));
+        let mut places: Vec<f64> = labels.iter().map(|(_, [_, y], _)| *y).collect();
         spread(&mut places, Frame::TOP + 4.0, frame.bottom());
-        for (label, place) in labels.iter_mut().zip(places) {
-            label.y = round(place);
-        }
-        labels
+        let place = |((class, [x, y], label), at): ((_, [f64; 2], Label), f64)| {
+            let (at, end) = (round(at), frame.right);
+            let leader = format!("M{} {y}L{end} {y}L{} {at}", round(x), end + 8.0);
+            PlacedLabel { class, y: at, value: label.value, name: label.name, leader }
+        };
+        labels.into_iter().zip(places).map(place).collect()
     }
 }
 
@@ -227,8 +234,8 @@ impl Shape {
         match self {
             Self::None => String::new(),
             Self::Circle => format!("M{} {y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z", round(x - 4.0)),
-            Self::Diamond => format!("M{x} {}l5 5l-5 5l-5 -5z", round(y - 5.0)),
-            Self::Square => format!("M{} {}h7v7h-7z", round(x - 3.5), round(y - 3.5)),
+            Self::Diamond => format!("M{x} {}l6 6l-6 6l-6 -6z", round(y - 6.0)),
+            Self::Square => format!("M{} {}h9v9h-9z", round(x - 4.5), round(y - 4.5)),
         }
     }
 }
@@ -288,7 +295,7 @@ mod tests {
 
     fn plot(series: Vec<Series>) -> Plot {
         let (x, y) = (Axis::of_rounds("round", 1, 3, 0.0), Axis::from_zero("score", 0.0, 4.0));
-        let level = Some((1.0, "floor".into()));
+        let level = Some((1.0, Label { value: "1.00".into(), name: "floor".into() }));
         Plot { title: "scores".into(), x, y, series, bars: vec![], level, dividers: vec![2.0], height: 270.0 }
     }
 
@@ -296,11 +303,11 @@ mod tests {
     fn places_by_hand() {
         let chart = plot(vec![series(&[(1.0, 0.0), (3.0, 2.0)])]).draw();
         let wide = &chart.drawings[0];
-        // Inside of the axes: x from 44 to 560, y from 230 (0) up to 30 (4).
-        assert_eq!(wide.lines[0].d, "M44 230L560 130");
-        assert_eq!((wide.level, wide.dividers[0]), (Some(180.0), 302.0));
-        assert_eq!(wide.marks[1].d, "M556.5 126.5h7v7h-7z");
-        assert_eq!((wide.labels[0].y, wide.marks.len()), (130.0, 2));
+        // Inside of the axes: x from 44 to 548, y from 230 (0) up to 30 (4).
+        assert_eq!(wide.lines[0].d, "M44 230L548 130");
+        assert_eq!((wide.level, wide.dividers[0]), (Some(180.0), 296.0));
+        assert_eq!(wide.marks[1].d, "M543.5 125.5h9v9h-9z");
+        assert_eq!((wide.labels[0].y, wide.labels[1].y, wide.marks.len()), (130.0, 180.0, 2));
         assert_eq!(chart.legend.len(), 2);
     }
 

@@ -6,9 +6,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use effgan_fl::RoundRecord;
 use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{ExchangeKind, RoundRecord};
 
+use super::axis::Axis;
 use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
 
 /// The files of a run, sorted. A run that was resumed may tell a round twice: the later line holds.
@@ -65,6 +66,13 @@ impl Folder {
         let scores = || self.scores.values().filter(|score| score.of == of);
         let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
         fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
+    }
+
+    /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
+    pub(super) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
+        let axis = Axis::of_rounds("round", first, last, around);
+        let collects = |round: &RoundRecord| round.kind == ExchangeKind::Collect;
+        if last > 1 && self.rounds.get(&last).is_some_and(collects) { axis.name(last.into(), "fine-tuning") } else { axis }
     }
 
     /// Names of the files in `samples/`, sorted.

@@ -38,7 +38,7 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
     let (low, high) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
     let plot = Plot {
         title: format!("{name} within the rounds"),
-        x: Axis::of_rounds("round", first, last, 0.5),
+        x: folder.axis(first, last, 0.5),
         y: Axis::from_zero(name, low, high),
         series,
         bars: Vec::new(),

@@ -19,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
@@ -38,8 +39,7 @@ pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
 /// The page. Values are escaped since the templates are named `.html`.
 fn render(folder: &Folder) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_template("style.css", include_str!("style.css"))?;
     environment.add_template("parts.html", include_str!("parts.html"))?;
     environment.add_template("template.html", include_str!("template.html"))?;

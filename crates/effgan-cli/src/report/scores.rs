@@ -69,7 +69,7 @@ pub(super) fn rows(folder: &Folder) -> Vec<Row> {
             what: group.name(folder).into(),
             statistics: group.statistics(),
             round: if score.round == 0 { "–".into() } else { score.round.to_string() },
-            fd: three_digits(score.scores.fd_small),
+            fd: format!("{:.2}", score.scores.fd_small),
             kl: format!("{:.3}", score.scores.class_kl),
             modes: score.scores.modes.to_string(),
             n: count(score.scores.n as u64),
@@ -145,15 +145,11 @@ impl Group<'_> {
             Scored::MeanOfMembers => Shape::Diamond,
             Scored::Ensemble => Shape::Square,
         };
-        let label = Label { value: three_digits(self.last().scores.fd_small), name: format!("{name}{}", short(statistics)) };
+        let short = if self.averaged() { "with averaged statistics" } else { name };
+        let label = Label { value: three_digits(self.last().scores.fd_small), name: short.into() };
         let pieces = vec![points.filter(|(_, fd)| fd.is_finite()).collect()];
         Series { class: self.class(), name: format!("{name}{statistics}"), pieces, shape, label: Some(label) }
     }
-}
-
-/// What a direct label has room for.
-fn short(statistics: &'static str) -> &'static str {
-    if statistics.is_empty() { "" } else { ", av. stat." }
 }
 
 /// The scores over the rounds with the floor as a level; none before the first score.
@@ -168,11 +164,11 @@ pub(super) fn chart(folder: &Folder) -> Option<Chart> {
     y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
     let plot = Plot {
         title: "fd_small after each round".into(),
-        x: Axis::of_rounds("round", first, last, 0.25),
+        x: folder.axis(first, last, 0.25),
         y,
         series: generated.iter().map(|group| group.series(folder)).collect(),
         bars: Vec::new(),
-        level: floor.map(|floor| (floor, format!("real images {} (floor)", three_digits(floor)))),
+        level: floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() })),
         dividers: Vec::new(),
         height: 340.0,
     };

@@ -59,7 +59,7 @@ fn chart(folder: &Folder) -> Option<Chart> {
     };
     let plot = Plot {
         title: "bytes sent in each round".into(),
-        x: Axis::of_rounds("round", first, last, 0.5),
+        x: folder.axis(first, last, 0.5),
         y: Axis::from_zero(&format!("{unit} of tensors"), 0.0, largest as f64 / size),
         series: legend.map(series).into(),
         bars: folder.rounds.values().flat_map(|round| bars(round, size)).collect(),

@@ -47,7 +47,10 @@ pub(super) fn byte_unit(n: u64) -> (f64, &'static str) {
 
 /// A span of time: `0.42 s`, `3 min 20 s`, `1 h 5 min`.
 pub(super) fn duration(seconds: f64) -> String {
-    if seconds.is_nan() || seconds < 59.95 {
+    if seconds < 0.9995 {
+        return format!("{seconds:.2}{NO_BREAK}s");
+    }
+    if seconds < 59.95 {
         return format!("{}{NO_BREAK}s", three_digits(seconds));
     }
     let whole = seconds.round() as u64;
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn durations_grow_into_minutes_and_hours() {
-        assert_eq!([duration(0.42), duration(12.34)], ["0.420\u{a0}s", "12.3\u{a0}s"]);
+        assert_eq!([duration(0.42), duration(12.34)], ["0.42\u{a0}s", "12.3\u{a0}s"]);
         assert_eq!([duration(59.97), duration(3900.0)], ["1\u{a0}min 0\u{a0}s", "1\u{a0}h 5\u{a0}min"]);
     }
 
