@@ -46,10 +46,6 @@ impl RunDir {
         self.path.join(name)
     }
 
-    pub fn info(&self) -> &RunInfo {
-        &self.info
-    }
-
     /// Appends a line to `metrics.jsonl`.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ pub const SHOWN: usize = 8;
 /// Members whose samples are drawn.
 pub const MEMBERS_SHOWN: usize = 12;
 /// Screen pixels a side of an image's pixel.
-const SCALE: usize = 1;
+const SCALE: usize = 2;
 
 /// Draws the first images as `samples/<name>.png`.
 ///
@@ -30,7 +30,7 @@ pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
     let mut panels = Vec::new();
     for (of, title) in [
         (Scored::Average, "averaged generator"),
-        (Scored::MeanOfMembers, "averaged once more (FedGAN)"),
+        (Scored::MeanOfMembers, "FedGAN at equal work"),
         (Scored::Ensemble, "EFFGAN's ensemble"),
         (Scored::Floor, "real images"),
     ] {

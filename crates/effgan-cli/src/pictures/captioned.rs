@@ -1,10 +1,10 @@
 //! Pictures side by side, each under its caption: what README shows.
 
 use embedded_graphics::mono_font::iso_8859_1::{FONT_8X13, FONT_9X18_BOLD};
-use image::{Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage};
 
-use super::WHITE;
 use super::text::Pen;
+use super::{WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([23, 27, 33]);
 const GREY: Rgb<u8> = Rgb([98, 106, 116]);
@@ -32,7 +32,8 @@ pub fn captioned(panels: &[(String, String, RgbImage)]) -> RgbImage {
     for ((first, line, picture), width) in panels.iter().zip(widths) {
         title.write(&mut whole, first, left, edge);
         second.write(&mut whole, line, left, edge + title.height() + leading);
-        imageops::replace(&mut whole, picture, left as i64, head as i64);
+        let [columns, rows] = [picture.width(), picture.height()].map(|side| side as usize);
+        fill(&mut whole, [left, head, columns, rows], |x, y| *picture.get_pixel(x as u32, y as u32));
         left += width + between;
     }
     whole

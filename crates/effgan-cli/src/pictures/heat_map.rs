@@ -2,6 +2,7 @@
 
 use embedded_graphics::mono_font::MonoFont;
 use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_7X13};
+use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::text::Pen;
@@ -13,7 +14,9 @@ const RULE: Rgb<u8> = Rgb([226, 230, 234]);
 const SCALE: [[f64; 3]; 5] =
     [[255.0, 255.0, 255.0], [198.0, 219.0, 239.0], [107.0, 174.0, 214.0], [33.0, 113.0, 181.0], [8.0, 48.0, 107.0]];
 /// Share of the largest count from which a cell is so dark that its number is white.
-const DARK: f64 = 0.5;
+const DARK: f64 = 0.65;
+/// Maps of so few clients are drawn twice as large.
+const FEW: usize = 20;
 const EDGE: usize = 12;
 /// No picture is taller than this, edges and class numbers aside.
 const TALLEST: usize = 1900;
@@ -34,7 +37,8 @@ pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: usize) -> RgbI
             map.cell(&mut picture, row, class, count);
         }
     }
-    picture
+    let zoom = if counts.len() <= FEW { 2 } else { 1 };
+    imageops::resize(&picture, picture.width() * zoom, picture.height() * zoom, FilterType::Nearest)
 }
 
 /// Where things stand and in which letters.
@@ -89,7 +93,7 @@ impl Layout {
         fill(picture, [left, top, width - rule, height - rule], |_, _| colour(share));
         let text = count.to_string();
         let pen = Pen { font: self.letters(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
-        if count > 0 && pen.width(&text) + 4 <= width && pen.height() + 1 <= height {
+        if count > 0 && pen.width(&text) + 4 <= width && pen.height() < height {
             pen.write(picture, &text, left + (width - pen.width(&text)) / 2, top + (height - pen.height()) / 2);
         }
     }
@@ -122,7 +126,7 @@ mod tests {
         let picture = heat_map(&counts, &clients(2), 2);
         let map = Layout::new(&counts, &clients(2), 2);
         let corner = |row: usize, class: usize| {
-            *picture.get_pixel((map.left + class * map.cell[0]) as u32, (map.top + row * map.cell[1]) as u32)
+            *picture.get_pixel(2 * (map.left + class * map.cell[0]) as u32, 2 * (map.top + row * map.cell[1]) as u32)
         };
         assert_eq!(corner(0, 0), WHITE);
         assert_eq!(corner(0, 1), Rgb([8, 48, 107]));
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn one_client_and_five_hundred_both_fit() {
         let wide = heat_map(&[vec![6000; 10]], &clients(1), 10);
-        assert!(wide.width() > 360 && wide.height() < 100);
+        assert!(wide.width() > 720 && wide.height() < 200);
         let tall = heat_map(&vec![vec![12; 10]; 500], &clients(500), 10);
         assert!((1500..=2000).contains(&tall.height()) && tall.width() > 300);
         for n in [1, 2, 7, 39, 80, 150, 250, 633] {

@@ -49,14 +49,11 @@ impl Axis {
         Self { label: label.into(), log: false, low: f64::from(first) - around, high: f64::from(last) + around, ticks }
     }
 
-    /// Names the place `at` in words, in place of the ticks that are too close to it.
-    pub(super) fn name(mut self, at: f64, text: &str) -> Self {
-        let place = self.place(at);
-        let far = |tick: f64| (self.place(tick) - place).abs() > 0.09;
-        let kept = self.ticks.iter().filter(|(tick, _)| far(*tick)).cloned();
-        let mut ticks: Vec<(f64, String)> = kept.chain([(at, text.into())]).collect();
-        ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.ticks = ticks;
+    /// Names the high end's round in words.
+    pub(super) fn name_last(mut self, last: u32, text: &str) -> Self {
+        let last = f64::from(last);
+        self.ticks.retain(|(tick, _)| *tick < last);
+        self.ticks.push((last, text.into()));
         self
     }
 
@@ -114,9 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_named_place_takes_the_room_of_its_neighbours() {
-        assert_eq!(texts(&Axis::of_rounds("", 1, 5, 0.5).name(5.0, "last")), ["1", "2", "3", "4", "last"]);
-        assert_eq!(texts(&Axis::of_rounds("", 1, 101, 0.5).name(101.0, "last")), ["20", "40", "60", "80", "last"]);
+    fn the_last_round_can_have_a_name() {
+        assert_eq!(texts(&Axis::of_rounds("", 1, 3, 0.5).name_last(3, "last")), ["1", "2", "last"]);
+        assert_eq!(
+            texts(&Axis::of_rounds("", 1, 41, 0.5).name_last(41, "last")),
+            ["5", "10", "15", "20", "25", "30", "35", "40", "last"]
+        );
     }
 
     #[test]

@@ -10,7 +10,11 @@ use serde::Serialize;
 use super::axis::Axis;
 
 /// Least distance between the lines of two labels.
-const LABEL_HEIGHT: f64 = 15.0;
+const LABEL_HEIGHT: f64 = 17.0;
+/// Lines with more points than this are marked at the last one alone, and more dividers than this are left out.
+const MOST_MARKS: usize = 40;
+/// About as wide as a letter of a tick.
+const LETTER_WIDTH: f64 = 7.0;
 
 /// What a chart shows.
 pub(super) struct Plot {
@@ -141,10 +145,19 @@ impl Plot {
     /// Both drawings and the legend.
     pub(super) fn draw(&self) -> Chart {
         let labelled = self.level.is_some() || self.series.iter().any(|series| series.label.is_some());
-        let wide = Frame { class: "wide", width: 760.0, height: self.height, right: if labelled { 548.0 } else { 750.0 } };
-        let narrow =
-            Frame { class: "narrow", width: 350.0, height: self.height.min(250.0), right: if labelled { 300.0 } else { 345.0 } };
-        Chart { title: self.title.clone(), legend: self.legend(), drawings: [wide, narrow].map(|frame| self.drawing(&frame)).into() }
+        let wide =
+            Frame { class: "wide", width: 760.0, height: self.height, right: if labelled { 548.0 } else { 750.0 } };
+        let narrow = Frame {
+            class: "narrow",
+            width: 350.0,
+            height: self.height.min(250.0),
+            right: if labelled { 300.0 } else { 345.0 },
+        };
+        Chart {
+            title: self.title.clone(),
+            legend: self.legend(),
+            drawings: [wide, narrow].map(|frame| self.drawing(&frame)).into(),
+        }
     }
 
     fn legend(&self) -> Vec<Legend> {
@@ -152,7 +165,11 @@ impl Plot {
         let mark = |series: &Series| series.shape.path(6.0, 6.0);
         let mut legend: Vec<Legend> =
             named.map(|series| Legend { class: series.class, name: series.name.clone(), mark: mark(series) }).collect();
-        let level = self.level.iter().map(|(_, label)| Legend { class: "level", name: label.name.clone(), mark: String::new() });
+        let level = self.level.iter().map(|(_, label)| Legend {
+            class: "level",
+            name: label.name.clone(),
+            mark: String::new(),
+        });
         legend.extend(level);
         legend
     }
@@ -160,7 +177,6 @@ impl Plot {
     fn drawing(&self, frame: &Frame) -> Drawing {
         let (x, y) = (|value| frame.x(self.x.place(value)), |value| frame.y(self.y.place(value)));
         let tick = |at: f64, text: &String| Tick { at, text: text.clone() };
-        let every = if frame.class == "narrow" { self.x.ticks.len().div_ceil(6) } else { 1 };
         Drawing {
             class: frame.class,
             width: frame.width,
@@ -171,16 +187,30 @@ impl Plot {
             bottom: frame.bottom(),
             x_label: self.x.label.clone(),
             y_label: self.y.label.clone(),
-            // From the end: the last is the one that is named in words.
-            x_ticks: self.x.ticks.iter().rev().step_by(every.max(1)).map(|(at, text)| tick(x(*at), text)).collect(),
+            x_ticks: self.x_ticks(frame),
             y_ticks: self.y.ticks.iter().map(|(at, text)| tick(y(*at), text)).collect(),
-            dividers: self.dividers.iter().map(|at| x(*at)).collect(),
+            dividers: self.dividers.iter().filter(|_| self.dividers.len() <= MOST_MARKS).map(|at| x(*at)).collect(),
             level: self.level.as_ref().map(|(at, _)| y(*at)),
             bars: self.bars.iter().map(|bar| rectangle(bar, &x, &y)).collect(),
             lines: self.series.iter().map(|series| line(series, &x, &y)).collect(),
             marks: self.series.iter().flat_map(|series| marks(series, &x, &y)).collect(),
             labels: self.labels(frame, &x, &y),
         }
+    }
+
+    /// The ticks that have room, from the right: the last one may be a word.
+    fn x_ticks(&self, frame: &Frame) -> Vec<Tick> {
+        let mut free = f64::INFINITY;
+        let mut ticks = Vec::new();
+        for (value, text) in self.x.ticks.iter().rev() {
+            let half = text.chars().count() as f64 * LETTER_WIDTH / 2.0;
+            let at = frame.x(self.x.place(*value)).min(round(frame.right + 6.0 - half));
+            if at + half + 2.0 * LETTER_WIDTH <= free {
+                ticks.push(Tick { at, text: text.clone() });
+                free = at - half;
+            }
+        }
+        ticks
     }
 
     /// The direct labels at the right end, moved apart where they would touch, each with a line from its point.
@@ -258,11 +288,15 @@ fn line(series: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Pa
 }
 
 fn marks(series: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Vec<Path> {
-    let points = series.pieces.iter().flatten().filter(|_| series.shape != Shape::None);
+    let all: Vec<&(f64, f64)> = series.pieces.iter().flatten().filter(|_| series.shape != Shape::None).collect();
+    let points = if all.len() > MOST_MARKS { &all[all.len() - 1..] } else { &all };
     let title = |value: f64| format!("{}: {}", series.name, super::units::three_digits(value));
-    let mark =
-        |&(at, value): &(f64, f64)| Path { class: series.class, d: series.shape.path(x(at), y(value)), title: title(value) };
-    points.map(mark).collect()
+    let mark = |&(at, value): &(f64, f64)| Path {
+        class: series.class,
+        d: series.shape.path(x(at), y(value)),
+        title: title(value),
+    };
+    points.iter().map(|point| mark(point)).collect()
 }
 
 /// Moves sorted places apart until each is [`LABEL_HEIGHT`] below the one before, within `top..=bottom` while there is room.
@@ -312,6 +346,18 @@ mod tests {
     }
 
     #[test]
+    fn ticks_that_would_touch_are_left_out() {
+        let mut plot = plot(vec![]);
+        plot.x = Axis::of_rounds("round", 1, 10, 0.0).name_last(10, "fine-tuning");
+        let texts = |drawing: &Drawing| {
+            drawing.x_ticks.iter().rev().map(|tick| tick.text.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let [wide, narrow] = <[Drawing; 2]>::try_from(plot.draw().drawings).ok().unwrap();
+        assert_eq!(texts(&wide), "1 2 3 4 5 6 7 8 fine-tuning");
+        assert_eq!(texts(&narrow), "1 2 3 4 5 6 fine-tuning");
+    }
+
+    #[test]
     fn labels_at_one_place_are_moved_apart() {
         let same = || series(&[(1.0, 4.0)]);
         let chart = plot(vec![same(), same(), same()]).draw();
@@ -321,6 +367,6 @@ mod tests {
         }
         let mut low = [99.0, 100.0];
         spread(&mut low, 0.0, 100.0);
-        assert_eq!(low.map(f64::round), [85.0, 100.0]);
+        assert_eq!(low.map(|place| place as u32), [83, 100]);
     }
 }

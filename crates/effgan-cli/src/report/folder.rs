@@ -72,7 +72,11 @@ impl Folder {
     pub(super) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
         let axis = Axis::of_rounds("round", first, last, around);
         let collects = |round: &RoundRecord| round.kind == ExchangeKind::Collect;
-        if last > 1 && self.rounds.get(&last).is_some_and(collects) { axis.name(last.into(), "fine-tuning") } else { axis }
+        if last > 1 && self.rounds.get(&last).is_some_and(collects) {
+            axis.name_last(last, "fine-tuning")
+        } else {
+            axis
+        }
     }
 
     /// Names of the files in `samples/`, sorted.

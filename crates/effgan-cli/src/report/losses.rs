@@ -14,26 +14,14 @@ const MOST_POINTS: usize = 400;
 
 /// The discriminators' and the generators' losses; none before the first.
 pub(super) fn charts(folder: &Folder) -> Vec<Chart> {
-    let pick: [(&str, fn(&LossCurve) -> &[f64]); 2] =
-        [("discriminator loss (nats)", |curve| &curve.loss_d), ("generator loss (nats)", |curve| &curve.loss_g)];
-    pick.into_iter().filter_map(|(name, values)| chart(folder, name, values)).collect()
+    let discriminator = chart(folder, "discriminator loss (nats)", |curve| &curve.loss_d);
+    let generator = chart(folder, "generator loss (nats)", |curve| &curve.loss_g);
+    discriminator.into_iter().chain(generator).collect()
 }
 
 fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Option<Chart> {
-    let join = folder_length(folder).div_ceil(MOST_POINTS);
-    let mut clients: BTreeMap<&str, Vec<Piece>> = BTreeMap::new();
-    let mut rounds: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
-    for ((round, client), curve) in &folder.losses {
-        let values = joined(values(curve), join);
-        clients.entry(client).or_default().push(piece(*round, &values));
-        rounds.entry(*round).or_default().push(values);
-    }
-    let (first, last) = (*rounds.keys().next()?, *rounds.keys().next_back()?);
-    let every = clients.len().div_ceil(MOST_CLIENTS);
-    let thin = clients.into_values().step_by(every).map(|pieces| series("thin", String::new(), pieces));
-    let means = rounds.iter().map(|(round, curves)| piece(*round, &mean(curves))).collect();
-    let mut series: Vec<Series> = thin.chain([series("strong", "mean of clients".into(), means)]).collect();
-    series[0].name = if every == 1 { "one client".into() } else { format!("one client (every {every}th drawn)") };
+    let (first, last) = (folder.losses.keys().next()?.0, folder.losses.keys().next_back()?.0);
+    let series = curves(folder, values);
     let heights = || series.iter().flat_map(|series| &series.pieces).flatten().map(|point| point.1);
     let (low, high) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
     let plot = Plot {
@@ -49,6 +37,24 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
     Some(plot.draw())
 }
 
+/// A thin line for each client, or for an even choice of them, and their mean.
+fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
+    let join = num_stretches(folder).div_ceil(MOST_POINTS);
+    let mut clients: BTreeMap<&str, Vec<Piece>> = BTreeMap::new();
+    let mut rounds: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
+    for ((round, client), curve) in &folder.losses {
+        let values = joined(values(curve), join);
+        clients.entry(client).or_default().push(piece(*round, &values));
+        rounds.entry(*round).or_default().push(values);
+    }
+    let every = clients.len().div_ceil(MOST_CLIENTS).max(1);
+    let drawn = if every == 1 { String::new() } else { format!(" (one in {every} is drawn)") };
+    let names = [format!("one client{drawn}")].into_iter().chain(std::iter::repeat(String::new()));
+    let thin = clients.into_values().step_by(every).zip(names).map(|(pieces, name)| series("thin", name, pieces));
+    let means = rounds.iter().map(|(round, curves)| piece(*round, &mean(curves))).collect();
+    thin.chain([series("strong", "mean of clients".into(), means)]).collect()
+}
+
 /// Points of an unbroken line.
 type Piece = Vec<(f64, f64)>;
 
@@ -57,7 +63,7 @@ fn series(class: &'static str, name: String, pieces: Vec<Piece>) -> Series {
 }
 
 /// Stretches of all rounds together.
-fn folder_length(folder: &Folder) -> usize {
+fn num_stretches(folder: &Folder) -> usize {
     let mut lengths: BTreeMap<u32, usize> = BTreeMap::new();
     for curve in folder.losses.values() {
         let length = lengths.entry(curve.round).or_default();

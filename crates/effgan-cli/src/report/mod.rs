@@ -81,7 +81,7 @@ fn banner(folder: &Folder) -> Option<String> {
     match info.status {
         Status::Done => None,
         Status::Running => Some(format!("This run was not done when the report was written, {far}.")),
-        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}. `effgan resume` goes on with it.")),
+        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}. effgan resume goes on with it.")),
         Status::Failed => Some(format!("This run failed {far}{reason}")),
     }
 }
@@ -113,4 +113,226 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
     ];
     facts.extend(info.model_hash.clone().map(|hash| ("model hash", hash)));
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use effgan_fl::ensemble::NormStatistics::{Average, Recompute};
+    use effgan_fl::{ClientRecord, ExchangeKind, RoundRecord};
+    use effgan_metrics::Scores;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::events::{DatasetInfo, Event, LossCurve, Machine, NetworkInfo, PartitionInfo, Score, Scored, Stage};
+    use crate::pictures::{grid, save_png};
+
+    const SECTIONS: [&str; 12] = [
+        "comparison",
+        "scores",
+        "score-curve",
+        "losses",
+        "rounds",
+        "members",
+        "partition",
+        "traffic",
+        "time",
+        "clients",
+        "machine",
+        "reproduce",
+    ];
+
+    fn info(status: Status) -> RunInfo {
+        let partition = PartitionInfo {
+            class_counts: vec![vec![300, 0], vec![20, 180]],
+            clients: vec!["north".into(), "south".into()],
+            label_skew: 0.43,
+        };
+        RunInfo {
+            name: "<script>alert(1)</script>".into(),
+            status,
+            reason: None,
+            algorithm: "effgan".into(),
+            seed: 7,
+            jobs: 2,
+            version: "0.1.0".into(),
+            machine: Machine { cpu: "a & b".into(), cores: 2, instruction_set: "avx2".into(), os: "linux".into() },
+            dataset: DatasetInfo {
+                name: "m".into(),
+                image_shape: [1, 2, 2],
+                num_classes: 2,
+                num_dealt: 500,
+                num_test: 100,
+            },
+            partition,
+            network: NetworkInfo { generator_values: 10, discriminator_values: 9 },
+            model_hash: Some("9f3c".into()),
+            started: 0,
+            seconds: 61.0,
+        }
+    }
+
+    fn round(round: u32, kind: ExchangeKind) -> Event {
+        let client = |name: &str| ClientRecord {
+            name: name.to_owned().try_into().unwrap(),
+            num_examples: 300,
+            metrics: BTreeMap::from([("loss_d".into(), 0.625), ("loss_g".into(), 1.5), ("steps".into(), 40.0)]),
+            seconds: 3.0,
+        };
+        let clients = vec![client("north"), client("south")];
+        Event::Round(RoundRecord { round, kind, clients, bytes_down: 13_000_000, bytes_up: 7_000_000, seconds: 4.0 })
+    }
+
+    fn losses(round: u32, client: &str) -> Event {
+        Event::Losses(LossCurve {
+            round,
+            client: client.into(),
+            steps: 40,
+            loss_d: vec![1.0, 0.5],
+            loss_g: vec![1.0, 2.0],
+        })
+    }
+
+    fn score(
+        round: u32,
+        of: Scored,
+        norm_statistics: Option<effgan_fl::ensemble::NormStatistics>,
+        fd_small: f64,
+    ) -> Event {
+        let scores = Scores { n: 2000, fd_small, class_kl: 0.25, modes: 2, class_counts: vec![1200, 800] };
+        Event::Score(Score { round, of, norm_statistics, scores, seconds: 1.0 })
+    }
+
+    /// A run folder without samples.
+    fn run_folder(info: &RunInfo, events: &[Event]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: String = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
+        fs::write(dir.path().join("run.json"), serde_json::to_string(info).unwrap()).unwrap();
+        fs::write(dir.path().join("metrics.jsonl"), lines).unwrap();
+        dir
+    }
+
+    fn whole_run() -> TempDir {
+        let events = [
+            score(0, Scored::Floor, None, 1.94),
+            losses(1, "north"),
+            losses(1, "south"),
+            round(1, ExchangeKind::Average),
+            score(1, Scored::Average, Some(Recompute), 88.0),
+            score(1, Scored::Average, Some(Average), 120.0),
+            losses(2, "north"),
+            round(2, ExchangeKind::Collect),
+            score(2, Scored::MeanOfMembers, Some(Recompute), 76.4),
+            score(2, Scored::Ensemble, None, 21.3),
+            Event::Stage(Stage { stage: "train".into(), seconds: 61.0 }),
+        ];
+        let dir = run_folder(&info(Status::Done), &events);
+        fs::write(dir.path().join("config.toml"), "name = \"<b>\"\n").unwrap();
+        fs::create_dir(dir.path().join("samples")).unwrap();
+        for name in ["round_0001", "mean_of_members", "ensemble", "real", "member_north", "member_south", "summary"] {
+            let path = dir.path().join("samples").join(name).with_extension("png");
+            save_png(&path, &grid(&[0, 80, 160, 255], [1, 2, 2], 1, 2)).unwrap();
+        }
+        dir
+    }
+
+    fn written(dir: &TempDir) -> String {
+        let path = write(dir.path()).unwrap();
+        assert_eq!(path, dir.path().join("report.html"));
+        assert!(!dir.path().join("report.html.part").exists());
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn assert_has_all(html: &str, texts: &[&str]) {
+        for text in texts {
+            assert!(html.contains(text), "the report has no {text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_run_has_all_its_parts() {
+        let html = written(&whole_run());
+        assert_has_all(&html, &SECTIONS.map(|id| format!("<section id=\"{id}\"")).each_ref().map(String::as_str));
+        assert_has_all(
+            &html,
+            &[
+                "The ensemble of 2 fine-tuned generators scores fd_small 21.3; the averaged generator 88.0; real images 1.94 (floor, n\u{a0}=\u{a0}2000).",
+                "FedGAN at equal work",
+                "<td class=\"n fd\">120.00</td>",
+                "fd_small (log scale), lower is closer",
+                "discriminator loss (nats)",
+                "<strong>north</strong><span>n\u{a0}=\u{a0}300",
+                "Label skew 0.43",
+                "26.0\u{a0}MB to the clients and 14.0\u{a0}MB back",
+                "1\u{a0}min 1\u{a0}s",
+                "effgan run config.toml --seed 7",
+            ],
+        );
+        assert!(!html.contains("class=\"banner"));
+    }
+
+    #[test]
+    fn a_report_needs_nothing_but_itself() {
+        let html = written(&whole_run());
+        // The grids of one round, two baselines, real images, the round again, and two members.
+        assert_eq!(html.matches("<img ").count(), 7);
+        assert_eq!(html.matches("<img src=\"data:image/png;base64,iVBORw0KGgo").count(), 7);
+        for outside in ["http://", "https://", "url(", "@import", "<script", "<link rel=\"stylesheet"] {
+            assert!(!html.contains(outside), "the report has {outside}");
+        }
+    }
+
+    #[test]
+    fn texts_of_files_are_escaped() {
+        let html = written(&whole_run());
+        assert_has_all(&html, &["&lt;script&gt;alert(1)&lt;", "a &amp; b", "name = &quot;&lt;b&gt;&quot;"]);
+    }
+
+    #[test]
+    fn an_interrupted_run_says_so_and_shows_what_there_is() {
+        let mut info = info(Status::Interrupted);
+        info.model_hash = None;
+        let dir = run_folder(&info, &[losses(1, "north"), round(1, ExchangeKind::Average)]);
+        let html = written(&dir);
+        assert_has_all(&html, &SECTIONS.map(|id| format!("<section id=\"{id}\"")).each_ref().map(String::as_str));
+        assert_has_all(
+            &html,
+            &[
+                "This run was interrupted after round 1. effgan resume goes on with it.",
+                "Nothing has been scored in this run.",
+                "No pictures and no scores yet.",
+                "No members.",
+                "generator loss (nats)",
+                "config.toml is missing.",
+            ],
+        );
+        assert!(!html.contains("<img "));
+    }
+
+    #[test]
+    fn a_failed_run_gives_its_reason_and_a_line_that_was_cut_off_is_counted() {
+        let mut info = info(Status::Failed);
+        info.reason = Some("client north: loss_d is NaN at step 3".into());
+        let dir = run_folder(&info, &[]);
+        fs::write(dir.path().join("metrics.jsonl"), "{\"event\":\"rou").unwrap();
+        let html = written(&dir);
+        let reason = "This run failed before its first round was done: client north: loss_d is NaN at step 3";
+        assert_has_all(&html, &[reason, "1 line of metrics.jsonl could not be read"]);
+    }
+
+    #[test]
+    fn the_later_line_of_a_round_holds() {
+        let events =
+            [score(1, Scored::Average, Some(Recompute), 99.0), score(1, Scored::Average, Some(Recompute), 88.0)];
+        let html = written(&run_folder(&info(Status::Running), &events));
+        assert_has_all(&html, &["The averaged generator scores fd_small 88.0."]);
+        assert!(!html.contains("99.0"));
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_an_error_that_names_the_file() {
+        let error = write(Path::new("no-such-run")).unwrap_err();
+        assert_eq!(error.to_string(), "reading no-such-run/run.json");
+    }
 }

@@ -9,6 +9,9 @@ use crate::events::PartitionInfo;
 const MOST_ROWS: usize = 40;
 const MOST_COLUMNS: usize = 16;
 
+/// Share from which a cell is so deep that its text has to be light.
+const DEEP: f64 = 0.65;
+
 /// The partition as a table, or as a drawing where it is too large for one.
 #[derive(Serialize)]
 pub(super) struct Heat {
@@ -69,7 +72,7 @@ pub(super) fn heat(partition: &PartitionInfo) -> Heat {
 fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
     let cell = |&n: &u64| {
         let share = share(n, largest);
-        HeatCell { text: if n == 0 { String::new() } else { count(n) }, share, deep: share > 0.5 }
+        HeatCell { text: if n == 0 { String::new() } else { count(n) }, share, deep: share > DEEP }
     };
     HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
 }
@@ -122,7 +125,11 @@ pub(super) fn mixes(counts: &[&[u64]]) -> Vec<Mix> {
     };
     let all: Vec<Vec<f64>> = counts.iter().map(|counts| shares(counts)).collect();
     let largest = all.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
-    let bar = |(class, share): (usize, &f64)| MixBar { class, height: tenth(share / largest * 100.0), share: percent(*share) };
+    let bar = |(class, share): (usize, &f64)| MixBar {
+        class,
+        height: tenth(share / largest * 100.0),
+        share: percent(*share),
+    };
     all.iter().map(|shares| Mix { bars: shares.iter().enumerate().map(bar).collect() }).collect()
 }
 

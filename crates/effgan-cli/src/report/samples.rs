@@ -1,7 +1,11 @@
 //! Pictures of samples, inside of the page.
 
+use std::fs;
+use std::io::Cursor;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::{ImageFormat, ImageReader};
 use serde::Serialize;
 
 use super::folder::Folder;
@@ -12,6 +16,9 @@ use crate::events::{Score, Scored};
 
 /// Pictures that are wider are shown smaller than they are, where hard pixels would become uneven.
 const SHOWN_LARGER: u32 = 240;
+
+/// Rounds that are shown at most.
+const MOST_ROUNDS: usize = 24;
 
 /// A PNG file as a data URI.
 #[derive(Serialize)]
@@ -26,8 +33,8 @@ pub(super) struct Picture {
 
 /// The sample file `name`; none when it is missing or no picture.
 fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
-    let bytes = std::fs::read(folder.sample_path(name)).ok()?;
-    let (width, height) = image::ImageReader::with_format(std::io::Cursor::new(&bytes), image::ImageFormat::Png).into_dimensions().ok()?;
+    let bytes = fs::read(folder.sample_path(name)).ok()?;
+    let (width, height) = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png).into_dimensions().ok()?;
     let uri = format!("data:image/png;base64,{}", STANDARD.encode(&bytes));
     Some(Picture { uri, width, height, pixels: width <= SHOWN_LARGER, alt })
 }
@@ -37,7 +44,7 @@ fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
 pub(super) struct Panel {
     class: &'static str,
     title: String,
-    note: &'static str,
+    note: String,
     picture: Option<Picture>,
     fd: Option<String>,
     kl: String,
@@ -48,10 +55,11 @@ pub(super) struct Panel {
 
 /// Averaged generator, mean of members, ensemble, real images: those that were drawn or scored.
 pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
-    let average = round_files(folder).pop().map(|(name, _)| name).unwrap_or_default();
+    let (average, round) = round_files(folder).pop().unwrap_or_default();
+    let after = if round == 0 { String::new() } else { format!("after round {round}") };
     let title = average_name(folder).trim_start_matches("the ");
     let rows = [
-        (Scored::Average, "average", title, "after the last round", average.as_str()),
+        (Scored::Average, "average", title, after.as_str(), average.as_str()),
         (Scored::MeanOfMembers, "mean", "mean of members", "FedGAN at equal work", "mean_of_members.png"),
         (Scored::Ensemble, "ensemble", "ensemble", "of the members", "ensemble.png"),
         (Scored::Floor, "level", "real images", "the floor of the score", "real.png"),
@@ -73,7 +81,7 @@ pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
 fn panel(
     class: &'static str,
     title: &str,
-    note: &'static str,
+    note: &str,
     picture: Option<Picture>,
     score: Option<&Score>,
     mix: Option<Mix>,
@@ -81,7 +89,7 @@ fn panel(
     Panel {
         class,
         title: title.into(),
-        note,
+        note: note.into(),
         picture,
         fd: score.map(|score| three_digits(score.scores.fd_small)),
         kl: score.map(|score| format!("{:.3}", score.scores.class_kl)).unwrap_or_default(),
@@ -100,14 +108,26 @@ pub(super) struct Titled {
     mix: Option<Mix>,
 }
 
-/// The averaged generator after each round.
-pub(super) fn rounds(folder: &Folder) -> Vec<Titled> {
-    let title = |(file, round): (String, u32)| {
+/// The averaged generator over the rounds.
+#[derive(Serialize)]
+pub(super) struct Rounds {
+    shown: Vec<Titled>,
+    /// Every how many rounds one is shown, counted from the last.
+    every: usize,
+}
+
+/// The averaged generator after each round, or after an even choice of them.
+pub(super) fn rounds(folder: &Folder) -> Rounds {
+    let files = round_files(folder);
+    let every = files.len().div_ceil(MOST_ROUNDS).max(1);
+    let titled = |(file, round): &(String, u32)| {
         let title = format!("round {round}");
-        let picture = picture(folder, &file, format!("samples after {title}"))?;
+        let picture = picture(folder, file, format!("samples after {title}"))?;
         Some(Titled { title, note: String::new(), picture, mix: None })
     };
-    round_files(folder).into_iter().filter_map(title).collect()
+    let mut shown: Vec<Titled> = files.iter().rev().step_by(every).filter_map(titled).collect();
+    shown.reverse();
+    Rounds { shown, every }
 }
 
 /// Names and rounds of the files `round_….png`, by round.
@@ -131,7 +151,12 @@ pub(super) fn members(folder: &Folder) -> Vec<Titled> {
         let picture = picture(folder, &format!("member_{name}.png"), format!("samples of {name}"))?;
         let note = format!("n\u{a0}=\u{a0}{}", count(classes(name).iter().sum()));
         let known = !classes(name).is_empty();
-        Some(Titled { title: (*name).into(), note: if known { note } else { String::new() }, picture, mix: known.then_some(mix) })
+        Some(Titled {
+            title: (*name).into(),
+            note: if known { note } else { String::new() },
+            picture,
+            mix: known.then_some(mix),
+        })
     };
     names.iter().zip(mixes).filter_map(member).collect()
 }

@@ -12,21 +12,20 @@ use crate::events::{Score, Scored};
 /// The result in one sentence.
 pub(super) fn headline(folder: &Folder) -> String {
     let fd = |of| folder.latest(of).map(|score| three_digits(score.scores.fd_small));
-    let average = fd(Scored::Average).map(|fd| (average_name(folder), fd));
-    let subject = |name: &str| format!("T{}", &name[1..]);
-    let mut text = match (fd(Scored::Ensemble), average) {
-        (Some(ensemble), Some((name, average))) => {
-            format!("{} scores fd_small {ensemble}; {name} {average}", ensemble_name(folder))
+    let average = average_name(folder);
+    let generators = match (fd(Scored::Ensemble), fd(Scored::Average)) {
+        (Some(fd), Some(of_average)) => {
+            format!("{} scores fd_small {fd}; {average} {of_average}", ensemble_name(folder))
         }
-        (Some(ensemble), None) => format!("{} scores fd_small {ensemble}", ensemble_name(folder)),
-        (None, Some((name, average))) => format!("{} scores fd_small {average}", subject(name)),
+        (Some(fd), None) => format!("{} scores fd_small {fd}", ensemble_name(folder)),
+        (None, Some(fd)) => format!("T{} scores fd_small {fd}", &average[1..]),
         (None, None) => return "Nothing has been scored in this run.".into(),
     };
-    if let Some(floor) = folder.latest(Scored::Floor) {
+    let real = folder.latest(Scored::Floor).map(|floor| {
         let (fd, n) = (three_digits(floor.scores.fd_small), count(floor.scores.n as u64));
-        text += &format!("; real images {fd} (floor, n\u{a0}=\u{a0}{n})");
-    }
-    text + "."
+        format!("; real images {fd} (floor, n\u{a0}=\u{a0}{n})")
+    });
+    format!("{generators}{}.", real.unwrap_or_default())
 }
 
 fn ensemble_name(folder: &Folder) -> String {

@@ -1,11 +1,11 @@
 //! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434) with two stages: an image of h × w starts as h/4 × w/4.
 
 use burn::module::Module;
-use burn::tensor::activation::{leaky_relu, relu, tanh};
+use burn::tensor::activation::{relu, tanh};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Conv, ConvTranspose, Linear};
+use super::layers::{Conv, ConvTranspose, Linear, leaky_relu};
 use super::norm::{Mode, Norm, NormKind, norm_tensors};
 use super::spec::{Init, TensorSpec};
 use crate::{NnError, Params, Result};

@@ -1,0 +1,16 @@
+# Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates.
+
+.PHONY: test lint slow picture
+
+test:
+	cargo test --release --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# Figures that take longer than a test may; README says what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
+slow:
+	cargo build --release
+	python3 scripts/mnist_table.py --data $(DATA)/mnist --out runs/table

@@ -1,0 +1,350 @@
+//! The program as a user meets it: a golden tiny run, samples, mistakes and their exit codes, Ctrl-C.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn effgan(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).output().unwrap()
+}
+
+fn golden(name: &str) -> String {
+    format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `tiny.toml` with these settings into `out`.
+fn run_tiny(out: &Path, more: &[&str]) -> Output {
+    let config = golden("tiny.toml");
+    let args = [&["run", &config, "--out", out.to_str().unwrap()][..], more].concat();
+    effgan(&args)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of a failure, and its exit code.
+fn failure(output: &Output) -> (Option<i32>, String) {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "one line, not: {stderr}");
+    let line = stderr.trim_end().strip_prefix("effgan: ").expect("the program says its name").to_owned();
+    (output.status.code(), line)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Everything but times.
+fn without_seconds(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            fields.remove("seconds");
+            fields.values_mut().for_each(|field| *field = without_seconds(field.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_seconds(item.take())),
+        _ => {}
+    }
+    value
+}
+
+/// Digits become `#`, so that what is left is the same on every machine.
+fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    for c in text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
+        if !(c == '#' && masked.ends_with('#')) {
+            masked.push(c);
+        }
+    }
+    masked.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The tiny run, done once for the tests that only read it.
+fn tiny() -> (TempDir, PathBuf, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("tiny");
+    let output = run_tiny(&run, &["--jobs", "2"]);
+    assert!(output.status.success(), "{output:?}");
+    (folder, run, output)
+}
+
+#[test]
+fn a_tiny_run_says_and_leaves_what_the_golden_one_did() {
+    let (_folder, run, output) = tiny();
+    let said: Vec<String> = stdout(&output).lines().map(masked).collect();
+    let expected: Vec<String> = fs::read_to_string(golden("tiny.txt")).unwrap().lines().map(masked).collect();
+    assert_eq!(said[..said.len() - 1], expected[..]);
+    assert_eq!(said.last().unwrap(), &masked(&run.join("report.html").display().to_string()));
+
+    for file in [
+        "config.toml",
+        "run.json",
+        "metrics.jsonl",
+        "partition.json",
+        "report.html",
+        "join/generator.safetensors",
+        "join/discriminator.safetensors",
+        "model/manifest.json",
+        "model/global.safetensors",
+        "model/members/client-0000.safetensors",
+        "model/members/client-0002.safetensors",
+        "samples/real.png",
+        "samples/round_0001.png",
+        "samples/round_0002.png",
+        "samples/mean_of_members.png",
+        "samples/ensemble.png",
+        "samples/member_client-0002.png",
+        "samples/summary.png",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    assert_eq!(json(&run.join("run.json"))["status"], "done");
+    let no_discriminator = fs::read_dir(run.join("model")).unwrap().count();
+    assert_eq!(no_discriminator, 3, "generators and their manifest, nothing else");
+}
+
+#[test]
+fn scores_of_a_tiny_run_are_those_of_the_golden_one() {
+    let (_folder, run, _) = tiny();
+    let golden: Vec<Value> = serde_json::from_str(&fs::read_to_string(golden("tiny_scores.json")).unwrap()).unwrap();
+    let scores: Vec<Value> = metrics(&run).into_iter().filter(|event| event["event"] == "score").collect();
+    assert_eq!(scores.len(), golden.len());
+    for (score, golden) in scores.iter().zip(&golden) {
+        assert_eq!((&score["of"], &score["round"]), (&golden["of"], &golden["round"]));
+        let (ours, theirs) = (score["fd_small"].as_f64().unwrap(), golden["fd_small"].as_f64().unwrap());
+        // 1 %: another instruction set sums f32 in another order, and a few steps of Adam magnify it.
+        assert!((ours / theirs - 1.0).abs() < 0.01, "{score} is not {golden}");
+    }
+}
+
+#[test]
+fn jobs_change_neither_model_nor_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["1", "2"].map(|jobs| {
+        let run = folder.path().join(jobs);
+        assert!(run_tiny(&run, &["--jobs", jobs]).status.success());
+        let metrics: Vec<Value> = metrics(&run).into_iter().map(without_seconds).collect();
+        (json(&run.join("run.json"))["model_hash"].clone(), metrics)
+    });
+    assert!(one.0.is_string());
+    assert_eq!(one, two);
+}
+
+#[test]
+fn another_seed_is_another_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let hash = |seed: &str| {
+        let run = folder.path().join(seed);
+        assert!(run_tiny(&run, &["--seed", seed]).status.success());
+        json(&run.join("run.json"))["model_hash"].clone()
+    };
+    assert_ne!(hash("1"), hash("2"));
+}
+
+#[test]
+fn every_algorithm_runs_and_is_sampled() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["fedgan", "local-ensemble", "central"] {
+        let run = folder.path().join(kind);
+        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2 }}");
+        let output = run_tiny(&run, &["--set", &algorithm]);
+        assert!(output.status.success(), "{kind}: {output:?}");
+        let png = folder.path().join(format!("{kind}.png"));
+        assert!(effgan(&["sample", run.to_str().unwrap(), "--out", png.to_str().unwrap()]).status.success());
+    }
+}
+
+#[test]
+fn a_sample_is_its_seed_whatever_its_length_and_form() {
+    let (folder, run, _) = tiny();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let run = run.to_str().unwrap();
+    for (out, num) in [("a.npy", "100"), ("b.npy", "50"), ("grid.png", "64"), ("files", "12")] {
+        let output = effgan(&["sample", run, "--num", num, "--seed", "3", "--out", &path(out)]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let pixels = |name: &str| {
+        let bytes = fs::read(path(name)).unwrap();
+        let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
+        (npy.shape().to_vec(), npy.into_vec::<u8>().unwrap())
+    };
+    let ((a_shape, a), (b_shape, b)) = (pixels("a.npy"), pixels("b.npy"));
+    assert_eq!((a_shape, b_shape), (vec![100, 1, 28, 28], vec![50, 1, 28, 28]));
+    assert_eq!(a[..b.len()], b);
+
+    assert_eq!(fs::read_dir(path("files")).unwrap().count(), 12);
+    let file = image::open(path("files/07.png")).unwrap().to_luma8();
+    assert_eq!(file.into_raw(), a[7 * 784..8 * 784]);
+}
+
+#[test]
+fn members_and_the_averaged_generator_are_sampled_by_name() {
+    let (folder, run, _) = tiny();
+    let sample = |members: &[&str]| {
+        let out = folder.path().join("sample.npy");
+        let _ = fs::remove_file(&out);
+        let mut args = vec!["sample", run.to_str().unwrap(), "--num", "64", "--out", out.to_str().unwrap()];
+        members.iter().for_each(|member| args.extend(["--member", member]));
+        let output = effgan(&args);
+        (output.status.success().then(|| fs::read(&out).unwrap()), output)
+    };
+    let [all, one, two, global] = [&[][..], &["client-0001"], &["client-0001", "client-0002"], &["global"]]
+        .map(|members| sample(members).0.unwrap());
+    assert!(all != one && one != two && two != global && global != all);
+    let (code, line) = failure(&sample(&["client-7"]).1);
+    assert_eq!(code, Some(2));
+    assert_eq!(line, "the model has no member client-7; it has client-0000, client-0001, client-0002");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let (folder, run, _) = tiny();
+    let before = fs::read(run.join("run.json")).unwrap();
+    let (code, line) = failure(&run_tiny(&run, &[]));
+    assert_eq!(code, Some(2));
+    assert!(line.ends_with("exists and nothing is overwritten; remove it or choose another --out"), "{line}");
+    assert_eq!(fs::read(run.join("run.json")).unwrap(), before);
+    let png = folder.path().join("grid.png");
+    fs::write(&png, "mine").unwrap();
+    let output = effgan(&["sample", run.to_str().unwrap(), "--out", png.to_str().unwrap()]);
+    assert_eq!(failure(&output).0, Some(2));
+    assert_eq!(fs::read_to_string(png).unwrap(), "mine");
+}
+
+/// Fails before the run folder is made.
+fn refused(settings: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let refused = failure(&run_tiny(&run, &settings));
+    assert!(!run.exists(), "{refused:?} left a folder");
+    refused
+}
+
+#[test]
+fn a_wrong_config_is_code_2_and_one_line() {
+    for (setting, said) in [
+        ("local.epoch=3", "[local] unknown field `epoch`, expected one of"),
+        ("partition.clients=121", "partition.clients = 121 is more than the 120 images dealt"),
+        ("partition.min_examples=50", "fewer than min_examples = 50, with 3 clients"),
+        ("dataset.limit=10001", "dataset.limit = 10001 is outside 1..=10000"),
+        ("dataset.name=mnist", "set dataset.dir to the folder with train-images-idx3-ubyte"),
+        ("network.base_channels=0", "network.base_channels = 0 is outside 1..=1024"),
+        ("local.learning_rate=-1", "local.learning_rate = -1 must be above 0"),
+        ("algorithm.cohort=1.5", "algorithm.cohort = 1.5 is outside 0..=1"),
+        ("evaluation.samples=2001", "evaluation.samples = 2001 is outside 2..=2000"),
+    ] {
+        let (code, line) = refused(&[setting]);
+        assert_eq!(code, Some(2), "{setting}: {line}");
+        assert!(line.contains(said), "{setting}: {line}");
+    }
+    let dirichlet = "partition={ kind = \"dirichlet\", alpha = 0.01, clients = 50 }";
+    let (code, line) = refused(&[dirichlet]);
+    assert_eq!(code, Some(2));
+    assert!(line.contains("alpha = 0.01 and 50 clients; raise alpha or lower clients or min_examples"), "{line}");
+}
+
+#[test]
+fn data_that_cannot_be_read_is_code_3_and_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = format!("dataset.dir={}", data.path().display());
+    let files = ["dataset.name=mnist", &dir];
+    let (code, line) = refused(&files);
+    assert_eq!(code, Some(3));
+    assert!(line.contains("train-images-idx3-ubyte"), "{line}");
+    // A header that promises 60,000 images, and nothing behind it.
+    let header = [0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28];
+    fs::write(data.path().join("train-images-idx3-ubyte"), header).unwrap();
+    let (code, line) = refused(&files);
+    assert_eq!(code, Some(3));
+    assert!(line.contains("truncated: expected 47040016 bytes in all, got 16"), "{line}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_code_4_and_a_readable_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (code, line) = failure(&run_tiny(&run, &["--set", "local.learning_rate=1e30"]));
+    assert_eq!(code, Some(4));
+    assert!(line.contains("failed in round 1: the ") && line.contains("lower local.learning_rate"), "{line}");
+    let info = json(&run.join("run.json"));
+    assert_eq!(info["status"], "failed");
+    assert_eq!(info["reason"], line);
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("lower local.learning_rate"));
+}
+
+#[test]
+fn ctrl_c_is_code_130_and_a_readable_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
+        .args(["run", &golden("tiny.toml"), "--set", "local.epochs=40", "--set", "algorithm.rounds=1000"])
+        .args(["--out", run.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.by_ref().find(|line| line.as_ref().unwrap().starts_with("round 1 ")).expect("a first round");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(json(&run.join("run.json"))["status"], "interrupted");
+    assert!(metrics(&run).iter().any(|event| event["event"] == "round" && event["round"] == 1));
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("nterrupted"));
+}
+
+#[test]
+fn json_puts_nothing_else_on_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = run_tiny(&run, &["--json"]);
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines, metrics(&run));
+}
+
+#[test]
+fn a_partition_is_shown_without_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = folder.path().join("heat.png");
+    let output = effgan(&["partition", &golden("tiny.toml"), "--out", png.to_str().unwrap()]);
+    let said = stdout(&output);
+    let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("client-000")).collect();
+    assert_eq!(rows.len(), 3, "{said}");
+    // Name, ten classes with their shades, train, held out: all 120 images.
+    let sum: u64 =
+        rows.iter().flat_map(|row| row.split_whitespace().rev().take(2)).map(|n| n.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, 120);
+    assert!(image::open(png).unwrap().width() > 100);
+}
+
+#[test]
+fn a_damaged_model_is_code_3_and_one_line() {
+    let (folder, run, _) = tiny();
+    let out = folder.path().join("grid.png");
+    let sample = || failure(&effgan(&["sample", run.to_str().unwrap(), "--out", out.to_str().unwrap()]));
+    let member = run.join("model/members/client-0001.safetensors");
+    let bytes = fs::read(&member).unwrap();
+    fs::write(&member, &bytes[..bytes.len() - 4]).unwrap();
+    let (code, line) = sample();
+    assert_eq!(code, Some(3));
+    assert!(line.contains("client-0001.safetensors is not a model folder: its sha256 is"), "{line}");
+    fs::write(run.join("model/manifest.json"), "{}").unwrap();
+    assert_eq!(sample().0, Some(3));
+    fs::remove_dir_all(run.join("model")).unwrap();
+    assert_eq!(sample().0, Some(3));
+}
+
+#[test]
+fn the_exit_codes_are_explained() {
+    assert!(stdout(&effgan(&["help", "exit-codes"])).contains("130  interrupted"));
+}
