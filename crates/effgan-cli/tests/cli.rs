@@ -121,8 +121,8 @@ fn scores_of_a_tiny_run_are_those_of_the_golden_one() {
     for (score, golden) in scores.iter().zip(&golden) {
         assert_eq!((&score["of"], &score["round"]), (&golden["of"], &golden["round"]));
         let (ours, theirs) = (score["fd_small"].as_f64().unwrap(), golden["fd_small"].as_f64().unwrap());
-        // 1 %: another instruction set sums f32 in another order, and a few steps of Adam magnify it.
-        assert!((ours / theirs - 1.0).abs() < 0.01, "{score} is not {golden}");
+        // 2 %: another instruction set sums f32 in another order, and Adam magnifies it. Training moves the scores by 20 %.
+        assert!((ours / theirs - 1.0).abs() < 0.02, "{score} is not {golden}");
     }
 }
 
@@ -261,9 +261,10 @@ fn data_that_cannot_be_read_is_code_3_and_one_line() {
     let (code, line) = refused(&files);
     assert_eq!(code, Some(3));
     assert!(line.contains("train-images-idx3-ubyte"), "{line}");
-    // A header that promises 60,000 images, and nothing behind it.
+    // Headers that promise 60,000 images and labels, and nothing behind them.
     let header = [0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28];
     fs::write(data.path().join("train-images-idx3-ubyte"), header).unwrap();
+    fs::write(data.path().join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0xea, 0x60]).unwrap();
     let (code, line) = refused(&files);
     assert_eq!(code, Some(3));
     assert!(line.contains("truncated: expected 47040016 bytes in all, got 16"), "{line}");
@@ -294,7 +295,7 @@ fn ctrl_c_is_code_130_and_a_readable_folder() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    lines.by_ref().find(|line| line.as_ref().unwrap().starts_with("round 1 ")).expect("a first round");
+    assert!(lines.by_ref().any(|line| line.unwrap().starts_with("round 1 ")));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
