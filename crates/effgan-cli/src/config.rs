@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::anyhow;
-use effgan_data::{DatasetConfig, PartitionConfig};
+use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{AlgorithmConfig, LocalConfig};
 use effgan_nn::networks::NetworkConfig;
+use effgan_nn::{Purpose, Streams};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -84,6 +85,15 @@ impl Config {
         }
         self.partition.check()?;
         Ok(self)
+    }
+
+    /// Who gets which images of the data set that it names.
+    ///
+    /// # Errors
+    /// When the partition cannot be dealt.
+    pub fn deal(&self, dataset: &Dataset) -> Result<Partition> {
+        let mut rng = Streams::of_run(self.seed).at(Purpose::Partition, 0);
+        Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
     /// The TOML text that gives this config back.

@@ -58,7 +58,7 @@ pub enum Scored {
     Floor,
     /// The averaged generator.
     Average,
-    /// The mean of the fine-tuned generators: `FedGAN` at equal work.
+    /// The mean of the fine-tuned generators: FedGAN at equal work.
     MeanOfMembers,
     /// The ensemble of the fine-tuned generators.
     Ensemble,

@@ -2,6 +2,7 @@
 
 use effgan_data::DataError;
 use effgan_fl::FlError;
+use effgan_nn::NnError;
 
 /// What `effgan help exit-codes` says.
 pub const EXIT_CODES: &str = "\
@@ -64,18 +65,16 @@ impl From<FlError> for Failure {
     fn from(error: FlError) -> Self {
         let kind = match &error {
             FlError::Interrupted => Kind::Interrupted,
-            FlError::Config(_) | FlError::UnknownMember { .. } => Kind::Usage,
-            FlError::NotAModel { .. } => Kind::Data,
-            FlError::Nn(effgan_nn::NnError::Config(_)) => Kind::Usage,
-            FlError::Nn(_) => Kind::Data,
+            FlError::Config(_) | FlError::UnknownMember { .. } | FlError::Nn(NnError::Config(_)) => Kind::Usage,
+            FlError::NotAModel { .. } | FlError::Nn(_) => Kind::Data,
             _ => Kind::Run,
         };
         Self { kind, error: error.into() }
     }
 }
 
-impl From<effgan_nn::NnError> for Failure {
-    fn from(error: effgan_nn::NnError) -> Self {
+impl From<NnError> for Failure {
+    fn from(error: NnError) -> Self {
         FlError::from(error).into()
     }
 }

@@ -10,7 +10,7 @@ use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
 use effgan_fl::{Algorithm, Ensemble, ExchangeKind, RoundRecord, ServerState, Simulation, StepRecord};
 use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::{Network, TensorSpec, num_bytes};
-use effgan_nn::{Params, Purpose, Streams, checkpoint, params};
+use effgan_nn::{Params, checkpoint, params};
 
 use crate::config::Config;
 use crate::events::{DatasetInfo, Event, NetworkInfo, PartitionInfo, RunInfo, Score, Scored, Stage, Status};
@@ -30,16 +30,17 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     let dataset = config.dataset.load()?;
     let network = Network::new(config.network.clone(), dataset.train.shape())?;
     let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
-    let partition = deal(config, &dataset, &*algorithm)?;
+    let dealt = config.deal(&dataset)?;
+    let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
     let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
     let info = run_info(config, &dataset, &partition, &network, jobs);
     let dir = RunDir::create(out, config, info)?;
 
     let mut run = Run {
         config,
-        network,
-        dataset,
-        partition,
+        network: &network,
+        dataset: &dataset,
+        partition: &partition,
         scorer,
         dir,
         progress,
@@ -55,21 +56,11 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     outcome
 }
 
-/// Who gets which images; everything to one client for an algorithm that pools them.
-///
-/// # Errors
-/// When the partition cannot be dealt.
-pub fn deal(config: &Config, dataset: &Dataset, algorithm: &dyn Algorithm) -> Result<Partition> {
-    let mut rng = Streams::of_run(config.seed).at(Purpose::Partition, 0);
-    let partition = config.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?;
-    Ok(if algorithm.pools_data() { partition.pooled() } else { partition })
-}
-
 struct Run<'a> {
     config: &'a Config,
-    network: Network,
-    dataset: Dataset,
-    partition: Partition,
+    network: &'a Network,
+    dataset: &'a Dataset,
+    partition: &'a Partition,
     scorer: Scorer,
     dir: RunDir,
     progress: &'a Progress,
@@ -91,7 +82,7 @@ struct Seconds {
 
 impl Run<'_> {
     fn work(&mut self, algorithm: &dyn Algorithm, stop: &AtomicBool) -> Result<()> {
-        self.dir.write_json("partition.json", &self.partition)?;
+        self.dir.write_json("partition.json", self.partition)?;
         self.score_floor()?;
         let mut members = ModelWriter::create(&self.dir.join("model"), self.config.algorithm.weights())?;
         let state = self.train(algorithm, &mut members, stop)?;
@@ -113,35 +104,38 @@ impl Run<'_> {
         members: &mut ModelWriter,
         stop: &AtomicBool,
     ) -> Result<ServerState> {
-        let (progress, partition, images) = (self.progress, self.partition.clone(), self.dataset.train.clone());
+        let (progress, dataset, partition) = (self.progress, self.dataset, self.partition);
         let watch = |record: &StepRecord| {
             progress.step(record);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let simulation = Simulation {
             algorithm,
-            images: &images,
-            partition: &partition,
+            images: &dataset.train,
+            partition,
             seed: self.config.seed,
             jobs: self.jobs,
             spool: &self.dir.join("checkpoints"),
             watch: &watch,
         };
         progress.start(simulation.total_steps());
-        let state = simulation.run(members, |record, state| Ok(self.after_round(record, state)?))?;
+        let averages_again =
+            |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind == ExchangeKind::Average);
+        let state =
+            simulation.run(members, |record, state| Ok(self.after_round(record, state, !averages_again(state))?))?;
         Ok(state)
     }
 
-    fn after_round(&mut self, record: &RoundRecord, state: &ServerState) -> anyhow::Result<()> {
+    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, last: bool) -> anyhow::Result<()> {
         self.seconds.train += record.seconds;
-        self.record(Event::Round(record.clone()))?;
+        self.record(&Event::Round(record.clone()))?;
         for curve in self.progress.take_losses(record.round) {
-            self.record(Event::Losses(curve))?;
+            self.record(&Event::Losses(curve))?;
         }
         if record.kind == ExchangeKind::Average {
             self.averaged = true;
             save_join(&self.dir, &state.params)?;
-            if record.round % self.config.evaluation.every == 0 {
+            if last || record.round.is_multiple_of(self.config.evaluation.every) {
                 self.score_average(&state.params.under("generator"), record.round, Scored::Average)?;
             }
         }
@@ -160,7 +154,7 @@ impl Run<'_> {
     fn score_average(&mut self, generator: &Params, round: u32, of: Scored) -> anyhow::Result<()> {
         for statistics in self.ways() {
             let started = Instant::now();
-            let images = self.scorer.samples_of(&with_statistics(&self.network, generator, statistics)?)?;
+            let images = self.scorer.samples_of(&with_statistics(self.network, generator, statistics)?)?;
             if statistics != Some(NormStatistics::Average) {
                 let name = if of == Scored::Average { format!("round_{round:04}") } else { "mean_of_members".into() };
                 summary::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
@@ -173,9 +167,10 @@ impl Run<'_> {
 
     /// The ways in which an averaged generator's statistics can be made.
     fn ways(&self) -> Vec<Option<NormStatistics>> {
-        match self.network.has_batch_norm() {
-            true => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
-            false => vec![None],
+        if self.network.has_batch_norm() {
+            vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)]
+        } else {
+            vec![None]
         }
     }
 
@@ -199,7 +194,7 @@ impl Run<'_> {
         self.seconds.score += seconds;
         let score = Score { round, of, norm_statistics, scores, seconds };
         self.scores.push(score.clone());
-        self.record(Event::Score(score))
+        self.record(&Event::Score(score))
     }
 
     /// Writes the model folder. Where no round averaged anything, the mean of the members is the averaged generator.
@@ -212,8 +207,8 @@ impl Run<'_> {
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under("generator");
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
-        let global = with_statistics(&self.network, global, Some(statistics))?;
-        Ok(members.finish(self.config.algorithm.name(), &self.network, &global, statistics)?)
+        let global = with_statistics(self.network, global, Some(statistics))?;
+        Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
     }
 
     fn draw_members(&mut self, ensemble: &Ensemble) -> anyhow::Result<()> {
@@ -230,16 +225,16 @@ impl Run<'_> {
 }
 
 impl Run<'_> {
-    fn record(&mut self, event: Event) -> anyhow::Result<()> {
-        self.progress.tell(&event);
-        self.dir.record(&event)
+    fn record(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.progress.tell(event);
+        self.dir.record(event)
     }
 
     /// Writes how it ended, and the report, whatever happened before.
     fn end(&mut self, outcome: &Result<()>, started: Instant) -> Result<()> {
         let Seconds { prepare, train, score, pictures } = self.seconds;
         for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {
-            self.record(Event::Stage(Stage { stage: stage.into(), seconds }))?;
+            self.record(&Event::Stage(Stage { stage: stage.into(), seconds }))?;
         }
         let (status, reason) = match outcome {
             Ok(()) => (Status::Done, None),

@@ -193,7 +193,7 @@ fn members_and_the_averaged_generator_are_sampled_by_name() {
         let out = folder.path().join("sample.npy");
         let _ = fs::remove_file(&out);
         let mut args = vec!["sample", run.to_str().unwrap(), "--num", "64", "--out", out.to_str().unwrap()];
-        members.iter().for_each(|member| args.extend(["--member", member]));
+        args.extend(members.iter().flat_map(|member| ["--member", member]));
         let output = effgan(&args);
         (output.status.success().then(|| fs::read(&out).unwrap()), output)
     };

@@ -4,7 +4,7 @@ use crate::{ImageSet, Partition};
 
 /// Mean total variation distance between a client's class shares and those of all clients together, in 0..1.
 ///
-/// Clients weigh by `n_k`, their number of training images, and only training images count. The distance of shares p and q
+/// Clients weigh by n_k, their number of training images, and only training images count. The distance of shares p and q
 /// is ½ Σ |p − q|: the fraction of a client's images that would have to change class for the client to look like the whole.
 /// 0 is as an even deal; k classes of equal size with one client each give 1 − 1/k. `images` is the split that was dealt.
 ///

@@ -1,4 +1,4 @@
-//! Folding replies: the weighted mean of `FedAvg` (McMahan et al. 2017, arXiv:1602.05629), and collecting generators.
+//! Folding replies: the weighted mean of FedAvg (McMahan et al. 2017, arXiv:1602.05629), and collecting generators.
 
 use effgan_data::ClientName;
 use effgan_nn::{Array, Params};
@@ -141,6 +141,7 @@ mod tests {
         [("w".to_owned(), Array::new([1], vec![value]))].into_iter().collect()
     }
 
+    #[allow(clippy::unnecessary_wraps)] // what a driver hands over
     fn reply(name: &str, value: f32, num_examples: u64) -> Result<(ClientName, Reply)> {
         let update = Update { params: params(value), num_examples, metrics: Numbers::new() };
         Ok((ClientName::new(name).unwrap(), Reply::Update(update)))
@@ -160,7 +161,9 @@ mod tests {
         let model: Params = [("w".to_owned(), Array::new([10_000], values))].into_iter().collect();
         for weights in [&[1.0; 3][..], &[7.0, 13.0, 450.0], &[599.0, 601.0, 1.0, 3.0, 5_000_011.0]] {
             let mut mean = WeightedMean::new();
-            weights.iter().for_each(|&weight| mean.add(&model, weight).unwrap());
+            for &weight in weights {
+                mean.add(&model, weight).unwrap();
+            }
             assert_eq!(mean.finish().unwrap().hash(), model.hash());
         }
     }

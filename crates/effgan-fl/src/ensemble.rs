@@ -1,4 +1,4 @@
-//! The model folder: a manifest, the averaged generator and the members, each a `PyTorch` state dict in safetensors.
+//! The model folder: a manifest, the averaged generator and the members, each a PyTorch state dict in safetensors.
 //!
 //! ```text
 //! model/  manifest.json  global.safetensors  members/<client>.safetensors

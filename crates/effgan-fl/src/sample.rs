@@ -110,6 +110,7 @@ mod tests {
         Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
     }
 
+    #[allow(clippy::unnecessary_wraps)] // what `sample` calls
     fn member(index: usize) -> Result<Params> {
         Ok(init(&network().generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)))
     }

@@ -52,10 +52,8 @@ impl Simulation<'_> {
         members: &mut dyn MemberSink,
         mut on_round: impl FnMut(&RoundRecord, &ServerState) -> AfterRound,
     ) -> Result<ServerState> {
-        let roster: Vec<ClientName> = self.partition.clients.iter().map(|share| share.name.clone()).collect();
-        let ctx = RoundContext { seed: self.seed, roster: &roster };
-        let mut state = self.algorithm.init(&ctx)?;
-        while let Some(exchange) = self.algorithm.next(&state, &ctx) {
+        let mut state = self.algorithm.init(&RoundContext { seed: self.seed, roster: &self.roster() })?;
+        while let Some(exchange) = self.next(&state) {
             let (record, next) = self.exchange(state, &exchange, members)?;
             state = next;
             on_round(&record, &state).map_err(FlError::Driver)?;
@@ -63,13 +61,20 @@ impl Simulation<'_> {
         Ok(state)
     }
 
+    /// What follows `state`.
+    pub fn next(&self, state: &ServerState) -> Option<Exchange> {
+        self.algorithm.next(state, &RoundContext { seed: self.seed, roster: &self.roster() })
+    }
+
+    fn roster(&self) -> Vec<ClientName> {
+        self.partition.clients.iter().map(|share| share.name.clone()).collect()
+    }
+
     /// Training steps of the whole run: what a progress bar counts to.
     pub fn total_steps(&self) -> u64 {
-        let roster: Vec<ClientName> = self.partition.clients.iter().map(|share| share.name.clone()).collect();
-        let ctx = RoundContext { seed: self.seed, roster: &roster };
         let mut state = ServerState { round: 0, params: Params::new() };
         let mut total = 0;
-        while let Some(exchange) = self.algorithm.next(&state, &ctx) {
+        while let Some(exchange) = self.next(&state) {
             let steps = |client| self.algorithm.local_steps(exchange.kind, self.share(client).train.len() as u64);
             total += exchange.cohort.iter().map(steps).sum::<u64>();
             state.round = exchange.round;
@@ -88,7 +93,7 @@ impl Simulation<'_> {
         let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = sync_channel(0);
         let mut replies = InOrder::new(&exchange.cohort, receiver, folder.clone());
-        // Workers hold the parameters of the round, the fold holds the state: the parameters are shared, not copied per client.
+        // The fold takes the state while clients still work from it.
         let at_work = state.clone();
         let folded = std::thread::scope(|scope| {
             for _ in 0..self.jobs.clamp(1, exchange.cohort.len()) {
@@ -148,9 +153,8 @@ impl Simulation<'_> {
         let streams = Streams::of_client(self.seed, exchange.round, client.as_str());
         let memory_file = self.spool.join("clients").join(format!("{client}.safetensors"));
         let mut memory = if memory_file.exists() { checkpoint::load(&memory_file)? } else { Params::new() };
-        let mut watch = |record: &StepRecord| match stop.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => (self.watch)(record),
+        let mut watch = |record: &StepRecord| {
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { (self.watch)(record) }
         };
         match self.algorithm.local_update(&broadcast, &mut memory, &shard, &streams, &mut watch) {
             Ok(update) => {

@@ -10,6 +10,7 @@ use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights, average};
 use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::FedGanConfig;
+use effgan_fl::message::Numbers;
 use effgan_fl::{
     Algorithm, AlgorithmConfig, Broadcast, Exchange, ExchangeKind, LocalConfig, Result, RoundContext, RoundRecord,
     ServerState, Shard, Simulation, StepRecord, Update, Watch,
@@ -52,7 +53,7 @@ impl Algorithm for Counting {
         let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
         *memory = number(count);
         let params = number(count * (1 + shard.train[0]) as f32);
-        Ok(Update { params, num_examples: 1, metrics: Default::default() })
+        Ok(Update { params, num_examples: 1, metrics: Numbers::default() })
     }
 
     fn aggregate(

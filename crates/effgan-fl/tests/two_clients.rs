@@ -1,6 +1,7 @@
 //! Each algorithm on two clients, worked by hand: plain steps of a GAN and a plain mean, beside what the algorithm does.
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
+use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{CentralConfig, EffganConfig, FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation};
 use effgan_nn::gan::{Adam, Gan};
@@ -37,17 +38,17 @@ fn local() -> LocalConfig {
 }
 
 fn fedgan(rounds: u32) -> AlgorithmConfig {
-    AlgorithmConfig::Fedgan(FedGanConfig { rounds, cohort: 1.0, weights: Default::default() })
+    AlgorithmConfig::Fedgan(FedGanConfig { rounds, cohort: 1.0, weights: Weights::default() })
 }
 
 fn effgan(rounds: u32, fine_tune_epochs: u32) -> AlgorithmConfig {
     let fine_tune_epochs = Some(fine_tune_epochs);
-    let weights = Default::default();
+    let weights = Weights::default();
     AlgorithmConfig::Effgan(EffganConfig { rounds, fine_tune_epochs, fine_tune_steps: None, cohort: 1.0, weights })
 }
 
 fn local_ensemble(rounds: u32) -> AlgorithmConfig {
-    AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights: Default::default() })
+    AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights: Weights::default() })
 }
 
 /// What the simulation makes of it: the server's parameters, and the members.

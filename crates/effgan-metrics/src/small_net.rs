@@ -8,7 +8,7 @@ use crate::{MetricError, Result};
 /// Images that one worker classifies at a time.
 const CHUNK: usize = 512;
 
-/// A `LeNet` trained to tell the classes of one data set apart; its 84 penultimate values are the features of `fd_small`.
+/// A LeNet trained to tell the classes of one data set apart; its 84 penultimate values are the features of `fd_small`.
 pub struct SmallNet {
     classifier: Classifier,
 }

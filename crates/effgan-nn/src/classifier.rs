@@ -23,7 +23,7 @@ pub struct Classified {
     pub classes: Vec<u8>,
 }
 
-/// A trained `LeNet` for 28 × 28 grey images.
+/// A trained LeNet for 28 × 28 grey images.
 pub struct Classifier {
     network: LeNet,
     device: Device,

@@ -6,7 +6,7 @@ pub enum NnError {
     /// A tensor that the network needs is not among the named ones.
     #[error("no tensor `{name}` among {found} tensors; the network in the config and the file do not belong together")]
     MissingTensor {
-        /// Dotted name, as `PyTorch` writes it.
+        /// Dotted name, as PyTorch writes it.
         name: String,
         /// How many tensors there are.
         found: usize,

@@ -1,6 +1,6 @@
 //! Named tensors as plain arrays: what algorithms average, files store and messages carry.
 //!
-//! Names and layouts are `PyTorch`'s (`conv1.weight`, convolution OIHW, transposed convolution IOHW, linear out × in).
+//! Names and layouts are PyTorch's (`conv1.weight`, convolution OIHW, transposed convolution IOHW, linear out × in).
 
 use std::collections::{BTreeMap, btree_map};
 
@@ -137,6 +137,15 @@ impl Params {
 impl FromIterator<(String, Array)> for Params {
     fn from_iter<I: IntoIterator<Item = (String, Array)>>(tensors: I) -> Self {
         Self(tensors.into_iter().collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Params {
+    type Item = (&'a String, &'a mut Array);
+    type IntoIter = btree_map::IterMut<'a, String, Array>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use effgan_data::{Partition as Deal, heterogeneity};
-use effgan_nn::{Purpose, Streams};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -31,8 +30,7 @@ impl Partition {
         }
         let config = Config::load(&self.config, &self.settings)?;
         let dataset = config.dataset.load()?;
-        let mut rng = Streams::of_run(config.seed).at(Purpose::Partition, 0);
-        let deal = config.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?;
+        let deal = config.deal(&dataset)?;
         let counts = deal.class_counts(&dataset.train);
         print!("{}", table(&deal, &counts));
         let skew = heterogeneity::label_skew(&deal, &dataset.train);

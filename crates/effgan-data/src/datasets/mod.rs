@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 pub enum DatasetName {
     /// 10,000 + 2,000 images of MNIST, in the binary: the first 1,000 and 200 of each digit.
     MnistMini,
-    /// Handwritten digits, 60,000 + 10,000 images `[1, 28, 28]` of 10 classes (`LeCun` et al. 1998).
+    /// Handwritten digits, 60,000 + 10,000 images `[1, 28, 28]` of 10 classes (LeCun et al. 1998).
     Mnist,
     /// Clothes in the files and sizes of MNIST (Xiao et al. 2017, arXiv:1708.07747).
     FashionMnist,

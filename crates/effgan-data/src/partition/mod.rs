@@ -109,7 +109,7 @@ impl PartitionConfig {
 pub struct ClientShare {
     /// Whose images these are.
     pub name: ClientName,
-    /// Images to train on, ascending; their number is `n_k`.
+    /// Images to train on, ascending; their number is n_k.
     pub train: Vec<u32>,
     /// Images kept from training, ascending, with the client's mix of classes.
     pub held_out: Vec<u32>,

@@ -1,4 +1,4 @@
-//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of `FedGAN`, then each client fine-tunes its own copy, and the
+//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, then each client fine-tunes its own copy, and the
 //! server keeps the ensemble of the fine-tuned generators.
 
 use effgan_data::ClientName;

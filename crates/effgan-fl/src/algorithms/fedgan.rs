@@ -1,4 +1,4 @@
-//! `FedGAN` (Rasouli, Sun, Rajagopal 2020, arXiv:2006.07228): clients train both networks, the server averages both by n_k / n.
+//! FedGAN (Rasouli, Sun, Rajagopal 2020, arXiv:2006.07228): clients train both networks, the server averages both by n_k / n.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;

@@ -42,7 +42,7 @@ impl Sampler {
 }
 
 /// `generator` with its batch-norm statistics computed anew: the mean over fixed batches of z of each batch's mean and unbiased
-/// variance (`PyTorch`'s `momentum=None`). z depends on nothing, so every generator is given the same.
+/// variance (PyTorch's `momentum=None`). z depends on nothing, so every generator is given the same.
 ///
 /// The statistics of an *average* of generators are not the average of their statistics; these are its own.
 ///

@@ -10,7 +10,7 @@ use crate::device::training_device;
 use crate::networks::{Discriminator, Generator, Mode, Network, named_tensors};
 use crate::{Params, Result};
 
-/// Settings of Adam (Kingma & Ba 2015, arXiv:1412.6980); β₂ = 0.999 and ε = 1e-8 as in `PyTorch`.
+/// Settings of Adam (Kingma & Ba 2015, arXiv:1412.6980); β₂ = 0.999 and ε = 1e-8 as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// Step size, > 0.
@@ -230,10 +230,8 @@ mod tests {
             // Adam turns the rounding in the gradient of a bias before a norm into moves of up to the learning rate a step, in
             // whichever direction; a tenth of it reaches the running mean.
             let before_norm = name == "generator.conv1.bias" || name == "discriminator.conv2.bias";
-            let bound = match before_norm || name.ends_with("running_mean") {
-                true => 1.2e-3,
-                false => 2e-6 * largest(&array.values).max(1.0),
-            };
+            let loose = before_norm || name.ends_with("running_mean");
+            let bound = if loose { 1.2e-3 } else { 2e-6 * largest(&array.values).max(1.0) };
             assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
         }
     }

@@ -1,4 +1,4 @@
-//! Layers as thin modules over Burn's operations, with `PyTorch`'s field names and layouts.
+//! Layers as thin modules over Burn's operations, with PyTorch's field names and layouts.
 //!
 //! Faster kernels come below these `forward` functions; networks above do not change.
 

@@ -34,7 +34,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Training with `PyTorch`'s momentum.
+    /// Training with PyTorch's momentum.
     pub(crate) const TRAIN: Self = Self::Train { momentum: 0.1 };
 }
 
@@ -81,7 +81,7 @@ impl Norm {
     }
 }
 
-/// Batch normalisation with `PyTorch`'s running statistics (Burn's own keeps the biased variance).
+/// Batch normalisation with PyTorch's running statistics (Burn's own keeps the biased variance).
 #[derive(Module, Debug)]
 pub(crate) struct BatchNorm {
     weight: Param<Tensor<1>>,

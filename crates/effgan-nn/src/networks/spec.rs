@@ -17,9 +17,9 @@ pub(crate) enum Init {
 /// One tensor of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorSpec {
-    /// Dotted name, as `PyTorch` writes it.
+    /// Dotted name, as PyTorch writes it.
     pub name: String,
-    /// `PyTorch`'s shape.
+    /// PyTorch's shape.
     pub shape: Vec<usize>,
     pub(crate) init: Init,
 }
