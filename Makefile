@@ -1,6 +1,6 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates.
 
-.PHONY: test lint slow picture
+.PHONY: test lint slow
 
 test:
 	cargo test --release --workspace
@@ -12,5 +12,6 @@ lint:
 
 # Figures that take longer than a test may; README says what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
+	EFFGAN_DATA=$(abspath $(DATA)) cargo test --release --workspace -- --ignored
 	cargo build --release
 	python3 scripts/mnist_table.py --data $(DATA)/mnist --out runs/table

@@ -2,11 +2,12 @@
 
     python3 scripts/mnist_table.py --data FOLDER_WITH_MNIST --out runs/table
 
-Runs that are done are not run again, so the script can be stopped and started. Two runs at a time, one thread each.
+Runs that are done are not run again, others start afresh, so the script can be stopped and started. Two runs at a time, one thread each.
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ def run(program, data, folder, algorithm, seed):
     info = folder / "run.json"
     if info.exists() and json.loads(info.read_text())["status"] == "done":
         return
+    shutil.rmtree(folder, ignore_errors=True)
     settings = ["--set", f"dataset.dir={json.dumps(str(data))}", "--set", f"algorithm={ALGORITHMS[algorithm]}"]
     command = [program, "run", "configs/mnist-by-label.toml", "--seed", str(seed), "--jobs", "1", "--out", str(folder)]
     subprocess.run(command + settings, check=True, stdout=subprocess.DEVNULL)

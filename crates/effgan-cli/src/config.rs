@@ -96,6 +96,13 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
+    /// Whether the mean of the members is what FedGAN would have made of the same work.
+    pub fn mean_is_fedgan(&self) -> bool {
+        let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
+        let equal_work = (effgan.fine_tune_epochs, effgan.fine_tune_steps) == (self.local.epochs, self.local.steps);
+        equal_work && effgan.cohort >= 1.0 && self.local.ema.is_none()
+    }
+
     /// The TOML text that gives this config back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a config is plain data")
@@ -154,7 +161,9 @@ fn value_of(text: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use effgan_nn::networks::Network;
+
     use super::*;
 
     const QUICKSTART: &str = include_str!("../../../configs/quickstart.toml");
@@ -164,25 +173,39 @@ mod tests {
         Config::parse(text, &settings).unwrap_err().line()
     }
 
+    /// The quick start's network.
+    pub fn network() -> Network {
+        Network::new(Config::parse(QUICKSTART, &[]).unwrap().network, [1, 28, 28]).unwrap()
+    }
+
     #[test]
-    fn every_config_of_the_repository_loads() {
+    fn every_config_of_the_repository_is_sound_and_read_back_as_written() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
-        let files: Vec<_> = walk(&folder);
+        let files = walk(&folder);
         assert!(files.len() > 3);
         for file in files {
-            Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+            let config = Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+            assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
+            let network = Network::new(config.network, [1, 28, 28]).unwrap();
+            assert!(config.algorithm.build(network, config.local).is_ok(), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn the_mean_of_members_is_fedgan_only_at_equal_work() {
+        let is_fedgan = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+            Config::parse(QUICKSTART, &settings).unwrap().mean_is_fedgan()
+        };
+        assert!(is_fedgan(&[]));
+        for setting in ["algorithm.fine_tune_epochs=20", "algorithm.cohort=0.5", "local.ema=0.9"] {
+            assert!(!is_fedgan(&[setting]), "{setting}");
         }
     }
 
     fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        let config = Config::parse(QUICKSTART, &[]).unwrap();
-        assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
     }
 
     #[test]

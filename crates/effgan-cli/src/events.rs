@@ -1,6 +1,6 @@
 //! What a run writes down while it works: the lines of `metrics.jsonl`, and `run.json`.
 //!
-//! The report reads nothing else, so it can be made again from the folder alone. Fields that hold times are called `seconds`
+//! The report is made from these, the config and the pictures, so it can be made again from the folder alone. Fields that hold times are called `seconds`
 //! or `started`; all others are equal for equal runs.
 
 use effgan_fl::RoundRecord;
@@ -58,10 +58,22 @@ pub enum Scored {
     Floor,
     /// The averaged generator.
     Average,
-    /// The mean of the fine-tuned generators: FedGAN at equal work.
+    /// The mean of the members; FedGAN at equal work where [`RunInfo::mean_is_fedgan`] says so.
     MeanOfMembers,
     /// The ensemble of the fine-tuned generators.
     Ensemble,
+}
+
+impl Scored {
+    /// What a person calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Floor => "real images (floor)",
+            Self::Average => "averaged generator",
+            Self::MeanOfMembers => "mean of members",
+            Self::Ensemble => "ensemble",
+        }
+    }
 }
 
 /// Wall time of one stage.
@@ -98,6 +110,9 @@ pub struct RunInfo {
     pub dataset: DatasetInfo,
     pub partition: PartitionInfo,
     pub network: NetworkInfo,
+    /// Whether the mean of the members is what FedGAN would have made of the same work: everyone took part in all rounds, fine-tuned as
+    /// long as in a round, and answered with raw parameters.
+    pub mean_is_fedgan: bool,
     /// Model hash of the server's parameters and all members, once the run is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,

@@ -57,7 +57,10 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { kind: Kind::Run, error }
+        match error.downcast::<FlError>() {
+            Ok(error) => error.into(),
+            Err(error) => Self { kind: Kind::Run, error },
+        }
     }
 }
 
@@ -65,8 +68,11 @@ impl From<FlError> for Failure {
     fn from(error: FlError) -> Self {
         let kind = match &error {
             FlError::Interrupted => Kind::Interrupted,
-            FlError::Config(_) | FlError::UnknownMember { .. } | FlError::Nn(NnError::Config(_)) => Kind::Usage,
-            FlError::NotAModel { .. } | FlError::Nn(_) => Kind::Data,
+            FlError::Config(_)
+            | FlError::OneImage { .. }
+            | FlError::UnknownMember { .. }
+            | FlError::Nn(NnError::Config(_)) => Kind::Usage,
+            FlError::Model { .. } => Kind::Data,
             _ => Kind::Run,
         };
         Self { kind, error: error.into() }

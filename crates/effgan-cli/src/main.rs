@@ -5,11 +5,13 @@ mod config;
 mod events;
 mod failure;
 mod machine;
+mod output;
 mod pictures;
 mod pipeline;
 mod progress;
 mod report;
 mod run_dir;
+mod run_info;
 mod scoring;
 mod summary;
 

@@ -4,10 +4,11 @@ mod captioned;
 mod heat_map;
 mod text;
 
-use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::Context as _;
+use effgan_nn::checkpoint::write_file;
 use image::{ImageFormat, Rgb, RgbImage};
 
 pub use captioned::captioned;
@@ -59,13 +60,9 @@ fn fill(picture: &mut RgbImage, rectangle: [usize; 4], colour: impl Fn(usize, us
 
 /// Writes a PNG file beside `path` and renames it, so that nobody sees half a picture.
 pub fn save_png(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let write = || -> anyhow::Result<()> {
-        picture.save_with_format(&beside, ImageFormat::Png)?;
-        Ok(fs::rename(&beside, path)?)
-    };
-    write().with_context(|| format!("writing {}", path.display()))
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png)?;
+    write_file(path, png.get_ref()).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
@@ -107,7 +104,7 @@ mod tests {
         let picture = grid(&[1, 2, 3, 4], [1, 2, 2], 1, 1);
         save_png(&path, &picture).unwrap();
         assert_eq!(image::open(&path).unwrap().to_rgb8(), picture);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

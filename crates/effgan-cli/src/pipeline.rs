@@ -1,24 +1,26 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use effgan_data::{Dataset, Partition, heterogeneity};
+use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
-use effgan_fl::{Algorithm, Ensemble, ExchangeKind, RoundRecord, ServerState, Simulation, StepRecord};
+use effgan_fl::local::check_shard;
+use effgan_fl::{Algorithm, Ensemble, ExchangeKind, FlError, RoundRecord, ServerState, Simulation, StepRecord};
 use effgan_nn::gan::recompute_statistics;
-use effgan_nn::networks::{Network, TensorSpec, num_bytes};
+use effgan_nn::networks::Network;
 use effgan_nn::{Params, checkpoint, params};
 
 use crate::config::Config;
-use crate::events::{DatasetInfo, Event, NetworkInfo, PartitionInfo, RunInfo, Score, Scored, Stage, Status};
+use crate::events::{Event, Score, Scored, Stage, Status};
 use crate::failure::{Kind, Result};
 use crate::progress::Progress;
 use crate::run_dir::{RunDir, check_new};
 use crate::scoring::Scorer;
-use crate::{machine, report, summary};
+use crate::{report, run_info, summary};
 
 /// Runs `config` into the new folder `out`, with `jobs` clients at work at a time, until done or `stop`.
 ///
@@ -32,8 +34,11 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
     let dealt = config.deal(&dataset)?;
     let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
+    for share in &partition.clients {
+        check_shard(&network, &share.name, share.train.len())?;
+    }
     let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
-    let info = run_info(config, &dataset, &partition, &network, jobs);
+    let info = run_info::at_start(config, &dataset, &partition, &network, jobs);
     let dir = RunDir::create(out, config, info)?;
 
     let mut run = Run {
@@ -45,12 +50,13 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
         dir,
         progress,
         jobs,
+        stop,
         averaged: false,
         seconds: Seconds::default(),
         scores: Vec::new(),
     };
     run.seconds.prepare = started.elapsed().as_secs_f64();
-    let outcome = run.work(&*algorithm, stop);
+    let outcome = run.work(&*algorithm);
     progress.finish();
     run.end(&outcome, started)?;
     outcome
@@ -65,6 +71,8 @@ struct Run<'a> {
     dir: RunDir,
     progress: &'a Progress,
     jobs: usize,
+    /// Set when somebody wants the run to end.
+    stop: &'a AtomicBool,
     /// Whether a round of averaging is done.
     averaged: bool,
     seconds: Seconds,
@@ -81,11 +89,11 @@ struct Seconds {
 }
 
 impl Run<'_> {
-    fn work(&mut self, algorithm: &dyn Algorithm, stop: &AtomicBool) -> Result<()> {
+    fn work(&mut self, algorithm: &dyn Algorithm) -> Result<()> {
         self.dir.write_json("partition.json", self.partition)?;
         self.score_floor()?;
         let mut members = ModelWriter::create(&self.dir.join("model"), self.config.algorithm.weights())?;
-        let state = self.train(algorithm, &mut members, stop)?;
+        let state = self.train(algorithm, &mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
         if let Some(mean) = mean {
@@ -93,18 +101,14 @@ impl Run<'_> {
             self.score_ensemble(&ensemble, state.round)?;
         }
         self.draw_members(&ensemble)?;
-        summary::save(&self.dir, &self.scores)?;
         self.dir.set_model_hash(model_hash(&ensemble, &state));
+        self.go_on()?;
+        summary::save(&self.dir, &self.scores)?;
         Ok(())
     }
 
-    fn train(
-        &mut self,
-        algorithm: &dyn Algorithm,
-        members: &mut ModelWriter,
-        stop: &AtomicBool,
-    ) -> Result<ServerState> {
-        let (progress, dataset, partition) = (self.progress, self.dataset, self.partition);
+    fn train(&mut self, algorithm: &dyn Algorithm, members: &mut ModelWriter) -> Result<ServerState> {
+        let (progress, dataset, partition, stop) = (self.progress, self.dataset, self.partition, self.stop);
         let watch = |record: &StepRecord| {
             progress.step(record);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -153,6 +157,9 @@ impl Run<'_> {
     /// Scores an average of generators, its batch-norm statistics made both ways, and draws the first way.
     fn score_average(&mut self, generator: &Params, round: u32, of: Scored) -> anyhow::Result<()> {
         for statistics in self.ways() {
+            if self.go_on().is_err() {
+                return Ok(()); // the next step of training, or the next stage, says so
+            }
             let started = Instant::now();
             let images = self.scorer.samples_of(&with_statistics(self.network, generator, statistics)?)?;
             if statistics != Some(NormStatistics::Average) {
@@ -174,12 +181,13 @@ impl Run<'_> {
         }
     }
 
-    fn score_ensemble(&mut self, ensemble: &Ensemble, round: u32) -> anyhow::Result<()> {
+    fn score_ensemble(&mut self, ensemble: &Ensemble, round: u32) -> Result<()> {
+        self.go_on()?;
         let started = Instant::now();
         let images = self.scorer.samples_of_ensemble(ensemble)?;
         summary::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
         let scores = self.scorer.score(&images)?;
-        self.record_score(round, Scored::Ensemble, None, scores, started)
+        Ok(self.record_score(round, Scored::Ensemble, None, scores, started)?)
     }
 
     fn record_score(
@@ -211,7 +219,8 @@ impl Run<'_> {
         Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
     }
 
-    fn draw_members(&mut self, ensemble: &Ensemble) -> anyhow::Result<()> {
+    fn draw_members(&mut self, ensemble: &Ensemble) -> Result<()> {
+        self.go_on()?;
         let started = Instant::now();
         let shown = (summary::SHOWN * summary::SHOWN) as u64;
         for member in ensemble.manifest().members.iter().take(summary::MEMBERS_SHOWN) {
@@ -225,6 +234,11 @@ impl Run<'_> {
 }
 
 impl Run<'_> {
+    /// Between the long things: an error when somebody wants the run to end.
+    fn go_on(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
+    }
+
     fn record(&mut self, event: &Event) -> anyhow::Result<()> {
         self.progress.tell(event);
         self.dir.record(event)
@@ -241,6 +255,8 @@ impl Run<'_> {
             Err(failure) if failure.kind() == Kind::Interrupted => (Status::Interrupted, None),
             Err(failure) => (Status::Failed, Some(failure.line())),
         };
+        // Empty when nothing waits in it; then it is of no use.
+        let _ = fs::remove_dir(self.dir.join("checkpoints"));
         self.dir.finish(status, reason, started.elapsed().as_secs_f64())?;
         let page = report::write(self.dir.path())?;
         self.progress.say(&format!("{}", page.display()));
@@ -261,7 +277,7 @@ fn with_statistics(
 
 /// Both networks of the last averaged round, for a site that comes late.
 fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir.join("join"))?;
+    fs::create_dir_all(dir.join("join"))?;
     for network in ["generator", "discriminator"] {
         checkpoint::save(&dir.join(format!("join/{network}.safetensors")), &params.under(network))?;
     }
@@ -272,37 +288,4 @@ fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
 fn model_hash(ensemble: &Ensemble, state: &ServerState) -> String {
     let members = ensemble.manifest().members.iter().map(|member| format!("{} {}\n", member.name, member.sha256));
     params::sha256(format!("server {}\n{}", state.params.hash(), members.collect::<String>()).as_bytes())
-}
-
-fn run_info(config: &Config, dataset: &Dataset, partition: &Partition, network: &Network, jobs: usize) -> RunInfo {
-    let values = |tensors: &[TensorSpec]| num_bytes(tensors) / 4;
-    RunInfo {
-        name: config.name.clone(),
-        status: Status::Running,
-        reason: None,
-        algorithm: config.algorithm.name().into(),
-        seed: config.seed,
-        jobs,
-        version: env!("CARGO_PKG_VERSION").into(),
-        machine: machine::this(),
-        dataset: DatasetInfo {
-            name: dataset.name.to_string(),
-            image_shape: dataset.train.shape(),
-            num_classes: dataset.train.num_classes(),
-            num_dealt: dataset.num_dealt(),
-            num_test: dataset.test.len(),
-        },
-        partition: PartitionInfo {
-            class_counts: partition.class_counts(&dataset.train),
-            clients: partition.clients.iter().map(|share| share.name.to_string()).collect(),
-            label_skew: heterogeneity::label_skew(partition, &dataset.train),
-        },
-        network: NetworkInfo {
-            generator_values: values(&network.generator_tensors()),
-            discriminator_values: values(&network.discriminator_tensors()),
-        },
-        model_hash: None,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        seconds: 0.0,
-    }
 }

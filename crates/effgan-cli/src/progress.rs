@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use effgan_fl::{ExchangeKind, RoundRecord, StepRecord};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::events::{Event, LossCurve, Score, Scored};
+use crate::events::{Event, LossCurve, Score};
+use crate::output::say;
 
 /// Stretches of a round over which losses are averaged.
 const STRETCHES: u64 = 40;
@@ -53,7 +54,7 @@ impl Progress {
     /// Tells an event: its line on a terminal or in a log, or the event itself as JSON.
     pub fn tell(&self, event: &Event) {
         if self.json {
-            println!("{}", serde_json::to_string(event).expect("an event is plain data"));
+            say(serde_json::to_string(event).expect("an event is plain data"));
             return;
         }
         match event {
@@ -66,7 +67,7 @@ impl Progress {
     /// A line for a person; programs that asked for JSON do not see it.
     pub fn say(&self, line: &str) {
         if !self.json {
-            self.bar.suspend(|| println!("{line}"));
+            self.bar.suspend(|| say(line));
         }
     }
 
@@ -98,21 +99,11 @@ fn round_line(record: &RoundRecord) -> String {
 }
 
 /// A score with its n; the floor is a line of its own, before all others.
-pub fn score_line(score: &Score) -> String {
-    let of = match score.of {
-        Scored::Floor => "real images (floor)",
-        Scored::Average => "averaged generator",
-        Scored::MeanOfMembers => "mean of members",
-        Scored::Ensemble => "ensemble",
-    };
-    let statistics = match score.norm_statistics {
-        None => "",
-        Some(effgan_fl::ensemble::NormStatistics::Recompute) => ", statistics recomputed",
-        Some(effgan_fl::ensemble::NormStatistics::Average) => ", statistics averaged",
-    };
+fn score_line(score: &Score) -> String {
+    let statistics = score.norm_statistics.map(|how| format!(", statistics {}", how.name())).unwrap_or_default();
     format!(
         "  {:<44} fd_small {:>8.2}   class KL {:.3}   modes {:>2} of {}   n = {}",
-        format!("{of}{statistics}"),
+        format!("{}{statistics}", score.of.title()),
         score.scores.fd_small,
         score.scores.class_kl,
         score.scores.modes,
@@ -145,5 +136,38 @@ impl Losses {
     fn into_curve(self, round: u32, client: String) -> LossCurve {
         let mean = |sum: fn(&(u64, f64, f64)) -> f64| self.sums.iter().map(|sums| sum(sums) / sums.0 as f64).collect();
         LossCurve { round, client, steps: self.steps, loss_d: mean(|sums| sums.1), loss_g: mean(|sums| sums.2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_data::ClientName;
+    use effgan_nn::gan::Losses as StepLosses;
+
+    use super::*;
+
+    fn record(client: &str, round: u32, step: u64, steps: u64, discriminator: f32) -> StepRecord {
+        let losses = StepLosses { discriminator, generator: 2.0 * discriminator };
+        StepRecord { client: ClientName::new(client).unwrap(), round, step, steps, losses }
+    }
+
+    #[test]
+    fn eighty_steps_are_forty_means_of_two() {
+        let progress = Progress::new(true);
+        (1..=80).for_each(|step| progress.step(&record("a", 1, step, 80, step as f32)));
+        let [curve] = &progress.take_losses(1)[..] else { panic!("one client, one curve") };
+        assert_eq!((curve.loss_d.len(), curve.loss_d[0], curve.loss_d[39]), (40, 1.5, 79.5));
+        assert_eq!((curve.loss_g.len(), curve.loss_g[39], curve.steps), (40, 159.0, 80));
+    }
+
+    #[test]
+    fn losses_are_taken_once_by_round_and_client() {
+        let progress = Progress::new(true);
+        for (client, round) in [("b", 1), ("a", 1), ("a", 2)] {
+            progress.step(&record(client, round, 1, 1, 3.0));
+        }
+        let names =
+            |round| -> Vec<String> { progress.take_losses(round).into_iter().map(|curve| curve.client).collect() };
+        assert_eq!([names(1), names(1), names(2)], [vec!["a".to_owned(), "b".into()], vec![], vec!["a".into()]]);
     }
 }

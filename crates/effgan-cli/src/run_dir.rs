@@ -25,7 +25,6 @@ impl RunDir {
     /// # Errors
     /// [`Kind::Usage`](crate::failure::Kind::Usage) when it exists: nothing is overwritten.
     pub fn create(path: &Path, config: &Config, info: RunInfo) -> Result<Self> {
-        check_new(path)?;
         let make = || -> anyhow::Result<File> {
             fs::create_dir_all(path.join("samples"))?;
             write_file(&path.join("config.toml"), config.to_toml().as_bytes())?;
@@ -44,6 +43,11 @@ impl RunDir {
     /// A file or folder inside.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// What `run.json` says.
+    pub fn info(&self) -> &RunInfo {
+        &self.info
     }
 
     /// Appends a line to `metrics.jsonl`.

@@ -1,9 +1,10 @@
 //! Drawing images and scoring them against the data set's test split.
 
+use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetName, ImageSet};
 use effgan_fl::sample::sample;
 use effgan_fl::{Ensemble, ensemble::Selection};
-use effgan_metrics::{Reference, Scores, SmallNet};
+use effgan_metrics::{MetricError, Reference, Scores, SmallNet};
 use effgan_nn::Params;
 use effgan_nn::networks::Network;
 
@@ -27,12 +28,15 @@ impl Scorer {
         let n = n.unwrap_or(most);
         if n < 2 || n > most {
             let line = format!("evaluation.samples = {n} is outside 2..={most}, the images of {}", dataset.name);
-            return Err(Failure::usage(anyhow::anyhow!(line)));
+            return Err(Failure::usage(anyhow!(line)));
         }
         let test = dataset.test.first(n);
         let net = small_net(dataset.name);
         let reference =
-            Reference::new(net, test.pixels(), test.shape(), test.labels(), jobs).map_err(anyhow::Error::from)?;
+            Reference::new(net, test.pixels(), test.shape(), test.labels(), jobs).map_err(|error| match error {
+                MetricError::ImageShape { .. } => Failure::data(error),
+                _ => Failure::usage(anyhow!("evaluation.samples = {n}: {error}")),
+            })?;
         Ok(Self { reference, network: network.clone(), seed, jobs })
     }
 
@@ -76,5 +80,43 @@ fn small_net(dataset: DatasetName) -> SmallNet {
     match dataset {
         DatasetName::MnistMini | DatasetName::Mnist => SmallNet::mnist(),
         DatasetName::FashionMnist => SmallNet::fashion_mnist(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_data::DatasetConfig;
+
+    use super::*;
+
+    fn accuracy(config: &DatasetConfig) -> f64 {
+        let test = config.load().unwrap().test;
+        let classes = small_net(config.name).classify(test.pixels(), test.shape(), 2).unwrap().classes;
+        let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
+        right as f64 / test.len() as f64
+    }
+
+    #[test]
+    fn the_shipped_network_reads_the_digits_inside_the_program() {
+        let accuracy = accuracy(&DatasetConfig { name: DatasetName::MnistMini, dir: None, limit: None });
+        assert!(accuracy >= 0.985, "{accuracy}");
+    }
+
+    #[test]
+    #[ignore = "wants the full data sets: set EFFGAN_DATA to the folder with mnist/ and fashion-mnist/"]
+    fn the_shipped_networks_have_the_accuracy_that_is_claimed() {
+        let data = std::path::PathBuf::from(std::env::var_os("EFFGAN_DATA").expect("EFFGAN_DATA is set"));
+        for (name, at_least) in [(DatasetName::Mnist, 0.9915), (DatasetName::FashionMnist, 0.9080)] {
+            let accuracy = accuracy(&DatasetConfig { name, dir: Some(data.join(name.as_str())), limit: None });
+            assert!(accuracy >= at_least, "{name}: {accuracy}");
+        }
+    }
+
+    #[test]
+    fn a_reference_that_lacks_a_class_is_refused() {
+        let config = DatasetConfig { name: DatasetName::MnistMini, dir: None, limit: None };
+        let network = crate::config::tests::network();
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &network, 1, 1).err().unwrap().line();
+        assert!(error.starts_with("evaluation.samples = 10: the 10 reference images have none of class"), "{error}");
     }
 }

@@ -27,11 +27,12 @@ pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> 
 /// # Errors
 /// When a grid cannot be read or the picture cannot be written.
 pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
+    let mean = if dir.info().mean_is_fedgan { "FedGAN at equal work" } else { Scored::MeanOfMembers.title() };
     let mut panels = Vec::new();
     for (of, title) in [
-        (Scored::Average, "averaged generator"),
-        (Scored::MeanOfMembers, "FedGAN at equal work"),
-        (Scored::Ensemble, "EFFGAN's ensemble"),
+        (Scored::Average, Scored::Average.title()),
+        (Scored::MeanOfMembers, mean),
+        (Scored::Ensemble, Scored::Ensemble.title()),
         (Scored::Floor, "real images"),
     ] {
         // The last of its kind whose picture was drawn: the first way of making statistics comes first.

@@ -68,7 +68,7 @@ fn masked(text: &str) -> String {
     masked.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The tiny run, done once for the tests that only read it.
+/// A tiny run of the test's own.
 fn tiny() -> (TempDir, PathBuf, Output) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("tiny");
@@ -121,8 +121,9 @@ fn scores_of_a_tiny_run_are_those_of_the_golden_one() {
     for (score, golden) in scores.iter().zip(&golden) {
         assert_eq!((&score["of"], &score["round"]), (&golden["of"], &golden["round"]));
         let (ours, theirs) = (score["fd_small"].as_f64().unwrap(), golden["fd_small"].as_f64().unwrap());
-        // 2 %: another instruction set sums f32 in another order, and Adam magnifies it. Training moves the scores by 20 %.
-        assert!((ours / theirs - 1.0).abs() < 0.02, "{score} is not {golden}");
+        // 0.5 %: another instruction set sums f32 in another order, and Adam magnifies it: with AVX2 instead of AVX-512 scores
+        // differ by up to 0.16 %. Training moves them by 20 %.
+        assert!((ours / theirs - 1.0).abs() < 0.005, "{score} is not {golden}");
     }
 }
 
@@ -206,6 +207,20 @@ fn members_and_the_averaged_generator_are_sampled_by_name() {
 }
 
 #[test]
+fn a_reader_that_leaves_does_not_stop_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
+        .args(["run", &golden("tiny.toml"), "--out", run.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(json(&run.join("run.json"))["status"], "done");
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let (folder, run, _) = tiny();
     let before = fs::read(run.join("run.json")).unwrap();
@@ -239,6 +254,9 @@ fn a_wrong_config_is_code_2_and_one_line() {
         ("dataset.limit=10001", "dataset.limit = 10001 is outside 1..=10000"),
         ("dataset.name=mnist", "set dataset.dir to the folder with train-images-idx3-ubyte"),
         ("network.base_channels=0", "network.base_channels = 0 is outside 1..=1024"),
+        ("algorithm.rounds=4000000000", "algorithm.rounds = 4000000000 is outside 0..=1000000"),
+        ("local.batch_size=1", "local.batch_size = 1 must be at least 2"),
+        ("evaluation.samples=20", "reference images have none of class"),
         ("local.learning_rate=-1", "local.learning_rate = -1 must be above 0"),
         ("algorithm.cohort=1.5", "algorithm.cohort = 1.5 is outside 0..=1"),
         ("evaluation.samples=2001", "evaluation.samples = 2001 is outside 2..=2000"),
@@ -338,7 +356,7 @@ fn a_damaged_model_is_code_3_and_one_line() {
     fs::write(&member, &bytes[..bytes.len() - 4]).unwrap();
     let (code, line) = sample();
     assert_eq!(code, Some(3));
-    assert!(line.contains("client-0001.safetensors is not a model folder: its sha256 is"), "{line}");
+    assert!(line.contains("client-0001.safetensors does not make a model folder: its sha256 is"), "{line}");
     fs::write(run.join("model/manifest.json"), "{}").unwrap();
     assert_eq!(sample().0, Some(3));
     fs::remove_dir_all(run.join("model")).unwrap();

@@ -8,7 +8,7 @@ use crate::RoundContext;
 
 /// `ceil(fraction · clients)` clients drawn for `round`, sorted by name; everyone when the fraction is 1.
 pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientName> {
-    let size = ((fraction * ctx.roster.len() as f64).ceil() as usize).clamp(1, ctx.roster.len());
+    let size = size(ctx.roster.len(), fraction);
     let mut cohort = ctx.roster.to_vec();
     cohort.shuffle(&mut Streams::of_round(ctx.seed, round).at(Purpose::Cohort, 0));
     cohort.truncate(size);
@@ -16,9 +16,21 @@ pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientN
     cohort
 }
 
+fn size(clients: usize, fraction: f64) -> usize {
+    // 0.07 · 100 is a little over 7 in f64.
+    let exact = fraction * clients as f64 - 1e-9;
+    (exact.ceil() as usize).clamp(1, clients)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cohort_is_the_fraction_rounded_up() {
+        let sizes = [(100, 0.07), (50, 0.14), (100, 0.55), (7, 0.5), (10, 1.0), (10, 0.001)];
+        assert_eq!(sizes.map(|(clients, fraction)| size(clients, fraction)), [7, 7, 55, 4, 10, 1]);
+    }
 
     #[test]
     fn half_the_clients_sorted_and_others_in_another_round() {

@@ -5,6 +5,7 @@
 //! ```
 //! Removing a client is removing its member and its row. There are no discriminators here: they stay home.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,16 @@ pub enum NormStatistics {
     Recompute,
     /// The average of the clients' statistics.
     Average,
+}
+
+impl NormStatistics {
+    /// In a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recompute => "recomputed",
+            Self::Average => "averaged",
+        }
+    }
 }
 
 /// One generator of the folder.
@@ -154,15 +165,15 @@ impl Ensemble {
     /// Opens the model folder `dir`, or the one inside a run folder. Generators are read when they are needed.
     ///
     /// # Errors
-    /// [`FlError::NotAModel`] naming what is wrong.
+    /// [`FlError::Model`] naming what is wrong.
     pub fn open(dir: &Path) -> Result<Self> {
         let inner = dir.join("model");
         let dir = if inner.join("manifest.json").exists() { &inner } else { dir };
         let path = dir.join("manifest.json");
-        let not_a_model = |reason: String| FlError::NotAModel { path: path.clone(), reason };
-        let json = fs::read(&path).map_err(|error| not_a_model(error.to_string()))?;
-        let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| not_a_model(error.to_string()))?;
-        check_manifest(&manifest).map_err(not_a_model)?;
+        let unusable = |reason: String| FlError::Model { path: path.clone(), reason };
+        let json = fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+        let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| unusable(error.to_string()))?;
+        check_manifest(&manifest).map_err(unusable)?;
         Ok(Self { dir: dir.into(), manifest })
     }
 
@@ -215,7 +226,14 @@ impl Ensemble {
         match selection {
             Selection::Ensemble => Ok(self.manifest.members.iter().collect()),
             Selection::Global => Ok(Vec::new()),
-            Selection::Members(names) => names.iter().map(|name| self.member(name)).collect(),
+            Selection::Members(names) => {
+                let names: BTreeSet<&ClientName> = names.iter().collect();
+                let members: Vec<&Member> = names.into_iter().map(|name| self.member(name)).collect::<Result<_>>()?;
+                if members.iter().all(|member| member.weight == 0.0) {
+                    return Err(FlError::Config("the chosen members have weight 0 in the manifest".into()));
+                }
+                Ok(members)
+            }
         }
     }
 
@@ -228,15 +246,16 @@ impl Ensemble {
     }
 
     fn read(&self, path: &Path, sha256: &str) -> Result<Params> {
-        let not_a_model = |reason: String| FlError::NotAModel { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|error| not_a_model(error.to_string()))?;
+        let unusable = |reason: String| FlError::Model { path: path.into(), reason };
+        let bytes = fs::read(path).map_err(|error| unusable(error.to_string()))?;
         let found = params::sha256(&bytes);
         if found != sha256 {
-            return Err(not_a_model(format!("its sha256 is {found}, the manifest says {sha256}")));
+            return Err(unusable(format!("its sha256 is {found}, the manifest says {sha256}")));
         }
-        let generator = checkpoint::from_bytes(&bytes).map_err(not_a_model)?;
-        generator.check_finite()?;
-        check(&generator, &self.manifest.network.generator_tensors())?;
+        let generator = checkpoint::from_bytes(&bytes).map_err(unusable)?;
+        let fits =
+            generator.check_finite().and_then(|()| check(&generator, &self.manifest.network.generator_tensors()));
+        fits.map_err(|error| unusable(error.to_string()))?;
         Ok(generator)
     }
 }
@@ -251,8 +270,8 @@ fn check_manifest(manifest: &Manifest) -> std::result::Result<(), String> {
         return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
     }
     let total: f64 = manifest.members.iter().map(|member| member.weight).sum();
-    if !manifest.members.is_empty() && total <= 0.0 {
-        return Err("all members have weight 0".into());
+    if !manifest.members.is_empty() && !(total > 0.0 && total.is_finite()) {
+        return Err(format!("the members' weights sum to {total}, which must be above 0 and finite"));
     }
     Ok(())
 }
@@ -266,4 +285,119 @@ fn write(path: &Path, generator: &Params) -> Result<String> {
     let bytes = checkpoint::to_bytes(generator);
     checkpoint::write_file(path, &bytes).map_err(|source| FlError::Io { path: path.into(), source })?;
     Ok(params::sha256(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, init};
+    use effgan_nn::{Purpose, Streams};
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn network() -> Network {
+        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, norm: NormKind::Batch };
+        Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
+    }
+
+    fn generator(seed: u64) -> Params {
+        init(&network().generator_tensors(), &mut Streams::of_run(seed).at(Purpose::Init, 0))
+    }
+
+    fn client(name: &str) -> ClientName {
+        ClientName::new(name).unwrap()
+    }
+
+    /// `north` with 30 images and `south` with 10.
+    fn model(weights: Weights) -> (TempDir, Ensemble) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = ModelWriter::create(folder.path(), weights).unwrap();
+        writer.member(client("north"), 30, generator(1)).unwrap();
+        writer.member(client("south"), 10, generator(2)).unwrap();
+        let ensemble = writer.finish("effgan", &network(), &generator(3), NormStatistics::Average).unwrap();
+        (folder, ensemble)
+    }
+
+    /// Opens the folder after `edit` changed its manifest.
+    fn reopened(edit: impl FnOnce(&mut Value)) -> Result<Ensemble> {
+        let (folder, _) = model(Weights::Examples);
+        let path = folder.path().join("manifest.json");
+        let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut manifest);
+        fs::write(&path, manifest.to_string()).unwrap();
+        Ensemble::open(folder.path())
+    }
+
+    #[test]
+    fn what_is_written_is_opened() {
+        let (folder, written) = model(Weights::Examples);
+        let opened = Ensemble::open(folder.path()).unwrap();
+        assert_eq!(opened.manifest(), written.manifest());
+        assert_eq!(opened.global().unwrap(), generator(3));
+        assert_eq!(opened.generator(&opened.manifest().members[1]).unwrap(), generator(2));
+    }
+
+    #[test]
+    fn members_weigh_by_images_or_all_the_same() {
+        let weights =
+            |weights| model(weights).1.manifest.members.iter().map(|member| member.weight).collect::<Vec<_>>();
+        assert_eq!(weights(Weights::Examples), [30.0, 10.0]);
+        assert_eq!(weights(Weights::Uniform), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_mean_of_members_is_weighted_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = ModelWriter::create(folder.path(), Weights::Examples).unwrap();
+        assert_eq!(writer.mean(), None);
+        writer.member(client("north"), 30, generator(1)).unwrap();
+        writer.member(client("south"), 10, generator(2)).unwrap();
+        let mean = writer.mean().unwrap();
+        for (name, array) in &mean {
+            let (a, b) = (generator(1).get(name).unwrap().values[0], generator(2).get(name).unwrap().values[0]);
+            assert_eq!(array.values[0], ((30.0 * f64::from(a) + 10.0 * f64::from(b)) / 40.0) as f32, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_client_leaves_with_its_row_and_the_others_are_unchanged() {
+        let left = reopened(|manifest| drop(manifest["members"].as_array_mut().unwrap().remove(1))).unwrap();
+        assert_eq!(left.manifest().members.len(), 1);
+        assert_eq!(left.manifest().members[0].name, client("north"));
+    }
+
+    #[test]
+    fn names_of_members_may_come_in_any_order_and_twice() {
+        let (_folder, ensemble) = model(Weights::Examples);
+        let sample = |names: &[&str]| {
+            let names = names.iter().map(|name| client(name)).collect();
+            ensemble.sample(&Selection::Members(names), 1, 0..100, 1).unwrap()
+        };
+        let both = sample(&["north", "south"]);
+        assert_eq!(both, sample(&["south", "north", "south"]));
+        assert_eq!(both, ensemble.sample(&Selection::Ensemble, 1, 0..100, 1).unwrap());
+        assert_ne!(both, sample(&["north"]));
+    }
+
+    #[test]
+    fn a_manifest_that_makes_no_sense_is_refused() {
+        let error = |edit: fn(&mut Value)| reopened(edit).unwrap_err().to_string();
+        let of_member = |manifest: &mut Value, weight: f64| manifest["members"][0]["weight"] = weight.into();
+        assert!(
+            error(|manifest| manifest["format_version"] = 2.into())
+                .ends_with("format_version is 2, this program reads 1")
+        );
+        assert!(
+            reopened(|manifest| of_member(manifest, -1.0)).unwrap_err().to_string().contains("north has weight -1")
+        );
+        let huge = |manifest: &mut Value| (0..2).for_each(|i| manifest["members"][i]["weight"] = f64::MAX.into());
+        assert!(error(huge).contains("weights sum to inf"));
+        let zero = |manifest: &mut Value| (0..2).for_each(|i| manifest["members"][i]["weight"] = 0.into());
+        assert!(error(zero).contains("weights sum to 0"));
+        let sides = error(|manifest| manifest["network"]["image_shape"] = vec![1, 4_000_000, 4_000_000].into());
+        assert!(sides.contains("at most 1024"), "{sides}");
+        let escape = error(|manifest| manifest["members"][0]["name"] = "../../x".into());
+        assert!(escape.contains("a-z, 0-9 and -"), "{escape}");
+    }
 }

@@ -11,7 +11,7 @@ pub enum FlError {
     Config(String),
     /// A client has too few images to train on.
     #[error(
-        "client {client} has 1 training image, and batch norm needs at least 2; raise partition.min_examples or set network.norm"
+        "client {client} has 1 training image, and batch norm needs at least 2; raise partition.min_examples or change network.norm"
     )]
     OneImage {
         /// The client.
@@ -62,10 +62,10 @@ pub enum FlError {
     /// The watch asked to stop.
     #[error("interrupted")]
     Interrupted,
-    /// A model folder that is not one.
-    #[error("{path} is not a model folder: {reason}")]
-    NotAModel {
-        /// The folder or its manifest.
+    /// A file of a model folder that is missing or not what it should be.
+    #[error("{path} does not make a model folder: {reason}")]
+    Model {
+        /// The manifest or a generator.
         path: PathBuf,
         /// What is wrong.
         reason: String,

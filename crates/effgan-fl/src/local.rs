@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
-use effgan_nn::gan::{Adam, Ema, Gan, Losses};
+use effgan_nn::gan::{Adam, Ema, Gan};
 use effgan_nn::networks::{self, Network};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -17,7 +17,7 @@ use crate::{FlError, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalConfig {
-    /// Images a step, ≥ 1; a client with fewer images takes them all.
+    /// Images a step, ≥ 1 (2 with batch norm); a client with fewer images takes them all.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
     /// Adam's step size for both networks, > 0.
@@ -79,8 +79,8 @@ impl Work {
     #[must_use]
     pub fn times(self, n: u32) -> Self {
         match self {
-            Self::Epochs(epochs) => Self::Epochs(epochs * n),
-            Self::Steps(steps) => Self::Steps(steps * n),
+            Self::Epochs(epochs) => Self::Epochs(epochs.saturating_mul(n)),
+            Self::Steps(steps) => Self::Steps(steps.saturating_mul(n)),
         }
     }
 }
@@ -94,6 +94,17 @@ pub struct Shard<'a> {
     pub images: &'a ImageSet,
     /// Which of them this client trains on.
     pub train: &'a [u32],
+}
+
+/// Checks that a client can train `network` on `num_examples` images.
+///
+/// # Errors
+/// [`FlError::OneImage`].
+pub fn check_shard(network: &Network, client: &ClientName, num_examples: usize) -> Result<()> {
+    if num_examples == 1 && network.has_batch_norm() {
+        return Err(FlError::OneImage { client: client.clone() });
+    }
+    Ok(())
 }
 
 /// Both networks and how to train them: what every algorithm of this crate does at a client.
@@ -113,13 +124,16 @@ impl LocalTraining {
         let work = Work::one_of(config.epochs, config.steps, "local.")?;
         let LocalConfig { batch_size, learning_rate, beta1, ema, .. } = config;
         let unit = 0.0..1.0;
+        // The statistics of one image are its own: batch norm would erase it.
+        let least = if network.has_batch_norm() { 2 } else { 1 };
         let wrong = [
-            (batch_size == 0, format!("local.batch_size = {batch_size} must be at least 1")),
+            (batch_size < least, format!("local.batch_size = {batch_size} must be at least {least}")),
             (
                 !(learning_rate > 0.0 && learning_rate.is_finite()),
                 format!("local.learning_rate = {learning_rate} must be above 0"),
             ),
-            (!unit.contains(&beta1), format!("local.beta1 = {beta1} is outside 0..1")),
+            // Adam computes in f32, where 0.99999999 is 1.
+            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
             (
                 ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
                 format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
@@ -199,16 +213,14 @@ impl LocalTraining {
         streams: &Streams,
         watch: &mut dyn Watch,
     ) -> Result<Trained> {
-        if shard.train.len() == 1 && self.network.has_batch_norm() {
-            return Err(FlError::OneImage { client: shard.client.clone() });
-        }
+        check_shard(&self.network, shard.client, shard.train.len())?;
         let adam = Adam { learning_rate: self.config.learning_rate, beta1: self.config.beta1 };
         let mut gan = Gan::new(&self.network, &broadcast.params, adam)?;
         let mut ema = self.config.ema.map(|decay| Ema::new(decay, gan.generator()));
         let num_examples = shard.train.len() as u64;
         let steps = self.steps(work, num_examples);
         let mut batches = Batches::new(shard, streams, self.batch_size(num_examples) as usize);
-        let mut sums = Losses { discriminator: 0.0, generator: 0.0 };
+        let mut sums = [0.0; 2];
         for step in 0..steps {
             let real = batches.next_batch();
             let z = streams.normal(Purpose::Latent, step, batches.batch_size * self.network.latent_dim());
@@ -220,8 +232,8 @@ impl LocalTraining {
             if let Some(ema) = &mut ema {
                 ema.follow(&gan.generator());
             }
-            sums.discriminator += losses.discriminator;
-            sums.generator += losses.generator;
+            sums[0] += f64::from(losses.discriminator);
+            sums[1] += f64::from(losses.generator);
             if watch.step(&record) == ControlFlow::Break(()) {
                 return Err(FlError::Interrupted);
             }
@@ -236,9 +248,9 @@ struct Trained {
     metrics: Numbers,
 }
 
-fn means(sums: Losses, steps: u64) -> Numbers {
-    let mean = |sum: f32| f64::from(sum) / steps as f64;
-    let metrics = [("loss_d", mean(sums.discriminator)), ("loss_g", mean(sums.generator)), ("steps", steps as f64)];
+fn means([loss_d, loss_g]: [f64; 2], steps: u64) -> Numbers {
+    let n = steps as f64;
+    let metrics = [("loss_d", loss_d / n), ("loss_g", loss_g / n), ("steps", n)];
     metrics.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
@@ -335,6 +347,6 @@ mod tests {
         let error = |training: Result<LocalTraining>| training.unwrap_err().to_string();
         assert_eq!(error(training(None, None, 64)), "set exactly one of local.epochs and local.steps");
         assert_eq!(error(training(Some(1), Some(1), 64)), "set exactly one of local.epochs and local.steps");
-        assert_eq!(error(training(Some(1), None, 0)), "local.batch_size = 0 must be at least 1");
+        assert_eq!(error(training(Some(1), None, 0)), "local.batch_size = 0 must be at least 2");
     }
 }

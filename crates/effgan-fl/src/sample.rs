@@ -30,15 +30,15 @@ pub fn sample(
     jobs: usize,
 ) -> Result<Vec<u8>> {
     let streams = Streams::of_run(seed);
-    let work: Vec<Work> = work(&choose_members(weights, &streams, range.end), weights.len(), range.start);
-    let drawn = parallel_map(work.len(), jobs, |i| draw(network, &work[i], load, &streams, range.start));
+    let portions = portions(&choose_members(weights, &streams, range.end), weights.len(), range.start);
+    let drawn: Vec<_> =
+        parallel_map(portions.len(), jobs, |i| draw(network, &portions[i], load, &streams, range.start));
+    let drawn = drawn.into_iter().collect::<Result<Vec<_>>>()?;
     let image_len = network.image_len();
     let mut images = vec![0; (range.end - range.start) as usize * image_len];
-    for drawn in drawn {
-        for (index, image) in drawn? {
-            let at = (index - range.start) as usize * image_len;
-            images[at..at + image_len].copy_from_slice(&image);
-        }
+    for (index, image) in drawn.into_iter().flatten() {
+        let at = (index - range.start) as usize * image_len;
+        images[at..at + image_len].copy_from_slice(&image);
     }
     Ok(images)
 }
@@ -59,36 +59,36 @@ fn choose_members(weights: &[f64], streams: &Streams, end: u64) -> Vec<usize> {
 }
 
 /// Some batches of one member: each the indices of at most [`BATCH`] images.
-struct Work {
+struct Portion {
     member: usize,
     batches: Vec<Vec<u64>>,
 }
 
 /// Cuts each member's images into batches, from image 0 on, and keeps those with an image at or after `start`.
-fn work(members: &[usize], num_members: usize, start: u64) -> Vec<Work> {
+fn portions(members: &[usize], num_members: usize, start: u64) -> Vec<Portion> {
     let mut images = vec![Vec::new(); num_members];
     members.iter().enumerate().for_each(|(index, &member)| images[member].push(index as u64));
-    let mut work = Vec::new();
+    let mut portions = Vec::new();
     for (member, images) in images.into_iter().enumerate() {
         let wanted = |batch: &&[u64]| batch.last().is_some_and(|&last| last >= start);
         let batches: Vec<_> = images.chunks(BATCH).filter(wanted).map(<[u64]>::to_vec).collect();
-        work.extend(batches.chunks(BATCHES_A_LOAD).map(|batches| Work { member, batches: batches.to_vec() }));
+        portions.extend(batches.chunks(BATCHES_A_LOAD).map(|batches| Portion { member, batches: batches.to_vec() }));
     }
-    work
+    portions
 }
 
 type Image = (u64, Vec<u8>);
 
 fn draw(
     network: &Network,
-    work: &Work,
+    portion: &Portion,
     load: &impl Fn(usize) -> Result<Params>,
     streams: &Streams,
     start: u64,
 ) -> Result<Vec<Image>> {
-    let sampler = Sampler::new(network, &load(work.member)?)?;
+    let sampler = Sampler::new(network, &load(portion.member)?)?;
     let mut drawn = Vec::new();
-    for batch in &work.batches {
+    for batch in &portion.batches {
         let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, network.latent_dim());
         let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
         z.resize(BATCH * network.latent_dim(), 0.0);

@@ -17,7 +17,7 @@ use effgan_nn::{Params, Streams, checkpoint, on_one_thread};
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
 use crate::local::Shard;
-use crate::message::{Exchange, Reply, Update};
+use crate::message::{Broadcast, Exchange, Reply};
 use crate::record::{ClientRecord, RoundRecord, StepRecord};
 use crate::{FlError, Result};
 
@@ -44,6 +44,9 @@ pub struct Simulation<'a> {
 
 impl Simulation<'_> {
     /// Runs the algorithm to its end; `on_round` is told after each exchange.
+    ///
+    /// A failure is told when its client's turn comes, after the clients before it in the order of names: which of several failures
+    /// ends a run does not depend on who is quicker.
     ///
     /// # Errors
     /// The first client's failure, [`FlError::Interrupted`] when `watch` breaks, what `on_round` or `members` say.
@@ -91,35 +94,27 @@ impl Simulation<'_> {
         let started = Instant::now();
         let folder = self.spool.join(format!("round_{:04}", exchange.round));
         let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel(0);
-        let mut replies = InOrder::new(&exchange.cohort, receiver, folder.clone());
         // The fold takes the state while clients still work from it.
         let at_work = state.clone();
-        let folded = std::thread::scope(|scope| {
+        let (folded, tally) = std::thread::scope(|scope| {
+            // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
+            let _stop = StopOnDrop(&stop);
+            let (sender, receiver) = sync_channel(0);
             for _ in 0..self.jobs.clamp(1, exchange.cohort.len()) {
                 let (sender, next_client, stop, at_work) = (sender.clone(), &next_client, &stop, &at_work);
                 scope.spawn(move || on_one_thread(|| self.work(at_work, exchange, next_client, stop, &sender)));
             }
             drop(sender);
-            let folded = self.algorithm.aggregate(state, exchange, &mut replies, members);
-            // When the fold gave up, clients at work end at their next step, and nobody waits to hand in a reply.
-            stop.store(true, Ordering::Relaxed);
-            replies.arriving.close();
-            folded
+            let mut replies = InOrder::new(&exchange.cohort, receiver, &folder);
+            (self.algorithm.aggregate(state, exchange, &mut replies, members), replies.tally)
         });
         remove_folder(&folder)?;
-        let record = RoundRecord {
-            round: exchange.round,
-            kind: exchange.kind,
-            clients: replies.records,
-            bytes_down: at_work.params.num_bytes() * exchange.cohort.len() as u64,
-            bytes_up: replies.bytes_up,
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        Ok((record, folded?))
+        let Tally { clients, bytes_down, bytes_up } = tally;
+        let (round, kind, seconds) = (exchange.round, exchange.kind, started.elapsed().as_secs_f64());
+        Ok((RoundRecord { round, kind, clients, bytes_down, bytes_up, seconds }, folded?))
     }
 
-    /// One worker: takes the next client until there is none.
+    /// One worker: takes the next client until there is none, or one of its own ended the run.
     fn work(
         &self,
         state: &ServerState,
@@ -133,30 +128,26 @@ impl Simulation<'_> {
                 return;
             }
             let started = Instant::now();
-            let reply = self.one_client(state, exchange, client, stop);
-            let arrival = Arrival { client: client.clone(), reply, seconds: started.elapsed().as_secs_f64() };
-            if sender.send(arrival).is_err() {
+            let broadcast = self.algorithm.broadcast(state, exchange, client);
+            let bytes_down = broadcast.params.num_bytes();
+            let reply = self.one_client(&broadcast, client, stop);
+            let (ended, seconds) = (reply.is_err(), started.elapsed().as_secs_f64());
+            if sender.send(Arrival { client: client.clone(), reply, bytes_down, seconds }).is_err() || ended {
                 return;
             }
         }
     }
 
-    fn one_client(
-        &self,
-        state: &ServerState,
-        exchange: &Exchange,
-        client: &ClientName,
-        stop: &AtomicBool,
-    ) -> Result<Reply> {
-        let broadcast = self.algorithm.broadcast(state, exchange, client);
+    fn one_client(&self, broadcast: &Broadcast, client: &ClientName, stop: &AtomicBool) -> Result<Reply> {
         let shard = Shard { client, images: self.images, train: &self.share(client).train };
-        let streams = Streams::of_client(self.seed, exchange.round, client.as_str());
+        let streams = Streams::of_client(self.seed, broadcast.round, client.as_str());
         let memory_file = self.spool.join("clients").join(format!("{client}.safetensors"));
         let mut memory = if memory_file.exists() { checkpoint::load(&memory_file)? } else { Params::new() };
         let mut watch = |record: &StepRecord| {
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { (self.watch)(record) }
         };
-        match self.algorithm.local_update(&broadcast, &mut memory, &shard, &streams, &mut watch) {
+        let done = self.algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
+        match done.and_then(|update| update.params.check_finite().map(|()| update).map_err(FlError::from)) {
             Ok(update) => {
                 if !memory.is_empty() {
                     save(&memory_file, &memory)?;
@@ -175,41 +166,44 @@ impl Simulation<'_> {
     }
 }
 
+/// Tells clients at work to stop, however a round ends.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A reply as it arrives.
 struct Arrival {
     client: ClientName,
     reply: Result<Reply>,
+    bytes_down: u64,
     seconds: f64,
+}
+
+/// What a round's record says of its replies.
+#[derive(Default)]
+struct Tally {
+    clients: Vec<ClientRecord>,
+    bytes_down: u64,
+    bytes_up: u64,
 }
 
 /// Replies in the order of `cohort`, whatever order they arrive in.
 struct InOrder<'a> {
     cohort: std::slice::Iter<'a, ClientName>,
-    arriving: Arriving,
+    arriving: Receiver<Arrival>,
     /// Out of turn: all but the tensors, which lie in `folder`.
     waiting: BTreeMap<ClientName, Arrival>,
-    folder: PathBuf,
-    records: Vec<ClientRecord>,
-    bytes_up: u64,
-}
-
-/// The receiving end; closed, it lets waiting senders go.
-struct Arriving(Option<Receiver<Arrival>>);
-
-impl Arriving {
-    fn next(&self) -> Option<Arrival> {
-        self.0.as_ref()?.recv().ok()
-    }
-
-    fn close(&mut self) {
-        self.0 = None;
-    }
+    folder: &'a Path,
+    tally: Tally,
 }
 
 impl<'a> InOrder<'a> {
-    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: PathBuf) -> Self {
-        let arriving = Arriving(Some(arriving));
-        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), folder, records: Vec::new(), bytes_up: 0 }
+    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: &'a Path) -> Self {
+        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), folder, tally: Tally::default() }
     }
 
     fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
@@ -217,7 +211,7 @@ impl<'a> InOrder<'a> {
             return self.fetch(arrival);
         }
         loop {
-            let arrival = self.arriving.next().expect("a worker hands in a reply for each client it took");
+            let arrival = self.arriving.recv().expect("a worker hands in a reply for each client it took");
             if arrival.client == *client {
                 return Ok(arrival);
             }
@@ -244,11 +238,17 @@ impl<'a> InOrder<'a> {
     fn file(&self, client: &ClientName) -> PathBuf {
         self.folder.join(format!("{client}.safetensors"))
     }
+}
 
-    fn record(&mut self, client: &ClientName, update: &Update, seconds: f64) {
-        self.bytes_up += update.params.num_bytes();
-        let (num_examples, metrics) = (update.num_examples, update.metrics.clone());
-        self.records.push(ClientRecord { name: client.clone(), num_examples, metrics, seconds });
+impl Tally {
+    fn add(&mut self, arrival: &Arrival) {
+        self.bytes_down += arrival.bytes_down;
+        if let Ok(Reply::Update(update)) = &arrival.reply {
+            self.bytes_up += update.params.num_bytes();
+            let (name, num_examples) = (arrival.client.clone(), update.num_examples);
+            let metrics = update.metrics.clone();
+            self.clients.push(ClientRecord { name, num_examples, metrics, seconds: arrival.seconds });
+        }
     }
 }
 
@@ -261,9 +261,7 @@ impl Iterator for InOrder<'_> {
             Ok(arrival) => arrival,
             Err(error) => return Some(Err(error)),
         };
-        if let Ok(Reply::Update(update)) = &arrival.reply {
-            self.record(client, update, arrival.seconds);
-        }
+        self.tally.add(&arrival);
         Some(arrival.reply.map(|reply| (client.clone(), reply)))
     }
 }

@@ -4,7 +4,7 @@ use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{CentralConfig, EffganConfig, FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation};
-use effgan_nn::gan::{Adam, Gan};
+use effgan_nn::gan::{Adam, Ema, Gan};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -53,13 +53,23 @@ fn local_ensemble(rounds: u32) -> AlgorithmConfig {
 
 /// What the simulation makes of it: the server's parameters, and the members.
 fn simulated(config: &AlgorithmConfig, jobs: usize) -> (Params, Members) {
+    let pooled = matches!(config, AlgorithmConfig::Central(_));
+    simulated_with(config, local(), &if pooled { partition().pooled() } else { partition() }, jobs)
+}
+
+fn simulated_with(
+    config: &AlgorithmConfig,
+    local: LocalConfig,
+    partition: &Partition,
+    jobs: usize,
+) -> (Params, Members) {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local()).unwrap();
-    let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
+    let algorithm = config.build(network(), local).unwrap();
+    assert_eq!(algorithm.pools_data(), matches!(config, AlgorithmConfig::Central(_)));
     let simulation = Simulation {
         algorithm: &*algorithm,
         images: &images(),
-        partition: &partition,
+        partition,
         seed: SEED,
         jobs,
         spool: folder.path(),
@@ -74,8 +84,19 @@ fn first_params() -> Params {
     effgan_fl::local::LocalTraining::new(network(), local()).unwrap().init(SEED)
 }
 
-/// Plain training: shuffle, cut into batches, step.
 fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64) -> Params {
+    train_by_hand(params, client, train, round, epochs, |_| ())
+}
+
+/// Plain training: shuffle, cut into batches, step; tells the generator after each.
+fn train_by_hand(
+    params: &Params,
+    client: &str,
+    train: &[u32],
+    round: u32,
+    epochs: u64,
+    mut on_step: impl FnMut(&Params),
+) -> Params {
     let (images, streams) = (images(), Streams::of_client(SEED, round, client));
     let mut gan = Gan::new(&network(), params, Adam { learning_rate: 2e-3, beta1: 0.5 }).unwrap();
     let mut step = 0;
@@ -86,6 +107,7 @@ fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64
             let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
             (gan, _) = gan.step(real.collect(), streams.normal(Purpose::Latent, step, BATCH * 3));
             step += 1;
+            on_step(&gan.generator());
         }
     }
     gan.params()
@@ -143,6 +165,36 @@ fn two_rounds_of_central() {
     let expected = by_hand(&once, "pooled", &everything, 2, 1);
     let config = AlgorithmConfig::Central(CentralConfig { rounds: 2 });
     assert_eq!(simulated(&config, 1), (expected, Members::new()));
+}
+
+#[test]
+fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average() {
+    let averaged = round_by_hand(&first_params(), 1);
+    let slow = |client: &str, train: Vec<u32>| {
+        let mut ema = Ema::new(0.9, averaged.under("generator"));
+        train_by_hand(&averaged, client, &train, 2, 2, |generator| ema.follow(generator));
+        (ClientName::new(client).unwrap(), train.len() as u64, ema.into_params())
+    };
+    let members = vec![slow("north", (0..12).collect()), slow("south", (12..20).collect())];
+    let local = LocalConfig { ema: Some(0.9), ..local() };
+    assert_eq!(simulated_with(&effgan(1, 2), local, &partition(), 1), (averaged, members));
+}
+
+#[test]
+fn uniform_weights_count_clients_and_not_images() {
+    let config = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Uniform };
+    let (north, south) = (north(&first_params(), 1, 1), south(&first_params(), 1, 1));
+    let half = |(a, b): (&f32, &f32)| f64::midpoint(f64::from(*a), f64::from(*b)) as f32;
+    for (name, array) in simulated(&AlgorithmConfig::Fedgan(config), 1).0.iter() {
+        let pairs = north.get(name).unwrap().values.iter().zip(&south.get(name).unwrap().values);
+        assert_eq!(array.values, pairs.map(half).collect::<Vec<f32>>(), "{name}");
+    }
+}
+
+#[test]
+fn central_is_fedgan_of_one_client() {
+    let central = AlgorithmConfig::Central(CentralConfig { rounds: 2 });
+    assert_eq!(simulated(&central, 1), simulated_with(&fedgan(2), local(), &partition().pooled(), 1));
 }
 
 #[test]

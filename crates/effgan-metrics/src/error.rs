@@ -11,6 +11,14 @@ pub enum MetricError {
         /// `[c, h, w]` of the images.
         found: [usize; 3],
     },
+    /// A reference without images of a class.
+    #[error("the {n} reference images have none of class {class}; take more")]
+    MissingClass {
+        /// The first class without images.
+        class: usize,
+        /// Images of the reference.
+        n: usize,
+    },
     /// Weights that do not fit the feature network.
     #[error("feature network: {0}")]
     FeatureNet(String),

@@ -3,7 +3,7 @@
 use effgan_nn::classifier::Classified;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassHistogram, FeatureStats, Result, SmallNet, frechet_distance};
+use crate::{ClassHistogram, FeatureStats, MetricError, Result, SmallNet, frechet_distance};
 
 /// How close a set of images is to the reference. Every number is to be read beside `n` and the floor: what as many real images
 /// score against the same reference.
@@ -34,11 +34,15 @@ impl Reference {
     /// The reference of u8 `images` `[n, c, h, w]` of `shape` with their true `labels`.
     ///
     /// # Errors
-    /// When the images do not fit the network, or there are fewer than two.
+    /// When the images do not fit the network, there are fewer than two, or a class has none, which would make the KL divergence
+    /// infinite.
     pub fn new(net: SmallNet, images: &[u8], shape: [usize; 3], labels: &[u8], jobs: usize) -> Result<Self> {
         let Classified { features, .. } = net.classify(images, shape, jobs)?;
         let stats = FeatureStats::of(&features, SmallNet::FEATURES)?;
         let histogram = ClassHistogram::from_classes(labels, SmallNet::CLASSES)?;
+        if let Some(class) = histogram.counts().iter().position(|&count| count == 0) {
+            return Err(MetricError::MissingClass { class, n: labels.len() });
+        }
         Ok(Self { net, shape, stats, histogram, jobs })
     }
 

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 
 use crate::device::{device, training_device};
 use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_tensors, named_tensors};
-use crate::{Params, Purpose, Result, Streams, pixels};
+use crate::{NnError, Params, Purpose, Result, Streams, pixels};
 
 /// Images are classified in batches of exactly this many, the last one padded: an image's features do not depend on its
 /// neighbours.
@@ -71,11 +71,27 @@ fn largest(logits: &[f32]) -> u8 {
     best.map_or(0, |(class, _)| class as u8)
 }
 
+/// Checks that images of `shape` `[c, h, w]`, `n` of them, can be trained on.
+///
+/// # Errors
+/// [`NnError::Config`] when they are no 28 × 28 grey ones, or fewer than a batch.
+pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
+    let reason = match (shape, n) {
+        ([1, 28, 28], BATCH..) => return Ok(()),
+        ([1, 28, 28], _) => format!("{n} images are fewer than a batch of {BATCH}"),
+        ([c, h, w], _) => format!("the classifier takes images of 1 x 28 x 28, not {c} x {h} x {w}"),
+    };
+    Err(NnError::Config(reason))
+}
+
 /// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10: cross-entropy, Adam at 1e-3 that falls to a tenth for
 /// the last third of the epochs. `on_epoch` is told each epoch, from 1, and its mean loss in nats.
 ///
 /// # Errors
-/// None at present; tensors are our own.
+/// None: the tensors are our own.
+///
+/// # Panics
+/// When the images do not pass [`check`].
 pub fn train(
     images: &[u8],
     labels: &[u8],

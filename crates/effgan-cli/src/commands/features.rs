@@ -9,6 +9,7 @@ use effgan_nn::{checkpoint, classifier};
 
 use crate::failure::{Failure, Result};
 use crate::machine;
+use crate::output::say;
 use crate::run_dir::check_new;
 
 /// Feature networks for scores
@@ -29,8 +30,8 @@ pub struct Train {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Passes over the training images
-    #[arg(long, default_value_t = 12)]
-    epochs: usize,
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    epochs: u16,
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -47,17 +48,18 @@ impl Train {
         check_new(&self.out)?;
         let dataset = DatasetConfig { name: self.dataset, dir: self.dir, limit: None }.load()?;
         let (train, test) = (&dataset.train, &dataset.test);
-        let on_epoch = |epoch, loss| println!("epoch {epoch:>2}: cross-entropy {loss:.4}");
+        classifier::check(train.shape(), train.len()).map_err(Failure::data)?;
+        let on_epoch = |epoch, loss| say(format!("epoch {epoch:>2}: cross-entropy {loss:.4}"));
         // One thread: the weights are the same on any number of cores.
         let params = effgan_nn::on_one_thread(|| {
-            classifier::train(train.pixels(), train.labels(), self.epochs, self.seed, on_epoch)
+            classifier::train(train.pixels(), train.labels(), usize::from(self.epochs), self.seed, on_epoch)
         })?;
         let net = SmallNet::new(&params).map_err(anyhow::Error::from)?;
         let classified = net.classify(test.pixels(), test.shape(), machine::cores()).map_err(Failure::usage)?;
         let right = classified.classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         checkpoint::save(&self.out, &params)?;
-        println!("test accuracy {:.2} % of {} images", 100.0 * right as f64 / test.len() as f64, test.len());
-        println!("{}", self.out.display());
+        say(format!("test accuracy {:.2} % of {} images", 100.0 * right as f64 / test.len() as f64, test.len()));
+        say(self.out.display());
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod sample;
 use clap::{Parser, Subcommand};
 
 use crate::failure::{EXIT_CODES, Result};
+use crate::output::say;
 
 /// Learn one image generator from data that cannot leave its owners, and sample from it in one place.
 #[derive(Parser)]
@@ -48,7 +49,7 @@ impl Cli {
             Verb::Report(report) => report.run(),
             Verb::Bench(bench) => bench.run(),
             Verb::ExitCodes => {
-                println!("{EXIT_CODES}");
+                say(EXIT_CODES);
                 Ok(())
             }
         }

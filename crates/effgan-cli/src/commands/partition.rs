@@ -7,6 +7,7 @@ use effgan_data::{Partition as Deal, heterogeneity};
 
 use crate::config::Config;
 use crate::failure::Result;
+use crate::output::say;
 use crate::pictures::{heat_map, save_png};
 use crate::run_dir::check_new;
 
@@ -32,13 +33,15 @@ impl Partition {
         let dataset = config.dataset.load()?;
         let deal = config.deal(&dataset)?;
         let counts = deal.class_counts(&dataset.train);
-        print!("{}", table(&deal, &counts));
+        say(table(&deal, &counts).trim_end());
         let skew = heterogeneity::label_skew(&deal, &dataset.train);
-        println!("label skew {skew:.3}: the mean share of a client's images that are of other classes than everyone's");
+        say(format!(
+            "label skew {skew:.3}: share of a client's images that would have to change class for it to look like everyone's"
+        ));
         if let Some(out) = &self.out {
             let names: Vec<String> = deal.clients.iter().map(|share| share.name.to_string()).collect();
             save_png(out, &heat_map(&counts, &names, dataset.train.num_classes()))?;
-            println!("{}", out.display());
+            say(out.display());
         }
         Ok(())
     }
@@ -52,11 +55,16 @@ fn table(deal: &Deal, counts: &[Vec<u64>]) -> String {
     let head: String = (0..classes).map(|class| format!("{class:>7}")).collect();
     let mut lines = format!("{:name_width$}{head}    train  held out\n", "client");
     for (share, row) in deal.clients.iter().zip(counts) {
-        let cells: String = row.iter().map(|&count| format!(" {}{count:>5}", shade(count, most))).collect();
+        let cells: String = row.iter().map(|&count| cell(count, most)).collect();
         let (train, held_out) = (share.train.len(), share.held_out.len());
         lines += &format!("{:name_width$}{cells} {train:>8}  {held_out:>8}\n", share.name.as_str());
     }
     lines
+}
+
+/// Seven columns; nothing where there is nothing.
+fn cell(count: u64, most: u64) -> String {
+    if count == 0 { format!("{:>7}", "·") } else { format!(" {}{count:>5}", shade(count, most)) }
 }
 
 fn shade(count: u64, most: u64) -> char {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::failure::{Failure, Result};
+use crate::output::say;
 use crate::report;
 
 /// Make a run's report.html again from its folder
@@ -17,7 +18,7 @@ pub struct Report {
 impl Report {
     pub fn run(self) -> Result<()> {
         let page = report::write(&self.run_dir).map_err(Failure::data)?;
-        println!("{}", page.display());
+        say(page.display());
         Ok(())
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::config::Config;
 use crate::failure::{Kind, Result};
@@ -20,15 +22,15 @@ pub struct Run {
     /// Replace a value of the config; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// The run folder, which must not exist [default: runs/<name>]
+    /// The run folder, which must not exist [default: runs/ and the name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Clients at work at the same time, one thread each; changes no result [default: all cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Replace the config's seed
-    #[arg(long)]
-    seed: Option<u64>,
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
     /// JSON lines on standard output, and nothing else there
     #[arg(long)]
     json: bool,
@@ -52,16 +54,14 @@ impl Run {
     }
 }
 
-/// Becomes true at Ctrl-C or SIGTERM; a second one ends the program at once.
+/// Becomes true at Ctrl-C or SIGTERM, and the run ends after the step at hand; a second one ends the program at once.
 fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(Kind::Interrupted as i32);
-        }
-        eprintln!("\neffgan: stopping after the step at hand; once more to stop at once");
-    };
-    ctrlc::set_handler(handler).context("listening for Ctrl-C")?;
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the second signal finds the flag set by the first.
+        flag::register_conditional_shutdown(signal, Kind::Interrupted as i32, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("listening for Ctrl-C")?;
+    }
     Ok(stop)
 }

@@ -10,10 +10,15 @@ use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use npyz::WriterBuilder;
 
+use crate::failure::Failure;
 use crate::failure::Result;
+use crate::machine;
+use crate::output::say;
 use crate::pictures::{grid, save_png};
 use crate::run_dir::check_new;
-use crate::{failure::Failure, machine};
+
+/// Images of one PNG grid.
+const MOST_IN_A_GRID: u32 = 10_000;
 
 /// Draw images from a trained model
 ///
@@ -35,22 +40,37 @@ pub struct Sample {
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
     /// Threads; changes no result [default: all cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
 
 impl Sample {
     pub fn run(self) -> Result<()> {
         check_new(&self.out)?;
+        check_grid(&self.out, self.num)?;
         let model = Ensemble::open(&self.model)?;
         let selection = selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let images = model.sample(&selection, self.seed, 0..u64::from(self.num), jobs)?;
         let saved = save(&self.out, &images, model.image_shape());
         saved.with_context(|| format!("writing {}", self.out.display()))?;
-        println!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display());
+        say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())
     }
+}
+
+/// A grid is one picture in memory.
+fn check_grid(out: &Path, num: u32) -> Result<()> {
+    if num > MOST_IN_A_GRID && kind(out) == Some("png") {
+        let line =
+            format!("--num {num} is too many for one grid (at most {MOST_IN_A_GRID}); use a .npy file or a folder");
+        return Err(Failure::usage(anyhow::anyhow!(line)));
+    }
+    Ok(())
+}
+
+fn kind(out: &Path) -> Option<&str> {
+    out.extension().and_then(|extension| extension.to_str())
 }
 
 fn selection(names: &[String]) -> Result<Selection> {
@@ -80,7 +100,7 @@ fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
 fn save(out: &Path, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
     let image_len: usize = shape.iter().product();
     let n = images.len() / image_len;
-    match out.extension().and_then(|extension| extension.to_str()) {
+    match kind(out) {
         Some("png") => save_png(out, &grid(images, shape, n.isqrt().max(1), 2)),
         Some("npy") => save_npy(out, images, [n, shape[0], shape[1], shape[2]]),
         _ => {

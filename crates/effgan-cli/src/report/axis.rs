@@ -44,7 +44,7 @@ impl Axis {
     /// Rounds `first..=last` with `around` of a round to both sides, and at most 10 of them named.
     pub(super) fn of_rounds(label: &str, first: u32, last: u32, around: f64) -> Self {
         let step = nice_step(f64::from(last.saturating_sub(first)) / 9.0).max(1.0) as u32;
-        let named = (first..=last).filter(|round| step == 1 || round.is_multiple_of(step));
+        let named = (first.next_multiple_of(step)..=last).step_by(step as usize);
         let ticks = named.map(|round| (f64::from(round), round.to_string())).collect();
         Self { label: label.into(), log: false, low: f64::from(first) - around, high: f64::from(last) + around, ticks }
     }

@@ -12,7 +12,10 @@ use effgan_fl::{ExchangeKind, RoundRecord};
 use super::axis::Axis;
 use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
 
-/// The files of a run, sorted. A run that was resumed may tell a round twice: the later line holds.
+/// A line of a later round than any run has is damaged.
+const MOST_ROUNDS: u32 = 1_000_001;
+
+/// The files of a run, sorted. Of two lines about one thing the later holds.
 pub(super) struct Folder {
     pub(super) info: RunInfo,
     /// `config.toml` as it stands, empty when it is missing.
@@ -45,8 +48,8 @@ impl Folder {
         };
         for line in text(&dir.join("metrics.jsonl"))?.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str(line) {
-                Ok(event) => folder.take(event),
-                Err(_) => folder.unreadable += 1,
+                Ok(event) if round_of(&event) <= MOST_ROUNDS => folder.take(event),
+                _ => folder.unreadable += 1,
             }
         }
         Ok(folder)
@@ -99,5 +102,14 @@ fn text(path: &Path) -> anyhow::Result<String> {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn round_of(event: &Event) -> u32 {
+    match event {
+        Event::Round(round) => round.round,
+        Event::Losses(curve) => curve.round,
+        Event::Score(score) => score.round,
+        Event::Stage(_) => 0,
     }
 }

@@ -31,7 +31,7 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
         series,
         bars: Vec::new(),
         level: None,
-        dividers: (first..last).map(|round| f64::from(round) + 0.5).collect(),
+        dividers: folder.rounds.keys().filter(|&&round| round < last).map(|&round| f64::from(round) + 0.5).collect(),
         height: 250.0,
     };
     Some(plot.draw())

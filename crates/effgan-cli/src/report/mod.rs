@@ -15,10 +15,10 @@ mod scores;
 mod traffic;
 mod units;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use effgan_nn::checkpoint::write_file;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
@@ -30,9 +30,8 @@ use folder::Folder;
 pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
     let folder = Folder::read(run_dir)?;
     let html = render(&folder).context("filling in the report's template")?;
-    let (path, beside) = (run_dir.join("report.html"), run_dir.join("report.html.part"));
-    fs::write(&beside, html).with_context(|| format!("writing {}", beside.display()))?;
-    fs::rename(&beside, &path).with_context(|| format!("writing {}", path.display()))?;
+    let path = run_dir.join("report.html");
+    write_file(&path, html.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
 
@@ -81,7 +80,7 @@ fn banner(folder: &Folder) -> Option<String> {
     match info.status {
         Status::Done => None,
         Status::Running => Some(format!("This run was not done when the report was written, {far}.")),
-        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}. effgan resume goes on with it.")),
+        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}.")),
         Status::Failed => Some(format!("This run failed {far}{reason}")),
     }
 }
@@ -118,6 +117,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::fs;
 
     use effgan_fl::ensemble::NormStatistics::{Average, Recompute};
     use effgan_fl::{ClientRecord, ExchangeKind, RoundRecord};
@@ -167,6 +167,7 @@ mod tests {
             },
             partition,
             network: NetworkInfo { generator_values: 10, discriminator_values: 9 },
+            mean_is_fedgan: true,
             model_hash: Some("9f3c".into()),
             started: 0,
             seconds: 61.0,
@@ -299,7 +300,7 @@ mod tests {
         assert_has_all(
             &html,
             &[
-                "This run was interrupted after round 1. effgan resume goes on with it.",
+                "This run was interrupted after round 1.",
                 "Nothing has been scored in this run.",
                 "No pictures and no scores yet.",
                 "No members.",

@@ -58,9 +58,10 @@ pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
     let (average, round) = round_files(folder).pop().unwrap_or_default();
     let after = if round == 0 { String::new() } else { format!("after round {round}") };
     let title = average_name(folder).trim_start_matches("the ");
+    let mean_note = if folder.info.mean_is_fedgan { "FedGAN at equal work" } else { "averaged once more" };
     let rows = [
         (Scored::Average, "average", title, after.as_str(), average.as_str()),
-        (Scored::MeanOfMembers, "mean", "mean of members", "FedGAN at equal work", "mean_of_members.png"),
+        (Scored::MeanOfMembers, "mean", "mean of members", mean_note, "mean_of_members.png"),
         (Scored::Ensemble, "ensemble", "ensemble", "of the members", "ensemble.png"),
         (Scored::Floor, "level", "real images", "the floor of the score", "real.png"),
     ];

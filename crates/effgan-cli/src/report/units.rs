@@ -67,6 +67,8 @@ pub(super) fn percent(share: f64) -> String {
 
 /// Seconds since 1970 as date and time of UTC: `2026-03-21 14:05 UTC`.
 pub(super) fn utc(seconds: u64) -> String {
+    // No run started after the year 9999.
+    let seconds = seconds.min(253_402_300_799);
     let (mut day, minute) = (seconds / 86_400, seconds / 60 % 1440);
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;

@@ -20,7 +20,7 @@ pub enum DatasetName {
 }
 
 impl DatasetName {
-    /// Every data set, in the order that `effgan data list` shows.
+    /// Every data set, in the order that messages name them.
     pub const ALL: [Self; 3] = [Self::MnistMini, Self::Mnist, Self::FashionMnist];
 
     /// The name as a config writes it.

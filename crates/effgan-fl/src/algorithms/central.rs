@@ -18,7 +18,7 @@ pub struct CentralConfig {
 
 impl CentralConfig {
     pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
-        check_rounds(self.rounds)?;
+        check_rounds(self.rounds, 1)?;
         let config = FedGanConfig { rounds: self.rounds, cohort: 1.0, weights: Weights::default() };
         Ok(FedGan { config, training, pooled: true })
     }

@@ -6,7 +6,7 @@ use effgan_nn::Streams;
 use serde::{Deserialize, Serialize};
 
 use super::fedgan::{FedGan, FedGanConfig};
-use super::{check_cohort, everyone};
+use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Weights, collect};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
@@ -36,6 +36,7 @@ pub struct EffganConfig {
 
 impl EffganConfig {
     pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
+        check_rounds(self.rounds, 0)?;
         check_cohort(self.cohort)?;
         let fine_tune = Work::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
         let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };

@@ -28,7 +28,7 @@ pub struct FedGanConfig {
 
 impl FedGanConfig {
     pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
-        check_rounds(self.rounds)?;
+        check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)?;
         Ok(FedGan { config: self.clone(), training, pooled: false })
     }

@@ -23,7 +23,7 @@ pub struct LocalEnsembleConfig {
 
 impl LocalEnsembleConfig {
     pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
-        check_rounds(self.rounds)?;
+        check_rounds(self.rounds, 1)?;
         let fine_tune = training.work().times(self.rounds);
         let config = FedGanConfig { rounds: 0, cohort: 1.0, weights: self.weights };
         Ok(Effgan { averaging: FedGan { config, training, pooled: false }, fine_tune })

@@ -66,8 +66,14 @@ impl AlgorithmConfig {
     }
 }
 
-fn check_rounds(rounds: u32) -> Result<()> {
-    if rounds == 0 { Err(FlError::Config("algorithm.rounds = 0 must be at least 1".into())) } else { Ok(()) }
+/// More rounds than any run ends.
+const MOST_ROUNDS: u32 = 1_000_000;
+
+fn check_rounds(rounds: u32, least: u32) -> Result<()> {
+    if (least..=MOST_ROUNDS).contains(&rounds) {
+        return Ok(());
+    }
+    Err(FlError::Config(format!("algorithm.rounds = {rounds} is outside {least}..={MOST_ROUNDS}")))
 }
 
 fn check_cohort(cohort: f64) -> Result<()> {

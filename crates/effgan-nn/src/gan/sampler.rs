@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::device::device;
-use crate::networks::{Generator, Mode, Network, layers};
+use crate::device::{device, on_one_thread};
+use crate::networks::{Generator, Mode, Network, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
 /// Images are drawn in batches of exactly this many, the last one padded, so that an image's bits do not depend on how many
@@ -54,13 +54,15 @@ pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Par
     if !network.has_batch_norm() {
         return Ok(generator.clone());
     }
-    for batch in 0..STATISTICS_BATCHES {
-        let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
-        let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
-        // A momentum of 1, 1/2, 1/3, … makes the running value the mean of all batches.
-        module.forward(z, Mode::Train { momentum: 1.0 / (batch + 1) as f64 });
-    }
-    Ok(crate::networks::named_tensors(&module))
+    on_one_thread(|| {
+        for batch in 0..STATISTICS_BATCHES {
+            let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
+            let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
+            // A momentum of 1, 1/2, 1/3, … makes the running value the mean of all batches.
+            module.forward(z, Mode::Train { momentum: 1.0 / (batch + 1) as f64 });
+        }
+        Ok(named_tensors(&module))
+    })
 }
 
 #[cfg(test)]
@@ -100,6 +102,18 @@ mod tests {
             let running = crate::networks::is_running_statistic(name);
             assert_eq!(array != generator.get(name).unwrap(), running, "{name}");
         }
+    }
+
+    #[test]
+    fn recomputed_bits_do_not_depend_on_the_callers_threads() {
+        let dcgan = DcganConfig { latent_dim: 100, base_channels: 32, norm: NormKind::Batch };
+        let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
+        let generator = init(&network.generator_tensors(), &mut Streams::of_run(3).at(Purpose::Init, 0));
+        let [one, four] = [1, 4].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| recompute_statistics(&network, &generator).unwrap().hash())
+        });
+        assert_eq!(one, four);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::{NnError, Params, Result};
 
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f64 = 0.2;
+/// Pixels a side; a bound for files that come from outside.
+const MOST_PIXELS: usize = 1024;
 const KERNEL: usize = 4;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
@@ -40,17 +42,19 @@ fn default_base_channels() -> usize {
 }
 
 impl DcganConfig {
-    pub(super) fn check(&self, [_, height, width]: [usize; 3]) -> Result<()> {
+    pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
         let bounds = [("latent_dim", self.latent_dim, 4096), ("base_channels", self.base_channels, 1024)];
         if let Some((key, value, most)) = bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
             return Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}")));
         }
-        if height == 0 || width == 0 || height % 4 != 0 || width % 4 != 0 {
-            return Err(NnError::Config(format!(
-                "images of {height} x {width} do not fit a dcgan, whose height and width are multiples of 4"
-            )));
+        let fits = |side: usize| (4..=MOST_PIXELS).contains(&side) && side.is_multiple_of(4);
+        if matches!(channels, 1 | 3) && fits(height) && fits(width) {
+            return Ok(());
         }
-        Ok(())
+        Err(NnError::Config(format!(
+            "images of {channels} x {height} x {width} do not fit a dcgan: 1 or 3 channels, sides that are multiples of 4 and \
+             at most {MOST_PIXELS}"
+        )))
     }
 
     /// Values of the smallest feature map: `2 · base_channels` channels of h/4 × w/4.

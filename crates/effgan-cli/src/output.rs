@@ -1,0 +1,9 @@
+//! Standard output. A reader that has gone (`effgan run … | head`) is no reason to stop or to panic.
+
+use std::fmt::Display;
+use std::io::{Write, stdout};
+
+/// Writes a line.
+pub fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
+}
