@@ -270,7 +270,8 @@ fn check_manifest(manifest: &Manifest) -> std::result::Result<(), String> {
         return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
     }
     let total: f64 = manifest.members.iter().map(|member| member.weight).sum();
-    if !manifest.members.is_empty() && !(total > 0.0 && total.is_finite()) {
+    let drawable = total > 0.0 && total.is_finite();
+    if !drawable && !manifest.members.is_empty() {
         return Err(format!("the members' weights sum to {total}, which must be above 0 and finite"));
     }
     Ok(())

@@ -9,7 +9,7 @@ use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Broadcast, Numbers, Update};
+use crate::message::{Broadcast, ExchangeKind, Numbers, Update};
 use crate::record::{StepRecord, Watch};
 use crate::{FlError, Result};
 
@@ -171,11 +171,12 @@ impl LocalTraining {
         (self.config.batch_size as u64).min(num_examples).max(1)
     }
 
-    /// Does `work` and answers with both networks.
+    /// Does `work` and answers as the exchange asks: for an average with both networks, for collecting with the generator alone (its moving
+    /// average where `ema` is on), since discriminators stay home.
     ///
     /// # Errors
     /// [`FlError::NonFiniteLoss`], [`FlError::OneImage`], [`FlError::Interrupted`]; tensors that do not fit the network.
-    pub fn update_both(
+    pub fn update(
         &self,
         broadcast: &Broadcast,
         work: Work,
@@ -183,26 +184,12 @@ impl LocalTraining {
         streams: &Streams,
         watch: &mut dyn Watch,
     ) -> Result<Update> {
-        let trained = self.train(broadcast, work, shard, streams, watch)?;
-        Ok(Update { params: trained.gan.params(), num_examples: shard.train.len() as u64, metrics: trained.metrics })
-    }
-
-    /// Does `work` and answers with the generator alone (its moving average where `ema` is on): discriminators stay home.
-    ///
-    /// # Errors
-    /// As [`update_both`](Self::update_both).
-    pub fn update_generator(
-        &self,
-        broadcast: &Broadcast,
-        work: Work,
-        shard: &Shard,
-        streams: &Streams,
-        watch: &mut dyn Watch,
-    ) -> Result<Update> {
-        let trained = self.train(broadcast, work, shard, streams, watch)?;
-        let generator = trained.ema.map_or_else(|| trained.gan.generator(), Ema::into_params);
-        let params = generator.named_under("generator");
-        Ok(Update { params, num_examples: shard.train.len() as u64, metrics: trained.metrics })
+        let Trained { gan, ema, metrics } = self.train(broadcast, work, shard, streams, watch)?;
+        let params = match broadcast.kind {
+            ExchangeKind::Average => gan.params(),
+            ExchangeKind::Collect => ema.map_or_else(|| gan.generator(), Ema::into_params).named_under("generator"),
+        };
+        Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
     }
 
     fn train(

@@ -185,7 +185,7 @@ fn uniform_weights_count_clients_and_not_images() {
     let config = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Uniform };
     let (north, south) = (north(&first_params(), 1, 1), south(&first_params(), 1, 1));
     let half = |(a, b): (&f32, &f32)| f64::midpoint(f64::from(*a), f64::from(*b)) as f32;
-    for (name, array) in simulated(&AlgorithmConfig::Fedgan(config), 1).0.iter() {
+    for (name, array) in &simulated(&AlgorithmConfig::Fedgan(config), 1).0 {
         let pairs = north.get(name).unwrap().values.iter().zip(&south.get(name).unwrap().values);
         assert_eq!(array.values, pairs.map(half).collect::<Vec<f32>>(), "{name}");
     }

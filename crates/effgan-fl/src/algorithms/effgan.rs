@@ -50,6 +50,15 @@ pub(super) struct Effgan {
     pub(super) fine_tune: Work,
 }
 
+impl Effgan {
+    fn work(&self, kind: ExchangeKind) -> Work {
+        match kind {
+            ExchangeKind::Average => self.averaging.training.work(),
+            ExchangeKind::Collect => self.fine_tune,
+        }
+    }
+}
+
 impl Algorithm for Effgan {
     fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
         self.averaging.init(ctx)
@@ -69,17 +78,12 @@ impl Algorithm for Effgan {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        _: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         watch: &mut dyn Watch,
     ) -> Result<Update> {
-        match broadcast.kind {
-            ExchangeKind::Average => self.averaging.local_update(broadcast, memory, shard, streams, watch),
-            ExchangeKind::Collect => {
-                self.averaging.training.update_generator(broadcast, self.fine_tune, shard, streams, watch)
-            }
-        }
+        self.averaging.training.update(broadcast, self.work(broadcast.kind), shard, streams, watch)
     }
 
     fn aggregate(
@@ -99,9 +103,6 @@ impl Algorithm for Effgan {
     }
 
     fn local_steps(&self, kind: ExchangeKind, num_examples: u64) -> u64 {
-        match kind {
-            ExchangeKind::Average => self.averaging.local_steps(kind, num_examples),
-            ExchangeKind::Collect => self.averaging.training.steps(self.fine_tune, num_examples),
-        }
+        self.averaging.training.steps(self.work(kind), num_examples)
     }
 }

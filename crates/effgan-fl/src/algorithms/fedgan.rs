@@ -65,7 +65,7 @@ impl Algorithm for FedGan {
         streams: &Streams,
         watch: &mut dyn Watch,
     ) -> Result<Update> {
-        self.training.update_both(broadcast, self.training.work(), shard, streams, watch)
+        self.training.update(broadcast, self.training.work(), shard, streams, watch)
     }
 
     fn aggregate(

@@ -1,5 +1,7 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+mod scores;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use effgan_data::{Dataset, Partition};
-use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
+use effgan_fl::ensemble::ModelWriter;
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Ensemble, ExchangeKind, FlError, RoundRecord, ServerState, Simulation, StepRecord};
-use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, checkpoint, params};
 
+use self::scores::with_statistics;
 use crate::config::Config;
 use crate::events::{Event, Score, Scored, Stage, Status};
 use crate::failure::{Kind, Result};
@@ -146,65 +148,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn score_floor(&mut self) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let scores = self.scorer.floor(&self.dataset.train)?;
-        self.record_score(0, Scored::Floor, None, scores, started)?;
-        let shown = summary::SHOWN * summary::SHOWN;
-        summary::save_grid(&self.dir, "real", self.dataset.test.first(shown).pixels(), self.network.image_shape)
-    }
-
-    /// Scores an average of generators, its batch-norm statistics made both ways, and draws the first way.
-    fn score_average(&mut self, generator: &Params, round: u32, of: Scored) -> anyhow::Result<()> {
-        for statistics in self.ways() {
-            if self.go_on().is_err() {
-                return Ok(()); // the next step of training, or the next stage, says so
-            }
-            let started = Instant::now();
-            let images = self.scorer.samples_of(&with_statistics(self.network, generator, statistics)?)?;
-            if statistics != Some(NormStatistics::Average) {
-                let name = if of == Scored::Average { format!("round_{round:04}") } else { "mean_of_members".into() };
-                summary::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
-            }
-            let scores = self.scorer.score(&images)?;
-            self.record_score(round, of, statistics, scores, started)?;
-        }
-        Ok(())
-    }
-
-    /// The ways in which an averaged generator's statistics can be made.
-    fn ways(&self) -> Vec<Option<NormStatistics>> {
-        if self.network.has_batch_norm() {
-            vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)]
-        } else {
-            vec![None]
-        }
-    }
-
-    fn score_ensemble(&mut self, ensemble: &Ensemble, round: u32) -> Result<()> {
-        self.go_on()?;
-        let started = Instant::now();
-        let images = self.scorer.samples_of_ensemble(ensemble)?;
-        summary::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
-        let scores = self.scorer.score(&images)?;
-        Ok(self.record_score(round, Scored::Ensemble, None, scores, started)?)
-    }
-
-    fn record_score(
-        &mut self,
-        round: u32,
-        of: Scored,
-        norm_statistics: Option<NormStatistics>,
-        scores: effgan_metrics::Scores,
-        started: Instant,
-    ) -> anyhow::Result<()> {
-        let seconds = started.elapsed().as_secs_f64();
-        self.seconds.score += seconds;
-        let score = Score { round, of, norm_statistics, scores, seconds };
-        self.scores.push(score.clone());
-        self.record(&Event::Score(score))
-    }
-
     /// Writes the model folder. Where no round averaged anything, the mean of the members is the averaged generator.
     fn finish_model(
         &self,
@@ -219,21 +162,6 @@ impl Run<'_> {
         Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
     }
 
-    fn draw_members(&mut self, ensemble: &Ensemble) -> Result<()> {
-        self.go_on()?;
-        let started = Instant::now();
-        let shown = (summary::SHOWN * summary::SHOWN) as u64;
-        for member in ensemble.manifest().members.iter().take(summary::MEMBERS_SHOWN) {
-            let selection = Selection::Members(vec![member.name.clone()]);
-            let images = ensemble.sample(&selection, self.config.seed, 0..shown, self.jobs)?;
-            summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
-        }
-        self.seconds.pictures += started.elapsed().as_secs_f64();
-        Ok(())
-    }
-}
-
-impl Run<'_> {
     /// Between the long things: an error when somebody wants the run to end.
     fn go_on(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
@@ -262,17 +190,6 @@ impl Run<'_> {
         self.progress.say(&format!("{}", page.display()));
         Ok(())
     }
-}
-
-fn with_statistics(
-    network: &Network,
-    generator: &Params,
-    statistics: Option<NormStatistics>,
-) -> anyhow::Result<Params> {
-    Ok(match statistics {
-        Some(NormStatistics::Recompute) => recompute_statistics(network, generator)?,
-        Some(NormStatistics::Average) | None => generator.clone(),
-    })
 }
 
 /// Both networks of the last averaged round, for a site that comes late.
