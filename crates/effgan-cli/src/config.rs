@@ -132,7 +132,26 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
 /// Moves one part of the config out of the table, so that what is left over is unknown.
 fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
     let value = table.remove(key).ok_or_else(|| usage(format!("`{key}` is missing")))?;
-    value.try_into().map_err(|error: toml::de::Error| usage(format!("[{key}] {}", error.message())))
+    let parsed: std::result::Result<T, _> = value.clone().try_into();
+    parsed.map_err(|error: toml::de::Error| {
+        let at = culprit::<T>(&value, error.message()).unwrap_or_default();
+        usage(format!("[{key}] {at}{}", error.message()))
+    })
+}
+
+/// The key that an error is about, where its message does not say: the message quotes its value, and without it there would be another
+/// error, or none.
+fn culprit<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
+    let table = value.as_table()?;
+    let explains = |key: &&String| {
+        let without: Table =
+            table.iter().filter(|(other, _)| other != key).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let parsed: std::result::Result<T, _> = without.try_into();
+        parsed.err().is_none_or(|error: toml::de::Error| error.message() != message)
+    };
+    let quoted = |key: &&String| message.contains(table[*key].to_string().trim_matches('"'));
+    let named = table.keys().any(|key| message.contains(&format!("`{key}`")));
+    table.keys().filter(quoted).find(explains).filter(|_| !named).map(|key| format!("{key}: "))
 }
 
 fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
@@ -222,6 +241,14 @@ pub mod tests {
         assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown field `epoch`, expected one of"));
         assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown field `mu`"));
         assert!(error(QUICKSTART, &["algorithm.kind=fedavg"]).contains("unknown variant `fedavg`, expected one of"));
+        assert_eq!(
+            error(QUICKSTART, &["local.batch_size=x"]),
+            "[local] batch_size: invalid type: string \"x\", expected usize"
+        );
+        assert!(
+            error(QUICKSTART, &["partition.clients=-1"])
+                .starts_with("[partition] clients: invalid value: integer `-1`")
+        );
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
     }
