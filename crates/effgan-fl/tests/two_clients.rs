@@ -209,10 +209,23 @@ fn the_mean_of_fine_tuned_generators_is_fedgan_one_round_later() {
     assert_eq!(mean, simulated(&fedgan(2), 1).0.under("generator"));
 }
 
+/// One of each. A new variant does not compile here until it is added to the row above.
+fn every_algorithm() -> [AlgorithmConfig; 4] {
+    let all = [fedgan(2), effgan(1, 2), local_ensemble(2), AlgorithmConfig::Central(CentralConfig { rounds: 1 })];
+    for config in &all {
+        match config {
+            AlgorithmConfig::Fedgan(_)
+            | AlgorithmConfig::Effgan(_)
+            | AlgorithmConfig::LocalEnsemble(_)
+            | AlgorithmConfig::Central(_) => (),
+        }
+    }
+    all
+}
+
 #[test]
 fn jobs_change_no_bit() {
-    let central = AlgorithmConfig::Central(CentralConfig { rounds: 1 });
-    for config in [fedgan(2), effgan(1, 2), local_ensemble(2), central] {
+    for config in every_algorithm() {
         assert_eq!(simulated(&config, 1), simulated(&config, 2), "{}", config.name());
     }
 }
