@@ -30,7 +30,8 @@ impl RunDir {
             write_file(&path.join("config.toml"), config.to_toml().as_bytes())?;
             Ok(File::create(path.join("metrics.jsonl"))?)
         };
-        let metrics = make().with_context(|| format!("making the run folder {}", path.display()))?;
+        let made = make().with_context(|| format!("cannot make the run folder {}", path.display()));
+        let metrics = made.map_err(Failure::usage)?;
         let run = Self { path: path.into(), metrics, info };
         run.write_info()?;
         Ok(run)
@@ -87,6 +88,20 @@ impl RunDir {
     fn write_info(&self) -> anyhow::Result<()> {
         self.write_json("run.json", &self.info)
     }
+}
+
+/// Checks that a file can be made at `path`: nothing is there yet, and its folder is. Better told before the work than after it.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::failure::Kind::Usage).
+pub fn check_new_file(path: &Path) -> Result<()> {
+    check_new(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let line = format!("{} is no folder, so {} cannot be made there", folder.display(), path.display());
+        return Err(Failure::usage(anyhow!(line)));
+    }
+    Ok(())
 }
 
 /// Checks that nothing is there yet.

@@ -235,6 +235,27 @@ fn nothing_is_overwritten() {
     assert_eq!(fs::read_to_string(png).unwrap(), "mine");
 }
 
+#[test]
+fn a_place_that_cannot_be_written_is_code_2_and_one_line() {
+    let (folder, run, _) = tiny();
+    let nowhere = folder.path().join("nowhere/grid.png");
+    let nowhere = nowhere.to_str().unwrap();
+    for command in [
+        &["sample", run.to_str().unwrap(), "--out", nowhere][..],
+        &["partition", &golden("tiny.toml"), "--out", nowhere],
+        &["features", "train", "mnist-mini", "--out", nowhere],
+    ] {
+        let (code, line) = failure(&effgan(command));
+        assert_eq!(code, Some(2), "{line}");
+        assert!(line.contains("nowhere is no folder, so"), "{line}");
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let (code, line) = failure(&run_tiny(&file.join("run"), &[]));
+    assert_eq!(code, Some(2), "{line}");
+    assert!(line.starts_with("cannot make the run folder"), "{line}");
+}
+
 /// Fails before the run folder is made.
 fn refused(settings: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();

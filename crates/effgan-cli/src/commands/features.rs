@@ -10,7 +10,7 @@ use effgan_nn::{checkpoint, classifier};
 use crate::failure::{Failure, Result};
 use crate::machine;
 use crate::output::say;
-use crate::run_dir::check_new;
+use crate::run_dir::check_new_file;
 
 /// Feature networks for scores
 #[derive(Subcommand)]
@@ -32,6 +32,7 @@ pub struct Train {
     /// Passes over the training images
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
     epochs: u16,
+    /// Of the first weights and the order of the images
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -45,7 +46,7 @@ impl Features {
 
 impl Train {
     fn run(self) -> Result<()> {
-        check_new(&self.out)?;
+        check_new_file(&self.out)?;
         let dataset = DatasetConfig { name: self.dataset, dir: self.dir, limit: None }.load()?;
         let (train, test) = (&dataset.train, &dataset.test);
         classifier::check(train.shape(), train.len()).map_err(Failure::data)?;

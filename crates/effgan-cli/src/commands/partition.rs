@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::failure::Result;
 use crate::output::say;
 use crate::pictures::{heat_map, save_png};
-use crate::run_dir::check_new;
+use crate::run_dir::check_new_file;
 
 /// Show who gets which images, without training
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub struct Partition {
 impl Partition {
     pub fn run(self) -> Result<()> {
         if let Some(out) = &self.out {
-            check_new(out)?;
+            check_new_file(out)?;
         }
         let config = Config::load(&self.config, &self.settings)?;
         let dataset = config.dataset.load()?;

@@ -10,12 +10,11 @@ use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use npyz::WriterBuilder;
 
-use crate::failure::Failure;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::machine;
 use crate::output::say;
 use crate::pictures::{grid, save_png};
-use crate::run_dir::check_new;
+use crate::run_dir::check_new_file;
 
 /// Images of one PNG grid.
 const MOST_IN_A_GRID: u32 = 10_000;
@@ -46,14 +45,13 @@ pub struct Sample {
 
 impl Sample {
     pub fn run(self) -> Result<()> {
-        check_new(&self.out)?;
+        check_new_file(&self.out)?;
         check_grid(&self.out, self.num)?;
         let model = Ensemble::open(&self.model)?;
         let selection = selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let images = model.sample(&selection, self.seed, 0..u64::from(self.num), jobs)?;
-        let saved = save(&self.out, &images, model.image_shape());
-        saved.with_context(|| format!("writing {}", self.out.display()))?;
+        save(&self.out, &images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())
     }
@@ -104,7 +102,7 @@ fn save(out: &Path, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
         Some("png") => save_png(out, &grid(images, shape, n.isqrt().max(1), 2)),
         Some("npy") => save_npy(out, images, [n, shape[0], shape[1], shape[2]]),
         _ => {
-            fs::create_dir_all(out)?;
+            fs::create_dir(out).with_context(|| format!("making {}", out.display()))?;
             let digits = (n - 1).to_string().len();
             let save_one = |(i, image)| save_png(&out.join(format!("{i:0digits$}.png")), &grid(image, shape, 1, 1));
             images.chunks_exact(image_len).enumerate().try_for_each(save_one)
@@ -118,5 +116,5 @@ fn save_npy(out: &Path, images: &[u8], shape: [usize; 4]) -> anyhow::Result<()> 
     let mut writer = options.writer(&mut bytes).begin_nd()?;
     writer.extend(images.iter().copied())?;
     writer.finish()?;
-    Ok(effgan_nn::checkpoint::write_file(out, &bytes)?)
+    effgan_nn::checkpoint::write_file(out, &bytes).with_context(|| format!("writing {}", out.display()))
 }
