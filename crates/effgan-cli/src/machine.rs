@@ -4,6 +4,8 @@ use std::fs;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+use effgan_nn::kernels::Isa;
+
 use crate::events::Machine;
 
 /// This machine.
@@ -11,7 +13,7 @@ pub fn this() -> Machine {
     Machine {
         cpu: cpu().unwrap_or_else(|| "unknown".into()),
         cores: cores(),
-        instruction_set: instruction_set().into(),
+        instruction_set: Isa::in_use().name().into(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
 }
@@ -25,18 +27,4 @@ fn cpu() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-/// The widest instruction set that the CPU kernels choose between.
-fn instruction_set() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            return "avx512";
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return "avx2";
-        }
-    }
-    if cfg!(target_arch = "aarch64") { "neon" } else { "baseline" }
 }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
 use effgan_nn::gan::{Adam, Ema, Gan};
+use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{self, Network};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -36,6 +37,9 @@ pub struct LocalConfig {
     /// average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f32>,
+    /// Numbers that the large products of a training step multiply: `f32`, or `bf16` on processors that have the instruction.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 fn default_batch_size() -> usize {
@@ -122,7 +126,7 @@ impl LocalTraining {
     /// [`FlError::Config`] when a setting is out of its bounds.
     pub fn new(network: Network, config: LocalConfig) -> Result<Self> {
         let work = Work::one_of(config.epochs, config.steps, "local.")?;
-        let LocalConfig { batch_size, learning_rate, beta1, ema, .. } = config;
+        let LocalConfig { batch_size, learning_rate, beta1, ema, precision, .. } = config;
         let unit = 0.0..1.0;
         // The statistics of one image are its own: batch norm would erase it.
         let least = if network.has_batch_norm() { 2 } else { 1 };
@@ -134,6 +138,10 @@ impl LocalTraining {
             ),
             // Adam computes in f32, where 0.99999999 is 1.
             (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
+            (
+                !precision.is_available(),
+                format!("local.precision = {} needs a processor with AVX-512 BF16; use f32", precision.name()),
+            ),
             (
                 ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
                 format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
@@ -202,8 +210,8 @@ impl LocalTraining {
     ) -> Result<Trained> {
         check_shard(&self.network, shard.client, shard.train.len())?;
         let adam = Adam { learning_rate: self.config.learning_rate, beta1: self.config.beta1 };
-        let mut gan = Gan::new(&self.network, &broadcast.params, adam)?;
-        let mut ema = self.config.ema.map(|decay| Ema::new(decay, gan.generator()));
+        let mut gan = Gan::new(&self.network, &broadcast.params, adam, self.config.precision)?;
+        let mut ema = self.config.ema.map(|decay| Ema::new(decay, &gan));
         let num_examples = shard.train.len() as u64;
         let steps = self.steps(work, num_examples);
         let mut batches = Batches::new(shard, streams, self.batch_size(num_examples) as usize);
@@ -217,7 +225,7 @@ impl LocalTraining {
                 StepRecord { client: shard.client.clone(), round: broadcast.round, step: step + 1, steps, losses };
             check_finite(&record)?;
             if let Some(ema) = &mut ema {
-                ema.follow(&gan.generator());
+                ema.follow(&gan);
             }
             sums[0] += f64::from(losses.discriminator);
             sums[1] += f64::from(losses.generator);
@@ -303,7 +311,15 @@ mod tests {
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
         LocalTraining::new(
             network,
-            LocalConfig { batch_size, learning_rate: 1e-3, beta1: 0.5, epochs, steps, ema: None },
+            LocalConfig {
+                batch_size,
+                learning_rate: 1e-3,
+                beta1: 0.5,
+                epochs,
+                steps,
+                ema: None,
+                precision: Precision::F32,
+            },
         )
     }
 

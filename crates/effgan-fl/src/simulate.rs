@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
-use effgan_nn::{Params, Streams, checkpoint, on_one_thread};
+use effgan_nn::{Params, Streams, checkpoint, on_threads, threads_of_workers};
 
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
@@ -100,9 +100,10 @@ impl Simulation<'_> {
             // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
             let _stop = StopOnDrop(&stop);
             let (sender, receiver) = sync_channel(0);
-            for _ in 0..self.jobs.clamp(1, exchange.cohort.len()) {
+            // Fewer clients than threads: the training step itself uses those to spare.
+            for threads in threads_of_workers(exchange.cohort.len(), self.jobs) {
                 let (sender, next_client, stop, at_work) = (sender.clone(), &next_client, &stop, &at_work);
-                scope.spawn(move || on_one_thread(|| self.work(at_work, exchange, next_client, stop, &sender)));
+                scope.spawn(move || on_threads(threads, || self.work(at_work, exchange, next_client, stop, &sender)));
             }
             drop(sender);
             let mut replies = InOrder::new(&exchange.cohort, receiver, &folder);

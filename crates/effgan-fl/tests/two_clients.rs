@@ -5,6 +5,7 @@ use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{CentralConfig, EffganConfig, FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation};
 use effgan_nn::gan::{Adam, Ema, Gan};
+use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -34,7 +35,15 @@ fn network() -> Network {
 
 /// One epoch a round: 3 steps for `north`, 2 for `south`.
 fn local() -> LocalConfig {
-    LocalConfig { batch_size: BATCH, learning_rate: 2e-3, beta1: 0.5, epochs: Some(1), steps: None, ema: None }
+    LocalConfig {
+        batch_size: BATCH,
+        learning_rate: 2e-3,
+        beta1: 0.5,
+        epochs: Some(1),
+        steps: None,
+        ema: None,
+        precision: Precision::F32,
+    }
 }
 
 fn fedgan(rounds: u32) -> AlgorithmConfig {
@@ -88,17 +97,21 @@ fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64
     train_by_hand(params, client, train, round, epochs, |_| ())
 }
 
-/// Plain training: shuffle, cut into batches, step; tells the generator after each.
+fn gan(params: &Params) -> Gan {
+    Gan::new(&network(), params, Adam { learning_rate: 2e-3, beta1: 0.5 }, Precision::F32).unwrap()
+}
+
+/// Plain training: shuffle, cut into batches, step; shows the networks after each.
 fn train_by_hand(
     params: &Params,
     client: &str,
     train: &[u32],
     round: u32,
     epochs: u64,
-    mut on_step: impl FnMut(&Params),
+    mut on_step: impl FnMut(&Gan),
 ) -> Params {
     let (images, streams) = (images(), Streams::of_client(SEED, round, client));
-    let mut gan = Gan::new(&network(), params, Adam { learning_rate: 2e-3, beta1: 0.5 }).unwrap();
+    let mut gan = gan(params);
     let mut step = 0;
     for epoch in 0..epochs {
         let mut order = train.to_vec();
@@ -107,7 +120,7 @@ fn train_by_hand(
             let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
             (gan, _) = gan.step(real.collect(), streams.normal(Purpose::Latent, step, BATCH * 3));
             step += 1;
-            on_step(&gan.generator());
+            on_step(&gan);
         }
     }
     gan.params()
@@ -171,8 +184,8 @@ fn two_rounds_of_central() {
 fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average() {
     let averaged = round_by_hand(&first_params(), 1);
     let slow = |client: &str, train: Vec<u32>| {
-        let mut ema = Ema::new(0.9, averaged.under("generator"));
-        train_by_hand(&averaged, client, &train, 2, 2, |generator| ema.follow(generator));
+        let mut ema = Ema::new(0.9, &gan(&averaged));
+        train_by_hand(&averaged, client, &train, 2, 2, |gan| ema.follow(gan));
         (ClientName::new(client).unwrap(), train.len() as u64, ema.into_params())
     };
     let members = vec![slow("north", (0..12).collect()), slow("south", (12..20).collect())];

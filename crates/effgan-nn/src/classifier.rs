@@ -1,12 +1,13 @@
 //! The small classifier behind `fd_small`: training it, and computing features and classes with it.
 
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use crate::device::{device, training_device};
 use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_tensors, named_tensors};
+use crate::optim::{Adam, Optimiser};
 use crate::{NnError, Params, Purpose, Result, Streams, pixels};
 
 /// Images are classified in batches of exactly this many, the last one padded: an image's features do not depend on its
@@ -102,10 +103,10 @@ pub fn train(
     let (device, streams) = (training_device(), Streams::of_run(seed));
     let params = init(&lenet_tensors(), &mut streams.at(Purpose::Init, 0));
     let mut network = LeNet::load(&params, &device)?;
-    let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut adam = Optimiser::new(Adam { learning_rate: 1e-3, beta1: 0.9 });
     let mut order: Vec<usize> = (0..labels.len()).collect();
     for epoch in 1..=epochs {
-        let rate = if 3 * epoch > 2 * epochs { 1e-4 } else { 1e-3 };
+        adam.set_learning_rate(if 3 * epoch > 2 * epochs { 1e-4 } else { 1e-3 });
         order.shuffle(&mut streams.at(Purpose::Shuffle, epoch as u64));
         let mut sum = 0.0;
         for batch in order.chunks_exact(BATCH) {
@@ -113,11 +114,11 @@ pub fn train(
             let loss = cross_entropy(network.logits(network.features(x)), y);
             sum += loss.clone().into_scalar::<f32>();
             let grads = GradientsParams::from_grads(loss.backward(), &network);
-            network = adam.step(rate, network, grads);
+            network = adam.step(network, grads);
         }
         on_epoch(epoch, sum / (labels.len() / BATCH) as f32);
     }
-    Ok(named_tensors(&network))
+    Ok(named_tensors(&network, &lenet_tensors()))
 }
 
 fn labelled(images: &[u8], labels: &[u8], batch: &[usize], device: &Device) -> (Tensor<4>, Tensor<2, Int>) {

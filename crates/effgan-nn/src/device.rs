@@ -15,13 +15,30 @@ pub(crate) fn training_device() -> Device {
     device().autodiff()
 }
 
-/// Runs `work` with a thread pool of its own that has one thread.
+/// Runs `work` with a thread pool of its own that has `threads` threads.
 ///
-/// Burn's CPU backend spreads work over the pool it finds itself in. Clients that share one pool wait for each other, and a
-/// sum that is split by the number of threads has other bits; in a pool of one thread neither happens.
-pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("the system gives one more thread");
+/// The kernels and Burn's CPU backend spread work over the pool they find themselves in. Clients that share one pool wait for each
+/// other; in pools of their own they do not. The kernels cut work by its shape, so that `threads` changes no bit of a training step.
+pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives a few more threads");
     pool.install(work)
+}
+
+/// [`on_threads`] with one.
+pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    on_threads(1, work)
+}
+
+/// Threads of each worker when `jobs` threads serve `n` pieces of work: as many workers as there is work for, and threads to spare
+/// spread over them.
+///
+/// ```
+/// assert_eq!(effgan_nn::threads_of_workers(10, 4), [1, 1, 1, 1]);
+/// assert_eq!(effgan_nn::threads_of_workers(3, 8), [3, 3, 2]);
+/// ```
+pub fn threads_of_workers(n: usize, jobs: usize) -> Vec<usize> {
+    let workers = jobs.clamp(1, n.max(1));
+    (0..workers).map(|worker| (jobs.max(1) + workers - 1 - worker) / workers).collect()
 }
 
 /// `work(i)` for each `i < n`, in order, computed by `jobs` threads that each work [`on_one_thread`].

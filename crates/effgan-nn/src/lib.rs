@@ -7,13 +7,16 @@ pub mod checkpoint;
 pub mod classifier;
 mod device;
 mod error;
+mod fused;
 pub mod gan;
+pub mod kernels;
 pub mod networks;
+mod optim;
 pub mod params;
 pub mod pixels;
 pub mod rng;
 
-pub use device::{on_one_thread, parallel_map};
+pub use device::{on_one_thread, on_threads, parallel_map, threads_of_workers};
 pub use error::NnError;
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};

@@ -1,23 +1,30 @@
 //! Exponential moving average of a generator's parameters (Yazıcı et al. 2019, arXiv:1806.04498).
 
-use crate::networks::is_running_statistic;
+use super::Gan;
+use crate::networks::{TensorSpec, is_running_statistic, to_files};
 use crate::{Array, Params};
 
 /// A copy of a generator that follows it slowly.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f32,
+    /// In the layouts of the kernels, so that a step reorders nothing.
     params: Params,
+    tensors: Vec<TensorSpec>,
 }
 
 impl Ema {
-    /// Starts at `generator`; `decay` in 0..1 is the share of the old value that stays at each step.
-    pub fn new(decay: f32, generator: Params) -> Self {
-        Self { decay, params: generator }
+    /// Starts at the generator of `gan`; `decay` in 0..1 is the share of the old value that stays at each step.
+    pub fn new(decay: f32, gan: &Gan) -> Self {
+        Self { decay, params: gan.raw_generator(), tensors: gan.network().generator_tensors() }
     }
 
-    /// One step towards `generator`. Running statistics are data, not parameters: the newest are taken over.
-    pub fn follow(&mut self, generator: &Params) {
+    /// One step towards the generator of `gan`. Running statistics are data, not parameters: the newest are taken over.
+    pub fn follow(&mut self, gan: &Gan) {
+        self.follow_params(&gan.raw_generator());
+    }
+
+    fn follow_params(&mut self, generator: &Params) {
         for ((name, slow), (_, now)) in self.params.iter_mut().zip(generator) {
             let decay = if is_running_statistic(name) { 0.0 } else { self.decay };
             move_towards(slow, now, decay);
@@ -26,7 +33,7 @@ impl Ema {
 
     /// The averaged generator.
     pub fn into_params(self) -> Params {
-        self.params
+        to_files(&self.params, &self.tensors)
     }
 }
 
@@ -39,6 +46,7 @@ fn move_towards(slow: &mut Array, now: &Array, decay: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks::Init;
 
     fn generator(weight: f32, mean: f32) -> Params {
         let tensors = [("fc.weight", weight), ("norm0.running_mean", mean)];
@@ -47,9 +55,10 @@ mod tests {
 
     #[test]
     fn two_steps_by_hand() {
-        let mut ema = Ema::new(0.75, generator(0.0, 0.0));
-        ema.follow(&generator(4.0, 7.0));
-        ema.follow(&generator(8.0, 9.0));
+        let tensors = ["fc.weight", "norm0.running_mean"].map(|name| TensorSpec::new(name, [1], Init::Constant(0.0)));
+        let mut ema = Ema { decay: 0.75, params: generator(0.0, 0.0), tensors: tensors.to_vec() };
+        ema.follow_params(&generator(4.0, 7.0));
+        ema.follow_params(&generator(8.0, 9.0));
         // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running mean is the newest.
         assert_eq!(ema.into_params(), generator(2.75, 9.0));
     }

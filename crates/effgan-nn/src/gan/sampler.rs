@@ -59,9 +59,9 @@ pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Par
             let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
             let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
             // A momentum of 1, 1/2, 1/3, … makes the running value the mean of all batches.
-            module.forward(z, Mode::Train { momentum: 1.0 / (batch + 1) as f64 });
+            module.forward(z, Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
         }
-        Ok(named_tensors(&module))
+        Ok(named_tensors(&module, &network.generator_tensors()))
     })
 }
 

@@ -1,29 +1,17 @@
 //! One training step: the discriminator on real and generated images, then the generator against the new discriminator.
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::loss;
 use crate::device::training_device;
-use crate::networks::{Discriminator, Generator, Mode, Network, named_tensors};
+use crate::kernels::Precision;
+use crate::networks::{Discriminator, Generator, Mode, Network, named_tensors, raw_tensors};
+pub use crate::optim::Adam;
+use crate::optim::Optimiser;
 use crate::{Params, Result};
-
-/// Settings of Adam (Kingma & Ba 2015, arXiv:1412.6980); β₂ = 0.999 and ε = 1e-8 as in PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Adam {
-    /// Step size, > 0.
-    pub learning_rate: f64,
-    /// Decay of the first moment, 0..1; DCGAN has 0.5.
-    pub beta1: f64,
-}
-
-impl Adam {
-    fn optimiser(self) -> ModuleOptimizer {
-        AdamConfig::new().with_beta_1(self.beta1 as f32).with_beta_2(0.999).with_epsilon(1e-8).init()
-    }
-}
 
 /// Losses of one step, in nats; means over the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -39,26 +27,27 @@ pub struct Losses {
 pub struct Gan {
     generator: Generator,
     discriminator: Discriminator,
-    adam_g: ModuleOptimizer,
-    adam_d: ModuleOptimizer,
-    learning_rate: f64,
+    adam_g: Optimiser,
+    adam_d: Optimiser,
     network: Network,
     device: Device,
 }
 
 impl Gan {
-    /// Networks with the tensors `generator.*` and `discriminator.*` of `params`; Adam's moments start at zero.
+    /// Networks with the tensors `generator.*` and `discriminator.*` of `params`, whose large products are of `precision`; Adam's moments
+    /// start at zero.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, adam: Adam) -> Result<Self> {
+    pub fn new(network: &Network, params: &Params, adam: Adam, precision: Precision) -> Result<Self> {
         let device = training_device();
+        let generator = network.generator(&params.under("generator"), &device)?;
+        let discriminator = network.discriminator(&params.under("discriminator"), &device)?;
         Ok(Self {
-            generator: network.generator(&params.under("generator"), &device)?,
-            discriminator: network.discriminator(&params.under("discriminator"), &device)?,
-            adam_g: adam.optimiser(),
-            adam_d: adam.optimiser(),
-            learning_rate: adam.learning_rate,
+            generator: generator.with_precision(precision),
+            discriminator: discriminator.with_precision(precision),
+            adam_g: Optimiser::new(adam),
+            adam_d: Optimiser::new(adam),
             network: network.clone(),
             device,
         })
@@ -71,18 +60,18 @@ impl Gan {
         let fake = self.generator.forward(z, Mode::TRAIN);
 
         let (discriminator_loss, grads) = self.discriminator_pass(real, fake.clone().detach());
-        self.discriminator = self.adam_d.step(self.learning_rate, self.discriminator, grads);
+        self.discriminator = self.adam_d.step(self.discriminator, grads);
 
         let (generator_loss, grads) = self.generator_pass(fake);
-        self.generator = self.adam_g.step(self.learning_rate, self.generator, grads);
+        self.generator = self.adam_g.step(self.generator, grads);
 
         (self, Losses { discriminator: discriminator_loss, generator: generator_loss })
     }
 
     fn discriminator_pass(&self, real: Tensor<4>, fake: Tensor<4>) -> (f32, GradientsParams) {
-        let d_real = self.discriminator.forward(real, Mode::TRAIN);
-        let d_fake = self.discriminator.forward(fake, Mode::TRAIN);
-        let loss = loss::discriminator(d_real, d_fake);
+        let n = real.dims()[0];
+        let both = self.discriminator.forward(Tensor::cat(vec![real, fake], 0), Mode::train(2));
+        let loss = loss::discriminator(both.clone().slice(..n), both.slice(n..));
         (loss.clone().into_scalar(), GradientsParams::from_grads(loss.backward(), &self.discriminator))
     }
 
@@ -101,14 +90,24 @@ impl Gan {
         (real, z)
     }
 
+    /// The networks' sizes.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The generator's tensors in the layouts of the kernels, without prefix.
+    pub(super) fn raw_generator(&self) -> Params {
+        raw_tensors(&self.generator)
+    }
+
     /// The generator's tensors, without prefix.
     pub fn generator(&self) -> Params {
-        named_tensors(&self.generator)
+        named_tensors(&self.generator, &self.network.generator_tensors())
     }
 
     /// The discriminator's tensors, without prefix.
     pub fn discriminator(&self) -> Params {
-        named_tensors(&self.discriminator)
+        named_tensors(&self.discriminator, &self.network.discriminator_tensors())
     }
 
     /// Both networks, as `generator.*` and `discriminator.*`.
@@ -125,9 +124,10 @@ mod tests {
 
     use super::*;
     use crate::gan::Sampler;
+    use crate::networks::init;
     use crate::networks::layers::{self, is_named};
-    use crate::networks::{DcganConfig, NetworkConfig, NormKind};
-    use crate::{Array, checkpoint, pixels};
+    use crate::networks::{DcganConfig, NetworkConfig, NormKind, TensorSpec, is_running_statistic, to_files};
+    use crate::{Array, Purpose, Streams, checkpoint, on_threads, pixels};
 
     /// Tensors that `tests/fixtures/dcgan_steps.py` made with PyTorch.
     struct Fixture {
@@ -176,10 +176,11 @@ mod tests {
         }
     }
 
-    fn named<M: Module>(grads: &GradientsParams, module: &M) -> Params {
+    fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec]) -> Params {
         let mut named = NamedGrads(grads, Vec::new(), Params::new());
         module.visit(&mut named);
-        named.2
+        let learned: Vec<TensorSpec> = tensors.iter().filter(|t| !is_running_statistic(&t.name)).cloned().collect();
+        to_files(&named.2, &learned)
     }
 
     fn largest(values: &[f32]) -> f32 {
@@ -205,18 +206,24 @@ mod tests {
     fn steps_match_pytorch(name: &str, norm: NormKind, base_channels: usize) {
         let fixture = Fixture::load(name, norm, base_channels);
         let adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
-        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).unwrap();
+        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam, Precision::F32).unwrap();
         for step in fixture.steps() {
             let value = |name: &str| step.get(name).unwrap().values.clone();
             let (real, z) = gan.tensors(value("real"), value("z"));
             let fake = gan.generator.forward(z, Mode::TRAIN);
             // The two halves of `Gan::step`, with a look at the gradients between.
             let (loss_d, grads) = gan.discriminator_pass(real, fake.clone().detach());
-            assert_gradients(&named(&grads, &gan.discriminator), &step.under("grad.discriminator"));
-            gan.discriminator = gan.adam_d.step(gan.learning_rate, gan.discriminator, grads);
+            assert_gradients(
+                &named(&grads, &gan.discriminator, &fixture.network.discriminator_tensors()),
+                &step.under("grad.discriminator"),
+            );
+            gan.discriminator = gan.adam_d.step(gan.discriminator, grads);
             let (loss_g, grads) = gan.generator_pass(fake);
-            assert_gradients(&named(&grads, &gan.generator), &step.under("grad.generator"));
-            gan.generator = gan.adam_g.step(gan.learning_rate, gan.generator, grads);
+            assert_gradients(
+                &named(&grads, &gan.generator, &fixture.network.generator_tensors()),
+                &step.under("grad.generator"),
+            );
+            gan.generator = gan.adam_g.step(gan.generator, grads);
             // f32 means of a few logits.
             assert!((loss_d - value("loss_d")[0]).abs() < 1e-5, "{loss_d}");
             assert!((loss_g - value("loss_g")[0]).abs() < 1e-5, "{loss_g}");
@@ -257,43 +264,11 @@ mod tests {
         steps_match_pytorch("dcgan_steps_none", NormKind::None, 4);
     }
 
-    #[derive(serde::Deserialize)]
-    struct AdamFixture {
-        learning_rate: f64,
-        beta1: f64,
-        initial: Vec<f32>,
-        gradients: Vec<Vec<f32>>,
-        final_f32: Vec<f32>,
-    }
-
-    #[derive(Module, Debug)]
-    struct Vector {
-        weight: Param<Tensor<1>>,
-    }
-
-    #[test]
-    fn adam_matches_pytorch_after_100_steps() {
-        let fixture: AdamFixture = serde_json::from_str(include_str!("../../tests/fixtures/adam.json")).unwrap();
-        let device = training_device();
-        let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
-        let mut module = Vector { weight: Param::from_tensor(vector(&fixture.initial)) };
-        let mut adam = Adam { learning_rate: fixture.learning_rate, beta1: fixture.beta1 }.optimiser();
-        for gradient in &fixture.gradients {
-            // The gradient of w · g is g.
-            let loss = (module.weight.val() * vector(gradient)).sum();
-            let grads = GradientsParams::from_grads(loss.backward(), &module);
-            module = adam.step(fixture.learning_rate, module, grads);
-        }
-        // PyTorch's own f32 and f64 results differ by 3e-7; with Burn's default epsilon the first would be off by 1e-3.
-        let difference = largest_difference(&layers::values(module.weight.val()), &fixture.final_f32);
-        assert!(difference < 1e-6, "{difference}");
-    }
-
     #[test]
     fn step_is_its_two_halves() {
         let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 4);
         let adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
-        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).unwrap();
+        let mut gan = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam, Precision::F32).unwrap();
         for step in fixture.steps() {
             let value = |name: &str| step.get(name).unwrap().values.clone();
             let losses;
@@ -302,6 +277,29 @@ mod tests {
             assert!((losses.generator - value("loss_g")[0]).abs() < 1e-5);
         }
         assert_final(&gan.params(), &fixture.tensors.under("final"), NormKind::Batch);
+    }
+
+    #[test]
+    fn a_step_has_the_same_bits_on_any_number_of_threads() {
+        let dcgan = DcganConfig { latent_dim: 16, base_channels: 16, norm: NormKind::Batch };
+        let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
+        let streams = Streams::of_run(3);
+        let first = |tensors: &[TensorSpec], which| init(tensors, &mut streams.at(Purpose::Init, which));
+        let params = first(&network.generator_tensors(), 0).named_under("generator");
+        let params = params.merged_with(first(&network.discriminator_tensors(), 1).named_under("discriminator"));
+        let steps = |threads| {
+            on_threads(threads, || {
+                let mut gan =
+                    Gan::new(&network, &params, Adam { learning_rate: 1e-3, beta1: 0.5 }, Precision::F32).unwrap();
+                for step in 0..3 {
+                    let real = streams.normal(Purpose::Shuffle, step, 20 * network.image_len());
+                    gan = gan.step(real, streams.normal(Purpose::Latent, step, 20 * 16)).0;
+                }
+                gan.params().hash()
+            })
+        };
+        assert_eq!(steps(1), steps(2));
+        assert_eq!(steps(1), steps(3));
     }
 
     #[test]
@@ -320,7 +318,8 @@ mod tests {
     fn names_and_shapes_survive_a_round_through_the_modules() {
         let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 4);
         let initial = fixture.tensors.under("initial");
-        let gan = Gan::new(&fixture.network, &initial, Adam { learning_rate: 1e-3, beta1: 0.5 }).unwrap();
+        let gan =
+            Gan::new(&fixture.network, &initial, Adam { learning_rate: 1e-3, beta1: 0.5 }, Precision::F32).unwrap();
         assert_eq!(gan.params(), initial);
     }
 
@@ -328,7 +327,7 @@ mod tests {
     fn a_network_of_another_size_is_refused_by_tensor() {
         let fixture = Fixture::load("dcgan_steps_batch", NormKind::Batch, 8);
         let adam = Adam { learning_rate: 1e-3, beta1: 0.5 };
-        let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam).err().unwrap();
+        let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), adam, Precision::F32).err().unwrap();
         assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
     }
 }

@@ -1,17 +1,18 @@
 //! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434) with two stages: an image of h × w starts as h/4 × w/4.
 
 use burn::module::Module;
-use burn::tensor::activation::{relu, tanh};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Conv, ConvTranspose, Linear, leaky_relu};
+use super::layers::{Conv, Linear, images_of_map, layer_tensors, leaky_relu, map_of_images};
+use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_tensors};
 use super::spec::{Init, TensorSpec};
+use crate::fused::{Activation, Geometry, MapShape, Precision};
 use crate::{NnError, Params, Result};
 
 /// Slope of the discriminator's leaky ReLU below zero.
-const SLOPE: f64 = 0.2;
+const SLOPE: f32 = 0.2;
 /// Pixels a side; a bound for files that come from outside.
 const MOST_PIXELS: usize = 1024;
 const KERNEL: usize = 4;
@@ -57,72 +58,91 @@ impl DcganConfig {
         )))
     }
 
-    /// Values of the smallest feature map: `2 · base_channels` channels of h/4 × w/4.
-    fn bottom_len(&self, [_, height, width]: [usize; 3]) -> usize {
-        2 * self.base_channels * (height / 4) * (width / 4)
+    /// The image, the feature map next to it, and the smallest: half the side each, twice the channels from the second on.
+    fn maps(&self, [channels, height, width]: [usize; 3]) -> [MapShape; 3] {
+        let map = |channels, part| MapShape { channels, height: height / part, width: width / part };
+        [map(channels, 1), map(self.base_channels, 2), map(2 * self.base_channels, 4)]
     }
 
     pub(super) fn generator_tensors(&self, shape: [usize; 3]) -> Vec<TensorSpec> {
-        let (base, bottom) = (self.base_channels, self.bottom_len(shape));
+        let [image, middle, bottom] = self.maps(shape);
         [
-            layer("fc", vec![bottom, self.latent_dim], bottom),
-            norm_tensors(self.norm, "norm0", 2 * base),
-            layer("conv1", vec![2 * base, base, KERNEL, KERNEL], base),
-            norm_tensors(self.norm, "norm1", base),
-            layer("conv2", vec![base, shape[0], KERNEL, KERNEL], shape[0]),
+            linear("fc", self.latent_dim, bottom.len(), Layout::Linear { inputs: None, outputs: Some(bottom) }),
+            norm_tensors(self.norm, "norm0", bottom.channels),
+            conv("conv1", bottom, middle, middle.channels),
+            norm_tensors(self.norm, "norm1", middle.channels),
+            conv("conv2", middle, image, image.channels),
         ]
         .concat()
     }
 
     pub(super) fn discriminator_tensors(&self, shape: [usize; 3]) -> Vec<TensorSpec> {
-        let base = self.base_channels;
+        let [image, middle, bottom] = self.maps(shape);
         [
-            layer("conv1", vec![base, shape[0], KERNEL, KERNEL], base),
-            layer("conv2", vec![2 * base, base, KERNEL, KERNEL], 2 * base),
-            norm_tensors(self.norm, "norm2", 2 * base),
-            layer("fc", vec![1, self.bottom_len(shape)], 1),
+            conv("conv1", middle, image, middle.channels),
+            conv("conv2", bottom, middle, bottom.channels),
+            norm_tensors(self.norm, "norm2", bottom.channels),
+            linear("fc", bottom.len(), 1, Layout::Linear { inputs: Some(bottom), outputs: None }),
         ]
         .concat()
     }
 }
 
 /// Weight ~ N(0, 0.02) as DCGAN has it, bias 0.
-fn layer(name: &str, shape: Vec<usize>, outputs: usize) -> Vec<TensorSpec> {
-    let weight = TensorSpec::new(format!("{name}.weight"), shape, Init::Normal { mean: 0.0, std: 0.02 });
-    vec![weight, TensorSpec::new(format!("{name}.bias"), [outputs], Init::Constant(0.0))]
+const INIT: Init = Init::Normal { mean: 0.0, std: 0.02 };
+
+fn linear(name: &str, inputs: usize, outputs: usize, layout: Layout) -> Vec<TensorSpec> {
+    layer_tensors(name, vec![outputs, inputs], INIT, layout, outputs).to_vec()
+}
+
+/// Tensors of the link between two maps, in either direction.
+fn conv(name: &str, small: MapShape, big: MapShape, outputs: usize) -> Vec<TensorSpec> {
+    layer_tensors(name, vec![small.channels, big.channels, KERNEL, KERNEL], INIT, Layout::Window, outputs).to_vec()
+}
+
+fn link(big: MapShape, small: MapShape) -> Geometry {
+    Geometry::of_conv(big, small.channels, KERNEL, STRIDE, PADDING)
 }
 
 #[derive(Module, Debug)]
 pub(crate) struct Generator {
     fc: Linear,
     norm0: Option<Norm>,
-    conv1: ConvTranspose,
+    conv1: Conv,
     norm1: Option<Norm>,
-    conv2: ConvTranspose,
-    /// Channels, height and width of the smallest feature map.
-    bottom: [usize; 3],
+    conv2: Conv,
+    #[module(skip)]
+    maps: [MapShape; 3],
 }
 
 impl Generator {
     pub(super) fn load(config: &DcganConfig, shape: [usize; 3], params: &Params, device: &Device) -> Result<Self> {
+        let maps @ [image, middle, bottom] = config.maps(shape);
         Ok(Self {
             fc: Linear::load(params, "fc", device)?,
-            norm0: Norm::load(config.norm, params, "norm0", device)?,
-            conv1: ConvTranspose::load(params, "conv1", device)?,
-            norm1: Norm::load(config.norm, params, "norm1", device)?,
-            conv2: ConvTranspose::load(params, "conv2", device)?,
-            bottom: [2 * config.base_channels, shape[1] / 4, shape[2] / 4],
+            norm0: Norm::load(config.norm, params, "norm0", bottom, device)?,
+            conv1: Conv::load(link(middle, bottom), params, "conv1", device)?,
+            norm1: Norm::load(config.norm, params, "norm1", middle, device)?,
+            conv2: Conv::load(link(image, middle), params, "conv2", device)?,
+            maps,
         })
     }
 
+    pub(super) fn with_precision(self, precision: Precision) -> Self {
+        Self { conv1: self.conv1.with_precision(precision), conv2: self.conv2.with_precision(precision), ..self }
+    }
+
     pub(super) fn forward(&self, z: Tensor<2>, mode: Mode) -> Tensor<4> {
-        let [channels, height, width] = self.bottom;
-        let n = z.dims()[0];
-        let x = self.fc.forward(z).reshape([n, channels, height, width]);
-        let x = relu(normed(self.norm0.as_ref(), x, mode));
-        let x = self.conv1.forward(x, STRIDE, PADDING);
-        let x = relu(normed(self.norm1.as_ref(), x, mode));
-        tanh(self.conv2.forward(x, STRIDE, PADDING))
+        let [image, _, bottom] = &self.maps;
+        let block = bottom.block();
+        let x =
+            self.fc.forward(z).reshape([-1, (bottom.channels / block) as i32, bottom.pixels() as i32, block as i32]);
+        let x = match &self.norm0 {
+            Some(norm) => norm.forward(x, mode, 0.0),
+            None => leaky_relu(x, 0.0),
+        };
+        let x = normed(self.norm1.as_ref(), 0.0, mode, |activation| self.conv1.up(x, activation));
+        images_of_map(self.conv2.up(x, Activation::Tanh), image)
     }
 }
 
@@ -135,26 +155,31 @@ pub(crate) struct Discriminator {
 }
 
 impl Discriminator {
-    pub(super) fn load(config: &DcganConfig, params: &Params, device: &Device) -> Result<Self> {
+    pub(super) fn load(config: &DcganConfig, shape: [usize; 3], params: &Params, device: &Device) -> Result<Self> {
+        let [image, middle, bottom] = config.maps(shape);
         Ok(Self {
-            conv1: Conv::load(params, "conv1", device)?,
-            conv2: Conv::load(params, "conv2", device)?,
-            norm2: Norm::load(config.norm, params, "norm2", device)?,
+            conv1: Conv::load(link(image, middle), params, "conv1", device)?,
+            conv2: Conv::load(link(middle, bottom), params, "conv2", device)?,
+            norm2: Norm::load(config.norm, params, "norm2", bottom, device)?,
             fc: Linear::load(params, "fc", device)?,
         })
     }
 
+    pub(super) fn with_precision(self, precision: Precision) -> Self {
+        Self { conv1: self.conv1.with_precision(precision), conv2: self.conv2.with_precision(precision), ..self }
+    }
+
     pub(super) fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
-        let x = leaky_relu(self.conv1.forward(images, STRIDE, PADDING), SLOPE);
-        let x = self.conv2.forward(x, STRIDE, PADDING);
-        let x = leaky_relu(normed(self.norm2.as_ref(), x, mode), SLOPE);
+        let x = self.conv1.down(map_of_images(images), Activation::LeakyRelu { slope: SLOPE });
+        let x = normed(self.norm2.as_ref(), SLOPE, mode, |activation| self.conv2.down(x, activation));
         self.fc.forward(x.flatten(1, 3))
     }
 }
 
-fn normed(norm: Option<&Norm>, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+/// A layer, its norm and a leaky ReLU: fused with the norm, or with the layer where there is no norm.
+fn normed(norm: Option<&Norm>, slope: f32, mode: Mode, layer: impl FnOnce(Activation) -> Tensor<4>) -> Tensor<4> {
     match norm {
-        Some(norm) => norm.forward(x, mode),
-        None => x,
+        Some(norm) => norm.forward(layer(Activation::Identity), mode, slope),
+        None => layer(Activation::LeakyRelu { slope }),
     }
 }

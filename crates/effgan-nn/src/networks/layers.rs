@@ -1,16 +1,15 @@
-//! Layers as thin modules over Burn's operations, with PyTorch's field names and layouts.
-//!
-//! Faster kernels come below these `forward` functions; networks above do not change.
+//! Layers as thin modules over the [fused operations](crate::fused), with PyTorch's field names and the kernels' layouts.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::relu;
-use burn::tensor::module::{conv_transpose2d, conv2d};
-use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::layout::Layout;
+use super::spec::{Init, TensorSpec, to_files};
+use crate::fused::{self, Activation, Geometry, MapShape, Precision};
 use crate::{Array, Params, Result};
 
-/// x `[n, in]` ↦ x Wᵀ + b `[n, out]`; weight out × in.
+/// x `[n, in]` ↦ x W + b `[n, out]`; weight in × out.
 #[derive(Module, Debug)]
 pub(crate) struct Linear {
     weight: Param<Tensor<2>>,
@@ -23,52 +22,85 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+        fused::linear(x, self.weight.val(), self.bias.val())
     }
 }
 
-/// Convolution; weight OIHW.
+/// Convolution or transposed convolution; weight window × big map's channels × small map's channels.
 #[derive(Module, Debug)]
 pub(crate) struct Conv {
-    weight: Param<Tensor<4>>,
+    weight: Param<Tensor<3>>,
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    link: Geometry,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Conv {
-    pub(crate) fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)? })
+    pub(crate) fn load(link: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
+        let precision = Precision::F32;
+        Ok(Self {
+            weight: param(params, name, "weight", device)?,
+            bias: param(params, name, "bias", device)?,
+            link,
+            precision,
+        })
     }
 
-    pub(crate) fn forward(&self, x: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+    /// The same layer with products of `precision`.
+    pub(crate) fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    pub(crate) fn link(&self) -> &Geometry {
+        &self.link
+    }
+
+    /// From the big map to the small one.
+    pub(crate) fn down(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        fused::conv(x, self.weight.val(), self.bias.val(), self.link, activation, self.precision)
+    }
+
+    /// From the small map to the big one: the transposed convolution.
+    pub(crate) fn up(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        fused::conv_transpose(x, self.weight.val(), self.bias.val(), self.link, activation, self.precision)
     }
 }
 
-/// Transposed convolution; weight IOHW.
-#[derive(Module, Debug)]
-pub(crate) struct ConvTranspose {
-    weight: Param<Tensor<4>>,
-    bias: Param<Tensor<1>>,
+/// Weight, of these first values, and bias, zero at first, of a layer whose weight is laid out as `layout`.
+pub(crate) fn layer_tensors(
+    name: &str,
+    shape: Vec<usize>,
+    init: Init,
+    layout: Layout,
+    outputs: usize,
+) -> [TensorSpec; 2] {
+    let bias = TensorSpec::new(format!("{name}.bias"), [outputs], Init::Constant(0.0));
+    let bias = match layout {
+        Layout::Linear { outputs: Some(map), .. } => bias.laid_out(Layout::Map(map)),
+        _ => bias,
+    };
+    [TensorSpec::new(format!("{name}.weight"), shape, init).laid_out(layout), bias]
 }
 
-impl ConvTranspose {
-    pub(crate) fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)? })
-    }
-
-    pub(crate) fn forward(&self, x: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-        let options = ConvTransposeOptions::new([stride; 2], [padding; 2], [0, 0], [1, 1], 1);
-        conv_transpose2d(x, self.weight.val(), Some(self.bias.val()), options)
-    }
-}
-
-/// x where it is positive, `slope` · x elsewhere.
+/// x where it is positive, `slope` · x elsewhere: for what no operation has fused.
 ///
-/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks that cost a
-/// tenth of a training step.
-pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
-    relu(x.clone()) * (1.0 - slope) + x * slope
+/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks.
+pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f32) -> Tensor<D> {
+    if slope == 0.0 { relu(x) } else { relu(x.clone()) * (1.0 - slope) + x * slope }
+}
+
+/// Images `[n, c, h, w]` as feature maps. (Images have fewer channels than a block, so that theirs lie side by side.)
+pub(crate) fn map_of_images(images: Tensor<4>) -> Tensor<4> {
+    let [n, channels, height, width] = images.dims();
+    images.reshape([n, channels, 1, height * width]).permute([0, 2, 3, 1])
+}
+
+/// Feature maps of shape `map` as `[n, c, h, w]`.
+pub(crate) fn images_of_map(maps: Tensor<4>, map: &MapShape) -> Tensor<4> {
+    let n = maps.dims()[0];
+    maps.permute([0, 1, 3, 2]).reshape([n, map.channels, map.height, map.width])
 }
 
 /// The tensor `layer.field` as a trainable parameter.
@@ -91,8 +123,13 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("the CPU backend computes in f32")
 }
 
-/// All tensors of `module` by dotted name: trainable ones and running statistics.
-pub(crate) fn named_tensors<M: Module>(module: &M) -> Params {
+/// All tensors of `module`, whose table is `tensors`, by dotted name and in the layouts of files: trainable ones and running statistics.
+pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Params {
+    to_files(&raw_tensors(module), tensors)
+}
+
+/// All tensors of `module` by dotted name, in the layouts of the kernels.
+pub(crate) fn raw_tensors<M: Module>(module: &M) -> Params {
     let mut names = Names { path: Vec::new(), params: Params::new() };
     // `valid` also brings running statistics up to date.
     module.valid().visit(&mut names);

@@ -7,8 +7,10 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
-use super::layers::{Conv, Linear};
-use super::spec::{Init, TensorSpec, check};
+use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
+use super::layout::Layout;
+use super::spec::{Init, TensorSpec, check, to_kernels};
+use crate::fused::{Activation, Geometry, MapShape};
 use crate::{Params, Result};
 
 /// Length of a feature vector.
@@ -18,22 +20,26 @@ pub const LENET_CLASSES: usize = 10;
 
 /// Tensors of the classifier for 28 × 28 grey images (first values: Kaiming's normal, arXiv:1502.01852).
 pub fn lenet_tensors() -> Vec<TensorSpec> {
+    let linear = Layout::Linear { inputs: None, outputs: None };
     [
-        layer("conv1", vec![6, 1, 5, 5]),
-        layer("conv2", vec![16, 6, 5, 5]),
-        layer("fc1", vec![120, 16 * 5 * 5]),
-        layer("fc2", vec![LENET_FEATURES, 120]),
-        layer("fc3", vec![LENET_CLASSES, LENET_FEATURES]),
+        layer("conv1", vec![6, 1, 5, 5], Layout::Window),
+        layer("conv2", vec![16, 6, 5, 5], Layout::Window),
+        layer("fc1", vec![120, POOLED.len()], Layout::Linear { inputs: Some(POOLED), outputs: None }),
+        layer("fc2", vec![LENET_FEATURES, 120], linear),
+        layer("fc3", vec![LENET_CLASSES, LENET_FEATURES], linear),
     ]
     .concat()
 }
 
-fn layer(name: &str, shape: Vec<usize>) -> Vec<TensorSpec> {
+fn layer(name: &str, shape: Vec<usize>, layout: Layout) -> Vec<TensorSpec> {
     let (outputs, fan_in) = (shape[0], shape[1..].iter().product::<usize>());
     let std = (2.0 / fan_in as f32).sqrt();
-    let weight = TensorSpec::new(format!("{name}.weight"), shape, Init::Normal { mean: 0.0, std });
-    vec![weight, TensorSpec::new(format!("{name}.bias"), [outputs], Init::Constant(0.0))]
+    layer_tensors(name, shape, Init::Normal { mean: 0.0, std }, layout, outputs).to_vec()
 }
+
+/// The image, and the map after both convolutions and poolings.
+const IMAGE: MapShape = MapShape { channels: 1, height: 28, width: 28 };
+const POOLED: MapShape = MapShape { channels: 16, height: 5, width: 5 };
 
 #[derive(Module, Debug)]
 pub(crate) struct LeNet {
@@ -47,9 +53,12 @@ pub(crate) struct LeNet {
 impl LeNet {
     pub(crate) fn load(params: &Params, device: &Device) -> Result<Self> {
         check(params, &lenet_tensors())?;
+        let params = &to_kernels(params, &lenet_tensors())?;
+        let first = Geometry::of_conv(IMAGE, 6, 5, 1, 2);
+        let second = Geometry::of_conv(halved(&first.small), 16, 5, 1, 0);
         Ok(Self {
-            conv1: Conv::load(params, "conv1", device)?,
-            conv2: Conv::load(params, "conv2", device)?,
+            conv1: Conv::load(first, params, "conv1", device)?,
+            conv2: Conv::load(second, params, "conv2", device)?,
             fc1: Linear::load(params, "fc1", device)?,
             fc2: Linear::load(params, "fc2", device)?,
             fc3: Linear::load(params, "fc3", device)?,
@@ -58,8 +67,11 @@ impl LeNet {
 
     /// Images `[n, 1, 28, 28]` ↦ features `[n, 84]`.
     pub(crate) fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = halved(relu(self.conv1.forward(images, 1, 2)));
-        let x = halved(relu(self.conv2.forward(x, 1, 0)));
+        let relu_after = Activation::LeakyRelu { slope: 0.0 };
+        let x = self.conv1.down(map_of_images(images), relu_after);
+        let x = pooled(x, &self.conv1.link().small);
+        let x = self.conv2.down(x, relu_after);
+        let x = pooled(x, &self.conv2.link().small);
         let x = relu(self.fc1.forward(x.flatten(1, 3)));
         relu(self.fc2.forward(x))
     }
@@ -70,6 +82,13 @@ impl LeNet {
     }
 }
 
-fn halved(x: Tensor<4>) -> Tensor<4> {
-    max_pool2d(x, MaxPoolOptions::new([2, 2]))
+fn halved(map: &MapShape) -> MapShape {
+    MapShape { channels: map.channels, height: map.height / 2, width: map.width / 2 }
+}
+
+/// Maps of shape `map`, by their maximum over squares of two by two.
+fn pooled(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
+    let [n, blocks, _, block] = x.dims();
+    let x = max_pool2d(images_of_map(x, map), MaxPoolOptions::new([2, 2]));
+    x.reshape([n, blocks, block, halved(map).pixels()]).permute([0, 1, 3, 2])
 }

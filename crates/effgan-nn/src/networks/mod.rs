@@ -5,6 +5,7 @@
 
 mod dcgan;
 pub(crate) mod layers;
+pub(crate) mod layout;
 mod lenet;
 mod norm;
 mod spec;
@@ -14,14 +15,18 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use dcgan::DcganConfig;
-pub(crate) use layers::named_tensors;
+pub(crate) use layers::{named_tensors, raw_tensors};
 pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
 pub(crate) use norm::Mode;
 pub use norm::NormKind;
 pub(crate) use norm::is_running_statistic;
+#[cfg(test)]
+pub(crate) use spec::Init;
 pub use spec::{TensorSpec, check, init, num_bytes};
+pub(crate) use spec::{to_files, to_kernels};
 
+use crate::kernels::Precision;
 use crate::{Params, Result};
 
 /// The `[network]` table: which generator and discriminator.
@@ -88,6 +93,7 @@ impl Network {
 
     pub(crate) fn generator(&self, params: &Params, device: &Device) -> Result<Generator> {
         check(params, &self.generator_tensors())?;
+        let params = &to_kernels(params, &self.generator_tensors())?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => {
                 Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self.image_shape, params, device)?))
@@ -97,8 +103,11 @@ impl Network {
 
     pub(crate) fn discriminator(&self, params: &Params, device: &Device) -> Result<Discriminator> {
         check(params, &self.discriminator_tensors())?;
+        let params = &to_kernels(params, &self.discriminator_tensors())?;
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, params, device)?)),
+            NetworkConfig::Dcgan(dcgan) => {
+                Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self.image_shape, params, device)?))
+            }
         }
     }
 }
@@ -110,6 +119,13 @@ pub(crate) enum Generator {
 }
 
 impl Generator {
+    /// The same network with large products of `precision`.
+    pub(crate) fn with_precision(self, precision: Precision) -> Self {
+        match self {
+            Self::Dcgan(generator) => Self::Dcgan(generator.with_precision(precision)),
+        }
+    }
+
     pub(crate) fn forward(&self, z: Tensor<2>, mode: Mode) -> Tensor<4> {
         match self {
             Self::Dcgan(generator) => generator.forward(z, mode),
@@ -124,6 +140,13 @@ pub(crate) enum Discriminator {
 }
 
 impl Discriminator {
+    /// The same network with large products of `precision`.
+    pub(crate) fn with_precision(self, precision: Precision) -> Self {
+        match self {
+            Self::Dcgan(discriminator) => Self::Dcgan(discriminator.with_precision(precision)),
+        }
+    }
+
     pub(crate) fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         match self {
             Self::Dcgan(discriminator) => discriminator.forward(images, mode),

@@ -1,12 +1,12 @@
 //! Normalisation: batch (Ioffe & Szegedy 2015, arXiv:1502.03167), group (Wu & He 2018, arXiv:1803.08494) or none.
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{param, tensor};
 use super::spec::{Init, TensorSpec};
+use crate::fused::{self, MapShape};
 use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
@@ -27,15 +27,21 @@ pub enum NormKind {
 /// How a batch norm behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// Normalise by the batch, and move the running statistics by `momentum` towards it.
-    Train { momentum: f64 },
+    /// Normalise each of `batches` equal batches in a row by itself, and move the running statistics by `momentum` towards one after
+    /// the other. (Together they share the work that does not depend on the images.)
+    Train { momentum: f64, batches: usize },
     /// Normalise by the running statistics.
     Evaluate,
 }
 
 impl Mode {
-    /// Training with PyTorch's momentum.
-    pub(crate) const TRAIN: Self = Self::Train { momentum: 0.1 };
+    /// Training on one batch, with PyTorch's momentum.
+    pub(crate) const TRAIN: Self = Self::train(1);
+
+    /// Training on `batches` equal batches in a row, with PyTorch's momentum.
+    pub(crate) const fn train(batches: usize) -> Self {
+        Self::Train { momentum: 0.1, batches }
+    }
 }
 
 /// Tensors of a norm called `name` over `channels` (DCGAN's first values: γ ~ N(1, 0.02), β = 0).
@@ -63,20 +69,26 @@ pub(crate) enum Norm {
 }
 
 impl Norm {
-    /// The layer, or nothing for [`NormKind::None`].
-    pub(crate) fn load(kind: NormKind, params: &Params, name: &str, device: &Device) -> Result<Option<Self>> {
+    /// The layer for feature maps of shape `map`, or nothing for [`NormKind::None`].
+    pub(crate) fn load(
+        kind: NormKind,
+        params: &Params,
+        name: &str,
+        map: MapShape,
+        device: &Device,
+    ) -> Result<Option<Self>> {
         Ok(match kind {
-            NormKind::Batch => Some(Self::Batch(BatchNorm::load(params, name, device)?)),
-            NormKind::Group => Some(Self::Group(GroupNorm::load(params, name, device)?)),
+            NormKind::Batch => Some(Self::Batch(BatchNorm::load(params, name, map, device)?)),
+            NormKind::Group => Some(Self::Group(GroupNorm::load(params, name, map, device)?)),
             NormKind::None => None,
         })
     }
 
-    /// x `[n, channels, h, w]`, normalised.
-    pub(crate) fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+    /// A batch of maps, normalised, through a leaky ReLU of `slope`.
+    pub(crate) fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         match self {
-            Self::Batch(norm) => norm.forward(x, mode),
-            Self::Group(norm) => norm.forward(x),
+            Self::Batch(norm) => norm.forward(x, mode, slope),
+            Self::Group(norm) => norm.forward(x, slope),
         }
     }
 }
@@ -88,40 +100,48 @@ pub(crate) struct BatchNorm {
     bias: Param<Tensor<1>>,
     running_mean: RunningState<Tensor<1>>,
     running_var: RunningState<Tensor<1>>,
+    #[module(skip)]
+    map: MapShape,
 }
 
 impl BatchNorm {
-    fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
+    fn load(params: &Params, name: &str, map: MapShape, device: &Device) -> Result<Self> {
         let running = |field| Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, device)));
         Ok(Self {
             weight: param(params, name, "weight", device)?,
             bias: param(params, name, "bias", device)?,
             running_mean: running("running_mean")?,
             running_var: running("running_var")?,
+            map,
         })
     }
 
-    fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         match mode {
             Mode::Evaluate => {
                 let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
-                batch_norm(x, weight, bias, mean, var, EPSILON)
+                let scale = weight / (var + EPSILON).sqrt();
+                let shift = bias - mean * scale.clone();
+                fused::scale_shift(x, scale, shift, self.map, slope)
             }
-            Mode::Train { momentum } => {
-                let [n, _, h, w] = x.dims();
-                let out = batch_norm_train(x, weight, bias, EPSILON);
-                let unbiased = (n * h * w) as f64 / (n * h * w - 1) as f64;
-                move_towards(&self.running_mean, out.mean, momentum);
-                move_towards(&self.running_var, out.variance * unbiased, momentum);
-                out.output
+            Mode::Train { momentum, batches } => {
+                let values = (x.dims()[0] / batches * self.map.pixels()) as f64;
+                let normed = fused::batch_norm(x, weight, bias, self.map, batches, slope);
+                let unbiased = normed.variance * (values / (values - 1.0));
+                for batch in 0..batches {
+                    let of_batch = |statistics: &Tensor<2>| statistics.clone().slice(batch..=batch).flatten(0, 1);
+                    move_towards(&self.running_mean, of_batch(&normed.mean), momentum);
+                    move_towards(&self.running_var, of_batch(&unbiased), momentum);
+                }
+                normed.output
             }
         }
     }
 }
 
 fn move_towards(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
-    running.update(running.value_sync() * (1.0 - momentum) + batch.detach() * momentum);
+    running.update(running.value_sync() * (1.0 - momentum) + batch * momentum);
 }
 
 /// Group normalisation with `gcd(channels, 8)` groups.
@@ -129,22 +149,17 @@ fn move_towards(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f
 pub(crate) struct GroupNorm {
     weight: Param<Tensor<1>>,
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    map: MapShape,
 }
 
 impl GroupNorm {
-    fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)? })
+    fn load(params: &Params, name: &str, map: MapShape, device: &Device) -> Result<Self> {
+        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)?, map })
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, channels, h, w] = x.dims();
-        let groups = groups(channels);
-        let x = x.reshape([n, groups, channels / groups * h * w]);
-        let centred = x.clone() - x.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        let normed = (centred / (variance + EPSILON).sqrt()).reshape([n, channels, h, w]);
-        let per_channel = |param: &Param<Tensor<1>>| param.val().reshape([1, channels, 1, 1]);
-        normed * per_channel(&self.weight) + per_channel(&self.bias)
+    fn forward(&self, x: Tensor<4>, slope: f32) -> Tensor<4> {
+        fused::group_norm(x, self.weight.val(), self.bias.val(), self.map, groups(self.map.channels), slope)
     }
 }
 

@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
 
+use super::layout::Layout;
 use crate::{Array, NnError, Params, Result};
 
 /// First values of a tensor.
@@ -22,11 +23,17 @@ pub struct TensorSpec {
     /// PyTorch's shape.
     pub shape: Vec<usize>,
     pub(crate) init: Init,
+    pub(crate) layout: Layout,
 }
 
 impl TensorSpec {
     pub(crate) fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
-        Self { name: name.into(), shape: shape.into(), init }
+        Self { name: name.into(), shape: shape.into(), init, layout: Layout::Plain }
+    }
+
+    /// The same tensor, of another layout.
+    pub(crate) fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 }
 
@@ -61,6 +68,21 @@ pub fn check(params: &Params, tensors: &[TensorSpec]) -> Result<()> {
         Some((name, _)) => Err(NnError::UnknownTensor { name: name.clone() }),
         None => Ok(()),
     }
+}
+
+/// `params`, which [check] as `tensors`, as the kernels want them.
+pub(crate) fn to_kernels(params: &Params, tensors: &[TensorSpec]) -> Result<Params> {
+    let laid_out = |spec: &TensorSpec| Ok((spec.name.clone(), spec.layout.to_kernels(params.get(&spec.name)?)));
+    tensors.iter().map(laid_out).collect()
+}
+
+/// `params` of the kernels, as files have them.
+///
+/// # Panics
+/// When one of `tensors` is not there.
+pub(crate) fn to_files(params: &Params, tensors: &[TensorSpec]) -> Params {
+    let array = |name| params.get(name).expect("the modules have the tensors of their table");
+    tensors.iter().map(|spec| (spec.name.clone(), spec.layout.to_files(array(&spec.name)))).collect()
 }
 
 /// Size of all `tensors` in bytes.

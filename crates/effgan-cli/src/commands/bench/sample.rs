@@ -1,0 +1,101 @@
+//! `effgan bench sample`
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use effgan_data::ClientName;
+use effgan_fl::Ensemble;
+use effgan_fl::aggregate::{MemberSink, Weights};
+use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
+use effgan_nn::gan::BATCH;
+use effgan_nn::networks::{Network, init};
+use effgan_nn::{Purpose, Streams};
+use serde::Serialize;
+
+use super::{ENGINE, dcgan, say_result};
+use crate::failure::Result;
+use crate::machine;
+
+/// Size of the ensemble.
+const MEMBERS: u64 = 10;
+
+/// Drawing images from an ensemble of 10 generators in a model folder, with all cores and with one
+#[derive(Args)]
+pub struct Sample {
+    /// Width of the generators
+    #[arg(long, default_value_t = 64)]
+    base_channels: usize,
+    /// How many images
+    #[arg(long, default_value_t = 6400, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    num: u32,
+    /// One JSON object a result instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    engine: &'static str,
+    threads: usize,
+    members: u64,
+    base_channels: usize,
+    num: u32,
+    seconds: f64,
+    images_per_second: f64,
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { threads, members, base_channels, num, images_per_second, .. } = self;
+        let s = if *threads == 1 { " " } else { "s" };
+        write!(
+            f,
+            "sampling with {threads:2} thread{s} {images_per_second:9.0} images/s  ({num} images, {members} members, \
+             base {base_channels})"
+        )
+    }
+}
+
+impl Sample {
+    pub(super) fn run(self) -> Result<()> {
+        let folder = tempfile::tempdir().context("making a temporary folder")?;
+        let model = write_model(folder.path(), &dcgan(self.base_channels)?)?;
+        let mut threads = vec![machine::cores(), 1];
+        threads.dedup();
+        for threads in threads {
+            say_result(&self.time(&model, threads)?, self.json);
+        }
+        Ok(())
+    }
+
+    fn time(&self, model: &Ensemble, threads: usize) -> Result<Timing> {
+        let draw = |num| model.sample(&Selection::Ensemble, 1, 0..num, threads);
+        draw(BATCH as u64)?; // a warm-up
+        let started = Instant::now();
+        draw(u64::from(self.num))?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Timing {
+            engine: ENGINE,
+            threads,
+            members: MEMBERS,
+            base_channels: self.base_channels,
+            num: self.num,
+            seconds,
+            images_per_second: f64::from(self.num) / seconds,
+        })
+    }
+}
+
+/// An ensemble of generators as they are before training, which draw as fast as trained ones.
+fn write_model(dir: &Path, network: &Network) -> Result<Ensemble> {
+    let mut writer = ModelWriter::create(dir, Weights::Uniform)?;
+    let streams = Streams::of_run(1);
+    let generator = |which| init(&network.generator_tensors(), &mut streams.at(Purpose::Init, which));
+    for member in 0..MEMBERS {
+        writer.member(ClientName::new(format!("client-{member}"))?, 1, generator(member))?;
+    }
+    Ok(writer.finish("effgan", network, &generator(MEMBERS), NormStatistics::Average)?)
+}

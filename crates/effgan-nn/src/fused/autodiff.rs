@@ -1,0 +1,297 @@
+//! Backward passes of the operations on Burn's CPU backend.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Flex, TensorMetadata};
+use burn_flex::FlexTensor;
+
+use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
+use super::{Activation, AdamStep, Geometry, Kernels, MapShape, Precision};
+use crate::kernels::conv::{Conv, Forward, Grads, Wants};
+use crate::kernels::{Isa, buffer, linear, norm};
+
+/// A convolution or a transposed one, as its backward pass needs it.
+#[derive(Clone, Debug)]
+struct ConvState {
+    conv: Conv,
+    link: Geometry,
+    transposed: bool,
+    activation: Activation,
+    x: FlexTensor,
+    w: FlexTensor,
+    out: FlexTensor,
+}
+
+impl ConvState {
+    fn backward(self, grad: FlexTensor, wants: Wants) -> Grads {
+        let Self { conv, transposed, activation, x, w, out, .. } = self;
+        let mut grad = into_vec(grad);
+        let grads = {
+            let (x, w, out) = (Values::of(&x), Values::of(&w), Values::of(&out));
+            let forward = Forward { input: x.get(), weights: w.get(), out: out.get(), activation };
+            if transposed {
+                conv.up_backward(forward, &mut grad, wants)
+            } else {
+                conv.down_backward(forward, &mut grad, wants)
+            }
+        };
+        buffer::give_back(grad);
+        give_back(x);
+        give_back(out);
+        grads
+    }
+}
+
+#[derive(Debug)]
+struct ConvOp;
+
+impl Backward<Flex, 3> for ConvOp {
+    type State = ConvState;
+
+    fn backward(self, ops: Ops<ConvState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x, w, bias] = ops.parents;
+        let grad = grads.consume::<Flex>(&ops.node);
+        let link = ops.state.link;
+        let (x_shape, w_shape) = (ops.state.x.shape(), ops.state.w.shape());
+        let to = if ops.state.transposed { link.big } else { link.small };
+        let wants = Wants { params: w.is_some() || bias.is_some(), input: x.is_some() };
+        let found = ops.state.backward(grad, wants);
+        let parents = [
+            (x, found.input, x_shape.to_vec()),
+            (w, found.weights, w_shape.to_vec()),
+            (bias, found.bias, vec![to.channels]),
+        ];
+        for (parent, values, shape) in parents {
+            if let (Some(parent), Some(values)) = (parent, values) {
+                grads.register::<Flex>(parent.id, tensor(values, shape));
+            }
+        }
+    }
+}
+
+/// The forward pass of either convolution, keeping what the backward pass will want.
+fn convolve<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    w: FloatTensor<Autodiff<Flex, C>>,
+    bias: FloatTensor<Autodiff<Flex, C>>,
+    link: Geometry,
+    transposed: bool,
+    activation: Activation,
+    precision: Precision,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let (from, to) = if transposed { (link.small, link.big) } else { (link.big, link.small) };
+    let nodes = [x.node(), w.node(), bias.node()];
+    let (x, w, bias) = (x.into_primitive(), w.into_primitive(), bias.into_primitive());
+    let n = x.shape()[0];
+    debug_assert_eq!(x.shape().num_elements(), n * from.len());
+    let conv = Conv::new(Isa::in_use(), precision, &link, n);
+    let out = {
+        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
+        if transposed {
+            conv.up(x.get(), w.get(), bias.get(), activation)
+        } else {
+            conv.down(x.get(), w.get(), bias.get(), activation)
+        }
+    };
+    let out = tensor(out, map_dims(n, &to));
+    match ConvOp.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::UnTracked(prepared) => prepared.finish(out),
+        OpsKind::Tracked(prepared) => {
+            prepared.finish(ConvState { conv, link, transposed, activation, x, w, out: out.clone() }, out)
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinearOp;
+
+impl Backward<Flex, 3> for LinearOp {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [to_x, to_w, to_bias] = ops.parents;
+        let grad = grads.consume::<Flex>(&ops.node);
+        let (x, w) = ops.state;
+        let (isa, sizes) = (Isa::in_use(), linear_sizes(&x, &w));
+        let grad = into_vec(grad);
+        if let Some(parent) = to_bias {
+            let bias = linear::bias_grad(isa, &sizes, &grad);
+            grads.register::<Flex>(parent.id, tensor(bias, [sizes.outputs]));
+        }
+        if let Some(parent) = to_w {
+            let weights = linear::weight_grad(isa, &sizes, Values::of(&x).get(), &grad);
+            grads.register::<Flex>(parent.id, tensor(weights, [sizes.inputs, sizes.outputs]));
+        }
+        if let Some(parent) = to_x {
+            let input = linear::input_grad(isa, &sizes, Values::of(&w).get(), &grad);
+            grads.register::<Flex>(parent.id, tensor(input, [sizes.n, sizes.inputs]));
+        }
+        buffer::give_back(grad);
+        give_back(x);
+    }
+}
+
+/// Statistics of a normalisation that its backward pass needs.
+#[derive(Clone, Debug)]
+enum Statistics {
+    Batches(Vec<norm::Statistics>),
+    Groups(usize, norm::GroupStatistics),
+}
+
+#[derive(Clone, Debug)]
+struct NormState {
+    x: FlexTensor,
+    out: FlexTensor,
+    gamma: FlexTensor,
+    statistics: Statistics,
+    map: MapShape,
+    slope: f32,
+}
+
+#[derive(Debug)]
+struct NormOp;
+
+impl Backward<Flex, 3> for NormOp {
+    type State = NormState;
+
+    fn backward(self, ops: Ops<NormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [to_x, to_gamma, to_beta] = ops.parents;
+        let mut grad = into_vec(grads.consume::<Flex>(&ops.node));
+        let NormState { x, out, gamma, statistics, map, slope } = ops.state;
+        let n = x.shape()[0];
+        let isa = Isa::in_use();
+        let found = {
+            let (x, out, gamma) = (Values::of(&x), Values::of(&out), Values::of(&gamma));
+            let (x, out, gamma) = (x.get(), out.get(), gamma.get());
+            match statistics {
+                Statistics::Batches(statistics) => {
+                    let sizes = norm::Sizes::of(n / statistics.len(), &map);
+                    let len = sizes.len();
+                    let batches = x.chunks_exact(len).zip(out.chunks_exact(len)).zip(grad.chunks_exact_mut(len));
+                    let found = batches.zip(&statistics).map(|(((x, out), grad), statistics)| {
+                        norm::batch_norm_backward(isa, &sizes, x, out, grad, gamma, statistics, slope)
+                    });
+                    found.reduce(norm::NormGrads::plus).expect("at least one batch")
+                }
+                Statistics::Groups(groups, statistics) => {
+                    let sizes = norm::Sizes::of(n, &map);
+                    norm::group_norm_backward(isa, &sizes, groups, x, out, &mut grad, gamma, &statistics, slope)
+                }
+            }
+        };
+        give_back(x);
+        give_back(out);
+        for (parent, values) in [(to_gamma, found.gamma), (to_beta, found.beta)] {
+            if let Some(parent) = parent {
+                grads.register::<Flex>(parent.id, tensor(values, [map.channels]));
+            }
+        }
+        if let Some(parent) = to_x {
+            grads.register::<Flex>(parent.id, tensor(grad, map_dims(n, &map)));
+        }
+    }
+}
+
+fn normed<C: CheckpointStrategy>(
+    nodes: [NodeGuard; 3],
+    out: FlexTensor,
+    state: impl FnOnce(FlexTensor) -> NormState,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    match NormOp.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::UnTracked(prepared) => prepared.finish(out),
+        OpsKind::Tracked(prepared) => prepared.finish(state(out.clone()), out),
+    }
+}
+
+impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
+    fn conv(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        convolve::<C>(x, w, bias, link, false, activation, precision)
+    }
+
+    fn conv_transpose(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        convolve::<C>(x, w, bias, link, true, activation, precision)
+    }
+
+    fn linear(x: FloatTensor<Self>, w: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node(), w.node(), bias.node()];
+        let (x, w, bias) = (x.into_primitive(), w.into_primitive(), bias.into_primitive());
+        let out = Flex::linear(x.clone(), w.clone(), bias);
+        match LinearOp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => prepared.finish((x, w), out),
+        }
+    }
+
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        map: MapShape,
+        batches: usize,
+        slope: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), gamma.node(), beta.node()];
+        let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+        let (out, statistics) = flex::batch_norm(&x, &gamma, &beta, &map, batches, slope);
+        let [mean, variance] = flex::mean_and_variance(&statistics, &map).map(Self::from_inner);
+        let statistics = Statistics::Batches(statistics);
+        let out = normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, map, slope });
+        (out, mean, variance)
+    }
+
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        map: MapShape,
+        groups: usize,
+        slope: f32,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), gamma.node(), beta.node()];
+        let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+        let (out, statistics) = flex::group_norm(&x, &gamma, &beta, &map, groups, slope);
+        let statistics = Statistics::Groups(groups, statistics);
+        normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, map, slope })
+    }
+
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        map: MapShape,
+        slope: f32,
+    ) -> FloatTensor<Self> {
+        let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
+        Self::from_inner(Flex::scale_shift(x, scale, shift, map, slope))
+    }
+
+    fn adam(
+        params: FloatTensor<Self>,
+        grads: FloatTensor<Self>,
+        first_moment: FloatTensor<Self>,
+        second_moment: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [params, grads, first, second] =
+            [params, grads, first_moment, second_moment].map(|tensor| tensor.into_primitive());
+        let (params, first, second) = Flex::adam(params, grads, first, second, step);
+        (Self::from_inner(params), Self::from_inner(first), Self::from_inner(second))
+    }
+}

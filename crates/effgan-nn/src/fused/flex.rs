@@ -1,0 +1,188 @@
+//! The operations on Burn's CPU backend: tensors as slices, handed to the kernels.
+
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use burn_flex::FlexTensor;
+
+use super::{Activation, AdamStep, Geometry, Kernels, MapShape, Precision};
+use crate::kernels::conv::Conv;
+use crate::kernels::{Isa, adam, buffer, linear, norm};
+
+/// A tensor's values. Views are copied into rows first, so that the slice is the whole tensor.
+pub(super) struct Values(FlexTensor);
+
+impl Values {
+    pub(super) fn of(tensor: &FlexTensor) -> Self {
+        Self(tensor.to_contiguous())
+    }
+
+    pub(super) fn get(&self) -> &[f32] {
+        self.0.as_slice().expect("contiguous, and the CPU computes in f32")
+    }
+}
+
+/// A tensor's values, to be changed; copied only when another tensor shares them.
+pub(super) fn into_vec(tensor: FlexTensor) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("the CPU computes in f32")
+}
+
+/// Gives a tensor's memory to the next of its size, unless another tensor shares it.
+pub(super) fn give_back(tensor: FlexTensor) {
+    if tensor.is_unique() {
+        buffer::give_back(into_vec(tensor));
+    }
+}
+
+pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.into()))
+}
+
+/// Shape of a batch of maps.
+pub(super) fn map_dims(n: usize, map: &MapShape) -> [usize; 4] {
+    [n, map.channels / map.block(), map.pixels(), map.block()]
+}
+
+pub(super) fn linear_sizes(x: &FlexTensor, weights: &FlexTensor) -> linear::Sizes {
+    let (x, weights) = (x.shape(), weights.shape());
+    linear::Sizes { n: x[0], inputs: weights[0], outputs: weights[1] }
+}
+
+impl Kernels for Flex {
+    fn conv(
+        x: FlexTensor,
+        w: FlexTensor,
+        bias: FlexTensor,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FlexTensor {
+        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
+        let n = x.get().len() / link.big.len();
+        let conv = Conv::new(Isa::in_use(), precision, &link, n);
+        tensor(conv.down(x.get(), w.get(), bias.get(), activation), map_dims(n, &link.small))
+    }
+
+    fn conv_transpose(
+        x: FlexTensor,
+        w: FlexTensor,
+        bias: FlexTensor,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FlexTensor {
+        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
+        let n = x.get().len() / link.small.len();
+        let conv = Conv::new(Isa::in_use(), precision, &link, n);
+        tensor(conv.up(x.get(), w.get(), bias.get(), activation), map_dims(n, &link.big))
+    }
+
+    fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let sizes = linear_sizes(&x, &w);
+        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
+        let out = linear::forward(Isa::in_use(), &sizes, x.get(), w.get(), bias.get());
+        tensor(out, [sizes.n, sizes.outputs])
+    }
+
+    fn batch_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        map: MapShape,
+        batches: usize,
+        slope: f32,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (out, statistics) = batch_norm(&x, &gamma, &beta, &map, batches, slope);
+        let [mean, variance] = mean_and_variance(&statistics, &map);
+        (out, mean, variance)
+    }
+
+    fn group_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        map: MapShape,
+        groups: usize,
+        slope: f32,
+    ) -> FlexTensor {
+        group_norm(&x, &gamma, &beta, &map, groups, slope).0
+    }
+
+    fn scale_shift(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, map: MapShape, slope: f32) -> FlexTensor {
+        let (scale, shift) = (Values::of(&scale), Values::of(&shift));
+        affine(&x, scale.get(), shift.get(), &map, slope)
+    }
+
+    fn adam(
+        params: FlexTensor,
+        grads: FlexTensor,
+        first_moment: FlexTensor,
+        second_moment: FlexTensor,
+        step: AdamStep,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let shape = params.shape();
+        let grads = into_vec(grads);
+        let [mut params, mut first, mut second] = [params, first_moment, second_moment].map(into_vec);
+        adam::update(Isa::in_use(), &step, &mut params, &grads, &mut first, &mut second);
+        buffer::give_back(grads);
+        let back = |values| FlexTensor::from_data(TensorData::new(values, shape.clone()));
+        (back(params), back(first), back(second))
+    }
+}
+
+/// Output of batch norm, and the statistics of each batch.
+pub(super) fn batch_norm(
+    x: &FlexTensor,
+    gamma: &FlexTensor,
+    beta: &FlexTensor,
+    map: &MapShape,
+    batches: usize,
+    slope: f32,
+) -> (FlexTensor, Vec<norm::Statistics>) {
+    let n = x.shape()[0];
+    let (x, gamma, beta) = (Values::of(x), Values::of(gamma), Values::of(beta));
+    let (isa, sizes) = (Isa::in_use(), norm::Sizes::of(n / batches, map));
+    let mut out = buffer::take(x.get().len());
+    let each = x.get().chunks_exact(sizes.len()).zip(out.chunks_exact_mut(sizes.len()));
+    let statistics = each.map(|(x, out)| {
+        let statistics = norm::batch_statistics(isa, &sizes, x);
+        let (scale, shift) = norm::scale_shift(gamma.get(), beta.get(), &statistics.mean, &statistics.inv_std);
+        norm::affine_act(isa, &sizes, x, &scale, &shift, slope, out);
+        statistics
+    });
+    let statistics = statistics.collect();
+    (tensor(out, map_dims(n, map)), statistics)
+}
+
+/// `[batches, channels]` each.
+pub(super) fn mean_and_variance(statistics: &[norm::Statistics], map: &MapShape) -> [FlexTensor; 2] {
+    let rows = |of: fn(&norm::Statistics) -> &Vec<f32>| {
+        tensor(statistics.iter().flat_map(of).copied().collect(), [statistics.len(), map.channels])
+    };
+    [rows(|statistics| &statistics.mean), rows(|statistics| &statistics.variance)]
+}
+
+fn affine(x: &FlexTensor, scale: &[f32], shift: &[f32], map: &MapShape, slope: f32) -> FlexTensor {
+    let n = x.shape()[0];
+    let x = Values::of(x);
+    let mut out = buffer::take(x.get().len());
+    norm::affine_act(Isa::in_use(), &norm::Sizes::of(n, map), x.get(), scale, shift, slope, &mut out);
+    tensor(out, map_dims(n, map))
+}
+
+/// Output and statistics of group norm.
+pub(super) fn group_norm(
+    x: &FlexTensor,
+    gamma: &FlexTensor,
+    beta: &FlexTensor,
+    map: &MapShape,
+    groups: usize,
+    slope: f32,
+) -> (FlexTensor, norm::GroupStatistics) {
+    let n = x.shape()[0];
+    let (x, gamma, beta) = (Values::of(x), Values::of(gamma), Values::of(beta));
+    let mut out = buffer::take(x.get().len());
+    let sizes = norm::Sizes::of(n, map);
+    let (gamma, beta) = (gamma.get(), beta.get());
+    let statistics = norm::group_norm(Isa::in_use(), &sizes, groups, x.get(), gamma, beta, slope, &mut out);
+    (tensor(out, map_dims(n, map)), statistics)
+}

@@ -1,0 +1,379 @@
+//! The layers' operations as one Burn operation each: our [kernels](crate::kernels) on the CPU, Burn's own operations elsewhere.
+//!
+//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); weights of a convolution are
+//! `[kernel · kernel, big channels, small channels]` (see [`Geometry`]). Each operation asks for the device once; [`portable`] is the body
+//! for all devices that have no kernels of ours, and what the kernels are tested against.
+
+mod autodiff;
+mod flex;
+mod portable;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::tensor::Tensor;
+
+use crate::device;
+pub(crate) use crate::kernels::adam::AdamStep;
+pub(crate) use crate::kernels::conv::Activation;
+pub(crate) use crate::kernels::{Geometry, MapShape, Precision};
+
+/// What the CPU backend can do beyond Burn's operations. Slopes are those of a leaky ReLU that follows, 1 for none.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Kernels: Backend {
+    fn conv(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
+    fn conv_transpose(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        link: Geometry,
+        activation: Activation,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
+    fn linear(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// Output, and each batch's mean and biased variance.
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        map: MapShape,
+        batches: usize,
+        slope: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    fn group_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        map: MapShape,
+        groups: usize,
+        slope: f32,
+    ) -> FloatTensor<Self>;
+    /// No gradients flow through it.
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        map: MapShape,
+        slope: f32,
+    ) -> FloatTensor<Self>;
+    /// Parameters and both moments after the step.
+    fn adam(
+        params: FloatTensor<Self>,
+        grads: FloatTensor<Self>,
+        first_moment: FloatTensor<Self>,
+        second_moment: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Whether `x` lives where our kernels run.
+fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device() == device::device()
+}
+
+/// act(convolution of `x` + bias): a batch of `link.big` maps to one of `link.small` maps. `precision` is the CPU's; other devices
+/// compute in their own.
+pub(crate) fn conv(
+    x: Tensor<4>,
+    w: Tensor<3>,
+    bias: Tensor<1>,
+    link: Geometry,
+    activation: Activation,
+    precision: Precision,
+) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::conv(x, w, bias, link, activation);
+    }
+    let (x, w, bias) = (x.into_dispatch(), w.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::conv(x, w, bias, link, activation, precision))
+}
+
+/// act(transposed convolution of `x` + bias): a batch of `link.small` maps to one of `link.big` maps.
+pub(crate) fn conv_transpose(
+    x: Tensor<4>,
+    w: Tensor<3>,
+    bias: Tensor<1>,
+    link: Geometry,
+    activation: Activation,
+    precision: Precision,
+) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::conv_transpose(x, w, bias, link, activation);
+    }
+    let (x, w, bias) = (x.into_dispatch(), w.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::conv_transpose(x, w, bias, link, activation, precision))
+}
+
+/// x W + b with W `[inputs, outputs]`.
+pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    if !has_kernels(&x) {
+        return portable::linear(x, w, bias);
+    }
+    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch()))
+}
+
+/// What batch norm gives in training.
+pub(crate) struct Normed {
+    /// act(γ · (x − mean) / √(variance + 1e-5) + β).
+    pub(crate) output: Tensor<4>,
+    /// Mean of each batch and channel, `[batches, channels]`; carries no gradient.
+    pub(crate) mean: Tensor<2>,
+    /// Variance of each batch and channel, divided by the number of values; carries no gradient.
+    pub(crate) variance: Tensor<2>,
+}
+
+/// Batch normalisation, and a leaky ReLU, of `batches` equal batches in a row, each by its own statistics.
+pub(crate) fn batch_norm(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    map: MapShape,
+    batches: usize,
+    slope: f32,
+) -> Normed {
+    if !has_kernels(&x) {
+        return portable::batch_norm(x, gamma, beta, batches, slope);
+    }
+    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    let (output, mean, variance) = Dispatch::batch_norm(x, gamma, beta, map, batches, slope);
+    Normed {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+    }
+}
+
+/// Group normalisation and a leaky ReLU.
+pub(crate) fn group_norm(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    map: MapShape,
+    groups: usize,
+    slope: f32,
+) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::group_norm(x, gamma, beta, groups, slope);
+    }
+    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, map, groups, slope))
+}
+
+/// act(x · scale + shift) per channel, for inference: no gradients flow through it.
+pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, map: MapShape, slope: f32) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::scale_shift(x, scale, shift, slope);
+    }
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::scale_shift(x, scale, shift, map, slope))
+}
+
+/// Parameters and both moments after one step of Adam; none carries a gradient.
+pub(crate) fn adam<const D: usize>(
+    params: Tensor<D>,
+    grads: Tensor<D>,
+    [first, second]: [Tensor<D>; 2],
+    step: AdamStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    if !has_kernels(&params) {
+        return portable::adam(params, grads, [first, second], step);
+    }
+    let (first, second) = (first.into_dispatch(), second.into_dispatch());
+    let (params, first, second) = Dispatch::adam(params.into_dispatch(), grads.into_dispatch(), first, second, step);
+    (Tensor::from_dispatch(params), [Tensor::from_dispatch(first), Tensor::from_dispatch(second)])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::device::training_device;
+    use crate::networks::layers::values;
+    use crate::{Purpose, Streams};
+
+    fn noise<const D: usize>(dims: [usize; D], which: u64) -> Tensor<D> {
+        let values = Streams::of_run(which).normal(Purpose::Latent, 0, dims.iter().product());
+        Tensor::from_data(TensorData::new(values, dims), &training_device())
+    }
+
+    fn maps(n: usize, map: MapShape, which: u64) -> Tensor<4> {
+        noise([n, map.channels / map.block(), map.pixels(), map.block()], which)
+    }
+
+    fn assert_close(what: &str, ours: Vec<f32>, theirs: &[f32], tolerance: f32) {
+        let most = theirs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            assert!((ours - theirs).abs() <= tolerance * most, "{what}: {ours} is not {theirs} (largest {most})");
+        }
+    }
+
+    /// Holds an operation of three inputs to its portable body: output, and gradients of a weighted sum of it.
+    fn same<const W: usize, const X: usize, const O: usize>(
+        what: &str,
+        (x, w, b): (Tensor<X>, Tensor<W>, Tensor<1>),
+        ours: impl Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<O>,
+        theirs: impl Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<O>,
+    ) {
+        let run = |op: &dyn Fn(Tensor<X>, Tensor<W>, Tensor<1>) -> Tensor<O>| {
+            let (x, w, b) = (x.clone().require_grad(), w.clone().require_grad(), b.clone().require_grad());
+            let out = op(x.clone(), w.clone(), b.clone());
+            let grads = (out.clone() * noise(out.dims(), 99)).sum().backward();
+            let grad = |found: Option<Vec<f32>>| found.expect("every input has a gradient");
+            [
+                values(out.inner()),
+                grad(x.grad(&grads).map(values)),
+                grad(w.grad(&grads).map(values)),
+                grad(b.grad(&grads).map(values)),
+            ]
+        };
+        // f32 sums in another order, and Winograd's transforms.
+        for (part, (ours, theirs)) in ["output", "x", "w", "b"].iter().zip(run(&ours).into_iter().zip(run(&theirs))) {
+            assert_close(&format!("{what}: {part}"), ours, &theirs, 5e-5);
+        }
+    }
+
+    const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::LeakyRelu { slope: 0.2 }, Activation::Tanh];
+
+    /// An outer and an inner layer of a DCGAN, and one of a LeNet: all three forms of a convolution.
+    fn links() -> [Geometry; 3] {
+        let map = |channels, side| MapShape { channels, height: side, width: side };
+        [
+            Geometry::of_conv(map(3, 16), 16, 4, 2, 1),
+            Geometry::of_conv(map(16, 14), 32, 4, 2, 1),
+            Geometry::of_conv(map(6, 9), 16, 5, 1, 0),
+        ]
+    }
+
+    #[test]
+    fn convolutions_are_those_of_burn() {
+        for (link, activation) in links().into_iter().flat_map(|link| ACTIVATIONS.map(|activation| (link, activation)))
+        {
+            let weights = || noise([link.kernel * link.kernel, link.big.channels, link.small.channels], 2) * 0.1;
+            same(
+                &format!("{link:?} {activation:?}"),
+                (maps(3, link.big, 1), weights(), noise([link.small.channels], 3)),
+                |x, w, b| conv(x, w, b, link, activation, Precision::F32),
+                |x, w, b| portable::conv(x, w, b, link, activation),
+            );
+            same(
+                &format!("{link:?} transposed {activation:?}"),
+                (maps(3, link.small, 1), weights(), noise([link.big.channels], 3)),
+                |x, w, b| conv_transpose(x, w, b, link, activation, Precision::F32),
+                |x, w, b| portable::conv_transpose(x, w, b, link, activation),
+            );
+        }
+    }
+
+    #[test]
+    fn linear_layers_are_those_of_burn() {
+        for outputs in [1, 7] {
+            same("linear", (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3)), linear, portable::linear);
+        }
+    }
+
+    #[test]
+    fn norms_are_those_of_burn() {
+        for channels in [6, 16, 48] {
+            let map = MapShape { channels, height: 3, width: 4 };
+            let inputs = || (maps(4, map, 1), noise([channels], 2) + 1.0, noise([channels], 3));
+            for batches in [1, 2] {
+                same(
+                    "batch norm",
+                    inputs(),
+                    |x, g, b| batch_norm(x, g, b, map, batches, 0.2).output,
+                    |x, g, b| portable::batch_norm(x, g, b, batches, 0.2).output,
+                );
+                let (x, g, b) = inputs();
+                let ours = batch_norm(x.clone(), g.clone(), b.clone(), map, batches, 1.0);
+                let theirs = portable::batch_norm(x, g, b, batches, 1.0);
+                assert_eq!(ours.mean.dims(), [batches, channels]);
+                assert_close("mean", values(ours.mean), &values(theirs.mean), 1e-5);
+                assert_close("variance", values(ours.variance), &values(theirs.variance), 1e-5);
+            }
+            same(
+                "group norm",
+                inputs(),
+                |x, g, b| group_norm(x, g, b, map, 2, 0.0),
+                |x, g, b| portable::group_norm(x, g, b, 2, 0.0),
+            );
+            let (x, scale, shift) = inputs();
+            let ours = scale_shift(x.clone(), scale.clone(), shift.clone(), map, 0.2);
+            assert_close("scale", values(ours), &values(portable::scale_shift(x, scale, shift, 0.2)), 1e-6);
+        }
+    }
+
+    /// Σ noise · op(inputs), and its derivative in a random direction of all inputs: by the backward pass, and by central differences.
+    fn slopes(op: impl Fn([Tensor<1>; 3]) -> Tensor<4>, lens: [usize; 3]) -> [f64; 2] {
+        let start = [0, 1, 2].map(|i| noise([lens[i]], 10 + i as u64));
+        let direction = [0, 1, 2].map(|i| noise([lens[i]], 20 + i as u64));
+        let value = |inputs: [Tensor<1>; 3]| {
+            let out = op(inputs);
+            (out.clone() * noise(out.dims(), 99)).sum()
+        };
+        let inputs = start.clone().map(Tensor::require_grad);
+        let grads = value(inputs.clone()).backward();
+        let dot = |a: Tensor<1>, b: Tensor<1>| -> f64 {
+            values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from(a) * f64::from(b)).sum()
+        };
+        let by_grads = (0..3).map(|i| dot(inputs[i].grad(&grads).unwrap(), direction[i].clone().inner())).sum();
+        let at = |h: f32| {
+            let moved = [0, 1, 2].map(|i| start[i].clone() + direction[i].clone() * h);
+            f64::from(values(value(moved))[0])
+        };
+        [by_grads, (at(1e-2) - at(-1e-2)) / 2e-2]
+    }
+
+    #[test]
+    fn gradients_are_those_of_finite_differences() {
+        let [_, link, _] = links();
+        let conv_lens = [2 * link.big.len(), link.num_weights(), link.small.channels];
+        let up_lens = [2 * link.small.len(), link.num_weights(), link.big.channels];
+        let of_map = |x: Tensor<1>, map: MapShape| {
+            x.reshape([2, (map.channels / map.block()) as i32, map.pixels() as i32, map.block() as i32])
+        };
+        let window = |w: Tensor<1>| w.reshape([16, link.big.channels, link.small.channels]) * 0.05;
+        let map = link.small;
+        let norm_lens = [2 * map.len(), map.channels, map.channels];
+        let tanh = Activation::Tanh;
+        for (what, [by_grads, by_differences]) in [
+            (
+                "conv",
+                slopes(|[x, w, b]| conv(of_map(x, link.big), window(w), b, link, tanh, Precision::F32), conv_lens),
+            ),
+            (
+                "transposed",
+                slopes(
+                    |[x, w, b]| conv_transpose(of_map(x, link.small), window(w), b, link, tanh, Precision::F32),
+                    up_lens,
+                ),
+            ),
+            ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, map, 1, 1.0).output, norm_lens)),
+            ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, map, 8, 1.0), norm_lens)),
+        ] {
+            // Differences over 1e-2 are off by the third derivative and by rounding of a sum of thousands.
+            let off = (by_grads - by_differences).abs() / by_differences.abs();
+            assert!(off < 2e-2, "{what}: {by_grads} by the backward pass, {by_differences} by differences");
+        }
+    }
+
+    #[test]
+    fn adam_is_the_same_everywhere() {
+        let start = |which| noise([100], which).inner();
+        let run = |adam: fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamStep) -> (Tensor<1>, [Tensor<1>; 2])| {
+            let (mut params, mut moments) = (start(1), [start(2).zeros_like(), start(2).zeros_like()]);
+            for step in 1..=5 {
+                let settings = AdamStep { learning_rate: 1e-2, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step };
+                (params, moments) = adam(params, start(10 + u64::from(step)), moments, settings);
+            }
+            values(params)
+        };
+        assert_close("adam", run(adam), &run(portable::adam), 1e-6);
+    }
+}

@@ -1,0 +1,122 @@
+//! The operations of [`fused`](super) in Burn's own, for devices that have no kernels of ours.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{relu, tanh};
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+
+use super::{Activation, AdamStep, Geometry, MapShape, Normed};
+
+const EPSILON: f64 = 1e-5;
+
+pub(super) fn conv(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, link: Geometry, activation: Activation) -> Tensor<4> {
+    let Geometry { big, small, stride, padding, .. } = link;
+    // [k·k, big, small] to OIHW.
+    let w = window(w, &link).permute([3, 2, 0, 1]);
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+    activated(to_blocks(conv2d(to_nchw(x, &big), w, Some(bias), options), &small), activation)
+}
+
+pub(super) fn conv_transpose(
+    x: Tensor<4>,
+    w: Tensor<3>,
+    bias: Tensor<1>,
+    link: Geometry,
+    activation: Activation,
+) -> Tensor<4> {
+    let Geometry { big, small, stride, padding, .. } = link;
+    // [k·k, big, small] to IOHW, where I are the small map's channels.
+    let w = window(w, &link).permute([3, 2, 0, 1]);
+    let options = ConvTransposeOptions::new([stride; 2], [padding; 2], [0, 0], [1, 1], 1);
+    activated(to_blocks(conv_transpose2d(to_nchw(x, &small), w, Some(bias), options), &big), activation)
+}
+
+fn window(w: Tensor<3>, link: &Geometry) -> Tensor<4> {
+    w.reshape([link.kernel, link.kernel, link.big.channels, link.small.channels])
+}
+
+fn to_nchw(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
+    let n = x.dims()[0];
+    x.permute([0, 1, 3, 2]).reshape([n, map.channels, map.height, map.width])
+}
+
+fn to_blocks(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
+    let n = x.dims()[0];
+    let block = map.block();
+    x.reshape([n, map.channels / block, block, map.pixels()]).permute([0, 1, 3, 2])
+}
+
+fn activated(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+    match activation {
+        Activation::Identity => x,
+        Activation::LeakyRelu { slope } => leaky(x, slope),
+        Activation::Tanh => tanh(x),
+    }
+}
+
+/// x where it is positive, `slope` · x elsewhere.
+///
+/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks.
+fn leaky(x: Tensor<4>, slope: f32) -> Tensor<4> {
+    if slope == 1.0 { x } else { relu(x.clone()) * (1.0 - slope) + x * slope }
+}
+
+pub(super) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    x.matmul(w) + bias.unsqueeze()
+}
+
+/// `[channels]` as `[1, channels / b, 1, b]`, beside maps of the same channels.
+fn per_channel(values: Tensor<1>, x: &Tensor<4>) -> Tensor<4> {
+    let [_, blocks, _, block] = x.dims();
+    values.reshape([1, blocks, 1, block])
+}
+
+pub(super) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, batches: usize, slope: f32) -> Normed {
+    let dims @ [n, blocks, pixels, block] = x.dims();
+    let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
+    // Images and blocks together, so that each batch is one row.
+    let of_batch = |x: Tensor<4>| x.reshape([batches, n / batches, blocks, pixels, block]);
+    let x = of_batch(x);
+    let mean = x.clone().mean_dim(1).mean_dim(3);
+    let centred = x - mean.clone();
+    let variance = centred.clone().square().mean_dim(1).mean_dim(3);
+    let normed = (centred / (variance.clone() + EPSILON).sqrt()).reshape(dims);
+    Normed {
+        output: leaky(normed * gamma + beta, slope),
+        mean: mean.reshape([batches, blocks * block]).detach(),
+        variance: variance.reshape([batches, blocks * block]).detach(),
+    }
+}
+
+pub(super) fn group_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, groups: usize, slope: f32) -> Tensor<4> {
+    let dims @ [n, blocks, pixels, block] = x.dims();
+    let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
+    // Channels together, then by group.
+    let channels_first = x.permute([0, 1, 3, 2]);
+    let x = channels_first.reshape([n, groups, blocks * block / groups * pixels]);
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = centred.clone().square().mean_dim(2);
+    let normed = centred / (variance + EPSILON).sqrt();
+    let normed = normed.reshape([n, blocks, block, pixels]).permute([0, 1, 3, 2]).reshape(dims);
+    leaky(normed * gamma + beta, slope)
+}
+
+pub(super) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, slope: f32) -> Tensor<4> {
+    let (scale, shift) = (per_channel(scale, &x), per_channel(shift, &x));
+    leaky(x * scale + shift, slope)
+}
+
+pub(super) fn adam<const D: usize>(
+    params: Tensor<D>,
+    grads: Tensor<D>,
+    [first, second]: [Tensor<D>; 2],
+    step: AdamStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let AdamStep { learning_rate, beta1, beta2, epsilon, step } = step;
+    let correction = |beta: f32| 1.0 - f64::from(beta).powi(step as i32);
+    let first = first * beta1 + grads.clone() * (1.0 - beta1);
+    let second = second * beta2 + grads.square() * (1.0 - beta2);
+    let size = (second.clone() / correction(beta2)).sqrt() + epsilon;
+    let params = params - first.clone() / size * (f64::from(learning_rate) / correction(beta1));
+    (params, [first, second])
+}

@@ -1,0 +1,119 @@
+//! Which vector instructions the kernels use: chosen at run time, so that one binary serves every processor of its family.
+
+use std::sync::OnceLock;
+
+/// A set of vector instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// What every processor of the target has; four lanes that the compiler maps to what it may use.
+    Portable,
+    /// Eight lanes and fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Sixteen lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// Four lanes; part of every 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Isa {
+    /// All that this processor has, the fastest last.
+    pub fn available() -> Vec<Self> {
+        let mut isas = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            isas.push(Self::Avx2);
+            if is_x86_feature_detected!("avx512f") {
+                isas.push(Self::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        isas.push(Self::Neon);
+        isas
+    }
+
+    /// The one that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names (`portable`, `avx2`,
+    /// `avx512`, `neon`), which is for measuring and for tests.
+    ///
+    /// # Panics
+    /// When `EFFGAN_ISA` names none that this processor has.
+    pub fn in_use() -> Self {
+        static IN_USE: OnceLock<Isa> = OnceLock::new();
+        *IN_USE.get_or_init(|| match std::env::var("EFFGAN_ISA") {
+            Err(_) => *Self::available().last().expect("portable is always there"),
+            Ok(name) => Self::available()
+                .into_iter()
+                .find(|isa| isa.name() == name)
+                .unwrap_or_else(|| panic!("EFFGAN_ISA = {name} is not one of {:?}", Self::available())),
+        })
+    }
+
+    /// `portable`, `avx2`, `avx512` or `neon`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+        }
+    }
+}
+
+/// Defines `$name(isa, …)`, which runs `$body::<L>(…)` compiled for `isa`, `L` being its [lanes](super::lanes::Lanes).
+///
+/// `$body` and all that it calls is `#[inline(always)]`, so that it takes on the instructions of the function it ends up in.
+///
+/// Soundness: an [`Isa`] other than `Portable` comes from [`Isa::available`] (directly or by its `in_use`), which asks the processor;
+/// what else `$body` demands (lengths of slices) it checks itself or is checked where `$name` is called.
+macro_rules! for_each_isa {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::kernels::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            use $crate::kernels::{isa::Isa, lanes};
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function runs only where the processor has AVX-512.
+                unsafe { $body::<lanes::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function runs only where the processor has AVX2 and FMA.
+                unsafe { $body::<lanes::Avx2>($($arg),*) }
+            }
+            match isa {
+                // SAFETY: `Isa::available` gives this set only where the processor has it.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: NEON is part of the target.
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => unsafe { $body::<lanes::Neon>($($arg),*) },
+                // SAFETY: needs no instructions beyond the target's.
+                Isa::Portable => unsafe { $body::<lanes::Portable>($($arg),*) },
+            }
+        }
+    };
+}
+pub(super) use for_each_isa;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_in_use_is_available() {
+        assert!(Isa::available().contains(&Isa::in_use()));
+    }
+}

@@ -1,0 +1,35 @@
+//! CPU kernels of the training step: what a client spends its time in.
+//!
+//! Everything here is plain slices; the fused operations plug it into Burn. A kernel takes the [`Isa`] to run with first. Work is cut by
+//! the shape of its data, never by the number of threads, and sums are folded in a fixed order, so that the bits do not depend on
+//! either. The only `unsafe` code of the workspace is in this folder.
+#![allow(unsafe_code)]
+// What runs under `for_each_isa` must end up in the function that has the instructions.
+#![allow(clippy::inline_always)]
+// Register tiles are indexed by constants, so that the compiler keeps them in registers; iterators it does not see through.
+#![allow(clippy::needless_range_loop)]
+
+pub mod activation;
+pub mod adam;
+pub mod buffer;
+pub mod conv;
+pub mod few_channels;
+pub mod geometry;
+pub mod im2col;
+pub mod isa;
+mod lanes;
+pub mod linear;
+pub mod norm;
+pub mod per_example;
+mod precision;
+mod product;
+mod product_bf16;
+#[cfg(test)]
+mod reference;
+mod threads;
+mod winograd;
+
+pub use geometry::{BLOCK, Geometry, MapShape};
+pub use isa::Isa;
+pub use precision::Precision;
+pub use product::peak_gflops;

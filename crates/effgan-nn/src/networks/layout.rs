@@ -1,0 +1,139 @@
+//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](crate::kernels)' way in the modules.
+
+use crate::Array;
+use crate::kernels::MapShape;
+
+/// What a tensor is, from which follow its two layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The same in both.
+    Plain,
+    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[small, big, k, k]` in files, `[k · k, big, small]` in kernels.
+    Window,
+    /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where one side is a feature map, its values are in the
+    /// order of channel, row, column in files and in blocks of channels in kernels.
+    Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
+    /// One value for each value of a feature map, in the two orders of `Linear`.
+    Map(MapShape),
+}
+
+impl Layout {
+    /// `array` of a file, as the kernels want it.
+    pub(crate) fn to_kernels(self, array: &Array) -> Array {
+        let shape = &array.shape;
+        match self {
+            Self::Plain => array.clone(),
+            Self::Window => {
+                let (small, big, taps) = (shape[0], shape[1], shape[2] * shape[3]);
+                gather([taps, big, small], |[tap, b, s]| array.values[(s * big + b) * taps + tap])
+            }
+            Self::Linear { inputs, outputs } => {
+                let (out, inp) = (shape[0], shape[1]);
+                let (from_in, from_out) = (order(inputs, inp), order(outputs, out));
+                gather([inp, out], |[i, o]| array.values[from_out[o] * inp + from_in[i]])
+            }
+            Self::Map(map) => {
+                let from = order(Some(map), map.len());
+                gather([map.len()], |[i]| array.values[from[i]])
+            }
+        }
+    }
+
+    /// `array` of the kernels, in the shape and order of files.
+    pub(crate) fn to_files(self, array: &Array) -> Array {
+        let shape = &array.shape;
+        match self {
+            Self::Plain => array.clone(),
+            Self::Window => {
+                let (taps, big, small) = (shape[0], shape[1], shape[2]);
+                let side = taps.isqrt();
+                gather([small, big, side, side], |[s, b, y, x]| array.values[((y * side + x) * big + b) * small + s])
+            }
+            Self::Linear { inputs, outputs } => {
+                let (inp, out) = (shape[0], shape[1]);
+                let (to_in, to_out) = (inverse(&order(inputs, inp)), inverse(&order(outputs, out)));
+                gather([out, inp], |[o, i]| array.values[to_in[i] * out + to_out[o]])
+            }
+            Self::Map(map) => {
+                let to = inverse(&order(Some(map), map.len()));
+                gather([map.len()], |[i]| array.values[to[i]])
+            }
+        }
+    }
+}
+
+/// For each place in the kernels' order the place in files; `len` values in the same order without a map.
+fn order(map: Option<MapShape>, len: usize) -> Vec<usize> {
+    let Some(map) = map else { return (0..len).collect() };
+    let mut order = vec![0; len];
+    for (c, pixel) in (0..map.channels).flat_map(|c| (0..map.pixels()).map(move |pixel| (c, pixel))) {
+        order[map.index(c, pixel / map.width, pixel % map.width)] = c * map.pixels() + pixel;
+    }
+    order
+}
+
+fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (here, &there) in order.iter().enumerate() {
+        inverse[there] = here;
+    }
+    inverse
+}
+
+/// An array of `shape` whose values are those of `at`, row-major.
+fn gather<const D: usize>(shape: [usize; D], at: impl Fn([usize; D]) -> f32) -> Array {
+    let mut index = [0; D];
+    let mut values = Vec::with_capacity(shape.iter().product());
+    for _ in 0..shape.iter().product() {
+        values.push(at(index));
+        for axis in (0..D).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    Array::new(shape, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered<const D: usize>(shape: [usize; D]) -> Array {
+        let len: usize = shape.iter().product();
+        Array::new(shape, (0..len).map(|i| i as f32).collect())
+    }
+
+    #[test]
+    fn every_layout_leads_there_and_back() {
+        for channels in [3, 32] {
+            let map = MapShape { channels, height: 2, width: 3 };
+            for (layout, array) in [
+                (Layout::Plain, numbered([5])),
+                (Layout::Window, numbered([4, 3, 5, 5])),
+                (Layout::Linear { inputs: None, outputs: Some(map) }, numbered([map.len(), 7])),
+                (Layout::Linear { inputs: Some(map), outputs: None }, numbered([2, map.len()])),
+                (Layout::Map(map), numbered([map.len()])),
+            ] {
+                assert_eq!(layout.to_files(&layout.to_kernels(&array)), array);
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_goes_from_small_big_tap_to_tap_big_small() {
+        let kernels = Layout::Window.to_kernels(&numbered([2, 3, 2, 2]));
+        assert_eq!(kernels.shape, [4, 3, 2]);
+        // Tap 1 (row 0, column 1), big channel 2, small channel 1: (1 · 3 + 2) · 4 + 1.
+        assert_eq!(kernels.values[(3 + 2) * 2 + 1], 21.0);
+    }
+
+    #[test]
+    fn a_map_goes_from_channel_pixel_to_blocks() {
+        let map = MapShape { channels: 32, height: 1, width: 2 };
+        // Channel 17 at pixel 1: the second block, second pixel, second channel.
+        assert_eq!(Layout::Map(map).to_kernels(&numbered([64])).values[32 + 16 + 1], 35.0);
+    }
+}
