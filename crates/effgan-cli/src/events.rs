@@ -6,6 +6,7 @@
 use effgan_fl::RoundRecord;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_metrics::Scores;
+use effgan_nn::kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 /// One line of `metrics.jsonl`.
@@ -105,6 +106,9 @@ pub struct RunInfo {
     pub seed: u64,
     /// Clients at work at the same time.
     pub jobs: usize,
+    /// Of the large products of a training step.
+    #[serde(default)]
+    pub precision: Precision,
     pub version: String,
     pub machine: Machine,
     pub dataset: DatasetInfo,

@@ -19,6 +19,7 @@ pub fn at_start(config: &Config, dataset: &Dataset, partition: &Partition, netwo
         algorithm: config.algorithm.name().into(),
         seed: config.seed,
         jobs,
+        precision: config.local.precision,
         version: env!("CARGO_PKG_VERSION").into(),
         machine: machine::this(),
         dataset: DatasetInfo {

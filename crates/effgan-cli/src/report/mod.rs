@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use effgan_nn::checkpoint::write_file;
+use effgan_nn::kernels::Precision;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
@@ -101,11 +102,16 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         units::count(info.network.generator_values),
         units::count(info.network.discriminator_values)
     );
+    let precision = match info.precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "f32, the large products of a step rounded to bf16",
+    };
     let mut facts = vec![
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
         ("instruction set", machine.instruction_set.clone()),
         ("operating system", machine.os.clone()),
+        ("training", precision.into()),
         ("clients at a time", info.jobs.to_string()),
         ("data set", dataset),
         ("networks", network),
@@ -156,6 +162,7 @@ mod tests {
             algorithm: "effgan".into(),
             seed: 7,
             jobs: 2,
+            precision: Precision::Bf16,
             version: "0.1.0".into(),
             machine: Machine { cpu: "a & b".into(), cores: 2, instruction_set: "avx2".into(), os: "linux".into() },
             dataset: DatasetInfo {
@@ -287,7 +294,10 @@ mod tests {
     #[test]
     fn texts_of_files_are_escaped() {
         let html = written(&whole_run());
-        assert_has_all(&html, &["&lt;script&gt;alert(1)&lt;", "a &amp; b", "name = &quot;&lt;b&gt;&quot;"]);
+        assert_has_all(
+            &html,
+            &["&lt;script&gt;alert(1)&lt;", "a &amp; b", "rounded to bf16", "name = &quot;&lt;b&gt;&quot;"],
+        );
     }
 
     #[test]

@@ -289,9 +289,9 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         second_moment: FloatTensor<Self>,
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [params, grads, first, second] =
-            [params, grads, first_moment, second_moment].map(|tensor| tensor.into_primitive());
-        let (params, first, second) = Flex::adam(params, grads, first, second, step);
+        let moments = (first_moment.into_primitive(), second_moment.into_primitive());
+        let (params, first, second) =
+            Flex::adam(params.into_primitive(), grads.into_primitive(), moments.0, moments.1, step);
         (Self::from_inner(params), Self::from_inner(first), Self::from_inner(second))
     }
 }

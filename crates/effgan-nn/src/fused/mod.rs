@@ -335,9 +335,8 @@ mod tests {
         let [_, link, _] = links();
         let conv_lens = [2 * link.big.len(), link.num_weights(), link.small.channels];
         let up_lens = [2 * link.small.len(), link.num_weights(), link.big.channels];
-        let of_map = |x: Tensor<1>, map: MapShape| {
-            x.reshape([2, (map.channels / map.block()) as i32, map.pixels() as i32, map.block() as i32])
-        };
+        let of_map =
+            |x: Tensor<1>, map: MapShape| x.reshape([2, map.channels / map.block(), map.pixels(), map.block()]);
         let window = |w: Tensor<1>| w.reshape([16, link.big.channels, link.small.channels]) * 0.05;
         let map = link.small;
         let norm_lens = [2 * map.len(), map.channels, map.channels];
@@ -363,10 +362,12 @@ mod tests {
         }
     }
 
+    type AdamOp = fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamStep) -> (Tensor<1>, [Tensor<1>; 2]);
+
     #[test]
     fn adam_is_the_same_everywhere() {
         let start = |which| noise([100], which).inner();
-        let run = |adam: fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamStep) -> (Tensor<1>, [Tensor<1>; 2])| {
+        let run = |adam: AdamOp| {
             let (mut params, mut moments) = (start(1), [start(2).zeros_like(), start(2).zeros_like()]);
             for step in 1..=5 {
                 let settings = AdamStep { learning_rate: 1e-2, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step };

@@ -113,7 +113,7 @@ pub(super) fn adam<const D: usize>(
     step: AdamStep,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     let AdamStep { learning_rate, beta1, beta2, epsilon, step } = step;
-    let correction = |beta: f32| 1.0 - f64::from(beta).powi(step as i32);
+    let correction = |beta: f32| 1.0 - f64::from(beta).powf(f64::from(step));
     let first = first * beta1 + grads.clone() * (1.0 - beta1);
     let second = second * beta2 + grads.square() * (1.0 - beta2);
     let size = (second.clone() / correction(beta2)).sqrt() + epsilon;

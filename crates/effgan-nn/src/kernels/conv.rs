@@ -164,13 +164,12 @@ impl Conv {
 
     /// The gradients of [`down`](Self::down) of that of its output, which is used up.
     pub fn down_backward(&self, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
-        let mask = match (&self.form, forward.activation) {
+        let mask = if let (Form::FewChannels, Activation::LeakyRelu { slope }) = (&self.form, forward.activation) {
             // The direct kernels take the leaky ReLU along.
-            (Form::FewChannels, Activation::LeakyRelu { slope }) => Some((forward.out, slope)),
-            _ => {
-                forward.activation.backward(self.isa, forward.out, grad);
-                None
-            }
+            Some((forward.out, slope))
+        } else {
+            forward.activation.backward(self.isa, forward.out, grad);
+            None
         };
         if let Form::Winograd(chunks) = &self.form {
             return self.winograd_down_backward(chunks, forward, grad, wants);

@@ -28,7 +28,8 @@ impl MapShape {
         self.height * self.width
     }
 
-    /// Values of one image's map.
+    /// Values of one image's map; a map has at least one.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.channels * self.pixels()
     }

@@ -6,6 +6,12 @@
 #![allow(unsafe_code)]
 // What runs under `for_each_isa` must end up in the function that has the instructions.
 #![allow(clippy::inline_always)]
+// Products take the matrix that they write by value, as its borrow.
+#![allow(clippy::needless_pass_by_value)]
+// The width of a vector decides, and two widths may be served alike.
+#![allow(clippy::match_same_arms)]
+// The instructions of a processor have long names and are many.
+#![allow(clippy::wildcard_imports)]
 // Register tiles are indexed by constants, so that the compiler keeps them in registers; iterators it does not see through.
 #![allow(clippy::needless_range_loop)]
 

@@ -42,7 +42,7 @@ impl<'a> BlocksMut<'a> {
     ///
     /// # Safety
     /// Of the rows that this and other parts write at the same time, none is written twice.
-    pub(super) unsafe fn from_row(&self, first: usize) -> Self {
+    pub(super) unsafe fn starting_at(&self, first: usize) -> Self {
         assert!(self.len >= first * BLOCK);
         // SAFETY: inside the slice, by the assertion.
         let values = unsafe { self.values.add(first * BLOCK) };
@@ -52,7 +52,7 @@ impl<'a> BlocksMut<'a> {
 
 // SAFETY: it is a `&mut [f32]`, and what shares it promises to write other rows.
 unsafe impl Send for BlocksMut<'_> {}
-// SAFETY: a shared one offers nothing but `from_row`, whose promise is that rows are apart.
+// SAFETY: a shared one offers nothing but `starting_at`, whose promise is that rows are apart.
 unsafe impl Sync for BlocksMut<'_> {}
 
 pub(super) fn end(stride: usize, count: usize, rows: usize) -> usize {

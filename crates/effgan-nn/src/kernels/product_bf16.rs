@@ -21,7 +21,7 @@ struct Line([u32; BLOCK]);
 
 /// A matrix in blocks as [`Line`]s: block after block, the last row of an odd number paired with zeros.
 #[derive(Default)]
-pub(super) struct Packed {
+pub struct Packed {
     /// May be longer than the matrix: what a larger one has left.
     lines: Vec<Line>,
     lines_per_block: usize,

@@ -134,9 +134,8 @@ impl Generator {
 
     pub(super) fn forward(&self, z: Tensor<2>, mode: Mode) -> Tensor<4> {
         let [image, _, bottom] = &self.maps;
-        let block = bottom.block();
-        let x =
-            self.fc.forward(z).reshape([-1, (bottom.channels / block) as i32, bottom.pixels() as i32, block as i32]);
+        let (n, block) = (z.dims()[0], bottom.block());
+        let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
         let x = match &self.norm0 {
             Some(norm) => norm.forward(x, mode, 0.0),
             None => leaky_relu(x, 0.0),

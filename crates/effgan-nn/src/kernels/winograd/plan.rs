@@ -1,0 +1,159 @@
+//! Where everything lies: tiles of the axes, rows of the points.
+
+use crate::kernels::geometry::{BLOCK, Geometry};
+use crate::kernels::product::Blocks;
+
+/// Points of an axis: 0, 1, −1, 2, ∞.
+pub const AXIS_POINTS: usize = 5;
+pub const POINTS: usize = AXIS_POINTS * AXIS_POINTS;
+/// The points of a tile of four and of a tile of three.
+pub const POINTS_OF: [&[usize]; 2] = [&[0, 1, 2, 3, 4], &[0, 1, 2, 4]];
+/// Lines between the rows of two points, and between the weights of two: without them the rows that one image writes fall into the same
+/// sets of the cache.
+pub const SPARE_ROWS: usize = 3;
+pub const SPARE_WEIGHTS: usize = 5 * BLOCK;
+
+/// Whether this form serves `g`: its window, and channels in whole blocks.
+pub fn fits(g: &Geometry) -> bool {
+    let blocks = g.big.channels.is_multiple_of(BLOCK) && g.small.channels.is_multiple_of(BLOCK);
+    let sides = (g.big.height, g.big.width) == (2 * g.small.height, 2 * g.small.width);
+    (g.kernel, g.stride, g.padding) == (4, 2, 1)
+        && blocks
+        && sides
+        && Axis::new(g.small.height).is_some()
+        && Axis::new(g.small.width).is_some()
+}
+
+/// Values `start..start + size` of an axis of the small map, and its first product.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    pub start: usize,
+    pub size: usize,
+    pub product: usize,
+}
+
+/// One axis of the small map, in tiles: fours first, then threes.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    pub tiles: Vec<Tile>,
+    pub side: usize,
+    /// Point and tile of each product.
+    pub products: Vec<(usize, usize)>,
+}
+
+impl Axis {
+    /// `None` where fours and threes do not make up `side`: 1, 2 and 5.
+    pub fn new(side: usize) -> Option<Self> {
+        let threes = (4 - side % 4) % 4;
+        let fours = side.checked_sub(3 * threes)? / 4;
+        let mut axis = Self { tiles: Vec::new(), side, products: Vec::new() };
+        let mut start = 0;
+        for (tile, size) in std::iter::repeat_n(4, fours).chain(std::iter::repeat_n(3, threes)).enumerate() {
+            axis.tiles.push(Tile { start, size, product: axis.products.len() });
+            axis.products.extend(POINTS_OF[4 - size].iter().map(|&point| (point, tile)));
+            start += size;
+        }
+        Some(axis)
+    }
+
+    /// How many tiles have `point`.
+    pub fn tiles_at(&self, point: usize) -> usize {
+        self.products.iter().filter(|(of, _)| *of == point).count()
+    }
+}
+
+/// Where everything lies for `n` images of one geometry.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub g: Geometry,
+    pub n: usize,
+    /// Rows (vertical) and columns.
+    pub axes: [Axis; 2],
+    /// First row of each point, and its rows an image.
+    pub first_row: [usize; POINTS],
+    pub rows_of_image: [usize; POINTS],
+    /// Rows of all points, with the spare ones.
+    pub rows: usize,
+    /// For each product its point, and its row within those of an image.
+    pub products: Vec<(usize, usize)>,
+}
+
+impl Plan {
+    /// The plan for `n` images.
+    ///
+    /// # Panics
+    /// When `g` does not [fit](fits).
+    pub fn new(g: &Geometry, n: usize) -> Self {
+        assert!(fits(g), "{g:?} has no Winograd form");
+        let axes = [g.small.height, g.small.width].map(|side| Axis::new(side).expect("it fits"));
+        let [vertical, horizontal] = &axes;
+        let mut plan = Self {
+            g: *g,
+            n,
+            first_row: [0; POINTS],
+            rows_of_image: [0; POINTS],
+            rows: 0,
+            products: Vec::new(),
+            axes: axes.clone(),
+        };
+        for point in 0..POINTS {
+            plan.first_row[point] = plan.rows;
+            plan.rows_of_image[point] =
+                vertical.tiles_at(point / AXIS_POINTS) * horizontal.tiles_at(point % AXIS_POINTS);
+            plan.rows += n * plan.rows_of_image[point] + SPARE_ROWS;
+        }
+        for &(y, tile_y) in &vertical.products {
+            for &(x, tile_x) in &horizontal.products {
+                plan.products.push((y * AXIS_POINTS + x, tile_y * horizontal.tiles_at(x) + tile_x));
+            }
+        }
+        plan
+    }
+
+    /// Images of a batch.
+    pub fn images(&self) -> usize {
+        self.n
+    }
+
+    /// Length of the big map's products, `[4 · channels / 16, rows, 16]`.
+    pub fn big_len(&self) -> usize {
+        4 * self.g.big.channels * self.rows
+    }
+
+    /// Length of the small map's products, `[channels / 16, rows, 16]`.
+    pub fn small_len(&self) -> usize {
+        self.g.small.channels * self.rows
+    }
+
+    /// Length of the weights' products, one matrix a point.
+    pub fn weights_len(&self) -> usize {
+        POINTS * self.point_stride()
+    }
+
+    pub fn point_stride(&self) -> usize {
+        4 * self.g.big.channels * self.g.small.channels + SPARE_WEIGHTS
+    }
+
+    /// Where in a block each product of image `i` lies.
+    pub fn offsets(&self, i: usize, offsets: &mut Vec<usize>) {
+        offsets.clear();
+        let row = |&(point, row): &(usize, usize)| self.first_row[point] + i * self.rows_of_image[point] + row;
+        offsets.extend(self.products.iter().map(|product| row(product) * BLOCK));
+    }
+
+    /// The rows of `point` in `products`, of which a row is `channels` wide.
+    pub fn point<'a>(&self, products: &'a [f32], point: usize, channels: usize) -> Blocks<'a> {
+        let values = &products[self.first_row[point] * BLOCK..];
+        Blocks { values, stride: self.rows * BLOCK, count: channels / BLOCK }
+    }
+
+    /// The matrix of `point` among the products of weights, `rows` × `columns`.
+    pub fn weights_at<'a>(&self, products: &'a [f32], point: usize, rows: usize, columns: usize) -> Blocks<'a> {
+        let values = &products[point * self.point_stride()..];
+        Blocks { values, stride: rows * BLOCK, count: columns / BLOCK }
+    }
+
+    pub fn image_rows(&self, point: usize) -> usize {
+        self.n * self.rows_of_image[point]
+    }
+}
