@@ -9,7 +9,7 @@ use effgan_nn::kernels::adam::{self, AdamStep};
 use effgan_nn::kernels::conv::{Activation, Conv, Forward, Wants};
 use effgan_nn::kernels::norm::{self, Sizes};
 use effgan_nn::kernels::{Geometry, Isa, MapShape, Precision, buffer, im2col};
-use effgan_nn::{Purpose, Streams, on_one_thread};
+use effgan_nn::{Purpose, Streams};
 
 const BATCH: usize = 64;
 const LEAKY: Activation = Activation::LeakyRelu { slope: 0.2 };
@@ -103,11 +103,11 @@ fn adam(c: &mut Criterion) {
 }
 
 fn all(c: &mut Criterion) {
-    on_one_thread(|| {
-        convolutions(c);
-        norms(c);
-        adam(c);
-    });
+    // The kernels use the threads of the pool they are in.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was built before");
+    convolutions(c);
+    norms(c);
+    adam(c);
 }
 
 criterion_group!(kernels, all);

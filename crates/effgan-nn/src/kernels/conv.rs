@@ -1,5 +1,5 @@
 //! Convolution and transposed convolution with bias and activation, forward and backward, by whichever form serves the shapes:
-//! [Winograd's](winograd), the direct one for [few channels](few_channels), or [im2col](im2col) for all others.
+//! Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
 
 use super::buffer::{self, Buffer};
 use super::geometry::{Geometry, MapShape};

@@ -7,19 +7,27 @@
 //! stride · channels floats apart, which is known at compile time. Beside the frame, a thread needs a line of the
 //! feature map and its products, or one block of the map for the gradient of the weights.
 
+mod correlation;
+mod tile;
+
 use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::geometry::{BLOCK, Geometry};
-use super::isa::{Isa, for_each_isa};
-use super::lanes::Lanes;
+use crate::kernels::geometry::{BLOCK, Geometry};
+use crate::kernels::isa::{Isa, for_each_isa};
+use crate::kernels::lanes::Lanes;
+
+use correlation::{Correlation, TAP_TILE, tap_tile};
+use tile::{Place, Product};
 
 /// Images whose weight gradients are summed by one thread. Fixed, so that bits do not depend on the number of threads.
 const CHUNK: usize = 8;
 
 /// Floats beyond the frame's last line: reading or adding four floats at a time may pass the end of a window.
 const SPARE: usize = 8;
+
+const SPACE: &str = "runs of taps end inside the products and the frame's spare floats";
 
 /// Whether these kernels take this link: at most four channels in `big`, whole blocks in `small`, and a distance
 /// between windows that they are compiled for.
@@ -374,155 +382,6 @@ fn add_runs<const RUN: usize>(g: &Geometry, taps: Taps, part: usize, products: &
     }
 }
 
-const SPACE: &str = "runs of taps end inside the products and the frame's spare floats";
-
-/// act(windows · weights + bias): the product that [`down`] (over windows) and [`up`] (over pixels) consist of.
-///
-/// Row t of the left factor is `lines` runs of `run` floats; the runs start `apart` floats apart, the first of them at
-/// STEP · t. `weights` is `[lines · run, width]`, `bias` `[width]`; `width` is a multiple of 16.
-#[derive(Clone, Copy)]
-struct Product<'a> {
-    rows: usize,
-    windows: &'a [f32],
-    lines: usize,
-    apart: usize,
-    run: usize,
-    weights: &'a [f32],
-    width: usize,
-    bias: Option<&'a [f32]>,
-    slope: f32,
-}
-
-/// Where a product goes: its rows are `row` floats apart, its blocks of 16 columns `block`.
-struct Place<'a> {
-    out: &'a mut [f32],
-    row: usize,
-    block: usize,
-}
-
-impl Product<'_> {
-    /// Computes the product, T rows at a time; the last tile overlaps the one before it where T does not divide the
-    /// rows.
-    #[inline(always)]
-    unsafe fn into_place<L: Lanes, const STEP: usize>(self, mut to: Place) {
-        let last = (self.rows - 1) * STEP + (self.lines - 1) * self.apart + self.run - 1;
-        assert!(last < self.windows.len(), "windows lie in the frame");
-        assert_eq!(self.weights.len(), self.lines * self.run * self.width, "weights are [taps, width]");
-        assert!(self.width.is_multiple_of(BLOCK) && self.bias.is_none_or(|bias| bias.len() == self.width));
-        let last = (self.rows - 1) * to.row + (self.width / BLOCK - 1) * to.block + BLOCK - 1;
-        assert!(last < to.out.len(), "the product has a place");
-        // SAFETY: the caller's promise on instructions; the asserts are what the tiles ask for.
-        unsafe {
-            match tile_height::<L>(self.rows) {
-                14 if L::TILE_ROWS >= 14 => self.columns::<L, STEP, 14>(&mut to),
-                8 if L::TILE_ROWS >= 14 => self.columns::<L, STEP, 8>(&mut to),
-                6 if L::TILE_ROWS == 6 => self.columns::<L, STEP, 6>(&mut to),
-                5 if L::TILE_ROWS == 6 => self.columns::<L, STEP, 5>(&mut to),
-                4 => self.columns::<L, STEP, 4>(&mut to),
-                _ => self.columns::<L, STEP, 1>(&mut to),
-            }
-        }
-    }
-
-    /// All columns, two vectors at a time; one is left where a block is a vector and their number is odd.
-    #[inline(always)]
-    unsafe fn columns<L: Lanes, const STEP: usize, const T: usize>(&self, to: &mut Place) {
-        let mut column = 0;
-        // SAFETY: as the caller promises, for columns below the width.
-        unsafe {
-            while column + 2 * L::N <= self.width {
-                self.rows::<L, STEP, T, 2>(column, to);
-                column += 2 * L::N;
-            }
-            while column < self.width {
-                self.rows::<L, STEP, T, 1>(column, to);
-                column += L::N;
-            }
-        }
-    }
-
-    /// All rows of V vectors of columns.
-    #[inline(always)]
-    unsafe fn rows<L: Lanes, const STEP: usize, const T: usize, const V: usize>(&self, column: usize, to: &mut Place) {
-        for row in (0..self.rows).step_by(T) {
-            // SAFETY: as the caller promises; a tile has no more rows than the product.
-            unsafe { self.tile::<L, STEP, T, V>(row.min(self.rows - T), column, to) };
-        }
-    }
-
-    /// T rows of V vectors of columns.
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // indices into registers
-    unsafe fn tile<L: Lanes, const STEP: usize, const T: usize, const V: usize>(
-        &self,
-        row: usize,
-        column: usize,
-        to: &mut Place,
-    ) {
-        // SAFETY: `into_place` asserts that the last window, weight and place are inside their slices.
-        unsafe {
-            let mut sums = [[L::splat(0.0); V]; T];
-            if let Some(bias) = self.bias {
-                sums = [load::<L, V>(bias.as_ptr().add(column)); T];
-            }
-            let mut weights = self.weights.as_ptr().add(column);
-            for line in 0..self.lines {
-                let window = self.windows.as_ptr().add(row * STEP + line * self.apart);
-                for tap in 0..self.run {
-                    let factors = load::<L, V>(weights);
-                    for t in 0..T {
-                        let value = L::splat(*window.add(tap + t * STEP));
-                        for v in 0..V {
-                            sums[t][v] = factors[v].mul_add(value, sums[t][v]);
-                        }
-                    }
-                    weights = weights.add(self.width);
-                }
-            }
-            for v in 0..V {
-                let column = column + v * L::N;
-                let out = to.out.as_mut_ptr().add(row * to.row + column / BLOCK * to.block + column % BLOCK);
-                for t in 0..T {
-                    let sum = if self.slope == 1.0 { sums[t][v] } else { sums[t][v].leaky(self.slope) };
-                    sum.store(out.add(t * to.row));
-                }
-            }
-        }
-    }
-}
-
-/// V vectors side by side.
-#[inline(always)]
-unsafe fn load<L: Lanes, const V: usize>(from: *const f32) -> [L; V] {
-    // SAFETY: the caller's promise on V · N floats and on instructions.
-    unsafe {
-        let mut vectors = [L::splat(0.0); V];
-        for (v, vector) in vectors.iter_mut().enumerate() {
-            *vector = L::load(from.add(v * L::N));
-        }
-        vectors
-    }
-}
-
-/// The compiled height, at most `rows`, for which tiles compute the fewest rows; one more per tile stands for its loads
-/// of weights. Two vectors wide, the highest leave room in the 32 registers of AVX-512, and in 16 registers.
-#[inline(always)]
-fn tile_height<L: Lanes>(rows: usize) -> usize {
-    let heights: &[usize] = match L::TILE_ROWS {
-        14.. => &[4, 8, 14],
-        6 => &[4, 5, 6],
-        _ => &[4],
-    };
-    let mut best = 1;
-    for &height in heights {
-        let cost = |height: usize| rows.div_ceil(height) * (height + 1);
-        if height <= rows && cost(height) <= cost(best) {
-            best = height;
-        }
-    }
-    best
-}
-
 for_each_isa! {
     fn weight_grad_image = weight_grad_image_on(
         g: &Geometry, big: &[f32], small: &[f32], mask: Option<(&[f32], f32)>,
@@ -555,192 +414,13 @@ unsafe fn weight_grad_image_on<L: Lanes>(
     }
 }
 
-/// The most lines, and the longest run, of a tile of taps.
-const TAP_TILE: usize = 5;
-
-/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` with the fewest products; two more
-/// per tile stand for its loads of `small`. 16 lanes come with 32 registers, fewer (on some processors) with 16.
-#[inline(always)]
-fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
-    let tiles = if L::N == BLOCK { &[(3, 3), (4, 4), (5, 5)] } else { &[(3, 3), (2, 4), (2, 5)] };
-    let cost = |(r, j): (usize, usize)| kernel.div_ceil(r) * run.div_ceil(j) * (r * j + 2);
-    let mut best = tiles[0];
-    for &tile in tiles {
-        if cost(tile) < cost(best) {
-            best = tile;
-        }
-    }
-    best
-}
-
-/// One image's frame and map, and the sums of products of the two.
-struct Correlation<'a> {
-    g: &'a Geometry,
-    frame: &'a [f32],
-    small: &'a [f32],
-    mask: Option<(&'a [f32], f32)>,
-    masked: &'a mut [f32],
-    grad: &'a mut [f32],
-    sums: &'a mut [f32],
-}
-
-impl<'a> Correlation<'a> {
-    #[inline(always)]
-    fn new(
-        g: &'a Geometry,
-        frame: &'a [f32],
-        small: &'a [f32],
-        mask: Option<(&'a [f32], f32)>,
-        masked: &'a mut [f32],
-        partial: &'a mut [f32],
-    ) -> Self {
-        assert_eq!(frame.len(), Frame::of(g).len_for_taps());
-        assert!(small.len() == g.small.len() && mask.is_none_or(|(out, _)| out.len() == small.len()));
-        assert_eq!(masked.len(), g.small.pixels() * BLOCK);
-        let (grad, sums) = partial.split_at_mut(g.num_weights());
-        assert_eq!(sums.len(), g.small.channels);
-        Self { g, frame, small, mask, masked, grad, sums }
-    }
-
-    /// Adds the products of all taps, R runs of J at a time, and the sums of the map.
-    #[inline(always)]
-    unsafe fn of_taps<L: Lanes, const R: usize, const J: usize>(mut self) {
-        assert!(R <= TAP_TILE && J <= TAP_TILE, "the frame has room for the tile");
-        // SAFETY: all channels are below the map's; the caller's promise on instructions.
-        unsafe {
-            for channel in (0..self.g.small.channels).step_by(L::N) {
-                self.of_channels::<L, R, J>(channel);
-            }
-        }
-    }
-
-    /// The same for N channels. Walks over the map once per tile of taps, the first time to mask and to sum it as well.
-    #[inline(always)]
-    unsafe fn of_channels<L: Lanes, const R: usize, const J: usize>(&mut self, channel: usize) {
-        let Geometry { big, small, kernel, .. } = *self.g;
-        let start = channel / BLOCK * small.pixels() * BLOCK + channel % BLOCK;
-        // SAFETY: N channels from `start` are in one block of the map, and of the mask, whose lengths `new` asserts.
-        unsafe {
-            let map = self.small.as_ptr().add(start);
-            let mask = self.mask.map(|(out, slope)| (out.as_ptr().add(start), slope));
-            let mut fresh = Fresh { map, mask, masked: self.masked.as_mut_ptr(), sum: L::splat(0.0) };
-            self.of_tile::<L, R, J>(&mut fresh, 0, 0, channel);
-            let sum = self.sums.as_mut_ptr().add(channel);
-            L::load(sum).add(fresh.sum).store(sum);
-            for line in (0..kernel).step_by(R) {
-                for tap in (0..kernel * big.channels).step_by(J) {
-                    let mut kept = if mask.is_some() {
-                        Kept { values: self.masked.as_ptr(), apart: L::N }
-                    } else {
-                        Kept { values: map, apart: BLOCK }
-                    };
-                    if (line, tap) != (0, 0) {
-                        self.of_tile::<L, R, J>(&mut kept, line, tap, channel);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The same for one tile of taps, from run `line` and place `tap` of it on.
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // indices into registers
-    unsafe fn of_tile<L: Lanes, const R: usize, const J: usize>(
-        &mut self,
-        pixels: &mut impl Pixels<L>,
-        line: usize,
-        tap: usize,
-        channel: usize,
-    ) {
-        let Geometry { big, small, kernel, stride, .. } = *self.g;
-        let (apart, run) = (Frame::of(self.g).line, kernel * big.channels);
-        // SAFETY: the last window ends inside the frame (`fits`), and a tile in excess of it inside the frame's spare
-        // lines; products are stored only for taps that the window has.
-        unsafe {
-            let mut sums = [[L::splat(0.0); J]; R];
-            for y in 0..small.height {
-                let mut window = self.frame.as_ptr().add((y * stride + line) * apart + tap);
-                for _ in 0..small.width {
-                    let pixel = pixels.next();
-                    for r in 0..R {
-                        for j in 0..J {
-                            sums[r][j] = pixel.scale_add(*window.add(r * apart + j), sums[r][j]);
-                        }
-                    }
-                    window = window.add(stride * big.channels);
-                }
-            }
-            for r in 0..R {
-                for j in 0..J {
-                    if line + r < kernel && tap + j < run {
-                        let place = ((line + r) * run + tap + j) * small.channels + channel;
-                        let grad = self.grad.as_mut_ptr().add(place);
-                        L::load(grad).add(sums[r][j]).store(grad);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The vectors of a map's pixels, one after the other.
-trait Pixels<L: Lanes> {
-    /// The next pixel's; there must be one.
-    unsafe fn next(&mut self) -> L;
-}
-
-/// Pixels seen for the first time: masked, kept in `masked` when that changes them, and summed.
-struct Fresh<L> {
-    map: *const f32,
-    mask: Option<(*const f32, f32)>,
-    masked: *mut f32,
-    sum: L,
-}
-
-impl<L: Lanes> Pixels<L> for Fresh<L> {
-    #[inline(always)]
-    unsafe fn next(&mut self) -> L {
-        // SAFETY: the caller's promise that there is a pixel.
-        unsafe {
-            let mut pixel = L::load(self.map);
-            self.map = self.map.add(BLOCK);
-            if let Some((out, slope)) = &mut self.mask {
-                pixel = pixel.where_positive(L::load(*out), pixel.scale(*slope));
-                pixel.store(self.masked);
-                *out = out.add(BLOCK);
-                self.masked = self.masked.add(L::N);
-            }
-            self.sum = self.sum.add(pixel);
-            pixel
-        }
-    }
-}
-
-/// Pixels as they are, `apart` floats from one to the next.
-struct Kept {
-    values: *const f32,
-    apart: usize,
-}
-
-impl<L: Lanes> Pixels<L> for Kept {
-    #[inline(always)]
-    unsafe fn next(&mut self) -> L {
-        // SAFETY: the caller's promise that there is a pixel.
-        unsafe {
-            let pixel = L::load(self.values);
-            self.values = self.values.add(self.apart);
-            pixel
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::MapShape;
-    use super::super::reference::{self, assert_close, noise};
     use super::*;
+    use crate::kernels::MapShape;
+    use crate::kernels::reference::{self, assert_close, noise};
 
     /// f32 sums of at most some thousand products, relative to the largest result.
     const TOLERANCE: f64 = 2e-6;
