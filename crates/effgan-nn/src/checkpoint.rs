@@ -20,7 +20,8 @@ pub fn save(path: &Path, params: &Params) -> Result<()> {
 /// Reads the f32 tensors of a safetensors file; nothing in such a file can run code.
 ///
 /// # Errors
-/// [`NnError::Io`], [`NnError::Format`] for anything but a whole safetensors file of f32 tensors, [`NnError::NonFinite`].
+/// [`NnError::Io`], [`NnError::Format`] for anything but a whole safetensors file of f32 tensors,
+/// [`NnError::NonFinite`].
 pub fn load(path: &Path) -> Result<Params> {
     let bytes = fs::read(path).map_err(|source| NnError::Io { path: path.into(), source })?;
     let params = from_bytes(&bytes).map_err(|reason| NnError::Format { path: path.into(), reason })?;

@@ -85,8 +85,8 @@ pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
     Err(NnError::Config(reason))
 }
 
-/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10: cross-entropy, Adam at 1e-3 that falls to a tenth for
-/// the last third of the epochs. `on_epoch` is told each epoch, from 1, and its mean loss in nats.
+/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10: cross-entropy, Adam at 1e-3 that falls
+/// to a tenth for the last third of the epochs. `on_epoch` is told each epoch, from 1, and its mean loss in nats.
 ///
 /// # Errors
 /// None: the tensors are our own.

@@ -17,8 +17,9 @@ pub(crate) fn training_device() -> Device {
 
 /// Runs `work` with a thread pool of its own that has `threads` threads.
 ///
-/// The kernels and Burn's CPU backend spread work over the pool they find themselves in. Clients that share one pool wait for each
-/// other; in pools of their own they do not. The kernels cut work by its shape, so that `threads` changes no bit of a training step.
+/// The kernels and Burn's CPU backend spread work over the pool they find themselves in. Clients that share one pool
+/// wait for each other; in pools of their own they do not. The kernels cut work by its shape, so that `threads` changes
+/// no bit of a training step.
 pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives a few more threads");
     pool.install(work)
@@ -29,8 +30,8 @@ pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     on_threads(1, work)
 }
 
-/// Threads of each worker when `jobs` threads serve `n` pieces of work: as many workers as there is work for, and threads to spare
-/// spread over them.
+/// Threads of each worker when `jobs` threads serve `n` pieces of work: as many workers as there is work for, and
+/// threads to spare spread over them.
 ///
 /// ```
 /// assert_eq!(effgan_nn::threads_of_workers(10, 4), [1, 1, 1, 1]);

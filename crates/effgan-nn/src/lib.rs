@@ -1,7 +1,7 @@
 //! Networks, training step and random streams: the only crate that knows tensors and devices.
 //!
-//! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in PyTorch's names and layouts, images are
-//! `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
+//! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in PyTorch's names and layouts, images
+//! are `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
 
 pub mod checkpoint;
 pub mod classifier;

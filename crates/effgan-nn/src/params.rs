@@ -106,7 +106,8 @@ impl Params {
         self.0.values().map(|array| 4 * array.values.len() as u64).sum()
     }
 
-    /// *Model hash*: SHA-256 over name, shape and little-endian bytes of each tensor in order of names, as lower-case hex.
+    /// *Model hash*: SHA-256 over name, shape and little-endian bytes of each tensor in order of names, as lower-case
+    /// hex.
     pub fn hash(&self) -> String {
         let mut sha = Sha256::new();
         for (name, array) in &self.0 {

@@ -1,7 +1,7 @@
 //! Randomness is a function of (seed, purpose, round, client, step): there is no position to save.
 //!
-//! A run that stops and goes on, or whose clients answer in another order, draws the same numbers. The stream of a client
-//! is keyed by its *name*, so a site that joins or leaves shifts nobody else's numbers.
+//! A run that stops and goes on, or whose clients answer in another order, draws the same numbers. The stream of a
+//! client is keyed by its *name*, so a site that joins or leaves shifts nobody else's numbers.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

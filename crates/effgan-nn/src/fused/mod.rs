@@ -1,8 +1,9 @@
-//! The layers' operations as one Burn operation each: our [kernels](crate::kernels) on the CPU, Burn's own operations elsewhere.
+//! The layers' operations as one Burn operation each: our [kernels](crate::kernels) on the CPU, Burn's own operations
+//! elsewhere.
 //!
-//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); weights of a convolution are
-//! `[kernel · kernel, big channels, small channels]` (see [`Geometry`]). Each operation asks for the device once; [`portable`] is the body
-//! for all devices that have no kernels of ours, and what the kernels are tested against.
+//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); weights of a convolution
+//! are `[kernel · kernel, big channels, small channels]` (see [`Geometry`]). Each operation asks for the device once;
+//! [`portable`] is the body for all devices that have no kernels of ours, and what the kernels are tested against.
 
 mod autodiff;
 mod flex;
@@ -77,8 +78,8 @@ fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.device() == device::device()
 }
 
-/// act(convolution of `x` + bias): a batch of `link.big` maps to one of `link.small` maps. `precision` is the CPU's; other devices
-/// compute in their own.
+/// act(convolution of `x` + bias): a batch of `link.big` maps to one of `link.small` maps. `precision` is the CPU's;
+/// other devices compute in their own.
 pub(crate) fn conv(
     x: Tensor<4>,
     w: Tensor<3>,
@@ -309,7 +310,8 @@ mod tests {
         }
     }
 
-    /// Σ noise · op(inputs), and its derivative in a random direction of all inputs: by the backward pass, and by central differences.
+    /// Σ noise · op(inputs), and its derivative in a random direction of all inputs: by the backward pass, and by
+    /// central differences.
     fn slopes(op: impl Fn([Tensor<1>; 3]) -> Tensor<4>, lens: [usize; 3]) -> [f64; 2] {
         let start = [0, 1, 2].map(|i| noise([lens[i]], 10 + i as u64));
         let direction = [0, 1, 2].map(|i| noise([lens[i]], 20 + i as u64));

@@ -6,8 +6,8 @@ use crate::device::{device, on_one_thread};
 use crate::networks::{Generator, Mode, Network, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
-/// Images are drawn in batches of exactly this many, the last one padded, so that an image's bits do not depend on how many
-/// are drawn beside it.
+/// Images are drawn in batches of exactly this many, the last one padded, so that an image's bits do not depend on how
+/// many are drawn beside it.
 pub const BATCH: usize = 64;
 
 /// Batches from which [`recompute_statistics`] computes: 3,200 images.

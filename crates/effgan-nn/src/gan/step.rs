@@ -34,8 +34,8 @@ pub struct Gan {
 }
 
 impl Gan {
-    /// Networks with the tensors `generator.*` and `discriminator.*` of `params`, whose large products are of `precision`; Adam's moments
-    /// start at zero.
+    /// Networks with the tensors `generator.*` and `discriminator.*` of `params`, whose large products are of
+    /// `precision`; Adam's moments start at zero.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
@@ -192,8 +192,8 @@ mod tests {
         ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
     }
 
-    /// 1e-4 of the tensor's largest value: f32 sums in another order. 1e-5 in all: the gradient of a bias before a norm is zero, and
-    /// what is left of it is rounding.
+    /// 1e-4 of the tensor's largest value: f32 sums in another order. 1e-5 in all: the gradient of a bias before a norm
+    /// is zero, and what is left of it is rounding.
     fn assert_gradients(ours: &Params, theirs: &Params) {
         assert_eq!(ours.len(), theirs.len());
         for (name, array) in theirs {
@@ -234,8 +234,8 @@ mod tests {
     fn assert_final(ours: &Params, theirs: &Params, norm: NormKind) {
         for (name, array) in ours {
             let difference = largest_difference(&array.values, &theirs.get(name).unwrap().values);
-            // Adam turns the rounding in the gradient of a bias before a norm into moves of up to the learning rate a step, in
-            // whichever direction; a tenth of it reaches the running mean.
+            // Adam turns the rounding in the gradient of a bias before a norm into moves of up to the learning rate a
+            // step, in whichever direction; a tenth of it reaches the running mean.
             let before_norm =
                 norm != NormKind::None && (name == "generator.conv1.bias" || name == "discriminator.conv2.bias");
             let loose = before_norm || name.ends_with("running_mean");

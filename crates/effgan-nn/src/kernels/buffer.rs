@@ -1,7 +1,7 @@
 //! Memory that is used again: fresh pages from the system would cost as much as filling them.
 //!
-//! A training step takes and gives back the same lengths over and over. Each thread keeps what was given back, by length, so that the
-//! steady state asks the system for nothing.
+//! A training step takes and gives back the same lengths over and over. Each thread keeps what was given back, by
+//! length, so that the steady state asks the system for nothing.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};

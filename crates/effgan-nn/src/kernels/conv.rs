@@ -1,5 +1,5 @@
-//! Convolution and transposed convolution with bias and activation, forward and backward, by whichever form serves the shapes:
-//! Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
+//! Convolution and transposed convolution with bias and activation, forward and backward, by whichever form serves the
+//! shapes: Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
 
 use super::buffer::{self, Buffer};
 use super::geometry::{Geometry, MapShape};
@@ -58,9 +58,10 @@ enum Form {
     Im2col,
 }
 
-/// Floats of the big map's products that a chunk of images may have, were each image's the plan of a batch of one (spare rows take half
-/// of that one): 8 images of 64 × 14 × 14 in 0.7 MB, so that the transforms find the products in the second cache. With fewer images
-/// the weights' products, which come from the third for every chunk, would be waited for.
+/// Floats of the big map's products that a chunk of images may have, were each image's the plan of a batch of one
+/// (spare rows take half of that one): 8 images of 64 × 14 × 14 in 0.7 MB, so that the transforms find the products in
+/// the second cache. With fewer images the weights' products, which come from the third for every chunk, would be
+/// waited for.
 const MOST_PRODUCTS: usize = 340_000;
 
 /// A batch in chunks of equally many images, but for the last.
@@ -406,8 +407,8 @@ mod tests {
                 let plain = both_ways(&Conv::by_im2col(isa, g, 3), g, activation, up);
                 for (fast, plain) in fast.iter().zip(&plain) {
                     let plain: Vec<f64> = plain.iter().map(|&x| f64::from(x)).collect();
-                    // Two f32 sums in another order; the activation's derivative may jump where a sum is nearly zero, which
-                    // these numbers do not meet.
+                    // Two f32 sums in another order; the activation's derivative may jump where a sum is nearly zero,
+                    // which these numbers do not meet.
                     assert_close(isa.name(), fast, &plain, 5e-5);
                 }
             }
@@ -428,7 +429,8 @@ mod tests {
                 let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
                 let off = norm(&mut rounded.iter().zip(exact).map(|(a, b)| a - b));
                 let share = off / norm(&mut exact.iter().copied());
-                // 8 bits of mantissa are off by 2⁻⁹, and the transforms multiply that by a few; the bias has no products.
+                // 8 bits of mantissa are off by 2⁻⁹, and the transforms multiply that by a few; the bias has no
+                // products.
                 assert!(share < 2e-2 && (share > 1e-4 || *part == "bias"), "{part} is off by {share}");
             }
         }

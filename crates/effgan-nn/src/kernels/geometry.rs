@@ -5,8 +5,9 @@ pub const BLOCK: usize = 16;
 
 /// Shape of a feature map.
 ///
-/// In memory a batch is `[n, channels / b, height · width, b]` with b = [`block`](Self::block): channels last within a block (oneDNN calls
-/// it nChw16c). A kernel then walks over lines of 16 channels with fixed distances, whatever the number of channels.
+/// In memory a batch is `[n, channels / b, height · width, b]` with b = [`block`](Self::block): channels last within a
+/// block (oneDNN calls it nChw16c). A kernel then walks over lines of 16 channels with fixed distances, whatever the
+/// number of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
     /// Channels, ≥ 1.

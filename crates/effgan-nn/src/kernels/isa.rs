@@ -1,4 +1,5 @@
-//! Which vector instructions the kernels use: chosen at run time, so that one binary serves every processor of its family.
+//! Which vector instructions the kernels use: chosen at run time, so that one binary serves every processor of its
+//! family.
 
 use std::sync::OnceLock;
 
@@ -34,8 +35,8 @@ impl Isa {
         isas
     }
 
-    /// The one that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names (`portable`, `avx2`,
-    /// `avx512`, `neon`), which is for measuring and for tests.
+    /// The one that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names
+    /// (`portable`, `avx2`, `avx512`, `neon`), which is for measuring and for tests.
     ///
     /// # Panics
     /// When `EFFGAN_ISA` names none that this processor has.
@@ -68,8 +69,8 @@ impl Isa {
 ///
 /// `$body` and all that it calls is `#[inline(always)]`, so that it takes on the instructions of the function it ends up in.
 ///
-/// Soundness: an [`Isa`] other than `Portable` comes from [`Isa::available`] (directly or by its `in_use`), which asks the processor;
-/// what else `$body` demands (lengths of slices) it checks itself or is checked where `$name` is called.
+/// Soundness: an [`Isa`] other than `Portable` comes from [`Isa::available`] (directly or by its `in_use`), which asks
+/// the processor; what else `$body` demands (lengths of slices) it checks itself or is checked where `$name` is called.
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;) => {
         $(#[$doc])*

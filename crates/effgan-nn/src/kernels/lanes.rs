@@ -1,6 +1,7 @@
 //! A vector of f32 for each set of instructions, behind one trait, so that a kernel is written once.
 //!
-//! A value exists only where its instructions do: `splat` and `load` make them and are unsafe, what computes with them is safe.
+//! A value exists only where its instructions do: `splat` and `load` make them and are unsafe, what computes with them
+//! is safe.
 
 /// `N` values of f32 in one register.
 pub(super) trait Lanes: Copy {
@@ -17,8 +18,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// Writes the `N` values to `to`, of any alignment. They must be writable.
     unsafe fn store(self, to: *mut f32);
-    /// Asks the caches for the line at `at`, which may be any address: nothing is read. Does nothing where there is no such
-    /// instruction.
+    /// Asks the caches for the line at `at`, which may be any address: nothing is read. Does nothing where there is no
+    /// such instruction.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
     fn add(self, other: Self) -> Self;

@@ -1,8 +1,8 @@
 //! CPU kernels of the training step: what a client spends its time in.
 //!
-//! Everything here is plain slices; the fused operations plug it into Burn. A kernel takes the [`Isa`] to run with first. Work is cut by
-//! the shape of its data, never by the number of threads, and sums are folded in a fixed order, so that the bits do not depend on
-//! either. The only `unsafe` code of the workspace is in this folder.
+//! Everything here is plain slices; the fused operations plug it into Burn. A kernel takes the [`Isa`] to run with
+//! first. Work is cut by the shape of its data, never by the number of threads, and sums are folded in a fixed order,
+//! so that the bits do not depend on either. The only `unsafe` code of the workspace is in this folder.
 #![allow(unsafe_code)]
 // What runs under `for_each_isa` must end up in the function that has the instructions.
 #![allow(clippy::inline_always)]
@@ -12,7 +12,8 @@
 #![allow(clippy::match_same_arms)]
 // The instructions of a processor have long names and are many.
 #![allow(clippy::wildcard_imports)]
-// Register tiles are indexed by constants, so that the compiler keeps them in registers; iterators it does not see through.
+// Register tiles are indexed by constants, so that the compiler keeps them in registers; iterators it does not see
+// through.
 #![allow(clippy::needless_range_loop)]
 
 pub mod activation;

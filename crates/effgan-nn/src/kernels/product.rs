@@ -1,8 +1,8 @@
 //! Matrix products on matrices in blocks of 16 columns, and the register tile that does all their arithmetic.
 //!
-//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`: block after block, `stride` floats apart. Rows of a block follow each
-//! other, so that the tile finds its rows 64 bytes apart whatever the size of the matrix, reads whole cache lines in order, and
-//! needs no packing.
+//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`: block after block, `stride` floats apart. Rows of a block
+//! follow each other, so that the tile finds its rows 64 bytes apart whatever the size of the matrix, reads whole cache
+//! lines in order, and needs no packing.
 
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -68,7 +68,8 @@ pub(super) fn product(isa: Isa, rows: usize, a: Blocks, b: Blocks, c: BlocksMut)
     product_by_isa(isa, rows, a, b, c);
 }
 
-/// C = Aᵀ B: A is `rows` × 16 · `a.count`, B `rows` × 16 · `b.count`, C 16 · `a.count` × 16 · `b.count`; added to C when `add`.
+/// C = Aᵀ B: A is `rows` × 16 · `a.count`, B `rows` × 16 · `b.count`, C 16 · `a.count` × 16 · `b.count`; added to C
+/// when `add`.
 pub(super) fn product_of_transposed(isa: Isa, rows: usize, a: Blocks, b: Blocks, c: BlocksMut, add: bool) {
     assert!(a.values.len() >= end(a.stride, a.count, rows), "A ends before its last block");
     assert!(b.values.len() >= end(b.stride, b.count, rows), "B ends before its last block");
@@ -265,8 +266,8 @@ unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, a
     }
 }
 
-/// What one core does at best in f32 products, in 10⁹ operations a second (2 per multiply-add): a product that stays in the first
-/// cache, the best of several short runs.
+/// What one core does at best in f32 products, in 10⁹ operations a second (2 per multiply-add): a product that stays in
+/// the first cache, the best of several short runs.
 pub fn peak_gflops() -> f64 {
     const ROWS: usize = 84;
     const DEPTH: usize = 64;

@@ -2,7 +2,8 @@
 
 use super::geometry::Geometry;
 
-/// Visits each (small value, big value, weight) that a convolution multiplies, as indices into one image's maps and the weights.
+/// Visits each (small value, big value, weight) that a convolution multiplies, as indices into one image's maps and the
+/// weights.
 fn each_product(g: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
     for sy in 0..g.small.height {
         for sx in 0..g.small.width {

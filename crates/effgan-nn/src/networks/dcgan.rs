@@ -58,7 +58,8 @@ impl DcganConfig {
         )))
     }
 
-    /// The image, the feature map next to it, and the smallest: half the side each, twice the channels from the second on.
+    /// The image, the feature map next to it, and the smallest: half the side each, twice the channels from the second
+    /// on.
     fn maps(&self, [channels, height, width]: [usize; 3]) -> [MapShape; 3] {
         let map = |channels, part| MapShape { channels, height: height / part, width: width / part };
         [map(channels, 1), map(self.base_channels, 2), map(2 * self.base_channels, 4)]

@@ -1,4 +1,5 @@
-//! Layers as thin modules over the [fused operations](crate::fused), with PyTorch's field names and the kernels' layouts.
+//! Layers as thin modules over the [fused operations](crate::fused), with PyTorch's field names and the kernels'
+//! layouts.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::relu;
@@ -123,7 +124,8 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("the CPU backend computes in f32")
 }
 
-/// All tensors of `module`, whose table is `tensors`, by dotted name and in the layouts of files: trainable ones and running statistics.
+/// All tensors of `module`, whose table is `tensors`, by dotted name and in the layouts of files: trainable ones and
+/// running statistics.
 pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Params {
     to_files(&raw_tensors(module), tensors)
 }

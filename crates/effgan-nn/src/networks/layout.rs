@@ -1,4 +1,5 @@
-//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](crate::kernels)' way in the modules.
+//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](crate::kernels)' way in the
+//! modules.
 
 use crate::Array;
 use crate::kernels::MapShape;
@@ -8,10 +9,11 @@ use crate::kernels::MapShape;
 pub(crate) enum Layout {
     /// The same in both.
     Plain,
-    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[small, big, k, k]` in files, `[k · k, big, small]` in kernels.
+    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[small, big, k, k]` in files, `[k · k, big,
+    /// small]` in kernels.
     Window,
-    /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where one side is a feature map, its values are in the
-    /// order of channel, row, column in files and in blocks of channels in kernels.
+    /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where one side is a feature map, its
+    /// values are in the order of channel, row, column in files and in blocks of channels in kernels.
     Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
     /// One value for each value of a feature map, in the two orders of `Linear`.
     Map(MapShape),

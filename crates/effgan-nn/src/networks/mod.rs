@@ -1,7 +1,7 @@
 //! The networks that a config can name, behind one generator and one discriminator type.
 //!
-//! A network is a table of its tensors ([`TensorSpec`]: name, shape, first values) and a forward pass. From the table follow its
-//! initialisation, the check of what a file or a message brings, and its size.
+//! A network is a table of its tensors ([`TensorSpec`]: name, shape, first values) and a forward pass. From the table
+//! follow its initialisation, the check of what a file or a message brings, and its size.
 
 mod dcgan;
 pub(crate) mod layers;

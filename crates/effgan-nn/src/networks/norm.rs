@@ -18,7 +18,8 @@ pub enum NormKind {
     /// Over the batch, with running statistics for inference.
     #[default]
     Batch,
-    /// Over groups of channels of each image: nothing depends on the batch, and there is nothing to average but parameters.
+    /// Over groups of channels of each image: nothing depends on the batch, and there is nothing to average but
+    /// parameters.
     Group,
     /// Nothing.
     None,
@@ -27,8 +28,8 @@ pub enum NormKind {
 /// How a batch norm behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// Normalise each of `batches` equal batches in a row by itself, and move the running statistics by `momentum` towards one after
-    /// the other. (Together they share the work that does not depend on the images.)
+    /// Normalise each of `batches` equal batches in a row by itself, and move the running statistics by `momentum`
+    /// towards one after the other. (Together they share the work that does not depend on the images.)
     Train { momentum: f64, batches: usize },
     /// Normalise by the running statistics.
     Evaluate,

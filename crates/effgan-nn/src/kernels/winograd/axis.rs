@@ -1,4 +1,5 @@
-//! The one-dimensional maps F(4, 2) and F(3, 2) of an axis' tiles (Lavin & Gray 2016, arXiv:1509.09308), for the big and the small map.
+//! The one-dimensional maps F(4, 2) and F(3, 2) of an axis' tiles (Lavin & Gray 2016, arXiv:1509.09308), for the big
+//! and the small map.
 
 use crate::kernels::lanes::Lanes;
 

@@ -1,18 +1,19 @@
-//! Convolution of width 4, stride 2, padding 1 (and its transpose) in Winograd's form (Winograd 1980; Lavin & Gray 2016,
-//! arXiv:1509.09308): 81 products of small matrices' elements where the plain form has 196, for 14 × 14 ↔ 7 × 7.
+//! Convolution of width 4, stride 2, padding 1 (and its transpose) in Winograd's form (Winograd 1980; Lavin & Gray
+//! 2016, arXiv:1509.09308): 81 products of small matrices' elements where the plain form has 196, for 14 × 14 ↔ 7 × 7.
 //!
-//! The big map, split into its four phases (even and odd rows and columns), is a map of half the side and four times the channels; on
-//! it the convolution has width 2 and stride 1. An axis of the small map is cut into tiles of 4 and 3 values; a tile of m values is
-//! computed by F(m, 2): m + 1 products at the points 0, 1, −1, 2 and ∞ (2 is left out for m = 3). A *product* is one (point, tile) pair
-//! of an axis, and in two dimensions a pair of those; all tiles of a point share its transformed weights, so that each of the 25
-//! points is one matrix product whose rows are the images' tiles. With the matrices A, B, G of F(m, 2), one trilinear form gives
-//! all three directions:
+//! The big map, split into its four phases (even and odd rows and columns), is a map of half the side and four times
+//! the channels; on it the convolution has width 2 and stride 1. An axis of the small map is cut into tiles of 4 and 3
+//! values; a tile of m values is computed by F(m, 2): m + 1 products at the points 0, 1, −1, 2 and ∞ (2 is left out for
+//! m = 3). A *product* is one (point, tile) pair of an axis, and in two dimensions a pair of those; all tiles of a
+//! point share its transformed weights, so that each of the 25 points is one matrix product whose rows are the images'
+//! tiles. With the matrices A, B, G of F(m, 2), one trilinear form gives all three directions:
 //!
 //! ```text
 //! small = Aᵀ [ (G w) · (Bᵀ big) ]      big = B [ (G w) · (A small) ]      grad w = Gᵀ [ (Bᵀ big) · (A small) ]
 //! ```
 //!
-//! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 1e-5 of the largest value.
+//! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 1e-5 of the largest
+//! value.
 
 mod axis;
 mod maps;

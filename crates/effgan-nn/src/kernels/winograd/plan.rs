@@ -8,8 +8,8 @@ pub const AXIS_POINTS: usize = 5;
 pub const POINTS: usize = AXIS_POINTS * AXIS_POINTS;
 /// The points of a tile of four and of a tile of three.
 pub const POINTS_OF: [&[usize]; 2] = [&[0, 1, 2, 3, 4], &[0, 1, 2, 4]];
-/// Lines between the rows of two points, and between the weights of two: without them the rows that one image writes fall into the same
-/// sets of the cache.
+/// Lines between the rows of two points, and between the weights of two: without them the rows that one image writes
+/// fall into the same sets of the cache.
 pub const SPARE_ROWS: usize = 3;
 pub const SPARE_WEIGHTS: usize = 5 * BLOCK;
 

@@ -40,7 +40,8 @@ impl Lattice {
         (column < self.width).then(|| column * BLOCK)
     }
 
-    /// From a pixel to the same one of the plane that follows: the transforms ask the caches for it while they are at this one.
+    /// From a pixel to the same one of the plane that follows: the transforms ask the caches for it while they are at
+    /// this one.
     #[inline(always)]
     pub fn next_plane(&self) -> usize {
         self.height * self.width * BLOCK
