@@ -104,7 +104,7 @@ pub struct RunInfo {
     pub reason: Option<String>,
     pub algorithm: String,
     pub seed: u64,
-    /// Clients at work at the same time.
+    /// Threads, shared out among the clients at work.
     pub jobs: usize,
     /// Of the large products of a training step.
     #[serde(default)]

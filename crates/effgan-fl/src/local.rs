@@ -18,7 +18,7 @@ use crate::{FlError, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalConfig {
-    /// Images a step, ≥ 1 (2 with batch norm); a client with fewer images takes them all.
+    /// Images a step, 1..=65536 (from 2 with batch norm); a client with fewer images takes them all.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
     /// Adam's step size for both networks, > 0.
@@ -37,10 +37,14 @@ pub struct LocalConfig {
     /// average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f32>,
-    /// Numbers that the large products of a training step multiply: `f32`, or `bf16` on processors that have the instruction.
+    /// Numbers that the large products of a training step multiply: `f32`, or `bf16` on processors that have the
+    /// instruction ([`Precision::Bf16`] says where it has an effect).
     #[serde(default)]
     pub precision: Precision,
 }
+
+/// A bound on `batch_size`: the products of a step's layers grow with it.
+const MOST_IMAGES_A_STEP: usize = 1 << 16;
 
 fn default_batch_size() -> usize {
     64
@@ -131,7 +135,10 @@ impl LocalTraining {
         // The statistics of one image are its own: batch norm would erase it.
         let least = if network.has_batch_norm() { 2 } else { 1 };
         let wrong = [
-            (batch_size < least, format!("local.batch_size = {batch_size} must be at least {least}")),
+            (
+                !(least..=MOST_IMAGES_A_STEP).contains(&batch_size),
+                format!("local.batch_size = {batch_size} must be at least {least} and at most {MOST_IMAGES_A_STEP}"),
+            ),
             (
                 !(learning_rate > 0.0 && learning_rate.is_finite()),
                 format!("local.learning_rate = {learning_rate} must be above 0"),
@@ -350,6 +357,6 @@ mod tests {
         let error = |training: Result<LocalTraining>| training.unwrap_err().to_string();
         assert_eq!(error(training(None, None, 64)), "set exactly one of local.epochs and local.steps");
         assert_eq!(error(training(Some(1), Some(1), 64)), "set exactly one of local.epochs and local.steps");
-        assert_eq!(error(training(Some(1), None, 0)), "local.batch_size = 0 must be at least 2");
+        assert_eq!(error(training(Some(1), None, 0)), "local.batch_size = 0 must be at least 2 and at most 65536");
     }
 }

@@ -1,4 +1,4 @@
-//! Driver 1: a whole federation in one process, clients in parallel, one thread each.
+//! Driver 1: a whole federation in one process, clients in parallel, on a thread each or more.
 //!
 //! Replies are folded in the order of names while later clients still work. One that comes out of turn waits on disk, so memory
 //! holds the clients at work and not their number.
@@ -34,7 +34,7 @@ pub struct Simulation<'a> {
     pub partition: &'a Partition,
     /// The run's seed.
     pub seed: u64,
-    /// Clients at work at the same time, ≥ 1; changes no result.
+    /// Threads, ≥ 1, shared out among the clients at work; changes no result.
     pub jobs: usize,
     /// Folder for replies out of turn and for what clients remember.
     pub spool: &'a Path,

@@ -25,7 +25,7 @@ pub struct Run {
     /// The run folder, which must not exist [default: runs/ and the name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Clients at work at the same time, one thread each; changes no result [default: all cores]
+    /// Threads, shared out among the clients at work; changes no result [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Replace the config's seed

@@ -112,7 +112,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         ("instruction set", machine.instruction_set.clone()),
         ("operating system", machine.os.clone()),
         ("training", precision.into()),
-        ("clients at a time", info.jobs.to_string()),
+        ("threads", info.jobs.to_string()),
         ("data set", dataset),
         ("networks", network),
     ];

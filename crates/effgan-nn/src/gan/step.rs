@@ -54,6 +54,9 @@ impl Gan {
     }
 
     /// One step on `real` images `[n, c, h, w]` in [-1, 1] and as many z `[n, latent_dim]`.
+    ///
+    /// # Panics
+    /// When the lengths are those of no n, or the processor has not the precision.
     #[must_use]
     pub fn step(mut self, real: Vec<f32>, z: Vec<f32>) -> (Self, Losses) {
         let (real, z) = self.tensors(real, z);

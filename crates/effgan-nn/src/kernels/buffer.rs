@@ -19,7 +19,7 @@ thread_local! {
 pub fn take(len: usize) -> Vec<f32> {
     let kept = KEPT.with_borrow_mut(|kept| {
         let place = kept.iter().position(|vector| vector.len() == len)?;
-        Some(kept.swap_remove(place))
+        Some(kept.remove(place))
     });
     let mut vector = kept.unwrap_or_else(|| vec![0.0; len]);
     if cfg!(test) {

@@ -3,9 +3,13 @@
 
 use std::sync::OnceLock;
 
-/// A set of vector instructions that the kernels are compiled for.
+/// A set of vector instructions that the kernels are compiled for and this processor has: only [`available`](Self::available)
+/// makes one, so that who holds it may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isa {
+pub struct Isa(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
     /// What every processor of the target has; four lanes that the compiler maps to what it may use.
     Portable,
     /// Eight lanes and fused multiply-add.
@@ -20,18 +24,25 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// What every processor of the target has.
+    pub const PORTABLE: Self = Self(Kind::Portable);
+
+    pub(super) fn kind(self) -> Kind {
+        self.0
+    }
+
     /// All that this processor has, the fastest last.
     pub fn available() -> Vec<Self> {
-        let mut isas = vec![Self::Portable];
+        let mut isas = vec![Self::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            isas.push(Self::Avx2);
+            isas.push(Self(Kind::Avx2));
             if is_x86_feature_detected!("avx512f") {
-                isas.push(Self::Avx512);
+                isas.push(Self(Kind::Avx512));
             }
         }
         #[cfg(target_arch = "aarch64")]
-        isas.push(Self::Neon);
+        isas.push(Self(Kind::Neon));
         isas
     }
 
@@ -53,14 +64,14 @@ impl Isa {
 
     /// `portable`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
+        match self.0 {
+            Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "avx2",
+            Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "avx512",
+            Kind::Avx512 => "avx512",
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => "neon",
+            Kind::Neon => "neon",
         }
     }
 }
@@ -69,40 +80,40 @@ impl Isa {
 ///
 /// `$body` and all that it calls is `#[inline(always)]`, so that it takes on the instructions of the function it ends up in.
 ///
-/// Soundness: an [`Isa`] other than `Portable` comes from [`Isa::available`] (directly or by its `in_use`), which asks
-/// the processor; what else `$body` demands (lengths of slices) it checks itself or is checked where `$name` is called.
+/// Soundness: an [`Isa`] is only made where the processor has the instructions; what else `$body` demands (lengths of
+/// slices, writable pointers) is checked where `$name` is called, in the same file.
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         $vis fn $name(isa: $crate::kernels::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
-            use $crate::kernels::{isa::Isa, lanes};
+            use $crate::kernels::{isa::Kind, lanes};
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $ty),*) $(-> $ret)? {
-                // SAFETY: this function runs only where the processor has AVX-512.
+                // SAFETY: this function runs only where the processor has AVX-512; lengths are the caller's.
                 unsafe { $body::<lanes::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $ty),*) $(-> $ret)? {
-                // SAFETY: this function runs only where the processor has AVX2 and FMA.
+                // SAFETY: this function runs only where the processor has AVX2 and FMA; lengths are the caller's.
                 unsafe { $body::<lanes::Avx2>($($arg),*) }
             }
-            match isa {
+            match isa.kind() {
                 // SAFETY: `Isa::available` gives this set only where the processor has it.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                Kind::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { avx2($($arg),*) },
-                // SAFETY: NEON is part of the target.
+                Kind::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: NEON is part of the target; lengths are the caller's.
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => unsafe { $body::<lanes::Neon>($($arg),*) },
-                // SAFETY: needs no instructions beyond the target's.
-                Isa::Portable => unsafe { $body::<lanes::Portable>($($arg),*) },
+                Kind::Neon => unsafe { $body::<lanes::Neon>($($arg),*) },
+                // SAFETY: needs no instructions beyond the target's; lengths are the caller's.
+                Kind::Portable => unsafe { $body::<lanes::Portable>($($arg),*) },
             }
         }
     };

@@ -114,6 +114,8 @@ unsafe fn add_scaled_on<L: Lanes>(factor: f32, x: &[f32], to: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::kernels::reference::{assert_close, noise};
 
@@ -130,15 +132,20 @@ mod tests {
         all
     }
 
-    #[test]
-    fn a_linear_layer_and_its_gradients_are_those_of_plain_loops() {
-        for (inputs, outputs) in [(100, 33), (200, 1), (7, 5)] {
-            let sizes = Sizes { n: 6, inputs, outputs };
-            let (x, weights, grad) = (noise(6 * inputs, 1), noise(inputs * outputs, 2), noise(6 * outputs, 3));
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_linear_layer_and_its_gradients_are_those_of_plain_loops(
+            n in 1_usize..8, inputs in 1_usize..200, outputs in prop_oneof![Just(1_usize), 1_usize..40], seed in 0_u64..99,
+        ) {
+            let sizes = Sizes { n, inputs, outputs };
+            let (x, weights) = (noise(n * inputs, seed), noise(inputs * outputs, seed + 1));
+            let grad = noise(n * outputs, seed + 2);
             let [exact, exact_weights, exact_bias, exact_input] = plain(&sizes, &x, &weights, &grad);
             for isa in Isa::available() {
-                // f32 sums of at most 200 products.
-                let close = |ours: &[f32], exact: &[f64]| assert_close(isa.name(), ours, exact, 2e-6);
+                // f32 sums of at most 200 products, which may cancel to a tenth of their size.
+                let close = |ours: &[f32], exact: &[f64]| assert_close(isa.name(), ours, exact, 2e-5);
                 close(&forward(isa, &sizes, &x, &weights, &vec![0.0; outputs]), &exact);
                 close(&weight_grad(isa, &sizes, &x, &grad), &exact_weights);
                 close(&bias_grad(isa, &sizes, &grad), &exact_bias);
@@ -150,6 +157,6 @@ mod tests {
     #[test]
     fn the_bias_is_added_to_every_example() {
         let sizes = Sizes { n: 2, inputs: 1, outputs: 2 };
-        assert_eq!(forward(Isa::Portable, &sizes, &[1.0, 2.0], &[3.0, 4.0], &[10.0, 20.0]), [13.0, 24.0, 16.0, 28.0]);
+        assert_eq!(forward(Isa::PORTABLE, &sizes, &[1.0, 2.0], &[3.0, 4.0], &[10.0, 20.0]), [13.0, 24.0, 16.0, 28.0]);
     }
 }

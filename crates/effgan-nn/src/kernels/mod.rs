@@ -2,7 +2,8 @@
 //!
 //! Everything here is plain slices; the fused operations plug it into Burn. A kernel takes the [`Isa`] to run with
 //! first. Work is cut by the shape of its data, never by the number of threads, and sums are folded in a fixed order,
-//! so that the bits do not depend on either. The only `unsafe` code of the workspace is in this folder.
+//! so that the bits do not depend on that number (they do on the set of instructions). The only `unsafe` code of the
+//! workspace is in this folder.
 #![allow(unsafe_code)]
 // What runs under `for_each_isa` must end up in the function that has the instructions.
 #![allow(clippy::inline_always)]

@@ -81,19 +81,13 @@ pub struct NormGrads {
     pub gamma: Vec<f32>,
     /// Gradient of beta.
     pub beta: Vec<f32>,
-    /// Sum of the gradient of x over images and pixels: the gradient of the bias that was added to x.
-    ///
-    /// After batch norm it is zero but for rounding, as in `PyTorch`.
-    pub x_sum: Vec<f32>,
 }
 
 impl NormGrads {
     /// The sum of both: the gradients of two batches through the same layer.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
-        for (sums, others) in
-            [(&mut self.gamma, other.gamma), (&mut self.beta, other.beta), (&mut self.x_sum, other.x_sum)]
-        {
+        for (sums, others) in [(&mut self.gamma, other.gamma), (&mut self.beta, other.beta)] {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
         }
         self
@@ -168,14 +162,11 @@ pub fn batch_norm_backward(
     let (of_d, of_x, constant) = (&*backward.of_d, &*backward.of_x, &*backward.constant);
 
     let batches = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks_mut(piece));
-    let pieces = batches.map(|((x, out), grad)| {
-        let [mut sum] = zeros(sizes.channels);
-        let visitor = &mut GradApply { x, out, grad, slope, of_d, of_x, constant, sum: &mut sum };
+    batches.for_each(|((x, out), grad)| {
+        let visitor = &mut GradApply { x, out, grad, slope, of_d, of_x, constant };
         grad_apply(isa, &sizes.holding(x.len()), visitor);
-        [sum]
     });
-    let [x_sum] = total(sizes.channels, pieces.collect());
-    NormGrads { gamma: rounded(&backward.gamma), beta: rounded(&backward.beta), x_sum: rounded(&x_sum) }
+    NormGrads { gamma: rounded(&backward.gamma), beta: rounded(&backward.beta) }
 }
 
 /// How the gradient of x follows from the sums over a group: dx = `of_d` · d + `of_x` · x + `constant` per channel.
@@ -309,7 +300,7 @@ mod tests {
             Self { norm, sizes, slope, x, gamma, beta, grad: noise(sizes.len(), seed + 3) }
         }
 
-        fn run(&self, isa: Isa) -> (Results<f32>, Vec<f32>) {
+        fn run(&self, isa: Isa) -> Results<f32> {
             let Self { sizes, slope, x, gamma, beta, .. } = self;
             let (mut out, mut grad) = (vec![0.0; x.len()], self.grad.clone());
             match self.norm {
@@ -318,12 +309,12 @@ mod tests {
                     let (scale, shift) = scale_shift(gamma, beta, &statistics.mean, &statistics.inv_std);
                     affine_act(isa, sizes, x, &scale, &shift, *slope, &mut out);
                     let grads = batch_norm_backward(isa, sizes, x, &out, &mut grad, gamma, &statistics, *slope);
-                    ((statistics.inv_std, out, grad, grads.gamma, grads.beta), grads.x_sum)
+                    (statistics.inv_std, out, grad, grads.gamma, grads.beta)
                 }
                 Norm::Group(groups) => {
                     let statistics = group_norm(isa, sizes, groups, x, gamma, beta, *slope, &mut out);
                     let grads = group_norm_backward(isa, sizes, groups, x, &out, &mut grad, gamma, &statistics, *slope);
-                    ((statistics.inv_std, out, grad, grads.gamma, grads.beta), grads.x_sum)
+                    (statistics.inv_std, out, grad, grads.gamma, grads.beta)
                 }
             }
         }
@@ -383,7 +374,7 @@ mod tests {
 
         fn check(&self) {
             for isa in Isa::available() {
-                let ((inv_std, out, dx, d_gamma, d_beta), x_sum) = self.run(isa);
+                let (inv_std, out, dx, d_gamma, d_beta) = self.run(isa);
                 let exact = self.exact(&out);
                 // f32 sums of at most 256 values.
                 assert_close("inv_std", &inv_std, &exact.0, 1e-6);
@@ -393,9 +384,6 @@ mod tests {
                 let terms = self.per_channel(|at| f64::from(self.grad[at].abs()));
                 assert_sums("d_gamma", &d_gamma, &exact.3, &terms);
                 assert_sums("d_beta", &d_beta, &exact.4, &terms);
-                // The sum of the gradient as it was written.
-                let sums = self.per_channel(|at| f64::from(dx[at]));
-                assert_sums("x_sum", &x_sum, &sums, &self.per_channel(|at| f64::from(dx[at].abs())));
             }
         }
     }

@@ -339,7 +339,7 @@ mod tests {
                 [dot(isa, &a, &b), plain, weighed]
             };
             for isa in Isa::available() {
-                prop_assert_eq!(all(isa), all(Isa::Portable));
+                prop_assert_eq!(all(isa), all(Isa::PORTABLE));
             }
         }
 

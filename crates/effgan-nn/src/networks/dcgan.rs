@@ -1,10 +1,11 @@
 //! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434) with two stages: an image of h × w starts as h/4 × w/4.
 
 use burn::module::Module;
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Conv, Linear, images_of_map, layer_tensors, leaky_relu, map_of_images};
+use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_tensors};
 use super::spec::{Init, TensorSpec};
@@ -139,7 +140,7 @@ impl Generator {
         let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
         let x = match &self.norm0 {
             Some(norm) => norm.forward(x, mode, 0.0),
-            None => leaky_relu(x, 0.0),
+            None => relu(x),
         };
         let x = normed(self.norm1.as_ref(), 0.0, mode, |activation| self.conv1.up(x, activation));
         images_of_map(self.conv2.up(x, Activation::Tanh), image)

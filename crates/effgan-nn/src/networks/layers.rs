@@ -2,7 +2,6 @@
 //! layouts.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layout::Layout;
@@ -83,13 +82,6 @@ pub(crate) fn layer_tensors(
         _ => bias,
     };
     [TensorSpec::new(format!("{name}.weight"), shape, init).laid_out(layout), bias]
-}
-
-/// x where it is positive, `slope` · x elsewhere: for what no operation has fused.
-///
-/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks.
-pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f32) -> Tensor<D> {
-    if slope == 0.0 { relu(x) } else { relu(x.clone()) * (1.0 - slope) + x * slope }
 }
 
 /// Images `[n, c, h, w]` as feature maps. (Images have fewer channels than a block, so that theirs lie side by side.)

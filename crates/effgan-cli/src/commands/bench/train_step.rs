@@ -31,7 +31,7 @@ pub struct TrainStep {
     /// Width of the networks
     #[arg(long, default_value_t = 64)]
     base_channels: usize,
-    /// Clients at the same time, one thread each
+    /// Clients at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
     /// Threads of each client

@@ -555,7 +555,7 @@ mod tests {
         let g = Geometry::of_conv(MapShape { channels: 1, height: 9, width: 9 }, 16, 2, 2, 0);
         let case = Case::of(g, 1);
         holds_to_the_oracle(&case);
-        let big = case.up(Isa::Portable, None, Some(&[0.5]));
+        let big = case.up(Isa::PORTABLE, None, Some(&[0.5]));
         assert!((0..9).all(|i| big[8 * 9 + i] == 0.5 && big[i * 9 + 8] == 0.5));
     }
 

@@ -259,7 +259,6 @@ pub(super) struct GradApply<'a> {
     pub(super) of_d: &'a [f32],
     pub(super) of_x: &'a [f32],
     pub(super) constant: &'a [f32],
-    pub(super) sum: &'a mut [f64],
 }
 
 for_each_isa! {
@@ -270,27 +269,21 @@ for_each_isa! {
 impl Visit for GradApply<'_> {
     fn fits(&self, sizes: &Sizes) -> bool {
         [self.x.len(), self.out.len(), self.grad.len()] == [sizes.len(); 3]
-            && [self.of_d.len(), self.of_x.len(), self.constant.len(), self.sum.len()] == [sizes.channels; 4]
+            && [self.of_d.len(), self.of_x.len(), self.constant.len()] == [sizes.channels; 3]
     }
 
     #[inline(always)]
     unsafe fn visit<V: Lanes>(&mut self, column: Column) {
         // SAFETY: the column lies inside `x`, `out` and `grad`, its channels inside the coefficients.
-        let sum = unsafe {
+        unsafe {
             let (of_d, of_x): (V, V) = (load(self.of_d, column.channel), load(self.of_x, column.channel));
             let constant: V = load(self.constant, column.channel);
-            let mut sum = V::splat(0.0);
             for p in 0..column.pixels {
                 let at = column.pixel(p);
                 let d: V = through_activation(load(self.out, at), load(self.grad, at), self.slope);
                 let dx = d.mul_add(of_d, load::<V>(self.x, at).mul_add(of_x, constant));
-                sum = sum.add(dx);
                 dx.store(self.grad.as_mut_ptr().add(at));
             }
-            values(sum)
-        };
-        for (total, sum) in self.sum[column.channels::<V>()].iter_mut().zip(sum) {
-            *total += f64::from(sum);
         }
     }
 }

@@ -96,7 +96,6 @@ pub fn group_norm_backward(
     let pieces = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks_mut(piece)).enumerate();
     let pieces = pieces.map(|(piece, ((x, out), grad))| {
         let mut backward = Backward::new(sizes.channels);
-        let [mut x_sum] = zeros(sizes.channels);
         let images = x.chunks_exact(one.len()).zip(out.chunks_exact(one.len())).zip(grad.chunks_exact_mut(one.len()));
         for (image, ((x, out), grad)) in images.enumerate() {
             let Backward { sum, products, .. } = &mut backward;
@@ -107,10 +106,10 @@ pub fn group_norm_backward(
             let image = (piece * IMAGES + image) * groups..(piece * IMAGES + image + 1) * groups;
             backward.solve(count, gamma, &mean[image.clone()], &inv_std[image]);
             let Backward { of_d, of_x, constant, .. } = &backward;
-            grad_apply(isa, &one, &mut GradApply { x, out, grad, slope, of_d, of_x, constant, sum: &mut x_sum });
+            grad_apply(isa, &one, &mut GradApply { x, out, grad, slope, of_d, of_x, constant });
         }
-        [backward.gamma, backward.beta, x_sum]
+        [backward.gamma, backward.beta]
     });
-    let [gamma, beta, x_sum] = total(sizes.channels, pieces.collect());
-    NormGrads { gamma: rounded(&gamma), beta: rounded(&beta), x_sum: rounded(&x_sum) }
+    let [gamma, beta] = total(sizes.channels, pieces.collect());
+    NormGrads { gamma: rounded(&gamma), beta: rounded(&beta) }
 }

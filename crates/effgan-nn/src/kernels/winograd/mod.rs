@@ -12,7 +12,7 @@
 //! small = Aᵀ [ (G w) · (Bᵀ big) ]      big = B [ (G w) · (A small) ]      grad w = Gᵀ [ (Bᵀ big) · (A small) ]
 //! ```
 //!
-//! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 1e-5 of the largest
+//! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 2e-5 of the largest
 //! value.
 
 mod axis;
