@@ -18,13 +18,16 @@ mod summary;
 use std::process::ExitCode;
 
 use clap::Parser;
+use effgan_nn::kernels::Isa;
+use failure::Failure;
 
 /// The system's allocator costs the CPU backend half as much again a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match commands::Cli::parse().run() {
+    let cli = commands::Cli::parse();
+    match Isa::wanted().map_err(|error| Failure::usage(anyhow::Error::msg(error))).and_then(|_| cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("effgan: {}", failure.line());

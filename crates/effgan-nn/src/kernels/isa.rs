@@ -50,15 +50,24 @@ impl Isa {
     /// (`portable`, `avx2`, `avx512`, `neon`), which is for measuring and for tests.
     ///
     /// # Panics
-    /// When `EFFGAN_ISA` names none that this processor has.
+    /// When `EFFGAN_ISA` names none that this processor has; [`wanted`](Self::wanted) says so before.
     pub fn in_use() -> Self {
         static IN_USE: OnceLock<Isa> = OnceLock::new();
-        *IN_USE.get_or_init(|| match std::env::var("EFFGAN_ISA") {
-            Err(_) => *Self::available().last().expect("portable is always there"),
-            Ok(name) => Self::available()
-                .into_iter()
-                .find(|isa| isa.name() == name)
-                .unwrap_or_else(|| panic!("EFFGAN_ISA = {name} is not one of {:?}", Self::available())),
+        *IN_USE.get_or_init(|| Self::wanted().unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// What [`in_use`](Self::in_use) will be.
+    ///
+    /// # Errors
+    /// A line that says so when `EFFGAN_ISA` names none that this processor has.
+    pub fn wanted() -> Result<Self, String> {
+        let available = Self::available();
+        let Ok(name) = std::env::var("EFFGAN_ISA") else {
+            return Ok(*available.last().expect("portable is always there"));
+        };
+        available.iter().find(|isa| isa.name() == name).copied().ok_or_else(|| {
+            let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+            format!("EFFGAN_ISA = {name} is none of this processor's {}", names.join(", "))
         })
     }
 
