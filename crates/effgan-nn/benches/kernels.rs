@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use effgan_nn::kernels::adam::{self, AdamStep};
 use effgan_nn::kernels::conv::{Activation, Conv, Forward, Wants};
 use effgan_nn::kernels::norm::{self, Sizes};
-use effgan_nn::kernels::{Geometry, Isa, MapShape, Precision, buffer, im2col};
+use effgan_nn::kernels::{Geometry, Isa, MapShape, Precision, Side, buffer, im2col};
 use effgan_nn::{Purpose, Streams};
 
 const BATCH: usize = 64;
@@ -36,23 +36,23 @@ fn convolutions(c: &mut Criterion) {
     for (name, g) in links() {
         let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available());
         for precision in precisions {
-            let conv = Conv::new(Isa::in_use(), precision, &g, BATCH);
+            let conv = Conv::new(Isa::in_use(), precision, &g, Side::Big, BATCH);
             let (big, weights, bias) = (noise(BATCH * g.big.len(), 1), noise(g.num_weights(), 2), noise(1024, 3));
             let bias = &bias[..g.small.channels];
             let mut group = c.benchmark_group(format!("{name} {}", precision.name()));
             let products = (BATCH * g.multiply_adds()) as u64;
             group.throughput(Throughput::Elements(products));
             group.bench_function("forward", |b| {
-                b.iter(|| buffer::give_back(conv.down(black_box(&big), &weights, bias, LEAKY)));
+                b.iter(|| buffer::give_back(conv.forward(black_box(&big), &weights, bias, LEAKY)));
             });
-            let out = conv.down(&big, &weights, bias, LEAKY);
+            let out = conv.forward(&big, &weights, bias, LEAKY);
             let grad = noise(out.len(), 4);
             group.throughput(Throughput::Elements(2 * products));
             group.bench_function("backward", |b| {
                 b.iter(|| {
                     let forward = Forward { input: &big, weights: &weights, out: &out, activation: LEAKY };
                     let mut grad = grad.clone();
-                    let grads = conv.down_backward(forward, black_box(&mut grad), ALL);
+                    let grads = conv.backward(forward, black_box(&mut grad), ALL);
                     [grads.weights, grads.input].into_iter().flatten().for_each(buffer::give_back);
                 });
             });

@@ -9,17 +9,15 @@ use burn::backend::{Autodiff, AutodiffBackend, Flex, TensorMetadata};
 use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
-use super::{Activation, AdamStep, Geometry, Kernels, MapShape, Precision};
+use super::{AdamStep, Convolution, Kernels, MapShape};
 use crate::kernels::conv::{Conv, Forward, Grads, Wants};
 use crate::kernels::{Isa, buffer, linear, norm};
 
-/// A convolution or a transposed one, as its backward pass needs it.
+/// A convolution, as its backward pass needs it.
 #[derive(Clone, Debug)]
 struct ConvState {
     conv: Conv,
-    link: Geometry,
-    transposed: bool,
-    activation: Activation,
+    how: Convolution,
     x: FlexTensor,
     w: FlexTensor,
     out: FlexTensor,
@@ -27,16 +25,12 @@ struct ConvState {
 
 impl ConvState {
     fn backward(self, grad: FlexTensor, wants: Wants) -> Grads {
-        let Self { conv, transposed, activation, x, w, out, .. } = self;
+        let Self { conv, how, x, w, out } = self;
         let mut grad = into_vec(grad);
         let grads = {
             let (x, w, out) = (Values::of(&x), Values::of(&w), Values::of(&out));
-            let forward = Forward { input: x.get(), weights: w.get(), out: out.get(), activation };
-            if transposed {
-                conv.up_backward(forward, &mut grad, wants)
-            } else {
-                conv.down_backward(forward, &mut grad, wants)
-            }
+            let forward = Forward { input: x.get(), weights: w.get(), out: out.get(), activation: how.activation };
+            conv.backward(forward, &mut grad, wants)
         };
         buffer::give_back(grad);
         give_back(x);
@@ -54,53 +48,18 @@ impl Backward<Flex, 3> for ConvOp {
     fn backward(self, ops: Ops<ConvState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x, w, bias] = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node);
-        let link = ops.state.link;
-        let (x_shape, w_shape) = (ops.state.x.shape(), ops.state.w.shape());
-        let to = if ops.state.transposed { link.big } else { link.small };
+        let (x_shape, w_shape, how) = (ops.state.x.shape(), ops.state.w.shape(), ops.state.how);
         let wants = Wants { params: w.is_some() || bias.is_some(), input: x.is_some() };
         let found = ops.state.backward(grad, wants);
         let parents = [
             (x, found.input, x_shape.to_vec()),
             (w, found.weights, w_shape.to_vec()),
-            (bias, found.bias, vec![to.channels]),
+            (bias, found.bias, vec![how.link.map(how.from.other()).channels]),
         ];
         for (parent, values, shape) in parents {
             if let (Some(parent), Some(values)) = (parent, values) {
                 grads.register::<Flex>(parent.id, tensor(values, shape));
             }
-        }
-    }
-}
-
-/// The forward pass of either convolution, keeping what the backward pass will want.
-fn convolve<C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<Flex, C>>,
-    w: FloatTensor<Autodiff<Flex, C>>,
-    bias: FloatTensor<Autodiff<Flex, C>>,
-    link: Geometry,
-    transposed: bool,
-    activation: Activation,
-    precision: Precision,
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let (from, to) = if transposed { (link.small, link.big) } else { (link.big, link.small) };
-    let nodes = [x.node(), w.node(), bias.node()];
-    let (x, w, bias) = (x.into_primitive(), w.into_primitive(), bias.into_primitive());
-    let n = x.shape()[0];
-    debug_assert_eq!(x.shape().num_elements(), n * from.len());
-    let conv = Conv::new(Isa::in_use(), precision, &link, n);
-    let out = {
-        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
-        if transposed {
-            conv.up(x.get(), w.get(), bias.get(), activation)
-        } else {
-            conv.down(x.get(), w.get(), bias.get(), activation)
-        }
-    };
-    let out = tensor(out, map_dims(n, &to));
-    match ConvOp.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::UnTracked(prepared) => prepared.finish(out),
-        OpsKind::Tracked(prepared) => {
-            prepared.finish(ConvState { conv, link, transposed, activation, x, w, out: out.clone() }, out)
         }
     }
 }
@@ -207,26 +166,20 @@ fn normed<C: CheckpointStrategy>(
 }
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
-    fn conv(
+    fn convolve(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
+        how: Convolution,
     ) -> FloatTensor<Self> {
-        convolve::<C>(x, w, bias, link, false, activation, precision)
-    }
-
-    fn conv_transpose(
-        x: FloatTensor<Self>,
-        w: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
-    ) -> FloatTensor<Self> {
-        convolve::<C>(x, w, bias, link, true, activation, precision)
+        let nodes = [x.node(), w.node(), bias.node()];
+        let (x, w, bias) = (x.into_primitive(), w.into_primitive(), bias.into_primitive());
+        let conv = flex::prepared(&x, how);
+        let out = flex::convolve(&conv, &x, &w, &bias, how);
+        match ConvOp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => prepared.finish(ConvState { conv, how, x, w, out: out.clone() }, out),
+        }
     }
 
     fn linear(x: FloatTensor<Self>, w: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -4,7 +4,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 
-use super::{Activation, AdamStep, Geometry, Kernels, MapShape, Precision};
+use super::{AdamStep, Convolution, Kernels, MapShape};
 use crate::kernels::conv::Conv;
 use crate::kernels::{Isa, adam, buffer, linear, norm};
 
@@ -48,32 +48,8 @@ pub(super) fn linear_sizes(x: &FlexTensor, weights: &FlexTensor) -> linear::Size
 }
 
 impl Kernels for Flex {
-    fn conv(
-        x: FlexTensor,
-        w: FlexTensor,
-        bias: FlexTensor,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
-    ) -> FlexTensor {
-        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
-        let n = x.get().len() / link.big.len();
-        let conv = Conv::new(Isa::in_use(), precision, &link, n);
-        tensor(conv.down(x.get(), w.get(), bias.get(), activation), map_dims(n, &link.small))
-    }
-
-    fn conv_transpose(
-        x: FlexTensor,
-        w: FlexTensor,
-        bias: FlexTensor,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
-    ) -> FlexTensor {
-        let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
-        let n = x.get().len() / link.small.len();
-        let conv = Conv::new(Isa::in_use(), precision, &link, n);
-        tensor(conv.up(x.get(), w.get(), bias.get(), activation), map_dims(n, &link.big))
+    fn convolve(x: FlexTensor, w: FlexTensor, bias: FlexTensor, how: Convolution) -> FlexTensor {
+        convolve(&prepared(&x, how), &x, &w, &bias, how)
     }
 
     fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor) -> FlexTensor {
@@ -127,6 +103,18 @@ impl Kernels for Flex {
         let back = |values| FlexTensor::from_data(TensorData::new(values, shape.clone()));
         (back(params), back(first), back(second))
     }
+}
+
+/// The kernels of a convolution of `x`.
+pub(super) fn prepared(x: &FlexTensor, how: Convolution) -> Conv {
+    Conv::new(Isa::in_use(), how.precision, &how.link, how.from, x.shape()[0])
+}
+
+pub(super) fn convolve(conv: &Conv, x: &FlexTensor, w: &FlexTensor, bias: &FlexTensor, how: Convolution) -> FlexTensor {
+    let n = x.shape()[0];
+    let (x, w, bias) = (Values::of(x), Values::of(w), Values::of(bias));
+    let out = conv.forward(x.get(), w.get(), bias.get(), how.activation);
+    tensor(out, map_dims(n, how.link.map(how.from.other())))
 }
 
 /// Output of batch norm, and the statistics of each batch.

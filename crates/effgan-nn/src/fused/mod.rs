@@ -16,26 +16,27 @@ use burn::tensor::Tensor;
 use crate::device;
 pub(crate) use crate::kernels::adam::AdamStep;
 pub(crate) use crate::kernels::conv::Activation;
-pub(crate) use crate::kernels::{Geometry, MapShape, Precision};
+pub(crate) use crate::kernels::{Geometry, MapShape, Precision, Side};
+
+/// Which convolution, and what follows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution {
+    pub(crate) link: Geometry,
+    /// The map that it starts from: the big one for a convolution, the small one for a transposed one.
+    pub(crate) from: Side,
+    pub(crate) activation: Activation,
+    /// The CPU's; other devices compute in their own.
+    pub(crate) precision: Precision,
+}
 
 /// What the CPU backend can do beyond Burn's operations. Slopes are those of a leaky ReLU that follows, 1 for none.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
-    fn conv(
+    fn convolve(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
-    ) -> FloatTensor<Self>;
-    fn conv_transpose(
-        x: FloatTensor<Self>,
-        weights: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        link: Geometry,
-        activation: Activation,
-        precision: Precision,
+        how: Convolution,
     ) -> FloatTensor<Self>;
     fn linear(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
     /// Output, and each batch's mean and biased variance.
@@ -78,37 +79,12 @@ fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.device() == device::device()
 }
 
-/// act(convolution of `x` + bias): a batch of `link.big` maps to one of `link.small` maps. `precision` is the CPU's;
-/// other devices compute in their own.
-pub(crate) fn conv(
-    x: Tensor<4>,
-    w: Tensor<3>,
-    bias: Tensor<1>,
-    link: Geometry,
-    activation: Activation,
-    precision: Precision,
-) -> Tensor<4> {
+/// act(convolution of `x` + bias), or of the transposed convolution: a batch of the map at the other end of the link.
+pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
     if !has_kernels(&x) {
-        return portable::conv(x, w, bias, link, activation);
+        return portable::convolve(x, w, bias, how);
     }
-    let (x, w, bias) = (x.into_dispatch(), w.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::conv(x, w, bias, link, activation, precision))
-}
-
-/// act(transposed convolution of `x` + bias): a batch of `link.small` maps to one of `link.big` maps.
-pub(crate) fn conv_transpose(
-    x: Tensor<4>,
-    w: Tensor<3>,
-    bias: Tensor<1>,
-    link: Geometry,
-    activation: Activation,
-    precision: Precision,
-) -> Tensor<4> {
-    if !has_kernels(&x) {
-        return portable::conv_transpose(x, w, bias, link, activation);
-    }
-    let (x, w, bias) = (x.into_dispatch(), w.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(Dispatch::conv_transpose(x, w, bias, link, activation, precision))
+    Tensor::from_dispatch(Dispatch::convolve(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), how))
 }
 
 /// x W + b with W `[inputs, outputs]`.
@@ -256,19 +232,17 @@ mod tests {
     fn convolutions_are_those_of_burn() {
         for (link, activation) in links().into_iter().flat_map(|link| ACTIVATIONS.map(|activation| (link, activation)))
         {
-            let weights = || noise([link.kernel * link.kernel, link.big.channels, link.small.channels], 2) * 0.1;
-            same(
-                &format!("{link:?} {activation:?}"),
-                (maps(3, link.big, 1), weights(), noise([link.small.channels], 3)),
-                |x, w, b| conv(x, w, b, link, activation, Precision::F32),
-                |x, w, b| portable::conv(x, w, b, link, activation),
-            );
-            same(
-                &format!("{link:?} transposed {activation:?}"),
-                (maps(3, link.small, 1), weights(), noise([link.big.channels], 3)),
-                |x, w, b| conv_transpose(x, w, b, link, activation, Precision::F32),
-                |x, w, b| portable::conv_transpose(x, w, b, link, activation),
-            );
+            for from in [Side::Big, Side::Small] {
+                let how = Convolution { link, from, activation, precision: Precision::F32 };
+                let weights = noise([link.kernel * link.kernel, link.big.channels, link.small.channels], 2) * 0.1;
+                let bias = noise([link.map(from.other()).channels], 3);
+                same(
+                    &format!("{how:?}"),
+                    (maps(3, *link.map(from), 1), weights, bias),
+                    |x, w, b| convolve(x, w, b, how),
+                    |x, w, b| portable::convolve(x, w, b, how),
+                );
+            }
         }
     }
 
@@ -335,26 +309,19 @@ mod tests {
     #[test]
     fn gradients_are_those_of_finite_differences() {
         let [_, link, _] = links();
-        let conv_lens = [2 * link.big.len(), link.num_weights(), link.small.channels];
-        let up_lens = [2 * link.small.len(), link.num_weights(), link.big.channels];
+        let lens = |from: Side| [2 * link.map(from).len(), link.num_weights(), link.map(from.other()).channels];
         let of_map =
             |x: Tensor<1>, map: MapShape| x.reshape([2, map.channels / map.block(), map.pixels(), map.block()]);
         let window = |w: Tensor<1>| w.reshape([16, link.big.channels, link.small.channels]) * 0.05;
         let map = link.small;
         let norm_lens = [2 * map.len(), map.channels, map.channels];
-        let tanh = Activation::Tanh;
+        let conv = |from| {
+            let how = Convolution { link, from, activation: Activation::Tanh, precision: Precision::F32 };
+            slopes(|[x, w, b]| convolve(of_map(x, *link.map(from)), window(w), b, how), lens(from))
+        };
         for (what, [by_grads, by_differences]) in [
-            (
-                "conv",
-                slopes(|[x, w, b]| conv(of_map(x, link.big), window(w), b, link, tanh, Precision::F32), conv_lens),
-            ),
-            (
-                "transposed",
-                slopes(
-                    |[x, w, b]| conv_transpose(of_map(x, link.small), window(w), b, link, tanh, Precision::F32),
-                    up_lens,
-                ),
-            ),
+            ("conv", conv(Side::Big)),
+            ("transposed", conv(Side::Small)),
             ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, map, 1, 1.0).output, norm_lens)),
             ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, map, 8, 1.0), norm_lens)),
         ] {

@@ -5,30 +5,23 @@ use burn::tensor::activation::{relu, tanh};
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use super::{Activation, AdamStep, Geometry, MapShape, Normed};
+use super::{Activation, AdamStep, Convolution, Geometry, MapShape, Normed, Side};
 
 const EPSILON: f64 = 1e-5;
 
-pub(super) fn conv(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, link: Geometry, activation: Activation) -> Tensor<4> {
-    let Geometry { big, small, stride, padding, .. } = link;
-    // [k·k, big, small] to OIHW.
+pub(super) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
+    let Convolution { link, from, activation, .. } = how;
+    let (stride, padding) = ([link.stride; 2], [link.padding; 2]);
+    let x = to_nchw(x, link.map(from));
+    // [k·k, big, small] to OIHW, which a transposed convolution reads as IOHW: both begin with the small map's channels.
     let w = window(w, &link).permute([3, 2, 0, 1]);
-    let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-    activated(to_blocks(conv2d(to_nchw(x, &big), w, Some(bias), options), &small), activation)
-}
-
-pub(super) fn conv_transpose(
-    x: Tensor<4>,
-    w: Tensor<3>,
-    bias: Tensor<1>,
-    link: Geometry,
-    activation: Activation,
-) -> Tensor<4> {
-    let Geometry { big, small, stride, padding, .. } = link;
-    // [k·k, big, small] to IOHW, where I are the small map's channels.
-    let w = window(w, &link).permute([3, 2, 0, 1]);
-    let options = ConvTransposeOptions::new([stride; 2], [padding; 2], [0, 0], [1, 1], 1);
-    activated(to_blocks(conv_transpose2d(to_nchw(x, &small), w, Some(bias), options), &big), activation)
+    let out = match from {
+        Side::Big => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
+        Side::Small => {
+            conv_transpose2d(x, w, Some(bias), ConvTransposeOptions::new(stride, padding, [0, 0], [1, 1], 1))
+        }
+    };
+    activated(to_blocks(out, link.map(from.other())), activation)
 }
 
 fn window(w: Tensor<3>, link: &Geometry) -> Tensor<4> {

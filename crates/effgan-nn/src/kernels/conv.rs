@@ -2,7 +2,7 @@
 //! shapes: Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
 
 use super::buffer::{self, Buffer};
-use super::geometry::{Geometry, MapShape};
+use super::geometry::{Geometry, MapShape, Side};
 use super::isa::Isa;
 use super::precision::Precision;
 use super::winograd::{self, Factors, Plan};
@@ -41,10 +41,11 @@ impl Activation {
     }
 }
 
-/// A convolution's link between two maps, for batches of `n`.
+/// A convolution (from the big map of a link) or a transposed one (from the small map), for batches of `n`.
 #[derive(Clone, Debug)]
 pub struct Conv {
     g: Geometry,
+    from: Side,
     n: usize,
     isa: Isa,
     precision: Precision,
@@ -70,7 +71,7 @@ struct Chunks(Vec<Plan>);
 
 impl Chunks {
     fn new(g: &Geometry, n: usize) -> Self {
-        let most = (MOST_PRODUCTS / Plan::new(g, 1).big_len()).max(1);
+        let most = (MOST_PRODUCTS / Plan::new(g, 1).products_len(Side::Big)).max(1);
         let size = n.div_ceil(n.div_ceil(most).max(1)).max(1);
         let mut plans = vec![Plan::new(g, size); n / size];
         if !n.is_multiple_of(size) || n == 0 {
@@ -125,8 +126,9 @@ pub struct Grads {
 }
 
 impl Conv {
-    /// The link `g` for batches of `n`, in the fastest form that serves it; `precision` is that of Winograd's products.
-    pub fn new(isa: Isa, precision: Precision, g: &Geometry, n: usize) -> Self {
+    /// From the map `from` of the link `g` to the other, for batches of `n`, in the fastest form that serves it;
+    /// `precision` is that of Winograd's products.
+    pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
         let form = if winograd::fits(g) {
             Form::Winograd(Chunks::new(g, n))
         } else if few_channels::fits(g) {
@@ -134,222 +136,153 @@ impl Conv {
         } else {
             Form::Im2col
         };
-        Self { g: *g, n, isa, precision, form }
+        Self { g: *g, from, n, isa, precision, form }
     }
 
-    /// The same link by im2col, whatever its shapes.
-    #[cfg(test)]
-    fn by_im2col(isa: Isa, g: &Geometry, n: usize) -> Self {
-        Self { g: *g, n, isa, precision: Precision::F32, form: Form::Im2col }
-    }
-
-    /// act(convolution of `big` + bias), a batch of small maps.
-    pub fn down(&self, big: &[f32], weights: &[f32], bias: &[f32], activation: Activation) -> Vec<f32> {
-        let mut small = self.linear_down(big, weights, Some(bias), activation.slope());
+    /// act(convolution of `input` + bias), or of the transposed convolution: a batch of the other map.
+    pub fn forward(&self, input: &[f32], weights: &[f32], bias: &[f32], activation: Activation) -> Vec<f32> {
+        let mut out = self.linear(self.from, input, None, weights, Some(bias), activation.slope());
         if activation == Activation::Tanh {
-            activation::tanh(self.isa, &mut small);
+            activation::tanh(self.isa, &mut out);
         }
-        small
+        out
     }
 
-    /// act(transposed convolution of `small` + bias), a batch of big maps.
-    pub fn up(&self, small: &[f32], weights: &[f32], bias: &[f32], activation: Activation) -> Vec<f32> {
-        let mut big = self.linear_up(small, None, weights, Some(bias));
-        match activation {
-            Activation::Identity => {}
-            Activation::LeakyRelu { slope } => activation::leaky(self.isa, &mut big, slope),
-            Activation::Tanh => activation::tanh(self.isa, &mut big),
-        }
-        big
-    }
-
-    /// The gradients of [`down`](Self::down) of that of its output, which is used up.
-    pub fn down_backward(&self, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
-        let mask = if let (Form::FewChannels, Activation::LeakyRelu { slope }) = (&self.form, forward.activation) {
-            // The direct kernels take the leaky ReLU along.
-            Some((forward.out, slope))
-        } else {
+    /// The gradients of [`forward`](Self::forward) of that of its output, which is used up.
+    pub fn backward(&self, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
+        let mask = self.fused_mask(&forward);
+        if mask.is_none() {
             forward.activation.backward(self.isa, forward.out, grad);
-            None
+        }
+        let mut grads = match &self.form {
+            Form::Winograd(chunks) => self.winograd_backward(chunks, forward, grad, wants),
+            Form::FewChannels | Form::Im2col => self.plain_backward(forward, grad, mask, wants),
         };
-        if let Form::Winograd(chunks) = &self.form {
-            return self.winograd_down_backward(chunks, forward, grad, wants);
+        if wants.params && grads.bias.is_none() {
+            let map = self.g.map(self.from.other());
+            grads.bias = Some(activation::channel_sums(self.isa, self.n, map, grad));
         }
-        let mut grads = Grads::default();
-        if wants.params {
-            let (weights, bias) = self.param_grads(forward.input, grad, mask);
-            (grads.weights, grads.bias) = (Some(weights), Some(bias));
-        }
-        grads.input = wants.input.then(|| self.linear_up(grad, mask, forward.weights, None));
         grads
     }
 
-    /// The gradients of [`up`](Self::up) of that of its output, which is used up.
-    pub fn up_backward(&self, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
-        forward.activation.backward(self.isa, forward.out, grad);
-        let bias = wants.params.then(|| activation::channel_sums(self.isa, self.n, &self.g.big, grad));
-        if let Form::Winograd(chunks) = &self.form {
-            return Grads { bias, ..self.winograd_up_backward(chunks, forward, grad, wants) };
-        }
-        Grads {
-            weights: wants.params.then(|| self.param_grads(grad, forward.input, None).0),
-            bias,
-            input: wants.input.then(|| self.linear_down(grad, forward.weights, None, 1.0)),
-        }
+    /// Output and slope of a leaky ReLU that the direct kernels take along in their backward pass.
+    fn fused_mask<'a>(&self, forward: &Forward<'a>) -> Option<(&'a [f32], f32)> {
+        let Activation::LeakyRelu { slope } = forward.activation else { return None };
+        let taken_along = matches!(self.form, Form::FewChannels) && self.from == Side::Big;
+        taken_along.then_some((forward.out, slope))
     }
 
-    /// Convolution, bias and leaky ReLU.
-    fn linear_down(&self, big: &[f32], weights: &[f32], bias: Option<&[f32]>, slope: f32) -> Vec<f32> {
-        let mut small = buffer::take(self.n * self.g.small.len());
-        match &self.form {
-            Form::Winograd(chunks) => {
-                let weights = Factors::of_weights(self.isa, self.precision, chunks.first(), weights);
-                for (first, plan) in chunks.each() {
-                    let products = self.big_products(plan, images(big, first, plan, &self.g.big));
-                    let small = images_mut(&mut small, first, plan, &self.g.small);
-                    self.small_of_products(plan, &products, &weights, bias, slope, small);
-                }
-            }
-            Form::FewChannels => few_channels::down(self.isa, &self.g, self.n, big, weights, bias, slope, &mut small),
-            Form::Im2col => im2col::down(&self.g, self.n, big, weights, bias, slope, &mut small),
-        }
-        small
-    }
-
-    /// Transposed convolution and bias, of `small` that may be masked as in [`few_channels::up`].
-    fn linear_up(&self, small: &[f32], mask: Option<(&[f32], f32)>, weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        let mut big = buffer::take(self.n * self.g.big.len());
-        match &self.form {
-            Form::Winograd(chunks) => {
-                let weights = Factors::of_transposed_weights(self.isa, self.precision, chunks.first(), weights);
-                for (first, plan) in chunks.each() {
-                    let products = self.small_products(plan, images(small, first, plan, &self.g.small));
-                    let big = images_mut(&mut big, first, plan, &self.g.big);
-                    self.big_of_products(plan, &products, &weights, bias, big);
-                }
-            }
-            Form::FewChannels => few_channels::up(self.isa, &self.g, self.n, small, mask, weights, bias, &mut big),
-            Form::Im2col => im2col::up(&self.g, self.n, small, weights, bias, &mut big),
-        }
-        big
-    }
-
-    /// The gradient of the weights, and the sums of `small` a channel, without Winograd's form.
-    fn param_grads(&self, big: &[f32], small: &[f32], mask: Option<(&[f32], f32)>) -> (Vec<f32>, Vec<f32>) {
-        let mut weights = buffer::take(self.g.num_weights());
-        let sums = if matches!(self.form, Form::FewChannels) {
-            few_channels::weight_grad(self.isa, &self.g, self.n, big, small, mask, &mut weights)
-        } else {
-            im2col::weight_grad(&self.g, self.n, big, small, &mut weights);
-            activation::channel_sums(self.isa, self.n, &self.g.small, small)
-        };
-        (weights, sums)
-    }
-
-    fn winograd_down_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
-        let Forward { input, weights, .. } = forward;
-        let mut of_weights = wants.params.then(|| Buffer::of(chunks.first().weights_len()));
-        let mut big = wants.input.then(|| {
-            let products = Factors::of_transposed_weights(self.isa, self.precision, chunks.first(), weights);
-            (products, buffer::take(self.n * self.g.big.len()))
-        });
-        for (first, plan) in chunks.each() {
-            let products = self.small_products(plan, images(grad, first, plan, &self.g.small));
-            if let Some(of_weights) = &mut of_weights {
-                let of_input = self.big_products(plan, images(input, first, plan, &self.g.big));
-                winograd::multiply_for_weights(
-                    self.isa,
-                    self.precision,
-                    plan,
-                    &of_input,
-                    &products,
-                    of_weights,
-                    first > 0,
-                );
-            }
-            if let Some((weights, big)) = &mut big {
-                let big = images_mut(big, first, plan, &self.g.big);
-                self.big_of_products(plan, &products, weights, None, big);
-            }
-        }
-        Grads {
-            weights: of_weights.map(|products| self.weights_of_products(chunks, &products)),
-            bias: wants.params.then(|| activation::channel_sums(self.isa, self.n, &self.g.small, grad)),
-            input: big.map(|(_, big)| big),
-        }
-    }
-
-    fn winograd_up_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
-        let Forward { input, weights, .. } = forward;
-        let mut of_weights = wants.params.then(|| Buffer::of(chunks.first().weights_len()));
-        let mut small = wants.input.then(|| {
-            (
-                Factors::of_weights(self.isa, self.precision, chunks.first(), weights),
-                buffer::take(self.n * self.g.small.len()),
-            )
-        });
-        for (first, plan) in chunks.each() {
-            let products = self.big_products(plan, images(grad, first, plan, &self.g.big));
-            if let Some(of_weights) = &mut of_weights {
-                let of_input = self.small_products(plan, images(input, first, plan, &self.g.small));
-                winograd::multiply_for_weights(
-                    self.isa,
-                    self.precision,
-                    plan,
-                    &products,
-                    &of_input,
-                    of_weights,
-                    first > 0,
-                );
-            }
-            if let Some((weights, small)) = &mut small {
-                let small = images_mut(small, first, plan, &self.g.small);
-                self.small_of_products(plan, &products, weights, None, 1.0, small);
-            }
-        }
-        Grads {
-            weights: of_weights.map(|products| self.weights_of_products(chunks, &products)),
-            bias: None,
-            input: small.map(|(_, small)| small),
-        }
-    }
-
-    fn big_products(&self, plan: &Plan, big: &[f32]) -> Buffer {
-        let mut products = Buffer::of(plan.big_len());
-        winograd::big_into_products(self.isa, plan, big, &mut products);
-        products
-    }
-
-    fn small_products(&self, plan: &Plan, small: &[f32]) -> Buffer {
-        let mut products = Buffer::of(plan.small_len());
-        winograd::small_into_products(self.isa, plan, small, &mut products);
-        products
-    }
-
-    fn small_of_products(
+    /// Convolution from the map `from`, bias and leaky ReLU; with `mask`, of a gradient of the small map that is first
+    /// taken back through a leaky ReLU (see [`few_channels::up`]).
+    fn linear(
         &self,
-        plan: &Plan,
-        big: &[f32],
-        weights: &Factors,
+        from: Side,
+        input: &[f32],
+        mask: Option<(&[f32], f32)>,
+        weights: &[f32],
         bias: Option<&[f32]>,
         slope: f32,
-        small: &mut [f32],
+    ) -> Vec<f32> {
+        let Self { g, n, isa, .. } = self;
+        let mut out = buffer::take(n * g.map(from.other()).len());
+        match (&self.form, from) {
+            (Form::Winograd(chunks), _) => {
+                let factors = Factors::new(*isa, self.precision, chunks.first(), from, weights);
+                for (first, plan) in chunks.each() {
+                    let products = self.products(plan, from, images(input, first, plan, g.map(from)));
+                    let out = images_mut(&mut out, first, plan, g.map(from.other()));
+                    self.multiplied(plan, from, &products, &factors, bias, slope, out);
+                }
+            }
+            (Form::FewChannels, Side::Big) => few_channels::down(*isa, g, *n, input, weights, bias, slope, &mut out),
+            (Form::FewChannels, Side::Small) => few_channels::up(*isa, g, *n, input, mask, weights, bias, &mut out),
+            (Form::Im2col, Side::Big) => im2col::down(g, *n, input, weights, bias, slope, &mut out),
+            (Form::Im2col, Side::Small) => im2col::up(g, *n, input, weights, bias, &mut out),
+        }
+        // The kernels from the small map have no activation of their own.
+        if from == Side::Small && slope != 1.0 && !matches!(self.form, Form::Winograd(_)) {
+            activation::leaky(*isa, &mut out, slope);
+        }
+        out
+    }
+
+    /// Without Winograd's form; the sums that are the bias' gradient where they come along.
+    fn plain_backward(&self, forward: Forward, grad: &[f32], mask: Option<(&[f32], f32)>, wants: Wants) -> Grads {
+        let Self { g, from, n, isa, .. } = self;
+        let mut grads = Grads::default();
+        if wants.params {
+            let (big, small) = big_and_small(*from, forward.input, grad);
+            let mut weights = buffer::take(g.num_weights());
+            if matches!(self.form, Form::FewChannels) {
+                let sums = few_channels::weight_grad(*isa, g, *n, big, small, mask, &mut weights);
+                grads.bias = (*from == Side::Big).then_some(sums);
+            } else {
+                im2col::weight_grad(g, *n, big, small, &mut weights);
+            }
+            grads.weights = Some(weights);
+        }
+        grads.input = wants.input.then(|| self.linear(from.other(), grad, mask, forward.weights, None, 1.0));
+        grads
+    }
+
+    fn winograd_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
+        let Self { g, from, isa, precision, .. } = self;
+        let to = from.other();
+        let mut of_weights = wants.params.then(|| Buffer::of(chunks.first().weights_len()));
+        let mut input_grad = wants.input.then(|| {
+            let factors = Factors::new(*isa, *precision, chunks.first(), to, forward.weights);
+            (factors, buffer::take(self.n * g.map(*from).len()))
+        });
+        for (first, plan) in chunks.each() {
+            let of_grad = self.products(plan, to, images(grad, first, plan, g.map(to)));
+            if let Some(of_weights) = &mut of_weights {
+                let of_input = self.products(plan, *from, images(forward.input, first, plan, g.map(*from)));
+                let (big, small) = big_and_small(*from, &of_input, &of_grad);
+                winograd::multiply_for_weights(*isa, *precision, plan, big, small, of_weights, first > 0);
+            }
+            if let Some((factors, input_grad)) = &mut input_grad {
+                let input_grad = images_mut(input_grad, first, plan, g.map(*from));
+                self.multiplied(plan, to, &of_grad, factors, None, 1.0, input_grad);
+            }
+        }
+        let weights = of_weights.map(|products| {
+            let mut weights = buffer::take(g.num_weights());
+            winograd::weights_out_of_products(*isa, chunks.first(), &products, &mut weights);
+            weights
+        });
+        Grads { weights, bias: None, input: input_grad.map(|(_, input_grad)| input_grad) }
+    }
+
+    /// The products of one chunk of a map.
+    fn products(&self, plan: &Plan, side: Side, maps: &[f32]) -> Buffer {
+        let mut products = Buffer::of(plan.products_len(side));
+        winograd::into_products(self.isa, plan, side, maps, &mut products);
+        products
+    }
+
+    /// One chunk of the other map, of the products of the map `from`.
+    #[allow(clippy::too_many_arguments, reason = "two factors, and what follows their product")]
+    fn multiplied(
+        &self,
+        plan: &Plan,
+        from: Side,
+        products: &[f32],
+        factors: &Factors,
+        bias: Option<&[f32]>,
+        slope: f32,
+        out: &mut [f32],
     ) {
-        let mut products = Buffer::of(plan.small_len());
-        winograd::multiply_down(self.isa, plan, big, weights, &mut products);
-        winograd::small_out_of_products(self.isa, plan, &products, bias, slope, small);
+        let mut others = Buffer::of(plan.products_len(from.other()));
+        winograd::multiply(self.isa, plan, from, products, factors, &mut others);
+        winograd::out_of_products(self.isa, plan, from.other(), &others, bias, slope, out);
     }
+}
 
-    fn big_of_products(&self, plan: &Plan, small: &[f32], weights: &Factors, bias: Option<&[f32]>, big: &mut [f32]) {
-        let mut products = Buffer::of(plan.big_len());
-        winograd::multiply_up(self.isa, plan, small, weights, &mut products);
-        winograd::big_out_of_products(self.isa, plan, &products, bias, 1.0, big);
-    }
-
-    fn weights_of_products(&self, chunks: &Chunks, products: &[f32]) -> Vec<f32> {
-        let mut grad = buffer::take(self.g.num_weights());
-        winograd::weights_out_of_products(self.isa, chunks.first(), products, &mut grad);
-        grad
+/// What belongs to the big and to the small map, of what belongs to the map `from` and to the other.
+fn big_and_small<'a>(from: Side, input: &'a [f32], out: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+    match from {
+        Side::Big => (input, out),
+        Side::Small => (out, input),
     }
 }
 
@@ -375,36 +308,32 @@ mod tests {
         [Geometry::of_conv(map(1, 28), 16, 4, 2, 1), Geometry::of_conv(map(16, 14), 32, 4, 2, 1)]
     }
 
+    /// The same layer by im2col, whatever its shapes.
+    fn by_im2col(conv: &Conv) -> Conv {
+        Conv { form: Form::Im2col, ..conv.clone() }
+    }
+
     /// Output and all gradients, in one row.
-    fn both_ways(conv: &Conv, g: &Geometry, activation: Activation, up: bool) -> Vec<Vec<f32>> {
-        let (from, to) = if up { (g.small, g.big) } else { (g.big, g.small) };
+    fn both_ways(conv: &Conv, activation: Activation) -> Vec<Vec<f32>> {
+        let (from, to) = (conv.g.map(conv.from), conv.g.map(conv.from.other()));
         let (input, bias) = (noise(3 * from.len(), 1), noise(to.channels, 3));
         // Sums of a few units: the tanh of one of fifty would keep that one's rounding and not its size.
-        let weights: Vec<f32> = noise(g.num_weights(), 2).iter().map(|w| 0.1 * w).collect();
-        let out = if up {
-            conv.up(&input, &weights, &bias, activation)
-        } else {
-            conv.down(&input, &weights, &bias, activation)
-        };
-        let mut grad = noise(out.len(), 4);
+        let weights: Vec<f32> = noise(conv.g.num_weights(), 2).iter().map(|w| 0.1 * w).collect();
+        let out = conv.forward(&input, &weights, &bias, activation);
         let forward = Forward { input: &input, weights: &weights, out: &out, activation };
-        let wants = Wants { params: true, input: true };
-        let grads = if up {
-            conv.up_backward(forward, &mut grad, wants)
-        } else {
-            conv.down_backward(forward, &mut grad, wants)
-        };
+        let grads = conv.backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
         vec![out, grads.weights.unwrap(), grads.bias.unwrap(), grads.input.unwrap()]
     }
 
     #[test]
     fn all_forms_agree_forwards_and_backwards_with_every_activation() {
         for (g, isa) in links().iter().flat_map(|g| Isa::available().into_iter().map(move |isa| (g, isa))) {
-            for (activation, up) in
-                [Activation::Identity, LEAKY, Activation::Tanh].into_iter().flat_map(|a| [(a, false), (a, true)])
+            for (activation, from) in [Activation::Identity, LEAKY, Activation::Tanh]
+                .into_iter()
+                .flat_map(|activation| [(activation, Side::Big), (activation, Side::Small)])
             {
-                let fast = both_ways(&Conv::new(isa, Precision::F32, g, 3), g, activation, up);
-                let plain = both_ways(&Conv::by_im2col(isa, g, 3), g, activation, up);
+                let conv = Conv::new(isa, Precision::F32, g, from, 3);
+                let (fast, plain) = (both_ways(&conv, activation), both_ways(&by_im2col(&conv), activation));
                 for (fast, plain) in fast.iter().zip(&plain) {
                     let plain: Vec<f64> = plain.iter().map(|&x| f64::from(x)).collect();
                     // Two f32 sums in another order; the activation's derivative may jump where a sum is nearly zero,
@@ -422,9 +351,9 @@ mod tests {
             return;
         }
         let g = links()[1];
-        for up in [false, true] {
+        for from in [Side::Big, Side::Small] {
             let [rounded, exact] = [Precision::Bf16, Precision::F32]
-                .map(|precision| both_ways(&Conv::new(Isa::in_use(), precision, &g, 3), &g, Activation::Identity, up));
+                .map(|precision| both_ways(&Conv::new(Isa::in_use(), precision, &g, from, 3), Activation::Identity));
             for (part, (rounded, exact)) in ["out", "weights", "bias", "input"].iter().zip(rounded.iter().zip(&exact)) {
                 let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
                 let off = norm(&mut rounded.iter().zip(exact).map(|(a, b)| a - b));
@@ -439,16 +368,16 @@ mod tests {
     #[test]
     fn a_batch_in_chunks_is_the_same_batch() {
         let g = links()[1];
-        let conv = Conv::new(Isa::in_use(), Precision::F32, &g, 7);
+        let conv = Conv::new(Isa::in_use(), Precision::F32, &g, Side::Big, 7);
         let in_chunks = |sizes: &[usize]| Conv {
             form: Form::Winograd(Chunks(sizes.iter().map(|&n| Plan::new(&g, n)).collect())),
             ..conv.clone()
         };
         let (input, weights) = (noise(7 * g.big.len(), 1), noise(g.num_weights(), 2));
         let run = |conv: &Conv| {
-            let out = conv.down(&input, &weights, &[0.0; 32], LEAKY);
+            let out = conv.forward(&input, &weights, &[0.0; 32], LEAKY);
             let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
-            let grads = conv.down_backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
+            let grads = conv.backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
             [out, grads.input.unwrap(), grads.weights.unwrap()]
         };
         let [whole, chunked] = [run(&in_chunks(&[7])), run(&in_chunks(&[3, 3, 1]))];
@@ -465,7 +394,7 @@ mod tests {
         for n in [0, 1, 16, 63, 64, 65] {
             let chunks = Chunks::new(&g, n);
             assert_eq!(chunks.0.iter().map(Plan::images).sum::<usize>(), n);
-            assert!(chunks.0.iter().all(|plan| plan.big_len() <= MOST_PRODUCTS + 4 * 64 * 100));
+            assert!(chunks.0.iter().all(|plan| plan.products_len(Side::Big) <= MOST_PRODUCTS + 4 * 64 * 100));
         }
     }
 }

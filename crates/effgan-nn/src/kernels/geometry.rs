@@ -42,6 +42,26 @@ impl MapShape {
     }
 }
 
+/// One of the two maps that a link connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The map with more pixels, which a convolution starts from.
+    Big,
+    /// The map with fewer pixels, which a transposed convolution starts from.
+    Small,
+}
+
+impl Side {
+    /// The map at the other end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Big => Self::Small,
+            Self::Small => Self::Big,
+        }
+    }
+}
+
 /// A convolution takes `big` to `small`; a transposed one takes `small` to `big`; each is the other's gradient.
 ///
 /// Weights are `[kernel · kernel, big.channels, small.channels]`, row-major.
@@ -72,6 +92,14 @@ impl Geometry {
         let side = |side: usize| (side - 1) * stride + kernel - 2 * padding;
         let big = MapShape { channels: big_channels, height: side(small.height), width: side(small.width) };
         Self { big, small, kernel, stride, padding }
+    }
+
+    /// The map of a side.
+    pub fn map(&self, side: Side) -> &MapShape {
+        match side {
+            Side::Big => &self.big,
+            Side::Small => &self.small,
+        }
     }
 
     /// Number of weights.

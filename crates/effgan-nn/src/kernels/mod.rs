@@ -37,7 +37,7 @@ mod reference;
 mod threads;
 mod winograd;
 
-pub use geometry::{BLOCK, Geometry, MapShape};
+pub use geometry::{BLOCK, Geometry, MapShape, Side};
 pub use isa::Isa;
 pub use precision::Precision;
 pub use product::peak_gflops;

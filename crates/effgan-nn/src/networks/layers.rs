@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec, to_files};
-use crate::fused::{self, Activation, Geometry, MapShape, Precision};
+use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Precision, Side};
 use crate::{Array, Params, Result};
 
 /// x `[n, in]` ↦ x W + b `[n, out]`; weight in × out.
@@ -59,12 +59,17 @@ impl Conv {
 
     /// From the big map to the small one.
     pub(crate) fn down(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        fused::conv(x, self.weight.val(), self.bias.val(), self.link, activation, self.precision)
+        self.convolve(x, Side::Big, activation)
     }
 
     /// From the small map to the big one: the transposed convolution.
     pub(crate) fn up(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        fused::conv_transpose(x, self.weight.val(), self.bias.val(), self.link, activation, self.precision)
+        self.convolve(x, Side::Small, activation)
+    }
+
+    fn convolve(&self, x: Tensor<4>, from: Side, activation: Activation) -> Tensor<4> {
+        let how = Convolution { link: self.link, from, activation, precision: self.precision };
+        fused::convolve(x, self.weight.val(), self.bias.val(), how)
     }
 }
 

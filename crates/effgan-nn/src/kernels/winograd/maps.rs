@@ -1,215 +1,179 @@
 //! The transforms of batches of feature maps, plane by plane.
 
-use super::axis::{Big, Small};
+use std::cell::RefCell;
+
+use super::axis::{Big, IntoProducts, OutOfProducts, Small};
 use super::plan::Plan;
 use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
-use crate::kernels::geometry::BLOCK;
+use crate::kernels::geometry::{BLOCK, MapShape, Side};
 use crate::kernels::isa::{Isa, for_each_isa};
 use crate::kernels::lanes::Lanes;
 use crate::kernels::threads::{self, Shared};
 
-/// Bᵀ big: a batch of big maps into products `[4 · channels / 16, rows, 16]`, phase by phase.
-pub fn big_into_products(isa: Isa, plan: &Plan, big: &[f32], products: &mut [f32]) {
-    assert_eq!(big.len(), plan.n * plan.g.big.len());
-    assert_eq!(products.len(), plan.big_len());
+/// The transforms of one of the two maps, and the lattices that they see a plane as.
+trait Planes: IntoProducts + OutOfProducts {
+    const PHASES: usize;
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice;
+}
+
+impl Planes for Big {
+    const PHASES: usize = 4;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice {
+        Lattice::phase(shape, phase)
+    }
+}
+
+impl Planes for Small {
+    const PHASES: usize = 1;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, _: usize) -> Lattice {
+        Lattice::whole(shape)
+    }
+}
+
+/// Bᵀ big or A small: a batch of maps into their products `[phases · channels / 16, rows, 16]`.
+pub fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
+    let len = plan.g.map(side).len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
     let products = Shared::new(products);
     threads::each(plan.n, |i| {
         with_scratch(plan, i, |scratch, offsets| {
-            big_image_into(
-                isa,
-                plan,
-                &big[i * plan.g.big.len()..][..plan.g.big.len()],
-                scratch,
-                products.pointer(),
-                offsets,
-            );
+            image_into(isa, plan, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
         });
     });
 }
 
 for_each_isa! {
-    fn big_image_into = big_image_into_on(plan: &Plan, big: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
+    fn image_into = image_into_on(plan: &Plan, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
 }
 
 #[inline(always)]
-pub unsafe fn big_image_into_on<L: Lanes>(
+unsafe fn image_into_on<L: Lanes>(
     plan: &Plan,
-    big: &[f32],
+    side: Side,
+    map: &[f32],
     scratch: *mut f32,
     products: *mut f32,
     offsets: &[usize],
 ) {
-    let shape = &plan.g.big;
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Big => planes_into::<L, Big>(plan, &plan.g.big, map, scratch, products, offsets),
+            Side::Small => planes_into::<L, Small>(plan, &plan.g.small, map, scratch, products, offsets),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn planes_into<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    map: &[f32],
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
     let blocks = shape.channels / BLOCK;
     for block in 0..blocks {
-        for phase in 0..4 {
-            let lattice = Lattice::phase(shape, phase);
-            // SAFETY: lengths are checked above, and images have rows of their own.
+        for phase in 0..P::PHASES {
+            // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
             unsafe {
-                let plane = big.as_ptr().add(block * shape.pixels() * BLOCK);
+                let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
                 let products = products.add((phase * blocks + block) * plan.rows * BLOCK);
-                plane_into_products::<L, Big>(&plan.axes, lattice, plane, scratch, products, offsets);
+                plane_into_products::<L, P>(&plan.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
             }
         }
     }
 }
 
-/// A small: a batch of small maps into products `[channels / 16, rows, 16]`.
-pub fn small_into_products(isa: Isa, plan: &Plan, small: &[f32], products: &mut [f32]) {
-    assert_eq!(small.len(), plan.n * plan.g.small.len());
-    assert_eq!(products.len(), plan.small_len());
-    let products = Shared::new(products);
-    let len = plan.g.small.len();
-    threads::each(plan.n, |i| {
-        with_scratch(plan, i, |scratch, offsets| {
-            small_image_into(isa, plan, &small[i * len..][..len], scratch, products.pointer(), offsets);
-        });
-    });
-}
-
-for_each_isa! {
-    fn small_image_into = small_image_into_on(plan: &Plan, small: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
-}
-
-#[inline(always)]
-pub unsafe fn small_image_into_on<L: Lanes>(
+/// B products or Aᵀ products, plus bias, through a leaky ReLU: a batch of maps of their products.
+pub fn out_of_products(
+    isa: Isa,
     plan: &Plan,
-    small: &[f32],
-    scratch: *mut f32,
-    products: *mut f32,
-    offsets: &[usize],
+    side: Side,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    maps: &mut [f32],
 ) {
-    let shape = &plan.g.small;
-    for block in 0..shape.channels / BLOCK {
-        // SAFETY: lengths are checked above, and images have rows of their own.
-        unsafe {
-            let plane = small.as_ptr().add(block * shape.pixels() * BLOCK);
-            let products = products.add(block * plan.rows * BLOCK);
-            plane_into_products::<L, Small>(&plan.axes, Lattice::whole(shape), plane, scratch, products, offsets);
-        }
-    }
-}
-
-/// B products, plus bias: a batch of big maps of their products.
-pub fn big_out_of_products(isa: Isa, plan: &Plan, products: &[f32], bias: Option<&[f32]>, slope: f32, big: &mut [f32]) {
-    assert_eq!(big.len(), plan.n * plan.g.big.len());
-    assert_eq!(products.len(), plan.big_len());
-    assert!(bias.is_none_or(|bias| bias.len() == plan.g.big.channels));
-    let len = plan.g.big.len();
-    let big = Shared::new(big);
+    let shape = plan.g.map(side);
+    let len = shape.len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    assert!(bias.is_none_or(|bias| bias.len() == shape.channels));
+    let maps = Shared::new(maps);
     threads::each(plan.n, |i| {
         with_scratch(plan, i, |scratch, offsets| {
             // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
-            let big = unsafe { std::slice::from_raw_parts_mut(big.pointer().add(i * len), len) };
-            big_image_out(isa, plan, products, bias, slope, scratch, offsets, big);
+            let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
+            image_out(isa, plan, side, products, bias, slope, scratch, offsets, map);
         });
     });
 }
 
 for_each_isa! {
-    fn big_image_out = big_image_out_on(plan: &Plan, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], big: &mut [f32]);
+    fn image_out = image_out_on(plan: &Plan, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub unsafe fn big_image_out_on<L: Lanes>(
+unsafe fn image_out_on<L: Lanes>(
     plan: &Plan,
+    side: Side,
     products: &[f32],
     bias: Option<&[f32]>,
     slope: f32,
     scratch: *mut f32,
     offsets: &[usize],
-    big: &mut [f32],
+    map: &mut [f32],
 ) {
-    let shape = &plan.g.big;
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Big => planes_out::<L, Big>(plan, &plan.g.big, products, bias, slope, scratch, offsets, map),
+            Side::Small => planes_out::<L, Small>(plan, &plan.g.small, products, bias, slope, scratch, offsets, map),
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn planes_out<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    scratch: *mut f32,
+    offsets: &[usize],
+    map: &mut [f32],
+) {
     let blocks = shape.channels / BLOCK;
     for block in 0..blocks {
-        for phase in 0..4 {
-            let lattice = Lattice::phase(shape, phase);
-            // SAFETY: lengths are checked above.
+        for phase in 0..P::PHASES {
+            let lattice = P::lattice(shape, phase);
+            // SAFETY: `out_of_products` has checked the lengths.
             unsafe {
                 let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
                 let products = products.as_ptr().add((phase * blocks + block) * plan.rows * BLOCK);
-                let plane = big.as_mut_ptr().add(block * shape.pixels() * BLOCK);
-                plane_out_of_products::<L, Big>(
-                    &plan.axes,
-                    lattice,
-                    products,
-                    offsets,
-                    scratch,
-                    plane,
-                    Finish { bias, slope },
-                );
+                let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
+                let finish = Finish { bias, slope };
+                plane_out_of_products::<L, P>(&plan.axes, lattice, products, offsets, scratch, plane, finish);
             }
-        }
-    }
-}
-
-/// Aᵀ products, plus bias, through a leaky ReLU: a batch of small maps of their products.
-pub fn small_out_of_products(
-    isa: Isa,
-    plan: &Plan,
-    products: &[f32],
-    bias: Option<&[f32]>,
-    slope: f32,
-    small: &mut [f32],
-) {
-    assert_eq!(small.len(), plan.n * plan.g.small.len());
-    assert_eq!(products.len(), plan.small_len());
-    assert!(bias.is_none_or(|bias| bias.len() == plan.g.small.channels));
-    let len = plan.g.small.len();
-    let small = Shared::new(small);
-    threads::each(plan.n, |i| {
-        with_scratch(plan, i, |scratch, offsets| {
-            // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
-            let small = unsafe { std::slice::from_raw_parts_mut(small.pointer().add(i * len), len) };
-            small_image_out(isa, plan, products, bias, slope, scratch, offsets, small);
-        });
-    });
-}
-
-for_each_isa! {
-    fn small_image_out = small_image_out_on(plan: &Plan, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], small: &mut [f32]);
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub unsafe fn small_image_out_on<L: Lanes>(
-    plan: &Plan,
-    products: &[f32],
-    bias: Option<&[f32]>,
-    slope: f32,
-    scratch: *mut f32,
-    offsets: &[usize],
-    small: &mut [f32],
-) {
-    let shape = &plan.g.small;
-    for block in 0..shape.channels / BLOCK {
-        // SAFETY: lengths are checked above.
-        unsafe {
-            let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
-            let products = products.as_ptr().add(block * plan.rows * BLOCK);
-            let plane = small.as_mut_ptr().add(block * shape.pixels() * BLOCK);
-            plane_out_of_products::<L, Small>(
-                &plan.axes,
-                Lattice::whole(shape),
-                products,
-                offsets,
-                scratch,
-                plane,
-                Finish { bias, slope },
-            );
         }
     }
 }
 
 thread_local! {
     /// Half-transformed planes and the offsets of an image's products.
-    static SCRATCH: std::cell::RefCell<(Vec<f32>, Vec<usize>)> = const { std::cell::RefCell::new((Vec::new(), Vec::new())) };
+    static SCRATCH: RefCell<(Vec<f32>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// `work` with scratch for one plane and the offsets of image `i`.
-pub fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
+fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
     SCRATCH.with_borrow_mut(|(scratch, offsets)| {
         let lines = plan.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
         if scratch.len() < lines * BLOCK {

@@ -22,8 +22,8 @@ mod plan;
 mod planes;
 mod weights;
 
-pub(super) use maps::{big_into_products, big_out_of_products, small_into_products, small_out_of_products};
-pub(super) use multiply::{Factors, multiply_down, multiply_for_weights, multiply_up};
+pub(super) use maps::{into_products, out_of_products};
+pub(super) use multiply::{Factors, multiply, multiply_for_weights};
 pub(super) use plan::{Plan, fits};
 pub(super) use weights::weights_out_of_products;
 
@@ -34,7 +34,7 @@ mod tests {
     use super::plan::Axis;
     use super::*;
     use crate::kernels::reference::{self, assert_close, noise};
-    use crate::kernels::{Geometry, Isa, MapShape, Precision};
+    use crate::kernels::{Geometry, Isa, MapShape, Precision, Side};
 
     fn link(height: usize, width: usize, big: usize, small: usize) -> Geometry {
         let big = MapShape { channels: big, height: 2 * height, width: 2 * width };
@@ -51,20 +51,25 @@ mod tests {
         let plan = Plan::new(g, n);
         // Not a number: what is read must have been written.
         let nan = |len| vec![f32::NAN; len];
-        let (mut v, mut w) = (nan(plan.big_len()), nan(plan.small_len()));
-        big_into_products(isa, &plan, big, &mut v);
-        small_into_products(isa, &plan, small, &mut w);
-        let down = Factors::of_weights(isa, Precision::F32, &plan, weights);
-        let up = Factors::of_transposed_weights(isa, Precision::F32, &plan, weights);
-        let (mut to_small, mut to_big) = (nan(plan.small_len()), nan(plan.big_len()));
-        multiply_down(isa, &plan, &v, &down, &mut to_small);
-        multiply_up(isa, &plan, &w, &up, &mut to_big);
+        let products = |side, maps: &[f32]| {
+            let mut products = nan(plan.products_len(side));
+            into_products(isa, &plan, side, maps, &mut products);
+            products
+        };
+        let multiplied = |from: Side, products: &[f32]| {
+            let factors = Factors::new(isa, Precision::F32, &plan, from, weights);
+            let mut other = nan(plan.products_len(from.other()));
+            multiply(isa, &plan, from, products, &factors, &mut other);
+            other
+        };
+        let (v, w) = (products(Side::Big, big), products(Side::Small, small));
+        let (to_small, to_big) = (multiplied(Side::Big, &v), multiplied(Side::Small, &w));
         let mut u = nan(plan.weights_len());
         multiply_for_weights(isa, Precision::F32, &plan, &v, &w, &mut u, false);
         let mut out =
             Directions { small: nan(n * g.small.len()), big: nan(n * g.big.len()), grad: nan(g.num_weights()) };
-        small_out_of_products(isa, &plan, &to_small, None, 1.0, &mut out.small);
-        big_out_of_products(isa, &plan, &to_big, None, 1.0, &mut out.big);
+        out_of_products(isa, &plan, Side::Small, &to_small, None, 1.0, &mut out.small);
+        out_of_products(isa, &plan, Side::Big, &to_big, None, 1.0, &mut out.big);
         weights_out_of_products(isa, &plan, &u, &mut out.grad);
         out
     }
@@ -102,11 +107,12 @@ mod tests {
         let plan = Plan::new(&g, 2);
         for isa in Isa::available() {
             let plain = winograd(isa, &g, 2, &big, &small, &weights).small;
-            let (mut v, mut m) = (vec![0.0; plan.big_len()], vec![0.0; plan.small_len()]);
-            big_into_products(isa, &plan, &big, &mut v);
-            multiply_down(isa, &plan, &v, &Factors::of_weights(isa, Precision::F32, &plan, &weights), &mut m);
+            let [mut v, mut m] = [Side::Big, Side::Small].map(|side| vec![0.0; plan.products_len(side)]);
+            into_products(isa, &plan, Side::Big, &big, &mut v);
+            let factors = Factors::new(isa, Precision::F32, &plan, Side::Big, &weights);
+            multiply(isa, &plan, Side::Big, &v, &factors, &mut m);
             let mut ours = vec![0.0; plain.len()];
-            small_out_of_products(isa, &plan, &m, Some(&bias), 0.2, &mut ours);
+            out_of_products(isa, &plan, Side::Small, &m, Some(&bias), 0.2, &mut ours);
             for (i, (ours, plain)) in ours.iter().zip(&plain).enumerate() {
                 let x = plain + bias[i % 16];
                 assert_eq!(*ours, if x > 0.0 { x } else { 0.2 * x });

@@ -3,7 +3,7 @@
 use super::plan::{POINTS, Plan};
 use super::weights::{weights_into_products, weights_into_transposed_products};
 use crate::kernels::buffer::Buffer;
-use crate::kernels::geometry::BLOCK;
+use crate::kernels::geometry::{BLOCK, Side};
 use crate::kernels::isa::Isa;
 use crate::kernels::precision::Precision;
 use crate::kernels::product::{BlocksMut, product, product_of_transposed};
@@ -19,53 +19,33 @@ pub enum Factors {
 }
 
 impl Factors {
-    /// [`weights_into_products`], for [`multiply_down`].
-    pub fn of_weights(isa: Isa, precision: Precision, plan: &Plan, weights: &[f32]) -> Self {
+    /// The factor that takes the products of the map `from` to those of the other.
+    pub fn new(isa: Isa, precision: Precision, plan: &Plan, from: Side, weights: &[f32]) -> Self {
         let mut products = Buffer::of(plan.weights_len());
-        weights_into_products(isa, plan, weights, &mut products);
-        Self::rounded(precision, plan, products, 4 * plan.g.big.channels)
-    }
-
-    /// [`weights_into_transposed_products`], for [`multiply_up`].
-    pub fn of_transposed_weights(isa: Isa, precision: Precision, plan: &Plan, weights: &[f32]) -> Self {
-        let mut products = Buffer::of(plan.weights_len());
-        weights_into_transposed_products(isa, plan, weights, &mut products);
-        Self::rounded(precision, plan, products, plan.g.small.channels)
-    }
-
-    fn rounded(precision: Precision, plan: &Plan, products: Buffer, rows: usize) -> Self {
-        let columns = 4 * plan.g.big.channels * plan.g.small.channels / rows;
+        match from {
+            Side::Big => weights_into_products(isa, plan, weights, &mut products),
+            Side::Small => weights_into_transposed_products(isa, plan, weights, &mut products),
+        }
         match precision {
             Precision::F32 => Self::F32(products),
             Precision::Bf16 => {
-                let of_point = |point| plan.weights_at(&products, point, rows, columns);
-                Self::Bf16((0..POINTS).map(|point| product_bf16::pack(rows, of_point(point))).collect())
+                let of_point = |point| product_bf16::pack(plan.columns(from), plan.factor_at(&products, point, from));
+                Self::Bf16((0..POINTS).map(of_point).collect())
             }
         }
     }
 }
 
-/// The small map's products: the big one's times the weights'.
-pub fn multiply_down(isa: Isa, plan: &Plan, big: &[f32], weights: &Factors, small: &mut [f32]) {
-    let (from, to) = (4 * plan.g.big.channels, plan.g.small.channels);
-    multiply(isa, plan, big, from, weights, small, to);
-}
-
-/// The big map's products: the small one's times the transposed weights'.
-pub fn multiply_up(isa: Isa, plan: &Plan, small: &[f32], transposed_weights: &Factors, big: &mut [f32]) {
-    let (from, to) = (plan.g.small.channels, 4 * plan.g.big.channels);
-    multiply(isa, plan, small, from, transposed_weights, big, to);
-}
-
-pub fn multiply(isa: Isa, plan: &Plan, a: &[f32], from: usize, weights: &Factors, c: &mut [f32], to: usize) {
-    assert_eq!((a.len(), c.len()), (from * plan.rows, to * plan.rows));
-    let c = BlocksMut::new(c, plan.rows * BLOCK, to / BLOCK);
+/// The products of the map at the other end: those of the map `from` times the weights'.
+pub fn multiply(isa: Isa, plan: &Plan, from: Side, products: &[f32], weights: &Factors, other: &mut [f32]) {
+    assert_eq!([products.len(), other.len()], [from, from.other()].map(|side| plan.products_len(side)));
+    let other = BlocksMut::new(other, plan.rows * BLOCK, plan.columns(from.other()) / BLOCK);
     threads::each(POINTS, |point| {
         // SAFETY: points have rows of their own.
-        let c = unsafe { c.starting_at(plan.first_row[point]) };
-        let (rows, a) = (plan.image_rows(point), plan.point(a, point, from));
+        let c = unsafe { other.starting_at(plan.first_row[point]) };
+        let (rows, a) = (plan.image_rows(point), plan.point(products, point, from));
         match weights {
-            Factors::F32(weights) => product(isa, rows, a, plan.weights_at(weights, point, from, to), c),
+            Factors::F32(weights) => product(isa, rows, a, plan.factor_at(weights, point, from), c),
             Factors::Bf16(packed) => product_bf16::product(rows, a, &packed[point], c),
         }
     });
@@ -81,15 +61,15 @@ pub fn multiply_for_weights(
     weights: &mut [f32],
     add: bool,
 ) {
-    let (from, to) = (4 * plan.g.big.channels, plan.g.small.channels);
-    assert_eq!((big.len(), small.len()), (from * plan.rows, to * plan.rows));
+    let (from, to) = (plan.columns(Side::Big), plan.columns(Side::Small));
+    assert_eq!([big.len(), small.len()], [Side::Big, Side::Small].map(|side| plan.products_len(side)));
     assert_eq!(weights.len(), plan.weights_len());
     let weights = Shared::new(weights);
     threads::each(POINTS, |point| {
         let start = point * plan.point_stride();
         // SAFETY: point `point` of the weights, whose length is checked above; each point is written by one call.
         let c = unsafe { std::slice::from_raw_parts_mut(weights.pointer().add(start), from * to) };
-        let (a, b) = (plan.point(big, point, from), plan.point(small, point, to));
+        let (a, b) = (plan.point(big, point, Side::Big), plan.point(small, point, Side::Small));
         let (rows, c) = (plan.image_rows(point), BlocksMut::new(c, from * BLOCK, to / BLOCK));
         match precision {
             Precision::F32 => product_of_transposed(isa, rows, a, b, c, add),

@@ -1,6 +1,6 @@
 //! Where everything lies: tiles of the axes, rows of the points.
 
-use crate::kernels::geometry::{BLOCK, Geometry};
+use crate::kernels::geometry::{BLOCK, Geometry, Side};
 use crate::kernels::product::Blocks;
 
 /// Points of an axis: 0, 1, −1, 2, ∞.
@@ -115,14 +115,17 @@ impl Plan {
         self.n
     }
 
-    /// Length of the big map's products, `[4 · channels / 16, rows, 16]`.
-    pub fn big_len(&self) -> usize {
-        4 * self.g.big.channels * self.rows
+    /// Columns of a map's products: its channels, those of the big map once a phase.
+    pub fn columns(&self, side: Side) -> usize {
+        match side {
+            Side::Big => 4 * self.g.big.channels,
+            Side::Small => self.g.small.channels,
+        }
     }
 
-    /// Length of the small map's products, `[channels / 16, rows, 16]`.
-    pub fn small_len(&self) -> usize {
-        self.g.small.channels * self.rows
+    /// Length of a map's products, `[columns / 16, rows, 16]`.
+    pub fn products_len(&self, side: Side) -> usize {
+        self.columns(side) * self.rows
     }
 
     /// Length of the weights' products, one matrix a point.
@@ -131,7 +134,7 @@ impl Plan {
     }
 
     pub fn point_stride(&self) -> usize {
-        4 * self.g.big.channels * self.g.small.channels + SPARE_WEIGHTS
+        self.columns(Side::Big) * self.columns(Side::Small) + SPARE_WEIGHTS
     }
 
     /// Where in a block each product of image `i` lies.
@@ -141,16 +144,16 @@ impl Plan {
         offsets.extend(self.products.iter().map(|product| row(product) * BLOCK));
     }
 
-    /// The rows of `point` in `products`, of which a row is `channels` wide.
-    pub fn point<'a>(&self, products: &'a [f32], point: usize, channels: usize) -> Blocks<'a> {
+    /// The rows of `point` in the products of a map.
+    pub fn point<'a>(&self, products: &'a [f32], point: usize, side: Side) -> Blocks<'a> {
         let values = &products[self.first_row[point] * BLOCK..];
-        Blocks { values, stride: self.rows * BLOCK, count: channels / BLOCK }
+        Blocks { values, stride: self.rows * BLOCK, count: self.columns(side) / BLOCK }
     }
 
-    /// The matrix of `point` among the products of weights, `rows` × `columns`.
-    pub fn weights_at<'a>(&self, products: &'a [f32], point: usize, rows: usize, columns: usize) -> Blocks<'a> {
+    /// The matrix of `point` among the weights' products that multiply those of the map `from`.
+    pub fn factor_at<'a>(&self, products: &'a [f32], point: usize, from: Side) -> Blocks<'a> {
         let values = &products[point * self.point_stride()..];
-        Blocks { values, stride: rows * BLOCK, count: columns / BLOCK }
+        Blocks { values, stride: self.columns(from) * BLOCK, count: self.columns(from.other()) / BLOCK }
     }
 
     pub fn image_rows(&self, point: usize) -> usize {
