@@ -1,37 +1,11 @@
 //! The effgan program.
 
-mod commands;
-mod config;
-mod events;
-mod failure;
-mod machine;
-mod output;
-mod pictures;
-mod pipeline;
-mod progress;
-mod report;
-mod run_dir;
-mod run_info;
-mod scoring;
-mod summary;
-
 use std::process::ExitCode;
-
-use clap::Parser;
-use effgan_nn::kernels::Isa;
-use failure::Failure;
 
 /// The system's allocator costs the CPU backend half as much again a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    match Isa::wanted().map_err(|error| Failure::usage(anyhow::Error::msg(error))).and_then(|_| cli.run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("effgan: {}", failure.line());
-            ExitCode::from(failure.kind() as u8)
-        }
-    }
+    effgan_cli::main()
 }

@@ -21,7 +21,7 @@ pub use ensemble::Ensemble;
 pub use error::FlError;
 pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
-pub use record::{ClientRecord, RoundRecord, StepRecord, Watch};
+pub use record::{ClientRecord, Drift, Missing, RoundRecord, StepRecord, Watch};
 pub use simulate::Simulation;
 
 /// Result of this crate.

@@ -46,6 +46,27 @@ pub struct ClientRecord {
     pub metrics: Numbers,
     /// Wall time of its work.
     pub seconds: f64,
+    /// How far its update went, and whither; absent where there is none to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// A client's update, the trainable parameters that it answered with less those that it was sent, among the others' of its round.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// L2 norm, ≥ 0.
+    pub norm: f64,
+    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way.
+    pub cosine: f64,
+}
+
+/// A client of the cohort whose reply is not in the round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Who.
+    pub name: ClientName,
+    /// Why, in a few words: `dropped out`, `late by 3.2 s`.
+    pub reason: String,
 }
 
 /// One exchange of messages.
@@ -57,6 +78,9 @@ pub struct RoundRecord {
     pub kind: ExchangeKind,
     /// Who took part, by name.
     pub clients: Vec<ClientRecord>,
+    /// Who was asked and is not among them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
     /// Bytes of tensors sent to all clients.
     pub bytes_down: u64,
     /// Bytes of tensors that came back.

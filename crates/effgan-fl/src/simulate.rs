@@ -112,7 +112,7 @@ impl Simulation<'_> {
         remove_folder(&folder)?;
         let Tally { clients, bytes_down, bytes_up } = tally;
         let (round, kind, seconds) = (exchange.round, exchange.kind, started.elapsed().as_secs_f64());
-        Ok((RoundRecord { round, kind, clients, bytes_down, bytes_up, seconds }, folded?))
+        Ok((RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds }, folded?))
     }
 
     /// One worker: takes the next client until there is none, or one of its own ended the run.
@@ -248,7 +248,7 @@ impl Tally {
             self.bytes_up += update.params.num_bytes();
             let (name, num_examples) = (arrival.client.clone(), update.num_examples);
             let metrics = update.metrics.clone();
-            self.clients.push(ClientRecord { name, num_examples, metrics, seconds: arrival.seconds });
+            self.clients.push(ClientRecord { name, num_examples, metrics, seconds: arrival.seconds, drift: None });
         }
     }
 }

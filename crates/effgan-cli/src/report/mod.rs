@@ -187,9 +187,11 @@ mod tests {
             num_examples: 300,
             metrics: BTreeMap::from([("loss_d".into(), 0.625), ("loss_g".into(), 1.5), ("steps".into(), 40.0)]),
             seconds: 3.0,
+            drift: None,
         };
         let clients = vec![client("north"), client("south")];
-        Event::Round(RoundRecord { round, kind, clients, bytes_down: 13_000_000, bytes_up: 7_000_000, seconds: 4.0 })
+        let (bytes_down, bytes_up) = (13_000_000, 7_000_000);
+        Event::Round(RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds: 4.0 })
     }
 
     fn losses(round: u32, client: &str) -> Event {

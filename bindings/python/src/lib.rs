@@ -1,0 +1,6 @@
+//! The Python module `effgan._effgan`.
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _effgan {}
