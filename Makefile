@@ -14,4 +14,5 @@ lint:
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --release --workspace -- --ignored
 	cargo build --release
-	python3 scripts/mnist_table.py --data $(DATA)/mnist --out runs/table
+	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
+	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
