@@ -243,7 +243,10 @@ impl Conv {
             let mut weights = buffer::take(g.num_weights());
             if matches!(self.form, Form::FewChannels) {
                 let sums = few_channels::weight_grad(*isa, g, *n, big, small, mask, &mut weights);
-                grads.bias = (*from == Side::Big).then_some(sums);
+                match from {
+                    Side::Big => grads.bias = Some(sums),
+                    Side::Small => buffer::give_back(sums),
+                }
             } else {
                 im2col::weight_grad(g, *n, big, small, &mut weights);
             }
