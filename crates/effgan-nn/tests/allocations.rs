@@ -80,7 +80,7 @@ fn assert_silent(what: &str, work: impl FnMut() + Send) {
 /// packs.
 fn assert_only_gemm(what: &str, products: usize, work: impl FnMut() + Send) {
     let [calls, _] = third_time(work);
-    assert!((products..=2 * products).contains(&calls), "{what}: {calls} calls of the allocator, {products} products");
+    assert!(calls <= 2 * products, "{what}: {calls} calls of the allocator, {products} products");
 }
 
 const LEAKY: Activation = Activation::LeakyRelu { slope: 0.2 };
@@ -241,16 +241,16 @@ impl Training {
     }
 }
 
-/// What is left at this size is 2,599 calls and 430 KB: Burn's tensors (four calls each: a counter, the owner of the
-/// memory, the strides, and the nodes of the graph), its maps of gradients and parameters, its running statistics
-/// (500 calls), and its copy of both halves of the discriminator's batch (125 KB). Of memory for numbers, the kernels
-/// make ten small vectors anew in the place of those that Burn drops: logits and the norms' statistics. A feature map
-/// that is not given back would be another 160 to 250 KB.
+/// What is left at this size is 2,598 calls and 429 KB: Burn's tensors (a counter, the owner of the memory and the
+/// strides, each boxed), its graph's nodes and hash maps, and its copy of both halves of the discriminator's batch
+/// (125 KB); a fifth of the calls are the running statistics' updates. Of memory for numbers, the kernels make ten small
+/// vectors anew in the place of those that Burn drops: logits, and the norms' statistics. A feature map that is not given
+/// back would be another 160 to 250 KB, and Winograd's plans made anew another 500 calls.
 #[test]
 fn a_step_asks_for_what_burn_takes() {
     for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available()) {
         let mut training = Training::new(3, precision);
         let [calls, bytes] = third_time(|| training.step());
-        assert!(calls <= 2_700 && bytes <= 480_000, "{calls} calls of the allocator, {bytes} bytes");
+        assert!(calls <= 2_650 && bytes <= 460_000, "{calls} calls of the allocator, {bytes} bytes");
     }
 }

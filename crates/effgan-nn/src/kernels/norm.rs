@@ -122,6 +122,7 @@ pub fn batch_norm(
     slope: f32,
     out: &mut [f32],
 ) -> Statistics {
+    assert_eq!([x.len(), out.len()], [sizes.len(); 2], "x and out are batches of {sizes:?}");
     let one = sizes.of_each(batches);
     let [mean, variance, inv_std] = std::array::from_fn(|_| Buffer::of(batches * sizes.channels));
     let mut statistics = Statistics { mean, variance, inv_std };
