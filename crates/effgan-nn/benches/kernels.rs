@@ -76,13 +76,9 @@ fn norms(c: &mut Criterion) {
     let mut group = c.benchmark_group("batch norm 128x7x7");
     group.throughput(Throughput::Bytes(4 * x.len() as u64));
     group.bench_function("forward", |b| {
-        b.iter(|| {
-            let statistics = norm::batch_statistics(isa, &sizes, black_box(&x));
-            let (scale, shift) = norm::scale_shift(&gamma, &beta, &statistics.mean, &statistics.inv_std);
-            norm::affine_act(isa, &sizes, &x, &scale, &shift, 0.2, &mut out);
-        });
+        b.iter(|| norm::batch_norm(isa, &sizes, 1, black_box(&x), &gamma, &beta, 0.2, &mut out));
     });
-    let statistics = norm::batch_statistics(isa, &sizes, &x);
+    let statistics = norm::batch_norm(isa, &sizes, 1, &x, &gamma, &beta, 0.2, &mut out);
     let mut grad = noise(x.len(), 4);
     group.bench_function("backward", |b| {
         b.iter(|| norm::batch_norm_backward(isa, &sizes, &x, &out, black_box(&mut grad), &gamma, &statistics, 0.2));

@@ -6,6 +6,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Flex, TensorMetadata};
+use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
@@ -52,9 +53,9 @@ impl Backward<Flex, 3> for ConvOp {
         let wants = Wants { params: w.is_some() || bias.is_some(), input: x.is_some() };
         let found = ops.state.backward(grad, wants);
         let parents = [
-            (x, found.input, x_shape.to_vec()),
-            (w, found.weights, w_shape.to_vec()),
-            (bias, found.bias, vec![how.link.map(how.from.other()).channels]),
+            (x, found.input, x_shape),
+            (w, found.weights, w_shape),
+            (bias, found.bias, Shape::from([how.link.map(how.from.other()).channels])),
         ];
         for (parent, values, shape) in parents {
             if let (Some(parent), Some(values)) = (parent, values) {
@@ -96,7 +97,7 @@ impl Backward<Flex, 3> for LinearOp {
 /// Statistics of a normalisation that its backward pass needs.
 #[derive(Clone, Debug)]
 enum Statistics {
-    Batches(Vec<norm::Statistics>),
+    Batches(norm::Statistics),
     Groups(usize, norm::GroupStatistics),
 }
 
@@ -125,18 +126,12 @@ impl Backward<Flex, 3> for NormOp {
         let found = {
             let (x, out, gamma) = (Values::of(&x), Values::of(&out), Values::of(&gamma));
             let (x, out, gamma) = (x.get(), out.get(), gamma.get());
+            let sizes = norm::Sizes::of(n, &map);
             match statistics {
                 Statistics::Batches(statistics) => {
-                    let sizes = norm::Sizes::of(n / statistics.len(), &map);
-                    let len = sizes.len();
-                    let batches = x.chunks_exact(len).zip(out.chunks_exact(len)).zip(grad.chunks_exact_mut(len));
-                    let found = batches.zip(&statistics).map(|(((x, out), grad), statistics)| {
-                        norm::batch_norm_backward(isa, &sizes, x, out, grad, gamma, statistics, slope)
-                    });
-                    found.reduce(norm::NormGrads::plus).expect("at least one batch")
+                    norm::batch_norm_backward(isa, &sizes, x, out, &mut grad, gamma, &statistics, slope)
                 }
                 Statistics::Groups(groups, statistics) => {
-                    let sizes = norm::Sizes::of(n, &map);
                     norm::group_norm_backward(isa, &sizes, groups, x, out, &mut grad, gamma, &statistics, slope)
                 }
             }
@@ -203,7 +198,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
         let (out, statistics) = flex::batch_norm(&x, &gamma, &beta, &map, batches, slope);
-        let [mean, variance] = flex::mean_and_variance(&statistics, &map).map(Self::from_inner);
+        let [mean, variance] = flex::mean_and_variance(&statistics, batches).map(Self::from_inner);
         let statistics = Statistics::Batches(statistics);
         let out = normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, map, slope });
         (out, mean, variance)

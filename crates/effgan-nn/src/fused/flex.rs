@@ -1,23 +1,26 @@
 //! The operations on Burn's CPU backend: tensors as slices, handed to the kernels.
 
+use std::borrow::Cow;
+
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::TensorData;
+use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{AdamStep, Convolution, Kernels, MapShape};
 use crate::kernels::conv::Conv;
 use crate::kernels::{Isa, adam, buffer, linear, norm};
 
-/// A tensor's values. Views are copied into rows first, so that the slice is the whole tensor.
-pub(super) struct Values(FlexTensor);
+/// A tensor's values, row after row: where they lie, or copied there where the tensor is a view of another order.
+pub(super) struct Values<'a>(Cow<'a, FlexTensor>);
 
-impl Values {
-    pub(super) fn of(tensor: &FlexTensor) -> Self {
-        Self(tensor.to_contiguous())
+impl<'a> Values<'a> {
+    pub(super) fn of(tensor: &'a FlexTensor) -> Self {
+        let in_rows = tensor.as_slice::<f32>().is_some();
+        Self(if in_rows { Cow::Borrowed(tensor) } else { Cow::Owned(tensor.to_contiguous()) })
     }
 
     pub(super) fn get(&self) -> &[f32] {
-        self.0.as_slice().expect("contiguous, and the CPU computes in f32")
+        self.0.as_slice().expect("in rows, and the CPU computes in f32")
     }
 }
 
@@ -33,8 +36,8 @@ pub(super) fn give_back(tensor: FlexTensor) {
     }
 }
 
-pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.into()))
+pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
 }
 
 /// Shape of a batch of maps.
@@ -68,7 +71,7 @@ impl Kernels for Flex {
         slope: f32,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (out, statistics) = batch_norm(&x, &gamma, &beta, &map, batches, slope);
-        let [mean, variance] = mean_and_variance(&statistics, &map);
+        let [mean, variance] = mean_and_variance(&statistics, batches);
         (out, mean, variance)
     }
 
@@ -100,8 +103,7 @@ impl Kernels for Flex {
         let [mut params, mut first, mut second] = [params, first_moment, second_moment].map(into_vec);
         adam::update(Isa::in_use(), &step, &mut params, &grads, &mut first, &mut second);
         buffer::give_back(grads);
-        let back = |values| FlexTensor::from_data(TensorData::new(values, shape.clone()));
-        (back(params), back(first), back(second))
+        (tensor(params, shape.clone()), tensor(first, shape.clone()), tensor(second, shape))
     }
 }
 
@@ -125,28 +127,22 @@ pub(super) fn batch_norm(
     map: &MapShape,
     batches: usize,
     slope: f32,
-) -> (FlexTensor, Vec<norm::Statistics>) {
+) -> (FlexTensor, norm::Statistics) {
     let n = x.shape()[0];
     let (x, gamma, beta) = (Values::of(x), Values::of(gamma), Values::of(beta));
-    let (isa, sizes) = (Isa::in_use(), norm::Sizes::of(n / batches, map));
     let mut out = buffer::take(x.get().len());
-    let each = x.get().chunks_exact(sizes.len()).zip(out.chunks_exact_mut(sizes.len()));
-    let statistics = each.map(|(x, out)| {
-        let statistics = norm::batch_statistics(isa, &sizes, x);
-        let (scale, shift) = norm::scale_shift(gamma.get(), beta.get(), &statistics.mean, &statistics.inv_std);
-        norm::affine_act(isa, &sizes, x, &scale, &shift, slope, out);
-        statistics
-    });
-    let statistics = statistics.collect();
+    let sizes = norm::Sizes::of(n, map);
+    let (gamma, beta) = (gamma.get(), beta.get());
+    let statistics = norm::batch_norm(Isa::in_use(), &sizes, batches, x.get(), gamma, beta, slope, &mut out);
     (tensor(out, map_dims(n, map)), statistics)
 }
 
 /// `[batches, channels]` each.
-pub(super) fn mean_and_variance(statistics: &[norm::Statistics], map: &MapShape) -> [FlexTensor; 2] {
-    let rows = |of: fn(&norm::Statistics) -> &Vec<f32>| {
-        tensor(statistics.iter().flat_map(of).copied().collect(), [statistics.len(), map.channels])
-    };
-    [rows(|statistics| &statistics.mean), rows(|statistics| &statistics.variance)]
+pub(super) fn mean_and_variance(statistics: &norm::Statistics, batches: usize) -> [FlexTensor; 2] {
+    [&statistics.mean, &statistics.variance].map(|values| {
+        let channels = values.len() / batches;
+        tensor(values.clone().into_vec(), [batches, channels])
+    })
 }
 
 fn affine(x: &FlexTensor, scale: &[f32], shift: &[f32], map: &MapShape, slope: f32) -> FlexTensor {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::isa::for_each_isa;
 use super::norm::columns::{Sum, sum};
-use super::norm::{IMAGES, Sizes, rounded, total, zeros};
+use super::norm::{IMAGES, Sizes, rounded, sums_of_pieces, total};
 use super::{Isa, MapShape};
 
 /// Values that one task works on.
@@ -100,13 +100,11 @@ unsafe fn leaky_backward_body<L>(out: &[f32], grad: &mut [f32], slope: f32) {
 pub fn channel_sums(isa: Isa, n: usize, map: &MapShape, x: &[f32]) -> Vec<f32> {
     let sizes = Sizes::of(n, map);
     assert_eq!(x.len(), sizes.len(), "x is {n} images of {map:?}");
-    let pieces = x.par_chunks(IMAGES * sizes.image()).map(|x| {
-        let [mut sums] = zeros(sizes.channels);
-        sum(isa, &sizes.holding(x.len()), &mut Sum { x, sum: &mut sums });
-        [sums]
+    let mut sums = sums_of_pieces(n, sizes.channels);
+    sums.par_chunks_mut(sizes.channels).zip(x.par_chunks(IMAGES * sizes.image())).for_each(|(sums, x)| {
+        sum(isa, &sizes.holding(x.len()), &mut Sum { x, sum: sums });
     });
-    let [sums] = total(sizes.channels, pieces.collect());
-    rounded(&sums)
+    rounded(total(&mut sums, sizes.channels))
 }
 
 #[cfg(test)]

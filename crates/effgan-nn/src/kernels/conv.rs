@@ -1,6 +1,9 @@
 //! Convolution and transposed convolution with bias and activation, forward and backward, by whichever form serves the
 //! shapes: Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use super::buffer::{self, Buffer};
 use super::geometry::{Geometry, MapShape, Side};
 use super::isa::Isa;
@@ -54,7 +57,7 @@ pub struct Conv {
 
 #[derive(Clone, Debug)]
 enum Form {
-    Winograd(Chunks),
+    Winograd(Arc<Chunks>),
     FewChannels,
     Im2col,
 }
@@ -65,30 +68,55 @@ enum Form {
 /// waited for.
 const MOST_PRODUCTS: usize = 340_000;
 
+/// Batches whose [`Chunks`] a thread remembers: those of a few networks' layers.
+const MOST_KNOWN: usize = 32;
+
 /// A batch in chunks of equally many images, but for the last.
-#[derive(Clone, Debug)]
-struct Chunks(Vec<Plan>);
+#[derive(Debug)]
+struct Chunks {
+    /// The plan of each of the first `whole` chunks.
+    plan: Plan,
+    whole: usize,
+    /// That of the images that are left, or of a batch of none.
+    last: Option<Plan>,
+}
 
 impl Chunks {
+    /// The chunks of `n` images, which a thread makes out once.
+    fn of(g: &Geometry, n: usize) -> Arc<Self> {
+        thread_local! {
+            static KNOWN: RefCell<Vec<(Geometry, usize, Arc<Chunks>)>> = const { RefCell::new(Vec::new()) };
+        }
+        KNOWN.with_borrow_mut(|known| {
+            if let Some((.., chunks)) = known.iter().find(|(of, images, _)| (of, *images) == (g, n)) {
+                return Arc::clone(chunks);
+            }
+            if known.len() == MOST_KNOWN {
+                known.remove(0);
+            }
+            let chunks = Arc::new(Self::new(g, n));
+            known.push((*g, n, Arc::clone(&chunks)));
+            chunks
+        })
+    }
+
     fn new(g: &Geometry, n: usize) -> Self {
         let most = (MOST_PRODUCTS / Plan::new(g, 1).products_len(Side::Big)).max(1);
         let size = n.div_ceil(n.div_ceil(most).max(1)).max(1);
-        let mut plans = vec![Plan::new(g, size); n / size];
-        if !n.is_multiple_of(size) || n == 0 {
-            plans.push(Plan::new(g, n % size));
-        }
-        Self(plans)
+        let last = (!n.is_multiple_of(size) || n == 0).then(|| Plan::new(g, n % size));
+        Self { plan: Plan::new(g, size), whole: n / size, last }
     }
 
     /// The plan of each chunk and its first image.
     fn each(&self) -> impl Iterator<Item = (usize, &Plan)> {
-        let size = self.0[0].images();
-        self.0.iter().enumerate().map(move |(i, plan)| (i * size, plan))
+        let size = self.plan.images();
+        let whole = (0..self.whole).map(move |i| (i * size, &self.plan));
+        whole.chain(self.last.iter().map(move |last| (self.whole * size, last)))
     }
 
-    /// The first of the plans: weights have the same products in all.
-    fn first(&self) -> &Plan {
-        &self.0[0]
+    /// One of the plans: weights have the same products in all.
+    fn any(&self) -> &Plan {
+        &self.plan
     }
 }
 
@@ -130,7 +158,7 @@ impl Conv {
     /// `precision` is that of Winograd's products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
         let form = if winograd::fits(g) {
-            Form::Winograd(Chunks::new(g, n))
+            Form::Winograd(Chunks::of(g, n))
         } else if few_channels::fits(g) {
             Form::FewChannels
         } else {
@@ -187,7 +215,7 @@ impl Conv {
         let mut out = buffer::take(n * g.map(from.other()).len());
         match (&self.form, from) {
             (Form::Winograd(chunks), _) => {
-                let factors = Factors::new(*isa, self.precision, chunks.first(), from, weights);
+                let factors = Factors::new(*isa, self.precision, chunks.any(), from, weights);
                 for (first, plan) in chunks.each() {
                     let products = self.products(plan, from, images(input, first, plan, g.map(from)));
                     let out = images_mut(&mut out, first, plan, g.map(from.other()));
@@ -215,7 +243,10 @@ impl Conv {
             let mut weights = buffer::take(g.num_weights());
             if matches!(self.form, Form::FewChannels) {
                 let sums = few_channels::weight_grad(*isa, g, *n, big, small, mask, &mut weights);
-                grads.bias = (*from == Side::Big).then_some(sums);
+                match from {
+                    Side::Big => grads.bias = Some(sums),
+                    Side::Small => buffer::give_back(sums),
+                }
             } else {
                 im2col::weight_grad(g, *n, big, small, &mut weights);
             }
@@ -228,9 +259,9 @@ impl Conv {
     fn winograd_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
         let Self { g, from, isa, precision, .. } = self;
         let to = from.other();
-        let mut of_weights = wants.params.then(|| Buffer::of(chunks.first().weights_len()));
+        let mut of_weights = wants.params.then(|| Buffer::of(chunks.any().weights_len()));
         let mut input_grad = wants.input.then(|| {
-            let factors = Factors::new(*isa, *precision, chunks.first(), to, forward.weights);
+            let factors = Factors::new(*isa, *precision, chunks.any(), to, forward.weights);
             (factors, buffer::take(self.n * g.map(*from).len()))
         });
         for (first, plan) in chunks.each() {
@@ -247,7 +278,7 @@ impl Conv {
         }
         let weights = of_weights.map(|products| {
             let mut weights = buffer::take(g.num_weights());
-            winograd::weights_out_of_products(*isa, chunks.first(), &products, &mut weights);
+            winograd::weights_out_of_products(*isa, chunks.any(), &products, &mut weights);
             weights
         });
         Grads { weights, bias: None, input: input_grad.map(|(_, input_grad)| input_grad) }
@@ -369,9 +400,9 @@ mod tests {
     fn a_batch_in_chunks_is_the_same_batch() {
         let g = links()[1];
         let conv = Conv::new(Isa::in_use(), Precision::F32, &g, Side::Big, 7);
-        let in_chunks = |sizes: &[usize]| Conv {
-            form: Form::Winograd(Chunks(sizes.iter().map(|&n| Plan::new(&g, n)).collect())),
-            ..conv.clone()
+        let in_chunks = |size, whole, last: Option<usize>| {
+            let chunks = Chunks { plan: Plan::new(&g, size), whole, last: last.map(|n| Plan::new(&g, n)) };
+            Conv { form: Form::Winograd(Arc::new(chunks)), ..conv.clone() }
         };
         let (input, weights) = (noise(7 * g.big.len(), 1), noise(g.num_weights(), 2));
         let run = |conv: &Conv| {
@@ -380,7 +411,7 @@ mod tests {
             let grads = conv.backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
             [out, grads.input.unwrap(), grads.weights.unwrap()]
         };
-        let [whole, chunked] = [run(&in_chunks(&[7])), run(&in_chunks(&[3, 3, 1]))];
+        let [whole, chunked] = [run(&in_chunks(7, 1, None)), run(&in_chunks(3, 2, Some(1)))];
         assert_eq!(whole[..2], chunked[..2]);
         let exact: Vec<f64> = whole[2].iter().map(|&x| f64::from(x)).collect();
         // The gradient's sum over images is cut in another place.
@@ -393,8 +424,8 @@ mod tests {
         let g = Geometry::of_conv(map, 128, 4, 2, 1);
         for n in [0, 1, 16, 63, 64, 65] {
             let chunks = Chunks::new(&g, n);
-            assert_eq!(chunks.0.iter().map(Plan::images).sum::<usize>(), n);
-            assert!(chunks.0.iter().all(|plan| plan.products_len(Side::Big) <= MOST_PRODUCTS + 4 * 64 * 100));
+            assert_eq!(chunks.each().map(|(_, plan)| plan.images()).sum::<usize>(), n);
+            assert!(chunks.each().all(|(_, plan)| plan.products_len(Side::Big) <= MOST_PRODUCTS + 4 * 64 * 100));
         }
     }
 }

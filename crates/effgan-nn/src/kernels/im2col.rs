@@ -15,6 +15,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
 
 /// Images that one product covers, at most.
@@ -76,14 +77,14 @@ pub fn up(g: &Geometry, n: usize, small: &[f32], weights: &[f32], bias: Option<&
 pub fn weight_grad(g: &Geometry, n: usize, big: &[f32], small: &[f32], grad: &mut [f32]) {
     assert_lengths(g, n, big, grad, small);
     let images = n.div_ceil(PIECES).max(1);
-    let partial_sums: Vec<Vec<f32>> = big
-        .par_chunks(images * g.big.len())
-        .zip(small.par_chunks(images * g.small.len()))
-        .map(|(big, small)| SCRATCH.with_borrow_mut(|scratch| piece_grad(g, big, small, scratch)))
-        .collect();
+    let mut partial_sums = Buffer::zeros(n.div_ceil(images) * g.num_weights());
+    let pieces = big.par_chunks(images * g.big.len()).zip(small.par_chunks(images * g.small.len()));
+    pieces.zip(partial_sums.par_chunks_mut(g.num_weights())).for_each(|((big, small), sum)| {
+        SCRATCH.with_borrow_mut(|scratch| add_piece_grad(g, big, small, scratch, sum));
+    });
     grad.par_chunks_mut(FOLD).enumerate().for_each(|(i, grad)| {
         grad.fill(0.0);
-        for partial_sum in &partial_sums {
+        for partial_sum in partial_sums.chunks_exact(g.num_weights()) {
             add_line(grad, &partial_sum[i * FOLD..][..grad.len()]);
         }
     });
@@ -122,15 +123,13 @@ fn up_chunk(g: &Geometry, small: &[f32], weights: &[f32], big: &mut [f32], scrat
     }
 }
 
-/// The gradient of one piece's images, a chunk at a time.
-fn piece_grad(g: &Geometry, big: &[f32], small: &[f32], scratch: &mut Scratch) -> Vec<f32> {
-    let mut grad = vec![0.0; g.num_weights()];
+/// Adds the gradient of one piece's images, a chunk at a time.
+fn add_piece_grad(g: &Geometry, big: &[f32], small: &[f32], scratch: &mut Scratch, grad: &mut [f32]) {
     let images = chunk_images(g);
     for (big, small) in big.chunks(images * g.big.len()).zip(small.chunks(images * g.small.len())) {
         let cols = cols_of(g, big, &mut scratch.cols);
-        matmul(cols.transposed(), plain_of(&g.small, small, &mut scratch.plain), &mut grad, true);
+        matmul(cols.transposed(), plain_of(&g.small, small, &mut scratch.plain), grad, true);
     }
-    grad
 }
 
 /// Columns of the cols: `kernel² · big.channels`.

@@ -58,7 +58,8 @@ pub fn weight_grad(isa: Isa, sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32>
 
 /// The gradient of the bias, the sum of `grad` over the batch.
 pub fn bias_grad(isa: Isa, sizes: &Sizes, grad: &[f32]) -> Vec<f32> {
-    let mut sum = vec![0.0; sizes.outputs];
+    let mut sum = buffer::take(sizes.outputs);
+    sum.fill(0.0);
     for grad in grad.chunks_exact(sizes.outputs) {
         add_scaled(isa, 1.0, grad, &mut sum);
     }

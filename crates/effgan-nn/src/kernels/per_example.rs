@@ -22,6 +22,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use super::buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::im2col::{Matrix, cols_of, matmul, plain_of, sized};
 use super::isa::{Isa, for_each_isa};
@@ -94,7 +95,7 @@ fn squared_norms_by(method: Method, isa: Isa, g: &Geometry, n: usize, big: &[f32
             }
         })
     };
-    big.par_chunks_exact(g.big.len()).zip(small.par_chunks_exact(g.small.len())).map(norm).collect()
+    collected(big.par_chunks_exact(g.big.len()).zip(small.par_chunks_exact(g.small.len())).map(norm))
 }
 
 fn ghost_norm(isa: Isa, cols: Matrix, small: Matrix, products: &mut Vec<f32>) -> f64 {
@@ -120,7 +121,7 @@ fn own_gradient_norm(isa: Isa, cols: Matrix, small: Matrix, products: &mut Vec<f
 pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
     let isa = Isa::in_use();
     let norm = |(input, grad)| dot(isa, input, input) * dot(isa, grad, grad);
-    examples(n, inputs).zip(examples(n, output_grad)).map(norm).collect()
+    collected(examples(n, inputs).zip(examples(n, output_grad)).map(norm))
 }
 
 /// Squared norm of each example's bias gradient, `[n]`: the sum over pixels, a channel.
@@ -129,7 +130,7 @@ pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Ve
 pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
     assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
     let isa = Isa::in_use();
-    examples(n, grad).map(|grad| squared_channel_sums(isa, map, grad, None)).collect()
+    collected(examples(n, grad).map(|grad| squared_channel_sums(isa, map, grad, None)))
 }
 
 /// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`.
@@ -143,7 +144,7 @@ pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], gr
     let norm = |(grad, normalised)| {
         squared_channel_sums(isa, map, grad, Some(normalised)) + squared_channel_sums(isa, map, grad, None)
     };
-    examples(n, grad).zip(examples(n, normalised)).map(norm).collect()
+    collected(examples(n, grad).zip(examples(n, normalised)).map(norm))
 }
 
 /// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor.
@@ -159,6 +160,13 @@ pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
             *value *= factor;
         }
     });
+}
+
+/// The norms in memory of the thread, which whoever has them may [give back](buffer::give_back).
+fn collected(norms: impl IndexedParallelIterator<Item = f64>) -> Vec<f64> {
+    let mut collected = buffer::take(norms.len());
+    norms.collect_into_vec(&mut collected);
+    collected
 }
 
 /// The `n` equal parts of `values`.

@@ -121,30 +121,37 @@ struct Tile {
     c_stride: usize,
 }
 
+/// The heights of tiles, nearly equal and `most` at most, that make up `rows`.
+#[inline(always)]
+pub(super) fn tile_heights(rows: usize, most: usize) -> impl Iterator<Item = usize> {
+    let tiles = rows.div_ceil(most);
+    (0..tiles).map(move |i| (rows * (i + 1)) / tiles - (rows * i) / tiles)
+}
+
+/// `$tile` with the constant `$H` for `$height`, which is 14 at most: tiles are compiled for each height.
+macro_rules! tile_of_height {
+    ($height:expr, $H:ident => $tile:expr) => {
+        tile_of_height!(@ $height, $H => $tile, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    (@ $height:expr, $H:ident => $tile:expr, $($of:literal)*) => {
+        match $height {
+            $($of => {
+                const $H: usize = $of;
+                $tile
+            })*
+            height => unreachable!("no tile has {height} rows"),
+        }
+    };
+}
+pub(super) use tile_of_height;
+
 /// All rows of one strip of columns, `V` vectors wide, in tiles of nearly equal height.
 #[inline(always)]
 unsafe fn strip<L: Lanes, const V: usize>(rows: usize, mut at: Tile) {
-    let tiles = rows.div_ceil(L::TILE_ROWS);
-    for i in 0..tiles {
-        let height = (rows * (i + 1)) / tiles - (rows * i) / tiles;
+    for height in tile_heights(rows, L::TILE_ROWS) {
         // SAFETY: the heights of all tiles add up to `rows`.
         unsafe {
-            match height {
-                1 => tile::<L, V, 1>(at),
-                2 => tile::<L, V, 2>(at),
-                3 => tile::<L, V, 3>(at),
-                4 => tile::<L, V, 4>(at),
-                5 => tile::<L, V, 5>(at),
-                6 => tile::<L, V, 6>(at),
-                7 => tile::<L, V, 7>(at),
-                8 => tile::<L, V, 8>(at),
-                9 => tile::<L, V, 9>(at),
-                10 => tile::<L, V, 10>(at),
-                11 => tile::<L, V, 11>(at),
-                12 => tile::<L, V, 12>(at),
-                13 => tile::<L, V, 13>(at),
-                _ => tile::<L, V, 14>(at),
-            }
+            tile_of_height!(height, H => tile::<L, V, H>(at));
             at.a = at.a.add(height * BLOCK);
             at.c = at.c.add(height * BLOCK);
         }

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 
+use super::buffer::{Reused, kept_by_length};
 use super::geometry::BLOCK;
 use super::product::{Blocks, BlocksMut, end};
 
@@ -19,11 +20,13 @@ pub fn available() -> bool {
 #[repr(C, align(64))]
 struct Line([u32; BLOCK]);
 
+kept_by_length!(Line, Line([0; BLOCK]), Line([u32::MAX; BLOCK]));
+
 /// A matrix in blocks as [`Line`]s: block after block, the last row of an odd number paired with zeros.
 #[derive(Default)]
 pub struct Packed {
     /// May be longer than the matrix: what a larger one has left.
-    lines: Vec<Line>,
+    lines: Reused<Line>,
     lines_per_block: usize,
     blocks: usize,
     rows: usize,
@@ -45,7 +48,7 @@ impl Packed {
         (self.rows, self.lines_per_block, self.blocks) = (rows, rows.div_ceil(2), matrix.count);
         let len = self.blocks * self.lines_per_block;
         if self.lines.len() < len {
-            self.lines.resize(len, Line([0; BLOCK]));
+            self.lines = Reused::of(len);
         }
         for block in 0..self.blocks {
             let lines = &mut self.lines[block * self.lines_per_block..][..self.lines_per_block];
@@ -105,6 +108,7 @@ mod avx512 {
     use std::mem::transmute;
 
     use super::{BLOCK, Line, Packed};
+    use crate::kernels::product::{tile_heights, tile_of_height};
 
     /// Rows of a tile: with two blocks of columns, 28 of the 32 registers hold sums.
     const TILE_ROWS: usize = 14;
@@ -198,27 +202,10 @@ mod avx512 {
     /// All rows of one strip of columns, `V` blocks wide, in tiles of nearly equal height.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn strip<const V: usize>(rows: usize, mut at: Tile) {
-        let tiles = rows.div_ceil(TILE_ROWS);
-        for i in 0..tiles {
-            let height = (rows * (i + 1)) / tiles - (rows * i) / tiles;
+        for height in tile_heights(rows, TILE_ROWS) {
             // SAFETY: the heights of all tiles add up to `rows`.
             unsafe {
-                match height {
-                    1 => tile::<V, 1, PAIRS, 1>(at),
-                    2 => tile::<V, 2, PAIRS, 1>(at),
-                    3 => tile::<V, 3, PAIRS, 1>(at),
-                    4 => tile::<V, 4, PAIRS, 1>(at),
-                    5 => tile::<V, 5, PAIRS, 1>(at),
-                    6 => tile::<V, 6, PAIRS, 1>(at),
-                    7 => tile::<V, 7, PAIRS, 1>(at),
-                    8 => tile::<V, 8, PAIRS, 1>(at),
-                    9 => tile::<V, 9, PAIRS, 1>(at),
-                    10 => tile::<V, 10, PAIRS, 1>(at),
-                    11 => tile::<V, 11, PAIRS, 1>(at),
-                    12 => tile::<V, 12, PAIRS, 1>(at),
-                    13 => tile::<V, 13, PAIRS, 1>(at),
-                    _ => tile::<V, TILE_ROWS, PAIRS, 1>(at),
-                }
+                tile_of_height!(height, H => tile::<V, H, PAIRS, 1>(at));
                 at.a = at.a.add(height * PAIRS);
                 at.c = at.c.add(height * BLOCK);
             }

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use crate::kernels::buffer::{self, Buffer};
 use crate::kernels::geometry::{BLOCK, Geometry};
 use crate::kernels::isa::{Isa, for_each_isa};
 use crate::kernels::lanes::Lanes;
@@ -114,7 +115,7 @@ pub fn weight_grad(
     check(g, n, big, small, mask);
     assert_eq!(grad.len(), g.num_weights(), "weights are [kernel², big.channels, small.channels]");
     let length = grad.len() + g.small.channels;
-    let mut partials = vec![0.0; n.div_ceil(CHUNK).max(1) * length];
+    let mut partials = Buffer::zeros(n.div_ceil(CHUNK).max(1) * length);
     partials.par_chunks_mut(length).enumerate().for_each(|(chunk, partial)| {
         let lengths = [Frame::of(g).len_for_taps(), g.small.pixels() * BLOCK, 0];
         with_scratch(lengths, |[frame, masked, _]| {
@@ -131,7 +132,9 @@ pub fn weight_grad(
         total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
     }
     grad.copy_from_slice(&total[..grad.len()]);
-    total[grad.len()..].to_vec()
+    let mut sums = buffer::take(g.small.channels);
+    sums.copy_from_slice(&total[grad.len()..]);
+    sums
 }
 
 fn check(g: &Geometry, n: usize, big: &[f32], small: &[f32], mask: Option<(&[f32], f32)>) {
@@ -192,11 +195,12 @@ impl Frame {
     }
 
     /// A frame whose pixels are all `bias`, or zero.
-    fn filled(self, g: &Geometry, bias: Option<&[f32]>) -> Vec<f32> {
-        match bias {
-            None => vec![0.0; self.len()],
-            Some(bias) => (0..self.len()).map(|i| bias[i % g.big.channels]).collect(),
+    fn filled(self, g: &Geometry, bias: Option<&[f32]>) -> Buffer {
+        let mut frame = Buffer::zeros(self.len());
+        if let Some(bias) = bias {
+            frame.chunks_mut(g.big.channels).for_each(|pixel| pixel.copy_from_slice(&bias[..pixel.len()]));
         }
+        frame
     }
 
     /// Fills `frame` with zeros and the image.
@@ -287,9 +291,9 @@ impl Taps {
     }
 
     /// `weights` as `[small.channels, padded]`.
-    fn columns(self, g: &Geometry, weights: &[f32]) -> Vec<f32> {
+    fn columns(self, g: &Geometry, weights: &[f32]) -> Buffer {
         let (run, channels) = (g.kernel * g.big.channels, g.small.channels);
-        let mut columns = vec![0.0; channels * self.padded];
+        let mut columns = Buffer::zeros(channels * self.padded);
         for (tap, weights) in weights.chunks_exact(channels).enumerate() {
             let place = tap / run * self.run + tap % run;
             for (column, &weight) in columns.chunks_exact_mut(self.padded).zip(weights) {

@@ -5,17 +5,18 @@ use rayon::prelude::*;
 
 use super::columns::{Affine, GradApply, GradSums, Moments, affine, grad_apply, grad_sums, moments};
 use super::{
-    Backward, IMAGES, Isa, NormGrads, Sizes, fill_scale_shift, inverse_deviation, mean_and_variance, rounded, total,
-    zeros,
+    Coefficients, IMAGES, Isa, NormGrads, Sizes, fill_scale_shift, inverse_deviation, mean_and_variance,
+    sums_of_pieces, total,
 };
+use crate::kernels::buffer::{Buffer, Sums};
 
 /// Mean and deviation of each group of each image, `[n, groups]` each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupStatistics {
     /// Mean over the group's channels and pixels.
-    pub mean: Vec<f32>,
+    pub mean: Buffer,
     /// 1 / √(biased variance + 1e-5).
-    pub inv_std: Vec<f32>,
+    pub inv_std: Buffer,
 }
 
 /// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and gives back the statistics of the groups.
@@ -37,14 +38,15 @@ pub fn group_norm(
     assert_eq!([gamma.len(), beta.len()], [sizes.channels; 2], "parameters are per channel");
     let (one, piece) = (Sizes { n: 1, ..*sizes }, IMAGES * sizes.image());
     let count = (sizes.image() / groups) as f64;
-    let mut statistics = GroupStatistics { mean: vec![0.0; sizes.n * groups], inv_std: vec![0.0; sizes.n * groups] };
+    let [mean, inv_std] = std::array::from_fn(|_| Buffer::of(sizes.n * groups));
+    let mut statistics = GroupStatistics { mean, inv_std };
 
     let means = statistics.mean.par_chunks_mut(IMAGES * groups);
     let means = means.zip(statistics.inv_std.par_chunks_mut(IMAGES * groups));
     let pieces = x.par_chunks(piece).zip(out.par_chunks_mut(piece)).zip(means);
     pieces.for_each(|((x, out), (mean, inv_std))| {
-        let [mut sum, mut squares] = zeros(sizes.channels);
-        let (mut scale, mut shift) = (vec![0.0; sizes.channels], vec![0.0; sizes.channels]);
+        let [mut sum, mut squares] = std::array::from_fn(|_| Sums::of(sizes.channels));
+        let [mut scale, mut shift] = std::array::from_fn(|_| Buffer::of(sizes.channels));
         let images = x.chunks_exact(one.len()).zip(out.chunks_exact_mut(one.len()));
         let means = mean.chunks_exact_mut(groups).zip(inv_std.chunks_exact_mut(groups));
         for ((x, out), (mean, inv_std)) in images.zip(means) {
@@ -93,23 +95,22 @@ pub fn group_norm_backward(
     let (one, piece) = (Sizes { n: 1, ..*sizes }, IMAGES * sizes.image());
     let count = (sizes.image() / groups) as f64;
 
+    let mut of_params = sums_of_pieces(sizes.n, 2 * sizes.channels);
     let pieces = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks_mut(piece)).enumerate();
-    let pieces = pieces.map(|(piece, ((x, out), grad))| {
-        let mut backward = Backward::new(sizes.channels);
+    pieces.zip(of_params.par_chunks_mut(2 * sizes.channels)).for_each(|((piece, ((x, out), grad)), of_params)| {
+        let mut coefficients = Coefficients::of(sizes.channels);
+        let mut sums = Sums::of(2 * sizes.channels);
         let images = x.chunks_exact(one.len()).zip(out.chunks_exact(one.len())).zip(grad.chunks_exact_mut(one.len()));
         for (image, ((x, out), grad)) in images.enumerate() {
-            let Backward { sum, products, .. } = &mut backward;
-            sum.fill(0.0);
-            products.fill(0.0);
+            sums.fill(0.0);
+            let (sum, products) = sums.split_at_mut(sizes.channels);
             grad_sums(isa, &one, &mut GradSums { x, out, grad, slope, sum, products });
 
             let image = (piece * IMAGES + image) * groups..(piece * IMAGES + image + 1) * groups;
-            backward.solve(count, gamma, &mean[image.clone()], &inv_std[image]);
-            let Backward { of_d, of_x, constant, .. } = &backward;
+            coefficients.solve(count, [gamma, &mean[image.clone()], &inv_std[image]], &sums, of_params);
+            let Coefficients { of_d, of_x, constant } = &coefficients;
             grad_apply(isa, &one, &mut GradApply { x, out, grad, slope, of_d, of_x, constant });
         }
-        [backward.gamma, backward.beta]
     });
-    let [gamma, beta] = total(sizes.channels, pieces.collect());
-    NormGrads { gamma: rounded(&gamma), beta: rounded(&beta) }
+    NormGrads::rounded(total(&mut of_params, 2 * sizes.channels))
 }

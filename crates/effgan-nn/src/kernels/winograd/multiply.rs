@@ -11,11 +11,12 @@ use crate::kernels::product_bf16::{self, Packed};
 use crate::kernels::threads::{self, Shared};
 
 /// The weights' products as the factor of a multiplication, in its precision.
+#[allow(clippy::large_enum_variant, reason = "on the stack, where it costs no allocation")]
 pub enum Factors {
     /// As they are.
     F32(Buffer),
     /// Rounded, one matrix a point.
-    Bf16(Vec<Packed>),
+    Bf16([Packed; POINTS]),
 }
 
 impl Factors {
@@ -30,7 +31,7 @@ impl Factors {
             Precision::F32 => Self::F32(products),
             Precision::Bf16 => {
                 let of_point = |point| product_bf16::pack(plan.columns(from), plan.factor_at(&products, point, from));
-                Self::Bf16((0..POINTS).map(of_point).collect())
+                Self::Bf16(std::array::from_fn(of_point))
             }
         }
     }

@@ -20,8 +20,13 @@ pub fn fits(g: &Geometry) -> bool {
     (g.kernel, g.stride, g.padding) == (4, 2, 1)
         && blocks
         && sides
-        && Axis::new(g.small.height).is_some()
-        && Axis::new(g.small.width).is_some()
+        && [g.small.height, g.small.width].into_iter().all(|side| fours_and_threes(side).is_some())
+}
+
+/// How many tiles of four and of three make up an axis of `side`, as few threes as can be; none for 1, 2 and 5.
+fn fours_and_threes(side: usize) -> Option<(usize, usize)> {
+    let threes = (4 - side % 4) % 4;
+    Some((side.checked_sub(3 * threes)? / 4, threes))
 }
 
 /// Values `start..start + size` of an axis of the small map, and its first product.
@@ -42,10 +47,9 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// `None` where fours and threes do not make up `side`: 1, 2 and 5.
+    /// `None` where fours and threes do not make up `side`.
     pub fn new(side: usize) -> Option<Self> {
-        let threes = (4 - side % 4) % 4;
-        let fours = side.checked_sub(3 * threes)? / 4;
+        let (fours, threes) = fours_and_threes(side)?;
         let mut axis = Self { tiles: Vec::new(), side, products: Vec::new() };
         let mut start = 0;
         for (tile, size) in std::iter::repeat_n(4, fours).chain(std::iter::repeat_n(3, threes)).enumerate() {
