@@ -205,7 +205,7 @@ pub mod tests {
         for file in files {
             let config = Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
-            let network = Network::new(config.network, [1, 28, 28]).unwrap();
+            let network = Network::of_classes(config.network, [1, 28, 28], 10).unwrap();
             assert!(config.algorithm.build(network, config.local).is_ok(), "{}", file.display());
         }
     }

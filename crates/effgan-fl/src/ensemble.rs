@@ -208,15 +208,31 @@ impl Ensemble {
     /// # Errors
     /// [`FlError::UnknownMember`]; files as in [`global`](Self::global).
     pub fn sample(&self, selection: &Selection, seed: u64, range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
+        self.sample_classes(selection, &[], seed, range, jobs)
+    }
+
+    /// As [`sample`](Self::sample), of these `classes` in turn (see [`sample_classes`](sample::sample_classes)).
+    ///
+    /// # Errors
+    /// [`FlError::Config`] for a class that the model does not know; as [`sample`](Self::sample).
+    pub fn sample_classes(
+        &self,
+        selection: &Selection,
+        classes: &[u8],
+        seed: u64,
+        range: Range<u64>,
+        jobs: usize,
+    ) -> Result<Vec<u8>> {
         let network = &self.manifest.network;
         match self.selected(selection)? {
             members if members.is_empty() => {
                 let global = self.global()?;
-                sample::sample(network, &[1.0], &|_| Ok(global.clone()), seed, range, jobs)
+                sample::sample_classes(network, classes, &[1.0], &|_| Ok(global.clone()), seed, range, jobs)
             }
             members => {
                 let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
-                sample::sample(network, &weights, &|index| self.generator(members[index]), seed, range, jobs)
+                let load = |index| self.generator(members[index]);
+                sample::sample_classes(network, classes, &weights, &load, seed, range, jobs)
             }
         }
     }
@@ -264,7 +280,7 @@ fn check_manifest(manifest: &Manifest) -> std::result::Result<(), String> {
     if manifest.format_version != FORMAT_VERSION {
         return Err(format!("format_version is {}, this program reads {FORMAT_VERSION}", manifest.format_version));
     }
-    Network::new(manifest.network.config.clone(), manifest.network.image_shape).map_err(|error| error.to_string())?;
+    manifest.network.check().map_err(|error| error.to_string())?;
     let bad = manifest.members.iter().find(|member| !(member.weight.is_finite() && member.weight >= 0.0));
     if let Some(member) = bad {
         return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
@@ -290,7 +306,7 @@ fn write(path: &Path, generator: &Params) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, init};
+    use effgan_nn::networks::{DcganConfig, NetworkConfig, init};
     use effgan_nn::{Purpose, Streams};
     use serde_json::Value;
     use tempfile::TempDir;
@@ -298,7 +314,7 @@ mod tests {
     use super::*;
 
     fn network() -> Network {
-        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, norm: NormKind::Batch };
+        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, ..DcganConfig::default() };
         Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
     }
 
@@ -398,6 +414,10 @@ mod tests {
         assert!(error(zero).contains("weights sum to 0"));
         let sides = error(|manifest| manifest["network"]["image_shape"] = vec![1, 4_000_000, 4_000_000].into());
         assert!(sides.contains("at most 1024"), "{sides}");
+        let classes = error(|manifest| manifest["network"]["num_classes"] = 10.into());
+        assert!(classes.ends_with("num_classes is for networks with conditional = true"), "{classes}");
+        let unclassed = error(|manifest| manifest["network"]["config"]["conditional"] = true.into());
+        assert!(unclassed.ends_with("a conditional network needs num_classes"), "{unclassed}");
         let escape = error(|manifest| manifest["members"][0]["name"] = "../../x".into());
         assert!(escape.contains("a-z, 0-9 and -"), "{escape}");
     }

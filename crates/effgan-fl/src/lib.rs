@@ -7,6 +7,7 @@ pub mod aggregate;
 pub mod algorithm;
 pub mod algorithms;
 mod cohort;
+mod decay;
 pub mod ensemble;
 mod error;
 pub mod local;
@@ -17,6 +18,7 @@ pub mod simulate;
 
 pub use algorithm::{Algorithm, RoundContext, ServerState};
 pub use algorithms::AlgorithmConfig;
+pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;
 pub use local::{LocalConfig, Shard};

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
-use effgan_nn::gan::{Adam, Ema, Gan};
+use effgan_nn::gan::{Adam, Ema, Gan, Loss, TrainConfig};
 use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{self, Network};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::decay::Decay;
 use crate::message::{Broadcast, ExchangeKind, Numbers, Update};
 use crate::record::{StepRecord, Watch};
 use crate::{FlError, Result};
@@ -21,16 +22,31 @@ pub struct LocalConfig {
     /// Images a step, 1..=65536 (from 2 with batch norm); a client with fewer images takes them all.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
+    /// What both networks minimise.
+    #[serde(default)]
+    pub loss: Loss,
+    /// Updates of the discriminator before each of the generator, ≥ 1; each takes the next `batch_size` images.
+    #[serde(default = "one")]
+    pub discriminator_steps: usize,
     /// Adam's step size for both networks, > 0.
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
+    /// Adam's step size for the generator, > 0; `learning_rate` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_learning_rate: Option<f64>,
+    /// Adam's step size for the discriminator, > 0; `learning_rate` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discriminator_learning_rate: Option<f64>,
+    /// How the step sizes fall over the rounds.
+    #[serde(default)]
+    pub decay: Decay,
     /// Decay of Adam's first moment, 0..1.
     #[serde(default = "default_beta1")]
     pub beta1: f64,
     /// Passes over the client's images a round; this or `steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u32>,
-    /// Training steps a round; this or `epochs`.
+    /// Training steps a round, each with one update of the generator; this or `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
     /// Decay of the generator's moving average, 0..1; off when absent. Averaging sends the raw parameters, what is collected is the
@@ -43,11 +59,35 @@ pub struct LocalConfig {
     pub precision: Precision,
 }
 
-/// A bound on `batch_size`: the products of a step's layers grow with it.
+impl Default for LocalConfig {
+    /// What a config says that sets nothing; `epochs` or `steps` is still to be given.
+    fn default() -> Self {
+        Self {
+            batch_size: default_batch_size(),
+            loss: Loss::default(),
+            discriminator_steps: one(),
+            learning_rate: default_learning_rate(),
+            generator_learning_rate: None,
+            discriminator_learning_rate: None,
+            decay: Decay::default(),
+            beta1: default_beta1(),
+            epochs: None,
+            steps: None,
+            ema: None,
+            precision: Precision::default(),
+        }
+    }
+}
+
+/// A bound on the images of a step: the products of its layers grow with them.
 const MOST_IMAGES_A_STEP: usize = 1 << 16;
 
 fn default_batch_size() -> usize {
     64
+}
+
+fn one() -> usize {
+    1
 }
 
 fn default_learning_rate() -> f64 {
@@ -121,6 +161,8 @@ pub struct LocalTraining {
     network: Network,
     config: LocalConfig,
     work: Work,
+    /// Exchanges of the run, ≥ 1: over so many the step sizes fall.
+    rounds: u32,
 }
 
 impl LocalTraining {
@@ -130,34 +172,17 @@ impl LocalTraining {
     /// [`FlError::Config`] when a setting is out of its bounds.
     pub fn new(network: Network, config: LocalConfig) -> Result<Self> {
         let work = Work::one_of(config.epochs, config.steps, "local.")?;
-        let LocalConfig { batch_size, learning_rate, beta1, ema, precision, .. } = config;
-        let unit = 0.0..1.0;
-        // The statistics of one image are its own: batch norm would erase it.
-        let least = if network.has_batch_norm() { 2 } else { 1 };
-        let wrong = [
-            (
-                !(least..=MOST_IMAGES_A_STEP).contains(&batch_size),
-                format!("local.batch_size = {batch_size} must be at least {least} and at most {MOST_IMAGES_A_STEP}"),
-            ),
-            (
-                !(learning_rate > 0.0 && learning_rate.is_finite()),
-                format!("local.learning_rate = {learning_rate} must be above 0"),
-            ),
-            // Adam computes in f32, where 0.99999999 is 1.
-            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
-            (
-                !precision.is_available(),
-                format!("local.precision = {} needs a processor with AVX-512 BF16; use f32", precision.name()),
-            ),
-            (
-                ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
-                format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
-            ),
-        ];
-        match wrong.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, reason)) => Err(FlError::Config(reason)),
-            None => Ok(Self { network, config, work }),
+        config.decay.check()?;
+        match wrong_setting(&config, &network) {
+            Some(reason) => Err(FlError::Config(reason)),
+            None => Ok(Self { network, config, work, rounds: 1 }),
         }
+    }
+
+    /// The same training, in a run of `rounds` exchanges.
+    #[must_use]
+    pub fn over(self, rounds: u32) -> Self {
+        Self { rounds: rounds.max(1), ..self }
     }
 
     /// The work of one round, `[local] epochs` or `steps`.
@@ -173,10 +198,12 @@ impl LocalTraining {
         generator.merged_with(draw(&self.network.discriminator_tensors(), 1).named_under("discriminator"))
     }
 
-    /// Steps of `work` for `num_examples` images: an epoch is ceil(n / B) steps.
+    /// Steps of `work` for `num_examples` images: an epoch is ceil(n / kB) steps, each with k = `discriminator_steps`
+    /// batches.
     pub fn steps(&self, work: Work, num_examples: u64) -> u64 {
+        let images_a_step = self.config.discriminator_steps as u64 * self.batch_size(num_examples);
         match work {
-            Work::Epochs(epochs) => u64::from(epochs) * num_examples.div_ceil(self.batch_size(num_examples)),
+            Work::Epochs(epochs) => u64::from(epochs) * num_examples.div_ceil(images_a_step),
             Work::Steps(steps) => u64::from(steps),
         }
     }
@@ -207,6 +234,20 @@ impl LocalTraining {
         Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
     }
 
+    /// The training steps of `round`.
+    fn train_config(&self, round: u32) -> TrainConfig {
+        let LocalConfig { loss, discriminator_steps, learning_rate, beta1, precision, .. } = self.config;
+        let left = self.config.decay.factor(round, self.rounds);
+        let adam = |own: Option<f64>| Adam { learning_rate: own.unwrap_or(learning_rate) * left, beta1 };
+        TrainConfig {
+            loss,
+            generator: adam(self.config.generator_learning_rate),
+            discriminator: adam(self.config.discriminator_learning_rate),
+            discriminator_steps,
+            precision,
+        }
+    }
+
     fn train(
         &self,
         broadcast: &Broadcast,
@@ -216,18 +257,18 @@ impl LocalTraining {
         watch: &mut dyn Watch,
     ) -> Result<Trained> {
         check_shard(&self.network, shard.client, shard.train.len())?;
-        let adam = Adam { learning_rate: self.config.learning_rate, beta1: self.config.beta1 };
-        let mut gan = Gan::new(&self.network, &broadcast.params, adam, self.config.precision)?;
+        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
         let mut ema = self.config.ema.map(|decay| Ema::new(decay, &gan));
         let num_examples = shard.train.len() as u64;
         let steps = self.steps(work, num_examples);
-        let mut batches = Batches::new(shard, streams, self.batch_size(num_examples) as usize);
+        let images_a_step = self.config.discriminator_steps * self.batch_size(num_examples) as usize;
+        let mut batches = Batches::new(shard, streams, images_a_step);
         let mut sums = [0.0; 2];
         for step in 0..steps {
-            let real = batches.next_batch();
-            let z = streams.normal(Purpose::Latent, step, batches.batch_size * self.network.latent_dim());
+            let (real, labels) = batches.next_batch();
+            let z = streams.normal(Purpose::Latent, step, images_a_step * self.network.latent_dim());
             let losses;
-            (gan, losses) = gan.step(real, z);
+            (gan, losses) = gan.step(real, z, &labels);
             let record =
                 StepRecord { client: shard.client.clone(), round: broadcast.round, step: step + 1, steps, losses };
             check_finite(&record)?;
@@ -242,6 +283,50 @@ impl LocalTraining {
         }
         Ok(Trained { gan, ema, metrics: means(sums, steps) })
     }
+}
+
+/// What is out of its bounds.
+fn wrong_setting(config: &LocalConfig, network: &Network) -> Option<String> {
+    let &LocalConfig { batch_size, discriminator_steps, beta1, ema, precision, .. } = config;
+    let unit = 0.0..1.0;
+    // The statistics of one image are its own: batch norm would erase it.
+    let least = if network.has_batch_norm() { 2 } else { 1 };
+    let wrong = [
+        (
+            !(least..=MOST_IMAGES_A_STEP).contains(&batch_size),
+            format!("local.batch_size = {batch_size} must be at least {least} and at most {MOST_IMAGES_A_STEP}"),
+        ),
+        (
+            discriminator_steps == 0 || discriminator_steps.saturating_mul(batch_size) > MOST_IMAGES_A_STEP,
+            format!(
+                "local.discriminator_steps = {discriminator_steps} must be at least 1, and times batch_size at most \
+                 {MOST_IMAGES_A_STEP}"
+            ),
+        ),
+        // Adam computes in f32, where 0.99999999 is 1.
+        (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
+        (
+            !precision.is_available(),
+            format!("local.precision = {} needs a processor with AVX-512 BF16; use f32", precision.name()),
+        ),
+        (
+            ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
+            format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
+        ),
+    ];
+    let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, reason)| reason);
+    wrong.or_else(|| wrong_learning_rate(config))
+}
+
+fn wrong_learning_rate(config: &LocalConfig) -> Option<String> {
+    let rates = [
+        ("learning_rate", Some(config.learning_rate)),
+        ("generator_learning_rate", config.generator_learning_rate),
+        ("discriminator_learning_rate", config.discriminator_learning_rate),
+    ];
+    let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
+    let (key, rate) = given.find(|(_, rate)| !(*rate > 0.0 && rate.is_finite()))?;
+    Some(format!("local.{key} = {rate} must be above 0"))
 }
 
 struct Trained {
@@ -286,11 +371,12 @@ impl<'a> Batches<'a> {
         Self { shard, streams, batch_size, order: Vec::new(), used: 0, shuffles: 0 }
     }
 
-    /// The next images `[batch_size, c, h, w]`, in [-1, 1].
-    fn next_batch(&mut self) -> Vec<f32> {
-        let picked: Vec<u32> = (0..self.batch_size).map(|_| self.next_image()).collect();
-        let image = |&index: &u32| self.shard.images.image(index as usize);
-        picked.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect()
+    /// The next images `[batch_size, c, h, w]`, in [-1, 1], and their labels.
+    fn next_batch(&mut self) -> (Vec<f32>, Vec<u8>) {
+        let images = self.shard.images;
+        let picked: Vec<usize> = (0..self.batch_size).map(|_| self.next_image() as usize).collect();
+        let pixels = picked.iter().flat_map(|&index| images.image(index)).map(|&pixel| pixels::to_f32(pixel));
+        (pixels.collect(), picked.iter().map(|&index| images.labels()[index]).collect())
     }
 
     fn next_image(&mut self) -> u32 {
@@ -309,25 +395,14 @@ impl<'a> Batches<'a> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind};
+    use effgan_nn::networks::{DcganConfig, NetworkConfig};
 
     use super::*;
 
     fn training(epochs: Option<u32>, steps: Option<u32>, batch_size: usize) -> Result<LocalTraining> {
-        let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, norm: NormKind::Batch };
+        let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-        LocalTraining::new(
-            network,
-            LocalConfig {
-                batch_size,
-                learning_rate: 1e-3,
-                beta1: 0.5,
-                epochs,
-                steps,
-                ema: None,
-                precision: Precision::F32,
-            },
-        )
+        LocalTraining::new(network, LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() })
     }
 
     #[test]
@@ -345,7 +420,7 @@ mod tests {
         let mut batches = Batches::new(&shard, &streams, 4);
         let mut seen = BTreeMap::<u8, usize>::new();
         for _ in 0..6 {
-            batches.next_batch().into_iter().for_each(|x| *seen.entry(pixels::to_u8(x)).or_default() += 1);
+            batches.next_batch().0.into_iter().for_each(|x| *seen.entry(pixels::to_u8(x)).or_default() += 1);
         }
         assert_eq!(seen.len(), 10);
         assert!(seen.values().all(|&times| times == 2 || times == 3));

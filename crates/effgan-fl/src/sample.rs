@@ -1,7 +1,10 @@
 //! Sampling from an ensemble: draw a member by its weight, then z, then run that member's generator (EFFGAN, §3).
 //!
-//! Image i of seed s is the same image however many are drawn, in whatever parts: its member and its z are functions of (s, i),
-//! and it has a fixed place in a fixed batch of its member.
+//! Image i of seed s is the same image however many are drawn, in whatever parts: its member, its z and its class are functions of
+//! (s, i), and it has a fixed place in a fixed batch of its member.
+//!
+//! A conditional network's member is drawn by its weight all the same, whatever the class: how many images of a class a client has
+//! stays at the client. A client that has none may draw that class badly.
 
 use std::ops::Range;
 
@@ -10,7 +13,7 @@ use effgan_nn::networks::Network;
 use effgan_nn::{Params, Purpose, Streams, parallel_map};
 use rand::RngExt;
 
-use crate::Result;
+use crate::{FlError, Result};
 
 /// Batches that one load of a member serves.
 const BATCHES_A_LOAD: usize = 8;
@@ -29,10 +32,28 @@ pub fn sample(
     range: Range<u64>,
     jobs: usize,
 ) -> Result<Vec<u8>> {
+    sample_classes(network, &[], weights, load, seed, range, jobs)
+}
+
+/// As [`sample`], of these `classes` in turn: image i is of the class `classes[i mod their number]`. Without any, image i of a
+/// conditional network is of a class that is drawn uniformly.
+///
+/// # Errors
+/// [`FlError::Config`] for a class that the network does not know, or where it knows none; as [`sample`].
+pub fn sample_classes(
+    network: &Network,
+    classes: &[u8],
+    weights: &[f64],
+    load: &(impl Fn(usize) -> Result<Params> + Sync),
+    seed: u64,
+    range: Range<u64>,
+    jobs: usize,
+) -> Result<Vec<u8>> {
+    check_classes(network, classes)?;
     let streams = Streams::of_run(seed);
     let portions = portions(&choose_members(weights, &streams, range.end), weights.len(), range.start);
     let drawn: Vec<_> =
-        parallel_map(portions.len(), jobs, |i| draw(network, &portions[i], load, &streams, range.start));
+        parallel_map(portions.len(), jobs, |i| draw(network, classes, &portions[i], load, &streams, range.start));
     let drawn = drawn.into_iter().collect::<Result<Vec<_>>>()?;
     let image_len = network.image_len();
     let mut images = vec![0; (range.end - range.start) as usize * image_len];
@@ -41,6 +62,27 @@ pub fn sample(
         images[at..at + image_len].copy_from_slice(&image);
     }
     Ok(images)
+}
+
+fn check_classes(network: &Network, classes: &[u8]) -> Result<()> {
+    let known = network.num_classes.unwrap_or_default();
+    match classes.iter().find(|&&class| usize::from(class) >= known) {
+        None => Ok(()),
+        Some(class) if known == 0 => Err(FlError::Config(format!(
+            "class {class} cannot be drawn: the model was trained without network.conditional = true"
+        ))),
+        Some(class) => Err(FlError::Config(format!("class {class} is outside 0..={}, the model's classes", known - 1))),
+    }
+}
+
+/// Classes of the images with these indices; none where the network knows none.
+fn labels(network: &Network, classes: &[u8], indices: &[u64], streams: &Streams) -> Vec<u8> {
+    let Some(num_classes) = network.num_classes else { return Vec::new() };
+    let label = |&index: &u64| match classes.len() as u64 {
+        0 => streams.at(Purpose::SampleClass, index).random_range(0..num_classes) as u8,
+        n => classes[(index % n) as usize],
+    };
+    indices.iter().map(label).collect()
 }
 
 /// The member that draws each of the images `0..end`.
@@ -81,6 +123,7 @@ type Image = (u64, Vec<u8>);
 
 fn draw(
     network: &Network,
+    classes: &[u8],
     portion: &Portion,
     load: &impl Fn(usize) -> Result<Params>,
     streams: &Streams,
@@ -92,7 +135,9 @@ fn draw(
         let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, network.latent_dim());
         let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
         z.resize(BATCH * network.latent_dim(), 0.0);
-        let images = sampler.draw(z);
+        let mut labels = labels(network, classes, batch, streams);
+        labels.resize(BATCH, 0);
+        let images = sampler.draw(z, &labels);
         let images = batch.iter().zip(images.chunks_exact(network.image_len()));
         drawn.extend(images.filter(|(index, _)| **index >= start).map(|(&index, image)| (index, image.to_vec())));
     }
@@ -101,22 +146,23 @@ fn draw(
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, init};
+    use effgan_nn::networks::{DcganConfig, NetworkConfig, init};
 
     use super::*;
 
-    fn network() -> Network {
-        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, norm: NormKind::Batch };
-        Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
+    fn network(conditional: bool) -> Network {
+        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional, ..DcganConfig::default() };
+        Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 4).unwrap()
     }
 
-    #[allow(clippy::unnecessary_wraps)] // what `sample` calls
-    fn member(index: usize) -> Result<Params> {
-        Ok(init(&network().generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)))
+    fn draw_from(network: &Network, classes: &[u8], range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
+        let member =
+            |index| Ok(init(&network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)));
+        sample_classes(network, classes, &[1.0, 2.0, 5.0], &member, 7, range, jobs)
     }
 
     fn draw(range: Range<u64>, jobs: usize) -> Vec<u8> {
-        sample(&network(), &[1.0, 2.0, 5.0], &member, 7, range, jobs).unwrap()
+        draw_from(&network(false), &[], range, jobs).unwrap()
     }
 
     #[test]
@@ -130,6 +176,45 @@ mod tests {
     #[test]
     fn jobs_change_nothing() {
         assert_eq!(draw(0..500, 1), draw(0..500, 3));
+    }
+
+    #[test]
+    fn classes_are_drawn_in_turn_whichever_part_is_asked_for() {
+        let draw = |classes: &[u8], range| draw_from(&network(true), classes, range, 1).unwrap();
+        let in_turn = draw(&[3, 1], 0..200);
+        assert_eq!(in_turn, [draw(&[3, 1], 0..77), draw(&[3, 1], 77..200)].concat());
+        // The even images are those of class 3 alone, the odd ones those of class 1: member and z are the same.
+        let (threes, ones) = (draw(&[3], 0..200), draw(&[1], 0..200));
+        for (i, image) in in_turn.chunks_exact(64).enumerate() {
+            let alone = if i % 2 == 0 { &threes } else { &ones };
+            assert_eq!(image, &alone[i * 64..(i + 1) * 64], "image {i}");
+        }
+        assert_ne!(threes, ones);
+    }
+
+    #[test]
+    fn without_a_wish_classes_are_drawn_uniformly_and_by_index() {
+        let n = 20_000;
+        let indices: Vec<u64> = (0..n).collect();
+        let drawn = |indices: &[u64]| labels(&network(true), &[], indices, &Streams::of_run(1));
+        let labels = drawn(&indices);
+        let mut counts = [0; 4];
+        labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        for share in counts.map(|count: u32| f64::from(count) / n as f64) {
+            // Five standard errors of a share of 1/4.
+            assert!((share - 0.25).abs() < 5.0 * (0.25 * 0.75 / n as f64).sqrt(), "{share}");
+        }
+        assert_eq!(drawn(&[777])[0], labels[777]);
+    }
+
+    #[test]
+    fn classes_that_the_network_does_not_know_are_refused() {
+        let error = |conditional, class| draw_from(&network(conditional), &[class], 0..1, 1).unwrap_err().to_string();
+        assert_eq!(error(true, 4), "class 4 is outside 0..=3, the model's classes");
+        assert_eq!(
+            error(false, 1),
+            "class 1 cannot be drawn: the model was trained without network.conditional = true"
+        );
     }
 
     #[test]

@@ -15,8 +15,7 @@ use effgan_fl::{
     Algorithm, AlgorithmConfig, Broadcast, Exchange, ExchangeKind, LocalConfig, Result, RoundContext, RoundRecord,
     ServerState, Shard, Simulation, StepRecord, Update, Watch,
 };
-use effgan_nn::kernels::Precision;
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
 
 const CLIENTS: usize = 7;
@@ -106,17 +105,9 @@ fn watch_nothing(_: &StepRecord) -> ControlFlow<()> {
 }
 
 fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
-    let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, norm: NormKind::Batch };
+    let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
     let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-    let local = LocalConfig {
-        batch_size: 2,
-        learning_rate,
-        beta1: 0.5,
-        epochs: None,
-        steps: Some(5),
-        ema: None,
-        precision: Precision::F32,
-    };
+    let local = LocalConfig { batch_size: 2, learning_rate, steps: Some(5), ..LocalConfig::default() };
     let config = FedGanConfig { rounds: 2, cohort: 0.5, weights: Weights::Examples };
     AlgorithmConfig::Fedgan(config).build(network, local).unwrap()
 }

@@ -4,9 +4,8 @@ use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{CentralConfig, EffganConfig, FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation};
-use effgan_nn::gan::{Adam, Ema, Gan};
-use effgan_nn::kernels::Precision;
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind};
+use effgan_nn::gan::{Adam, Ema, Gan, TrainConfig};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
@@ -29,21 +28,13 @@ fn partition() -> Partition {
 }
 
 fn network() -> Network {
-    let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, norm: NormKind::Batch };
+    let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, ..DcganConfig::default() };
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
 }
 
 /// One epoch a round: 3 steps for `north`, 2 for `south`.
 fn local() -> LocalConfig {
-    LocalConfig {
-        batch_size: BATCH,
-        learning_rate: 2e-3,
-        beta1: 0.5,
-        epochs: Some(1),
-        steps: None,
-        ema: None,
-        precision: Precision::F32,
-    }
+    LocalConfig { batch_size: BATCH, learning_rate: 2e-3, beta1: 0.5, epochs: Some(1), ..LocalConfig::default() }
 }
 
 fn fedgan(rounds: u32) -> AlgorithmConfig {
@@ -98,7 +89,7 @@ fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64
 }
 
 fn gan(params: &Params) -> Gan {
-    Gan::new(&network(), params, Adam { learning_rate: 2e-3, beta1: 0.5 }, Precision::F32).unwrap()
+    Gan::new(&network(), params, TrainConfig::new(Adam { learning_rate: 2e-3, beta1: 0.5 })).unwrap()
 }
 
 /// Plain training: shuffle, cut into batches, step; shows the networks after each.
@@ -118,7 +109,7 @@ fn train_by_hand(
         order.shuffle(&mut streams.at(Purpose::Shuffle, epoch));
         for batch in order.chunks(BATCH) {
             let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
-            (gan, _) = gan.step(real.collect(), streams.normal(Purpose::Latent, step, BATCH * 3));
+            (gan, _) = gan.step(real.collect(), streams.normal(Purpose::Latent, step, BATCH * 3), &[]);
             step += 1;
             on_step(&gan);
         }

@@ -28,6 +28,8 @@ pub enum Purpose {
     SampleMember = 7,
     /// z from which an averaged generator's running statistics are computed anew; the step is the batch.
     Statistics = 8,
+    /// Class of a drawn sample of a conditional network; the step is the sample's index.
+    SampleClass = 20,
 }
 
 /// The random streams of one client in one round of a run with one seed.

@@ -38,6 +38,10 @@ pub struct Sample {
     /// Draw from this member only; may be repeated. `global` is the averaged generator
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
+    /// Draw this class only, of a conditional model; may be repeated, and then image i is of the i-th in turn. `all` is all
+    /// classes in turn. Without it, each image's class is drawn at random
+    #[arg(long = "class", value_name = "CLASS")]
+    classes: Vec<String>,
     /// Threads; changes no result [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -50,7 +54,8 @@ impl Sample {
         let model = Ensemble::open(&self.model)?;
         let selection = selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let images = model.sample(&selection, self.seed, 0..u64::from(self.num), jobs)?;
+        let classes = classes(&self.classes, &model)?;
+        let images = model.sample_classes(&selection, &classes, self.seed, 0..u64::from(self.num), jobs)?;
         save(&self.out, &images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())
@@ -83,6 +88,20 @@ fn selection(names: &[String]) -> Result<Selection> {
             Ok(Selection::Members(names?))
         }
     }
+}
+
+/// The classes to draw in turn.
+fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
+    if names == ["all"] {
+        // Of a model without classes, the first is asked for: that it has none is said in one place.
+        let last = model.manifest().network.num_classes.unwrap_or(1) - 1;
+        return Ok((0..=last as u8).collect());
+    }
+    let class = |name: &String| {
+        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number of 0 to 255");
+        name.parse::<u8>().map_err(|_| Failure::usage(line()))
+    };
+    names.iter().map(class).collect()
 }
 
 fn drawn_from(model: &Ensemble, selection: &Selection) -> String {

@@ -32,7 +32,7 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     check_new(out)?;
     let started = Instant::now();
     let dataset = config.dataset.load()?;
-    let network = Network::new(config.network.clone(), dataset.train.shape())?;
+    let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
     let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
     let dealt = config.deal(&dataset)?;
     let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };

@@ -36,13 +36,23 @@ impl AlgorithmConfig {
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds.
     pub fn build(&self, network: Network, local: LocalConfig) -> Result<Box<dyn Algorithm>> {
-        let training = LocalTraining::new(network, local)?;
+        let training = LocalTraining::new(network, local)?.over(self.num_exchanges());
         Ok(match self {
             Self::Effgan(config) => Box::new(config.build(training)?),
             Self::Fedgan(config) => Box::new(config.build(training)?),
             Self::LocalEnsemble(config) => Box::new(config.build(training)?),
             Self::Central(config) => Box::new(config.build(training)?),
         })
+    }
+
+    /// Rounds and what follows them: over so many a learning rate decays.
+    fn num_exchanges(&self) -> u32 {
+        match self {
+            Self::Effgan(config) => config.rounds.saturating_add(1),
+            Self::Fedgan(config) => config.rounds,
+            Self::LocalEnsemble(_) => 1,
+            Self::Central(config) => config.rounds,
+        }
     }
 
     /// Its name in a config.

@@ -4,7 +4,10 @@ mod ema;
 mod loss;
 mod sampler;
 mod step;
+mod train_config;
 
 pub use ema::Ema;
+pub use loss::Loss;
 pub use sampler::{BATCH, Sampler, recompute_statistics};
 pub use step::{Adam, Gan, Losses};
+pub use train_config::TrainConfig;

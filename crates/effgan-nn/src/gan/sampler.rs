@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::device::{device, on_one_thread};
-use crate::networks::{Generator, Mode, Network, layers, named_tensors};
+use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
 /// Images are drawn in batches of exactly this many, the last one padded, so that an image's bits do not depend on how
@@ -17,6 +17,7 @@ const STATISTICS_BATCHES: u64 = 50;
 pub struct Sampler {
     generator: Generator,
     latent_dim: usize,
+    num_classes: Option<usize>,
     device: Device,
 }
 
@@ -27,22 +28,26 @@ impl Sampler {
     /// When a tensor is missing, unknown or has another shape than `network` says.
     pub fn new(network: &Network, params: &Params) -> Result<Self> {
         let device = device();
-        Ok(Self { generator: network.generator(params, &device)?, latent_dim: network.latent_dim(), device })
+        let generator = network.generator(params, &device)?;
+        Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, device })
     }
 
-    /// Images `[BATCH, c, h, w]` of `z` `[BATCH, latent_dim]`.
+    /// Images `[BATCH, c, h, w]` of `z` `[BATCH, latent_dim]` and, for a conditional network, of the classes `labels`
+    /// `[BATCH]`, which others do not look at.
     ///
     /// # Panics
-    /// When `z` has another length.
-    pub fn draw(&self, z: Vec<f32>) -> Vec<u8> {
+    /// When `z` or `labels` has another length, or a label is no class.
+    pub fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
         let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.device);
-        let images = layers::values(self.generator.forward(z, Mode::Evaluate));
+        let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.device));
+        let images = layers::values(self.generator.forward(z, labels.as_ref(), Mode::Evaluate));
         images.into_iter().map(pixels::to_u8).collect()
     }
 }
 
 /// `generator` with its batch-norm statistics computed anew: the mean over fixed batches of z of each batch's mean and unbiased
-/// variance (PyTorch's `momentum=None`). z depends on nothing, so every generator is given the same.
+/// variance (PyTorch's `momentum=None`). z depends on nothing, so every generator is given the same; a conditional one
+/// is asked for all classes in turn.
 ///
 /// The statistics of an *average* of generators are not the average of their statistics; these are its own.
 ///
@@ -54,12 +59,17 @@ pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Par
     if !network.has_batch_norm() {
         return Ok(generator.clone());
     }
+    let labels = |batch: u64, classes: usize| {
+        let in_turn: Vec<u8> = (0..BATCH).map(|i| ((batch as usize * BATCH + i) % classes) as u8).collect();
+        labels_tensor(&in_turn, BATCH, classes, &device)
+    };
     on_one_thread(|| {
         for batch in 0..STATISTICS_BATCHES {
             let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
             let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
+            let labels = network.num_classes.map(|classes| labels(batch, classes));
             // A momentum of 1, 1/2, 1/3, … makes the running value the mean of all batches.
-            module.forward(z, Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
+            module.forward(z, labels.as_ref(), Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
         }
         Ok(named_tensors(&module, &network.generator_tensors()))
     })
@@ -71,7 +81,7 @@ mod tests {
     use crate::networks::{DcganConfig, NetworkConfig, NormKind, init};
 
     fn network(norm: NormKind) -> (Network, Params) {
-        let dcgan = DcganConfig { latent_dim: 4, base_channels: 2, norm };
+        let dcgan = DcganConfig { latent_dim: 4, base_channels: 2, norm, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap();
         let generator = init(&network.generator_tensors(), &mut Streams::of_run(3).at(Purpose::Init, 0));
         (network, generator)
@@ -106,7 +116,7 @@ mod tests {
 
     #[test]
     fn recomputed_bits_do_not_depend_on_the_callers_threads() {
-        let dcgan = DcganConfig { latent_dim: 100, base_channels: 32, norm: NormKind::Batch };
+        let dcgan = DcganConfig { latent_dim: 100, base_channels: 32, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
         let generator = init(&network.generator_tensors(), &mut Streams::of_run(3).at(Purpose::Init, 0));
         let [one, four] = [1, 4].map(|threads| {
@@ -129,6 +139,6 @@ mod tests {
         let z = Streams::of_run(1).normal(Purpose::Latent, 0, BATCH * 4);
         let mut alone = vec![0.0; BATCH * 4];
         alone[..8].copy_from_slice(&z[..8]);
-        assert_eq!(sampler.draw(z)[..2 * 64], sampler.draw(alone)[..2 * 64]);
+        assert_eq!(sampler.draw(z, &[])[..2 * 64], sampler.draw(alone, &[])[..2 * 64]);
     }
 }

@@ -1,21 +1,21 @@
-//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434) with two stages: an image of h × w starts as h/4 × w/4.
+//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434): stages that double an image's sides, from 4 × 4 (7 × 7 for
+//! 28 × 28) to the whole.
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::conditional::{ClassInput, Labels, Projection, with_classes};
 use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
-use super::norm::{Mode, Norm, NormKind, norm_tensors};
+use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
+use super::{MOST_PIXELS, Network, check_sizes};
 use crate::fused::{Activation, Geometry, MapShape, Precision};
 use crate::{NnError, Params, Result};
 
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f32 = 0.2;
-/// Pixels a side; a bound for files that come from outside.
-const MOST_PIXELS: usize = 1024;
 const KERNEL: usize = 4;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
@@ -27,12 +27,22 @@ pub struct DcganConfig {
     /// Length of z, 1..=4096.
     #[serde(default = "default_latent_dim")]
     pub latent_dim: usize,
-    /// Channels of the layer next to the image; the one before has twice as many. 1..=1024.
+    /// Channels of the feature map next to the image; each one further inside has twice as many. 1..=1024.
     #[serde(default = "default_base_channels")]
     pub base_channels: usize,
     /// Normalisation between the layers.
     #[serde(default)]
     pub norm: NormKind,
+    /// Whether the networks are told the class of each image.
+    #[serde(default)]
+    pub conditional: bool,
+}
+
+impl Default for DcganConfig {
+    fn default() -> Self {
+        let (latent_dim, base_channels) = (default_latent_dim(), default_base_channels());
+        Self { latent_dim, base_channels, norm: NormKind::default(), conditional: false }
+    }
 }
 
 fn default_latent_dim() -> usize {
@@ -45,10 +55,7 @@ fn default_base_channels() -> usize {
 
 impl DcganConfig {
     pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
-        let bounds = [("latent_dim", self.latent_dim, 4096), ("base_channels", self.base_channels, 1024)];
-        if let Some((key, value, most)) = bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
-            return Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}")));
-        }
+        check_sizes(self.latent_dim, self.base_channels)?;
         let fits = |side: usize| (4..=MOST_PIXELS).contains(&side) && side.is_multiple_of(4);
         if matches!(channels, 1 | 3) && fits(height) && fits(width) {
             return Ok(());
@@ -59,35 +66,49 @@ impl DcganConfig {
         )))
     }
 
-    /// The image, the feature map next to it, and the smallest: half the side each, twice the channels from the second
-    /// on.
-    fn maps(&self, [channels, height, width]: [usize; 3]) -> [MapShape; 3] {
-        let map = |channels, part| MapShape { channels, height: height / part, width: width / part };
-        [map(channels, 1), map(self.base_channels, 2), map(2 * self.base_channels, 4)]
+    /// The image, then a feature map a stage: half the side each, twice the channels from the second on.
+    fn maps(&self, [channels, height, width]: [usize; 3]) -> Vec<MapShape> {
+        let map = |stage: usize| {
+            let channels = if stage == 0 { channels } else { self.base_channels << (stage - 1) };
+            MapShape { channels, height: height >> stage, width: width >> stage }
+        };
+        (0..=stages(height, width)).map(map).collect()
     }
 
-    pub(super) fn generator_tensors(&self, shape: [usize; 3]) -> Vec<TensorSpec> {
-        let [image, middle, bottom] = self.maps(shape);
-        [
-            linear("fc", self.latent_dim, bottom.len(), Layout::Linear { inputs: None, outputs: Some(bottom) }),
-            norm_tensors(self.norm, "norm0", bottom.channels),
-            conv("conv1", bottom, middle, middle.channels),
-            norm_tensors(self.norm, "norm1", middle.channels),
-            conv("conv2", middle, image, image.channels),
-        ]
-        .concat()
+    pub(super) fn generator_tensors(&self, network: &Network) -> Vec<TensorSpec> {
+        let maps = self.maps(network.image_shape);
+        let bottom = maps[maps.len() - 1];
+        let classes = network.num_classes.map(|classes| ClassInput::tensors(classes, self.latent_dim));
+        let inputs = if classes.is_some() { 2 * self.latent_dim } else { self.latent_dim };
+        let mut tensors: Vec<TensorSpec> = classes.into_iter().collect();
+        tensors.extend(linear("fc", inputs, bottom.len(), Layout::Linear { inputs: None, outputs: Some(bottom) }));
+        for (i, link) in maps.windows(2).rev().enumerate() {
+            tensors.extend(norm_tensors(self.norm, &format!("norm{i}"), link[1].channels));
+            tensors.extend(conv(&format!("conv{}", i + 1), link[1], link[0], link[0].channels));
+        }
+        tensors
     }
 
-    pub(super) fn discriminator_tensors(&self, shape: [usize; 3]) -> Vec<TensorSpec> {
-        let [image, middle, bottom] = self.maps(shape);
-        [
-            conv("conv1", middle, image, middle.channels),
-            conv("conv2", bottom, middle, bottom.channels),
-            norm_tensors(self.norm, "norm2", bottom.channels),
-            linear("fc", bottom.len(), 1, Layout::Linear { inputs: Some(bottom), outputs: None }),
-        ]
-        .concat()
+    pub(super) fn discriminator_tensors(&self, network: &Network) -> Vec<TensorSpec> {
+        let maps = self.maps(network.image_shape);
+        let bottom = maps[maps.len() - 1];
+        let mut tensors = Vec::new();
+        for (i, link) in (1..).zip(maps.windows(2)) {
+            tensors.extend(conv(&format!("conv{i}"), link[1], link[0], link[1].channels));
+            let norm = if i == 1 { NormKind::None } else { self.norm };
+            tensors.extend(norm_tensors(norm, &format!("norm{i}"), link[1].channels));
+        }
+        tensors.extend(linear("fc", bottom.len(), 1, Layout::Linear { inputs: Some(bottom), outputs: None }));
+        tensors.extend(network.num_classes.map(|classes| Projection::tensors(classes, bottom, INIT)));
+        tensors
     }
+}
+
+/// Stages that halve an image: two, and more while the sides stay even and no shorter than 4. 28 has 2 (it ends at 7),
+/// 32 has 3 and 64 has 4 (at 4); 1024, the longest side, would have 8.
+fn stages(height: usize, width: usize) -> usize {
+    let halves = |side: usize, stages: usize| (side >> stages).is_multiple_of(2) && side >> (stages + 1) >= 4;
+    2 + (2..8).take_while(|&stages| halves(height, stages) && halves(width, stages)).count()
 }
 
 /// Weight ~ N(0, 0.02) as DCGAN has it, bias 0.
@@ -108,79 +129,114 @@ fn link(big: MapShape, small: MapShape) -> Geometry {
 
 #[derive(Module, Debug)]
 pub(crate) struct Generator {
+    embed: Option<ClassInput>,
     fc: Linear,
-    norm0: Option<Norm>,
-    conv1: Conv,
-    norm1: Option<Norm>,
-    conv2: Conv,
+    /// norm0, norm1, …, each before the layer of the next number.
+    norm: Vec<Option<Norm>>,
+    /// conv1, conv2, …: the first place is empty.
+    conv: Vec<Option<Conv>>,
+    /// The map that the convolutions start from, and the image.
     #[module(skip)]
-    maps: [MapShape; 3],
+    ends: [MapShape; 2],
 }
 
 impl Generator {
-    pub(super) fn load(config: &DcganConfig, shape: [usize; 3], params: &Params, device: &Device) -> Result<Self> {
-        let maps @ [image, middle, bottom] = config.maps(shape);
+    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+        let maps = config.maps(network.image_shape);
+        let (mut norm, mut conv) = (Vec::new(), vec![None]);
+        for (i, maps) in maps.windows(2).rev().enumerate() {
+            norm.push(Norm::load(config.norm, params, &format!("norm{i}"), maps[1], device)?);
+            conv.push(Some(Conv::load(link(maps[0], maps[1]), params, &format!("conv{}", i + 1), device)?));
+        }
         Ok(Self {
+            embed: ClassInput::load(network.num_classes, params, device)?,
             fc: Linear::load(params, "fc", device)?,
-            norm0: Norm::load(config.norm, params, "norm0", bottom, device)?,
-            conv1: Conv::load(link(middle, bottom), params, "conv1", device)?,
-            norm1: Norm::load(config.norm, params, "norm1", middle, device)?,
-            conv2: Conv::load(link(image, middle), params, "conv2", device)?,
-            maps,
+            norm,
+            conv,
+            ends: [maps[maps.len() - 1], maps[0]],
         })
     }
 
     pub(super) fn with_precision(self, precision: Precision) -> Self {
-        Self { conv1: self.conv1.with_precision(precision), conv2: self.conv2.with_precision(precision), ..self }
+        Self { conv: with_precision(self.conv, precision), ..self }
     }
 
-    pub(super) fn forward(&self, z: Tensor<2>, mode: Mode) -> Tensor<4> {
-        let [image, _, bottom] = &self.maps;
+    pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
+        let [bottom, image] = &self.ends;
+        let z = with_classes(self.embed.as_ref(), z, labels);
         let (n, block) = (z.dims()[0], bottom.block());
         let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
-        let x = match &self.norm0 {
-            Some(norm) => norm.forward(x, mode, 0.0),
-            None => relu(x),
-        };
-        let x = normed(self.norm1.as_ref(), 0.0, mode, |activation| self.conv1.up(x, activation));
-        images_of_map(self.conv2.up(x, Activation::Tanh), image)
+        let x = norm_relu(self.norm[0].as_ref(), x, mode);
+        let mut layers: Vec<&Conv> = self.conv.iter().flatten().collect();
+        let to_image = layers.pop().expect("a dcgan has two stages at least");
+        let x = layers
+            .into_iter()
+            .zip(&self.norm[1..])
+            .fold(x, |x, (layer, norm)| normed(norm.as_ref(), 0.0, mode, |activation| layer.up(x, activation)));
+        images_of_map(to_image.up(x, Activation::Tanh), image)
     }
 }
 
 #[derive(Module, Debug)]
 pub(crate) struct Discriminator {
-    conv1: Conv,
-    conv2: Conv,
-    norm2: Option<Norm>,
+    /// conv1, conv2, …: the first place is empty.
+    conv: Vec<Option<Conv>>,
+    /// norm2, norm3, …, each after the layer of its number.
+    norm: Vec<Option<Norm>>,
     fc: Linear,
+    embed: Option<Projection>,
 }
 
 impl Discriminator {
-    pub(super) fn load(config: &DcganConfig, shape: [usize; 3], params: &Params, device: &Device) -> Result<Self> {
-        let [image, middle, bottom] = config.maps(shape);
-        Ok(Self {
-            conv1: Conv::load(link(image, middle), params, "conv1", device)?,
-            conv2: Conv::load(link(middle, bottom), params, "conv2", device)?,
-            norm2: Norm::load(config.norm, params, "norm2", bottom, device)?,
-            fc: Linear::load(params, "fc", device)?,
-        })
+    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+        let (mut conv, mut norm) = (vec![None], vec![None]);
+        for (i, maps) in (1..).zip(config.maps(network.image_shape).windows(2)) {
+            conv.push(Some(Conv::load(link(maps[0], maps[1]), params, &format!("conv{i}"), device)?));
+            let kind = if i == 1 { NormKind::None } else { config.norm };
+            norm.push(Norm::load(kind, params, &format!("norm{i}"), maps[1], device)?);
+        }
+        let fc = Linear::load(params, "fc", device)?;
+        Ok(Self { conv, norm, fc, embed: Projection::load(network.num_classes, params, device)? })
     }
 
     pub(super) fn with_precision(self, precision: Precision) -> Self {
-        Self { conv1: self.conv1.with_precision(precision), conv2: self.conv2.with_precision(precision), ..self }
+        Self { conv: with_precision(self.conv, precision), ..self }
     }
 
-    pub(super) fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
-        let x = self.conv1.down(map_of_images(images), Activation::LeakyRelu { slope: SLOPE });
-        let x = normed(self.norm2.as_ref(), SLOPE, mode, |activation| self.conv2.down(x, activation));
-        self.fc.forward(x.flatten(1, 3))
+    pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
+        let layers = self.conv.iter().zip(&self.norm).filter_map(|(layer, norm)| Some((layer.as_ref()?, norm)));
+        let x = layers.fold(map_of_images(images), |x, (layer, norm)| {
+            normed(norm.as_ref(), SLOPE, mode, |activation| layer.down(x, activation))
+        });
+        let features = x.flatten(1, 3);
+        let logits = self.fc.forward(features.clone());
+        match &self.embed {
+            Some(embed) => logits + embed.forward(features, labels),
+            None => logits,
+        }
     }
 }
 
-/// A layer, its norm and a leaky ReLU: fused with the norm, or with the layer where there is no norm.
-fn normed(norm: Option<&Norm>, slope: f32, mode: Mode, layer: impl FnOnce(Activation) -> Tensor<4>) -> Tensor<4> {
-    match norm {
-        Some(norm) => norm.forward(layer(Activation::Identity), mode, slope),
-        None => layer(Activation::LeakyRelu { slope }),
+fn with_precision(layers: Vec<Option<Conv>>, precision: Precision) -> Vec<Option<Conv>> {
+    layers.into_iter().map(|layer| Some(layer?.with_precision(precision))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_end_at_4_or_where_a_side_is_odd() {
+        let sides = [4, 8, 12, 16, 20, 28, 32, 40, 48, 64, 128, 1024];
+        assert_eq!(sides.map(|side| stages(side, side)), [2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 5, 8]);
+        assert_eq!(stages(64, 28), 2);
+    }
+
+    #[test]
+    fn maps_of_32_and_64_pixels_are_those_of_the_paper() {
+        let config = DcganConfig { base_channels: 128, ..DcganConfig::default() };
+        let maps = |side| config.maps([3, side, side]).iter().map(|map| (map.channels, map.height)).collect::<Vec<_>>();
+        assert_eq!(maps(64), [(3, 64), (128, 32), (256, 16), (512, 8), (1024, 4)]);
+        assert_eq!(maps(32), [(3, 32), (128, 16), (256, 8), (512, 4)]);
     }
 }

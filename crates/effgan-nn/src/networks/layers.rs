@@ -129,37 +129,55 @@ pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Pa
 
 /// All tensors of `module` by dotted name, in the layouts of the kernels.
 pub(crate) fn raw_tensors<M: Module>(module: &M) -> Params {
-    let mut names = Names { path: Vec::new(), params: Params::new() };
+    let mut names = Names { path: Path::default(), params: Params::new() };
     // `valid` also brings running statistics up to date.
     module.valid().visit(&mut names);
     names.params
 }
 
 struct Names {
-    path: Vec<String>,
+    path: Path,
     params: Params,
 }
 
 impl ModuleVisitor for Names {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        self.params.insert(self.path.join("."), Array::new(tensor.dims(), values(tensor)));
+        self.params.insert(self.path.name(), Array::new(tensor.dims(), values(tensor)));
     }
 
     fn enter_module(&mut self, name: &str, container: &str) {
-        if is_named(container) {
-            self.path.push(name.to_owned());
-        }
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, container: &str) {
-        if is_named(container) {
-            self.path.pop();
-        }
+        self.path.exit(container);
     }
 }
 
-/// An enum's variant (which network, which norm) is no part of a tensor's name.
-pub(crate) fn is_named(container: &str) -> bool {
-    !container.starts_with("Enum:")
+/// Where a visitor of a module is.
+#[derive(Default)]
+pub(crate) struct Path(Vec<String>);
+
+impl Path {
+    /// An enum's variant (which network, which norm) is no part of a tensor's name; the second of a list `conv` is
+    /// `conv1`.
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        match container {
+            "Vec" => self.0.push(name.to_owned()),
+            container if container.starts_with("Enum:") => (),
+            _ => self.0.push(format!(".{name}")),
+        }
+    }
+
+    pub(crate) fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    /// The dotted name of what is there.
+    pub(crate) fn name(&self) -> String {
+        self.0.concat().trim_start_matches('.').to_owned()
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Layout {
     Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
     /// One value for each value of a feature map, in the two orders of `Linear`.
     Map(MapShape),
+    /// A value for each input of each tap of a `Window`: `[big · k · k]` in files, `[k · k · big]` in kernels.
+    WindowColumn { taps: usize },
 }
 
 impl Layout {
@@ -38,6 +40,7 @@ impl Layout {
                 let from = order(Some(map), map.len());
                 gather([map.len()], |[i]| array.values[from[i]])
             }
+            Self::WindowColumn { taps } => transposed(array, shape[0] / taps, taps),
         }
     }
 
@@ -60,8 +63,14 @@ impl Layout {
                 let to = inverse(&order(Some(map), map.len()));
                 gather([map.len()], |[i]| array.values[to[i]])
             }
+            Self::WindowColumn { taps } => transposed(array, taps, shape[0] / taps),
         }
     }
+}
+
+/// The values of a matrix of `rows` and `columns`, column by column.
+fn transposed(array: &Array, rows: usize, columns: usize) -> Array {
+    gather([rows * columns], |[i]| array.values[(i % rows) * columns + i / rows])
 }
 
 /// For each place in the kernels' order the place in files; `len` values in the same order without a map.
@@ -118,6 +127,7 @@ mod tests {
                 (Layout::Linear { inputs: None, outputs: Some(map) }, numbered([map.len(), 7])),
                 (Layout::Linear { inputs: Some(map), outputs: None }, numbered([2, map.len()])),
                 (Layout::Map(map), numbered([map.len()])),
+                (Layout::WindowColumn { taps: 9 }, numbered([36])),
             ] {
                 assert_eq!(layout.to_files(&layout.to_kernels(&array)), array);
             }
@@ -130,6 +140,14 @@ mod tests {
         assert_eq!(kernels.shape, [4, 3, 2]);
         // Tap 1 (row 0, column 1), big channel 2, small channel 1: (1 · 3 + 2) · 4 + 1.
         assert_eq!(kernels.values[(3 + 2) * 2 + 1], 21.0);
+    }
+
+    #[test]
+    fn a_window_and_its_column_go_together() {
+        // Of the first output, the inputs' taps are 0..8 for the first input and 9.. for the second, in both.
+        let (window, column) = (numbered([1, 2, 3, 3]), numbered([18]));
+        let of_column = Layout::WindowColumn { taps: 9 }.to_kernels(&column);
+        assert_eq!(Layout::Window.to_kernels(&window).values, of_column.values);
     }
 
     #[test]

@@ -3,17 +3,22 @@
 //! A network is a table of its tensors ([`TensorSpec`]: name, shape, first values) and a forward pass. From the table
 //! follow its initialisation, the check of what a file or a message brings, and its size.
 
+mod conditional;
 mod dcgan;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod lenet;
 mod norm;
+mod resample;
+mod resnet;
 mod spec;
+mod spectral_norm;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use conditional::{Labels, labels_tensor};
 pub use dcgan::DcganConfig;
 pub(crate) use layers::{named_tensors, raw_tensors};
 pub(crate) use lenet::LeNet;
@@ -21,13 +26,19 @@ pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
 pub(crate) use norm::Mode;
 pub use norm::NormKind;
 pub(crate) use norm::is_running_statistic;
+pub use resnet::ResnetConfig;
 #[cfg(test)]
 pub(crate) use spec::Init;
 pub use spec::{TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
 use crate::kernels::Precision;
-use crate::{Params, Result};
+use crate::{NnError, Params, Result};
+
+/// Pixels a side; a bound for files that come from outside.
+const MOST_PIXELS: usize = 1024;
+/// Labels are bytes.
+const MOST_CLASSES: usize = 256;
 
 /// The `[network]` table: which generator and discriminator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +46,18 @@ use crate::{Params, Result};
 pub enum NetworkConfig {
     /// Deep convolutional GAN.
     Dcgan(DcganConfig),
+    /// `ResNet` with spectral norm in the discriminator.
+    Resnet(ResnetConfig),
+}
+
+impl NetworkConfig {
+    /// Whether the networks are told the class of each image.
+    pub fn is_conditional(&self) -> bool {
+        match self {
+            Self::Dcgan(dcgan) => dcgan.conditional,
+            Self::Resnet(resnet) => resnet.conditional,
+        }
+    }
 }
 
 /// A network for images of one shape: what must be known to build it from named tensors.
@@ -44,24 +67,61 @@ pub struct Network {
     pub config: NetworkConfig,
     /// `[channels, height, width]` of the images.
     pub image_shape: [usize; 3],
+    /// Classes that a conditional network knows, 1..=256; `None` where the network is not conditional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_classes: Option<usize>,
 }
 
 impl Network {
-    /// The network that `config` says, for images of `image_shape`.
+    /// The network that `config`, which is not conditional, says, for images of `image_shape`.
     ///
     /// # Errors
-    /// [`NnError::Config`](crate::NnError::Config) when a size is out of its bounds or the images do not fit.
+    /// As [`check`](Self::check).
     pub fn new(config: NetworkConfig, image_shape: [usize; 3]) -> Result<Self> {
-        match &config {
-            NetworkConfig::Dcgan(dcgan) => dcgan.check(image_shape)?,
+        Self { config, image_shape, num_classes: None }.checked()
+    }
+
+    /// The network that `config` says, for images of `image_shape` in `num_classes` classes, which a network that is not
+    /// conditional has no use for.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn of_classes(config: NetworkConfig, image_shape: [usize; 3], num_classes: usize) -> Result<Self> {
+        let num_classes = config.is_conditional().then_some(num_classes);
+        Self { config, image_shape, num_classes }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.check().map(|()| self)
+    }
+
+    /// Checks what comes from a config or a file.
+    ///
+    /// # Errors
+    /// [`NnError::Config`] when a size is out of its bounds, the images do not fit, or there is a number of classes and
+    /// the network is not conditional, or the other way round.
+    pub fn check(&self) -> Result<()> {
+        match (self.config.is_conditional(), self.num_classes) {
+            (true, None) => return Err(NnError::Config("a conditional network needs num_classes".into())),
+            (false, Some(_)) => {
+                return Err(NnError::Config("num_classes is for networks with conditional = true".into()));
+            }
+            (true, Some(classes)) if !(1..=MOST_CLASSES).contains(&classes) => {
+                return Err(NnError::Config(format!("num_classes = {classes} is outside 1..={MOST_CLASSES}")));
+            }
+            _ => (),
         }
-        Ok(Self { config, image_shape })
+        match &self.config {
+            NetworkConfig::Dcgan(dcgan) => dcgan.check(self.image_shape),
+            NetworkConfig::Resnet(resnet) => resnet.check(self.image_shape),
+        }
     }
 
     /// Length of z.
     pub fn latent_dim(&self) -> usize {
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => dcgan.latent_dim,
+            NetworkConfig::Resnet(resnet) => resnet.latent_dim,
         }
     }
 
@@ -70,24 +130,27 @@ impl Network {
         self.image_shape.iter().product()
     }
 
-    /// Whether running statistics are part of the networks, and a batch of one image cannot be trained on.
+    /// Whether batch norm is part of the networks, so that a batch of one image cannot be trained on.
     pub fn has_batch_norm(&self) -> bool {
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => dcgan.norm == NormKind::Batch,
+            NetworkConfig::Resnet(resnet) => resnet.norm == NormKind::Batch,
         }
     }
 
     /// Tensors of the generator.
     pub fn generator_tensors(&self) -> Vec<TensorSpec> {
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => dcgan.generator_tensors(self.image_shape),
+            NetworkConfig::Dcgan(dcgan) => dcgan.generator_tensors(self),
+            NetworkConfig::Resnet(resnet) => resnet.generator_tensors(self),
         }
     }
 
     /// Tensors of the discriminator.
     pub fn discriminator_tensors(&self) -> Vec<TensorSpec> {
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => dcgan.discriminator_tensors(self.image_shape),
+            NetworkConfig::Dcgan(dcgan) => dcgan.discriminator_tensors(self),
+            NetworkConfig::Resnet(resnet) => resnet.discriminator_tensors(self),
         }
     }
 
@@ -95,8 +158,9 @@ impl Network {
         check(params, &self.generator_tensors())?;
         let params = &to_kernels(params, &self.generator_tensors())?;
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => {
-                Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self.image_shape, params, device)?))
+            NetworkConfig::Dcgan(dcgan) => Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self, params, device)?)),
+            NetworkConfig::Resnet(resnet) => {
+                Ok(Generator::Resnet(resnet::Generator::load(resnet, self, params, device)?))
             }
         }
     }
@@ -106,16 +170,30 @@ impl Network {
         let params = &to_kernels(params, &self.discriminator_tensors())?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => {
-                Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self.image_shape, params, device)?))
+                Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self, params, device)?))
+            }
+            NetworkConfig::Resnet(resnet) => {
+                Ok(Discriminator::Resnet(resnet::Discriminator::load(resnet, self, params, device)?))
             }
         }
     }
 }
 
-/// A generator: z `[n, latent_dim]` ↦ images `[n, c, h, w]` in [-1, 1].
+/// Bounds for sizes that come from outside.
+fn check_sizes(latent_dim: usize, base_channels: usize) -> Result<()> {
+    let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
+    match bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
+        Some((key, value, most)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}"))),
+        None => Ok(()),
+    }
+}
+
+/// A generator: z `[n, latent_dim]`, and labels `[n]` if it is conditional, ↦ images `[n, c, h, w]` in [-1, 1].
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, moved once a step")]
 pub(crate) enum Generator {
     Dcgan(dcgan::Generator),
+    Resnet(resnet::Generator),
 }
 
 impl Generator {
@@ -123,20 +201,23 @@ impl Generator {
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         match self {
             Self::Dcgan(generator) => Self::Dcgan(generator.with_precision(precision)),
+            Self::Resnet(generator) => Self::Resnet(generator.with_precision(precision)),
         }
     }
 
-    pub(crate) fn forward(&self, z: Tensor<2>, mode: Mode) -> Tensor<4> {
+    pub(crate) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
         match self {
-            Self::Dcgan(generator) => generator.forward(z, mode),
+            Self::Dcgan(generator) => generator.forward(z, labels, mode),
+            Self::Resnet(generator) => generator.forward(z, labels, mode),
         }
     }
 }
 
-/// A discriminator: images `[n, c, h, w]` ↦ logits `[n, 1]`, positive for real.
+/// A discriminator: images `[n, c, h, w]`, and labels `[n]` if it is conditional, ↦ logits `[n, 1]`, positive for real.
 #[derive(Module, Debug)]
 pub(crate) enum Discriminator {
     Dcgan(dcgan::Discriminator),
+    Resnet(resnet::Discriminator),
 }
 
 impl Discriminator {
@@ -144,12 +225,14 @@ impl Discriminator {
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         match self {
             Self::Dcgan(discriminator) => Self::Dcgan(discriminator.with_precision(precision)),
+            Self::Resnet(discriminator) => Self::Resnet(discriminator.with_precision(precision)),
         }
     }
 
-    pub(crate) fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
+    pub(crate) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         match self {
-            Self::Dcgan(discriminator) => discriminator.forward(images, mode),
+            Self::Dcgan(discriminator) => discriminator.forward(images, labels, mode),
+            Self::Resnet(discriminator) => discriminator.forward(images, labels, mode),
         }
     }
 }

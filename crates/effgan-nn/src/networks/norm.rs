@@ -1,12 +1,13 @@
 //! Normalisation: batch (Ioffe & Szegedy 2015, arXiv:1502.03167), group (Wu & He 2018, arXiv:1803.08494) or none.
 
 use burn::module::{Module, Param, RunningState};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{param, tensor};
 use super::spec::{Init, TensorSpec};
-use crate::fused::{self, MapShape};
+use crate::fused::{self, Activation, MapShape};
 use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
@@ -57,9 +58,10 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
     }
 }
 
-/// Whether a tensor of this name is a running statistic: averaged as data, never optimised.
+/// Whether a tensor of this name is a running statistic, of a batch norm or of a [spectral norm](super::spectral_norm):
+/// averaged as data, never optimised.
 pub(crate) fn is_running_statistic(name: &str) -> bool {
-    name.ends_with(".running_mean") || name.ends_with(".running_var")
+    [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// A normalisation layer.
@@ -91,6 +93,27 @@ impl Norm {
             Self::Batch(norm) => norm.forward(x, mode, slope),
             Self::Group(norm) => norm.forward(x, slope),
         }
+    }
+}
+
+/// `x` through the norm, where there is one, and a ReLU.
+pub(crate) fn norm_relu(norm: Option<&Norm>, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+    match norm {
+        Some(norm) => norm.forward(x, mode, 0.0),
+        None => relu(x),
+    }
+}
+
+/// A layer, its norm and a leaky ReLU: fused with the norm, or with the layer where there is no norm.
+pub(crate) fn normed(
+    norm: Option<&Norm>,
+    slope: f32,
+    mode: Mode,
+    layer: impl FnOnce(Activation) -> Tensor<4>,
+) -> Tensor<4> {
+    match norm {
+        Some(norm) => norm.forward(layer(Activation::Identity), mode, slope),
+        None => layer(Activation::LeakyRelu { slope }),
     }
 }
 

@@ -8,7 +8,7 @@ mod train_step;
 use std::fmt::Display;
 
 use clap::Subcommand;
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use serde::Serialize;
 
 use crate::failure::Result;
@@ -45,7 +45,7 @@ impl Bench {
 
 /// The network that is trained and sampled: DCGAN with batch norm.
 fn dcgan(base_channels: usize) -> Result<Network> {
-    let dcgan = DcganConfig { latent_dim: LATENT_DIM, base_channels, norm: NormKind::Batch };
+    let dcgan = DcganConfig { latent_dim: LATENT_DIM, base_channels, ..DcganConfig::default() };
     Ok(Network::new(NetworkConfig::Dcgan(dcgan), IMAGE_SHAPE)?)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use effgan_nn::gan::{Adam, Gan};
+use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::kernels::{Isa, Precision, peak_gflops};
 use effgan_nn::networks::{Network, init};
 use effgan_nn::{Purpose, Streams, on_threads, parallel_map};
@@ -194,7 +194,8 @@ impl Client {
             let real = noise(Purpose::Shuffle, i, network.image_len()).into_iter().map(f32::tanh).collect();
             (real, noise(Purpose::Latent, i, network.latent_dim()))
         };
-        let gan = Gan::new(network, &params, Adam { learning_rate: 2e-4, beta1: 0.5 }, precision)?;
+        let train = TrainConfig { precision, ..TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 }) };
+        let gan = Gan::new(network, &params, train)?;
         Ok(Self { gan, batches: (0..BATCHES).map(batch_of_noise).collect(), steps: 0 })
     }
 
@@ -204,7 +205,7 @@ impl Client {
 
     fn step(mut self) -> Self {
         let (real, z) = self.batches[self.steps % self.batches.len()].clone();
-        (self.gan, _) = self.gan.step(real, z);
+        (self.gan, _) = self.gan.step(real, z, &[]);
         self.steps += 1;
         self
     }

@@ -1,0 +1,94 @@
+//! Networks that know the class of an image: z and its class as one vector at the generator (Mirza & Osindero 2014,
+//! arXiv:1411.1784), the projection of the features on the class at the discriminator (Miyato & Koyama 2018,
+//! arXiv:1802.05637).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::layers::param;
+use super::layout::Layout;
+use super::spec::{Init, TensorSpec};
+use crate::fused;
+use crate::kernels::MapShape;
+use crate::{Params, Result};
+
+/// Classes of a batch, `[n]`.
+pub(crate) type Labels = Tensor<1, Int>;
+
+/// `labels` as a tensor.
+///
+/// # Panics
+/// When there are not `n` of them, or one is not below `num_classes`.
+pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, device: &Device) -> Labels {
+    assert_eq!(labels.len(), n, "a conditional network is given the class of each image");
+    assert!(labels.iter().all(|&label| usize::from(label) < num_classes), "labels are below {num_classes}");
+    let labels: Vec<i64> = labels.iter().map(|&label| label.into()).collect();
+    Tensor::from_data(TensorData::new(labels, [n]), device)
+}
+
+/// A learned vector e a class, as long as z: z ↦ [z, e of its class] (`torch.nn.Embedding`).
+#[derive(Module, Debug)]
+pub(crate) struct ClassInput {
+    weight: Param<Tensor<2>>,
+}
+
+impl ClassInput {
+    /// Its table; first values are those of z.
+    pub(crate) fn tensors(num_classes: usize, latent_dim: usize) -> TensorSpec {
+        TensorSpec::new("embed.weight", [num_classes, latent_dim], Init::Normal { mean: 0.0, std: 1.0 })
+    }
+
+    /// The layer of a conditional generator, or nothing.
+    pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
+        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
+    }
+
+    fn forward(&self, z: Tensor<2>, labels: &Labels) -> Tensor<2> {
+        Tensor::cat(vec![z, self.weight.val().select(0, labels.clone())], 1)
+    }
+}
+
+/// z, with its class where the generator is conditional.
+///
+/// # Panics
+/// When a conditional generator is given no labels.
+pub(crate) fn with_classes(input: Option<&ClassInput>, z: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
+    match input {
+        Some(input) => input.forward(z, labels.expect("a conditional generator is given labels")),
+        None => z,
+    }
+}
+
+/// A learned vector a class, as long as the features h: ⟨its vector, h⟩ is what the class adds to the logit.
+#[derive(Module, Debug)]
+pub(crate) struct Projection {
+    weight: Param<Tensor<2>>,
+}
+
+impl Projection {
+    /// Its table, `[num_classes, features]`, for the features that are the map `features`.
+    pub(crate) fn tensors(num_classes: usize, features: MapShape, init: Init) -> TensorSpec {
+        let layout = Layout::Linear { inputs: Some(features), outputs: None };
+        TensorSpec::new("embed.weight", [num_classes, features.len()], init).laid_out(layout)
+    }
+
+    /// The layer of a conditional discriminator, or nothing.
+    pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
+        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
+    }
+
+    /// Features `[n, features]` ↦ `[n, 1]`.
+    pub(crate) fn forward(&self, features: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
+        project(features, self.weight.val(), labels)
+    }
+}
+
+/// ⟨row of `features`, the class's column of `weight` `[features, classes]`⟩, `[n, 1]`.
+///
+/// # Panics
+/// When there are no labels.
+pub(crate) fn project(features: Tensor<2>, weight: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
+    let labels = labels.expect("a conditional discriminator is given labels").clone();
+    let no_bias = Tensor::zeros([weight.dims()[1]], &weight.device());
+    fused::linear(features, weight, no_bias).gather(1, labels.unsqueeze_dim(1))
+}

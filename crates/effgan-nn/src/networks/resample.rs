@@ -1,0 +1,144 @@
+//! Convolutions that double or halve their map on the way, as the blocks of a `ResNet` do (Gulrajani et al. 2017,
+//! arXiv:1704.00028).
+//!
+//! To repeat each pixel in a square of 2 × 2 and convolve with a window of k × k is one transposed convolution with a
+//! window of k + 1, whose taps are sums of the k × k ones; to convolve and take means over squares of 2 × 2 is one
+//! convolution of the same kind. Along an axis, with taps w₀ … w₂, the wider window is w₀, w₁ + w₀, w₂ + w₁, w₂: backwards
+//! for doubling, halved for the mean. That spares the large map's intermediate, and half the products or more.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Precision, Side};
+
+/// What happens to the sides of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resample {
+    /// They stay.
+    Same,
+    /// Each pixel is repeated in a square of 2 × 2, before the convolution.
+    Up,
+    /// Squares of 2 × 2 pixels become their mean, after the convolution.
+    Down,
+}
+
+/// A convolution with an odd window, zeros around the map, and resampling.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resampled {
+    link: Geometry,
+    resample: Resample,
+    precision: Precision,
+}
+
+impl Resampled {
+    /// From maps of shape `input` to maps of `outputs` channels.
+    pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample) -> Self {
+        let padding = kernel / 2;
+        let link = match resample {
+            Resample::Same => Geometry::of_conv(input, outputs, kernel, 1, padding),
+            Resample::Up => Geometry::of_transposed(input, outputs, kernel + 1, 2, padding),
+            Resample::Down => Geometry::of_conv(input, outputs, kernel + 1, 2, padding),
+        };
+        Self { link, resample, precision: Precision::F32 }
+    }
+
+    pub(crate) fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Shape of the maps that it gives.
+    pub(crate) fn output(&self) -> MapShape {
+        *self.link.map(self.from().other())
+    }
+
+    fn from(&self) -> Side {
+        if self.resample == Resample::Up { Side::Small } else { Side::Big }
+    }
+
+    /// act(convolution of `x` + `bias`) with `weights` `[k · k, channels of x, outputs]`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<4>,
+        weights: Tensor<3>,
+        bias: Tensor<1>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let weights = match self.resample {
+            Resample::Same => weights,
+            Resample::Up => widened(weights, true).swap_dims(1, 2),
+            Resample::Down => widened(weights, false) * 0.25,
+        };
+        let how = Convolution { link: self.link, from: self.from(), activation, precision: self.precision };
+        fused::convolve(x, weights, bias, how)
+    }
+}
+
+/// Weights `[k · k, a, b]` as `[(k + 1)², a, b]`.
+fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
+    let [taps, a, b] = weights.dims();
+    let kernel = taps.isqrt();
+    let sums = sums_of_taps(kernel, backwards, &weights.device());
+    sums.matmul(weights.reshape([taps, a * b])).reshape([(kernel + 1) * (kernel + 1), a, b])
+}
+
+/// `[(k + 1)², k²]` of 0 and 1: which taps make those of the wider window.
+fn sums_of_taps(kernel: usize, backwards: bool, device: &Device) -> Tensor<2> {
+    let along_axis = |wide: usize, tap: usize| {
+        let wide = if backwards { kernel - wide } else { wide };
+        wide == tap || wide == tap + 1
+    };
+    let wider = kernel + 1;
+    let taken = |i: usize| {
+        let (wide, tap) = (i / (kernel * kernel), i % (kernel * kernel));
+        along_axis(wide / wider, tap / kernel) && along_axis(wide % wider, tap % kernel)
+    };
+    let values: Vec<f32> = (0..wider * wider * kernel * kernel).map(|i| f32::from(u8::from(taken(i)))).collect();
+    Tensor::from_data(TensorData::new(values, [wider * wider, kernel * kernel]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
+    use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions};
+
+    use super::*;
+    use crate::device::device;
+    use crate::networks::layers::{images_of_map, map_of_images, values};
+    use crate::{Purpose, Streams};
+
+    fn noise<const D: usize>(dims: [usize; D], which: u64) -> Tensor<D> {
+        let values = Streams::of_run(which).normal(Purpose::Latent, 0, dims.iter().product());
+        Tensor::from_data(TensorData::new(values, dims), &device())
+    }
+
+    /// Repeat, convolve, take means: one after the other, by Burn's own operations.
+    fn in_three_steps(x: Tensor<4>, weights: Tensor<3>, bias: Tensor<1>, resample: Resample) -> Tensor<4> {
+        let [taps, a, b] = weights.dims();
+        let kernel = taps.isqrt();
+        let nearest = InterpolateOptions::new(InterpolateMode::Nearest).with_align_corners(false);
+        let x = if resample == Resample::Up { interpolate(x, nearest.with_scale_factor([2.0, 2.0])) } else { x };
+        let weights = weights.reshape([kernel, kernel, a, b]).permute([3, 2, 0, 1]);
+        let x = conv2d(x, weights, Some(bias), ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1));
+        if resample == Resample::Down { avg_pool2d(x, AvgPoolOptions::new([2, 2])) } else { x }
+    }
+
+    #[test]
+    fn one_convolution_is_repeat_convolve_and_mean() {
+        for (resample, kernel) in [Resample::Same, Resample::Up, Resample::Down]
+            .into_iter()
+            .flat_map(|resample| [(resample, 1), (resample, 3)])
+        {
+            let input = MapShape { channels: 3, height: 6, width: 4 };
+            let layer = Resampled::new(input, 5, kernel, resample);
+            let (x, bias) = (noise([2, 3, 6, 4], 1), noise([5], 3));
+            let weights = noise([kernel * kernel, 3, 5], 2);
+            let ours = layer.forward(map_of_images(x.clone()), weights.clone(), bias.clone(), Activation::Identity);
+            let ours = images_of_map(ours, &layer.output());
+            let theirs = in_three_steps(x, weights, bias, resample);
+            assert_eq!(ours.dims(), theirs.dims());
+            for (ours, theirs) in values(ours).into_iter().zip(values(theirs)) {
+                // f32 sums of some thirty products of about 1, in another order.
+                assert!((ours - theirs).abs() < 1e-5, "{resample:?} with {kernel}: {ours} is not {theirs}");
+            }
+        }
+    }
+}
