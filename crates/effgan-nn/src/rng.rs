@@ -28,6 +28,12 @@ pub enum Purpose {
     SampleMember = 7,
     /// z from which an averaged generator's running statistics are computed anew; the step is the batch.
     Statistics = 8,
+    /// Whether a client is away in a round.
+    Dropout = 32,
+    /// How fast a client is.
+    Speed = 33,
+    /// Who is given whose discriminator.
+    Swap = 34,
 }
 
 /// The random streams of one client in one round of a run with one seed.

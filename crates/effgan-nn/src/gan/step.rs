@@ -53,6 +53,14 @@ impl Gan {
         })
     }
 
+    /// The same networks, from now on pulled towards what they are now as strongly as `mu` (≥ 0): `FedProx`'s term.
+    #[must_use]
+    pub fn pulled(mut self, mu: f64) -> Self {
+        self.adam_g.pull(mu);
+        self.adam_d.pull(mu);
+        self
+    }
+
     /// One step on `real` images `[n, c, h, w]` in [-1, 1] and as many z `[n, latent_dim]`.
     ///
     /// # Panics

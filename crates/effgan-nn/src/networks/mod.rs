@@ -20,7 +20,7 @@ pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
 pub(crate) use norm::Mode;
 pub use norm::NormKind;
-pub(crate) use norm::is_running_statistic;
+pub use norm::is_running_statistic;
 #[cfg(test)]
 pub(crate) use spec::Init;
 pub use spec::{TensorSpec, check, init, num_bytes};

@@ -58,7 +58,7 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
 }
 
 /// Whether a tensor of this name is a running statistic: averaged as data, never optimised.
-pub(crate) fn is_running_statistic(name: &str) -> bool {
+pub fn is_running_statistic(name: &str) -> bool {
     name.ends_with(".running_mean") || name.ends_with(".running_var")
 }
 
