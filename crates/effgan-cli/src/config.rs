@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AlgorithmConfig, LocalConfig};
+use effgan_fl::{AlgorithmConfig, LocalConfig, SimulationConfig};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams};
 use serde::de::DeserializeOwned;
@@ -27,6 +27,7 @@ pub struct Config {
     pub network: NetworkConfig,
     pub local: LocalConfig,
     pub algorithm: AlgorithmConfig,
+    pub simulation: SimulationConfig,
     pub evaluation: EvaluationConfig,
 }
 
@@ -70,6 +71,7 @@ impl Config {
             network: take(&mut table, "network")?,
             local: take(&mut table, "local")?,
             algorithm: take(&mut table, "algorithm")?,
+            simulation: take_or_empty(&mut table, "simulation")?,
             evaluation: take_or_empty(&mut table, "evaluation")?,
         };
         if let Some(key) = table.keys().next() {
@@ -84,6 +86,7 @@ impl Config {
             return Err(usage("evaluation.every = 0 must be at least 1".into()));
         }
         self.partition.check()?;
+        self.simulation.check()?;
         Ok(self)
     }
 
@@ -109,7 +112,7 @@ impl Config {
     }
 }
 
-const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, evaluation";
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, simulation, evaluation";
 
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))
@@ -249,6 +252,8 @@ pub mod tests {
             error(QUICKSTART, &["partition.clients=-1"])
                 .starts_with("[partition] clients: invalid value: integer `-1`")
         );
+        assert_eq!(error(QUICKSTART, &["simulation.dropout=2"]), "simulation.dropout = 2 is outside 0..1");
+        assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
     }

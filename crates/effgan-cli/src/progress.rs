@@ -81,13 +81,21 @@ fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
         ExchangeKind::Collect => "fine-tuned and collected",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "learned from",
     };
+    let missing = match record.missing.len() {
+        0 => String::new(),
+        n => format!(" ({n} missing)"),
+    };
+    if record.clients.is_empty() {
+        return format!("round {:<3} nobody answered{missing}", record.round);
+    }
     let mean = |name: &str| {
         let values = record.clients.iter().filter_map(|client| client.metrics.get(name));
         values.sum::<f64>() / record.clients.len() as f64
     };
     format!(
-        "round {:<3} {what} {} clients: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} MB up; {:.1} s",
+        "round {:<3} {what} {} clients{missing}: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} MB up; {:.1} s",
         record.round,
         record.clients.len(),
         mean("loss_d"),

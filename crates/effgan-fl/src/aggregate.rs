@@ -91,7 +91,7 @@ pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Pa
 }
 
 /// Where collected generators go: a file in a run, a `Vec` in a test.
-pub trait MemberSink {
+pub trait MemberSink: Send {
     /// Takes one client's generator (tensors without prefix).
     ///
     /// # Errors
@@ -120,7 +120,11 @@ pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) 
     if collected == 0 { Err(FlError::NoReplies { round }) } else { Ok(()) }
 }
 
-fn expect_update((client, reply): (ClientName, Reply), round: u32) -> Result<(ClientName, Update)> {
+/// The update of a reply, all of whose values are finite.
+///
+/// # Errors
+/// When the client failed, or sent NaN or infinity.
+pub(crate) fn expect_update((client, reply): (ClientName, Reply), round: u32) -> Result<(ClientName, Update)> {
     match reply {
         Reply::Failed(reason) => Err(FlError::ClientFailed { client, round, reason }),
         Reply::Update(update) => match update.params.check_finite() {

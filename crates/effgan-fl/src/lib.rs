@@ -8,12 +8,16 @@ pub mod algorithm;
 pub mod algorithms;
 mod cohort;
 mod decay;
+mod drift;
 pub mod ensemble;
 mod error;
 pub mod local;
+mod memory;
 pub mod message;
+mod participation;
 pub mod record;
 pub mod sample;
+mod server_training;
 pub mod simulate;
 
 pub use algorithm::{Algorithm, RoundContext, ServerState};
@@ -23,6 +27,7 @@ pub use ensemble::Ensemble;
 pub use error::FlError;
 pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
+pub use participation::{SimulationConfig, Speed};
 pub use record::{ClientRecord, Drift, Missing, RoundRecord, StepRecord, Watch};
 pub use simulate::Simulation;
 

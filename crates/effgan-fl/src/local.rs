@@ -158,11 +158,13 @@ pub fn check_shard(network: &Network, client: &ClientName, num_examples: usize) 
 /// Both networks and how to train them: what every algorithm of this crate does at a client.
 #[derive(Clone, Debug)]
 pub struct LocalTraining {
-    network: Network,
+    pub(crate) network: Network,
     config: LocalConfig,
     work: Work,
     /// Exchanges of the run, ≥ 1: over so many the step sizes fall.
     rounds: u32,
+    /// Pull towards the broadcast parameters, μ in `FedProx`; none where it is absent.
+    pub(crate) mu: Option<f64>,
 }
 
 impl LocalTraining {
@@ -175,7 +177,7 @@ impl LocalTraining {
         config.decay.check()?;
         match wrong_setting(&config, &network) {
             Some(reason) => Err(FlError::Config(reason)),
-            None => Ok(Self { network, config, work, rounds: 1 }),
+            None => Ok(Self { network, config, work, rounds: 1, mu: None }),
         }
     }
 
@@ -208,8 +210,23 @@ impl LocalTraining {
         }
     }
 
+    /// Updates of the discriminator before each of the generator.
+    pub(crate) fn discriminator_steps(&self) -> usize {
+        self.config.discriminator_steps
+    }
+
+    /// What both networks minimise.
+    pub(crate) fn loss(&self) -> Loss {
+        self.config.loss
+    }
+
+    /// Whether clients answer with a moving average of the generator.
+    pub(crate) fn has_ema(&self) -> bool {
+        self.config.ema.is_some()
+    }
+
     /// B, at most n.
-    fn batch_size(&self, num_examples: u64) -> u64 {
+    pub(crate) fn batch_size(&self, num_examples: u64) -> u64 {
         (self.config.batch_size as u64).min(num_examples).max(1)
     }
 
@@ -228,14 +245,14 @@ impl LocalTraining {
     ) -> Result<Update> {
         let Trained { gan, ema, metrics } = self.train(broadcast, work, shard, streams, watch)?;
         let params = match broadcast.kind {
-            ExchangeKind::Average => gan.params(),
             ExchangeKind::Collect => ema.map_or_else(|| gan.generator(), Ema::into_params).named_under("generator"),
+            _ => gan.params(),
         };
         Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
     }
 
     /// The training steps of `round`.
-    fn train_config(&self, round: u32) -> TrainConfig {
+    pub(crate) fn train_config(&self, round: u32) -> TrainConfig {
         let LocalConfig { loss, discriminator_steps, learning_rate, beta1, precision, .. } = self.config;
         let left = self.config.decay.factor(round, self.rounds);
         let adam = |own: Option<f64>| Adam { learning_rate: own.unwrap_or(learning_rate) * left, beta1 };
@@ -258,6 +275,9 @@ impl LocalTraining {
     ) -> Result<Trained> {
         check_shard(&self.network, shard.client, shard.train.len())?;
         let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
+        if let Some(mu) = self.mu {
+            gan = gan.pulled(mu);
+        }
         let mut ema = self.config.ema.map(|decay| Ema::new(decay, &gan));
         let num_examples = shard.train.len() as u64;
         let steps = self.steps(work, num_examples);
@@ -341,7 +361,7 @@ fn means([loss_d, loss_g]: [f64; 2], steps: u64) -> Numbers {
     metrics.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn check_finite(record: &StepRecord) -> Result<()> {
+pub(crate) fn check_finite(record: &StepRecord) -> Result<()> {
     let losses = [("discriminator", record.losses.discriminator), ("generator", record.losses.generator)];
     match losses.into_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
@@ -357,7 +377,7 @@ fn check_finite(record: &StepRecord) -> Result<()> {
 }
 
 /// Batches cut from an endless row of shuffles, so that the last batch of an epoch is filled from the next shuffle.
-struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     shard: &'a Shard<'a>,
     streams: &'a Streams,
     batch_size: usize,
@@ -368,11 +388,19 @@ struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     fn new(shard: &'a Shard, streams: &'a Streams, batch_size: usize) -> Self {
-        Self { shard, streams, batch_size, order: Vec::new(), used: 0, shuffles: 0 }
+        Self::from_step(shard, streams, batch_size, 0)
+    }
+
+    /// Those from `step` (from 0) on.
+    pub(crate) fn from_step(shard: &'a Shard, streams: &'a Streams, batch_size: usize, step: u64) -> Self {
+        let (n, gone) = (shard.train.len() as u64, step * batch_size as u64);
+        let mut batches = Self { shard, streams, batch_size, order: Vec::new(), used: 0, shuffles: gone / n };
+        (0..gone % n).for_each(|_| _ = batches.next_image());
+        batches
     }
 
     /// The next images `[batch_size, c, h, w]`, in [-1, 1], and their labels.
-    fn next_batch(&mut self) -> (Vec<f32>, Vec<u8>) {
+    pub(crate) fn next_batch(&mut self) -> (Vec<f32>, Vec<u8>) {
         let images = self.shard.images;
         let picked: Vec<usize> = (0..self.batch_size).map(|_| self.next_image() as usize).collect();
         let pixels = picked.iter().flat_map(|&index| images.image(index)).map(|&pixel| pixels::to_f32(pixel));
@@ -425,6 +453,22 @@ mod tests {
         assert_eq!(seen.len(), 10);
         assert!(seen.values().all(|&times| times == 2 || times == 3));
         assert_eq!(seen.values().filter(|&&times| times == 3).count(), 4);
+    }
+
+    #[test]
+    fn batches_from_a_step_on_are_those_that_follow_it() {
+        let images = ImageSet::new([1, 1, 1], (0..10).collect(), vec![0; 10], 1).unwrap();
+        let (client, train) = (ClientName::new("a").unwrap(), (0..10).collect::<Vec<u32>>());
+        let shard = Shard { client: &client, images: &images, train: &train };
+        let streams = Streams::of_client(1, 1, "a");
+        // 4 does not divide 10, 5 does, 25 is more than there are.
+        for batch_size in [4, 5, 25] {
+            let mut row = Batches::new(&shard, &streams, batch_size);
+            for step in 0..7 {
+                let batch = Batches::from_step(&shard, &streams, batch_size, step).next_batch();
+                assert_eq!(batch, row.next_batch(), "step {step} by {batch_size}");
+            }
+        }
     }
 
     #[test]

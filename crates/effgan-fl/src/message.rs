@@ -17,17 +17,42 @@ pub enum ExchangeKind {
     Average,
     /// Clients fine-tune their own copies, the server keeps each generator.
     Collect,
+    /// Clients answer with the gradient of the generator's loss at images that the server sends, the server steps its generator.
+    Feedback,
+    /// Clients train their discriminators on images that the server sends, and answer with the logits of these.
+    Logits,
+    /// Clients are given each other's discriminators.
+    Swap,
 }
 
 /// The next thing that a driver has to do: send to `cohort`, in the order of names, and fold the replies.
+///
+/// Most rounds are one exchange. Where the generator is at the server, each of its steps is one or two.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// Round, from 1: one more than the exchanges that are done.
+    /// Round, from 1: one more than the rounds that are done.
     pub round: u32,
     /// What for.
     pub kind: ExchangeKind,
+    /// Which of the server's steps in the round, from 0.
+    pub iteration: u64,
+    /// The server's steps in the round.
+    pub iterations: u64,
     /// With whom, sorted by name.
     pub cohort: Vec<ClientName>,
+}
+
+impl Exchange {
+    /// A round that is one exchange.
+    pub fn of_round(round: u32, kind: ExchangeKind, cohort: Vec<ClientName>) -> Self {
+        Self { round, kind, iteration: 0, iterations: 1, cohort }
+    }
+
+    /// Its message that says `params`.
+    pub fn message(&self, params: Params) -> Broadcast {
+        let Self { round, kind, iteration, iterations, .. } = *self;
+        Broadcast { round, kind, iteration, iterations, params }
+    }
 }
 
 /// Server to client.
@@ -37,6 +62,10 @@ pub struct Broadcast {
     pub round: u32,
     /// What the client's reply is for.
     pub kind: ExchangeKind,
+    /// Which of the server's steps in the round, from 0.
+    pub iteration: u64,
+    /// The server's steps in the round.
+    pub iterations: u64,
     /// `generator.*`, `discriminator.*`, and what else the algorithm sends.
     pub params: Params,
 }
@@ -44,11 +73,11 @@ pub struct Broadcast {
 /// Client to server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`].
+    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], else what the algorithm says.
     pub params: Params,
     /// n_k: the images that the client trained on.
     pub num_examples: u64,
-    /// `loss_d`, `loss_g` (means over the steps), `steps`.
+    /// `loss_d`, `loss_g` (means over the steps), `steps`; empty where nothing was trained.
     pub metrics: Numbers,
 }
 

@@ -35,7 +35,7 @@ impl<F: FnMut(&StepRecord) -> ControlFlow<()>> Watch for F {
     }
 }
 
-/// One client's part in a round.
+/// One client's part in a round, all its exchanges together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientRecord {
     /// Who.
@@ -54,9 +54,10 @@ pub struct ClientRecord {
 /// A client's update, the trainable parameters that it answered with less those that it was sent, among the others' of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// L2 norm, ≥ 0.
+    /// L2 norm over the trainable parameters of all networks that it answered with, ≥ 0; exact. Running statistics are no parameters.
     pub norm: f64,
-    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way.
+    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way, 0 where nothing moved. An estimate from sums
+    /// of 4,096 groups of values, whose standard error is at most 1/45, and 0 where all updates are equal.
     pub cosine: f64,
 }
 
@@ -65,16 +66,16 @@ pub struct Drift {
 pub struct Missing {
     /// Who.
     pub name: ClientName,
-    /// Why, in a few words: `dropped out`, `late by 3.2 s`.
+    /// Why, in a few words: `dropped out`, `late: 12.3 s of 10.0 s` (simulated).
     pub reason: String,
 }
 
-/// One exchange of messages.
+/// One round, all its exchanges of messages together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// Round, from 1.
     pub round: u32,
-    /// What it was for.
+    /// What its first exchange was for.
     pub kind: ExchangeKind,
     /// Who took part, by name.
     pub clients: Vec<ClientRecord>,
@@ -85,6 +86,67 @@ pub struct RoundRecord {
     pub bytes_down: u64,
     /// Bytes of tensors that came back.
     pub bytes_up: u64,
-    /// Wall time of the exchange.
+    /// Wall time of the round.
     pub seconds: f64,
+}
+
+impl RoundRecord {
+    /// Round `round` before its first exchange, without those who are `missing`.
+    pub(crate) fn begun(round: u32, kind: ExchangeKind, missing: Vec<Missing>) -> Self {
+        Self { round, kind, clients: Vec::new(), missing, bytes_down: 0, bytes_up: 0, seconds: 0.0 }
+    }
+
+    /// Adds what `client` did in one exchange.
+    pub(crate) fn add(&mut self, client: ClientRecord) {
+        match self.clients.binary_search_by(|known| known.name.cmp(&client.name)) {
+            Ok(index) => self.clients[index].add(client),
+            Err(index) => self.clients.insert(index, client),
+        }
+    }
+}
+
+impl ClientRecord {
+    fn steps(&self) -> f64 {
+        self.metrics.get(STEPS).copied().unwrap_or_default()
+    }
+
+    /// Adds a later exchange: steps and seconds are summed, other numbers are means over the steps.
+    fn add(&mut self, later: Self) {
+        let (before, now) = (self.steps(), later.steps());
+        let share = if now > 0.0 { now / (before + now) } else { 0.0 };
+        for (name, value) in later.metrics {
+            let known = self.metrics.entry(name.clone()).or_insert(value);
+            *known = if name == STEPS { before + now } else { *known + (value - *known) * share };
+        }
+        self.seconds += later.seconds;
+        self.drift = later.drift.or(self.drift);
+    }
+}
+
+/// The metric that counts training steps.
+const STEPS: &str = "steps";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, metrics: &[(&str, f64)], seconds: f64) -> ClientRecord {
+        let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        ClientRecord { name: ClientName::new(name).unwrap(), num_examples: 5, metrics, seconds, drift: None }
+    }
+
+    #[test]
+    fn exchanges_of_a_round_add_up_by_client() {
+        let mut round = RoundRecord::begun(1, ExchangeKind::Feedback, Vec::new());
+        round.add(record("b", &[("loss_d", 1.0), ("steps", 3.0)], 2.0));
+        round.add(record("a", &[("loss_d", 8.0), ("steps", 1.0)], 1.0));
+        round.add(record("b", &[("loss_d", 5.0), ("steps", 1.0)], 0.5));
+        round.add(record("b", &[], 0.25));
+        // (3 · 1 + 1 · 5) / 4 = 2.
+        let expected = [
+            record("a", &[("loss_d", 8.0), ("steps", 1.0)], 1.0),
+            record("b", &[("loss_d", 2.0), ("steps", 4.0)], 2.75),
+        ];
+        assert_eq!(round.clients, expected);
+    }
 }

@@ -1,7 +1,7 @@
 //! Driver 1: a whole federation in one process, clients in parallel, on a thread each or more.
 //!
-//! Replies are folded in the order of names while later clients still work. One that comes out of turn waits on disk, so memory
-//! holds the clients at work and not their number.
+//! Replies are folded in the order of names while later clients still work. Those that come out of turn wait on disk, but for as many as there
+//! are clients at work, so memory holds these and not their number.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
-use effgan_nn::{Params, Streams, checkpoint, on_threads, threads_of_workers};
+use effgan_nn::{Params, Streams, Threads, checkpoint, threads_of_workers};
 
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
+use crate::drift::{Sketch, drifts};
 use crate::local::Shard;
-use crate::message::{Broadcast, Exchange, Reply};
-use crate::record::{ClientRecord, RoundRecord, StepRecord};
+use crate::memory::Memories;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
+use crate::participation::SimulationConfig;
+use crate::record::{ClientRecord, Missing, RoundRecord, StepRecord};
 use crate::{FlError, Result};
 
 /// What the driver's callback says after a round; its error ends the run.
@@ -32,6 +35,8 @@ pub struct Simulation<'a> {
     pub images: &'a ImageSet,
     /// Who has which of them.
     pub partition: &'a Partition,
+    /// Who of those that are asked is missing.
+    pub participation: &'a SimulationConfig,
     /// The run's seed.
     pub seed: u64,
     /// Threads, ≥ 1, shared out among the clients at work; changes no result.
@@ -43,21 +48,27 @@ pub struct Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// Runs the algorithm to its end; `on_round` is told after each exchange.
+    /// Runs the algorithm to its end; `on_round` is told after each round.
     ///
     /// A failure is told when its client's turn comes, after the clients before it in the order of names: which of several failures
-    /// ends a run does not depend on who is quicker.
+    /// ends a run does not depend on who is quicker. A round that nobody answers leaves the parameters as they are.
     ///
     /// # Errors
-    /// The first client's failure, [`FlError::Interrupted`] when `watch` breaks, what `on_round` or `members` say.
+    /// The first client's failure, [`FlError::Interrupted`] when `watch` breaks, what `on_round` or `members` say,
+    /// [`FlError::NoReplies`] when nobody is there to collect from.
     pub fn run(
         &self,
         members: &mut dyn MemberSink,
         mut on_round: impl FnMut(&RoundRecord, &ServerState) -> AfterRound,
     ) -> Result<ServerState> {
-        let mut state = self.algorithm.init(&RoundContext { seed: self.seed, roster: &self.roster() })?;
-        while let Some(exchange) = self.next(&state) {
-            let (record, next) = self.exchange(state, &exchange, members)?;
+        let roster = Roster::of(self.partition);
+        let server = Threads::new(self.jobs);
+        let memories = Memories::in_folder(self.spool.join("clients"));
+        let mut state = self.algorithm.init(&roster.context(self.seed))?;
+        while let Some(exchange) = self.algorithm.next(&state, &roster.context(self.seed)) {
+            let round = Round { simulation: self, roster: &roster, server: &server, memories: &memories };
+            let (record, next) = round.run(state, &exchange, members)?;
+            memories.write()?;
             state = next;
             on_round(&record, &state).map_err(FlError::Driver)?;
         }
@@ -66,53 +77,140 @@ impl Simulation<'_> {
 
     /// What follows `state`.
     pub fn next(&self, state: &ServerState) -> Option<Exchange> {
-        self.algorithm.next(state, &RoundContext { seed: self.seed, roster: &self.roster() })
-    }
-
-    fn roster(&self) -> Vec<ClientName> {
-        self.partition.clients.iter().map(|share| share.name.clone()).collect()
+        self.algorithm.next(state, &Roster::of(self.partition).context(self.seed))
     }
 
     /// Training steps of the whole run: what a progress bar counts to.
     pub fn total_steps(&self) -> u64 {
-        let mut state = ServerState { round: 0, params: Params::new() };
+        let roster = Roster::of(self.partition);
+        let mut state = ServerState::after_round(0, Params::new());
         let mut total = 0;
-        while let Some(exchange) = self.next(&state) {
-            let steps = |client| self.algorithm.local_steps(exchange.kind, self.share(client).train.len() as u64);
-            total += exchange.cohort.iter().map(steps).sum::<u64>();
+        while let Some(exchange) = self.algorithm.next(&state, &roster.context(self.seed)) {
+            let (present, _) = self.presence(&exchange);
+            total += present.iter().map(|client| self.steps(&exchange, client)).sum::<u64>();
             state.round = exchange.round;
         }
         total
+    }
+
+    fn steps(&self, exchange: &Exchange, client: &ClientName) -> u64 {
+        self.algorithm.local_steps(exchange, self.share(client).train.len() as u64)
+    }
+
+    /// Who of the cohort takes part in the round, and who does not.
+    fn presence(&self, exchange: &Exchange) -> (Vec<ClientName>, Vec<Missing>) {
+        let (mut present, mut missing) = (Vec::new(), Vec::new());
+        for name in exchange.cohort.iter().cloned() {
+            match self.absence(exchange, &name) {
+                None => present.push(name),
+                Some(reason) => missing.push(Missing { name, reason }),
+            }
+        }
+        (present, missing)
+    }
+
+    fn absence(&self, exchange: &Exchange, client: &ClientName) -> Option<String> {
+        // All images at one client are no federation.
+        if self.algorithm.pools_data() {
+            return None;
+        }
+        self.participation.absence(self.seed, exchange.round, client, self.steps(exchange, client))
+    }
+
+    fn share(&self, client: &ClientName) -> &ClientShare {
+        let clients = &self.partition.clients;
+        let index = clients.binary_search_by(|share| share.name.cmp(client));
+        &clients[index.expect("the cohort is drawn from the partition's clients")]
+    }
+}
+
+/// Names and sizes of all clients, in the order of names.
+struct Roster {
+    names: Vec<ClientName>,
+    num_examples: Vec<u64>,
+}
+
+impl Roster {
+    fn of(partition: &Partition) -> Self {
+        let clients = &partition.clients;
+        Self {
+            names: clients.iter().map(|share| share.name.clone()).collect(),
+            num_examples: clients.iter().map(|share| share.train.len() as u64).collect(),
+        }
+    }
+
+    fn context(&self, seed: u64) -> RoundContext<'_> {
+        RoundContext { seed, roster: &self.names, num_examples: &self.num_examples }
+    }
+}
+
+/// What a round works with.
+struct Round<'a> {
+    simulation: &'a Simulation<'a>,
+    roster: &'a Roster,
+    /// Threads of the server's own work.
+    server: &'a Threads,
+    memories: &'a Memories,
+}
+
+impl Round<'_> {
+    /// All exchanges of the round that begins with `first`.
+    fn run(
+        &self,
+        mut state: ServerState,
+        first: &Exchange,
+        members: &mut dyn MemberSink,
+    ) -> Result<(RoundRecord, ServerState)> {
+        let started = Instant::now();
+        let (present, missing) = self.simulation.presence(first);
+        let mut record = RoundRecord::begun(first.round, first.kind, missing);
+        if present.is_empty() {
+            return Ok((record, without_replies(state, first)?));
+        }
+        // Fewer clients than threads: the training step itself uses those to spare.
+        let threads = threads_of_workers(present.len(), self.simulation.jobs);
+        let workers: Vec<Threads> = threads.into_iter().map(Threads::new).collect();
+        let mut exchange = Exchange { cohort: present, ..*first };
+        loop {
+            state = self.exchange(state, &exchange, &workers, members, &mut record)?;
+            if state.round == exchange.round {
+                break;
+            }
+            let next = self.simulation.algorithm.next(&state, &self.roster.context(self.simulation.seed));
+            exchange = Exchange { cohort: exchange.cohort, ..next.expect("a round that has begun is ended") };
+        }
+        record.seconds = started.elapsed().as_secs_f64();
+        Ok((record, state))
     }
 
     fn exchange(
         &self,
         state: ServerState,
         exchange: &Exchange,
+        workers: &[Threads],
         members: &mut dyn MemberSink,
-    ) -> Result<(RoundRecord, ServerState)> {
-        let started = Instant::now();
-        let folder = self.spool.join(format!("round_{:04}", exchange.round));
+        record: &mut RoundRecord,
+    ) -> Result<ServerState> {
+        let Simulation { algorithm, spool, seed, .. } = self.simulation;
+        let state = self.server.run(|| algorithm.prepare(state, exchange, &self.roster.context(*seed)))?;
+        let folder = spool.join(format!("round_{:04}", exchange.round));
         let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        // The fold takes the state while clients still work from it.
-        let at_work = state.clone();
         let (folded, tally) = std::thread::scope(|scope| {
             // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
             let _stop = StopOnDrop(&stop);
             let (sender, receiver) = sync_channel(0);
-            // Fewer clients than threads: the training step itself uses those to spare.
-            for threads in threads_of_workers(exchange.cohort.len(), self.jobs) {
-                let (sender, next_client, stop, at_work) = (sender.clone(), &next_client, &stop, &at_work);
-                scope.spawn(move || on_threads(threads, || self.work(at_work, exchange, next_client, stop, &sender)));
+            for threads in workers {
+                let (sender, next_client, stop, state) = (sender.clone(), &next_client, &stop, &state);
+                scope.spawn(move || threads.run(|| self.work(state, exchange, next_client, stop, &sender)));
             }
             drop(sender);
-            let mut replies = InOrder::new(&exchange.cohort, receiver, &folder);
-            (self.algorithm.aggregate(state, exchange, &mut replies, members), replies.tally)
+            let mut replies = InOrder::new(&exchange.cohort, receiver, &folder, workers.len());
+            let folded = self.server.run(|| algorithm.aggregate(&state, exchange, &mut replies, members));
+            (folded, replies.tally)
         });
         remove_folder(&folder)?;
-        let Tally { clients, bytes_down, bytes_up } = tally;
-        let (round, kind, seconds) = (exchange.round, exchange.kind, started.elapsed().as_secs_f64());
-        Ok((RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds }, folded?))
+        tally.tell(record, |num_examples| algorithm.weights().of(num_examples));
+        folded
     }
 
     /// One worker: takes the next client until there is none, or one of its own ended the run.
@@ -129,42 +227,51 @@ impl Simulation<'_> {
                 return;
             }
             let started = Instant::now();
-            let broadcast = self.algorithm.broadcast(state, exchange, client);
+            let broadcast = self.simulation.algorithm.broadcast(state, exchange, client);
             let bytes_down = broadcast.params.num_bytes();
             let reply = self.one_client(&broadcast, client, stop);
             let (ended, seconds) = (reply.is_err(), started.elapsed().as_secs_f64());
-            if sender.send(Arrival { client: client.clone(), reply, bytes_down, seconds }).is_err() || ended {
+            let update = sketch(&broadcast, &reply);
+            let arrival = Arrival { client: client.clone(), reply, update, on_disk: false, bytes_down, seconds };
+            if sender.send(arrival).is_err() || ended {
                 return;
             }
         }
     }
 
     fn one_client(&self, broadcast: &Broadcast, client: &ClientName, stop: &AtomicBool) -> Result<Reply> {
-        let shard = Shard { client, images: self.images, train: &self.share(client).train };
-        let streams = Streams::of_client(self.seed, broadcast.round, client.as_str());
-        let memory_file = self.spool.join("clients").join(format!("{client}.safetensors"));
-        let mut memory = if memory_file.exists() { checkpoint::load(&memory_file)? } else { Params::new() };
+        let Simulation { algorithm, images, seed, watch, .. } = self.simulation;
+        let shard = Shard { client, images, train: &self.simulation.share(client).train };
+        let streams = Streams::of_client(*seed, broadcast.round, client.as_str());
+        let mut memory = self.memories.take(client)?;
         let mut watch = |record: &StepRecord| {
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { (self.watch)(record) }
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { watch(record) }
         };
-        let done = self.algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
+        let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
         match done.and_then(|update| update.params.check_finite().map(|()| update).map_err(FlError::from)) {
             Ok(update) => {
-                if !memory.is_empty() {
-                    save(&memory_file, &memory)?;
-                }
+                self.memories.put(client, memory)?;
                 Ok(Reply::Update(update))
             }
             Err(FlError::Interrupted) => Err(FlError::Interrupted),
             Err(failure) => Ok(Reply::Failed(failure.to_string())),
         }
     }
+}
 
-    fn share(&self, client: &ClientName) -> &ClientShare {
-        let clients = &self.partition.clients;
-        let index = clients.binary_search_by(|share| share.name.cmp(client));
-        &clients[index.expect("the cohort is drawn from the partition's clients")]
+/// A round that nobody answers changes nothing; without members there is no ensemble.
+fn without_replies(state: ServerState, exchange: &Exchange) -> Result<ServerState> {
+    match exchange.kind {
+        ExchangeKind::Collect => Err(FlError::NoReplies { round: exchange.round }),
+        _ => Ok(ServerState::after_round(exchange.round, state.params)),
     }
+}
+
+/// How far the client went, where it trained what it was sent.
+fn sketch(broadcast: &Broadcast, reply: &Result<Reply>) -> Option<Sketch> {
+    let trains = matches!(broadcast.kind, ExchangeKind::Average | ExchangeKind::Collect);
+    let Ok(Reply::Update(update)) = reply else { return None };
+    if trains { Sketch::of_update(&broadcast.params, &update.params).ok() } else { None }
 }
 
 /// Tells clients at work to stop, however a round ends.
@@ -180,14 +287,17 @@ impl Drop for StopOnDrop<'_> {
 struct Arrival {
     client: ClientName,
     reply: Result<Reply>,
+    update: Option<Sketch>,
+    /// Whether its tensors wait in a file.
+    on_disk: bool,
     bytes_down: u64,
     seconds: f64,
 }
 
-/// What a round's record says of its replies.
+/// What a round's record says of the replies of one exchange.
 #[derive(Default)]
 struct Tally {
-    clients: Vec<ClientRecord>,
+    clients: Vec<(ClientRecord, Option<Sketch>)>,
     bytes_down: u64,
     bytes_up: u64,
 }
@@ -196,15 +306,17 @@ struct Tally {
 struct InOrder<'a> {
     cohort: std::slice::Iter<'a, ClientName>,
     arriving: Receiver<Arrival>,
-    /// Out of turn: all but the tensors, which lie in `folder`.
+    /// Out of turn.
     waiting: BTreeMap<ClientName, Arrival>,
+    /// How many of them wait in memory at most; the tensors of others lie in `folder`.
+    room: usize,
     folder: &'a Path,
     tally: Tally,
 }
 
 impl<'a> InOrder<'a> {
-    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: &'a Path) -> Self {
-        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), folder, tally: Tally::default() }
+    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: &'a Path, room: usize) -> Self {
+        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), room, folder, tally: Tally::default() }
     }
 
     fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
@@ -222,15 +334,18 @@ impl<'a> InOrder<'a> {
     }
 
     fn put_aside(&self, mut arrival: Arrival) -> Result<Arrival> {
+        if self.waiting.values().filter(|waiting| !waiting.on_disk).count() < self.room {
+            return Ok(arrival);
+        }
         if let Ok(Reply::Update(update)) = &mut arrival.reply {
-            save(&self.file(&arrival.client), &update.params)?;
-            update.params = Params::new();
+            spool(&self.file(&arrival.client), &update.params)?;
+            (update.params, arrival.on_disk) = (Params::new(), true);
         }
         Ok(arrival)
     }
 
     fn fetch(&self, mut arrival: Arrival) -> Result<Arrival> {
-        if let Ok(Reply::Update(update)) = &mut arrival.reply {
+        if let (Ok(Reply::Update(update)), true) = (&mut arrival.reply, arrival.on_disk) {
             update.params = checkpoint::load(&self.file(&arrival.client))?;
         }
         Ok(arrival)
@@ -242,13 +357,27 @@ impl<'a> InOrder<'a> {
 }
 
 impl Tally {
-    fn add(&mut self, arrival: &Arrival) {
+    fn add(&mut self, arrival: &mut Arrival) {
         self.bytes_down += arrival.bytes_down;
         if let Ok(Reply::Update(update)) = &arrival.reply {
             self.bytes_up += update.params.num_bytes();
             let (name, num_examples) = (arrival.client.clone(), update.num_examples);
-            let metrics = update.metrics.clone();
-            self.clients.push(ClientRecord { name, num_examples, metrics, seconds: arrival.seconds, drift: None });
+            let (metrics, seconds) = (update.metrics.clone(), arrival.seconds);
+            let record = ClientRecord { name, num_examples, metrics, seconds, drift: None };
+            self.clients.push((record, arrival.update.take()));
+        }
+    }
+
+    /// Adds the exchange to the round's record; an update counts as `weight` says of n_k.
+    fn tell(self, record: &mut RoundRecord, weight: impl Fn(u64) -> f64) {
+        record.bytes_down += self.bytes_down;
+        record.bytes_up += self.bytes_up;
+        let weights: Vec<f64> = self.clients.iter().map(|(client, _)| weight(client.num_examples)).collect();
+        let (clients, sketches): (Vec<_>, Vec<_>) = self.clients.into_iter().unzip();
+        let sketches: Option<Vec<Sketch>> = sketches.into_iter().collect();
+        let drifts = sketches.map(|all| drifts(&all.into_iter().zip(weights).collect::<Vec<_>>()));
+        for (index, client) in clients.into_iter().enumerate() {
+            record.add(ClientRecord { drift: drifts.as_ref().map(|drifts| drifts[index]), ..client });
         }
     }
 }
@@ -258,19 +387,21 @@ impl Iterator for InOrder<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let client = self.cohort.next()?;
-        let arrival = match self.wait_for(client) {
+        let mut arrival = match self.wait_for(client) {
             Ok(arrival) => arrival,
             Err(error) => return Some(Err(error)),
         };
-        self.tally.add(&arrival);
+        self.tally.add(&mut arrival);
         Some(arrival.reply.map(|reply| (client.clone(), reply)))
     }
 }
 
-fn save(file: &Path, params: &Params) -> Result<()> {
+/// Writes a reply for this process alone: nothing is lost with it that a run that stops would want back.
+fn spool(file: &Path, params: &Params) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|source| FlError::Io { path: folder.into(), source })?;
-    Ok(checkpoint::save(file, params)?)
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(file, checkpoint::to_bytes(params)))
+        .map_err(|source| FlError::Io { path: file.into(), source })
 }
 
 fn remove_folder(folder: &Path) -> Result<()> {

@@ -1,7 +1,9 @@
 //! The simulation as a driver: order of replies, what clients remember, failures, interruption.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,18 +11,18 @@ use std::time::Duration;
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights, average};
 use effgan_fl::algorithm::{ClientState, Replies};
-use effgan_fl::algorithms::FedGanConfig;
+use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
-    Algorithm, AlgorithmConfig, Broadcast, Exchange, ExchangeKind, LocalConfig, Result, RoundContext, RoundRecord,
-    ServerState, Shard, Simulation, StepRecord, Update, Watch,
+    Algorithm, AlgorithmConfig, Broadcast, ClientRecord, Exchange, ExchangeKind, LocalConfig, Result, RoundContext,
+    RoundRecord, ServerState, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
 
 const CLIENTS: usize = 7;
 
-/// A client adds 1 to what it remembers and answers with it; the server averages. The first clients are the slowest.
+/// A client adds 1 to what it remembers and answers with it; the server averages. The first client is the slowest.
 struct Counting;
 
 fn number(value: f32) -> Params {
@@ -29,16 +31,16 @@ fn number(value: f32) -> Params {
 
 impl Algorithm for Counting {
     fn init(&self, _: &RoundContext) -> Result<ServerState> {
-        Ok(ServerState { round: 0, params: number(0.0) })
+        Ok(ServerState::after_round(0, number(0.0)))
     }
 
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let (round, cohort) = (state.round + 1, ctx.roster.to_vec());
-        (round <= 3).then_some(Exchange { round, kind: ExchangeKind::Average, cohort })
+        (round <= 3).then_some(Exchange::of_round(round, ExchangeKind::Average, cohort))
     }
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, _: &ClientName) -> Broadcast {
-        Broadcast { round: exchange.round, kind: exchange.kind, params: state.params.clone() }
+        exchange.message(state.params.clone())
     }
 
     fn local_update(
@@ -49,7 +51,7 @@ impl Algorithm for Counting {
         _: &Streams,
         _: &mut dyn Watch,
     ) -> Result<Update> {
-        sleep(Duration::from_millis(8 - u64::from(shard.train[0])));
+        sleep(Duration::from_millis(if shard.train[0] == 0 { 40 } else { 1 }));
         let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
         *memory = number(count);
         let params = number(count * (1 + shard.train[0]) as f32);
@@ -58,15 +60,15 @@ impl Algorithm for Counting {
 
     fn aggregate(
         &self,
-        _: ServerState,
+        _: &ServerState,
         exchange: &Exchange,
         replies: &mut Replies,
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        Ok(ServerState { round: exchange.round, params: average(replies, Weights::Examples, exchange.round)? })
+        Ok(ServerState::after_round(exchange.round, average(replies, Weights::Examples, exchange.round)?))
     }
 
-    fn local_steps(&self, _: ExchangeKind, _: u64) -> u64 {
+    fn local_steps(&self, _: &Exchange, _: u64) -> u64 {
         1
     }
 }
@@ -90,9 +92,20 @@ fn run(
     spool: &Path,
     watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
+    run_with(&SimulationConfig::default(), algorithm, jobs, spool, watch)
+}
+
+fn run_with(
+    participation: &SimulationConfig,
+    algorithm: &dyn Algorithm,
+    jobs: usize,
+    spool: &Path,
+    watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+) -> Result<(ServerState, Vec<RoundRecord>)> {
     let mut records = Vec::new();
     let (images, partition) = (images(), partition(4));
-    let simulation = Simulation { algorithm, images: &images, partition: &partition, seed: 1, jobs, spool, watch };
+    let simulation =
+        Simulation { algorithm, images: &images, partition: &partition, participation, seed: 1, jobs, spool, watch };
     let state = simulation.run(&mut Vec::new(), |record, _| {
         records.push(record.clone());
         Ok(())
@@ -104,17 +117,30 @@ fn watch_nothing(_: &StepRecord) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
+fn network() -> Network {
     let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
-    let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-    let local = LocalConfig { batch_size: 2, learning_rate, steps: Some(5), ..LocalConfig::default() };
+    Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap()
+}
+
+fn local(learning_rate: f64) -> LocalConfig {
+    LocalConfig { batch_size: 2, learning_rate, steps: Some(5), ..LocalConfig::default() }
+}
+
+/// With a cohort of half the clients.
+fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 0.5, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(network, local).unwrap()
+    AlgorithmConfig::Fedgan(config).build(network(), local(learning_rate)).unwrap()
+}
+
+fn fedgan_of_all() -> Box<dyn Algorithm> {
+    let config = FedGanConfig { rounds: 2, cohort: 1.0, weights: Weights::Examples };
+    AlgorithmConfig::Fedgan(config).build(network(), local(1e-3)).unwrap()
 }
 
 #[test]
 fn replies_are_folded_by_name_and_memories_kept_whoever_is_quicker() {
-    for jobs in [1, CLIENTS] {
+    // With two jobs more replies wait for the first client than there is room for in memory.
+    for jobs in [1, 2, CLIENTS] {
         let folder = tempfile::tempdir().unwrap();
         let (state, records) = run(&Counting, jobs, folder.path(), &watch_nothing).unwrap();
         // Third time: 3 · (1 + 2 + … + 7) / 7 = 12.
@@ -151,26 +177,110 @@ fn an_interrupted_run_stops_at_the_next_step() {
     }
 }
 
+fn dropout(dropout: f64) -> SimulationConfig {
+    SimulationConfig { dropout, ..SimulationConfig::default() }
+}
+
+/// Half of the clients are too slow for five steps a second.
+fn half_late() -> SimulationConfig {
+    let speed = Some(Speed { median: 5.0, sigma: 1.0 });
+    SimulationConfig { deadline: Some(1.0), speed, ..SimulationConfig::default() }
+}
+
 #[test]
 fn a_progress_bar_counts_the_steps_that_are_done() {
-    let folder = tempfile::tempdir().unwrap();
     let (algorithm, images, partition) = (fedgan(1e-3), images(), partition(4));
-    let done = AtomicUsize::new(0);
-    let watch = |_: &StepRecord| {
-        done.fetch_add(1, Ordering::Relaxed);
-        ControlFlow::Continue(())
+    for participation in [SimulationConfig::default(), dropout(0.4), half_late()] {
+        let folder = tempfile::tempdir().unwrap();
+        let done = AtomicUsize::new(0);
+        let watch = |_: &StepRecord| {
+            done.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        };
+        let simulation = Simulation {
+            algorithm: &*algorithm,
+            images: &images,
+            partition: &partition,
+            participation: &participation,
+            seed: 1,
+            jobs: 2,
+            spool: folder.path(),
+            watch: &watch,
+        };
+        let total = simulation.total_steps();
+        simulation.run(&mut Vec::new(), |_, _| Ok(())).unwrap();
+        assert_eq!(total, done.load(Ordering::Relaxed) as u64);
+        // Two rounds, half of seven clients rounded up, five steps each.
+        assert_eq!(total == 40, participation == SimulationConfig::default(), "{participation:?}");
+    }
+}
+
+#[test]
+fn who_is_missing_is_named_with_the_reason_and_does_no_work() {
+    let everyone: Vec<_> = (0..CLIENTS).map(|i| ClientName::simulated(i, CLIENTS)).collect();
+    for (participation, word) in [(dropout(0.4), "dropped out"), (half_late(), "late: ")] {
+        let steps_of = Mutex::new(BTreeSet::new());
+        let watch = |record: &StepRecord| {
+            steps_of.lock().unwrap().insert((record.round, record.client.clone()));
+            ControlFlow::Continue(())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (_, records) = run_with(&participation, &*fedgan_of_all(), 2, folder.path(), &watch).unwrap();
+        for RoundRecord { round, clients, missing, .. } in &records {
+            assert!(missing.iter().all(|missing| missing.reason.starts_with(word)), "{missing:?}");
+            assert!(missing.is_sorted_by_key(|missing| &missing.name));
+            let worked = |name: &ClientName| steps_of.lock().unwrap().contains(&(*round, name.clone()));
+            assert!(clients.iter().all(|client| worked(&client.name)));
+            assert!(!missing.iter().any(|missing| worked(&missing.name)));
+            let names = clients.iter().map(|client| &client.name).chain(missing.iter().map(|missing| &missing.name));
+            assert_eq!(names.collect::<BTreeSet<_>>(), everyone.iter().collect());
+        }
+        assert!(records.iter().any(|record| !record.missing.is_empty() && !record.clients.is_empty()), "{word}");
+    }
+}
+
+#[test]
+fn the_mean_is_that_of_those_who_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, records) = run_with(&dropout(0.4), &Counting, 2, folder.path(), &watch_nothing).unwrap();
+    let last = records.last().unwrap();
+    assert!(!last.missing.is_empty() && !last.clients.is_empty());
+    // A client answers with how often it was there, times its place.
+    let there =
+        |name: &ClientName| records.iter().filter(|record| record.clients.iter().any(|c| c.name == *name)).count();
+    let place = |name: &ClientName| (0..CLIENTS).position(|i| ClientName::simulated(i, CLIENTS) == *name).unwrap() + 1;
+    let sum: usize = last.clients.iter().map(|client| there(&client.name) * place(&client.name)).sum();
+    assert_eq!(state.params, number((sum as f64 / last.clients.len() as f64) as f32));
+}
+
+#[test]
+fn a_round_that_nobody_answers_leaves_the_parameters_and_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, records) = run_with(&dropout(0.999), &Counting, 2, folder.path(), &watch_nothing).unwrap();
+    assert_eq!((state.round, state.params), (3, number(0.0)));
+    let numbers = records.iter().map(|record| (record.clients.len(), record.missing.len(), record.bytes_down));
+    assert_eq!(numbers.collect::<Vec<_>>(), [(0, CLIENTS, 0); 3]);
+}
+
+#[test]
+fn an_ensemble_of_nobody_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
+    let algorithm = AlgorithmConfig::LocalEnsemble(config).build(network(), local(1e-3)).unwrap();
+    let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &watch_nothing).unwrap_err();
+    assert_eq!(error.to_string(), "no client answered in round 1");
+}
+
+#[test]
+fn drift_is_the_way_from_what_was_sent_and_its_direction_among_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, records) = run(&Counting, 2, folder.path(), &watch_nothing).unwrap();
+    let drifts = |round: usize| -> Vec<(f64, f64)> {
+        let drift = |client: &ClientRecord| client.drift.map(|drift| (drift.norm, drift.cosine)).unwrap();
+        records[round].clients.iter().map(drift).collect()
     };
-    let simulation = Simulation {
-        algorithm: &*algorithm,
-        images: &images,
-        partition: &partition,
-        seed: 1,
-        jobs: 2,
-        spool: folder.path(),
-        watch: &watch,
-    };
-    let total = simulation.total_steps();
-    simulation.run(&mut Vec::new(), |_, _| Ok(())).unwrap();
-    // Two rounds, half of seven clients rounded up, five steps each.
-    assert_eq!((total, done.load(Ordering::Relaxed)), (40, 40));
+    // They answer 0 with 1, 2, …, 7, and their mean 4 with 2, 4, …, 14, whose mean is 8.
+    assert_eq!(drifts(0), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(|norm| (norm, 1.0)));
+    let second = [(2.0, -1.0), (0.0, 0.0), (2.0, 1.0), (4.0, 1.0), (6.0, 1.0), (8.0, 1.0), (10.0, 1.0)];
+    assert_eq!(drifts(1), second);
 }

@@ -2,9 +2,12 @@
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::Weights;
-use effgan_fl::algorithms::{CentralConfig, EffganConfig, FedGanConfig, LocalEnsembleConfig};
-use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation};
-use effgan_nn::gan::{Adam, Ema, Gan, TrainConfig};
+use effgan_fl::algorithms::{
+    CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
+    UaGanConfig,
+};
+use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation, SimulationConfig};
+use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -47,6 +50,24 @@ fn effgan(rounds: u32, fine_tune_epochs: u32) -> AlgorithmConfig {
     AlgorithmConfig::Effgan(EffganConfig { rounds, fine_tune_epochs, fine_tune_steps: None, cohort: 1.0, weights })
 }
 
+fn fedprox(rounds: u32, mu: f64) -> AlgorithmConfig {
+    AlgorithmConfig::Fedprox(FedProxConfig { rounds, mu, cohort: 1.0, weights: Weights::default() })
+}
+
+/// With β₁ = 0.5 and β₂ = 0.75.
+fn server_optimiser(rounds: u32, server_learning_rate: f64, tau: f64) -> FedOptConfig {
+    let weights = Weights::default();
+    FedOptConfig { rounds, server_learning_rate, beta1: 0.5, beta2: 0.75, tau, cohort: 1.0, weights }
+}
+
+fn md_gan(rounds: u32) -> AlgorithmConfig {
+    AlgorithmConfig::MdGan(MdGanConfig { rounds, cohort: 1.0, weights: Weights::default() })
+}
+
+fn ua_gan(rounds: u32) -> AlgorithmConfig {
+    AlgorithmConfig::UaGan(UaGanConfig { rounds, cohort: 1.0, weights: Weights::default() })
+}
+
 fn local_ensemble(rounds: u32) -> AlgorithmConfig {
     AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights: Weights::default() })
 }
@@ -70,6 +91,7 @@ fn simulated_with(
         algorithm: &*algorithm,
         images: &images(),
         partition,
+        participation: &SimulationConfig::default(),
         seed: SEED,
         jobs,
         spool: folder.path(),
@@ -85,16 +107,18 @@ fn first_params() -> Params {
 }
 
 fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64) -> Params {
-    train_by_hand(params, client, train, round, epochs, |_| ())
+    train_by_hand(gan(params), client, train, round, epochs, |_| ())
 }
 
+const ADAM: Adam = Adam { learning_rate: 2e-3, beta1: 0.5 };
+
 fn gan(params: &Params) -> Gan {
-    Gan::new(&network(), params, TrainConfig::new(Adam { learning_rate: 2e-3, beta1: 0.5 })).unwrap()
+    Gan::new(&network(), params, TrainConfig::new(ADAM)).unwrap()
 }
 
 /// Plain training: shuffle, cut into batches, step; shows the networks after each.
 fn train_by_hand(
-    params: &Params,
+    mut gan: Gan,
     client: &str,
     train: &[u32],
     round: u32,
@@ -102,7 +126,6 @@ fn train_by_hand(
     mut on_step: impl FnMut(&Gan),
 ) -> Params {
     let (images, streams) = (images(), Streams::of_client(SEED, round, client));
-    let mut gan = gan(params);
     let mut step = 0;
     for epoch in 0..epochs {
         let mut order = train.to_vec();
@@ -176,7 +199,7 @@ fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average(
     let averaged = round_by_hand(&first_params(), 1);
     let slow = |client: &str, train: Vec<u32>| {
         let mut ema = Ema::new(0.9, &gan(&averaged));
-        train_by_hand(&averaged, client, &train, 2, 2, |gan| ema.follow(gan));
+        train_by_hand(gan(&averaged), client, &train, 2, 2, |gan| ema.follow(gan));
         (ClientName::new(client).unwrap(), train.len() as u64, ema.into_params())
     };
     let members = vec![slow("north", (0..12).collect()), slow("south", (12..20).collect())];
@@ -213,14 +236,227 @@ fn the_mean_of_fine_tuned_generators_is_fedgan_one_round_later() {
     assert_eq!(mean, simulated(&fedgan(2), 1).0.under("generator"));
 }
 
+#[test]
+fn two_rounds_of_fedprox() {
+    let mut params = first_params();
+    for round in 1..=2 {
+        let client = |name, train: std::ops::Range<u32>| {
+            train_by_hand(gan(&params).pulled(0.5), name, &train.collect::<Vec<_>>(), round, 1, |_| ())
+        };
+        params = mean_by_hand(&client("north", 0..12), &client("south", 12..20));
+    }
+    assert_eq!(simulated(&fedprox(2, 0.5), 1).0, params);
+}
+
+#[test]
+fn fedprox_without_pull_is_fedgan_and_with_it_is_not() {
+    let fedgan = simulated(&fedgan(2), 1);
+    assert_eq!(simulated(&fedprox(2, 0.0), 1), fedgan);
+    assert_ne!(simulated(&fedprox(2, 0.1), 1), fedgan);
+}
+
+fn is_running(name: &str) -> bool {
+    name.contains("running")
+}
+
+/// Server steps of η = 0.1, β₁ = 0.5, β₂ = 0.75, τ = 0.01 by the formulas of the paper, value by value; the second moment is `v` of the old
+/// one and Δ².
+fn server_steps_by_hand(rounds: u32, second: impl Fn(f64, f64) -> f64) -> Params {
+    let first = first_params();
+    let constant = |value: f32| -> Params {
+        let filled = |(name, array): (&String, &Array)| {
+            (name.clone(), Array::new(array.shape.clone(), vec![value; array.values.len()]))
+        };
+        first.iter().map(filled).collect()
+    };
+    let (mut x, mut m, mut v) = (first.clone(), constant(0.0), constant(1e-4));
+    for round in 1..=rounds {
+        let mean = round_by_hand(&x, round);
+        for (((name, x), (_, m)), ((_, v), (_, mean))) in x.iter_mut().zip(&mut m).zip(v.iter_mut().zip(&mean)) {
+            for i in 0..x.values.len() {
+                let delta = f64::from(mean.values[i]) - f64::from(x.values[i]);
+                let moment = 0.5 * f64::from(m.values[i]) + 0.5 * delta;
+                let second = second(f64::from(v.values[i]), delta * delta);
+                let stepped = f64::from(x.values[i]) + 0.1 * moment / (second.sqrt() + 0.01);
+                (m.values[i], v.values[i]) = (moment as f32, second as f32);
+                x.values[i] = if is_running(name) { mean.values[i] } else { stepped as f32 };
+            }
+        }
+    }
+    x
+}
+
+fn networks(params: &Params) -> Params {
+    let part = |name: &str| params.under(name).named_under(name);
+    part("generator").merged_with(part("discriminator"))
+}
+
+#[test]
+fn two_rounds_of_fedadam() {
+    let (params, _) = simulated(&AlgorithmConfig::Fedadam(server_optimiser(2, 0.1, 0.01)), 1);
+    assert_eq!(networks(&params), server_steps_by_hand(2, |v, square| 0.75 * v + 0.25 * square));
+}
+
+#[test]
+fn two_rounds_of_fedyogi() {
+    let (params, _) = simulated(&AlgorithmConfig::Fedyogi(server_optimiser(2, 0.1, 0.01)), 1);
+    let second = |v: f64, square: f64| if v > square { v - 0.25 * square } else { v + 0.25 * square };
+    assert_eq!(networks(&params), server_steps_by_hand(2, second));
+}
+
+/// β₁ = 0 and a large τ leave x + η Δ / (√v + τ), which is x + Δ for η = √v + τ: v is of the size of Δ² where β₂ = 0 makes `FedAdam`
+/// forget that it began at τ², and stays at τ² with `FedYogi`.
+#[test]
+fn server_optimisers_of_no_memory_and_no_adaptivity_are_fedgan() {
+    let tau = 1e9;
+    let forgetful = |eta| FedOptConfig { beta1: 0.0, beta2: 0.0, ..server_optimiser(1, eta, tau) };
+    let (fedgan, _) = simulated(&fedgan(1), 1);
+    for config in [AlgorithmConfig::Fedadam(forgetful(tau)), AlgorithmConfig::Fedyogi(forgetful(2.0 * tau))] {
+        let params = networks(&simulated(&config, 1).0);
+        for ((name, ours), (_, mean)) in params.iter().zip(&fedgan) {
+            for (ours, mean) in ours.values.iter().zip(&mean.values) {
+                // Half a unit in the last place of the result, and 1e-8 of an update of at most 0.1, from √τ² in f32.
+                assert!((ours - mean).abs() <= 6e-8 * mean.abs() + 1e-9, "{} {name}: {ours} {mean}", config.name());
+            }
+        }
+    }
+}
+
+/// Two rounds of a GAN on all images, as in [`two_rounds_of_central`], with z of the server's streams.
+fn one_client_of_a_server_by_hand() -> Params {
+    let mut params = first_params();
+    let images = images();
+    for round in 1..=2 {
+        let (client, server) = (Streams::of_client(SEED, round, "pooled"), Streams::of_round(SEED, round));
+        let mut order: Vec<u32> = (0..20).collect();
+        order.shuffle(&mut client.at(Purpose::Shuffle, 0));
+        let mut gan = gan(&params);
+        for (step, batch) in (0..).zip(order.chunks(BATCH)) {
+            let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
+            (gan, _) = gan.step(real.collect(), server.normal(Purpose::Latent, step, BATCH * 3));
+        }
+        params = gan.params();
+    }
+    params
+}
+
+#[test]
+fn md_gan_of_one_client_is_a_gan_on_its_images() {
+    let (params, _) = simulated_with(&md_gan(2), local(), &partition().pooled(), 1);
+    assert_eq!(params.under("generator"), one_client_of_a_server_by_hand().under("generator"));
+}
+
+#[test]
+fn ua_gan_of_one_client_is_md_gan_of_one_client() {
+    let pooled = partition().pooled();
+    assert_eq!(simulated_with(&ua_gan(2), local(), &pooled, 1), simulated_with(&md_gan(2), local(), &pooled, 1));
+}
+
+/// Batches of a client's images, from endless shuffles.
+fn batches(client: &str, train: std::ops::Range<u32>, round: u32) -> impl Iterator<Item = Vec<f32>> {
+    let streams = Streams::of_client(SEED, round, client);
+    let shuffled = move |epoch| {
+        let mut order: Vec<u32> = train.clone().collect();
+        order.shuffle(&mut streams.at(Purpose::Shuffle, epoch));
+        order
+    };
+    let images = images();
+    let mut row = (0..).flat_map(shuffled);
+    std::iter::repeat_with(move || {
+        let batch: Vec<u32> = row.by_ref().take(BATCH).collect();
+        batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel)).collect()
+    })
+}
+
+/// Rounds of three steps, the mean of `north`'s 3 and `south`'s 2, rounded up: both discriminators learn, then the generator from the gradient
+/// that `gradient` makes of them and the images. Discriminators are swapped between rounds where `swap` says so.
+fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminator; 2], &[f32]) -> Vec<f32>) -> Params {
+    let (network, none) = (network(), Params::new());
+    let first = first_params();
+    let mut generator = first.under("generator");
+    let mut discriminators = [first.under("discriminator"), first.under("discriminator")];
+    for round in 1..=rounds {
+        let z = |step| Streams::of_round(SEED, round).normal(Purpose::Latent, step, BATCH * 3);
+        let mut real = [
+            Box::new(batches("north", 0..12, round)) as Box<dyn Iterator<Item = _>>,
+            Box::new(batches("south", 12..20, round)),
+        ];
+        let mut server = ServerGenerator::new(&network, &generator, &TrainConfig::new(ADAM), 0, &none).unwrap();
+        let mut clients = discriminators
+            .each_ref()
+            .map(|params| LocalDiscriminator::new(&network, params, &TrainConfig::new(ADAM), 0, &none).unwrap());
+        for step in 0..3 {
+            let fake = server.images(z(step));
+            let mut sides = real.iter_mut();
+            clients = clients.map(|client| client.step(sides.next().unwrap().next().unwrap(), fake.clone()).0);
+            server = server.step(z(step), gradient(&clients, &fake));
+        }
+        generator = server.params();
+        discriminators = clients.map(|client| client.params());
+        if swap {
+            discriminators.reverse();
+        }
+    }
+    generator
+}
+
+#[test]
+fn two_rounds_of_md_gan_with_a_swap() {
+    let mean = |clients: &[LocalDiscriminator; 2], fake: &[f32]| {
+        let [north, south] = clients.each_ref().map(|client| client.feedback(fake.to_vec()).1);
+        let mean = |(a, b): (&f32, &f32)| ((12.0 * f64::from(*a) + 8.0 * f64::from(*b)) / 20.0) as f32;
+        north.iter().zip(&south).map(mean).collect()
+    };
+    let (params, members) = simulated(&md_gan(2), 1);
+    assert_eq!(params.under("generator"), server_by_hand(2, true, mean));
+    assert_ne!(params.under("generator"), server_by_hand(2, false, mean));
+    // The server keeps the discriminator that clients begin with, and nothing of theirs.
+    assert_eq!((params.under("discriminator"), members), (first_params().under("discriminator"), Members::new()));
+    assert_eq!(networks(&params), params);
+}
+
+#[test]
+fn two_rounds_of_ua_gan() {
+    let chain_rule = |clients: &[LocalDiscriminator; 2], fake: &[f32]| -> Vec<f32> {
+        let odds = clients.each_ref().map(|client| client.logits(fake.to_vec()));
+        let odds = odds.map(|logits| logits.into_iter().map(|logit| f64::from(logit).exp()).collect::<Vec<_>>());
+        let all: Vec<f64> = (0..BATCH).map(|i| 0.6 * odds[0][i] + 0.4 * odds[1][i]).collect();
+        let (_, by_logit) = Loss::NonSaturating.of_generator(all.iter().map(|odds| odds.ln() as f32).collect());
+        let part = |j: usize, weight: f64| {
+            let derivative = |i: usize| (weight * odds[j][i] / all[i] * f64::from(by_logit[i])) as f32;
+            clients[j].gradient(fake.to_vec(), (0..BATCH).map(derivative).collect())
+        };
+        let sum = |(a, b): (&f32, &f32)| (f64::from(*a) + f64::from(*b)) as f32;
+        part(0, 0.6).iter().zip(&part(1, 0.4)).map(sum).collect()
+    };
+    let (params, _) = simulated(&ua_gan(2), 1);
+    assert_eq!(params.under("generator"), server_by_hand(2, false, chain_rule));
+    assert_eq!(networks(&params), params);
+}
+
 /// One of each. A new variant does not compile here until it is added to the row above.
-fn every_algorithm() -> [AlgorithmConfig; 4] {
-    let all = [fedgan(2), effgan(1, 2), local_ensemble(2), AlgorithmConfig::Central(CentralConfig { rounds: 1 })];
+fn every_algorithm() -> Vec<AlgorithmConfig> {
+    let all = vec![
+        fedgan(2),
+        fedprox(2, 0.1),
+        AlgorithmConfig::Fedadam(server_optimiser(2, 0.1, 0.01)),
+        AlgorithmConfig::Fedyogi(server_optimiser(2, 0.1, 0.01)),
+        effgan(1, 2),
+        local_ensemble(2),
+        md_gan(2),
+        ua_gan(2),
+        AlgorithmConfig::Central(CentralConfig { rounds: 1 }),
+    ];
     for config in &all {
         match config {
             AlgorithmConfig::Fedgan(_)
+            | AlgorithmConfig::Fedprox(_)
+            | AlgorithmConfig::Fedadam(_)
+            | AlgorithmConfig::Fedyogi(_)
             | AlgorithmConfig::Effgan(_)
             | AlgorithmConfig::LocalEnsemble(_)
+            | AlgorithmConfig::MdGan(_)
+            | AlgorithmConfig::UaGan(_)
             | AlgorithmConfig::Central(_) => (),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The device without gradients.
 pub(crate) fn device() -> Device {
@@ -21,8 +21,23 @@ pub(crate) fn training_device() -> Device {
 /// wait for each other; in pools of their own they do not. The kernels cut work by its shape, so that `threads` changes
 /// no bit of a training step.
 pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives a few more threads");
-    pool.install(work)
+    Threads::new(threads).run(work)
+}
+
+/// A thread pool for work that comes again and again, each piece of it [`on_threads`].
+#[derive(Debug)]
+pub struct Threads(ThreadPool);
+
+impl Threads {
+    /// A pool of `n` threads, ≥ 1.
+    pub fn new(n: usize) -> Self {
+        Self(ThreadPoolBuilder::new().num_threads(n).build().expect("the system gives a few more threads"))
+    }
+
+    /// Runs `work` in the pool, and waits for it.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.install(work)
+    }
 }
 
 /// [`on_threads`] with one.

@@ -16,7 +16,7 @@ pub mod params;
 pub mod pixels;
 pub mod rng;
 
-pub use device::{on_one_thread, on_threads, parallel_map, threads_of_workers};
+pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
 pub use error::NnError;
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};

@@ -30,6 +30,12 @@ pub enum Purpose {
     Statistics = 8,
     /// Class of a drawn sample of a conditional network; the step is the sample's index.
     SampleClass = 20,
+    /// Whether a client is away in a round.
+    Dropout = 32,
+    /// How fast a client is.
+    Speed = 33,
+    /// Who is given whose discriminator.
+    Swap = 34,
 }
 
 /// The random streams of one client in one round of a run with one seed.

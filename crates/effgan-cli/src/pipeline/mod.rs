@@ -75,7 +75,7 @@ struct Run<'a> {
     jobs: usize,
     /// Set when somebody wants the run to end.
     stop: &'a AtomicBool,
-    /// Whether a round of averaging is done.
+    /// Whether a round has changed the server's generator.
     averaged: bool,
     seconds: Seconds,
     scores: Vec<Score>,
@@ -119,16 +119,16 @@ impl Run<'_> {
             algorithm,
             images: &dataset.train,
             partition,
+            participation: &self.config.simulation,
             seed: self.config.seed,
             jobs: self.jobs,
             spool: &self.dir.join("checkpoints"),
             watch: &watch,
         };
         progress.start(simulation.total_steps());
-        let averages_again =
-            |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind == ExchangeKind::Average);
-        let state =
-            simulation.run(members, |record, state| Ok(self.after_round(record, state, !averages_again(state))?))?;
+        let goes_on =
+            |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind != ExchangeKind::Collect);
+        let state = simulation.run(members, |record, state| Ok(self.after_round(record, state, !goes_on(state))?))?;
         Ok(state)
     }
 
@@ -138,7 +138,7 @@ impl Run<'_> {
         for curve in self.progress.take_losses(record.round) {
             self.record(&Event::Losses(curve))?;
         }
-        if record.kind == ExchangeKind::Average {
+        if record.kind != ExchangeKind::Collect {
             self.averaged = true;
             save_join(&self.dir, &state.params)?;
             if last || record.round.is_multiple_of(self.config.evaluation.every) {
@@ -183,6 +183,10 @@ impl Run<'_> {
             Err(failure) if failure.kind() == Kind::Interrupted => (Status::Interrupted, None),
             Err(failure) => (Status::Failed, Some(failure.line())),
         };
+        if status == Status::Done {
+            // What clients remember stays home.
+            let _ = fs::remove_dir_all(self.dir.join("checkpoints/clients"));
+        }
         // Empty when nothing waits in it; then it is of no use.
         let _ = fs::remove_dir(self.dir.join("checkpoints"));
         self.dir.finish(status, reason, started.elapsed().as_secs_f64())?;
@@ -192,7 +196,7 @@ impl Run<'_> {
     }
 }
 
-/// Both networks of the last averaged round, for a site that comes late.
+/// Both networks of the last averaged round, for a site that comes late. Where discriminators stay at the clients, the one here is that which they began with.
 fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
     fs::create_dir_all(dir.join("join"))?;
     for network in ["generator", "discriminator"] {

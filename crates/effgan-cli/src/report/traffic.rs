@@ -93,6 +93,7 @@ fn rows(folder: &Folder) -> Vec<TrafficRow> {
         kind: match round.kind {
             ExchangeKind::Average => "average",
             ExchangeKind::Collect => "collect",
+            ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "feedback",
         },
         clients: round.clients.len(),
         down: bytes(round.bytes_down),

@@ -53,8 +53,8 @@ pub(super) struct Effgan {
 impl Effgan {
     fn work(&self, kind: ExchangeKind) -> Work {
         match kind {
-            ExchangeKind::Average => self.averaging.training.work(),
             ExchangeKind::Collect => self.fine_tune,
+            _ => self.averaging.training.work(),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Algorithm for Effgan {
 
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let round = state.round + 1;
-        let fine_tune = || Exchange { round, kind: ExchangeKind::Collect, cohort: ctx.roster.to_vec() };
+        let fine_tune = || Exchange::of_round(round, ExchangeKind::Collect, ctx.roster.to_vec());
         let last = round == self.averaging.config.rounds + 1;
         self.averaging.next(state, ctx).or_else(|| last.then(fine_tune))
     }
@@ -88,21 +88,23 @@ impl Algorithm for Effgan {
 
     fn aggregate(
         &self,
-        state: ServerState,
+        state: &ServerState,
         exchange: &Exchange,
         replies: &mut Replies,
         members: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        match exchange.kind {
-            ExchangeKind::Average => self.averaging.aggregate(state, exchange, replies, members),
-            ExchangeKind::Collect => {
-                collect(replies, members, exchange.round)?;
-                Ok(ServerState { round: exchange.round, ..state })
-            }
+        if exchange.kind == ExchangeKind::Average {
+            return self.averaging.aggregate(state, exchange, replies, members);
         }
+        collect(replies, members, exchange.round)?;
+        Ok(ServerState::after_round(exchange.round, state.params.clone()))
     }
 
-    fn local_steps(&self, kind: ExchangeKind, num_examples: u64) -> u64 {
-        self.averaging.training.steps(self.work(kind), num_examples)
+    fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
+        self.averaging.training.steps(self.work(exchange.kind), num_examples)
+    }
+
+    fn weights(&self) -> Weights {
+        self.averaging.weights()
     }
 }

@@ -44,17 +44,17 @@ pub(super) struct FedGan {
 
 impl Algorithm for FedGan {
     fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
-        Ok(ServerState { round: 0, params: self.training.init(ctx.seed) })
+        Ok(ServerState::after_round(0, self.training.init(ctx.seed)))
     }
 
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let round = state.round + 1;
         let cohort = || cohort::draw(ctx, round, self.config.cohort);
-        (round <= self.config.rounds).then(|| Exchange { round, kind: ExchangeKind::Average, cohort: cohort() })
+        (round <= self.config.rounds).then(|| Exchange::of_round(round, ExchangeKind::Average, cohort()))
     }
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, _: &ClientName) -> Broadcast {
-        Broadcast { round: exchange.round, kind: exchange.kind, params: state.params.clone() }
+        exchange.message(state.params.clone())
     }
 
     fn local_update(
@@ -70,17 +70,21 @@ impl Algorithm for FedGan {
 
     fn aggregate(
         &self,
-        _: ServerState,
+        _: &ServerState,
         exchange: &Exchange,
         replies: &mut Replies,
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
         let params = average(replies, self.config.weights, exchange.round)?;
-        Ok(ServerState { round: exchange.round, params })
+        Ok(ServerState::after_round(exchange.round, params))
     }
 
-    fn local_steps(&self, _: ExchangeKind, num_examples: u64) -> u64 {
+    fn local_steps(&self, _: &Exchange, num_examples: u64) -> u64 {
         self.training.steps(self.training.work(), num_examples)
+    }
+
+    fn weights(&self) -> Weights {
+        self.config.weights
     }
 
     fn pools_data(&self) -> bool {

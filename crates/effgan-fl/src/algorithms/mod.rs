@@ -2,17 +2,26 @@
 
 mod central;
 mod effgan;
+mod fed_opt;
+mod fed_prox;
 mod fedgan;
 mod local_ensemble;
+mod md_gan;
+mod ua_gan;
 
 use effgan_nn::networks::Network;
 use serde::{Deserialize, Serialize};
 
 pub use central::CentralConfig;
 pub use effgan::EffganConfig;
+pub use fed_opt::FedOptConfig;
+pub use fed_prox::FedProxConfig;
 pub use fedgan::FedGanConfig;
 pub use local_ensemble::LocalEnsembleConfig;
+pub use md_gan::MdGanConfig;
+pub use ua_gan::UaGanConfig;
 
+use self::fed_opt::SecondMoment;
 use crate::local::{LocalConfig, LocalTraining};
 use crate::{Algorithm, FlError, Result};
 
@@ -24,6 +33,16 @@ pub enum AlgorithmConfig {
     Effgan(EffganConfig),
     /// Rounds of averaging.
     Fedgan(FedGanConfig),
+    /// Rounds of averaging with clients that are pulled back to what they were sent.
+    Fedprox(FedProxConfig),
+    /// Rounds of averaging with Adam at the server.
+    Fedadam(FedOptConfig),
+    /// Rounds of averaging with Yogi at the server.
+    Fedyogi(FedOptConfig),
+    /// One generator at the server, discriminators at the clients, which they swap.
+    MdGan(MdGanConfig),
+    /// One generator at the server against the aggregation of the clients' discriminators.
+    UaGan(UaGanConfig),
     /// Each client trains alone; the server keeps all generators.
     LocalEnsemble(LocalEnsembleConfig),
     /// One client has all images.
@@ -40,6 +59,11 @@ impl AlgorithmConfig {
         Ok(match self {
             Self::Effgan(config) => Box::new(config.build(training)?),
             Self::Fedgan(config) => Box::new(config.build(training)?),
+            Self::Fedprox(config) => Box::new(config.build(training)?),
+            Self::Fedadam(config) => Box::new(config.build(training, SecondMoment::Adam)?),
+            Self::Fedyogi(config) => Box::new(config.build(training, SecondMoment::Yogi)?),
+            Self::MdGan(config) => Box::new(config.build(training)?),
+            Self::UaGan(config) => Box::new(config.build(training)?),
             Self::LocalEnsemble(config) => Box::new(config.build(training)?),
             Self::Central(config) => Box::new(config.build(training)?),
         })
@@ -50,6 +74,10 @@ impl AlgorithmConfig {
         match self {
             Self::Effgan(config) => config.rounds.saturating_add(1),
             Self::Fedgan(config) => config.rounds,
+            Self::Fedprox(config) => config.rounds,
+            Self::Fedadam(config) | Self::Fedyogi(config) => config.rounds,
+            Self::MdGan(config) => config.rounds,
+            Self::UaGan(config) => config.rounds,
             Self::LocalEnsemble(_) => 1,
             Self::Central(config) => config.rounds,
         }
@@ -60,6 +88,11 @@ impl AlgorithmConfig {
         match self {
             Self::Effgan(_) => "effgan",
             Self::Fedgan(_) => "fedgan",
+            Self::Fedprox(_) => "fedprox",
+            Self::Fedadam(_) => "fedadam",
+            Self::Fedyogi(_) => "fedyogi",
+            Self::MdGan(_) => "md-gan",
+            Self::UaGan(_) => "ua-gan",
             Self::LocalEnsemble(_) => "local-ensemble",
             Self::Central(_) => "central",
         }
@@ -70,6 +103,10 @@ impl AlgorithmConfig {
         match self {
             Self::Effgan(config) => config.weights,
             Self::Fedgan(config) => config.weights,
+            Self::Fedprox(config) => config.weights,
+            Self::Fedadam(config) | Self::Fedyogi(config) => config.weights,
+            Self::MdGan(config) => config.weights,
+            Self::UaGan(config) => config.weights,
             Self::LocalEnsemble(config) => config.weights,
             Self::Central(_) => crate::aggregate::Weights::default(),
         }

@@ -1,8 +1,11 @@
 //! The losses of a GAN: means over a batch of logits `[n, 1]`.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, relu};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+use crate::device::training_device;
+use crate::networks::layers;
 
 /// What both networks minimise; D is the discriminator's logit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,15 @@ impl Loss {
         }
     }
 
+    /// The generator's for a discriminator's `logits` of its images, and its gradient at each of them.
+    pub fn of_generator(self, logits: Vec<f32>) -> (f32, Vec<f32>) {
+        let n = logits.len();
+        let logits = Tensor::<2>::from_data(TensorData::new(logits, [n, 1]), &training_device()).require_grad();
+        let loss = self.generator(logits.clone());
+        let gradient = logits.grad(&loss.backward()).expect("the loss depends on its logits");
+        (loss.into_scalar(), layers::values(gradient))
+    }
+
     /// The generator's.
     pub(super) fn generator(self, d_fake: Tensor<2>) -> Tensor<1> {
         match self {
@@ -43,10 +55,7 @@ impl Loss {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
-
     use super::*;
-    use crate::device::training_device;
     use crate::networks::layers::values;
 
     const LOSSES: [Loss; 3] = [Loss::NonSaturating, Loss::LeastSquares, Loss::Hinge];

@@ -61,6 +61,14 @@ impl Gan {
         })
     }
 
+    /// The same networks, from now on pulled towards what they are now as strongly as `mu` (≥ 0): `FedProx`'s term.
+    #[must_use]
+    pub fn pulled(mut self, mu: f64) -> Self {
+        self.adam_g.pull(mu);
+        self.adam_d.pull(mu);
+        self
+    }
+
     /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with
     /// k = [`discriminator_steps`](TrainConfig::discriminator_steps): the discriminator has an update on each n of them,
     /// then the generator has one on the last n z.

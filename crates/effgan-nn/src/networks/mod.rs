@@ -25,7 +25,7 @@ pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
 pub(crate) use norm::Mode;
 pub use norm::NormKind;
-pub(crate) use norm::is_running_statistic;
+pub use norm::is_running_statistic;
 pub use resnet::ResnetConfig;
 #[cfg(test)]
 pub(crate) use spec::Init;

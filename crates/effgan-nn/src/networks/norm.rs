@@ -58,9 +58,9 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
     }
 }
 
-/// Whether a tensor of this name is a running statistic, of a batch norm or of a [spectral norm](super::spectral_norm):
+/// Whether a tensor of this name is a running statistic, of a batch norm or of a spectral norm:
 /// averaged as data, never optimised.
-pub(crate) fn is_running_statistic(name: &str) -> bool {
+pub fn is_running_statistic(name: &str) -> bool {
     [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
 }
 

@@ -1,0 +1,192 @@
+//! `FedAdam` and `FedYogi` (Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan 2021, arXiv:2003.00295, Algorithm 2): `fedgan`
+//! whose server takes the mean of the clients' updates for a gradient, and gives it to an optimiser of its own.
+//!
+//! With Δ the mean update of a trainable parameter x: m ← β₁ m + (1 − β₁) Δ, v ← β₂ v + (1 − β₂) Δ² (`FedAdam`) or
+//! v ← v − (1 − β₂) Δ² sign(v − Δ²) (`FedYogi`), x ← x + η m / (√v + τ); m starts at 0 and v at τ², and there is no correction of their bias.
+//! Running statistics are data: they are averaged, as in `fedgan`.
+
+use effgan_data::ClientName;
+use effgan_nn::networks::is_running_statistic;
+use effgan_nn::{Array, Params, Streams};
+use serde::{Deserialize, Serialize};
+
+use super::everyone;
+use super::fedgan::{FedGan, FedGanConfig};
+use crate::aggregate::{MemberSink, Weights, average};
+use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::local::{LocalTraining, Shard};
+use crate::message::{Broadcast, Exchange, Update};
+use crate::record::Watch;
+use crate::{FlError, Result};
+
+/// Settings of `fedadam` and `fedyogi`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FedOptConfig {
+    /// Rounds, ≥ 1.
+    pub rounds: u32,
+    /// η, the server's step size, > 0; default 0.01.
+    #[serde(default = "default_server_learning_rate")]
+    pub server_learning_rate: f64,
+    /// β₁, decay of the first moment, 0 ≤ β₁ < 1; default 0.9.
+    #[serde(default = "default_beta1")]
+    pub beta1: f64,
+    /// β₂, decay of the second moment, 0 ≤ β₂ < 1; default 0.99.
+    #[serde(default = "default_beta2")]
+    pub beta2: f64,
+    /// τ, the degree of adaptivity, > 0: the smaller, the more all parameters move alike; default 0.001.
+    #[serde(default = "default_tau")]
+    pub tau: f64,
+    /// Share of the clients that take part in a round, above 0 and at most 1.
+    #[serde(default = "everyone")]
+    pub cohort: f64,
+    /// How clients count in the mean.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+fn default_server_learning_rate() -> f64 {
+    1e-2
+}
+
+fn default_beta1() -> f64 {
+    0.9
+}
+
+fn default_beta2() -> f64 {
+    0.99
+}
+
+fn default_tau() -> f64 {
+    1e-3
+}
+
+/// How v follows Δ².
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecondMoment {
+    Adam,
+    Yogi,
+}
+
+impl FedOptConfig {
+    pub(super) fn build(&self, training: LocalTraining, second_moment: SecondMoment) -> Result<FedOpt> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let keys = [
+            ("server_learning_rate", self.server_learning_rate, positive(self.server_learning_rate), "must be above 0"),
+            ("tau", self.tau, positive(self.tau), "must be above 0"),
+            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "is outside 0..1"),
+            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "is outside 0..1"),
+        ];
+        if let Some((key, value, _, bound)) = keys.into_iter().find(|(_, _, fine, _)| !fine) {
+            return Err(FlError::Config(format!("algorithm.{key} = {value} {bound}")));
+        }
+        let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
+        Ok(FedOpt { config: self.clone(), second_moment, averaging: averaging.build(training)? })
+    }
+}
+
+/// Prefixes of m and v in the server's state.
+const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
+
+/// Federated averaging with an optimiser at the server.
+pub(super) struct FedOpt {
+    config: FedOptConfig,
+    second_moment: SecondMoment,
+    averaging: FedGan,
+}
+
+impl FedOpt {
+    /// x, m and v of one tensor after a step from x to the clients' `mean`.
+    fn step(&self, [x, m, v]: [&Array; 3], mean: &Array) -> [Array; 3] {
+        let mut next = [x, m, v].map(Clone::clone);
+        for (i, &mean) in mean.values.iter().enumerate() {
+            let now = [x, m, v].map(|array| f64::from(array.values[i]));
+            let stepped = self.step_value(now, f64::from(mean));
+            next.iter_mut().zip(stepped).for_each(|(array, value)| array.values[i] = value as f32);
+        }
+        next
+    }
+
+    fn step_value(&self, [x, m, v]: [f64; 3], mean: f64) -> [f64; 3] {
+        let FedOptConfig { server_learning_rate, beta1, beta2, tau, .. } = self.config;
+        let delta = mean - x;
+        let square = delta * delta;
+        let m = beta1 * m + (1.0 - beta1) * delta;
+        let v = match self.second_moment {
+            SecondMoment::Adam => beta2 * v + (1.0 - beta2) * square,
+            SecondMoment::Yogi => v - (1.0 - beta2) * square * sign(v - square),
+        };
+        // Yogi subtracts at most v, but for rounding.
+        [x + server_learning_rate * m / (v.max(0.0).sqrt() + tau), m, v]
+    }
+}
+
+/// −1, 0 or 1.
+fn sign(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { x.signum() }
+}
+
+impl Algorithm for FedOpt {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        let mut state = self.averaging.init(ctx)?;
+        let first = [0.0, (self.config.tau * self.config.tau) as f32];
+        let learned = state.params.clone();
+        for (name, array) in learned.iter().filter(|(name, _)| !is_running_statistic(name)) {
+            for (prefix, value) in MOMENTS.into_iter().zip(first) {
+                let moment = Array::new(array.shape.clone(), vec![value; array.values.len()]);
+                state.params.insert(format!("{prefix}.{name}"), moment);
+            }
+        }
+        Ok(state)
+    }
+
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        self.averaging.next(state, ctx)
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, _: &ClientName) -> Broadcast {
+        let is_moment = |name: &str| MOMENTS.iter().any(|prefix| name.starts_with(prefix));
+        let networks = state.params.iter().filter(|(name, _)| !is_moment(name));
+        exchange.message(networks.map(|(name, array)| (name.clone(), array.clone())).collect())
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        self.averaging.local_update(broadcast, memory, shard, streams, watch)
+    }
+
+    fn aggregate(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        _: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        let mut params = Params::new();
+        for (name, mean) in &average(replies, self.config.weights, exchange.round)? {
+            if is_running_statistic(name) {
+                params.insert(name.clone(), mean.clone());
+                continue;
+            }
+            let names = [name.clone(), format!("{}.{name}", MOMENTS[0]), format!("{}.{name}", MOMENTS[1])];
+            let [x, m, v] = names.each_ref().map(|name| state.params.get(name));
+            let stepped = self.step([x?, m?, v?], mean);
+            names.into_iter().zip(stepped).for_each(|(name, array)| params.insert(name, array));
+        }
+        Ok(ServerState::after_round(exchange.round, params))
+    }
+
+    fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
+        self.averaging.local_steps(exchange, num_examples)
+    }
+
+    fn weights(&self) -> Weights {
+        self.averaging.weights()
+    }
+}

@@ -1,0 +1,218 @@
+//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server, a discriminator at each client, and the clients swap
+//! their discriminators, so that none learns its client's images by heart.
+//!
+//! In each step of the server every client trains its discriminator on the server's images and its own, and answers with the gradient of the
+//! generator's loss at these images; the server steps its generator against their mean. After a round (but the last) the
+//! discriminators are dealt anew, so that nobody keeps its own: the paper's swap every E epochs, where `[local]` says E. They pass
+//! through the server, which holds those of the round's clients for one exchange.
+
+use effgan_data::ClientName;
+use effgan_nn::gan::Losses;
+use effgan_nn::{Params, Purpose, Streams};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::{check_cohort, check_rounds, everyone};
+use crate::aggregate::{MemberSink, WeightedMean, Weights, expect_update};
+use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::local::{LocalTraining, Shard};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
+use crate::record::Watch;
+use crate::server_training::{
+    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
+};
+use crate::{FlError, Result};
+
+/// Settings of `md-gan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MdGanConfig {
+    /// Rounds, ≥ 1, each of as many steps of the server as `[local]` makes a client do on average.
+    pub rounds: u32,
+    /// Share of the clients that take part in a round, above 0 and at most 1.
+    #[serde(default = "everyone")]
+    pub cohort: f64,
+    /// How clients count in the mean of the gradients. (The paper's clients have equally many images.)
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl MdGanConfig {
+    pub(super) fn build(&self, training: LocalTraining) -> Result<MdGan> {
+        check_rounds(self.rounds, 1)?;
+        check_cohort(self.cohort)?;
+        let Self { rounds, cohort, weights } = *self;
+        let server = ServerTraining { training, rounds, cohort, weights };
+        server.check("md-gan")?;
+        Ok(MdGan { server })
+    }
+}
+
+/// Prefix of a client's discriminator while the server holds it.
+fn held(client: &ClientName) -> String {
+    format!("held.{client}")
+}
+
+pub(super) struct MdGan {
+    server: ServerTraining,
+}
+
+impl MdGan {
+    /// A client's part in a swap: it gives its discriminator, or takes the one that it is sent.
+    fn swap(broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Update {
+        if broadcast.params.is_empty() {
+            let discriminator = memory.under("discriminator").named_under("discriminator");
+            return answer_untrained(discriminator, shard);
+        }
+        memory.clone_from(&broadcast.params);
+        answer_untrained(Params::new(), shard)
+    }
+
+    fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
+        let mut mean = WeightedMean::new();
+        for reply in replies {
+            let (client, update) = expect_update(reply?, exchange.round)?;
+            let weight = self.server.weights.of(update.num_examples);
+            mean.add(&update.params, weight).map_err(|source| FlError::BadReply { client, source })?;
+        }
+        let mean = mean.finish().ok_or(FlError::NoReplies { round: exchange.round })?;
+        let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values.clone())?;
+        let swaps = exchange.round < self.server.rounds && exchange.cohort.len() > 1;
+        if exchange.iteration + 1 == exchange.iterations && !swaps {
+            return Ok(ServerState::after_round(exchange.round, params));
+        }
+        Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
+    }
+
+    /// Holds the discriminators that come up, and lets go those that went down.
+    fn fold_swap(state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
+        let networks = ["generator", "discriminator"].map(|network| state.params.under(network).named_under(network));
+        let [generator, discriminator] = networks;
+        let mut params = generator.merged_with(discriminator);
+        for reply in replies {
+            let (client, update) = expect_update(reply?, exchange.round)?;
+            params = params.merged_with(update.params.under("discriminator").named_under(&held(&client)));
+        }
+        if exchange.iteration > exchange.iterations {
+            return Ok(ServerState::after_round(exchange.round, params));
+        }
+        Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
+    }
+}
+
+impl Algorithm for MdGan {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        Ok(self.server.init(ctx.seed))
+    }
+
+    /// After the last step of a round come two exchanges: discriminators go up, and come down.
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        let round = self.server.round(state, ctx, ExchangeKind::Feedback)?;
+        let iteration = state.exchanges;
+        let kind = if iteration < round.iterations { ExchangeKind::Feedback } else { ExchangeKind::Swap };
+        Some(Exchange { kind, iteration, ..round })
+    }
+
+    fn prepare(&self, state: ServerState, exchange: &Exchange, ctx: &RoundContext) -> Result<ServerState> {
+        match exchange.kind {
+            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(dealt(state, exchange, ctx.seed)),
+            ExchangeKind::Swap => Ok(state),
+            _ => self.server.with_images(state, exchange, ctx),
+        }
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
+        match exchange.kind {
+            ExchangeKind::Swap => exchange.message(state.params.under(&held(client)).named_under("discriminator")),
+            _ => send_images(state, exchange),
+        }
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        if broadcast.kind == ExchangeKind::Swap {
+            return Ok(Self::swap(broadcast, memory, shard));
+        }
+        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let images = broadcast.params.get(IMAGES)?;
+        let (loss_g, gradient) = discriminator.feedback(images.values.clone());
+        *memory = remembered(&discriminator);
+        let losses = Losses { discriminator: loss_d, generator: loss_g };
+        answer(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, watch)
+    }
+
+    fn aggregate(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        _: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        match exchange.kind {
+            ExchangeKind::Swap => Self::fold_swap(state, exchange, replies),
+            _ => self.fold_gradients(state, exchange, replies),
+        }
+    }
+
+    fn local_steps(&self, exchange: &Exchange, _: u64) -> u64 {
+        exchange.iterations
+    }
+
+    fn weights(&self) -> Weights {
+        self.server.weights
+    }
+}
+
+/// The state with the discriminators of the cohort dealt to each other.
+fn dealt(mut state: ServerState, exchange: &Exchange, seed: u64) -> ServerState {
+    let clients = &exchange.cohort;
+    let order = derangement(clients.len(), &Streams::of_round(seed, exchange.round));
+    let moved =
+        clients.iter().zip(&order).map(|(from, &to)| state.params.under(&held(from)).named_under(&held(&clients[to])));
+    let moved = moved.reduce(Params::merged_with).unwrap_or_default();
+    state.params = state.params.merged_with(moved);
+    state
+}
+
+/// Who gives to whom: a random order of 0..n (n ≥ 2) in which nobody gives to itself.
+fn derangement(n: usize, streams: &Streams) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut rng = streams.at(Purpose::Swap, 0);
+    // One shuffle in e will do.
+    while order.iter().enumerate().any(|(from, &to)| from == to) {
+        order.shuffle(&mut rng);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_keeps_its_discriminator_and_none_is_lost() {
+        for n in 2..9 {
+            for round in 1..20 {
+                let order = derangement(n, &Streams::of_round(1, round));
+                assert!(order.iter().enumerate().all(|(from, &to)| from != to));
+                let mut taken = order;
+                taken.sort_unstable();
+                assert_eq!(taken, (0..n).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn every_derangement_of_three_is_as_likely() {
+        let forward = |round| derangement(3, &Streams::of_round(1, round)) == [1, 2, 0];
+        let share = (0..1000).filter(|&round| forward(round)).count() as f64 / 1000.0;
+        // There are two; five standard errors of a binomial share.
+        assert!((share - 0.5).abs() < 5.0 * (0.25_f64 / 1000.0).sqrt(), "{share}");
+    }
+}

@@ -1,0 +1,271 @@
+//! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server that learns from the universal
+//! aggregation of the clients' discriminators.
+//!
+//! The odds of the aggregation are the mean of the clients' odds: those of a discriminator that saw all images. In logits,
+//!
+//! ```text
+//! l(x) = log Σ_j exp(log π_j + l_j(x))        ∂l/∂l_j = softmax_j(log π_j + l_j(x))
+//! ```
+//!
+//! Each step of the server is two exchanges:
+//!
+//! 1. images go down; a client trains its discriminator on them and its own, and answers with the new discriminator's logits of them;
+//! 2. the derivatives of the generator's loss by these logits go down; a client answers with the gradient at the images of Σ derivative · logit.
+//!    The server adds the gradients of all clients up, which is the chain rule, and steps its generator.
+//!
+//! One exchange would do where a logit depends on its own image alone; with batch norm it depends on the whole batch, and the client must know
+//! the derivatives first.
+
+use effgan_data::ClientName;
+use effgan_nn::gan::{Loss, Losses};
+use effgan_nn::{Array, Params, Streams};
+use serde::{Deserialize, Serialize};
+
+use super::{check_cohort, check_rounds, everyone};
+use crate::aggregate::{MemberSink, Weights, expect_update};
+use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::local::{LocalTraining, Shard};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
+use crate::record::Watch;
+use crate::server_training::{
+    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
+};
+use crate::{FlError, Result};
+
+/// Settings of `ua-gan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UaGanConfig {
+    /// Rounds, ≥ 1, each of as many steps of the server as `[local]` makes a client do on average.
+    pub rounds: u32,
+    /// Share of the clients that take part in a round, above 0 and at most 1.
+    #[serde(default = "everyone")]
+    pub cohort: f64,
+    /// π: how clients count in the aggregation.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+impl UaGanConfig {
+    pub(super) fn build(&self, training: LocalTraining) -> Result<UaGan> {
+        check_rounds(self.rounds, 1)?;
+        check_cohort(self.cohort)?;
+        let Self { rounds, cohort, weights } = *self;
+        if training.loss() != Loss::NonSaturating {
+            let line = "local.loss must be non-saturating for ua-gan: its aggregation is of odds, which other losses do not learn";
+            return Err(FlError::Config(line.into()));
+        }
+        let server = ServerTraining { training, rounds, cohort, weights };
+        server.check("ua-gan")?;
+        Ok(UaGan { server })
+    }
+}
+
+/// A client's logits of the images, in its reply.
+const LOGITS: &str = "logits";
+/// Derivatives of the generator's loss by a client's logits, in a message and, with its name, in the server's state.
+const DERIVATIVES: &str = "derivatives";
+
+pub(super) struct UaGan {
+    server: ServerTraining,
+}
+
+impl UaGan {
+    /// The first exchange of a step at a client.
+    fn judge(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let images = broadcast.params.get(IMAGES)?;
+        let logits = discriminator.logits(images.values.clone());
+        *memory = remembered(&discriminator);
+        memory.insert(IMAGES, images.clone());
+        let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
+        let logits = Array::new([logits.len()], logits);
+        answer([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, watch)
+    }
+
+    /// The second exchange of a step at a client.
+    fn explain(&self, broadcast: &Broadcast, memory: &ClientState, shard: &Shard) -> Result<Update> {
+        let (images, derivatives) = (memory.get(IMAGES)?, broadcast.params.get(DERIVATIVES)?);
+        let judge = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
+        let gradient = judge.gradient(images.values.clone(), derivatives.values.clone());
+        Ok(answer_untrained(one_tensor(GRADIENT, images, gradient), shard))
+    }
+
+    /// The state with the derivatives of the generator's loss by each client's logits.
+    fn fold_logits(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
+        let (mut clients, mut weights, mut logits) = (Vec::new(), Vec::new(), Vec::new());
+        for reply in replies {
+            let (client, mut update) = expect_update(reply?, exchange.round)?;
+            weights.push(self.server.weights.of(update.num_examples));
+            logits.push(of_length(&mut update.params, LOGITS, state.params.get(IMAGES)?.shape[0], &client)?);
+            clients.push(client);
+        }
+        let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
+        for (client, derivatives) in clients.iter().zip(derivatives(&weights, &logits)) {
+            let array = Array::new([derivatives.len()], derivatives);
+            next.params.insert(format!("{DERIVATIVES}.{client}"), array);
+        }
+        Ok(next)
+    }
+
+    fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
+        let mut sum = vec![0.0; state.params.get(IMAGES)?.values.len()];
+        for reply in replies {
+            let (client, mut update) = expect_update(reply?, exchange.round)?;
+            let gradient = of_length(&mut update.params, GRADIENT, sum.len(), &client)?;
+            sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += f64::from(value));
+        }
+        let gradient = sum.into_iter().map(|value| value as f32).collect();
+        let params = self.server.step(state, exchange, gradient)?;
+        if exchange.iteration + 1 == exchange.iterations {
+            return Ok(ServerState::after_round(exchange.round, params));
+        }
+        Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
+    }
+}
+
+/// The `n` values of the tensor `name` that `client` answered with.
+fn of_length(params: &mut Params, name: &str, n: usize, client: &ClientName) -> Result<Vec<f32>> {
+    let bad = |source| FlError::BadReply { client: client.clone(), source };
+    let array = params.get(name).map_err(bad)?;
+    if array.values.len() == n {
+        return Ok(array.values.clone());
+    }
+    Err(bad(effgan_nn::NnError::Shape { name: name.into(), found: array.shape.clone(), expected: vec![n] }))
+}
+
+/// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j counts as `weights[j]`.
+fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let total: f64 = weights.iter().sum();
+    let n = logits.first().map_or(0, Vec::len);
+    let log_odds = |image: usize| -> Vec<f64> {
+        weights.iter().zip(logits).map(|(weight, logits)| (weight / total).ln() + f64::from(logits[image])).collect()
+    };
+    let aggregated: Vec<(f64, Vec<f64>)> = (0..n).map(|image| log_sum_exp(&log_odds(image))).collect();
+    let (_, by_aggregate) = Loss::NonSaturating.of_generator(aggregated.iter().map(|(logit, _)| *logit as f32).collect());
+    let of_client = |j: usize| {
+        let parts = aggregated.iter().zip(&by_aggregate);
+        parts.map(|((_, shares), &derivative)| (shares[j] * f64::from(derivative)) as f32).collect()
+    };
+    (0..weights.len()).map(of_client).collect()
+}
+
+/// log Σ exp of `values`, and its derivatives: their softmax.
+fn log_sum_exp(values: &[f64]) -> (f64, Vec<f64>) {
+    // The largest becomes exp(0), so that nothing overflows.
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = values.iter().map(|value| (value - most).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    (most + sum.ln(), exps.into_iter().map(|exp| exp / sum).collect())
+}
+
+impl Algorithm for UaGan {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        Ok(self.server.init(ctx.seed))
+    }
+
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        let kind = if state.exchanges.is_multiple_of(2) { ExchangeKind::Logits } else { ExchangeKind::Feedback };
+        let round = self.server.round(state, ctx, kind)?;
+        Some(Exchange { iteration: state.exchanges / 2, ..round })
+    }
+
+    fn prepare(&self, state: ServerState, exchange: &Exchange, ctx: &RoundContext) -> Result<ServerState> {
+        match exchange.kind {
+            ExchangeKind::Logits => self.server.with_images(state, exchange, ctx),
+            _ => Ok(state),
+        }
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
+        if exchange.kind == ExchangeKind::Logits {
+            return send_images(state, exchange);
+        }
+        let derivatives = state.params.get(&format!("{DERIVATIVES}.{client}"));
+        let derivatives = derivatives.expect("who is asked to explain has judged").clone();
+        exchange.message([(DERIVATIVES.to_owned(), derivatives)].into_iter().collect())
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        memory: &mut ClientState,
+        shard: &Shard,
+        streams: &Streams,
+        watch: &mut dyn Watch,
+    ) -> Result<Update> {
+        match broadcast.kind {
+            ExchangeKind::Logits => self.judge(broadcast, memory, shard, streams, watch),
+            _ => self.explain(broadcast, memory, shard),
+        }
+    }
+
+    fn aggregate(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        _: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        match exchange.kind {
+            ExchangeKind::Logits => self.fold_logits(state, exchange, replies),
+            _ => self.fold_gradients(state, exchange, replies),
+        }
+    }
+
+    fn local_steps(&self, exchange: &Exchange, _: u64) -> u64 {
+        exchange.iterations
+    }
+
+    fn weights(&self) -> Weights {
+        self.server.weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odds_are_the_weighted_mean_of_the_clients_odds() {
+        // (1 · 3 + 3 · 0.2) / 4 = 0.9 of odds 3 and 0.2.
+        let (logit, shares) = log_sum_exp(&[(0.25_f64 * 3.0).ln(), (0.75_f64 * 0.2).ln()]);
+        // Two f64 roundings.
+        assert!((logit.exp() - 0.9).abs() < 1e-15);
+        assert!((shares[0] - 0.75 / 0.9).abs() < 1e-15 && (shares[1] - 0.15 / 0.9).abs() < 1e-15);
+    }
+
+    #[test]
+    fn derivatives_are_those_of_differences() {
+        let weights = [12.0, 8.0];
+        let logits = [vec![0.5, -1.0, 3.0], vec![-0.25, 2.0, -4.0]];
+        // −mean log σ(log Σ π Φ), in f64.
+        let loss = |logits: &[Vec<f64>; 2]| {
+            let image = |i: usize| {
+                let odds = 0.6 * logits[0][i].exp() + 0.4 * logits[1][i].exp();
+                -(odds / (1.0 + odds)).ln()
+            };
+            (0..3).map(image).sum::<f64>() / 3.0
+        };
+        let wide = logits.clone().map(|row| row.into_iter().map(f64::from).collect::<Vec<_>>());
+        for (j, row) in derivatives(&weights, &logits).iter().enumerate() {
+            for (i, &derivative) in row.iter().enumerate() {
+                let moved = |by: f64| {
+                    let mut moved = wide.clone();
+                    moved[j][i] += by;
+                    loss(&moved)
+                };
+                let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                // 1e-7: f32, and 1e-10 of the central difference.
+                assert!((f64::from(derivative) - difference).abs() < 1e-7, "{derivative} {difference}");
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who of a cohort takes part in a round, and why the others do not: clients that drop out, and clients that are too slow.
+//!
+//! Nobody waits: a client's time is its training steps over its speed, and one that would be late does no work. All of it follows
+//! from the seed, so that it is known before the run.
+
+use effgan_data::ClientName;
+use effgan_nn::{Purpose, Streams};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{FlError, Result};
+
+/// The `[simulation]` table: what becomes of the clients that are asked. By default all answer in time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimulationConfig {
+    /// Probability that a client is away in a round, 0 ≤ p < 1; drawn anew for each client and round.
+    pub dropout: f64,
+    /// Simulated seconds after which a round takes no more replies, > 0; with `speed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<f64>,
+    /// How fast clients are; with `deadline`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
+}
+
+/// Training steps per simulated second: log-normal over the clients, the same for a client in all rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Speed {
+    /// Half of the clients are faster, > 0.
+    pub median: f64,
+    /// Standard deviation of the logarithm, ≥ 0; with 0.5 the fastest of a hundred are about ten times as fast as the slowest.
+    pub sigma: f64,
+}
+
+impl Speed {
+    /// Steps per second of `client`.
+    fn of(&self, seed: u64, client: &ClientName) -> f64 {
+        let normal = Streams::of_client(seed, 0, client.as_str()).normal(Purpose::Speed, 0, 1)[0];
+        self.median * (self.sigma * f64::from(normal)).exp()
+    }
+}
+
+impl SimulationConfig {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        let Self { dropout, deadline, speed } = self;
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let wrong = |reason: String| Err(FlError::Config(reason));
+        if !(0.0..1.0).contains(dropout) {
+            return wrong(format!("simulation.dropout = {dropout} is outside 0..1"));
+        }
+        match (deadline, speed) {
+            (Some(deadline), Some(_)) if !positive(*deadline) => {
+                wrong(format!("simulation.deadline = {deadline} must be above 0"))
+            }
+            (_, Some(Speed { median, .. })) if !positive(*median) => {
+                wrong(format!("simulation.speed.median = {median} must be above 0"))
+            }
+            (_, Some(Speed { sigma, .. })) if !(0.0..=10.0).contains(sigma) => {
+                wrong(format!("simulation.speed.sigma = {sigma} is outside 0..=10"))
+            }
+            (None, Some(_)) | (Some(_), None) => {
+                wrong("simulation.deadline and simulation.speed go together; set both or none".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why `client`, who has `steps` to do in `round`, is not in it; `None` when it is.
+    pub fn absence(&self, seed: u64, round: u32, client: &ClientName, steps: u64) -> Option<String> {
+        let mut coin = Streams::of_client(seed, round, client.as_str()).at(Purpose::Dropout, 0);
+        if coin.random::<f64>() < self.dropout {
+            return Some("dropped out".into());
+        }
+        let (deadline, speed) = (self.deadline?, self.speed?);
+        let seconds = steps as f64 / speed.of(seed, client);
+        (seconds > deadline).then(|| format!("late: {seconds:.1} s of {deadline:.1} s"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENTS: usize = 2000;
+
+    fn clients() -> Vec<ClientName> {
+        (0..CLIENTS).map(|i| ClientName::simulated(i, CLIENTS)).collect()
+    }
+
+    fn missing(config: &SimulationConfig, round: u32, steps: u64) -> Vec<Option<String>> {
+        clients().iter().map(|client| config.absence(1, round, client, steps)).collect()
+    }
+
+    #[test]
+    fn dropout_is_a_share_of_the_clients_and_others_in_another_round() {
+        let config = SimulationConfig { dropout: 0.2, ..SimulationConfig::default() };
+        let rounds = [1, 2].map(|round| missing(&config, round, 10));
+        for round in &rounds {
+            let away = round.iter().flatten().inspect(|reason| assert_eq!(*reason, "dropped out")).count() as f64;
+            // Five standard errors of a binomial share.
+            assert!((away / CLIENTS as f64 - 0.2).abs() < 5.0 * (0.2 * 0.8 / CLIENTS as f64).sqrt(), "{away}");
+        }
+        assert_ne!(rounds[0], rounds[1]);
+        assert!(missing(&SimulationConfig::default(), 1, 10).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn half_the_clients_need_longer_than_the_median_and_the_same_in_every_round() {
+        let speed = Some(Speed { median: 5.0, sigma: 0.5 });
+        let config = SimulationConfig { deadline: Some(20.0), speed, ..SimulationConfig::default() };
+        let late = missing(&config, 1, 100);
+        let share = late.iter().flatten().count() as f64 / CLIENTS as f64;
+        // Five standard errors of a binomial share.
+        assert!((share - 0.5).abs() < 5.0 * (0.25 / CLIENTS as f64).sqrt(), "{share}");
+        assert_eq!(late, missing(&config, 2, 100));
+        // 60 of 100 steps in the time for 100: exp(-0.5 · z) < 0.6 where z < -1.02, 15 % of a normal distribution.
+        let share = missing(&config, 1, 60).iter().flatten().count() as f64 / CLIENTS as f64;
+        assert!((share - 0.1534).abs() < 5.0 * (0.1534 * 0.8466 / CLIENTS as f64).sqrt(), "{share}");
+    }
+
+    #[test]
+    fn how_late_is_said_in_simulated_seconds() {
+        let speed = Some(Speed { median: 10.0, sigma: 0.0 });
+        let config = SimulationConfig { deadline: Some(10.0), speed, ..SimulationConfig::default() };
+        assert_eq!(config.absence(1, 1, &clients()[0], 123).unwrap(), "late: 12.3 s of 10.0 s");
+        assert_eq!(config.absence(1, 1, &clients()[0], 100), None);
+    }
+
+    #[test]
+    fn settings_out_of_bounds_are_named() {
+        let error = |config: SimulationConfig| config.check().unwrap_err().to_string();
+        let dropout = SimulationConfig { dropout: 1.0, ..SimulationConfig::default() };
+        assert_eq!(error(dropout), "simulation.dropout = 1 is outside 0..1");
+        let alone = SimulationConfig { deadline: Some(1.0), ..SimulationConfig::default() };
+        assert_eq!(error(alone.clone()), "simulation.deadline and simulation.speed go together; set both or none");
+        let speed = |median, sigma| SimulationConfig { speed: Some(Speed { median, sigma }), ..alone.clone() };
+        assert_eq!(error(speed(0.0, 1.0)), "simulation.speed.median = 0 must be above 0");
+        assert_eq!(error(speed(1.0, f64::NAN)), "simulation.speed.sigma = NaN is outside 0..=10");
+        assert!(speed(1.0, 0.0).check().is_ok());
+    }
+}

@@ -1,0 +1,97 @@
+//! A discriminator whose generator is elsewhere: it learns to tell real images from those that it is sent, and says how they should
+//! change.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{Loss, TrainConfig};
+use crate::device::training_device;
+use crate::networks::{Discriminator, Mode, Network, layers, named_tensors};
+use crate::optim::Optimiser;
+use crate::{Params, Result};
+
+/// A discriminator in training with its Adam: the half of [`Gan::step`](super::Gan::step) that needs no generator.
+///
+/// Images are `[n, c, h, w]` in [-1, 1]; lengths that are those of no n are a panic.
+pub struct LocalDiscriminator {
+    discriminator: Discriminator,
+    adam: Optimiser,
+    loss: Loss,
+    network: Network,
+    device: Device,
+}
+
+impl LocalDiscriminator {
+    /// The discriminator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train` says, whose Adam has made `steps` steps and left `moments`
+    /// ([`moments`](Self::moments); none at step 0).
+    ///
+    /// # Errors
+    /// When a tensor is missing, unknown or has another shape than `network` says.
+    pub fn new(
+        network: &Network,
+        params: &Params,
+        train: &TrainConfig,
+        steps: u32,
+        moments: &Params,
+    ) -> Result<Self> {
+        let device = training_device();
+        let discriminator = network.discriminator(params, &device)?.with_precision(train.precision);
+        let adam = Optimiser::resumed(train.discriminator, steps, moments)?;
+        Ok(Self { discriminator, adam, loss: train.loss, network: network.clone(), device })
+    }
+
+    /// One step on `real` and as many `fake` images, and its loss.
+    #[must_use]
+    pub fn step(mut self, real: Vec<f32>, fake: Vec<f32>) -> (Self, f32) {
+        let (real, fake) = (self.images(real), self.images(fake));
+        let n = real.dims()[0];
+        let both = self.discriminator.forward(Tensor::cat(vec![real, fake], 0), None, Mode::train(2));
+        let loss = self.loss.discriminator(both.clone().slice(..n), both.slice(n..));
+        let grads = GradientsParams::from_grads(loss.backward(), &self.discriminator);
+        self.discriminator = self.adam.step(self.discriminator, grads);
+        (self, loss.into_scalar())
+    }
+
+    /// The generator's loss for its `images`, and its gradient at them.
+    pub fn feedback(&self, images: Vec<f32>) -> (f32, Vec<f32>) {
+        self.gradient_of(images, |logits| self.loss.generator(logits))
+    }
+
+    /// Logits of `images`, `[n]`, positive for real.
+    pub fn logits(&self, images: Vec<f32>) -> Vec<f32> {
+        layers::values(self.discriminator.clone().no_grad().forward(self.images(images), None, Mode::TRAIN))
+    }
+
+    /// The gradient of Σ coefficient · logit at `images`.
+    pub fn gradient(&self, images: Vec<f32>, coefficients: Vec<f32>) -> Vec<f32> {
+        let n = coefficients.len();
+        let coefficients = Tensor::<2>::from_data(TensorData::new(coefficients, [n, 1]), &self.device);
+        self.gradient_of(images, |logits| (logits * coefficients).sum()).1
+    }
+
+    /// A loss of the logits of `images`, and its gradient at the images.
+    fn gradient_of(&self, images: Vec<f32>, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> (f32, Vec<f32>) {
+        let images = self.images(images).require_grad();
+        let judge = self.discriminator.clone().no_grad();
+        let loss = loss(judge.forward(images.clone(), None, Mode::TRAIN));
+        let gradient = images.grad(&loss.backward()).expect("the logits depend on the images");
+        (loss.into_scalar(), layers::values(gradient))
+    }
+
+    fn images(&self, values: Vec<f32>) -> Tensor<4> {
+        let [c, h, w] = self.network.image_shape;
+        let n = values.len() / self.network.image_len();
+        Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.device)
+    }
+
+    /// The discriminator's tensors, without prefix.
+    pub fn params(&self) -> Params {
+        named_tensors(&self.discriminator, &self.network.discriminator_tensors())
+    }
+
+    /// Adam's moments, for [`new`](Self::new).
+    pub fn moments(&self) -> Params {
+        self.adam.moments()
+    }
+}
