@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 use effgan_data::{Partition as Deal, heterogeneity};
+use effgan_nn::checkpoint::write_file;
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -22,15 +24,21 @@ pub struct Partition {
     /// Draw the heat map (clients × classes) as a PNG
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
+    /// Save the partition, which `kind = "file"` reads again
+    #[arg(long, value_name = "FILE.json")]
+    save: Option<PathBuf>,
 }
 
 impl Partition {
     pub fn run(self) -> Result<()> {
-        if let Some(out) = &self.out {
-            check_new_file(out)?;
+        for file in self.out.iter().chain(&self.save) {
+            check_new_file(file)?;
         }
         let config = Config::load(&self.config, &self.settings)?;
         let dataset = config.dataset.load()?;
+        if let Some(line) = dataset.left_out_line() {
+            say(line);
+        }
         let deal = config.deal(&dataset)?;
         let counts = deal.class_counts(&dataset.train);
         say(table(&deal, &counts).trim_end());
@@ -42,6 +50,11 @@ impl Partition {
             let names: Vec<String> = deal.clients.iter().map(|share| share.name.to_string()).collect();
             save_png(out, &heat_map(&counts, &names, dataset.train.num_classes()))?;
             say(out.display());
+        }
+        if let Some(file) = &self.save {
+            let json = serde_json::to_vec_pretty(&deal).expect("a partition is plain data");
+            write_file(file, &json).with_context(|| format!("writing {}", file.display()))?;
+            say(file.display());
         }
         Ok(())
     }
