@@ -1,8 +1,8 @@
 //! Drawing images and scoring them against the data set's test split.
 //!
-//! Feature networks are there for digits and clothes, 28 × 28 and grey. Where these data sets have another size or colours, all
-//! images on both sides of a comparison are brought to that by the rule of [`effgan_data::resize`] first. Images of other data sets
-//! are drawn and not scored.
+//! Feature networks are there for digits and clothes, 28 × 28 and grey. Where these data sets have another size or
+//! colours, all images on both sides of a comparison are brought to that by the rule of [`effgan_data::resize`] first.
+//! Images of other data sets are drawn and not scored.
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetName, ImageSet, resize};
@@ -118,8 +118,8 @@ impl DatasetReference {
     }
 }
 
-/// The first `n` test images (all when `None`) to score against; `key` is what a person calls `n`. None where no feature network
-/// knows such images.
+/// The first `n` test images (all when `None`) to score against; `key` is what a person calls `n`. None where no
+/// feature network knows such images.
 ///
 /// # Errors
 /// When a split has fewer than `n` images: the floor needs as many training images.

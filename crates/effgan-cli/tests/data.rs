@@ -1,4 +1,5 @@
-//! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a file.
+//! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
+//! file.
 
 #[path = "../../effgan-data/tests/server/mod.rs"]
 #[expect(dead_code, reason = "the downloads' own tests use all of it")]
@@ -152,7 +153,8 @@ fn digits_in_colours_are_scored_in_grey_and_say_so() {
     let line = "scores are of the images brought from 3 × 28 × 28 to 28 × 28 grey, real and generated alike";
     assert!(stdout(&output).starts_with(line), "{output:?}");
     let floor = events(&out).into_iter().find(|event| event["of"] == "floor").unwrap();
-    // Three equal channels have the luma of each, so this is the golden run's floor of the same 200 digits, in its tolerance.
+    // Three equal channels have the luma of each, so this is the golden run's floor of the same 200 digits, in its
+    // tolerance.
     let fd = floor["fd_small"].as_f64().unwrap();
     assert!((fd / 68.73 - 1.0).abs() < 0.005, "{fd}");
 }

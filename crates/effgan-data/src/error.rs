@@ -58,15 +58,20 @@ pub enum DataError {
     /// A file that belongs to a data set is not there.
     #[error("{file} is missing; get it again, or set dataset.dir to where it lies", file = file.display())]
     Missing { file: PathBuf },
-    /// A file does not hold what it should; the reason has no name of its own, as there are many and nobody tells them apart.
+    /// A file does not hold what it should; the reason has no name of its own, as there are many and nobody tells them
+    /// apart.
     #[error("{file}: {reason}")]
     Malformed { file: String, reason: String },
     /// A folder without pictures.
-    #[error("{dir} holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class", dir = dir.display())]
+    #[error(
+        "{dir} holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class",
+        dir = dir.display()
+    )]
     NoImages { dir: PathBuf },
     /// It cannot be told whether the folder is flat.
     #[error(
-        "{dir} holds folders of images, which are classes, and beside them {file}; move it into a folder or out of the way",
+        "{dir} holds folders of images, which are classes, and beside them {file}; \
+         move it into a folder or out of the way",
         dir = dir.display(), file = file.display()
     )]
     StrayImage { dir: PathBuf, file: PathBuf },
@@ -108,7 +113,7 @@ pub enum DataError {
     )]
     TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: u64 },
     /// An archive lacks an array.
-    #[error("{file} has no array `{wanted}`; it holds: {found}", found = if found.is_empty() { "nothing" } else { found })]
+    #[error("{file} has no array `{wanted}`; it holds: {found}")]
     NoArray { file: String, wanted: String, found: String },
 
     // Downloads.
@@ -117,7 +122,8 @@ pub enum DataError {
     NotFetched { name: DatasetName },
     /// No mirror gave the file.
     #[error(
-        "could not fetch {file}: {reasons}; what came is kept and continued, so try again later, or name another mirror",
+        "could not fetch {file}: {reasons}; \
+         try again later, which continues what is here, or name another with --mirror",
         reasons = reasons.join("; ")
     )]
     NoMirror { file: String, reasons: Vec<String> },
@@ -218,7 +224,8 @@ pub enum DataError {
     Sigma { sigma: f64 },
     /// Sizes follow one law.
     #[error(
-        "partition of kind \"quantity\" needs sigma (log-normal sizes) or alpha (Dirichlet sizes), and not both; got {got}"
+        "partition of kind \"quantity\" needs sigma (log-normal sizes) or alpha (Dirichlet sizes), \
+         and not both; got {got}"
     )]
     OneLaw { got: &'static str },
     /// Not every client can have that many shards, or any.
@@ -241,7 +248,9 @@ pub enum DataError {
     )]
     NoSuchImage { file: PathBuf, name: ClientName, image: u32, num_dealt: usize },
     /// A partition from a file gives one image to two lists.
-    #[error("{file} has image {image} twice, the second time at {name}; an image lies on one list", file = file.display())]
+    #[error(
+        "{file} has image {image} twice, the second time at {name}; an image lies on one list", file = file.display()
+    )]
     ImageTwice { file: PathBuf, name: ClientName, image: u32 },
 }
 
@@ -271,7 +280,6 @@ impl DataError {
                 | Self::NoArray { .. }
                 | Self::NoMirror { .. }
                 | Self::WrongHash { .. }
-                | Self::Unwritable { .. }
         )
     }
 }

@@ -1,8 +1,8 @@
 //! Images of one size and number of channels: how any data set follows `dataset.size` and `dataset.channels`.
 //!
-//! The rule, in this order: grey becomes three equal channels, colour becomes luma (ITU-R BT.601, in Pillow's whole numbers); the
-//! square in the middle is cut out; it is resized with a triangle filter that widens with the reduction, which is what Pillow calls
-//! bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
+//! The rule, in this order: grey becomes three equal channels, colour becomes luma (ITU-R BT.601, in Pillow's whole
+//! numbers); the square in the middle is cut out; it is resized with a triangle filter that widens with the reduction,
+//! which is what Pillow calls bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
 
 use crate::parallel::in_parallel;
 use image::{GrayImage, imageops, imageops::FilterType::Triangle};
@@ -50,7 +50,8 @@ fn luma(planes: &[u8]) -> Vec<u8> {
     red.iter().zip(green).zip(blue).map(|pixel| weigh(pixel) as u8).collect()
 }
 
-/// The square in the middle of one channel `[h, w]`, `side` pixels a side; the odd pixel is lost at the right and below.
+/// The square in the middle of one channel `[h, w]`, `side` pixels a side; the odd pixel is lost at the right and
+/// below.
 fn resize_plane(plane: &[u8], [h, w]: [usize; 2], side: usize) -> Vec<u8> {
     let square = h.min(w);
     let (top, left) = ((h - square) / 2, (w - square) / 2);
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn luma_is_that_of_pillow() {
-        // Image.fromarray(x, "RGB").convert("L") of red, green, blue, white and (10, 200, 30): 0.299 R + 0.587 G + 0.114 B.
+        // Image.fromarray(x, "RGB").convert("L") of red, green, blue, white and (10, 200, 30): 0.299 R + 0.587 G +
+        // 0.114 B.
         let planes = [[255, 0, 0, 255, 10], [0, 255, 0, 255, 200], [0, 0, 255, 255, 30]].concat();
         assert_eq!(luma(&planes), [76, 150, 29, 255, 124]);
     }

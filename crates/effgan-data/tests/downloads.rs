@@ -72,7 +72,7 @@ fn what_an_earlier_call_got_is_kept_and_continued() {
         "{error}"
     );
     assert!(
-        error.ends_with("; what came is kept and continued, so try again later, or name another mirror"),
+        error.ends_with("; try again later, which continues what is here, or name another with --mirror"),
         "{error}"
     );
     assert_eq!(names(dir.path()), ["a.gz.part"]);

@@ -184,7 +184,8 @@ fn contents_say_what_is_there() {
     let classes = [("cats".into(), [300, 33]), ("dogs".into(), [300, 33]), ("frogs".into(), [298, 33])];
     assert_eq!(contents.classes, classes);
     let modes: Vec<String> = contents.modes.iter().map(|(mode, count)| format!("{count} {mode}")).collect();
-    // Three in a row of each of five kinds, 334 runs, the last of one: 201, 201 and 201, of whom one each is broken, 199 and 198.
+    // Three in a row of each of five kinds, 334 runs, the last of one: 201, 201 and 201, of whom one each is broken,
+    // 199 and 198.
     assert_eq!(modes, ["397 grey", "200 16-bit grey", "200 colour", "200 colour with alpha"]);
     assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
     assert_eq!((contents.broken.len(), contents.passed_over), (3, 1));

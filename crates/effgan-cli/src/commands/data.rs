@@ -49,15 +49,15 @@ impl Data {
 }
 
 fn list() {
-    say(format!("{:<14}{:>7}{:>8}  {:<13}{:>7}  where", "data set", "train", "test", "image", "classes"));
+    say(format!("{:<14}{:>7}{:>8}  {:<14}{:>7}  where", "data set", "train", "test", "image", "classes"));
     for name in DatasetName::ALL {
         let [train, test, image, classes] = match name {
             DatasetName::MnistMini => ["10,000", "2,000", "28 × 28 grey", "10"],
             DatasetName::Mnist | DatasetName::FashionMnist => ["60,000", "10,000", "28 × 28 grey", "10"],
             DatasetName::Cifar10 => ["50,000", "10,000", "32 × 32 colour", "10"],
-            DatasetName::Folder | DatasetName::Npz => ["yours", "", "", ""],
+            DatasetName::Folder | DatasetName::Npz => ["", "", "yours", ""],
         };
-        say(format!("{name:<14}{train:>7}{test:>8}  {image:<14}{classes:>6}  {}", place(name)));
+        say(format!("{name:<14}{train:>7}{test:>8}  {image:<14}{classes:>7}  {}", place(name)));
     }
     say("");
     for name in [DatasetName::FashionMnist, DatasetName::Cifar10] {
@@ -132,6 +132,6 @@ impl Fetch {
 /// A bar with time left where somebody watches.
 fn bar() -> ProgressBar {
     let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let template = "{bar:30} {bytes:>10} of {total_bytes}  {msg}  {binary_bytes_per_sec}, {eta} left";
+    let template = "{bar:30} {decimal_bytes:>9} of {decimal_total_bytes}  {msg}  {decimal_bytes_per_sec}, {eta} left";
     bar.with_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─"))
 }

@@ -47,7 +47,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The ways in which an averaged generator's statistics can be made; where nothing is scored, the one that is drawn.
+    /// The ways in which an averaged generator's statistics can be made; the one that is drawn, where nothing is scored.
     fn ways(&self) -> Vec<Option<NormStatistics>> {
         match (self.network.has_batch_norm(), self.scorer.scores()) {
             (true, true) => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],

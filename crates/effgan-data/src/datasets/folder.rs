@@ -1,8 +1,8 @@
 //! A folder of PNG and JPEG files, one sub-folder a class; or a flat folder, all of one class.
 //!
-//! `train/` and `test/` are the splits where both are there; otherwise every tenth image of each class, in order of its path, is
-//! the test split ([`split`]). Labels number the sub-folders that hold images, sorted by name. Folders inside of a
-//! class belong to it. Hidden files and other kinds of files are passed over; links to folders are not followed.
+//! `train/` and `test/` are the splits where both are there; otherwise every tenth image of each class, in order of its
+//! path, is the test split ([`split`]). Labels number the sub-folders that hold images, sorted by name. Folders inside
+//! of a class belong to it. Hidden files and other kinds of files are passed over; links to folders are not followed.
 
 use super::{
     LeftOut, check_memory,

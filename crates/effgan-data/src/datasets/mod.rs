@@ -130,19 +130,19 @@ impl FromStr for DatasetName {
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files, for `npz` the file itself, relative to the working folder. Not for the one that is
-    /// built in; for one that `effgan data fetch` fetched, its folder in the cache when absent.
+    /// Folder of the data set's files, for `npz` the file itself, relative to the working folder. Not for the one that
+    /// is built in; for one that `effgan data fetch` fetched, its folder in the cache when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// How many of the first training images are dealt to clients, 1..=n; default all n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Pixels a side that all images are brought to, 1..=1024, by the rule of [`resize`](crate::resize); default as they are,
-    /// which for `folder` needs images of one size.
+    /// Pixels a side that all images are brought to, 1..=1024, by the rule of [`resize`](crate::resize); default as
+    /// they are, which for `folder` needs images of one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
-    /// Channels that all images are brought to, 1 (grey) or 3 (red, green, blue); default as they are, which for `folder` needs
-    /// images that are all grey or all coloured.
+    /// Channels that all images are brought to, 1 (grey) or 3 (red, green, blue); default as they are, which for
+    /// `folder` needs images that are all grey or all coloured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
     /// For `folder`: leave out images that cannot be read; default false, which makes them an error that names them.

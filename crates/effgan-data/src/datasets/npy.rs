@@ -1,7 +1,7 @@
 //! One `NumPy` array: a header that is a Python dictionary, then the values.
 //!
-//! A file may be hostile. The header is searched, never evaluated; sizes are checked before memory is taken, and no more is read
-//! than the shape promises.
+//! A file may be hostile. The header is searched, never evaluated; sizes are checked before memory is taken, and no
+//! more is read than the shape promises.
 
 use super::MAX_BYTES;
 use std::io::{self, Read};
@@ -48,7 +48,8 @@ impl Array {
     pub(super) fn read(mut reader: impl Read, len: u64) -> Result<Self, String> {
         let (header, header_len) = read_header(&mut reader)?;
         let descr = value(&header, "descr").ok_or("has a header without 'descr'")?;
-        let kind = Kind::parse(descr).ok_or_else(|| format!("holds values of type {descr}, expected whole numbers"))?;
+        let kind = Kind::parse(descr)
+            .ok_or_else(|| format!("holds values of type {descr}, expected whole numbers (images are u8)"))?;
         if value(&header, "fortran_order") != Some("False") {
             return Err("is in Fortran order; save numpy.ascontiguousarray of it".into());
         }

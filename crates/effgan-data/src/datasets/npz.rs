@@ -1,8 +1,10 @@
-//! Images as `NumPy` arrays: an `.npz` file of `images` and `labels`, or of the names of `MedMNIST`, or a single `.npy` file.
+//! Images as `NumPy` arrays: an `.npz` file of `images` and `labels`, or of the names of `MedMNIST`, or a single `.npy`
+//! file.
 //!
-//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are whole numbers 0..=255, `[n]` or
-//! `[n, 1]`, and all 0 where there are none. `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) are the splits where
-//! both are there; otherwise every tenth image of each class is the test split. Images keep the order of the file.
+//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are whole numbers 0..=255, `[n]`
+//! or `[n, 1]`, and all 0 where there are none. `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) are
+//! the splits where both are there; otherwise every tenth image of each class is the test split. Images keep the order
+//! of the file.
 
 use super::{
     npy::{Array, Kind},
@@ -293,7 +295,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named_with_its_array() {
         let floats = npy(&[20, 1, 2], &[0.5_f32; 40]);
-        assert_eq!(error(&[("images", floats)]), "a.npz: images: holds values of type '<f4', expected whole numbers");
+        assert_eq!(
+            error(&[("images", floats)]),
+            "a.npz: images: holds values of type '<f4', expected whole numbers (images are u8)"
+        );
         assert!(error(&[("images", npy(&[40], &[0_u16; 40]))]).contains("images: holds no u8 values"));
         assert!(error(&[("images", npy(&[40], &[0_u8; 40]))]).contains("images: has shape [40], expected [n, h, w]"));
         assert!(error(&[("images", npy(&[0, 2, 2], &[0_u8; 0]))]).contains("holds no images, its shape is [0, 2, 2]"));

@@ -1,8 +1,8 @@
 //! One PNG or JPEG file, brought to bytes by one rule.
 //!
-//! What the file holds decides how it is read, not its name. A turn that a camera noted (EXIF) is made; 16 bits become 8 by
-//! rounding; what is transparent is laid over white. Nothing else is done to colours. A file may be hostile: its header is checked
-//! before memory is taken.
+//! What the file holds decides how it is read, not its name. A turn that a camera noted (EXIF) is made; 16 bits become
+//! 8 by rounding; what is transparent is laid over white. Nothing else is done to colours. A file may be hostile: its
+//! header is checked before memory is taken.
 
 use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation,

@@ -1,7 +1,7 @@
 //! Getting a data set's files from mirrors, once, and only when asked.
 //!
-//! A file is written beside as `<name>.part`, continued where it broke off (HTTP ranges), held against its published SHA-256 and
-//! only then renamed. What is there is never overwritten. Mirrors are tried in turn.
+//! A file is written beside as `<name>.part`, continued where it broke off (HTTP ranges), held against its published
+//! SHA-256 and only then renamed. What is there is never overwritten. Mirrors are tried in turn.
 
 mod http;
 mod sources;
@@ -38,7 +38,8 @@ pub enum Outcome {
     From(String),
 }
 
-/// The folder of fetched data sets, one sub-folder each: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else `~/.cache/effgan`.
+/// The folder of fetched data sets, one sub-folder each: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else
+/// `~/.cache/effgan`.
 ///
 /// # Errors
 /// [`DataError::NoCache`] when none of the variables is set.
@@ -62,8 +63,8 @@ pub fn is_fetched(name: DatasetName, dir: &Path) -> bool {
 
 /// Fetches what is missing of data set `name` into `dir`, which is made where it is not there.
 ///
-/// `mirrors` stand in for those of [`Source`] unless there are none; a file's name is appended to each. `watch` is told after each
-/// piece, and `done` after each file.
+/// `mirrors` stand in for those of [`Source`] unless there are none; a file's name is appended to each. `watch` is told
+/// after each piece, and `done` after each file.
 ///
 /// # Errors
 /// [`DataError::NotFetched`] for a data set without mirrors, [`DataError::NoMirror`] when no mirror has a file,
@@ -137,7 +138,8 @@ enum Trouble {
     Disk(io::Error),
 }
 
-/// Makes `part` the right file. One that has the wrong hash in the end is removed, as nobody knows which of its bytes are wrong.
+/// Makes `part` the right file. One that has the wrong hash in the end is removed, as nobody knows which of its bytes
+/// are wrong.
 fn from_mirror(url: &str, file: &RemoteFile, part: &Path, watch: &mut dyn FnMut(Progress)) -> Result<(), Trouble> {
     loop {
         let was_begun = part.exists();

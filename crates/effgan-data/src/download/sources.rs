@@ -1,8 +1,9 @@
 //! Where files come from, and what they must be.
 //!
-//! Lengths and SHA-256 are those of TensorFlow Datasets 4.9.10 (`url_checksums/mnist.txt`, `fashion_mnist.txt` and `cifar10.txt` of
-//! its package on `PyPI`), as is the first mirror of each; the second one of MNIST is torchvision's, that of Fashion-MNIST is its
-//! authors' repository. What a mirror sends is held against the hash, so a mirror need not be trusted.
+//! Lengths and SHA-256 are those of TensorFlow Datasets 4.9.10 (`url_checksums/mnist.txt`, `fashion_mnist.txt` and
+//! `cifar10.txt` of its package on `PyPI`), as is the first mirror of each; the second one of MNIST is torchvision's,
+//! that of Fashion-MNIST is its authors' repository. What a mirror sends is held against the hash, so a mirror need not
+//! be trusted.
 
 use crate::DatasetName;
 

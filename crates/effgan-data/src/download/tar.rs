@@ -1,7 +1,7 @@
 //! The six files of CIFAR-10 out of their `.tar.gz`.
 //!
-//! An archive is a header of 512 bytes and a body of whole blocks for each member (POSIX.1-1988 ustar). Members go by their names alone
-//! into files of ours, so none can lie outside of the folder; every other member is passed over.
+//! An archive is a header of 512 bytes and a body of whole blocks for each member (POSIX.1-1988 ustar). Members go by
+//! their names alone into files of ours, so none can lie outside of the folder; every other member is passed over.
 
 use super::unwritable;
 use crate::{DataError, datasets::cifar};

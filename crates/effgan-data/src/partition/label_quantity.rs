@@ -1,9 +1,10 @@
-//! Clients that differ in their mix of classes and in how many images they hold (`FedDyn`, Acar et al. 2021, arXiv:2111.04263).
+//! Clients that differ in their mix of classes and in how many images they hold (`FedDyn`, Acar et al. 2021,
+//! arXiv:2111.04263).
 //!
-//! As in the paper's program: sizes are log-normal; each client has a mix of classes ~ Dirichlet(α), as in Hsu et al. 2019
-//! (arXiv:1909.06335); then images are dealt one by one, each to a client with room left and of a class that its mix says. A
-//! class that has run out is passed over, so that the last images go where there is room. So sizes are exact, and mixes are as
-//! close as the images that there are allow.
+//! As in the paper's program: sizes are log-normal; each client has a mix of classes ~ Dirichlet(α), as in Hsu et al.
+//! 2019 (arXiv:1909.06335); then images are dealt one by one, each to a client with room left and of a class that its
+//! mix says. A class that has run out is passed over, so that the last images go where there is room. So sizes are
+//! exact, and mixes are as close as the images that there are allow.
 
 use super::{Law, Shares, images_by_class};
 use crate::DataError;

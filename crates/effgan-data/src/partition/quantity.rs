@@ -1,14 +1,15 @@
 //! Clients that differ in how many images they hold, and in nothing else.
 //!
-//! Sizes are log-normal (`FedDyn`, Acar et al. 2021, arXiv:2111.04263; `FedProx`, Li et al. 2020, arXiv:1812.06127, for its synthetic
-//! data) or Dirichlet (the quantity skew q ~ Dir(β) of Li, Diao, Chen and He 2022, arXiv:2102.02079).
+//! Sizes are log-normal (`FedDyn`, Acar et al. 2021, arXiv:2111.04263; `FedProx`, Li et al. 2020, arXiv:1812.06127, for
+//! its synthetic data) or Dirichlet (the quantity skew q ~ Dir(β) of Li, Diao, Chen and He 2022, arXiv:2102.02079).
 
 use super::{Law, Shares};
 use crate::DataError;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-/// `kind = "quantity"`: sizes from a law, drawn anew until nobody is too small; each client's images are a random sample of all.
+/// `kind = "quantity"`: sizes from a law, drawn anew until nobody is too small; each client's images are a random
+/// sample of all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantity {
@@ -79,10 +80,12 @@ mod tests {
 
     #[test]
     fn dirichlet_sizes_have_the_deviation_of_a_dirichlet() {
-        // A proportion of K has variance (K − 1) / (K² (K α + 1)): relative deviation √((K − 1) / (K α + 1)), here √(999 / 2001).
+        // A proportion of K has variance (K − 1) / (K² (K α + 1)): relative deviation √((K − 1) / (K α + 1)), here
+        // √(999 / 2001).
         let sizes = sizes(None, Some(2.0), 1000, 1_000_000);
         let relative = deviation(&sizes) / 1000.0;
-        // The sample deviation of 1000 Gamma(2) draws has a relative standard error of √((κ − 1) / 4n), κ = 6: 3.5 %; five of them.
+        // The sample deviation of 1000 Gamma(2) draws has a relative standard error of √((κ − 1) / 4n), κ = 6: 3.5 %;
+        // five of them.
         assert!((relative / (999.0_f64 / 2001.0).sqrt() - 1.0).abs() < 0.18, "{relative}");
     }
 

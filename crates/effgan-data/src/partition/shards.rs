@@ -1,7 +1,7 @@
 //! Shards of images sorted by label, the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629, section 3).
 //!
-//! Theirs: MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most clients see
-//! two digits, some one, some three or four.
+//! Theirs: MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most
+//! clients see two digits, some one, some three or four.
 
 use super::{Shares, even_parts, images_by_class};
 use crate::DataError;
