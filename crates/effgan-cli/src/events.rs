@@ -19,8 +19,16 @@ pub enum Event {
     Losses(LossCurve),
     /// Something was scored.
     Score(Score),
+    /// Something that a person has to know of the data or the scores.
+    Note(Note),
     /// A stage of the run is done.
     Stage(Stage),
+}
+
+/// A line for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    pub note: String,
 }
 
 /// A client's losses in a round, as means over equal stretches of its steps.

@@ -87,21 +87,7 @@ impl From<NnError> for Failure {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        use DataError as E;
-        let in_a_file = matches!(
-            error,
-            E::MissingFile { .. }
-                | E::Unreadable { .. }
-                | E::WrongMagic { .. }
-                | E::TooLarge { .. }
-                | E::Truncated { .. }
-                | E::TrailingBytes { .. }
-                | E::EmptyFile { .. }
-                | E::CountMismatch { .. }
-                | E::InFile { .. }
-                | E::SplitShapes { .. }
-        );
-        if in_a_file { Self::data(error) } else { Self::usage(error) }
+        if error.is_in_a_file() { Self::data(error) } else { Self::usage(error) }
     }
 }
 

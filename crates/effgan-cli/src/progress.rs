@@ -60,6 +60,7 @@ impl Progress {
         match event {
             Event::Round(record) => self.say(&round_line(record)),
             Event::Score(score) => self.say(&score_line(score)),
+            Event::Note(note) => self.say(&note.note),
             Event::Losses(_) | Event::Stage(_) => {}
         }
     }

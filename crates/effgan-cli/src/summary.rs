@@ -1,5 +1,6 @@
 //! The pictures of a run: grids of samples, and the one that shows what the run is about.
 
+use std::io::Error;
 use std::path::PathBuf;
 
 use crate::events::{Score, Scored};
@@ -38,8 +39,10 @@ pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
         // The last of its kind whose picture was drawn: the first way of making statistics comes first.
         let best = scores.iter().filter(|score| score.of == of).max_by_key(|score| (score.round, is_drawn(score)));
         if let Some(score) = best {
-            let picture = image::open(file(dir, &grid_name(score)))?.to_rgb8();
+            let picture = image::open(file(dir, &grid_name(of, score.round)))?.to_rgb8();
             panels.push((title.to_owned(), format!("fd_small {:.1}", score.scores.fd_small), picture));
+        } else if let Some(path) = drawn(dir, of)? {
+            panels.push((title.to_owned(), String::new(), image::open(path)?.to_rgb8()));
         }
     }
     save_png(&file(dir, "summary"), &captioned(&panels))
@@ -49,10 +52,22 @@ fn is_drawn(score: &Score) -> bool {
     score.norm_statistics != Some(effgan_fl::ensemble::NormStatistics::Average)
 }
 
-fn grid_name(score: &Score) -> String {
-    match score.of {
+/// The grid of what was drawn and not scored: of the averaged generator, the last.
+fn drawn(dir: &RunDir, of: Scored) -> anyhow::Result<Option<PathBuf>> {
+    if of != Scored::Average {
+        return Ok(Some(file(dir, &grid_name(of, 0))).filter(|path| path.is_file()));
+    }
+    let files: Vec<PathBuf> =
+        dir.join("samples").read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_, Error>>()?;
+    let of_round = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("round_"));
+    // Longer names are of later rounds once four digits are not enough.
+    Ok(files.into_iter().filter(of_round).max_by_key(|path| (path.as_os_str().len(), path.clone())))
+}
+
+fn grid_name(of: Scored, round: u32) -> String {
+    match of {
         Scored::Floor => "real".into(),
-        Scored::Average => format!("round_{:04}", score.round),
+        Scored::Average => format!("round_{round:04}"),
         Scored::MeanOfMembers => "mean_of_members".into(),
         Scored::Ensemble => "ensemble".into(),
     }

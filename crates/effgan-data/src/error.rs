@@ -1,6 +1,6 @@
 //! Everything that can go wrong between a file of images and a partition.
 
-use crate::{ClientName, DatasetName};
+use crate::{ClientName, DatasetName, datasets::LeftOut, partition::Law};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -54,15 +54,95 @@ pub enum DataError {
     #[error("{file}: {reason}")]
     InFile { file: String, reason: Box<DataError> },
 
+    // Folders, arrays and batches.
+    /// A file that belongs to a data set is not there.
+    #[error("{file} is missing; get it again, or set dataset.dir to where it lies", file = file.display())]
+    Missing { file: PathBuf },
+    /// A file does not hold what it should; the reason has no name of its own, as there are many and nobody tells them
+    /// apart.
+    #[error("{file}: {reason}")]
+    Malformed { file: String, reason: String },
+    /// A folder without pictures.
+    #[error(
+        "{dir} holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class",
+        dir = dir.display()
+    )]
+    NoImages { dir: PathBuf },
+    /// It cannot be told whether the folder is flat.
+    #[error(
+        "{dir} holds folders of images, which are classes, and beside them {file}; \
+         move it into a folder or out of the way",
+        dir = dir.display(), file = file.display()
+    )]
+    StrayImage { dir: PathBuf, file: PathBuf },
+    /// Labels are u8.
+    #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
+    TooManyClasses { dir: PathBuf, num_classes: usize },
+    /// No class is large enough to hold out every tenth image.
+    #[error(
+        "{place} has no class of 10 images, of which every tenth would be a test image; \
+         add images, or name some of them test images (folders train and test, arrays train_images and test_images)"
+    )]
+    NoTestImages { place: String },
+    /// Some pictures cannot be decoded.
+    #[error(
+        "{num_broken} of {num_images} images of {dir} cannot be read: {list}; repair or remove them, \
+         or set dataset.skip_broken = true to leave them out",
+        num_broken = files.len(), dir = dir.display(), list = LeftOut::list(files)
+    )]
+    Broken { dir: PathBuf, num_images: usize, files: Vec<LeftOut> },
+    /// Without the broken pictures nothing is left.
+    #[error("none of the training images or none of the test images of {dir} can be read", dir = dir.display())]
+    AllBroken { dir: PathBuf },
+    /// Nobody said which of two sizes all images shall have.
+    #[error(
+        "{first} has {} × {} pixels but {other} has {} × {}; set dataset.size to the pixels a side that all shall have",
+        first_size[0], first_size[1], other_size[0], other_size[1], first = first.display(), other = other.display()
+    )]
+    MixedSizes { first: PathBuf, first_size: [usize; 2], other: PathBuf, other_size: [usize; 2] },
+    /// Nobody said whether all images shall be grey or coloured.
+    #[error(
+        "{grey} is grey but {colour} has colours; set dataset.channels to 1 or 3, which all shall have",
+        grey = grey.display(), colour = colour.display()
+    )]
+    MixedColours { grey: PathBuf, colour: PathBuf },
+    /// All images together are too large.
+    #[error(
+        "{num_images} images of shape {shape:?} take {bytes} bytes of memory, more than the {bound} that are taken; \
+         lower dataset.size or leave images away"
+    )]
+    TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: u64 },
+    /// An archive lacks an array.
+    #[error("{file} has no array `{wanted}`; it holds: {found}")]
+    NoArray { file: String, wanted: String, found: String },
+
+    // Downloads.
+    /// The data set has no files on the network.
+    #[error("data set {name} is not fetched from anywhere; choose one of mnist, fashion-mnist, cifar10")]
+    NotFetched { name: DatasetName },
+    /// No mirror gave the file.
+    #[error(
+        "could not fetch {file}: {reasons}; \
+         try again later, which continues what is here, or name another with --mirror",
+        reasons = reasons.join("; ")
+    )]
+    NoMirror { file: String, reasons: Vec<String> },
+    /// A file that is there already is another one.
+    #[error("{file} has sha256 {got}, expected {expected}; remove it to fetch it again", file = file.display())]
+    WrongHash { file: PathBuf, got: String, expected: String },
+    /// The disk does not take it.
+    #[error("cannot write {file}: {reason}", file = file.display())]
+    Unwritable { file: PathBuf, reason: io::Error },
+    /// There is no home to put a cache into.
+    #[error("none of EFFGAN_DATA, XDG_CACHE_HOME and HOME names a folder; name one with --to")]
+    NoCache,
+
     // Data sets.
     /// No data set has this name.
     #[error("no data set is called `{name}`; choose one of {known}")]
     UnknownDataset { name: String, known: String },
     /// The data set lies in files, and nobody said where.
-    #[error(
-        "data set {name} is read from files; set dataset.dir to the folder with train-images-idx3-ubyte[.gz], \
-         train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and t10k-labels-idx1-ubyte[.gz]"
-    )]
+    #[error("data set {name} is read from files; set dataset.dir to {files}", files = name.files())]
     MissingDir { name: DatasetName },
     /// The data set is part of the program, and somebody said where it lies.
     #[error("data set {name} is built in, but dataset.dir = {dir:?}; remove dataset.dir")]
@@ -72,6 +152,17 @@ pub enum DataError {
         "data set {name} has training images of shape {train:?} but test images of shape {test:?}; check dataset.dir"
     )]
     SplitShapes { name: DatasetName, train: [usize; 3], test: [usize; 3] },
+    /// Another size than images have.
+    #[error("dataset.size = {size} is outside 1..={max}, the pixels a side of an image")]
+    Size { size: usize, max: usize },
+    /// Images are grey or have three colours.
+    #[error("dataset.channels = {channels} is neither 1 (grey) nor 3 (red, green, blue)")]
+    Channels { channels: usize },
+    /// Only pictures in a folder can be left out.
+    #[error(
+        "dataset.skip_broken = true is for name = \"folder\", but the data set is {name}; remove dataset.skip_broken"
+    )]
+    NothingToSkip { name: DatasetName },
     /// The limit deals no image, or more than there are.
     #[error("dataset.limit = {limit} is outside 1..={num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: DatasetName },
@@ -124,14 +215,71 @@ pub enum DataError {
     /// A client stays too small however often the proportions are drawn.
     #[error(
         "after {draws} draws {name} got {num_train} images at best, fewer than min_examples = {min_examples}, \
-         with alpha = {alpha:?} and {clients} clients; raise alpha or lower clients or min_examples"
+         with {law} and {clients} clients; {remedy} or lower clients or min_examples",
+        remedy = law.remedy()
     )]
-    TooFewAfterDraws {
-        draws: usize,
-        name: ClientName,
-        num_train: usize,
-        min_examples: usize,
-        alpha: f64,
-        clients: usize,
-    },
+    TooFewAfterDraws { draws: usize, name: ClientName, num_train: usize, min_examples: usize, law: Law, clients: usize },
+    /// A standard deviation is a number that is not negative.
+    #[error("partition.sigma = {sigma:?} is not a finite number of at least 0")]
+    Sigma { sigma: f64 },
+    /// Sizes follow one law.
+    #[error(
+        "partition of kind \"quantity\" needs sigma (log-normal sizes) or alpha (Dirichlet sizes), \
+         and not both; got {got}"
+    )]
+    OneLaw { got: &'static str },
+    /// Not every client can have that many shards, or any.
+    #[error(
+        "{clients} clients with partition.shards_per_client = {shards_per_client} need {clients} × {shards_per_client} \
+         images at least, at least 1 for each client, and {num_dealt} are dealt; lower clients or shards_per_client"
+    )]
+    Shards { clients: usize, shards_per_client: usize, num_dealt: usize },
+    /// A partition from a file has clients that are called the same.
+    #[error("{file} has client {name} twice; give each client its own name", file = file.display())]
+    ClientTwice { file: PathBuf, name: ClientName },
+    /// A partition from a file has no clients, or one without images to train on.
+    #[error("{file} gives {name} no image to train on; remove the client or give it one", file = file.display())]
+    NothingToTrainOn { file: PathBuf, name: ClientName },
+    /// A partition from a file names an image that is not dealt.
+    #[error(
+        "{file} gives {name} image {image}, but the images dealt are 0..{num_dealt}; \
+         is it of another data set or dataset.limit?",
+        file = file.display()
+    )]
+    NoSuchImage { file: PathBuf, name: ClientName, image: u32, num_dealt: usize },
+    /// A partition from a file gives one image to two lists.
+    #[error(
+        "{file} has image {image} twice, the second time at {name}; an image lies on one list", file = file.display()
+    )]
+    ImageTwice { file: PathBuf, name: ClientName, image: u32 },
+}
+
+impl DataError {
+    /// Whether a file of images is missing or damaged; otherwise a config asks for what cannot be.
+    pub fn is_in_a_file(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingFile { .. }
+                | Self::Unreadable { .. }
+                | Self::WrongMagic { .. }
+                | Self::TooLarge { .. }
+                | Self::Truncated { .. }
+                | Self::TrailingBytes { .. }
+                | Self::EmptyFile { .. }
+                | Self::CountMismatch { .. }
+                | Self::InFile { .. }
+                | Self::SplitShapes { .. }
+                | Self::Missing { .. }
+                | Self::Malformed { .. }
+                | Self::NoImages { .. }
+                | Self::StrayImage { .. }
+                | Self::TooManyClasses { .. }
+                | Self::NoTestImages { .. }
+                | Self::Broken { .. }
+                | Self::AllBroken { .. }
+                | Self::NoArray { .. }
+                | Self::NoMirror { .. }
+                | Self::WrongHash { .. }
+        )
+    }
 }

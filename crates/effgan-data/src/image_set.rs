@@ -1,6 +1,6 @@
 //! Images as files hold them: bytes, in order, each with a label.
 
-use crate::DataError;
+use crate::{DataError, resize};
 
 /// Images `[n, c, h, w]`, u8 in 0..=255, with one label each.
 ///
@@ -83,6 +83,39 @@ impl ImageSet {
     pub fn first(&self, n: usize) -> Self {
         let n = n.min(self.len());
         Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
+    }
+
+    /// The images of these indices, in their order.
+    ///
+    /// # Panics
+    /// When an index is not below [`len`](Self::len).
+    #[must_use]
+    pub(crate) fn select(&self, images: impl Iterator<Item = usize>) -> Self {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for i in images {
+            pixels.extend_from_slice(self.image(i));
+            labels.push(self.labels[i]);
+        }
+        Self { pixels, labels, ..*self }
+    }
+
+    /// The same images among `num_classes` classes, which are not fewer than now.
+    #[must_use]
+    pub(crate) fn of_classes(self, num_classes: usize) -> Self {
+        assert!((self.num_classes..=256).contains(&num_classes), "classes are only added");
+        Self { num_classes, ..self }
+    }
+
+    /// The images brought to `size` pixels a side and to `channels` channels, by the rule of [`resize`]; either may stay.
+    #[must_use]
+    pub(crate) fn fitted(self, size: Option<usize>, channels: Option<usize>) -> Self {
+        let [c, h, w] = self.shape;
+        let (h, w) = size.map_or((h, w), |size| (size, size));
+        let shape = [channels.unwrap_or(c), h, w];
+        if shape == self.shape {
+            return self;
+        }
+        Self { pixels: resize::fit(&self.pixels, self.shape, shape).into_owned(), shape, ..self }
     }
 
     fn image_len(&self) -> usize {

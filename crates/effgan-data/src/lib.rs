@@ -4,10 +4,13 @@
 //! [`heterogeneity`] says how far the result is from an even deal. Images stay u8; a partition holds indices, never pixels.
 
 pub mod datasets;
+pub mod download;
 mod error;
 pub mod heterogeneity;
 mod image_set;
+mod parallel;
 pub mod partition;
+pub mod resize;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName};
 pub use error::DataError;

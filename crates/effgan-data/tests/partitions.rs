@@ -3,7 +3,7 @@
 use effgan_data::{
     DataError, ImageSet, Partition, PartitionConfig,
     heterogeneity::label_skew,
-    partition::{ByLabel, Dirichlet, Iid, Shares},
+    partition::{ByLabel, Dirichlet, Iid, LabelQuantity, PartitionFile, Quantity, Shards, Shares},
 };
 use proptest::{collection::vec, prelude::*};
 use rand::SeedableRng;
@@ -25,15 +25,28 @@ fn shares() -> impl Strategy<Value = Shares> {
     })
 }
 
-/// Every kind: a new one joins here and has all the properties below to keep.
+/// Every kind that is dealt: a new one joins here and has all the properties below to keep.
 fn configs() -> impl Strategy<Value = PartitionConfig> {
     // Exponents, since the interesting alphas lie between 1e-8 and 1e4.
-    let kinds = (0usize..3, -8.0..4.0, 1..=usize::from(NUM_CLASSES));
-    (kinds, shares()).prop_map(|((kind, exponent, classes_per_client), shares)| match kind {
-        0 => PartitionConfig::Iid(Iid { shares }),
-        1 => PartitionConfig::Dirichlet(Dirichlet { alpha: 10f64.powf(exponent), shares }),
-        _ => PartitionConfig::ByLabel(ByLabel { classes_per_client, shares }),
+    let kinds = (0usize..7, -8.0..4.0, 0.0..4.0, 1..=usize::from(NUM_CLASSES));
+    (kinds, shares()).prop_map(|((kind, exponent, sigma, few), shares)| {
+        let alpha = 10f64.powf(exponent);
+        match kind {
+            0 => PartitionConfig::Iid(Iid { shares }),
+            1 => PartitionConfig::Dirichlet(Dirichlet { alpha, shares }),
+            2 => PartitionConfig::ByLabel(ByLabel { classes_per_client: few, shares }),
+            3 => PartitionConfig::Shards(Shards { shards_per_client: few, shares }),
+            4 => PartitionConfig::Quantity(Quantity { sigma: Some(sigma), alpha: None, shares }),
+            5 => PartitionConfig::Quantity(Quantity { sigma: None, alpha: Some(alpha), shares }),
+            _ => PartitionConfig::LabelQuantity(LabelQuantity { alpha, sigma, shares }),
+        }
     })
+}
+
+/// Whether the kind draws until nobody is too small.
+fn draws_sizes(config: &PartitionConfig) -> bool {
+    use PartitionConfig as P;
+    matches!(config, P::Dirichlet(_) | P::Quantity(_) | P::LabelQuantity(_))
 }
 
 fn deal(config: &PartitionConfig, images: &ImageSet, num_dealt: usize, seed: u64) -> Result<Partition, DataError> {
@@ -65,18 +78,21 @@ proptest! {
 
     #[test]
     fn min_examples_is_met_or_the_error_says_so(images in images(), config in configs(), seed: u64) {
-        let min = config.shares().min_examples;
+        let min = config.shares().expect("the kind is dealt").min_examples;
         match deal(&config, &images, images.len(), seed) {
             Ok(partition) => prop_assert!(partition.clients.iter().all(|client| client.train.len() >= min)),
             Err(DataError::TooFewExamples { num_train, min_examples, .. }) => {
-                prop_assert!(num_train < min_examples && !matches!(config, PartitionConfig::Dirichlet(_)));
+                prop_assert!(num_train < min_examples && !draws_sizes(&config));
             }
             Err(DataError::TooFewAfterDraws { num_train, min_examples, .. }) => {
-                prop_assert!(num_train < min_examples && matches!(config, PartitionConfig::Dirichlet(_)));
+                prop_assert!(num_train < min_examples && draws_sizes(&config));
             }
             Err(DataError::MoreClientsThanImages { clients, num_dealt }) => prop_assert!(clients > num_dealt),
             Err(DataError::ClassesPerClient { .. } | DataError::UnheldClass { .. }) => {
                 prop_assert!(matches!(config, PartitionConfig::ByLabel(_)));
+            }
+            Err(DataError::Shards { clients, shards_per_client, num_dealt }) => {
+                prop_assert!(clients * shards_per_client > num_dealt);
             }
             Err(error) => prop_assert!(false, "{error}"),
         }
@@ -91,7 +107,7 @@ proptest! {
     #[test]
     fn shares_are_sorted_and_held_out_is_stratified(images in images(), config in configs(), seed: u64) {
         let Ok(partition) = deal(&config, &images, images.len(), seed) else { return Ok(()) };
-        prop_assert_eq!(partition.clients.len(), config.shares().clients);
+        prop_assert_eq!(partition.clients.len(), config.shares().expect("the kind is dealt").clients);
         prop_assert!(partition.clients.is_sorted_by(|a, b| a.name < b.name));
         for client in &partition.clients {
             prop_assert!(client.train.is_sorted() && client.held_out.is_sorted());
@@ -102,6 +118,21 @@ proptest! {
                 let share = all as f64 * client.held_out.len() as f64 / n as f64;
                 prop_assert!((held as f64 - share).abs() < 1.0, "{held} of {all} in class {class}, share {share}");
             }
+        }
+    }
+
+    #[test]
+    fn a_partition_that_is_written_is_read_back_from_its_file(
+        images in images(), config in configs(), seed: u64, whole in any::<bool>(),
+    ) {
+        if let Ok(partition) = deal(&config, &images, images.len(), seed) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            serde_json::to_writer(&file, &partition).unwrap();
+            let from_file = PartitionConfig::File(PartitionFile { path: file.path().into() });
+            prop_assert_eq!(&deal(&from_file, &images, images.len(), !seed).unwrap(), &partition);
+            // The last image has a place on some list, so without it the file no longer fits.
+            let fewer = images.len() - usize::from(!whole);
+            prop_assert_eq!(deal(&from_file, &images, fewer, seed).is_ok(), whole);
         }
     }
 
@@ -126,6 +157,10 @@ fn skew_of_mnist_mini_orders_the_kinds() {
     let even = skew(r#"{"kind":"dirichlet","clients":10,"alpha":10.0}"#);
     let uneven = skew(r#"{"kind":"dirichlet","clients":10,"alpha":0.1}"#);
     let one_class = skew(r#"{"kind":"by-label","clients":10,"classes_per_client":1}"#);
+    let sizes = skew(r#"{"kind":"quantity","clients":10,"sigma":0.5}"#);
+    let both = skew(r#"{"kind":"label-quantity","clients":10,"alpha":0.1,"sigma":0.5}"#);
+    let shards = skew(r#"{"kind":"shards","clients":10,"shards_per_client":2}"#);
+    assert!(sizes < even && even < both && even < shards, "{sizes} {both} {shards}");
     assert!(iid < even && even < uneven && uneven < one_class, "{iid} {even} {uneven} {one_class}");
     // Ten classes of equal size with one client each: 1 − 1/10, up to f64 rounding.
     assert!((one_class - 0.9).abs() < 1e-12, "{one_class}");

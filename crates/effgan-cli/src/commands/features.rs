@@ -21,9 +21,9 @@ pub enum Features {
 /// Train the small feature network on a data set of 28 × 28 grey images
 #[derive(Args)]
 pub struct Train {
-    /// mnist-mini, mnist or fashion-mnist
+    /// mnist-mini, mnist, fashion-mnist, or another whose images are 28 × 28 and grey
     dataset: DatasetName,
-    /// Folder of the data set's files, unless it is in the program
+    /// Folder of the data set's files, unless it is in the program or was fetched
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Where the weights go (safetensors)
@@ -47,7 +47,7 @@ impl Features {
 impl Train {
     fn run(self) -> Result<()> {
         check_new_file(&self.out)?;
-        let dataset = DatasetConfig { name: self.dataset, dir: self.dir, limit: None }.load()?;
+        let dataset = DatasetConfig { dir: self.dir, ..DatasetConfig::of(self.dataset) }.load()?;
         let (train, test) = (&dataset.train, &dataset.test);
         classifier::check(train.shape(), train.len()).map_err(Failure::data)?;
         let on_epoch = |epoch, loss| say(format!("epoch {epoch:>2}: cross-entropy {loss:.4}"));

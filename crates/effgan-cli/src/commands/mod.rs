@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod bench;
+mod data;
 mod features;
 mod partition;
 mod report;
@@ -26,6 +27,8 @@ enum Verb {
     Sample(sample::Sample),
     Partition(partition::Partition),
     #[command(subcommand)]
+    Data(data::Data),
+    #[command(subcommand)]
     Features(features::Features),
     Report(report::Report),
     #[command(subcommand)]
@@ -45,6 +48,7 @@ impl Cli {
             Verb::Run(run) => run.run(),
             Verb::Sample(sample) => sample.run(),
             Verb::Partition(partition) => partition.run(),
+            Verb::Data(data) => data.run(),
             Verb::Features(features) => features.run(),
             Verb::Report(report) => report.run(),
             Verb::Bench(bench) => bench.run(),

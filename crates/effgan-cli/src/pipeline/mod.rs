@@ -93,6 +93,7 @@ struct Seconds {
 impl Run<'_> {
     fn work(&mut self, algorithm: &dyn Algorithm) -> Result<()> {
         self.dir.write_json("partition.json", self.partition)?;
+        self.record_notes()?;
         self.score_floor()?;
         let mut members = ModelWriter::create(&self.dir.join("model"), self.config.algorithm.weights())?;
         let state = self.train(algorithm, &mut members)?;

@@ -10,11 +10,17 @@ use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::Network;
 
 use super::Run;
-use crate::events::{Event, Score, Scored};
+use crate::events::{Event, Note, Score, Scored};
 use crate::failure::Result;
 use crate::summary;
 
 impl Run<'_> {
+    /// Says what is to be known of the images and of the scores before they come.
+    pub(super) fn record_notes(&mut self) -> anyhow::Result<()> {
+        let notes = [self.dataset.left_out_line(), self.scorer.note().map(str::to_owned)];
+        notes.into_iter().flatten().try_for_each(|note| self.record(&Event::Note(Note { note })))
+    }
+
     pub(super) fn score_floor(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         let scores = self.scorer.floor(&self.dataset.train)?;
@@ -41,12 +47,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The ways in which an averaged generator's statistics can be made.
+    /// The ways in which an averaged generator's statistics can be made; the one that is drawn, where nothing is scored.
     fn ways(&self) -> Vec<Option<NormStatistics>> {
-        if self.network.has_batch_norm() {
-            vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)]
-        } else {
-            vec![None]
+        match (self.network.has_batch_norm(), self.scorer.scores()) {
+            (true, true) => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
+            (true, false) => vec![Some(NormStatistics::Recompute)],
+            (false, _) => vec![None],
         }
     }
 
@@ -77,11 +83,12 @@ impl Run<'_> {
         round: u32,
         of: Scored,
         norm_statistics: Option<NormStatistics>,
-        scores: Scores,
+        scores: Option<Scores>,
         started: Instant,
     ) -> anyhow::Result<()> {
         let seconds = started.elapsed().as_secs_f64();
         self.seconds.score += seconds;
+        let Some(scores) = scores else { return Ok(()) };
         let score = Score { round, of, norm_statistics, scores, seconds };
         self.scores.push(score.clone());
         self.record(&Event::Score(score))

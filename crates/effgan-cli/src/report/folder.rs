@@ -25,6 +25,8 @@ pub(super) struct Folder {
     pub(super) losses: BTreeMap<(u32, String), LossCurve>,
     pub(super) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
     pub(super) stages: Vec<Stage>,
+    /// What is to be known of the data or the scores.
+    pub(super) notes: Vec<String>,
     /// Lines of `metrics.jsonl` that are no events, such as a last one that was cut off.
     pub(super) unreadable: usize,
     dir: PathBuf,
@@ -43,6 +45,7 @@ impl Folder {
             losses: BTreeMap::new(),
             scores: BTreeMap::new(),
             stages: Vec::new(),
+            notes: Vec::new(),
             unreadable: 0,
             dir: dir.into(),
         };
@@ -60,6 +63,7 @@ impl Folder {
             Event::Round(round) => drop(self.rounds.insert(round.round, round)),
             Event::Losses(curve) => drop(self.losses.insert((curve.round, curve.client.clone()), curve)),
             Event::Score(score) => drop(self.scores.insert((score.of, score.norm_statistics, score.round), score)),
+            Event::Note(note) => self.notes.push(note.note),
             Event::Stage(stage) => self.stages.push(stage),
         }
     }
@@ -110,6 +114,6 @@ fn round_of(event: &Event) -> u32 {
         Event::Round(round) => round.round,
         Event::Losses(curve) => curve.round,
         Event::Score(score) => score.round,
-        Event::Stage(_) => 0,
+        Event::Note(_) | Event::Stage(_) => 0,
     }
 }

@@ -55,6 +55,7 @@ fn page(folder: &Folder) -> Value {
         banner => banner(folder),
         unreadable => folder.unreadable,
         headline => scores::headline(folder),
+        notes => Serde(&folder.notes),
         comparison => Serde(samples::comparison(folder)),
         scores => Serde(scores::rows(folder)),
         score_chart => Serde(scores::chart(folder)),

@@ -33,10 +33,15 @@ pub(super) struct IdxFile {
     plain_len: Option<u64>,
 }
 
+/// The training and the test split of MNIST or of a data set in its files.
+pub(super) fn read_splits(dir: &Path) -> Result<(ImageSet, ImageSet), DataError> {
+    Ok((read_split(dir, "train", 10)?, read_split(dir, "t10k", 10)?))
+}
+
 /// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each plain or with `.gz`, plain first.
 ///
 /// `split` is `train` or `t10k`.
-pub(super) fn read_split(dir: &Path, split: &str, num_classes: usize) -> Result<ImageSet, DataError> {
+fn read_split(dir: &Path, split: &str, num_classes: usize) -> Result<ImageSet, DataError> {
     let images = IdxFile::open(&dir.join(format!("{split}-images-idx3-ubyte")))?;
     let labels = IdxFile::open(&dir.join(format!("{split}-labels-idx1-ubyte")))?;
     parse_split(images, labels, num_classes)

@@ -1,11 +1,30 @@
 //! Data sets by name: what `[dataset]` of a config says, and the images it leads to.
 
 mod builtin;
+pub(crate) mod cifar;
+mod contents;
+mod folder;
 mod idx;
+mod npy;
+mod npz;
+mod picture;
+mod split;
 
-use crate::{DataError, ImageSet};
+pub use contents::{Contents, ContentsKind};
+pub use picture::Mode;
+
+use crate::{DataError, ImageSet, download};
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Most bytes of pixels that a data set may take, 16 GiB: more is a mistake, or needs another program.
+const MAX_BYTES: u64 = 1 << 34;
+/// Most pixels a side that images are brought to.
+const MAX_SIZE: usize = 1024;
 
 /// A data set that the program can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,11 +36,18 @@ pub enum DatasetName {
     Mnist,
     /// Clothes in the files and sizes of MNIST (Xiao et al. 2017, arXiv:1708.07747).
     FashionMnist,
+    /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary version.
+    Cifar10,
+    /// PNG and JPEG files, one sub-folder a class, or all in one folder.
+    Folder,
+    /// `NumPy` arrays of images and labels in an `.npz` file, or of images in an `.npy` file.
+    Npz,
 }
 
 impl DatasetName {
     /// Every data set, in the order that messages name them.
-    pub const ALL: [Self; 3] = [Self::MnistMini, Self::Mnist, Self::FashionMnist];
+    pub const ALL: [Self; 6] =
+        [Self::MnistMini, Self::Mnist, Self::FashionMnist, Self::Cifar10, Self::Folder, Self::Npz];
 
     /// The name as a config writes it.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +55,50 @@ impl DatasetName {
             Self::MnistMini => "mnist-mini",
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion-mnist",
+            Self::Cifar10 => "cifar10",
+            Self::Folder => "folder",
+            Self::Npz => "npz",
+        }
+    }
+
+    /// What the classes are called, in the order of their labels; none where the files say.
+    pub const fn classes(self) -> &'static [&'static str] {
+        match self {
+            Self::MnistMini | Self::Mnist => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            Self::FashionMnist => &[
+                "T-shirt/top",
+                "trouser",
+                "pullover",
+                "dress",
+                "coat",
+                "sandal",
+                "shirt",
+                "sneaker",
+                "bag",
+                "ankle boot",
+            ],
+            Self::Cifar10 => &cifar::CLASSES,
+            Self::Folder | Self::Npz => &[],
+        }
+    }
+
+    /// What `dataset.dir` is to lead to, as a message says it.
+    pub(crate) const fn files(self) -> &'static str {
+        match self {
+            Self::MnistMini => "nothing, as it is built in",
+            Self::Mnist => {
+                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
+                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch mnist`"
+            }
+            Self::FashionMnist => {
+                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
+                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch fashion-mnist`"
+            }
+            Self::Cifar10 => {
+                "the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or run `effgan data fetch cifar10`"
+            }
+            Self::Folder => "a folder of PNG and JPEG files, or of one folder for each class",
+            Self::Npz => "an .npz or .npy file",
         }
     }
 }
@@ -60,22 +130,52 @@ impl FromStr for DatasetName {
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files, relative to the working folder; needed unless the data set is built in.
+    /// Folder of the data set's files, for `npz` the file itself, relative to the working folder. Not for the one that
+    /// is built in; for one that `effgan data fetch` fetched, its folder in the cache when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// How many of the first training images are dealt to clients, 1..=n; default all n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Pixels a side that all images are brought to, 1..=1024, by the rule of [`resize`](crate::resize); default as
+    /// they are, which for `folder` needs images of one size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Channels that all images are brought to, 1 (grey) or 3 (red, green, blue); default as they are, which for
+    /// `folder` needs images that are all grey or all coloured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// For `folder`: leave out images that cannot be read; default false, which makes them an error that names them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skip_broken: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl DatasetConfig {
-    /// Reads both splits into memory and checks `dir` and `limit` against them.
+    /// The whole data set `name` as it is, where it can be found without being told.
+    pub const fn of(name: DatasetName) -> Self {
+        Self { name, dir: None, limit: None, size: None, channels: None, skip_broken: false }
+    }
+
+    /// Reads both splits into memory and checks all keys against them.
     ///
     /// # Errors
-    /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, [`DataError::Limit`] when
-    /// `limit` is out of range, and an error that names the file when one is missing, damaged or of another kind.
+    /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, an error that names the key
+    /// when a value is out of range, [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or
+    /// `channels`, [`DataError::Broken`] when images of a folder cannot be read and `skip_broken` is not set, and an error
+    /// that names the file when one is missing, damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
-        let (train, test) = self.read_splits()?;
+        self.load_beside(download::cache_dir().ok().as_deref())
+    }
+
+    /// [`load`](Self::load) with this folder of fetched data sets.
+    fn load_beside(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
+        self.check()?;
+        let Splits { train, test, class_names, left_out } = self.read_splits(cache)?;
         if train.shape() != test.shape() {
             return Err(DataError::SplitShapes { name: self.name, train: train.shape(), test: test.shape() });
         }
@@ -83,18 +183,82 @@ impl DatasetConfig {
         if !(1..=train.len()).contains(&limit) {
             return Err(DataError::Limit { limit, num_images: train.len(), name: self.name });
         }
-        Ok(Dataset { name: self.name, train, test, limit })
+        let [c, h, w] = train.shape();
+        let [h, w] = self.size.map_or([h, w], |size| [size, size]);
+        check_memory(train.len() + test.len(), [self.channels.unwrap_or(c), h, w])?;
+        let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
+        Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
     }
 
-    fn read_splits(&self) -> Result<(ImageSet, ImageSet), DataError> {
-        match (self.name, &self.dir) {
-            (DatasetName::MnistMini, None) => builtin::mnist_mini(),
-            (name @ DatasetName::MnistMini, Some(dir)) => Err(DataError::DirOfBuiltin { name, dir: dir.clone() }),
-            (DatasetName::Mnist | DatasetName::FashionMnist, Some(dir)) => {
-                Ok((idx::read_split(dir, "train", 10)?, idx::read_split(dir, "t10k", 10)?))
-            }
-            (name, None) => Err(DataError::MissingDir { name }),
+    /// Checks what can be checked without files.
+    fn check(&self) -> Result<(), DataError> {
+        if let Some(size) = self.size.filter(|size| !(1..=MAX_SIZE).contains(size)) {
+            return Err(DataError::Size { size, max: MAX_SIZE });
         }
+        if let Some(channels) = self.channels.filter(|channels| !matches!(channels, 1 | 3)) {
+            return Err(DataError::Channels { channels });
+        }
+        if self.skip_broken && self.name != DatasetName::Folder {
+            return Err(DataError::NothingToSkip { name: self.name });
+        }
+        Ok(())
+    }
+
+    fn read_splits(&self, cache: Option<&Path>) -> Result<Splits, DataError> {
+        if self.name == DatasetName::MnistMini {
+            return match &self.dir {
+                None => Ok(Splits::named(self.name, builtin::mnist_mini()?)),
+                Some(dir) => Err(DataError::DirOfBuiltin { name: self.name, dir: dir.clone() }),
+            };
+        }
+        let dir = self.find_dir(cache)?;
+        match self.name {
+            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir)?)),
+            DatasetName::Folder => self.read_folder(&dir),
+            DatasetName::Npz => {
+                let arrays = npz::read(&dir)?;
+                let class_names = (0..arrays.train.num_classes()).map(|class| class.to_string()).collect();
+                Ok(Splits { train: arrays.train, test: arrays.test, class_names, left_out: Vec::new() })
+            }
+            _ => Ok(Splits::named(self.name, idx::read_splits(&dir)?)),
+        }
+    }
+
+    fn read_folder(&self, dir: &Path) -> Result<Splits, DataError> {
+        let wanted = folder::Wanted { size: self.size, channels: self.channels, skip_broken: self.skip_broken };
+        let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir)?.load(&wanted)?;
+        Ok(Splits { train, test, class_names: classes, left_out })
+    }
+
+    /// `dir`, or where a fetched data set lies.
+    fn find_dir(&self, cache: Option<&Path>) -> Result<PathBuf, DataError> {
+        let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
+        self.dir.clone().or_else(fetched).ok_or(DataError::MissingDir { name: self.name })
+    }
+}
+
+/// Checks that `num_images` of `shape` have a place in memory.
+fn check_memory(num_images: usize, shape: [usize; 3]) -> Result<(), DataError> {
+    let bytes = shape.iter().fold(num_images as u64, |bytes, &side| bytes.saturating_mul(side as u64));
+    if bytes > MAX_BYTES {
+        return Err(DataError::TooMuchMemory { num_images, shape, bytes, bound: MAX_BYTES });
+    }
+    Ok(())
+}
+
+/// What a reader makes of files.
+struct Splits {
+    train: ImageSet,
+    test: ImageSet,
+    class_names: Vec<String>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Splits {
+    /// The splits of a data set whose classes have names of their own.
+    fn named(name: DatasetName, (train, test): (ImageSet, ImageSet)) -> Self {
+        let class_names = name.classes().iter().map(ToString::to_string).collect();
+        Self { train, test, class_names, left_out: Vec::new() }
     }
 }
 
@@ -109,12 +273,52 @@ pub struct Dataset {
     pub test: ImageSet,
     /// How many of the first training images are dealt to clients, 1..=`train.len()`.
     pub limit: usize,
+    /// What the classes are called, in the order of their labels.
+    pub class_names: Vec<String>,
+    /// Images of a folder that could not be read, by path; not counted anywhere else.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Dataset {
     /// How many of the first training images are dealt to clients, 1..=`train.len()`.
     pub fn num_dealt(&self) -> usize {
         self.limit
+    }
+
+    /// What was left out, in one line; none where nothing was.
+    pub fn left_out_line(&self) -> Option<String> {
+        let (num, left) = (self.left_out.len(), self.train.len() + self.test.len());
+        let list = LeftOut::list(&self.left_out);
+        (num > 0).then(|| format!("left out {num} of {} images, which cannot be read: {list}", num + left))
+    }
+}
+
+/// An image that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its path inside of the folder.
+    pub file: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl LeftOut {
+    /// Files that a message names before it only counts them.
+    const NAMED: usize = 10;
+
+    /// The first files with their reasons, and how many more there are.
+    pub(crate) fn list(files: &[Self]) -> String {
+        let named = files.iter().take(Self::NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match files.len().saturating_sub(Self::NAMED) {
+            0 => named,
+            more => format!("{named} and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.file.display(), self.reason)
     }
 }
 
@@ -126,8 +330,9 @@ mod tests {
         serde_json::from_str(json)
     }
 
+    /// The error where nothing was fetched before.
     fn load_error(json: &str) -> String {
-        config(json).unwrap().load().unwrap_err().to_string()
+        config(json).unwrap().load_beside(None).unwrap_err().to_string()
     }
 
     #[test]
@@ -138,7 +343,7 @@ mod tests {
         }
         assert_eq!(
             "mnst".parse::<DatasetName>().unwrap_err().to_string(),
-            "no data set is called `mnst`; choose one of mnist-mini, mnist, fashion-mnist"
+            "no data set is called `mnst`; choose one of mnist-mini, mnist, fashion-mnist, cifar10, folder, npz"
         );
     }
 
@@ -151,7 +356,7 @@ mod tests {
     #[test]
     fn unknown_key_is_named() {
         let error = config(r#"{"name":"mnist","folder":"x"}"#).unwrap_err().to_string();
-        assert!(error.contains("unknown field `folder`, expected one of `name`, `dir`, `limit`"), "{error}");
+        assert!(error.contains("unknown field `folder`, expected one of `name`, `dir`, `limit`, `size`, "), "{error}");
     }
 
     #[test]

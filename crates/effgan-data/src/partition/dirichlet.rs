@@ -3,14 +3,13 @@
 //! As in Yurochkin et al. 2019 (arXiv:1905.12022) the proportions are drawn per class, over clients, so that clients differ
 //! in size as well as in mix: with α → 0 a class lies on one client, with α → ∞ every client gets an even share of each.
 
-use super::{Shares, images_by_class};
+use super::{
+    Shares, images_by_class,
+    law::{Law, MAX_DRAWS, split_by},
+};
 use crate::{ClientName, DataError};
-use rand::{Rng, RngExt, distr::Open01, seq::SliceRandom};
-use rand_distr::Gamma;
+use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
-
-/// How often proportions are drawn before a partition with `min_examples` is given up.
-const MAX_DRAWS: usize = 100;
 
 /// `kind = "dirichlet"`: for each class, proportions over clients ~ Dirichlet(α), drawn anew until nobody is too small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +25,11 @@ pub struct Dirichlet {
 impl Dirichlet {
     /// Checks what can be checked without images.
     pub(super) fn check(&self) -> Result<(), DataError> {
-        let Self { alpha, .. } = *self;
-        if alpha.is_finite() && alpha > 0.0 { Ok(()) } else { Err(DataError::Alpha { alpha }) }
+        self.law().check()
+    }
+
+    fn law(&self) -> Law {
+        Law::Dirichlet { alpha: self.alpha }
     }
 
     /// The images of each client, of whom each has `min_examples` to train on.
@@ -56,7 +58,7 @@ impl Dirichlet {
         let mut best = None;
         for _ in 0..MAX_DRAWS {
             let counts: Vec<Vec<usize>> =
-                class_sizes.iter().map(|&size| split_by(&self.draw_proportions(rng), size)).collect();
+                class_sizes.iter().map(|&size| split_by(&self.law().draw(clients, rng), size)).collect();
             let smallest = self.smallest_client(&counts);
             if smallest.0 >= min_examples {
                 return Ok(counts);
@@ -64,8 +66,8 @@ impl Dirichlet {
             best = best.max(Some(smallest));
         }
         let (num_train, client) = best.expect("MAX_DRAWS is not 0");
-        let (draws, alpha, name) = (MAX_DRAWS, self.alpha, ClientName::simulated(client, clients));
-        Err(DataError::TooFewAfterDraws { draws, name, num_train, min_examples, alpha, clients })
+        let (draws, law, name) = (MAX_DRAWS, self.law(), ClientName::simulated(client, clients));
+        Err(DataError::TooFewAfterDraws { draws, name, num_train, min_examples, law, clients })
     }
 
     /// The client with the fewest images to train on, as (images, client).
@@ -73,38 +75,6 @@ impl Dirichlet {
         let num_train = |client: usize| self.shares.num_train(counts.iter().map(|class| class[client]).sum());
         (0..self.shares.clients).map(|client| (num_train(client), client)).min().expect("there is a client")
     }
-
-    /// One draw of Dirichlet(α) over the clients, up to a common factor: each in [0, 1], the largest 1.
-    ///
-    /// Proportions are Gamma(α) draws, which underflow to 0 all together when α is small. So this takes logarithms, by
-    /// Gamma(α) = Gamma(α + 1) · U^(1/α), and multiplies them by min(α, 1) until the largest is subtracted, as ln U / α can
-    /// overflow too.
-    fn draw_proportions<R: Rng + ?Sized>(&self, rng: &mut R) -> Vec<f64> {
-        let scale = self.alpha.min(1.0);
-        let gamma = Gamma::new(self.alpha + 1.0, 1.0).expect("alpha is finite and above 0");
-        let scaled_log = |_| {
-            let (boosted, u): (f64, f64) = (rng.sample(gamma), rng.sample(Open01));
-            scale * boosted.ln() + scale / self.alpha * u.ln()
-        };
-        let logs: Vec<f64> = (0..self.shares.clients).map(scaled_log).collect();
-        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        logs.iter().map(|log| ((log - largest) / scale).exp()).collect()
-    }
-}
-
-/// `size` images split in proportion to `proportions`, whose sum is above 0, by rounding their running sum: exact in all.
-fn split_by(proportions: &[f64], size: usize) -> Vec<usize> {
-    let per_unit = size as f64 / proportions.iter().sum::<f64>();
-    let (mut sum, mut cut) = (0.0, 0);
-    let mut counts: Vec<usize> = Vec::with_capacity(proportions.len());
-    for proportion in proportions {
-        sum += proportion;
-        let next = ((sum * per_unit).round() as usize).min(size);
-        counts.push(next - cut);
-        cut = next;
-    }
-    assert_eq!(cut, size, "the running sum ends at the sum, so its cut is the whole class");
-    counts
 }
 
 #[cfg(test)]
@@ -122,50 +92,6 @@ mod tests {
     }
 
     #[test]
-    fn split_by_hand() {
-        // Running sums 0.25, 0.75, 1 of 10 images: cuts at 2.5 → 3, 7.5 → 8, 10.
-        assert_eq!(split_by(&[0.5, 1.0, 0.5], 10), [3, 5, 2]);
-        assert_eq!(split_by(&[0.0, 1.0, 0.0], 7), [0, 7, 0]);
-    }
-
-    #[test]
-    fn proportions_have_the_moments_of_a_dirichlet() {
-        // Of K clients, a proportion has mean 1/K and variance (K − 1) / (K² (Kα + 1)).
-        for alpha in [0.1, 0.5, 1.0, 10.0] {
-            let (num_draws, mut rng) = (20_000, ChaCha8Rng::seed_from_u64(1));
-            let firsts: Vec<f64> = (0..num_draws)
-                .map(|_| dirichlet(alpha, 4).draw_proportions(&mut rng))
-                .map(|draw| draw[0] / draw.iter().sum::<f64>())
-                .collect();
-            let mean = firsts.iter().sum::<f64>() / f64::from(num_draws);
-            let variance = firsts.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / f64::from(num_draws);
-            let expected = 3.0 / (16.0 * (4.0 * alpha + 1.0));
-            // 5 standard errors: sd / √n of the mean, and the relative one of a variance is below 1.2 √(2 / n).
-            assert!((mean - 0.25).abs() < 5.0 * (expected / f64::from(num_draws)).sqrt(), "alpha {alpha}: mean {mean}");
-            assert!((variance / expected - 1.0).abs() < 0.06, "alpha {alpha}: variance {variance}, not {expected}");
-        }
-    }
-
-    #[test]
-    fn extreme_alphas_give_proportions() {
-        let mut rng = ChaCha8Rng::seed_from_u64(2);
-        for alpha in [f64::MIN_POSITIVE, 5e-324, 1e-100, 1e-3, 1e3, 1e300, f64::MAX] {
-            let draw = dirichlet(alpha, 8).draw_proportions(&mut rng);
-            assert!(draw.iter().all(|p| (0.0..=1.0).contains(p)) && draw.contains(&1.0), "alpha {alpha:?}: {draw:?}");
-        }
-    }
-
-    #[test]
-    fn tiny_alpha_puts_each_class_on_one_client_chosen_at_random() {
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let winners: Vec<usize> = (0..40)
-            .map(|_| split_by(&dirichlet(1e-300, 4).draw_proportions(&mut rng), 100))
-            .map(|counts| counts.iter().position(|&count| count == 100).expect("one client holds the class"))
-            .collect();
-        assert!((0..4).all(|client| winners.contains(&client)), "{winners:?}");
-    }
-
-    #[test]
     fn huge_alpha_is_an_even_deal() {
         let dealt = dirichlet(1e12, 4).deal(&labels(400), &mut ChaCha8Rng::seed_from_u64(4)).unwrap();
         assert!(dealt.iter().all(|client| client.len() == 100));
@@ -178,13 +104,5 @@ mod tests {
         let end = "fewer than min_examples = 16, with alpha = 0.01 and 50 clients; \
                    raise alpha or lower clients or min_examples";
         assert!(error.contains("got 0 images at best, ") && error.ends_with(end), "{error}");
-    }
-
-    #[test]
-    fn alpha_must_be_finite_and_positive() {
-        for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let message = dirichlet(alpha, 2).check().unwrap_err().to_string();
-            assert_eq!(message, format!("partition.alpha = {alpha:?} is not a finite number above 0"));
-        }
     }
 }

@@ -5,14 +5,24 @@
 mod by_label;
 mod client_name;
 mod dirichlet;
+mod file;
 mod held_out;
 mod iid;
+mod label_quantity;
+mod law;
+mod quantity;
+mod shards;
 mod shares;
 
 pub use by_label::ByLabel;
 pub use client_name::ClientName;
 pub use dirichlet::Dirichlet;
+pub use file::PartitionFile;
 pub use iid::Iid;
+pub use label_quantity::LabelQuantity;
+pub use law::Law;
+pub use quantity::Quantity;
+pub use shards::Shards;
 pub use shares::Shares;
 
 use crate::{DataError, ImageSet};
@@ -29,15 +39,27 @@ pub enum PartitionConfig {
     Dirichlet(Dirichlet),
     /// Each client holds a few classes only.
     ByLabel(ByLabel),
+    /// Each client holds a few runs of the images sorted by label.
+    Shards(Shards),
+    /// Clients differ in size alone.
+    Quantity(Quantity),
+    /// Clients differ in size and in their mix of classes.
+    LabelQuantity(LabelQuantity),
+    /// A file says who holds what.
+    File(PartitionFile),
 }
 
 impl PartitionConfig {
-    /// The keys that each kind has.
-    pub fn shares(&self) -> &Shares {
+    /// The keys that each kind has that is dealt; none for a partition from a file.
+    pub fn shares(&self) -> Option<&Shares> {
         match self {
             Self::Iid(Iid { shares })
             | Self::Dirichlet(Dirichlet { shares, .. })
-            | Self::ByLabel(ByLabel { shares, .. }) => shares,
+            | Self::ByLabel(ByLabel { shares, .. })
+            | Self::Shards(Shards { shares, .. })
+            | Self::Quantity(Quantity { shares, .. })
+            | Self::LabelQuantity(LabelQuantity { shares, .. }) => Some(shares),
+            Self::File(_) => None,
         }
     }
 
@@ -46,21 +68,25 @@ impl PartitionConfig {
     /// # Errors
     /// One that names the key whose value is out of range.
     pub fn check(&self) -> Result<(), DataError> {
-        self.shares().check()?;
+        self.shares().map_or(Ok(()), Shares::check)?;
         match self {
             Self::Dirichlet(kind) => kind.check(),
-            Self::Iid(_) | Self::ByLabel(_) => Ok(()),
+            Self::Quantity(kind) => kind.check(),
+            Self::LabelQuantity(kind) => kind.check(),
+            Self::Iid(_) | Self::ByLabel(_) | Self::Shards(_) | Self::File(_) => Ok(()),
         }
     }
 
     /// Deals the first `num_dealt` of `images` to simulated clients: each image to one client, to train on or held out.
     ///
-    /// The same generator state gives the same partition.
+    /// The same generator state gives the same partition. A partition from a file has the file's clients, and each image
+    /// goes to one client at most.
     ///
     /// # Errors
     /// One that names the key whose value is out of range, [`DataError::DealtTooMany`] when there are fewer images than
-    /// `num_dealt`, [`DataError::MoreClientsThanImages`], [`DataError::TooFewExamples`] or, for `dirichlet`,
-    /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` images to train on.
+    /// `num_dealt`, [`DataError::MoreClientsThanImages`], [`DataError::TooFewExamples`] or, where sizes are drawn,
+    /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` images to train on; for `file`, what is
+    /// wrong with the file.
     pub fn deal<R: Rng + ?Sized>(
         &self,
         images: &ImageSet,
@@ -71,36 +97,38 @@ impl PartitionConfig {
         let Some(labels) = images.labels().get(..num_dealt) else {
             return Err(DataError::DealtTooMany { num_dealt, num_images: images.len() });
         };
-        let clients = self.shares().clients;
-        if clients > num_dealt {
+        if let Some(&Shares { clients, .. }) = self.shares().filter(|shares| shares.clients > num_dealt) {
             return Err(DataError::MoreClientsThanImages { clients, num_dealt });
         }
-        let dealt = match self {
-            Self::Iid(kind) => kind.deal(labels, rng),
-            Self::Dirichlet(kind) => kind.deal(labels, rng)?,
-            Self::ByLabel(kind) => kind.deal(labels, rng)?,
-        };
-        let shares = dealt.iter().enumerate().map(|(i, mine)| self.share(i, mine, labels, rng));
-        Ok(Partition { clients: shares.collect::<Result<_, _>>()? })
+        match self {
+            Self::Iid(kind) => share_out(&kind.shares, &kind.deal(labels, rng), labels, rng),
+            Self::Dirichlet(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
+            Self::ByLabel(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
+            Self::Shards(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
+            Self::Quantity(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
+            Self::LabelQuantity(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
+            Self::File(kind) => kind.read(num_dealt),
+        }
     }
+}
 
-    /// The share of client `i`, who was dealt `images`: some held out, enough of them left to train on.
-    fn share<R: Rng + ?Sized>(
-        &self,
-        i: usize,
-        images: &[u32],
-        labels: &[u8],
-        rng: &mut R,
-    ) -> Result<ClientShare, DataError> {
-        let Shares { clients, min_examples, .. } = *self.shares();
+/// What each client does with the images that were `dealt` to it: some are held out, enough of them left to train on.
+fn share_out<R: Rng + ?Sized>(
+    shares: &Shares,
+    dealt: &[Vec<u32>],
+    labels: &[u8],
+    rng: &mut R,
+) -> Result<Partition, DataError> {
+    let Shares { clients, min_examples, .. } = *shares;
+    let mut share = |(i, images): (usize, &Vec<u32>)| {
         let name = ClientName::simulated(i, clients);
-        let num_held_out = self.shares().num_held_out(images.len());
-        let (train, held_out) = held_out::hold_out(images, labels, num_held_out, rng);
+        let (train, held_out) = held_out::hold_out(images, labels, shares.num_held_out(images.len()), rng);
         if train.len() < min_examples {
             return Err(DataError::TooFewExamples { name, num_train: train.len(), min_examples, clients });
         }
         Ok(ClientShare { name, train, held_out })
-    }
+    };
+    Ok(Partition { clients: dealt.iter().enumerate().map(&mut share).collect::<Result<_, _>>()? })
 }
 
 /// One client's images, as indices into the training split.
@@ -192,6 +220,11 @@ mod tests {
             r#"{"kind":"iid","clients":4,"min_examples":2,"held_out":0.0}"#,
             r#"{"kind":"dirichlet","alpha":0.5,"clients":4,"min_examples":16,"held_out":0.1}"#,
             r#"{"kind":"by-label","classes_per_client":3,"clients":4,"min_examples":16,"held_out":0.1}"#,
+            r#"{"kind":"shards","shards_per_client":2,"clients":4,"min_examples":16,"held_out":0.1}"#,
+            r#"{"kind":"quantity","sigma":1.5,"clients":4,"min_examples":16,"held_out":0.1}"#,
+            r#"{"kind":"quantity","alpha":0.5,"clients":4,"min_examples":16,"held_out":0.1}"#,
+            r#"{"kind":"label-quantity","alpha":0.5,"sigma":1.5,"clients":4,"min_examples":16,"held_out":0.1}"#,
+            r#"{"kind":"file","path":"partition.json"}"#,
         ] {
             assert_eq!(serde_json::to_string(&config(json).unwrap()).unwrap(), json);
         }
@@ -199,7 +232,7 @@ mod tests {
 
     #[test]
     fn common_keys_have_defaults() {
-        assert_eq!(*config(r#"{"kind":"iid","clients":4}"#).unwrap().shares(), Shares::of(4));
+        assert_eq!(config(r#"{"kind":"iid","clients":4}"#).unwrap().shares(), Some(&Shares::of(4)));
         let whole_number = config(r#"{"kind":"dirichlet","clients":4,"alpha":1,"held_out":0}"#).unwrap();
         assert!(matches!(whole_number, PartitionConfig::Dirichlet(Dirichlet { alpha: 1.0, .. })));
     }
@@ -210,12 +243,16 @@ mod tests {
             (r#"{"kind":"iid","clients":4,"alpha":1.0}"#, "unknown field `alpha`"),
             (r#"{"kind":"dirichlet","clients":4,"alpha":1.0,"min_exmples":1}"#, "unknown field `min_exmples`"),
             (r#"{"kind":"by-label","clients":4,"classes_per_client":1,"a":1}"#, "unknown field `a`"),
+            (r#"{"kind":"shards","clients":4,"shards_per_client":1,"a":1}"#, "unknown field `a`"),
+            (r#"{"kind":"quantity","clients":4,"sigma":1.0,"a":1}"#, "unknown field `a`"),
+            (r#"{"kind":"label-quantity","clients":4,"alpha":1.0,"sigma":1.0,"a":1}"#, "unknown field `a`"),
+            (r#"{"kind":"file","path":"p.json","clients":4}"#, "unknown field `clients`"),
             (r#"{"kind":"dirichlet","clients":4}"#, "missing field `alpha`"),
             (r#"{"kind":"iid"}"#, "missing field `clients`"),
             (r#"{"clients":4}"#, "missing field `kind`"),
             (
                 r#"{"kind":"even","clients":4}"#,
-                "unknown variant `even`, expected one of `iid`, `dirichlet`, `by-label`",
+                "unknown variant `even`, expected one of `iid`, `dirichlet`, `by-label`, `shards`, `quantity`, `label-quantity`, `file`",
             ),
         ] {
             let error = config(json).unwrap_err().to_string();

@@ -1,0 +1,210 @@
+//! `effgan data check`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+use effgan_data::datasets::{Contents, ContentsKind};
+
+use crate::failure::{Failure, Result};
+use crate::output::say;
+
+/// Look at a folder of images, an .npz or .npy file, or a data set's files, and say what is there or what is wrong
+#[derive(Args)]
+pub struct Check {
+    /// The folder or file
+    path: PathBuf,
+}
+
+impl Check {
+    pub fn run(self) -> Result<()> {
+        let contents = Contents::of(&self.path)?;
+        say(describe(&self.path, &contents).trim_end());
+        let (num_broken, num_images) = (contents.broken.len(), contents.num_images());
+        if num_broken > 0 {
+            let line = format!(
+                "{num_broken} of {} images of {} cannot be read; repair or remove them, or set dataset.skip_broken = true \
+                 to leave them out",
+                num_broken + num_images,
+                self.path.display()
+            );
+            return Err(Failure::data(anyhow!(line)));
+        }
+        Ok(())
+    }
+}
+
+/// Sizes that are listed; of more, only their range is said.
+const SIZES_LISTED: usize = 4;
+/// Columns of the longest bar.
+const BAR: usize = 30;
+/// Letters of a class's name that are shown.
+const LETTERS: usize = 28;
+
+/// What is at `path`, in lines for a person, ending with the `[dataset]` table for it.
+fn describe(path: &Path, contents: &Contents) -> String {
+    let kind = match contents.kind {
+        ContentsKind::Idx => "the files of mnist or fashion-mnist",
+        ContentsKind::Cifar10 => "the files of cifar10",
+        ContentsKind::Folder => "a folder of PNG and JPEG files",
+        ContentsKind::Npz => "arrays of images",
+    };
+    let [train, test] = [0, 1].map(|split| contents.classes.iter().map(|(_, counts)| counts[split]).sum::<usize>());
+    let how = if contents.every_tenth { ", every tenth of each class" } else { "" };
+    let mut lines = vec![
+        format!("{}: {kind}", path.display()),
+        String::new(),
+        format!(
+            "images   {}: {} to train and {} to test{how}",
+            thousands(train + test),
+            thousands(train),
+            thousands(test)
+        ),
+        format!("pixels   {}", sizes(contents)),
+        format!("modes    {}", modes(contents)),
+    ];
+    if contents.passed_over > 0 {
+        lines.push(format!("besides  {}, which no run reads", passed_over(contents)));
+    }
+    lines.push(String::new());
+    lines.extend(histogram(&contents.classes));
+    if !contents.broken.is_empty() {
+        lines.extend([String::new(), "cannot be read:".into()]);
+        let width = contents.broken.iter().map(|file| file.file.as_os_str().len()).max().unwrap_or(0);
+        lines.extend(contents.broken.iter().map(|file| format!("  {:<width$}  {}", file.file.display(), file.reason)));
+    }
+    lines.push(String::new());
+    lines.extend(table(path, contents));
+    lines.join("\n")
+}
+
+/// The one size, or the few, or what the many lie between.
+fn sizes(contents: &Contents) -> String {
+    let sizes = &contents.sizes;
+    let named = |([w, h], count): &([usize; 2], usize)| format!("{} of {w} × {h}", thousands(*count));
+    match &sizes[..] {
+        [([w, h], _)] => format!("{w} × {h}"),
+        few if few.len() <= SIZES_LISTED => few.iter().map(named).collect::<Vec<_>>().join(", "),
+        many => {
+            let between = |side: usize| {
+                let sides = || many.iter().map(|(size, _)| size[side]);
+                format!("{} to {}", sides().min().unwrap_or(0), sides().max().unwrap_or(0))
+            };
+            format!("{} wide, {} high, in {} sizes", between(0), between(1), many.len())
+        }
+    }
+}
+
+/// Files or arrays that are no images.
+fn passed_over(contents: &Contents) -> String {
+    let what = if contents.kind == ContentsKind::Npz { "other array" } else { "other file" };
+    let plural = if contents.passed_over == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", thousands(contents.passed_over))
+}
+
+fn modes(contents: &Contents) -> String {
+    match &contents.modes[..] {
+        [(mode, _)] => mode.to_string(),
+        modes => {
+            modes.iter().map(|(mode, count)| format!("{} {mode}", thousands(*count))).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A row a class: its label and name, how many images, and a bar as long as they are many.
+fn histogram(classes: &[(String, [usize; 2])]) -> Vec<String> {
+    let short = |name: &str| name.chars().take(LETTERS).collect::<String>();
+    let width = classes.iter().map(|(name, _)| short(name).chars().count()).max().unwrap_or(0).max(5);
+    let most = classes.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0);
+    let head = format!("label  {:<width$}  {:>9}  {:>7}", "class", "train", "test");
+    let row = |(label, (name, [train, test])): (usize, &(String, [usize; 2]))| {
+        let bar = bar_of(train + test, most);
+        format!("{label:>5}  {:<width$}  {:>9}  {:>7}  {bar}", short(name), thousands(*train), thousands(*test))
+    };
+    [head].into_iter().chain(classes.iter().enumerate().map(row)).collect()
+}
+
+/// A bar of eighths of a column; at least one of them where there is anything.
+fn bar_of(count: usize, most: usize) -> String {
+    let eighths = (8 * BAR * count).div_ceil(most.max(1));
+    let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    "█".repeat(eighths / 8) + rest
+}
+
+/// The `[dataset]` table that reads what is there.
+fn table(path: &Path, contents: &Contents) -> Vec<String> {
+    let name = match contents.kind {
+        ContentsKind::Idx => "name = \"mnist\"             # or \"fashion-mnist\"",
+        ContentsKind::Cifar10 => "name = \"cifar10\"",
+        ContentsKind::Folder => "name = \"folder\"",
+        ContentsKind::Npz => "name = \"npz\"",
+    };
+    let mut lines = vec!["[dataset]".to_owned(), name.into(), format!("dir = {:?}", path.display().to_string())];
+    if contents.sizes.len() > 1 {
+        lines.push(format!("size = {:<20}# sizes differ: choose the pixels a side of all", suggested_size(contents)));
+    }
+    let colours = |colour| contents.modes.iter().any(|(mode, _)| mode.colour == colour);
+    if colours(true) && colours(false) {
+        lines.push("channels = 3               # some are grey and some have colours: choose 1 or 3".into());
+    }
+    if !contents.broken.is_empty() {
+        lines.push(format!("skip_broken = true         # {} cannot be read", contents.broken.len()));
+    }
+    lines
+}
+
+/// The largest size of a network that most images have pixels for.
+fn suggested_size(contents: &Contents) -> usize {
+    let mut sides: Vec<(usize, usize)> = contents.sizes.iter().map(|([w, h], count)| (*w.min(h), *count)).collect();
+    sides.sort_unstable();
+    let (mut seen, half) = (0, contents.num_images() / 2);
+    let median = sides.iter().find(|(_, count)| {
+        seen += count;
+        seen > half
+    });
+    let median = median.map_or(0, |(side, _)| *side);
+    [64, 32].into_iter().find(|&size| size <= median).unwrap_or(28)
+}
+
+/// A number with a comma before each three digits.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let comma = |i: usize| if i > 0 && (digits.len() - i).is_multiple_of(3) { "," } else { "" };
+    digits.char_indices().map(|(i, digit)| format!("{}{digit}", comma(i))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_commas_before_three_digits() {
+        assert_eq!([0, 999, 1000, 60_000, 1_234_567].map(thousands), ["0", "999", "1,000", "60,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn bars_are_as_long_as_there_are_images() {
+        assert_eq!(bar_of(100, 100), "█".repeat(30));
+        assert_eq!(bar_of(50, 100), "█".repeat(15));
+        assert_eq!([bar_of(1, 10_000), bar_of(0, 10), bar_of(0, 0)], ["▏", "", ""]);
+    }
+
+    #[test]
+    fn the_size_that_most_images_have_pixels_for_is_suggested() {
+        let of = |sizes: &[([usize; 2], usize)]| {
+            let mode = effgan_data::datasets::Mode { colour: false, alpha: false, deep: false };
+            suggested_size(&Contents {
+                kind: ContentsKind::Folder,
+                classes: Vec::new(),
+                every_tenth: true,
+                sizes: sizes.to_vec(),
+                modes: vec![(mode, sizes.iter().map(|(_, count)| count).sum())],
+                broken: Vec::new(),
+                passed_over: 0,
+            })
+        };
+        assert_eq!(of(&[([640, 480], 9), ([20, 20], 8)]), 64);
+        assert_eq!(of(&[([640, 40], 9), ([20, 20], 8)]), 32);
+        assert_eq!(of(&[([640, 480], 8), ([20, 20], 9)]), 28);
+    }
+}

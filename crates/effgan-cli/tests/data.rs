@@ -1,0 +1,229 @@
+//! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
+//! file.
+
+#[path = "../../effgan-data/tests/server/mod.rs"]
+#[expect(dead_code, reason = "the downloads' own tests use all of it")]
+mod server;
+#[path = "../../effgan-data/tests/thousand/mod.rs"]
+mod thousand;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use server::{Manner, Server};
+use tempfile::TempDir;
+
+/// The program, with a cache of its own that is empty.
+fn effgan(args: &[&str]) -> Output {
+    let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache");
+    Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("EFFGAN_DATA", nowhere).output().unwrap()
+}
+
+/// The golden tiny run's config.
+fn tiny() -> String {
+    format!("{}/tests/golden/tiny.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The tiny run on another data set and iid, with these settings on top.
+fn run(out: &Path, settings: &[&str]) -> Output {
+    let tiny = tiny();
+    let mut args = vec!["run", &tiny, "--out", out.to_str().unwrap(), "--jobs", "2"];
+    let fewer = ["partition={kind=\"iid\", clients=2}", "local.epochs=1", "algorithm.fine_tune_epochs=1"];
+    for setting in fewer.iter().chain(settings) {
+        args.extend(["--set", setting]);
+    }
+    effgan(&args)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of a failure, and its exit code.
+fn failure(output: &Output) -> (Option<i32>, String) {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "one line, not: {stderr}");
+    (output.status.code(), stderr.trim_end().to_owned())
+}
+
+fn events(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What holds for each run whose images no feature network knows.
+fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
+    assert!(output.status.success(), "{output:?}");
+    let line = format!("no scores: there is no feature network for the images of {name}");
+    assert_eq!(stdout(output).matches(&line).count(), 1, "{output:?}");
+    let events = events(run);
+    assert!(events.iter().any(|event| event["note"] == line.as_str()));
+    assert!(events.iter().all(|event| event["event"] != "score" && event.get("fd_small").is_none()));
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains(&line));
+    for picture in ["real", "round_0001", "round_0002", "mean_of_members", "ensemble", "summary"] {
+        assert!(run.join(format!("samples/{picture}.png")).is_file(), "{picture}");
+    }
+}
+
+#[test]
+fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
+    let folder = TempDir::new().unwrap();
+    let (pictures, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    thousand::make(&pictures);
+    let dir = format!("dataset.dir={}", pictures.display());
+    let table = ["dataset.name=folder", &dir, "dataset.size=28", "dataset.channels=3"];
+    let (code, line) = failure(&run(&out, &table));
+    assert_eq!(code, Some(3));
+    assert!(line.contains("3 of 1000 images of ") && line.contains("set dataset.skip_broken = true"), "{line}");
+    assert!(thousand::BROKEN.iter().all(|file| line.contains(file)), "{line}");
+    assert!(!out.exists());
+
+    let output = run(&out, &[&table[..], &["dataset.skip_broken=true"]].concat());
+    assert_ran_without_scores(&output, &out, "folder");
+    let said = stdout(&output);
+    let left_out = said.lines().next().unwrap();
+    assert!(
+        left_out.starts_with("left out 3 of 1000 images, which cannot be read: cats/0020.png (is empty)"),
+        "{said}"
+    );
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("left out 3 of 1000 images"));
+    // What is half transparent is red over white, so a grid in colours is not grey.
+    let grid = image::open(out.join("samples/real.png")).unwrap().to_rgb8();
+    assert!(grid.pixels().any(|pixel| pixel[0].abs_diff(pixel[1]) > 50));
+}
+
+#[test]
+fn a_folder_is_checked_before_a_config_is_written() {
+    let folder = TempDir::new().unwrap();
+    thousand::make(folder.path());
+    let output = effgan(&["data", "check", folder.path().to_str().unwrap()]);
+    let said = stdout(&output);
+    for line in [
+        "images   997: 898 to train and 99 to test, every tenth of each class",
+        "modes    397 grey, 200 16-bit grey, 200 colour, 200 colour with alpha",
+        "    0  cats         300       33  ██████████████████████████████",
+        "  dogs/0405.jpg   is truncated",
+        "skip_broken = true         # 3 cannot be read",
+    ] {
+        assert!(said.lines().any(|said| said == line), "no line {line:?} in {said}");
+    }
+    let (code, line) = failure(&output);
+    assert!(code == Some(3) && line.contains("3 of 1000 images of "), "{line}");
+}
+
+#[test]
+fn arrays_are_trained_on() {
+    let folder = TempDir::new().unwrap();
+    let (file, out) = (folder.path().join("a.npy"), folder.path().join("run"));
+    let header = format!("{:<118}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (80, 12, 12, 3), }");
+    let pixels: Vec<u8> = (0..80 * 12 * 12 * 3).map(|i| (i % 251) as u8).collect();
+    fs::write(&file, [b"\x93NUMPY\x01\0", &119_u16.to_le_bytes()[..], header.as_bytes(), &pixels].concat()).unwrap();
+    let dir = format!("dataset.dir={}", file.display());
+    let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid"]);
+    assert_ran_without_scores(&output, &out, "npz");
+    assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 24 + 7);
+}
+
+#[test]
+fn cifar10_is_read_from_its_files() {
+    let folder = TempDir::new().unwrap();
+    let (files, out) = (folder.path().join("cifar-10-batches-bin"), folder.path().join("run"));
+    fs::create_dir(&files).unwrap();
+    let record =
+        |i: u8| [vec![i % 10], vec![20 * (i % 10); 1024], vec![9; 1024], vec![255 - 20 * (i % 10); 1024]].concat();
+    for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+        fs::write(files.join(name).with_extension("bin"), (0..20).flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+    let dir = format!("dataset.dir={}", folder.path().display());
+    let output = run(&out, &["dataset={name=\"cifar10\"}", &dir, "dataset.size=28"]);
+    assert_ran_without_scores(&output, &out, "cifar10");
+    let said = stdout(&effgan(&["data", "check", folder.path().to_str().unwrap()]));
+    assert!(said.contains("airplane") && said.contains("name = \"cifar10\""), "{said}");
+}
+
+#[test]
+fn digits_in_colours_are_scored_in_grey_and_say_so() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("run");
+    let output = run(&out, &["dataset.channels=3"]);
+    assert!(output.status.success(), "{output:?}");
+    let line = "scores are of the images brought from 3 × 28 × 28 to 28 × 28 grey, real and generated alike";
+    assert!(stdout(&output).starts_with(line), "{output:?}");
+    let floor = events(&out).into_iter().find(|event| event["of"] == "floor").unwrap();
+    // Three equal channels have the luma of each, so this is the golden run's floor of the same 200 digits, in its
+    // tolerance.
+    let fd = floor["fd_small"].as_f64().unwrap();
+    assert!((fd / 68.73 - 1.0).abs() < 0.005, "{fd}");
+}
+
+#[test]
+fn a_partition_that_is_saved_or_written_by_a_run_is_dealt_again() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    let (saved, out, again) = (path("p.json"), path("run"), path("again.json"));
+    let skewed = "partition={kind=\"label-quantity\", clients=3, alpha=0.5, sigma=0.5}";
+    let show = |partition: &str, file: &Path| {
+        effgan(&["partition", &tiny(), "--set", partition, "--save", file.to_str().unwrap()])
+    };
+    assert!(show(skewed, &saved).status.success());
+    assert!(run(&out, &[skewed]).status.success());
+    assert_eq!(fs::read(&saved).unwrap(), fs::read(out.join("partition.json")).unwrap());
+    let from_run = format!("partition={{kind=\"file\", path={:?}}}", out.join("partition.json"));
+    assert!(show(&from_run, &again).status.success());
+    assert_eq!(fs::read(&saved).unwrap(), fs::read(&again).unwrap());
+
+    let (code, line) = failure(&show(skewed, &saved));
+    assert!(code == Some(2) && line.contains("nothing is overwritten"), "{line}");
+    let few = ["partition", &tiny(), "--set", "dataset.limit=100", "--set", &from_run].map(String::from);
+    let (code, line) = failure(&effgan(&few.each_ref().map(String::as_str)));
+    assert!(code == Some(2) && line.contains("but the images dealt are 0..100"), "{line}");
+}
+
+#[test]
+fn a_download_that_fails_says_why_of_each_mirror() {
+    let folder = TempDir::new().unwrap();
+    let to = folder.path().join("mnist");
+    let (missing, wrong) =
+        (Server::start(Vec::new(), Manner::NotFound), Server::start(vec![7; 9_912_422], Manner::Well));
+    let mirrors = [missing.url(), wrong.url()];
+    let args =
+        ["data", "fetch", "mnist", "--to", to.to_str().unwrap(), "--mirror", &mirrors[0], "--mirror", &mirrors[1]];
+    let (code, line) = failure(&effgan(&args));
+    assert_eq!(code, Some(3));
+    for part in [
+        format!("{}train-images-idx3-ubyte.gz answers with status 404; ", mirrors[0]),
+        format!("{}train-images-idx3-ubyte.gz has a file of sha256 ", mirrors[1]),
+        "expected 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609".into(),
+    ] {
+        assert!(line.contains(&part), "{line}");
+    }
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+    let (code, line) = failure(&effgan(&["data", "fetch", "npz"]));
+    assert!(code == Some(2) && line.contains("choose one of mnist, fashion-mnist, cifar10"), "{line}");
+}
+
+#[test]
+fn a_data_set_in_the_cache_needs_no_dir() {
+    let cache = TempDir::new().unwrap();
+    let dir = cache.path().join("cifar10");
+    fs::create_dir(&dir).unwrap();
+    let with_cache = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("EFFGAN_DATA", cache.path()).output().unwrap()
+    };
+    let config = ["partition", &tiny(), "--set", "dataset={name=\"cifar10\"}"].map(String::from);
+    let config = config.each_ref().map(String::as_str);
+    let (code, line) = failure(&with_cache(&config));
+    assert!(code == Some(2) && line.contains("or run `effgan data fetch cifar10`"), "{line}");
+    let record = |i: u8| [vec![i % 10], vec![i; 3072]].concat();
+    for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+        fs::write(dir.join(name).with_extension("bin"), (0..20).flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+    let said = stdout(&with_cache(&["data", "list"]));
+    assert!(said.lines().any(|line| line.starts_with("cifar10") && line.ends_with(dir.to_str().unwrap())), "{said}");
+    let by_label = [&config[..], &["--set", "partition={kind=\"by-label\", classes_per_client=5, clients=2}"]].concat();
+    assert!(with_cache(&by_label).status.success());
+    assert!(stdout(&with_cache(&["data", "fetch", "cifar10"])).contains("is here already"));
+}

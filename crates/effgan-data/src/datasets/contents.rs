@@ -1,0 +1,127 @@
+//! What lies at a path, before a config is written for it.
+
+use super::{LeftOut, cifar, folder::Listing, idx, npz, picture::Mode};
+use crate::{DataError, ImageSet};
+use std::{collections::BTreeMap, path::Path};
+
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentsKind {
+    /// The four files of MNIST or Fashion-MNIST: `name = "mnist"` or `"fashion-mnist"`.
+    Idx,
+    /// The batches of CIFAR-10: `name = "cifar10"`.
+    Cifar10,
+    /// PNG and JPEG files: `name = "folder"`.
+    Folder,
+    /// `NumPy` arrays: `name = "npz"`.
+    Npz,
+}
+
+/// What lies at a path: all that a person has to know before writing a config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Which data set can read it.
+    pub kind: ContentsKind,
+    /// Names and numbers of training and test images of each class, by label.
+    pub classes: Vec<(String, [usize; 2])>,
+    /// Whether the test split is every tenth image of each class, as the files name none.
+    pub every_tenth: bool,
+    /// Images of each width and height, most frequent first.
+    pub sizes: Vec<([usize; 2], usize)>,
+    /// Images of each mode, most frequent first.
+    pub modes: Vec<(Mode, usize)>,
+    /// Images that cannot be read, by path.
+    pub broken: Vec<LeftOut>,
+    /// Files or arrays that are passed over.
+    pub passed_over: usize,
+}
+
+impl Contents {
+    /// Looks at `path`: reads every image once, and keeps none of them.
+    ///
+    /// # Errors
+    /// What is wrong with which file; images of a folder that cannot be read are in `broken` instead.
+    pub fn of(path: &Path) -> Result<Self, DataError> {
+        let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
+        if !path.exists() {
+            Err(DataError::Missing { file: path.to_owned() })
+        } else if path.is_file() {
+            Self::of_arrays(path)
+        } else if has(&["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"]) {
+            let (train, test) = idx::read_splits(path)?;
+            Ok(Self::of_sets(ContentsKind::Idx, &train, &test))
+        } else if has(&[cifar::FOLDER, cifar::FILES[0]]) {
+            let (train, test) = cifar::read(path)?;
+            let mut contents = Self::of_sets(ContentsKind::Cifar10, &train, &test);
+            for (class, name) in contents.classes.iter_mut().zip(cifar::CLASSES) {
+                name.clone_into(&mut class.0);
+            }
+            Ok(contents)
+        } else {
+            Self::of_folder(path)
+        }
+    }
+
+    /// Number of images that can be read.
+    pub fn num_images(&self) -> usize {
+        self.modes.iter().map(|(_, count)| count).sum()
+    }
+
+    fn of_arrays(path: &Path) -> Result<Self, DataError> {
+        let arrays = npz::read(path)?;
+        let contents = Self::of_sets(ContentsKind::Npz, &arrays.train, &arrays.test);
+        Ok(Self { every_tenth: arrays.every_tenth, passed_over: arrays.passed_over.len(), ..contents })
+    }
+
+    fn of_sets(kind: ContentsKind, train: &ImageSet, test: &ImageSet) -> Self {
+        let [c, h, w] = train.shape();
+        let num_images = train.len() + test.len();
+        let mut classes: Vec<_> = (0..train.num_classes()).map(|class| (class.to_string(), [0; 2])).collect();
+        for (split, set) in [train, test].into_iter().enumerate() {
+            set.labels().iter().for_each(|&label| classes[usize::from(label)].1[split] += 1);
+        }
+        let mode = Mode { colour: c == 3, alpha: false, deep: false };
+        Self {
+            kind,
+            classes,
+            every_tenth: false,
+            sizes: vec![([w, h], num_images)],
+            modes: vec![(mode, num_images)],
+            broken: Vec::new(),
+            passed_over: 0,
+        }
+    }
+
+    fn of_folder(path: &Path) -> Result<Self, DataError> {
+        let listing = Listing::of(path)?;
+        let broken = listing.broken();
+        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
+        let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
+        for (split, headers) in listing.headers().into_iter().enumerate() {
+            for (entry, header) in listing.splits[split].iter().zip(headers) {
+                let is_broken =
+                    broken.binary_search_by_key(&listing.name(&entry.path), |file| file.file.clone()).is_ok();
+                let Some(header) = header.ok().filter(|_| !is_broken) else { continue };
+                classes[usize::from(entry.label)].1[split] += 1;
+                *sizes.entry([header.width, header.height]).or_default() += 1;
+                *modes.entry(header.mode).or_default() += 1;
+            }
+        }
+        Ok(Self {
+            kind: ContentsKind::Folder,
+            classes,
+            every_tenth: listing.every_tenth,
+            sizes: by_count(sizes),
+            modes: by_count(modes),
+            broken,
+            passed_over: listing.passed_over,
+        })
+    }
+}
+
+/// Most frequent first, then in their own order.
+fn by_count<T: Ord>(counts: BTreeMap<T, usize>) -> Vec<(T, usize)> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
+}

@@ -1,0 +1,360 @@
+//! Images as `NumPy` arrays: an `.npz` file of `images` and `labels`, or of the names of `MedMNIST`, or a single `.npy`
+//! file.
+//!
+//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are whole numbers 0..=255, `[n]`
+//! or `[n, 1]`, and all 0 where there are none. `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) are
+//! the splits where both are there; otherwise every tenth image of each class is the test split. Images keep the order
+//! of the file.
+
+use super::{
+    npy::{Array, Kind},
+    split,
+};
+use crate::{DataError, ImageSet};
+use std::{fs::File, io::BufReader, path::Path};
+use zip::ZipArchive;
+
+/// What an array file holds.
+pub(super) struct Arrays {
+    pub(super) train: ImageSet,
+    pub(super) test: ImageSet,
+    /// Whether the test split is every tenth image.
+    pub(super) every_tenth: bool,
+    /// Names of arrays that were not read.
+    pub(super) passed_over: Vec<String>,
+}
+
+/// Reads an `.npz` or `.npy` file, told apart by the first bytes.
+pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
+    let mut source = Source::open(path)?;
+    let names = source.names();
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let splits: &[[&str; 2]] = match (has("train_images"), has("test_images")) {
+        (true, true) => &[["train_images", "train_labels"], ["test_images", "test_labels"]],
+        (true, false) => &[["train_images", "train_labels"]],
+        _ => &[["images", "labels"]],
+    };
+    let mut sets = Vec::new();
+    for [images, labels] in splits {
+        let images = source.read(images)?;
+        let labels = if has(labels) { Some(source.read(labels)?) } else { None };
+        sets.push(image_set(images, labels)?);
+    }
+    let passed_over = names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect();
+    let file = path.display().to_string();
+    let every_tenth = sets.len() == 1;
+    let (train, test) = match (sets.pop(), sets.pop()) {
+        (Some(test), Some(train)) => (train, test),
+        (Some(whole), None) => hold_out(&whole, &file)?,
+        _ => unreachable!("there is at least one split"),
+    };
+    let num_classes = train.num_classes().max(test.num_classes());
+    Ok(Arrays { train: train.of_classes(num_classes), test: test.of_classes(num_classes), every_tenth, passed_over })
+}
+
+/// All but every tenth image of each class, and every tenth.
+fn hold_out(whole: &ImageSet, file: &str) -> Result<(ImageSet, ImageSet), DataError> {
+    let is_test = split::every_tenth(whole.labels());
+    let part = |test: bool| whole.select((0..whole.len()).filter(|&i| is_test[i] == test));
+    let (train, test) = (part(false), part(true));
+    if test.is_empty() { Err(DataError::NoTestImages { place: file.to_owned() }) } else { Ok((train, test)) }
+}
+
+/// An array and what messages call it.
+struct Named {
+    file: String,
+    array: Array,
+}
+
+/// An opened file of one array or of several.
+enum Source {
+    One { file: String, reader: BufReader<File>, len: u64 },
+    Zip { file: String, archive: ZipArchive<BufReader<File>> },
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let file = path.display().to_string();
+        let unreadable = |reason| DataError::Unreadable { file: path.display().to_string(), reason };
+        if !path.is_file() {
+            return Err(DataError::Missing { file: path.to_owned() });
+        }
+        let opened = File::open(path).map_err(unreadable)?;
+        let len = opened.metadata().map_err(unreadable)?.len();
+        let reader = BufReader::new(opened);
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+            return Ok(Self::One { file, reader, len });
+        }
+        match ZipArchive::new(reader) {
+            Ok(archive) => Ok(Self::Zip { file, archive }),
+            Err(error) => Err(DataError::Malformed { file, reason: format!("is no .npz file: {error}") }),
+        }
+    }
+
+    /// Names of the arrays, sorted; a single array is called `images`.
+    fn names(&self) -> Vec<String> {
+        let Self::Zip { archive, .. } = self else { return vec!["images".into()] };
+        let files = archive.file_names().filter_map(Result::ok);
+        let mut names: Vec<String> = files.filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect();
+        names.sort();
+        names
+    }
+
+    fn read(&mut self, name: &str) -> Result<Named, DataError> {
+        let names = self.names();
+        let (file, read) = match self {
+            Self::One { file, reader, len } => (file.clone(), Array::read(reader, *len)),
+            Self::Zip { file, archive } => match archive.by_name(&format!("{name}.npy")) {
+                Ok(entry) => {
+                    let len = entry.size();
+                    (format!("{file}: {name}"), Array::read(entry, len))
+                }
+                Err(_) if !names.iter().any(|known| known == name) => {
+                    return Err(DataError::NoArray {
+                        file: file.clone(),
+                        wanted: name.into(),
+                        found: names.join(", "),
+                    });
+                }
+                Err(error) => (format!("{file}: {name}"), Err(error.to_string())),
+            },
+        };
+        match read {
+            Ok(array) => Ok(Named { file, array }),
+            Err(reason) => Err(DataError::Malformed { file, reason }),
+        }
+    }
+}
+
+/// Images `[n, c, h, w]` with their labels, of as many classes as the largest label asks for.
+fn image_set(images: Named, labels: Option<Named>) -> Result<ImageSet, DataError> {
+    let file = images.file.clone();
+    let (n, shape, pixels) = pixels(images)?;
+    let labels = match labels {
+        Some(labels) => self::labels(&labels, n, &file)?,
+        None => vec![0; n],
+    };
+    let num_classes = labels.iter().max().map_or(1, |&label| usize::from(label) + 1);
+    ImageSet::new(shape, pixels, labels, num_classes)
+        .map_err(|reason| DataError::InFile { file, reason: Box::new(reason) })
+}
+
+/// Number, shape `[c, h, w]` and pixels of images.
+fn pixels(Named { file, array }: Named) -> Result<(usize, [usize; 3], Vec<u8>), DataError> {
+    let refuse = |reason: String| Err(DataError::Malformed { file, reason });
+    if array.kind != Kind::U8 {
+        return refuse("holds no u8 values; images are bytes 0..=255".into());
+    }
+    if array.bytes.is_empty() {
+        return refuse(format!("holds no images, its shape is {:?}", array.shape));
+    }
+    let is_channels = |size: usize| matches!(size, 1 | 3);
+    match *array.shape {
+        [n, h, w] => Ok((n, [1, h, w], array.bytes)),
+        [n, a, b, c] => match (is_channels(a), is_channels(c)) {
+            (true, false) => Ok((n, [a, b, c], array.bytes)),
+            (false, true) => Ok((n, [c, a, b], channels_first(&array.bytes, [a, b, c]))),
+            _ => refuse(format!(
+                "has shape {:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c] with c = 1 or 3 in one place only",
+                array.shape
+            )),
+        },
+        _ => refuse(format!("has shape {:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c]", array.shape)),
+    }
+}
+
+/// `[n, h, w, c]` as `[n, c, h, w]`.
+fn channels_first(pixels: &[u8], [h, w, c]: [usize; 3]) -> Vec<u8> {
+    let planes = |image: &[u8]| -> Vec<u8> {
+        (0..c).flat_map(|channel| image.iter().skip(channel).step_by(c).copied()).collect()
+    };
+    pixels.chunks_exact(h * w * c).flat_map(planes).collect()
+}
+
+/// Labels of `n` images, `[n]` or `[n, 1]`.
+fn labels(Named { file, array }: &Named, n: usize, images_file: &str) -> Result<Vec<u8>, DataError> {
+    let refuse = |reason: String| Err(DataError::Malformed { file: file.clone(), reason });
+    let ([num_labels] | [num_labels, 1]) = *array.shape else {
+        return refuse(format!("has shape {:?}, expected [n] or [n, 1]: one label for each image", array.shape));
+    };
+    if num_labels != n {
+        let (images_file, labels_file) = (images_file.to_owned(), file.clone());
+        return Err(DataError::CountMismatch { images_file, num_images: n, labels_file, num_labels });
+    }
+    array.as_bytes().or_else(|label| refuse(format!("label {label} is no class, expected 0..=255")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use npyz::WriterBuilder;
+    use std::{fs, io::Write};
+    use tempfile::TempDir;
+    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+    /// An array as an independent writer writes it.
+    fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        for (name, bytes) in arrays {
+            zip.start_file(format!("{name}.npy"), options).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn read_as(name: &str, bytes: &[u8]) -> Result<Arrays, String> {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        read(&path).map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    }
+
+    fn error(arrays: &[(&str, Vec<u8>)]) -> String {
+        read_as("a.npz", &npz(arrays)).err().expect("an error")
+    }
+
+    /// 20 images of 1 × 2 pixels, image i of the pixels 2 i and 2 i + 1.
+    fn images() -> Vec<u8> {
+        npy(&[20, 1, 2], &(0..40).collect::<Vec<u8>>())
+    }
+
+    #[test]
+    fn every_tenth_image_of_a_class_is_test_and_the_order_stays() {
+        let labels = npy(&[20], &(0..20).map(|i| i % 2).collect::<Vec<i64>>());
+        let Arrays { train, test, every_tenth, passed_over } =
+            read_as("a.npz", &npz(&[("images", images()), ("labels", labels), ("ids", images())])).unwrap();
+        assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (18, 2, [1, 1, 2], 2));
+        assert_eq!((test.pixels(), test.labels()), (&[36, 37, 38, 39][..], &[0, 1][..]));
+        assert_eq!(train.pixels(), &(0..36).collect::<Vec<u8>>());
+        assert!(every_tenth && passed_over == ["ids"]);
+    }
+
+    #[test]
+    fn names_of_medmnist_are_the_splits() {
+        let labels = |labels: &[u8]| npy(&[labels.len() as u64, 1], labels);
+        let arrays = [
+            ("train_images", npy(&[2, 2, 2, 3], &(0..24).collect::<Vec<u8>>())),
+            ("train_labels", labels(&[0, 4])),
+            ("val_images", npy(&[1, 2, 2, 3], &[0_u8; 12])),
+            ("val_labels", labels(&[1])),
+            ("test_images", npy(&[1, 2, 2, 3], &[7_u8; 12])),
+            ("test_labels", labels(&[6])),
+        ];
+        let Arrays { train, test, every_tenth, passed_over } = read_as("a.npz", &npz(&arrays)).unwrap();
+        assert_eq!((train.num_classes(), test.num_classes(), every_tenth), (7, 7, false));
+        assert_eq!((train.shape(), train.labels(), test.labels()), ([3, 2, 2], &[0, 4][..], &[6][..]));
+        // Of [h, w, c], the planes: every third byte.
+        assert_eq!(train.image(0), [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
+        assert_eq!(passed_over, ["val_images", "val_labels"]);
+    }
+
+    #[test]
+    fn a_single_array_is_images_of_one_class() {
+        let pixels: Vec<u8> = (0..60).collect();
+        // Each could be read in two ways.
+        for shape in [&[20, 3, 1, 1][..], &[20, 1, 3, 1], &[20, 1, 1, 3]] {
+            assert!(read_as("a.npy", &npy(shape, &pixels)).err().unwrap().contains("in one place only"));
+        }
+        let Arrays { train, test, .. } = read_as("a.npy", &npy(&[10, 3, 2, 2], &pixels.repeat(2))).unwrap();
+        assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (9, 1, [3, 2, 2], 1));
+    }
+
+    #[test]
+    fn labels_of_every_type_are_read_and_out_of_range_refused() {
+        let shape = &[20];
+        let wide: Vec<i32> = (0..20).map(|i| i % 2 + 254).collect();
+        let arrays = read_as("a.npz", &npz(&[("images", images()), ("labels", npy(shape, &wide))])).unwrap();
+        assert_eq!((arrays.train.num_classes(), arrays.train.labels()[1]), (256, 255));
+        for (labels, label) in [
+            (npy(shape, &[-1_i8; 20]), "-1"),
+            (npy(shape, &[300_i16; 20]), "300"),
+            (npy(shape, &[u64::MAX; 20]), "18446744073709551615"),
+        ] {
+            assert_eq!(
+                error(&[("images", images()), ("labels", labels)]),
+                format!("a.npz: labels: label {label} is no class, expected 0..=255")
+            );
+        }
+        let mut big_endian = [&b"\x93NUMPY\x01\0\x46\0"[..], &[b' '; 70], &[0; 80]].concat();
+        let header = b"{'descr': '>i4', 'fortran_order': False, 'shape': (20,), }";
+        big_endian[10..10 + header.len()].copy_from_slice(header);
+        big_endian[80 + 7] = 3;
+        let arrays = read_as("a.npz", &npz(&[("images", images()), ("labels", big_endian)])).unwrap();
+        assert_eq!(arrays.train.labels()[..3], [0, 3, 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_its_array() {
+        let floats = npy(&[20, 1, 2], &[0.5_f32; 40]);
+        assert_eq!(
+            error(&[("images", floats)]),
+            "a.npz: images: holds values of type '<f4', expected whole numbers (images are u8)"
+        );
+        assert!(error(&[("images", npy(&[40], &[0_u16; 40]))]).contains("images: holds no u8 values"));
+        assert!(error(&[("images", npy(&[40], &[0_u8; 40]))]).contains("images: has shape [40], expected [n, h, w]"));
+        assert!(error(&[("images", npy(&[0, 2, 2], &[0_u8; 0]))]).contains("holds no images, its shape is [0, 2, 2]"));
+        assert_eq!(
+            error(&[("pictures", images()), ("y", images())]),
+            "a.npz has no array `images`; it holds: pictures, y"
+        );
+        assert_eq!(
+            error(&[("images", images()), ("labels", npy(&[3], &[0_u8; 3]))]),
+            "a.npz: images holds 20 images but a.npz: labels holds 3 labels, expected as many"
+        );
+        assert!(
+            error(&[("images", images()), ("labels", npy(&[20, 14], &[0_u8; 280]))]).contains("expected [n] or [n, 1]")
+        );
+        assert!(error(&[("images", npy(&[9, 1, 1], &[0_u8; 9]))]).contains("has no class of 10 images"));
+        assert!(read_as("a.npz", b"no zip").err().unwrap().starts_with("a.npz: is no .npz file: "));
+    }
+
+    /// A header with this dictionary, padded, and a few values.
+    fn with_header(dictionary: &str) -> Vec<u8> {
+        let len = (dictionary.len() as u16).to_le_bytes();
+        [&b"\x93NUMPY\x01\0"[..], &len, dictionary.as_bytes(), &[0; 16]].concat()
+    }
+
+    #[test]
+    fn hostile_headers_take_no_memory() {
+        let of_shape = |shape: &str| format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+        for (dictionary, expected) in [
+            (of_shape("(4000000000, 4000000000, 4000000000)"), "more than the 17179869184 that are read"),
+            (of_shape("(17000000000,)"), "bytes, expected 17000000"),
+            (of_shape("(99999999999999999999,)"), "has a header without a 'shape'"),
+            (of_shape("(-1,)"), "has a header without a 'shape'"),
+            (of_shape(&"(".repeat(50_000)), "has a header without a 'shape'"),
+            (of_shape("(2, 2)").replace("False", "True"), "is in Fortran order; save numpy.ascontiguousarray of it"),
+            (of_shape("(2, 2)").replace("'|u1'", "'|O'"), "holds values of type '|O', expected whole numbers"),
+            (String::new(), "has a header without 'descr'"),
+        ] {
+            let alone = read_as("a.npy", &with_header(&dictionary)).err().unwrap();
+            assert!(alone.contains(expected), "{dictionary:.80}: {alone}");
+            let zipped = error(&[("images", with_header(&dictionary))]);
+            assert!(zipped.contains(expected), "{dictionary:.80}: {zipped}");
+        }
+        let long = b"\x93NUMPY\x02\0\xff\xff\xff\xff{";
+        assert!(read_as("a.npy", long).err().unwrap().contains("says its header has 4294967295 bytes"));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_an_error() {
+        let (alone, zipped) = (images(), npz(&[("images", images())]));
+        for len in 0..alone.len() {
+            assert!(read_as("a.npy", &alone[..len]).is_err(), "npy cut at {len}");
+        }
+        for len in 0..zipped.len() {
+            assert!(read_as("a.npz", &zipped[..len]).is_err(), "npz cut at {len}");
+        }
+        let longer = [alone, vec![0]].concat();
+        assert!(read_as("a.npy", &longer).err().unwrap().contains("has 169 bytes, expected 168 by its shape"));
+    }
+}

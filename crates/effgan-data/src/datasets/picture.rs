@@ -1,0 +1,272 @@
+//! One PNG or JPEG file, brought to bytes by one rule.
+//!
+//! What the file holds decides how it is read, not its name. A turn that a camera noted (EXIF) is made; 16 bits become
+//! 8 by rounding; what is transparent is laid over white. Nothing else is done to colours. A file may be hostile: its
+//! header is checked before memory is taken.
+
+use image::{
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation,
+};
+use std::{
+    fmt,
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+/// Most pixels of one picture: more than any camera's, and 512 MiB in the widest mode.
+const MAX_PIXELS: u64 = 1 << 26;
+/// Most bytes of one file, of which a JPEG decoder reads all at once.
+const MAX_FILE: u64 = 1 << 28;
+
+/// How a file writes its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mode {
+    /// Whether there are colours; otherwise the image is grey.
+    pub colour: bool,
+    /// Whether pixels can be transparent.
+    pub alpha: bool,
+    /// Whether a channel has 16 bits.
+    pub deep: bool,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.deep { "16-bit " } else { "" })?;
+        f.write_str(if self.colour { "colour" } else { "grey" })?;
+        f.write_str(if self.alpha { " with alpha" } else { "" })
+    }
+}
+
+/// What the header of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) mode: Mode,
+}
+
+impl Header {
+    /// Channels, height and width as the file has them.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        [if self.mode.colour { 3 } else { 1 }, self.height, self.width]
+    }
+}
+
+/// What `path` says it holds, or why it is no picture.
+pub(super) fn header(path: &Path) -> Result<Header, String> {
+    Ok(open(path)?.0)
+}
+
+/// The pixels `[c, h, w]` of the shape that the header says, or why there are none.
+pub(super) fn read(path: &Path) -> Result<([usize; 3], Vec<u8>), String> {
+    let (header, orientation, decoder) = open(path)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
+    picture.apply_orientation(orientation);
+    let shape = header.shape();
+    Ok((shape, planes(picture, shape)))
+}
+
+/// Reads the header and checks it.
+fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let len = file.metadata().map_err(|error| error.to_string())?.len();
+    if len > MAX_FILE {
+        return Err(format!("has {len} bytes, more than the {MAX_FILE} that are read"));
+    }
+    let format = format_of(&mut file)?;
+    if format == ImageFormat::Jpeg {
+        check_jpeg_end(&mut file, len)?;
+    }
+    file.rewind().map_err(|error| error.to_string())?;
+    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(8 * MAX_PIXELS);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|error| one_line(&error))?;
+    let (width, height) = decoder.dimensions();
+    let num_pixels = u64::from(width) * u64::from(height);
+    if !(1..=MAX_PIXELS).contains(&num_pixels) {
+        return Err(format!("says it has {width} × {height} pixels, outside 1..={MAX_PIXELS} in all"));
+    }
+    let mode = mode(decoder.color_type())?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
+    Ok((Header { width: width as usize, height: height as usize, mode }, orientation, decoder))
+}
+
+/// PNG or JPEG by the first bytes of the file.
+fn format_of(file: &mut File) -> Result<ImageFormat, String> {
+    let mut start = Vec::new();
+    file.take(16).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    match image::guess_format(&start) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => Ok(format),
+        _ if start.is_empty() => Err("is empty".into()),
+        _ => Err("is neither PNG nor JPEG".into()),
+    }
+}
+
+/// Looks for the end-of-image marker: the decoder fills up a JPEG file that was cut off with grey and says nothing.
+fn check_jpeg_end(file: &mut File, len: u64) -> Result<(), String> {
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(len.saturating_sub(1 << 16)))
+        .and_then(|_| file.read_to_end(&mut end))
+        .map_err(|error| error.to_string())?;
+    if end.windows(2).any(|marker| marker == [0xff, 0xd9]) { Ok(()) } else { Err("is truncated".into()) }
+}
+
+fn mode(colour: ColorType) -> Result<Mode, String> {
+    let of = |colour, alpha, deep| Ok(Mode { colour, alpha, deep });
+    match colour {
+        ColorType::L8 => of(false, false, false),
+        ColorType::La8 => of(false, true, false),
+        ColorType::L16 => of(false, false, true),
+        ColorType::La16 => of(false, true, true),
+        ColorType::Rgb8 => of(true, false, false),
+        ColorType::Rgba8 => of(true, true, false),
+        ColorType::Rgb16 => of(true, false, true),
+        ColorType::Rgba16 => of(true, true, true),
+        other => Err(format!("has pixels of an unknown kind, {other:?}")),
+    }
+}
+
+/// Whether width and height change places.
+fn turns(orientation: Orientation) -> bool {
+    use Orientation as O;
+    matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH)
+}
+
+/// The planes of a picture over white.
+fn planes(picture: DynamicImage, [c, h, w]: [usize; 3]) -> Vec<u8> {
+    let pixels = if c == 1 { picture.into_luma_alpha8().into_raw() } else { picture.into_rgba8().into_raw() };
+    let pixels: Vec<&[u8]> = pixels.chunks_exact(c + 1).collect();
+    assert!(pixels.len() == h * w, "the decoder gives the pixels that its header says");
+    (0..c).flat_map(|channel| pixels.iter().map(move |pixel| over_white(pixel[channel], pixel[c]))).collect()
+}
+
+/// value · α + 255 · (1 − α) with α = `alpha` / 255, to the nearest byte.
+fn over_white(value: u8, alpha: u8) -> u8 {
+    let (value, alpha) = (u32::from(value), u32::from(alpha));
+    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
+
+fn one_line(error: &ImageError) -> String {
+    error.to_string().replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{
+        GrayAlphaImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
+        codecs::{jpeg::JpegEncoder, png::PngEncoder},
+    };
+    use std::{fs, path::PathBuf};
+    use tempfile::TempDir;
+
+    /// What reading of a file with these bytes gives.
+    fn read_bytes(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
+        let dir = TempDir::new().unwrap();
+        let path: PathBuf = dir.path().join("a.png");
+        fs::write(&path, bytes).unwrap();
+        let (shape, pixels) = read(&path)?;
+        assert_eq!(header(&path).unwrap().shape(), shape);
+        Ok((shape, pixels))
+    }
+
+    fn saved(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut file = std::io::Cursor::new(Vec::new());
+        picture.into().write_to(&mut file, format).unwrap();
+        file.into_inner()
+    }
+
+    fn png(picture: impl Into<DynamicImage>) -> ([usize; 3], Vec<u8>) {
+        read_bytes(&saved(picture, ImageFormat::Png)).unwrap()
+    }
+
+    #[test]
+    fn colours_become_planes() {
+        let picture = RgbImage::from_vec(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!(png(picture), ([3, 1, 2], vec![1, 4, 2, 5, 3, 6]));
+    }
+
+    #[test]
+    fn what_is_transparent_is_laid_over_white() {
+        // 100 at α = 0, 255 and 102 = 0.4 · 255: 255; 100; 0.4 · 100 + 0.6 · 255 = 193.
+        let grey = GrayAlphaImage::from_fn(3, 1, |x, _| LumaA([100, [0, 255, 102][x as usize]]));
+        assert_eq!(png(grey), ([1, 1, 3], vec![255, 100, 193]));
+        let red = RgbaImage::from_pixel(1, 1, Rgba([255, 0, 0, 102]));
+        assert_eq!(png(red), ([3, 1, 1], vec![255, 153, 153]));
+    }
+
+    #[test]
+    fn sixteen_bits_become_eight_by_rounding() {
+        // v / 257, rounded: 0, 128 / 257, 129 / 257, 65535 / 257.
+        let values = [0, 128, 129, 65535];
+        let grey = ImageBuffer::from_fn(4, 1, |x, _| Luma([values[x as usize]]));
+        assert_eq!(png(DynamicImage::ImageLuma16(grey)), ([1, 1, 4], vec![0, 0, 1, 255]));
+        let rgb = ImageBuffer::from_pixel(1, 1, Rgb([257_u16, 514, 65535]));
+        assert_eq!(png(DynamicImage::ImageRgb16(rgb)), ([3, 1, 1], vec![1, 2, 255]));
+    }
+
+    #[test]
+    fn contents_decide_and_not_the_name() {
+        // Here a JPEG file is called a.png.
+        let (shape, pixels) = read_bytes(&saved(RgbImage::from_pixel(8, 8, Rgb([90; 3])), ImageFormat::Jpeg)).unwrap();
+        assert_eq!(shape, [3, 8, 8]);
+        // JPEG keeps a constant to within its coarsest step of the mean, about 2 at the default quality.
+        assert!(pixels.iter().all(|&pixel| pixel.abs_diff(90) <= 2));
+        let gif = b"GIF89a\x01\0\x01\0\0\0\0;";
+        assert_eq!(read_bytes(gif).unwrap_err(), "is neither PNG nor JPEG");
+        assert_eq!(read_bytes(b"").unwrap_err(), "is empty");
+    }
+
+    #[test]
+    fn a_turn_that_the_camera_noted_is_made() {
+        // EXIF with one entry: orientation 6, to be turned by 90 degrees clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let (mut jpeg, mut png) = (Vec::new(), Vec::new());
+        let wide = RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 0 } else { 255 }; 3]));
+        let mut encoder = JpegEncoder::new_with_quality(&mut jpeg, 100);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.encode_image(&wide).unwrap();
+        let mut encoder = PngEncoder::new(&mut png);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&wide, 16, 8, image::ExtendedColorType::Rgb8).unwrap();
+        for file in [jpeg, png] {
+            let (shape, pixels) = read_bytes(&file).unwrap();
+            assert_eq!(shape, [3, 16, 8]);
+            assert!(pixels[..64].iter().all(|&dark| dark < 3) && pixels[64..128].iter().all(|&light| light > 252));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_an_error() {
+        let noise = RgbImage::from_fn(40, 40, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+            let whole = saved(noise.clone(), format);
+            for len in (0..whole.len() - 20).step_by(7) {
+                assert!(read_bytes(&whole[..len]).is_err(), "{format:?} cut at {len} of {}", whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_of_many_pixels_takes_no_memory() {
+        // A PNG of 60,000 × 60,000 pixels of 16 bit RGBA, 28 GB, by its header alone.
+        let mut file = saved(RgbImage::new(1, 1), ImageFormat::Png);
+        file[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
+        file[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
+        file[24..26].copy_from_slice(&[16, 6]);
+        let sum = crc32(&file[12..29]);
+        file[29..33].copy_from_slice(&sum.to_be_bytes());
+        let reason = read_bytes(&file).unwrap_err();
+        assert_eq!(reason, "says it has 60000 × 60000 pixels, outside 1..=67108864 in all");
+    }
+
+    /// The checksum of a PNG chunk, bit by bit.
+    fn crc32(bytes: &[u8]) -> u32 {
+        let shift = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| shift(crc)))
+    }
+}

@@ -1,0 +1,97 @@
+//! Where files come from, and what they must be.
+//!
+//! Lengths and SHA-256 are those of TensorFlow Datasets 4.9.10 (`url_checksums/mnist.txt`, `fashion_mnist.txt` and
+//! `cifar10.txt` of its package on `PyPI`), as is the first mirror of each; the second one of MNIST is torchvision's,
+//! that of Fashion-MNIST is its authors' repository. What a mirror sends is held against the hash, so a mirror need not
+//! be trusted.
+
+use crate::DatasetName;
+
+/// A file on a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its name here and, after the mirror's address, there.
+    pub name: &'static str,
+    /// Its bytes.
+    pub len: u64,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: &'static str,
+}
+
+/// The files of a data set and the addresses of the folders that have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// All files, fetched in this order.
+    pub files: &'static [RemoteFile],
+    /// Addresses, tried in this order.
+    pub mirrors: &'static [&'static str],
+}
+
+impl Source {
+    /// Where the data set is fetched from; none for one that is built in or that a person has.
+    pub const fn of(name: DatasetName) -> Option<&'static Self> {
+        match name {
+            DatasetName::Mnist => Some(&MNIST),
+            DatasetName::FashionMnist => Some(&FASHION_MNIST),
+            DatasetName::Cifar10 => Some(&CIFAR10),
+            DatasetName::MnistMini | DatasetName::Folder | DatasetName::Npz => None,
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn num_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len).sum()
+    }
+}
+
+const fn file(name: &'static str, len: u64, sha256: &'static str) -> RemoteFile {
+    RemoteFile { name, len, sha256 }
+}
+
+const MNIST: Source = Source {
+    files: &[
+        file(
+            "train-images-idx3-ubyte.gz",
+            9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        file("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        file(
+            "t10k-images-idx3-ubyte.gz",
+            1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        file("t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    ],
+    mirrors: &["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"],
+};
+
+const FASHION_MNIST: Source = Source {
+    files: &[
+        file(
+            "train-images-idx3-ubyte.gz",
+            26_421_880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        file("train-labels-idx1-ubyte.gz", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        file(
+            "t10k-images-idx3-ubyte.gz",
+            4_422_102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        file("t10k-labels-idx1-ubyte.gz", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    ],
+    mirrors: &[
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ],
+};
+
+const CIFAR10: Source = Source {
+    files: &[file(
+        "cifar-10-binary.tar.gz",
+        170_052_171,
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    )],
+    mirrors: &["https://www.cs.toronto.edu/~kriz/"],
+};

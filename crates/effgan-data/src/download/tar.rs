@@ -1,0 +1,158 @@
+//! The six files of CIFAR-10 out of their `.tar.gz`.
+//!
+//! An archive is a header of 512 bytes and a body of whole blocks for each member (POSIX.1-1988 ustar). Members go by
+//! their names alone into files of ours, so none can lie outside of the folder; every other member is passed over.
+
+use super::unwritable;
+use crate::{DataError, datasets::cifar};
+use flate2::read::MultiGzDecoder;
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+const BLOCK: usize = 512;
+
+/// Unpacks the members `cifar-10-batches-bin/<file>` that `dir` lacks.
+///
+/// # Errors
+/// [`DataError::Malformed`] when the archive is damaged or lacks one of the six.
+pub(super) fn unpack(archive: &Path, dir: &Path) -> Result<(), DataError> {
+    let malformed = |reason: String| DataError::Malformed { file: archive.display().to_string(), reason };
+    let file = File::open(archive).map_err(|error| malformed(error.to_string()))?;
+    let mut reader = MultiGzDecoder::new(BufReader::new(file));
+    while let Some(Member { name, len, is_file }) = next(&mut reader).map_err(malformed)? {
+        let mut body = reader.by_ref().take(len.next_multiple_of(BLOCK as u64));
+        let wanted = cifar::FILES.into_iter().find(|file| is_file && name == format!("{}/{file}", cifar::FOLDER));
+        let path = wanted.map(|file| dir.join(file)).filter(|path| !path.exists());
+        if let Some(path) = path {
+            if len > cifar::FILE_LEN {
+                return Err(malformed(format!("{name} has {len} bytes, expected {}", cifar::FILE_LEN)));
+            }
+            write(&path, &mut body.by_ref().take(len))?;
+        }
+        io::copy(&mut body, &mut io::sink()).map_err(|error| malformed(error.to_string()))?;
+        if body.limit() > 0 {
+            return Err(malformed(format!("ends within {name}; get the file again")));
+        }
+    }
+    match cifar::FILES.iter().find(|file| !dir.join(file).is_file()) {
+        Some(missing) => Err(malformed(format!("holds no {}/{missing}", cifar::FOLDER))),
+        None => Ok(()),
+    }
+}
+
+/// What a header says.
+struct Member {
+    name: String,
+    len: u64,
+    is_file: bool,
+}
+
+/// The next header; none at the block of zeros that ends an archive.
+fn next(reader: &mut impl Read) -> Result<Option<Member>, String> {
+    let mut header = [0; BLOCK];
+    reader.read_exact(&mut header).map_err(|error| format!("ends without its end mark: {error}"))?;
+    if header == [0; BLOCK] {
+        return Ok(None);
+    }
+    let text = |from: usize, to: usize| {
+        let field = header[from..to].split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(field).trim().to_owned()
+    };
+    let number = |from: usize, to: usize| u64::from_str_radix(&text(from, to), 8).ok();
+    // The sum of the header's bytes, its own field counted as spaces.
+    let sum: u64 =
+        header.iter().enumerate().map(|(i, &b)| u64::from(if (148..156).contains(&i) { b' ' } else { b })).sum();
+    if number(148, 156) != Some(sum) {
+        return Err("is no tar archive, or damaged: a header has a wrong checksum".into());
+    }
+    let len = number(124, 136).ok_or("has a header without a size")?;
+    Ok(Some(Member { name: text(0, 100), len, is_file: matches!(header[156], 0 | b'0') }))
+}
+
+/// Writes beside `path` and renames.
+fn write(path: &Path, body: &mut impl Read) -> Result<(), DataError> {
+    let part = path.with_extension("bin.part");
+    let copied = File::create(&part).and_then(|mut file| io::copy(body, &mut file));
+    copied.and_then(|_| fs::rename(&part, path)).map_err(|reason| unwritable(path, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    use tempfile::TempDir;
+
+    fn member(name: &str, kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut header = [0; BLOCK];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", body.len()).as_bytes());
+        header[156] = kind;
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        let mut bytes = [&header[..], body].concat();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+
+    fn six() -> Vec<Vec<u8>> {
+        cifar::FILES.iter().map(|file| member(&format!("{}/{file}", cifar::FOLDER), b'0', file.as_bytes())).collect()
+    }
+
+    /// What unpacking of `members` leaves in an empty folder, or its error.
+    fn unpacked(members: &[Vec<u8>], cut: usize) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let dir = TempDir::new().unwrap();
+        let inner = dir.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let archive = dir.path().join("a.tar.gz");
+        let mut packed = GzEncoder::new(File::create(&archive).unwrap(), Compression::fast());
+        let bytes = [members.concat(), vec![0; 1024]].concat();
+        packed.write_all(&bytes[..bytes.len() - cut]).unwrap();
+        packed.finish().unwrap();
+        let outcome = unpack(&archive, &inner);
+        let outside = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(outside, 2, "the archive and the folder, nothing beside");
+        outcome.map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))?;
+        let mut files: Vec<_> = fs::read_dir(inner).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let named = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        Ok(files.iter().map(|path| (named(path), fs::read(path).unwrap())).collect())
+    }
+
+    #[test]
+    fn the_six_files_come_out_and_nothing_else() {
+        let mut members = six();
+        members.insert(0, member("cifar-10-batches-bin/", b'5', b""));
+        members.insert(3, member("cifar-10-batches-bin/readme.html", b'0', &[b'x'; 700]));
+        for evil in ["/tmp/data_batch_1.bin", "../data_batch_1.bin", "cifar-10-batches-bin/../../data_batch_1.bin"] {
+            members.push(member(evil, b'0', b"evil"));
+        }
+        members.push(member("cifar-10-batches-bin/data_batch_1.bin", b'2', b""));
+        let files = unpacked(&members, 0).unwrap();
+        assert_eq!(files.len(), 6);
+        for (name, body) in files {
+            assert_eq!(name.as_bytes(), body);
+        }
+    }
+
+    #[test]
+    fn a_damaged_archive_is_an_error_that_says_how() {
+        assert_eq!(unpacked(&six()[1..], 0).unwrap_err(), "a.tar.gz: holds no cifar-10-batches-bin/data_batch_1.bin");
+        let last = "cifar-10-batches-bin/test_batch.bin";
+        assert_eq!(unpacked(&six(), 1025).unwrap_err(), format!("a.tar.gz: ends within {last}; get the file again"));
+        assert!(unpacked(&six(), 1024).unwrap_err().starts_with("a.tar.gz: ends without its end mark: "));
+        let mut members = six();
+        members[2][0] ^= 1;
+        assert!(unpacked(&members, 0).unwrap_err().ends_with("a header has a wrong checksum"));
+        let mut large = member("cifar-10-batches-bin/data_batch_1.bin", b'0', b"");
+        large[124..135].copy_from_slice(b"77777777777");
+        let sum: u32 =
+            large.iter().enumerate().map(|(i, &b)| u32::from(if (148..156).contains(&i) { b' ' } else { b })).sum();
+        large[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+        assert!(unpacked(&[large], 0).unwrap_err().contains("has 8589934591 bytes, expected 30730000"));
+    }
+}

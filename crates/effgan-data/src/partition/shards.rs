@@ -1,0 +1,90 @@
+//! Shards of images sorted by label, the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629, section 3).
+//!
+//! Theirs: MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most
+//! clients see two digits, some one, some three or four.
+
+use super::{Shares, even_parts, images_by_class};
+use crate::DataError;
+use rand::{Rng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+
+/// `kind = "shards"`: images sorted by label, cut into `clients × shards_per_client` runs, dealt at random.
+///
+/// Images of one label keep the order of the data set. Runs differ in length by at most one image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shards {
+    /// Shards of each client, ≥ 1; 2 in the paper. Few are heterogeneous.
+    pub shards_per_client: usize,
+    /// The keys that each kind has.
+    #[serde(flatten)]
+    pub shares: Shares,
+}
+
+impl Shards {
+    /// The images of each client.
+    ///
+    /// # Errors
+    /// [`DataError::Shards`] when a client would have no shard, or a shard no image.
+    pub(super) fn deal<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
+        let Self { shards_per_client, shares: Shares { clients, .. } } = *self;
+        let num_shards = clients.saturating_mul(shards_per_client);
+        if !(1..=labels.len()).contains(&num_shards) {
+            return Err(DataError::Shards { clients, shards_per_client, num_dealt: labels.len() });
+        }
+        let sorted = images_by_class((0..).take(labels.len()), labels).concat();
+        let mut shards: Vec<&[u32]> = even_parts(&sorted, num_shards).collect();
+        shards.shuffle(rng);
+        Ok(shards.chunks(shards_per_client).map(<[&[u32]]>::concat).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use std::collections::BTreeSet;
+
+    fn deal(shards_per_client: usize, clients: usize, labels: &[u8]) -> Result<Vec<Vec<u32>>, DataError> {
+        let shards = Shards { shards_per_client, shares: Shares::of(clients) };
+        shards.deal(labels, &mut ChaCha8Rng::seed_from_u64(1))
+    }
+
+    #[test]
+    fn the_split_of_the_paper_has_its_numbers() {
+        // 60,000 images, 10 digits, 100 clients with 2 shards of 300: 20 shards a digit, none across two digits.
+        let labels: Vec<u8> = (0..60_000).map(|i| (i % 10) as u8).collect();
+        let dealt = deal(2, 100, &labels).unwrap();
+        assert_eq!(dealt.len(), 100);
+        for images in &dealt {
+            let classes: BTreeSet<u32> = images.iter().map(|image| image % 10).collect();
+            assert!(images.len() == 600 && (1..=2).contains(&classes.len()));
+        }
+        let alone = dealt.iter().filter(|images| images.iter().all(|image| image % 10 == images[0] % 10)).count();
+        // The second shard has the first one's digit with chance 19/199: 9.5 clients of 100, deviation about 3.
+        assert!((1..=25).contains(&alone), "{alone} clients with one digit");
+    }
+
+    #[test]
+    fn a_shard_is_a_run_of_the_sorted_images() {
+        // Sorted by label: 1, 3, 5, 0, 2, 4; three shards of two.
+        let mut dealt = deal(1, 3, &[1, 0, 1, 0, 1, 0]).unwrap();
+        dealt.sort();
+        assert_eq!(dealt, [vec![1, 3], vec![2, 4], vec![5, 0]]);
+    }
+
+    #[test]
+    fn shards_that_cannot_be_are_an_error() {
+        for (shards_per_client, clients) in [(0, 2), (4, 2), (usize::MAX, 2)] {
+            assert_eq!(
+                deal(shards_per_client, clients, &[0; 7]).unwrap_err().to_string(),
+                format!(
+                    "{clients} clients with partition.shards_per_client = {shards_per_client} need \
+                     {clients} × {shards_per_client} images at least, at least 1 for each client, and 7 are dealt; \
+                     lower clients or shards_per_client"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Images of one size and number of channels: how any data set follows `dataset.size` and `dataset.channels`.
+//!
+//! The rule, in this order: grey becomes three equal channels, colour becomes luma (ITU-R BT.601, in Pillow's whole
+//! numbers); the square in the middle is cut out; it is resized with a triangle filter that widens with the reduction,
+//! which is what Pillow calls bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
+
+use crate::parallel::in_parallel;
+use image::{GrayImage, imageops, imageops::FilterType::Triangle};
+use std::borrow::Cow;
+
+/// u8 images `[n, c, h, w]` of shape `from`, brought to shape `to`; as they are where the shapes are equal.
+///
+/// Channels are 1 or 3. Where the sides differ, those of `to` are equal to each other.
+///
+/// # Panics
+/// When `pixels` is no whole number of images, or a shape is none of the above.
+pub fn fit(pixels: &[u8], from: [usize; 3], to: [usize; 3]) -> Cow<'_, [u8]> {
+    if from == to {
+        return pixels.into();
+    }
+    let image_len = from.iter().product::<usize>();
+    assert!(image_len > 0 && pixels.len().is_multiple_of(image_len), "images are whole");
+    let images: Vec<&[u8]> = pixels.chunks_exact(image_len).collect();
+    in_parallel(&images, |image| fit_image(image, from, to)).concat().into()
+}
+
+/// One image `[c, h, w]` of shape `from`, brought to shape `to`.
+pub(crate) fn fit_image(image: &[u8], from: [usize; 3], to: [usize; 3]) -> Vec<u8> {
+    let ([c, h, w], [to_c, to_h, to_w]) = (from, to);
+    let planes: Cow<[u8]> = match (c, to_c) {
+        (1, 3) => image.repeat(3).into(),
+        (3, 1) => luma(image).into(),
+        _ => image.into(),
+    };
+    assert!(matches!(to_c, 1 | 3) && planes.len() == to_c * h * w, "images have 1 or 3 channels");
+    if (h, w) == (to_h, to_w) {
+        return planes.into_owned();
+    }
+    assert!(to_h == to_w, "a new size is a square");
+    planes.chunks_exact(h * w).flat_map(|plane| resize_plane(plane, [h, w], to_h)).collect()
+}
+
+/// 0.299 R + 0.587 G + 0.114 B of planes `[3, h, w]`, in 16 bits after the point as Pillow has it.
+fn luma(planes: &[u8]) -> Vec<u8> {
+    let (red, rest) = planes.split_at(planes.len() / 3);
+    let (green, blue) = rest.split_at(rest.len() / 2);
+    let weigh = |((&r, &g), &b): ((&u8, &u8), &u8)| {
+        (19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16
+    };
+    red.iter().zip(green).zip(blue).map(|pixel| weigh(pixel) as u8).collect()
+}
+
+/// The square in the middle of one channel `[h, w]`, `side` pixels a side; the odd pixel is lost at the right and
+/// below.
+fn resize_plane(plane: &[u8], [h, w]: [usize; 2], side: usize) -> Vec<u8> {
+    let square = h.min(w);
+    let (top, left) = ((h - square) / 2, (w - square) / 2);
+    let rows = plane.chunks_exact(w).skip(top).take(square);
+    let pixels: Vec<u8> = rows.flat_map(|row| &row[left..left + square]).copied().collect();
+    let square = GrayImage::from_raw(square as u32, square as u32, pixels).expect("a square of pixels");
+    imageops::resize(&square, side as u32, side as u32, Triangle).into_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::iter::repeat_n;
+
+    const PYTORCH_4: [f32; 16] = [
+        61.125, 53.028, 106.472, 158.375, 177.431, 78.025, 61.938, 110.681, 160.319, 177.457, 82.358, 61.569, 112.625,
+        164.528, 185.972, 73.875,
+    ];
+
+    const PYTORCH_9: [f32; 81] = [
+        0.000, 18.500, 43.167, 67.833, 92.500, 117.167, 141.833, 166.500, 185.000, 111.000, 65.500, 26.167, 50.833,
+        75.500, 100.167, 124.833, 149.500, 168.000, 216.333, 128.167, 39.056, 35.278, 52.833, 77.500, 102.167, 126.833,
+        145.333, 193.667, 190.833, 158.611, 41.056, 30.167, 54.833, 79.500, 104.167, 122.667, 171.000, 189.500,
+        192.833, 132.167, 71.500, 32.167, 56.833, 81.500, 100.000, 148.333, 166.833, 191.500, 216.167, 134.167, 45.056,
+        41.278, 58.833, 77.333, 125.667, 144.167, 168.833, 193.500, 196.833, 164.611, 47.056, 36.167, 54.667, 103.000,
+        121.500, 146.167, 170.833, 195.500, 198.833, 138.167, 77.500, 32.000, 86.000, 104.500, 129.167, 153.833,
+        178.500, 203.167, 227.833, 124.500, 15.000,
+    ];
+
+    #[test]
+    fn grey_becomes_three_equal_channels_and_back() {
+        let grey = [0, 7, 200, 255];
+        let rgb = fit(&grey, [1, 2, 2], [3, 2, 2]);
+        assert_eq!(*rgb, [grey, grey, grey].concat());
+        assert_eq!(*fit(&rgb, [3, 2, 2], [1, 2, 2]), grey);
+    }
+
+    #[test]
+    fn luma_is_that_of_pillow() {
+        // Image.fromarray(x, "RGB").convert("L") of red, green, blue, white and (10, 200, 30): 0.299 R + 0.587 G +
+        // 0.114 B.
+        let planes = [[255, 0, 0, 255, 10], [0, 255, 0, 255, 200], [0, 0, 255, 255, 30]].concat();
+        assert_eq!(luma(&planes), [76, 150, 29, 255, 124]);
+    }
+
+    #[test]
+    fn a_constant_image_stays_constant_at_any_size() {
+        for side in [1, 3, 28, 64, 65] {
+            assert_eq!(fit_image(&[77; 28 * 20], [1, 28, 20], [1, side, side]), vec![77; side * side]);
+        }
+    }
+
+    #[test]
+    fn only_the_middle_square_is_seen() {
+        // Two columns of 0, two of 9, three of 0: a square of two in the middle of the width.
+        let row = [0, 0, 9, 9, 0, 0, 0];
+        assert_eq!(fit_image(&row.repeat(2), [1, 2, 7], [1, 4, 4]), [9; 16]);
+        let column: Vec<u8> = row.iter().flat_map(|&pixel| repeat_n(pixel, 2)).collect();
+        assert_eq!(fit_image(&column, [1, 7, 2], [1, 4, 4]), [9; 16]);
+    }
+
+    #[test]
+    fn resizing_is_that_of_pytorch() {
+        // tests/fixtures/resize.py prints these: a 6 × 6 image of (37 i) mod 256, made smaller and larger.
+        let image: Vec<u8> = (0..36).map(|i| (37 * i % 256) as u8).collect();
+        for (side, expected) in [(4, &PYTORCH_4[..]), (9, &PYTORCH_9[..])] {
+            let ours = fit_image(&image, [1, 6, 6], [1, side, side]);
+            for (ours, expected) in ours.iter().zip(expected) {
+                // Half a step of rounding to u8, and f32 sums in another order.
+                assert!((f32::from(*ours) - expected).abs() < 0.501, "{ours} is not {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Folders of pictures through the config, as a run reads them.
+
+mod thousand;
+
+use effgan_data::{
+    DatasetConfig, DatasetName,
+    datasets::{Contents, ContentsKind},
+};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+fn folder(dir: &Path) -> DatasetConfig {
+    DatasetConfig { dir: Some(dir.into()), ..DatasetConfig::of(DatasetName::Folder) }
+}
+
+fn error(config: &DatasetConfig) -> String {
+    let error = config.load().unwrap_err().to_string();
+    error.replace(&config.dir.as_ref().unwrap().display().to_string(), "DIR")
+}
+
+/// `count` grey pictures of 4 × 4 pixels, picture i of shade i.
+fn grey(dir: &Path, class: &str, count: u8) {
+    fs::create_dir_all(dir.join(class)).unwrap();
+    for i in 0..count {
+        GrayImage::from_pixel(4, 4, Luma([i])).save(dir.join(class).join(format!("{i:03}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn three_broken_of_a_thousand_are_one_message_and_one_switch() {
+    let dir = TempDir::new().unwrap();
+    thousand::make(dir.path());
+    let config = DatasetConfig { size: Some(16), channels: Some(3), ..folder(dir.path()) };
+    assert_eq!(
+        error(&config),
+        "3 of 1000 images of DIR cannot be read: cats/0020.png (is empty), dogs/0405.jpg (is truncated), \
+         frogs/0908.png (is neither PNG nor JPEG); repair or remove them, or set dataset.skip_broken = true to leave them out"
+    );
+    let dataset = DatasetConfig { skip_broken: true, ..config }.load().unwrap();
+    let left_out: Vec<_> = dataset.left_out.iter().map(|file| file.file.to_str().unwrap()).collect();
+    assert_eq!(left_out, thousand::BROKEN);
+    // 334 + 334 + 332 images, of which the 10th, 20th … 330th of a class are test; none of the broken is one of them.
+    assert_eq!((dataset.train.len(), dataset.test.len(), dataset.train.shape()), (1000 - 99 - 3, 99, [3, 16, 16]));
+    assert_eq!(dataset.class_names, ["cats", "dogs", "frogs"]);
+    assert!(
+        dataset.left_out_line().unwrap().starts_with("left out 3 of 1000 images, which cannot be read: cats/0020.png")
+    );
+}
+
+#[test]
+fn mixed_sizes_and_colours_ask_for_their_keys() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "a", 12);
+    RgbImage::from_pixel(6, 4, Rgb([9; 3])).save(dir.path().join("a/100.png")).unwrap();
+    let config = folder(dir.path());
+    assert_eq!(
+        error(&config),
+        "a/000.png has 4 × 4 pixels but a/100.png has 6 × 4; set dataset.size to the pixels a side that all shall have"
+    );
+    let config = DatasetConfig { size: Some(8), ..config };
+    assert_eq!(
+        error(&config),
+        "a/000.png is grey but a/100.png has colours; set dataset.channels to 1 or 3, which all shall have"
+    );
+    let dataset = DatasetConfig { channels: Some(1), ..config }.load().unwrap();
+    assert_eq!((dataset.train.shape(), dataset.train.len(), dataset.test.len()), ([1, 8, 8], 12, 1));
+}
+
+#[test]
+fn equal_images_need_no_keys_and_their_bytes_stay() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "b", 20);
+    grey(dir.path(), "a", 10);
+    let dataset = folder(dir.path()).load().unwrap();
+    assert_eq!((dataset.class_names.join(" "), dataset.train.shape()), ("a b".into(), [1, 4, 4]));
+    // Of a the tenth is test; of b the tenth and the twentieth. In turn: ways 1/2; 1/4, 3/4.
+    let shades = |set: &effgan_data::ImageSet| (0..set.len()).map(|i| set.image(i)[0]).collect::<Vec<_>>();
+    assert_eq!((shades(&dataset.test), dataset.test.labels()), (vec![9, 9, 19], &[1, 0, 1][..]));
+    // Ways of a: 1/18, 3/18 …; of b: 1/36, 3/36, 5/36 …
+    assert_eq!(
+        (&shades(&dataset.train)[..6], &dataset.train.labels()[..6]),
+        (&[0, 0, 1, 2, 1, 3][..], &[1, 0, 1, 1, 0, 1][..])
+    );
+}
+
+#[test]
+fn train_and_test_folders_are_the_splits() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "train/b", 3);
+    grey(dir.path(), "test/a", 2);
+    grey(dir.path(), "test/b", 1);
+    let dataset = folder(dir.path()).load().unwrap();
+    assert_eq!(dataset.class_names, ["a", "b"]);
+    assert_eq!((dataset.train.labels(), dataset.test.labels().len()), (&[1, 1, 1][..], 3));
+}
+
+#[test]
+fn a_flat_folder_is_one_class_and_folders_within_a_class_belong_to_it() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "", 20);
+    let dataset = folder(dir.path()).load().unwrap();
+    assert_eq!((dataset.class_names.len(), dataset.train.num_classes(), dataset.train.len()), (1, 1, 18));
+    let nested = TempDir::new().unwrap();
+    grey(nested.path(), "healthy/patient-1", 6);
+    grey(nested.path(), "healthy/patient-2", 6);
+    grey(nested.path(), "ill/patient-3/left", 12);
+    fs::create_dir(nested.path().join("empty")).unwrap();
+    let dataset = folder(nested.path()).load().unwrap();
+    assert_eq!((dataset.class_names.join(" "), dataset.train.len()), ("healthy ill".into(), 22));
+}
+
+#[test]
+fn folders_that_cannot_be_told_are_errors() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(
+        error(&folder(dir.path())),
+        "DIR holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class"
+    );
+    grey(dir.path(), "a", 9);
+    assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, of which every tenth would be"));
+    grey(dir.path(), "", 1);
+    assert!(error(&folder(dir.path())).contains("and beside them DIR/000.png; move it into a folder"));
+    let everything_broken = TempDir::new().unwrap();
+    for i in 0..10 {
+        fs::write(everything_broken.path().join(format!("{i}.png")), b"").unwrap();
+    }
+    let config = DatasetConfig { skip_broken: true, ..folder(everything_broken.path()) };
+    assert_eq!(error(&config), "none of the training images or none of the test images of DIR can be read");
+    let many = DatasetConfig { skip_broken: false, ..config };
+    assert!(error(&many).starts_with("10 of 10 images of DIR cannot be read: 0.png (is empty), 1.png"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_is_not_followed() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "a", 10);
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("a/round")).unwrap();
+    assert_eq!(folder(dir.path()).load().unwrap().train.len(), 9);
+}
+
+#[test]
+fn size_and_channels_work_for_a_set_that_is_built_in() {
+    let plain = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
+    let config = DatasetConfig { size: Some(32), channels: Some(3), ..DatasetConfig::of(DatasetName::MnistMini) };
+    let dataset = config.load().unwrap();
+    assert_eq!((dataset.train.shape(), dataset.test.shape()), ([3, 32, 32], [3, 32, 32]));
+    assert_eq!(dataset.train.labels(), plain.train.labels());
+    let (image, planes) = (dataset.train.image(0), 32 * 32);
+    assert!(image[..planes] == image[planes..2 * planes] && image[..planes] == image[2 * planes..]);
+    // The mean of a triangle-filtered digit, whose rim is black, is that of the digit to within rounding.
+    let mean = |pixels: &[u8]| pixels.iter().map(|&pixel| f64::from(pixel)).sum::<f64>() / pixels.len() as f64;
+    assert!((mean(&image[..planes]) - mean(plain.train.image(0))).abs() < 0.5);
+}
+
+#[test]
+fn keys_out_of_range_are_named() {
+    let error = |config: DatasetConfig| config.load().unwrap_err().to_string();
+    let plain = DatasetConfig::of(DatasetName::MnistMini);
+    assert_eq!(
+        error(DatasetConfig { size: Some(0), ..plain.clone() }),
+        "dataset.size = 0 is outside 1..=1024, the pixels a side of an image"
+    );
+    assert_eq!(
+        error(DatasetConfig { channels: Some(4), ..plain.clone() }),
+        "dataset.channels = 4 is neither 1 (grey) nor 3 (red, green, blue)"
+    );
+    assert!(error(DatasetConfig { skip_broken: true, ..plain.clone() }).ends_with("remove dataset.skip_broken"));
+    assert_eq!(
+        error(DatasetConfig { size: Some(1024), channels: Some(3), ..plain }),
+        "12000 images of shape [3, 1024, 1024] take 37748736000 bytes of memory, more than the 17179869184 that are taken; \
+         lower dataset.size or leave images away"
+    );
+}
+
+#[test]
+fn contents_say_what_is_there() {
+    let dir = TempDir::new().unwrap();
+    thousand::make(dir.path());
+    let contents = Contents::of(dir.path()).unwrap();
+    assert_eq!((contents.kind, contents.num_images(), contents.every_tenth), (ContentsKind::Folder, 997, true));
+    // 334, 334 and 332 less one broken training image each, every tenth of them test.
+    let classes = [("cats".into(), [300, 33]), ("dogs".into(), [300, 33]), ("frogs".into(), [298, 33])];
+    assert_eq!(contents.classes, classes);
+    let modes: Vec<String> = contents.modes.iter().map(|(mode, count)| format!("{count} {mode}")).collect();
+    // Three in a row of each of five kinds, 334 runs, the last of one: 201, 201 and 201, of whom one each is broken,
+    // 199 and 198.
+    assert_eq!(modes, ["397 grey", "200 16-bit grey", "200 colour", "200 colour with alpha"]);
+    assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
+    assert_eq!((contents.broken.len(), contents.passed_over), (3, 1));
+}
