@@ -60,7 +60,7 @@ impl Progress {
         match event {
             Event::Round(record) => self.say(&round_line(record)),
             Event::Score(score) => self.say(&score_line(score)),
-            Event::Losses(_) | Event::Stage(_) => {}
+            Event::Losses(_) | Event::Member(_) | Event::Stage(_) => {}
         }
     }
 

@@ -10,6 +10,8 @@ use crate::run_dir::RunDir;
 pub const SHOWN: usize = 8;
 /// Members whose samples are drawn.
 pub const MEMBERS_SHOWN: usize = 12;
+/// Samples of a member whose classes are counted: eight of the batches that images are drawn in.
+pub const MEMBER_SAMPLES: u64 = 512;
 /// Screen pixels a side of an image's pixel.
 const SCALE: usize = 2;
 
@@ -19,7 +21,17 @@ const SCALE: usize = 2;
 /// When it cannot be written.
 pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
     let len = (SHOWN * SHOWN * shape.iter().product::<usize>()).min(images.len());
-    save_png(&file(dir, name), &grid(&images[..len], shape, SHOWN, SCALE))
+    dir.save_samples(name, &grid(&images[..len], shape, SHOWN, SCALE))
+}
+
+/// The grid of samples after `round`, as [`save_grid`] names it.
+pub fn grid_of_round(round: u32) -> String {
+    format!("round_{round:04}")
+}
+
+/// The round of a grid that [`grid_of_round`] named; none for other names.
+pub fn round_of_grid(name: &str) -> Option<u32> {
+    name.strip_prefix("round_")?.parse().ok()
 }
 
 /// Draws `samples/summary.png`: what averaging gives, what the ensemble gives, and real images, side by side with their scores.
@@ -52,7 +64,7 @@ fn is_drawn(score: &Score) -> bool {
 fn grid_name(score: &Score) -> String {
     match score.of {
         Scored::Floor => "real".into(),
-        Scored::Average => format!("round_{:04}", score.round),
+        Scored::Average => grid_of_round(score.round),
         Scored::MeanOfMembers => "mean_of_members".into(),
         Scored::Ensemble => "ensemble".into(),
     }

@@ -1,17 +1,22 @@
-//! `report.html`: a run on one page that needs nothing but itself.
+//! `report.html`: a run on one page that needs nothing but itself; and its numbers as CSV, its rounds as a GIF.
 //!
 //! Everything is read from the run folder, so a report can be made again at any time, and of a run that was interrupted or failed
-//! as well. The page holds its pictures and styles, asks for nothing from anywhere, and works without scripts. Rust turns data into
-//! texts and coordinates, `template.html` into markup, `style.css` into looks.
+//! as well. The page holds its pictures and styles and may ask for nothing from anywhere. Without scripts the rounds lie side by side;
+//! `player.js` makes an animation of them. Rust turns data into texts and coordinates, `template.html` into markup, `style.css` into looks.
 
+mod attendance;
 mod axis;
+mod by_client;
 mod charts;
 mod clients;
+mod drift;
 mod folder;
 mod losses;
+mod matrix;
 mod partition;
 mod samples;
 mod scores;
+mod tables;
 mod traffic;
 mod units;
 
@@ -27,13 +32,21 @@ use minijinja::{Environment, context};
 use crate::events::{RunInfo, Status};
 use folder::Folder;
 
-/// Writes `report.html` into the run folder, beside and renamed, and answers with its path.
+/// Writes `report.html`, `metrics.csv`, `clients.csv` and `samples/rounds.gif` into the run folder, each beside and renamed, and
+/// answers with the page's path.
 pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
     let folder = Folder::read(run_dir)?;
-    let html = render(&folder).context("filling in the report's template")?;
-    let path = run_dir.join("report.html");
-    write_file(&path, html.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
-    Ok(path)
+    let put = |name: &str, bytes: &[u8]| -> anyhow::Result<PathBuf> {
+        let path = run_dir.join(name);
+        write_file(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path)
+    };
+    put("metrics.csv", &tables::metrics(&folder)?)?;
+    put("clients.csv", &tables::clients(&folder)?)?;
+    if let Some(gif) = samples::rounds_gif(&folder)? {
+        put("samples/rounds.gif", &gif)?;
+    }
+    put("report.html", render(&folder).context("filling in the report's template")?.as_bytes())
 }
 
 /// The page. Values are escaped since the templates are named `.html`.
@@ -41,6 +54,7 @@ fn render(folder: &Folder) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_template("style.css", include_str!("style.css"))?;
+    environment.add_template("player.js", include_str!("player.js"))?;
     environment.add_template("parts.html", include_str!("parts.html"))?;
     environment.add_template("template.html", include_str!("template.html"))?;
     environment.get_template("template.html")?.render(page(folder))
@@ -57,11 +71,16 @@ fn page(folder: &Folder) -> Value {
         headline => scores::headline(folder),
         comparison => Serde(samples::comparison(folder)),
         scores => Serde(scores::rows(folder)),
-        score_chart => Serde(scores::chart(folder)),
+        num_scored => units::count(folder.scores.values().map(|score| score.scores.n as u64).max().unwrap_or(0)),
+        no_scores => folder.no_scores(),
+        score_chart => Serde(scores::by_round(folder)),
+        cost_chart => Serde(scores::by_bytes(folder)),
         losses => Serde(losses::charts(folder)),
         rounds => Serde(samples::rounds(folder)),
         members => Serde(samples::members(folder)),
         heat => Serde(partition::heat(&folder.info.partition)),
+        drift => Serde(drift::drift(folder)),
+        attendance => Serde(attendance::attendance(folder)),
         traffic => Serde(traffic::traffic(folder)),
         stages => Serde(traffic::stages(folder)),
         clients => Serde(clients::clients(folder)),
