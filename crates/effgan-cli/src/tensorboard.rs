@@ -22,6 +22,8 @@ use crate::summary::round_of_grid;
 /// An event file that grows with its run.
 pub struct EventFile {
     file: File,
+    /// Seconds since 1970.
+    clock: fn() -> f64,
 }
 
 impl EventFile {
@@ -31,12 +33,12 @@ impl EventFile {
     /// When it cannot be written.
     pub fn create(folder: &Path, started: u64) -> io::Result<Self> {
         let file = File::create(folder.join(format!("events.out.tfevents.{started:010}.effgan")))?;
-        let events = Self { file };
-        events.write(&message::Event {
-            wall_time: now(),
-            file_version: Some("brain.Event:2".into()),
-            ..message::Event::default()
-        })?;
+        Self::begin(file, now)
+    }
+
+    fn begin(file: File, clock: fn() -> f64) -> io::Result<Self> {
+        let events = Self { file, clock };
+        events.write(0, Some("brain.Event:2".into()), None)?;
         Ok(events)
     }
 
@@ -69,12 +71,12 @@ impl EventFile {
     }
 
     fn summary(&self, round: u32, value: Vec<Value>) -> io::Result<()> {
-        let summary = Some(Summary { value });
-        self.write(&message::Event { wall_time: now(), step: i64::from(round), summary, file_version: None })
+        self.write(round, None, Some(Summary { value }))
     }
 
     /// In one call, so that a reader meets whole records.
-    fn write(&self, event: &message::Event) -> io::Result<()> {
+    fn write(&self, round: u32, file_version: Option<String>, summary: Option<Summary>) -> io::Result<()> {
+        let event = message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
         (&self.file).write_all(&record(&event.encode_to_vec()))
     }
 }
@@ -131,4 +133,75 @@ fn record(data: &[u8]) -> Vec<u8> {
 /// `TFRecord`'s mask keeps a checksum of data that holds checksums from being weak.
 fn masked_crc(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use effgan_fl::{Drift, ExchangeKind, Missing};
+    use effgan_metrics::Scores;
+
+    use super::*;
+    use crate::events::Scored;
+
+    /// Two pixels of grey: `PNG` of `tests/fixtures/tensorboard_events.py`.
+    const PNG: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAIAAAB7QOjdAAAAD0lEQVR4nGNgYGBoaGgAAAMEAYG5N1mKAAAAAElFTkSuQmCC";
+
+    fn client(name: &str, loss_d: f64, drift: Option<Drift>) -> ClientRecord {
+        let metrics = BTreeMap::from([("loss_d".into(), loss_d), ("loss_g".into(), 2.5)]);
+        ClientRecord { name: name.to_owned().try_into().unwrap(), num_examples: 1, metrics, seconds: 1.0, drift }
+    }
+
+    fn score(round: u32, of: Scored, how: Option<NormStatistics>, values: (f64, f64, usize)) -> Event {
+        let (fd_small, class_kl, modes) = values;
+        let scores = Scores { n: 2, fd_small, class_kl, modes, class_counts: vec![] };
+        Event::Score(Score { round, of, norm_statistics: how, scores, seconds: 1.0 })
+    }
+
+    fn round() -> Event {
+        let missing = Missing { name: "c".to_owned().try_into().unwrap(), reason: "late".into() };
+        Event::Round(RoundRecord {
+            round: 3,
+            kind: ExchangeKind::Average,
+            clients: vec![client("a", 0.5, Some(Drift { norm: 4.0, cosine: -0.25 })), client("b", 1.0, None)],
+            missing: vec![missing],
+            bytes_down: 13_000_000,
+            bytes_up: 7_000_000,
+            seconds: 1.0,
+        })
+    }
+
+    #[test]
+    fn the_same_events_are_the_bytes_that_tensorboard_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let events = EventFile::begin(File::create(&path).unwrap(), || 1.5).unwrap();
+        events.record(&score(0, Scored::Floor, None, (1.75, 0.0, 10))).unwrap();
+        events.record(&round()).unwrap();
+        events.picture("round_0003", &RgbImage::new(2, 1), &STANDARD.decode(PNG).unwrap()).unwrap();
+        events.record(&score(3, Scored::Average, Some(NormStatistics::Recompute), (88.5, 0.25, 9))).unwrap();
+        assert_eq!(fs::read(path).unwrap(), include_bytes!("../tests/fixtures/tensorboard_events.tfevents"));
+    }
+
+    #[test]
+    fn masked_checksum_of_a_published_example() {
+        // RFC 3720, B.4: 32 bytes of zeros have CRC-32C 0x8a9136aa; masked by hand.
+        assert_eq!(masked_crc(&[0; 32]), (0x6d55_1522_u32).wrapping_add(0xa282_ead8).to_le_bytes());
+    }
+
+    #[test]
+    fn an_event_without_scalars_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = EventFile::create(folder.path(), 7).unwrap();
+        let path = folder.path().join("events.out.tfevents.0000000007.effgan");
+        let before = fs::read(&path).unwrap();
+        events.record(&Event::Stage(crate::events::Stage { stage: "train".into(), seconds: 1.0 })).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(before.len(), 12 + 24 + 4);
+    }
 }

@@ -27,8 +27,8 @@ pub(super) fn drift(folder: &Folder) -> Option<DriftFigures> {
     let norms = folder.rounds.values().flat_map(drifts).map(|(_, drift)| drift.norm).filter(|norm| norm.is_finite());
     let largest = norms.fold(f64::MIN_POSITIVE, f64::max);
     let look = |round: &RoundRecord, (client, drift): (String, Drift), class, share, value: f64| Look {
-        title: format!("{client}, round {}: {}", round.round, three_digits(value)),
-        text: if value.abs() < 1.0 { format!("{value:.2}") } else { three_digits(value) },
+        title: format!("{client}, round {}: {}", round.round, number(value)),
+        text: number(value),
         client,
         class,
         share: if drift.norm.is_finite() && drift.cosine.is_finite() { share } else { 0.0 },
@@ -60,10 +60,16 @@ fn sentence(round: &RoundRecord) -> String {
     let mut drifts = drifts(round);
     drifts.sort_by(|a, b| a.1.cosine.total_cmp(&b.1.cosine));
     let mean = drifts.iter().map(|(_, drift)| drift.cosine).sum::<f64>() / drifts.len() as f64;
-    let say = |(name, drift): &(String, Drift)| format!("{:.2} ({name})", drift.cosine);
+    let say = |(name, drift): &(String, Drift)| format!("{} ({name})", number(drift.cosine));
     let range = match &drifts[..] {
         [lowest, .., highest] => format!(", from {} to {}", say(lowest), say(highest)),
         _ => String::new(),
     };
-    format!("In round {} the cosine is {mean:.2} on average{range}.", round.round)
+    format!("In round {} the cosine is {} on average{range}.", round.round, number(mean))
+}
+
+/// With the sign that lines up with digits.
+fn number(value: f64) -> String {
+    let digits = if value.abs() < 1.0 { format!("{value:.2}") } else { three_digits(value) };
+    digits.replace('-', "−")
 }

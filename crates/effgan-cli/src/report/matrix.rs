@@ -9,7 +9,7 @@ const TOP: f64 = 20.0;
 /// About as wide as a letter.
 const LETTER: f64 = 6.0;
 /// All rows together, at most, while each is at least 2 high.
-const TALLEST: f64 = 1000.0;
+const TALLEST: f64 = 700.0;
 /// More cells than this have no titles: the page would become large.
 const MOST_TITLES: usize = 3000;
 /// Share from which a cell is so deep that its text has to be light.
