@@ -13,9 +13,25 @@ const VIEWS: [(&str, u32); 4] = [("light", 360), ("dark", 360), ("light", 1280),
 
 /// Tells the window around it what a view looks like. `control.html` shows that each of these can be found wanting.
 const PROBE: &str = r##"<script>
-addEventListener("load", () => setTimeout(() => {
+// The slider steps, the button plays and pauses.
+const animate = async () => {
+  const [picture, name, button, slider] = ["img", "figcaption", "button", "input"].map(
+    (tag) => document.querySelector("#player:not([hidden]) " + tag));
+  if (!slider) return {};
+  const later = () => new Promise((done) => setTimeout(done, 1000));
+  slider.value = 0;
+  slider.dispatchEvent(new Event("input"));
+  const stepped = [name.textContent, button.textContent];
+  button.click();
+  await later();
+  const played = [name.textContent, button.textContent];
+  button.click();
+  await later();
+  return { stepped, played, paused: button.textContent, drawn: picture.naturalWidth };
+};
+addEventListener("load", () => animate().then((animation) => {
   const empty = (box) => box.width === 0 || box.height === 0;
-  const drawn = (svg) => getComputedStyle(svg).display !== "none";
+  const charts = () => [...document.querySelectorAll("svg[role=img]")].filter((svg) => getComputedStyle(svg).display !== "none");
   for (const details of document.querySelectorAll("details")) details.open = true;
   parent.postMessage({
     view: location.search || location.pathname,
@@ -25,13 +41,12 @@ addEventListener("load", () => setTimeout(() => {
     paper: getComputedStyle(document.body).backgroundColor,
     images: document.images.length,
     broken: [...document.images].filter((image) => !image.complete || image.naturalWidth === 0).length,
-    charts: [...document.querySelectorAll("svg")].filter(drawn).length,
-    empty: [...document.querySelectorAll("svg")].filter((svg) => drawn(svg) && empty(svg.getBBox())).length,
+    charts: charts().length,
+    empty: charts().filter((svg) => empty(svg.getBBox()) || empty(svg.getBoundingClientRect())).length,
     resources: performance.getEntriesByType("resource").map((entry) => entry.name),
-    player: document.querySelector("#player:not([hidden]) img")?.naturalWidth ?? 0,
-    frames: Number(document.querySelector("#player input")?.max ?? 0) + 1,
+    ...animation,
   }, "*");
-}, 100));
+}));
 </script></body>"##;
 
 /// Collects what the views around it say.
@@ -42,7 +57,7 @@ const COLLECTOR: &str = r#"<!DOCTYPE html><pre id="said"></pre>
 
 /// Everything that is asked of the report, done wrong.
 const CONTROL: &str = r#"<!DOCTYPE html><body>
-<div style="width: 2000px">wide</div><svg width="20" height="20"></svg>
+<div style="width: 2000px">wide</div><svg role="img" width="20" height="20"></svg>
 <img src="http://127.0.0.1:9/outside.png"><script>nowhere()</script></body>"#;
 
 fn effgan(args: &[&str]) {
@@ -129,10 +144,13 @@ fn the_report_is_whole_in_a_browser_at_360_and_1280_pixels_in_light_and_dark() {
         assert!(view["overflow"].as_i64().unwrap() <= 0, "{view}");
         // Two rounds, three members, four side by side, and the animation's own.
         assert_eq!((&view["images"], &view["broken"]), (&10.into(), &0.into()), "{view}");
-        // Legends too; two of losses, two of scores, bytes, two of drift, and who took part.
-        assert!(view["charts"].as_u64().unwrap() >= 8 && view["empty"] == 0, "{view}");
+        // Two of scores, two of losses, two of drift, who took part, and bytes.
+        assert_eq!((&view["charts"], &view["empty"]), (&8.into(), &0.into()), "{view}");
         assert_eq!(view["resources"], serde_json::json!([]), "{view}");
-        assert!(view["player"].as_u64().unwrap() > 0 && view["frames"] == 2, "{view}");
+        for (what, round, button) in [("stepped", "round 1", "Play"), ("played", "round 2", "Pause")] {
+            assert!(view[what][0].as_str().unwrap().starts_with(round) && view[what][1] == button, "{view}");
+        }
+        assert!(view["paused"] == "Play" && view["drawn"].as_u64().unwrap() > 0, "{view}");
     }
     assert_eq!(console.iter().filter(|line| line.contains("report.html")).collect::<Vec<_>>(), [""; 0]);
 
@@ -216,7 +234,8 @@ fn the_tables_hold_every_score_and_every_reply_and_the_animation_every_round() {
     assert_eq!(clients.len(), 9);
     let absent = clients.iter().find(|row| &row[10] == "late by 3.2 s").unwrap();
     assert_eq!([&absent[0], &absent[2], &absent[4], &absent[7]], ["2", "client-0002", "", ""]);
-    assert_eq!([&clients[0][6], &clients[0][7], &clients[0][8]], ["8", "2.5", "0.5"]);
+    // Four epochs of 41 images, 16 a step.
+    assert_eq!([&clients[0][3], &clients[0][6], &clients[0][7], &clients[0][8]], ["41", "12.0", "2.5", "0.5"]);
     let gif = fs::read(run.join("samples/rounds.gif")).unwrap();
     let decoder = image::codecs::gif::GifDecoder::new(std::io::Cursor::new(gif)).unwrap();
     assert_eq!(image::AnimationDecoder::into_frames(decoder).count(), 2);
