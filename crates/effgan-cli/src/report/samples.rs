@@ -62,11 +62,12 @@ pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
     let after = if round == 0 { String::new() } else { format!("after round {round}") };
     let title = average_name(folder).trim_start_matches("the ");
     let mean_note = if folder.info.mean_is_fedgan { "FedGAN at equal work" } else { "averaged once more" };
+    let floor_note = if folder.no_scores().is_some() { "of the test split" } else { "the floor of the score" };
     let rows = [
         (Scored::Average, "average", title, after.as_str(), average.as_str()),
         (Scored::MeanOfMembers, "mean", "mean of members", mean_note, "mean_of_members.png"),
         (Scored::Ensemble, "ensemble", "ensemble", "of the members", "ensemble.png"),
-        (Scored::Floor, "level", "real images", "the floor of the score", "real.png"),
+        (Scored::Floor, "level", "real images", floor_note, "real.png"),
     ];
     let scores: Vec<Option<&Score>> = rows.iter().map(|row| folder.latest(row.0)).collect();
     let counts: Vec<&[u64]> = scores.iter().flatten().map(|score| score.scores.class_counts.as_slice()).collect();
