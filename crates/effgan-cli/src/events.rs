@@ -21,6 +21,8 @@ pub enum Event {
     Score(Score),
     /// Something that a person has to know of the data or the scores.
     Note(Note),
+    /// A member of the ensemble was drawn from.
+    Member(MemberClasses),
     /// A stage of the run is done.
     Stage(Stage),
 }
@@ -74,6 +76,16 @@ pub enum Scored {
 }
 
 impl Scored {
+    /// What files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Average => "average",
+            Self::MeanOfMembers => "mean-of-members",
+            Self::Ensemble => "ensemble",
+        }
+    }
+
     /// What a person calls it.
     pub fn title(self) -> &'static str {
         match self {
@@ -83,6 +95,14 @@ impl Scored {
             Self::Ensemble => "ensemble",
         }
     }
+}
+
+/// Which classes a member of the ensemble draws, as the shipped classifier sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberClasses {
+    pub client: String,
+    /// Predicted classes of its samples.
+    pub class_counts: Vec<u64>,
 }
 
 /// Wall time of one stage.

@@ -14,6 +14,7 @@ mod run_dir;
 mod run_info;
 mod scoring;
 mod summary;
+mod tensorboard;
 
 use std::process::ExitCode;
 

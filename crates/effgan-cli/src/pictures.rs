@@ -1,5 +1,6 @@
 //! Pictures as PNG: grids of samples, captioned comparisons, and the heat map of a partition.
 
+mod animation;
 mod captioned;
 mod heat_map;
 mod text;
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use effgan_nn::checkpoint::write_file;
 use image::{ImageFormat, Rgb, RgbImage};
 
+pub use animation::animation;
 pub use captioned::captioned;
 pub use heat_map::heat_map;
 
@@ -60,9 +62,14 @@ fn fill(picture: &mut RgbImage, rectangle: [usize; 4], colour: impl Fn(usize, us
 
 /// Writes a PNG file beside `path` and renames it, so that nobody sees half a picture.
 pub fn save_png(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
+    write_file(path, &to_png(picture)?).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The bytes of a PNG file.
+pub fn to_png(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
     let mut png = Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png)?;
-    write_file(path, png.get_ref()).with_context(|| format!("writing {}", path.display()))
+    Ok(png.into_inner())
 }
 
 #[cfg(test)]

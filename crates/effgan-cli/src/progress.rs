@@ -61,7 +61,7 @@ impl Progress {
             Event::Round(record) => self.say(&round_line(record)),
             Event::Score(score) => self.say(&score_line(score)),
             Event::Note(note) => self.say(&note.note),
-            Event::Losses(_) | Event::Stage(_) => {}
+            Event::Losses(_) | Event::Member(_) | Event::Stage(_) => {}
         }
     }
 

@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use effgan_nn::checkpoint::write_file;
+use image::RgbImage;
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::events::{Event, RunInfo, Status};
 use crate::failure::{Failure, Result};
+use crate::pictures::to_png;
+use crate::tensorboard::EventFile;
 
 /// An open run folder.
 pub struct RunDir {
     path: PathBuf,
     metrics: File,
+    tensorboard: EventFile,
     info: RunInfo,
 }
 
@@ -25,14 +29,14 @@ impl RunDir {
     /// # Errors
     /// [`Kind::Usage`](crate::failure::Kind::Usage) when it exists: nothing is overwritten.
     pub fn create(path: &Path, config: &Config, info: RunInfo) -> Result<Self> {
-        let make = || -> anyhow::Result<File> {
+        let make = || -> anyhow::Result<(File, EventFile)> {
             fs::create_dir_all(path.join("samples"))?;
             write_file(&path.join("config.toml"), config.to_toml().as_bytes())?;
-            Ok(File::create(path.join("metrics.jsonl"))?)
+            Ok((File::create(path.join("metrics.jsonl"))?, EventFile::create(path, info.started)?))
         };
         let made = make().with_context(|| format!("cannot make the run folder {}", path.display()));
-        let metrics = made.map_err(Failure::usage)?;
-        let run = Self { path: path.into(), metrics, info };
+        let (metrics, tensorboard) = made.map_err(Failure::usage)?;
+        let run = Self { path: path.into(), metrics, tensorboard, info };
         run.write_info()?;
         Ok(run)
     }
@@ -51,13 +55,25 @@ impl RunDir {
         &self.info
     }
 
-    /// Appends a line to `metrics.jsonl`.
+    /// Appends a line to `metrics.jsonl`, and its numbers to TensorBoard's event file.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn record(&mut self, event: &Event) -> anyhow::Result<()> {
         let line = serde_json::to_string(event)?;
-        writeln!(self.metrics, "{line}").with_context(|| self.join("metrics.jsonl").display().to_string())
+        writeln!(self.metrics, "{line}").with_context(|| self.join("metrics.jsonl").display().to_string())?;
+        self.tensorboard.record(event).with_context(|| format!("{}: TensorBoard's events", self.path.display()))
+    }
+
+    /// Writes a grid of samples as `samples/<name>.png`, and shows it in TensorBoard.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_samples(&self, name: &str, picture: &RgbImage) -> anyhow::Result<()> {
+        let (path, png) = (self.join(format!("samples/{name}.png")), to_png(picture)?);
+        write_file(&path, &png).with_context(|| format!("writing {}", path.display()))?;
+        let shown = self.tensorboard.picture(name, picture, &png);
+        shown.with_context(|| format!("{}: TensorBoard's events", self.path.display()))
     }
 
     /// Writes `value` as readable JSON.

@@ -11,6 +11,8 @@ use crate::run_dir::RunDir;
 pub const SHOWN: usize = 8;
 /// Members whose samples are drawn.
 pub const MEMBERS_SHOWN: usize = 12;
+/// Samples of a member whose classes are counted: eight of the batches that images are drawn in.
+pub const MEMBER_SAMPLES: u64 = 512;
 /// Screen pixels a side of an image's pixel.
 const SCALE: usize = 2;
 
@@ -20,7 +22,17 @@ const SCALE: usize = 2;
 /// When it cannot be written.
 pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
     let len = (SHOWN * SHOWN * shape.iter().product::<usize>()).min(images.len());
-    save_png(&file(dir, name), &grid(&images[..len], shape, SHOWN, SCALE))
+    dir.save_samples(name, &grid(&images[..len], shape, SHOWN, SCALE))
+}
+
+/// The grid of samples after `round`, as [`save_grid`] names it.
+pub fn grid_of_round(round: u32) -> String {
+    format!("round_{round:04}")
+}
+
+/// The round of a grid that [`grid_of_round`] named; none for other names.
+pub fn round_of_grid(name: &str) -> Option<u32> {
+    name.strip_prefix("round_")?.parse().ok()
 }
 
 /// Draws `samples/summary.png`: what averaging gives, what the ensemble gives, and real images, side by side with their scores.
@@ -59,15 +71,14 @@ fn drawn(dir: &RunDir, of: Scored) -> anyhow::Result<Option<PathBuf>> {
     }
     let files: Vec<PathBuf> =
         dir.join("samples").read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_, Error>>()?;
-    let of_round = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("round_"));
-    // Longer names are of later rounds once four digits are not enough.
-    Ok(files.into_iter().filter(of_round).max_by_key(|path| (path.as_os_str().len(), path.clone())))
+    let round = |path: &PathBuf| path.file_stem().and_then(|name| round_of_grid(&name.to_string_lossy()));
+    Ok(files.into_iter().filter_map(|path| Some((round(&path)?, path))).max().map(|(_, path)| path))
 }
 
 fn grid_name(of: Scored, round: u32) -> String {
     match of {
         Scored::Floor => "real".into(),
-        Scored::Average => format!("round_{round:04}"),
+        Scored::Average => grid_of_round(round),
         Scored::MeanOfMembers => "mean_of_members".into(),
         Scored::Ensemble => "ensemble".into(),
     }

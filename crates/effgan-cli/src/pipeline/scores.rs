@@ -10,7 +10,7 @@ use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::Network;
 
 use super::Run;
-use crate::events::{Event, Note, Score, Scored};
+use crate::events::{Event, MemberClasses, Note, Score, Scored};
 use crate::failure::Result;
 use crate::summary;
 
@@ -38,7 +38,7 @@ impl Run<'_> {
             let started = Instant::now();
             let images = self.scorer.samples_of(&with_statistics(self.network, generator, statistics)?)?;
             if statistics != Some(NormStatistics::Average) {
-                let name = if of == Scored::Average { format!("round_{round:04}") } else { "mean_of_members".into() };
+                let name = if of == Scored::Average { summary::grid_of_round(round) } else { "mean_of_members".into() };
                 summary::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
             }
             let scores = self.scorer.score(&images)?;
@@ -68,11 +68,12 @@ impl Run<'_> {
     pub(super) fn draw_members(&mut self, ensemble: &Ensemble) -> Result<()> {
         self.go_on()?;
         let started = Instant::now();
-        let shown = (summary::SHOWN * summary::SHOWN) as u64;
         for member in ensemble.manifest().members.iter().take(summary::MEMBERS_SHOWN) {
             let selection = Selection::Members(vec![member.name.clone()]);
-            let images = ensemble.sample(&selection, self.config.seed, 0..shown, self.jobs)?;
+            let images = ensemble.sample(&selection, self.config.seed, 0..summary::MEMBER_SAMPLES, self.jobs)?;
             summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
+            let class_counts = self.scorer.score(&images)?.class_counts;
+            self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
         }
         self.seconds.pictures += started.elapsed().as_secs_f64();
         Ok(())

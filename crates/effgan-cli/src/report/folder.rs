@@ -10,7 +10,8 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
 
 use super::axis::Axis;
-use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage, Status};
+use crate::summary::round_of_grid;
 
 /// A line of a later round than any run has is damaged.
 const MOST_ROUNDS: u32 = 1_000_001;
@@ -24,6 +25,8 @@ pub(super) struct Folder {
     /// By round and client.
     pub(super) losses: BTreeMap<(u32, String), LossCurve>,
     pub(super) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
+    /// Predicted classes of a member's samples, by client.
+    pub(super) members: BTreeMap<String, Vec<u64>>,
     pub(super) stages: Vec<Stage>,
     /// What is to be known of the data or the scores.
     pub(super) notes: Vec<String>,
@@ -44,6 +47,7 @@ impl Folder {
             rounds: BTreeMap::new(),
             losses: BTreeMap::new(),
             scores: BTreeMap::new(),
+            members: BTreeMap::new(),
             stages: Vec::new(),
             notes: Vec::new(),
             unreadable: 0,
@@ -62,6 +66,7 @@ impl Folder {
         match event {
             Event::Round(round) => drop(self.rounds.insert(round.round, round)),
             Event::Losses(curve) => drop(self.losses.insert((curve.round, curve.client.clone()), curve)),
+            Event::Member(member) => drop(self.members.insert(member.client, member.class_counts)),
             Event::Score(score) => drop(self.scores.insert((score.of, score.norm_statistics, score.round), score)),
             Event::Note(note) => self.notes.push(note.note),
             Event::Stage(stage) => self.stages.push(stage),
@@ -73,6 +78,23 @@ impl Folder {
         let scores = || self.scores.values().filter(|score| score.of == of);
         let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
         fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
+    }
+
+    /// Bytes of tensors sent up to the end of `round`, both directions.
+    pub(super) fn bytes_until(&self, round: u32) -> u64 {
+        self.rounds.range(..=round).map(|(_, round)| round.bytes_down + round.bytes_up).sum()
+    }
+
+    /// Why there are no scores; none where there are some.
+    pub(super) fn no_scores(&self) -> Option<String> {
+        let noted = || self.notes.iter().find(|note| is_of_scores(note)).cloned();
+        let nothing = || "no scores: nothing has been scored in this run".into();
+        self.scores.is_empty().then(|| noted().unwrap_or_else(nothing))
+    }
+
+    /// What is to be known, but for why there are no scores.
+    pub(super) fn other_notes(&self) -> Vec<&str> {
+        self.notes.iter().filter(|note| !is_of_scores(note)).map(String::as_str).collect()
     }
 
     /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
@@ -98,6 +120,20 @@ impl Folder {
     pub(super) fn sample_path(&self, name: &str) -> PathBuf {
         self.dir.join("samples").join(name)
     }
+
+    /// Names and rounds of the files `samples/round_….png`, by round.
+    pub(super) fn round_files(&self) -> Vec<(String, u32)> {
+        let round = |name: &str| round_of_grid(name.strip_suffix(".png")?);
+        let files = self.sample_files().into_iter().filter_map(|name| round(&name).map(|round| (name, round)));
+        let mut files: Vec<(String, u32)> = files.collect();
+        files.sort_by_key(|file| file.1);
+        files
+    }
+}
+
+/// Every how many of `len` things one is shown, counted from the last, so that at most `most` are.
+pub(super) fn one_in(len: usize, most: usize) -> usize {
+    len.div_ceil(most).max(1)
 }
 
 /// The text of a file; a missing one is empty.
@@ -109,11 +145,15 @@ fn text(path: &Path) -> anyhow::Result<String> {
     }
 }
 
+fn is_of_scores(note: &str) -> bool {
+    note.starts_with("no scores")
+}
+
 fn round_of(event: &Event) -> u32 {
     match event {
         Event::Round(round) => round.round,
         Event::Losses(curve) => curve.round,
         Event::Score(score) => score.round,
-        Event::Note(_) | Event::Stage(_) => 0,
+        Event::Member(_) | Event::Note(_) | Event::Stage(_) => 0,
     }
 }

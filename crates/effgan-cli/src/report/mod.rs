@@ -1,17 +1,22 @@
-//! `report.html`: a run on one page that needs nothing but itself.
+//! `report.html`: a run on one page that needs nothing but itself; and its numbers as CSV, its rounds as a GIF.
 //!
 //! Everything is read from the run folder, so a report can be made again at any time, and of a run that was interrupted or failed
-//! as well. The page holds its pictures and styles, asks for nothing from anywhere, and works without scripts. Rust turns data into
-//! texts and coordinates, `template.html` into markup, `style.css` into looks.
+//! as well. The page holds its pictures and styles and may ask for nothing from anywhere. Without scripts the rounds lie side by side;
+//! `player.js` makes an animation of them. Rust turns data into texts and coordinates, `template.html` into markup, `style.css` into looks.
 
+mod attendance;
 mod axis;
+mod by_client;
 mod charts;
 mod clients;
+mod drift;
 mod folder;
 mod losses;
+mod matrix;
 mod partition;
 mod samples;
 mod scores;
+mod tables;
 mod traffic;
 mod units;
 
@@ -27,13 +32,21 @@ use minijinja::{Environment, context};
 use crate::events::{RunInfo, Status};
 use folder::Folder;
 
-/// Writes `report.html` into the run folder, beside and renamed, and answers with its path.
+/// Writes `report.html`, `metrics.csv`, `clients.csv` and `samples/rounds.gif` into the run folder, each beside and renamed, and
+/// answers with the page's path.
 pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
     let folder = Folder::read(run_dir)?;
-    let html = render(&folder).context("filling in the report's template")?;
-    let path = run_dir.join("report.html");
-    write_file(&path, html.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
-    Ok(path)
+    let put = |name: &str, bytes: &[u8]| -> anyhow::Result<PathBuf> {
+        let path = run_dir.join(name);
+        write_file(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path)
+    };
+    put("metrics.csv", &tables::metrics(&folder)?)?;
+    put("clients.csv", &tables::clients(&folder)?)?;
+    if let Some(gif) = samples::rounds_gif(&folder)? {
+        put("samples/rounds.gif", &gif)?;
+    }
+    put("report.html", render(&folder).context("filling in the report's template")?.as_bytes())
 }
 
 /// The page. Values are escaped since the templates are named `.html`.
@@ -41,6 +54,7 @@ fn render(folder: &Folder) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_template("style.css", include_str!("style.css"))?;
+    environment.add_template("player.js", include_str!("player.js"))?;
     environment.add_template("parts.html", include_str!("parts.html"))?;
     environment.add_template("template.html", include_str!("template.html"))?;
     environment.get_template("template.html")?.render(page(folder))
@@ -55,14 +69,19 @@ fn page(folder: &Folder) -> Value {
         banner => banner(folder),
         unreadable => folder.unreadable,
         headline => scores::headline(folder),
-        notes => Serde(&folder.notes),
+        notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
         scores => Serde(scores::rows(folder)),
-        score_chart => Serde(scores::chart(folder)),
+        num_scored => units::count(folder.scores.values().map(|score| score.scores.n as u64).max().unwrap_or(0)),
+        no_scores => folder.no_scores(),
+        score_chart => Serde(scores::by_round(folder)),
+        cost_chart => Serde(scores::by_bytes(folder)),
         losses => Serde(losses::charts(folder)),
         rounds => Serde(samples::rounds(folder)),
         members => Serde(samples::members(folder)),
         heat => Serde(partition::heat(&folder.info.partition)),
+        drift => Serde(drift::drift(folder)),
+        attendance => Serde(attendance::attendance(folder)),
         traffic => Serde(traffic::traffic(folder)),
         stages => Serde(traffic::stages(folder)),
         clients => Serde(clients::clients(folder)),
@@ -127,28 +146,33 @@ mod tests {
     use std::fs;
 
     use effgan_fl::ensemble::NormStatistics::{Average, Recompute};
-    use effgan_fl::{ClientRecord, ExchangeKind, RoundRecord};
+    use effgan_fl::{ClientRecord, Drift, ExchangeKind, Missing, RoundRecord};
     use effgan_metrics::Scores;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::events::{DatasetInfo, Event, LossCurve, Machine, NetworkInfo, PartitionInfo, Score, Scored, Stage};
+    use crate::events::{
+        DatasetInfo, Event, LossCurve, Machine, MemberClasses, NetworkInfo, PartitionInfo, Score, Scored, Stage,
+    };
     use crate::pictures::{grid, save_png};
 
-    const SECTIONS: [&str; 12] = [
+    /// Of every run.
+    const ALWAYS: [&str; 12] = [
         "comparison",
         "scores",
-        "score-curve",
-        "losses",
         "rounds",
         "members",
         "partition",
+        "losses",
+        "attendance",
         "traffic",
         "time",
         "clients",
         "machine",
         "reproduce",
     ];
+    /// Of runs that are scored, and of those whose clients' drift is known.
+    const SOMETIMES: [&str; 3] = ["score-curve", "cost", "drift"];
 
     fn info(status: Status) -> RunInfo {
         let partition = PartitionInfo {
@@ -182,7 +206,7 @@ mod tests {
         }
     }
 
-    fn round(round: u32, kind: ExchangeKind) -> Event {
+    fn record(round: u32, kind: ExchangeKind) -> RoundRecord {
         let client = |name: &str| ClientRecord {
             name: name.to_owned().try_into().unwrap(),
             num_examples: 300,
@@ -192,7 +216,23 @@ mod tests {
         };
         let clients = vec![client("north"), client("south")];
         let (bytes_down, bytes_up) = (13_000_000, 7_000_000);
-        Event::Round(RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds: 4.0 })
+        RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds: 4.0 }
+    }
+
+    fn round(round: u32, kind: ExchangeKind) -> Event {
+        Event::Round(record(round, kind))
+    }
+
+    /// Both clients' updates, one of which pulls against the mean.
+    fn drifting(round: u32) -> Event {
+        let mut record = record(round, ExchangeKind::Average);
+        record.clients[0].drift = Some(Drift { norm: 2.5, cosine: 0.75 });
+        record.clients[1].drift = Some(Drift { norm: 5.0, cosine: -0.25 });
+        Event::Round(record)
+    }
+
+    fn member(client: &str, class_counts: [u64; 2]) -> Event {
+        Event::Member(MemberClasses { client: client.into(), class_counts: class_counts.into() })
     }
 
     fn losses(round: u32, client: &str) -> Event {
@@ -229,13 +269,15 @@ mod tests {
             score(0, Scored::Floor, None, 1.94),
             losses(1, "north"),
             losses(1, "south"),
-            round(1, ExchangeKind::Average),
+            drifting(1),
             score(1, Scored::Average, Some(Recompute), 88.0),
             score(1, Scored::Average, Some(Average), 120.0),
             losses(2, "north"),
             round(2, ExchangeKind::Collect),
             score(2, Scored::MeanOfMembers, Some(Recompute), 76.4),
             score(2, Scored::Ensemble, None, 21.3),
+            member("north", [384, 128]),
+            member("south", [0, 512]),
             Event::Stage(Stage { stage: "train".into(), seconds: 61.0 }),
         ];
         let dir = run_folder(&info(Status::Done), &events);
@@ -255,8 +297,13 @@ mod tests {
         fs::read_to_string(path).unwrap()
     }
 
-    fn assert_has_all(html: &str, texts: &[&str]) {
-        for text in texts {
+    fn assert_sections(html: &str, ids: &[&str]) {
+        assert_has_all(html, &ids.iter().map(|id| format!("<section id=\"{id}\"")).collect::<Vec<_>>());
+        assert_eq!(html.matches("<section ").count(), ids.len());
+    }
+
+    fn assert_has_all(html: &str, texts: &[impl AsRef<str>]) {
+        for text in texts.iter().map(AsRef::as_ref) {
             assert!(html.contains(text), "the report has no {text}");
         }
     }
@@ -264,7 +311,7 @@ mod tests {
     #[test]
     fn a_whole_run_has_all_its_parts() {
         let html = written(&whole_run());
-        assert_has_all(&html, &SECTIONS.map(|id| format!("<section id=\"{id}\"")).each_ref().map(String::as_str));
+        assert_sections(&html, &[&ALWAYS[..], &SOMETIMES].concat());
         assert_has_all(
             &html,
             &[
@@ -273,11 +320,19 @@ mod tests {
                 "<td class=\"n fd\">120.00</td>",
                 "fd_small (log scale), lower is closer",
                 "discriminator loss (nats)",
-                "<strong>north</strong><span>n\u{a0}=\u{a0}300",
+                "<strong>north</strong><span>n&nbsp;=&nbsp;300",
+                "of 512 of its samples",
+                // |1 − 3/4| + |0 − 1/4| and |1/10 − 0| + |9/10 − 1|, halved.
+                "<p class=\"small\">distance 0.25</p>",
+                "<p class=\"small\">distance 0.10</p>",
+                "In round 1 the cosine is 0.25 on average, from −0.25 (south) to 0.75 (north).",
+                "south, round 1: 5.00",
+                "Everyone who was asked answered in all 2 exchanges.",
+                "MB of tensors sent so far, both directions",
                 "Label skew 0.43",
                 "26.0\u{a0}MB to the clients and 14.0\u{a0}MB back",
                 "1\u{a0}min 1\u{a0}s",
-                "effgan run config.toml --seed 7",
+                "EFFGAN_ISA=avx2 effgan run config.toml --out again",
             ],
         );
         assert!(!html.contains("class=\"banner"));
@@ -286,10 +341,12 @@ mod tests {
     #[test]
     fn a_report_needs_nothing_but_itself() {
         let html = written(&whole_run());
-        // The grids of one round, two baselines, real images, the round again, and two members.
-        assert_eq!(html.matches("<img ").count(), 7);
+        // The grids of one round, two baselines, real images, the round again, and two members; the animation's is empty.
+        assert_eq!(html.matches("<img ").count(), 7 + 1);
         assert_eq!(html.matches("<img src=\"data:image/png;base64,iVBORw0KGgo").count(), 7);
-        for outside in ["http://", "https://", "url(", "@import", "<script", "<link rel=\"stylesheet"] {
+        assert_eq!(html.matches("<script").count(), 1);
+        assert_has_all(&html, &["default-src 'none'; img-src data:;"]);
+        for outside in ["http://", "https://", "url(", "@import", "<script ", "<link rel=\"stylesheet"] {
             assert!(!html.contains(outside), "the report has {outside}");
         }
     }
@@ -309,19 +366,38 @@ mod tests {
         info.model_hash = None;
         let dir = run_folder(&info, &[losses(1, "north"), round(1, ExchangeKind::Average)]);
         let html = written(&dir);
-        assert_has_all(&html, &SECTIONS.map(|id| format!("<section id=\"{id}\"")).each_ref().map(String::as_str));
+        assert_sections(&html, &ALWAYS);
         assert_has_all(
             &html,
             &[
                 "This run was interrupted after round 1.",
-                "Nothing has been scored in this run.",
+                "No scores: there is no feature network for the images of m.",
                 "No pictures and no scores yet.",
                 "No members.",
                 "generator loss (nats)",
                 "config.toml is missing.",
             ],
         );
-        assert!(!html.contains("<img "));
+        assert!(!html.contains("<img src"));
+    }
+
+    #[test]
+    fn who_is_missing_is_named_with_the_reason() {
+        let mut record = record(1, ExchangeKind::Average);
+        record.clients.pop();
+        record.missing.push(Missing { name: "south".to_owned().try_into().unwrap(), reason: "late by 3.2 s".into() });
+        let events = [Event::Round(record), round(2, ExchangeKind::Average)];
+        let html = written(&run_folder(&info(Status::Running), &events));
+        assert_has_all(
+            &html,
+            &[
+                "1 of 4 replies are missing, in 1 of 2 exchanges.",
+                "<td class=\"n\">1 of 2</td><td>south: late by 3.2 s</td>",
+                "south, round 1: late by 3.2 s",
+                "north, round 2: took part",
+            ],
+        );
+        assert!(!html.contains("<li><i class=\"box ground-box\"></i>not asked"));
     }
 
     #[test]

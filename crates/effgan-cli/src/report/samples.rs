@@ -5,20 +5,23 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::{ImageFormat, ImageReader};
+use image::{ImageFormat, ImageReader, RgbImage};
 use serde::Serialize;
 
-use super::folder::Folder;
+use super::folder::{Folder, one_in};
 use super::partition::{Mix, mixes};
 use super::scores::average_name;
 use super::units::{count, three_digits};
 use crate::events::{Score, Scored};
+use crate::pictures::animation;
 
 /// Pictures that are wider are shown smaller than they are, where hard pixels would become uneven.
 const SHOWN_LARGER: u32 = 240;
 
-/// Rounds that are shown at most.
+/// Rounds that are shown at most on the page.
 const MOST_ROUNDS: usize = 24;
+/// Frames of the GIF at most.
+const MOST_FRAMES: usize = 60;
 
 /// A PNG file as a data URI.
 #[derive(Serialize)]
@@ -55,15 +58,16 @@ pub(super) struct Panel {
 
 /// Averaged generator, mean of members, ensemble, real images: those that were drawn or scored.
 pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
-    let (average, round) = round_files(folder).pop().unwrap_or_default();
+    let (average, round) = folder.round_files().pop().unwrap_or_default();
     let after = if round == 0 { String::new() } else { format!("after round {round}") };
     let title = average_name(folder).trim_start_matches("the ");
     let mean_note = if folder.info.mean_is_fedgan { "FedGAN at equal work" } else { "averaged once more" };
+    let floor_note = if folder.no_scores().is_some() { "of the test split" } else { "the floor of the score" };
     let rows = [
         (Scored::Average, "average", title, after.as_str(), average.as_str()),
         (Scored::MeanOfMembers, "mean", "mean of members", mean_note, "mean_of_members.png"),
         (Scored::Ensemble, "ensemble", "ensemble", "of the members", "ensemble.png"),
-        (Scored::Floor, "level", "real images", "the floor of the score", "real.png"),
+        (Scored::Floor, "level", "real images", floor_note, "real.png"),
     ];
     let scores: Vec<Option<&Score>> = rows.iter().map(|row| folder.latest(row.0)).collect();
     let counts: Vec<&[u64]> = scores.iter().flatten().map(|score| score.scores.class_counts.as_slice()).collect();
@@ -106,7 +110,6 @@ pub(super) struct Titled {
     title: String,
     note: String,
     picture: Picture,
-    mix: Option<Mix>,
 }
 
 /// The averaged generator over the rounds.
@@ -117,47 +120,95 @@ pub(super) struct Rounds {
     every: usize,
 }
 
-/// The averaged generator after each round, or after an even choice of them.
+/// The averaged generator after each round, or after an even choice of them, each with its score.
 pub(super) fn rounds(folder: &Folder) -> Rounds {
-    let files = round_files(folder);
-    let every = files.len().div_ceil(MOST_ROUNDS).max(1);
+    let files = folder.round_files();
+    let every = one_in(files.len(), MOST_ROUNDS);
     let titled = |(file, round): &(String, u32)| {
         let title = format!("round {round}");
         let picture = picture(folder, file, format!("samples after {title}"))?;
-        Some(Titled { title, note: String::new(), picture, mix: None })
+        let score = folder.scores.values().find(|score| score.of == Scored::Average && score.round == *round);
+        let note = score.map(|score| format!("fd_small\u{a0}{}", three_digits(score.scores.fd_small)));
+        Some(Titled { title, note: note.unwrap_or_default(), picture })
     };
     let mut shown: Vec<Titled> = files.iter().rev().step_by(every).filter_map(titled).collect();
     shown.reverse();
     Rounds { shown, every }
 }
 
-/// Names and rounds of the files `round_….png`, by round.
-fn round_files(folder: &Folder) -> Vec<(String, u32)> {
-    let round = |name: &str| name.strip_prefix("round_")?.strip_suffix(".png")?.parse().ok();
-    let mut files: Vec<(String, u32)> =
-        folder.sample_files().into_iter().filter_map(|name| round(&name).map(|round| (name, round))).collect();
-    files.sort_by_key(|file| file.1);
-    files
+/// `samples/rounds.gif`: the same, with the round's number in each frame; none before the first round is drawn.
+pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
+    let files = folder.round_files();
+    let frame = |(file, round): &(String, u32)| {
+        let picture = image::open(folder.sample_path(file)).ok()?.to_rgb8();
+        Some((format!("round {round}"), picture))
+    };
+    let chosen = files.iter().rev().step_by(one_in(files.len(), MOST_FRAMES));
+    let mut frames: Vec<(String, RgbImage)> = chosen.filter_map(frame).collect();
+    frames.reverse();
+    if frames.is_empty() { Ok(None) } else { animation(&frames).map(Some) }
 }
 
-/// The members of the ensemble that were drawn, each with the classes that it was trained on.
-pub(super) fn members(folder: &Folder) -> Vec<Titled> {
+/// A member of the ensemble that was drawn.
+#[derive(Serialize)]
+pub(super) struct Member {
+    name: String,
+    picture: Picture,
+    /// Classes that it was trained on; none for a client that the partition does not know.
+    trained: Option<Mix>,
+    num_trained: String,
+    /// Classes that it draws; none where no classifier knows the images.
+    drawn: Option<Mix>,
+    num_drawn: String,
+    /// Total variation distance between the two, 0..1.
+    distance: Option<String>,
+}
+
+/// The members of the ensemble that were drawn, each with the classes that it was trained on and those that it draws.
+pub(super) fn members(folder: &Folder) -> Vec<Member> {
     let partition = &folder.info.partition;
     let files = folder.sample_files();
     let names: Vec<&str> = files.iter().filter_map(|file| file.strip_prefix("member_")?.strip_suffix(".png")).collect();
     let place = |name: &str| partition.clients.iter().position(|client| client == name);
-    let classes = |name: &str| place(name).and_then(|i| partition.class_counts.get(i)).map_or(&[][..], Vec::as_slice);
-    let mixes = mixes(&names.iter().map(|name| classes(name)).collect::<Vec<_>>());
-    let member = |(name, mix): (&&str, Mix)| {
-        let picture = picture(folder, &format!("member_{name}.png"), format!("samples of {name}"))?;
-        let note = format!("n\u{a0}=\u{a0}{}", count(classes(name).iter().sum()));
-        let known = !classes(name).is_empty();
-        Some(Titled {
-            title: (*name).into(),
-            note: if known { note } else { String::new() },
-            picture,
-            mix: known.then_some(mix),
-        })
-    };
-    names.iter().zip(mixes).filter_map(member).collect()
+    let trained = |name: &&str| place(name).and_then(|i| partition.class_counts.get(i)).map_or(&[][..], Vec::as_slice);
+    let drawn = |name: &&str| folder.members.get(*name).map_or(&[][..], Vec::as_slice);
+    let counts: Vec<&[u64]> = names.iter().map(trained).chain(names.iter().map(drawn)).collect();
+    let mut trained_mixes = mixes(&counts);
+    let drawn_mixes = trained_mixes.split_off(names.len());
+    let (trained, drawn) = counts.split_at(names.len());
+    let sides = (trained.iter().copied().zip(trained_mixes)).zip(drawn.iter().copied().zip(drawn_mixes));
+    names.iter().zip(sides).filter_map(|(name, (trained, drawn))| member(folder, name, trained, drawn)).collect()
+}
+
+/// A member with the counts and the mixes of its classes; none where its picture is missing.
+fn member(folder: &Folder, name: &str, trained: (&[u64], Mix), drawn: (&[u64], Mix)) -> Option<Member> {
+    Some(Member {
+        name: name.into(),
+        picture: picture(folder, &format!("member_{name}.png"), format!("samples of {name}"))?,
+        num_trained: count(trained.0.iter().sum()),
+        num_drawn: count(drawn.0.iter().sum()),
+        distance: distance(trained.0, drawn.0).map(|distance| format!("{distance:.2}")),
+        trained: (!trained.0.is_empty()).then_some(trained.1),
+        drawn: (!drawn.0.is_empty()).then_some(drawn.1),
+    })
+}
+
+/// Half the sum of what two mixes of classes differ by; none where one is empty or they are not of the same classes.
+fn distance(a: &[u64], b: &[u64]) -> Option<f64> {
+    let [of_a, of_b] = [a, b].map(|counts| counts.iter().sum::<u64>() as f64);
+    let differences = a.iter().zip(b).map(|(a, b)| (*a as f64 / of_a - *b as f64 / of_b).abs());
+    (a.len() == b.len() && of_a > 0.0 && of_b > 0.0).then(|| differences.sum::<f64>() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_of_two_mixes_by_hand() {
+        // Shares 1/2, 1/2, 0 and 1/4, 1/4, 1/2: |1/4| + |1/4| + |1/2| = 1.
+        assert_eq!(distance(&[3, 3, 0], &[1, 1, 2]), Some(0.5));
+        assert_eq!((distance(&[2, 4], &[1, 2]), distance(&[1, 0], &[0, 9])), (Some(0.0), Some(1.0)));
+        assert_eq!([distance(&[0, 0], &[1, 1]), distance(&[1], &[1, 1]), distance(&[], &[])], [None; 3]);
+    }
 }

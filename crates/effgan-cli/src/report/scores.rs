@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::axis::Axis;
 use super::charts::{Chart, Label, Plot, Series, Shape};
 use super::folder::Folder;
-use super::units::{count, three_digits};
+use super::units::{byte_unit, count, three_digits};
 use crate::events::{Score, Scored};
 
 /// The result in one sentence.
@@ -19,13 +19,18 @@ pub(super) fn headline(folder: &Folder) -> String {
         }
         (Some(fd), None) => format!("{} scores fd_small {fd}", ensemble_name(folder)),
         (None, Some(fd)) => format!("T{} scores fd_small {fd}", &average[1..]),
-        (None, None) => return "Nothing has been scored in this run.".into(),
+        (None, None) => return no_headline(folder),
     };
     let real = folder.latest(Scored::Floor).map(|floor| {
         let (fd, n) = (three_digits(floor.scores.fd_small), count(floor.scores.n as u64));
         format!("; real images {fd} (floor, n\u{a0}=\u{a0}{n})")
     });
     format!("{generators}{}.", real.unwrap_or_default())
+}
+
+fn no_headline(folder: &Folder) -> String {
+    let line = folder.no_scores().unwrap_or_else(|| "no generator has been scored yet".into());
+    format!("{}{}.", line[..1].to_uppercase(), &line[1..])
 }
 
 fn ensemble_name(folder: &Folder) -> String {
@@ -135,10 +140,11 @@ impl Group<'_> {
         }
     }
 
-    fn series(&self, folder: &Folder) -> Series {
+    /// Its scores, each at the place `x` of its round.
+    fn series(&self, folder: &Folder, x: &impl Fn(u32) -> f64) -> Series {
         let name = self.name(folder);
         let statistics = if self.averaged() { ", averaged statistics" } else { "" };
-        let points = self.scores.iter().map(|score| (f64::from(score.round), score.scores.fd_small));
+        let points = self.scores.iter().map(|score| (x(score.round), score.scores.fd_small));
         let shape = match self.of {
             Scored::Average | Scored::Floor => Shape::Circle,
             Scored::MeanOfMembers => Shape::Diamond,
@@ -152,24 +158,43 @@ impl Group<'_> {
 }
 
 /// The scores over the rounds with the floor as a level; none before the first score.
-pub(super) fn chart(folder: &Folder) -> Option<Chart> {
+pub(super) fn by_round(folder: &Folder) -> Option<Chart> {
+    let (first, last) = rounds(folder)?;
+    chart(folder, "fd_small after each round", folder.axis(first, last, 0.25), f64::from)
+}
+
+/// The scores against the bytes that were sent until then; none before the first score and before anything was sent.
+pub(super) fn by_bytes(folder: &Folder) -> Option<Chart> {
+    let total = folder.bytes_until(rounds(folder)?.1);
+    let (size, unit) = byte_unit(total);
+    let sent = |round: u32| folder.bytes_until(round) as f64 / size;
+    let x = Axis::from_zero(&format!("{unit} of tensors sent so far, both directions"), 0.0, total as f64 / size);
+    (total > 0).then(|| chart(folder, "fd_small against bytes sent", x, sent)).flatten()
+}
+
+/// The first and the last round after which a generator was scored.
+fn rounds(folder: &Folder) -> Option<(u32, u32)> {
+    let rounds = || folder.scores.keys().filter(|key| key.0 != Scored::Floor).map(|key| key.2);
+    Some((rounds().min()?, rounds().max()?))
+}
+
+/// A line for everything that is scored, each score at the place `place` of its round on the axis `x`, and the floor.
+fn chart(folder: &Folder, title: &str, x: Axis, place: impl Fn(u32) -> f64) -> Option<Chart> {
     let groups = groups(folder);
     let (floor, generated): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.of == Scored::Floor);
-    let scores = || generated.iter().flat_map(|group| &group.scores);
-    let (first, last) = (scores().map(|score| score.round).min()?, scores().map(|score| score.round).max()?);
+    let scores = generated.iter().flat_map(|group| &group.scores).map(|score| score.scores.fd_small);
     let floor = floor.first().map(|group| group.last().scores.fd_small).filter(|floor| floor.is_finite());
-    let sizes = scores().map(|score| score.scores.fd_small).chain(floor);
-    let mut y = Axis::of_sizes("fd_small", sizes);
+    let mut y = Axis::of_sizes("fd_small", scores.chain(floor));
     y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
     let plot = Plot {
-        title: "fd_small after each round".into(),
-        x: folder.axis(first, last, 0.25),
+        title: title.into(),
+        x,
         y,
-        series: generated.iter().map(|group| group.series(folder)).collect(),
+        series: generated.iter().map(|group| group.series(folder, &place)).collect(),
         bars: Vec::new(),
         level: floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() })),
         dividers: Vec::new(),
         height: 340.0,
     };
-    Some(plot.draw())
+    (!generated.is_empty()).then(|| plot.draw())
 }

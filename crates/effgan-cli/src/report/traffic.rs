@@ -90,11 +90,7 @@ fn rows(folder: &Folder) -> Vec<TrafficRow> {
     let totals = folder.rounds.values().scan(0, total);
     let row = |(round, total): (&RoundRecord, u64)| TrafficRow {
         round: round.round,
-        kind: match round.kind {
-            ExchangeKind::Average => "average",
-            ExchangeKind::Collect => "collect",
-            ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "feedback",
-        },
+        kind: kind_name(round.kind),
         clients: round.clients.len(),
         down: bytes(round.bytes_down),
         up: bytes(round.bytes_up),
@@ -102,6 +98,15 @@ fn rows(folder: &Folder) -> Vec<TrafficRow> {
         seconds: duration(round.seconds),
     };
     folder.rounds.values().zip(totals).map(row).collect()
+}
+
+/// What an exchange was for.
+pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::Average => "average",
+        ExchangeKind::Collect => "collect",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "feedback",
+    }
 }
 
 /// One stage of the run: all its times together.
