@@ -126,7 +126,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         Precision::F32 => "f32",
         Precision::Bf16 => "f32, the large products of a step rounded to bf16",
     };
-    let mut facts = vec![
+    vec![
         ("effgan", info.version.clone()),
         ("processor", format!("{}, {} cores", machine.cpu, machine.cores)),
         ("instruction set", machine.instruction_set.clone()),
@@ -135,9 +135,7 @@ fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
         ("threads", info.jobs.to_string()),
         ("data set", dataset),
         ("networks", network),
-    ];
-    facts.extend(info.model_hash.clone().map(|hash| ("model hash", hash)));
-    facts
+    ]
 }
 
 #[cfg(test)]
@@ -332,6 +330,7 @@ mod tests {
                 "Label skew 0.43",
                 "26.0\u{a0}MB to the clients and 14.0\u{a0}MB back",
                 "1\u{a0}min 1\u{a0}s",
+                "<code>9f3c</code>, in again/run.json",
                 "EFFGAN_ISA=avx2 effgan run config.toml --out again",
             ],
         );
