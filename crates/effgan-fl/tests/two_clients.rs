@@ -333,7 +333,7 @@ fn one_client_of_a_server_by_hand() -> Params {
         let mut gan = gan(&params);
         for (step, batch) in (0..).zip(order.chunks(BATCH)) {
             let real = batch.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
-            (gan, _) = gan.step(real.collect(), server.normal(Purpose::Latent, step, BATCH * 3));
+            (gan, _) = gan.step(real.collect(), server.normal(Purpose::Latent, step, BATCH * 3), &[]);
         }
         params = gan.params();
     }

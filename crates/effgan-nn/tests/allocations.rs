@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use effgan_nn::gan::{Adam, Gan};
+use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::kernels::adam::{self, AdamStep};
 use effgan_nn::kernels::conv::{Activation, Conv, Forward, Wants};
 use effgan_nn::kernels::linear;
@@ -14,7 +14,7 @@ use effgan_nn::kernels::per_example::{
     bias_squared_norms, conv_squared_norms, group_norm_squared_norms, linear_squared_norms, weigh_examples,
 };
 use effgan_nn::kernels::{Geometry, Isa, MapShape, Precision, Side, buffer};
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, NormKind, init};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
 use effgan_nn::{Purpose, Streams, on_one_thread};
 
 thread_local! {
@@ -220,24 +220,24 @@ struct Training {
 
 impl Training {
     fn new(steps: u64, precision: Precision) -> Self {
-        let dcgan = DcganConfig { latent_dim: 16, base_channels: 16, norm: NormKind::Batch };
+        let dcgan = DcganConfig { latent_dim: 16, base_channels: 16, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
         let streams = Streams::of_run(3);
         let generator = init(&network.generator_tensors(), &mut streams.at(Purpose::Init, 0));
         let discriminator = init(&network.discriminator_tensors(), &mut streams.at(Purpose::Init, 1));
         let params = generator.named_under("generator").merged_with(discriminator.named_under("discriminator"));
-        let adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
+        let train = TrainConfig { precision, ..TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 }) };
         let batch = |step| {
             let real = streams.normal(Purpose::Shuffle, step, 20 * network.image_len());
             [real, streams.normal(Purpose::Latent, step, 20 * 16)]
         };
-        let gan = Gan::new(&network, &params, adam, precision).unwrap();
+        let gan = Gan::new(&network, &params, train).unwrap();
         Self { gan: Some(gan), batches: (0..steps).map(batch).collect() }
     }
 
     fn step(&mut self) {
         let [real, z] = self.batches.pop().expect("a batch for each step");
-        self.gan = Some(self.gan.take().expect("it is put back").step(real, z).0);
+        self.gan = Some(self.gan.take().expect("it is put back").step(real, z, &[]).0);
     }
 }
 

@@ -72,8 +72,9 @@ impl Run<'_> {
             let selection = Selection::Members(vec![member.name.clone()]);
             let images = ensemble.sample(&selection, self.config.seed, 0..summary::MEMBER_SAMPLES, self.jobs)?;
             summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
-            let class_counts = self.scorer.score(&images)?.class_counts;
-            self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
+            if let Some(Scores { class_counts, .. }) = self.scorer.score(&images)? {
+                self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
+            }
         }
         self.seconds.pictures += started.elapsed().as_secs_f64();
         Ok(())

@@ -10,7 +10,7 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
 
 use super::axis::Axis;
-use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage, Status};
+use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
 use crate::summary::round_of_grid;
 
 /// A line of a later round than any run has is damaged.

@@ -149,7 +149,8 @@ fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
         weights.iter().zip(logits).map(|(weight, logits)| (weight / total).ln() + f64::from(logits[image])).collect()
     };
     let aggregated: Vec<(f64, Vec<f64>)> = (0..n).map(|image| log_sum_exp(&log_odds(image))).collect();
-    let (_, by_aggregate) = Loss::NonSaturating.of_generator(aggregated.iter().map(|(logit, _)| *logit as f32).collect());
+    let (_, by_aggregate) =
+        Loss::NonSaturating.of_generator(aggregated.iter().map(|(logit, _)| *logit as f32).collect());
     let of_client = |j: usize| {
         let parts = aggregated.iter().zip(&by_aggregate);
         parts.map(|((_, shares), &derivative)| (shares[j] * f64::from(derivative)) as f32).collect()

@@ -28,13 +28,7 @@ impl LocalDiscriminator {
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(
-        network: &Network,
-        params: &Params,
-        train: &TrainConfig,
-        steps: u32,
-        moments: &Params,
-    ) -> Result<Self> {
+    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, moments: &Params) -> Result<Self> {
         let device = training_device();
         let discriminator = network.discriminator(params, &device)?.with_precision(train.precision);
         let adam = Optimiser::resumed(train.discriminator, steps, moments)?;

@@ -24,13 +24,7 @@ impl ServerGenerator {
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(
-        network: &Network,
-        params: &Params,
-        train: &TrainConfig,
-        steps: u32,
-        moments: &Params,
-    ) -> Result<Self> {
+    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, moments: &Params) -> Result<Self> {
         let device = training_device();
         let generator = network.generator(params, &device)?.with_precision(train.precision);
         let adam = Optimiser::resumed(train.generator, steps, moments)?;
