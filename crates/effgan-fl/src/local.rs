@@ -440,6 +440,30 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_of_steps_with_two_updates_is_still_one_pass() {
+        let once = training(Some(1), None, 4).unwrap();
+        let twice = LocalTraining { config: LocalConfig { discriminator_steps: 2, ..once.config.clone() }, ..once };
+        assert_eq!([2, 4, 8, 9, 16].map(|n| twice.steps(twice.work(), n)), [1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn step_sizes_stand_apart_and_fall_with_the_round() {
+        let training = training(Some(1), None, 4).unwrap().over(4);
+        let config = LocalConfig {
+            learning_rate: 2e-4,
+            discriminator_learning_rate: Some(4e-4),
+            decay: Decay::Linear,
+            ..training.config.clone()
+        };
+        let training = LocalTraining { config, ..training };
+        let rates = |round| {
+            let train = training.train_config(round);
+            [train.generator.learning_rate, train.discriminator.learning_rate]
+        };
+        assert_eq!([rates(1), rates(3)], [[2e-4, 4e-4], [1e-4, 2e-4]]);
+    }
+
+    #[test]
     fn two_epochs_of_ten_images_by_four_hold_each_image_twice_and_four_a_third_time() {
         let images = ImageSet::new([1, 1, 1], (0..10).collect(), vec![0; 10], 1).unwrap();
         let (client, train) = (ClientName::new("a").unwrap(), (0..10).collect::<Vec<u32>>());
@@ -477,5 +501,17 @@ mod tests {
         assert_eq!(error(training(None, None, 64)), "set exactly one of local.epochs and local.steps");
         assert_eq!(error(training(Some(1), Some(1), 64)), "set exactly one of local.epochs and local.steps");
         assert_eq!(error(training(Some(1), None, 0)), "local.batch_size = 0 must be at least 2 and at most 65536");
+        let with = |config: LocalConfig| {
+            let network = training(Some(1), None, 4).unwrap().network;
+            error(LocalTraining::new(network, LocalConfig { epochs: Some(1), ..config }))
+        };
+        let steps = |discriminator_steps| with(LocalConfig { discriminator_steps, ..LocalConfig::default() });
+        for wrong in [0, 1025] {
+            let line =
+                format!("local.discriminator_steps = {wrong} must be at least 1, and times batch_size at most 65536");
+            assert_eq!(steps(wrong), line);
+        }
+        let rate = LocalConfig { generator_learning_rate: Some(0.0), ..LocalConfig::default() };
+        assert_eq!(with(rate), "local.generator_learning_rate = 0 must be above 0");
     }
 }

@@ -199,7 +199,9 @@ mod tests {
         let drawn = |indices: &[u64]| labels(&network(true), &[], indices, &Streams::of_run(1));
         let labels = drawn(&indices);
         let mut counts = [0; 4];
-        labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        for &label in &labels {
+            counts[usize::from(label)] += 1;
+        }
         for share in counts.map(|count: u32| f64::from(count) / n as f64) {
             // Five standard errors of a share of 1/4.
             assert!((share - 0.25).abs() < 5.0 * (0.25 * 0.75 / n as f64).sqrt(), "{share}");

@@ -6,7 +6,8 @@ use effgan_fl::algorithms::{
     CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
     UaGanConfig,
 };
-use effgan_fl::{AlgorithmConfig, LocalConfig, Simulation, SimulationConfig};
+use effgan_fl::local::LocalTraining;
+use effgan_fl::{AlgorithmConfig, Decay, LocalConfig, Simulation, SimulationConfig};
 use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
@@ -84,8 +85,18 @@ fn simulated_with(
     partition: &Partition,
     jobs: usize,
 ) -> (Params, Members) {
+    simulated_network(&network(), config, local, partition, jobs)
+}
+
+fn simulated_network(
+    network: &Network,
+    config: &AlgorithmConfig,
+    local: LocalConfig,
+    partition: &Partition,
+    jobs: usize,
+) -> (Params, Members) {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local).unwrap();
+    let algorithm = config.build(network.clone(), local).unwrap();
     assert_eq!(algorithm.pools_data(), matches!(config, AlgorithmConfig::Central(_)));
     let simulation = Simulation {
         algorithm: &*algorithm,
@@ -103,7 +114,7 @@ fn simulated_with(
 }
 
 fn first_params() -> Params {
-    effgan_fl::local::LocalTraining::new(network(), local()).unwrap().init(SEED)
+    LocalTraining::new(network(), local()).unwrap().init(SEED)
 }
 
 fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64) -> Params {
@@ -432,6 +443,31 @@ fn two_rounds_of_ua_gan() {
     let (params, _) = simulated(&ua_gan(2), 1);
     assert_eq!(params.under("generator"), server_by_hand(2, false, chain_rule));
     assert_eq!(networks(&params), params);
+}
+
+/// Two updates a step take two batches, here the whole of `south` in one step; labels go with their images.
+#[test]
+fn a_round_of_a_conditional_network_with_two_updates_a_step_that_falls() {
+    let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional: true, ..DcganConfig::default() };
+    let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap();
+    let decay = Decay::Exponential(0.5);
+    let local = LocalConfig { discriminator_steps: 2, loss: Loss::Hinge, decay, ..local() };
+    let first = LocalTraining::new(network.clone(), local.clone()).unwrap().init(SEED);
+    let by_hand = |params: &Params, round, learning_rate| {
+        let (images, streams) = (images(), Streams::of_client(SEED, round, "south"));
+        let mut order: Vec<u32> = (12..20).collect();
+        order.shuffle(&mut streams.at(Purpose::Shuffle, 0));
+        let pixels = order.iter().flat_map(|&i| images.image(i as usize)).map(|&pixel| pixels::to_f32(pixel));
+        let labels: Vec<u8> = order.iter().map(|&i| images.labels()[i as usize]).collect();
+        let adam = Adam { learning_rate, beta1: 0.5 };
+        let train = TrainConfig { loss: Loss::Hinge, discriminator_steps: 2, ..TrainConfig::new(adam) };
+        let gan = Gan::new(&network, params, train).unwrap();
+        gan.step(pixels.collect(), streams.normal(Purpose::Latent, 0, 2 * BATCH * 3), &labels).0.params()
+    };
+    let expected = by_hand(&by_hand(&first, 1, 2e-3), 2, 1e-3);
+
+    let south = Partition { clients: vec![partition().clients.remove(1)] };
+    assert_eq!(simulated_network(&network, &fedgan(2), local, &south, 1).0, expected);
 }
 
 /// One of each. A new variant does not compile here until it is added to the row above.

@@ -1,6 +1,6 @@
-//! Networks that know the class of an image: z and its class as one vector at the generator (Mirza & Osindero 2014,
-//! arXiv:1411.1784), the projection of the features on the class at the discriminator (Miyato & Koyama 2018,
-//! arXiv:1802.05637).
+//! Networks that know the class of an image: z times a vector of the class at the generator (a conditional GAN, Mirza &
+//! Osindero 2014, arXiv:1411.1784), the projection of the features on the class at the discriminator (Miyato & Koyama
+//! 2018, arXiv:1802.05637).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -26,14 +26,17 @@ pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, device:
     Tensor::from_data(TensorData::new(labels, [n]), device)
 }
 
-/// A learned vector e a class, as long as z: z ↦ [z, e of its class] (`torch.nn.Embedding`).
+/// A learned vector e a class, as long as z: z ↦ z · e of its class, value by value (`torch.nn.Embedding`).
+///
+/// A product and not, as in the paper, z beside the class: of a class alone a batch norm makes all the variance that it
+/// wants, and the generator then draws one image a class, whatever z; a product has none without z.
 #[derive(Module, Debug)]
 pub(crate) struct ClassInput {
     weight: Param<Tensor<2>>,
 }
 
 impl ClassInput {
-    /// Its table; first values are those of z.
+    /// Its table; first values are as z's.
     pub(crate) fn tensors(num_classes: usize, latent_dim: usize) -> TensorSpec {
         TensorSpec::new("embed.weight", [num_classes, latent_dim], Init::Normal { mean: 0.0, std: 1.0 })
     }
@@ -44,15 +47,15 @@ impl ClassInput {
     }
 
     fn forward(&self, z: Tensor<2>, labels: &Labels) -> Tensor<2> {
-        Tensor::cat(vec![z, self.weight.val().select(0, labels.clone())], 1)
+        z * self.weight.val().select(0, labels.clone())
     }
 }
 
-/// z, with its class where the generator is conditional.
+/// z, times the vector of its class where the generator is conditional.
 ///
 /// # Panics
 /// When a conditional generator is given no labels.
-pub(crate) fn with_classes(input: Option<&ClassInput>, z: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
+pub(crate) fn of_classes(input: Option<&ClassInput>, z: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
     match input {
         Some(input) => input.forward(z, labels.expect("a conditional generator is given labels")),
         None => z,

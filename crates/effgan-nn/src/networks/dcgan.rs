@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::conditional::{ClassInput, Labels, Projection, with_classes};
+use super::conditional::{ClassInput, Labels, Projection, of_classes};
 use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
@@ -79,9 +79,13 @@ impl DcganConfig {
         let maps = self.maps(network.image_shape);
         let bottom = maps[maps.len() - 1];
         let classes = network.num_classes.map(|classes| ClassInput::tensors(classes, self.latent_dim));
-        let inputs = if classes.is_some() { 2 * self.latent_dim } else { self.latent_dim };
         let mut tensors: Vec<TensorSpec> = classes.into_iter().collect();
-        tensors.extend(linear("fc", inputs, bottom.len(), Layout::Linear { inputs: None, outputs: Some(bottom) }));
+        tensors.extend(linear(
+            "fc",
+            self.latent_dim,
+            bottom.len(),
+            Layout::Linear { inputs: None, outputs: Some(bottom) },
+        ));
         for (i, link) in maps.windows(2).rev().enumerate() {
             tensors.extend(norm_tensors(self.norm, &format!("norm{i}"), link[1].channels));
             tensors.extend(conv(&format!("conv{}", i + 1), link[1], link[0], link[0].channels));
@@ -163,7 +167,7 @@ impl Generator {
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
         let [bottom, image] = &self.ends;
-        let z = with_classes(self.embed.as_ref(), z, labels);
+        let z = of_classes(self.embed.as_ref(), z, labels);
         let (n, block) = (z.dims()[0], bottom.block());
         let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
         let x = norm_relu(self.norm[0].as_ref(), x, mode);

@@ -10,7 +10,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::conditional::{ClassInput, Labels, project, with_classes};
+use super::conditional::{ClassInput, Labels, of_classes, project};
 use super::layers::{Linear, images_of_map, layer_tensors, map_of_images, param};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
@@ -132,10 +132,9 @@ impl ResnetConfig {
         let [channels, ..] = network.image_shape;
         let bottom = self.map(START);
         let classes = network.num_classes.map(|classes| ClassInput::tensors(classes, self.latent_dim));
-        let inputs = if classes.is_some() { 2 * self.latent_dim } else { self.latent_dim };
         let mut tensors: Vec<TensorSpec> = classes.into_iter().collect();
         let layout = Layout::Linear { inputs: None, outputs: Some(bottom) };
-        let shape = vec![bottom.len(), inputs];
+        let shape = vec![bottom.len(), self.latent_dim];
         let init = glorot(&shape, 1.0);
         tensors.extend(layer_tensors("fc", shape, init, layout, bottom.len()));
         for block in self.generator_blocks(network.image_shape) {
@@ -282,7 +281,7 @@ impl Generator {
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
-        let z = with_classes(self.embed.as_ref(), z, labels);
+        let z = of_classes(self.embed.as_ref(), z, labels);
         let (n, block) = (z.dims()[0], self.bottom.block());
         let x = self.fc.forward(z).reshape([n, self.bottom.channels / block, self.bottom.pixels(), block]);
         let x = self.block.iter().fold(x, |x, block| block.forward(x, mode));
