@@ -1,9 +1,11 @@
-//! How far each client's update goes, and whether it goes where the others go, in memory that does not grow with the model.
+//! How far each client's update goes, and whether it goes where the others go, in memory that does not grow with the
+//! model.
 //!
-//! A client's update is a vector of all trainable parameters. Its norm is exact. For the cosine to the round's mean, which is known when all
-//! have answered, each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as feature hashing, Weinberger et al. 2009,
-//! arXiv:0902.2206): [`BUCKETS`] sums, to which each value goes with a sign, both by a hash of its place. Sketches are linear, and their dot
-//! product is that of the vectors with a standard error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
+//! A client's update is a vector of all trainable parameters. Its norm is exact. For the cosine to the round's mean,
+//! which is known when all have answered, each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as
+//! feature hashing, Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums, to which each value goes with a sign,
+//! both by a hash of its place. Sketches are linear, and their dot product is that of the vectors with a standard
+//! error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};

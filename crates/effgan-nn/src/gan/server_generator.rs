@@ -1,4 +1,5 @@
-//! A generator whose discriminators are elsewhere: it hands out images and learns from the gradient that comes back for them.
+//! A generator whose discriminators are elsewhere: it hands out images and learns from the gradient that comes back
+//! for them.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -20,8 +21,8 @@ pub struct ServerGenerator {
 }
 
 impl ServerGenerator {
-    /// The generator of `network` with the tensors `params` (no prefix), whose Adam has made `steps` steps and left `moments`
-    /// ([`moments`](Self::moments); none at step 0).
+    /// The generator of `network` with the tensors `params` (no prefix), whose Adam has made `steps` steps and left
+    /// `moments` ([`moments`](Self::moments); none at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
