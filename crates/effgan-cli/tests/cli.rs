@@ -154,11 +154,13 @@ fn another_seed_is_another_model() {
 #[test]
 fn every_algorithm_runs_and_is_sampled() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in ["fedgan", "local-ensemble", "central"] {
+    for kind in ["fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble", "central"] {
         let run = folder.path().join(kind);
-        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2 }}");
+        let pull = if kind == "fedprox" { ", mu = 0.1" } else { "" };
+        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2{pull} }}");
         let output = run_tiny(&run, &["--set", &algorithm]);
         assert!(output.status.success(), "{kind}: {output:?}");
+        assert!(!run.join("checkpoints").exists(), "{kind}: what clients remember is gone with the run");
         let png = folder.path().join(format!("{kind}.png"));
         assert!(effgan(&["sample", run.to_str().unwrap(), "--out", png.to_str().unwrap()]).status.success());
     }

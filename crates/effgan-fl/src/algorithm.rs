@@ -62,8 +62,9 @@ pub trait Algorithm: Send + Sync {
     /// The state before round 1.
     fn init(&self, ctx: &RoundContext) -> Result<ServerState>;
 
-    /// What is to be done next and with whom; `None` when the algorithm is done. Depends on `state.round` and `state.exchanges`, not on
-    /// its tensors. A driver may leave clients of the cohort out, of all exchanges of a round alike.
+    /// What is to be done next and with whom; `None` when the algorithm is done. Depends on `state.round` and
+    /// `state.exchanges`, not on its tensors. A driver may leave clients of the cohort out, of all exchanges of a
+    /// round alike.
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange>;
 
     /// What the server computes once, before it sends.

@@ -1,9 +1,11 @@
-//! How far each client's update goes, and whether it goes where the others go, in memory that does not grow with the model.
+//! How far each client's update goes, and whether it goes where the others go, in memory that does not grow with the
+//! model.
 //!
-//! A client's update is a vector of all trainable parameters. Its norm is exact. For the cosine to the round's mean, which is known when all
-//! have answered, each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as feature hashing, Weinberger et al. 2009,
-//! arXiv:0902.2206): [`BUCKETS`] sums, to which each value goes with a sign, both by a hash of its index. Sketches are linear, and their dot
-//! product is that of the vectors with a standard error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
+//! A client's update is a vector of all trainable parameters. Its norm is exact. For the cosine to the round's mean,
+//! which is known when all have answered, each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as
+//! feature hashing, Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums, to which each value goes with a sign,
+//! both by a hash of its place. Sketches are linear, and their dot product is that of the vectors with a standard
+//! error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};
@@ -26,27 +28,44 @@ impl Sketch {
     /// # Errors
     /// [`NnError::MissingTensor`] when `before` has not one of them: then there is nothing to compare with.
     pub(crate) fn of_update(before: &Params, after: &Params) -> Result<Self, NnError> {
-        let (mut square, mut buckets, mut index) = (0.0, vec![0.0; BUCKETS], 0);
+        let (mut square, mut buckets, mut block) = (0.0, vec![0.0; BUCKETS], 0);
         for (name, array) in after.iter().filter(|(name, _)| !is_running_statistic(name)) {
-            for (&after, &before) in array.values.iter().zip(&before.get(name)?.values) {
-                let change = after - before;
-                square += f64::from(change) * f64::from(change);
-                let (bucket, sign) = place(index);
-                buckets[bucket] += sign * change;
-                index += 1;
+            let before = before.get(name)?;
+            for (after, before) in array.values.chunks(BLOCK).zip(before.values.chunks(BLOCK)) {
+                square += add_block(&mut buckets, block, after, before);
+                block += 1;
             }
         }
         Ok(Self { norm: square.sqrt(), buckets })
     }
 }
 
-/// Bucket and sign of the value at `index`: `SplitMix64`'s finaliser (Steele, Lea, Flood 2014).
-fn place(index: u64) -> (usize, f32) {
-    let x = index.wrapping_add(0x9E37_79B9_7F4A_7C15);
+/// Neighbours that one hash serves: they go to different buckets, with signs of their own.
+const BLOCK: usize = 16;
+
+/// Adds the changes of one block, and gives the sum of their squares.
+fn add_block(buckets: &mut [f32], block: u64, after: &[f32], before: &[f32]) -> f64 {
+    let hash = hash(block);
+    let first = hash as usize % (BUCKETS / BLOCK) * BLOCK;
+    let (order, signs) = (hash >> 32, hash >> 40);
+    let buckets = &mut buckets[first..first + BLOCK];
+    let mut square = 0.0;
+    for (lane, (after, before)) in after.iter().zip(before).enumerate() {
+        let change = after - before;
+        let sign = ((signs >> lane & 1) as u32) << 31;
+        // In another order in each block: a tap of a 4 × 4 window would else always find the same buckets.
+        buckets[(lane ^ order as usize) % BLOCK] += f32::from_bits(change.to_bits() ^ sign);
+        square += f64::from(change) * f64::from(change);
+    }
+    square
+}
+
+/// `SplitMix64`'s finaliser (Steele, Lea, Flood 2014).
+fn hash(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    let x = x ^ (x >> 31);
-    (x as usize % BUCKETS, if x >> 63 == 0 { 1.0 } else { -1.0 })
+    x ^ (x >> 31)
 }
 
 /// The drift of each update among all of them, where the mean takes each with its weight.
@@ -116,16 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn places_are_spread_evenly() {
-        let mut counts = vec![0; BUCKETS];
-        let mut signs = 0.0;
-        for index in 0..100 * BUCKETS as u64 {
-            let (bucket, sign) = place(index);
-            counts[bucket] += 1;
-            signs += sign;
-        }
-        // Of 100 ± 10 each; seven standard deviations for the largest of 4,096, and of the sum of 409,600 signs.
-        assert!(counts.iter().all(|&count| (30..170).contains(&count)));
-        assert!(signs.abs() < 7.0 * 640.0, "{signs}");
+    fn a_pattern_that_repeats_like_a_window_is_told_apart_all_the_same() {
+        // Changes in one of sixteen places only, as of one tap.
+        let tap = |step| {
+            let normal = Streams::of_run(1).normal(Purpose::Init, step, 4000);
+            normal.iter().flat_map(|&x| [&[x][..], &[0.0; 15]].concat()).collect::<Vec<f32>>()
+        };
+        let (a, b) = (tap(0), tap(1));
+        let wide: Vec<f64> = b.iter().map(|&x| f64::from(x)).collect();
+        let sketched: Vec<f64> = sketch(&b).buckets.iter().map(|&x| f64::from(x)).collect();
+        // Four standard errors of a cosine from 4,096 sums; were the places not shuffled, there would be 256.
+        assert!((cosine(&sketch(&a).buckets, &sketched) - cosine(&a, &wide)).abs() < 4.0 / 64.0);
+        let filled = sketched.iter().filter(|&&sum| sum != 0.0).count();
+        // 4,000 balls in 4,096 bins leave e^(-4000/4096) of them empty: 62 % are filled.
+        assert!((2400..2700).contains(&filled), "{filled}");
     }
 }

@@ -17,7 +17,8 @@ pub enum ExchangeKind {
     Average,
     /// Clients fine-tune their own copies, the server keeps each generator.
     Collect,
-    /// Clients answer with the gradient of the generator's loss at images that the server sends, the server steps its generator.
+    /// Clients answer with the gradient of the generator's loss at images that the server sends, the server steps its
+    /// generator.
     Feedback,
     /// Clients train their discriminators on images that the server sends, and answer with the logits of these.
     Logits,
@@ -73,7 +74,8 @@ pub struct Broadcast {
 /// Client to server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], else what the algorithm says.
+    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], else what the
+    /// algorithm says.
     pub params: Params,
     /// n_k: the images that the client trained on.
     pub num_examples: u64,

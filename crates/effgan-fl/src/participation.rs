@@ -1,7 +1,8 @@
-//! Who of a cohort takes part in a round, and why the others do not: clients that drop out, and clients that are too slow.
+//! Who of a cohort takes part in a round, and why the others do not: clients that drop out, and clients that are too
+//! slow.
 //!
-//! Nobody waits: a client's time is its training steps over its speed, and one that would be late does no work. All of it follows
-//! from the seed, so that it is known before the run.
+//! Nobody waits: a client's time is its training steps over its speed, and one that would be late does no work. All
+//! of it follows from the seed, so that it is known before the run.
 
 use effgan_data::ClientName;
 use effgan_nn::{Purpose, Streams};
@@ -30,7 +31,8 @@ pub struct SimulationConfig {
 pub struct Speed {
     /// Half of the clients are faster, > 0.
     pub median: f64,
-    /// Standard deviation of the logarithm, ≥ 0; with 0.5 the fastest of a hundred are about ten times as fast as the slowest.
+    /// Standard deviation of the logarithm, ≥ 0; with 0.5 the fastest of a hundred are about ten times as fast as the
+    /// slowest.
     pub sigma: f64,
 }
 

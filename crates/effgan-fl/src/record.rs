@@ -54,10 +54,12 @@ pub struct ClientRecord {
 /// A client's update, the trainable parameters that it answered with less those that it was sent, among the others' of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// L2 norm over the trainable parameters of all networks that it answered with, ≥ 0; exact. Running statistics are no parameters.
+    /// L2 norm over the trainable parameters of all networks that it answered with, ≥ 0; exact. Running statistics
+    /// are no parameters.
     pub norm: f64,
-    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way, 0 where nothing moved. An estimate from sums
-    /// of 4,096 groups of values, whose standard error is at most 1/45, and 0 where all updates are equal.
+    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way, 0 where nothing
+    /// moved. An estimate from sums of 4,096 groups of values, whose standard error is at most 1/45, and 0 where all
+    /// updates are equal.
     pub cosine: f64,
 }
 

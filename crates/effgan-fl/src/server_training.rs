@@ -1,12 +1,13 @@
 //! Training with one generator at the server and a discriminator at each client: what MD-GAN and UA-GAN share.
 //!
-//! In each of its steps the server draws one batch of images and sends it to every client of the round; a client trains its discriminator
-//! on as many of its own, and answers with what the generator is to learn from. (The paper of MD-GAN lets the server draw k batches, and deals two
-//! of them to each client, one to train on and one to judge; this is its k = 1.) Images and generator are those of one z, so a federation of one client
-//! does the steps of a [`Gan`](effgan_nn::gan::Gan).
+//! In each of its steps the server draws one batch of images and sends it to every client of the round; a client
+//! trains its discriminator on as many of its own, and answers with what the generator is to learn from. (The paper
+//! of MD-GAN lets the server draw k batches, and deals two of them to each client, one to train on and one to judge;
+//! this is its k = 1.) Images and generator are those of one z, so a federation of one client does the steps of a
+//! [`Gan`](effgan_nn::gan::Gan).
 //!
-//! As everywhere in this crate both Adams start afresh in each round. Their moments travel with the parameters: at the server in its state,
-//! at a client in its memory.
+//! As everywhere in this crate both Adams start afresh in each round. Their moments travel with the parameters: at
+//! the server in its state, at a client in its memory.
 
 use std::ops::ControlFlow;
 
@@ -62,8 +63,8 @@ impl ServerTraining {
 
     /// The first exchange of the round at hand, `None` when all are done.
     ///
-    /// The server makes as many steps as clients would make on average by themselves, rounded up: with equal keys, a client's discriminator is
-    /// trained as long as in `fedgan`.
+    /// The server makes as many steps as clients would make on average by themselves, rounded up: with equal keys,
+    /// discriminators are trained as much in all as in `fedgan`.
     pub(crate) fn round(&self, state: &ServerState, ctx: &RoundContext, kind: ExchangeKind) -> Option<Exchange> {
         let round = state.round + 1;
         if round > self.rounds {
@@ -113,7 +114,8 @@ impl ServerTraining {
         Ok(ServerGenerator::new(network, &params, &train, steps, &moments)?)
     }
 
-    /// A client's discriminator after a step on the server's images and as many of its own, and its loss. The client does not remember it yet.
+    /// A client's discriminator after a step on the server's images and as many of its own, and its loss. The client
+    /// does not remember it yet.
     pub(crate) fn train(
         &self,
         broadcast: &Broadcast,
@@ -145,7 +147,8 @@ impl ServerTraining {
     }
 }
 
-/// The message with the server's images; in the first of a round also with the discriminator that a new client begins with.
+/// The message with the server's images; in the first of a round also with the discriminator that a new client begins
+/// with.
 pub(crate) fn send_images(state: &ServerState, exchange: &Exchange) -> Broadcast {
     let first = exchange.iteration == 0;
     let sent = |name: &str| name == IMAGES || (first && name.starts_with("discriminator."));

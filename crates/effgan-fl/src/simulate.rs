@@ -1,7 +1,7 @@
 //! Driver 1: a whole federation in one process, clients in parallel, on a thread each or more.
 //!
-//! Replies are folded in the order of names while later clients still work. Those that come out of turn wait on disk, but for as many as there
-//! are clients at work, so memory holds these and not their number.
+//! Replies are folded in the order of names while later clients still work. Those that come out of turn wait on disk,
+//! but for as many as there are clients at work, so memory holds these and not their number.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -270,8 +270,8 @@ fn is_running(name: &str) -> bool {
     name.contains("running")
 }
 
-/// Server steps of η = 0.1, β₁ = 0.5, β₂ = 0.75, τ = 0.01 by the formulas of the paper, value by value; the second moment is `v` of the old
-/// one and Δ².
+/// Server steps of η = 0.1, β₁ = 0.5, β₂ = 0.75, τ = 0.01 by the formulas of the paper, value by value; the second
+/// moment is `v` of the old one and Δ².
 fn server_steps_by_hand(rounds: u32, second: impl Fn(f64, f64) -> f64) -> Params {
     let first = first_params();
     let constant = |value: f32| -> Params {
@@ -315,8 +315,8 @@ fn two_rounds_of_fedyogi() {
     assert_eq!(networks(&params), server_steps_by_hand(2, second));
 }
 
-/// β₁ = 0 and a large τ leave x + η Δ / (√v + τ), which is x + Δ for η = √v + τ: v is of the size of Δ² where β₂ = 0 makes `FedAdam`
-/// forget that it began at τ², and stays at τ² with `FedYogi`.
+/// β₁ = 0 and a large τ leave x + η Δ / (√v + τ), which is x + Δ for η = √v + τ: v is of the size of Δ² where β₂ = 0
+/// makes `FedAdam` forget that it began at τ², and stays at τ² with `FedYogi`.
 #[test]
 fn server_optimisers_of_no_memory_and_no_adaptivity_are_fedgan() {
     let tau = 1e9;
@@ -379,8 +379,9 @@ fn batches(client: &str, train: std::ops::Range<u32>, round: u32) -> impl Iterat
     })
 }
 
-/// Rounds of three steps, the mean of `north`'s 3 and `south`'s 2, rounded up: both discriminators learn, then the generator from the gradient
-/// that `gradient` makes of them and the images. Discriminators are swapped between rounds where `swap` says so.
+/// Rounds of three steps, the mean of `north`'s 3 and `south`'s 2, rounded up: both discriminators learn, then the
+/// generator from the gradient that `gradient` makes of them and the images. Discriminators are swapped between
+/// rounds where `swap` says so.
 fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminator; 2], &[f32]) -> Vec<f32>) -> Params {
     let (network, none) = (network(), Params::new());
     let first = first_params();

@@ -29,7 +29,8 @@ pub(crate) struct Optimiser {
     pull: Option<Pull>,
 }
 
-/// The pull of `FedProx` (Li et al. 2020, arXiv:1812.06127): the gradient of μ/2 ‖w − w₀‖², where w₀ is the module before its first step.
+/// The pull of `FedProx` (Li et al. 2020, arXiv:1812.06127): the gradient of μ/2 ‖w − w₀‖², where w₀ is the module
+/// before its first step.
 #[derive(Clone, Debug)]
 struct Pull {
     mu: f64,
@@ -53,7 +54,8 @@ impl Optimiser {
         Ok(Self { steps, moments, ..Self::new(adam) })
     }
 
-    /// Both moments of each parameter, flat, in the layouts of the kernels; by number, in the order in which the module is visited.
+    /// Both moments of each parameter, flat, in the layouts of the kernels; by number, in the order in which the
+    /// module is visited.
     pub(crate) fn moments(&self) -> Params {
         let array = |tensor: &Tensor<1>| Array::new(tensor.dims(), layers::values(tensor.clone()));
         let named = |(i, both): (usize, &[Tensor<1>; 2])| [0, 1].map(|of| (moment_name(of, i), array(&both[of])));

@@ -197,7 +197,8 @@ impl Run<'_> {
     }
 }
 
-/// Both networks of the last averaged round, for a site that comes late. Where discriminators stay at the clients, the one here is that which they began with.
+/// Both networks of the last averaged round, for a site that comes late. Where discriminators stay at the clients,
+/// the one here is that which they began with.
 fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
     fs::create_dir_all(dir.join("join"))?;
     for network in ["generator", "discriminator"] {

@@ -1,9 +1,10 @@
-//! `FedAdam` and `FedYogi` (Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan 2021, arXiv:2003.00295, Algorithm 2): `fedgan`
-//! whose server takes the mean of the clients' updates for a gradient, and gives it to an optimiser of its own.
+//! `FedAdam` and `FedYogi` (Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan 2021, arXiv:2003.00295,
+//! Algorithm 2): `fedgan` whose server takes the mean of the clients' updates for a gradient, and gives it to an
+//! optimiser of its own.
 //!
-//! With Δ the mean update of a trainable parameter x: m ← β₁ m + (1 − β₁) Δ, v ← β₂ v + (1 − β₂) Δ² (`FedAdam`) or
-//! v ← v − (1 − β₂) Δ² sign(v − Δ²) (`FedYogi`), x ← x + η m / (√v + τ); m starts at 0 and v at τ², and there is no correction of their bias.
-//! Running statistics are data: they are averaged, as in `fedgan`.
+//! With Δ the mean update of a trainable parameter x: m ← β₁ m + (1 − β₁) Δ, v ← β₂ v + (1 − β₂) Δ² (`FedAdam`) or v
+//! ← v − (1 − β₂) Δ² sign(v − Δ²) (`FedYogi`), x ← x + η m / (√v + τ); m starts at 0 and v at τ², and there is no
+//! correction of their bias. Running statistics are data: they are averaged, as in `fedgan`.
 
 use effgan_data::ClientName;
 use effgan_nn::networks::is_running_statistic;

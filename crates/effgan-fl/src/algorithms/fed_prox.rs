@@ -1,8 +1,8 @@
-//! `FedProx` (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv:1812.06127): `fedgan` whose clients are pulled back to what they
-//! were sent.
+//! `FedProx` (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv:1812.06127): `fedgan` whose clients are pulled
+//! back to what they were sent.
 //!
-//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the broadcast: each
-//! gradient has μ (w − w₀) added to it before Adam. μ = 0 is `fedgan`.
+//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the
+//! broadcast: each gradient has μ (w − w₀) added to it before Adam. μ = 0 is `fedgan`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,11 @@
-//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server, a discriminator at each client, and the clients swap
-//! their discriminators, so that none learns its client's images by heart.
+//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server, a discriminator at each
+//! client, and the clients swap their discriminators, so that none learns its client's images by heart.
 //!
-//! In each step of the server every client trains its discriminator on the server's images and its own, and answers with the gradient of the
-//! generator's loss at these images; the server steps its generator against their mean. After a round (but the last) the
-//! discriminators are dealt anew, so that nobody keeps its own: the paper's swap every E epochs, where `[local]` says E. They pass
-//! through the server, which holds those of the round's clients for one exchange.
+//! In each step of the server every client trains its discriminator on the server's images and its own, and answers
+//! with the gradient of the generator's loss at these images; the server steps its generator against their mean.
+//! After a round (but the last) the discriminators are dealt anew, so that nobody keeps its own: the paper's swap
+//! every E epochs, where `[local]` says E. They pass through the server, which holds those of the round's clients for
+//! one exchange.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::Losses;

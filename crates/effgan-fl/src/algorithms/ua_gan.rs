@@ -1,7 +1,8 @@
-//! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server that learns from the universal
-//! aggregation of the clients' discriminators.
+//! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server that learns from
+//! the universal aggregation of the clients' discriminators.
 //!
-//! The odds of the aggregation are the mean of the clients' odds: those of a discriminator that saw all images. In logits,
+//! The odds of the aggregation are the mean of the clients' odds: those of a discriminator that saw all images. In
+//! logits,
 //!
 //! ```text
 //! l(x) = log Σ_j exp(log π_j + l_j(x))        ∂l/∂l_j = softmax_j(log π_j + l_j(x))
@@ -9,12 +10,14 @@
 //!
 //! Each step of the server is two exchanges:
 //!
-//! 1. images go down; a client trains its discriminator on them and its own, and answers with the new discriminator's logits of them;
-//! 2. the derivatives of the generator's loss by these logits go down; a client answers with the gradient at the images of Σ derivative · logit.
-//!    The server adds the gradients of all clients up, which is the chain rule, and steps its generator.
+//! 1. images go down; a client trains its discriminator on them and its own, and answers with the new discriminator's
+//!    logits of them;
+//! 2. the derivatives of the generator's loss by these logits go down; a client answers with the gradient at the
+//!    images of Σ derivative · logit. The server adds the gradients of all clients up, which is the chain rule, and
+//!    steps its generator.
 //!
-//! One exchange would do where a logit depends on its own image alone; with batch norm it depends on the whole batch, and the client must know
-//! the derivatives first.
+//! One exchange would do where a logit depends on its own image alone; with batch norm it depends on the whole batch,
+//! and the client must know the derivatives first.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::{Loss, Losses};
@@ -141,7 +144,8 @@ fn of_length(params: &mut Params, name: &str, n: usize, client: &ClientName) -> 
     Err(bad(effgan_nn::NnError::Shape { name: name.into(), found: array.shape.clone(), expected: vec![n] }))
 }
 
-/// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j counts as `weights[j]`.
+/// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j counts as
+/// `weights[j]`.
 fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let total: f64 = weights.iter().sum();
     let n = logits.first().map_or(0, Vec::len);

@@ -1,5 +1,5 @@
-//! A discriminator whose generator is elsewhere: it learns to tell real images from those that it is sent, and says how they should
-//! change.
+//! A discriminator whose generator is elsewhere: it learns to tell real images from those that it is sent, and says
+//! how they should change.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -23,8 +23,8 @@ pub struct LocalDiscriminator {
 }
 
 impl LocalDiscriminator {
-    /// The discriminator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train` says, whose Adam has made `steps` steps and left `moments`
-    /// ([`moments`](Self::moments); none at step 0).
+    /// The discriminator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train`
+    /// says; its Adam has made `steps` steps and left `moments` ([`moments`](Self::moments); none at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.

@@ -1,4 +1,5 @@
-//! A generator whose discriminators are elsewhere: it hands out images and learns from the gradient that comes back for them.
+//! A generator whose discriminators are elsewhere: it hands out images and learns from the gradient that comes back
+//! for them.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -19,8 +20,8 @@ pub struct ServerGenerator {
 }
 
 impl ServerGenerator {
-    /// The generator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train` says, whose Adam has made `steps` steps and left `moments`
-    /// ([`moments`](Self::moments); none at step 0).
+    /// The generator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train`
+    /// says; its Adam has made `steps` steps and left `moments` ([`moments`](Self::moments); none at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
