@@ -24,19 +24,7 @@ impl Scorer {
     /// # Errors
     /// When a split has fewer than `n` images.
     pub fn new(dataset: &Dataset, n: Option<usize>, network: &Network, seed: u64, jobs: usize) -> Result<Self> {
-        let most = dataset.test.len().min(dataset.train.len());
-        let n = n.unwrap_or(most);
-        if n < 2 || n > most {
-            let line = format!("evaluation.samples = {n} is outside 2..={most}, the images of {}", dataset.name);
-            return Err(Failure::usage(anyhow!(line)));
-        }
-        let test = dataset.test.first(n);
-        let net = small_net(dataset.name);
-        let reference =
-            Reference::new(net, test.pixels(), test.shape(), test.labels(), jobs).map_err(|error| match error {
-                MetricError::ImageShape { .. } => Failure::data(error),
-                _ => Failure::usage(anyhow!("evaluation.samples = {n}: {error}")),
-            })?;
+        let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         Ok(Self { reference, network: network.clone(), seed, jobs })
     }
 
@@ -73,6 +61,25 @@ impl Scorer {
     pub fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
         Ok(self.reference.score(images)?)
     }
+}
+
+/// The first `n` test images (all when `None`) to score against; `key` is what a person calls `n`.
+///
+/// # Errors
+/// When a split has fewer than `n` images: the floor needs as many training images.
+pub fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) -> Result<Reference> {
+    let most = dataset.test.len().min(dataset.train.len());
+    let n = n.unwrap_or(most);
+    if n < 2 || n > most {
+        let line = format!("{key} = {n} is outside 2..={most}, the images of {}", dataset.name);
+        return Err(Failure::usage(anyhow!(line)));
+    }
+    let test = dataset.test.first(n);
+    let net = small_net(dataset.name);
+    Reference::new(net, test.pixels(), test.shape(), test.labels(), jobs).map_err(|error| match error {
+        MetricError::ImageShape { .. } => Failure::data(error),
+        _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
+    })
 }
 
 /// The shipped feature network that was trained on the same kind of images.

@@ -208,15 +208,32 @@ impl Ensemble {
     /// # Errors
     /// [`FlError::UnknownMember`]; files as in [`global`](Self::global).
     pub fn sample(&self, selection: &Selection, seed: u64, range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
+        self.sample_while(&|| Ok(()), selection, seed, range, jobs)
+    }
+
+    /// [`sample`](Self::sample), which ends with the error of `go_on` when it has one; it is asked every few hundred images.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample), and what `go_on` says.
+    pub fn sample_while(
+        &self,
+        go_on: &(dyn Fn() -> Result<()> + Sync),
+        selection: &Selection,
+        seed: u64,
+        range: Range<u64>,
+        jobs: usize,
+    ) -> Result<Vec<u8>> {
         let network = &self.manifest.network;
         match self.selected(selection)? {
             members if members.is_empty() => {
                 let global = self.global()?;
-                sample::sample(network, &[1.0], &|_| Ok(global.clone()), seed, range, jobs)
+                let load = |_| go_on().map(|()| global.clone());
+                sample::sample(network, &[1.0], &load, seed, range, jobs)
             }
             members => {
                 let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
-                sample::sample(network, &weights, &|index| self.generator(members[index]), seed, range, jobs)
+                let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
+                sample::sample(network, &weights, &load, seed, range, jobs)
             }
         }
     }
@@ -379,6 +396,16 @@ mod tests {
         assert_eq!(both, sample(&["south", "north", "south"]));
         assert_eq!(both, ensemble.sample(&Selection::Ensemble, 1, 0..100, 1).unwrap());
         assert_ne!(both, sample(&["north"]));
+    }
+
+    #[test]
+    fn sampling_ends_when_it_is_told_to() {
+        let (_folder, ensemble) = model(Weights::Examples);
+        let stop = || Err(FlError::Interrupted);
+        for selection in [Selection::Ensemble, Selection::Global] {
+            let drawn = ensemble.sample_while(&stop, &selection, 1, 0..100, 1);
+            assert!(matches!(drawn, Err(FlError::Interrupted)), "{selection:?}");
+        }
     }
 
     #[test]

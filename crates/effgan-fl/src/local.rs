@@ -228,8 +228,8 @@ impl LocalTraining {
             let z = streams.normal(Purpose::Latent, step, batches.batch_size * self.network.latent_dim());
             let losses;
             (gan, losses) = gan.step(real, z);
-            let record =
-                StepRecord { client: shard.client.clone(), round: broadcast.round, step: step + 1, steps, losses };
+            let (client, batch_size) = (shard.client.clone(), batches.batch_size as u64);
+            let record = StepRecord { client, round: broadcast.round, step: step + 1, steps, batch_size, losses };
             check_finite(&record)?;
             if let Some(ema) = &mut ema {
                 ema.follow(&gan);

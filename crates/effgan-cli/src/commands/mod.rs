@@ -7,6 +7,8 @@ mod report;
 mod run;
 mod sample;
 
+pub use sample::selection;
+
 use clap::{Parser, Subcommand};
 
 use crate::failure::{EXIT_CODES, Result};
