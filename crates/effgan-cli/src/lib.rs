@@ -18,8 +18,6 @@ mod summary;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use effgan_nn::kernels::Isa;
 pub use failure::{Failure, Kind, Result};
 
 /// Of the binary and of the Python module alike. The system's allocator costs the CPU backend half as much again a training step.
@@ -28,8 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    match Isa::wanted().map_err(|error| Failure::usage(anyhow::Error::msg(error))).and_then(|_| cli.run()) {
+    match commands::Cli::read().and_then(commands::Cli::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("effgan: {}", failure.line());

@@ -2,17 +2,26 @@
 
 mod clients;
 mod lines;
+mod live;
+mod screen;
+mod terminal;
+mod view;
 
-use effgan_fl::StepRecord;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use effgan_fl::{PlannedRound, StepRecord};
 
 use self::clients::Clients;
+use self::live::Live;
 use crate::events::{Event, LossCurve};
 use crate::output::say;
 
 /// Says what happens, and remembers how losses went.
 pub struct Progress {
-    clients: Clients,
+    clients: Arc<Clients>,
     told: Told,
+    /// From the start of the run to its end, on a terminal.
+    live: Mutex<Option<Live>>,
 }
 
 /// To whom events are told.
@@ -28,16 +37,24 @@ enum Told {
 impl Progress {
     /// A live view appears when standard error is a terminal; `json` puts JSON lines on standard output and nothing else there.
     pub fn new(json: bool) -> Self {
-        Self { clients: Clients::default(), told: if json { Told::Json } else { Told::Lines } }
+        Self::told(if json { Told::Json } else { Told::Lines })
     }
 
     /// Nothing is printed, and `tell` is called with each event.
     pub fn telling(tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self { clients: Clients::default(), told: Told::Call(Box::new(tell)) }
+        Self::told(Told::Call(Box::new(tell)))
     }
 
-    /// The run will do so many training steps.
-    pub fn start(&self, _steps: u64) {}
+    fn told(told: Told) -> Self {
+        Self { clients: Arc::default(), told, live: Mutex::default() }
+    }
+
+    /// The run will have these rounds.
+    pub fn start(&self, plan: Vec<PlannedRound>) {
+        if !matches!(self.told, Told::Call(_)) && terminal::can_redraw() {
+            *self.live() = Some(Live::start(plan, Arc::clone(&self.clients)));
+        }
+    }
 
     /// A training step was done.
     pub fn step(&self, record: &StepRecord) {
@@ -51,9 +68,12 @@ impl Progress {
 
     /// Tells an event: its line, the event itself as JSON, or a call.
     pub fn tell(&self, event: &Event) {
+        if let Some(live) = &*self.live() {
+            live.note(event);
+        }
         match &self.told {
-            Told::Lines => lines::line(event).iter().for_each(say),
-            Told::Json => say(serde_json::to_string(event).expect("an event is plain data")),
+            Told::Lines => lines::line(event).iter().for_each(|line| self.say(line)),
+            Told::Json => self.print(&serde_json::to_string(event).expect("an event is plain data")),
             Told::Call(tell) => tell(event),
         }
     }
@@ -61,10 +81,23 @@ impl Progress {
     /// A line for a person; programs do not see it.
     pub fn say(&self, line: &str) {
         if let Told::Lines = self.told {
-            say(line);
+            self.print(line);
         }
     }
 
     /// The live view goes away.
-    pub fn finish(&self) {}
+    pub fn finish(&self) {
+        *self.live() = None;
+    }
+
+    fn print(&self, line: &str) {
+        match &*self.live() {
+            Some(live) => live.above(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

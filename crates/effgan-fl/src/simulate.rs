@@ -17,7 +17,7 @@ use effgan_nn::{Params, Streams, checkpoint, on_threads, threads_of_workers};
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
 use crate::local::Shard;
-use crate::message::{Broadcast, Exchange, Reply};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
 use crate::record::{ClientRecord, RoundRecord, StepRecord};
 use crate::{FlError, Result};
 
@@ -40,6 +40,19 @@ pub struct Simulation<'a> {
     pub spool: &'a Path,
     /// Told every training step of every client, from the client's thread; `Break` ends the run.
     pub watch: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+}
+
+/// A round that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedRound {
+    /// Round, from 1.
+    pub round: u32,
+    /// What it is for.
+    pub kind: ExchangeKind,
+    /// How many are asked.
+    pub clients: usize,
+    /// Training steps of all of them.
+    pub steps: u64,
 }
 
 impl Simulation<'_> {
@@ -73,16 +86,17 @@ impl Simulation<'_> {
         self.partition.clients.iter().map(|share| share.name.clone()).collect()
     }
 
-    /// Training steps of the whole run: what a progress bar counts to.
-    pub fn total_steps(&self) -> u64 {
+    /// All rounds of the run, in order: what progress counts to.
+    pub fn plan(&self) -> Vec<PlannedRound> {
         let mut state = ServerState { round: 0, params: Params::new() };
-        let mut total = 0;
+        let mut plan = Vec::new();
         while let Some(exchange) = self.next(&state) {
             let steps = |client| self.algorithm.local_steps(exchange.kind, self.share(client).train.len() as u64);
-            total += exchange.cohort.iter().map(steps).sum::<u64>();
-            state.round = exchange.round;
+            let (round, kind, clients) = (exchange.round, exchange.kind, exchange.cohort.len());
+            plan.push(PlannedRound { round, kind, clients, steps: exchange.cohort.iter().map(steps).sum() });
+            state.round = round;
         }
-        total
+        plan
     }
 
     fn exchange(

@@ -124,7 +124,7 @@ impl Run<'_> {
             spool: &self.dir.join("checkpoints"),
             watch: &watch,
         };
-        progress.start(simulation.total_steps());
+        progress.start(simulation.plan());
         let averages_again =
             |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind == ExchangeKind::Average);
         let state =

@@ -11,20 +11,20 @@ use crate::events::LossCurve;
 
 /// Stretches of a round over which losses are averaged.
 const STRETCHES: u64 = 40;
-/// Steps over which a recent loss is averaged.
+/// Course over which a recent loss is averaged.
 const RECENT: u64 = 50;
 
 /// All clients that did a step in a round that is not yet written down, by round and name.
 #[derive(Default)]
-pub struct Clients(RwLock<BTreeMap<u32, BTreeMap<ClientName, Mutex<Steps>>>>);
+pub struct Clients(RwLock<BTreeMap<u32, BTreeMap<ClientName, Mutex<Course>>>>);
 
 /// How far a client is within a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     pub client: String,
-    /// Steps done.
+    /// Course done.
     pub step: u64,
-    /// Steps of its round, ≥ 1.
+    /// Course of its round, ≥ 1.
     pub steps: u64,
     /// Images of all its steps.
     pub images: u64,
@@ -57,7 +57,7 @@ impl Clients {
         let later = rounds.split_off(&(round + 1));
         let mut done = std::mem::replace(&mut *rounds, later);
         drop(rounds);
-        let curve = |(client, steps): (ClientName, Mutex<Steps>)| {
+        let curve = |(client, steps): (ClientName, Mutex<Course>)| {
             steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_curve(round, client.to_string())
         };
         done.remove(&round).into_iter().flatten().map(curve).collect()
@@ -67,16 +67,16 @@ impl Clients {
     pub fn standings(&self) -> Vec<Standing> {
         let rounds = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let clients = rounds.values().next().into_iter().flatten();
-        let standing = |(client, steps): (&ClientName, &Mutex<Steps>)| {
+        let standing = |(client, steps): (&ClientName, &Mutex<Course>)| {
             steps.lock().unwrap_or_else(PoisonError::into_inner).standing(client)
         };
         clients.map(standing).collect()
     }
 }
 
-/// One client's steps in a round.
+/// How one client's round goes.
 #[derive(Default)]
-struct Steps {
+struct Course {
     step: u64,
     steps: u64,
     images: u64,
@@ -86,7 +86,7 @@ struct Steps {
     sums: Vec<(u64, f64, f64)>,
 }
 
-impl Steps {
+impl Course {
     fn add(&mut self, record: &StepRecord) {
         let losses = [record.losses.discriminator, record.losses.generator].map(f64::from);
         self.step = record.step;

@@ -9,21 +9,28 @@ pub fn line(event: &Event) -> Option<String> {
     match event {
         Event::Round(record) => Some(round_line(record)),
         Event::Score(score) => Some(score_line(score)),
-        Event::Losses(_) | Event::Stage(_) => None,
+        _ => None,
     }
 }
 
 fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
-        ExchangeKind::Collect => "fine-tuned and collected",
+        ExchangeKind::Collect => "collected",
     };
+    let missing = match record.missing.len() {
+        0 => String::new(),
+        n => format!(" ({n} missing)"),
+    };
+    if record.clients.is_empty() {
+        return format!("round {:<3} nobody answered{missing}", record.round);
+    }
     let mean = |name: &str| {
         let values = record.clients.iter().filter_map(|client| client.metrics.get(name));
         values.sum::<f64>() / record.clients.len() as f64
     };
     format!(
-        "round {:<3} {what} {} clients: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} MB up; {:.1} s",
+        "round {:<3} {what} {} clients{missing}: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} up; {:.1} s",
         record.round,
         record.clients.len(),
         mean("loss_d"),
@@ -34,11 +41,11 @@ fn round_line(record: &RoundRecord) -> String {
     )
 }
 
-/// A score with its n; the floor is a line of its own, before all others.
+/// A score with its n, within 80 columns; the floor is a line of its own, before all others.
 fn score_line(score: &Score) -> String {
-    let statistics = score.norm_statistics.map(|how| format!(", statistics {}", how.name())).unwrap_or_default();
+    let statistics = score.norm_statistics.map(|how| format!(", {}", how.name())).unwrap_or_default();
     format!(
-        "  {:<44} fd_small {:>8.2}   class KL {:.3}   modes {:>2} of {}   n = {}",
+        "  {:<30} fd_small {:>7.2}  KL {:.3}  modes {:>2}/{}  n {}",
         format!("{}{statistics}", score.of.title()),
         score.scores.fd_small,
         score.scores.class_kl,
