@@ -1,9 +1,19 @@
-# Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates.
+# Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
+# bindings/python/requirements-dev.txt names.
 
-.PHONY: test lint slow
+.PHONY: test python wheel lint slow
 
 test:
 	cargo test --release --workspace
+	bindings/python/make.sh
+
+# .venv/bin/python with `import effgan`, and the Python tests. PYTHON=python3.12 makes .venv from another one.
+python:
+	bindings/python/make.sh
+
+# The wheel for release, in target/wheels; compiles everything anew, since maturin builds one package by itself.
+wheel:
+	cd bindings/python && ../../.venv/bin/maturin build --release --target-dir ../../target
 
 lint:
 	cargo fmt --all --check

@@ -1,6 +1,29 @@
-//! The Python module `effgan._effgan`.
+//! The Python module `effgan._effgan`: arguments in, arrays and exceptions out. What is done with them is the program's own code.
 
-use pyo3::prelude::*;
+mod arguments;
+mod errors;
+mod evaluate;
+mod model;
+mod run;
+mod work;
 
-#[pymodule]
-mod _effgan {}
+#[pyo3::pymodule]
+mod _effgan {
+    use effgan_cli::api;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::errors::{DataError, EffganError, InternalError, RunFailed, UsageError};
+    #[pymodule_export]
+    use super::evaluate::evaluate;
+    #[pymodule_export]
+    use super::model::Model;
+    #[pymodule_export]
+    use super::run::run;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        api::check_environment().map_err(|failure| crate::errors::exception(&failure))
+    }
+}

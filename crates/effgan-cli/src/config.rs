@@ -60,7 +60,11 @@ impl Config {
         Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
     }
 
-    fn parse(text: &str, settings: &[String]) -> Result<Self> {
+    /// As [`load`](Self::load), from the text of a file.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
         settings.iter().try_for_each(|setting| set(&mut table, setting))?;
         let config = Self {

@@ -22,9 +22,13 @@ pub struct Failure {
 /// What went wrong, as far as an exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The command line, the config or an argument.
     Usage = 2,
+    /// A data file or a model.
     Data = 3,
+    /// The run itself.
     Run = 4,
+    /// Somebody asked it to end.
     Interrupted = 130,
 }
 
@@ -39,6 +43,7 @@ impl Failure {
         Self { kind: Kind::Data, error: error.into() }
     }
 
+    /// What went wrong, as far as an exit code tells.
     pub fn kind(&self) -> Kind {
         self.kind
     }

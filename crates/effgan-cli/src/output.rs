@@ -7,3 +7,8 @@ use std::io::{Write, stdout};
 pub fn say(line: impl Display) {
     let _ = writeln!(stdout(), "{line}");
 }
+
+/// Writes what has its own ends of lines.
+pub fn write(text: &[u8]) {
+    let _ = stdout().write_all(text);
+}

@@ -479,3 +479,40 @@ fn a_bench_for_people_says_units() {
 fn the_exit_codes_are_explained() {
     assert!(stdout(&effgan(&["help", "exit-codes"])).contains("130  interrupted"));
 }
+
+#[test]
+fn a_wrong_command_line_is_code_2_and_one_line() {
+    let (code, line) = failure(&effgan(&["run", "config.toml", "--job", "3"]));
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("unexpected argument '--job' found; a similar argument exists: '--jobs'"), "{line}");
+    let help = effgan(&["run", "--help"]);
+    assert!(help.status.success() && stdout(&help).lines().count() > 10);
+    assert_eq!(stdout(&effgan(&["--version"])), format!("effgan {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_name_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = stdout(&effgan(&["completions", shell]));
+        for verb in ["run", "sample", "partition", "features", "report", "bench", "completions", "man"] {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let man = folder.path().join("man1");
+    assert!(effgan(&["man", "--out", man.to_str().unwrap()]).status.success());
+    let page = |name: &str| fs::read_to_string(man.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, said) in [
+        ("effgan.1", "interrupted by Ctrl"),
+        ("effgan-run.1", "SECTION.KEY=VALUE"),
+        ("effgan-sample.1", "averaged generator"),
+        ("effgan-bench-train-step.1", "seconds"),
+    ] {
+        assert!(page(name).contains(said) && page(name).is_ascii(), "{name}");
+    }
+    assert_eq!(stdout(&effgan(&["man"])), page("effgan.1"));
+}

@@ -223,15 +223,32 @@ impl Ensemble {
         range: Range<u64>,
         jobs: usize,
     ) -> Result<Vec<u8>> {
+        self.sample_while(&|| Ok(()), selection, classes, seed, range, jobs)
+    }
+
+    /// [`sample_classes`](Self::sample_classes), which ends with the error of `go_on` when it has one; it is asked every few hundred images.
+    ///
+    /// # Errors
+    /// As [`sample_classes`](Self::sample_classes), and what `go_on` says.
+    pub fn sample_while(
+        &self,
+        go_on: &(dyn Fn() -> Result<()> + Sync),
+        selection: &Selection,
+        classes: &[u8],
+        seed: u64,
+        range: Range<u64>,
+        jobs: usize,
+    ) -> Result<Vec<u8>> {
         let network = &self.manifest.network;
         match self.selected(selection)? {
             members if members.is_empty() => {
                 let global = self.global()?;
-                sample::sample_classes(network, classes, &[1.0], &|_| Ok(global.clone()), seed, range, jobs)
+                let load = |_| go_on().map(|()| global.clone());
+                sample::sample_classes(network, classes, &[1.0], &load, seed, range, jobs)
             }
             members => {
                 let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
-                let load = |index| self.generator(members[index]);
+                let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
                 sample::sample_classes(network, classes, &weights, &load, seed, range, jobs)
             }
         }
@@ -395,6 +412,16 @@ mod tests {
         assert_eq!(both, sample(&["south", "north", "south"]));
         assert_eq!(both, ensemble.sample(&Selection::Ensemble, 1, 0..100, 1).unwrap());
         assert_ne!(both, sample(&["north"]));
+    }
+
+    #[test]
+    fn sampling_ends_when_it_is_told_to() {
+        let (_folder, ensemble) = model(Weights::Examples);
+        let stop = || Err(FlError::Interrupted);
+        for selection in [Selection::Ensemble, Selection::Global] {
+            let drawn = ensemble.sample_while(&stop, &selection, &[], 1, 0..100, 1);
+            assert!(matches!(drawn, Err(FlError::Interrupted)), "{selection:?}");
+        }
     }
 
     #[test]

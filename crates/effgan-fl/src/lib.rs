@@ -29,7 +29,7 @@ pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
 pub use participation::{SimulationConfig, Speed};
 pub use record::{ClientRecord, Drift, Missing, RoundRecord, StepRecord, Watch};
-pub use simulate::Simulation;
+pub use simulate::{PlannedRound, Simulation};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, FlError>;

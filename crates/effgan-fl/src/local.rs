@@ -289,8 +289,8 @@ impl LocalTraining {
             let z = streams.normal(Purpose::Latent, step, images_a_step * self.network.latent_dim());
             let losses;
             (gan, losses) = gan.step(real, z, &labels);
-            let record =
-                StepRecord { client: shard.client.clone(), round: broadcast.round, step: step + 1, steps, losses };
+            let (client, batch_size) = (shard.client.clone(), images_a_step as u64);
+            let record = StepRecord { client, round: broadcast.round, step: step + 1, steps, batch_size, losses };
             check_finite(&record)?;
             if let Some(ema) = &mut ema {
                 ema.follow(&gan);

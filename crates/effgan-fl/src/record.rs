@@ -19,6 +19,8 @@ pub struct StepRecord {
     pub step: u64,
     /// Steps that the client does in this round.
     pub steps: u64,
+    /// Real images of the step.
+    pub batch_size: u64,
     /// Losses of the step.
     pub losses: Losses,
 }

@@ -176,7 +176,9 @@ pub(crate) fn answer(
     watch: &mut dyn Watch,
 ) -> Result<Update> {
     let Broadcast { round, iteration, iterations, .. } = *broadcast;
-    let record = StepRecord { client: shard.client.clone(), round, step: iteration + 1, steps: iterations, losses };
+    let batch_size = broadcast.params.get(IMAGES)?.shape[0] as u64;
+    let client = shard.client.clone();
+    let record = StepRecord { client, round, step: iteration + 1, steps: iterations, batch_size, losses };
     check_finite(&record)?;
     if watch.step(&record) == ControlFlow::Break(()) {
         return Err(FlError::Interrupted);

@@ -47,6 +47,19 @@ pub struct Simulation<'a> {
     pub watch: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 }
 
+/// A round that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedRound {
+    /// Round, from 1.
+    pub round: u32,
+    /// What it is for.
+    pub kind: ExchangeKind,
+    /// How many take part.
+    pub clients: usize,
+    /// Training steps of all of them.
+    pub steps: u64,
+}
+
 impl Simulation<'_> {
     /// Runs the algorithm to its end; `on_round` is told after each round.
     ///
@@ -80,17 +93,18 @@ impl Simulation<'_> {
         self.algorithm.next(state, &Roster::of(self.partition).context(self.seed))
     }
 
-    /// Training steps of the whole run: what a progress bar counts to.
-    pub fn total_steps(&self) -> u64 {
+    /// All rounds of the run, in order: what progress counts to.
+    pub fn plan(&self) -> Vec<PlannedRound> {
         let roster = Roster::of(self.partition);
         let mut state = ServerState::after_round(0, Params::new());
-        let mut total = 0;
+        let mut plan = Vec::new();
         while let Some(exchange) = self.algorithm.next(&state, &roster.context(self.seed)) {
             let (present, _) = self.presence(&exchange);
-            total += present.iter().map(|client| self.steps(&exchange, client)).sum::<u64>();
+            let steps = present.iter().map(|client| self.steps(&exchange, client)).sum();
+            plan.push(PlannedRound { round: exchange.round, kind: exchange.kind, clients: present.len(), steps });
             state.round = exchange.round;
         }
-        total
+        plan
     }
 
     fn steps(&self, exchange: &Exchange, client: &ClientName) -> u64 {

@@ -76,7 +76,11 @@ fn kind(out: &Path) -> Option<&str> {
     out.extension().and_then(|extension| extension.to_str())
 }
 
-fn selection(names: &[String]) -> Result<Selection> {
+/// What `names` of members stand for: none for the ensemble, `global` for the averaged generator.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage).
+pub fn selection(names: &[String]) -> Result<Selection> {
     match names {
         [] => Ok(Selection::Ensemble),
         [name] if name == "global" => Ok(Selection::Global),

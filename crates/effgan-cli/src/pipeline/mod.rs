@@ -126,7 +126,7 @@ impl Run<'_> {
             spool: &self.dir.join("checkpoints"),
             watch: &watch,
         };
-        progress.start(simulation.total_steps());
+        progress.start(simulation.plan());
         let goes_on =
             |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind != ExchangeKind::Collect);
         let state = simulation.run(members, |record, state| Ok(self.after_round(record, state, !goes_on(state))?))?;

@@ -370,7 +370,7 @@ mod tests {
             &html,
             &[
                 "This run was interrupted after round 1.",
-                "No scores: there is no feature network for the images of m.",
+                "No scores: nothing has been scored in this run.",
                 "No pictures and no scores yet.",
                 "No members.",
                 "generator loss (nats)",

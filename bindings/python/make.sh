@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Puts the Python module where the package looks for it, and runs the Python tests: `make python`, and a part of `make test`.
+# Where Python 3.10 with venv, or the packages of requirements-dev.txt, cannot be had, it says so and is content.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+skip() {
+    echo "Python tests skipped: $1"
+    exit 0
+}
+
+# Exactly the crates and features of the tests, so that Burn is compiled once: `cargo build` alone, or maturin, would compile it anew.
+cargo build --release --workspace --lib --bins --tests
+
+python=${PYTHON:-python3}
+command -v "$python" > /dev/null || skip "$python is missing; install Python 3.10 or later, or name one: make python PYTHON=…"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "$("$python" --version) is older than 3.10"
+
+wanted=bindings/python/requirements-dev.txt
+if ! cmp --silent "$wanted" .venv/requirements-dev.txt; then
+    "$python" -m venv --clear .venv || skip "$python -m venv fails; install it (Debian: python3-venv)"
+    .venv/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted" || skip "pip cannot install $wanted"
+    # `import effgan` finds the package in the repository.
+    packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    echo "$PWD/bindings/python" > "$packages/effgan.pth"
+    cp "$wanted" .venv/
+fi
+
+built=${CARGO_TARGET_DIR:-target}/release/lib_effgan
+[[ $(uname) == Darwin ]] && built+=.dylib || built+=.so
+# Renamed into place: a program that has the old one loaded keeps it.
+cp "$built" bindings/python/effgan/_effgan.abi3.so.new
+mv bindings/python/effgan/_effgan.abi3.so.new bindings/python/effgan/_effgan.abi3.so
+cd bindings/python && exec ../../.venv/bin/python -m pytest "$@"

@@ -1,0 +1,90 @@
+//! `effgan.Model`
+
+use std::path::PathBuf;
+
+use effgan_cli::api;
+use effgan_fl::Ensemble;
+use effgan_fl::ensemble::Member;
+use numpy::{PyArray1, PyArray4, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::{arguments, errors, work};
+
+/// The generators of a model folder. They are read when they are needed, so that a model is no larger in memory than one of them.
+#[pyclass(frozen, module = "effgan")]
+pub struct Model {
+    pub(crate) ensemble: Ensemble,
+    path: PathBuf,
+}
+
+#[pymethods]
+impl Model {
+    /// Opens a model folder, or the one inside a run folder.
+    #[classmethod]
+    fn load(_class: &Bound<'_, PyType>, path: PathBuf) -> PyResult<Self> {
+        let ensemble = Ensemble::open(&path).map_err(|error| errors::exception(&error.into()))?;
+        Ok(Self { ensemble, path })
+    }
+
+    /// Images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged generator.
+    #[pyo3(signature = (n, seed=1, *, member=None, jobs=None))]
+    fn sample<'py>(
+        &self,
+        py: Python<'py>,
+        n: i64,
+        seed: i64,
+        member: Option<Names>,
+        jobs: Option<i64>,
+    ) -> PyResult<Bound<'py, PyArray4<u8>>> {
+        let members = member.map_or_else(Vec::new, Names::into_vec);
+        let (n, seed) = (arguments::count(n, "n")?, arguments::count(seed, "seed")?);
+        let jobs = arguments::some_count(jobs, "jobs")?;
+        let draw = |stop: &_| api::sample(&self.ensemble, &members, seed, n, jobs, stop);
+        let [c, h, w] = self.ensemble.image_shape();
+        PyArray1::from_vec(py, work::quietly(py, draw)?).reshape([n as usize, c, h, w])
+    }
+
+    /// Names of the members, sorted; none for an algorithm without an ensemble.
+    #[getter]
+    fn members(&self) -> Vec<&str> {
+        self.ensemble.manifest().members.iter().map(|member| member.name.as_str()).collect()
+    }
+
+    /// Each member's share of the samples, by name; they sum to 1.
+    #[getter]
+    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let members = &self.ensemble.manifest().members;
+        let total: f64 = members.iter().map(|member| member.weight).sum();
+        let weights = PyDict::new(py);
+        let set = |member: &Member| weights.set_item(member.name.as_str(), member.weight / total);
+        members.iter().try_for_each(set)?;
+        Ok(weights)
+    }
+
+    /// Shape `(c, h, w)` of the images.
+    #[getter]
+    fn image_shape(&self) -> (usize, usize, usize) {
+        self.ensemble.image_shape().into()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<effgan.Model {} with {} members>", self.path.display(), self.members().len())
+    }
+}
+
+/// One name or several.
+#[derive(FromPyObject)]
+enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Names {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Several(names) => names,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `effgan.run`
+
+use std::path::PathBuf;
+
+use effgan_cli::api::{self, Source};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::{arguments, work};
+
+/// Trains as `config` says, into a new run folder, and answers with the folder. `progress` is called with each round and each score.
+#[pyfunction]
+#[pyo3(signature = (config, *, out=None, jobs=None, seed=None, settings=None, progress=None))]
+pub fn run(
+    config: &Bound<'_, PyAny>,
+    out: Option<PathBuf>,
+    jobs: Option<i64>,
+    seed: Option<i64>,
+    settings: Option<&Bound<'_, PyDict>>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PathBuf> {
+    let py = config.py();
+    let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
+    let seed = seed.map(|seed| arguments::count(seed, "seed")).transpose()?;
+    let jobs = arguments::some_count(jobs, "jobs")?;
+    let run = api::Run { config: source(config)?, settings, seed, out, jobs };
+    let loads = py.import("json")?.getattr("loads")?;
+    let hear = |line: String| match progress {
+        Some(progress) => progress.call1((loads.call1((line,))?,)).map(drop),
+        None => Ok(()),
+    };
+    // Nobody may hear any more, after Ctrl-C.
+    work::work(py, |stop, sender| api::run(run, stop, move |line| drop(sender.send(line))), hear)
+}
+
+fn source(config: &Bound<'_, PyAny>) -> PyResult<Source> {
+    match config.cast::<PyDict>() {
+        Ok(tables) => Ok(Source::Tables(arguments::tables(tables, "the config")?)),
+        Err(_) => Ok(Source::File(config.extract()?)),
+    }
+}

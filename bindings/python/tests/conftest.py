@@ -1,0 +1,46 @@
+"""A tiny run that all tests may read, and the program that it is compared with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import effgan
+
+REPOSITORY = Path(__file__).parents[3]
+TINY = REPOSITORY / "crates/effgan-cli/tests/golden/tiny.toml"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+
+# What a program of the test's own is started with.
+Script = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The `effgan` binary of the same build."""
+    return TARGET / "release" / "effgan"
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> effgan.Run:
+    """A tiny run by way of Python."""
+    return effgan.run(TINY, out=tmp_path_factory.mktemp("runs") / "python", jobs=2)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Starts Python with a text and arguments; what it prints is read from its pipes."""
+
+    def start(text: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+        file = tmp_path / "script.py"
+        file.write_text(text)
+        command = [sys.executable, str(file), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, **pipes, **options)  # type: ignore[call-overload, no-any-return]
+
+    return start

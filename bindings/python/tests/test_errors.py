@@ -1,0 +1,91 @@
+"""Mistakes: one class for each kind, one line each, with the argument, its value and its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, Script
+
+import effgan
+
+ZEROS = np.zeros((60, 1, 28, 28), np.uint8)
+Wrong = Callable[[effgan.Run, Path], object]
+
+
+def train(**arguments: object) -> Wrong:
+    return lambda _, folder: effgan.run(**{"config": TINY, "out": folder / "run", **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        (train(config="nowhere.toml"), effgan.UsageError, "nowhere.toml: No such file"),
+        (train(config={"name": "x"}), effgan.UsageError, "`seed` is missing"),
+        (train(config={"local": {"ema": None}}), effgan.UsageError, "local.ema is of type NoneType; expected a number"),
+        (train(config={1: 2}), effgan.UsageError, "the config has the key 1, which is no text"),
+        (train(settings={"seed": float("nan")}), effgan.UsageError, "seed = NaN is not finite"),
+        (train(settings={"seed": 2**70}), effgan.UsageError, "seed = 1180591620717411303424 is no 64-bit integer"),
+        (train(settings={"local.epoch": 1}), effgan.UsageError, "[local] unknown field `epoch`, expected one of"),
+        (train(settings={"local.epochs": "1"}), effgan.UsageError, '[local] epochs: invalid type: string "1", expected u32'),
+        (train(jobs=0), effgan.UsageError, "jobs = 0 is outside 1..=1024"),
+        (train(jobs=-2), effgan.UsageError, "jobs = -2 must be at least 0"),
+        (train(seed=-1), effgan.UsageError, "seed = -1 must be at least 0"),
+        (train(out=Path("/")), effgan.UsageError, "/ exists and nothing is overwritten"),
+        (train(settings={"dataset": {"name": "mnist", "dir": Path("/nowhere")}}), effgan.DataError, "/nowhere"),
+        (train(settings={"local.learning_rate": 1e30}), effgan.RunFailed, "lower local.learning_rate"),
+        (lambda run, _: run.model.sample(0), effgan.UsageError, "n = 0 is outside 1..=10000000"),
+        (lambda run, _: run.model.sample(10**12), effgan.UsageError, "n = 1000000000000 is outside"),
+        (lambda run, _: run.model.sample(1, member="x"), effgan.UsageError, "no member x; it has client-0000, client-0001"),
+        (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global stands alone"),
+        (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "manifest.json does not make a model folder"),
+        (lambda _, folder: effgan.Run(folder), effgan.DataError, "is no run folder: it has no run.json"),
+        (lambda *_: effgan.evaluate(ZEROS.astype("f4")), effgan.UsageError, "expected images of u8 [n, c, h, w] or a Model"),
+        (lambda *_: effgan.evaluate(ZEROS[0]), effgan.UsageError, "got shape [1, 28, 28]"),
+        (lambda *_: effgan.evaluate([1]), effgan.UsageError, "got list"),  # type: ignore[arg-type]
+        (lambda *_: effgan.evaluate(ZEROS[:, :, 1:]), effgan.UsageError, "shape [1, 27, 28], those of the reference mnist-mini"),
+        (lambda *_: effgan.evaluate(ZEROS, n=61), effgan.UsageError, "n = 61 is more than the 60 images given"),
+        (lambda *_: effgan.evaluate(ZEROS, n=1), effgan.UsageError, "n = 1 is outside 2..=2000, the images of mnist-mini"),
+        (lambda *_: effgan.evaluate(ZEROS, "cifar"), effgan.UsageError, "no data set is called `cifar`"),
+        (lambda *_: effgan.evaluate(ZEROS, {"nam": "x"}), effgan.UsageError, "reference: unknown field `nam`"),
+    ],
+)
+def test_a_mistake_is_one_line(run: effgan.Run, tmp_path: Path, wrong: Wrong, error: type[Exception], said: str) -> None:
+    with pytest.raises(effgan.EffganError) as caught:
+        wrong(run, tmp_path)
+    assert caught.type is error
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_damaged_model_is_a_data_error(run: effgan.Run, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    (model / "members").mkdir(parents=True)
+    (model / "manifest.json").write_bytes((run.path / "model/manifest.json").read_bytes())
+    (model / "members/client-0000.safetensors").write_bytes(b"damaged")
+    with pytest.raises(effgan.DataError, match=r"client-0000\.safetensors does not make a model folder: its sha256 is"):
+        effgan.Model.load(model).sample(1, member="client-0000")
+
+
+def test_a_panic_is_an_ordinary_exception(script: Script, run: effgan.Run) -> None:
+    # The processor is looked at once, when the module is loaded. That the environment changes between this and the first use breaks an
+    # assumption inside: a panic, as a bug would be.
+    text = """
+import os, sys, effgan
+os.environ["EFFGAN_ISA"] = "none-such"
+try:
+    effgan.Model.load(sys.argv[1]).sample(1)
+except Exception as error:
+    print(type(error).__name__, type(error).__mro__[1].__name__, error)
+"""
+    said, _ = script(text, run.path).communicate(timeout=60)
+    assert said.startswith("InternalError EffganError ") and said.endswith("this is a bug, please report it\n")
+
+
+def test_a_wrong_environment_is_told_at_import(script: Script) -> None:
+    text = "import os\nos.environ['EFFGAN_ISA'] = 'none-such'\nimport effgan"
+    child = script(text)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert error.splitlines()[-1].startswith("effgan.UsageError: EFFGAN_ISA = none-such is none of this processor's portable")

@@ -1,0 +1,48 @@
+"""The package as a whole: its types, the lines of its README, the example."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, TINY
+
+import effgan
+
+PYTHON = REPOSITORY / "bindings/python"
+READMES = [PYTHON / "README.md", REPOSITORY / "README.md"]
+BLOCKS = [block for readme in READMES for block in re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.S)]
+
+
+def python(*arguments: object, cwd: Path) -> str:
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_types_are_sound() -> None:
+    assert "no issues found" in python("-m", "mypy", cwd=PYTHON)
+
+
+def test_the_stub_is_what_the_module_has() -> None:
+    assert "no issues found" in python("-m", "mypy.stubtest", "effgan._effgan", cwd=PYTHON)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_lines_of_the_readme_run(block: str, tmp_path: Path) -> None:
+    # Their config by its name, with less to do.
+    (tmp_path / "configs").mkdir()
+    shutil.copy(TINY, tmp_path / "configs/quickstart.toml")
+    assert len(block.splitlines()) <= 12
+    assert "fd_small" in python("-c", block, cwd=tmp_path)
+
+
+def test_the_example_draws_a_run(run: effgan.Run, tmp_path: Path) -> None:
+    out = tmp_path / "members.png"
+    python(REPOSITORY / "examples/plot_members.py", run.path, "--out", out, cwd=tmp_path)
+    assert out.read_bytes().startswith(b"\x89PNG") and out.stat().st_size > 20_000

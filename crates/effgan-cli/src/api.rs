@@ -1,0 +1,235 @@
+//! A run, samples and scores as calls: what Python needs, by the code that the commands use.
+//!
+//! Each call works on the caller's thread and on `jobs` of its own, and ends early with [`Kind::Interrupted`](crate::Kind::Interrupted)
+//! when its `stop` becomes true.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use effgan_data::{Dataset, DatasetConfig, DatasetName};
+use effgan_fl::ensemble::Selection;
+use effgan_fl::{Ensemble, FlError};
+use effgan_metrics::Scores;
+use effgan_nn::kernels::Isa;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::config::Config;
+use crate::events::Event;
+use crate::failure::{Failure, Result};
+use crate::progress::Progress;
+use crate::{commands, machine, pipeline, scoring};
+
+/// Images of one call: all of them are in memory.
+const MOST_AT_ONCE: u64 = 10_000_000;
+
+/// What to run, and where.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The experiment.
+    pub config: Source,
+    /// Values of the config to replace, by `section.key`.
+    pub settings: Map<String, Value>,
+    /// Replaces the config's seed.
+    pub seed: Option<u64>,
+    /// The run folder, which must not exist; `runs/` and the config's name when absent.
+    pub out: Option<PathBuf>,
+    /// Threads, ≥ 1; all cores when absent. Changes no result.
+    pub jobs: Option<usize>,
+}
+
+/// A config.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A TOML file.
+    File(PathBuf),
+    /// The tables of one.
+    Tables(Map<String, Value>),
+}
+
+/// Trains as `run` says and answers with its folder. `tell` is given each round and each score as it is done, as a line of `metrics.jsonl`.
+///
+/// # Errors
+/// As `effgan run`.
+pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
+    let mut settings = run.settings.iter().map(|(key, value)| setting(key, value)).collect::<Result<Vec<_>>>()?;
+    settings.extend(run.seed.map(|seed| format!("seed={seed}")));
+    let config = match run.config {
+        Source::File(path) => Config::load(&path, &settings)?,
+        Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, &settings)?,
+    };
+    let out = run.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
+    let progress = Progress::telling(move |event: &Event| {
+        if matches!(event, Event::Round(_) | Event::Score(_)) {
+            tell(serde_json::to_string(event).expect("an event is plain data"));
+        }
+    });
+    pipeline::run(&config, &out, jobs_or_cores(run.jobs)?, &progress, stop)?;
+    Ok(out)
+}
+
+/// Images `0..num` of `seed`, u8 `[num, c, h, w]`: from the ensemble, from these `members` of it, or from the averaged generator, which is called
+/// `global`.
+///
+/// # Errors
+/// A member that the model does not have; a file that is not what the manifest says.
+pub fn sample(
+    model: &Ensemble,
+    members: &[String],
+    seed: u64,
+    num: u64,
+    jobs: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Vec<u8>> {
+    let selection = commands::selection(members)?;
+    draw(model, &selection, seed, num, jobs_or_cores(jobs)?, stop)
+}
+
+/// What is scored.
+#[derive(Debug)]
+pub enum Scored<'a> {
+    /// u8 images `[n, c, h, w]` and their shape.
+    Images(&'a [u8], [usize; 4]),
+    /// Samples of the ensemble, with this seed.
+    Model(&'a Ensemble, u64),
+}
+
+/// Scores, and what as many real training images score against the same reference: a perfect generator's scores.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Of the images.
+    pub scores: Scores,
+    /// Of real ones.
+    pub floor: Scores,
+}
+
+/// Scores `n` images against the first `n` test images of a data set: a name, or the keys of a config's `[dataset]`. All images when `n` is absent, or
+/// as many samples as the test split has images.
+///
+/// # Errors
+/// When there are fewer images than `n`, or they have another shape than the reference's.
+pub fn evaluate(
+    scored: &Scored,
+    reference: &Value,
+    n: Option<usize>,
+    jobs: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Evaluation> {
+    let jobs = jobs_or_cores(jobs)?;
+    let dataset = dataset(reference)?;
+    let n = match scored {
+        Scored::Images(_, [have, ..]) => Some(first_of(n, *have)?),
+        Scored::Model(..) => n,
+    };
+    let shape = match scored {
+        Scored::Images(_, [_, shape @ ..]) => *shape,
+        Scored::Model(model, _) => model.image_shape(),
+    };
+    check_shape(shape, &dataset)?;
+    let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
+    let reference = scoring::reference(&dataset, n, "n", jobs)?.ok_or_else(unknown)?;
+    let image_len: usize = shape.iter().product();
+    let score = |images: &[u8]| reference.score(images).map_err(Failure::data);
+    let scores = match scored {
+        Scored::Images(images, _) => score(&images[..reference.n() * image_len])?,
+        Scored::Model(model, seed) => {
+            score(&draw(model, &Selection::Ensemble, *seed, reference.n() as u64, jobs, stop)?)?
+        }
+    };
+    go_on(stop)?;
+    Ok(Evaluation { scores, floor: score(dataset.train.first(reference.n()).pixels())? })
+}
+
+/// Checks what the environment says of the processor, once, before any work.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when `EFFGAN_ISA` names no instruction set of this processor.
+pub fn check_environment() -> Result<()> {
+    Isa::wanted().map(drop).map_err(|error| Failure::usage(anyhow!(error)))
+}
+
+fn draw(
+    model: &Ensemble,
+    selection: &Selection,
+    seed: u64,
+    num: u64,
+    jobs: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<u8>> {
+    if !(1..=MOST_AT_ONCE).contains(&num) {
+        return Err(usage(format!("n = {num} is outside 1..={MOST_AT_ONCE}")));
+    }
+    Ok(model.sample_while(&|| go_on(stop), selection, &[], seed, 0..num, jobs)?)
+}
+
+fn go_on(stop: &AtomicBool) -> effgan_fl::Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(FlError::Interrupted) } else { Ok(()) }
+}
+
+fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
+    match jobs {
+        Some(jobs) if !(1..=1024).contains(&jobs) => Err(usage(format!("jobs = {jobs} is outside 1..=1024"))),
+        jobs => Ok(jobs.unwrap_or_else(machine::cores)),
+    }
+}
+
+fn first_of(n: Option<usize>, have: usize) -> Result<usize> {
+    match n {
+        Some(n) if n > have => Err(usage(format!("n = {n} is more than the {have} images given"))),
+        n => Ok(n.unwrap_or(have)),
+    }
+}
+
+fn dataset(reference: &Value) -> Result<Dataset> {
+    let config = match reference {
+        Value::String(name) => DatasetConfig { name: name.parse::<DatasetName>()?, dir: None, limit: None },
+        tables => DatasetConfig::deserialize(tables).map_err(|error| usage(format!("reference: {error}")))?,
+    };
+    Ok(config.load()?)
+}
+
+fn check_shape(shape: [usize; 3], dataset: &Dataset) -> Result<()> {
+    let expected = dataset.train.shape();
+    if shape == expected {
+        return Ok(());
+    }
+    Err(usage(format!("the images have shape {shape:?}, those of the reference {} have {expected:?}", dataset.name)))
+}
+
+/// `section.key=value` with the value in TOML, where a string cannot be taken for anything else.
+fn setting(key: &str, value: &Value) -> Result<String> {
+    let table = Map::from_iter([("x".to_owned(), value.clone())]);
+    let toml: toml::Table = toml_text(&table, key)?.parse().expect("written as TOML a line above");
+    Ok(format!("{key}={}", toml["x"]))
+}
+
+fn toml_text(tables: &Map<String, Value>, what: &str) -> Result<String> {
+    toml::to_string(tables).map_err(|error| usage(format!("{what} cannot be written as TOML: {error}")))
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_keeps_its_type() {
+        let setting = |value: Value| setting("a.b", &value).unwrap();
+        assert_eq!(setting(json!(2)), "a.b=2");
+        assert_eq!(setting(json!(0.5)), "a.b=0.5");
+        assert_eq!(setting(json!("true")), "a.b=\"true\"");
+        assert_eq!(setting(json!({ "kind": "iid", "clients": 3 })), "a.b={ clients = 3, kind = \"iid\" }");
+    }
+
+    #[test]
+    fn what_toml_cannot_say_is_named() {
+        let error = setting("local.ema", &Value::Null).unwrap_err().line();
+        assert!(error.starts_with("local.ema cannot be written as TOML"), "{error}");
+    }
+}

@@ -1,0 +1,27 @@
+//! `effgan completions`
+
+use clap::{Args, CommandFactory};
+use clap_complete::{Shell, generate};
+
+use super::Cli;
+use crate::failure::Result;
+use crate::output::write;
+
+/// Print what a shell needs to complete commands and flags
+///
+/// For bash: `effgan completions bash > ~/.local/share/bash-completion/completions/effgan`
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    #[allow(clippy::unnecessary_wraps)] // as every command
+    pub fn run(self) -> Result<()> {
+        let mut script = Vec::new();
+        generate(self.shell, &mut Cli::command(), "effgan", &mut script);
+        write(&script);
+        Ok(())
+    }
+}

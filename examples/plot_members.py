@@ -1,0 +1,107 @@
+"""What each member of an ensemble has learned: grids of samples and the score curve of a run, in one picture.
+
+    .venv/bin/python examples/plot_members.py runs/quickstart --out members.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")  # a file, whether there is a screen or not
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+import effgan
+
+SIDE = 5  # images a side of a grid
+COLUMNS = 4
+INK, FAINT, GRID = "#1d2530", "#6b7684", "#e3e7ec"
+AVERAGE, ENSEMBLE = "#3b6fb6", "#d1632a"
+TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold", "color": INK}
+
+
+def grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``[SIDE², c, h, w]`` as one picture ``[h', w', c]``, with a line of white between them."""
+    n, c, h, w = images.shape
+    framed = np.full((n, c, h + 1, w + 1), 255, np.uint8)
+    framed[:, :, :h, :w] = images
+    rows = framed.reshape(SIDE, SIDE, c, h + 1, w + 1).transpose(0, 3, 1, 4, 2)
+    return rows.reshape(SIDE * (h + 1), SIDE * (w + 1), c)[:-1, :-1]
+
+
+def draw_samples(axes: Any, images: NDArray[np.uint8], title: str, note: str) -> None:
+    axes.imshow(grid(images).squeeze(), cmap="gray", interpolation="nearest")
+    axes.set_title(title, pad=5, **TITLE)
+    axes.set_title(note, pad=5, loc="right", fontsize=9, color=FAINT)
+    axes.set_axis_off()
+
+
+def draw_scores(axes: Any, run: effgan.Run) -> None:
+    """``fd_small`` of the averaged generator after each round, of the ensemble, and of real images."""
+    scores = [score for score in run.scores if score.get("norm_statistics") != "average"]
+    floor = [score for score in scores if score["of"] == "floor"]
+    averaged = [score for score in scores if score["of"] in ("average", "mean-of-members")]
+    ensemble = [score for score in scores if score["of"] == "ensemble"]
+    draw_curve(axes, averaged, "averaged", AVERAGE, "o-")
+    draw_curve(axes, ensemble, "ensemble", ENSEMBLE, "D")
+    for score in floor:
+        axes.axhline(score["fd_small"], color=FAINT, lw=1.2, ls=(0, (4, 3)))
+        place, text = (0.62, score["fd_small"]), f"real images {score['fd_small']:.0f}"
+        axes.annotate(text, place, (0, 4), textcoords="offset points", color=FAINT, fontsize=9)
+    last = max(score["round"] for score in scores)
+    axes.set_title(f"fd_small of {scores[0]['n']} samples: lower is closer", **TITLE)
+    axes.set_xlabel("round", color=FAINT)
+    axes.set_xlim(0.6, last + 0.4)
+    axes.set_xticks(range(1, last + 1))
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=GRID)
+    axes.tick_params(colors=FAINT, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+
+
+def draw_curve(axes: Any, scores: list[dict[str, Any]], name: str, color: str, form: str) -> None:
+    """A curve with its name and last value at the last point."""
+    points = [(score["round"], score["fd_small"]) for score in scores]
+    axes.plot(*zip(*points), form, color=color, lw=2, ms=7)
+    for round_and_score in points[-1:]:
+        text = f"{name} {round_and_score[1]:.0f}"
+        where: dict[str, Any] = {"xytext": (0, 9), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(text, round_and_score, color=color, fontsize=9, fontweight="bold", **where)
+
+
+def figure(run: effgan.Run, seed: int) -> Any:
+    model = run.model
+    shown = [("ensemble", None, "by weight"), ("averaged generator", "global", "")]
+    shown += [(name, name, f"{share:.0%} of the samples") for name, share in model.weights.items()]
+    rows = -(-len(shown) // COLUMNS)
+    heights = [2.85 * rows, 2.6]
+    page = plt.figure(figsize=(2.6 * COLUMNS, sum(heights) + 0.5), layout="constrained", facecolor="white")
+    page.suptitle(run.path.name, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
+    top, bottom = page.subfigures(2, 1, height_ratios=heights)
+    for place, (title, member, note) in enumerate(shown, start=1):
+        images = model.sample(SIDE * SIDE, seed, member=member)
+        draw_samples(top.add_subplot(rows, COLUMNS, place), images, title, note)
+    draw_scores(bottom.add_subplot(), run)
+    return page
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("run", type=Path, help="a run folder")
+    arguments.add_argument("--out", type=Path, default=Path("members.png"), help="the picture [members.png]")
+    arguments.add_argument("--seed", type=int, default=1, help="which images [1]")
+    given = arguments.parse_args()
+    figure(effgan.Run(given.run), given.seed).savefig(given.out, dpi=130)
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()
