@@ -183,7 +183,7 @@ fn first_of(n: Option<usize>, have: usize) -> Result<usize> {
 
 fn dataset(reference: &Value) -> Result<Dataset> {
     let config = match reference {
-        Value::String(name) => DatasetConfig { name: name.parse::<DatasetName>()?, dir: None, limit: None },
+        Value::String(name) => DatasetConfig::of(name.parse::<DatasetName>()?),
         tables => DatasetConfig::deserialize(tables).map_err(|error| usage(format!("reference: {error}")))?,
     };
     Ok(config.load()?)
