@@ -83,14 +83,14 @@ impl View {
     /// How far the run is, and the time left of the round and of the run.
     fn run_line(&self, size: Size, paint: Paint) -> String {
         let share = self.step as f64 / self.steps.max(1) as f64;
-        let mut said = format!("{:>3.0} %", (100.0 * share).floor());
-        if let Stage::Round { left: Some(left), .. } = self.stage {
-            said += &format!("{INDENT}{} left of the round,", clock(left));
-        }
-        if let Some(left) = self.left {
-            said += &format!(" {} of the run", clock(left));
-        }
-        let said = said.replace("%  ", "%   ");
+        let left = match (&self.stage, self.left) {
+            (Stage::Round { left: Some(of_round), .. }, Some(of_run)) => {
+                format!("   {} left of the round, {} of the run", clock(*of_round), clock(of_run))
+            }
+            (_, Some(of_run)) => format!("   {} left of the run", clock(of_run)),
+            _ => String::new(),
+        };
+        let said = format!("{:>3.0} %{left}", (100.0 * share).floor());
         with_bar("", share, &said, size.columns, paint)
     }
 
@@ -204,7 +204,7 @@ mod tests {
 
     fn view(at_work: u64) -> View {
         let round = PlannedRound { round: 2, kind: ExchangeKind::Average, clients: 40, steps: 9000 };
-        let begun = (0..3 + at_work).map(|i| standing(i, if i < 3 { 225 } else { 100 + i })).collect();
+        let begun = (0..3 + at_work).map(|i| standing(i, if i < 3 { 225 } else { 100 + i % 100 })).collect();
         View {
             stage: Stage::Round { round, begun, left: Some(Duration::from_secs(12)) },
             rounds: 4,
@@ -224,9 +224,9 @@ mod tests {
             lines,
             [
                 "round 2 of 4: training 40 clients, 3 done, 2 at work, 35 to come",
-                "  ━━━━━━━━━━━━━━────────────────   47 %   0:12 left of the round, 1:40 of the run",
-                "  client-0003  ━━━━━━━━━━━━━────────────────  103/225  loss D 1.000  G 0.750",
-                "  client-0004  ━━━━━━━━━━━━━────────────────  104/225  loss D 1.000  G 0.750",
+                "  ━━━━━━━━━━━━━────────────────   47 %   0:12 left of the round, 1:40 of the run",
+                "  client-0003  ━━━━━━━━━━━━━─────────────────  103/225  loss D 1.000  G 0.750",
+                "  client-0004  ━━━━━━━━━━━━━─────────────────  104/225  loss D 1.000  G 0.750",
                 "  1540 images/s   12.3 MB sent   averaged generator fd_small 63.72",
             ]
         );
