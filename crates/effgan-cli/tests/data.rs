@@ -62,8 +62,8 @@ fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
     assert!(events.iter().any(|event| event["note"] == line.as_str()));
     assert!(events.iter().all(|event| event["event"] != "score" && event.get("fd_small").is_none()));
     let report = fs::read_to_string(run.join("report.html")).unwrap();
-    // It begins a sentence there.
-    assert_eq!(report.matches(line.trim_start_matches("no")).count(), 1);
+    // It may begin a sentence there.
+    assert!(report.contains(line.trim_start_matches("no")));
     for picture in ["real", "round_0001", "round_0002", "mean_of_members", "ensemble", "summary"] {
         assert!(run.join(format!("samples/{picture}.png")).is_file(), "{picture}");
     }
