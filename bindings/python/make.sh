@@ -9,8 +9,8 @@ skip() {
     exit 0
 }
 
-# Exactly the crates and features of the tests, so that Burn is compiled once: `cargo build` alone, or maturin, would compile it anew.
-cargo build --release --workspace --lib --bins --tests
+# The whole workspace, so that Burn is compiled once (crates/one-burn says why): maturin, which builds one package by itself, would compile it anew.
+cargo build --release --workspace
 
 python=${PYTHON:-python3}
 command -v "$python" > /dev/null || skip "$python is missing; install Python 3.10 or later, or name one: make python PYTHON=…"
