@@ -18,7 +18,7 @@ fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
         ExchangeKind::Collect => "collected",
-        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "learned from",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "heard",
     };
     let missing = match record.missing.len() {
         0 => String::new(),
