@@ -17,7 +17,8 @@ command -v "$python" > /dev/null || skip "$python is missing; install Python 3.1
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "$("$python" --version) is older than 3.10"
 
 wanted=bindings/python/requirements-dev.txt
-if ! cmp --silent "$wanted" .venv/requirements-dev.txt; then
+version='import sys; print(sys.version_info[:2])'
+if ! cmp --silent "$wanted" .venv/requirements-dev.txt || [[ $(.venv/bin/python -c "$version" 2>&1) != $("$python" -c "$version") ]]; then
     "$python" -m venv --clear .venv || skip "$python -m venv fails; install it (Debian: python3-venv)"
     .venv/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted" || skip "pip cannot install $wanted"
     # `import effgan` finds the package in the repository.

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -71,7 +72,7 @@ def run(
     seed: int | None = None,
     settings: dict[str, Any] | None = None,
     progress: Callable[[dict[str, Any]], object] | None = None,
-) -> str: ...
+) -> Path: ...
 def evaluate(
     images_or_model: np.ndarray | Model,
     reference: str | dict[str, Any],

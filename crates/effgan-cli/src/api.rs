@@ -194,7 +194,10 @@ fn check_shape(shape: [usize; 3], dataset: &Dataset) -> Result<()> {
     if shape == expected {
         return Ok(());
     }
-    Err(usage(format!("the images have shape {shape:?}, those of the reference {} have {expected:?}", dataset.name)))
+    Err(usage(format!(
+        "the images have shape {shape:?}, those of the reference {} have {expected:?}; give the reference as a table with size and channels",
+        dataset.name
+    )))
 }
 
 /// `section.key=value` with the value in TOML, where a string cannot be taken for anything else.

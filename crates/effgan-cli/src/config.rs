@@ -212,7 +212,9 @@ pub mod tests {
         for file in files {
             let config = Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
-            let network = Network::of_classes(config.network, [1, 28, 28], 10).unwrap();
+            // Images of a folder may be of any size; the config says which.
+            let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
+            let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
             assert!(config.algorithm.build(network, config.local).is_ok(), "{}", file.display());
         }
     }

@@ -4,7 +4,7 @@ use crate::{DataError, resize};
 
 /// Images `[n, c, h, w]`, u8 in 0..=255, with one label each.
 ///
-/// Labels are below `num_classes`. They steer partitions and heterogeneity; a generator never sees them.
+/// Labels are below `num_classes`. They steer partitions and heterogeneity; only conditional generators see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
     shape: [usize; 3],

@@ -53,6 +53,14 @@ pub enum FlError {
         /// What is wrong with them.
         source: NnError,
     },
+    /// What the server computed cannot be used.
+    #[error("the server's state after round {round} is unusable: {source}; lower the learning rates")]
+    ServerState {
+        /// Round, from 1.
+        round: u32,
+        /// What is wrong with it.
+        source: NnError,
+    },
     /// A round that nobody answered.
     #[error("no client answered in round {round}")]
     NoReplies {

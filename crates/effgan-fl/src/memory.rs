@@ -59,12 +59,16 @@ impl Memories {
         }
     }
 
-    /// Writes what is in memory to files, as a round ends.
+    /// Writes what is in memory to files, as a round ends; the next may be other clients'.
     ///
     /// # Errors
     /// When one cannot be written.
     pub(crate) fn write(&self) -> Result<()> {
-        self.lock(|held| held.by_client.iter().try_for_each(|(client, memory)| self.save(client, memory)))
+        self.lock(|held| {
+            held.by_client.iter().try_for_each(|(client, memory)| self.save(client, memory))?;
+            *held = Held::default();
+            Ok(())
+        })
     }
 
     fn save(&self, client: &ClientName, memory: &ClientState) -> Result<()> {

@@ -28,7 +28,7 @@ pub(crate) const GRADIENT: &str = "gradient";
 /// z of the server's images, in its state.
 const LATENT: &str = "latent";
 /// Prefix of Adam's moments: of the generator in the server's state, of the discriminator in a client's memory.
-const ADAM: &str = "adam";
+pub(crate) const ADAM: &str = "adam";
 
 /// A generator at the server, discriminators at the clients, and how to train them.
 pub(crate) struct ServerTraining {

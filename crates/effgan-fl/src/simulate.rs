@@ -224,7 +224,9 @@ impl Round<'_> {
         });
         remove_folder(&folder)?;
         tally.tell(record, |num_examples| algorithm.weights().of(num_examples));
-        folded
+        let state = folded?;
+        state.params.check_finite().map_err(|source| FlError::ServerState { round: exchange.round, source })?;
+        Ok(state)
     }
 
     /// One worker: takes the next client until there is none, or one of its own ended the run.

@@ -9,7 +9,7 @@ use effgan_fl::algorithms::{
 use effgan_fl::local::LocalTraining;
 use effgan_fl::{AlgorithmConfig, Decay, LocalConfig, Simulation, SimulationConfig};
 use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
@@ -361,6 +361,11 @@ fn md_gan_of_one_client_is_a_gan_on_its_images() {
 fn ua_gan_of_one_client_is_md_gan_of_one_client() {
     let pooled = partition().pooled();
     assert_eq!(simulated_with(&ua_gan(2), local(), &pooled, 1), simulated_with(&md_gan(2), local(), &pooled, 1));
+    // Also where each pass of a discriminator moves a spectral norm's vectors.
+    let resnet = NetworkConfig::Resnet(ResnetConfig { latent_dim: 3, base_channels: 2, ..ResnetConfig::default() });
+    let resnet = Network::new(resnet, [1, 8, 8]).unwrap();
+    let simulated = |config| simulated_network(&resnet, &config, local(), &pooled, 1);
+    assert_eq!(simulated(ua_gan(2)), simulated(md_gan(2)));
 }
 
 /// Batches of a client's images, from endless shuffles.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Command, CommandFactory};
 
 use super::Cli;
 use crate::failure::{EXIT_CODES, Failure, Result};
 use crate::output::{say, write};
+use crate::run_dir::check_new_file;
 
 /// Make manual pages
 #[derive(Args)]
@@ -49,6 +50,7 @@ fn pages(command: &Command, folder: &Path) -> anyhow::Result<()> {
     let shown = |command: &&Command| !command.is_hide_set();
     command.get_subcommands().filter(shown).try_for_each(|command| pages(command, folder))?;
     let file = folder.join(clap_mangen::Man::new(command.clone()).get_filename());
+    check_new_file(&file).map_err(|failure| anyhow!(failure.line()))?;
     fs::write(&file, page(command)?).with_context(|| format!("writing {}", file.display()))
 }
 

@@ -140,7 +140,8 @@ impl Run<'_> {
             self.record(&Event::Losses(curve))?;
         }
         if record.kind != ExchangeKind::Collect {
-            self.averaged = true;
+            // A round that nobody answered has averaged nothing.
+            self.averaged |= !record.clients.is_empty();
             save_join(&self.dir, &state.params)?;
             if last || record.round.is_multiple_of(self.config.evaluation.every) {
                 self.score_average(&state.params.under("generator"), record.round, Scored::Average)?;

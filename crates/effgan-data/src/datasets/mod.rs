@@ -176,16 +176,16 @@ impl DatasetConfig {
     fn load_beside(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         self.check()?;
         let Splits { train, test, class_names, left_out } = self.read_splits(cache)?;
-        if train.shape() != test.shape() {
+        let fitted =
+            |[c, h, w]: [usize; 3]| [self.channels.unwrap_or(c), self.size.unwrap_or(h), self.size.unwrap_or(w)];
+        if fitted(train.shape()) != fitted(test.shape()) {
             return Err(DataError::SplitShapes { name: self.name, train: train.shape(), test: test.shape() });
         }
         let limit = self.limit.unwrap_or(train.len());
         if !(1..=train.len()).contains(&limit) {
             return Err(DataError::Limit { limit, num_images: train.len(), name: self.name });
         }
-        let [c, h, w] = train.shape();
-        let [h, w] = self.size.map_or([h, w], |size| [size, size]);
-        check_memory(train.len() + test.len(), [self.channels.unwrap_or(c), h, w])?;
+        check_memory(train.len() + test.len(), fitted(train.shape()))?;
         let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
         Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
     }

@@ -3,7 +3,6 @@
 //! A file may be hostile. The header is searched, never evaluated; sizes are checked before memory is taken, and no
 //! more is read than the shape promises.
 
-use super::MAX_BYTES;
 use std::io::{self, Read};
 
 /// Longest header that is read; a plain array's has 118 bytes.
@@ -44,8 +43,9 @@ impl Kind {
 }
 
 impl Array {
-    /// Reads an array from `reader`, which holds `len` bytes in all; an error is the reason without the file's name.
-    pub(super) fn read(mut reader: impl Read, len: u64) -> Result<Self, String> {
+    /// Reads an array of at most `most` bytes of values from `reader`, which holds `len` bytes in all; an error is the reason without the file's
+    /// name.
+    pub(super) fn read(mut reader: impl Read, len: u64, most: u64) -> Result<Self, String> {
         let (header, header_len) = read_header(&mut reader)?;
         let descr = value(&header, "descr").ok_or("has a header without 'descr'")?;
         let kind = Kind::parse(descr)
@@ -55,9 +55,9 @@ impl Array {
         }
         let shape = value(&header, "shape").and_then(parse_shape).ok_or("has a header without a 'shape'")?;
         let num_bytes = shape.iter().fold(kind.size as u64, |bytes, &size| bytes.saturating_mul(size as u64));
-        if num_bytes > MAX_BYTES {
+        if num_bytes > most {
             return Err(format!(
-                "says it holds {num_bytes} bytes of shape {shape:?}, more than the {MAX_BYTES} that are read"
+                "says it holds {num_bytes} bytes of shape {shape:?}, more than the {most} that are read"
             ));
         }
         let promised = header_len + num_bytes;

@@ -7,6 +7,7 @@
 //! of the file.
 
 use super::{
+    MAX_BYTES,
     npy::{Array, Kind},
     split,
 };
@@ -36,8 +37,10 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
     };
     let mut sets = Vec::new();
     for [images, labels] in splits {
-        let images = source.read(images)?;
-        let labels = if has(labels) { Some(source.read(labels)?) } else { None };
+        let images = source.read(images, MAX_BYTES)?;
+        // The widest label has eight bytes; a little that is of another shape is read, so that the shape can be named.
+        let most = (8 * images.array.shape.first().map_or(0, |&n| n as u64)).max(1 << 20);
+        let labels = if has(labels) { Some(source.read(labels, most)?) } else { None };
         sets.push(image_set(images, labels)?);
     }
     let passed_over = names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect();
@@ -100,14 +103,15 @@ impl Source {
         names
     }
 
-    fn read(&mut self, name: &str) -> Result<Named, DataError> {
+    /// The array `name`, of at most `most` bytes.
+    fn read(&mut self, name: &str, most: u64) -> Result<Named, DataError> {
         let names = self.names();
         let (file, read) = match self {
-            Self::One { file, reader, len } => (file.clone(), Array::read(reader, *len)),
+            Self::One { file, reader, len } => (file.clone(), Array::read(reader, *len, most)),
             Self::Zip { file, archive } => match archive.by_name(&format!("{name}.npy")) {
                 Ok(entry) => {
                     let len = entry.size();
-                    (format!("{file}: {name}"), Array::read(entry, len))
+                    (format!("{file}: {name}"), Array::read(entry, len, most))
                 }
                 Err(_) if !names.iter().any(|known| known == name) => {
                     return Err(DataError::NoArray {
@@ -266,6 +270,14 @@ mod tests {
         }
         let Arrays { train, test, .. } = read_as("a.npy", &npy(&[10, 3, 2, 2], &pixels.repeat(2))).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (9, 1, [3, 2, 2], 1));
+    }
+
+    #[test]
+    fn labels_are_not_read_beyond_what_images_can_have() {
+        assert_eq!(
+            error(&[("images", images()), ("labels", npy(&[200_000], &vec![0_i64; 200_000]))]),
+            "a.npz: labels: says it holds 1600000 bytes of shape [200000], more than the 1048576 that are read"
+        );
     }
 
     #[test]

@@ -69,6 +69,10 @@ pub(super) fn read(path: &Path) -> Result<([usize; 3], Vec<u8>), String> {
 
 /// Reads the header and checks it.
 fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String> {
+    // Opening a pipe would wait for somebody to write into it.
+    if !path.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("is no file".into());
+    }
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len > MAX_FILE {
@@ -106,13 +110,15 @@ fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     }
 }
 
-/// Looks for the end-of-image marker: the decoder fills up a JPEG file that was cut off with grey and says nothing.
+/// Looks for the end-of-image marker: the decoder fills up a JPEG file that was cut off with grey and says nothing. The marker comes after the
+/// last start of a scan, which a thumbnail's, in the header, does not.
 fn check_jpeg_end(file: &mut File, len: u64) -> Result<(), String> {
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(len.saturating_sub(1 << 16)))
         .and_then(|_| file.read_to_end(&mut end))
         .map_err(|error| error.to_string())?;
-    if end.windows(2).any(|marker| marker == [0xff, 0xd9]) { Ok(()) } else { Err("is truncated".into()) }
+    let scan = end.windows(2).rposition(|marker| marker == [0xff, 0xda]).unwrap_or(0);
+    if end[scan..].windows(2).any(|marker| marker == [0xff, 0xd9]) { Ok(()) } else { Err("is truncated".into()) }
 }
 
 fn mode(colour: ColorType) -> Result<Mode, String> {
@@ -139,9 +145,9 @@ fn turns(orientation: Orientation) -> bool {
 /// The planes of a picture over white.
 fn planes(picture: DynamicImage, [c, h, w]: [usize; 3]) -> Vec<u8> {
     let pixels = if c == 1 { picture.into_luma_alpha8().into_raw() } else { picture.into_rgba8().into_raw() };
-    let pixels: Vec<&[u8]> = pixels.chunks_exact(c + 1).collect();
-    assert!(pixels.len() == h * w, "the decoder gives the pixels that its header says");
-    (0..c).flat_map(|channel| pixels.iter().map(move |pixel| over_white(pixel[channel], pixel[c]))).collect()
+    assert!(pixels.len() == (c + 1) * h * w, "the decoder gives the pixels that its header says");
+    let plane = |channel| pixels.chunks_exact(c + 1).map(move |pixel: &[u8]| over_white(pixel[channel], pixel[c]));
+    (0..c).flat_map(plane).collect()
 }
 
 /// value · α + 255 · (1 − α) with α = `alpha` / 255, to the nearest byte.
@@ -238,6 +244,27 @@ mod tests {
             assert_eq!(shape, [3, 16, 8]);
             assert!(pixels[..64].iter().all(|&dark| dark < 3) && pixels[64..128].iter().all(|&light| light > 252));
         }
+    }
+
+    #[test]
+    fn a_thumbnails_end_is_not_the_pictures() {
+        let noise = RgbImage::from_fn(40, 40, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
+        let (picture, thumbnail) =
+            (saved(noise, ImageFormat::Jpeg), saved(RgbImage::from_pixel(8, 8, Rgb([90; 3])), ImageFormat::Jpeg));
+        // The thumbnail in an application segment behind the start of the picture.
+        let len = u16::try_from(thumbnail.len() + 2).unwrap().to_be_bytes();
+        let whole = [&picture[..2], &[0xff, 0xe1], &len, &thumbnail, &picture[2..]].concat();
+        assert_eq!(read_bytes(&whole).unwrap(), read_bytes(&picture).unwrap());
+        assert_eq!(read_bytes(&whole[..whole.len() - picture.len() / 3]).unwrap_err(), "is truncated");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a.png");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(header(&path).unwrap_err(), "is no file");
     }
 
     #[test]

@@ -71,10 +71,16 @@ pub(super) enum SecondMoment {
 
 impl FedOptConfig {
     pub(super) fn build(&self, training: LocalTraining, second_moment: SecondMoment) -> Result<FedOpt> {
+        let square = (self.tau * self.tau) as f32;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let keys = [
             ("server_learning_rate", self.server_learning_rate, positive(self.server_learning_rate), "must be above 0"),
-            ("tau", self.tau, positive(self.tau), "must be above 0"),
+            (
+                "tau",
+                self.tau,
+                positive(self.tau) && square.is_normal(),
+                "is outside 1e-18..1e19: its square is kept in f32",
+            ),
             ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "is outside 0..1"),
             ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "is outside 0..1"),
         ];

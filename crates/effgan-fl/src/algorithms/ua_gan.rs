@@ -31,7 +31,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
 use crate::record::Watch;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
+    ADAM, GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
 };
 use crate::{FlError, Result};
 
@@ -85,20 +85,23 @@ impl UaGan {
     ) -> Result<Update> {
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        let logits = discriminator.logits(images.values.clone());
+        // As it is before the pass, which `explain` makes again: a spectral norm's vectors go on by a step in each.
         *memory = remembered(&discriminator);
         memory.insert(IMAGES, images.clone());
+        let logits = discriminator.logits(images.values.clone());
         let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
         let logits = Array::new([logits.len()], logits);
         answer([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, watch)
     }
 
     /// The second exchange of a step at a client.
-    fn explain(&self, broadcast: &Broadcast, memory: &ClientState, shard: &Shard) -> Result<Update> {
-        let (images, derivatives) = (memory.get(IMAGES)?, broadcast.params.get(DERIVATIVES)?);
+    fn explain(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
+        let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
         let judge = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
         let gradient = judge.gradient(images.values.clone(), derivatives.values.clone());
-        Ok(answer_untrained(one_tensor(GRADIENT, images, gradient), shard))
+        let discriminator = judge.params().named_under("discriminator");
+        *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
+        Ok(answer_untrained(one_tensor(GRADIENT, &images, gradient), shard))
     }
 
     /// The state with the derivatives of the generator's loss by each client's logits.

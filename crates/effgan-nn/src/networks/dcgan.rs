@@ -17,6 +17,8 @@ use crate::{NnError, Params, Result};
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f32 = 0.2;
 const KERNEL: usize = 4;
+/// Channels of the innermost map, a bound for what comes from outside: one layer's weights are then at most 2 GB.
+const MOST_CHANNELS: usize = 8192;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
 
@@ -58,11 +60,24 @@ impl DcganConfig {
         check_sizes(self.latent_dim, self.base_channels)?;
         let fits = |side: usize| (4..=MOST_PIXELS).contains(&side) && side.is_multiple_of(4);
         if matches!(channels, 1 | 3) && fits(height) && fits(width) {
-            return Ok(());
+            return self.check_channels(height, width);
         }
         Err(NnError::Config(format!(
             "images of {channels} x {height} x {width} do not fit a dcgan: 1 or 3 channels, sides that are multiples of 4 and \
              at most {MOST_PIXELS}"
+        )))
+    }
+
+    /// Channels double with each stage, and their weights' sizes with the square.
+    fn check_channels(&self, height: usize, width: usize) -> Result<()> {
+        let most = self.base_channels << (stages(height, width) - 1);
+        if most <= MOST_CHANNELS {
+            return Ok(());
+        }
+        Err(NnError::Config(format!(
+            "network.base_channels = {} makes {most} channels in the last stage of {height} x {width} images, more than \
+             {MOST_CHANNELS}; lower it",
+            self.base_channels
         )))
     }
 
@@ -234,6 +249,16 @@ mod tests {
         let sides = [4, 8, 12, 16, 20, 28, 32, 40, 48, 64, 128, 1024];
         assert_eq!(sides.map(|side| stages(side, side)), [2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 5, 8]);
         assert_eq!(stages(64, 28), 2);
+    }
+
+    #[test]
+    fn a_network_of_more_channels_than_memory_is_refused() {
+        let config = DcganConfig { base_channels: 1024, ..DcganConfig::default() };
+        assert!(config.check([3, 64, 64]).is_ok());
+        assert_eq!(
+            config.check([3, 256, 256]).unwrap_err().to_string(),
+            "network.base_channels = 1024 makes 32768 channels in the last stage of 256 x 256 images, more than 8192; lower it"
+        );
     }
 
     #[test]
