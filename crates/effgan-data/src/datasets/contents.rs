@@ -94,10 +94,11 @@ impl Contents {
 
     fn of_folder(path: &Path) -> Result<Self, DataError> {
         let listing = Listing::of(path)?;
-        if listing.splits[1].is_empty() {
+        let broken = listing.broken();
+        // What is wrong with files is told first.
+        if broken.is_empty() && listing.splits[1].is_empty() {
             return Err(DataError::NoTestImages { place: path.display().to_string() });
         }
-        let broken = listing.broken();
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
         for (split, headers) in listing.headers().into_iter().enumerate() {
