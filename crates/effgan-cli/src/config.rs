@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AlgorithmConfig, LocalConfig, SimulationConfig};
+use effgan_fl::{AggregationConfig, AlgorithmConfig, LocalConfig, SimulationConfig};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams};
 use serde::de::DeserializeOwned;
@@ -27,6 +27,7 @@ pub struct Config {
     pub network: NetworkConfig,
     pub local: LocalConfig,
     pub algorithm: AlgorithmConfig,
+    pub aggregation: AggregationConfig,
     pub simulation: SimulationConfig,
     pub evaluation: EvaluationConfig,
 }
@@ -75,6 +76,7 @@ impl Config {
             network: take(&mut table, "network")?,
             local: take(&mut table, "local")?,
             algorithm: take(&mut table, "algorithm")?,
+            aggregation: take_or_empty(&mut table, "aggregation")?,
             simulation: take_or_empty(&mut table, "simulation")?,
             evaluation: take_or_empty(&mut table, "evaluation")?,
         };
@@ -90,6 +92,7 @@ impl Config {
             return Err(usage("evaluation.every = 0 must be at least 1".into()));
         }
         self.partition.check()?;
+        self.aggregation.check()?;
         self.simulation.check()?;
         Ok(self)
     }
@@ -116,7 +119,7 @@ impl Config {
     }
 }
 
-const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, simulation, evaluation";
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation";
 
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))

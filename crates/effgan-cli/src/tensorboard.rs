@@ -170,6 +170,7 @@ mod tests {
             kind: ExchangeKind::Average,
             clients: vec![client("a", 0.5, Some(Drift { norm: 4.0, cosine: -0.25 })), client("b", 1.0, None)],
             missing: vec![missing],
+            refused: vec![],
             bytes_down: 13_000_000,
             bytes_up: 7_000_000,
             seconds: 1.0,

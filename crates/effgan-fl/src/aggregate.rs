@@ -5,8 +5,39 @@ use effgan_nn::{Array, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Replies;
-use crate::message::{Reply, Update};
+use crate::intake::{FailurePolicy, OnFailure};
 use crate::{FlError, Result};
+
+/// The `[aggregation]` table: what the server does with the replies of a round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AggregationConfig {
+    /// What becomes of the run when a client fails or sends what cannot be used: NaN in a loss or an update, wrong
+    /// names or shapes.
+    pub on_failure: OnFailure,
+    /// Fewest usable replies of a round, ≥ 1; with fewer the run stops. One of those that were asked when absent; a
+    /// round to which nobody comes is then skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_clients: Option<usize>,
+}
+
+impl AggregationConfig {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        match self.min_clients {
+            Some(0) => Err(FlError::Config("aggregation.min_clients = 0 must be at least 1".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is done about clients that fail.
+    pub fn failures(&self) -> FailurePolicy {
+        FailurePolicy { on_failure: self.on_failure, min_clients: self.min_clients }
+    }
+}
 
 /// How much a client counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,13 +110,12 @@ impl WeightedMean {
 /// The weighted mean of all replies. f64 and the order of names: replies arrive in any order, and f32 sums would differ.
 ///
 /// # Errors
-/// The first client that failed or sent something unusable; [`FlError::NoReplies`].
+/// Of the first reply that cannot be had; [`FlError::NoReplies`].
 pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Params> {
     let mut mean = WeightedMean::new();
     for reply in replies {
-        let (client, update) = expect_update(reply?, round)?;
-        mean.add(&update.params, weights.of(update.num_examples))
-            .map_err(|source| FlError::BadReply { client, source })?;
+        let (_, update) = reply?;
+        mean.add(&update.params, weights.of(update.num_examples))?;
     }
     mean.finish().ok_or(FlError::NoReplies { round })
 }
@@ -109,29 +139,15 @@ impl MemberSink for Vec<(ClientName, u64, Params)> {
 /// Hands each reply's generator to `members`.
 ///
 /// # Errors
-/// The first client that failed; [`FlError::NoReplies`].
+/// Of the first reply that cannot be had; [`FlError::NoReplies`].
 pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
     let mut collected = 0;
     for reply in replies {
-        let (client, update) = expect_update(reply?, round)?;
+        let (client, update) = reply?;
         members.member(client, update.num_examples, update.params.under("generator"))?;
         collected += 1;
     }
     if collected == 0 { Err(FlError::NoReplies { round }) } else { Ok(()) }
-}
-
-/// The update of a reply, all of whose values are finite.
-///
-/// # Errors
-/// When the client failed, or sent NaN or infinity.
-pub(crate) fn expect_update((client, reply): (ClientName, Reply), round: u32) -> Result<(ClientName, Update)> {
-    match reply {
-        Reply::Failed(reason) => Err(FlError::ClientFailed { client, round, reason }),
-        Reply::Update(update) => match update.params.check_finite() {
-            Ok(()) => Ok((client, update)),
-            Err(source) => Err(FlError::BadReply { client, source }),
-        },
-    }
 }
 
 #[cfg(test)]
@@ -139,16 +155,16 @@ mod tests {
     use effgan_nn::{Purpose, Streams};
 
     use super::*;
-    use crate::message::Numbers;
+    use crate::message::{Numbers, Update};
 
     fn params(value: f32) -> Params {
         [("w".to_owned(), Array::new([1], vec![value]))].into_iter().collect()
     }
 
     #[allow(clippy::unnecessary_wraps)] // what a driver hands over
-    fn reply(name: &str, value: f32, num_examples: u64) -> Result<(ClientName, Reply)> {
+    fn reply(name: &str, value: f32, num_examples: u64) -> Result<(ClientName, Update)> {
         let update = Update { params: params(value), num_examples, metrics: Numbers::new() };
-        Ok((ClientName::new(name).unwrap(), Reply::Update(update)))
+        Ok((ClientName::new(name).unwrap(), update))
     }
 
     #[test]
@@ -173,20 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_client_and_a_round_without_replies_are_errors() {
-        let failed = Ok((ClientName::new("north").unwrap(), Reply::Failed("disk full".into())));
-        let error = average(&mut [failed].into_iter(), Weights::Examples, 3).unwrap_err();
-        assert_eq!(error.to_string(), "client north failed in round 3: disk full");
+    fn a_round_without_replies_is_an_error() {
         let nobody = average(&mut std::iter::empty(), Weights::Examples, 3).unwrap_err();
         assert_eq!(nobody.to_string(), "no client answered in round 3");
-    }
-
-    #[test]
-    fn a_non_finite_update_is_refused_with_its_client() {
-        let error = average(&mut [reply("a", f32::NAN, 1)].into_iter(), Weights::Examples, 1).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "client a answered with unusable tensors: tensor `w` has a non-finite value at index 0"
-        );
     }
 }

@@ -5,8 +5,9 @@ use effgan_nn::{Params, Streams};
 
 use crate::Result;
 use crate::aggregate::{MemberSink, Weights};
+use crate::intake::Shapes;
 use crate::local::Shard;
-use crate::message::{Broadcast, Exchange, Reply, Update};
+use crate::message::{Broadcast, Exchange, Update};
 use crate::record::Watch;
 
 /// What a server step may depend on beside its state.
@@ -51,8 +52,9 @@ impl ServerState {
 /// What a client keeps between its rounds, by name; empty at first and for algorithms without memory.
 pub type ClientState = Params;
 
-/// Replies in the order of the clients' names, one at a time.
-pub type Replies<'a> = dyn Iterator<Item = Result<(ClientName, Reply)>> + Send + 'a;
+/// Usable replies in the order of the clients' names, one at a time: they have the tensors that the algorithm
+/// [`expects`](Algorithm::expects), and all values are finite.
+pub type Replies<'a> = dyn Iterator<Item = Result<(ClientName, Update)>> + Send + 'a;
 
 /// A federated algorithm.
 ///
@@ -74,6 +76,12 @@ pub trait Algorithm: Send + Sync {
 
     /// The message to one client of the exchange.
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast;
+
+    /// The tensors that an answer of the exchange must have.
+    ///
+    /// # Errors
+    /// When the state has not what the exchange is about.
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes>;
 
     /// One client's work. `watch` is told every training step and may end it.
     fn local_update(

@@ -45,13 +45,31 @@ pub enum FlError {
         /// In the client's words.
         reason: String,
     },
-    /// A client's tensors are not those that were asked for.
-    #[error("client {client} answered with unusable tensors: {source}")]
+    /// A client's answer is not what was asked for.
+    #[error("client {client} sent an unusable reply in round {round}: {reason}")]
     BadReply {
         /// The client.
         client: ClientName,
-        /// What is wrong with them.
-        source: NnError,
+        /// Round, from 1.
+        round: u32,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// So many clients failed that the round is not worth folding.
+    #[error(
+        "{usable} of {asked} clients gave a usable reply in round {round}, and at least {least} must{first}; lower aggregation.min_clients or mend the clients"
+    )]
+    TooFewClients {
+        /// Round, from 1.
+        round: u32,
+        /// Replies that can be folded.
+        usable: usize,
+        /// Clients that were to take part.
+        asked: usize,
+        /// How many must answer.
+        least: usize,
+        /// The first that did not, and why, after `; `.
+        first: String,
     },
     /// What the server computed cannot be used.
     #[error("the server's state after round {round} is unusable: {source}; lower the learning rates")]
@@ -100,4 +118,15 @@ pub enum FlError {
     /// What the driver's callback said.
     #[error(transparent)]
     Driver(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl FlError {
+    /// What is wrong with a client, where the client is named beside it.
+    pub(crate) fn of_client(&self) -> String {
+        match self {
+            Self::ClientFailed { reason, .. } => reason.clone(),
+            Self::BadReply { reason, .. } => format!("unusable reply: {reason}"),
+            other => other.to_string(),
+        }
+    }
 }

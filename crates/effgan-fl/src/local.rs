@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use effgan_data::{ClientName, ImageSet};
 use effgan_nn::gan::{Adam, Ema, Gan, Loss, TrainConfig};
 use effgan_nn::kernels::Precision;
-use effgan_nn::networks::{self, Network};
+use effgan_nn::networks::{self, Network, TensorSpec};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::decay::Decay;
+use crate::intake::Shapes;
 use crate::message::{Broadcast, ExchangeKind, Numbers, Update};
 use crate::record::{StepRecord, Watch};
 use crate::{FlError, Result};
@@ -198,6 +199,18 @@ impl LocalTraining {
         let draw = |tensors: &[_], which| networks::init(tensors, &mut streams.at(Purpose::Init, which));
         let generator = draw(&self.network.generator_tensors(), 0).named_under("generator");
         generator.merged_with(draw(&self.network.discriminator_tensors(), 1).named_under("discriminator"))
+    }
+
+    /// The tensors of [`update`](Self::update)'s answer.
+    pub(crate) fn expects(&self, kind: ExchangeKind) -> Shapes {
+        let named = |network: &str, tensors: Vec<TensorSpec>| -> Shapes {
+            tensors.into_iter().map(|tensor| (format!("{network}.{}", tensor.name), tensor.shape)).collect()
+        };
+        let mut shapes = named("generator", self.network.generator_tensors());
+        if kind != ExchangeKind::Collect {
+            shapes.extend(named("discriminator", self.network.discriminator_tensors()));
+        }
+        shapes
     }
 
     /// Steps of `work` for `num_examples` images: an epoch is ceil(n / kB) steps, each with k = `discriminator_steps`

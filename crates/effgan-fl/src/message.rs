@@ -26,6 +26,19 @@ pub enum ExchangeKind {
     Swap,
 }
 
+impl ExchangeKind {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Average => "average",
+            Self::Collect => "collect",
+            Self::Feedback => "feedback",
+            Self::Logits => "logits",
+            Self::Swap => "swap",
+        }
+    }
+}
+
 /// The next thing that a driver has to do: send to `cohort`, in the order of names, and fold the replies.
 ///
 /// Most rounds are one exchange. Where the generator is at the server, each of its steps is one or two.

@@ -70,7 +70,7 @@ pub struct Drift {
 pub struct Missing {
     /// Who.
     pub name: ClientName,
-    /// Why, in a few words: `dropped out`, `late: 12.3 s of 10.0 s` (simulated).
+    /// Why, in a few words: `dropped out`, `late: 12.3 s of 10.0 s` (simulated), or in what way it failed.
     pub reason: String,
 }
 
@@ -86,6 +86,9 @@ pub struct RoundRecord {
     /// Who was asked and is not among them, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
+    /// Answers that nobody asked for, with their senders; they changed nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Missing>,
     /// Bytes of tensors sent to all clients.
     pub bytes_down: u64,
     /// Bytes of tensors that came back.
@@ -97,7 +100,28 @@ pub struct RoundRecord {
 impl RoundRecord {
     /// Round `round` before its first exchange, without those who are `missing`.
     pub(crate) fn begun(round: u32, kind: ExchangeKind, missing: Vec<Missing>) -> Self {
-        Self { round, kind, clients: Vec::new(), missing, bytes_down: 0, bytes_up: 0, seconds: 0.0 }
+        Self {
+            round,
+            kind,
+            clients: Vec::new(),
+            missing,
+            refused: Vec::new(),
+            bytes_down: 0,
+            bytes_up: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Adds clients that were asked and are not in, in the order of names.
+    pub(crate) fn miss(&mut self, missing: Vec<Missing>) {
+        self.missing.extend(missing);
+        self.missing.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// Those of `cohort` that are not missing yet.
+    pub(crate) fn still_in(&self, mut cohort: Vec<ClientName>) -> Vec<ClientName> {
+        cohort.retain(|client| self.missing.iter().all(|missing| missing.name != *client));
+        cohort
     }
 
     /// Adds what `client` did in one exchange.

@@ -16,6 +16,7 @@ use effgan_nn::{Array, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
 use crate::algorithm::{ClientState, RoundContext, ServerState};
+use crate::intake::Shapes;
 use crate::local::{Batches, LocalTraining, Shard, check_finite, check_shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Update};
 use crate::record::{StepRecord, Watch};
@@ -154,6 +155,11 @@ pub(crate) fn send_images(state: &ServerState, exchange: &Exchange) -> Broadcast
     let sent = |name: &str| name == IMAGES || (first && name.starts_with("discriminator."));
     let params = state.params.iter().filter(|(name, _)| sent(name));
     exchange.message(params.map(|(name, array)| (name.clone(), array.clone())).collect())
+}
+
+/// An answer with the gradient at the server's images.
+pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
+    Ok([(GRADIENT.to_owned(), state.params.get(IMAGES)?.shape.clone())].into())
 }
 
 /// What a client remembers of its discriminator.

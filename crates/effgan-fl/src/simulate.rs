@@ -17,9 +17,10 @@ use effgan_nn::{Params, Streams, Threads, checkpoint, threads_of_workers};
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
 use crate::drift::{Sketch, drifts};
+use crate::intake::{Answer, FailurePolicy, Intake};
 use crate::local::Shard;
 use crate::memory::Memories;
-use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
 use crate::participation::SimulationConfig;
 use crate::record::{ClientRecord, Missing, RoundRecord, StepRecord};
 use crate::{FlError, Result};
@@ -37,6 +38,8 @@ pub struct Simulation<'a> {
     pub partition: &'a Partition,
     /// Who of those that are asked is missing.
     pub participation: &'a SimulationConfig,
+    /// What is done about clients that fail.
+    pub failures: FailurePolicy,
     /// The run's seed.
     pub seed: u64,
     /// Threads, ≥ 1, shared out among the clients at work; changes no result.
@@ -179,7 +182,7 @@ impl Round<'_> {
         let (present, missing) = self.simulation.presence(first);
         let mut record = RoundRecord::begun(first.round, first.kind, missing);
         if present.is_empty() {
-            return Ok((record, without_replies(state, first)?));
+            return Ok((record, self.without_clients(state, first)?));
         }
         // Fewer clients than threads: the training step itself uses those to spare.
         let threads = threads_of_workers(present.len(), self.simulation.jobs);
@@ -191,10 +194,20 @@ impl Round<'_> {
                 break;
             }
             let next = self.simulation.algorithm.next(&state, &self.roster.context(self.simulation.seed));
-            exchange = Exchange { cohort: exchange.cohort, ..next.expect("a round that has begun is ended") };
+            exchange =
+                Exchange { cohort: record.still_in(exchange.cohort), ..next.expect("a round that has begun is ended") };
         }
         record.seconds = started.elapsed().as_secs_f64();
         Ok((record, state))
+    }
+
+    /// A round to which nobody comes changes nothing, unless it needs some; without members there is no ensemble.
+    fn without_clients(&self, state: ServerState, exchange: &Exchange) -> Result<ServerState> {
+        let Simulation { failures, .. } = self.simulation;
+        if exchange.kind == ExchangeKind::Collect || failures.min_clients.is_some() {
+            return Err(FlError::NoReplies { round: exchange.round });
+        }
+        Ok(ServerState::after_round(exchange.round, state.params))
     }
 
     fn exchange(
@@ -205,11 +218,13 @@ impl Round<'_> {
         members: &mut dyn MemberSink,
         record: &mut RoundRecord,
     ) -> Result<ServerState> {
-        let Simulation { algorithm, spool, seed, .. } = self.simulation;
-        let state = self.server.run(|| algorithm.prepare(state, exchange, &self.roster.context(*seed)))?;
+        let Simulation { algorithm, spool, seed, failures, .. } = self.simulation;
+        let ctx = self.roster.context(*seed);
+        let state = self.server.run(|| algorithm.prepare(state, exchange, &ctx))?;
+        let intake = Intake::new(exchange, ctx, algorithm.expects(&state, exchange)?, *failures);
         let folder = spool.join(format!("round_{:04}", exchange.round));
         let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (folded, tally) = std::thread::scope(|scope| {
+        let (folded, tally, intake) = std::thread::scope(|scope| {
             // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
             let _stop = StopOnDrop(&stop);
             let (sender, receiver) = sync_channel(0);
@@ -218,11 +233,14 @@ impl Round<'_> {
                 scope.spawn(move || threads.run(|| self.work(state, exchange, next_client, stop, &sender)));
             }
             drop(sender);
-            let mut replies = InOrder::new(&exchange.cohort, receiver, &folder, workers.len());
+            let mut replies = InOrder::new(exchange, intake, receiver, &folder, workers.len());
             let folded = self.server.run(|| algorithm.aggregate(&state, exchange, &mut replies, members));
-            (folded, replies.tally)
+            (folded, replies.tally, replies.intake)
         });
         remove_folder(&folder)?;
+        let (missing, refused) = intake.finish();
+        record.miss(missing);
+        record.refused.extend(refused);
         tally.tell(record, |num_examples| algorithm.weights().of(num_examples));
         let state = folded?;
         state.params.check_finite().map_err(|source| FlError::ServerState { round: exchange.round, source })?;
@@ -264,7 +282,7 @@ impl Round<'_> {
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { watch(record) }
         };
         let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
-        match done.and_then(|update| update.params.check_finite().map(|()| update).map_err(FlError::from)) {
+        match done {
             Ok(update) => {
                 self.memories.put(client, memory)?;
                 Ok(Reply::Update(update))
@@ -272,14 +290,6 @@ impl Round<'_> {
             Err(FlError::Interrupted) => Err(FlError::Interrupted),
             Err(failure) => Ok(Reply::Failed(failure.to_string())),
         }
-    }
-}
-
-/// A round that nobody answers changes nothing; without members there is no ensemble.
-fn without_replies(state: ServerState, exchange: &Exchange) -> Result<ServerState> {
-    match exchange.kind {
-        ExchangeKind::Collect => Err(FlError::NoReplies { round: exchange.round }),
-        _ => Ok(ServerState::after_round(exchange.round, state.params)),
     }
 }
 
@@ -320,7 +330,9 @@ struct Tally {
 
 /// Replies in the order of `cohort`, whatever order they arrive in.
 struct InOrder<'a> {
+    exchange: &'a Exchange,
     cohort: std::slice::Iter<'a, ClientName>,
+    intake: Intake<'a>,
     arriving: Receiver<Arrival>,
     /// Out of turn.
     waiting: BTreeMap<ClientName, Arrival>,
@@ -331,8 +343,27 @@ struct InOrder<'a> {
 }
 
 impl<'a> InOrder<'a> {
-    fn new(cohort: &'a [ClientName], arriving: Receiver<Arrival>, folder: &'a Path, room: usize) -> Self {
-        Self { cohort: cohort.iter(), arriving, waiting: BTreeMap::new(), room, folder, tally: Tally::default() }
+    fn new(
+        exchange: &'a Exchange,
+        intake: Intake<'a>,
+        arriving: Receiver<Arrival>,
+        folder: &'a Path,
+        room: usize,
+    ) -> Self {
+        let (cohort, waiting, tally) = (exchange.cohort.iter(), BTreeMap::new(), Tally::default());
+        Self { exchange, cohort, intake, arriving, waiting, room, folder, tally }
+    }
+
+    /// The update of `client`; nothing when it is left out.
+    fn update_of(&mut self, client: &ClientName) -> Result<Option<Update>> {
+        let arrival = self.wait_for(client)?;
+        let Arrival { reply, update: sketch, bytes_down, seconds, .. } = arrival;
+        self.tally.bytes_down += bytes_down;
+        let taken = self.intake.take(Answer::to(self.exchange, client.clone(), reply?))?;
+        if let Some(update) = &taken {
+            self.tally.add(client, update, sketch, seconds);
+        }
+        Ok(taken)
     }
 
     fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
@@ -373,15 +404,12 @@ impl<'a> InOrder<'a> {
 }
 
 impl Tally {
-    fn add(&mut self, arrival: &mut Arrival) {
-        self.bytes_down += arrival.bytes_down;
-        if let Ok(Reply::Update(update)) = &arrival.reply {
-            self.bytes_up += update.params.num_bytes();
-            let (name, num_examples) = (arrival.client.clone(), update.num_examples);
-            let (metrics, seconds) = (update.metrics.clone(), arrival.seconds);
-            let record = ClientRecord { name, num_examples, metrics, seconds, drift: None };
-            self.clients.push((record, arrival.update.take()));
-        }
+    fn add(&mut self, client: &ClientName, update: &Update, sketch: Option<Sketch>, seconds: f64) {
+        self.bytes_up += update.params.num_bytes();
+        let Update { num_examples, ref metrics, .. } = *update;
+        let record =
+            ClientRecord { name: client.clone(), num_examples, metrics: metrics.clone(), seconds, drift: None };
+        self.clients.push((record, sketch));
     }
 
     /// Adds the exchange to the round's record; an update counts as `weight` says of n_k.
@@ -399,16 +427,18 @@ impl Tally {
 }
 
 impl Iterator for InOrder<'_> {
-    type Item = Result<(ClientName, Reply)>;
+    type Item = Result<(ClientName, Update)>;
 
+    /// An error also when all are done and they are too few.
     fn next(&mut self) -> Option<Self::Item> {
-        let client = self.cohort.next()?;
-        let mut arrival = match self.wait_for(client) {
-            Ok(arrival) => arrival,
-            Err(error) => return Some(Err(error)),
-        };
-        self.tally.add(&mut arrival);
-        Some(arrival.reply.map(|reply| (client.clone(), reply)))
+        while let Some(client) = self.cohort.next() {
+            match self.update_of(client) {
+                Ok(None) => {}
+                Ok(Some(update)) => return Some(Ok((client.clone(), update))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.intake.enough().err().map(Err)
     }
 }
 

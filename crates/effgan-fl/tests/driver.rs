@@ -14,8 +14,9 @@ use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
-    Algorithm, AlgorithmConfig, Broadcast, ClientRecord, Exchange, ExchangeKind, LocalConfig, Result, RoundContext,
-    RoundRecord, ServerState, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
+    Algorithm, AlgorithmConfig, Broadcast, ClientRecord, Exchange, ExchangeKind, FailurePolicy, LocalConfig, Result,
+    RoundContext, RoundRecord, ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update,
+    Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
@@ -43,6 +44,10 @@ impl Algorithm for Counting {
         exchange.message(state.params.clone())
     }
 
+    fn expects(&self, _: &ServerState, _: &Exchange) -> Result<Shapes> {
+        Ok([("number".to_owned(), vec![1])].into())
+    }
+
     fn local_update(
         &self,
         _: &Broadcast,
@@ -55,7 +60,7 @@ impl Algorithm for Counting {
         let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
         *memory = number(count);
         let params = number(count * (1 + shard.train[0]) as f32);
-        Ok(Update { params, num_examples: 1, metrics: Numbers::default() })
+        Ok(Update { params, num_examples: shard.train.len() as u64, metrics: Numbers::default() })
     }
 
     fn aggregate(
@@ -104,8 +109,17 @@ fn run_with(
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
     let mut records = Vec::new();
     let (images, partition) = (images(), partition(4));
-    let simulation =
-        Simulation { algorithm, images: &images, partition: &partition, participation, seed: 1, jobs, spool, watch };
+    let simulation = Simulation {
+        algorithm,
+        images: &images,
+        partition: &partition,
+        participation,
+        failures: FailurePolicy::default(),
+        seed: 1,
+        jobs,
+        spool,
+        watch,
+    };
     let state = simulation.run(&mut Vec::new(), |record, _| {
         records.push(record.clone());
         Ok(())
@@ -202,6 +216,7 @@ fn a_progress_bar_counts_the_steps_that_are_done() {
             images: &images,
             partition: &partition,
             participation: &participation,
+            failures: FailurePolicy::default(),
             seed: 1,
             jobs: 2,
             spool: folder.path(),

@@ -7,7 +7,7 @@ use effgan_fl::algorithms::{
     UaGanConfig,
 };
 use effgan_fl::local::LocalTraining;
-use effgan_fl::{AlgorithmConfig, Decay, LocalConfig, Simulation, SimulationConfig};
+use effgan_fl::{AlgorithmConfig, Decay, FailurePolicy, LocalConfig, Simulation, SimulationConfig};
 use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
@@ -103,6 +103,7 @@ fn simulated_network(
         images: &images(),
         partition,
         participation: &SimulationConfig::default(),
+        failures: FailurePolicy::default(),
         seed: SEED,
         jobs,
         spool: folder.path(),

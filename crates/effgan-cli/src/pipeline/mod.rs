@@ -121,6 +121,7 @@ impl Run<'_> {
             images: &dataset.train,
             partition,
             participation: &self.config.simulation,
+            failures: self.config.aggregation.failures(),
             seed: self.config.seed,
             jobs: self.jobs,
             spool: &self.dir.join("checkpoints"),

@@ -185,6 +185,7 @@ mod tests {
             kind,
             clients,
             missing,
+            refused: Vec::new(),
             bytes_down: 2_000_000,
             bytes_up: 500_000,
             seconds,

@@ -214,7 +214,16 @@ mod tests {
         };
         let clients = vec![client("north"), client("south")];
         let (bytes_down, bytes_up) = (13_000_000, 7_000_000);
-        RoundRecord { round, kind, clients, missing: Vec::new(), bytes_down, bytes_up, seconds: 4.0 }
+        RoundRecord {
+            round,
+            kind,
+            clients,
+            missing: Vec::new(),
+            refused: Vec::new(),
+            bytes_down,
+            bytes_up,
+            seconds: 4.0,
+        }
     }
 
     fn round(round: u32, kind: ExchangeKind) -> Event {

@@ -10,6 +10,7 @@ use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Weights, collect};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard, Work};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
 use crate::record::Watch;
@@ -73,6 +74,10 @@ impl Algorithm for Effgan {
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
         self.averaging.broadcast(state, exchange, client)
+    }
+
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        self.averaging.expects(state, exchange)
     }
 
     fn local_update(

@@ -15,6 +15,7 @@ use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
 use crate::aggregate::{MemberSink, Weights, average};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, Update};
 use crate::record::Watch;
@@ -155,6 +156,10 @@ impl Algorithm for FedOpt {
         let is_moment = |name: &str| MOMENTS.iter().any(|prefix| name.starts_with(prefix));
         let networks = state.params.iter().filter(|(name, _)| !is_moment(name));
         exchange.message(networks.map(|(name, array)| (name.clone(), array.clone())).collect())
+    }
+
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        self.averaging.expects(state, exchange)
     }
 
     fn local_update(

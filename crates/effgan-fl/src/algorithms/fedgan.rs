@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Weights, average};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
 use crate::record::Watch;
@@ -55,6 +56,10 @@ impl Algorithm for FedGan {
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, _: &ClientName) -> Broadcast {
         exchange.message(state.params.clone())
+    }
+
+    fn expects(&self, _: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        Ok(self.training.expects(exchange.kind))
     }
 
     fn local_update(

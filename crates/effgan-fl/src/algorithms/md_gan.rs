@@ -14,13 +14,14 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, WeightedMean, Weights, expect_update};
+use crate::aggregate::{MemberSink, WeightedMean, Weights};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::intake::{Shapes, shapes_of};
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
 use crate::record::Watch;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
+    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered, send_images,
 };
 use crate::{FlError, Result};
 
@@ -72,9 +73,8 @@ impl MdGan {
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let mut mean = WeightedMean::new();
         for reply in replies {
-            let (client, update) = expect_update(reply?, exchange.round)?;
-            let weight = self.server.weights.of(update.num_examples);
-            mean.add(&update.params, weight).map_err(|source| FlError::BadReply { client, source })?;
+            let (_, update) = reply?;
+            mean.add(&update.params, self.server.weights.of(update.num_examples))?;
         }
         let mean = mean.finish().ok_or(FlError::NoReplies { round: exchange.round })?;
         let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values.clone())?;
@@ -91,7 +91,7 @@ impl MdGan {
         let [generator, discriminator] = networks;
         let mut params = generator.merged_with(discriminator);
         for reply in replies {
-            let (client, update) = expect_update(reply?, exchange.round)?;
+            let (client, update) = reply?;
             params = params.merged_with(update.params.under("discriminator").named_under(&held(&client)));
         }
         if exchange.iteration > exchange.iterations {
@@ -126,6 +126,14 @@ impl Algorithm for MdGan {
         match exchange.kind {
             ExchangeKind::Swap => exchange.message(state.params.under(&held(client)).named_under("discriminator")),
             _ => send_images(state, exchange),
+        }
+    }
+
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        match exchange.kind {
+            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(Shapes::new()),
+            ExchangeKind::Swap => Ok(shapes_of(&state.params.under("discriminator").named_under("discriminator"))),
+            _ => expects_gradient(state),
         }
     }
 
@@ -181,12 +189,12 @@ fn dealt(mut state: ServerState, exchange: &Exchange, seed: u64) -> ServerState 
     state
 }
 
-/// Who gives to whom: a random order of 0..n (n ≥ 2) in which nobody gives to itself.
+/// Who gives to whom: a random order of 0..n in which nobody gives to itself, but for one who is alone.
 fn derangement(n: usize, streams: &Streams) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     let mut rng = streams.at(Purpose::Swap, 0);
     // One shuffle in e will do.
-    while order.iter().enumerate().any(|(from, &to)| from == to) {
+    while n > 1 && order.iter().enumerate().any(|(from, &to)| from == to) {
         order.shuffle(&mut rng);
     }
     order

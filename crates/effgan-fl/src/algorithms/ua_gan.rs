@@ -25,13 +25,15 @@ use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, Weights, expect_update};
+use crate::aggregate::{MemberSink, Weights};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
+use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
 use crate::record::Watch;
 use crate::server_training::{
-    ADAM, GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, one_tensor, remembered, send_images,
+    ADAM, GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered,
+    send_images,
 };
 use crate::{FlError, Result};
 
@@ -105,12 +107,12 @@ impl UaGan {
     }
 
     /// The state with the derivatives of the generator's loss by each client's logits.
-    fn fold_logits(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
+    fn fold_logits(&self, state: &ServerState, replies: &mut Replies) -> Result<ServerState> {
         let (mut clients, mut weights, mut logits) = (Vec::new(), Vec::new(), Vec::new());
         for reply in replies {
-            let (client, mut update) = expect_update(reply?, exchange.round)?;
+            let (client, update) = reply?;
             weights.push(self.server.weights.of(update.num_examples));
-            logits.push(of_length(&mut update.params, LOGITS, state.params.get(IMAGES)?.shape[0], &client)?);
+            logits.push(update.params.get(LOGITS)?.values.clone());
             clients.push(client);
         }
         let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
@@ -124,9 +126,9 @@ impl UaGan {
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let mut sum = vec![0.0; state.params.get(IMAGES)?.values.len()];
         for reply in replies {
-            let (client, mut update) = expect_update(reply?, exchange.round)?;
-            let gradient = of_length(&mut update.params, GRADIENT, sum.len(), &client)?;
-            sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += f64::from(value));
+            let (_, update) = reply?;
+            let gradient = &update.params.get(GRADIENT)?.values;
+            sum.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += f64::from(value));
         }
         let gradient = sum.into_iter().map(|value| value as f32).collect();
         let params = self.server.step(state, exchange, gradient)?;
@@ -135,16 +137,6 @@ impl UaGan {
         }
         Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
     }
-}
-
-/// The `n` values of the tensor `name` that `client` answered with.
-fn of_length(params: &mut Params, name: &str, n: usize, client: &ClientName) -> Result<Vec<f32>> {
-    let bad = |source| FlError::BadReply { client: client.clone(), source };
-    let array = params.get(name).map_err(bad)?;
-    if array.values.len() == n {
-        return Ok(array.values.clone());
-    }
-    Err(bad(effgan_nn::NnError::Shape { name: name.into(), found: array.shape.clone(), expected: vec![n] }))
 }
 
 /// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j counts as
@@ -201,6 +193,13 @@ impl Algorithm for UaGan {
         exchange.message([(DERIVATIVES.to_owned(), derivatives)].into_iter().collect())
     }
 
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        match exchange.kind {
+            ExchangeKind::Logits => Ok([(LOGITS.to_owned(), vec![state.params.get(IMAGES)?.shape[0]])].into()),
+            _ => expects_gradient(state),
+        }
+    }
+
     fn local_update(
         &self,
         broadcast: &Broadcast,
@@ -223,7 +222,7 @@ impl Algorithm for UaGan {
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
         match exchange.kind {
-            ExchangeKind::Logits => self.fold_logits(state, exchange, replies),
+            ExchangeKind::Logits => self.fold_logits(state, replies),
             _ => self.fold_gradients(state, exchange, replies),
         }
     }

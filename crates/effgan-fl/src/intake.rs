@@ -1,0 +1,348 @@
+//! Replies as they arrive, in any state: which of them count, and what becomes of the others.
+//!
+//! Both drivers hand every answer to the [`Intake`] of its exchange before they fold it. One that nobody asked for (an
+//! unknown client's, a second one, one for another exchange or after the deadline) is refused: it is named in the
+//! record and changes nothing. A client that was asked and failed, or sent what cannot be used, is dealt with as the
+//! [`FailurePolicy`] says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use effgan_data::ClientName;
+use effgan_nn::{NnError, Params};
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Exchange, ExchangeKind, Numbers, Reply, Update};
+use crate::record::Missing;
+use crate::{FlError, Result, RoundContext};
+
+/// Names and shapes of the tensors of an answer.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// What becomes of a run when a client fails or sends what cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The run ends and names the client.
+    #[default]
+    Stop,
+    /// The round goes on without the client, and its record says why; it is asked again in the next round.
+    LeaveOut,
+}
+
+/// What is done about clients that fail, and how many must be left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailurePolicy {
+    /// What becomes of the run.
+    pub on_failure: OnFailure,
+    /// Fewer usable replies in a round end the run; none asks for at least one of those that were asked.
+    pub min_clients: Option<usize>,
+}
+
+/// A reply and what it says it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Who answers.
+    pub client: ClientName,
+    /// Round of the message that it answers.
+    pub round: u32,
+    /// What that message was for.
+    pub kind: ExchangeKind,
+    /// Which of the server's steps that message belonged to.
+    pub iteration: u64,
+    /// The answer.
+    pub reply: Reply,
+}
+
+impl Answer {
+    /// `client`'s answer to its message of `exchange`.
+    pub fn to(exchange: &Exchange, client: ClientName, reply: Reply) -> Self {
+        Self { client, round: exchange.round, kind: exchange.kind, iteration: exchange.iteration, reply }
+    }
+}
+
+/// Takes the answers of one exchange.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    exchange: &'a Exchange,
+    ctx: RoundContext<'a>,
+    expected: Shapes,
+    policy: FailurePolicy,
+    answered: BTreeSet<ClientName>,
+    usable: usize,
+    closed: bool,
+    missing: Vec<Missing>,
+    refused: Vec<Missing>,
+}
+
+impl<'a> Intake<'a> {
+    /// Of `exchange`, whose answers are `expected` to have these tensors (see
+    /// [`Algorithm::expects`](crate::Algorithm::expects)).
+    pub fn new(exchange: &'a Exchange, ctx: RoundContext<'a>, expected: Shapes, policy: FailurePolicy) -> Self {
+        let (answered, missing, refused) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self { exchange, ctx, expected, policy, answered, usable: 0, closed: false, missing, refused }
+    }
+
+    /// The update of `answer` when it is to be folded, and nothing when it is refused or its client left out.
+    ///
+    /// # Errors
+    /// With [`OnFailure::Stop`]: [`FlError::ClientFailed`] or [`FlError::BadReply`].
+    pub fn take(&mut self, answer: Answer) -> Result<Option<Update>> {
+        if let Some(reason) = self.unasked(&answer) {
+            self.refused.push(Missing { name: answer.client, reason });
+            return Ok(None);
+        }
+        self.answered.insert(answer.client.clone());
+        let (client, round) = (answer.client, self.exchange.round);
+        let failure = match answer.reply {
+            Reply::Failed(reason) => FlError::ClientFailed { client: client.clone(), round, reason: one_line(&reason) },
+            Reply::Update(update) => match self.check(&client, &update) {
+                Ok(()) => {
+                    self.usable += 1;
+                    return Ok(Some(update));
+                }
+                Err(reason) => FlError::BadReply { client: client.clone(), round, reason },
+            },
+        };
+        match self.policy.on_failure {
+            OnFailure::Stop => Err(failure),
+            OnFailure::LeaveOut => {
+                self.missing.push(Missing { name: client, reason: failure.of_client() });
+                Ok(None)
+            }
+        }
+    }
+
+    /// From now on every answer is late; who has not answered is missing for `reason`.
+    pub fn close(&mut self, reason: &str) {
+        self.closed = true;
+        let silent = self.exchange.cohort.iter().filter(|name| !self.answered.contains(name));
+        self.missing.extend(silent.map(|name| Missing { name: name.clone(), reason: reason.into() }));
+    }
+
+    /// Checks, when no more answers are to come, that those that were taken are enough.
+    ///
+    /// # Errors
+    /// [`FlError::TooFewClients`].
+    pub fn enough(&self) -> Result<()> {
+        let (usable, least) = (self.usable, self.policy.min_clients.unwrap_or(1));
+        if usable >= least {
+            return Ok(());
+        }
+        let first = self.missing.first().map(|Missing { name, reason }| format!("; {name}: {reason}"));
+        let (round, asked) = (self.exchange.round, self.exchange.cohort.len());
+        Err(FlError::TooFewClients { round, usable, asked, least, first: first.unwrap_or_default() })
+    }
+
+    /// Who of those that were asked is not in, and what was refused.
+    pub fn finish(self) -> (Vec<Missing>, Vec<Missing>) {
+        (self.missing, self.refused)
+    }
+
+    /// Why nobody asked for this answer.
+    fn unasked(&self, answer: &Answer) -> Option<String> {
+        let Exchange { round, kind, iteration, ref cohort, .. } = *self.exchange;
+        let client = &answer.client;
+        if self.ctx.roster.binary_search(client).is_err() {
+            Some("not a client of this run".into())
+        } else if (answer.round, answer.kind, answer.iteration) != (round, kind, iteration) {
+            let of = |round, kind: ExchangeKind, step| format!("{} of round {round}, step {step}", kind.name());
+            let (theirs, ours) = (of(answer.round, answer.kind, answer.iteration + 1), of(round, kind, iteration + 1));
+            Some(format!("answers {theirs}, not {ours}"))
+        } else if cohort.binary_search(client).is_err() {
+            Some(format!("was not asked in round {round}"))
+        } else if self.answered.contains(client) {
+            Some(format!("has answered round {round} before"))
+        } else {
+            self.closed.then(|| format!("too late for round {round}"))
+        }
+    }
+
+    fn check(&self, client: &ClientName, update: &Update) -> std::result::Result<(), String> {
+        let known = self.ctx.num_examples_of(client);
+        if update.num_examples != known {
+            return Err(format!("says it has {} images, the roster says {known}", update.num_examples));
+        }
+        check_numbers(&update.metrics)?;
+        check_shapes(&update.params, &self.expected).map_err(|error| error.to_string())?;
+        update.params.check_finite().map_err(|error| error.to_string())
+    }
+}
+
+fn check_numbers(metrics: &Numbers) -> std::result::Result<(), String> {
+    match metrics.iter().find(|(_, value)| !value.is_finite()) {
+        Some((name, value)) => Err(format!("metric `{}` is {value}", one_line(name))),
+        None => Ok(()),
+    }
+}
+
+/// Checks that `params` are exactly the tensors of `shapes`.
+fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), NnError> {
+    for (name, expected) in shapes {
+        let found = &params.get(name)?.shape;
+        if found != expected {
+            return Err(NnError::Shape { name: name.clone(), found: found.clone(), expected: expected.clone() });
+        }
+    }
+    match params.iter().find(|(name, _)| !shapes.contains_key(*name)) {
+        Some((name, _)) => Err(NnError::UnknownTensor { name: one_line(name) }),
+        None => Ok(()),
+    }
+}
+
+/// A client's words in the server's log: one line of bounded length, whatever they are.
+fn one_line(words: &str) -> String {
+    const MOST: usize = 300;
+    let mut line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
+    if words.chars().nth(MOST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// Names and shapes of `params`.
+pub(crate) fn shapes_of(params: &Params) -> Shapes {
+    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::Array;
+
+    use super::*;
+
+    fn name(name: &str) -> ClientName {
+        ClientName::new(name).unwrap()
+    }
+
+    fn params(name: &str, shape: &[usize], value: f32) -> Params {
+        let array = Array::new(shape, vec![value; shape.iter().product()]);
+        [(name.to_owned(), array)].into_iter().collect()
+    }
+
+    fn good() -> Update {
+        Update { params: params("w", &[2], 1.0), num_examples: 3, metrics: [("loss_d".to_owned(), 0.5)].into() }
+    }
+
+    /// Round 4 asks `east` and `north` of `east`, `north` and `west`, who have 3 images each, for `w` of two values.
+    fn with_intake<R>(policy: FailurePolicy, what: impl FnOnce(&Exchange, &mut Intake) -> R) -> R {
+        let roster = ["east", "north", "west"].map(name);
+        let exchange = Exchange::of_round(4, ExchangeKind::Average, roster[..2].to_vec());
+        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[3; 3] };
+        let expected = [("w".to_owned(), vec![2])].into();
+        what(&exchange, &mut Intake::new(&exchange, ctx, expected, policy))
+    }
+
+    fn leave_out(min_clients: Option<usize>) -> FailurePolicy {
+        FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients }
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_changes_nothing_and_is_named_with_its_sender() {
+        for policy in [FailurePolicy::default(), leave_out(None)] {
+            with_intake(policy, |exchange, intake| {
+                let from = |client: &str| Answer::to(exchange, name(client), Reply::Update(good()));
+                let strays = [
+                    (from("south"), "not a client of this run"),
+                    (from("west"), "was not asked in round 4"),
+                    (
+                        Answer { round: 3, ..from("north") },
+                        "answers average of round 3, step 1, not average of round 4, step 1",
+                    ),
+                    (
+                        Answer { kind: ExchangeKind::Collect, iteration: 1, ..from("north") },
+                        "answers collect of round 4, step 2, not average of round 4, step 1",
+                    ),
+                ];
+                assert_eq!(intake.take(from("east")).unwrap(), Some(good()));
+                let second = Answer { reply: Reply::Failed("changed my mind".into()), ..from("east") };
+                let strays = strays.into_iter().chain([(second, "has answered round 4 before")]);
+                let mut expected = Vec::new();
+                for (answer, reason) in strays {
+                    expected.push(Missing { name: answer.client.clone(), reason: reason.into() });
+                    assert_eq!(intake.take(answer).unwrap(), None);
+                }
+                intake.close("no answer within 60 s");
+                assert_eq!(intake.take(from("north")).unwrap(), None);
+                expected.push(Missing { name: name("north"), reason: "too late for round 4".into() });
+                assert_eq!(intake.refused, expected);
+                let silent = Missing { name: name("north"), reason: "no answer within 60 s".into() };
+                assert_eq!(intake.missing, [silent]);
+                assert!(intake.enough().is_ok());
+            });
+        }
+    }
+
+    /// Answers that cannot be used, and why.
+    fn unusable() -> Vec<(Reply, &'static str)> {
+        let with = |params: Params| Reply::Update(Update { params, ..good() });
+        let both = params("w", &[2], 1.0).merged_with(params("extra", &[1], 1.0));
+        vec![
+            (
+                with(params("v", &[2], 1.0)),
+                "unusable reply: no tensor `w` among 1 tensors; the network in the config and the file do not belong \
+                 together",
+            ),
+            (
+                with(both),
+                "unusable reply: unexpected tensor `extra`; the network in the config and the file do not belong \
+                 together",
+            ),
+            (with(params("w", &[1, 2], 1.0)), "unusable reply: tensor `w` has shape [1, 2], expected [2]"),
+            (with(params("w", &[2], f32::NAN)), "unusable reply: tensor `w` has a non-finite value at index 0"),
+            (
+                Reply::Update(Update { num_examples: 1 << 40, ..good() }),
+                "unusable reply: says it has 1099511627776 images, the roster says 3",
+            ),
+            (
+                Reply::Update(Update { metrics: [("loss_d".to_owned(), f64::INFINITY)].into(), ..good() }),
+                "unusable reply: metric `loss_d` is inf",
+            ),
+            (Reply::Failed("disk\nfull".into()), "disk full"),
+        ]
+    }
+
+    #[test]
+    fn a_client_that_sends_what_cannot_be_used_is_left_out_with_the_reason() {
+        for (reply, reason) in unusable() {
+            with_intake(leave_out(None), |exchange, intake| {
+                assert_eq!(intake.take(Answer::to(exchange, name("north"), reply)).unwrap(), None);
+                assert_eq!(intake.missing, [Missing { name: name("north"), reason: reason.into() }]);
+                assert!(intake.take(Answer::to(exchange, name("east"), Reply::Update(good()))).unwrap().is_some());
+                assert!(intake.enough().is_ok());
+            });
+        }
+    }
+
+    #[test]
+    fn it_ends_a_run_that_stops_at_failures_and_is_named_with_the_round() {
+        for (reply, reason) in unusable() {
+            with_intake(FailurePolicy::default(), |exchange, intake| {
+                let error = intake.take(Answer::to(exchange, name("north"), reply)).unwrap_err().to_string();
+                let reason = reason.strip_prefix("unusable reply: ").unwrap_or(reason);
+                assert!(
+                    error.starts_with("client north ") && error.ends_with(&format!("in round 4: {reason}")),
+                    "{error}"
+                );
+            });
+        }
+    }
+
+    #[test]
+    fn too_few_usable_replies_are_an_error_that_names_the_first_who_is_missing() {
+        with_intake(leave_out(Some(2)), |exchange, intake| {
+            intake.take(Answer::to(exchange, name("east"), Reply::Update(good()))).unwrap();
+            intake.take(Answer::to(exchange, name("north"), Reply::Failed("disk full".into()))).unwrap();
+            assert_eq!(
+                intake.enough().unwrap_err().to_string(),
+                "1 of 2 clients gave a usable reply in round 4, and at least 2 must; north: disk full; lower \
+                 aggregation.min_clients or mend the clients"
+            );
+        });
+    }
+
+    #[test]
+    fn a_clients_words_are_one_short_line() {
+        assert_eq!(one_line("a\u{1b}[2J\r\nb"), "a [2J  b");
+        assert_eq!(one_line(&"x".repeat(301)).chars().count(), 301);
+    }
+}
