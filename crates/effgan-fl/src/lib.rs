@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod algorithm;
 pub mod algorithms;
+pub mod checkpoints;
 mod cohort;
 mod decay;
 mod drift;
@@ -13,17 +14,18 @@ pub mod ensemble;
 mod error;
 pub mod intake;
 pub mod local;
-mod memory;
 pub mod message;
 mod participation;
 pub mod record;
 pub mod sample;
 mod server_training;
 pub mod simulate;
+mod steps;
 
 pub use aggregate::AggregationConfig;
 pub use algorithm::{Algorithm, RoundContext, ServerState};
 pub use algorithms::AlgorithmConfig;
+pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, RunId};
 pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;
@@ -31,8 +33,8 @@ pub use intake::{Answer, FailurePolicy, Intake, OnFailure, Shapes};
 pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
 pub use participation::{SimulationConfig, Speed};
-pub use record::{ClientRecord, Drift, Missing, RoundRecord, StepRecord, Watch};
-pub use simulate::{PlannedRound, Simulation};
+pub use record::{ClientRecord, Drift, LeftOff, Missing, RoundRecord, StepRecord, Watch};
+pub use simulate::{Observer, PlannedRound, Simulation};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, FlError>;

@@ -14,9 +14,9 @@ use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
-    Algorithm, AlgorithmConfig, Broadcast, ClientRecord, Exchange, ExchangeKind, FailurePolicy, LocalConfig, Result,
-    RoundContext, RoundRecord, ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update,
-    Watch,
+    Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange, ExchangeKind,
+    FailurePolicy, LocalConfig, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard, Simulation,
+    SimulationConfig, Speed, StepRecord, Update, Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
@@ -109,6 +109,7 @@ fn run_with(
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
     let mut records = Vec::new();
     let (images, partition) = (images(), partition(4));
+    let checkpoints = checkpoints(spool);
     let simulation = Simulation {
         algorithm,
         images: &images,
@@ -117,14 +118,19 @@ fn run_with(
         failures: FailurePolicy::default(),
         seed: 1,
         jobs,
-        spool,
+        checkpoints: &checkpoints,
         watch,
     };
-    let state = simulation.run(&mut Vec::new(), |record, _| {
+    let mut on_round = |record: &RoundRecord, _: &ServerState| {
         records.push(record.clone());
         Ok(())
-    })?;
+    };
+    let state = simulation.run(None, &mut Vec::new(), &mut on_round)?;
     Ok((state, records))
+}
+
+fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints::new(folder.into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"))
 }
 
 fn watch_nothing(_: &StepRecord) -> ControlFlow<()> {
@@ -163,8 +169,10 @@ fn replies_are_folded_by_name_and_memories_kept_whoever_is_quicker() {
             assert!(record.clients.is_sorted_by_key(|client| &client.name), "jobs {jobs}");
             assert_eq!((record.clients.len(), record.bytes_up, record.bytes_down), (CLIENTS, 28, 28));
         }
-        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["clients"], "replies out of turn are gone");
+        let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: BTreeSet<_> = left.map(|name| name.into_string().unwrap()).collect();
+        let expected = ["clients", "round_0002.safetensors", "round_0003.safetensors"].map(String::from);
+        assert_eq!(left, expected.into(), "replies are gone, and older states");
     }
 }
 
@@ -219,11 +227,11 @@ fn a_progress_bar_counts_the_steps_that_are_done() {
             failures: FailurePolicy::default(),
             seed: 1,
             jobs: 2,
-            spool: folder.path(),
+            checkpoints: &checkpoints(folder.path()),
             watch: &watch,
         };
         let total: u64 = simulation.plan().iter().map(|round| round.steps).sum();
-        simulation.run(&mut Vec::new(), |_, _| Ok(())).unwrap();
+        simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
         assert_eq!(total, done.load(Ordering::Relaxed) as u64);
         // Two rounds, half of seven clients rounded up, five steps each.
         assert_eq!(total == 40, participation == SimulationConfig::default(), "{participation:?}");
