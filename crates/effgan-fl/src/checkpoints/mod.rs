@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use effgan_data::ClientName;
 use effgan_nn::{NnError, Params, sealed};
@@ -138,12 +139,13 @@ fn round_name(round: u32) -> String {
 }
 
 /// The folder `checkpoints/` of a run.
+#[derive(Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
     run: RunId,
     config: CheckpointConfig,
     /// Told what is found unusable.
-    say: Box<dyn Fn(&str) + Send + Sync>,
+    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Checkpoints {
@@ -155,7 +157,7 @@ impl Checkpoints {
         config: CheckpointConfig,
         say: impl Fn(&str) + Send + Sync + 'static,
     ) -> Self {
-        Self { folder, run, config, say: Box::new(say) }
+        Self { folder, run, config, say: Arc::new(say) }
     }
 
     /// Training steps after which a client's work is kept.
