@@ -77,7 +77,7 @@ fn flip_a_bit(file: &Path) {
 
 #[test]
 fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
-    let long = ["--set", "local.epochs=40"];
+    let long = ["--set", "local.epochs=15"];
     let (folder, whole) = done(&long);
     let run = folder.path().join("cut");
     let child = at_work(&run, &long, "round 1 ");
@@ -95,22 +95,19 @@ fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
 
 #[test]
 fn more_rounds_make_the_run_that_had_them_from_the_beginning() {
+    // Scores after every second round and the last: after which depends on how many there are.
+    let every = ["--set", "evaluation.every=2", "--set", "local.epochs=1"];
     for kind in ["effgan", "fedadam", "md-gan"] {
-        let (long, short) = (algorithm(kind, 3), algorithm(kind, 1));
-        // Scores after every second round and the last: after which depends on how many there are.
-        let every = ["--set", "evaluation.every=2"];
+        let (long, short) = (algorithm(kind, 4), algorithm(kind, 2));
         let (folder, whole) = done(&[&["--set", &long][..], &every].concat());
         let run = folder.path().join("short");
         assert!(run_tiny(&run, &[&["--set", &short][..], &every].concat()).status.success());
-        resumed(&run, &["--set", "algorithm.rounds=3"]);
+        let of_two = outcome(&run);
+        resumed(&run, &["--set", "algorithm.rounds=4", "--set", "checkpoint.keep=9"]);
         assert_eq!(outcome(&run), outcome(&whole), "{kind}");
-        // Fewer rounds, as long as their last state is kept.
-        let shorter = folder.path().join("shorter");
-        let (two, keep) = (algorithm(kind, 2), ["--set", "checkpoint.keep=9"]);
-        let (_two, of_two) = done(&[&["--set", &two][..], &every].concat());
-        assert!(run_tiny(&shorter, &[&["--set", &long][..], &every, &keep].concat()).status.success());
-        resumed(&shorter, &["--set", "algorithm.rounds=2"]);
-        assert_eq!(outcome(&shorter), outcome(&of_two), "{kind}");
+        // And fewer, as long as their last state is kept.
+        resumed(&run, &["--set", "algorithm.rounds=2"]);
+        assert_eq!(outcome(&run), of_two, "{kind}");
     }
 }
 
@@ -154,7 +151,6 @@ fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_t
             "{warned}"
         );
         assert_eq!(outcome(&run), whole);
-        assert_eq!(fs::read(&newest).unwrap().len(), bytes.len(), "it is made anew");
     }
 }
 
@@ -215,9 +211,9 @@ fn metrics_that_have_lost_lines_are_not_gone_on_with() {
 
 #[test]
 fn two_programs_are_never_in_one_run_folder() {
-    let (folder, whole) = done(&["--set", "local.epochs=40"]);
+    let (folder, whole) = done(&["--set", "local.epochs=15"]);
     let run = folder.path().join("first");
-    let first = at_work(&run, &["--set", "local.epochs=40"], "round 1 ");
+    let first = at_work(&run, &["--set", "local.epochs=15"], "round 1 ");
     let (code, line) = failure(&effgan(&["resume", text(&run)]));
     assert_eq!(code, Some(2));
     assert!(line.ends_with("is in use: another effgan runs in it; wait for its end, or stop it"), "{line}");
