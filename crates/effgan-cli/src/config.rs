@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AggregationConfig, AlgorithmConfig, LocalConfig, SimulationConfig};
+use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, LocalConfig, SimulationConfig};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams};
 use serde::de::DeserializeOwned;
@@ -97,6 +97,15 @@ impl Config {
         Ok(self)
     }
 
+    /// Checks the bounds that hang on how many clients there are.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_clients(&self, clients: usize) -> Result<()> {
+        self.aggregation.check_clients(clients)?;
+        Ok(self.simulation.check_clients(clients)?)
+    }
+
     /// Who gets which images of the data set that it names.
     ///
     /// # Errors
@@ -106,11 +115,12 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
-    /// Whether the mean of the members is what FedGAN would have made of the same work.
+    /// Whether the mean of the members is what FedGAN, with its mean, would have made of the same work.
     pub fn mean_is_fedgan(&self) -> bool {
         let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
         let equal_work = (effgan.fine_tune_epochs, effgan.fine_tune_steps) == (self.local.epochs, self.local.steps);
-        equal_work && effgan.cohort >= 1.0 && self.local.ema.is_none()
+        let of_means = self.aggregation.kind == AggregationKind::Mean && self.simulation.attack.is_none();
+        equal_work && of_means && effgan.cohort >= 1.0 && self.local.ema.is_none()
     }
 
     /// The TOML text that gives this config back.
@@ -218,7 +228,7 @@ pub mod tests {
             // Images of a folder may be of any size; the config says which.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
             let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
-            assert!(config.algorithm.build(network, config.local).is_ok(), "{}", file.display());
+            assert!(config.algorithm.build(network, config.local, &config.aggregation).is_ok(), "{}", file.display());
         }
     }
 
@@ -229,7 +239,9 @@ pub mod tests {
             Config::parse(QUICKSTART, &settings).unwrap().mean_is_fedgan()
         };
         assert!(is_fedgan(&[]));
-        for setting in ["algorithm.fine_tune_epochs=20", "algorithm.cohort=0.5", "local.ema=0.9"] {
+        for setting in
+            ["algorithm.fine_tune_epochs=20", "algorithm.cohort=0.5", "local.ema=0.9", "aggregation.kind=median"]
+        {
             assert!(!is_fedgan(&[setting]), "{setting}");
         }
     }

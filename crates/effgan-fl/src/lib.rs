@@ -6,6 +6,8 @@
 pub mod aggregate;
 pub mod algorithm;
 pub mod algorithms;
+mod attack;
+mod change;
 mod cohort;
 mod decay;
 mod drift;
@@ -21,9 +23,10 @@ pub mod sample;
 mod server_training;
 pub mod simulate;
 
-pub use aggregate::AggregationConfig;
+pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
 pub use algorithm::{Algorithm, RoundContext, ServerState};
 pub use algorithms::AlgorithmConfig;
+pub use attack::{Attack, AttackKind};
 pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;

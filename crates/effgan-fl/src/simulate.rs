@@ -274,7 +274,7 @@ impl Round<'_> {
     }
 
     fn one_client(&self, broadcast: &Broadcast, client: &ClientName, stop: &AtomicBool) -> Result<Reply> {
-        let Simulation { algorithm, images, seed, watch, .. } = self.simulation;
+        let Simulation { algorithm, images, participation, seed, watch, .. } = self.simulation;
         let shard = Shard { client, images, train: &self.simulation.share(client).train };
         let streams = Streams::of_client(*seed, broadcast.round, client.as_str());
         let mut memory = self.memories.take(client)?;
@@ -283,8 +283,11 @@ impl Round<'_> {
         };
         let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
         match done {
-            Ok(update) => {
+            Ok(mut update) => {
                 self.memories.put(client, memory)?;
+                if let Some(attack) = participation.attack_of(*seed, &self.roster.names, client) {
+                    attack.spoil(broadcast, &streams, &mut update)?;
+                }
                 Ok(Reply::Update(update))
             }
             Err(FlError::Interrupted) => Err(FlError::Interrupted),

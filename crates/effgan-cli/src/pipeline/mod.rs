@@ -33,9 +33,10 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     let started = Instant::now();
     let dataset = config.dataset.load()?;
     let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
-    let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
+    let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
     let dealt = config.deal(&dataset)?;
     let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
+    config.check_clients(partition.clients.len())?;
     for share in &partition.clients {
         check_shard(&network, &share.name, share.train.len())?;
     }
