@@ -68,6 +68,7 @@ pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Pa
 
 #[cfg(test)]
 mod tests {
+    use effgan_data::ClientName;
     use effgan_nn::{Purpose, Streams};
 
     use super::*;
