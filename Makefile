@@ -1,7 +1,7 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
 # bindings/python/requirements-dev.txt names.
 
-.PHONY: test python wheel lint slow
+.PHONY: test python wheel lint slow torture audit
 
 test:
 	cargo test --release --workspace
@@ -26,3 +26,12 @@ slow:
 	cargo build --release
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
+
+# Kills runs 200 times (KILLS=…) and holds each to the outcome of an uninterrupted one: docs/reliability.md.
+KILLS = 200
+torture:
+	EFFGAN_KILLS=$(KILLS) cargo test --release --workspace --test resume -- --include-ignored --nocapture kill
+
+# Licences, sources and known advisories of everything that is compiled in.
+audit:
+	scripts/audit.sh

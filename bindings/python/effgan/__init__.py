@@ -71,6 +71,21 @@ class Run:
         """The page with the partition, curves, scores and samples."""
         return self.path / "report.html"
 
+    def resume(
+        self,
+        *,
+        jobs: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        progress: Callable[[dict[str, Any]], object] | None = None,
+    ) -> None:
+        """Goes on with a run that was interrupted, killed or failed, to the end that it would have had in one go.
+
+        ``settings`` may change what may change then, as in ``{"algorithm.rounds": 10}`` for ten rounds in all. ``progress`` is called with what is done
+        from here on. Raises as :func:`run` does.
+        """
+        overrides = None if settings is None else dict(settings)
+        _effgan.resume(self.path, jobs=jobs, settings=overrides, progress=progress)
+
     def __repr__(self) -> str:
         return f"<effgan.Run {self.path}>"
 
@@ -90,8 +105,8 @@ def run(
     which must not exist [runs/ and the config's name]. ``jobs`` threads change no result [all cores]. ``progress`` is called from this thread with each
     round and each score as it is done: the dicts of :attr:`Run.metrics`.
 
-    Raises ``UsageError`` and ``DataError`` before anything is written, ``RunFailed``, and ``KeyboardInterrupt`` at Ctrl-C within a training step; the
-    folder then holds what was done.
+    Raises ``UsageError`` and ``DataError`` before anything is written, ``RunFailed``, and ``KeyboardInterrupt`` at Ctrl-C within a training step;
+    :meth:`Run.resume` goes on from there.
     """
     config = dict(config) if isinstance(config, Mapping) else config
     overrides = None if settings is None else dict(settings)

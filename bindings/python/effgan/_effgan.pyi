@@ -73,6 +73,13 @@ def run(
     settings: dict[str, Any] | None = None,
     progress: Callable[[dict[str, Any]], object] | None = None,
 ) -> Path: ...
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    jobs: int | None = None,
+    settings: dict[str, Any] | None = None,
+    progress: Callable[[dict[str, Any]], object] | None = None,
+) -> None: ...
 def evaluate(
     images_or_model: np.ndarray | Model,
     reference: str | dict[str, Any],

@@ -19,7 +19,7 @@ mod _effgan {
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]
-    use super::run::run;
+    use super::run::{resume, run};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

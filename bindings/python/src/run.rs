@@ -1,6 +1,7 @@
-//! `effgan.run`
+//! `effgan.run`, and going on with a run
 
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 
 use effgan_cli::api::{self, Source};
 use pyo3::prelude::*;
@@ -24,13 +25,39 @@ pub fn run(
     let seed = seed.map(|seed| arguments::count(seed, "seed")).transpose()?;
     let jobs = arguments::some_count(jobs, "jobs")?;
     let run = api::Run { config: source(config)?, settings, seed, out, jobs };
+    // Nobody may hear any more, after Ctrl-C.
+    work::work(py, |stop, sender| api::run(run, stop, move |line| drop(sender.send(line))), hearing(py, progress)?)
+}
+
+/// Goes on with the run in the folder `path`.
+#[pyfunction]
+#[pyo3(signature = (path, *, jobs=None, settings=None, progress=None))]
+pub fn resume(
+    py: Python<'_>,
+    path: PathBuf,
+    jobs: Option<i64>,
+    settings: Option<&Bound<'_, PyDict>>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
+    let jobs = arguments::some_count(jobs, "jobs")?;
+    let go_on = |stop: &_, sender: Sender<String>| {
+        api::resume(&path, &settings, jobs, stop, move |line| drop(sender.send(line)))
+    };
+    work::work(py, go_on, hearing(py, progress)?)
+}
+
+/// Calls `progress`, if there is one, with what a line of JSON says.
+fn hearing<'py>(
+    py: Python<'py>,
+    progress: Option<&Bound<'py, PyAny>>,
+) -> PyResult<impl Fn(String) -> PyResult<()> + use<'py>> {
     let loads = py.import("json")?.getattr("loads")?;
-    let hear = |line: String| match progress {
+    let progress = progress.cloned();
+    Ok(move |line: String| match &progress {
         Some(progress) => progress.call1((loads.call1((line,))?,)).map(drop),
         None => Ok(()),
-    };
-    // Nobody may hear any more, after Ctrl-C.
-    work::work(py, |stop, sender| api::run(run, stop, move |line| drop(sender.send(line))), hear)
+    })
 }
 
 fn source(config: &Bound<'_, PyAny>) -> PyResult<Source> {

@@ -129,3 +129,21 @@ def wait_for(path: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"{path} never came")
+
+
+def test_a_run_that_was_interrupted_goes_on_to_the_same_model(run: effgan.Run, tmp_path: Path) -> None:
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "round":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        effgan.run(TABLES, out=tmp_path / "run", progress=interrupt)
+    cut = effgan.Run(tmp_path / "run")
+    assert info(cut.path)["status"] == "interrupted"
+    heard: list[dict[str, Any]] = []
+    cut.resume(progress=heard.append)
+    assert info(cut.path)["model_hash"] == info(run.path)["model_hash"]
+    assert [(score["of"], score["fd_small"]) for score in cut.scores] == [(s["of"], s["fd_small"]) for s in run.scores]
+    assert heard[-1] == cut.scores[-1]
+    with pytest.raises(effgan.UsageError, match="start a new run for other settings"):
+        cut.resume(settings={"local.epochs": 5})

@@ -3,7 +3,7 @@
 //! Each call works on the caller's thread and on `jobs` of its own, and ends early with [`Kind::Interrupted`](crate::Kind::Interrupted)
 //! when its `stop` becomes true.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
@@ -53,20 +53,41 @@ pub enum Source {
 /// # Errors
 /// As `effgan run`.
 pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
-    let mut settings = run.settings.iter().map(|(key, value)| setting(key, value)).collect::<Result<Vec<_>>>()?;
+    let mut settings = toml_settings(&run.settings)?;
     settings.extend(run.seed.map(|seed| format!("seed={seed}")));
     let config = match run.config {
         Source::File(path) => Config::load(&path, &settings)?,
         Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, &settings)?,
     };
     let out = run.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
-    let progress = Progress::telling(move |event: &Event| {
+    pipeline::run(&config, &out, jobs_or_cores(run.jobs)?, &telling(tell), stop)?;
+    Ok(out)
+}
+
+/// Goes on with the run in `path`, as `effgan resume`; `tell` is given what is done from here on, as in [`run`].
+///
+/// # Errors
+/// As `effgan resume`.
+pub fn resume(
+    path: &Path,
+    settings: &Map<String, Value>,
+    jobs: Option<usize>,
+    stop: &AtomicBool,
+    tell: impl Fn(String) + Send + Sync + 'static,
+) -> Result<()> {
+    pipeline::resume(path, &toml_settings(settings)?, jobs_or_cores(jobs)?, &telling(tell), stop)
+}
+
+fn telling(tell: impl Fn(String) + Send + Sync + 'static) -> Progress {
+    Progress::telling(move |event: &Event| {
         if matches!(event, Event::Round(_) | Event::Score(_)) {
             tell(serde_json::to_string(event).expect("an event is plain data"));
         }
-    });
-    pipeline::run(&config, &out, jobs_or_cores(run.jobs)?, &progress, stop)?;
-    Ok(out)
+    })
+}
+
+fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>> {
+    settings.iter().map(|(key, value)| setting(key, value)).collect()
 }
 
 /// Images `0..num` of `seed`, u8 `[num, c, h, w]`: from the ensemble, from these `members` of it, or from the averaged generator, which is called

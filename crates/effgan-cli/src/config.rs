@@ -5,10 +5,13 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
+
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, LocalConfig, SimulationConfig};
+use effgan_fl::{
+    AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, OnFailure, SimulationConfig,
+};
 use effgan_nn::networks::NetworkConfig;
-use effgan_nn::{Purpose, Streams};
+use effgan_nn::{Purpose, Streams, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -30,6 +33,7 @@ pub struct Config {
     pub aggregation: AggregationConfig,
     pub simulation: SimulationConfig,
     pub evaluation: EvaluationConfig,
+    pub checkpoint: CheckpointConfig,
 }
 
 /// The `[evaluation]` table.
@@ -79,6 +83,7 @@ impl Config {
             aggregation: take_or_empty(&mut table, "aggregation")?,
             simulation: take_or_empty(&mut table, "simulation")?,
             evaluation: take_or_empty(&mut table, "evaluation")?,
+            checkpoint: take_or_empty(&mut table, "checkpoint")?,
         };
         if let Some(key) = table.keys().next() {
             return Err(usage(format!("unknown key `{key}`, expected one of {KEYS}")));
@@ -93,6 +98,7 @@ impl Config {
         }
         self.partition.check()?;
         self.aggregation.check()?;
+        self.checkpoint.check()?;
         self.simulation.check()?;
         Ok(self)
     }
@@ -123,13 +129,30 @@ impl Config {
         equal_work && of_means && effgan.cohort >= 1.0 && self.local.ema.is_none()
     }
 
+    /// SHA-256, as hex, of all that the bits of a run's rounds depend on. What is left out may change when the run is
+    /// resumed: its name, where the images lie, the number of rounds (where the rounds before do not depend on it),
+    /// what is done about clients that fail, and what is kept.
+    pub fn identity(&self) -> String {
+        let mut config = self.clone();
+        config.name = String::new();
+        config.dataset.dir = None;
+        config.checkpoint = CheckpointConfig::default();
+        config.aggregation =
+            AggregationConfig { on_failure: OnFailure::default(), min_clients: None, ..config.aggregation };
+        if !config.local.decay.depends_on_the_length() {
+            config.algorithm = config.algorithm.of_any_length();
+        }
+        params::sha256(config.to_toml().as_bytes())
+    }
+
     /// The TOML text that gives this config back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a config is plain data")
     }
 }
 
-const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation";
+const KEYS: &str =
+    "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation, checkpoint";
 
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))

@@ -148,9 +148,17 @@ pub struct RunInfo {
     /// Model hash of the server's parameters and all members, once the run is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
+    /// How often it was resumed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumed: u32,
     /// Seconds since 1970, UTC.
     pub started: u64,
     pub seconds: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Where a run ran: equal bits are promised for equal machines and builds.

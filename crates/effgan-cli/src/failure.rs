@@ -9,8 +9,8 @@ pub const EXIT_CODES: &str = "\
 0    done
 2    the command line or the config is wrong; nothing was written
 3    a data file is missing or damaged; nothing was written
-4    the run failed; its folder says why
-130  interrupted by Ctrl-C or SIGTERM; its folder holds what was done";
+4    the run failed; its folder says why, and when the cause is gone effgan resume goes on
+130  interrupted by Ctrl-C or SIGTERM; effgan resume goes on";
 
 /// Why the program ends.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl From<FlError> for Failure {
             | FlError::OneImage { .. }
             | FlError::UnknownMember { .. }
             | FlError::Nn(NnError::Config(_)) => Kind::Usage,
-            FlError::Model { .. } => Kind::Data,
+            FlError::Model { .. } | FlError::ForeignCheckpoint { .. } | FlError::NoCheckpoint { .. } => Kind::Data,
             _ => Kind::Run,
         };
         Self { kind, error: error.into() }

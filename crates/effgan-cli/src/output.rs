@@ -12,3 +12,8 @@ pub fn say(line: impl Display) {
 pub fn write(text: &[u8]) {
     let _ = stdout().write_all(text);
 }
+
+/// A line on standard error for a person, about something that ends nothing.
+pub fn warn(line: &str) {
+    eprintln!("effgan: {line}");
+}

@@ -49,10 +49,10 @@ impl Progress {
         Self { clients: Arc::default(), told, live: Mutex::default() }
     }
 
-    /// The run will have these rounds.
-    pub fn start(&self, plan: Vec<PlannedRound>) {
+    /// The run will have these rounds, of which so many are `done`.
+    pub fn start(&self, plan: Vec<PlannedRound>, done: usize) {
         if !matches!(self.told, Told::Call(_)) && terminal::can_redraw() {
-            *self.live() = Some(Live::start(plan, Arc::clone(&self.clients)));
+            *self.live() = Some(Live::start(plan, done, Arc::clone(&self.clients)));
         }
     }
 

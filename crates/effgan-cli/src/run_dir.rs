@@ -1,13 +1,14 @@
 //! The run folder: made once, never overwritten, readable at any moment.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use effgan_nn::checkpoint::write_file;
 use image::RgbImage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::events::{Event, RunInfo, Status};
@@ -15,30 +16,104 @@ use crate::failure::{Failure, Result};
 use crate::pictures::to_png;
 use crate::tensorboard::EventFile;
 
-/// An open run folder.
+/// An open run folder, which no other program runs in.
 pub struct RunDir {
     path: PathBuf,
     metrics: File,
     tensorboard: EventFile,
     info: RunInfo,
+    /// Locked for as long as it is open; a program that is killed holds no lock.
+    _lock: File,
+}
+
+/// How long the files are that grow with the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lengths {
+    metrics: u64,
+    events: u64,
 }
 
 impl RunDir {
-    /// Makes `path` with `config.toml` and `run.json`.
+    /// Makes `path` with `config.toml` and `run.json`, all at once: there is no moment at which a part of it is there.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::failure::Kind::Usage) when it exists: nothing is overwritten.
     pub fn create(path: &Path, config: &Config, info: RunInfo) -> Result<Self> {
-        let make = || -> anyhow::Result<(File, EventFile)> {
-            fs::create_dir_all(path.join("samples"))?;
-            write_file(&path.join("config.toml"), config.to_toml().as_bytes())?;
-            Ok((File::create(path.join("metrics.jsonl"))?, EventFile::create(path, info.started)?))
-        };
-        let made = make().with_context(|| format!("cannot make the run folder {}", path.display()));
-        let (metrics, tensorboard) = made.map_err(Failure::usage)?;
-        let run = Self { path: path.into(), metrics, tensorboard, info };
+        let beside = beside(path);
+        let made = Self::create_beside(&beside, path, config, info);
+        if made.is_err() {
+            // Nobody has seen it. The first error is the one to tell.
+            let _ = fs::remove_dir_all(&beside);
+        }
+        made.with_context(|| format!("cannot make the run folder {}", path.display())).map_err(Failure::usage)
+    }
+
+    fn create_beside(beside: &Path, path: &Path, config: &Config, info: RunInfo) -> anyhow::Result<Self> {
+        fs::create_dir_all(beside.join("samples"))?;
+        let lock = lock(beside)?;
+        write_file(&beside.join("config.toml"), config.to_toml().as_bytes())?;
+        let metrics = File::options().create(true).append(true).open(beside.join(METRICS))?;
+        let tensorboard = EventFile::create(beside, info.started)?;
+        let mut run = Self { path: beside.into(), metrics, tensorboard, info, _lock: lock };
         run.write_info()?;
+        // Fails when something that is not an empty folder has come to be there.
+        fs::rename(beside, path)?;
+        run.path = path.into();
         Ok(run)
+    }
+
+    /// Opens the folder of a run that was begun.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage) when another program runs in it; when a file cannot be written.
+    pub fn open(path: &Path, info: RunInfo) -> Result<Self> {
+        let lock = lock(path).map_err(Failure::usage)?;
+        let open = || -> anyhow::Result<(File, EventFile)> {
+            fs::create_dir_all(path.join("samples"))?;
+            let metrics = File::options().create(true).append(true).open(path.join(METRICS))?;
+            Ok((metrics, EventFile::open(path, info.started)?))
+        };
+        let (metrics, tensorboard) = open().with_context(|| format!("opening the run folder {}", path.display()))?;
+        Ok(Self { path: path.into(), metrics, tensorboard, info, _lock: lock })
+    }
+
+    /// How much is written of the files that grow, all of it on the disk.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn lengths(&self) -> anyhow::Result<Lengths> {
+        let lengths = || Ok(Lengths { metrics: synced_len(&self.metrics)?, events: self.tensorboard.synced_len()? });
+        lengths().map_err(|error: io::Error| anyhow!("{}: {error}", self.path.display()))
+    }
+
+    /// Takes back what was written after `lengths`; `None` is everything.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn rewind(&self, lengths: Option<Lengths>) -> anyhow::Result<()> {
+        let Lengths { metrics, events } = lengths.unwrap_or_default();
+        let rewound = rewind(&self.metrics, metrics).and_then(|()| self.tensorboard.rewind(events));
+        rewound.with_context(|| format!("{}: going back to the checkpoint", self.path.display()))
+    }
+
+    /// What `metrics.jsonl` says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn events(&self) -> anyhow::Result<Vec<Event>> {
+        let path = self.join(METRICS);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        text.lines().map(|line| Ok(serde_json::from_str(line).with_context(|| path.display().to_string())?)).collect()
+    }
+
+    /// Writes the config and `run.json` of a run that goes on.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn begin_again(&mut self, config: &Config) -> anyhow::Result<()> {
+        let path = self.join("config.toml");
+        write_file(&path, config.to_toml().as_bytes()).with_context(|| path.display().to_string())?;
+        self.write_info()
     }
 
     pub fn path(&self) -> &Path {
@@ -60,8 +135,9 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written.
     pub fn record(&mut self, event: &Event) -> anyhow::Result<()> {
-        let line = serde_json::to_string(event)?;
-        writeln!(self.metrics, "{line}").with_context(|| self.join("metrics.jsonl").display().to_string())?;
+        let line = serde_json::to_string(event)? + "\n";
+        // In one call, so that a reader meets whole lines.
+        self.metrics.write_all(line.as_bytes()).with_context(|| self.join(METRICS).display().to_string())?;
         self.tensorboard.record(event).with_context(|| format!("{}: TensorBoard's events", self.path.display()))
     }
 
@@ -96,6 +172,23 @@ impl RunDir {
         self.write_info()
     }
 
+    /// Whether the files that grow have come as far as `lengths`.
+    ///
+    /// # Errors
+    /// The one that has lost something, with what it has and what it is to have.
+    pub fn reaches(&self, lengths: &Lengths) -> std::result::Result<(), String> {
+        let have = [synced_len(&self.metrics), self.tensorboard.synced_len()].map(io::Result::unwrap_or_default);
+        let [metrics, events] = have;
+        for (name, have, wanted) in
+            [(METRICS, metrics, lengths.metrics), ("TensorBoard's events", events, lengths.events)]
+        {
+            if have < wanted {
+                return Err(format!("is newer than {name}, which has {have} bytes and had {wanted}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Notes the hash of what was learned.
     pub fn set_model_hash(&mut self, hash: String) {
         self.info.model_hash = Some(hash);
@@ -104,6 +197,47 @@ impl RunDir {
     fn write_info(&self) -> anyhow::Result<()> {
         self.write_json("run.json", &self.info)
     }
+}
+
+/// The file that grows by a line an event.
+const METRICS: &str = "metrics.jsonl";
+
+/// Where a run folder is made before it gets its name.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Locks a run folder against other programs.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let open = File::options().create(true).append(true).open(path.join(".lock"));
+    let file = open.with_context(|| format!("locking {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(anyhow!("{} is in use: another effgan runs in it; wait for its end, or stop it", path.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+/// Length of a file that is only appended to, after all of it has come to the disk.
+///
+/// # Errors
+/// What the system says.
+pub fn synced_len(file: &File) -> io::Result<u64> {
+    file.sync_data()?;
+    Ok(file.metadata()?.len())
+}
+
+/// Takes back what was appended after the first `len` bytes.
+///
+/// # Errors
+/// What the system says.
+pub fn rewind(file: &File, len: u64) -> io::Result<()> {
+    if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
 }
 
 /// Checks that a file can be made at `path`: nothing is there yet, and its folder is. Better told before the work than after it.

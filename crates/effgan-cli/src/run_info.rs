@@ -40,6 +40,7 @@ pub fn at_start(config: &Config, dataset: &Dataset, partition: &Partition, netwo
         },
         mean_is_fedgan: config.mean_is_fedgan(),
         model_hash: None,
+        resumed: 0,
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         seconds: 0.0,
     }

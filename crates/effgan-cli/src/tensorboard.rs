@@ -17,6 +17,7 @@ use prost::Message;
 
 use self::message::{Image, Summary, Value};
 use crate::events::{Event, Score};
+use crate::run_dir::{rewind, synced_len};
 use crate::summary::round_of_grid;
 
 /// An event file that grows with its run.
@@ -32,14 +33,47 @@ impl EventFile {
     /// # Errors
     /// When it cannot be written.
     pub fn create(folder: &Path, started: u64) -> io::Result<Self> {
-        let file = File::create(folder.join(format!("events.out.tfevents.{started:010}.effgan")))?;
+        let file = File::options().create(true).append(true).open(folder.join(file_name(started)))?;
         Self::begin(file, now)
+    }
+
+    /// Opens the file that [`create`](Self::create) made, to append to it; makes it when it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn open(folder: &Path, started: u64) -> io::Result<Self> {
+        let file = File::options().append(true).open(folder.join(file_name(started)));
+        match file {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(folder, started),
+            file => Ok(Self { file: file?, clock: now }),
+        }
+    }
+
+    /// Bytes written so far, all of them on the disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn synced_len(&self) -> io::Result<u64> {
+        synced_len(&self.file)
+    }
+
+    /// Takes back what was written after the first `len` bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rewind(&self, len: u64) -> io::Result<()> {
+        rewind(&self.file, len)?;
+        if len == 0 { self.write_version() } else { Ok(()) }
     }
 
     fn begin(file: File, clock: fn() -> f64) -> io::Result<Self> {
         let events = Self { file, clock };
-        events.write(0, Some("brain.Event:2".into()), None)?;
+        events.write_version()?;
         Ok(events)
+    }
+
+    fn write_version(&self) -> io::Result<()> {
+        self.write(0, Some("brain.Event:2".into()), None)
     }
 
     /// Appends the scalars of `event`; some events have none.
@@ -79,6 +113,10 @@ impl EventFile {
         let event = message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
         (&self.file).write_all(&record(&event.encode_to_vec()))
     }
+}
+
+fn file_name(started: u64) -> String {
+    format!("events.out.tfevents.{started:010}.effgan")
 }
 
 /// A scalar's tag and value.

@@ -34,6 +34,11 @@ impl Decay {
         }
     }
 
+    /// Whether a round's step size depends on how many rounds there are.
+    pub fn depends_on_the_length(self) -> bool {
+        self == Self::Linear
+    }
+
     /// Share of the step size that is left in `round`, from 1, of `rounds`.
     pub fn factor(self, round: u32, rounds: u32) -> f64 {
         match self {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -110,7 +111,28 @@ impl ModelWriter {
     pub fn create(dir: &Path, weights: Weights) -> Result<Self> {
         let members = dir.join("members");
         fs::create_dir_all(&members).map_err(|source| FlError::Io { path: members, source })?;
+        // Of an earlier end of the same run: what is now made is no model before it is whole.
+        remove_manifest(&dir.join("manifest.json"))?;
         Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new() })
+    }
+
+    /// Opens the folder `dir` again, in which `members` were written before the program ended.
+    ///
+    /// # Errors
+    /// [`FlError::Model`] when one of them is not as it was written.
+    pub fn reopen(dir: &Path, weights: Weights, members: Vec<Member>) -> Result<Self> {
+        let mut writer = Self::create(dir, weights)?;
+        for member in &members {
+            let generator = read_generator(&member_file(dir, &member.name), &member.sha256)?;
+            writer.mean.add(&generator, member.weight)?;
+        }
+        writer.members = members;
+        Ok(writer)
+    }
+
+    /// The members so far: with them [`reopen`](Self::reopen) goes on.
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// The mean of all members so far by weight: what averaging would have made of the same work. `None` without members.
@@ -279,17 +301,30 @@ impl Ensemble {
     }
 
     fn read(&self, path: &Path, sha256: &str) -> Result<Params> {
-        let unusable = |reason: String| FlError::Model { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|error| unusable(error.to_string()))?;
-        let found = params::sha256(&bytes);
-        if found != sha256 {
-            return Err(unusable(format!("its sha256 is {found}, the manifest says {sha256}")));
-        }
-        let generator = checkpoint::from_bytes(&bytes).map_err(unusable)?;
-        let fits =
-            generator.check_finite().and_then(|()| check(&generator, &self.manifest.network.generator_tensors()));
-        fits.map_err(|error| unusable(error.to_string()))?;
+        let generator = read_generator(path, sha256)?;
+        check(&generator, &self.manifest.network.generator_tensors())
+            .map_err(|error| FlError::Model { path: path.into(), reason: error.to_string() })?;
         Ok(generator)
+    }
+}
+
+/// The tensors of a file that is as it was written.
+fn read_generator(path: &Path, sha256: &str) -> Result<Params> {
+    let unusable = |reason: String| FlError::Model { path: path.into(), reason };
+    let bytes = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let found = params::sha256(&bytes);
+    if found != sha256 {
+        return Err(unusable(format!("its sha256 is {found}, the manifest says {sha256}")));
+    }
+    let generator = checkpoint::from_bytes(&bytes).map_err(unusable)?;
+    generator.check_finite().map_err(|error| unusable(error.to_string()))?;
+    Ok(generator)
+}
+
+fn remove_manifest(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(FlError::Io { path: path.into(), source }),
+        _ => Ok(()),
     }
 }
 

@@ -98,6 +98,30 @@ pub enum FlError {
         /// Round, from 1.
         round: u32,
     },
+    /// A checkpoint of something else.
+    #[error(
+        "{path} is of another {what} than this run's; put back what was changed, or remove the folder checkpoints to begin anew"
+    )]
+    ForeignCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// `config`, `data` or `client or round`.
+        what: &'static str,
+    },
+    /// No checkpoint is usable.
+    #[error("{folder} has no usable checkpoint; remove the folder to begin anew")]
+    NoCheckpoint {
+        /// The folder of checkpoints.
+        folder: PathBuf,
+    },
+    /// A reply that waited in a file is gone.
+    #[error("the reply of client {client} in round {round} is gone from its file; resume the run")]
+    LostReply {
+        /// The client.
+        client: ClientName,
+        /// Round, from 1.
+        round: u32,
+    },
     /// The watch asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -134,6 +158,15 @@ pub enum FlError {
 }
 
 impl FlError {
+    /// Whether it tells of the server's own files, and of no client.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::ForeignCheckpoint { .. } | Self::NoCheckpoint { .. } => true,
+            Self::Nn(error) => matches!(error, NnError::Io { .. } | NnError::Sealed { .. }),
+            _ => false,
+        }
+    }
+
     /// What is wrong with a client, where the client is named beside it.
     pub(crate) fn of_client(&self) -> String {
         match self {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
-use effgan_nn::gan::{Adam, Ema, Gan, Loss, TrainConfig};
+use effgan_nn::gan::{Adam, Ema, Gan, Loss, Losses, TrainConfig};
 use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{self, Network, TensorSpec};
 use effgan_nn::{Params, Purpose, Streams, pixels};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::decay::Decay;
 use crate::intake::Shapes;
 use crate::message::{Broadcast, ExchangeKind, Numbers, Update};
-use crate::record::{StepRecord, Watch};
+use crate::record::{LeftOff, StepRecord, Watch};
 use crate::{FlError, Result};
 
 /// The `[local]` table: how a client trains.
@@ -258,7 +258,7 @@ impl LocalTraining {
     ) -> Result<Update> {
         let Trained { gan, ema, metrics } = self.train(broadcast, work, shard, streams, watch)?;
         let params = match broadcast.kind {
-            ExchangeKind::Collect => ema.map_or_else(|| gan.generator(), Ema::into_params).named_under("generator"),
+            ExchangeKind::Collect => ema.map_or_else(|| gan.generator(), |ema| ema.params()).named_under("generator"),
             _ => gan.params(),
         };
         Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
@@ -287,35 +287,64 @@ impl LocalTraining {
         watch: &mut dyn Watch,
     ) -> Result<Trained> {
         check_shard(&self.network, shard.client, shard.train.len())?;
-        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
-        if let Some(mu) = self.mu {
-            gan = gan.pulled(mu);
-        }
-        let mut ema = self.config.ema.map(|decay| Ema::new(decay, &gan));
+        let (mut gan, mut ema, done) = self.begin(broadcast, watch.left_off()?)?;
         let num_examples = shard.train.len() as u64;
         let steps = self.steps(work, num_examples);
         let images_a_step = self.config.discriminator_steps * self.batch_size(num_examples) as usize;
-        let mut batches = Batches::new(shard, streams, images_a_step);
+        let mut batches = Batches::from_step(shard, streams, images_a_step, done.len() as u64);
         let mut sums = [0.0; 2];
         for step in 0..steps {
-            let (real, labels) = batches.next_batch();
-            let z = streams.normal(Purpose::Latent, step, images_a_step * self.network.latent_dim());
             let losses;
-            (gan, losses) = gan.step(real, z, &labels);
+            let is_new = step as usize >= done.len();
+            if is_new {
+                let (real, labels) = batches.next_batch();
+                let z = streams.normal(Purpose::Latent, step, images_a_step * self.network.latent_dim());
+                (gan, losses) = gan.step(real, z, &labels);
+                ema.iter_mut().for_each(|ema| ema.follow(&gan));
+            } else {
+                // An earlier start did it; it is only told again.
+                losses = done[step as usize];
+            }
             let (client, batch_size) = (shard.client.clone(), images_a_step as u64);
             let record = StepRecord { client, round: broadcast.round, step: step + 1, steps, batch_size, losses };
             check_finite(&record)?;
-            if let Some(ema) = &mut ema {
-                ema.follow(&gan);
-            }
             sums[0] += f64::from(losses.discriminator);
             sums[1] += f64::from(losses.generator);
-            if watch.step(&record) == ControlFlow::Break(()) {
+            let interrupted = watch.step(&record) == ControlFlow::Break(());
+            if is_new {
+                watch.keep(step + 1, interrupted, &|| work_of(&gan, ema.as_ref()))?;
+            }
+            if interrupted {
                 return Err(FlError::Interrupted);
             }
         }
         Ok(Trained { gan, ema, metrics: means(sums, steps) })
     }
+
+    /// The networks of `broadcast`, or where its work was left off, and the losses of the steps that are done.
+    fn begin(&self, broadcast: &Broadcast, left_off: Option<LeftOff>) -> Result<(Gan, Option<Ema>, Vec<Losses>)> {
+        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
+        if let Some(mu) = self.mu {
+            gan = gan.pulled(mu);
+        }
+        let ema = self.config.ema;
+        let Some(LeftOff { losses, work }) = left_off else {
+            let ema = ema.map(|decay| Ema::new(decay, &gan));
+            return Ok((gan, ema, Vec::new()));
+        };
+        let gan = gan.go_on(&work, losses.len() as u32)?;
+        let ema = ema.map(|decay| Ema::go_on(decay, &gan, &work.under(EMA))).transpose()?;
+        Ok((gan, ema, losses))
+    }
+}
+
+/// Prefix of the moving average in a work that is kept.
+const EMA: &str = "ema";
+
+/// All that later steps depend on.
+fn work_of(gan: &Gan, ema: Option<&Ema>) -> Params {
+    let ema = ema.map(|ema| ema.params().named_under(EMA));
+    gan.work().merged_with(ema.unwrap_or_default())
 }
 
 /// What is out of its bounds.
@@ -400,10 +429,6 @@ pub(crate) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(shard: &'a Shard, streams: &'a Streams, batch_size: usize) -> Self {
-        Self::from_step(shard, streams, batch_size, 0)
-    }
-
     /// Those from `step` (from 0) on.
     pub(crate) fn from_step(shard: &'a Shard, streams: &'a Streams, batch_size: usize, step: u64) -> Self {
         let (n, gone) = (shard.train.len() as u64, step * batch_size as u64);
@@ -482,7 +507,7 @@ mod tests {
         let (client, train) = (ClientName::new("a").unwrap(), (0..10).collect::<Vec<u32>>());
         let shard = Shard { client: &client, images: &images, train: &train };
         let streams = Streams::of_client(1, 1, "a");
-        let mut batches = Batches::new(&shard, &streams, 4);
+        let mut batches = Batches::from_step(&shard, &streams, 4, 0);
         let mut seen = BTreeMap::<u8, usize>::new();
         for _ in 0..6 {
             batches.next_batch().0.into_iter().for_each(|x| *seen.entry(pixels::to_u8(x)).or_default() += 1);
@@ -500,7 +525,7 @@ mod tests {
         let streams = Streams::of_client(1, 1, "a");
         // 4 does not divide 10, 5 does, 25 is more than there are.
         for batch_size in [4, 5, 25] {
-            let mut row = Batches::new(&shard, &streams, batch_size);
+            let mut row = Batches::from_step(&shard, &streams, batch_size, 0);
             for step in 0..7 {
                 let batch = Batches::from_step(&shard, &streams, batch_size, step).next_batch();
                 assert_eq!(batch, row.next_batch(), "step {step} by {batch_size}");

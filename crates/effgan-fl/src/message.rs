@@ -27,6 +27,11 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
+    /// Whether clients train what they are sent, all of a round's work in one exchange.
+    pub(crate) fn trains(self) -> bool {
+        matches!(self, Self::Average | Self::Collect)
+    }
+
     /// As it is written in files.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 
 use effgan_data::ClientName;
+use effgan_nn::Params;
 use effgan_nn::gan::Losses;
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::message::{ExchangeKind, Numbers};
 
 /// One training step of one client.
@@ -29,6 +31,31 @@ pub struct StepRecord {
 pub trait Watch {
     /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
+
+    /// Where an earlier start of the program left this work off, if it did; asked before the first step.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn left_off(&mut self) -> Result<Option<LeftOff>> {
+        Ok(None)
+    }
+
+    /// May keep `work` after `step`, the last one if the work is `ending` before it is done.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep(&mut self, _step: u64, _ending: bool, _work: &dyn Fn() -> Params) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A client's unfinished work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftOff {
+    /// Of the steps that are done.
+    pub losses: Vec<Losses>,
+    /// What they led to, in the words of whoever did them.
+    pub work: Params,
 }
 
 impl<F: FnMut(&StepRecord) -> ControlFlow<()>> Watch for F {

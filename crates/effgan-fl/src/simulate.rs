@@ -3,30 +3,60 @@
 //! Replies are folded in the order of names while later clients still work. Those that come out of turn wait on disk,
 //! but for as many as there are clients at work, so memory holds these and not their number.
 
+mod in_order;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
-use effgan_nn::{Params, Streams, Threads, checkpoint, threads_of_workers};
+use effgan_nn::{Params, Streams, Threads, threads_of_workers};
+use serde_json::Value;
 
+use self::in_order::{Arrival, Done, InOrder};
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, RoundContext, ServerState};
-use crate::drift::{Sketch, drifts};
-use crate::intake::{Answer, FailurePolicy, Intake};
+use crate::checkpoints::{Checkpoint, Checkpoints, Kept, Memories, Moment, OpenRound};
+use crate::drift::Sketch;
+use crate::intake::{FailurePolicy, Intake};
 use crate::local::Shard;
-use crate::memory::Memories;
-use crate::message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
 use crate::participation::SimulationConfig;
-use crate::record::{ClientRecord, Missing, RoundRecord, StepRecord};
+use crate::record::{LeftOff, Missing, RoundRecord, StepRecord, Watch};
+use crate::steps::Steps;
 use crate::{FlError, Result};
 
-/// What the driver's callback says after a round; its error ends the run.
-pub type AfterRound = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// What an [`Observer`] answers; its error ends the run.
+pub type Observed = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Keeps the state at hand, with what is noted beside it.
+pub type Keep<'a> = dyn FnMut(Value) -> Result<()> + 'a;
+
+/// Is told what a run has come to, and says when it is to be kept.
+pub trait Observer {
+    /// A round is done. What is told before `keep` is called is not told again by a run that goes on from there.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed;
+
+    /// The state inside of a round of many exchanges is worth keeping.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn inside(&mut self, keep: &mut Keep) -> Observed {
+        Ok(keep(Value::Null)?)
+    }
+}
+
+impl<F: FnMut(&RoundRecord, &ServerState) -> Observed> Observer for F {
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed {
+        self(record, state)?;
+        Ok(keep(Value::Null)?)
+    }
+}
 
 /// A federation to simulate.
 pub struct Simulation<'a> {
@@ -44,8 +74,8 @@ pub struct Simulation<'a> {
     pub seed: u64,
     /// Threads, ≥ 1, shared out among the clients at work; changes no result.
     pub jobs: usize,
-    /// Folder for replies out of turn and for what clients remember.
-    pub spool: &'a Path,
+    /// Where the run is kept, and replies out of turn wait.
+    pub checkpoints: &'a Checkpoints,
     /// Told every training step of every client, from the client's thread; `Break` ends the run.
     pub watch: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 }
@@ -64,29 +94,34 @@ pub struct PlannedRound {
 }
 
 impl Simulation<'_> {
-    /// Runs the algorithm to its end; `on_round` is told after each round.
+    /// Runs the algorithm to its end, from its beginning or from where it was kept; `observer` is told after each round.
     ///
     /// A failure is told when its client's turn comes, after the clients before it in the order of names: which of several failures
-    /// ends a run does not depend on who is quicker. A round that nobody answers leaves the parameters as they are.
+    /// ends a run does not depend on who is quicker. A round to which nobody comes leaves the parameters as they are.
     ///
     /// # Errors
-    /// The first client's failure, [`FlError::Interrupted`] when `watch` breaks, what `on_round` or `members` say,
-    /// [`FlError::NoReplies`] when nobody is there to collect from.
+    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`] when `watch` breaks, what `observer` or
+    /// `members` say, [`FlError::NoReplies`] when nobody is there to collect from; files that cannot be written.
     pub fn run(
         &self,
+        from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
-        mut on_round: impl FnMut(&RoundRecord, &ServerState) -> AfterRound,
+        observer: &mut dyn Observer,
     ) -> Result<ServerState> {
         let roster = Roster::of(self.partition);
         let server = Threads::new(self.jobs);
-        let memories = Memories::in_folder(self.spool.join("clients"));
-        let mut state = self.algorithm.init(&roster.context(self.seed))?;
+        let (mut state, mut open) = match from {
+            Some(Checkpoint { state, open, .. }) => (state, open),
+            None => (self.algorithm.init(&roster.context(self.seed))?, None),
+        };
+        let memories = Memories::at(Moment::of(&state), self.checkpoints);
         while let Some(exchange) = self.algorithm.next(&state, &roster.context(self.seed)) {
             let round = Round { simulation: self, roster: &roster, server: &server, memories: &memories };
-            let (record, next) = round.run(state, &exchange, members)?;
-            memories.write()?;
-            state = next;
-            on_round(&record, &state).map_err(FlError::Driver)?;
+            let record;
+            (record, state) = round.run(state, &exchange, open.take(), members, observer)?;
+            memories.write(Moment::of(&state))?;
+            let mut keep = |notes| self.checkpoints.save(&state, None, notes).and_then(|()| memories.prune());
+            observer.round(&record, &state, &mut keep).map_err(driver_error)?;
         }
         Ok(state)
     }
@@ -112,6 +147,11 @@ impl Simulation<'_> {
 
     fn steps(&self, exchange: &Exchange, client: &ClientName) -> u64 {
         self.algorithm.local_steps(exchange, self.share(client).train.len() as u64)
+    }
+
+    /// The record of the round that `first` begins, with those who are not in it.
+    fn begun(&self, first: &Exchange) -> RoundRecord {
+        RoundRecord::begun(first.round, first.kind, self.presence(first).1)
     }
 
     /// Who of the cohort takes part in the round, and who does not.
@@ -167,38 +207,67 @@ struct Round<'a> {
     roster: &'a Roster,
     /// Threads of the server's own work.
     server: &'a Threads,
-    memories: &'a Memories,
+    memories: &'a Memories<'a>,
 }
 
 impl Round<'_> {
-    /// All exchanges of the round that begins with `first`.
+    /// All exchanges from `first` to the end of its round, which may be `open` already.
     fn run(
         &self,
         mut state: ServerState,
         first: &Exchange,
+        open: Option<OpenRound>,
         members: &mut dyn MemberSink,
+        observer: &mut dyn Observer,
     ) -> Result<(RoundRecord, ServerState)> {
         let started = Instant::now();
-        let (present, missing) = self.simulation.presence(first);
-        let mut record = RoundRecord::begun(first.round, first.kind, missing);
+        let mut open = match open {
+            Some(open) => self.told_again(open)?,
+            None => OpenRound { record: self.simulation.begun(first), steps: BTreeMap::new() },
+        };
+        let seconds_before = open.record.seconds;
+        let present = open.record.still_in(first.cohort.clone());
         if present.is_empty() {
-            return Ok((record, self.without_clients(state, first)?));
+            return Ok((open.record, self.without_clients(state, first)?));
         }
         // Fewer clients than threads: the training step itself uses those to spare.
         let threads = threads_of_workers(present.len(), self.simulation.jobs);
         let workers: Vec<Threads> = threads.into_iter().map(Threads::new).collect();
         let mut exchange = Exchange { cohort: present, ..*first };
         loop {
-            state = self.exchange(state, &exchange, &workers, members, &mut record)?;
+            state = self.exchange(state, &exchange, &workers, members, &mut open)?;
+            open.record.seconds = seconds_before + started.elapsed().as_secs_f64();
             if state.round == exchange.round {
-                break;
+                return Ok((open.record, state));
             }
             let next = self.simulation.algorithm.next(&state, &self.roster.context(self.simulation.seed));
-            exchange =
-                Exchange { cohort: record.still_in(exchange.cohort), ..next.expect("a round that has begun is ended") };
+            let next = next.expect("a round that has begun is ended");
+            if self.is_worth_keeping(&exchange, &next) {
+                self.keep_inside(&state, &open, observer)?;
+            }
+            exchange = Exchange { cohort: open.record.still_in(exchange.cohort), ..next };
         }
-        record.seconds = started.elapsed().as_secs_f64();
-        Ok((record, state))
+    }
+
+    /// Tells the steps that were done before the run was cut off.
+    fn told_again(&self, open: OpenRound) -> Result<OpenRound> {
+        for (client, steps) in &open.steps {
+            tell_again(steps, client, open.record.round, self.simulation.watch)?;
+        }
+        Ok(open)
+    }
+
+    /// Whether a step of the server is done, and so many of them since the last time.
+    fn is_worth_keeping(&self, done: &Exchange, next: &Exchange) -> bool {
+        let every = self.simulation.checkpoints.every_steps();
+        next.iteration > done.iteration && every.is_some_and(|every| next.iteration.is_multiple_of(every))
+    }
+
+    fn keep_inside(&self, state: &ServerState, open: &OpenRound, observer: &mut dyn Observer) -> Result<()> {
+        self.memories.write(Moment::of(state))?;
+        let checkpoints = self.simulation.checkpoints;
+        let mut keep = |notes| checkpoints.save(state, Some(open), notes).and_then(|()| self.memories.prune());
+        observer.inside(&mut keep).map_err(driver_error)
     }
 
     /// A round to which nobody comes changes nothing, unless it needs some; without members there is no ensemble.
@@ -216,15 +285,14 @@ impl Round<'_> {
         exchange: &Exchange,
         workers: &[Threads],
         members: &mut dyn MemberSink,
-        record: &mut RoundRecord,
+        open: &mut OpenRound,
     ) -> Result<ServerState> {
-        let Simulation { algorithm, spool, seed, failures, .. } = self.simulation;
-        let ctx = self.roster.context(*seed);
+        let Simulation { algorithm, checkpoints, seed, failures, .. } = *self.simulation;
+        let ctx = self.roster.context(seed);
         let state = self.server.run(|| algorithm.prepare(state, exchange, &ctx))?;
-        let intake = Intake::new(exchange, ctx, algorithm.expects(&state, exchange)?, *failures);
-        let folder = spool.join(format!("round_{:04}", exchange.round));
+        let intake = Intake::new(exchange, ctx, algorithm.expects(&state, exchange)?, failures);
         let (next_client, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (folded, tally, intake) = std::thread::scope(|scope| {
+        let (folded, replies) = std::thread::scope(|scope| {
             // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
             let _stop = StopOnDrop(&stop);
             let (sender, receiver) = sync_channel(0);
@@ -233,15 +301,11 @@ impl Round<'_> {
                 scope.spawn(move || threads.run(|| self.work(state, exchange, next_client, stop, &sender)));
             }
             drop(sender);
-            let mut replies = InOrder::new(exchange, intake, receiver, &folder, workers.len());
+            let mut replies = InOrder::new(exchange, intake, receiver, checkpoints, workers.len());
             let folded = self.server.run(|| algorithm.aggregate(&state, exchange, &mut replies, members));
-            (folded, replies.tally, replies.intake)
+            (folded, replies.done())
         });
-        remove_folder(&folder)?;
-        let (missing, refused) = intake.finish();
-        record.miss(missing);
-        record.refused.extend(refused);
-        tally.tell(record, |num_examples| algorithm.weights().of(num_examples));
+        replies.tell(open, exchange, |num_examples| algorithm.weights().of(num_examples));
         let state = folded?;
         state.params.check_finite().map_err(|source| FlError::ServerState { round: exchange.round, source })?;
         Ok(state)
@@ -263,44 +327,123 @@ impl Round<'_> {
             let started = Instant::now();
             let broadcast = self.simulation.algorithm.broadcast(state, exchange, client);
             let bytes_down = broadcast.params.num_bytes();
-            let reply = self.one_client(&broadcast, client, stop);
-            let (ended, seconds) = (reply.is_err(), started.elapsed().as_secs_f64());
-            let update = sketch(&broadcast, &reply);
-            let arrival = Arrival { client: client.clone(), reply, update, on_disk: false, bytes_down, seconds };
+            let done = self.one_client(&broadcast, exchange, client, stop, started);
+            let ended = done.is_err();
+            let update = done.as_ref().ok().and_then(|done| sketch(&broadcast, &done.reply));
+            let arrival = Arrival { client: client.clone(), done, update, on_disk: false, bytes_down };
             if sender.send(arrival).is_err() || ended {
                 return;
             }
         }
     }
 
-    fn one_client(&self, broadcast: &Broadcast, client: &ClientName, stop: &AtomicBool) -> Result<Reply> {
-        let Simulation { algorithm, images, participation, seed, watch, .. } = self.simulation;
-        let shard = Shard { client, images, train: &self.simulation.share(client).train };
-        let streams = Streams::of_client(*seed, broadcast.round, client.as_str());
-        let mut memory = self.memories.take(client)?;
-        let mut watch = |record: &StepRecord| {
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { watch(record) }
-        };
-        let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
-        match done {
-            Ok(mut update) => {
-                self.memories.put(client, memory)?;
-                if let Some(attack) = participation.attack_of(*seed, &self.roster.names, client) {
-                    attack.spoil(broadcast, &streams, &mut update)?;
-                }
-                Ok(Reply::Update(update))
-            }
-            Err(FlError::Interrupted) => Err(FlError::Interrupted),
-            Err(failure) => Ok(Reply::Failed(failure.to_string())),
+    /// The client's work, or what was kept of it.
+    fn one_client(
+        &self,
+        broadcast: &Broadcast,
+        exchange: &Exchange,
+        client: &ClientName,
+        stop: &AtomicBool,
+        started: Instant,
+    ) -> Result<Done> {
+        let Simulation { algorithm, images, participation, seed, watch: told, checkpoints, .. } = *self.simulation;
+        if let Some(kept) = self.kept(exchange, client)? {
+            return Ok(kept);
         }
+        let shard = Shard { client, images, train: &self.simulation.share(client).train };
+        let streams = Streams::of_client(seed, broadcast.round, client.as_str());
+        let mut memory = self.memories.take(client)?;
+        let mut watch = ClientWatch { told, stop, checkpoints, exchange, client, steps: Steps::default() };
+        let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
+        let (steps, seconds) = (watch.steps, started.elapsed().as_secs_f64());
+        let mut update = match done {
+            Ok(update) => update,
+            Err(FlError::Interrupted) => return Err(FlError::Interrupted),
+            Err(failure) if failure.is_of_the_server() => return Err(failure),
+            Err(failure) => {
+                return Ok(Done { reply: Reply::Failed(failure.to_string()), steps, seconds, is_kept: false });
+            }
+        };
+        if let Some(attack) = participation.attack_of(seed, &self.roster.names, client) {
+            attack.spoil(broadcast, &streams, &mut update)?;
+        }
+        let kept = Kept { update, memory, steps, seconds };
+        if exchange.kind.trains() {
+            checkpoints.keep_reply(exchange, client, &kept)?;
+        }
+        self.memories.put(client, kept.memory)?;
+        let (reply, steps) = (Reply::Update(kept.update), kept.steps);
+        Ok(Done { reply, steps, seconds, is_kept: exchange.kind.trains() })
+    }
+
+    /// The reply that an earlier start of the program has kept, where it is a round's work.
+    fn kept(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<Done>> {
+        if !exchange.kind.trains() {
+            return Ok(None);
+        }
+        let Some(Kept { update, memory, steps, seconds }) = self.simulation.checkpoints.reply(exchange, client)? else {
+            return Ok(None);
+        };
+        tell_again(&steps, client, exchange.round, self.simulation.watch)?;
+        self.memories.put(client, memory)?;
+        Ok(Some(Done { reply: Reply::Update(update), steps, seconds, is_kept: true }))
+    }
+}
+
+/// Tells the steps of `client` as they were told once.
+fn tell_again(
+    steps: &Steps,
+    client: &ClientName,
+    round: u32,
+    told: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+) -> Result<()> {
+    match steps.records(client, round).try_for_each(|record| told(&record)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(FlError::Interrupted),
+    }
+}
+
+/// One client's watch: it passes on what it is told, and keeps the work.
+struct ClientWatch<'a> {
+    told: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    /// Set when the round has ended without this client.
+    stop: &'a AtomicBool,
+    checkpoints: &'a Checkpoints,
+    exchange: &'a Exchange,
+    client: &'a ClientName,
+    steps: Steps,
+}
+
+impl Watch for ClientWatch<'_> {
+    fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
+        self.steps.add(record);
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { (self.told)(record) }
+    }
+
+    fn left_off(&mut self) -> Result<Option<LeftOff>> {
+        self.checkpoints.work(self.exchange, self.client)
+    }
+
+    fn keep(&mut self, step: u64, ending: bool, work: &dyn Fn() -> Params) -> Result<()> {
+        let due = self.checkpoints.every_steps().is_some_and(|every| step.is_multiple_of(every));
+        if !(due || ending) {
+            return Ok(());
+        }
+        self.checkpoints.keep_work(self.exchange, self.client, &self.steps, work())
+    }
+}
+
+fn driver_error(error: Box<dyn std::error::Error + Send + Sync>) -> FlError {
+    match error.downcast::<FlError>() {
+        Ok(error) => *error,
+        Err(error) => FlError::Driver(error),
     }
 }
 
 /// How far the client went, where it trained what it was sent.
-fn sketch(broadcast: &Broadcast, reply: &Result<Reply>) -> Option<Sketch> {
-    let trains = matches!(broadcast.kind, ExchangeKind::Average | ExchangeKind::Collect);
-    let Ok(Reply::Update(update)) = reply else { return None };
-    if trains { Sketch::of_update(&broadcast.params, &update.params).ok() } else { None }
+fn sketch(broadcast: &Broadcast, reply: &Reply) -> Option<Sketch> {
+    let Reply::Update(update) = reply else { return None };
+    if broadcast.kind.trains() { Sketch::of_update(&broadcast.params, &update.params).ok() } else { None }
 }
 
 /// Tells clients at work to stop, however a round ends.
@@ -309,155 +452,5 @@ struct StopOnDrop<'a>(&'a AtomicBool);
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A reply as it arrives.
-struct Arrival {
-    client: ClientName,
-    reply: Result<Reply>,
-    update: Option<Sketch>,
-    /// Whether its tensors wait in a file.
-    on_disk: bool,
-    bytes_down: u64,
-    seconds: f64,
-}
-
-/// What a round's record says of the replies of one exchange.
-#[derive(Default)]
-struct Tally {
-    clients: Vec<(ClientRecord, Option<Sketch>)>,
-    bytes_down: u64,
-    bytes_up: u64,
-}
-
-/// Replies in the order of `cohort`, whatever order they arrive in.
-struct InOrder<'a> {
-    exchange: &'a Exchange,
-    cohort: std::slice::Iter<'a, ClientName>,
-    intake: Intake<'a>,
-    arriving: Receiver<Arrival>,
-    /// Out of turn.
-    waiting: BTreeMap<ClientName, Arrival>,
-    /// How many of them wait in memory at most; the tensors of others lie in `folder`.
-    room: usize,
-    folder: &'a Path,
-    tally: Tally,
-}
-
-impl<'a> InOrder<'a> {
-    fn new(
-        exchange: &'a Exchange,
-        intake: Intake<'a>,
-        arriving: Receiver<Arrival>,
-        folder: &'a Path,
-        room: usize,
-    ) -> Self {
-        let (cohort, waiting, tally) = (exchange.cohort.iter(), BTreeMap::new(), Tally::default());
-        Self { exchange, cohort, intake, arriving, waiting, room, folder, tally }
-    }
-
-    /// The update of `client`; nothing when it is left out.
-    fn update_of(&mut self, client: &ClientName) -> Result<Option<Update>> {
-        let arrival = self.wait_for(client)?;
-        let Arrival { reply, update: sketch, bytes_down, seconds, .. } = arrival;
-        self.tally.bytes_down += bytes_down;
-        let taken = self.intake.take(Answer::to(self.exchange, client.clone(), reply?))?;
-        if let Some(update) = &taken {
-            self.tally.add(client, update, sketch, seconds);
-        }
-        Ok(taken)
-    }
-
-    fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
-        if let Some(arrival) = self.waiting.remove(client) {
-            return self.fetch(arrival);
-        }
-        loop {
-            let arrival = self.arriving.recv().expect("a worker hands in a reply for each client it took");
-            if arrival.client == *client {
-                return Ok(arrival);
-            }
-            let waiting = self.put_aside(arrival)?;
-            self.waiting.insert(waiting.client.clone(), waiting);
-        }
-    }
-
-    fn put_aside(&self, mut arrival: Arrival) -> Result<Arrival> {
-        if self.waiting.values().filter(|waiting| !waiting.on_disk).count() < self.room {
-            return Ok(arrival);
-        }
-        if let Ok(Reply::Update(update)) = &mut arrival.reply {
-            spool(&self.file(&arrival.client), &update.params)?;
-            (update.params, arrival.on_disk) = (Params::new(), true);
-        }
-        Ok(arrival)
-    }
-
-    fn fetch(&self, mut arrival: Arrival) -> Result<Arrival> {
-        if let (Ok(Reply::Update(update)), true) = (&mut arrival.reply, arrival.on_disk) {
-            update.params = checkpoint::load(&self.file(&arrival.client))?;
-        }
-        Ok(arrival)
-    }
-
-    fn file(&self, client: &ClientName) -> PathBuf {
-        self.folder.join(format!("{client}.safetensors"))
-    }
-}
-
-impl Tally {
-    fn add(&mut self, client: &ClientName, update: &Update, sketch: Option<Sketch>, seconds: f64) {
-        self.bytes_up += update.params.num_bytes();
-        let Update { num_examples, ref metrics, .. } = *update;
-        let record =
-            ClientRecord { name: client.clone(), num_examples, metrics: metrics.clone(), seconds, drift: None };
-        self.clients.push((record, sketch));
-    }
-
-    /// Adds the exchange to the round's record; an update counts as `weight` says of n_k.
-    fn tell(self, record: &mut RoundRecord, weight: impl Fn(u64) -> f64) {
-        record.bytes_down += self.bytes_down;
-        record.bytes_up += self.bytes_up;
-        let weights: Vec<f64> = self.clients.iter().map(|(client, _)| weight(client.num_examples)).collect();
-        let (clients, sketches): (Vec<_>, Vec<_>) = self.clients.into_iter().unzip();
-        let sketches: Option<Vec<Sketch>> = sketches.into_iter().collect();
-        let drifts = sketches.map(|all| drifts(&all.into_iter().zip(weights).collect::<Vec<_>>()));
-        for (index, client) in clients.into_iter().enumerate() {
-            record.add(ClientRecord { drift: drifts.as_ref().map(|drifts| drifts[index]), ..client });
-        }
-    }
-}
-
-impl Iterator for InOrder<'_> {
-    type Item = Result<(ClientName, Update)>;
-
-    /// An error also when all are done and they are too few.
-    fn next(&mut self) -> Option<Self::Item> {
-        while let Some(client) = self.cohort.next() {
-            match self.update_of(client) {
-                Ok(None) => {}
-                Ok(Some(update)) => return Some(Ok((client.clone(), update))),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        self.intake.enough().err().map(Err)
-    }
-}
-
-/// Writes a reply for this process alone: nothing is lost with it that a run that stops would want back.
-fn spool(file: &Path, params: &Params) -> Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(file, checkpoint::to_bytes(params)))
-        .map_err(|source| FlError::Io { path: file.into(), source })
-}
-
-fn remove_folder(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(FlError::Io { path: folder.into(), source })
-        }
-        _ => Ok(()),
     }
 }

@@ -14,9 +14,9 @@ use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
-    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, ClientRecord, Exchange, ExchangeKind, FailurePolicy,
-    LocalConfig, Result, RoundContext, RoundRecord, ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed,
-    StepRecord, Update, Watch,
+    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange,
+    ExchangeKind, FailurePolicy, LocalConfig, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard,
+    Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
@@ -24,7 +24,12 @@ use effgan_nn::{Array, Params, Streams};
 const CLIENTS: usize = 7;
 
 /// A client adds 1 to what it remembers and answers with it; the server averages. The first client is the slowest.
-struct Counting;
+struct Counting {
+    /// The round in which the third client's disk is full; none has the number 0.
+    fails_in: u32,
+}
+
+const COUNTING: Counting = Counting { fails_in: 0 };
 
 fn number(value: f32) -> Params {
     [("number".to_owned(), Array::new([1], vec![value]))].into_iter().collect()
@@ -50,12 +55,15 @@ impl Algorithm for Counting {
 
     fn local_update(
         &self,
-        _: &Broadcast,
+        broadcast: &Broadcast,
         memory: &mut ClientState,
         shard: &Shard,
         _: &Streams,
         _: &mut dyn Watch,
     ) -> Result<Update> {
+        if broadcast.round == self.fails_in && shard.train[0] == 2 {
+            return Err(FlError::Config("its disk is full".into()));
+        }
         sleep(Duration::from_millis(if shard.train[0] == 0 { 40 } else { 1 }));
         let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
         *memory = number(count);
@@ -107,24 +115,41 @@ fn run_with(
     spool: &Path,
     watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
+    run_of(FailurePolicy::default(), participation, algorithm, jobs, spool, watch)
+}
+
+fn run_of(
+    failures: FailurePolicy,
+    participation: &SimulationConfig,
+    algorithm: &dyn Algorithm,
+    jobs: usize,
+    spool: &Path,
+    watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+) -> Result<(ServerState, Vec<RoundRecord>)> {
     let mut records = Vec::new();
     let (images, partition) = (images(), partition(4));
+    let checkpoints = checkpoints(spool);
     let simulation = Simulation {
         algorithm,
         images: &images,
         partition: &partition,
         participation,
-        failures: FailurePolicy::default(),
+        failures,
         seed: 1,
         jobs,
-        spool,
+        checkpoints: &checkpoints,
         watch,
     };
-    let state = simulation.run(&mut Vec::new(), |record, _| {
+    let mut on_round = |record: &RoundRecord, _: &ServerState| {
         records.push(record.clone());
         Ok(())
-    })?;
+    };
+    let state = simulation.run(None, &mut Vec::new(), &mut on_round)?;
     Ok((state, records))
+}
+
+fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints::new(folder.into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"))
 }
 
 fn watch_nothing(_: &StepRecord) -> ControlFlow<()> {
@@ -156,15 +181,17 @@ fn replies_are_folded_by_name_and_memories_kept_whoever_is_quicker() {
     // With two jobs more replies wait for the first client than there is room for in memory.
     for jobs in [1, 2, CLIENTS] {
         let folder = tempfile::tempdir().unwrap();
-        let (state, records) = run(&Counting, jobs, folder.path(), &watch_nothing).unwrap();
+        let (state, records) = run(&COUNTING, jobs, folder.path(), &watch_nothing).unwrap();
         // Third time: 3 · (1 + 2 + … + 7) / 7 = 12.
         assert_eq!(state.params, number(12.0));
         for record in records {
             assert!(record.clients.is_sorted_by_key(|client| &client.name), "jobs {jobs}");
             assert_eq!((record.clients.len(), record.bytes_up, record.bytes_down), (CLIENTS, 28, 28));
         }
-        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["clients"], "replies out of turn are gone");
+        let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: BTreeSet<_> = left.map(|name| name.into_string().unwrap()).collect();
+        let expected = ["clients", "round_0002.safetensors", "round_0003.safetensors"].map(String::from);
+        assert_eq!(left, expected.into(), "replies are gone, and older states");
     }
 }
 
@@ -219,11 +246,11 @@ fn a_progress_bar_counts_the_steps_that_are_done() {
             failures: FailurePolicy::default(),
             seed: 1,
             jobs: 2,
-            spool: folder.path(),
+            checkpoints: &checkpoints(folder.path()),
             watch: &watch,
         };
         let total: u64 = simulation.plan().iter().map(|round| round.steps).sum();
-        simulation.run(&mut Vec::new(), |_, _| Ok(())).unwrap();
+        simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
         assert_eq!(total, done.load(Ordering::Relaxed) as u64);
         // Two rounds, half of seven clients rounded up, five steps each.
         assert_eq!(total == 40, participation == SimulationConfig::default(), "{participation:?}");
@@ -257,7 +284,7 @@ fn who_is_missing_is_named_with_the_reason_and_does_no_work() {
 #[test]
 fn the_mean_is_that_of_those_who_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, records) = run_with(&dropout(0.4), &Counting, 2, folder.path(), &watch_nothing).unwrap();
+    let (state, records) = run_with(&dropout(0.4), &COUNTING, 2, folder.path(), &watch_nothing).unwrap();
     let last = records.last().unwrap();
     assert!(!last.missing.is_empty() && !last.clients.is_empty());
     // A client answers with how often it was there, times its place.
@@ -271,7 +298,7 @@ fn the_mean_is_that_of_those_who_answered() {
 #[test]
 fn a_round_that_nobody_answers_leaves_the_parameters_and_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, records) = run_with(&dropout(0.999), &Counting, 2, folder.path(), &watch_nothing).unwrap();
+    let (state, records) = run_with(&dropout(0.999), &COUNTING, 2, folder.path(), &watch_nothing).unwrap();
     assert_eq!((state.round, state.params), (3, number(0.0)));
     let numbers = records.iter().map(|record| (record.clients.len(), record.missing.len(), record.bytes_down));
     assert_eq!(numbers.collect::<Vec<_>>(), [(0, CLIENTS, 0); 3]);
@@ -290,7 +317,7 @@ fn an_ensemble_of_nobody_is_an_error() {
 #[test]
 fn drift_is_the_way_from_what_was_sent_and_its_direction_among_the_others() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, records) = run(&Counting, 2, folder.path(), &watch_nothing).unwrap();
+    let (_, records) = run(&COUNTING, 2, folder.path(), &watch_nothing).unwrap();
     let drifts = |round: usize| -> Vec<(f64, f64)> {
         let drift = |client: &ClientRecord| client.drift.map(|drift| (drift.norm, drift.cosine)).unwrap();
         records[round].clients.iter().map(drift).collect()
@@ -299,4 +326,28 @@ fn drift_is_the_way_from_what_was_sent_and_its_direction_among_the_others() {
     assert_eq!(drifts(0), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(|norm| (norm, 1.0)));
     let second = [(2.0, -1.0), (0.0, 0.0), (2.0, 1.0), (4.0, 1.0), (6.0, 1.0), (8.0, 1.0), (10.0, 1.0)];
     assert_eq!(drifts(1), second);
+}
+
+#[test]
+fn a_client_that_fails_is_left_out_of_its_round_by_name_and_welcome_in_the_next() {
+    let failing = Counting { fails_in: 2 };
+    let run = |failures| {
+        let folder = tempfile::tempdir().unwrap();
+        run_of(failures, &SimulationConfig::default(), &failing, 2, folder.path(), &watch_nothing)
+    };
+    let leave_out = |min_clients| FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients };
+    let (state, records) = run(leave_out(Some(CLIENTS - 1))).unwrap();
+    let missing = records.iter().map(|record| record.missing.clone()).collect::<Vec<_>>();
+    let name = ClientName::simulated(2, CLIENTS);
+    assert_eq!(missing, [vec![], vec![Missing { name, reason: "its disk is full".into() }], vec![]]);
+    assert_eq!(records.iter().map(|record| record.clients.len()).collect::<Vec<_>>(), [7, 6, 7]);
+    // In the third round it has counted to 2, the others to 3: (3 · (1 + … + 7) − 3) / 7.
+    assert_eq!(state.params, number(81.0 / 7.0));
+
+    let error = run(FailurePolicy::default()).unwrap_err().to_string();
+    assert_eq!(error, "client client-0002 failed in round 2: its disk is full");
+    let error = run(leave_out(Some(CLIENTS))).unwrap_err().to_string();
+    assert!(
+        error.starts_with("6 of 7 clients gave a usable reply in round 2, and at least 7 must; client-0002: its disk")
+    );
 }

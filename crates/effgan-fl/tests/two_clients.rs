@@ -8,14 +8,18 @@ use effgan_fl::algorithms::{
 };
 use effgan_fl::local::LocalTraining;
 use effgan_fl::{
-    AggregationConfig, AggregationKind, Algorithm, AlgorithmConfig, Attack, AttackKind, Decay, FailurePolicy,
-    LocalConfig, Simulation, SimulationConfig,
+    AggregationConfig, AggregationKind, Algorithm, AlgorithmConfig, Attack, AttackKind, CheckpointConfig, Checkpoints,
+    Decay, FailurePolicy, LocalConfig, RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
 };
 use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
+use std::path::Path;
+
+#[path = "two_clients/resume.rs"]
+mod resume;
 
 const SEED: u64 = 5;
 const BATCH: usize = 4;
@@ -118,12 +122,17 @@ fn driven(
         failures: FailurePolicy::default(),
         seed: SEED,
         jobs,
-        spool: folder.path(),
+        checkpoints: &checkpoints(folder.path(), None),
         watch: &|_| ControlFlow::Continue(()),
     };
     let mut members = Members::new();
-    let state = simulation.run(&mut members, |_, _| Ok(())).unwrap();
+    let state = simulation.run(None, &mut members, &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
     (state.params, members)
+}
+
+fn checkpoints(folder: &Path, every_steps: Option<u64>) -> Checkpoints {
+    let config = CheckpointConfig { every_steps, ..CheckpointConfig::default() };
+    Checkpoints::new(folder.into(), RunId::default(), config, |line| panic!("{line}"))
 }
 
 fn first_params() -> Params {
@@ -224,7 +233,7 @@ fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average(
     let slow = |client: &str, train: Vec<u32>| {
         let mut ema = Ema::new(0.9, &gan(&averaged));
         train_by_hand(gan(&averaged), client, &train, 2, 2, |gan| ema.follow(gan));
-        (ClientName::new(client).unwrap(), train.len() as u64, ema.into_params())
+        (ClientName::new(client).unwrap(), train.len() as u64, ema.params())
     };
     let members = vec![slow("north", (0..12).collect()), slow("south", (12..20).collect())];
     let local = LocalConfig { ema: Some(0.9), ..local() };

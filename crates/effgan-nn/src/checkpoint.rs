@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::{Array, NnError, Params, Result};
+use crate::{Array, NnError, Params, Result, fault};
 
 /// Writes `params` to `path`: first beside it, then synced and renamed, so that a reader never sees half a file.
 ///
@@ -31,13 +31,19 @@ pub fn load(path: &Path) -> Result<Params> {
 
 /// The bytes of a safetensors file; equal parameters give equal bytes.
 pub fn to_bytes(params: &Params) -> Vec<u8> {
+    to_bytes_with(params, None)
+}
+
+/// As [`to_bytes`], with one entry of metadata: its key and its text.
+pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
     let raw: Vec<(&String, &Array, Vec<u8>)> =
         params.iter().map(|(name, array)| (name, array, little_endian(&array.values))).collect();
     let views = raw.iter().map(|(name, array, bytes)| {
         let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
         (name.as_str(), view.expect("an array has as many values as its shape says"))
     });
-    safetensors::serialize(views, None).expect("named f32 arrays always serialise")
+    let metadata = metadata.map(|(key, text)| [(key.to_owned(), text)].into());
+    safetensors::serialize(views, metadata).expect("named f32 arrays always serialise")
 }
 
 /// The tensors in the bytes of a safetensors file, or what is wrong with them.
@@ -49,16 +55,39 @@ pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Params, String> {
     file.iter().map(|(name, view)| Ok((name.to_owned(), array_of(name, &view)?))).collect()
 }
 
-/// Writes `bytes` to `path` through a temporary file in the same folder.
+/// Writes `bytes` to `path`: whole, or not at all, whatever ends the program or the machine meanwhile. They are written
+/// beside it and synced, renamed, and the folder is synced.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says; then `path` is as it was, and nothing lies beside it.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = beside(path);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
+    let written = write_beside(&beside, bytes, path).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // A full disk is to get its room back. The first error is the one to tell.
+        let _ = fs::remove_file(&beside);
+        return written;
+    }
+    fault::point("renamed", path);
+    sync_folder(path)
+}
+
+fn write_beside(beside: &Path, bytes: &[u8], path: &Path) -> io::Result<()> {
+    let mut file = File::create(beside)?;
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    file.write_all(first)?;
+    fault::point("half", path);
+    file.write_all(rest)?;
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fault::point("beside", path);
+    Ok(())
+}
+
+/// Makes the name of a new or renamed file last.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Elsewhere folders cannot be opened, and a rename lasts by itself.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -95,6 +124,16 @@ mod tests {
         save(&path, &params()).unwrap();
         assert_eq!(load(&path).unwrap(), params());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder is in the way of the rename.
+        let path = folder.path().join("m");
+        fs::create_dir(&path).unwrap();
+        assert!(write_file(&path, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -54,4 +54,12 @@ pub enum NnError {
         /// What is wrong.
         reason: String,
     },
+    /// A sealed file that is not what was written.
+    #[error("{path} {reason}")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
 }

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod classifier;
 mod device;
 mod error;
+mod fault;
 mod fused;
 pub mod gan;
 pub mod kernels;
@@ -15,6 +16,7 @@ mod optim;
 pub mod params;
 pub mod pixels;
 pub mod rng;
+pub mod sealed;
 
 pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
 pub use error::NnError;

@@ -48,18 +48,33 @@ impl Optimiser {
     /// # Errors
     /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has one moment alone.
     pub(crate) fn resumed(adam: Adam, steps: u32, moments: &Params) -> Result<Self> {
-        let tensor = |name: String| Ok(layers::tensor(moments.get(&name)?, &device()));
-        let both = |i| Ok([tensor(moment_name(0, i))?, tensor(moment_name(1, i))?]);
-        let moments = (0..moments.len() / 2).map(both).collect::<Result<_>>()?;
-        Ok(Self { steps, moments, ..Self::new(adam) })
+        Self::new(adam).go_on(steps, moments)
     }
 
-    /// Both moments of each parameter, flat, in the layouts of the kernels; by number, in the order in which the
-    /// module is visited.
+    /// The same optimiser after `steps` steps that left `moments` behind.
+    ///
+    /// # Errors
+    /// As [`resumed`](Self::resumed).
+    pub(crate) fn go_on(mut self, steps: u32, moments: &Params) -> Result<Self> {
+        let tensor = |name: String| Ok(layers::tensor(moments.get(&name)?, &device()));
+        let have = |name: String| moments.get(&name).is_ok();
+        let both = |i| Ok([tensor(moment_name(0, i))?, tensor(moment_name(1, i))?]);
+        self.moments = (0..).take_while(|&i| have(moment_name(0, i))).map(both).collect::<Result<_>>()?;
+        if let Some(pull) = &mut self.pull {
+            pull.anchors =
+                (0..).take_while(|&i| have(anchor_name(i))).map(|i| tensor(anchor_name(i))).collect::<Result<_>>()?;
+        }
+        Ok(Self { steps, ..self })
+    }
+
+    /// Both moments of each parameter, and where a pull draws it, flat, in the layouts of the kernels; by number, in
+    /// the order in which the module is visited.
     pub(crate) fn moments(&self) -> Params {
         let array = |tensor: &Tensor<1>| Array::new(tensor.dims(), layers::values(tensor.clone()));
         let named = |(i, both): (usize, &[Tensor<1>; 2])| [0, 1].map(|of| (moment_name(of, i), array(&both[of])));
-        self.moments.iter().enumerate().flat_map(named).collect()
+        let anchors = self.pull.iter().flat_map(|pull| &pull.anchors).enumerate();
+        let anchors = anchors.map(|(i, anchor)| (anchor_name(i), array(anchor)));
+        self.moments.iter().enumerate().flat_map(named).chain(anchors).collect()
     }
 
     /// From now on every step also pulls towards the module before its first one, as strongly as `mu`.
@@ -91,6 +106,10 @@ impl Optimiser {
 
 fn moment_name(of: usize, parameter: usize) -> String {
     format!("{}.{parameter}", ["first", "second"][of])
+}
+
+fn anchor_name(parameter: usize) -> String {
+    format!("anchor.{parameter}")
 }
 
 /// A [`Pull`] during one walk over the module.

@@ -7,6 +7,7 @@ mod features;
 mod man;
 mod partition;
 mod report;
+mod resume;
 mod run;
 mod sample;
 
@@ -31,6 +32,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(run::Run),
+    Resume(resume::Resume),
     Sample(sample::Sample),
     Partition(partition::Partition),
     #[command(subcommand)]
@@ -68,6 +70,7 @@ impl Cli {
         api::check_environment()?;
         match self.verb {
             Verb::Run(run) => run.run(),
+            Verb::Resume(resume) => resume.run(),
             Verb::Sample(sample) => sample.run(),
             Verb::Partition(partition) => partition.run(),
             Verb::Data(data) => data.run(),

@@ -1,6 +1,6 @@
 //! `effgan run`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -45,17 +45,20 @@ impl Run {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = Progress::new(self.json);
         let outcome = pipeline::run(&config, &out, jobs, &progress, &*interrupt()?);
-        match outcome {
-            Err(failure) if failure.kind() == Kind::Interrupted => {
-                Err(failure.context(format!("{} holds what was done", out.display())))
-            }
-            outcome => outcome,
-        }
+        with_the_way_on(outcome, &out)
     }
 }
 
+/// Says how a run that was interrupted goes on.
+pub fn with_the_way_on(outcome: Result<()>, dir: &Path) -> Result<()> {
+    outcome.map_err(|failure| match failure.kind() {
+        Kind::Interrupted => failure.context(format!("effgan resume {} goes on", dir.display())),
+        _ => failure,
+    })
+}
+
 /// Becomes true at Ctrl-C or SIGTERM, and the run ends after the step at hand; a second one ends the program at once.
-fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the second signal finds the flag set by the first.

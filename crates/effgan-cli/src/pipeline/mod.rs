@@ -1,5 +1,6 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+mod resume;
 mod scores;
 
 use std::fs;
@@ -9,18 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use effgan_data::{Dataset, Partition};
-use effgan_fl::ensemble::ModelWriter;
+use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::local::check_shard;
-use effgan_fl::{Algorithm, Ensemble, ExchangeKind, FlError, RoundRecord, ServerState, Simulation, StepRecord};
+use effgan_fl::simulate::{Keep, Observed};
+use effgan_fl::{
+    Algorithm, Checkpoint, Checkpoints, Ensemble, ExchangeKind, FlError, Observer, RoundRecord, RunId, ServerState,
+    Simulation, StepRecord,
+};
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, checkpoint, params};
+use serde::{Deserialize, Serialize};
 
+pub use self::resume::resume;
 use self::scores::with_statistics;
 use crate::config::Config;
 use crate::events::{Event, Score, Scored, Stage, Status};
 use crate::failure::{Kind, Result};
+use crate::output::warn;
 use crate::progress::Progress;
-use crate::run_dir::{RunDir, check_new};
+use crate::run_dir::{Lengths, RunDir, check_new};
 use crate::scoring::Scorer;
 use crate::{report, run_info, summary};
 
@@ -31,38 +39,49 @@ use crate::{report, run_info, summary};
 pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let dataset = config.dataset.load()?;
-    let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
-    let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
-    let dealt = config.deal(&dataset)?;
-    let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
-    config.check_clients(partition.clients.len())?;
-    for share in &partition.clients {
-        check_shard(&network, &share.name, share.train.len())?;
-    }
-    let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
-    let info = run_info::at_start(config, &dataset, &partition, &network, jobs);
-    let dir = RunDir::create(out, config, info)?;
+    let material = Material::of(config, jobs)?;
+    let dir = RunDir::create(out, config, material.info(config, jobs))?;
+    Run::new(config, &material, dir, progress, jobs, stop).to_its_end(None, started)
+}
 
-    let mut run = Run {
-        config,
-        network: &network,
-        dataset: &dataset,
-        partition: &partition,
-        scorer,
-        dir,
-        progress,
-        jobs,
-        stop,
-        averaged: false,
-        seconds: Seconds::default(),
-        scores: Vec::new(),
-    };
-    run.seconds.prepare = started.elapsed().as_secs_f64();
-    let outcome = run.work(&*algorithm);
-    progress.finish();
-    run.end(&outcome, started)?;
-    outcome
+/// All that a run works with and that follows from its config.
+struct Material {
+    dataset: Dataset,
+    network: Network,
+    algorithm: Box<dyn Algorithm>,
+    partition: Partition,
+    scorer: Scorer,
+}
+
+impl Material {
+    fn of(config: &Config, jobs: usize) -> Result<Self> {
+        let dataset = config.dataset.load()?;
+        let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
+        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
+        let dealt = config.deal(&dataset)?;
+        let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
+        config.check_clients(partition.clients.len())?;
+        for share in &partition.clients {
+            check_shard(&network, &share.name, share.train.len())?;
+        }
+        let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
+        Ok(Self { dataset, network, algorithm, partition, scorer })
+    }
+
+    fn info(&self, config: &Config, jobs: usize) -> crate::events::RunInfo {
+        run_info::at_start(config, &self.dataset, &self.partition, &self.network, jobs)
+    }
+
+    /// What the bits of the run depend on.
+    fn run_id(&self, config: &Config) -> RunId {
+        let Dataset { train, test, .. } = &self.dataset;
+        let of_set = |images: &effgan_data::ImageSet| {
+            [images.pixels(), images.labels()].map(params::sha256).join(" ") + &format!(" {:?}", images.shape())
+        };
+        let partition = serde_json::to_string(&self.partition).expect("a partition is plain data");
+        let data = params::sha256([of_set(train), of_set(test), partition].join("\n").as_bytes());
+        RunId { config: config.identity(), data }
+    }
 }
 
 struct Run<'a> {
@@ -70,8 +89,10 @@ struct Run<'a> {
     network: &'a Network,
     dataset: &'a Dataset,
     partition: &'a Partition,
-    scorer: Scorer,
+    algorithm: &'a dyn Algorithm,
+    scorer: &'a Scorer,
     dir: RunDir,
+    checkpoints: Checkpoints,
     progress: &'a Progress,
     jobs: usize,
     /// Set when somebody wants the run to end.
@@ -83,7 +104,7 @@ struct Run<'a> {
 }
 
 /// Wall time by stage.
-#[derive(Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Seconds {
     prepare: f64,
     train: f64,
@@ -91,13 +112,68 @@ struct Seconds {
     pictures: f64,
 }
 
-impl Run<'_> {
-    fn work(&mut self, algorithm: &dyn Algorithm) -> Result<()> {
+impl Seconds {
+    fn sum(self) -> f64 {
+        self.prepare + self.train + self.score + self.pictures
+    }
+}
+
+/// What a run keeps with a state of its server.
+#[derive(Serialize, Deserialize)]
+struct Notes {
+    /// What is written of the files that grow.
+    lengths: Lengths,
+    seconds: Seconds,
+    /// Collected, all of them or none.
+    members: Vec<Member>,
+    /// Rounds of the run, as the config said then.
+    rounds: Option<u32>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        config: &'a Config,
+        material: &'a Material,
+        dir: RunDir,
+        progress: &'a Progress,
+        jobs: usize,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        let Material { dataset, network, algorithm, partition, scorer } = material;
+        let run_id = material.run_id(config);
+        let checkpoints = Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), warn);
+        Self {
+            config,
+            network,
+            dataset,
+            partition,
+            algorithm: &**algorithm,
+            scorer,
+            dir,
+            checkpoints,
+            progress,
+            jobs,
+            stop,
+            averaged: false,
+            seconds: Seconds::default(),
+            scores: Vec::new(),
+        }
+    }
+
+    /// Works, and says in the folder how it ended.
+    fn to_its_end(mut self, from: Option<Checkpoint>, started: Instant) -> Result<()> {
+        let before = self.seconds.sum();
+        self.seconds.prepare += started.elapsed().as_secs_f64();
+        let outcome = self.work(from);
+        self.progress.finish();
+        let ended = self.end(&outcome, before + started.elapsed().as_secs_f64());
+        outcome.and(ended)
+    }
+
+    fn work(&mut self, from: Option<Checkpoint>) -> Result<()> {
         self.dir.write_json("partition.json", self.partition)?;
-        self.record_notes()?;
-        self.score_floor()?;
-        let mut members = ModelWriter::create(&self.dir.join("model"), self.config.algorithm.weights())?;
-        let state = self.train(algorithm, &mut members)?;
+        let mut members = self.begin(from.as_ref())?;
+        let state = self.train(from, &mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
         if let Some(mean) = mean {
@@ -111,45 +187,93 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn train(&mut self, algorithm: &dyn Algorithm, members: &mut ModelWriter) -> Result<ServerState> {
-        let (progress, dataset, partition, stop) = (self.progress, self.dataset, self.partition, self.stop);
+    /// What comes before the rounds, or before those that are still to come.
+    fn begin(&mut self, from: Option<&Checkpoint>) -> Result<ModelWriter> {
+        let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
+        let Some(from) = from else {
+            self.record_notes()?;
+            self.go_on()?;
+            self.score_floor()?;
+            return Ok(ModelWriter::create(&model, weights)?);
+        };
+        let Notes { members, .. } = resume::notes_of(from)?;
+        let (state, is_collected) = (&from.state, !members.is_empty());
+        // A round is kept before it is scored.
+        if state.round > 0 && from.open.is_none() && !is_collected {
+            self.score_round(state)?;
+        }
+        Ok(ModelWriter::reopen(&model, weights, members)?)
+    }
+
+    fn train(&mut self, from: Option<Checkpoint>, members: &mut ModelWriter) -> Result<ServerState> {
+        let (progress, stop) = (self.progress, self.stop);
         let watch = |record: &StepRecord| {
             progress.step(record);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let simulation = Simulation {
-            algorithm,
-            images: &dataset.train,
-            partition,
+        let checkpoints = self.checkpoints.clone();
+        let simulation = self.simulation(&checkpoints, &watch);
+        progress.start(simulation.plan(), from.as_ref().map_or(0, |from| from.state.round as usize));
+        let is_collected = !members.members().is_empty();
+        let state = simulation.run(from, members, self)?;
+        if !is_collected && !members.members().is_empty() {
+            checkpoints.save(&state, None, self.notes(members.members())?)?;
+        }
+        Ok(state)
+    }
+
+    fn simulation<'s>(
+        &self,
+        checkpoints: &'s Checkpoints,
+        watch: &'s (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    ) -> Simulation<'s>
+    where
+        'a: 's,
+    {
+        Simulation {
+            algorithm: self.algorithm,
+            images: &self.dataset.train,
+            partition: self.partition,
             participation: &self.config.simulation,
             failures: self.config.aggregation.failures(),
             seed: self.config.seed,
             jobs: self.jobs,
-            spool: &self.dir.join("checkpoints"),
-            watch: &watch,
-        };
-        progress.start(simulation.plan());
-        let goes_on =
-            |state: &ServerState| simulation.next(state).is_some_and(|exchange| exchange.kind != ExchangeKind::Collect);
-        let state = simulation.run(members, |record, state| Ok(self.after_round(record, state, !goes_on(state))?))?;
-        Ok(state)
+            checkpoints,
+            watch,
+        }
     }
 
-    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, last: bool) -> anyhow::Result<()> {
+    /// Scores the average of a round, where it is due.
+    fn score_round(&mut self, state: &ServerState) -> anyhow::Result<()> {
+        let next = self.simulation(&self.checkpoints, &|_| ControlFlow::Continue(())).next(state);
+        let is_last = next.is_none_or(|exchange| exchange.kind == ExchangeKind::Collect);
+        if is_last || state.round.is_multiple_of(self.config.evaluation.every) {
+            self.score_average(&state.params.under("generator"), state.round, Scored::Average)?;
+        }
+        Ok(())
+    }
+
+    fn notes(&self, members: &[Member]) -> anyhow::Result<serde_json::Value> {
+        let (lengths, seconds) = (self.dir.lengths()?, self.seconds);
+        let notes = Notes { lengths, seconds, members: members.to_vec(), rounds: self.config.algorithm.rounds() };
+        Ok(serde_json::to_value(notes)?)
+    }
+
+    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> anyhow::Result<()> {
         self.seconds.train += record.seconds;
         self.record(&Event::Round(record.clone()))?;
         for curve in self.progress.take_losses(record.round) {
             self.record(&Event::Losses(curve))?;
         }
-        if record.kind != ExchangeKind::Collect {
-            // A round that nobody answered has averaged nothing.
-            self.averaged |= !record.clients.is_empty();
-            save_join(&self.dir, &state.params)?;
-            if last || record.round.is_multiple_of(self.config.evaluation.every) {
-                self.score_average(&state.params.under("generator"), record.round, Scored::Average)?;
-            }
+        // Members are kept when all of them are there.
+        if record.kind == ExchangeKind::Collect {
+            return Ok(());
         }
-        Ok(())
+        // A round that nobody answered has averaged nothing.
+        self.averaged |= !record.clients.is_empty();
+        save_join(&self.dir, &state.params)?;
+        keep(self.notes(&[])?)?;
+        self.score_round(state)
     }
 
     /// Writes the model folder. Where no round averaged anything, the mean of the members is the averaged generator.
@@ -177,7 +301,7 @@ impl Run<'_> {
     }
 
     /// Writes how it ended, and the report, whatever happened before.
-    fn end(&mut self, outcome: &Result<()>, started: Instant) -> Result<()> {
+    fn end(&mut self, outcome: &Result<()>, seconds: f64) -> Result<()> {
         let Seconds { prepare, train, score, pictures } = self.seconds;
         for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {
             self.record(&Event::Stage(Stage { stage: stage.into(), seconds }))?;
@@ -187,16 +311,20 @@ impl Run<'_> {
             Err(failure) if failure.kind() == Kind::Interrupted => (Status::Interrupted, None),
             Err(failure) => (Status::Failed, Some(failure.line())),
         };
-        if status == Status::Done {
-            // What clients remember stays home.
-            let _ = fs::remove_dir_all(self.dir.join("checkpoints/clients"));
-        }
-        // Empty when nothing waits in it; then it is of no use.
-        let _ = fs::remove_dir(self.dir.join("checkpoints"));
-        self.dir.finish(status, reason, started.elapsed().as_secs_f64())?;
+        self.dir.finish(status, reason, seconds)?;
         let page = report::write(self.dir.path())?;
         self.progress.say(&format!("{}", page.display()));
         Ok(())
+    }
+}
+
+impl Observer for Run<'_> {
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed {
+        Ok(self.after_round(record, state, keep)?)
+    }
+
+    fn inside(&mut self, keep: &mut Keep) -> Observed {
+        Ok(keep(self.notes(&[])?)?)
     }
 }
 

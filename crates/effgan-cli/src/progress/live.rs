@@ -28,10 +28,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts to draw a run that will have the rounds of `plan`.
-    pub fn start(plan: Vec<PlannedRound>, clients: Arc<Clients>) -> Self {
+    /// Starts to draw a run that will have the rounds of `plan`, of which so many were `done` by an earlier start.
+    pub fn start(plan: Vec<PlannedRound>, done: usize, clients: Arc<Clients>) -> Self {
         let screen = Arc::<Mutex<Screen>>::default();
-        let history = Arc::new(Mutex::new(History::new(plan)));
+        let history = Arc::new(Mutex::new(History::new(plan, done)));
         let (hold, held) = channel();
         let thread = spawn({
             let (screen, history) = (Arc::clone(&screen), Arc::clone(&history));
@@ -81,7 +81,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What is known of the run, but for the round at hand.
 struct History {
     plan: Vec<PlannedRound>,
-    /// Rounds, steps and time of training that are done.
+    /// Steps of an earlier start, whose time is not known.
+    before: u64,
+    /// Rounds that are done, and steps and time of training of this start.
     rounds: usize,
     steps: u64,
     trained: Duration,
@@ -94,9 +96,10 @@ struct History {
 }
 
 impl History {
-    fn new(plan: Vec<PlannedRound>) -> Self {
+    fn new(plan: Vec<PlannedRound>, done: usize) -> Self {
         let (trained, scored) = (Duration::ZERO, Duration::ZERO);
-        Self { plan, rounds: 0, steps: 0, trained, scored, bytes: 0, score: None, since: Instant::now() }
+        let before = plan.iter().take(done).map(|round| round.steps).sum();
+        Self { plan, before, rounds: done, steps: 0, trained, scored, bytes: 0, score: None, since: Instant::now() }
     }
 
     fn note(&mut self, event: &Event, now: Instant) {
@@ -126,18 +129,20 @@ impl History {
             Some(&round) if !begun.is_empty() => {
                 Stage::Round { round, begun, left: pace.of(round.steps.saturating_sub(in_round)) }
             }
-            _ if self.rounds == 0 => Stage::Starting,
+            _ if self.steps == 0 => Stage::Starting,
             _ => Stage::Scoring(self.rounds as u32),
         };
         View {
             stage,
             rounds: self.plan.len() as u32,
-            step: pace.steps,
+            step: self.before + pace.steps,
             steps,
             images_per_second: if images > 0 { images as f64 / worked.as_secs_f64() } else { 0.0 },
             bytes: self.bytes,
             score: self.score.clone(),
-            left: pace.of(steps.saturating_sub(pace.steps)).map(|training| training + self.scoring_left()),
+            left: pace
+                .of(steps.saturating_sub(self.before + pace.steps))
+                .map(|training| training + self.scoring_left()),
         }
     }
 
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn time_left_counts_the_steps_of_later_rounds() {
-        let mut history = History::new(plan());
+        let mut history = History::new(plan(), 0);
         let start = history.since;
         // 40 steps in 4 s: a tenth of a second each, 60 more in this round and 400 after it.
         let view = history.view(begun(40), start + Duration::from_secs(4));
@@ -210,8 +215,16 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_an_earlier_start_count_as_done_and_not_as_pace() {
+        let history = History::new(plan(), 2);
+        // 40 steps in 4 s, and 260 of the last round to come.
+        let view = history.view(begun(40), history.since + Duration::from_secs(4));
+        assert_eq!((view.step, view.steps, view.left), (240, 500, Some(Duration::from_secs(26))));
+    }
+
+    #[test]
     fn nothing_is_said_of_time_before_the_first_step() {
-        let history = History::new(plan());
+        let history = History::new(plan(), 0);
         let view = history.view(Vec::new(), Instant::now());
         assert!(view.left.is_none() && matches!(view.stage, Stage::Starting));
     }

@@ -116,6 +116,42 @@ impl AlgorithmConfig {
         }
     }
 
+    /// The same algorithm with a number of rounds that stands for all: equal for two configs whose first rounds are the
+    /// same.
+    #[must_use]
+    pub fn of_any_length(&self) -> Self {
+        let mut algorithm = self.clone();
+        algorithm.rounds_to_extend().into_iter().for_each(|rounds| *rounds = 0);
+        algorithm
+    }
+
+    /// Whether a run of `total` rounds had, after `round` of them, the state that this algorithm has then.
+    pub fn goes_by(&self, total: u32, round: u32) -> bool {
+        let Some(&mut rounds) = self.clone().rounds_to_extend() else { return true };
+        // The last round of MD-GAN does not swap.
+        let same = if matches!(self, Self::MdGan(_)) { total.min(rounds).saturating_sub(1) } else { total.min(rounds) };
+        total == rounds || round <= same
+    }
+
+    /// Rounds in all; none where they are one piece of work.
+    pub fn rounds(&self) -> Option<u32> {
+        self.clone().rounds_to_extend().copied()
+    }
+
+    /// The number of rounds, where more of them are more of the same.
+    fn rounds_to_extend(&mut self) -> Option<&mut u32> {
+        match self {
+            Self::Effgan(config) => Some(&mut config.rounds),
+            Self::Fedgan(config) => Some(&mut config.rounds),
+            Self::Fedprox(config) => Some(&mut config.rounds),
+            Self::Fedadam(config) | Self::Fedyogi(config) => Some(&mut config.rounds),
+            Self::MdGan(config) => Some(&mut config.rounds),
+            Self::UaGan(config) => Some(&mut config.rounds),
+            Self::LocalEnsemble(_) => None,
+            Self::Central(config) => Some(&mut config.rounds),
+        }
+    }
+
     /// Its name in a config.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! Exponential moving average of a generator's parameters (Yazıcı et al. 2019, arXiv:1806.04498).
 
 use super::Gan;
-use crate::networks::{TensorSpec, is_running_statistic, to_files};
-use crate::{Array, Params};
+use crate::networks::{TensorSpec, check, is_running_statistic, to_files, to_kernels};
+use crate::{Array, Params, Result};
 
 /// A copy of a generator that follows it slowly.
 #[derive(Clone, Debug)]
@@ -19,6 +19,16 @@ impl Ema {
         Self { decay, params: gan.raw_generator(), tensors: gan.network().generator_tensors() }
     }
 
+    /// One that has come to `params` ([`params`](Self::params)), beside the training of `gan`.
+    ///
+    /// # Errors
+    /// When a tensor is missing.
+    pub fn go_on(decay: f32, gan: &Gan, params: &Params) -> Result<Self> {
+        let tensors = gan.network().generator_tensors();
+        check(params, &tensors)?;
+        Ok(Self { decay, params: to_kernels(params, &tensors)?, tensors })
+    }
+
     /// One step towards the generator of `gan`. Running statistics are data, not parameters: the newest are taken over.
     pub fn follow(&mut self, gan: &Gan) {
         self.follow_params(&gan.raw_generator());
@@ -32,7 +42,7 @@ impl Ema {
     }
 
     /// The averaged generator.
-    pub fn into_params(self) -> Params {
+    pub fn params(&self) -> Params {
         to_files(&self.params, &self.tensors)
     }
 }
@@ -60,6 +70,6 @@ mod tests {
         ema.follow_params(&generator(4.0, 7.0));
         ema.follow_params(&generator(8.0, 9.0));
         // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running mean is the newest.
-        assert_eq!(ema.into_params(), generator(2.75, 9.0));
+        assert_eq!(ema.params(), generator(2.75, 9.0));
     }
 }

@@ -129,6 +129,25 @@ impl Gan {
         (0..k).map(batch).collect()
     }
 
+    /// All that later steps depend on: both networks as `generator.*` and `discriminator.*`, and what their Adams have in
+    /// mind as `adam_g.*` and `adam_d.*`.
+    pub fn work(&self) -> Params {
+        let minds =
+            self.adam_g.moments().named_under("adam_g").merged_with(self.adam_d.moments().named_under("adam_d"));
+        self.params().merged_with(minds)
+    }
+
+    /// The same training after `steps` steps that left `work` ([`work`](Self::work)) behind.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape than the network says.
+    pub fn go_on(self, work: &Params, steps: u32) -> Result<Self> {
+        let train = self.train;
+        let adam_g = self.adam_g.go_on(steps, &work.under("adam_g"))?;
+        let adam_d = self.adam_d.go_on(steps * train.discriminator_steps as u32, &work.under("adam_d"))?;
+        Ok(Self { adam_g, adam_d, ..Self::new(&self.network, work, train)? })
+    }
+
     /// The networks' sizes.
     pub(super) fn network(&self) -> &Network {
         &self.network

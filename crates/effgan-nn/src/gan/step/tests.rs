@@ -307,3 +307,21 @@ fn a_network_of_another_size_is_refused_by_tensor() {
     let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), fixture.train).err().unwrap();
     assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
 }
+
+/// Steps in one go, and steps with everything but the work thrown away after each.
+#[test]
+fn training_goes_on_from_its_work_to_the_bit() {
+    for (fixture, mu) in Fixture::some().iter().flat_map(|fixture| [(fixture, 0.0), (fixture, 0.5)]) {
+        let begin = || if mu > 0.0 { fixture.gan().pulled(mu) } else { fixture.gan() };
+        let step = |gan: Gan| {
+            let first = &fixture.steps()[0];
+            gan.step(first.values("real"), first.values("z"), &first.labels()).0
+        };
+        let (mut whole, mut cut) = (begin(), begin());
+        for steps in 1..=3 {
+            (whole, cut) = (step(whole), step(cut));
+            assert_eq!(cut.params(), whole.params(), "step {steps}");
+            cut = begin().go_on(&cut.work(), steps).unwrap();
+        }
+    }
+}

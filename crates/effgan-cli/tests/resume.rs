@@ -1,0 +1,240 @@
+//! Runs that are interrupted, killed, starved of disk or extended, and go on: they end as they would have in one go.
+
+mod program;
+
+#[path = "resume/disk.rs"]
+mod disk;
+#[path = "resume/kills.rs"]
+mod kills;
+#[path = "resume/long.rs"]
+mod long;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use program::{effgan, failure, golden, json, outcome, run_tiny, stdout};
+use tempfile::TempDir;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Goes on with `run`, which must succeed, and what it said.
+fn resumed(run: &Path, more: &[&str]) -> String {
+    let output = effgan(&[&["resume", text(run)][..], more].concat());
+    assert!(output.status.success(), "{output:?}");
+    stdout(&output)
+}
+
+/// A tiny run with these settings that has ended.
+fn done(settings: &[&str]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = run_tiny(&run, settings);
+    assert!(output.status.success(), "{output:?}");
+    (folder, run)
+}
+
+fn algorithm(kind: &str, rounds: u32) -> String {
+    let fine_tune = if kind == "effgan" { ", fine_tune_epochs = 1" } else { "" };
+    format!("algorithm={{ kind = \"{kind}\", rounds = {rounds}{fine_tune} }}")
+}
+
+/// A run that is at work, and has said a line that starts with `said`.
+fn at_work(run: &Path, settings: &[&str], said: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
+        .args(["run", &golden("tiny.toml"), "--out", text(run)])
+        .args(settings)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with(said)));
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// The files of kept states, newest first.
+fn states(run: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+    files.sort_by(|a, b| b.cmp(a));
+    files
+}
+
+fn flip_a_bit(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
+    let long = ["--set", "local.epochs=15"];
+    let (folder, whole) = done(&long);
+    let run = folder.path().join("cut");
+    let child = at_work(&run, &long, "round 1 ");
+    signal(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    let line = format!("effgan resume {} goes on: interrupted", run.display());
+    assert_eq!(failure(&output), (Some(130), line));
+    assert_eq!(json(&run.join("run.json"))["status"], "interrupted");
+    let said = resumed(&run, &["--jobs", "1"]);
+    assert!(said.starts_with(&format!("{} goes on after round 1\n", run.display())), "{said}");
+    assert_eq!(outcome(&run), outcome(&whole));
+    assert_eq!(json(&run.join("run.json"))["resumed"], 1);
+    assert!(resumed(&run, &[]).contains(" is done; "));
+}
+
+#[test]
+fn more_rounds_make_the_run_that_had_them_from_the_beginning() {
+    // Scores after every second round and the last: after which depends on how many there are.
+    let every = ["--set", "evaluation.every=2", "--set", "local.epochs=1"];
+    for kind in ["effgan", "fedadam", "md-gan"] {
+        let (long, short) = (algorithm(kind, 4), algorithm(kind, 2));
+        let (folder, whole) = done(&[&["--set", &long][..], &every].concat());
+        let run = folder.path().join("short");
+        assert!(run_tiny(&run, &[&["--set", &short][..], &every].concat()).status.success());
+        let of_two = outcome(&run);
+        resumed(&run, &["--set", "algorithm.rounds=4", "--set", "checkpoint.keep=9"]);
+        assert_eq!(outcome(&run), outcome(&whole), "{kind}");
+        // And fewer, as long as their last state is kept.
+        resumed(&run, &["--set", "algorithm.rounds=2"]);
+        assert_eq!(outcome(&run), of_two, "{kind}");
+    }
+}
+
+#[test]
+fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
+    let (_folder, run) = done(&["--set", "local.decay=linear"]);
+    let config = fs::read(run.join("config.toml")).unwrap();
+    for setting in ["local.learning_rate=1e-3", "seed=2", "algorithm.rounds=3"] {
+        let (code, line) = failure(&effgan(&["resume", text(&run), "--set", setting]));
+        assert_eq!(code, Some(2), "{setting}");
+        assert!(line.starts_with("a run that is resumed may change algorithm.rounds (but with "), "{line}");
+    }
+    assert_eq!(fs::read(run.join("config.toml")).unwrap(), config);
+    let (code, line) = failure(&effgan(&["resume", text(run.parent().unwrap())]));
+    assert_eq!((code, line.ends_with(" is no run folder: it has no config.toml")), (Some(2), true), "{line}");
+}
+
+#[test]
+fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_the_same() {
+    let (_folder, run) = done(&[]);
+    let whole = outcome(&run);
+    let newest = states(&run)[0].clone();
+    let bytes = fs::read(&newest).unwrap();
+    type Damage = fn(&Path, &[u8]);
+    let damages: [(Damage, &str); 3] = [
+        (|path, _| flip_a_bit(path), "its checksum is wrong; the one before it is looked at"),
+        (|path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(), "the one before it is looked at"),
+        (
+            |path, _| drop(fs::copy(&states_beside(path)[1], path).unwrap()),
+            "was renamed: it is another round's; the one before it is looked at",
+        ),
+    ];
+    for (damage, said) in damages {
+        damage(&newest, &bytes);
+        // Something to do: a run that is done is left alone.
+        let output = effgan(&["resume", text(&run), "--set", "name=again"]);
+        assert!(output.status.success(), "{output:?}");
+        let warned = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            warned.starts_with(&format!("effgan: {} ", newest.display())) && warned.trim_end().ends_with(said),
+            "{warned}"
+        );
+        assert_eq!(outcome(&run), whole);
+    }
+}
+
+fn states_beside(state: &Path) -> Vec<PathBuf> {
+    states(state.parent().unwrap().parent().unwrap())
+}
+
+#[test]
+fn checkpoints_of_another_run_or_of_no_use_are_refused() {
+    let ((_a, run), (_b, other)) = (done(&[]), done(&["--seed", "2"]));
+    let resume = || failure(&effgan(&["resume", text(&run), "--set", "name=again"]));
+    let newest = states(&run)[0].clone();
+    let own = fs::read(&newest).unwrap();
+    fs::copy(&states(&other)[0], &newest).unwrap();
+    let (code, line) = resume();
+    assert_eq!(code, Some(3));
+    assert!(
+        line.contains("round_0003.safetensors is of another config than this run's; put back what was changed"),
+        "{line}"
+    );
+    fs::write(&newest, own).unwrap();
+
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    fs::write(run.join("config.toml"), config.replace("learning_rate = 0.002", "learning_rate = 0.003")).unwrap();
+    assert!(resume().1.contains("is of another config"));
+    fs::write(run.join("config.toml"), config.replace("limit = 120", "limit = 130")).unwrap();
+    assert!(resume().1.contains("is of another config"));
+    fs::write(run.join("config.toml"), config).unwrap();
+
+    states(&run).iter().for_each(|state| fs::write(state, "no tensors").unwrap());
+    let output = effgan(&["resume", text(&run), "--set", "name=again"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(3), 3), "{said}");
+    assert!(
+        said.trim_end().ends_with("checkpoints has no usable checkpoint; remove the folder to begin anew"),
+        "{said}"
+    );
+
+    let whole = outcome(&run);
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    assert!(resumed(&run, &["--set", "name=again"]).contains("goes on after round 0"));
+    assert_eq!(outcome(&run), whole);
+}
+
+#[test]
+fn metrics_that_have_lost_lines_are_not_gone_on_with() {
+    let (_folder, run) = done(&[]);
+    let whole = outcome(&run);
+    let path = run.join("metrics.jsonl");
+    let lines = fs::read_to_string(&path).unwrap();
+    let after_two_rounds = lines.match_indices("\n").nth(lines.lines().count() / 2).unwrap().0;
+    fs::write(&path, &lines[..after_two_rounds]).unwrap();
+    let output = effgan(&["resume", text(&run), "--set", "name=again"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains(" is newer than metrics.jsonl, which has "));
+    assert_eq!(outcome(&run), whole);
+}
+
+#[test]
+fn two_programs_are_never_in_one_run_folder() {
+    let (folder, whole) = done(&["--set", "local.epochs=15"]);
+    let run = folder.path().join("first");
+    let first = at_work(&run, &["--set", "local.epochs=15"], "round 1 ");
+    let (code, line) = failure(&effgan(&["resume", text(&run)]));
+    assert_eq!(code, Some(2));
+    assert!(line.ends_with("is in use: another effgan runs in it; wait for its end, or stop it"), "{line}");
+    assert!(first.wait_with_output().unwrap().status.success());
+    assert_eq!(outcome(&run), outcome(&whole));
+}
+
+#[test]
+fn a_run_that_failed_goes_on_when_it_may_leave_clients_out_and_stops_when_none_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (code, line) = failure(&run_tiny(&run, &["--set", "local.learning_rate=1e30"]));
+    assert_eq!(code, Some(4));
+    assert!(
+        line.starts_with("client client-000") && line.contains(" failed in round 1: the ") && line.contains(", step "),
+        "{line}"
+    );
+    let (code, line) = failure(&effgan(&["resume", text(&run), "--set", "aggregation.on_failure=leave-out"]));
+    assert_eq!(code, Some(4));
+    assert!(
+        line.starts_with("0 of 3 clients gave a usable reply in round 1, and at least 1 must; client-0000: the "),
+        "{line}"
+    );
+}

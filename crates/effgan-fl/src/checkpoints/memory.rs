@@ -1,0 +1,243 @@
+//! What clients remember between their exchanges: in memory up to a bound, in files beyond it, and in a file for each
+//! moment from which the run may go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use effgan_data::ClientName;
+use effgan_nn::sealed;
+use serde::{Deserialize, Serialize};
+
+use super::{Checkpoints, Moment, RunId, list, make_folder, remove};
+use crate::algorithm::ClientState;
+use crate::{FlError, Result};
+
+/// A discriminator of base 64 and its moments are 1.7 MB; its client may be asked a thousand times a round.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// The memories of all clients.
+pub(crate) struct Memories<'a> {
+    checkpoints: &'a Checkpoints,
+    held: Mutex<Held>,
+    most_bytes: u64,
+}
+
+struct Held {
+    by_client: BTreeMap<ClientName, ClientState>,
+    bytes: u64,
+    /// Those for which there was no room: they lie in a file that the next moment takes over.
+    aside: BTreeSet<ClientName>,
+    /// What lies in files of later moments is of a future that was given up.
+    now: Moment,
+}
+
+/// The head of a memory's file.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Head {
+    run: RunId,
+    client: ClientName,
+    /// None while it lies aside.
+    moment: Option<Moment>,
+}
+
+impl<'a> Memories<'a> {
+    /// As they were at `now`.
+    pub(crate) fn at(now: Moment, checkpoints: &'a Checkpoints) -> Self {
+        let held = Held { by_client: BTreeMap::new(), bytes: 0, aside: BTreeSet::new(), now };
+        Self { checkpoints, held: Mutex::new(held), most_bytes: MOST_BYTES }
+    }
+
+    /// Takes what `client` remembers; nothing when it is new.
+    ///
+    /// # Errors
+    /// When its file cannot be read or is not what was written.
+    pub(crate) fn take(&self, client: &ClientName) -> Result<ClientState> {
+        let (held, aside, now) = self.lock(|held| (held.take(client), held.aside.contains(client), held.now));
+        match held {
+            Some(memory) => Ok(memory),
+            None if aside => self.load(client, None),
+            None => match self.moments(client)?.into_iter().filter(|&moment| moment <= now).max() {
+                Some(moment) => self.load(client, Some(moment)),
+                None => Ok(ClientState::new()),
+            },
+        }
+    }
+
+    /// Keeps what `client` is to remember.
+    ///
+    /// # Errors
+    /// When there is no room in memory and its file cannot be written.
+    pub(crate) fn put(&self, client: &ClientName, memory: ClientState) -> Result<()> {
+        if memory.is_empty() {
+            return Ok(());
+        }
+        match self.lock(|held| held.put(client, memory, self.most_bytes)) {
+            None => Ok(()),
+            Some(memory) => self.save(client, None, &memory),
+        }
+    }
+
+    /// Writes what clients learned since the last call to files of `moment`.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub(crate) fn write(&self, moment: Moment) -> Result<()> {
+        self.lock(|held| {
+            for (client, memory) in &held.by_client {
+                self.save(client, Some(moment), memory)?;
+            }
+            for client in &held.aside {
+                self.save(client, Some(moment), &self.load(client, None)?)?;
+                remove(fs::remove_file, &self.file(client, None))?;
+            }
+            *held = Held { by_client: BTreeMap::new(), bytes: 0, aside: BTreeSet::new(), now: moment };
+            Ok(())
+        })
+    }
+
+    /// Lets go what no state that is kept needs.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub(crate) fn prune(&self) -> Result<()> {
+        let Some(oldest) = self.checkpoints.oldest()? else { return Ok(()) };
+        for folder in list(&self.checkpoints.folder.join("clients"))? {
+            let mut moments: Vec<Moment> = list(&folder)?.iter().filter_map(|path| Moment::of_file(path)).collect();
+            moments.retain(|&moment| moment <= oldest);
+            moments.sort_unstable();
+            // The newest of them is what the oldest state goes on with.
+            moments.pop();
+            moments.iter().try_for_each(|moment| remove(fs::remove_file, &folder.join(moment.file_name())))?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, client: &ClientName, moment: Option<Moment>, memory: &ClientState) -> Result<()> {
+        make_folder(&self.folder(client))?;
+        Ok(sealed::save(&self.file(client, moment), &self.head(client, moment), memory)?)
+    }
+
+    fn load(&self, client: &ClientName, moment: Option<Moment>) -> Result<ClientState> {
+        let path = self.file(client, moment);
+        match sealed::load(&path)? {
+            (head, memory) if head == self.head(client, moment) => Ok(memory),
+            (Head { .. }, _) => Err(FlError::ForeignCheckpoint { path, what: "client or round" }),
+        }
+    }
+
+    fn head(&self, client: &ClientName, moment: Option<Moment>) -> Head {
+        Head { run: self.checkpoints.run.clone(), client: client.clone(), moment }
+    }
+
+    fn moments(&self, client: &ClientName) -> Result<Vec<Moment>> {
+        Ok(list(&self.folder(client))?.iter().filter_map(|path| Moment::of_file(path)).collect())
+    }
+
+    fn folder(&self, client: &ClientName) -> PathBuf {
+        self.checkpoints.folder.join("clients").join(client.as_str())
+    }
+
+    fn file(&self, client: &ClientName, moment: Option<Moment>) -> PathBuf {
+        self.folder(client).join(moment.map_or("aside.safetensors".into(), Moment::file_name))
+    }
+
+    fn lock<R>(&self, what: impl FnOnce(&mut Held) -> R) -> R {
+        what(&mut self.held.lock().expect("no thread panics while it holds the memories"))
+    }
+}
+
+impl Held {
+    fn take(&mut self, client: &ClientName) -> Option<ClientState> {
+        let memory = self.by_client.remove(client)?;
+        self.bytes -= memory.num_bytes();
+        Some(memory)
+    }
+
+    /// Keeps `memory`, or gives it back, to be put aside, when there would be more than `most_bytes`.
+    fn put(&mut self, client: &ClientName, memory: ClientState, most_bytes: u64) -> Option<ClientState> {
+        let bytes = self.bytes + memory.num_bytes();
+        if bytes > most_bytes {
+            self.aside.insert(client.clone());
+            return Some(memory);
+        }
+        self.aside.remove(client);
+        self.bytes = bytes;
+        self.by_client.insert(client.clone(), memory);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::Array;
+
+    use super::*;
+    use crate::ServerState;
+    use crate::checkpoints::CheckpointConfig;
+
+    fn memory(value: f32) -> ClientState {
+        [("w".to_owned(), Array::new([2], vec![value; 2]))].into_iter().collect()
+    }
+
+    fn checkpoints(folder: &tempfile::TempDir, keep: usize) -> Checkpoints {
+        let config = CheckpointConfig { keep, every_steps: None };
+        Checkpoints::new(folder.path().join("checkpoints"), RunId::default(), config, |line| panic!("{line}"))
+    }
+
+    fn after(round: u32) -> ServerState {
+        ServerState::after_round(round, memory(0.0))
+    }
+
+    fn taken(memories: &Memories, clients: &[ClientName]) -> Vec<ClientState> {
+        clients.iter().map(|client| memories.take(client).unwrap()).collect()
+    }
+
+    /// Three rounds in which `a` learns 10, 20, 30 and `b`, who is only in the first two, 11 and 21.
+    #[test]
+    fn memories_come_back_as_they_were_at_each_moment_that_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (checkpoints, clients) = (checkpoints(&folder, 2), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
+        // Room for one of eight bytes.
+        let memories = Memories { most_bytes: 15, ..Memories::at(Moment::of(&after(0)), &checkpoints) };
+        for round in 1..=3 {
+            for (client, i) in clients.iter().zip([0.0, 1.0]).take(if round < 3 { 2 } else { 1 }) {
+                memories.take(client).unwrap();
+                memories.put(client, memory(10.0 * round as f32 + i)).unwrap();
+            }
+            memories.write(Moment::of(&after(round))).unwrap();
+            checkpoints.save(&after(round), None, serde_json::Value::Null).unwrap();
+            memories.prune().unwrap();
+        }
+        assert_eq!(taken(&memories, &clients), [memory(30.0), memory(21.0)]);
+        for (round, expected) in [(2, [memory(20.0), memory(21.0)]), (3, [memory(30.0), memory(21.0)])] {
+            assert_eq!(taken(&Memories::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
+        }
+        let files = |client: &ClientName| list(&memories.folder(client)).unwrap().len();
+        assert_eq!(clients.each_ref().map(files), [2, 1], "what no kept state needs is gone");
+    }
+
+    #[test]
+    fn a_new_client_remembers_nothing_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (checkpoints, client) = (checkpoints(&folder, 1), ClientName::new("a").unwrap());
+        let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
+        assert!(memories.take(&client).unwrap().is_empty());
+        memories.put(&client, ClientState::new()).unwrap();
+        memories.write(Moment::of(&after(1))).unwrap();
+        assert!(!folder.path().join("checkpoints").exists());
+    }
+
+    #[test]
+    fn another_clients_memory_is_not_taken_for_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (checkpoints, [a, b]) = (checkpoints(&folder, 1), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
+        let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
+        memories.put(&a, memory(1.0)).unwrap();
+        memories.write(Moment::of(&after(1))).unwrap();
+        fs::rename(memories.folder(&a), memories.folder(&b)).unwrap();
+        let error = memories.take(&b).unwrap_err().to_string();
+        assert!(error.contains("b/round_0001.safetensors is of another client or round"), "{error}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Replies in the order of names, whatever order they arrive in, and what is recorded of them.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+
+use effgan_data::ClientName;
+use effgan_nn::Params;
+
+use crate::checkpoints::{Checkpoints, Kept, OpenRound};
+use crate::drift::{Sketch, drifts};
+use crate::intake::{Answer, Intake};
+use crate::message::{Exchange, Reply, Update};
+use crate::record::{ClientRecord, Missing};
+use crate::steps::Steps;
+use crate::{FlError, Result};
+
+/// What a client has come to in an exchange.
+pub(super) struct Done {
+    pub(super) reply: Reply,
+    pub(super) steps: Steps,
+    pub(super) seconds: f64,
+    /// Whether its tensors lie in a file too.
+    pub(super) is_kept: bool,
+}
+
+/// A reply as it arrives.
+pub(super) struct Arrival {
+    pub(super) client: ClientName,
+    pub(super) done: Result<Done>,
+    pub(super) update: Option<Sketch>,
+    /// Whether its tensors wait in a file alone.
+    pub(super) on_disk: bool,
+    pub(super) bytes_down: u64,
+}
+
+/// Replies in the order of the cohort, whatever order they arrive in.
+pub(super) struct InOrder<'a> {
+    exchange: &'a Exchange,
+    cohort: std::slice::Iter<'a, ClientName>,
+    intake: Intake<'a>,
+    arriving: Receiver<Arrival>,
+    /// Out of turn.
+    waiting: BTreeMap<ClientName, Arrival>,
+    /// How many of them wait in memory at most; the tensors of others lie in files.
+    room: usize,
+    checkpoints: &'a Checkpoints,
+    tally: Tally,
+}
+
+/// What a round's record says of the replies of one exchange.
+#[derive(Default)]
+pub(super) struct Tally {
+    clients: Vec<(ClientRecord, Option<Sketch>)>,
+    steps: Vec<(ClientName, Steps)>,
+    missing: Vec<Missing>,
+    refused: Vec<Missing>,
+    bytes_down: u64,
+    bytes_up: u64,
+}
+
+impl<'a> InOrder<'a> {
+    pub(super) fn new(
+        exchange: &'a Exchange,
+        intake: Intake<'a>,
+        arriving: Receiver<Arrival>,
+        checkpoints: &'a Checkpoints,
+        room: usize,
+    ) -> Self {
+        let (cohort, waiting, tally) = (exchange.cohort.iter(), BTreeMap::new(), Tally::default());
+        Self { exchange, cohort, intake, arriving, waiting, room, checkpoints, tally }
+    }
+
+    /// The update of `client`; nothing when it is left out.
+    fn update_of(&mut self, client: &ClientName) -> Result<Option<Update>> {
+        let Arrival { done, update: sketch, bytes_down, .. } = self.wait_for(client)?;
+        let Done { reply, steps, seconds, .. } = done?;
+        self.tally.bytes_down += bytes_down;
+        self.tally.steps.push((client.clone(), steps));
+        let taken = self.intake.take(Answer::to(self.exchange, client.clone(), reply))?;
+        if let Some(update) = &taken {
+            self.tally.add(client, update, sketch, seconds);
+        }
+        Ok(taken)
+    }
+
+    fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
+        if let Some(arrival) = self.waiting.remove(client) {
+            return self.fetch(arrival);
+        }
+        loop {
+            let arrival = self.arriving.recv().expect("a worker hands in a reply for each client it took");
+            if arrival.client == *client {
+                return Ok(arrival);
+            }
+            let waiting = self.put_aside(arrival)?;
+            self.waiting.insert(waiting.client.clone(), waiting);
+        }
+    }
+
+    fn put_aside(&self, mut arrival: Arrival) -> Result<Arrival> {
+        if self.waiting.values().filter(|waiting| !waiting.on_disk).count() < self.room {
+            return Ok(arrival);
+        }
+        if let Ok(Done { reply: Reply::Update(update), is_kept, .. }) = &mut arrival.done {
+            let params = std::mem::take(&mut update.params);
+            if !*is_kept {
+                let update = Update { params, ..update.clone() };
+                let kept = Kept { update, memory: Params::new(), steps: Steps::default(), seconds: 0.0 };
+                self.checkpoints.keep_reply(self.exchange, &arrival.client, &kept)?;
+            }
+            arrival.on_disk = true;
+        }
+        Ok(arrival)
+    }
+
+    fn fetch(&self, mut arrival: Arrival) -> Result<Arrival> {
+        if let (Ok(Done { reply: Reply::Update(update), .. }), true) = (&mut arrival.done, arrival.on_disk) {
+            let kept = self.checkpoints.reply(self.exchange, &arrival.client)?;
+            let client = || arrival.client.clone();
+            let lost = || FlError::LostReply { client: client(), round: self.exchange.round };
+            update.params = kept.ok_or_else(lost)?.update.params;
+        }
+        Ok(arrival)
+    }
+
+    /// What is to be recorded, when all are folded.
+    pub(super) fn done(self) -> Tally {
+        let (missing, refused) = self.intake.finish();
+        Tally { missing, refused, ..self.tally }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, client: &ClientName, update: &Update, sketch: Option<Sketch>, seconds: f64) {
+        self.bytes_up += update.params.num_bytes();
+        let Update { num_examples, ref metrics, .. } = *update;
+        let record =
+            ClientRecord { name: client.clone(), num_examples, metrics: metrics.clone(), seconds, drift: None };
+        self.clients.push((record, sketch));
+    }
+
+    /// Adds the exchange to the round; an update counts as `weight` says of n_k.
+    pub(super) fn tell(self, open: &mut OpenRound, exchange: &Exchange, weight: impl Fn(u64) -> f64) {
+        let OpenRound { record, steps } = open;
+        record.bytes_down += self.bytes_down;
+        record.bytes_up += self.bytes_up;
+        record.miss(self.missing);
+        record.refused.extend(self.refused);
+        let weights: Vec<f64> = self.clients.iter().map(|(client, _)| weight(client.num_examples)).collect();
+        let (clients, sketches): (Vec<_>, Vec<_>) = self.clients.into_iter().unzip();
+        let sketches: Option<Vec<Sketch>> = sketches.into_iter().collect();
+        let drifts = sketches.map(|all| drifts(&all.into_iter().zip(weights).collect::<Vec<_>>()));
+        for (index, client) in clients.into_iter().enumerate() {
+            record.add(ClientRecord { drift: drifts.as_ref().map(|drifts| drifts[index]), ..client });
+        }
+        // A round of one exchange is kept as a whole.
+        if !exchange.kind.trains() {
+            for (client, later) in self.steps.into_iter().filter(|(_, steps)| !steps.losses.is_empty()) {
+                steps.entry(client).or_default().extend(later);
+            }
+        }
+    }
+}
+
+impl Iterator for InOrder<'_> {
+    type Item = Result<(ClientName, Update)>;
+
+    /// An error also when all are done and they are too few.
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(client) = self.cohort.next() {
+            match self.update_of(client) {
+                Ok(None) => {}
+                Ok(Some(update)) => return Some(Ok((client.clone(), update))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.intake.enough().err().map(Err)
+    }
+}

@@ -1,0 +1,58 @@
+//! The losses of a client's steps in a round. They are kept with its work, and told again to the watch by whoever goes
+//! on with the run, so that it sees what an uninterrupted run shows.
+
+use effgan_data::ClientName;
+use effgan_nn::Array;
+use effgan_nn::gan::Losses;
+
+use crate::record::StepRecord;
+
+/// All steps of one client in a round so far, without gaps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Steps {
+    /// Steps that the client does in the round.
+    pub(crate) steps: u64,
+    /// Real images of each.
+    pub(crate) batch_size: u64,
+    pub(crate) losses: Vec<Losses>,
+}
+
+impl Steps {
+    /// Adds the next step.
+    pub(crate) fn add(&mut self, record: &StepRecord) {
+        (self.steps, self.batch_size) = (record.steps, record.batch_size);
+        self.losses.push(record.losses);
+    }
+
+    /// Adds the steps of a later exchange.
+    pub(crate) fn extend(&mut self, later: Self) {
+        (self.steps, self.batch_size) = (later.steps, later.batch_size);
+        self.losses.extend(later.losses);
+    }
+
+    /// What was told of each step of `client`, from its first of the round on.
+    pub(crate) fn records(&self, client: &ClientName, round: u32) -> impl Iterator<Item = StepRecord> {
+        let Self { steps, batch_size, .. } = *self;
+        (1..).zip(&self.losses).map(move |(step, &losses)| StepRecord {
+            client: client.clone(),
+            round,
+            step,
+            steps,
+            batch_size,
+            losses,
+        })
+    }
+
+    /// The losses as a tensor `[n, 2]`, the discriminator's first.
+    pub(crate) fn to_array(&self) -> Array {
+        let values = self.losses.iter().flat_map(|losses| [losses.discriminator, losses.generator]);
+        Array::new([self.losses.len(), 2], values.collect())
+    }
+
+    /// Of a tensor [`to_array`](Self::to_array).
+    pub(crate) fn of_array([steps, batch_size]: [u64; 2], losses: &Array) -> Self {
+        let losses = losses.values.chunks_exact(2);
+        let losses = losses.map(|pair| Losses { discriminator: pair[0], generator: pair[1] }).collect();
+        Self { steps, batch_size, losses }
+    }
+}

@@ -1,0 +1,119 @@
+//! Sealed files: tensors that a program keeps for itself, under a head, with a checksum over both.
+//!
+//! It is a safetensors file whose one entry of metadata is `<format> <checksum> <head>`: the version of this layout, the
+//! SHA-256 of the head and the tensors' [model hash](Params::hash), and the head as JSON. What is torn or edited is told
+//! from what is whole; who edits a file and mends its checksum too is not found out.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::checkpoint::{from_bytes, to_bytes_with, write_file};
+use crate::params::sha256;
+use crate::{NnError, Params, Result};
+
+/// A reader refuses any other.
+const FORMAT: &str = "1";
+const KEY: &str = "effgan";
+
+/// Writes `params` under `head`: whole, or not at all.
+///
+/// # Errors
+/// [`NnError::Io`] naming the file.
+///
+/// # Panics
+/// When `head` is no plain data.
+pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
+    let head = serde_json::to_string(head).expect("a head is plain data");
+    let bytes = to_bytes_with(params, Some((KEY, format!("{FORMAT} {} {head}", checksum(&head, params)))));
+    write_file(path, &bytes).map_err(|source| NnError::Io { path: path.into(), source })
+}
+
+/// Reads what [`save`] wrote.
+///
+/// # Errors
+/// [`NnError::Io`]; [`NnError::Sealed`] for a file that is torn, edited, of another format or no sealed file at all.
+pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
+    let bytes = fs::read(path).map_err(|source| NnError::Io { path: path.into(), source })?;
+    open(&bytes).map_err(|reason| NnError::Sealed { path: path.into(), reason })
+}
+
+/// As [`load`], from the bytes of a file.
+///
+/// # Errors
+/// One line that goes after the file's name.
+pub fn open<H: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<(H, Params), String> {
+    let torn = |what: String| format!("is torn: {what}");
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| torn(error.to_string()))?;
+    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or("is no sealed file")?;
+    let mut parts = text.splitn(3, ' ');
+    let mut part = || parts.next().ok_or("is no sealed file");
+    let (format, sum, head) = (part()?, part()?, part()?);
+    if format != FORMAT {
+        return Err(format!("is of format {format:.8}, this program reads {FORMAT}"));
+    }
+    let params = from_bytes(bytes).map_err(torn)?;
+    if checksum(head, &params) != sum {
+        return Err("is torn or was edited: its checksum is wrong".into());
+    }
+    params.check_finite().map_err(|error| format!("is unusable: {error}"))?;
+    let head = serde_json::from_str(head).map_err(|error| format!("has another head than this program's: {error}"))?;
+    Ok((head, params))
+}
+
+fn checksum(head: &str, params: &Params) -> String {
+    sha256(format!("{head}\n{}", params.hash()).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::Array;
+
+    fn params() -> Params {
+        [("w".to_owned(), Array::new([2], vec![1.0, -2.5]))].into_iter().collect()
+    }
+
+    /// The bytes of a sealed file.
+    fn sealed(params: &Params) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        save(&path, &(7, 0.1 + 0.2, "north"), params).unwrap();
+        fs::read(path).unwrap()
+    }
+
+    type Head = (u32, f64, String);
+
+    #[test]
+    fn head_and_tensors_come_back_to_the_bit() {
+        let (head, tensors) = open::<Head>(&sealed(&params())).unwrap();
+        assert_eq!((head, tensors), ((7, 0.1 + 0.2, "north".to_owned()), params()));
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_refused() {
+        let bytes = sealed(&params());
+        for length in 0..bytes.len() {
+            assert!(open::<Head>(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+        }
+        for bit in 0..8 * bytes.len() {
+            let mut edited = bytes.clone();
+            edited[bit / 8] ^= 1 << (bit % 8);
+            assert!(open::<Head>(&edited).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn another_format_and_a_plain_file_are_told_apart() {
+        let error = |bytes: &[u8]| open::<Head>(bytes).unwrap_err();
+        let newer = to_bytes_with(&params(), Some((KEY, "2 abc {}".into())));
+        assert_eq!(error(&newer), "is of format 2, this program reads 1");
+        assert_eq!(error(&to_bytes_with(&params(), None)), "is no sealed file");
+        let infinite = [("w".to_owned(), Array::new([1], vec![f32::INFINITY]))].into_iter().collect();
+        assert_eq!(error(&sealed(&infinite)), "is unusable: tensor `w` has a non-finite value at index 0");
+    }
+}
