@@ -7,9 +7,7 @@ use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{
-    AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, OnFailure, SimulationConfig,
-};
+use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, SimulationConfig};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams, params};
 use serde::de::DeserializeOwned;
@@ -131,14 +129,14 @@ impl Config {
 
     /// SHA-256, as hex, of all that the bits of a run's rounds depend on. What is left out may change when the run is
     /// resumed: its name, where the images lie, the number of rounds (where the rounds before do not depend on it),
-    /// what is done about clients that fail, and what is kept.
+    /// what is done about clients that fail and about members that are flagged or too large, and what is kept.
     pub fn identity(&self) -> String {
         let mut config = self.clone();
         config.name = String::new();
         config.dataset.dir = None;
         config.checkpoint = CheckpointConfig::default();
-        config.aggregation =
-            AggregationConfig { on_failure: OnFailure::default(), min_clients: None, ..config.aggregation };
+        let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
+        config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
             config.algorithm = config.algorithm.of_any_length();
         }

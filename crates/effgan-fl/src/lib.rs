@@ -21,6 +21,7 @@ mod participation;
 pub mod record;
 pub mod sample;
 mod server_training;
+mod share;
 pub mod simulate;
 mod steps;
 

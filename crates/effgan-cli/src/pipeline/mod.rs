@@ -1,5 +1,6 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+mod flag;
 mod resume;
 mod scores;
 
@@ -174,6 +175,7 @@ impl<'a> Run<'a> {
         self.dir.write_json("partition.json", self.partition)?;
         let mut members = self.begin(from.as_ref())?;
         let state = self.train(from, &mut members)?;
+        self.share_out(&mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
         if let Some(mean) = mean {
