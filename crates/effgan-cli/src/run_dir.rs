@@ -260,7 +260,10 @@ pub fn check_new_file(path: &Path) -> Result<()> {
 /// [`Kind::Usage`](crate::failure::Kind::Usage) when something is.
 pub fn check_new(path: &Path) -> Result<()> {
     if path.exists() {
-        let line = format!("{} exists and nothing is overwritten; remove it or choose another --out", path.display());
+        let is_run = path.join("run.json").is_file();
+        let path = path.display();
+        let way_on = if is_run { format!("effgan resume {path} goes on with it") } else { "remove it".into() };
+        let line = format!("{path} exists and nothing is overwritten; {way_on}, or choose another --out");
         return Err(Failure::usage(anyhow!(line)));
     }
     Ok(())

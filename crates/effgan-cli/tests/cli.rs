@@ -181,7 +181,8 @@ fn nothing_is_overwritten() {
     let before = fs::read(run.join("run.json")).unwrap();
     let (code, line) = failure(&run_tiny(&run, &[]));
     assert_eq!(code, Some(2));
-    assert!(line.ends_with("exists and nothing is overwritten; remove it or choose another --out"), "{line}");
+    assert!(line.contains("exists and nothing is overwritten; effgan resume "), "{line}");
+    assert!(line.ends_with("goes on with it, or choose another --out"), "{line}");
     assert_eq!(fs::read(run.join("run.json")).unwrap(), before);
     let png = folder.path().join("grid.png");
     fs::write(&png, "mine").unwrap();

@@ -15,8 +15,8 @@ use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange,
-    ExchangeKind, FailurePolicy, LocalConfig, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard,
-    Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
+    ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId,
+    ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};

@@ -101,7 +101,7 @@ fn banner(folder: &Folder) -> Option<String> {
     match info.status {
         Status::Done => None,
         Status::Running => Some(format!("This run was not done when the report was written, {far}.")),
-        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}.")),
+        Status::Interrupted => Some(format!("This run was interrupted {far}{reason}; effgan resume goes on with it.")),
         Status::Failed => Some(format!("This run failed {far}{reason}")),
     }
 }
@@ -380,7 +380,7 @@ mod tests {
         assert_has_all(
             &html,
             &[
-                "This run was interrupted after round 1.",
+                "This run was interrupted after round 1; effgan resume goes on with it.",
                 "No scores: nothing has been scored in this run.",
                 "No pictures and no scores yet.",
                 "No members.",

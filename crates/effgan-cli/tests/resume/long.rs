@@ -19,7 +19,6 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
     let settings = [
         "algorithm={ kind = \"fedgan\", rounds = 500 }",
         "evaluation.every=500",
-        "network.base_channels=2",
         "local={ batch_size = 4, steps = 1 }",
     ];
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
@@ -45,8 +44,9 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
         "after 100 rounds {kilobytes} kB and {files} files, after 490 {later_kilobytes} kB and {later_files} files"
     );
     assert_eq!(files, later_files);
-    // A megabyte is what allocators let lie about; a state of the network, kept for each round, would be 4 MB.
-    assert!(later_kilobytes < kilobytes + 1024, "{kilobytes} kB, later {later_kilobytes} kB");
+    // What the allocator lets lie about comes to 6 MB in a thousand rounds and no more; half a state of the networks
+    // (52 kB), kept for each of 390 rounds, would be 10 MB.
+    assert!(later_kilobytes < kilobytes + 8 * 1024, "{kilobytes} kB, later {later_kilobytes} kB");
     assert!(later_metrics.starts_with(&metrics) && later_metrics.len() > 4 * metrics.len(), "appended to");
     assert_eq!(states(&run).len(), 2, "the last states are kept, and no others");
 }
