@@ -91,7 +91,7 @@ pub struct Manifest {
 pub enum Selection {
     /// All members by weight, or the averaged generator when there are none.
     Ensemble,
-    /// These members, by weight.
+    /// These members, by weight; members that are left out, and are asked for alone, count the same.
     Members(Vec<ClientName>),
     /// The averaged generator.
     Global,
@@ -301,7 +301,10 @@ impl Ensemble {
                 sample::sample_classes(network, classes, &[1.0], &load, seed, range, jobs)
             }
             members => {
-                let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
+                let mut weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
+                if weights.iter().all(|&weight| weight == 0.0) {
+                    weights.fill(1.0);
+                }
                 let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
                 sample::sample_classes(network, classes, &weights, &load, seed, range, jobs)
             }
@@ -315,11 +318,7 @@ impl Ensemble {
             Selection::Global => Ok(Vec::new()),
             Selection::Members(names) => {
                 let names: BTreeSet<&ClientName> = names.iter().collect();
-                let members: Vec<&Member> = names.into_iter().map(|name| self.member(name)).collect::<Result<_>>()?;
-                if members.iter().all(|member| member.weight == 0.0) {
-                    return Err(FlError::Config("the chosen members have weight 0 in the manifest".into()));
-                }
-                Ok(members)
+                names.into_iter().map(|name| self.member(name)).collect()
             }
         }
     }
@@ -458,7 +457,10 @@ mod tests {
             writer.flag(&client("south"), "far off", flagged);
             assert_eq!(writer.mean(), mean);
             writer.finish("effgan", &network(), &generator(3), NormStatistics::Average).unwrap();
-            let members = Ensemble::open(folder.path()).unwrap().manifest.members;
+            let ensemble = Ensemble::open(folder.path()).unwrap();
+            let south = Selection::Members(vec![client("south")]);
+            assert_eq!(ensemble.sample(&south, 1, 0..9, 1).unwrap().len(), 9 * 64);
+            let members = ensemble.manifest.members;
             assert_eq!((members[0].weight, members[0].flagged.as_deref()), (30.0, None));
             assert_eq!((members[1].weight, members[1].flagged.as_deref()), (weight, Some("far off")));
         }
