@@ -1,10 +1,12 @@
-"""README's tables, from runs at the same total of local epochs.
+"""Tables of README and docs/reliability.md, from runs at the same total of local epochs.
 
     python3 scripts/tables.py drift      --data FOLDER --out runs/tables
     python3 scripts/tables.py algorithms --data FOLDER --out runs/tables
+    python3 scripts/tables.py poison     --out runs/tables
 
 `drift`: MNIST, 2 digits a client, 20 local epochs a round, three seeds. `algorithms`: every algorithm on MNIST with 2 digits a client and on
-Fashion-MNIST dealt by Dirichlet(0.1), 5 local epochs a round, one seed. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
+Fashion-MNIST dealt by Dirichlet(0.1), 5 local epochs a round, one seed. `poison`: ten iid clients
+with digits from inside the program, three of whom send bad updates, under each aggregation. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
 not run again, others start afresh, so the script can be stopped and started. Two runs at a time, one thread each.
 """
 
@@ -68,27 +70,51 @@ FIVE_EPOCHS = ["local.epochs=5"]
 CONFIGS = {"mnist": "configs/mnist-by-label.toml", "fashion-mnist": "configs/fashion-dirichlet.toml"}
 
 
-def run(program, config, dataset, folder, settings, seed):
-    """One run, unless its folder says that it is done."""
+# Three of ten clients send what is ten times as long as their update, or as long and turned around.
+ATTACKS = {
+    "nobody": None,
+    "scaled × 10": ("scaled", 10.0),
+    "sign-flipped × 10": ("sign-flipped", 10.0),
+    "random × 10": ("random", 10.0),
+    "sign-flipped × 1": ("sign-flipped", 1.0),
+}
+AGGREGATIONS = {
+    "mean": ['aggregation.kind="mean"'],
+    "median": ['aggregation.kind="median"'],
+    "trimmed-mean, 3 a side": ['aggregation.kind="trimmed-mean"', "aggregation.trim=3"],
+    "norm-clipped-mean": ['aggregation.kind="norm-clipped-mean"'],
+}
+
+
+def is_done(folder):
     info = folder / "run.json"
-    if info.exists() and json.loads(info.read_text())["status"] == "done":
+    return info.exists() and json.loads(info.read_text())["status"] == "done"
+
+
+def run(program, config, folder, settings, seed):
+    """One run, unless its folder says that it is done."""
+    if is_done(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
-    settings = [f"dataset.dir={json.dumps(str(dataset))}", *settings]
     command = [program, "run", config, "--seed", str(seed), "--jobs", "1", "--out", str(folder)]
     command += [word for setting in settings for word in ("--set", setting)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def run_all(args, runs):
-    """Each (folder, data set, settings, seed), two at a time."""
+def two_at_a_time(work, jobs):
     with ThreadPoolExecutor(2) as pool:
-        jobs = [
-            pool.submit(run, args.program, CONFIGS[dataset], args.data / dataset, folder, settings, seed)
-            for folder, dataset, settings, seed in runs
-        ]
-        for job in jobs:
+        for job in [pool.submit(work, *job) for job in jobs]:
             job.result()
+
+
+def run_all(args, runs):
+    """Each (folder, data set, settings, seed)."""
+
+    def one(folder, dataset, settings, seed):
+        images = f"dataset.dir={json.dumps(str(args.data / dataset))}"
+        run(args.program, CONFIGS[dataset], folder, [images, *settings], seed)
+
+    two_at_a_time(one, runs)
 
 
 def has_bf16(program):
@@ -148,14 +174,70 @@ def outcome(folder):
     return f"{score['fd_small']:.1f}", str(score["modes"]), f"{megabytes(folder):.0f}"
 
 
+def poison(args):
+    """Scores as factors of those of the run that nobody attacks and that averages by the mean."""
+
+    def attacked(folder, attack, aggregation):
+        settings = AGGREGATIONS[aggregation] + ["evaluation.every=1000"]
+        if ATTACKS[attack]:
+            kind, factor = ATTACKS[attack]
+            settings.append(f"simulation.attack={{ kind = {json.dumps(kind)}, clients = 3, factor = {factor} }}")
+        try:
+            run(args.program, "configs/poison.toml", folder, settings, 1)
+        except subprocess.CalledProcessError:
+            return  # its folder says why: networks that are pushed too far have no finite loss
+        left_out = left_out_of(folder)
+        if not is_done(left_out):
+            shutil.rmtree(left_out, ignore_errors=True)
+            shutil.copytree(folder, left_out)
+            command = [args.program, "resume", str(left_out), "--jobs", "1"]
+            command += ["--set", 'aggregation.flagged="leave-out"']
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    slug = lambda *words: "-".join(words).replace(" × ", "-").replace(",", "").replace(" ", "-")
+    folders = {(a, r): args.out / slug("poison", a, r) for a in ATTACKS for r in AGGREGATIONS}
+    two_at_a_time(attacked, [(folder, *key) for key, folder in folders.items()])
+    clean = last_scores(folders["nobody", "mean"])
+    print("| three of ten clients send | aggregation | averaged generator | ensemble, flagged members keep their share | and are left out | flagged: attackers, others |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for (attack, aggregation), folder in folders.items():
+        if not is_done(folder):
+            print(f"| {attack} | `{aggregation}` | {json.loads((folder / 'run.json').read_text())['reason']} | | | |")
+            continue
+        cells = []
+        for where, what in ((folder, AVERAGE), (folder, ENSEMBLE), (left_out_of(folder), ENSEMBLE)):
+            fd = last_scores(where)[what]["fd_small"]
+            cells.append(f"{fd:.0f} ({fd / clean[what]['fd_small']:.2f})")
+        print(f"| {attack} | `{aggregation}` | {' | '.join(cells)} | {flagged(folder)} |")
+    floor = clean["floor", None]
+    print(f"| real images | | {floor['fd_small']:.0f} | | | n = {floor['n']} |")
+
+
+AVERAGE = ("average", "recompute")
+ENSEMBLE = ("ensemble", None)
+
+
+def left_out_of(folder):
+    return folder.with_name(folder.name + "-left-out")
+
+
+def flagged(folder):
+    """How many of the attackers are flagged, and how many others."""
+    attackers = set(json.loads((folder / "run.json").read_text()).get("attackers", []))
+    names = {event["client"] for event in events(folder, "flag")}
+    return f"{len(names & attackers)} of {len(attackers)}, {len(names - attackers)}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["drift", "algorithms"])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("table", choices=["drift", "algorithms", "poison"])
+    parser.add_argument("--data", type=Path, help="for all but poison")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--program", default="target/release/effgan")
     args = parser.parse_args()
-    {"drift": drift, "algorithms": every_algorithm}[args.table](args)
+    if args.data is None and args.table != "poison":
+        parser.error(f"{args.table} needs --data FOLDER")
+    {"drift": drift, "algorithms": every_algorithm, "poison": poison}[args.table](args)
 
 
 if __name__ == "__main__":

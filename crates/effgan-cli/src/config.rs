@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AggregationConfig, AlgorithmConfig, CheckpointConfig, LocalConfig, OnFailure, SimulationConfig};
+use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, SimulationConfig};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams, params};
 use serde::de::DeserializeOwned;
@@ -101,6 +101,15 @@ impl Config {
         Ok(self)
     }
 
+    /// Checks the bounds that hang on how many clients there are.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_clients(&self, clients: usize) -> Result<()> {
+        self.aggregation.check_clients(clients)?;
+        Ok(self.simulation.check_clients(clients)?)
+    }
+
     /// Who gets which images of the data set that it names.
     ///
     /// # Errors
@@ -110,23 +119,24 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
-    /// Whether the mean of the members is what FedGAN would have made of the same work.
+    /// Whether the mean of the members is what FedGAN, with its mean, would have made of the same work.
     pub fn mean_is_fedgan(&self) -> bool {
         let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
         let equal_work = (effgan.fine_tune_epochs, effgan.fine_tune_steps) == (self.local.epochs, self.local.steps);
-        equal_work && effgan.cohort >= 1.0 && self.local.ema.is_none()
+        let of_means = self.aggregation.kind == AggregationKind::Mean && self.simulation.attack.is_none();
+        equal_work && of_means && effgan.cohort >= 1.0 && self.local.ema.is_none()
     }
 
     /// SHA-256, as hex, of all that the bits of a run's rounds depend on. What is left out may change when the run is
     /// resumed: its name, where the images lie, the number of rounds (where the rounds before do not depend on it),
-    /// what is done about clients that fail, and what is kept.
+    /// what is done about clients that fail and about members that are flagged or too large, and what is kept.
     pub fn identity(&self) -> String {
         let mut config = self.clone();
         config.name = String::new();
         config.dataset.dir = None;
         config.checkpoint = CheckpointConfig::default();
-        config.aggregation =
-            AggregationConfig { on_failure: OnFailure::default(), min_clients: None, ..config.aggregation };
+        let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
+        config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
             config.algorithm = config.algorithm.of_any_length();
         }
@@ -239,7 +249,7 @@ pub mod tests {
             // Images of a folder may be of any size; the config says which.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
             let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
-            assert!(config.algorithm.build(network, config.local).is_ok(), "{}", file.display());
+            assert!(config.algorithm.build(network, config.local, &config.aggregation).is_ok(), "{}", file.display());
         }
     }
 
@@ -250,7 +260,9 @@ pub mod tests {
             Config::parse(QUICKSTART, &settings).unwrap().mean_is_fedgan()
         };
         assert!(is_fedgan(&[]));
-        for setting in ["algorithm.fine_tune_epochs=20", "algorithm.cohort=0.5", "local.ema=0.9"] {
+        for setting in
+            ["algorithm.fine_tune_epochs=20", "algorithm.cohort=0.5", "local.ema=0.9", "aggregation.kind=median"]
+        {
             assert!(!is_fedgan(&[setting]), "{setting}");
         }
     }

@@ -3,8 +3,8 @@
 //! The report is made from these, the config and the pictures, so it can be made again from the folder alone. Fields that hold times are called `seconds`
 //! or `started`; all others are equal for equal runs.
 
-use effgan_fl::RoundRecord;
 use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{Flagged, RoundRecord};
 use effgan_metrics::Scores;
 use effgan_nn::kernels::Precision;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub enum Event {
     Score(Score),
     /// Something that a person has to know of the data or the scores.
     Note(Note),
+    /// A member of the ensemble lies far outside of the others.
+    Flag(Flag),
     /// A member of the ensemble was drawn from.
     Member(MemberClasses),
     /// A stage of the run is done.
@@ -31,6 +33,27 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     pub note: String,
+}
+
+/// A member of the ensemble whose samples lie far outside of the others'.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flag {
+    pub client: String,
+    /// With its number and the bound.
+    pub reason: String,
+    /// What became of it.
+    pub flagged: Flagged,
+}
+
+impl Flag {
+    /// What a person has to know of it.
+    pub fn sentence(&self) -> String {
+        let outcome = match self.flagged {
+            Flagged::Keep => "is flagged and keeps its share (aggregation.flagged = \"leave-out\" takes it)",
+            Flagged::LeaveOut => "is flagged and left out of the ensemble",
+        };
+        format!("{} {outcome}: {}", self.client, self.reason)
+    }
 }
 
 /// A client's losses in a round, as means over equal stretches of its steps.
@@ -148,6 +171,9 @@ pub struct RunInfo {
     /// Model hash of the server's parameters and all members, once the run is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
+    /// Clients that the simulation has attack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attackers: Vec<String>,
     /// How often it was resumed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resumed: u32,

@@ -40,8 +40,14 @@ pub fn at_start(config: &Config, dataset: &Dataset, partition: &Partition, netwo
         },
         mean_is_fedgan: config.mean_is_fedgan(),
         model_hash: None,
+        attackers: attackers(config, partition),
         resumed: 0,
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         seconds: 0.0,
     }
+}
+
+fn attackers(config: &Config, partition: &Partition) -> Vec<String> {
+    let clients: Vec<_> = partition.clients.iter().map(|share| share.name.clone()).collect();
+    config.simulation.attackers(config.seed, &clients).iter().map(ToString::to_string).collect()
 }

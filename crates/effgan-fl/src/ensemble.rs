@@ -16,8 +16,8 @@ use effgan_nn::networks::{Network, check};
 use effgan_nn::{Params, checkpoint, params};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{MemberSink, WeightedMean, Weights};
-use crate::{FlError, Result, sample};
+use crate::aggregate::{Flagged, MemberSink, WeightedMean, Weights};
+use crate::{FlError, Result, sample, share};
 
 /// Of `manifest.json`; a reader refuses any other.
 const FORMAT_VERSION: u32 = 1;
@@ -55,6 +55,9 @@ pub struct Member {
     pub weight: f64,
     /// Of its file, as lower-case hex.
     pub sha256: String,
+    /// Why its samples are not to be trusted; absent where nothing is known against them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged: Option<String>,
 }
 
 /// The averaged generator of the folder.
@@ -88,7 +91,7 @@ pub struct Manifest {
 pub enum Selection {
     /// All members by weight, or the averaged generator when there are none.
     Ensemble,
-    /// These members, by weight.
+    /// These members, by weight; members that are left out, and are asked for alone, count the same.
     Members(Vec<ClientName>),
     /// The averaged generator.
     Global,
@@ -135,6 +138,35 @@ impl ModelWriter {
         &self.members
     }
 
+    /// A member's generator (tensors without prefix).
+    ///
+    /// # Errors
+    /// [`FlError::Model`] when its file is not as it was written.
+    pub fn generator(&self, member: &Member) -> Result<Params> {
+        read_generator(&member_file(&self.dir, &member.name), &member.sha256)
+    }
+
+    /// Flags a member for `reason`; its weight becomes 0 where it is to be left out.
+    pub fn flag(&mut self, client: &ClientName, reason: &str, flagged: Flagged) {
+        for member in self.members.iter_mut().filter(|member| member.name == *client) {
+            member.flagged = Some(reason.into());
+            if flagged == Flagged::LeaveOut {
+                member.weight = 0.0;
+            }
+        }
+    }
+
+    /// Lowers the largest weights until none is more than `max_share` of all, and answers with the largest share that
+    /// is left. Where there are too few members for that, they all weigh the same. The [mean](Self::mean) of the
+    /// members stays as it is.
+    pub fn cap(&mut self, max_share: f64) -> f64 {
+        let weights: Vec<f64> = self.members.iter().map(|member| member.weight).collect();
+        let capped = share::capped(&weights, max_share);
+        let (largest, total) = (capped.iter().copied().fold(0.0, f64::max), capped.iter().sum::<f64>());
+        self.members.iter_mut().zip(capped).for_each(|(member, weight)| member.weight = weight);
+        largest / total
+    }
+
     /// The mean of all members so far by weight: what averaging would have made of the same work. `None` without members.
     pub fn mean(&self) -> Option<Params> {
         self.mean.clone().finish()
@@ -171,7 +203,7 @@ impl MemberSink for ModelWriter {
         let sha256 = write(&member_file(&self.dir, &client), &generator)?;
         let weight = self.weights.of(num_examples);
         self.mean.add(&generator, weight)?;
-        self.members.push(Member { name: client, num_examples, weight, sha256 });
+        self.members.push(Member { name: client, num_examples, weight, sha256, flagged: None });
         Ok(())
     }
 }
@@ -269,7 +301,10 @@ impl Ensemble {
                 sample::sample_classes(network, classes, &[1.0], &load, seed, range, jobs)
             }
             members => {
-                let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
+                let mut weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
+                if weights.iter().all(|&weight| weight == 0.0) {
+                    weights.fill(1.0);
+                }
                 let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
                 sample::sample_classes(network, classes, &weights, &load, seed, range, jobs)
             }
@@ -283,11 +318,7 @@ impl Ensemble {
             Selection::Global => Ok(Vec::new()),
             Selection::Members(names) => {
                 let names: BTreeSet<&ClientName> = names.iter().collect();
-                let members: Vec<&Member> = names.into_iter().map(|name| self.member(name)).collect::<Result<_>>()?;
-                if members.iter().all(|member| member.weight == 0.0) {
-                    return Err(FlError::Config("the chosen members have weight 0 in the manifest".into()));
-                }
-                Ok(members)
+                names.into_iter().map(|name| self.member(name)).collect()
             }
         }
     }
@@ -413,6 +444,39 @@ mod tests {
             |weights| model(weights).1.manifest.members.iter().map(|member| member.weight).collect::<Vec<_>>();
         assert_eq!(weights(Weights::Examples), [30.0, 10.0]);
         assert_eq!(weights(Weights::Uniform), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_flagged_member_keeps_its_share_or_has_none_and_the_manifest_says_why() {
+        for (flagged, weight) in [(Flagged::Keep, 10.0), (Flagged::LeaveOut, 0.0)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = ModelWriter::create(folder.path(), Weights::Examples).unwrap();
+            writer.member(client("north"), 30, generator(1)).unwrap();
+            writer.member(client("south"), 10, generator(2)).unwrap();
+            let mean = writer.mean();
+            writer.flag(&client("south"), "far off", flagged);
+            assert_eq!(writer.mean(), mean);
+            writer.finish("effgan", &network(), &generator(3), NormStatistics::Average).unwrap();
+            let ensemble = Ensemble::open(folder.path()).unwrap();
+            let south = Selection::Members(vec![client("south")]);
+            assert_eq!(ensemble.sample(&south, 1, 0..9, 1).unwrap().len(), 9 * 64);
+            let members = ensemble.manifest.members;
+            assert_eq!((members[0].weight, members[0].flagged.as_deref()), (30.0, None));
+            assert_eq!((members[1].weight, members[1].flagged.as_deref()), (weight, Some("far off")));
+        }
+    }
+
+    #[test]
+    fn a_cap_lowers_the_weight_of_the_largest_member_and_not_the_mean() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = ModelWriter::create(folder.path(), Weights::Examples).unwrap();
+        for (name, n) in [("east", 10), ("north", 70), ("south", 20)] {
+            writer.member(client(name), n, generator(n)).unwrap();
+        }
+        let mean = writer.mean();
+        assert_eq!(writer.cap(0.5), 0.5);
+        assert_eq!(writer.members().iter().map(|member| member.weight).collect::<Vec<_>>(), [10.0, 30.0, 20.0]);
+        assert_eq!(writer.mean(), mean);
     }
 
     #[test]

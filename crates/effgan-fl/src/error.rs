@@ -71,6 +71,19 @@ pub enum FlError {
         /// The first that did not, and why, after `; `.
         first: String,
     },
+    /// So few clients answered that nothing is left between those that are cut.
+    #[error(
+        "trimmed-mean with trim = {trim} needs more than {} replies, and round {round} has {replies}; lower aggregation.trim or raise algorithm.cohort",
+        2 * trim
+    )]
+    TooFewToTrim {
+        /// Round, from 1.
+        round: u32,
+        /// Replies of the round.
+        replies: usize,
+        /// Clients cut on each side.
+        trim: usize,
+    },
     /// What the server computed cannot be used.
     #[error("the server's state after round {round} is unusable: {source}; lower the learning rates")]
     ServerState {

@@ -6,6 +6,8 @@
 pub mod aggregate;
 pub mod algorithm;
 pub mod algorithms;
+mod attack;
+mod change;
 pub mod checkpoints;
 mod cohort;
 mod decay;
@@ -19,12 +21,14 @@ mod participation;
 pub mod record;
 pub mod sample;
 mod server_training;
+mod share;
 pub mod simulate;
 mod steps;
 
-pub use aggregate::AggregationConfig;
+pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
 pub use algorithm::{Algorithm, RoundContext, ServerState};
 pub use algorithms::AlgorithmConfig;
+pub use attack::{Attack, AttackKind};
 pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, RunId};
 pub use decay::Decay;
 pub use ensemble::Ensemble;

@@ -1,5 +1,5 @@
 //! Who of a cohort takes part in a round, and why the others do not: clients that drop out, and clients that are too
-//! slow.
+//! slow. And who of them attacks.
 //!
 //! Nobody waits: a client's time is its training steps over its speed, and one that would be late does no work. All
 //! of it follows from the seed, so that it is known before the run.
@@ -9,6 +9,7 @@ use effgan_nn::{Purpose, Streams};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Attack;
 use crate::{FlError, Result};
 
 /// The `[simulation]` table: what becomes of the clients that are asked. By default all answer in time.
@@ -23,6 +24,9 @@ pub struct SimulationConfig {
     /// How fast clients are; with `deadline`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,
+    /// Clients that send bad updates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack: Option<Attack>,
 }
 
 /// Training steps per simulated second: log-normal over the clients, the same for a client in all rounds.
@@ -50,12 +54,13 @@ impl SimulationConfig {
     /// # Errors
     /// [`FlError::Config`], naming the key.
     pub fn check(&self) -> Result<()> {
-        let Self { dropout, deadline, speed } = self;
+        let Self { dropout, deadline, speed, attack } = self;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let wrong = |reason: String| Err(FlError::Config(reason));
         if !(0.0..1.0).contains(dropout) {
             return wrong(format!("simulation.dropout = {dropout} is outside 0..1"));
         }
+        attack.map_or(Ok(()), |attack| attack.check())?;
         match (deadline, speed) {
             (Some(deadline), Some(_)) if !positive(*deadline) => {
                 wrong(format!("simulation.deadline = {deadline} must be above 0"))
@@ -71,6 +76,30 @@ impl SimulationConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks the bounds that hang on how many clients there are.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check_clients(&self, clients: usize) -> Result<()> {
+        match self.attack {
+            Some(attack) if attack.clients >= clients => Err(FlError::Config(format!(
+                "simulation.attack.clients = {} must be below {clients}, the number of clients",
+                attack.clients
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Those of `clients`, sorted by name, who attack in a run with this seed.
+    pub fn attackers(&self, seed: u64, clients: &[ClientName]) -> Vec<ClientName> {
+        self.attack.map(|attack| attack.attackers(seed, clients)).unwrap_or_default()
+    }
+
+    /// What `client` does to its updates, where it is one of those of `clients` who attack.
+    pub(crate) fn attack_of(&self, seed: u64, clients: &[ClientName], client: &ClientName) -> Option<Attack> {
+        self.attack.filter(|attack| attack.attackers(seed, clients).contains(client))
     }
 
     /// Why `client`, who has `steps` to do in `round`, is not in it; `None` when it is.

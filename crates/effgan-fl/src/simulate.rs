@@ -346,7 +346,7 @@ impl Round<'_> {
         stop: &AtomicBool,
         started: Instant,
     ) -> Result<Done> {
-        let Simulation { algorithm, images, seed, watch: told, checkpoints, .. } = *self.simulation;
+        let Simulation { algorithm, images, participation, seed, watch: told, checkpoints, .. } = *self.simulation;
         if let Some(kept) = self.kept(exchange, client)? {
             return Ok(kept);
         }
@@ -356,7 +356,7 @@ impl Round<'_> {
         let mut watch = ClientWatch { told, stop, checkpoints, exchange, client, steps: Steps::default() };
         let done = algorithm.local_update(broadcast, &mut memory, &shard, &streams, &mut watch);
         let (steps, seconds) = (watch.steps, started.elapsed().as_secs_f64());
-        let update = match done {
+        let mut update = match done {
             Ok(update) => update,
             Err(FlError::Interrupted) => return Err(FlError::Interrupted),
             Err(failure) if failure.is_of_the_server() => return Err(failure),
@@ -364,6 +364,9 @@ impl Round<'_> {
                 return Ok(Done { reply: Reply::Failed(failure.to_string()), steps, seconds, is_kept: false });
             }
         };
+        if let Some(attack) = participation.attack_of(seed, &self.roster.names, client) {
+            attack.spoil(broadcast, &streams, &mut update)?;
+        }
         let kept = Kept { update, memory, steps, seconds };
         if exchange.kind.trains() {
             checkpoints.keep_reply(exchange, client, &kept)?;

@@ -14,9 +14,9 @@ use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::Numbers;
 use effgan_fl::{
-    Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange, ExchangeKind,
-    FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId, ServerState,
-    Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
+    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange,
+    ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId,
+    ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
@@ -168,12 +168,12 @@ fn local(learning_rate: f64) -> LocalConfig {
 /// With a cohort of half the clients.
 fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 0.5, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(network(), local(learning_rate)).unwrap()
+    AlgorithmConfig::Fedgan(config).build(network(), local(learning_rate), &AggregationConfig::default()).unwrap()
 }
 
 fn fedgan_of_all() -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 1.0, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(network(), local(1e-3)).unwrap()
+    AlgorithmConfig::Fedgan(config).build(network(), local(1e-3), &AggregationConfig::default()).unwrap()
 }
 
 #[test]
@@ -308,7 +308,8 @@ fn a_round_that_nobody_answers_leaves_the_parameters_and_is_recorded() {
 fn an_ensemble_of_nobody_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
-    let algorithm = AlgorithmConfig::LocalEnsemble(config).build(network(), local(1e-3)).unwrap();
+    let algorithm =
+        AlgorithmConfig::LocalEnsemble(config).build(network(), local(1e-3), &AggregationConfig::default()).unwrap();
     let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &watch_nothing).unwrap_err();
     assert_eq!(error.to_string(), "no client answered in round 1");
 }

@@ -36,6 +36,8 @@ pub enum Purpose {
     Speed = 33,
     /// Who is given whose discriminator.
     Swap = 34,
+    /// Which clients attack, and the noise that they send.
+    Attack = 35,
 }
 
 /// The random streams of one client in one round of a run with one seed.

@@ -1,5 +1,6 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+mod flag;
 mod resume;
 mod scores;
 
@@ -57,9 +58,10 @@ impl Material {
     fn of(config: &Config, jobs: usize) -> Result<Self> {
         let dataset = config.dataset.load()?;
         let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
-        let algorithm = config.algorithm.build(network.clone(), config.local.clone())?;
+        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
         let dealt = config.deal(&dataset)?;
         let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
+        config.check_clients(partition.clients.len())?;
         for share in &partition.clients {
             check_shard(&network, &share.name, share.train.len())?;
         }
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
         self.dir.write_json("partition.json", self.partition)?;
         let mut members = self.begin(from.as_ref())?;
         let state = self.train(from, &mut members)?;
+        self.share_out(&mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
         if let Some(mean) = mean {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use effgan_fl::Ensemble;
-use effgan_fl::ensemble::{NormStatistics, Selection};
+use effgan_fl::ensemble::{Member, NormStatistics, Selection};
 use effgan_metrics::Scores;
 use effgan_nn::Params;
 use effgan_nn::gan::recompute_statistics;
@@ -68,7 +68,8 @@ impl Run<'_> {
     pub(super) fn draw_members(&mut self, ensemble: &Ensemble) -> Result<()> {
         self.go_on()?;
         let started = Instant::now();
-        for member in ensemble.manifest().members.iter().take(summary::MEMBERS_SHOWN) {
+        let is_drawn = |(i, member): &(usize, &Member)| *i < summary::MEMBERS_SHOWN || member.flagged.is_some();
+        for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_drawn) {
             let selection = Selection::Members(vec![member.name.clone()]);
             let images = ensemble.sample(&selection, self.config.seed, 0..summary::MEMBER_SAMPLES, self.jobs)?;
             summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;

@@ -10,6 +10,7 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Round(record) => Some(round_line(record)),
         Event::Score(score) => Some(score_line(score)),
         Event::Note(note) => Some(note.note.clone()),
+        Event::Flag(flag) => Some(flag.sentence()),
         _ => None,
     }
 }

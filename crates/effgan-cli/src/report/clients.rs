@@ -19,6 +19,8 @@ pub(super) struct Clients {
 #[derive(Serialize)]
 struct ClientRow {
     name: String,
+    /// Whether the simulation has it attack.
+    attacks: bool,
     num_examples: String,
     /// The last round that the client took part in; the rest is about it, and empty where there is none.
     round: String,
@@ -45,6 +47,7 @@ fn row(folder: &Folder, name: &str, num_examples: u64) -> ClientRow {
     };
     ClientRow {
         name: name.into(),
+        attacks: folder.attacks(name),
         num_examples: count(num_examples),
         round: last.as_ref().map_or_else(|| "–".into(), |(round, _)| round.to_string()),
         steps: metric("steps", 0),

@@ -10,7 +10,7 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
 
 use super::axis::Axis;
-use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
 use crate::summary::round_of_grid;
 
 /// A line of a later round than any run has is damaged.
@@ -27,6 +27,8 @@ pub(super) struct Folder {
     pub(super) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
     /// Predicted classes of a member's samples, by client.
     pub(super) members: BTreeMap<String, Vec<u64>>,
+    /// Members that are flagged, by client.
+    pub(super) flags: BTreeMap<String, Flag>,
     pub(super) stages: Vec<Stage>,
     /// What is to be known of the data or the scores.
     pub(super) notes: Vec<String>,
@@ -48,6 +50,7 @@ impl Folder {
             losses: BTreeMap::new(),
             scores: BTreeMap::new(),
             members: BTreeMap::new(),
+            flags: BTreeMap::new(),
             stages: Vec::new(),
             notes: Vec::new(),
             unreadable: 0,
@@ -69,6 +72,7 @@ impl Folder {
             Event::Member(member) => drop(self.members.insert(member.client, member.class_counts)),
             Event::Score(score) => drop(self.scores.insert((score.of, score.norm_statistics, score.round), score)),
             Event::Note(note) => self.notes.push(note.note),
+            Event::Flag(flag) => drop(self.flags.insert(flag.client.clone(), flag)),
             Event::Stage(stage) => self.stages.push(stage),
         }
     }
@@ -93,8 +97,14 @@ impl Folder {
     }
 
     /// What is to be known, but for why there are no scores.
-    pub(super) fn other_notes(&self) -> Vec<&str> {
-        self.notes.iter().filter(|note| !is_of_scores(note)).map(String::as_str).collect()
+    pub(super) fn other_notes(&self) -> Vec<String> {
+        let notes = self.notes.iter().filter(|note| !is_of_scores(note)).cloned();
+        notes.chain(self.flags.values().map(Flag::sentence)).collect()
+    }
+
+    /// Whether the simulation has the client attack.
+    pub(super) fn attacks(&self, client: &str) -> bool {
+        self.info.attackers.iter().any(|name| name == client)
     }
 
     /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
@@ -154,6 +164,6 @@ fn round_of(event: &Event) -> u32 {
         Event::Round(round) => round.round,
         Event::Losses(curve) => curve.round,
         Event::Score(score) => score.round,
-        Event::Member(_) | Event::Note(_) | Event::Stage(_) => 0,
+        Event::Flag(_) | Event::Member(_) | Event::Note(_) | Event::Stage(_) => 0,
     }
 }

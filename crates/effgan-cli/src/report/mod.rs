@@ -198,6 +198,7 @@ mod tests {
             partition,
             network: NetworkInfo { generator_values: 10, discriminator_values: 9 },
             mean_is_fedgan: true,
+            attackers: Vec::new(),
             resumed: 0,
             model_hash: Some("9f3c".into()),
             started: 0,

@@ -162,6 +162,10 @@ pub(super) struct Member {
     num_drawn: String,
     /// Total variation distance between the two, 0..1.
     distance: Option<String>,
+    /// Why it is flagged.
+    flagged: Option<String>,
+    /// Whether the simulation has its client attack.
+    attacks: bool,
 }
 
 /// The members of the ensemble that were drawn, each with the classes that it was trained on and those that it draws.
@@ -188,6 +192,8 @@ fn member(folder: &Folder, name: &str, trained: (&[u64], Mix), drawn: (&[u64], M
         num_trained: count(trained.0.iter().sum()),
         num_drawn: count(drawn.0.iter().sum()),
         distance: distance(trained.0, drawn.0).map(|distance| format!("{distance:.2}")),
+        flagged: folder.flags.get(name).map(|flag| flag.reason.clone()),
+        attacks: folder.attacks(name),
         trained: (!trained.0.is_empty()).then_some(trained.1),
         drawn: (!drawn.0.is_empty()).then_some(drawn.1),
     })

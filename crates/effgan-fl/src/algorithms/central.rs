@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check_rounds;
 use super::fedgan::{FedGan, FedGanConfig};
 use crate::Result;
-use crate::aggregate::Weights;
+use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
 
 /// Settings of `central`.
@@ -20,6 +20,6 @@ impl CentralConfig {
     pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
         check_rounds(self.rounds, 1)?;
         let config = FedGanConfig { rounds: self.rounds, cohort: 1.0, weights: Weights::default() };
-        Ok(FedGan { config, training, pooled: true })
+        Ok(FedGan { config, training, rule: Rule::Mean, pooled: true })
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::fedgan::{FedGan, FedGanConfig};
 use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
-use crate::aggregate::{MemberSink, Weights, collect};
+use crate::aggregate::{MemberSink, Rule, Weights, collect};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
 use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard, Work};
@@ -36,12 +36,12 @@ pub struct EffganConfig {
 }
 
 impl EffganConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
+    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
         check_rounds(self.rounds, 0)?;
         check_cohort(self.cohort)?;
         let fine_tune = Work::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
         let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
-        Ok(Effgan { averaging: FedGan { config, training, pooled: false }, fine_tune })
+        Ok(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune })
     }
 }
 

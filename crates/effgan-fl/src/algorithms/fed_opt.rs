@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
-use crate::aggregate::{MemberSink, Weights, average};
+use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
 use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard};
@@ -71,7 +71,7 @@ pub(super) enum SecondMoment {
 }
 
 impl FedOptConfig {
-    pub(super) fn build(&self, training: LocalTraining, second_moment: SecondMoment) -> Result<FedOpt> {
+    pub(super) fn build(&self, training: LocalTraining, rule: Rule, second_moment: SecondMoment) -> Result<FedOpt> {
         let square = (self.tau * self.tau) as f32;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let keys = [
@@ -89,7 +89,7 @@ impl FedOptConfig {
             return Err(FlError::Config(format!("algorithm.{key} = {value} {bound}")));
         }
         let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
-        Ok(FedOpt { config: self.clone(), second_moment, averaging: averaging.build(training)? })
+        Ok(FedOpt { config: self.clone(), second_moment, averaging: averaging.build(training, rule)? })
     }
 }
 
@@ -181,7 +181,8 @@ impl Algorithm for FedOpt {
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
         let mut params = Params::new();
-        for (name, mean) in &average(replies, self.config.weights, exchange.round)? {
+        let means = self.averaging.rule.fold(&state.params, replies, self.config.weights, exchange.round)?;
+        for (name, mean) in &means {
             if is_running_statistic(name) {
                 params.insert(name.clone(), mean.clone());
                 continue;

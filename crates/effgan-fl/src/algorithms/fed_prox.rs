@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
-use crate::aggregate::Weights;
+use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
 use crate::{FlError, Result};
 
@@ -29,12 +29,12 @@ pub struct FedProxConfig {
 }
 
 impl FedProxConfig {
-    pub(super) fn build(&self, mut training: LocalTraining) -> Result<FedGan> {
+    pub(super) fn build(&self, mut training: LocalTraining, rule: Rule) -> Result<FedGan> {
         if !(self.mu >= 0.0 && self.mu.is_finite()) {
             return Err(FlError::Config(format!("algorithm.mu = {} must be at least 0", self.mu)));
         }
         let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
         training.mu = Some(self.mu);
-        averaging.build(training)
+        averaging.build(training, rule)
     }
 }

@@ -5,7 +5,7 @@ use effgan_nn::Streams;
 use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, Weights, average};
+use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
 use crate::intake::Shapes;
 use crate::local::{LocalTraining, Shard};
@@ -28,10 +28,10 @@ pub struct FedGanConfig {
 }
 
 impl FedGanConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
+    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<FedGan> {
         check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)?;
-        Ok(FedGan { config: self.clone(), training, pooled: false })
+        Ok(FedGan { config: self.clone(), training, rule, pooled: false })
     }
 }
 
@@ -39,6 +39,8 @@ impl FedGanConfig {
 pub(super) struct FedGan {
     pub(super) config: FedGanConfig,
     pub(super) training: LocalTraining,
+    /// How the server folds a round.
+    pub(super) rule: Rule,
     /// Whether all images are to lie at one client.
     pub(super) pooled: bool,
 }
@@ -75,12 +77,12 @@ impl Algorithm for FedGan {
 
     fn aggregate(
         &self,
-        _: &ServerState,
+        state: &ServerState,
         exchange: &Exchange,
         replies: &mut Replies,
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        let params = average(replies, self.config.weights, exchange.round)?;
+        let params = self.rule.fold(&state.params, replies, self.config.weights, exchange.round)?;
         Ok(ServerState::after_round(exchange.round, params))
     }
 

@@ -7,7 +7,7 @@ use super::check_rounds;
 use super::effgan::Effgan;
 use super::fedgan::{FedGan, FedGanConfig};
 use crate::Result;
-use crate::aggregate::Weights;
+use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
 
 /// Settings of `local-ensemble`.
@@ -26,6 +26,6 @@ impl LocalEnsembleConfig {
         check_rounds(self.rounds, 1)?;
         let fine_tune = training.work().times(self.rounds);
         let config = FedGanConfig { rounds: 0, cohort: 1.0, weights: self.weights };
-        Ok(Effgan { averaging: FedGan { config, training, pooled: false }, fine_tune })
+        Ok(Effgan { averaging: FedGan { config, training, rule: Rule::Mean, pooled: false }, fine_tune })
     }
 }

@@ -14,7 +14,8 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, WeightedMean, Weights};
+use crate::Result;
+use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
 use crate::intake::{Shapes, shapes_of};
 use crate::local::{LocalTraining, Shard};
@@ -23,7 +24,6 @@ use crate::record::Watch;
 use crate::server_training::{
     GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered, send_images,
 };
-use crate::{FlError, Result};
 
 /// Settings of `md-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,13 +40,13 @@ pub struct MdGanConfig {
 }
 
 impl MdGanConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<MdGan> {
+    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<MdGan> {
         check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)?;
         let Self { rounds, cohort, weights } = *self;
         let server = ServerTraining { training, rounds, cohort, weights };
         server.check("md-gan")?;
-        Ok(MdGan { server })
+        Ok(MdGan { server, rule })
     }
 }
 
@@ -57,6 +57,8 @@ fn held(client: &ClientName) -> String {
 
 pub(super) struct MdGan {
     server: ServerTraining,
+    /// How the server folds gradients.
+    rule: Rule,
 }
 
 impl MdGan {
@@ -71,12 +73,9 @@ impl MdGan {
     }
 
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
-        let mut mean = WeightedMean::new();
-        for reply in replies {
-            let (_, update) = reply?;
-            mean.add(&update.params, self.server.weights.of(update.num_examples))?;
-        }
-        let mean = mean.finish().ok_or(FlError::NoReplies { round: exchange.round })?;
+        let images = state.params.get(IMAGES)?;
+        let zero = one_tensor(GRADIENT, images, vec![0.0; images.values.len()]);
+        let mean = self.rule.fold(&zero, replies, self.server.weights, exchange.round)?;
         let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values.clone())?;
         let swaps = exchange.round < self.server.rounds && exchange.cohort.len() > 1;
         if exchange.iteration + 1 == exchange.iterations && !swaps {

@@ -22,6 +22,7 @@ pub use md_gan::MdGanConfig;
 pub use ua_gan::UaGanConfig;
 
 use self::fed_opt::SecondMoment;
+use crate::aggregate::{AggregationConfig, Rule, Weights};
 use crate::local::{LocalConfig, LocalTraining};
 use crate::{Algorithm, FlError, Result};
 
@@ -50,23 +51,55 @@ pub enum AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
-    /// The algorithm that it names, training `network` as `local` says.
+    /// The algorithm that it names, training `network` as `local` says and folding replies as `aggregation` says.
     ///
     /// # Errors
-    /// [`FlError::Config`] when a setting is out of its bounds.
-    pub fn build(&self, network: Network, local: LocalConfig) -> Result<Box<dyn Algorithm>> {
+    /// [`FlError::Config`] when a setting is out of its bounds, or the algorithm has no use for it.
+    pub fn build(
+        &self,
+        network: Network,
+        local: LocalConfig,
+        aggregation: &AggregationConfig,
+    ) -> Result<Box<dyn Algorithm>> {
         let training = LocalTraining::new(network, local)?.over(self.num_exchanges());
+        let rule = aggregation.rule()?;
+        self.check_aggregation(aggregation)?;
         Ok(match self {
-            Self::Effgan(config) => Box::new(config.build(training)?),
-            Self::Fedgan(config) => Box::new(config.build(training)?),
-            Self::Fedprox(config) => Box::new(config.build(training)?),
-            Self::Fedadam(config) => Box::new(config.build(training, SecondMoment::Adam)?),
-            Self::Fedyogi(config) => Box::new(config.build(training, SecondMoment::Yogi)?),
-            Self::MdGan(config) => Box::new(config.build(training)?),
+            Self::Effgan(config) => Box::new(config.build(training, rule)?),
+            Self::Fedgan(config) => Box::new(config.build(training, rule)?),
+            Self::Fedprox(config) => Box::new(config.build(training, rule)?),
+            Self::Fedadam(config) => Box::new(config.build(training, rule, SecondMoment::Adam)?),
+            Self::Fedyogi(config) => Box::new(config.build(training, rule, SecondMoment::Yogi)?),
+            Self::MdGan(config) => Box::new(config.build(training, rule)?),
             Self::UaGan(config) => Box::new(config.build(training)?),
             Self::LocalEnsemble(config) => Box::new(config.build(training)?),
             Self::Central(config) => Box::new(config.build(training)?),
         })
+    }
+
+    /// Checks that what `aggregation` asks for is there: something to average, members to cap.
+    fn check_aggregation(&self, aggregation: &AggregationConfig) -> Result<()> {
+        let (name, kind) = (self.name(), aggregation.kind.name());
+        let only_mean = match self {
+            Self::UaGan(_) => Some("adds up what clients send, by the chain rule"),
+            Self::LocalEnsemble(_) => Some("averages nothing"),
+            Self::Central(_) => Some("has one client"),
+            _ => None,
+        };
+        match only_mean {
+            Some(why) if aggregation.rule()? != Rule::Mean => {
+                Err(FlError::Config(format!("aggregation.kind = \"{kind}\" is not for {name}, which {why}; take mean")))
+            }
+            _ if aggregation.max_share.is_some() && !self.has_members() => {
+                Err(FlError::Config(format!("aggregation.max_share is of an ensemble's members, and {name} has none")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it leaves an ensemble.
+    fn has_members(&self) -> bool {
+        matches!(self, Self::Effgan(_) | Self::LocalEnsemble(_))
     }
 
     /// Rounds and what follows them: over so many a learning rate decays.
@@ -135,7 +168,7 @@ impl AlgorithmConfig {
     }
 
     /// How the members of its ensemble are weighted.
-    pub fn weights(&self) -> crate::aggregate::Weights {
+    pub fn weights(&self) -> Weights {
         match self {
             Self::Effgan(config) => config.weights,
             Self::Fedgan(config) => config.weights,
@@ -144,7 +177,7 @@ impl AlgorithmConfig {
             Self::MdGan(config) => config.weights,
             Self::UaGan(config) => config.weights,
             Self::LocalEnsemble(config) => config.weights,
-            Self::Central(_) => crate::aggregate::Weights::default(),
+            Self::Central(_) => Weights::default(),
         }
     }
 }

@@ -42,7 +42,7 @@ fn shown(
     cut: Option<u64>,
 ) -> Shown {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local.clone()).unwrap();
+    let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
     let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
     let (mut observer, told) = (Recording(BTreeMap::new()), Mutex::new(BTreeMap::new()));
     for start in 0.. {
@@ -111,7 +111,7 @@ fn moving_averages_pulls_and_more_updates_of_the_discriminator_go_on_too() {
 #[test]
 fn finished_replies_of_the_open_round_are_not_computed_again() {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = fedgan(1).build(network(), local()).unwrap();
+    let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
         let (told, images, partition) = (Mutex::new(Vec::new()), images(), partition());
         let watch = |record: &StepRecord| {

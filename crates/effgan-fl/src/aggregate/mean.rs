@@ -1,64 +1,10 @@
-//! Folding replies: the weighted mean of FedAvg (McMahan et al. 2017, arXiv:1602.05629), and collecting generators.
+//! The weighted mean of FedAvg (McMahan et al. 2017, arXiv:1602.05629), which takes one reply at a time.
 
-use effgan_data::ClientName;
 use effgan_nn::{Array, Params};
-use serde::{Deserialize, Serialize};
 
+use super::Weights;
 use crate::algorithm::Replies;
-use crate::intake::{FailurePolicy, OnFailure};
 use crate::{FlError, Result};
-
-/// The `[aggregation]` table: what the server does with the replies of a round.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AggregationConfig {
-    /// What becomes of the run when a client fails or sends what cannot be used: NaN in a loss or an update, wrong
-    /// names or shapes.
-    pub on_failure: OnFailure,
-    /// Fewest usable replies of a round, ≥ 1; with fewer the run stops. One of those that were asked when absent; a
-    /// round to which nobody comes is then skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_clients: Option<usize>,
-}
-
-impl AggregationConfig {
-    /// Checks the bounds.
-    ///
-    /// # Errors
-    /// [`FlError::Config`], naming the key.
-    pub fn check(&self) -> Result<()> {
-        match self.min_clients {
-            Some(0) => Err(FlError::Config("aggregation.min_clients = 0 must be at least 1".into())),
-            _ => Ok(()),
-        }
-    }
-
-    /// What is done about clients that fail.
-    pub fn failures(&self) -> FailurePolicy {
-        FailurePolicy { on_failure: self.on_failure, min_clients: self.min_clients }
-    }
-}
-
-/// How much a client counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Weights {
-    /// By its number of images: n_k / n.
-    #[default]
-    Examples,
-    /// All the same.
-    Uniform,
-}
-
-impl Weights {
-    /// Weight of a client with `num_examples` images, not normalised; always a whole number.
-    pub fn of(self, num_examples: u64) -> f64 {
-        match self {
-            Self::Examples => num_examples as f64,
-            Self::Uniform => 1.0,
-        }
-    }
-}
 
 /// A mean of parameters that takes one set at a time, in f64.
 ///
@@ -120,38 +66,9 @@ pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Pa
     mean.finish().ok_or(FlError::NoReplies { round })
 }
 
-/// Where collected generators go: a file in a run, a `Vec` in a test.
-pub trait MemberSink: Send {
-    /// Takes one client's generator (tensors without prefix).
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()>;
-}
-
-impl MemberSink for Vec<(ClientName, u64, Params)> {
-    fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()> {
-        self.push((client, num_examples, generator));
-        Ok(())
-    }
-}
-
-/// Hands each reply's generator to `members`.
-///
-/// # Errors
-/// Of the first reply that cannot be had; [`FlError::NoReplies`].
-pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
-    let mut collected = 0;
-    for reply in replies {
-        let (client, update) = reply?;
-        members.member(client, update.num_examples, update.params.under("generator"))?;
-        collected += 1;
-    }
-    if collected == 0 { Err(FlError::NoReplies { round }) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use effgan_data::ClientName;
     use effgan_nn::{Purpose, Streams};
 
     use super::*;

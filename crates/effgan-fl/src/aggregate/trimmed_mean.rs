@@ -1,0 +1,48 @@
+//! The mean of each value without its extremes, and with it the median (Yin, Chen, Kannan, Bartlett 2018,
+//! arXiv:1803.01498): of n clients, fewer than half of whom send anything at all, neither leaves the range of what the
+//! others sent.
+//!
+//! All clients count the same, whatever `algorithm.weights` says: n_k is what a client says of itself, and one that
+//! says a large one would outvote the others.
+
+use effgan_nn::{Array, NnError, Params};
+
+/// The mean of each value of `sets` without the `trim` lowest and the `trim` highest. With `trim` = ⌈n / 2⌉ − 1 it is
+/// the median, for an even n the mean of the two in the middle; with 0 it is the mean.
+///
+/// Of equal sets it is that set, bit for bit, and the order of the sets does not matter. There are more than 2 · `trim`.
+///
+/// # Errors
+/// [`NnError`] when a tensor is missing or has another shape than in the first set.
+pub(super) fn trimmed_mean(sets: &[Params], trim: usize) -> Result<Params, NnError> {
+    let (first, others) = sets.split_first().expect("a round that is folded has replies");
+    let mut result = Params::new();
+    let mut values = Vec::with_capacity(sets.len());
+    for (name, array) in first {
+        let others = others.iter().map(|set| of_shape(set, name, &array.shape)).collect::<Result<Vec<_>, _>>()?;
+        let middle = |i: usize| {
+            values.clear();
+            values.push(array.values[i]);
+            values.extend(others.iter().map(|other| other.values[i]));
+            mean_of_middle(&mut values, trim)
+        };
+        let means = (0..array.values.len()).map(middle).collect();
+        result.insert(name.clone(), Array::new(array.shape.clone(), means));
+    }
+    Ok(result)
+}
+
+fn of_shape<'a>(set: &'a Params, name: &str, shape: &[usize]) -> Result<&'a Array, NnError> {
+    let array = set.get(name)?;
+    if array.shape == *shape {
+        return Ok(array);
+    }
+    Err(NnError::Shape { name: name.into(), found: array.shape.clone(), expected: shape.to_vec() })
+}
+
+/// The sum is taken in ascending order, so that it does not depend on whose values they are.
+fn mean_of_middle(values: &mut [f32], trim: usize) -> f32 {
+    values.sort_unstable_by(f32::total_cmp);
+    let kept = &values[trim..values.len() - trim];
+    (kept.iter().map(|&value| f64::from(value)).sum::<f64>() / kept.len() as f64) as f32
+}

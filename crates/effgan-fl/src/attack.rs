@@ -1,0 +1,168 @@
+//! Clients that send bad updates, on purpose: what aggregations that stand them are measured with.
+//!
+//! Who attacks is drawn once from the seed and is the same in all rounds: the first clients by name are the largest in
+//! some partitions. An attacker trains like everyone, and then spoils the way from what it was sent to what it answers,
+//! in all of its answers, also the generator that is collected; where it was sent nothing of the kind, as the gradients
+//! of MD-GAN, that way starts at zero. Running statistics stay as they are: a variance below 0 would give it away.
+
+use effgan_data::ClientName;
+use effgan_nn::networks::is_running_statistic;
+use effgan_nn::{Array, Params, Purpose, Streams};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::change::{norm, stretch};
+use crate::message::{Broadcast, ExchangeKind, Update};
+use crate::{FlError, Result};
+
+/// The `[simulation.attack]` table.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attack {
+    /// What attackers do to their updates.
+    pub kind: AttackKind,
+    /// How many attack, ≥ 1 and not all.
+    pub clients: usize,
+    /// How much longer than the update is what is sent in its place, > 0.
+    pub factor: f64,
+}
+
+/// What an attacker sends in place of its update Δ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttackKind {
+    /// factor · Δ.
+    Scaled,
+    /// −factor · Δ.
+    SignFlipped,
+    /// Normal noise of the norm factor · ‖Δ‖.
+    Random,
+}
+
+impl Attack {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { clients, factor, .. } = *self;
+        if clients == 0 {
+            return Err(FlError::Config("simulation.attack.clients = 0 must be at least 1".into()));
+        }
+        if !(factor > 0.0 && factor.is_finite()) {
+            return Err(FlError::Config(format!("simulation.attack.factor = {factor} must be above 0 and finite")));
+        }
+        Ok(())
+    }
+
+    /// Those of `clients` who attack, sorted by name.
+    pub(crate) fn attackers(&self, seed: u64, clients: &[ClientName]) -> Vec<ClientName> {
+        let mut drawn = clients.to_vec();
+        drawn.shuffle(&mut Streams::of_run(seed).at(Purpose::Attack, 0));
+        drawn.truncate(self.clients);
+        drawn.sort();
+        drawn
+    }
+
+    /// Spoils the update of an attacker, whose answer is to `broadcast`.
+    pub(crate) fn spoil(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
+        // Networks that change hands are nobody's update.
+        if broadcast.kind == ExchangeKind::Swap {
+            return Ok(());
+        }
+        let (mut trained, running) = split(&update.params);
+        let before = start_of(&trained, &broadcast.params);
+        match self.kind {
+            AttackKind::Scaled => stretch(&before, &mut trained, self.factor)?,
+            AttackKind::SignFlipped => stretch(&before, &mut trained, -self.factor)?,
+            AttackKind::Random => {
+                let length = self.factor * norm(&before, &trained)?;
+                trained = noisy(&before, broadcast.iteration, streams);
+                let drawn = norm(&before, &trained)?;
+                stretch(&before, &mut trained, length / drawn)?;
+            }
+        }
+        update.params = trained.merged_with(running);
+        Ok(())
+    }
+}
+
+/// Trainable tensors, and running statistics.
+fn split(params: &Params) -> (Params, Params) {
+    let part = |running: bool| -> Params {
+        let tensors = params.iter().filter(|(name, _)| is_running_statistic(name) == running);
+        tensors.map(|(name, array)| (name.clone(), array.clone())).collect()
+    };
+    (part(false), part(true))
+}
+
+/// Where each tensor of `trained` starts: as it was sent, or at zero.
+fn start_of(trained: &Params, sent: &Params) -> Params {
+    let zero = |array: &Array| Array::new(array.shape.clone(), vec![0.0; array.values.len()]);
+    let start =
+        |(name, array): (&String, &Array)| (name.clone(), sent.get(name).map_or_else(|_| zero(array), Array::clone));
+    trained.iter().map(start).collect()
+}
+
+/// `before` with a standard normal number added to each value.
+fn noisy(before: &Params, iteration: u64, streams: &Streams) -> Params {
+    let mut noisy = before.clone();
+    for ((_, array), step) in noisy.iter_mut().zip(iteration * before.len() as u64..) {
+        let noise = streams.normal(Purpose::Attack, step, array.values.len());
+        array.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+    }
+    noisy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Numbers;
+
+    fn params(weights: [f32; 2], running: f32) -> Params {
+        let tensors = [("fc.weight", weights.to_vec()), ("norm0.running_var", vec![running])];
+        tensors.map(|(name, values)| (name.to_owned(), Array::new([values.len()], values))).into_iter().collect()
+    }
+
+    /// What an attacker who was sent `sent` makes of the answer 4, −3 with a running variance of 7.
+    fn spoiled(kind: AttackKind, factor: f64, sent: Params) -> Params {
+        let attack = Attack { kind, clients: 1, factor };
+        let broadcast = Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: sent };
+        let mut update = Update { params: params([4.0, -3.0], 7.0), num_examples: 1, metrics: Numbers::new() };
+        attack.spoil(&broadcast, &Streams::of_client(1, 2, "a"), &mut update).unwrap();
+        update.params
+    }
+
+    #[test]
+    fn an_update_is_stretched_or_turned_by_hand_and_running_statistics_are_left() {
+        let sent = || params([1.0, 1.0], 5.0);
+        // The update is 3, −4.
+        assert_eq!(spoiled(AttackKind::Scaled, 10.0, sent()), params([31.0, -39.0], 7.0));
+        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, sent()), params([-5.0, 9.0], 7.0));
+    }
+
+    #[test]
+    fn what_was_not_sent_starts_at_zero() {
+        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, Params::new()), params([-8.0, 6.0], 7.0));
+    }
+
+    #[test]
+    fn noise_is_as_long_as_the_update_times_the_factor_and_points_elsewhere() {
+        let sent = params([1.0, 1.0], 5.0);
+        let noise = spoiled(AttackKind::Random, 2.0, sent.clone());
+        // 1e-6: two f32 roundings of numbers of size 10.
+        assert!((norm(&sent, &noise).unwrap() - 10.0).abs() < 1e-6 * 10.0);
+        assert_ne!(noise, spoiled(AttackKind::Scaled, 2.0, sent));
+        assert_eq!(noise.get("norm0.running_var").unwrap().values, [7.0]);
+    }
+
+    #[test]
+    fn attackers_are_drawn_from_the_seed_and_not_the_first_by_name() {
+        let attack = Attack { kind: AttackKind::Scaled, clients: 3, factor: 1.0 };
+        let clients: Vec<_> = (0..10).map(|i| ClientName::simulated(i, 10)).collect();
+        let drawn: Vec<_> = (1..6).map(|seed| attack.attackers(seed, &clients)).collect();
+        assert!(drawn.iter().all(|names| names.len() == 3 && names.is_sorted()));
+        assert!(drawn.iter().any(|names| *names != clients[..3]) && drawn.iter().any(|names| names != &drawn[0]));
+        assert_eq!(drawn[0], attack.attackers(1, &clients));
+    }
+}

@@ -1,0 +1,93 @@
+//! Sets of images that lie far outside of the others'.
+
+use crate::{FeatureStats, MetricError, Result};
+
+/// How far each set lies from the others, in units of the median set's own distance: 1 is usual, 5 is far.
+///
+/// The distance of two sets is that of the means and the standard deviations of their features: the root of their
+/// Fréchet distance if features were independent. A set's distance from the others is the median of its distances, the
+/// lower one of two: as long as fewer than half of the sets are bad, however they conspire, a good set is measured
+/// against a good one and so is a bad one, and the unit is a good set's. Of up to two sets none is far.
+///
+/// # Errors
+/// [`MetricError::FeatureDim`] when two sets have different features.
+pub fn distances_from_others(sets: &[FeatureStats]) -> Result<Vec<f64>> {
+    let points: Vec<Vec<f64>> = sets.iter().map(point).collect();
+    if let Some(other) = sets.iter().find(|set| set.dim() != sets[0].dim()) {
+        return Err(MetricError::FeatureDim { real: sets[0].dim(), fake: other.dim() });
+    }
+    let from_others = |(i, a): (usize, &Vec<f64>)| {
+        let others = points.iter().enumerate().filter(|(j, _)| *j != i);
+        lower_median(others.map(|(_, b)| distance(a, b)).collect())
+    };
+    let distances: Vec<f64> = points.iter().enumerate().map(from_others).collect();
+    let unit = lower_median(distances.clone());
+    Ok(distances.into_iter().map(|distance| if unit > 0.0 { distance / unit } else { 0.0 }).collect())
+}
+
+/// Means and standard deviations.
+fn point(set: &FeatureStats) -> Vec<f64> {
+    let variances = set.cov.iter().step_by(set.dim() + 1);
+    set.mean.iter().copied().chain(variances.map(|variance| variance.max(0.0).sqrt())).collect()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// 0 of nothing.
+fn lower_median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A set with this mean and variance of its one feature.
+    fn set(mean: f64, variance: f64) -> FeatureStats {
+        FeatureStats { n: 100, mean: vec![mean], cov: vec![variance] }
+    }
+
+    fn on_a_line(means: &[f64]) -> Vec<f64> {
+        distances_from_others(&means.iter().map(|&mean| set(mean, 1.0)).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn five_sets_on_a_line_by_hand() {
+        // Each one's second smallest of four distances: 2, 1, 1, 2, 18; the third smallest of these is 2.
+        assert_eq!(on_a_line(&[0.0, 1.0, 2.0, 3.0, 20.0]), [1.0, 0.5, 0.5, 1.0, 9.0]);
+    }
+
+    #[test]
+    fn a_set_that_is_spread_otherwise_is_as_far_as_one_that_lies_elsewhere() {
+        let sets = [set(0.0, 1.0), set(1.0, 1.0), set(2.0, 1.0), set(1.0, 100.0)];
+        // To the others 1, 1, 1 and 9: a deviation of 10 is 9 more than one of 1.
+        assert_eq!(distances_from_others(&sets).unwrap(), [1.0, 1.0, 1.0, 82.0_f64.sqrt().min(9.0_f64.hypot(1.0))]);
+    }
+
+    #[test]
+    fn fewer_than_half_that_lie_together_are_far_and_the_others_are_not() {
+        for bad in 1..5 {
+            let means: Vec<f64> = (0..9).map(|i| if i < bad { 1000.0 } else { f64::from(i) }).collect();
+            let distances = on_a_line(&means);
+            let (far, near) = distances.split_at(bad as usize);
+            assert!(far.iter().all(|&far| far > 100.0) && near.iter().all(|&near| near <= 2.0), "{distances:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_far_among_two_or_among_equals() {
+        assert_eq!(on_a_line(&[0.0, 9.0]), [1.0, 1.0]);
+        assert_eq!(on_a_line(&[0.0, 0.0, 0.0, 9.0]), [0.0; 4]);
+        assert_eq!((on_a_line(&[3.0]), on_a_line(&[])), (vec![0.0], vec![]));
+    }
+
+    #[test]
+    fn sets_of_different_features_are_refused() {
+        let wide = FeatureStats { n: 2, mean: vec![0.0; 2], cov: vec![0.0; 4] };
+        let error = distances_from_others(&[set(0.0, 1.0), wide]).unwrap_err();
+        assert_eq!(error, MetricError::FeatureDim { real: 1, fake: 2 });
+    }
+}
