@@ -103,7 +103,7 @@ impl RunDir {
     pub fn events(&self) -> anyhow::Result<Vec<Event>> {
         let path = self.join(METRICS);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        text.lines().map(|line| Ok(serde_json::from_str(line).with_context(|| path.display().to_string())?)).collect()
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| path.display().to_string())).collect()
     }
 
     /// Writes the config and `run.json` of a run that goes on.

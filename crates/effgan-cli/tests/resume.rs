@@ -125,13 +125,15 @@ fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
     assert_eq!((code, line.ends_with(" is no run folder: it has no config.toml")), (Some(2), true), "{line}");
 }
 
+/// What is done to a file that had these bytes.
+type Damage = fn(&Path, &[u8]);
+
 #[test]
 fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_the_same() {
     let (_folder, run) = done(&[]);
     let whole = outcome(&run);
     let newest = states(&run)[0].clone();
     let bytes = fs::read(&newest).unwrap();
-    type Damage = fn(&Path, &[u8]);
     let damages: [(Damage, &str); 3] = [
         (|path, _| flip_a_bit(path), "its checksum is wrong; the one before it is looked at"),
         (|path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(), "the one before it is looked at"),
@@ -180,7 +182,9 @@ fn checkpoints_of_another_run_or_of_no_use_are_refused() {
     assert!(resume().1.contains("is of another config"));
     fs::write(run.join("config.toml"), config).unwrap();
 
-    states(&run).iter().for_each(|state| fs::write(state, "no tensors").unwrap());
+    for state in states(&run) {
+        fs::write(state, "no tensors").unwrap();
+    }
     let output = effgan(&["resume", text(&run), "--set", "name=again"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.lines().count()), (Some(3), 3), "{said}");
@@ -201,7 +205,7 @@ fn metrics_that_have_lost_lines_are_not_gone_on_with() {
     let whole = outcome(&run);
     let path = run.join("metrics.jsonl");
     let lines = fs::read_to_string(&path).unwrap();
-    let after_two_rounds = lines.match_indices("\n").nth(lines.lines().count() / 2).unwrap().0;
+    let after_two_rounds = lines.match_indices('\n').nth(lines.lines().count() / 2).unwrap().0;
     fs::write(&path, &lines[..after_two_rounds]).unwrap();
     let output = effgan(&["resume", text(&run), "--set", "name=again"]);
     assert!(output.status.success(), "{output:?}");

@@ -16,8 +16,7 @@ use crate::{machine, pipeline};
 pub struct Resume {
     /// The run folder
     run_dir: PathBuf,
-    /// Change what may change: algorithm.rounds (the total), aggregation.on_failure, aggregation.min_clients,
-    /// checkpoint.*, dataset.dir
+    /// Change what may change, such as the total of rounds; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
     /// Threads, shared out among the clients at work; changes no result [default: all cores]

@@ -42,7 +42,7 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
     let started = Instant::now();
     let material = Material::of(config, jobs)?;
     let dir = RunDir::create(out, config, material.info(config, jobs))?;
-    Run::new(config, &material, dir, progress, jobs, stop).to_its_end(None, started)
+    Run::new(config, &material, dir, progress, jobs, stop).finish(None, started)
 }
 
 /// All that a run works with and that follows from its config.
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
     }
 
     /// Works, and says in the folder how it ended.
-    fn to_its_end(mut self, from: Option<Checkpoint>, started: Instant) -> Result<()> {
+    fn finish(mut self, from: Option<Checkpoint>, started: Instant) -> Result<()> {
         let before = self.seconds.sum();
         self.seconds.prepare += started.elapsed().as_secs_f64();
         let outcome = self.work(from);

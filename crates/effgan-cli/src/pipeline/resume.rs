@@ -43,7 +43,7 @@ pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress
     run.dir.begin_again(&config)?;
     let round = from.as_ref().map_or(0, |from| from.state.round);
     progress.say(&format!("{} goes on after round {round}", path.display()));
-    run.to_its_end(from, started)
+    run.finish(from, started)
 }
 
 impl Run<'_> {
