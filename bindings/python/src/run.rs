@@ -41,7 +41,7 @@ pub fn resume(
 ) -> PyResult<()> {
     let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
     let jobs = arguments::some_count(jobs, "jobs")?;
-    let go_on = |stop: &_, sender: Sender<String>| {
+    let go_on = move |stop: &_, sender: Sender<String>| {
         api::resume(&path, &settings, jobs, stop, move |line| drop(sender.send(line)))
     };
     work::work(py, go_on, hearing(py, progress)?)
