@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_nn::checkpoint::read_file;
 
 use super::axis::Axis;
 use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage};
@@ -15,6 +16,8 @@ use crate::summary::round_of_grid;
 
 /// A line of a later round than any run has is damaged.
 const MOST_ROUNDS: u32 = 1_000_001;
+/// Most bytes of a file that is read, 1 GiB.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The files of a run, sorted. Of two lines about one thing the later holds.
 pub(super) struct Folder {
@@ -39,7 +42,7 @@ impl Folder {
     /// Reads the run folder `dir`; everything but `run.json` may be missing.
     pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join("run.json");
-        let json = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let json = read_file(&path, MOST_BYTES).with_context(|| format!("reading {}", path.display()))?;
         let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
         let mut folder = Self {
             info,
@@ -138,7 +141,7 @@ pub(super) fn one_in(len: usize, most: usize) -> usize {
 
 /// The text of a file; a missing one is empty.
 fn text(path: &Path) -> anyhow::Result<String> {
-    match fs::read(path) {
+    match read_file(path, MOST_BYTES) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
