@@ -1,7 +1,7 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
 # bindings/python/requirements-dev.txt names.
 
-.PHONY: test python wheel lint slow torture audit
+.PHONY: test python wheel lint slow torture fuzz audit
 
 test:
 	cargo test --release --workspace
@@ -19,6 +19,11 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# MINUTES of fuzzing for each target, or for those in TARGETS: docs/fuzzing.md. Needs `cargo install cargo-fuzz --locked`.
+MINUTES = 10
+fuzz:
+	python3 scripts/fuzz.py --minutes $(MINUTES) $(TARGETS)
 
 # Figures that take longer than a test may; README says what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:

@@ -90,6 +90,14 @@ fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>> {
     settings.iter().map(|(key, value)| setting(key, value)).collect()
 }
 
+/// The config in the TOML `text` with every key, as a run folder keeps it: it gives the same config again.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage), naming the line or the key.
+pub fn resolved_config(text: &str) -> Result<String> {
+    Config::parse(text, &[]).map(|config| config.to_toml())
+}
+
 /// Images `0..num` of `seed`, u8 `[num, c, h, w]`: from the ensemble, from these `members` of it, or from the averaged generator, which is called
 /// `global`.
 ///

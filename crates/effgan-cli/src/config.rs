@@ -1,6 +1,7 @@
 //! The config: one TOML file that shows everything, checked once when it is loaded.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -59,7 +60,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the file and the key.
     pub fn load(path: &Path, settings: &[String]) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))?;
+        let text = read(path).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))?;
         Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
     }
 
@@ -149,8 +150,23 @@ impl Config {
     }
 }
 
+/// Most bytes of a config; the longest of ours has 2,000.
+const MOST_BYTES: u64 = 1 << 20;
+/// Most keys of one table among which the wrong one is looked for; no part of a config has as many.
+const MOST_KEYS: usize = 64;
+
 const KEYS: &str =
     "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation, checkpoint";
+
+/// The text of a config, which may come through a pipe.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(io::Error::other(format!("has more than the {MOST_BYTES} bytes of a config; is it another file?")));
+    }
+    Ok(text)
+}
 
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))
@@ -166,7 +182,8 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
-    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count()) + 1;
+    let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..before].iter().filter(|&&byte| byte == b'\n').count() + 1;
     usage(format!("line {line}: {}", error.message()))
 }
 
@@ -183,7 +200,7 @@ fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
 /// The key that an error is about, where its message does not say: the message quotes its value, and without it there would be another
 /// error, or none.
 fn culprit<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
-    let table = value.as_table()?;
+    let table = value.as_table().filter(|table| table.len() <= MOST_KEYS)?;
     let explains = |key: &&String| {
         let without: Table =
             table.iter().filter(|(other, _)| other != key).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -268,7 +285,7 @@ pub mod tests {
     }
 
     fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
     }
 
@@ -298,5 +315,24 @@ pub mod tests {
         assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_for_a_config_is_not_read() {
+        let zeros = Path::new("/dev/zero");
+        let long = tempfile::NamedTempFile::new().unwrap();
+        long.as_file().set_len(MOST_BYTES + 1).unwrap();
+        for path in [long.path(), zeros].into_iter().filter(|path| path.exists()) {
+            let error = Config::load(path, &[]).unwrap_err().line();
+            assert!(error.ends_with("has more than the 1048576 bytes of a config; is it another file?"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_many_keys_is_refused_at_once() {
+        // All values are the one that the message quotes: leaving out each of 50,000 keys in turn would take minutes.
+        let keys: String = (0..50_000).map(|i| format!("a{i} = 5\n")).collect();
+        let config = QUICKSTART.replace("kind = \"dcgan\"", &format!("kind = 5\n{keys}"));
+        assert!(error(&config, &[]).starts_with("[network] "));
     }
 }

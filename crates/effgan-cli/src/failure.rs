@@ -12,6 +12,9 @@ pub const EXIT_CODES: &str = "\
 4    the run failed; its folder says why, and when the cause is gone effgan resume goes on
 130  interrupted by Ctrl-C or SIGTERM; effgan resume goes on";
 
+/// Longest message: some quote what a file holds.
+const MOST_CHARS: usize = 2000;
+
 /// Why the program ends.
 #[derive(Debug)]
 pub struct Failure {
@@ -53,9 +56,13 @@ impl Failure {
         self.kind
     }
 
-    /// One line: the error and its causes.
+    /// One line of at most [`MOST_CHARS`]: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
     pub fn line(&self) -> String {
-        format!("{:#}", self.error).replace('\n', " ")
+        let line = format!("{:#}", self.error).replace(char::is_control, " ");
+        match line.char_indices().nth(MOST_CHARS) {
+            Some((end, _)) => format!("{}…", &line[..line.floor_char_boundary(end - 1)]),
+            None => line,
+        }
     }
 
     /// The same failure, with what was being done before it.
@@ -103,3 +110,23 @@ impl From<DataError> for Failure {
 
 /// Result of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_message_is_one_line_that_does_nothing_to_a_terminal() {
+        let failure = Failure::usage(anyhow!("unknown field `\u{1b}[2J\r\n`")).context("a.toml");
+        assert_eq!(failure.line(), "a.toml: unknown field ` [2J  `");
+    }
+
+    #[test]
+    fn a_message_that_quotes_a_whole_file_is_cut() {
+        let line = Failure::usage(anyhow!("é".repeat(5000))).line();
+        assert_eq!((line.chars().count(), line.ends_with("é…")), (MOST_CHARS, true));
+        let whole = "é".repeat(MOST_CHARS);
+        assert_eq!(Failure::usage(anyhow!(whole.clone())).line(), whole);
+    }
+}

@@ -21,7 +21,9 @@ use std::process::ExitCode;
 
 pub use failure::{Failure, Kind, Result};
 
-/// Of the binary and of the Python module alike. The system's allocator costs the CPU backend half as much again a training step.
+/// Of the binary and of the Python module alike. The system's allocator costs the CPU backend half as much again a training step; a fuzzer
+/// counts what is asked of it.
+#[cfg(not(fuzzing))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

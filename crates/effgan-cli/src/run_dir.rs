@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use effgan_nn::checkpoint::write_file;
+use effgan_nn::checkpoint::{read_file, write_file};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,11 @@ impl RunDir {
     /// When it cannot be read.
     pub fn events(&self) -> anyhow::Result<Vec<Event>> {
         let path = self.join(METRICS);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        text.lines().map(|line| serde_json::from_str(line).with_context(|| path.display().to_string())).collect()
+        let bytes = read_file(&path, MOST_BYTES).with_context(|| path.display().to_string())?;
+        String::from_utf8_lossy(&bytes)
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| path.display().to_string()))
+            .collect()
     }
 
     /// Writes the config and `run.json` of a run that goes on.
@@ -199,6 +202,8 @@ impl RunDir {
     }
 }
 
+/// Most bytes of a file of the folder that is read, 1 GiB.
+pub const MOST_BYTES: u64 = 1 << 30;
 /// The file that grows by a line an event.
 const METRICS: &str = "metrics.jsonl";
 

@@ -7,6 +7,10 @@ use std::thread;
 /// # Panics
 /// When `work` panics.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // One item needs no thread.
+    if items.len() <= 1 {
+        return items.iter().map(work).collect();
+    }
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let part = items.len().div_ceil(threads).max(1);
     thread::scope(|scope| {

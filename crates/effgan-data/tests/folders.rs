@@ -190,3 +190,15 @@ fn contents_say_what_is_there() {
     assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
     assert_eq!((contents.broken.len(), contents.passed_over), (3, 1));
 }
+
+#[cfg(unix)]
+#[test]
+fn names_that_would_steer_a_terminal_are_shown_without_that() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "\u{1b}[2Jcats", 10);
+    fs::write(dir.path().join("\u{1b}[2Jcats").join("\u{7}.png"), b"").unwrap();
+    let config = DatasetConfig { skip_broken: true, ..folder(dir.path()) };
+    let dataset = config.load().unwrap();
+    assert_eq!(dataset.class_names, ["\u{fffd}[2Jcats"]);
+    assert!(!dataset.left_out_line().unwrap().contains(char::is_control));
+}

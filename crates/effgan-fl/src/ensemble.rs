@@ -21,6 +21,8 @@ use crate::{FlError, Result, sample, share};
 
 /// Of `manifest.json`; a reader refuses any other.
 const FORMAT_VERSION: u32 = 1;
+/// Most bytes of a manifest that is read, 64 MiB: 300,000 members.
+const MOST_BYTES: u64 = 1 << 26;
 
 /// How an averaged generator's batch-norm statistics are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -225,7 +227,7 @@ impl Ensemble {
         let dir = if inner.join("manifest.json").exists() { &inner } else { dir };
         let path = dir.join("manifest.json");
         let unusable = |reason: String| FlError::Model { path: path.clone(), reason };
-        let json = fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+        let json = checkpoint::read_file(&path, MOST_BYTES).map_err(|error| unusable(error.to_string()))?;
         let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| unusable(error.to_string()))?;
         check_manifest(&manifest).map_err(unusable)?;
         Ok(Self { dir: dir.into(), manifest })
@@ -342,7 +344,7 @@ impl Ensemble {
 /// The tensors of a file that is as it was written.
 fn read_generator(path: &Path, sha256: &str) -> Result<Params> {
     let unusable = |reason: String| FlError::Model { path: path.into(), reason };
-    let bytes = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let bytes = checkpoint::read_file(path, checkpoint::MOST_BYTES).map_err(|error| unusable(error.to_string()))?;
     let found = params::sha256(&bytes);
     if found != sha256 {
         return Err(unusable(format!("its sha256 is {found}, the manifest says {sha256}")));
@@ -367,6 +369,10 @@ fn check_manifest(manifest: &Manifest) -> std::result::Result<(), String> {
     let bad = manifest.members.iter().find(|member| !(member.weight.is_finite() && member.weight >= 0.0));
     if let Some(member) = bad {
         return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(member) = manifest.members.iter().find(|member| !names.insert(&member.name)) {
+        return Err(format!("member {} has two rows, expected one; remove one of them", member.name));
     }
     let total: f64 = manifest.members.iter().map(|member| member.weight).sum();
     let drawable = total > 0.0 && total.is_finite();
@@ -544,6 +550,8 @@ mod tests {
         assert!(classes.ends_with("num_classes is for networks with conditional = true"), "{classes}");
         let unclassed = error(|manifest| manifest["network"]["config"]["conditional"] = true.into());
         assert!(unclassed.ends_with("a conditional network needs num_classes"), "{unclassed}");
+        let twice = error(|manifest| manifest["members"][1]["name"] = "north".into());
+        assert!(twice.ends_with("member north has two rows, expected one; remove one of them"), "{twice}");
         let escape = error(|manifest| manifest["members"][0]["name"] = "../../x".into());
         assert!(escape.contains("a-z, 0-9 and -"), "{escape}");
     }

@@ -1,13 +1,16 @@
 //! Parameters in safetensors files, written beside and renamed, checked when read.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::{Array, NnError, Params, Result, fault};
+
+/// Most bytes of a file of tensors that is read, 4 GiB: twice the largest layer that a network may have.
+pub const MOST_BYTES: u64 = 1 << 32;
 
 /// Writes `params` to `path`: first beside it, then synced and renamed, so that a reader never sees half a file.
 ///
@@ -23,7 +26,7 @@ pub fn save(path: &Path, params: &Params) -> Result<()> {
 /// [`NnError::Io`], [`NnError::Format`] for anything but a whole safetensors file of f32 tensors,
 /// [`NnError::NonFinite`].
 pub fn load(path: &Path) -> Result<Params> {
-    let bytes = fs::read(path).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     let params = from_bytes(&bytes).map_err(|reason| NnError::Format { path: path.into(), reason })?;
     params.check_finite()?;
     Ok(params)
@@ -53,6 +56,22 @@ pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -
 pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Params, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     file.iter().map(|(name, view)| Ok((name.to_owned(), array_of(name, &view)?))).collect()
+}
+
+/// The bytes of a file of at most `most` bytes, which may be somebody else's: a pipe is not waited for, and nothing without an end is read.
+///
+/// # Errors
+/// What the system says, or what is wrong with the file.
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    let (file, mut bytes) = (File::open(path)?, Vec::new());
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("has more than the {most} bytes that are read")));
+    }
+    Ok(bytes)
 }
 
 /// Writes `bytes` to `path`: whole, or not at all, whatever ends the program or the machine meanwhile. They are written
@@ -142,6 +161,18 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(from_bytes(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
         }
+    }
+
+    #[test]
+    fn a_file_is_read_to_its_bound_and_a_device_or_pipe_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        fs::write(&path, [0; 9]).unwrap();
+        assert_eq!(read_file(&path, 9).unwrap(), [0; 9]);
+        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than the 8 bytes that are read");
+        assert_eq!(read_file(folder.path(), 8).unwrap_err().to_string(), "is no file");
+        let zeros = Path::new("/dev/zero");
+        assert!(!zeros.exists() || load(zeros).unwrap_err().to_string() == "/dev/zero: is no file");
     }
 
     #[test]

@@ -4,14 +4,13 @@
 //! SHA-256 of the head and the tensors' [model hash](Params::hash), and the head as JSON. What is torn or edited is told
 //! from what is whole; who edits a file and mends its checksum too is not found out.
 
-use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{from_bytes, to_bytes_with, write_file};
+use crate::checkpoint::{MOST_BYTES, from_bytes, read_file, to_bytes_with, write_file};
 use crate::params::sha256;
 use crate::{NnError, Params, Result};
 
@@ -37,7 +36,7 @@ pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
 /// # Errors
 /// [`NnError::Io`]; [`NnError::Sealed`] for a file that is torn, edited, of another format or no sealed file at all.
 pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
-    let bytes = fs::read(path).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     open(&bytes).map_err(|reason| NnError::Sealed { path: path.into(), reason })
 }
 
@@ -83,7 +82,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         save(&path, &(7, 0.1 + 0.2, "north"), params).unwrap();
-        fs::read(path).unwrap()
+        std::fs::read(path).unwrap()
     }
 
     type Head = (u32, f64, String);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use effgan_fl::{Checkpoint, ExchangeKind};
+use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
 use super::{Material, Notes, Run, Seconds};
@@ -14,7 +15,7 @@ use crate::events::{Event, RunInfo, Status};
 use crate::failure::{Failure, Result};
 use crate::output::warn;
 use crate::progress::Progress;
-use crate::run_dir::RunDir;
+use crate::run_dir::{MOST_BYTES, RunDir};
 
 /// Goes on with the run in `path` from its newest usable checkpoint, or from its beginning when there is none. It ends
 /// as it would have without the interruption. `settings` may change what [`Config::identity`] leaves out.
@@ -100,7 +101,7 @@ fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
 
 fn info_of(path: &Path) -> Result<RunInfo> {
     let file = path.join("run.json");
-    let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&std::fs::read(&file)?)?) };
+    let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MOST_BYTES)?)?) };
     read().with_context(|| format!("reading {}", file.display())).map_err(Failure::data)
 }
 

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_nn::checkpoint::read_file;
 
 use super::axis::Axis;
 use crate::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::run_dir::MOST_BYTES;
 use crate::summary::round_of_grid;
 
 /// A line of a later round than any run has is damaged.
@@ -41,7 +43,7 @@ impl Folder {
     /// Reads the run folder `dir`; everything but `run.json` may be missing.
     pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join("run.json");
-        let json = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let json = read_file(&path, MOST_BYTES).with_context(|| format!("reading {}", path.display()))?;
         let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
         let mut folder = Self {
             info,
@@ -148,7 +150,7 @@ pub(super) fn one_in(len: usize, most: usize) -> usize {
 
 /// The text of a file; a missing one is empty.
 fn text(path: &Path) -> anyhow::Result<String> {
-    match fs::read(path) {
+    match read_file(path, MOST_BYTES) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),

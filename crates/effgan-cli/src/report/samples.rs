@@ -1,10 +1,10 @@
 //! Pictures of samples, inside of the page.
 
-use std::fs;
 use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use effgan_nn::checkpoint::read_file;
 use image::{ImageFormat, ImageReader, RgbImage};
 use serde::Serialize;
 
@@ -18,10 +18,14 @@ use crate::pictures::animation;
 /// Pictures that are wider are shown smaller than they are, where hard pixels would become uneven.
 const SHOWN_LARGER: u32 = 240;
 
+/// Most bytes of a picture that becomes part of the page.
+const MOST_BYTES: u64 = 1 << 26;
 /// Rounds that are shown at most on the page.
 const MOST_ROUNDS: usize = 24;
 /// Frames of the GIF at most.
 const MOST_FRAMES: usize = 60;
+/// Pixels of all frames together at most; earlier rounds are left out.
+const MOST_PIXELS: u64 = 1 << 28;
 
 /// A PNG file as a data URI.
 #[derive(Serialize)]
@@ -36,7 +40,7 @@ pub(super) struct Picture {
 
 /// The sample file `name`; none when it is missing or no picture.
 fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
-    let bytes = fs::read(folder.sample_path(name)).ok()?;
+    let bytes = read_file(&folder.sample_path(name), MOST_BYTES).ok()?;
     let (width, height) = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png).into_dimensions().ok()?;
     let uri = format!("data:image/png;base64,{}", STANDARD.encode(&bytes));
     Some(Picture { uri, width, height, pixels: width <= SHOWN_LARGER, alt })
@@ -139,12 +143,16 @@ pub(super) fn rounds(folder: &Folder) -> Rounds {
 /// `samples/rounds.gif`: the same, with the round's number in each frame; none before the first round is drawn.
 pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
     let files = folder.round_files();
-    let frame = |(file, round): &(String, u32)| {
-        let picture = image::open(folder.sample_path(file)).ok()?.to_rgb8();
+    let mut room = MOST_PIXELS;
+    let mut frame = |(file, round): &(String, u32)| {
+        let path = folder.sample_path(file);
+        let (width, height) = image::image_dimensions(&path).ok()?;
+        room = room.checked_sub(u64::from(width) * u64::from(height))?;
+        let picture = image::open(path).ok()?.to_rgb8();
         Some((format!("round {round}"), picture))
     };
     let chosen = files.iter().rev().step_by(one_in(files.len(), MOST_FRAMES));
-    let mut frames: Vec<(String, RgbImage)> = chosen.filter_map(frame).collect();
+    let mut frames: Vec<(String, RgbImage)> = chosen.filter_map(&mut frame).collect();
     frames.reverse();
     if frames.is_empty() { Ok(None) } else { animation(&frames).map(Some) }
 }

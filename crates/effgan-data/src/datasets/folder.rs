@@ -71,7 +71,7 @@ impl Listing {
         let (train, test) = if every_tenth { hold_out(first) } else { (first, second) };
         Ok(Self {
             dir: dir.to_owned(),
-            classes: names.iter().map(|name| name.to_string_lossy().into_owned()).collect(),
+            classes: names.iter().map(|name| shown(name)).collect(),
             splits: [train, test].map(classes_in_turn),
             every_tenth,
             passed_over: parts.iter().map(|part| part.passed_over).sum(),
@@ -273,6 +273,11 @@ fn entries(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
         Ok(entries)
     };
     list().map_err(|reason| DataError::Unreadable { file: dir.display().to_string(), reason })
+}
+
+/// What a class is called after its folder, whose name may hold anything: characters that would steer a terminal are replaced.
+fn shown(name: &OsStr) -> String {
+    name.to_string_lossy().replace(char::is_control, "\u{fffd}")
 }
 
 /// All but every tenth of each class, and every tenth.

@@ -318,7 +318,9 @@ impl LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.file.display(), self.reason)
+        // A file's name may hold what would steer a terminal.
+        let file = self.file.display().to_string().replace(char::is_control, "\u{fffd}");
+        write!(f, "{file} ({})", self.reason)
     }
 }
 

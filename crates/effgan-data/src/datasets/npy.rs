@@ -7,6 +7,10 @@ use std::io::{self, Read};
 
 /// Longest header that is read; a plain array's has 118 bytes.
 const MAX_HEADER: usize = 1 << 16;
+/// Most dimensions, which are NumPy's.
+const MAX_DIMENSIONS: usize = 64;
+/// Longest type that a message names whole.
+const MAX_SHOWN: usize = 40;
 
 /// Whole numbers as `NumPy` writes them, in C order.
 pub(super) struct Array {
@@ -48,8 +52,9 @@ impl Array {
     pub(super) fn read(mut reader: impl Read, len: u64, most: u64) -> Result<Self, String> {
         let (header, header_len) = read_header(&mut reader)?;
         let descr = value(&header, "descr").ok_or("has a header without 'descr'")?;
-        let kind = Kind::parse(descr)
-            .ok_or_else(|| format!("holds values of type {descr}, expected whole numbers (images are u8)"))?;
+        let kind = Kind::parse(descr).ok_or_else(|| {
+            format!("holds values of type {descr:.MAX_SHOWN$}, expected whole numbers (images are u8)")
+        })?;
         if value(&header, "fortran_order") != Some("False") {
             return Err("is in Fortran order; save numpy.ascontiguousarray of it".into());
         }
@@ -118,10 +123,11 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(rest[..end].trim())
 }
 
-/// Reads `(60000, 28, 28)` or `(3,)`.
+/// Reads `(60000, 28, 28)` or `(3,)`, of at most [`MAX_DIMENSIONS`].
 fn parse_shape(tuple: &str) -> Option<Vec<usize>> {
     let sizes = tuple.strip_prefix('(')?.strip_suffix(')')?.split(',').map(str::trim).filter(|size| !size.is_empty());
-    sizes.map(|size| size.parse().ok()).collect()
+    let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
+    (shape.len() <= MAX_DIMENSIONS).then_some(shape)
 }
 
 /// Makes sure that nothing is left; for a zip entry this also compares its checksum.

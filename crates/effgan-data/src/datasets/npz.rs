@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
     for [images, labels] in splits {
         let images = source.read(images, MAX_BYTES)?;
         // The widest label has eight bytes; a little that is of another shape is read, so that the shape can be named.
-        let most = (8 * images.array.shape.first().map_or(0, |&n| n as u64)).max(1 << 20);
+        let most = images.array.shape.first().map_or(0, |&n| 8_u64.saturating_mul(n as u64)).max(1 << 20);
         let labels = if has(labels) { Some(source.read(labels, most)?) } else { None };
         sets.push(image_set(images, labels)?);
     }
@@ -343,6 +343,7 @@ mod tests {
             (of_shape("(17000000000,)"), "bytes, expected 17000000"),
             (of_shape("(99999999999999999999,)"), "has a header without a 'shape'"),
             (of_shape("(-1,)"), "has a header without a 'shape'"),
+            (of_shape(&format!("({})", "1,".repeat(65))), "has a header without a 'shape'"),
             (of_shape(&"(".repeat(50_000)), "has a header without a 'shape'"),
             (of_shape("(2, 2)").replace("False", "True"), "is in Fortran order; save numpy.ascontiguousarray of it"),
             (of_shape("(2, 2)").replace("'|u1'", "'|O'"), "holds values of type '|O', expected whole numbers"),
@@ -353,6 +354,9 @@ mod tests {
             let zipped = error(&[("images", with_header(&dictionary))]);
             assert!(zipped.contains(expected), "{dictionary:.80}: {zipped}");
         }
+        let error =
+            read_as("a.npy", &with_header(&of_shape("(2,)").replace("|u1", &"x".repeat(50_000)))).err().unwrap();
+        assert!(error.len() < 300, "{error:.300}");
         let long = b"\x93NUMPY\x02\0\xff\xff\xff\xff{";
         assert!(read_as("a.npy", long).err().unwrap().contains("says its header has 4294967295 bytes"));
     }
@@ -368,5 +372,14 @@ mod tests {
         }
         let longer = [alone, vec![0]].concat();
         assert!(read_as("a.npy", &longer).err().unwrap().contains("has 169 bytes, expected 168 by its shape"));
+    }
+
+    #[test]
+    fn many_images_of_nothing_are_no_images() {
+        // Found by fuzzing: eight bytes a label for so many images are more than a u64 counts.
+        let dictionary = "{'descr': '|u2', 'fortran_order': False, 'shape': (15323324572348992385, 0), }";
+        let file = with_header(dictionary);
+        let error = read_as("a.npy", &file[..file.len() - 16]).err().unwrap();
+        assert!(error.contains("holds no u8 values"), "{error}");
     }
 }

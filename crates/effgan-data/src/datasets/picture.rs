@@ -18,6 +18,8 @@ use std::{
 const MAX_PIXELS: u64 = 1 << 26;
 /// Most bytes of one file, of which a JPEG decoder reads all at once.
 const MAX_FILE: u64 = 1 << 28;
+/// Bytes that deflate, the packing of a PNG file, makes of one at most.
+const DEFLATE_RATIO: u64 = 1032;
 
 /// How a file writes its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,9 +96,23 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
         return Err(format!("says it has {width} × {height} pixels, outside 1..={MAX_PIXELS} in all"));
     }
     let mode = mode(decoder.color_type())?;
+    // What a small file says of itself alone takes no memory.
+    if num_pixels > most_pixels(format, mode, len) {
+        return Err(format!("says it has {width} × {height} pixels, more than its {len} bytes can hold"));
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
     Ok((Header { width: width as usize, height: height as usize, mode }, orientation, decoder))
+}
+
+/// Pixels that `len` bytes cannot exceed: in a PNG file one takes a bit before packing, or 16 where channels are deep; in a JPEG file a bit
+/// stands for a block of 8 × 8 at best.
+fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
+    match format {
+        ImageFormat::Png if mode.deep => DEFLATE_RATIO * len / 2,
+        ImageFormat::Png => DEFLATE_RATIO * len * 8,
+        _ => 8 * 64 * len,
+    }
 }
 
 /// PNG or JPEG by the first bytes of the file.
@@ -289,6 +305,33 @@ mod tests {
         file[29..33].copy_from_slice(&sum.to_be_bytes());
         let reason = read_bytes(&file).unwrap_err();
         assert_eq!(reason, "says it has 60000 × 60000 pixels, outside 1..=67108864 in all");
+    }
+
+    #[test]
+    fn a_small_file_that_says_it_is_large_takes_no_memory() {
+        // 8000 × 8000 pixels, within what is read, would be 64 MB and 512 MB.
+        let mut jpeg = saved(image::GrayImage::new(8, 8), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0x40, 0x1f, 0x40]);
+        let mut png = saved(DynamicImage::ImageRgba16(ImageBuffer::new(1, 1)), ImageFormat::Png);
+        png[16..20].copy_from_slice(&8000_u32.to_be_bytes());
+        png[20..24].copy_from_slice(&8000_u32.to_be_bytes());
+        let sum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        for file in [jpeg, png] {
+            let expected = format!("says it has 8000 × 8000 pixels, more than its {} bytes can hold", file.len());
+            assert_eq!(read_bytes(&file).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn the_emptiest_pictures_are_within_what_their_bytes_can_hold() {
+        // White in one colour packs best; nothing that an encoder makes may be refused.
+        let white = image::GrayImage::from_pixel(4000, 4000, Luma([255]));
+        assert_eq!(read_bytes(&saved(white.clone(), ImageFormat::Jpeg)).unwrap().0, [1, 4000, 4000]);
+        assert_eq!(read_bytes(&saved(white, ImageFormat::Png)).unwrap().0, [1, 4000, 4000]);
+        let deep = DynamicImage::ImageRgba16(ImageBuffer::new(1500, 1500));
+        assert_eq!(png(deep).0, [3, 1500, 1500]);
     }
 
     /// The checksum of a PNG chunk, bit by bit.

@@ -8,6 +8,7 @@ mod sources;
 mod tar;
 
 pub use sources::{RemoteFile, Source};
+pub use tar::unpack as unpack_cifar10;
 
 use crate::{DataError, DatasetName, datasets::cifar};
 use sha2::{Digest, Sha256};

@@ -13,28 +13,34 @@ use std::{
 };
 
 const BLOCK: usize = 512;
+/// Most bytes that are unpacked: the real archive has 185 MB.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// Unpacks the members `cifar-10-batches-bin/<file>` that `dir` lacks.
+/// Unpacks the members `cifar-10-batches-bin/<file>` of a `.tar.gz` that `dir` lacks.
 ///
 /// # Errors
 /// [`DataError::Malformed`] when the archive is damaged or lacks one of the six.
-pub(super) fn unpack(archive: &Path, dir: &Path) -> Result<(), DataError> {
+pub fn unpack(archive: &Path, dir: &Path) -> Result<(), DataError> {
     let malformed = |reason: String| DataError::Malformed { file: archive.display().to_string(), reason };
     let file = File::open(archive).map_err(|error| malformed(error.to_string()))?;
-    let mut reader = MultiGzDecoder::new(BufReader::new(file));
+    let mut reader = MultiGzDecoder::new(BufReader::new(file)).take(MAX_BYTES);
     while let Some(Member { name, len, is_file }) = next(&mut reader).map_err(malformed)? {
         let mut body = reader.by_ref().take(len.next_multiple_of(BLOCK as u64));
         let wanted = cifar::FILES.into_iter().find(|file| is_file && name == format!("{}/{file}", cifar::FOLDER));
         let path = wanted.map(|file| dir.join(file)).filter(|path| !path.exists());
-        if let Some(path) = path {
+        let mut contents = Vec::new();
+        if path.is_some() {
             if len > cifar::FILE_LEN {
                 return Err(malformed(format!("{name} has {len} bytes, expected {}", cifar::FILE_LEN)));
             }
-            write(&path, &mut body.by_ref().take(len))?;
+            body.by_ref().take(len).read_to_end(&mut contents).map_err(|error| malformed(error.to_string()))?;
         }
         io::copy(&mut body, &mut io::sink()).map_err(|error| malformed(error.to_string()))?;
         if body.limit() > 0 {
             return Err(malformed(format!("ends within {name}; get the file again")));
+        }
+        if let Some(path) = path {
+            write(&path, &contents)?;
         }
     }
     match cifar::FILES.iter().find(|file| !dir.join(file).is_file()) {
@@ -73,10 +79,10 @@ fn next(reader: &mut impl Read) -> Result<Option<Member>, String> {
 }
 
 /// Writes beside `path` and renames.
-fn write(path: &Path, body: &mut impl Read) -> Result<(), DataError> {
+fn write(path: &Path, contents: &[u8]) -> Result<(), DataError> {
     let part = path.with_extension("bin.part");
-    let copied = File::create(&part).and_then(|mut file| io::copy(body, &mut file));
-    copied.and_then(|_| fs::rename(&part, path)).map_err(|reason| unwritable(path, reason))
+    let written = fs::write(&part, contents);
+    written.and_then(|()| fs::rename(&part, path)).map_err(|reason| unwritable(path, reason))
 }
 
 #[cfg(test)]
@@ -154,5 +160,38 @@ mod tests {
             large.iter().enumerate().map(|(i, &b)| u32::from(if (148..156).contains(&i) { b' ' } else { b })).sum();
         large[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
         assert!(unpacked(&[large], 0).unwrap_err().contains("has 8589934591 bytes, expected 30730000"));
+    }
+
+    #[test]
+    fn a_member_that_is_cut_off_leaves_no_file() {
+        let dir = TempDir::new().unwrap();
+        let archive = dir.path().join("a.tar.gz");
+        let mut packed = GzEncoder::new(File::create(&archive).unwrap(), Compression::fast());
+        packed.write_all(&six()[0][..BLOCK + 7]).unwrap();
+        packed.finish().unwrap();
+        assert!(
+            unpack(&archive, dir.path()).unwrap_err().to_string().contains("ends within cifar-10-batches-bin/data")
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the archive alone");
+    }
+
+    #[test]
+    fn a_bomb_is_unpacked_to_its_bound_only() {
+        let dir = TempDir::new().unwrap();
+        let archive = dir.path().join("a.tar.gz");
+        let gzip = |bytes: &[u8]| {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+            packed.write_all(bytes).unwrap();
+            packed.finish().unwrap()
+        };
+        let mut header = member("bomb", b'0', b"");
+        header[124..135].copy_from_slice(b"77777777777");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+        // 65 times 16 MiB, packed one by one: more than the gibibyte that is unpacked, less than the header says.
+        fs::write(&archive, [gzip(&header), gzip(&vec![0; 1 << 24]).repeat(65)].concat()).unwrap();
+        let error = unpack(&archive, dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("ends within bomb; get the file again"), "{error}");
     }
 }

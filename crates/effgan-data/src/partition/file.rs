@@ -69,6 +69,10 @@ impl PartitionFile {
 
 fn read(path: &Path) -> Result<Partition, DataError> {
     let file = || path.display().to_string();
+    // Opening a pipe would wait for somebody to write into it.
+    if path.exists() && !path.is_file() {
+        return Err(DataError::Malformed { file: file(), reason: "is no file".into() });
+    }
     let bytes = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -147,5 +151,15 @@ mod tests {
         assert!(error.ends_with("; expected a partition.json as a run writes it"), "{error}");
         let error = PartitionFile { path: "no-such.json".into() }.read(1).unwrap_err().to_string();
         assert!(error.starts_with("cannot read no-such.json: "), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("p.json");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let error = PartitionFile { path }.read(8).unwrap_err().to_string();
+        assert!(error.ends_with("p.json: is no file"), "{error}");
     }
 }

@@ -1,0 +1,13 @@
+//! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
+
+#[path = "../../../fuzz/src/config.rs"]
+mod config;
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+#[test]
+fn seeds_of_configs_are_read_or_refused() {
+    let seeds = seeds::of("config");
+    assert!(seeds.len() > 3, "config has seeds");
+    seeds.iter().for_each(|seed| config::check(seed));
+}

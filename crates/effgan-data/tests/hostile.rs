@@ -1,0 +1,53 @@
+//! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
+
+#[path = "../../../fuzz/src/cifar_tar.rs"]
+mod cifar_tar;
+#[path = "../../../fuzz/src/idx.rs"]
+mod idx;
+#[path = "../../../fuzz/src/numpy.rs"]
+mod numpy;
+#[path = "../../../fuzz/src/partition.rs"]
+mod partition;
+#[path = "../../../fuzz/src/picture.rs"]
+mod picture;
+#[path = "../../../fuzz/src/scratch.rs"]
+mod scratch;
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+/// Gives each file in the seeds of `target` to `check`.
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let seeds = seeds::of(target);
+    assert!(seeds.len() > 3, "{target} has seeds");
+    seeds.iter().for_each(|seed| check(seed));
+}
+
+#[test]
+fn seeds_of_idx_files_are_read_or_refused() {
+    replay("idx", |bytes| {
+        let (images, labels) = idx::parts(bytes);
+        idx::check(images, labels, "");
+    });
+    replay("gzip_idx", idx::check_gzip);
+}
+
+#[test]
+fn seeds_of_arrays_are_read_or_refused() {
+    replay("npy", |bytes| numpy::check(bytes, "npy"));
+    replay("npz", |bytes| numpy::check(bytes, "npz"));
+}
+
+#[test]
+fn seeds_of_pictures_are_read_or_refused() {
+    replay("picture", picture::check);
+}
+
+#[test]
+fn seeds_of_archives_are_unpacked_or_refused() {
+    replay("cifar_tar", cifar_tar::check);
+}
+
+#[test]
+fn seeds_of_partitions_are_read_or_refused() {
+    replay("partition_json", partition::check);
+}

@@ -1,0 +1,27 @@
+//! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
+
+#[path = "../../../fuzz/src/checkpoint.rs"]
+mod checkpoint;
+#[path = "../../../fuzz/src/manifest.rs"]
+mod manifest;
+#[path = "../../../fuzz/src/safetensors.rs"]
+mod safetensors;
+#[path = "../../../fuzz/src/scratch.rs"]
+mod scratch;
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+#[test]
+fn seeds_of_manifests_are_read_or_refused() {
+    seeds::of("manifest").iter().for_each(|seed| manifest::check(seed));
+}
+
+#[test]
+fn seeds_of_safetensors_files_are_read_or_refused() {
+    seeds::of("safetensors").iter().for_each(|seed| safetensors::check(seed));
+}
+
+#[test]
+fn seeds_of_checkpoints_are_gone_on_from_or_refused() {
+    seeds::of("checkpoint").iter().for_each(|seed| checkpoint::check(seed));
+}

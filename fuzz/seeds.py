@@ -1,0 +1,252 @@
+"""Makes `seeds/`: small files of each kind that the program reads, whole and damaged.
+
+    python3 fuzz/seeds.py        # needs numpy and pillow; equal versions make equal files
+
+`seeds/config` is a link to the repository's own configs.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).parent / "seeds"
+
+
+def save(target, name, contents):
+    path = HERE / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(contents)
+
+
+def idx(sizes, values):
+    return struct.pack(f">{1 + len(sizes)}I", 0x800 + len(sizes), *sizes) + bytes(values)
+
+
+def packed(contents):
+    return gzip.compress(contents, mtime=0)
+
+
+def framed(images, labels):
+    """What the target `idx` cuts in two."""
+    return struct.pack("<H", len(images)) + images + labels
+
+
+def idx_files():
+    images, labels = idx([3, 2, 2], range(12)), idx([3], [0, 1, 9])
+    save("idx", "three", framed(images, labels))
+    save("idx", "other-number", framed(images, idx([2], [0, 1])))
+    save("idx", "label-10", framed(images, idx([3], [0, 1, 10])))
+    save("idx", "cut", framed(images[:-1], labels))
+    save("idx", "longer", framed(images + b"x", labels))
+    save("idx", "huge", framed(idx([2**32 - 1] * 3, []), idx([2**31], [])))
+    save("idx", "overflow", framed(idx([2**31, 2**31, 4], []), labels))
+    save("gzip_idx", "three", packed(images))
+    save("gzip_idx", "two-members", packed(images[:9]) + packed(images[9:]))
+    save("gzip_idx", "cut", packed(images)[:-9])
+    save("gzip_idx", "wrong-sum", packed(images)[:-8] + bytes(8))
+    save("gzip_idx", "bomb", packed(idx([60_000, 10, 10], bytes(100_000))))
+    save("gzip_idx", "huge", packed(idx([2**31, 1, 1], bytes(100))))
+
+
+def npy(array, version=(1, 0)):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version=version)
+    return file.getvalue()
+
+
+def header_only(shape, descr="|u1"):
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text
+
+
+def npz(arrays, method=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, contents in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), contents, method)
+    return file.getvalue()
+
+
+def arrays():
+    grey = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2)
+    colour = np.arange(12 * 12, dtype=np.uint8).reshape(12, 2, 2, 3)
+    labels = np.zeros(12, dtype=">i8")
+    save("npy", "grey", npy(grey))
+    save("npy", "version-2", npy(grey, (2, 0)))
+    save("npy", "colour-last", npy(colour))
+    save("npy", "colour-first", npy(colour.transpose(0, 3, 1, 2).copy()))
+    save("npy", "fortran", npy(np.asfortranarray(grey)))
+    save("npy", "floats", npy(grey.astype("<f4")))
+    save("npy", "negative", header_only("(-1, 2, 2)"))
+    save("npy", "huge", header_only("(4294967296, 4294967296, 4)"))
+    save("npy", "many-of-nothing", header_only("(15323324572348992385, 0)", "|u2"))
+    save("npy", "long-header", b"\x93NUMPY\x02\0\xff\xff\xff\xff{")
+    save("npz", "one", npz({"images": npy(grey), "labels": npy(labels)}))
+    save("npz", "deflated", npz({"images": npy(grey), "labels": npy(labels)}, zipfile.ZIP_DEFLATED))
+    medmnist = {"train_images": npy(grey), "train_labels": npy(labels.reshape(12, 1)), "test_images": npy(grey[:2]), "test_labels": npy(labels[:2])}
+    save("npz", "medmnist", npz(medmnist))
+    save("npz", "outside", npz({"../../images": npy(grey), "/labels": npy(labels)}))
+    save("npz", "bomb", npz({"images": header_only("(100000, 1, 1)") + bytes(100_000)}, zipfile.ZIP_DEFLATED))
+    files, size, at = 2**20, 2**30, 2**20
+    record = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, files, files, size, at)
+    locator = struct.pack("<IIQI", 0x07064B50, 0, 0, 1)
+    save("npz", "zip64-of-many", record + locator + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0))
+    lying = bytearray(npz({"images": npy(grey)}))
+    at = lying.rindex(b"PK\x01\x02") + 20
+    lying[at : at + 8] = struct.pack("<II", 2**32 - 2, 2**32 - 2)
+    save("npz", "lying-sizes", bytes(lying))
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pictures():
+    noise = np.random.default_rng(1).integers(0, 256, (9, 12, 4), dtype=np.uint8)
+    images = {
+        "grey": Image.fromarray(noise[..., 0]),
+        "grey-alpha": Image.fromarray(noise[..., :2].copy(), "LA"),
+        "colour": Image.fromarray(noise[..., :3].copy()),
+        "alpha": Image.fromarray(noise),
+        "deep": Image.fromarray(noise[..., 0].astype(np.uint16) * 257),
+        "one-bit": Image.fromarray(noise[..., 0]).convert("1"),
+        "palette": Image.fromarray(noise[..., :3].copy()).quantize(7),
+    }
+    for name, image in images.items():
+        save("picture", f"{name}.png", encoded(image, "PNG"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in {"": {}, "-progressive": {"progressive": True}, "-restarts": {"restart_marker_rows": 1}, "-turned": {"exif": exif}}.items():
+        save("picture", f"colour{name}.jpg", encoded(images["colour"], "JPEG", quality=60, subsampling=2, **options))
+    save("picture", "grey.jpg", encoded(images["grey"], "JPEG"))
+    save("picture", "cmyk.jpg", encoded(images["colour"].convert("CMYK"), "JPEG"))
+    jpeg = bytearray(encoded(images["grey"], "JPEG"))
+    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg[at : at + 4] = struct.pack(">HH", 8000, 8000)
+    save("picture", "lying.jpg", bytes(jpeg))
+
+
+def archive():
+    def tar(names, size=3073, kind=tarfile.REGTYPE):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.size, info.type, info.linkname = (size, kind, "/etc/passwd") if kind == tarfile.REGTYPE else (0, kind, "/etc/passwd")
+                tar.addfile(info, io.BytesIO(bytes(size)))
+        return file.getvalue().rstrip(b"\0") + bytes(1536)
+
+    files = [f"cifar-10-batches-bin/{name}.bin" for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]]
+    whole = tar(files)
+    whole += bytes(-len(whole) % 512)
+    save("cifar_tar", "six", packed(whole))
+    save("cifar_tar", "five", packed(tar(files[:5])))
+    save("cifar_tar", "cut", packed(whole[:5000]))
+    save("cifar_tar", "outside", packed(tar(["../../x", "/tmp/x", "cifar-10-batches-bin/../../x"], 5)))
+    save("cifar_tar", "links", packed(tar(files, kind=tarfile.SYMTYPE)))
+
+
+def partitions():
+    def client(name, train, held_out):
+        return {"name": name, "train": train, "held_out": held_out}
+
+    def json_of(*clients):
+        return json.dumps({"clients": clients}).encode()
+
+    save("partition_json", "two", json_of(client("north", [0, 1, 2], [3]), client("south", [9, 8], [])))
+    save("partition_json", "twice", json_of(client("north", [0, 1], [1])))
+    save("partition_json", "outside", json_of(client("../north", [0], [])))
+    save("partition_json", "far", json_of(client("north", [4294967295], [])))
+    save("partition_json", "deep", b'{"clients":' + b"[" * 300)
+
+
+def safetensors(tensors, values=None):
+    """`tensors` by name: type, shape, bytes from and to."""
+    header = {name: {"dtype": kind, "shape": shape, "data_offsets": [at, to]} for name, (kind, shape, at, to) in tensors.items()}
+    text = json.dumps(header).encode()
+    end = max((to for _, _, _, to in tensors.values()), default=0)
+    return struct.pack("<Q", len(text)) + text + (np.arange(end // 4, dtype="<f4").tobytes() if values is None else values)
+
+
+def networks():
+    save("safetensors", "two", safetensors({"a.weight": ("F32", [2, 1], 0, 8), "b": ("F32", [], 8, 12)}))
+    save("safetensors", "empty", safetensors({"a": ("F32", [0, 3], 0, 0)}))
+    save("safetensors", "f16", safetensors({"a": ("F16", [2], 0, 4)}))
+    save("safetensors", "not-finite", safetensors({"a": ("F32", [2], 0, 8)}, struct.pack("<ff", np.nan, np.inf)))
+    save("safetensors", "overflow", safetensors({"a": ("F32", [2**63, 2, 4], 0, 0)}))
+    save("safetensors", "huge", safetensors({"a": ("F32", [2**40], 0, 2**42)}, b"1234"))
+    save("safetensors", "over-each-other", safetensors({"a": ("F32", [2], 0, 8), "b": ("F32", [2], 4, 12)}))
+    save("safetensors", "long-header", struct.pack("<Q", 2**63) + b"{}")
+    two = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    save("safetensors", "twice", struct.pack("<Q", len(two)) + two + bytes(4))
+
+
+def manifests():
+    member = {"name": "north", "num_examples": 30, "weight": 30.0, "sha256": "0" * 64}
+    dcgan = {"kind": "dcgan", "latent_dim": 3, "base_channels": 2, "norm": "batch", "conditional": False}
+    whole = {
+        "format_version": 1,
+        "algorithm": "effgan",
+        "network": {"config": dcgan, "image_shape": [1, 8, 8]},
+        "global": {"norm_statistics": "average", "sha256": "0" * 64},
+        "members": [member, {**member, "name": "south", "weight": 10.0}],
+    }
+
+    def save_with(name, **changes):
+        save("manifest", name, json.dumps({**whole, **changes}).encode())
+
+    save_with("two")
+    save_with("nobody", members=[])
+    save_with("resnet", network={"config": {"kind": "resnet", "latent_dim": 3, "base_channels": 2, "conditional": True}, "image_shape": [3, 32, 32], "num_classes": 10})
+    save_with("twice", members=[member, member])
+    save_with("outside", members=[{**member, "name": "../../x"}])
+    save_with("huge", network={"config": {**dcgan, "base_channels": 2**60}, "image_shape": [1, 2**40, 2**40]})
+    save_with("infinite", members=[{**member, "weight": 1e308}, {**member, "name": "south", "weight": 1e308}])
+
+
+def sealed(head, tensors):
+    """A head and tensors (shape and values by name) with the checksum that the program asks for."""
+    sha = hashlib.sha256()
+    for name, (shape, values) in sorted(tensors.items()):
+        sha.update(struct.pack("<Q", len(name)) + name.encode() + struct.pack(f"<Q{len(shape)}Q", len(shape), *shape))
+        sha.update(np.array(values, "<f4").tobytes())
+    checksum = hashlib.sha256(f"{head}\n{sha.hexdigest()}".encode()).hexdigest()
+    header, end = {"__metadata__": {"effgan": f"1 {checksum} {head}"}}, 0
+    for name, (shape, values) in sorted(tensors.items()):
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + 4 * len(values)]}
+        end += 4 * len(values)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"".join(np.array(values, "<f4").tobytes() for _, (_, values) in sorted(tensors.items()))
+
+
+def checkpoints():
+    client = {"name": "north", "num_examples": 3, "metrics": {"loss_d": 0.5}, "seconds": 1.0}
+    record = {"round": 2, "kind": "feedback", "clients": [client], "bytes_down": 8, "bytes_up": 8, "seconds": 1.0}
+    state = {"run": {"config": "", "data": ""}, "round": 1, "exchanges": 0, "record": None, "steps": {}, "notes": None}
+    inside = {**state, "record": record, "steps": {"north": [2, 4]}}
+    tensors = safetensors({"losses.north": ("F32", [1, 2], 0, 8), "server.w": ("F32", [2], 8, 16)})
+
+    def line(head):
+        return json.dumps(head).encode() + b"\n"
+
+    save("checkpoint", "sealed", sealed(json.dumps(state), {"server.w": ([2], [1.0, -2.0])}))
+    save("checkpoint", "wrong-sum", sealed(json.dumps(state), {"server.w": ([2], [1.0, -2.0])})[:-1] + b"x")
+    save("checkpoint", "state", line(state) + tensors)
+    save("checkpoint", "inside", line(inside) + tensors)
+    save("checkpoint", "steps-of-nobody", line({**inside, "steps": {"south": [2**64 - 1, 0]}}) + tensors)
+    save("checkpoint", "outside", line({**inside, "steps": {"../x": [1, 1]}}) + tensors)
+    save("checkpoint", "other-round", line({**state, "round": 2**32 - 1, "exchanges": 2**64 - 1}) + tensors)
+
+
+for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints]:
+    make()

@@ -1,0 +1,19 @@
+//! What each fuzz target does with bytes that somebody hostile wrote: read them as the program would, and check what comes out.
+//!
+//! The bodies are here, and not in `fuzz_targets/`, so that the crates' own tests include them and replay `seeds/` in `make test`.
+
+#[cfg(feature = "models")]
+pub mod checkpoint;
+pub mod cifar_tar;
+#[cfg(feature = "models")]
+pub mod config;
+pub mod idx;
+#[cfg(feature = "models")]
+pub mod manifest;
+pub mod mutate;
+pub mod numpy;
+pub mod partition;
+pub mod picture;
+#[cfg(feature = "models")]
+pub mod safetensors;
+pub mod scratch;
