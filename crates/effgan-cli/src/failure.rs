@@ -43,6 +43,11 @@ impl Failure {
         Self { kind: Kind::Data, error: error.into() }
     }
 
+    /// Somebody asked it to end.
+    pub fn interrupted(error: impl Into<anyhow::Error>) -> Self {
+        Self { kind: Kind::Interrupted, error: error.into() }
+    }
+
     /// What went wrong, as far as an exit code tells.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -300,7 +300,9 @@ impl LocalTraining {
                 let (real, labels) = batches.next_batch();
                 let z = streams.normal(Purpose::Latent, step, images_a_step * self.network.latent_dim());
                 (gan, losses) = gan.step(real, z, &labels);
-                ema.iter_mut().for_each(|ema| ema.follow(&gan));
+                if let Some(ema) = &mut ema {
+                    ema.follow(&gan);
+                }
             } else {
                 // An earlier start did it; it is only told again.
                 losses = done[step as usize];

@@ -11,7 +11,7 @@ use crate::record::StepRecord;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Steps {
     /// Steps that the client does in the round.
-    pub(crate) steps: u64,
+    pub(crate) total: u64,
     /// Real images of each.
     pub(crate) batch_size: u64,
     pub(crate) losses: Vec<Losses>,
@@ -20,19 +20,19 @@ pub(crate) struct Steps {
 impl Steps {
     /// Adds the next step.
     pub(crate) fn add(&mut self, record: &StepRecord) {
-        (self.steps, self.batch_size) = (record.steps, record.batch_size);
+        (self.total, self.batch_size) = (record.steps, record.batch_size);
         self.losses.push(record.losses);
     }
 
     /// Adds the steps of a later exchange.
     pub(crate) fn extend(&mut self, later: Self) {
-        (self.steps, self.batch_size) = (later.steps, later.batch_size);
+        (self.total, self.batch_size) = (later.total, later.batch_size);
         self.losses.extend(later.losses);
     }
 
     /// What was told of each step of `client`, from its first of the round on.
     pub(crate) fn records(&self, client: &ClientName, round: u32) -> impl Iterator<Item = StepRecord> {
-        let Self { steps, batch_size, .. } = *self;
+        let Self { total: steps, batch_size, .. } = *self;
         (1..).zip(&self.losses).map(move |(step, &losses)| StepRecord {
             client: client.clone(),
             round,
@@ -50,9 +50,9 @@ impl Steps {
     }
 
     /// Of a tensor [`to_array`](Self::to_array).
-    pub(crate) fn of_array([steps, batch_size]: [u64; 2], losses: &Array) -> Self {
+    pub(crate) fn of_array([total, batch_size]: [u64; 2], losses: &Array) -> Self {
         let losses = losses.values.chunks_exact(2);
         let losses = losses.map(|pair| Losses { discriminator: pair[0], generator: pair[1] }).collect();
-        Self { steps, batch_size, losses }
+        Self { total, batch_size, losses }
     }
 }

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::config::Config;
-use crate::failure::{Kind, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::progress::Progress;
 use crate::{machine, pipeline};
 
@@ -52,7 +52,7 @@ impl Run {
 /// Says how a run that was interrupted goes on.
 pub fn with_the_way_on(outcome: Result<()>, dir: &Path) -> Result<()> {
     outcome.map_err(|failure| match failure.kind() {
-        Kind::Interrupted => failure.context(format!("effgan resume {} goes on", dir.display())),
+        Kind::Interrupted => Failure::interrupted(anyhow!("interrupted; effgan resume {} goes on", dir.display())),
         _ => failure,
     })
 }

@@ -176,7 +176,7 @@ impl Checkpoints {
             run: self.run.clone(),
             moment,
             record: open.map(|open| open.record.clone()),
-            steps: steps.clone().map(|(client, steps)| (client.clone(), [steps.steps, steps.batch_size])).collect(),
+            steps: steps.clone().map(|(client, steps)| (client.clone(), [steps.total, steps.batch_size])).collect(),
             notes,
         };
         let losses: Params = steps.map(|(client, steps)| (format!("{LOSSES}.{client}"), steps.to_array())).collect();

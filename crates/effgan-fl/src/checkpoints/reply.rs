@@ -1,7 +1,7 @@
 //! Finished replies of the open round, and what clients at work have come to.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 use effgan_nn::{NnError, Params, sealed};
@@ -70,7 +70,7 @@ impl Checkpoints {
             num_examples: update.num_examples,
             metrics: update.metrics.clone(),
             seconds: *seconds,
-            steps: [steps.steps, steps.batch_size],
+            steps: [steps.total, steps.batch_size],
         };
         let params = update.params.clone().named_under(UPDATE).merged_with(memory.clone().named_under(MEMORY));
         make_folder(&self.folder_of(exchange))?;
@@ -83,7 +83,7 @@ impl Checkpoints {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(crate) fn reply(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<Kept>> {
-        let kept = self.read::<ReplyHead>(self.reply_file(exchange, client))?;
+        let kept = self.read::<ReplyHead>(&self.reply_file(exchange, client))?;
         let Some((head, params)) = kept.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
@@ -104,7 +104,7 @@ impl Checkpoints {
         steps: &Steps,
         work: Params,
     ) -> Result<()> {
-        let head = WorkHead { asked: self.asked(exchange, client), steps: [steps.steps, steps.batch_size] };
+        let head = WorkHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
         make_folder(&self.folder_of(exchange))?;
         Ok(sealed::save(&self.work_file(exchange, client), &head, &with_losses(work.named_under(WORK), steps))?)
     }
@@ -114,7 +114,7 @@ impl Checkpoints {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(crate) fn work(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<LeftOff>> {
-        let work = self.read::<WorkHead>(self.work_file(exchange, client))?;
+        let work = self.read::<WorkHead>(&self.work_file(exchange, client))?;
         let Some((head, params)) = work.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
@@ -123,8 +123,8 @@ impl Checkpoints {
     }
 
     /// A sealed file; nothing when there is none or it is unusable, which is told: its work is done again.
-    fn read<H: DeserializeOwned>(&self, path: PathBuf) -> Result<Option<(H, Params)>> {
-        match sealed::load(&path) {
+    fn read<H: DeserializeOwned>(&self, path: &Path) -> Result<Option<(H, Params)>> {
+        match sealed::load(path) {
             Ok(file) => Ok(Some(file)),
             Err(NnError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(NnError::Sealed { path, reason }) => {
