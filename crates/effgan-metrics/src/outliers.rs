@@ -63,8 +63,9 @@ mod tests {
     #[test]
     fn a_set_that_is_spread_otherwise_is_as_far_as_one_that_lies_elsewhere() {
         let sets = [set(0.0, 1.0), set(1.0, 1.0), set(2.0, 1.0), set(1.0, 100.0)];
-        // To the others 1, 1, 1 and 9: a deviation of 10 is 9 more than one of 1.
-        assert_eq!(distances_from_others(&sets).unwrap(), [1.0, 1.0, 1.0, 82.0_f64.sqrt().min(9.0_f64.hypot(1.0))]);
+        // The medians of three distances are 2, 1, 2 and √(9² + 1²), a deviation of 10 being 9 more than one of 1; the
+        // second smallest of these is 2.
+        assert_eq!(distances_from_others(&sets).unwrap(), [1.0, 0.5, 1.0, 82.0_f64.sqrt() / 2.0]);
     }
 
     #[test]
