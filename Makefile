@@ -25,12 +25,13 @@ MINUTES = 10
 fuzz:
 	python3 scripts/fuzz.py --minutes $(MINUTES) $(TARGETS)
 
-# Figures that take longer than a test may; README says what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
+# Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --release --workspace -- --ignored
 	cargo build --release
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
+	python3 scripts/tables.py poison --out runs/tables
 
 # Kills runs 200 times (KILLS=…) and holds each to the outcome of an uninterrupted one: docs/reliability.md.
 KILLS = 200

@@ -81,7 +81,7 @@ ATTACKS = {
 AGGREGATIONS = {
     "mean": ['aggregation.kind="mean"'],
     "median": ['aggregation.kind="median"'],
-    "trimmed-mean, 3 a side": ['aggregation.kind="trimmed-mean"', "aggregation.trim=3"],
+    "trimmed-mean": ['aggregation.kind="trimmed-mean"', "aggregation.trim=3"],
     "norm-clipped-mean": ['aggregation.kind="norm-clipped-mean"'],
 }
 
@@ -194,7 +194,7 @@ def poison(args):
             command += ["--set", 'aggregation.flagged="leave-out"']
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    slug = lambda *words: "-".join(words).replace(" × ", "-").replace(",", "").replace(" ", "-")
+    slug = lambda *words: "-".join(words).replace(" × ", "-")
     folders = {(a, r): args.out / slug("poison", a, r) for a in ATTACKS for r in AGGREGATIONS}
     two_at_a_time(attacked, [(folder, *key) for key, folder in folders.items()])
     clean = last_scores(folders["nobody", "mean"])
