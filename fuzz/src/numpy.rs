@@ -1,4 +1,4 @@
-//! NumPy's arrays, alone or zipped.
+//! `NumPy`'s arrays, alone or zipped.
 
 use effgan_data::DatasetName;
 

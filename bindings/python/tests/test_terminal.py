@@ -161,5 +161,5 @@ def test_ctrl_c_leaves_a_clean_terminal(program: Path, tmp_path: Path) -> None:
             sent = True
     assert terminal.child.returncode == 130
     assert "at work" not in last and "images/s" not in last
-    # Its last line, which the terminal wraps anywhere, also at a space.
-    assert "".join(last.split()).endswith("holdswhatwasdone:interrupted")
+    # How to go on, in a last line that the terminal wraps anywhere, also at a space.
+    assert "".join(last.split()).endswith("goeson")

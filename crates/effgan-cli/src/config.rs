@@ -183,7 +183,7 @@ fn check_name(name: &str) -> Result<()> {
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
     let before = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..before].iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
     usage(format!("line {line}: {}", error.message()))
 }
 

@@ -9,5 +9,7 @@ mod seeds;
 fn seeds_of_configs_are_read_or_refused() {
     let seeds = seeds::of("config");
     assert!(seeds.len() > 3, "config has seeds");
-    seeds.iter().for_each(|seed| config::check(seed));
+    for seed in &seeds {
+        config::check(seed);
+    }
 }

@@ -19,7 +19,9 @@ mod seeds;
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let seeds = seeds::of(target);
     assert!(seeds.len() > 3, "{target} has seeds");
-    seeds.iter().for_each(|seed| check(seed));
+    for seed in &seeds {
+        check(seed);
+    }
 }
 
 #[test]

@@ -13,15 +13,21 @@ mod seeds;
 
 #[test]
 fn seeds_of_manifests_are_read_or_refused() {
-    seeds::of("manifest").iter().for_each(|seed| manifest::check(seed));
+    for seed in seeds::of("manifest") {
+        manifest::check(&seed);
+    }
 }
 
 #[test]
 fn seeds_of_safetensors_files_are_read_or_refused() {
-    seeds::of("safetensors").iter().for_each(|seed| safetensors::check(seed));
+    for seed in seeds::of("safetensors") {
+        safetensors::check(&seed);
+    }
 }
 
 #[test]
 fn seeds_of_checkpoints_are_gone_on_from_or_refused() {
-    seeds::of("checkpoint").iter().for_each(|seed| checkpoint::check(seed));
+    for seed in seeds::of("checkpoint") {
+        checkpoint::check(&seed);
+    }
 }

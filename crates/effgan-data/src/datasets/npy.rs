@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 /// Longest header that is read; a plain array's has 118 bytes.
 const MAX_HEADER: usize = 1 << 16;
-/// Most dimensions, which are NumPy's.
+/// Most dimensions, which are `NumPy`'s.
 const MAX_DIMENSIONS: usize = 64;
 /// Longest type that a message names whole.
 const MAX_SHOWN: usize = 40;
