@@ -56,7 +56,7 @@ impl Failure {
         self.kind
     }
 
-    /// One line of at most [`MOST_CHARS`]: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
+    /// One line of at most 2,000 characters: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
     pub fn line(&self) -> String {
         let line = format!("{:#}", self.error).replace(char::is_control, " ");
         match line.char_indices().nth(MOST_CHARS) {

@@ -6,7 +6,7 @@
 //! round_0004/north.work.safetensors what a client at work has come to
 //! clients/north/round_0003.safetensors what a client remembers, for algorithms whose clients do
 //! ```
-//! Every file is [sealed](effgan_nn::sealed), and its head says which run it belongs to and what it is: one that is torn,
+//! Every file is [`sealed`], and its head says which run it belongs to and what it is: one that is torn,
 //! edited, renamed or another run's is never taken for what it is not. Whatever can be computed again is: a reply that is
 //! unusable costs its client's work, a state that is unusable the rounds since the one before.
 
