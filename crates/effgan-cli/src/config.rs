@@ -144,6 +144,16 @@ impl Config {
         params::sha256(config.to_toml().as_bytes())
     }
 
+    /// As [`identity`](Self::identity), and equal for `effgan` and `fedgan` too where their rounds are the same.
+    pub fn identity_of_rounds(&self) -> String {
+        let algorithm = match &self.algorithm {
+            // A learning rate that falls over the run's length does not fall alike in both.
+            algorithm if self.local.decay.depends_on_the_length() => algorithm.clone(),
+            algorithm => algorithm.rounds_alone(),
+        };
+        Self { algorithm, ..self.clone() }.identity()
+    }
+
     /// The TOML text that gives this config back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a config is plain data")
@@ -159,7 +169,7 @@ const KEYS: &str =
     "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation, checkpoint";
 
 /// The text of a config, which may come through a pipe.
-fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MOST_BYTES {
@@ -173,7 +183,7 @@ fn usage(line: String) -> Failure {
 }
 
 /// The name becomes a folder, so it must not lead out of one.
-fn check_name(name: &str) -> Result<()> {
+pub fn check_name(name: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=64).contains(&name.len()) && name.chars().all(fine) && !name.starts_with('.') {
         return Ok(());

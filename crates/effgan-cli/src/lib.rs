@@ -15,6 +15,7 @@ mod run_dir;
 mod run_info;
 mod scoring;
 mod summary;
+mod sweep;
 mod tensorboard;
 
 use std::process::ExitCode;

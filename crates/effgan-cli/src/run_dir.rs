@@ -208,7 +208,7 @@ pub const MOST_BYTES: u64 = 1 << 30;
 const METRICS: &str = "metrics.jsonl";
 
 /// Where a run folder is made before it gets its name.
-fn beside(path: &Path) -> PathBuf {
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));

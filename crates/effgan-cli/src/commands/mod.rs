@@ -10,6 +10,7 @@ mod report;
 mod resume;
 mod run;
 mod sample;
+mod sweep;
 
 pub use sample::selection;
 
@@ -35,6 +36,7 @@ enum Verb {
     Resume(resume::Resume),
     Sample(sample::Sample),
     Partition(partition::Partition),
+    Sweep(sweep::Sweep),
     #[command(subcommand)]
     Data(data::Data),
     #[command(subcommand)]
@@ -73,6 +75,7 @@ impl Cli {
             Verb::Resume(resume) => resume.run(),
             Verb::Sample(sample) => sample.run(),
             Verb::Partition(partition) => partition.run(),
+            Verb::Sweep(sweep) => sweep.run(),
             Verb::Data(data) => data.run(),
             Verb::Features(features) => features.run(),
             Verb::Report(report) => report.run(),

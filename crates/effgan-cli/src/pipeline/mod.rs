@@ -1,5 +1,6 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
+mod branch;
 mod flag;
 mod resume;
 mod scores;
@@ -22,7 +23,8 @@ use effgan_nn::networks::Network;
 use effgan_nn::{Params, checkpoint, params};
 use serde::{Deserialize, Serialize};
 
-pub use self::resume::resume;
+pub use self::branch::branch;
+pub use self::resume::{info_of, resume};
 use self::scores::with_statistics;
 use crate::config::Config;
 use crate::events::{Event, Score, Scored, Stage, Status};

@@ -99,7 +99,11 @@ fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
     Ok(now)
 }
 
-fn info_of(path: &Path) -> Result<RunInfo> {
+/// `run.json` of a run folder.
+///
+/// # Errors
+/// [`Kind::Data`](crate::Kind::Data) when it is not there, or is none.
+pub fn info_of(path: &Path) -> Result<RunInfo> {
     let file = path.join("run.json");
     let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MOST_BYTES)?)?) };
     read().with_context(|| format!("reading {}", file.display())).map_err(Failure::data)

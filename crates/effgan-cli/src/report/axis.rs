@@ -2,25 +2,25 @@
 
 /// One axis of a chart.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
-    pub(super) label: String,
-    pub(super) log: bool,
+pub(crate) struct Axis {
+    pub(crate) label: String,
+    pub(crate) log: bool,
     low: f64,
     high: f64,
     /// Numbers that are named, each with its text.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// From 0 to a round number above `values`, or in decades when they lie more than 20 times apart and above 0.
-    pub(super) fn of_sizes(label: &str, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn of_sizes(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let values = values.filter(|value| value.is_finite());
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
         if low > 0.0 && high > 20.0 * low { Self::decades(label, low, high) } else { Self::from_zero(label, low, high) }
     }
 
     /// From 0, or from a round number below `low` where that is negative.
-    pub(super) fn from_zero(label: &str, low: f64, high: f64) -> Self {
+    pub(crate) fn from_zero(label: &str, low: f64, high: f64) -> Self {
         let low = if low.is_finite() { low.min(0.0) } else { 0.0 };
         let high = if high > low { high } else { low + 1.0 };
         let step = nice_step((high - low) / 4.0);
@@ -42,7 +42,7 @@ impl Axis {
     }
 
     /// Rounds `first..=last` with `around` of a round to both sides, and at most 10 of them named.
-    pub(super) fn of_rounds(label: &str, first: u32, last: u32, around: f64) -> Self {
+    pub(crate) fn of_rounds(label: &str, first: u32, last: u32, around: f64) -> Self {
         let step = nice_step(f64::from(last.saturating_sub(first)) / 9.0).max(1.0) as u32;
         let named = (first.next_multiple_of(step)..=last).step_by(step as usize);
         let ticks = named.map(|round| (f64::from(round), round.to_string())).collect();
@@ -50,15 +50,20 @@ impl Axis {
     }
 
     /// Names the high end's round in words.
-    pub(super) fn name_last(mut self, last: u32, text: &str) -> Self {
+    pub(crate) fn name_last(mut self, last: u32, text: &str) -> Self {
         let last = f64::from(last);
         self.ticks.retain(|(tick, _)| *tick < last);
         self.ticks.push((last, text.into()));
         self
     }
 
+    /// From its low end to its high end.
+    pub(crate) fn span(&self) -> f64 {
+        self.high - self.low
+    }
+
     /// Where `value` lies from 0 (the low end) to 1; what lies outside is moved to the end.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let on = |value: f64| if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         ((on(value) - on(self.low)) / (on(self.high) - on(self.low))).clamp(0.0, 1.0)
     }

@@ -17,38 +17,38 @@ const MOST_MARKS: usize = 40;
 const LETTER_WIDTH: f64 = 7.0;
 
 /// What a chart shows.
-pub(super) struct Plot {
+pub(crate) struct Plot {
     /// For who cannot see it.
-    pub(super) title: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
+    pub(crate) title: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
     /// Later ones lie on top.
-    pub(super) series: Vec<Series>,
-    pub(super) bars: Vec<Bar>,
+    pub(crate) series: Vec<Series>,
+    pub(crate) bars: Vec<Bar>,
     /// A level that all is compared with, and its label.
-    pub(super) level: Option<(f64, Label)>,
+    pub(crate) level: Option<(f64, Label)>,
     /// Where on the x axis one thing ends and the next begins.
-    pub(super) dividers: Vec<f64>,
+    pub(crate) dividers: Vec<f64>,
     /// Height of the wide drawing.
-    pub(super) height: f64,
+    pub(crate) height: f64,
 }
 
 /// A line, or points, in one colour.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Class in the style sheet.
-    pub(super) class: &'static str,
+    pub(crate) class: &'static str,
     /// In the legend; none there when it is empty.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Pieces of a line, each unbroken: `(x, y)`.
-    pub(super) pieces: Vec<Vec<(f64, f64)>>,
-    pub(super) shape: Shape,
+    pub(crate) pieces: Vec<Vec<(f64, f64)>>,
+    pub(crate) shape: Shape,
     /// Beside the last point.
-    pub(super) label: Option<Label>,
+    pub(crate) label: Option<Label>,
 }
 
 /// How the points of a series are marked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     None,
     Circle,
     Diamond,
@@ -57,23 +57,23 @@ pub(super) enum Shape {
 
 /// A direct label.
 #[derive(Clone)]
-pub(super) struct Label {
-    pub(super) value: String,
+pub(crate) struct Label {
+    pub(crate) value: String,
     /// After the value where there is room.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 /// A bar between two places on each axis.
-pub(super) struct Bar {
-    pub(super) class: &'static str,
-    pub(super) x: [f64; 2],
-    pub(super) y: [f64; 2],
-    pub(super) title: String,
+pub(crate) struct Bar {
+    pub(crate) class: &'static str,
+    pub(crate) x: [f64; 2],
+    pub(crate) y: [f64; 2],
+    pub(crate) title: String,
 }
 
 /// A chart for the template.
 #[derive(Serialize)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     title: String,
     legend: Vec<Legend>,
     drawings: Vec<Drawing>,
@@ -143,7 +143,7 @@ struct PlacedLabel {
 
 impl Plot {
     /// Both drawings and the legend.
-    pub(super) fn draw(&self) -> Chart {
+    pub(crate) fn draw(&self) -> Chart {
         let labelled = self.level.is_some() || self.series.iter().any(|series| series.label.is_some());
         let wide =
             Frame { class: "wide", width: 760.0, height: self.height, right: if labelled { 548.0 } else { 750.0 } };

@@ -19,29 +19,29 @@ use crate::summary::round_of_grid;
 const MOST_ROUNDS: u32 = 1_000_001;
 
 /// The files of a run, sorted. Of two lines about one thing the later holds.
-pub(super) struct Folder {
-    pub(super) info: RunInfo,
+pub(crate) struct Folder {
+    pub(crate) info: RunInfo,
     /// `config.toml` as it stands, empty when it is missing.
-    pub(super) config: String,
-    pub(super) rounds: BTreeMap<u32, RoundRecord>,
+    pub(crate) config: String,
+    pub(crate) rounds: BTreeMap<u32, RoundRecord>,
     /// By round and client.
-    pub(super) losses: BTreeMap<(u32, String), LossCurve>,
-    pub(super) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
+    pub(crate) losses: BTreeMap<(u32, String), LossCurve>,
+    pub(crate) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
     /// Predicted classes of a member's samples, by client.
-    pub(super) members: BTreeMap<String, Vec<u64>>,
+    pub(crate) members: BTreeMap<String, Vec<u64>>,
     /// Members that are flagged, by client.
-    pub(super) flags: BTreeMap<String, Flag>,
-    pub(super) stages: Vec<Stage>,
+    pub(crate) flags: BTreeMap<String, Flag>,
+    pub(crate) stages: Vec<Stage>,
     /// What is to be known of the data or the scores.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Lines of `metrics.jsonl` that are no events, such as a last one that was cut off.
-    pub(super) unreadable: usize,
+    pub(crate) unreadable: usize,
     dir: PathBuf,
 }
 
 impl Folder {
     /// Reads the run folder `dir`; everything but `run.json` may be missing.
-    pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join("run.json");
         let json = read_file(&path, MOST_BYTES).with_context(|| format!("reading {}", path.display()))?;
         let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
@@ -80,37 +80,37 @@ impl Folder {
     }
 
     /// The latest score of `of`, with statistics computed anew where there is a choice.
-    pub(super) fn latest(&self, of: Scored) -> Option<&Score> {
+    pub(crate) fn latest(&self, of: Scored) -> Option<&Score> {
         let scores = || self.scores.values().filter(|score| score.of == of);
         let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
         fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
     }
 
     /// Bytes of tensors sent up to the end of `round`, both directions.
-    pub(super) fn bytes_until(&self, round: u32) -> u64 {
+    pub(crate) fn bytes_until(&self, round: u32) -> u64 {
         self.rounds.range(..=round).map(|(_, round)| round.bytes_down + round.bytes_up).sum()
     }
 
     /// Why there are no scores; none where there are some.
-    pub(super) fn no_scores(&self) -> Option<String> {
+    pub(crate) fn no_scores(&self) -> Option<String> {
         let noted = || self.notes.iter().find(|note| is_of_scores(note)).cloned();
         let nothing = || "no scores: nothing has been scored in this run".into();
         self.scores.is_empty().then(|| noted().unwrap_or_else(nothing))
     }
 
     /// What is to be known, but for why there are no scores.
-    pub(super) fn other_notes(&self) -> Vec<String> {
+    pub(crate) fn other_notes(&self) -> Vec<String> {
         let notes = self.notes.iter().filter(|note| !is_of_scores(note)).cloned();
         notes.chain(self.flags.values().map(Flag::sentence)).collect()
     }
 
     /// Whether the simulation has the client attack.
-    pub(super) fn attacks(&self, client: &str) -> bool {
+    pub(crate) fn attacks(&self, client: &str) -> bool {
         self.info.attackers.iter().any(|name| name == client)
     }
 
     /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
-    pub(super) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
+    pub(crate) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
         let axis = Axis::of_rounds("round", first, last, around);
         let collects = |round: &RoundRecord| round.kind == ExchangeKind::Collect;
         if last > 1 && self.rounds.get(&last).is_some_and(collects) {
@@ -121,7 +121,7 @@ impl Folder {
     }
 
     /// Names of the files in `samples/`, sorted.
-    pub(super) fn sample_files(&self) -> Vec<String> {
+    pub(crate) fn sample_files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.join("samples")).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
@@ -129,12 +129,12 @@ impl Folder {
     }
 
     /// Where the sample file `name` lies.
-    pub(super) fn sample_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn sample_path(&self, name: &str) -> PathBuf {
         self.dir.join("samples").join(name)
     }
 
     /// Names and rounds of the files `samples/round_….png`, by round.
-    pub(super) fn round_files(&self) -> Vec<(String, u32)> {
+    pub(crate) fn round_files(&self) -> Vec<(String, u32)> {
         let round = |name: &str| round_of_grid(name.strip_suffix(".png")?);
         let files = self.sample_files().into_iter().filter_map(|name| round(&name).map(|round| (name, round)));
         let mut files: Vec<(String, u32)> = files.collect();
@@ -144,7 +144,7 @@ impl Folder {
 }
 
 /// Every how many of `len` things one is shown, counted from the last, so that at most `most` are.
-pub(super) fn one_in(len: usize, most: usize) -> usize {
+pub(crate) fn one_in(len: usize, most: usize) -> usize {
     len.div_ceil(most).max(1)
 }
 

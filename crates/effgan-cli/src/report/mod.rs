@@ -5,12 +5,12 @@
 //! `player.js` makes an animation of them. Rust turns data into texts and coordinates, `template.html` into markup, `style.css` into looks.
 
 mod attendance;
-mod axis;
+pub(crate) mod axis;
 mod by_client;
-mod charts;
+pub(crate) mod charts;
 mod clients;
 mod drift;
-mod folder;
+pub(crate) mod folder;
 mod losses;
 mod matrix;
 mod partition;
@@ -18,7 +18,7 @@ mod samples;
 mod scores;
 mod tables;
 mod traffic;
-mod units;
+pub(crate) mod units;
 
 use std::path::{Path, PathBuf};
 

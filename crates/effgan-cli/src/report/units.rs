@@ -5,7 +5,7 @@ const THIN_SPACE: char = '\u{202f}';
 const NO_BREAK: char = '\u{a0}';
 
 /// Three significant digits: `1.94`, `21.3`, `413`; a dash for what is not finite.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     if !value.is_finite() {
         return "–".into();
     }
@@ -19,7 +19,7 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// A count with its thousands parted.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -32,7 +32,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// Bytes in decimal units: `13.3 MB`.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     match byte_unit(n) {
         (_, "B") => format!("{n}{NO_BREAK}B"),
         (size, name) => format!("{}{NO_BREAK}{name}", three_digits(n as f64 / size)),
@@ -40,13 +40,13 @@ pub(super) fn bytes(n: u64) -> String {
 }
 
 /// Size and name of the largest decimal unit that `n` bytes fill.
-pub(super) fn byte_unit(n: u64) -> (f64, &'static str) {
+pub(crate) fn byte_unit(n: u64) -> (f64, &'static str) {
     let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
     units.into_iter().find(|(size, _)| n as f64 >= *size).unwrap_or((1.0, "B"))
 }
 
 /// A span of time: `0.42 s`, `3 min 20 s`, `1 h 5 min`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 0.9995 {
         return format!("{seconds:.2}{NO_BREAK}s");
     }
@@ -61,12 +61,12 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A share of 0..1 in whole per cent.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.0}{NO_BREAK}%", share * 100.0)
 }
 
 /// Seconds since 1970 as date and time of UTC: `2026-03-21 14:05 UTC`.
-pub(super) fn utc(seconds: u64) -> String {
+pub(crate) fn utc(seconds: u64) -> String {
     // No run started after the year 9999.
     let seconds = seconds.min(253_402_300_799);
     let (mut day, minute) = (seconds / 86_400, seconds / 60 % 1440);

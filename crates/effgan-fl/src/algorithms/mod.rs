@@ -125,6 +125,17 @@ impl AlgorithmConfig {
         algorithm
     }
 
+    /// What its rounds are, without what follows them: `effgan`'s are `fedgan`'s, of the same number.
+    #[must_use]
+    pub fn rounds_alone(&self) -> Self {
+        match self {
+            Self::Effgan(EffganConfig { rounds, cohort, weights, .. }) => {
+                Self::Fedgan(FedGanConfig { rounds: *rounds, cohort: *cohort, weights: *weights })
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether a run of `total` rounds had, after `round` of them, the state that this algorithm has then.
     pub fn goes_by(&self, total: u32, round: u32) -> bool {
         let Some(&mut rounds) = self.clone().rounds_to_extend() else { return true };

@@ -212,6 +212,31 @@ impl Checkpoints {
         if some { Err(FlError::NoCheckpoint { folder: self.folder.clone() }) } else { Ok(None) }
     }
 
+    /// Copies from the folder `donor` the newest state of at most `most` whole rounds, as one of the run `self`, and
+    /// answers whether there was one. It is for the caller to know that the two runs' first rounds are the same.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn adopt(&self, donor: &Path, most: u32) -> Result<bool> {
+        let other = Self { folder: donor.into(), ..self.clone() };
+        let whole = other.moments()?.into_iter().filter(|moment| moment.exchanges == 0 && moment.round <= most);
+        for moment in whole {
+            let (head, params) = match sealed::load::<Head>(&donor.join(moment.file_name())) {
+                Ok(whole) => whole,
+                // It costs the work to come to it again, and no more.
+                Err(NnError::Sealed { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if head.moment == moment && head.record.is_none() {
+                make_folder(&self.folder)?;
+                let head = Head { run: RunId { config: self.run.config.clone(), ..head.run }, ..head };
+                sealed::save(&self.folder.join(moment.file_name()), &head, &params)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn checked(
         &self,
         path: &Path,
