@@ -3,6 +3,7 @@
 mod error;
 mod fid;
 mod histogram;
+mod kid;
 mod outliers;
 mod score;
 mod small_net;
@@ -12,6 +13,7 @@ mod texture;
 pub use error::{MetricError, Result};
 pub use fid::frechet_distance;
 pub use histogram::ClassHistogram;
+pub use kid::{Kid, Subsets, kernel_distance};
 pub use outliers::distances_from_others;
 pub use score::{Reference, Scores};
 pub use small_net::SmallNet;
