@@ -50,6 +50,9 @@ pub enum MetricError {
         /// The score.
         score: &'static str,
     },
+    /// A ball around nothing.
+    #[error("nearest_k = 0, expected at least 1")]
+    NearestK,
     /// A subset names an image that is not there.
     #[error("a subset names {which} image {index} of {n}; draw the subsets for these sets")]
     SubsetIndex {
