@@ -38,6 +38,55 @@ pub enum MetricError {
         /// Number of images that were passed.
         n: usize,
     },
+    /// Fewer images than a score needs.
+    #[error("{n} {which} images, fewer than the {least} that {score} needs; pass more images")]
+    TooFewFor {
+        /// What the images are: `real`, `fake`, …
+        which: &'static str,
+        /// Number of images that were passed.
+        n: usize,
+        /// Fewest images that would do.
+        least: usize,
+        /// The score.
+        score: &'static str,
+    },
+    /// A ball around nothing.
+    #[error("nearest_k = 0, expected at least 1")]
+    NearestK,
+    /// A subset names an image that is not there.
+    #[error("a subset names {which} image {index} of {n}; draw the subsets for these sets")]
+    SubsetIndex {
+        /// `real` or `fake`.
+        which: &'static str,
+        /// The index, from 0.
+        index: usize,
+        /// Images of the set.
+        n: usize,
+    },
+    /// Subsets that are no pairs of equal size.
+    #[error("subsets come in pairs of one size of at least 2, got {found}; draw them with `Subsets::draw`")]
+    Subsets {
+        /// What is there instead.
+        found: String,
+    },
+    /// More than half of the held-out images are training images.
+    #[error(
+        "the median of {n} held-out images lies at distance 0 from the training images; hold out images that are no training images"
+    )]
+    HeldOutCopies {
+        /// Number of held-out images.
+        n: usize,
+    },
+    /// Images and labels that do not belong together.
+    #[error("{which} images come to {values} pixels, expected {labels} x 784, one image of 28 x 28 for each label")]
+    Labels {
+        /// What the images are: `real`, `test`, …
+        which: &'static str,
+        /// Pixels of the images.
+        values: usize,
+        /// Number of labels.
+        labels: usize,
+    },
     /// A feature is infinite or not a number.
     #[error(
         "feature {feature} of image {image} is {value}, expected a finite number; check the image and the feature network"

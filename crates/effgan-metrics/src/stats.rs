@@ -30,10 +30,7 @@ impl FeatureStats {
     /// [`MetricError::FeatureShape`] when `features` is no whole number of rows or `dim` is 0,
     /// [`MetricError::TooFewImages`] when n < 2, [`MetricError::NonFiniteFeature`] at the first infinity or NaN.
     pub fn of(features: &[f32], dim: usize) -> Result<Self> {
-        if dim == 0 || !features.len().is_multiple_of(dim) {
-            return Err(MetricError::FeatureShape { values: features.len(), dim });
-        }
-        let n = features.len() / dim;
+        let n = num_rows(features, dim)?;
         if n < 2 {
             return Err(MetricError::TooFewImages { n });
         }
@@ -54,7 +51,15 @@ impl FeatureStats {
     }
 }
 
-fn check_finite(features: &[f32], dim: usize) -> Result<()> {
+/// n of `features` `[n, d]`.
+pub(crate) fn num_rows(features: &[f32], dim: usize) -> Result<usize> {
+    match dim > 0 && features.len().is_multiple_of(dim) {
+        true => Ok(features.len() / dim),
+        false => Err(MetricError::FeatureShape { values: features.len(), dim }),
+    }
+}
+
+pub(crate) fn check_finite(features: &[f32], dim: usize) -> Result<()> {
     match features.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(at) => Err(MetricError::NonFiniteFeature { image: at / dim, feature: at % dim, value: features[at] }),

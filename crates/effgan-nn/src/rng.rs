@@ -38,6 +38,8 @@ pub enum Purpose {
     Swap = 34,
     /// Which clients attack, and the noise that they send.
     Attack = 35,
+    /// Images of a subset that a kernel distance is computed on; the step is the subset.
+    Subset = 48,
 }
 
 /// The random streams of one client in one round of a run with one seed.

@@ -1,0 +1,233 @@
+//! Kernel distance of two feature sets: KID where the features are Inception's (Bińkowski et al. 2018, arXiv:1801.01401).
+
+use effgan_nn::{Purpose, Streams, parallel_map};
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatRef, Par};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{MetricError, Result};
+use crate::stats::{check_finite, num_rows};
+
+/// A kernel distance, averaged over pairs of subsets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kid {
+    /// Mean over subsets. Lower is closer; 0 is expected of two sets from one source, and a value below 0 is noise around it.
+    pub mean: f64,
+    /// Standard deviation over subsets, divided by their number, as torch-fidelity's.
+    pub std: f64,
+    /// Number of subsets.
+    pub subsets: usize,
+    /// Images of a subset.
+    pub subset_size: usize,
+}
+
+/// Which images the subsets hold: `real[i]` is compared with `fake[i]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subsets {
+    /// Indices of real images, one list a subset.
+    pub real: Vec<Vec<usize>>,
+    /// Indices of fake images, one list a subset.
+    pub fake: Vec<Vec<usize>>,
+}
+
+impl Subsets {
+    /// Subsets that are drawn, as many as torch-fidelity draws.
+    pub const NUM: usize = 100;
+    /// Images of a subset, as in torch-fidelity; fewer where a set is smaller.
+    pub const SIZE: usize = 1000;
+
+    /// Subsets without repetition, each of `Self::SIZE` images or as many as the smaller set has.
+    ///
+    /// Where a subset is a whole set, all subsets are the same and the deviation says nothing.
+    pub fn draw(n_real: usize, n_fake: usize, seed: u64) -> Self {
+        let (streams, size) = (Streams::of_run(seed), Self::SIZE.min(n_real).min(n_fake));
+        let draw = |n: usize, step: usize| {
+            let mut order: Vec<usize> = (0..n).collect();
+            order.partial_shuffle(&mut streams.at(Purpose::Subset, step as u64), size).0.to_vec()
+        };
+        Self {
+            real: (0..Self::NUM).map(|subset| draw(n_real, 2 * subset)).collect(),
+            fake: (0..Self::NUM).map(|subset| draw(n_fake, 2 * subset + 1)).collect(),
+        }
+    }
+
+    /// The size that all subsets have.
+    fn size(&self) -> Result<usize> {
+        let size = self.real.first().map_or(0, Vec::len);
+        let found = if self.real.len() != self.fake.len() {
+            format!("{} of real and {} of fake images", self.real.len(), self.fake.len())
+        } else if let Some(other) = self.real.iter().chain(&self.fake).find(|subset| subset.len() != size) {
+            format!("sizes {size} and {}", other.len())
+        } else if size < 2 {
+            format!("size {size}")
+        } else {
+            return Ok(size);
+        };
+        Err(MetricError::Subsets { found })
+    }
+}
+
+/// Squared maximum mean discrepancy with the kernel (x·y / d + 1)³, unbiased, averaged over `subsets` (Bińkowski et al.
+/// 2018, arXiv:1801.01401). It may be called KID only where the features are those of Inception-2015.
+///
+/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; arithmetic is in f64. Lower is closer, and unlike the
+/// Fréchet distance it does not depend on n but for noise. `jobs` threads change no bit.
+///
+/// # Errors
+/// [`MetricError::TooFewFor`] when a set has fewer than 2 images, [`MetricError::FeatureShape`] or
+/// [`MetricError::NonFiniteFeature`] when a set is malformed, [`MetricError::Subsets`] or [`MetricError::SubsetIndex`] when the
+/// subsets are.
+pub fn kernel_distance(real: &[f32], fake: &[f32], dim: usize, subsets: &Subsets, jobs: usize) -> Result<Kid> {
+    for (which, features, lists) in [("real", real, &subsets.real), ("fake", fake, &subsets.fake)] {
+        let n = num_rows(features, dim)?;
+        if n < 2 {
+            return Err(MetricError::TooFewFor { which, n, least: 2, score: "a kernel distance" });
+        }
+        check_finite(features, dim)?;
+        if let Some(&index) = lists.iter().flatten().find(|&&index| index >= n) {
+            return Err(MetricError::SubsetIndex { which, index, n });
+        }
+    }
+    let (subset_size, n) = (subsets.size()?, subsets.real.len());
+    let distances = parallel_map(n, jobs, |subset| {
+        let [x, y] = [(real, &subsets.real), (fake, &subsets.fake)].map(|(set, lists)| rows(set, &lists[subset], dim));
+        squared_discrepancy(x.as_ref(), y.as_ref())
+    });
+    let mean = distances.iter().sum::<f64>() / n as f64;
+    let variance = distances.iter().map(|distance| (distance - mean).powi(2)).sum::<f64>() / n as f64;
+    Ok(Kid { mean, std: variance.sqrt(), subsets: n, subset_size })
+}
+
+/// The rows at `indices` as columns, `[d, m]`.
+fn rows(features: &[f32], indices: &[usize], dim: usize) -> Mat<f64> {
+    Mat::from_fn(dim, indices.len(), |feature, image| f64::from(features[indices[image] * dim + feature]))
+}
+
+/// Unbiased squared maximum mean discrepancy of the columns of `x` and `y`, both `[d, m]`.
+fn squared_discrepancy(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> f64 {
+    let m = x.ncols() as f64;
+    let mut products = Mat::zeros(x.ncols(), x.ncols());
+    let mut between_others = |x: MatRef<'_, f64>| {
+        use BlockStructure::{Rectangular, StrictTriangularLower};
+        let dst = products.as_mut();
+        triangular::matmul(
+            dst,
+            StrictTriangularLower,
+            Accum::Replace,
+            x.transpose(),
+            Rectangular,
+            x,
+            Rectangular,
+            1.0,
+            Par::Seq,
+        );
+        2.0 * sum_of_kernel(products.as_ref(), x.nrows(), |column| column + 1)
+    };
+    let within = between_others(x) + between_others(y);
+    matmul(products.as_mut(), Accum::Replace, x.transpose(), y, 1.0, Par::Seq);
+    let between = sum_of_kernel(products.as_ref(), x.nrows(), |_| 0);
+    within / (m * (m - 1.0)) - 2.0 * between / (m * m)
+}
+
+/// Sum of (p / d + 1)³ over the products p from row `first(column)` of each column on.
+fn sum_of_kernel(products: MatRef<'_, f64>, dim: usize, first: impl Fn(usize) -> usize) -> f64 {
+    let scale = 1.0 / dim as f64;
+    let kernel = |product: &f64| {
+        let value = product * scale + 1.0;
+        value * value * value
+    };
+    let of_column = |column: usize| -> f64 {
+        let products = products.col(column).try_as_col_major().expect("a Mat is column-major").as_slice();
+        products[first(column)..].iter().map(kernel).sum()
+    };
+    (0..products.ncols()).map(of_column).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(n: usize) -> Subsets {
+        Subsets { real: vec![(0..n).collect()], fake: vec![(0..n).collect()] }
+    }
+
+    fn waves(n: usize, dim: usize, phase: f32) -> Vec<f32> {
+        (0..n * dim).map(|i| (i as f32 * 0.37 + phase).sin() + (i / dim) as f32 * 0.01).collect()
+    }
+
+    #[test]
+    fn two_points_against_two_by_hand() {
+        // d = 1: k(x, y) = (xy + 1)³. Real 0 and 1: 2 · 1 / 2 = 1. Fake 2 and -1: 2 · (-1)³ / 2 = -1.
+        // Between: (1 + 1 + 3³ + 0) / 4 = 29 / 4. 1 - 1 - 2 · 29 / 4 = -14.5.
+        let kid = kernel_distance(&[0.0, 1.0], &[2.0, -1.0], 1, &whole(2), 1).unwrap();
+        assert_eq!(kid, Kid { mean: -14.5, std: 0.0, subsets: 1, subset_size: 2 });
+    }
+
+    #[test]
+    fn mean_and_deviation_are_those_over_subsets() {
+        // Sets of equal images a and b: 1 of n - 1 cancels in the mean of k, so the distance is k(a, a) + k(b, b) - 2 k(a, b).
+        // Fake 0 and real 0, then real 1: 1 + 1 - 2 = 0 and 8 + 1 - 2 = 7.
+        let subsets = Subsets { real: vec![vec![0, 1], vec![2, 3]], fake: vec![vec![0, 1]; 2] };
+        let kid = kernel_distance(&[0.0, 0.0, 1.0, 1.0], &[0.0, 0.0], 1, &subsets, 2).unwrap();
+        assert_eq!(kid, Kid { mean: 3.5, std: 3.5, subsets: 2, subset_size: 2 });
+    }
+
+    #[test]
+    fn any_number_of_jobs_gives_the_same_bits() {
+        let (real, fake) = (waves(150, 33, 0.0), waves(170, 33, 1.0));
+        let subsets = Subsets::draw(150, 170, 1);
+        let one = kernel_distance(&real, &fake, 33, &subsets, 1).unwrap();
+        assert_eq!((one.subsets, one.subset_size), (100, 150));
+        for jobs in [2, 5] {
+            assert_eq!(kernel_distance(&real, &fake, 33, &subsets, jobs).unwrap(), one);
+        }
+    }
+
+    #[test]
+    fn drawn_subsets_repeat_no_image_and_differ() {
+        let subsets = Subsets::draw(1500, 1200, 7);
+        assert_eq!((subsets.real.len(), subsets.fake.len()), (100, 100));
+        for (lists, n) in [(&subsets.real, 1500), (&subsets.fake, 1200)] {
+            for list in lists {
+                let mut sorted = list.clone();
+                sorted.sort_unstable();
+                sorted.dedup();
+                assert_eq!(sorted.len(), 1000);
+                assert!(sorted.iter().all(|&index| index < n));
+            }
+            assert_ne!(lists[0], lists[1]);
+        }
+        assert_ne!(subsets, Subsets::draw(1500, 1200, 8));
+    }
+
+    #[test]
+    fn equal_images_have_no_distance() {
+        // All kernels are equal, here (4 · 0.25 / 4 + 1)³; 1e-12 is f64 rounding of sums of them.
+        let same = vec![0.5; 40];
+        assert!(kernel_distance(&same, &same, 4, &whole(10), 1).unwrap().mean.abs() < 1e-12);
+    }
+
+    #[test]
+    fn bad_sets_and_subsets_are_told_in_one_line() {
+        let told = |real: &[f32], fake: &[f32], subsets: &Subsets| {
+            kernel_distance(real, fake, 1, subsets, 1).unwrap_err().to_string()
+        };
+        let (two, pairs) = ([0.0, 1.0], whole(2));
+        assert_eq!(
+            told(&[1.0], &two, &Subsets::draw(1, 2, 1)),
+            "1 real images, fewer than the 2 that a kernel distance needs; pass more images"
+        );
+        assert_eq!(
+            told(&two, &[0.0, f32::NAN], &pairs),
+            "feature 0 of image 1 is NaN, expected a finite number; check the image and the feature network"
+        );
+        assert_eq!(told(&two, &two, &whole(3)), "a subset names real image 2 of 2; draw the subsets for these sets");
+        let uneven = Subsets { fake: vec![vec![0]], ..whole(2) };
+        assert_eq!(
+            told(&two, &two, &uneven),
+            "subsets come in pairs of one size of at least 2, got sizes 2 and 1; draw them with `Subsets::draw`"
+        );
+    }
+}

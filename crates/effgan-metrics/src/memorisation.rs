@@ -1,0 +1,171 @@
+//! Memorisation: whether samples lie nearer to the training images than unseen real images do.
+//!
+//! Distances to the nearest training image, of samples and of held-out images, are compared by the area under the ROC curve
+//! (Mann and Whitney 1947), whose interval is that of `DeLong` et al. 1988 (Biometrics 44, 837–845). Meehan et al. 2020
+//! (arXiv:2004.05675) test for data copying by the same statistic.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{MetricError, Result};
+use crate::neighbours::{Points, nearest};
+
+/// The 97.5 % point of the standard normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// How near samples lie to the training images, beside held-out real images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memorisation {
+    /// Median distance of a sample from its nearest training image over that of a held-out image, ≥ 0: 1 is like unseen images,
+    /// 0 are copies. Samples of poor quality are far from everything, beyond 1, and hide what is copied.
+    pub ratio: f64,
+    /// Probability that a sample lies nearer to the training images than a held-out image does, ties counted by half, 0..1:
+    /// 0.5 is like unseen images, 1 are copies, below 0.5 is farther off.
+    pub auc: f64,
+    /// Lower end of the 95 % interval of `auc` (`DeLong`), which narrows with the number of images; no width at 0 and 1.
+    pub auc_low: f64,
+    /// Upper end of it.
+    pub auc_high: f64,
+    /// Samples.
+    pub num_samples: usize,
+    /// Held-out images, which are no training images.
+    pub num_held_out: usize,
+    /// Training images. More of them make all distances smaller.
+    pub num_train: usize,
+}
+
+/// Compares the distances of `samples` and of `held_out` images to their nearest among `train`.
+///
+/// All are features `[n, d]` row-major with d = `dim`, distances Euclidean in f64. To be computed for each member of an
+/// ensemble with the images that this member was trained on. `jobs` threads change no bit.
+///
+/// # Errors
+/// [`MetricError::TooFewFor`] when there are fewer than 2 samples, 2 held-out images or 1 training image,
+/// [`MetricError::HeldOutCopies`] when the median held-out image is a training image, [`MetricError::FeatureShape`] or
+/// [`MetricError::NonFiniteFeature`] when a set is malformed.
+pub fn memorisation(samples: &[f32], train: &[f32], held_out: &[f32], dim: usize, jobs: usize) -> Result<Memorisation> {
+    let (samples, train, held_out) =
+        (Points::new(samples, dim)?, Points::new(train, dim)?, Points::new(held_out, dim)?);
+    for (which, n, least) in
+        [("generated", samples.len(), 2), ("training", train.len(), 1), ("held-out", held_out.len(), 2)]
+    {
+        if n < least {
+            return Err(MetricError::TooFewFor { which, n, least, score: "memorisation" });
+        }
+    }
+    let [of_samples, of_held_out] = [&samples, &held_out].map(|points| {
+        let mut distances: Vec<f64> = nearest(points, &train, jobs).into_iter().map(f64::sqrt).collect();
+        distances.sort_by(f64::total_cmp);
+        distances
+    });
+    let unseen = median(&of_held_out);
+    if unseen == 0.0 {
+        return Err(MetricError::HeldOutCopies { n: held_out.len() });
+    }
+    let (auc, half_width) = area_under_curve(&of_samples, &of_held_out);
+    Ok(Memorisation {
+        ratio: median(&of_samples) / unseen,
+        auc,
+        auc_low: (auc - half_width).max(0.0),
+        auc_high: (auc + half_width).min(1.0),
+        num_samples: samples.len(),
+        num_held_out: held_out.len(),
+        num_train: train.len(),
+    })
+}
+
+/// Of ascending values, the mean of the middle two if their number is even.
+fn median(ascending: &[f64]) -> f64 {
+    let n = ascending.len();
+    f64::midpoint(ascending[(n - 1) / 2], ascending[n / 2])
+}
+
+/// P(x < y) + P(x = y) / 2 for ascending `xs` and `ys`, and half the width of its 95 % interval.
+fn area_under_curve(xs: &[f64], ys: &[f64]) -> (f64, f64) {
+    // `DeLong`'s placements: the share of ys above each x, and of xs below each y.
+    let of_xs: Vec<f64> = xs.iter().map(|&x| 1.0 - share_below(ys, x)).collect();
+    let of_ys: Vec<f64> = ys.iter().map(|&y| share_below(xs, y)).collect();
+    let variance = variance(&of_xs) / xs.len() as f64 + variance(&of_ys) / ys.len() as f64;
+    (mean(&of_xs), Z * variance.sqrt())
+}
+
+/// Share of `ascending` values below `value`, equal ones counted by half.
+fn share_below(ascending: &[f64], value: f64) -> f64 {
+    let below = ascending.partition_point(|&other| other < value);
+    let up_to = ascending.partition_point(|&other| other <= value);
+    (below + up_to) as f64 / (2 * ascending.len()) as f64
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Divided by n − 1.
+fn variance(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_on_a_line_by_hand() {
+        // Distances from 0 and 10: samples 1, 2, 0, 5; held out 3, 2, 4. Medians 1.5 and 3.
+        // Of 12 pairs the sample is nearer in 3 + (2 + 1/2) + 3 + 0 = 8.5.
+        let scores = memorisation(&[1.0, 8.0, 10.0, 5.0], &[0.0, 10.0], &[3.0, -2.0, 14.0], 1, 1).unwrap();
+        assert_eq!((scores.ratio, scores.num_samples, scores.num_held_out, scores.num_train), (0.5, 4, 3, 2));
+        // 1e-15: four sums of shares.
+        assert!((scores.auc - 8.5 / 12.0).abs() < 1e-15, "{scores:?}");
+        // DeLong: shares of samples 1, 5/6, 1, 0 and of held-out images 3/4, 5/8, 3/4, with means 17/24. Their variances are
+        // 329/1728 · ... computed below from the definition.
+        let by_samples =
+            [1.0, 5.0 / 6.0, 1.0, 0.0].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 3.0;
+        let by_held_out = [0.75, 0.625, 0.75].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 2.0;
+        let half_width = Z * (by_samples / 4.0 + by_held_out / 3.0).sqrt();
+        assert!((scores.auc_low - (17.0 / 24.0 - half_width)).abs() < 1e-15, "{scores:?}");
+        assert_eq!(scores.auc_high, 1.0);
+    }
+
+    #[test]
+    fn copies_have_ratio_0_and_all_of_the_area() {
+        let train: Vec<f32> = (0..600).map(|i| (i as f32 * 0.37).sin() + 50.0).collect();
+        let held_out: Vec<f32> = train.iter().map(|x| x + 0.5).collect();
+        let scores = memorisation(&train[..300], &train, &held_out, 3, 2).unwrap();
+        assert_eq!((scores.ratio, scores.auc, scores.auc_low, scores.auc_high), (0.0, 1.0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn held_out_images_among_themselves_are_even() {
+        let train: Vec<f32> = (0..90).map(|i| i as f32).collect();
+        let unseen: Vec<f32> = (0..40).map(|i| i as f32 * 1.1 + 0.3).collect();
+        let scores = memorisation(&unseen, &train, &unseen, 1, 1).unwrap();
+        // 1e-15: sums of 40 shares.
+        assert!(scores.ratio == 1.0 && (scores.auc - 0.5).abs() < 1e-15, "{scores:?}");
+        assert!(scores.auc_low < 0.5 && scores.auc_high > 0.5);
+    }
+
+    #[test]
+    fn bad_sets_are_told_in_one_line() {
+        let told = |samples: &[f32], train: &[f32], held_out: &[f32]| {
+            memorisation(samples, train, held_out, 1, 1).unwrap_err().to_string()
+        };
+        let (two, other) = ([0.0, 1.0], [3.0, 4.0]);
+        assert_eq!(
+            told(&[1.0], &two, &other),
+            "1 generated images, fewer than the 2 that memorisation needs; pass more images"
+        );
+        assert_eq!(
+            told(&two, &[], &other),
+            "0 training images, fewer than the 1 that memorisation needs; pass more images"
+        );
+        assert_eq!(
+            told(&two, &two, &two),
+            "the median of 2 held-out images lies at distance 0 from the training images; hold out images that are no training images"
+        );
+        assert_eq!(
+            told(&two, &[f32::NAN], &other),
+            "feature 0 of image 0 is NaN, expected a finite number; check the image and the feature network"
+        );
+    }
+}

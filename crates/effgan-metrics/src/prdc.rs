@@ -1,0 +1,168 @@
+//! Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al. 2020,
+//! arXiv:2002.09797).
+//!
+//! Around each image lies a ball that reaches to its k-th nearest neighbour of the same set. Precision and density ask for
+//! fake images in the balls of real ones, recall for real images in the balls of fake ones, coverage for balls of real
+//! images that hold a fake one.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{MetricError, Result};
+use crate::neighbours::{Points, fold_distances, kth_nearest};
+
+/// Quality (precision, density) and variety (recall, coverage) of fake images; higher is better.
+///
+/// For two sets from one source density and coverage are expected at about 1 and 1 − 2⁻ᵏ, whatever n; precision and recall depend
+/// on n, and compare only at the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prdc {
+    /// Share of fake images in at least one real ball, 0..1. One outlier among the real images makes it large.
+    pub precision: f64,
+    /// Share of real images in at least one fake ball, 0..1. Grows with fake images that are scattered, whatever they show.
+    pub recall: f64,
+    /// Real balls that a fake image lies in, on average, over k: ≥ 0, beyond 1 where fake images gather where real ones are dense.
+    pub density: f64,
+    /// Share of real balls with at least one fake image, 0..1.
+    pub coverage: f64,
+    /// k.
+    pub nearest_k: usize,
+}
+
+impl Prdc {
+    /// k of the papers' and of the package's examples.
+    pub const NEAREST_K: usize = 5;
+}
+
+/// Precision, recall, density and coverage as the package `prdc` counts them: an image on the edge of a ball is outside.
+///
+/// `real` and `fake` are features `[n, d]` row-major with d = `dim`, distances Euclidean in f64, `nearest_k` ≥ 1. Equal
+/// vectors have distance 0 exactly, which the package's arithmetic does not promise. `jobs` threads change no bit.
+///
+/// # Errors
+/// [`MetricError::TooFewFor`] when a set has no more than `nearest_k` images, [`MetricError::NearestK`] when that is 0,
+/// [`MetricError::FeatureShape`] or [`MetricError::NonFiniteFeature`] when a set is malformed.
+pub fn prdc(real: &[f32], fake: &[f32], dim: usize, nearest_k: usize, jobs: usize) -> Result<Prdc> {
+    if nearest_k == 0 {
+        return Err(MetricError::NearestK);
+    }
+    let (real, fake) = (Points::new(real, dim)?, Points::new(fake, dim)?);
+    for (which, n) in [("real", real.len()), ("fake", fake.len())] {
+        if n <= nearest_k {
+            let score = "precision and recall with its nearest neighbours";
+            return Err(MetricError::TooFewFor { which, n, least: nearest_k + 1, score });
+        }
+    }
+    let [real_radii, fake_radii] = [&real, &fake].map(|points| kth_nearest(points, nearest_k, jobs));
+    let Counts { recalled, covered, balls } = count(&real, &fake, &real_radii, &fake_radii, jobs);
+    let (n_real, n_fake) = (real.len() as f64, fake.len() as f64);
+    Ok(Prdc {
+        precision: balls.iter().filter(|&&balls| balls > 0).count() as f64 / n_fake,
+        recall: recalled as f64 / n_real,
+        density: balls.iter().sum::<u64>() as f64 / (nearest_k as f64 * n_fake),
+        coverage: covered as f64 / n_real,
+        nearest_k,
+    })
+}
+
+struct Counts {
+    /// Real images in a fake ball.
+    recalled: usize,
+    /// Real balls with a fake image.
+    covered: usize,
+    /// Real balls around each fake image.
+    balls: Vec<u64>,
+}
+
+/// Radii are squared.
+fn count(real: &Points<'_>, fake: &Points<'_>, real_radii: &[f64], fake_radii: &[f64], jobs: usize) -> Counts {
+    /// Of a block of real images, the first of which is `first`.
+    struct Block {
+        first: usize,
+        recalled: Vec<bool>,
+        covered: Vec<bool>,
+        balls: Vec<u64>,
+    }
+    let start = |rows: &Range<usize>| {
+        let none = vec![false; rows.len()];
+        Block { first: rows.start, recalled: none.clone(), covered: none, balls: vec![0; fake.len()] }
+    };
+    let see = |block: &mut Block, row: usize, column: usize, distances: &[f64]| {
+        let columns = column..column + distances.len();
+        let mut recalled = false;
+        let mut covered = false;
+        let fake_side = block.balls[columns.clone()].iter_mut().zip(&fake_radii[columns]);
+        for (&distance, (balls, &fake_radius)) in distances.iter().zip(fake_side) {
+            let inside = distance < real_radii[row];
+            *balls += u64::from(inside);
+            covered |= inside;
+            recalled |= distance < fake_radius;
+        }
+        block.recalled[row - block.first] |= recalled;
+        block.covered[row - block.first] |= covered;
+    };
+    let mut counts = Counts { recalled: 0, covered: 0, balls: vec![0; fake.len()] };
+    for block in fold_distances(real, fake, jobs, start, see) {
+        counts.recalled += block.recalled.iter().filter(|&&recalled| recalled).count();
+        counts.covered += block.covered.iter().filter(|&&covered| covered).count();
+        for (sum, balls) in counts.balls.iter_mut().zip(block.balls) {
+            *sum += balls;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_on_a_line_by_hand() {
+        // k = 1. Real 0, 1, 3: radii 1, 1, 2. Fake 0.5, 2, 10: radii 1.5, 1.5, 8.
+        // 0.5 lies in the balls of 0 and 1; 2 in that of 3 (1 away), on the edge of 1's; 10 in none.
+        // Real 0 lies in the ball of 0.5; 1 in 0.5's and 2's; 3 in 2's and 10's.
+        let scores = prdc(&[0.0, 1.0, 3.0], &[0.5, 2.0, 10.0], 1, 1, 1).unwrap();
+        let expected = Prdc { precision: 2.0 / 3.0, recall: 1.0, density: 1.0, coverage: 1.0, nearest_k: 1 };
+        assert_eq!(scores, expected);
+    }
+
+    #[test]
+    fn a_missing_mode_costs_recall_and_coverage_alone() {
+        let at = |centre: f32| (0..20).map(move |i| centre + i as f32);
+        let real: Vec<f32> = at(0.0).chain(at(1000.0)).collect();
+        let fake: Vec<f32> = at(0.25).collect();
+        let Prdc { precision, recall, coverage, .. } = prdc(&real, &fake, 1, 5, 2).unwrap();
+        assert_eq!((precision, recall, coverage), (1.0, 0.5, 0.5));
+    }
+
+    #[test]
+    fn equal_images_lie_on_the_edge_of_balls_without_extent() {
+        let scores = prdc(&[0.3; 40], &[0.3; 32], 4, 5, 1).unwrap();
+        assert_eq!(scores, Prdc { precision: 0.0, recall: 0.0, density: 0.0, coverage: 0.0, nearest_k: 5 });
+    }
+
+    #[test]
+    fn any_number_of_jobs_gives_the_same_bits() {
+        let waves = |phase: f32| (0..700 * 9).map(|i| (i as f32 * 0.37 + phase).sin()).collect::<Vec<_>>();
+        let (real, fake) = (waves(0.0), waves(1.0));
+        let one = prdc(&real, &fake, 9, 5, 1).unwrap();
+        for jobs in [2, 7] {
+            assert_eq!(prdc(&real, &fake, 9, 5, jobs).unwrap(), one);
+        }
+    }
+
+    #[test]
+    fn bad_sets_are_told_in_one_line() {
+        let told = |real: &[f32], k| prdc(real, &[0.0, 1.0, 2.0], 1, k, 1).unwrap_err().to_string();
+        assert_eq!(
+            told(&[1.0], 2),
+            "1 real images, fewer than the 3 that precision and recall with its nearest neighbours needs; pass more images"
+        );
+        assert_eq!(told(&[1.0, 2.0], 0), "nearest_k = 0, expected at least 1");
+        assert_eq!(
+            told(&[1.0, f32::NAN, 2.0], 2),
+            "feature 0 of image 1 is NaN, expected a finite number; check the image and the feature network"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Train on synthetic, test on real (Esteban et al. 2017, arXiv:1706.02633; the classification accuracy score of Ravuri and
+//! Vinyals 2019, arXiv:1905.10887): what a network learns from generated images that holds for real ones.
+
+use effgan_nn::{classifier, parallel_map};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{MetricError, Result};
+use crate::small_net::SmallNet;
+
+/// 28 × 28 grey.
+const SHAPE: [usize; 3] = [1, 28, 28];
+const IMAGE_LEN: usize = 28 * 28;
+/// Images of one training batch: with fewer there is no step.
+const LEAST: usize = 64;
+
+/// Images with labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// u8 `[n, 1, 28, 28]`.
+    pub images: &'a [u8],
+    /// True classes, `[n]`, below 10.
+    pub labels: &'a [u8],
+}
+
+/// How much a classifier that saw generated images alone knows of real ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainOnSynthetic {
+    /// Share of the test images that it classifies as they are labelled, 0..1; higher is better, 0.1 is a guess. Falls with
+    /// n, and compares only at the same n and epochs.
+    pub accuracy: f64,
+    /// The ceiling: the same network after as many real training images with their true labels.
+    pub accuracy_of_real: Option<f64>,
+    /// Generated images.
+    pub n: usize,
+    /// Real test images.
+    pub num_test: usize,
+    /// Passes over the generated images.
+    pub epochs: usize,
+}
+
+impl TrainOnSynthetic {
+    /// Epochs of training, for any n.
+    pub const EPOCHS: usize = 5;
+}
+
+/// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; likewise on the first n
+/// of `real`, if there are any.
+///
+/// A generator whose samples `net` takes for another class than they show, or that leaves out a class, loses accuracy; one
+/// that copies its training images does not. `seed` gives first parameters and order; `jobs` threads change no bit, and two are
+/// of use.
+///
+/// # Errors
+/// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28, [`MetricError::TooFewFor`] when there are fewer than 64
+/// samples, fewer real images than samples or no test images, [`MetricError::Labels`] or [`MetricError::ClassOutOfRange`] when
+/// labels do not fit.
+pub fn train_on_synthetic(
+    samples: &[u8],
+    shape: [usize; 3],
+    net: &SmallNet,
+    real: Option<Labelled<'_>>,
+    test: Labelled<'_>,
+    seed: u64,
+    jobs: usize,
+) -> Result<TrainOnSynthetic> {
+    if shape != SHAPE {
+        return Err(MetricError::ImageShape { found: shape });
+    }
+    let n = samples.len() / IMAGE_LEN;
+    check_number("generated", n, LEAST)?;
+    check(test, "test", 1)?;
+    real.map_or(Ok(()), |real| check(real, "real training", n))?;
+    let labels = net.classify(samples, SHAPE, jobs)?.classes;
+    let synthetic = Labelled { images: samples, labels: &labels };
+    let real = real.map(|real| Labelled { images: &real.images[..n * IMAGE_LEN], labels: &real.labels[..n] });
+    let sets: Vec<Labelled<'_>> = [synthetic].into_iter().chain(real).collect();
+    let accuracies = parallel_map(sets.len(), jobs, |i| accuracy_after(sets[i], test, seed));
+    let accuracies = accuracies.into_iter().collect::<Result<Vec<f64>>>()?;
+    Ok(TrainOnSynthetic {
+        accuracy: accuracies[0],
+        accuracy_of_real: accuracies.get(1).copied(),
+        n,
+        num_test: test.labels.len(),
+        epochs: TrainOnSynthetic::EPOCHS,
+    })
+}
+
+fn check(Labelled { images, labels }: Labelled<'_>, which: &'static str, least: usize) -> Result<()> {
+    if images.len() != labels.len() * IMAGE_LEN {
+        return Err(MetricError::Labels { which, values: images.len(), labels: labels.len() });
+    }
+    let num_classes = SmallNet::CLASSES;
+    if let Some(image) = labels.iter().position(|&label| usize::from(label) >= num_classes) {
+        return Err(MetricError::ClassOutOfRange { image, class: labels[image], num_classes });
+    }
+    check_number(which, labels.len(), least)
+}
+
+fn check_number(which: &'static str, n: usize, least: usize) -> Result<()> {
+    match n < least {
+        true => Err(MetricError::TooFewFor { which, n, least, score: "training on synthetic images" }),
+        false => Ok(()),
+    }
+}
+
+/// Accuracy on `test` of a network that was trained on `set`.
+fn accuracy_after(set: Labelled<'_>, test: Labelled<'_>, seed: u64) -> Result<f64> {
+    let trained = classifier::train(set.images, set.labels, TrainOnSynthetic::EPOCHS, seed, |_, _| {});
+    let params = trained.map_err(|error| MetricError::FeatureNet(error.to_string()))?;
+    let classes = SmallNet::new(&params)?.classify(test.images, SHAPE, 1)?.classes;
+    let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
+    Ok(right as f64 / test.labels.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images that are white in one of ten bands of two rows, by class, a little grey elsewhere.
+    fn bands(n: usize, grey: u8) -> (Vec<u8>, Vec<u8>) {
+        let labels: Vec<u8> = (0..n).map(|i| (i % 10) as u8).collect();
+        let pixel = |label: u8, at: usize| if at / 56 == usize::from(label) + 2 { 255 } else { grey };
+        (labels.iter().flat_map(|&label| (0..IMAGE_LEN).map(move |at| pixel(label, at))).collect(), labels)
+    }
+
+    #[test]
+    fn real_images_with_their_own_labels_reach_the_ceiling() {
+        // A net that knows the bands labels them truly, so both trainings see the same.
+        let (images, labels) = bands(640, 0);
+        let net = SmallNet::new(&classifier::train(&images, &labels, 12, 1, |_, _| {}).unwrap()).unwrap();
+        let (seen, true_labels) = bands(200, 8);
+        let test = Labelled { images: &seen, labels: &true_labels };
+        let real = Some(Labelled { images: &images, labels: &labels });
+        let score = |jobs| train_on_synthetic(&images, SHAPE, &net, real, test, 3, jobs).unwrap();
+        let one = score(1);
+        assert_eq!((one.n, one.num_test, one.epochs), (640, 200, 5));
+        assert_eq!(Some(one.accuracy), one.accuracy_of_real);
+        assert!(one.accuracy > 0.9, "{one:?}");
+        assert_eq!(score(2), one);
+    }
+
+    #[test]
+    fn images_of_one_class_teach_that_class() {
+        let (images, labels) = bands(640, 0);
+        let net = SmallNet::new(&classifier::train(&images, &labels, 12, 1, |_, _| {}).unwrap()).unwrap();
+        let samples = images[..IMAGE_LEN].repeat(64);
+        let (seen, true_labels) = bands(100, 0);
+        let test = Labelled { images: &seen, labels: &true_labels };
+        let score = train_on_synthetic(&samples, SHAPE, &net, None, test, 3, 1).unwrap();
+        // One class of ten, if anything: five steps do not always get there.
+        assert!(score.accuracy <= 0.2 && score.accuracy_of_real.is_none(), "{score:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_trained_on_is_told_in_one_line() {
+        let (images, labels) = bands(64, 0);
+        let (net, all) = (SmallNet::mnist(), Labelled { images: &images, labels: &labels });
+        let told = |samples: &[u8], shape, real, test| {
+            train_on_synthetic(samples, shape, &net, real, test, 1, 1).unwrap_err().to_string()
+        };
+        assert_eq!(
+            told(&images[..63 * IMAGE_LEN], SHAPE, None, all),
+            "63 generated images, fewer than the 64 that training on synthetic images needs; pass more images"
+        );
+        assert_eq!(
+            told(&images, [3, 32, 32], None, all),
+            "the small feature network takes images of shape [1, 28, 28], got [3, 32, 32]"
+        );
+        let few = Labelled { images: &images[..IMAGE_LEN], labels: &labels[..1] };
+        assert_eq!(
+            told(&images, SHAPE, Some(few), all),
+            "1 real training images, fewer than the 64 that training on synthetic images needs; pass more images"
+        );
+        let short = Labelled { labels: &labels[..2], ..few };
+        assert_eq!(
+            told(&images, SHAPE, None, short),
+            "test images come to 784 pixels, expected 2 x 784, one image of 28 x 28 for each label"
+        );
+    }
+}
