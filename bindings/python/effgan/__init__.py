@@ -126,9 +126,9 @@ def evaluate(
     ``n`` images are scored against the first ``n`` test images of ``reference``, a data set's name or the keys of a config's ``[dataset]`` [all images,
     or as many samples as the test split has]. Numbers of different ``n`` do not compare.
 
-    The answer has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``class_kl`` (nats), ``modes``,
-    ``class_counts``, and under ``floor`` the same of as many real training images: what a perfect generator would get.
+    The answer has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
+    over subsets (a kernel distance; not a KID), ``precision``, ``recall``, ``density``, ``coverage``, ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same of as many
+    real training images: what a perfect generator would get. ``warnings`` says what makes a number less than it seems.
     """
     reference = reference if isinstance(reference, str) else dict(reference)
-    answer = json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))
-    return {**answer["scores"], "floor": answer["floor"]}
+    return json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))

@@ -1,6 +1,6 @@
 //! `effgan.evaluate`
 
-use effgan_cli::api::{self, Evaluation, Scored};
+use effgan_cli::api::{self, Scored};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -28,8 +28,7 @@ pub fn evaluate(
         let (images, shape) = images(images_or_model)?;
         work::quietly(py, |stop| api::evaluate(&Scored::Images(&images, shape), &reference, n, jobs, stop))
     };
-    let Evaluation { scores, floor } = evaluation?;
-    Ok(serde_json::json!({ "scores": scores, "floor": floor }).to_string())
+    Ok(serde_json::to_string(&evaluation?).expect("an evaluation is plain data"))
 }
 
 /// A copy of the pixels, since somebody may write into the array while it is scored.

@@ -10,16 +10,17 @@ use anyhow::anyhow;
 use effgan_data::{Dataset, DatasetConfig, DatasetName};
 use effgan_fl::ensemble::Selection;
 use effgan_fl::{Ensemble, FlError};
-use effgan_metrics::Scores;
 use effgan_nn::kernels::Isa;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
+pub use crate::evaluation::Evaluation;
+use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::{commands, machine, pipeline, scoring};
+use crate::{commands, machine, pipeline};
 
 /// Images of one call: all of them are in memory.
 const MOST_AT_ONCE: u64 = 10_000_000;
@@ -124,15 +125,6 @@ pub enum Scored<'a> {
     Model(&'a Ensemble, u64),
 }
 
-/// Scores, and what as many real training images score against the same reference: a perfect generator's scores.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Of the images.
-    pub scores: Scores,
-    /// Of real ones.
-    pub floor: Scores,
-}
-
 /// Scores `n` images against the first `n` test images of a data set: a name, or the keys of a config's `[dataset]`. All images when `n` is absent, or
 /// as many samples as the test split has images.
 ///
@@ -147,27 +139,25 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let jobs = jobs_or_cores(jobs)?;
     let dataset = dataset(reference)?;
-    let n = match scored {
-        Scored::Images(_, [have, ..]) => Some(first_of(n, *have)?),
-        Scored::Model(..) => n,
+    let (images, name) = match scored {
+        Scored::Images(images, [_, shape @ ..]) => (Images::Pixels(images, *shape), "images"),
+        Scored::Model(model, seed) => (Images::Model(model, Selection::Ensemble, *seed), "the model's samples"),
     };
-    let shape = match scored {
-        Scored::Images(_, [_, shape @ ..]) => *shape,
-        Scored::Model(model, _) => model.image_shape(),
-    };
-    check_shape(shape, &dataset)?;
     let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
-    let reference = scoring::reference(&dataset, n, "n", jobs)?.ok_or_else(unknown)?;
-    let image_len: usize = shape.iter().product();
-    let score = |images: &[u8]| reference.score(images).map_err(Failure::data);
-    let scores = match scored {
-        Scored::Images(images, _) => score(&images[..reference.n() * image_len])?,
-        Scored::Model(model, seed) => {
-            score(&draw(model, &Selection::Ensemble, *seed, reference.n() as u64, jobs, stop)?)?
-        }
+    let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
+    let question = Question {
+        images,
+        name: name.into(),
+        reference: Reference::of_dataset(&dataset),
+        network: &network,
+        n,
+        in_depth: false,
+        shares: Vec::new(),
+        jobs,
+        stop,
+        tell: &|_, _, _| {},
     };
-    go_on(stop)?;
-    Ok(Evaluation { scores, floor: score(dataset.train.first(reference.n()).pixels())? })
+    question.answer()
 }
 
 /// Checks what the environment says of the processor, once, before any work.
@@ -203,30 +193,12 @@ fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
     }
 }
 
-fn first_of(n: Option<usize>, have: usize) -> Result<usize> {
-    match n {
-        Some(n) if n > have => Err(usage(format!("n = {n} is more than the {have} images given"))),
-        n => Ok(n.unwrap_or(have)),
-    }
-}
-
 fn dataset(reference: &Value) -> Result<Dataset> {
     let config = match reference {
         Value::String(name) => DatasetConfig::of(name.parse::<DatasetName>()?),
         tables => DatasetConfig::deserialize(tables).map_err(|error| usage(format!("reference: {error}")))?,
     };
     Ok(config.load()?)
-}
-
-fn check_shape(shape: [usize; 3], dataset: &Dataset) -> Result<()> {
-    let expected = dataset.train.shape();
-    if shape == expected {
-        return Ok(());
-    }
-    Err(usage(format!(
-        "the images have shape {shape:?}, those of the reference {} have {expected:?}; give the reference as a table with size and channels",
-        dataset.name
-    )))
 }
 
 /// `section.key=value` with the value in TOML, where a string cannot be taken for anything else.

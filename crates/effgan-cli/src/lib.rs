@@ -3,6 +3,7 @@
 pub mod api;
 mod commands;
 mod config;
+mod evaluation;
 mod events;
 mod failure;
 mod machine;

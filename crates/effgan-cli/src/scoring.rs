@@ -141,7 +141,7 @@ pub fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) ->
 }
 
 /// The shipped feature network that was trained on the same kind of images; none for others.
-fn small_net(dataset: DatasetName) -> Option<SmallNet> {
+pub fn small_net(dataset: DatasetName) -> Option<SmallNet> {
     match dataset {
         DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist()),
         DatasetName::FashionMnist => Some(SmallNet::fashion_mnist()),

@@ -100,6 +100,12 @@ pub enum DataError {
         first_size[0], first_size[1], other_size[0], other_size[1], first = first.display(), other = other.display()
     )]
     MixedSizes { first: PathBuf, first_size: [usize; 2], other: PathBuf, other_size: [usize; 2] },
+    /// Images that are compared with others have one shape.
+    #[error(
+        "{first} has shape {first_shape:?} but {other} has {other_shape:?}; all images of a set have one shape",
+        first = first.display(), other = other.display()
+    )]
+    OtherShape { first: PathBuf, first_shape: [usize; 3], other: PathBuf, other_shape: [usize; 3] },
     /// Nobody said whether all images shall be grey or coloured.
     #[error(
         "{grey} is grey but {colour} has colours; set dataset.channels to 1 or 3, which all shall have",
@@ -278,6 +284,7 @@ impl DataError {
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }
                 | Self::NoArray { .. }
+                | Self::OtherShape { .. }
                 | Self::NoMirror { .. }
                 | Self::WrongHash { .. }
         )

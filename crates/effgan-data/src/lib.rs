@@ -12,7 +12,7 @@ mod parallel;
 pub mod partition;
 pub mod resize;
 
-pub use datasets::{Dataset, DatasetConfig, DatasetName};
+pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 pub use error::DataError;
 pub use image_set::ImageSet;
 pub use partition::{ClientName, ClientShare, Partition, PartitionConfig};

@@ -1,6 +1,7 @@
 //! Feature networks and scores of generated images.
 
 mod error;
+mod feature_scores;
 mod fid;
 mod histogram;
 mod kid;
@@ -15,6 +16,7 @@ mod texture;
 mod train_on_synthetic;
 
 pub use error::{MetricError, Result};
+pub use feature_scores::FeatureScores;
 pub use fid::frechet_distance;
 pub use histogram::ClassHistogram;
 pub use kid::{Kid, Subsets, kernel_distance};

@@ -11,6 +11,7 @@ const CHUNK: usize = 512;
 /// A LeNet trained to tell the classes of one data set apart; its 84 penultimate values are the features of `fd_small`.
 pub struct SmallNet {
     classifier: Classifier,
+    hash: String,
 }
 
 impl SmallNet {
@@ -35,7 +36,12 @@ impl SmallNet {
     /// [`MetricError::FeatureNet`] when a tensor is missing, unknown or has another shape.
     pub fn new(params: &Params) -> Result<Self> {
         let classifier = Classifier::new(params).map_err(|error| MetricError::FeatureNet(error.to_string()))?;
-        Ok(Self { classifier })
+        Ok(Self { classifier, hash: params.hash() })
+    }
+
+    /// The [model hash](Params::hash) of its weights.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     fn shipped(file: &[u8]) -> Self {

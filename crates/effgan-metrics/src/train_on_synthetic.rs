@@ -10,8 +10,6 @@ use crate::small_net::SmallNet;
 /// 28 × 28 grey.
 const SHAPE: [usize; 3] = [1, 28, 28];
 const IMAGE_LEN: usize = 28 * 28;
-/// Images of one training batch: with fewer there is no step.
-const LEAST: usize = 64;
 
 /// Images with labels.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +39,8 @@ pub struct TrainOnSynthetic {
 impl TrainOnSynthetic {
     /// Epochs of training, for any n.
     pub const EPOCHS: usize = 5;
+    /// Images of one training batch: with fewer there is no step.
+    pub const LEAST: usize = 64;
 }
 
 /// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; likewise on the first n
@@ -67,7 +67,7 @@ pub fn train_on_synthetic(
         return Err(MetricError::ImageShape { found: shape });
     }
     let n = samples.len() / IMAGE_LEN;
-    check_number("generated", n, LEAST)?;
+    check_number("generated", n, TrainOnSynthetic::LEAST)?;
     check(test, "test", 1)?;
     real.map_or(Ok(()), |real| check(real, "real training", n))?;
     let labels = net.classify(samples, SHAPE, jobs)?.classes;

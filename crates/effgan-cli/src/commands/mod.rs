@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod data;
+mod evaluate;
 mod features;
 mod man;
 mod partition;
@@ -35,6 +36,7 @@ enum Verb {
     Run(run::Run),
     Resume(resume::Resume),
     Sample(sample::Sample),
+    Evaluate(evaluate::Evaluate),
     Partition(partition::Partition),
     Sweep(sweep::Sweep),
     #[command(subcommand)]
@@ -74,6 +76,7 @@ impl Cli {
             Verb::Run(run) => run.run(),
             Verb::Resume(resume) => resume.run(),
             Verb::Sample(sample) => sample.run(),
+            Verb::Evaluate(evaluate) => evaluate.run(),
             Verb::Partition(partition) => partition.run(),
             Verb::Sweep(sweep) => sweep.run(),
             Verb::Data(data) => data.run(),

@@ -108,7 +108,8 @@ fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
     names.iter().map(class).collect()
 }
 
-fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
+/// In a sentence.
+pub fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
     match selection {
         Selection::Members(names) => names.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", "),
         Selection::Ensemble if !model.manifest().members.is_empty() => {

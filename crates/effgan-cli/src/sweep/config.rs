@@ -31,8 +31,6 @@ const MOST_CELLS: usize = 100_000;
 pub struct Sweep {
     /// Names its folder.
     pub name: String,
-    /// The file as it was read.
-    pub text: String,
     /// Keys that are varied, in the order of the file.
     pub keys: Vec<String>,
     /// The key with one set of figures for each of its values.
@@ -95,10 +93,10 @@ impl Sweep {
         let text = read(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
         let file: File = toml::from_str(&text).map_err(|error| named(usage(one_line(&error))))?;
         let base = path.parent().unwrap_or(Path::new("")).join(&file.config);
-        Self::of(file, text, &base, settings).map_err(named)
+        Self::of(file, &base, settings).map_err(named)
     }
 
-    fn of(file: File, text: String, base: &Path, settings: &[String]) -> Result<Self> {
+    fn of(file: File, base: &Path, settings: &[String]) -> Result<Self> {
         crate::config::check_name(&file.name)?;
         let mut cells = Vec::new();
         for grid in &file.grids {
@@ -111,7 +109,7 @@ impl Sweep {
         let keys = keys(&file.grids);
         match file.facet {
             Some(key) if !keys.contains(&key) => Err(usage(format!("facet = {key:?} is no key of an axis"))),
-            facet => Ok(Self { name: file.name, text, keys, facet, cells }),
+            facet => Ok(Self { name: file.name, keys, facet, cells }),
         }
     }
 }

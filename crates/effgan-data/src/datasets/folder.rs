@@ -195,6 +195,14 @@ impl Listing {
     }
 }
 
+/// All pictures below `dir`, by path, whatever folders they lie in.
+pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let (mut files, mut classes) = (Vec::new(), Classes { files: BTreeMap::new(), passed_over: 0 });
+    classes.walk(dir, &mut files)?;
+    files.sort();
+    if files.is_empty() { Err(DataError::NoImages { dir: dir.to_owned() }) } else { Ok(files) }
+}
+
 /// Files by the class that their folder names.
 struct Classes {
     files: BTreeMap<OsString, Vec<PathBuf>>,

@@ -3,6 +3,7 @@
 mod builtin;
 pub(crate) mod cifar;
 mod contents;
+mod files;
 mod folder;
 mod idx;
 mod npy;
@@ -11,6 +12,7 @@ mod picture;
 mod split;
 
 pub use contents::{Contents, ContentsKind};
+pub use files::ImageFiles;
 pub use picture::Mode;
 
 use crate::{DataError, ImageSet, download};

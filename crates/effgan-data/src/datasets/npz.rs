@@ -55,6 +55,12 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
     Ok(Arrays { train: train.of_classes(num_classes), test: test.of_classes(num_classes), every_tenth, passed_over })
 }
 
+/// Shape `[c, h, w]` and pixels `[n, c, h, w]` of the array `images`, whatever else the file holds.
+pub(super) fn read_images(path: &Path) -> Result<([usize; 3], Vec<u8>), DataError> {
+    let (_, shape, pixels) = pixels(Source::open(path)?.read("images", MAX_BYTES)?)?;
+    Ok((shape, pixels))
+}
+
 /// All but every tenth image of each class, and every tenth.
 fn hold_out(whole: &ImageSet, file: &str) -> Result<(ImageSet, ImageSet), DataError> {
     let is_test = split::every_tenth(whole.labels());

@@ -1,0 +1,202 @@
+//! `effgan evaluate`
+
+use std::io::{IsTerminal, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, Partition};
+use effgan_fl::Ensemble;
+use effgan_nn::checkpoint::read_file;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::run::interrupt;
+use super::sample::selection;
+use crate::config::Config;
+use crate::evaluation::{self, Evaluation, FeatureNet, Images, Question, Reference, Share};
+use crate::failure::{Failure, Result};
+use crate::machine;
+use crate::output::{say, write};
+use crate::run_dir::MOST_BYTES;
+
+/// Score a model or images against real ones
+///
+/// Fréchet and kernel distance, precision, recall, density and coverage, classes, what a classifier learns from the images,
+/// and how near they come to training images: each beside the floor, which is what as many real images score.
+#[derive(Args)]
+pub struct Evaluate {
+    /// A run or model folder, a folder of PNG or JPEG files, or an `.npy` or `.npz` file
+    images: PathBuf,
+    /// Real images: a data set's name, a folder of PNG or JPEG files, or an `.npy` or `.npz` file [default: the data set of the run]
+    #[arg(long, value_name = "DATASET|PATH")]
+    reference: Option<String>,
+    /// Folder of the reference data set's files, unless it is in the program or was fetched
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The network that features are of: mnist, fashion-mnist, inception, or a file of `effgan features train` [default: that
+    /// of the data set]
+    #[arg(long, value_name = "NET")]
+    features: Option<String>,
+    /// Inception-2015's weights: safetensors or a PyTorch state dict [default: what `effgan data fetch inception` fetched]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// How images come to Inception's size: pytorch-fid, torch-fidelity or clean, as these packages do
+    #[arg(long, default_value = "x")]
+    resize: String,
+    /// Images on each side [default: all; of a model, as many samples as there are reference images]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    num: Option<u32>,
+    /// Which samples of a model
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Score this member of a model only; may be repeated. `global` is the averaged generator
+    #[arg(long = "member", value_name = "NAME")]
+    members: Vec<String>,
+    /// Threads; changes no result [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// One JSON object on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+/// What real images are taken from.
+enum Real {
+    Dataset(Box<Dataset>),
+    Files(ImageFiles),
+}
+
+impl Evaluate {
+    pub fn run(self) -> Result<()> {
+        let stop = interrupt()?;
+        let evaluation = self.evaluate(&stop)?;
+        if self.json {
+            write(&serde_json::to_vec_pretty(&evaluation).expect("an evaluation is plain data"));
+            say("");
+        } else {
+            write(evaluation.to_string().as_bytes());
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, stop: &AtomicBool) -> Result<Evaluation> {
+        let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
+        let run = model.as_ref().and_then(|_| run_of(&self.images));
+        let real = self.real(run.as_deref())?;
+        let network = self.network(&real)?;
+        let selection = selection(&self.members)?;
+        let (images, name) = match &model {
+            Some(model) => {
+                let name = format!("{}: {}, seed {}", self.images.display(), super::sample::drawn_from(model, &selection), self.seed);
+                (Images::Model(model, selection.clone(), self.seed), name)
+            }
+            None if !self.members.is_empty() => {
+                return Err(usage(format!("--member is of a model, and {} is none", self.images.display())));
+            }
+            None => (Images::Files(ImageFiles::open(&self.images)?), self.images.display().to_string()),
+        };
+        let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
+        let bar = bar();
+        let question = Question {
+            images,
+            name,
+            reference: self.reference(&real)?,
+            network: &network,
+            n: self.num.map(|n| n as usize),
+            in_depth: true,
+            shares,
+            jobs: self.jobs.map_or_else(machine::cores, usize::from),
+            stop,
+            tell: &|what, done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+                bar.set_message(what.to_owned());
+            },
+        };
+        let answer = question.answer();
+        bar.finish_and_clear();
+        answer
+    }
+
+    fn real(&self, run: Option<&Path>) -> Result<Real> {
+        let config = match (&self.reference, run) {
+            (Some(reference), _) => match reference.parse::<DatasetName>() {
+                Ok(name) => DatasetConfig { dir: self.dir.clone(), ..DatasetConfig::of(name) },
+                Err(_) if Path::new(reference).exists() => {
+                    return Ok(Real::Files(ImageFiles::open(Path::new(reference))?));
+                }
+                Err(unknown) => return Err(usage(format!("--reference: {unknown}, or a path; {reference} is not there"))),
+            },
+            (None, Some(run)) => {
+                let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
+                DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }
+            }
+            (None, None) => {
+                let line = format!("{} says of no data set; give --reference DATASET or PATH", self.images.display());
+                return Err(usage(line));
+            }
+        };
+        Ok(Real::Dataset(Box::new(config.load()?)))
+    }
+
+    fn network(&self, real: &Real) -> Result<FeatureNet> {
+        let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
+        match self.features.as_deref() {
+            _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
+            Some(name) => FeatureNet::small(name),
+            None => dataset.and_then(FeatureNet::of_dataset).ok_or_else(|| {
+                usage("no network knows such images; give --features mnist, fashion-mnist, inception or a file".into())
+            }),
+        }
+    }
+
+    fn reference<'a>(&self, real: &'a Real) -> Result<Reference<'a>> {
+        Ok(match real {
+            Real::Dataset(dataset) => Reference::of_dataset(dataset),
+            Real::Files(_) => {
+                let path = self.reference.clone().unwrap_or_default();
+                let images = Images::Files(ImageFiles::open(Path::new(&path))?);
+                Reference { name: path, images, labels: None, train: None }
+            }
+        })
+    }
+
+    fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
+        let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
+        let partition = run.filter(|_| self.reference.is_none()).map(partition).transpose()?;
+        Ok(match (partition, model) {
+            (Some(partition), Some(model)) if self.members.is_empty() => {
+                evaluation::of_run(dataset, &partition, model, self.seed)
+            }
+            _ => vec![Share::of_dataset(dataset)],
+        })
+    }
+}
+
+fn is_model(path: &Path) -> bool {
+    ["manifest.json", "model/manifest.json"].iter().any(|file| path.join(file).is_file())
+}
+
+/// The run folder that a model lies in.
+fn run_of(model: &Path) -> Option<PathBuf> {
+    let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
+    [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
+}
+
+fn partition(run: &Path) -> Result<Partition> {
+    let path = run.join("partition.json");
+    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
+    read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
+}
+
+/// A bar with time left where somebody watches.
+fn bar() -> ProgressBar {
+    let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let template = "{bar:30} {pos} of {len}  {msg}, {eta} left";
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─"))
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}

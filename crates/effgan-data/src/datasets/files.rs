@@ -1,0 +1,154 @@
+//! Images as somebody has them, without splits: all PNG and JPEG files below a folder, by path, or the `images` of an
+//! `.npy` or `.npz` file. A folder is decoded piece by piece, so that any number of files takes little memory; an array is
+//! read at once.
+
+use super::{folder, npz, picture};
+use crate::{DataError, parallel::in_parallel};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// Images of one shape that are not in memory yet.
+#[derive(Debug)]
+pub struct ImageFiles {
+    shape: [usize; 3],
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Pictures { dir: PathBuf, files: Vec<PathBuf> },
+    Array(Vec<u8>),
+}
+
+impl ImageFiles {
+    /// Looks at a folder, an `.npy` or an `.npz` file.
+    ///
+    /// # Errors
+    /// [`DataError::OtherShape`] when the images of a folder are of several shapes, [`DataError::NoImages`] when there are none,
+    /// and one that names the file when it is missing, damaged or of another kind.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        if !path.is_dir() {
+            let (shape, pixels) = npz::read_images(path)?;
+            return Ok(Self { shape, source: Source::Array(pixels) });
+        }
+        let files = folder::pictures(path)?;
+        let headers = in_parallel(&files, |file| picture::header(file).map(|header| header.shape()));
+        let mut shapes = Vec::with_capacity(files.len());
+        for (file, shape) in files.iter().zip(headers) {
+            shapes.push(shape.map_err(|reason| malformed(file, reason))?);
+        }
+        let shape = *shapes.first().ok_or_else(|| DataError::NoImages { dir: path.to_owned() })?;
+        match shapes.iter().position(|other| *other != shape) {
+            None => Ok(Self { shape, source: Source::Pictures { dir: path.to_owned(), files } }),
+            Some(i) => {
+                let [first, other] = [&files[0], &files[i]].map(|file| inside(path, file));
+                Err(DataError::OtherShape { first, first_shape: shape, other, other_shape: shapes[i] })
+            }
+        }
+    }
+
+    /// `[c, h, w]` of every image.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Number of images, at least 1.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Pictures { files, .. } => files.len(),
+            Source::Array(pixels) => pixels.len() / self.image_len(),
+        }
+    }
+
+    /// Never: images are there.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The images of `range`, u8 `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// One that names the file when it cannot be decoded, or is no longer what it was.
+    ///
+    /// # Panics
+    /// When `range` goes beyond the last image.
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, DataError> {
+        let (dir, files) = match &self.source {
+            Source::Array(pixels) => {
+                return Ok(pixels[range.start * self.image_len()..range.end * self.image_len()].to_vec());
+            }
+            Source::Pictures { dir, files } => (dir, &files[range]),
+        };
+        let mut pixels = Vec::with_capacity(files.len() * self.image_len());
+        for (file, decoded) in files.iter().zip(in_parallel(files, |file| picture::read(file))) {
+            let (shape, image) = decoded.map_err(|reason| malformed(file, reason))?;
+            if shape != self.shape {
+                let (first, other) = (inside(dir, &files[0]), inside(dir, file));
+                return Err(DataError::OtherShape { first, first_shape: self.shape, other, other_shape: shape });
+            }
+            pixels.extend_from_slice(&image);
+        }
+        Ok(pixels)
+    }
+
+    fn image_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+fn malformed(file: &Path, reason: String) -> DataError {
+    DataError::Malformed { file: file.display().to_string(), reason }
+}
+
+fn inside(dir: &Path, file: &Path) -> PathBuf {
+    file.strip_prefix(dir).unwrap_or(file).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::GrayImage;
+    use std::fs;
+
+    fn save(dir: &Path, name: &str, [w, h]: [u32; 2], value: u8) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        GrayImage::from_pixel(w, h, image::Luma([value])).save(path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_read_in_order_of_its_paths_whatever_lies_below() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, value) in [("b/2.png", 3), ("a.png", 1), ("b/1.png", 2)] {
+            save(dir.path(), name, [2, 1], value);
+        }
+        fs::write(dir.path().join("note.txt"), "no image").unwrap();
+        let files = ImageFiles::open(dir.path()).unwrap();
+        assert_eq!((files.len(), files.shape()), (3, [1, 1, 2]));
+        assert_eq!(files.read(0..3).unwrap(), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(files.read(1..2).unwrap(), [2, 2]);
+    }
+
+    #[test]
+    fn an_image_of_another_size_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "a.png", [2, 1], 0);
+        save(dir.path(), "b.png", [2, 3], 0);
+        assert_eq!(
+            ImageFiles::open(dir.path()).unwrap_err().to_string(),
+            "a.png has shape [1, 1, 2] but b.png has [1, 3, 2]; all images of a set have one shape"
+        );
+    }
+
+    #[test]
+    fn what_is_no_image_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(ImageFiles::open(dir.path()).unwrap_err().to_string().contains("no PNG"));
+        fs::write(dir.path().join("a.png"), "text").unwrap();
+        let error = ImageFiles::open(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("a.png is neither PNG nor JPEG"), "{error}");
+        assert!(ImageFiles::open(&dir.path().join("none.npy")).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! All scores that compare two sets of features.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FeatureStats, Kid, Prdc, Result, Subsets, frechet_distance, kernel_distance, prdc};
+
+/// How close fake features are to real ones. Read each number beside n and the floor: what as many real images score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeatureScores {
+    /// Fréchet distance, ≥ 0, lower is closer; a FID where the features are those of Inception-2015.
+    pub frechet_distance: f64,
+    /// Kernel distance over subsets, about 0 at best.
+    pub kid: Kid,
+    /// Precision, recall, density and coverage.
+    pub prdc: Prdc,
+}
+
+impl FeatureScores {
+    /// Compares f32 features `[n, d]` row-major with d = `dim`. `seed` draws the subsets of the kernel distance; `jobs` threads
+    /// change no bit.
+    ///
+    /// # Errors
+    /// When a set has no more than [`Prdc::NEAREST_K`] images, is no whole number of rows, or holds a value that is not finite.
+    pub fn of(real: &[f32], fake: &[f32], dim: usize, seed: u64, jobs: usize) -> Result<Self> {
+        let [real_stats, fake_stats] = [FeatureStats::of(real, dim)?, FeatureStats::of(fake, dim)?];
+        let subsets = Subsets::draw(real_stats.n, fake_stats.n, seed);
+        Ok(Self {
+            frechet_distance: frechet_distance(&real_stats, &fake_stats)?,
+            kid: kernel_distance(real, fake, dim, &subsets, jobs)?,
+            prdc: prdc(real, fake, dim, Prdc::NEAREST_K, jobs)?,
+        })
+    }
+}
