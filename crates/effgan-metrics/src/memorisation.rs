@@ -117,8 +117,7 @@ mod tests {
         assert_eq!((scores.ratio, scores.num_samples, scores.num_held_out, scores.num_train), (0.5, 4, 3, 2));
         // 1e-15: four sums of shares.
         assert!((scores.auc - 8.5 / 12.0).abs() < 1e-15, "{scores:?}");
-        // DeLong: shares of samples 1, 5/6, 1, 0 and of held-out images 3/4, 5/8, 3/4, with means 17/24. Their variances are
-        // 329/1728 · ... computed below from the definition.
+        // DeLong: shares of samples 1, 5/6, 1, 0 and of held-out images 3/4, 5/8, 3/4, all with mean 17/24.
         let by_samples =
             [1.0, 5.0 / 6.0, 1.0, 0.0].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 3.0;
         let by_held_out = [0.75, 0.625, 0.75].map(|share: f64| (share - 17.0 / 24.0).powi(2)).iter().sum::<f64>() / 2.0;

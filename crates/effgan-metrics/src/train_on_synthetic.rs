@@ -123,32 +123,37 @@ mod tests {
         (labels.iter().flat_map(|&label| (0..IMAGE_LEN).map(move |at| pixel(label, at))).collect(), labels)
     }
 
+    /// A net that knows the bands.
+    fn knowing_net(images: &[u8], labels: &[u8]) -> SmallNet {
+        let net = SmallNet::new(&classifier::train(images, labels, 16, 1, |_, _| {}).unwrap()).unwrap();
+        assert_eq!(net.classify(images, SHAPE, 1).unwrap().classes, labels);
+        net
+    }
+
     #[test]
     fn real_images_with_their_own_labels_reach_the_ceiling() {
-        // A net that knows the bands labels them truly, so both trainings see the same.
-        let (images, labels) = bands(640, 0);
-        let net = SmallNet::new(&classifier::train(&images, &labels, 12, 1, |_, _| {}).unwrap()).unwrap();
-        let (seen, true_labels) = bands(200, 8);
+        let (images, labels) = bands(320, 0);
+        let (seen, true_labels) = bands(100, 8);
         let test = Labelled { images: &seen, labels: &true_labels };
         let real = Some(Labelled { images: &images, labels: &labels });
+        let net = knowing_net(&images, &labels);
         let score = |jobs| train_on_synthetic(&images, SHAPE, &net, real, test, 3, jobs).unwrap();
         let one = score(1);
-        assert_eq!((one.n, one.num_test, one.epochs), (640, 200, 5));
+        assert_eq!((one.n, one.num_test, one.epochs), (320, 100, 5));
         assert_eq!(Some(one.accuracy), one.accuracy_of_real);
-        assert!(one.accuracy > 0.9, "{one:?}");
+        // Without bands it would be 0.1.
+        assert!(one.accuracy > 0.5, "{one:?}");
         assert_eq!(score(2), one);
     }
 
     #[test]
     fn images_of_one_class_teach_that_class() {
-        let (images, labels) = bands(640, 0);
-        let net = SmallNet::new(&classifier::train(&images, &labels, 12, 1, |_, _| {}).unwrap()).unwrap();
-        let samples = images[..IMAGE_LEN].repeat(64);
+        let (images, labels) = bands(320, 0);
+        let samples = images[..IMAGE_LEN].repeat(640);
         let (seen, true_labels) = bands(100, 0);
         let test = Labelled { images: &seen, labels: &true_labels };
-        let score = train_on_synthetic(&samples, SHAPE, &net, None, test, 3, 1).unwrap();
-        // One class of ten, if anything: five steps do not always get there.
-        assert!(score.accuracy <= 0.2 && score.accuracy_of_real.is_none(), "{score:?}");
+        let score = train_on_synthetic(&samples, SHAPE, &knowing_net(&images, &labels), None, test, 3, 1).unwrap();
+        assert_eq!((score.accuracy, score.accuracy_of_real), (0.1, None));
     }
 
     #[test]

@@ -146,12 +146,39 @@ pub(super) fn cols_of<'a>(g: &Geometry, big: &[f32], buffer: &'a mut Vec<f32>) -
     let row_stride = (cols_width(g).div_ceil(BLOCK) | 1) * BLOCK;
     let cols = sized(buffer, images * g.small.pixels() * row_stride);
     for (cols, big) in cols.chunks_exact_mut(g.small.pixels() * row_stride).zip(big.chunks_exact(g.big.len())) {
+        if is_plain(&g.big) {
+            copy_runs(g, row_stride, big, cols);
+            continue;
+        }
         each_line(g, row_stride, |col, pixel| match pixel {
             Some(pixel) => copy_line(&mut cols[col..col + g.big.block()], &big[pixel..pixel + g.big.block()]),
             None => cols[col..col + g.big.block()].fill(0.0),
         });
     }
     Matrix::of_spaced_rows(cols, images * g.small.pixels(), cols_width(g), row_stride)
+}
+
+/// The cols of an image whose map is plain: a window's row lies there in one run, of which the padding cuts off the ends.
+fn copy_runs(g: &Geometry, row_stride: usize, big: &[f32], cols: &mut [f32]) {
+    let MapShape { channels, height, width } = g.big;
+    for (row, (sy, sx)) in each_pixel(g.small.height, g.small.width).enumerate() {
+        let x = sx * g.stride;
+        let first = g.padding.saturating_sub(x).min(g.kernel);
+        let end = (width + g.padding).saturating_sub(x).clamp(first, g.kernel);
+        let runs = cols[row * row_stride..].chunks_exact_mut(g.kernel * channels).take(g.kernel);
+        for (y, run) in (sy * g.stride..).zip(runs) {
+            match y.checked_sub(g.padding).filter(|&y| y < height && first < end) {
+                Some(y) => {
+                    let from = (y * width + x + first - g.padding) * channels;
+                    let inside = first * channels..end * channels;
+                    run[..inside.start].fill(0.0);
+                    run[inside.end..].fill(0.0);
+                    run[inside.clone()].copy_from_slice(&big[from..from + inside.len()]);
+                }
+                None => run.fill(0.0),
+            }
+        }
+    }
 }
 
 /// Adds one image's cols, whose rows follow each other, to its map.
