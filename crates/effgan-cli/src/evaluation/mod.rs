@@ -80,18 +80,22 @@ impl<'a> Reference<'a> {
 pub struct Evaluation {
     /// What was scored.
     pub of: String,
+    /// What it was held against.
     pub reference: String,
     /// The network that features are of, with its resize.
     pub features: String,
     /// Length of a feature vector.
     pub dim: usize,
+    /// Of the images.
     #[serde(flatten)]
     pub scores: SetScores,
     /// The same of as many real images: what a perfect generator would score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor: Option<SetScores>,
+    /// What a classifier learns from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_on_synthetic: Option<TrainOnSynthetic>,
+    /// How near they come to training images.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub memorisation: Vec<MemberMemorisation>,
     /// What makes a number less than it seems.
@@ -212,14 +216,14 @@ impl Question<'_> {
         let most = images.len().expect("a reference has a number of images");
         // The floor needs as many training images.
         let most = train.map_or(most, |(train, _)| most.min(train.len() / image_len));
+        let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={most}, the images of {name}")));
         let n = match (self.n, self.images.len()) {
             (Some(n), Some(have)) if n > have => {
                 return Err(usage(format!("n = {n} is more than the {have} images given")));
             }
-            (Some(n), _) if !(2..=most).contains(&n) => {
-                return Err(usage(format!("n = {n} is outside 2..={most}, the images of {name}")));
-            }
+            (Some(n), _) if !(2..=most).contains(&n) => return outside(n),
             (Some(n), _) => return Ok((n, n)),
+            (None, Some(have)) if have < 2 => return outside(have),
             (None, have) => have.unwrap_or(most),
         };
         // Where nobody asks for a number, a set of images is compared with all of another one; a data set's floor needs as many.

@@ -1,0 +1,168 @@
+//! Scores of models, folders and arrays.
+
+mod program;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use npyz::WriterBuilder;
+use program::{effgan, failure, metrics, run_tiny, stdout};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a tiny run in `run`, and a cache of its own.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with_run() -> Self {
+        let place = Self::new();
+        assert!(run_tiny(&place.path("run"), &[]).status.success());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn evaluate(&self, images: &str, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_effgan"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("EFFGAN_DATA", self.path("data"))
+            .current_dir(self.0.path())
+            .args([&["evaluate", images][..], more].concat())
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, images: &str, more: &[&str]) -> Value {
+        let output = self.evaluate(images, &[more, &["--json"]].concat());
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn line(&self, images: &str, more: &[&str]) -> String {
+        failure(&self.evaluate(images, more)).1
+    }
+
+    /// u8 images `[n, c, h, w]` as an array file.
+    fn save(&self, name: &str, shape: [u64; 4], pixels: &[u8]) {
+        let mut bytes = Vec::new();
+        let mut writer =
+            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(pixels.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        fs::write(self.path(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_model_is_scored_as_in_its_run_and_so_are_its_samples() {
+    let place = Place::with_run();
+    let ours = place.json("run", &["--num", "200"]);
+    let scores: Vec<Value> = metrics(&place.path("run")).into_iter().filter(|event| event["event"] == "score").collect();
+    let (floor, ensemble) = (&scores[0], scores.last().unwrap());
+    for name in ["n", "fd_small", "class_kl", "modes", "class_counts"] {
+        assert_eq!((&ours[name], &ours["floor"][name]), (&ensemble[name], &floor[name]), "{name}");
+    }
+    for out in ["a.npy", "pictures"] {
+        let path = place.path(out);
+        let args = ["sample", place.path("run").to_str().unwrap(), "--num", "200", "--out", path.to_str().unwrap()].map(str::to_owned);
+        assert!(effgan(&args.each_ref().map(String::as_str)).status.success());
+        let of_images = place.json(out, &["--reference", "mnist-mini", "--num", "200"]);
+        for name in ["fd_small", "kd_small", "precision", "coverage", "class_kl", "train_on_synthetic", "floor"] {
+            assert_eq!(of_images[name], ours[name], "{out}: {name}");
+        }
+    }
+    // Everybody, and each of three members, against what they were dealt.
+    let names: Vec<&str> = ours["memorisation"].as_array().unwrap().iter().map(|row| row["member"].as_str().unwrap()).collect();
+    assert_eq!(names, ["all", "client-0000", "client-0001", "client-0002"]);
+    // 200 images of 84 features are few, and a subset of the kernel distance is a whole set.
+    assert_eq!(ours["warnings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn two_sets_are_compared_with_each_other_whatever_their_numbers() {
+    let place = Place::new();
+    let pixels = |n: u64, shade: u64| -> Vec<u8> { (0..n * 784).map(|i| (i * i % (251 - shade)) as u8).collect() };
+    place.save("a.npy", [300, 1, 28, 28], &pixels(300, 0));
+    place.save("b.npy", [200, 1, 28, 28], &pixels(200, 4));
+    let ours = place.json("a.npy", &["--reference", "b.npy", "--features", "mnist"]);
+    assert_eq!((&ours["n"], &ours["n_reference"], &ours["floor"]), (&300.into(), &200.into(), &Value::Null));
+    let same = place.json("a.npy", &["--reference", "a.npy", "--features", "mnist"]);
+    assert!(same["fd_small"].as_f64().unwrap() < 1e-6 && same["precision"] == 1.0 && same["recall"] == 1.0);
+}
+
+#[test]
+fn features_of_a_reference_are_kept_and_a_damaged_file_of_them_costs_time_alone() {
+    let place = Place::with_run();
+    let first = place.json("run", &["--num", "100"]);
+    let folder = place.path("cache/effgan/features");
+    let files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    assert_eq!(place.json("run", &["--num", "100"]), first);
+    for file in &files {
+        let bytes = fs::read(file).unwrap();
+        fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    assert_eq!(place.json("run", &["--num", "100"]), first);
+}
+
+#[test]
+fn an_evaluation_is_read_by_people() {
+    let place = Place::with_run();
+    let output = place.evaluate("run", &["--num", "100", "--member", "client-0001"]);
+    let text = stdout(&output);
+    assert!(text.starts_with("run: client-0001, seed 1 against mnist-mini\nfeatures: LeNet (mnist), 84 of an image\n"), "{text}");
+    for part in ["fd_small", "kd_small", "precision", "coverage", "modes", "accuracy", "floor", "\nall ", "\nwarning: 100 images are few"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn bad_images_are_one_line() {
+    let place = Place::new();
+    place.save("one.npy", [1, 1, 28, 28], &[7; 784]);
+    place.save("wide.npy", [10, 1, 28, 30], &[7; 8400]);
+    place.save("equal.npy", [100, 1, 28, 28], &[7; 78400]);
+    fs::write(place.path("text.npy"), "text").unwrap();
+    fs::create_dir(place.path("empty")).unwrap();
+    let digits = ["--reference", "mnist-mini"];
+    assert_eq!(place.line("one.npy", &digits), "n = 1 is outside 2..=2000, the images of mnist-mini");
+    assert!(place.line("wide.npy", &digits).starts_with("the images have shape [1, 28, 30], those of the reference mnist-mini have"));
+    assert!(place.line("text.npy", &digits).ends_with("text.npy is no NumPy array: failed to fill whole buffer"));
+    assert!(place.line("empty", &digits).contains("no PNG"));
+    assert!(place.line("missing.npy", &digits).contains("missing.npy"));
+    assert!(place.line("equal.npy", &[]).ends_with("says of no data set; give --reference DATASET or PATH"));
+    assert!(place.line("equal.npy", &["--reference", "nix"]).contains("no data set is called `nix`"));
+    assert!(place.line("equal.npy", &["--reference", "equal.npy"]).starts_with("no network knows such images"));
+    assert!(place.line("equal.npy", &[&digits[..], &["--member", "global"]].concat()).starts_with("--member is of a model"));
+    assert!(place.line("equal.npy", &[&digits[..], &["--features", "resnet"]].concat()).contains("resnet is no network"));
+    assert!(place.line("equal.npy", &[&digits[..], &["--num", "101"]].concat()).contains("n = 101 is more than the 100 images"));
+    // A singular covariance is fine.
+    let equal = place.json("equal.npy", &digits);
+    assert!(equal["fd_small"].as_f64().unwrap() > 100.0 && equal["recall"] == 0.0);
+    assert_eq!(equal["modes"], 1);
+}
+
+#[test]
+fn features_that_are_no_numbers_are_named() {
+    let place = Place::new();
+    let weights = format!("{}/../effgan-metrics/weights/mnist.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = fs::read(Path::new(&weights)).unwrap();
+    let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let save = |name: &str, bytes: &[u8]| fs::write(place.path(name), bytes).unwrap();
+    for (name, value) in [("nan.safetensors", f32::NAN), ("huge.safetensors", f32::MAX)] {
+        bytes[start..start + 24].copy_from_slice(&[value; 6].map(f32::to_le_bytes).concat());
+        save(name, &bytes);
+    }
+    place.save("a.npy", [100, 1, 28, 28], &[7; 78400]);
+    let line = place.line("a.npy", &["--reference", "mnist-mini", "--features", "nan.safetensors"]);
+    assert!(line.starts_with("nan.safetensors: tensor `conv1.bias` has a non-finite value"), "{line}");
+    let line = place.line("a.npy", &["--reference", "mnist-mini", "--features", "huge.safetensors"]);
+    assert!(line.starts_with("feature ") && line.ends_with("check the image and the feature network"), "{line}");
+}
