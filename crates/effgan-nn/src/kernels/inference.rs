@@ -345,8 +345,11 @@ mod tests {
     /// Images `[n, c, height, width]` as plain numbers, and a window that fits them.
     fn shapes() -> impl Strategy<Value = (usize, [usize; 3], Window)> {
         let window = (1..=7_usize, 1..=7_usize, 1..=2_usize).prop_flat_map(|(height, width, stride)| {
-            (0..=height / 2, 0..=width / 2)
-                .prop_map(move |(y, x)| Window { size: [height, width], stride, padding: [y, x] })
+            (0..=height / 2, 0..=width / 2).prop_map(move |(y, x)| Window {
+                size: [height, width],
+                stride,
+                padding: [y, x],
+            })
         });
         (1..=3_usize, prop_oneof![Just(3_usize), Just(16), Just(48)], 0..=12_usize, 0..=12_usize, window)
             .prop_map(|(n, c, height, width, window)| (n, [c, height + window.size[0], width + window.size[1]], window))
@@ -355,7 +358,9 @@ mod tests {
     /// Visits each output pixel of an image with the pixels of its window that are inside: `(output, tap, input)`.
     fn each_tap([_, height, width]: [usize; 3], window: Window, mut visit: impl FnMut(usize, usize, usize)) {
         let [out_height, out_width] = window.of_map([height, width]);
-        for (out, tap) in (0..out_height * out_width).flat_map(|out| (0..window.size[0] * window.size[1]).map(move |tap| (out, tap))) {
+        for (out, tap) in
+            (0..out_height * out_width).flat_map(|out| (0..window.size[0] * window.size[1]).map(move |tap| (out, tap)))
+        {
             let y = (out / out_width * window.stride + tap / window.size[1]).checked_sub(window.padding[0]);
             let x = (out % out_width * window.stride + tap % window.size[1]).checked_sub(window.padding[1]);
             if let (Some(y), Some(x)) = (y.filter(|&y| y < height), x.filter(|&x| x < width)) {
@@ -370,7 +375,8 @@ mod tests {
         let value = |image: usize, channel: usize, pixel: usize| {
             maps.values[(channel / BLOCK * rows + image * pixels + pixel) * BLOCK + channel % BLOCK]
         };
-        let each = |image| (0..maps.channels).flat_map(move |channel| (0..pixels).map(move |pixel| (image, channel, pixel)));
+        let each =
+            |image| (0..maps.channels).flat_map(move |channel| (0..pixels).map(move |pixel| (image, channel, pixel)));
         (0..maps.n).flat_map(each).map(|(image, channel, pixel)| value(image, channel, pixel)).collect()
     }
 

@@ -24,7 +24,11 @@ const NOT_USED: [&str; 2] = ["fc.", "AuxLogits."];
 #[derive(Clone, Debug)]
 enum Layer {
     /// Convolution to this many channels, batch norm and `ReLU`.
-    Conv { name: String, channels: usize, window: Window },
+    Conv {
+        name: String,
+        channels: usize,
+        window: Window,
+    },
     Pool(Pooling, Window),
 }
 

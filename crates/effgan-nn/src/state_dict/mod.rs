@@ -83,7 +83,10 @@ type Storages<'a> = BTreeMap<String, std::borrow::Cow<'a, [u8]>>;
 
 fn of_zip(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    let pickle = archive.file_names().filter_map(std::result::Result::ok).find_map(|name| name.strip_suffix("/data.pkl").map(str::to_owned));
+    let pickle = archive
+        .file_names()
+        .filter_map(std::result::Result::ok)
+        .find_map(|name| name.strip_suffix("/data.pkl").map(str::to_owned));
     let folder = pickle.ok_or("it has no data.pkl")?;
     let order = member(&mut archive, &format!("{folder}/byteorder"), 16).unwrap_or_else(|_| b"little".into());
     if order != b"little" {
@@ -158,9 +161,10 @@ fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Read1<Array> {
     if count == 0 {
         return Ok(Array::new(sizes(shape), Vec::new()));
     }
-    let last = shape.iter().zip(strides).try_fold(*offset, |at, (&size, &stride)| {
-        at.checked_add((size - 1).checked_mul(stride)?)
-    });
+    let last = shape
+        .iter()
+        .zip(strides)
+        .try_fold(*offset, |at, (&size, &stride)| at.checked_add((size - 1).checked_mul(stride)?));
     if last.is_none_or(|last| last >= storage.len) {
         return Err(outside());
     }

@@ -11,8 +11,14 @@ use super::{Read1, shortened};
 
 /// Most bytes of a zip archive's pickle; that of a thousand tensors has some 0.1 MB.
 pub(super) const MOST_BYTES: u64 = 1 << 24;
-/// Most values that a pickle makes; a tensor needs some twenty.
-const MOST_VALUES: usize = 1 << 20;
+/// Most operations of a pickle; a tensor needs some forty. Each makes one value at most.
+const MOST_STEPS: usize = 1 << 20;
+/// Most dimensions of a tensor.
+const MOST_SIZES: usize = 64;
+/// Most bytes of a tensor's name or a storage's key.
+const MOST_OF_NAME: usize = 1024;
+/// Most tensors.
+const MOST_TENSORS: usize = 1 << 16;
 
 /// What a storage holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +142,15 @@ impl<'a> Reader<'a> {
     pub(super) fn tensors(&mut self) -> Read1<Vec<(String, View)>> {
         let (values, top) = self.next()?;
         let Value::Dict(entries) = &values[top] else { return Err("it holds no dict of tensors".into()) };
+        if entries.len() > MOST_TENSORS {
+            return Err(format!("it holds {} tensors, more than the {MOST_TENSORS} that are read", entries.len()));
+        }
         let tensor = |&(key, value): &(Id, Id)| match (&values[key], &values[value]) {
-            (Value::Text(name), Value::Tensor(view)) => Ok((name.clone(), view.clone())),
-            (Value::Text(name), _) => {
-                Err(format!("{} is no tensor; save model.state_dict() alone", shortened(name)))
+            (Value::Text(name), _) if name.len() > MOST_OF_NAME => {
+                Err(format!("{} is too long a name", shortened(name)))
             }
+            (Value::Text(name), Value::Tensor(view)) => Ok((name.clone(), view.clone())),
+            (Value::Text(name), _) => Err(format!("{} is no tensor; save model.state_dict() alone", shortened(name))),
             _ => Err("it holds something without a name; save model.state_dict() alone".into()),
         };
         entries.iter().map(tensor).collect()
@@ -149,13 +159,13 @@ impl<'a> Reader<'a> {
     /// All values of the next pickle, and which of them it is.
     fn next(&mut self) -> Read1<(Vec<Value>, Id)> {
         let mut machine = Machine { bytes: self.bytes, ..Machine::default() };
-        let top = loop {
+        for _ in 0..MOST_STEPS {
             if let Some(top) = machine.step()? {
-                break top;
+                self.bytes = machine.bytes;
+                return Ok((machine.values, top));
             }
-        };
-        self.bytes = machine.bytes;
-        Ok((machine.values, top))
+        }
+        Err(format!("it takes more than {MOST_STEPS} operations"))
     }
 }
 
@@ -181,28 +191,28 @@ impl<'a> Machine<'a> {
             b'h' => self.recall::<1>()?,
             b'j' => self.recall::<4>()?,
             b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.push(Value::None)?,
-            0x88 => self.push(Value::Bool(true))?,
-            0x89 => self.push(Value::Bool(false))?,
+            b'N' => self.push(Value::None),
+            0x88 => self.push(Value::Bool(true)),
+            0x89 => self.push(Value::Bool(false)),
             b'K' => self.int::<1>()?,
             b'M' => self.int::<2>()?,
             b'J' => {
                 let four = i32::from_le_bytes(self.array()?);
-                self.push(Value::Int(four.into()))?;
+                self.push(Value::Int(four.into()));
             }
             0x8a => self.long()?,
             b'X' => self.text::<4>()?,
             0x8c => self.text::<1>()?,
-            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b')' => self.push(Value::Tuple(Vec::new())),
             0x85 => self.tuple(1)?,
             0x86 => self.tuple(2)?,
             0x87 => self.tuple(3)?,
             b't' => {
                 let parts = self.since_mark()?;
-                self.push(Value::Tuple(parts))?;
+                self.push(Value::Tuple(parts));
             }
-            b'}' => self.push(Value::Dict(Vec::new()))?,
-            b']' => self.push(Value::List(Vec::new()))?,
+            b'}' => self.push(Value::Dict(Vec::new())),
+            b']' => self.push(Value::List(Vec::new())),
             b's' => {
                 let parts = self.last(2)?;
                 self.set_items(&parts)?;
@@ -250,18 +260,18 @@ impl<'a> Machine<'a> {
         Ok(line)
     }
 
-    fn push(&mut self, value: Value) -> Read1<()> {
-        if self.values.len() == MOST_VALUES {
-            return Err(format!("it makes more than {MOST_VALUES} values"));
-        }
+    fn push(&mut self, value: Value) {
         self.stack.push(self.values.len());
         self.values.push(value);
-        Ok(())
     }
 
     fn pop(&mut self) -> Read1<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() > floor { Ok(self.stack.pop().expect("something is above the floor")) } else { Err(EMPTY.into()) }
+        if self.stack.len() > floor {
+            Ok(self.stack.pop().expect("something is above the floor"))
+        } else {
+            Err(EMPTY.into())
+        }
     }
 
     /// The last `n` values, in the order in which they were pushed.
@@ -291,16 +301,14 @@ impl<'a> Machine<'a> {
     fn recall<const N: usize>(&mut self) -> Read1<()> {
         let place = self.number::<N>()?;
         let &id = self.memo.get(&place).ok_or("it recalls what it did not remember")?;
-        if self.stack.len() == MOST_VALUES {
-            return Err(format!("it makes more than {MOST_VALUES} values"));
-        }
         self.stack.push(id);
         Ok(())
     }
 
     fn int<const N: usize>(&mut self) -> Read1<()> {
         let number = self.number::<N>()?;
-        self.push(Value::Int(number.into()))
+        self.push(Value::Int(number.into()));
+        Ok(())
     }
 
     /// A number of up to 16 bytes, of which the highest bit is the sign.
@@ -313,18 +321,21 @@ impl<'a> Machine<'a> {
         let sign = bytes.last().is_some_and(|&byte| byte >= 0x80);
         let mut all = [if sign { 0xff } else { 0 }; 16];
         all[..len].copy_from_slice(bytes);
-        self.push(Value::Int(i128::from_le_bytes(all)))
+        self.push(Value::Int(i128::from_le_bytes(all)));
+        Ok(())
     }
 
     fn text<const N: usize>(&mut self) -> Read1<()> {
         let len = self.number::<N>()? as usize;
         let text = std::str::from_utf8(self.take(len)?).map_err(|_| "a text is not UTF-8")?;
-        self.push(Value::Text(text.to_owned()))
+        self.push(Value::Text(text.to_owned()));
+        Ok(())
     }
 
     fn tuple(&mut self, n: usize) -> Read1<()> {
         let parts = self.last(n)?;
-        self.push(Value::Tuple(parts))
+        self.push(Value::Tuple(parts));
+        Ok(())
     }
 
     fn set_items(&mut self, parts: &[Id]) -> Read1<()> {
@@ -352,7 +363,8 @@ impl<'a> Machine<'a> {
                 return Err(format!("it calls for {wanted}, which no state dict needs; nothing of it was run"));
             }
         };
-        self.push(value)
+        self.push(value);
+        Ok(())
     }
 
     /// Persistent id: `("storage", type, key, device, numbers)`, and `None` behind in the older form.
@@ -362,13 +374,14 @@ impl<'a> Machine<'a> {
         let part = |i: usize| parts.get(i).map_or(&Value::None, |&id| &self.values[id]);
         let storage = match [part(0), part(1), part(2), part(4), part(5)] {
             [Value::Text(word), Value::StorageType(kind), Value::Text(key), Value::Int(len), Value::None]
-                if word == "storage" =>
+                if word == "storage" && key.len() <= MOST_OF_NAME =>
             {
                 Storage { kind: *kind, key: key.clone(), len: u64::try_from(*len).map_err(|_| NO_STORAGE)? }
             }
             _ => return Err(NO_STORAGE.into()),
         };
-        self.push(Value::Storage(storage))
+        self.push(Value::Storage(storage));
+        Ok(())
     }
 
     fn call(&mut self) -> Read1<()> {
@@ -381,14 +394,15 @@ impl<'a> Machine<'a> {
             }
             _ => return Err("it calls what is no function of a state dict".into()),
         };
-        self.push(made)
+        self.push(made);
+        Ok(())
     }
 
     fn view(&self, [storage, offset, shape, strides]: [Id; 4]) -> Read1<View> {
         let Value::Storage(storage) = &self.values[storage] else { return Err("a tensor has no storage".into()) };
         let storage = storage.clone();
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        if shape.len() != strides.len() {
+        if shape.len() != strides.len() || shape.len() > MOST_SIZES {
             return Err(format!("a tensor has {} sizes and {} strides", shape.len(), strides.len()));
         }
         Ok(View { storage, offset: self.size(offset)?, shape, strides })
@@ -396,7 +410,7 @@ impl<'a> Machine<'a> {
 
     fn sizes(&self, id: Id) -> Read1<Vec<u64>> {
         let Value::Tuple(sizes) = &self.values[id] else { return Err("a tensor has no sizes".into()) };
-        sizes.iter().map(|&size| self.size(size)).collect()
+        sizes.iter().take(MOST_SIZES + 1).map(|&size| self.size(size)).collect()
     }
 
     fn size(&self, id: Id) -> Read1<u64> {
