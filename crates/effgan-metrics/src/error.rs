@@ -22,6 +22,17 @@ pub enum MetricError {
     /// Weights that do not fit the feature network.
     #[error("feature network: {0}")]
     FeatureNet(String),
+    /// Weights of Inception that cannot be read, or are of another network.
+    #[error("weights of Inception-2015: {0}")]
+    Inception(String),
+    /// Images that Inception does not take.
+    #[error("{values} values are no images of shape {shape:?}; Inception takes whole images of 1 or 3 channels")]
+    InceptionShape {
+        /// Number of values that were passed.
+        values: usize,
+        /// `[c, h, w]` of the images.
+        shape: [usize; 3],
+    },
     /// The features are no whole number of rows.
     #[error(
         "{values} feature values are no rows of dim = {dim}; pass features of shape [n, {dim}] with dim at least 1"

@@ -115,7 +115,7 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn array_of(name: &str, view: &TensorView) -> std::result::Result<Array, String> {
+pub(crate) fn array_of(name: &str, view: &TensorView) -> std::result::Result<Array, String> {
     if view.dtype() != Dtype::F32 {
         return Err(format!("tensor `{name}` is {:?}, expected F32", view.dtype()));
     }

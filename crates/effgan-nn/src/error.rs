@@ -54,6 +54,14 @@ pub enum NnError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that is not the state dict that it should be.
+    #[error("{path} is no PyTorch state dict of f32 tensors: {reason}")]
+    StateDict {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A sealed file that is not what was written.
     #[error("{path} {reason}")]
     Sealed {

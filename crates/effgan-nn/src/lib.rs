@@ -17,6 +17,7 @@ pub mod params;
 pub mod pixels;
 pub mod rng;
 pub mod sealed;
+pub mod state_dict;
 
 pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
 pub use error::NnError;

@@ -150,6 +150,15 @@ impl<'a> IntoIterator for &'a mut Params {
     }
 }
 
+impl IntoIterator for Params {
+    type Item = (String, Array);
+    type IntoIter = btree_map::IntoIter<String, Array>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<'a> IntoIterator for &'a Params {
     type Item = (&'a String, &'a Array);
     type IntoIter = btree_map::Iter<'a, String, Array>;

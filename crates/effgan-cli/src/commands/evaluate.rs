@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, Partition};
+use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, Partition, download};
 use effgan_fl::Ensemble;
+use effgan_metrics::Resize;
 use effgan_nn::checkpoint::read_file;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,8 +43,8 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// How images come to Inception's size: pytorch-fid, torch-fidelity or clean, as these packages do
-    #[arg(long, default_value = "x")]
-    resize: String,
+    #[arg(long, default_value_t)]
+    resize: Resize,
     /// Images on each side [default: all; of a model, as many samples as there are reference images]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
     num: Option<u32>,
@@ -86,6 +87,7 @@ impl Evaluate {
         let real = self.real(run.as_deref())?;
         let network = self.network(&real)?;
         let selection = selection(&self.members)?;
+        let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
         let (images, name) = match &model {
             Some(model) => {
                 let name = format!("{}: {}, seed {}", self.images.display(), super::sample::drawn_from(model, &selection), self.seed);
@@ -94,14 +96,17 @@ impl Evaluate {
             None if !self.members.is_empty() => {
                 return Err(usage(format!("--member is of a model, and {} is none", self.images.display())));
             }
-            None => (Images::Files(ImageFiles::open(&self.images)?), self.images.display().to_string()),
+            None => {
+                let files = files.as_ref().expect("what is no model was opened as files");
+                (Images::Files(files), self.images.display().to_string())
+            }
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
         let bar = bar();
         let question = Question {
             images,
             name,
-            reference: self.reference(&real)?,
+            reference: self.reference(&real),
             network: &network,
             n: self.num.map(|n| n as usize),
             in_depth: true,
@@ -143,6 +148,16 @@ impl Evaluate {
     fn network(&self, real: &Real) -> Result<FeatureNet> {
         let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
         match self.features.as_deref() {
+            Some("inception") => {
+                let fetched = || {
+                    let file = download::cache_dir().ok()?.join("inception/pt_inception-2015-12-05-6726825d.pth");
+                    Some(file).filter(|file| file.is_file())
+                };
+                let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
+                    usage("Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception".into())
+                })?;
+                FeatureNet::inception(&weights, self.resize, dataset)
+            }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
             Some(name) => FeatureNet::small(name),
             None => dataset.and_then(FeatureNet::of_dataset).ok_or_else(|| {
@@ -151,15 +166,16 @@ impl Evaluate {
         }
     }
 
-    fn reference<'a>(&self, real: &'a Real) -> Result<Reference<'a>> {
-        Ok(match real {
+    fn reference<'a>(&self, real: &'a Real) -> Reference<'a> {
+        match real {
             Real::Dataset(dataset) => Reference::of_dataset(dataset),
-            Real::Files(_) => {
-                let path = self.reference.clone().unwrap_or_default();
-                let images = Images::Files(ImageFiles::open(Path::new(&path))?);
-                Reference { name: path, images, labels: None, train: None }
-            }
-        })
+            Real::Files(files) => Reference {
+                name: self.reference.clone().unwrap_or_default(),
+                images: Images::Files(files),
+                labels: None,
+                train: None,
+            },
+        }
     }
 
     fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {

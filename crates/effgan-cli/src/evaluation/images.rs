@@ -14,7 +14,7 @@ pub enum Images<'a> {
     /// Samples of these generators with this seed: as many as are asked for.
     Model(&'a Ensemble, Selection, u64),
     /// A folder or an array file.
-    Files(ImageFiles),
+    Files(&'a ImageFiles),
     /// u8 `[n, c, h, w]` in memory, and `[c, h, w]`.
     Pixels(&'a [u8], [usize; 3]),
     /// Some of those, by their places.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use effgan_data::{DatasetName, resize};
-use effgan_metrics::SmallNet;
-use effgan_nn::checkpoint;
+use effgan_metrics::{Inception, Resize, SmallNet};
+use effgan_nn::{checkpoint, params};
 
 use super::Seen;
 use crate::failure::{Failure, Result};
@@ -25,6 +25,8 @@ pub struct FeatureNet {
 
 enum Kind {
     Small(SmallNet),
+    /// Features of Inception-2015, classes of a small network.
+    Inception(Box<Inception>, Resize, Option<SmallNet>),
 }
 
 impl FeatureNet {
@@ -61,6 +63,17 @@ impl FeatureNet {
         small_net(dataset).and_then(|_| Self::small(name).ok())
     }
 
+    /// Inception-2015 with the weights of a file, and the classifier for the images of `dataset`, where there is one.
+    ///
+    /// # Errors
+    /// A file that is not there or holds other weights.
+    pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>) -> Result<Self> {
+        let inception = Inception::load(weights, resize).map_err(Failure::data)?;
+        let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
+        let classifier = dataset.and_then(small_net);
+        Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash })
+    }
+
     /// What an answer calls it.
     pub fn name(&self) -> String {
         self.name.clone()
@@ -70,6 +83,9 @@ impl FeatureNet {
     pub fn id(&self) -> String {
         match &self.kind {
             Kind::Small(_) => format!("small {}", self.hash),
+            Kind::Inception(_, resize, classifier) => {
+                format!("inception {} {resize} {:?}", self.hash, classifier.as_ref().map(SmallNet::hash))
+            }
         }
     }
 
@@ -77,17 +93,19 @@ impl FeatureNet {
     pub fn dim(&self) -> usize {
         match self.kind {
             Kind::Small(_) => SmallNet::FEATURES,
+            Kind::Inception(..) => Inception::FEATURES,
         }
     }
 
     pub fn is_inception(&self) -> bool {
-        false
+        matches!(self.kind, Kind::Inception(..))
     }
 
     /// The network that tells classes apart.
     pub fn classifier(&self) -> Option<&SmallNet> {
         match &self.kind {
             Kind::Small(net) => Some(net),
+            Kind::Inception(_, _, classifier) => classifier.as_ref(),
         }
     }
 
@@ -99,6 +117,11 @@ impl FeatureNet {
         let classified = |net: &SmallNet| net.classify(&resize::fit(images, shape, SEEN), SEEN, jobs);
         match &self.kind {
             Kind::Small(net) => classified(net).map(|seen| Seen { features: seen.features, classes: seen.classes }),
+            Kind::Inception(inception, _, classifier) => {
+                let classes = classifier.as_ref().map(|net| classified(net).map(|seen| seen.classes)).transpose()?;
+                let features = inception.features(images, shape, jobs)?;
+                Ok(Seen { features, classes: classes.unwrap_or_default() })
+            }
         }
     }
 }

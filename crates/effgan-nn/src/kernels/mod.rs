@@ -24,6 +24,7 @@ pub mod conv;
 pub mod few_channels;
 pub mod geometry;
 pub mod im2col;
+pub mod inference;
 pub mod isa;
 mod lanes;
 pub mod linear;

@@ -5,6 +5,7 @@
 
 mod conditional;
 mod dcgan;
+mod inception;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod lenet;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use conditional::{Labels, labels_tensor};
 pub use dcgan::DcganConfig;
+pub use inception::{INCEPTION_FEATURES, INCEPTION_SIDE, Inception, inception_tensors};
 pub(crate) use layers::{named_tensors, raw_tensors};
 pub(crate) use lenet::LeNet;
 pub use lenet::{LENET_CLASSES, LENET_FEATURES, lenet_tensors};
