@@ -272,7 +272,8 @@ pub mod tests {
         assert!(files.len() > 3);
         for file in files {
             if file.to_string_lossy().ends_with(".sweep.toml") {
-                let sweep = crate::sweep::Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+                let sweep =
+                    crate::sweep::Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
                 assert!(sweep.cells.len() > 1, "{}", file.display());
                 continue;
             }

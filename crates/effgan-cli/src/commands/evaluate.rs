@@ -4,12 +4,11 @@ use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
-use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, Partition, download};
+use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
-use effgan_nn::checkpoint::read_file;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::interrupt;
@@ -19,7 +18,6 @@ use crate::evaluation::{self, Evaluation, FeatureNet, Images, Question, Referenc
 use crate::failure::{Failure, Result};
 use crate::machine;
 use crate::output::{say, write};
-use crate::run_dir::MOST_BYTES;
 
 /// Score a model or images against real ones
 ///
@@ -88,18 +86,18 @@ impl Evaluate {
         let network = self.network(&real)?;
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
-        let (images, name) = match &model {
-            Some(model) => {
-                let name = format!("{}: {}, seed {}", self.images.display(), super::sample::drawn_from(model, &selection), self.seed);
+        let (images, name) = match (&model, &files) {
+            (Some(model), _) => {
+                let name = format!(
+                    "{}: {}, seed {}",
+                    self.images.display(),
+                    super::sample::drawn_from(model, &selection),
+                    self.seed
+                );
                 (Images::Model(model, selection.clone(), self.seed), name)
             }
-            None if !self.members.is_empty() => {
-                return Err(usage(format!("--member is of a model, and {} is none", self.images.display())));
-            }
-            None => {
-                let files = files.as_ref().expect("what is no model was opened as files");
-                (Images::Files(files), self.images.display().to_string())
-            }
+            (None, Some(files)) if self.members.is_empty() => (Images::Files(files), self.images.display().to_string()),
+            _ => return Err(usage(format!("--member is of a model, and {} is none", self.images.display()))),
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
         let bar = bar();
@@ -131,7 +129,9 @@ impl Evaluate {
                 Err(_) if Path::new(reference).exists() => {
                     return Ok(Real::Files(ImageFiles::open(Path::new(reference))?));
                 }
-                Err(unknown) => return Err(usage(format!("--reference: {unknown}, or a path; {reference} is not there"))),
+                Err(unknown) => {
+                    return Err(usage(format!("--reference: {unknown}, or a path; {reference} is not there")));
+                }
             },
             (None, Some(run)) => {
                 let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
@@ -180,7 +180,7 @@ impl Evaluate {
 
     fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
         let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
-        let partition = run.filter(|_| self.reference.is_none()).map(partition).transpose()?;
+        let partition = run.filter(|_| self.reference.is_none()).map(evaluation::partition).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
                 evaluation::of_run(dataset, &partition, model, self.seed)
@@ -198,12 +198,6 @@ fn is_model(path: &Path) -> bool {
 fn run_of(model: &Path) -> Option<PathBuf> {
     let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
     [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
-}
-
-fn partition(run: &Path) -> Result<Partition> {
-    let path = run.join("partition.json");
-    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
-    read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
 }
 
 /// A bar with time left where somebody watches.

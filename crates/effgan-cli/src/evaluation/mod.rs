@@ -5,8 +5,8 @@
 
 mod cache;
 mod images;
-mod member;
 mod network;
+mod run;
 mod text;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,8 @@ use effgan_nn::params;
 use serde::{Deserialize, Serialize};
 
 pub use self::images::Images;
-pub use self::member::{Share, of_run};
 pub use self::network::FeatureNet;
+pub use self::run::{Share, evaluate_run, of_run, partition};
 use crate::failure::{Failure, Result};
 
 /// Images that are scored, drawn or read at a time.
@@ -260,7 +260,9 @@ impl Question<'_> {
     }
 
     fn histogram(&self, n: usize) -> Result<Option<ClassHistogram>> {
-        let Some(labels) = self.reference.labels.filter(|_| self.network.classifier().is_some()) else { return Ok(None) };
+        let Some(labels) = self.reference.labels.filter(|_| self.network.classifier().is_some()) else {
+            return Ok(None);
+        };
         let histogram = ClassHistogram::from_classes(&labels[..n], SmallNet::CLASSES).map_err(Failure::data)?;
         match histogram.counts().iter().position(|&count| count == 0) {
             Some(class) => Err(usage(format!("n = {n}: {}", MetricError::MissingClass { class, n }))),
@@ -270,7 +272,8 @@ impl Question<'_> {
 
     fn score(&self, reference: &Seen, seen: &Seen, histogram: Option<&ClassHistogram>) -> Result<SetScores> {
         let dim = self.network.dim();
-        let scores = FeatureScores::of(&reference.features, &seen.features, dim, 1, self.jobs).map_err(Failure::data)?;
+        let scores =
+            FeatureScores::of(&reference.features, &seen.features, dim, 1, self.jobs).map_err(Failure::data)?;
         let FeatureScores { frechet_distance, kid, prdc } = scores;
         let Kid { mean, std, subsets, subset_size } = kid;
         let Prdc { precision, recall, density, coverage, nearest_k } = prdc;
@@ -369,7 +372,8 @@ impl Question<'_> {
                 dim + 1
             ));
         } else if fewest < FEW {
-            warnings.push(format!("{fewest} images are few: distances are too large and depend on n; take {FEW} or more"));
+            warnings
+                .push(format!("{fewest} images are few: distances are too large and depend on n; take {FEW} or more"));
         }
         if scores.kd_subset_size == fewest {
             warnings.push(format!(

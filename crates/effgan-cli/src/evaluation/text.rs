@@ -35,10 +35,18 @@ impl Evaluation {
         if self.memorisation.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\nnearest training image, against that of images that were held out (ratio 1 and AUC 0.5: like unseen ones)")?;
-        writeln!(f, "{:<24}{:>8}{:>8}{:>16}{:>9}{:>9}{:>9}", "", "ratio", "AUC", "95 %", "samples", "training", "held out")?;
+        writeln!(
+            f,
+            "\nnearest training image, against that of images that were held out (ratio 1 and AUC 0.5: like unseen ones)"
+        )?;
+        writeln!(
+            f,
+            "{:<24}{:>8}{:>8}{:>16}{:>9}{:>9}{:>9}",
+            "", "ratio", "AUC", "95 %", "samples", "training", "held out"
+        )?;
         for found in self.memorisation.iter().take(LISTED) {
-            let Memorisation { ratio, auc, auc_low, auc_high, num_samples, num_held_out, num_train } = found.memorisation;
+            let Memorisation { ratio, auc, auc_low, auc_high, num_samples, num_held_out, num_train } =
+                found.memorisation;
             let interval = format!("{auc_low:.3}–{auc_high:.3}");
             writeln!(
                 f,

@@ -47,7 +47,7 @@ fn branch_beside(donor: &Path, most: u32, config: &Config, beside: &Path) -> any
     }
     write_file(&beside.join("config.toml"), config.to_toml().as_bytes())?;
     let info: RunInfo = serde_json::from_slice(&read_file(&donor.join("run.json"), MOST_BYTES)?)?;
-    let info = RunInfo { name: config.name.clone(), status: Status::Interrupted, model_hash: None, ..info };
+    let info = RunInfo { name: config.name.clone(), status: Status::Interrupted, model_hash: None, resumed: 0, ..info };
     write_file(&beside.join("run.json"), &serde_json::to_vec_pretty(&info)?)?;
     copy(donor, beside, |name| name == "metrics.jsonl" || name.starts_with("events."))?;
     copy(&donor.join("join"), &beside.join("join"), |_| true)?;

@@ -4,6 +4,8 @@
 //! name = "epochs"
 //! config = "fashion.toml"            # all that is the same, relative to this file
 //! seeds = [1, 2, 3]
+//! evaluate = 2000                    # samples of each cell for the scores of `effgan evaluate`; absent: the runs' scores alone
+//! facet = "partition.alpha"          # one figure for each value of this key; absent: one for all
 //!
 //! [[grids]]
 //! [[grids.axes]]                     # keys of one axis vary together; axes are multiplied
@@ -33,6 +35,8 @@ pub struct Sweep {
     pub name: String,
     /// Keys that are varied, in the order of the file.
     pub keys: Vec<String>,
+    /// Samples of each cell's generators whose further scores are taken; none where it is absent.
+    pub evaluate: Option<usize>,
     /// The key with one set of figures for each of its values.
     pub facet: Option<String>,
     pub cells: Vec<Cell>,
@@ -60,6 +64,8 @@ struct File {
     config: PathBuf,
     #[serde(default)]
     seeds: Vec<i64>,
+    #[serde(default)]
+    evaluate: Option<usize>,
     #[serde(default)]
     facet: Option<String>,
     grids: Vec<Grid>,
@@ -109,7 +115,7 @@ impl Sweep {
         let keys = keys(&file.grids);
         match file.facet {
             Some(key) if !keys.contains(&key) => Err(usage(format!("facet = {key:?} is no key of an axis"))),
-            facet => Ok(Self { name: file.name, keys, facet, cells }),
+            facet => Ok(Self { name: file.name, keys, evaluate: file.evaluate, facet, cells }),
         }
     }
 }

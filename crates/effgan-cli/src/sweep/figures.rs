@@ -95,8 +95,10 @@ fn line_name(cell: &Cell, x: &str, facet: Option<&(String, String)>) -> String {
     // Keys of the axis that x belongs to go along with it; against bytes, the first axis does.
     let others = others.filter(|(key, _)| x != MEGABYTES || cell.point.first().is_none_or(|(first, _)| first != key));
     let of_x_axis = |key: &str| cell.goes_along(key, x);
-    let others: Vec<String> =
-        others.filter(|(key, _)| !of_x_axis(key)).map(|(key, value)| format!("{} {}", last(key), short(value))).collect();
+    let others: Vec<String> = others
+        .filter(|(key, _)| !of_x_axis(key))
+        .map(|(key, value)| format!("{} {}", last(key), short(value)))
+        .collect();
     [vec![cell.label.clone()], others].concat().join(", ")
 }
 
@@ -114,7 +116,9 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[(Stri
     let mut y = Axis::of_sizes("fd_small", scores.clone());
     y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
     // Bars of the seeds' range, a little wider than a line.
-    let half = |at: f64| if x_axis.log { [at / 1.012, at * 1.012] } else { [at - x_axis.span() * 0.003, at + x_axis.span() * 0.003] };
+    let half = |at: f64| {
+        if x_axis.log { [at / 1.012, at * 1.012] } else { [at - x_axis.span() * 0.003, at + x_axis.span() * 0.003] }
+    };
     let mut bars = Vec::new();
     let mut series = Vec::new();
     let shapes = [Shape::Square, Shape::Circle, Shape::Diamond];
@@ -134,7 +138,16 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[(Stri
     }
     let in_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));
-    Plot { title: format!("fd_small against {x}{in_facet}"), x: x_axis, y, series, bars, level, dividers: Vec::new(), height: 400.0 }
+    Plot {
+        title: format!("fd_small against {x}{in_facet}"),
+        x: x_axis,
+        y,
+        series,
+        bars,
+        level,
+        dividers: Vec::new(),
+        height: 400.0,
+    }
 }
 
 /// A picture that stands alone, in light and in dark.
@@ -142,5 +155,8 @@ fn svg(chart: &Chart) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_template("figure.html", include_str!("figure.svg"))?;
-    environment.get_template("figure.html")?.render(context! { chart => Serde(chart) }).context("filling in the figure's template")
+    environment
+        .get_template("figure.html")?
+        .render(context! { chart => Serde(chart) })
+        .context("filling in the figure's template")
 }

@@ -23,6 +23,7 @@ pub use self::config::{Cell, Sweep};
 use self::plan::Group;
 use self::table::Table;
 use crate::config::Config;
+use crate::evaluation;
 use crate::events::Status;
 use crate::failure::{Failure, Kind, Result};
 use crate::pipeline;
@@ -105,14 +106,18 @@ fn work_off(
     stop: &AtomicBool,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Vec<String> {
-    let is_open = |&cell: &usize| status(&sweep.cells[cell].folder(out)) != Some(Status::Done);
+    let is_open = |&cell: &usize| {
+        let folder = sweep.cells[cell].folder(out);
+        status(&folder) != Some(Status::Done) || !is_evaluated(sweep, &folder)
+    };
     let cost = |group: &Group| group.own().filter(is_open).map(|cell| sweep.cells[cell].work()).sum::<f64>();
     let mut open: Vec<(f64, Group)> = groups.into_iter().map(|group| (cost(&group), group)).collect();
     open.retain(|(cost, _)| *cost > 0.0);
     // The longest first, so that no worker is left alone with it.
     open.sort_by(|a, b| b.0.total_cmp(&a.0));
     let workers = open.len().clamp(1, jobs);
-    let (all, cells) = (open.iter().map(|(cost, _)| cost).sum(), open.iter().map(|(_, group)| group.own().count()).sum());
+    let (all, cells) =
+        (open.iter().map(|(cost, _)| cost).sum(), open.iter().map(|(_, group)| group.own().count()).sum());
     tell(&format!("{} cells, {cells} of them to run, {workers} at a time", sweep.cells.len()));
     let waiting = open.into_iter().map(|(_, group)| group).collect();
     let board = Mutex::new(Board { waiting, cells, done: 0.0, all, failed: Vec::new() });
@@ -151,7 +156,17 @@ impl Work<'_> {
                 Some(donor) if pipeline::branch(&donor, &cell.config, &folder)? => resume(),
                 _ => pipeline::run(&cell.config, &folder, self.threads, &quiet, self.stop),
             },
-        }
+        }?;
+        self.evaluate(&folder)
+    }
+
+    /// Takes the further scores, where they are wanted and not there.
+    fn evaluate(&self, folder: &Path) -> Result<()> {
+        let Some(n) = self.sweep.evaluate.filter(|_| !is_evaluated(self.sweep, folder)) else { return Ok(()) };
+        let evaluation = evaluation::evaluate_run(folder, n, self.threads, self.stop)?;
+        let json = serde_json::to_vec_pretty(&evaluation).expect("an evaluation is plain data");
+        let path = folder.join(table::EVALUATION);
+        Ok(write_file(&path, &json).with_context(|| format!("writing {}", path.display()))?)
     }
 
     /// Says that a cell is done, and how long the others will take.
@@ -180,6 +195,10 @@ impl Work<'_> {
 /// How the run in `folder` stands; none where there is none.
 fn status(folder: &Path) -> Option<Status> {
     pipeline::info_of(folder).ok().map(|info| info.status)
+}
+
+fn is_evaluated(sweep: &Sweep, folder: &Path) -> bool {
+    sweep.evaluate.is_none_or(|n| table::evaluation(folder).is_some_and(|evaluation| evaluation.scores.n == n))
 }
 
 /// A cell that is there must be the one that is asked for.

@@ -4,15 +4,18 @@ use std::path::Path;
 
 use effgan_fl::ExchangeKind;
 use effgan_fl::ensemble::NormStatistics;
+use effgan_nn::checkpoint::read_file;
 use serde_json::{Map, Value, json};
 
 use super::config::short;
 use super::plan::{self, Source};
 use super::{Cell, Sweep};
+use crate::evaluation::Evaluation;
 use crate::events::{Score, Scored, Status};
 use crate::failure::Result;
 use crate::report::folder::Folder;
 use crate::report::units::{duration, three_digits};
+use crate::run_dir::MOST_BYTES;
 
 /// Rows of all cells that are done, in the order of the sweep.
 pub struct Table<'a> {
@@ -34,6 +37,8 @@ pub struct Row {
     pub floor: Option<f64>,
     /// Tensors sent in the run, both directions, in 10⁶ bytes.
     pub megabytes: f64,
+    /// Further scores, of what the cell is about.
+    evaluation: Option<Evaluation>,
     model_hash: Option<String>,
     /// Where the scores come from, for a cell without a run of its own.
     from: Option<String>,
@@ -48,15 +53,20 @@ impl<'a> Table<'a> {
         let mut rows = Vec::new();
         for (i, source) in plan::sources(&sweep.cells).into_iter().enumerate() {
             let run = if let Source::MeanOfMembers(effgan) = source { effgan } else { i };
-            let folder = sweep.cells[run].folder(out);
-            if super::status(&folder) != Some(Status::Done) {
+            let path = sweep.cells[run].folder(out);
+            if super::status(&path) != Some(Status::Done) {
                 continue;
             }
-            let folder = Folder::read(&folder)?;
-            rows.extend(match source {
+            let folder = Folder::read(&path)?;
+            let mut of_cell = match source {
                 Source::Run => of_run(i, &folder),
                 Source::MeanOfMembers(effgan) => of_mean(i, &folder, &sweep.cells[effgan].name),
-            });
+            };
+            if source == Source::Run && sweep.evaluate.is_some() {
+                let evaluation = evaluation(&path);
+                of_cell.iter_mut().filter(|row| row.is_main).for_each(|row| row.evaluation = evaluation.clone());
+            }
+            rows.extend(of_cell);
         }
         Ok(Self { sweep, rows })
     }
@@ -107,6 +117,9 @@ impl<'a> Table<'a> {
             put(key, value.clone());
         }
         put("floor_fd_small", json!(row.floor));
+        if self.sweep.evaluate.is_some() {
+            FURTHER.iter().for_each(|(name, value)| put(name, json!(row.evaluation.as_ref().and_then(value))));
+        }
         put("megabytes", json!(row.megabytes));
         put("model_hash", json!(row.model_hash));
         put("from", json!(row.from));
@@ -116,33 +129,45 @@ impl<'a> Table<'a> {
     /// For a page: a row for each setting of the keys, mean and range over the seeds.
     pub fn markdown(&self) -> String {
         let keys: Vec<&String> = self.sweep.keys.iter().filter(|key| self.has_several(key)).collect();
-        let heads: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-        let mut text = format!("| | {} | fd_small | class KL | modes | MB sent | seeds | n |\n", heads.join(" | "));
-        text += &format!("{}\n", "| --- ".repeat(keys.len() + 7) + "|");
+        let further: &[Shown] = if self.sweep.evaluate.is_some() { &SHOWN } else { &[] };
+        let heads = [""].into_iter().map(str::to_owned).chain(keys.iter().map(|key| format!("`{key}`")));
+        let heads = heads.chain(["fd_small", "class KL", "modes", "MB sent"].map(str::to_owned));
+        let heads: Vec<String> =
+            heads.chain(further.iter().map(|(head, ..)| (*head).into())).chain(["seeds".into()]).collect();
+        let mut text = line(&heads) + &line(&vec!["---".into(); heads.len()]);
         for group in self.over_seeds() {
-            let (first, cell) = (group[0], &self.sweep.cells[group[0].cell]);
-            let values = keys.iter().map(|key| cell.value(key).map_or(String::new(), short));
-            let label = match first.norm_statistics {
-                Some(NormStatistics::Average) => format!("{}, averaged statistics", cell.label),
-                _ => cell.label.clone(),
-            };
-            let of = |value: fn(&Row) -> f64| Spread::of(group.iter().map(|row| value(row)));
-            let (fd, kl) = (of(|row| row.score.scores.fd_small), of(|row| row.score.scores.class_kl));
-            let modes = of(|row| row.score.scores.modes as f64);
-            let columns = [
-                label,
-                values.collect::<Vec<_>>().join(" | "),
-                fd.text(),
-                format!("{:.3}", kl.mean),
-                three_digits(modes.mean).trim_end_matches(".0").trim_end_matches(".00").into(),
-                three_digits(first.megabytes),
-                group.len().to_string(),
-                first.score.scores.n.to_string(),
-            ];
-            text += &format!("| {} |\n", columns.join(" | "));
+            text += &line(&self.markdown_row(&group, &keys, further));
         }
-        let floors = Spread::of(self.rows.iter().filter_map(|row| row.floor));
-        text + &format!("| real images (floor) | {}| {} | | | | | |\n", "| ".repeat(keys.len().saturating_sub(1)), floors.text())
+        let floor = Spread::of(self.rows.iter().filter_map(|row| row.floor));
+        let mut last = vec![String::new(); heads.len()];
+        last[0] = "real images (floor)".into();
+        last[1 + keys.len()] = floor.text(2);
+        text + &line(&last)
+    }
+
+    fn markdown_row(&self, group: &[&Row], keys: &[&String], further: &[Shown]) -> Vec<String> {
+        let (first, cell) = (group[0], &self.sweep.cells[group[0].cell]);
+        let label = match first.norm_statistics {
+            Some(NormStatistics::Average) => format!("{}, averaged statistics", cell.label),
+            _ => cell.label.clone(),
+        };
+        let values = keys.iter().map(|key| cell.value(key).map_or(String::new(), short));
+        let of = |value: fn(&Row) -> f64| Spread::of(group.iter().map(|row| value(row)));
+        let mut columns: Vec<String> = [label].into_iter().chain(values).collect();
+        columns.push(of(|row| row.score.scores.fd_small).text(1));
+        columns.push(format!("{:.3}", of(|row| row.score.scores.class_kl).mean));
+        columns.push(three_digits(of(|row| row.score.scores.modes as f64).mean));
+        columns.push(three_digits(first.megabytes));
+        for (_, decimals, value) in further {
+            let values = group.iter().filter_map(|row| row.evaluation.as_ref()).filter_map(value);
+            columns.push(
+                Some(Spread::of(values))
+                    .filter(|spread| spread.n > 0)
+                    .map_or(String::new(), |s| format!("{:.*}", decimals, s.mean)),
+            );
+        }
+        columns.push(group.len().to_string());
+        columns
     }
 
     fn has_several(&self, key: &str) -> bool {
@@ -216,11 +241,41 @@ fn rows(
         score,
         floor,
         megabytes,
+        evaluation: None,
         model_hash: folder.info.model_hash.clone().filter(|_| from.is_none()),
         from: from.clone(),
     };
     all.filter_map(latest).map(row).collect()
 }
+
+/// The file of a run folder with its further scores.
+pub const EVALUATION: &str = "evaluation.json";
+
+/// What it says; nothing where it is not there or of another version.
+pub fn evaluation(folder: &Path) -> Option<Evaluation> {
+    serde_json::from_slice(&read_file(&folder.join(EVALUATION), MOST_BYTES).ok()?).ok()
+}
+
+type Further = (&'static str, fn(&Evaluation) -> Option<f64>);
+
+/// Columns of the further scores, with the n that they are of.
+const FURTHER: [Further; 12] = [
+    ("evaluated_n", |e| Some(e.scores.n as f64)),
+    ("kd_small", |e| e.scores.kd_small),
+    ("kd_std", |e| Some(e.scores.kd_std)),
+    ("precision", |e| Some(e.scores.precision)),
+    ("recall", |e| Some(e.scores.recall)),
+    ("density", |e| Some(e.scores.density)),
+    ("coverage", |e| Some(e.scores.coverage)),
+    ("accuracy", |e| e.train_on_synthetic.as_ref().map(|lessons| lessons.accuracy)),
+    ("accuracy_of_real", |e| e.train_on_synthetic.as_ref().and_then(|lessons| lessons.accuracy_of_real)),
+    ("memorisation_ratio", |e| e.memorisation.first().map(|found| found.memorisation.ratio)),
+    ("memorisation_auc", |e| e.memorisation.first().map(|found| found.memorisation.auc)),
+    // The member that is most like its own training images.
+    ("memorisation_auc_of_members", |e| {
+        e.memorisation.iter().skip(1).map(|found| found.memorisation.auc).max_by(f64::total_cmp)
+    }),
+];
 
 /// What a run came to, in a few words.
 pub fn headline(folder: &Path) -> String {
@@ -243,14 +298,40 @@ impl Spread {
     pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let (least, most) = (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        let (least, most) = (
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        );
         Self { mean, least, most, n: values.len() }
     }
 
-    fn text(self) -> String {
+    fn text(self, decimals: usize) -> String {
         let Self { mean, least, most, n } = self;
-        if n > 1 && least < most { format!("{mean:.1} ({least:.1}–{most:.1})") } else { format!("{mean:.1}") }
+        if n > 1 && least < most {
+            format!("{mean:.decimals$} ({least:.decimals$}–{most:.decimals$})")
+        } else {
+            format!("{mean:.decimals$}")
+        }
     }
+}
+
+/// Heading, decimals and value of a further score in the Markdown table.
+type Shown = (&'static str, usize, fn(&Evaluation) -> Option<f64>);
+
+const SHOWN: [Shown; 6] = [
+    ("precision", 2, |e| Some(e.scores.precision)),
+    ("recall", 2, |e| Some(e.scores.recall)),
+    ("density", 2, |e| Some(e.scores.density)),
+    ("coverage", 2, |e| Some(e.scores.coverage)),
+    ("accuracy of a classifier trained on samples", 3, |e| {
+        e.train_on_synthetic.as_ref().map(|lessons| lessons.accuracy)
+    }),
+    ("memorisation AUC", 2, |e| e.memorisation.first().map(|found| found.memorisation.auc)),
+];
+
+/// A line of a Markdown table.
+fn line(columns: &[String]) -> String {
+    format!("| {} |\n", columns.join(" | "))
 }
 
 /// A number as it is, a text without quotes.

@@ -1,10 +1,55 @@
-//! Who trained on which images: what copies are looked for in.
+//! Evaluating what a run has left, whose folder says who trained on which images: what copies are looked for in.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
 use effgan_data::{ClientShare, Dataset, Partition};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
+use effgan_nn::checkpoint::read_file;
 
-use super::Images;
+use super::{Evaluation, FeatureNet, Images, Question, Reference};
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use crate::run_dir::MOST_BYTES;
+
+/// Scores `n` samples of the ensemble of the run in `folder`, or of its averaged generator where there is none, against its data
+/// set.
+///
+/// # Errors
+/// A run that did not come to a model; images that no network knows.
+pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> Result<Evaluation> {
+    let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
+    let dataset = config.dataset.load()?;
+    let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
+    let question = Question {
+        images: Images::Model(&model, Selection::Ensemble, SEED),
+        name: folder.display().to_string(),
+        reference: Reference::of_dataset(&dataset),
+        network: &FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?,
+        n: Some(n),
+        in_depth: true,
+        shares: of_run(&dataset, &partition(folder)?, &model, SEED),
+        jobs,
+        stop,
+        tell: &|_, _, _| {},
+    };
+    question.answer()
+}
+
+/// Of the samples, whatever the run's seed is.
+const SEED: u64 = 1;
+
+/// Who got which images in the run in `folder`.
+///
+/// # Errors
+/// When its file cannot be read.
+pub fn partition(folder: &Path) -> Result<Partition> {
+    let path = folder.join("partition.json");
+    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
+    read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
+}
 
 /// Images that a generator was trained on, and images of the same kind that were kept from it.
 pub struct Share<'a> {
