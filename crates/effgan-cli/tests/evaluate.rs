@@ -153,7 +153,7 @@ fn bad_images_are_one_line() {
             .line("wide.npy", &digits)
             .starts_with("the images have shape [1, 28, 30], those of the reference mnist-mini have")
     );
-    assert!(place.line("text.npy", &digits).contains("text.npy is no NumPy array"));
+    assert!(place.line("text.npy", &digits).contains("text.npy: is no NumPy array"));
     assert!(place.line("empty", &digits).contains("no PNG"));
     assert!(place.line("missing.npy", &digits).contains("missing.npy"));
     assert!(place.line("equal.npy", &[]).ends_with("says of no data set; give --reference DATASET or PATH"));

@@ -148,7 +148,7 @@ mod tests {
         assert!(ImageFiles::open(dir.path()).unwrap_err().to_string().contains("no PNG"));
         fs::write(dir.path().join("a.png"), "text").unwrap();
         let error = ImageFiles::open(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("a.png is neither PNG nor JPEG"), "{error}");
+        assert!(error.ends_with("a.png: is neither PNG nor JPEG"), "{error}");
         assert!(ImageFiles::open(&dir.path().join("none.npy")).is_err());
     }
 }
