@@ -248,5 +248,15 @@ def checkpoints():
     save("checkpoint", "other-round", line({**state, "round": 2**32 - 1, "exchanges": 2**64 - 1}) + tensors)
 
 
-for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints]:
+def state_dicts():
+    fixtures = HERE.parent.parent / "crates/effgan-nn/tests/fixtures"
+    files = {name: (fixtures / f"state_dict_{name}.pth").read_bytes() for name in ["zip", "legacy", "double", "inside"]}
+    for name, contents in files.items():
+        save("state_dict", name, contents)
+    save("state_dict", "cut", files["legacy"][:-5])
+    save("state_dict", "calls", files["legacy"].replace(b"ccollections\nOrderedDict\n", b"cos\nsystem\n", 1))
+    save("state_dict", "infinite", files["legacy"].replace(struct.pack("<f", 104.0), struct.pack("<f", np.inf), 1))
+
+
+for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts]:
     make()

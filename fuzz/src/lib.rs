@@ -17,3 +17,5 @@ pub mod picture;
 #[cfg(feature = "models")]
 pub mod safetensors;
 pub mod scratch;
+#[cfg(feature = "models")]
+pub mod state_dict;

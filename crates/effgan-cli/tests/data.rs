@@ -228,3 +228,20 @@ fn a_data_set_in_the_cache_needs_no_dir() {
     assert!(with_cache(&by_label).status.success());
     assert!(stdout(&with_cache(&["data", "fetch", "cifar10"])).contains("is here already"));
 }
+
+#[test]
+fn weights_of_inception_are_listed_where_they_lie_or_come_from() {
+    let cache = TempDir::new().unwrap();
+    let list = || {
+        let args = ["data", "list"];
+        let said = Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("EFFGAN_DATA", cache.path()).output();
+        stdout(&said.unwrap())
+    };
+    let line = "weights of Inception-2015, for FID: `effgan data fetch inception`: 95.6 MB from github.com";
+    assert!(list().lines().any(|said| said == line), "{}", list());
+    fs::create_dir(cache.path().join("inception")).unwrap();
+    let file = cache.path().join("inception/pt_inception-2015-12-05-6726825d.pth");
+    fs::write(&file, b"").unwrap();
+    let line = format!("weights of Inception-2015, for FID: {}", file.display());
+    assert!(list().lines().any(|said| said == line), "{}", list());
+}

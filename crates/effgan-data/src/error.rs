@@ -124,8 +124,8 @@ pub enum DataError {
 
     // Downloads.
     /// The data set has no files on the network.
-    #[error("data set {name} is not fetched from anywhere; choose one of mnist, fashion-mnist, cifar10")]
-    NotFetched { name: DatasetName },
+    #[error("data set {name} is not fetched from anywhere; choose one of mnist, fashion-mnist, cifar10, inception")]
+    NotFetched { name: &'static str },
     /// No mirror gave the file.
     #[error(
         "could not fetch {file}: {reasons}; \

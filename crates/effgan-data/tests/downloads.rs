@@ -4,7 +4,7 @@ mod server;
 
 use effgan_data::{
     DataError, DatasetName,
-    download::{Outcome, RemoteFile, Source, fetch_file, is_fetched},
+    download::{Item, Outcome, RemoteFile, Source, fetch_file, is_fetched},
 };
 use server::{Manner, Request, Server};
 use sha2::{Digest, Sha256};
@@ -141,15 +141,16 @@ fn nothing_is_overwritten() {
 
 #[test]
 fn sources_are_whole_and_only_of_data_sets_that_are_fetched() {
-    for name in DatasetName::ALL {
-        let Some(source) = Source::of(name) else { continue };
-        assert!(!source.mirrors.is_empty() && source.mirrors.iter().all(|mirror| mirror.ends_with('/')), "{name}");
+    for item in DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]) {
+        assert_eq!(item.to_string().parse::<Item>().unwrap(), item);
+        let Some(source) = Source::of(item) else { continue };
+        assert!(!source.mirrors.is_empty() && source.mirrors.iter().all(|mirror| mirror.ends_with('/')), "{item}");
         for file in source.files {
             assert!(file.len > 0 && file.sha256.len() == 64 && file.sha256.bytes().all(|c| c.is_ascii_hexdigit()));
         }
     }
     let nowhere = effgan_data::download::fetch(DatasetName::Npz, Path::new("x"), &[], &mut |_| (), &mut |_, _| ());
-    assert!(matches!(nowhere, Err(DataError::NotFetched { name: DatasetName::Npz })));
+    assert!(matches!(nowhere, Err(DataError::NotFetched { name: "npz" })));
 }
 
 #[test]
@@ -162,4 +163,17 @@ fn a_data_set_is_fetched_once_all_its_files_are_there() {
         fs::write(dir.path().join(name), b"").unwrap();
     }
     assert!(is_fetched(DatasetName::Mnist, dir.path()) && !is_fetched(DatasetName::Cifar10, dir.path()));
+}
+
+#[test]
+fn weights_that_are_others_than_the_published_ones_are_not_kept() {
+    let dir = TempDir::new().unwrap();
+    let wrong = Server::start(vec![7; 95_628_359], Manner::Well);
+    let fetched =
+        effgan_data::download::fetch(Item::Inception, dir.path(), &[wrong.url()], &mut |_| (), &mut |_, _| ());
+    let error = fetched.unwrap_err().to_string();
+    assert!(error.contains("pt_inception-2015-12-05-6726825d.pth has a file of sha256 "), "{error}");
+    // pytorch-fid's name for the file begins with the hash.
+    assert!(error.contains(", expected 6726825d"), "{error}");
+    assert!(names(dir.path()).is_empty() && !is_fetched(Item::Inception, dir.path()));
 }

@@ -10,6 +10,8 @@ mod safetensors;
 mod scratch;
 #[path = "../../../fuzz/seeds.rs"]
 mod seeds;
+#[path = "../../../fuzz/src/state_dict.rs"]
+mod state_dict;
 
 #[test]
 fn seeds_of_manifests_are_read_or_refused() {
@@ -22,6 +24,15 @@ fn seeds_of_manifests_are_read_or_refused() {
 fn seeds_of_safetensors_files_are_read_or_refused() {
     for seed in seeds::of("safetensors") {
         safetensors::check(&seed);
+    }
+}
+
+#[test]
+fn seeds_of_state_dicts_are_read_or_refused() {
+    let seeds = seeds::of("state_dict");
+    assert!(seeds.len() > 3, "there are seeds");
+    for seed in seeds {
+        state_dict::check(&seed);
     }
 }
 

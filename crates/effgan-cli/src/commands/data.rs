@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use effgan_data::download::{self, Outcome, Source};
+use effgan_data::download::{self, Item, Outcome, Source};
 use effgan_data::{DataError, DatasetName};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -16,19 +16,19 @@ use crate::output::say;
 /// Data sets: what there is, what is wrong with files, fetching
 #[derive(Subcommand)]
 pub enum Data {
-    /// List the data sets, and where each is
+    /// List the data sets and weights, and where each is
     List,
     Fetch(Fetch),
     Check(check::Check),
 }
 
-/// Fetch a data set's files, hold them against their SHA-256, and put them where configs find them
+/// Fetch the files of a data set or the weights of FID's network, hold them against their SHA-256, and put them where they are found
 ///
 /// What is there is not overwritten, and a download that broke off is continued.
 #[derive(Args)]
 pub struct Fetch {
-    /// mnist, fashion-mnist or cifar10
-    name: DatasetName,
+    /// mnist, fashion-mnist, cifar10 or inception
+    name: Item,
     /// The folder for the files [default: a folder of its name in `$EFFGAN_DATA`, else in `~/.cache/effgan`]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -57,23 +57,25 @@ fn list() {
             DatasetName::Cifar10 => ["50,000", "10,000", "32 × 32 colour", "10"],
             DatasetName::Folder | DatasetName::Npz => ["", "", "yours", ""],
         };
-        say(format!("{name:<14}{train:>7}{test:>8}  {image:<14}{classes:>7}  {}", place(name)));
+        say(format!("{name:<14}{train:>7}{test:>8}  {image:<14}{classes:>7}  {}", place(name.into())));
     }
     say("");
+    let weights = download::inception_weights().map(|file| file.display().to_string());
+    say(format!("weights of Inception-2015, for FID: {}", weights.unwrap_or_else(|| place(Item::Inception))));
     for name in [DatasetName::FashionMnist, DatasetName::Cifar10] {
         say(format!("classes of {name}: {}", name.classes().join(", ")));
     }
     if let Ok(cache) = download::cache_dir() {
-        say(format!("fetched data sets lie in {} (EFFGAN_DATA names another folder)", cache.display()));
+        say(format!("fetched files lie in {} (EFFGAN_DATA names another folder)", cache.display()));
     }
 }
 
-/// Where a data set is, or how it gets here.
-fn place(name: DatasetName) -> String {
+/// Where an item is, or how it gets here.
+fn place(name: Item) -> String {
     let Some(source) = Source::of(name) else {
         return match name {
-            DatasetName::MnistMini => "in the program".into(),
-            DatasetName::Npz => "an .npz or .npy file, given by dataset.dir".into(),
+            Item::Dataset(DatasetName::MnistMini) => "in the program".into(),
+            Item::Dataset(DatasetName::Npz) => "an .npz or .npy file, given by dataset.dir".into(),
             _ => "PNG and JPEG files in dataset.dir, one folder for each class".into(),
         };
     };
@@ -97,7 +99,7 @@ fn megabytes(bytes: u64) -> String {
 impl Fetch {
     fn run(self) -> Result<()> {
         let Self { name, to, mirrors } = self;
-        let source = Source::of(name).ok_or(DataError::NotFetched { name })?;
+        let source = Source::of(name).ok_or(DataError::NotFetched { name: name.as_str() })?;
         let dir = match &to {
             Some(dir) => dir.clone(),
             None => download::cache_dir()?.join(name.as_str()),
@@ -119,12 +121,15 @@ impl Fetch {
         let outcome = download::fetch(name, &dir, &mirrors, &mut watch, &mut done);
         bar.finish_and_clear();
         outcome?;
-        let found = if to.is_some() {
-            format!("dataset.dir = {:?}", dir.display().to_string())
-        } else {
-            "no dataset.dir".into()
+        let use_by = match (name, &to) {
+            (Item::Inception, Some(_)) => "name the file where FID is asked for".into(),
+            (Item::Inception, None) => "FID finds it there".into(),
+            (Item::Dataset(_), Some(_)) => {
+                format!("a config needs name = \"{name}\" and dataset.dir = {:?}", dir.display().to_string())
+            }
+            (Item::Dataset(_), None) => format!("a config needs name = \"{name}\" and no dataset.dir"),
         };
-        say(format!("{name} is in {}; a config needs name = \"{name}\" and {found}", dir.display()));
+        say(format!("{name} is in {}; {use_by}", dir.display()));
         Ok(())
     }
 }

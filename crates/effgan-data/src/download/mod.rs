@@ -1,4 +1,4 @@
-//! Getting a data set's files from mirrors, once, and only when asked.
+//! Getting files of data sets and weights of Inception from mirrors, once, and only when asked.
 //!
 //! A file is written beside as `<name>.part`, continued where it broke off (HTTP ranges), held against its published
 //! SHA-256 and only then renamed. What is there is never overwritten. Mirrors are tried in turn.
@@ -7,7 +7,7 @@ mod http;
 mod sources;
 mod tar;
 
-pub use sources::{RemoteFile, Source};
+pub use sources::{Item, RemoteFile, Source};
 pub use tar::unpack as unpack_cifar10;
 
 use crate::{DataError, DatasetName, datasets::cifar};
@@ -39,7 +39,7 @@ pub enum Outcome {
     From(String),
 }
 
-/// The folder of fetched data sets, one sub-folder each: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else
+/// The folder of what is fetched, one sub-folder each: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else
 /// `~/.cache/effgan`.
 ///
 /// # Errors
@@ -52,17 +52,29 @@ pub fn cache_dir() -> Result<PathBuf, DataError> {
         .ok_or(DataError::NoCache)
 }
 
-/// Whether all files of data set `name` lie in `dir`, whatever is in them; never for one that is not fetched.
-pub fn is_fetched(name: DatasetName, dir: &Path) -> bool {
+/// The weights of FID's network where `fetch` puts them, if they lie there.
+pub fn inception_weights() -> Option<PathBuf> {
+    let dir = cache_dir().ok()?.join(Item::Inception.as_str());
+    is_fetched(Item::Inception, &dir).then(|| dir.join(sources::INCEPTION.files[0].name))
+}
+
+/// Whether all files of `item` lie in `dir`, whatever is in them; never for a data set that is not fetched.
+pub fn is_fetched(item: impl Into<Item>, dir: &Path) -> bool {
+    let item = item.into();
     let plain = |file: &RemoteFile| dir.join(file.name.trim_end_matches(".gz"));
-    match Source::of(name) {
-        _ if name == DatasetName::Cifar10 => cifar::FILES.iter().all(|file| dir.join(file).is_file()),
+    match Source::of(item) {
+        _ if unpacks(item) => cifar::FILES.iter().all(|file| dir.join(file).is_file()),
         Some(source) => source.files.iter().all(|file| dir.join(file.name).is_file() || plain(file).is_file()),
         None => false,
     }
 }
 
-/// Fetches what is missing of data set `name` into `dir`, which is made where it is not there.
+/// Whether its file is an archive of those that are wanted.
+fn unpacks(item: Item) -> bool {
+    item == Item::Dataset(DatasetName::Cifar10)
+}
+
+/// Fetches what is missing of `item` into `dir`, which is made where it is not there.
 ///
 /// `mirrors` stand in for those of [`Source`] unless there are none; a file's name is appended to each. `watch` is told
 /// after each piece, and `done` after each file.
@@ -71,15 +83,15 @@ pub fn is_fetched(name: DatasetName, dir: &Path) -> bool {
 /// [`DataError::NotFetched`] for a data set without mirrors, [`DataError::NoMirror`] when no mirror has a file,
 /// [`DataError::WrongHash`] when another file is in the way, [`DataError::Unwritable`] when the disk refuses.
 pub fn fetch(
-    name: DatasetName,
+    item: impl Into<Item>,
     dir: &Path,
     mirrors: &[String],
     watch: &mut dyn FnMut(Progress),
     done: &mut dyn FnMut(&str, &Outcome),
 ) -> Result<(), DataError> {
-    let source = Source::of(name).ok_or(DataError::NotFetched { name })?;
-    let unpacks = name == DatasetName::Cifar10;
-    if unpacks && is_fetched(name, dir) {
+    let item = item.into();
+    let source = Source::of(item).ok_or(DataError::NotFetched { name: item.as_str() })?;
+    if unpacks(item) && is_fetched(item, dir) {
         for file in cifar::FILES {
             done(file, &Outcome::AlreadyHere);
         }
@@ -91,7 +103,7 @@ pub fn fetch(
         let outcome = fetch_file(file, if mirrors.is_empty() { &listed } else { mirrors }, dir, watch)?;
         done(file.name, &outcome);
     }
-    if unpacks {
+    if unpacks(item) {
         let archive = dir.join(source.files[0].name);
         tar::unpack(&archive, dir)?;
         fs::remove_file(&archive).map_err(|reason| unwritable(&archive, reason))?;

@@ -3,9 +3,52 @@
 //! Lengths and SHA-256 are those of TensorFlow Datasets 4.9.10 (`url_checksums/mnist.txt`, `fashion_mnist.txt` and
 //! `cifar10.txt` of its package on `PyPI`), as is the first mirror of each; the second one of MNIST is torchvision's,
 //! that of Fashion-MNIST is its authors' repository. What a mirror sends is held against the hash, so a mirror need not
-//! be trusted.
+//! be trusted. Inception's weights are pytorch-fid's release `fid_weights`; the first digits of their hash are in their name.
 
-use crate::DatasetName;
+use crate::{DataError, DatasetName};
+use std::{
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+};
+
+/// What is fetched by one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// A data set.
+    Dataset(DatasetName),
+    /// The weights of FID's network.
+    Inception,
+}
+
+impl Item {
+    /// Its name, and that of its folder.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dataset(name) => name.as_str(),
+            Self::Inception => "inception",
+        }
+    }
+}
+
+impl From<DatasetName> for Item {
+    fn from(name: DatasetName) -> Self {
+        Self::Dataset(name)
+    }
+}
+
+impl Display for Item {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Item {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        if name == Self::Inception.as_str() { Ok(Self::Inception) } else { Ok(Self::Dataset(name.parse()?)) }
+    }
+}
 
 /// A file on a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +61,7 @@ pub struct RemoteFile {
     pub sha256: &'static str,
 }
 
-/// The files of a data set and the addresses of the folders that have them.
+/// The files of an item and the addresses of the folders that have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// All files, fetched in this order.
@@ -28,13 +71,14 @@ pub struct Source {
 }
 
 impl Source {
-    /// Where the data set is fetched from; none for one that is built in or that a person has.
-    pub const fn of(name: DatasetName) -> Option<&'static Self> {
-        match name {
-            DatasetName::Mnist => Some(&MNIST),
-            DatasetName::FashionMnist => Some(&FASHION_MNIST),
-            DatasetName::Cifar10 => Some(&CIFAR10),
-            DatasetName::MnistMini | DatasetName::Folder | DatasetName::Npz => None,
+    /// Where the item is fetched from; none for a data set that is built in or that a person has.
+    pub fn of(item: impl Into<Item>) -> Option<&'static Self> {
+        match item.into() {
+            Item::Dataset(DatasetName::Mnist) => Some(&MNIST),
+            Item::Dataset(DatasetName::FashionMnist) => Some(&FASHION_MNIST),
+            Item::Dataset(DatasetName::Cifar10) => Some(&CIFAR10),
+            Item::Dataset(DatasetName::MnistMini | DatasetName::Folder | DatasetName::Npz) => None,
+            Item::Inception => Some(&INCEPTION),
         }
     }
 
@@ -94,4 +138,13 @@ const CIFAR10: Source = Source {
         "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     )],
     mirrors: &["https://www.cs.toronto.edu/~kriz/"],
+};
+
+pub(super) const INCEPTION: Source = Source {
+    files: &[file(
+        "pt_inception-2015-12-05-6726825d.pth",
+        95_628_359,
+        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    )],
+    mirrors: &["https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"],
 };

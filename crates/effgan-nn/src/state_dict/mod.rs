@@ -7,6 +7,7 @@
 
 mod pickle;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -53,7 +54,11 @@ pub fn read_weights(path: &Path) -> Result<Params> {
 /// # Errors
 /// One line for anything but a whole state dict of f32 tensors.
 pub fn from_bytes(bytes: &[u8]) -> Read1<Params> {
-    let (views, storages) = if bytes.starts_with(ZIP) { of_zip(bytes)? } else { of_pickles(bytes)? };
+    let (views, storages) = match bytes {
+        _ if bytes.starts_with(ZIP) => of_zip(bytes)?,
+        _ if bytes.starts_with(PICKLE) => of_pickles(bytes)?,
+        _ => return Err("it does not begin as torch.save does".into()),
+    };
     let mut left = bytes.len() as u64;
     let mut params = Params::new();
     for (name, view) in views.iter().filter(|(name, _)| !is_counter(name)) {
@@ -79,7 +84,7 @@ fn is_counter(name: &str) -> bool {
 /// Tensors by name, as parts of storages.
 type Views = Vec<(String, View)>;
 /// Bytes of the storages by key.
-type Storages<'a> = BTreeMap<String, std::borrow::Cow<'a, [u8]>>;
+type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;
 
 fn of_zip(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
@@ -169,19 +174,31 @@ fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Read1<Array> {
         return Err(outside());
     }
     *left = count.checked_mul(4).and_then(|len| left.checked_sub(len)).ok_or("and others share too many numbers")?;
-    let value = |at: u64| {
-        let four = &bytes[4 * at as usize..][..4];
-        f32::from_le_bytes(four.try_into().expect("four bytes"))
+    let numbers = &bytes.as_chunks::<4>().0[*offset as usize..];
+    let values = if is_row_major(shape, strides) {
+        numbers[..count as usize].iter().map(|&four| f32::from_le_bytes(four)).collect()
+    } else {
+        places(shape, strides).map(|at| f32::from_le_bytes(numbers[at as usize])).collect()
     };
-    Ok(Array::new(sizes(shape), places(*offset, shape, strides).map(value).collect()))
+    Ok(Array::new(sizes(shape), values))
+}
+
+/// Whether the numbers follow each other.
+fn is_row_major(shape: &[u64], strides: &[u64]) -> bool {
+    let mut apart = 1;
+    shape.iter().zip(strides).rev().all(|(&size, &stride)| {
+        let fits = size == 1 || stride == apart;
+        apart *= size;
+        fits
+    })
 }
 
 fn sizes(shape: &[u64]) -> Vec<usize> {
     shape.iter().map(|&size| size as usize).collect()
 }
 
-/// Where the values of a tensor lie, row-major; there is at least one.
-fn places(offset: u64, shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u64> {
+/// Where the values of a tensor lie, row-major, from the first on.
+fn places(shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u64> {
     let count: u64 = shape.iter().product();
     (0..count).map(move |mut i| {
         let steps = shape.iter().zip(strides).rev().map(|(&size, &stride)| {
@@ -189,7 +206,7 @@ fn places(offset: u64, shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u
             i /= size;
             step
         });
-        offset + steps.sum::<u64>()
+        steps.sum()
     })
 }
 
