@@ -1,7 +1,7 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
 # bindings/python/requirements-dev.txt names.
 
-.PHONY: test python wheel lint slow torture fuzz audit
+.PHONY: test python wheel lint slow reference torture fuzz audit
 
 test:
 	cargo test --release --workspace
@@ -32,6 +32,10 @@ slow:
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
 	python3 scripts/tables.py poison --out runs/tables
+
+# Makes every reference number of the tests anew from the Python packages that gave them; minutes, 6 GB of memory and of disk.
+reference:
+	scripts/reference/run.sh
 
 # Kills runs 200 times (KILLS=…) and holds each to the outcome of an uninterrupted one: docs/reliability.md.
 KILLS = 200

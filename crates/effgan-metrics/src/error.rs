@@ -140,6 +140,12 @@ pub enum MetricError {
         /// The first value that is not finite.
         value: f64,
     },
+    /// A covariance with a variance below 0.
+    #[error("a covariance of dim {dim} has a variance below 0; compute it anew from the features")]
+    NegativeVariance {
+        /// Size of the matrix.
+        dim: usize,
+    },
     /// The eigenvalue iteration did not settle.
     #[error("eigenvalues of a covariance of dim {dim} did not converge; check the features for values of extreme size")]
     Eigenvalues {

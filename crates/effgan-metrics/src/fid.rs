@@ -2,14 +2,15 @@
 //!
 //! The distance is |μ₁ − μ₂|² + tr C₁ + tr C₂ − 2 tr √(C₁C₂). The last term is the usual source of trouble: C₁C₂ is not
 //! symmetric, and a general matrix square root of it may fail or answer complex numbers where a covariance is singular.
-//! Here C₁ = `FFᵀ` comes from the eigenvectors of C₁, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so
+//! Here C₁ = `FFᵀ` is a Cholesky factor with pivots, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so
 //! symmetric eigenvalues suffice.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt_pivoting::factor::{cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use crate::error::{MetricError, Result};
 use crate::stats::FeatureStats;
@@ -28,7 +29,7 @@ const PAR: Par = Par::Seq;
 ///
 /// # Errors
 /// [`MetricError::FeatureDim`] when the two sets have different `d`, [`MetricError::CovarianceShape`] or
-/// [`MetricError::NonFiniteStats`] when one of them is malformed, [`MetricError::Eigenvalues`] when an eigenvalue
+/// [`MetricError::NonFiniteStats`] or [`MetricError::NegativeVariance`] when one of them is malformed, [`MetricError::Eigenvalues`] when an eigenvalue
 /// iteration does not settle.
 pub fn frechet_distance(real: &FeatureStats, fake: &FeatureStats) -> Result<f64> {
     if real.dim() != fake.dim() {
@@ -56,37 +57,36 @@ fn check(which: &'static str, stats: &FeatureStats) -> Result<()> {
 
 /// tr √(C₁C₂): the sum of the roots of the eigenvalues of `FᵀC₂F`, where C₁ = `FFᵀ`.
 fn trace_of_root_of_product(real: &FeatureStats, fake: &FeatureStats) -> Result<f64> {
+    if real.total_variance() == 0.0 {
+        return Ok(0.0);
+    }
     let factor = factor(covariance(real))?;
     let product = multiply(factor.transpose(), multiply(covariance(fake), factor.as_ref()).as_ref());
-    let eigenvalues = eigen(product.as_ref(), None)?;
-    Ok(eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum())
+    Ok(eigenvalues(product.as_ref())?.iter().map(|value| value.max(0.0).sqrt()).sum())
 }
 
-/// F, `[d, r]`, with `FFᵀ` = `cov`: each eigenvector times the root of its eigenvalue.
+/// F, `[d, r]`, with `FFᵀ` = `cov`, which is not 0: a Cholesky factor with pivots (Higham 2002, section 10.3).
 ///
-/// Eigenvalues up to d · ε times the largest, the line that `numpy.linalg.matrix_rank` draws, are rounding, negative
-/// ones included. Their columns are left out: the root of such noise would be √ε, and a singular covariance has hundreds
-/// of them.
+/// It ends where what is left has no variance beyond d · ε times the largest, the line that `numpy.linalg.matrix_rank` draws. That
+/// is rounding: the root of such noise would be √ε, and a singular covariance has hundreds of such directions.
 fn factor(cov: MatRef<'_, f64>) -> Result<Mat<f64>> {
     let dim = cov.nrows();
-    let mut vectors = Mat::zeros(dim, dim);
-    let values = eigen(cov, Some(vectors.as_mut()))?;
-    let noise = dim as f64 * f64::EPSILON * values.last().copied().unwrap_or(0.0);
-    // Eigenvalues ascend, so what is noise comes first.
-    let skipped = values.iter().take_while(|&&value| value <= noise.max(0.0)).count();
-    Ok(Mat::from_fn(dim, dim - skipped, |row, column| {
-        vectors[(row, skipped + column)] * values[skipped + column].sqrt()
-    }))
+    let mut lower = cov.to_owned();
+    let (mut order, mut place) = (vec![0_usize; dim], vec![0; dim]);
+    let mut memory = MemBuffer::new(cholesky_in_place_scratch::<usize, f64>(dim, PAR, Spec::default()));
+    let stack = MemStack::new(&mut memory);
+    let (info, _) = cholesky_in_place(lower.as_mut(), &mut order, &mut place, PAR, stack, Spec::default())
+        .map_err(|_| MetricError::NegativeVariance { dim })?;
+    let entry = |row: usize, column: usize| if column <= row { lower[(row, column)] } else { 0.0 };
+    Ok(Mat::from_fn(dim, info.rank, |row, column| entry(place[row], column)))
 }
 
-/// Eigenvalues of a symmetric matrix in ascending order, of which the lower half is read; `vectors` takes the
-/// eigenvectors as columns.
-fn eigen(matrix: MatRef<'_, f64>, vectors: Option<MatMut<'_, f64>>) -> Result<Vec<f64>> {
-    let dim = matrix.nrows();
-    let wanted = if vectors.is_some() { ComputeEigenvectors::Yes } else { ComputeEigenvectors::No };
-    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(dim, wanted, PAR, faer::Spec::default()));
+/// Eigenvalues of a symmetric matrix, of which the lower half is read.
+fn eigenvalues(matrix: MatRef<'_, f64>) -> Result<Vec<f64>> {
+    let (dim, values_only) = (matrix.nrows(), ComputeEigenvectors::No);
+    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(dim, values_only, PAR, Spec::default()));
     let mut values = Diag::zeros(dim);
-    self_adjoint_evd(matrix, values.as_mut(), vectors, PAR, MemStack::new(&mut memory), faer::Spec::default())
+    self_adjoint_evd(matrix, values.as_mut(), None, PAR, MemStack::new(&mut memory), Spec::default())
         .map_err(|_| MetricError::Eigenvalues { dim })?;
     Ok(values.column_vector().iter().copied().collect())
 }
@@ -235,5 +235,7 @@ mod tests {
         let infinite = FeatureStats { mean: vec![0.0, f64::INFINITY, 0.0], ..good.clone() };
         let expected = MetricError::NonFiniteStats { which: "real", value: f64::INFINITY };
         assert_eq!(frechet_distance(&infinite, &good), Err(expected));
+        let negative = diagonal(&[0.0; 3], &[1.0, -1.0, 1.0]);
+        assert_eq!(frechet_distance(&negative, &good), Err(MetricError::NegativeVariance { dim: 3 }));
     }
 }

@@ -43,15 +43,18 @@ impl<'a> Points<'a> {
         self.features[rows.start * self.dim..rows.end * self.dim].iter().map(|&value| f64::from(value)).collect()
     }
 
-    /// Squared distance of row `i` from row `j` of `others`, given their product.
-    fn squared_distance(&self, i: usize, others: &Self, j: usize, product: f64) -> f64 {
-        let norms = self.squared_norms[i] + others.squared_norms[j];
-        let squared = norms - 2.0 * product;
-        if squared > CANCELLED * norms {
-            return squared;
+    /// Turns products of row `i` with the rows from `first` on of `others` into squared distances.
+    fn to_squared_distances(&self, i: usize, others: &Self, first: usize, products: &mut [f64]) {
+        let (norm, norms) = (self.squared_norms[i], &others.squared_norms[first..first + products.len()]);
+        for (product, other) in products.iter_mut().zip(norms) {
+            *product = norm + other - 2.0 * *product;
         }
-        let difference = |(&a, &b): (&f32, &f32)| f64::from(a) - f64::from(b);
-        self.row(i).iter().zip(others.row(j)).map(difference).map(|x| x * x).sum()
+        for (at, squared) in products.iter_mut().enumerate() {
+            if *squared <= CANCELLED * (norm + norms[at]) {
+                let difference = |(&a, &b): (&f32, &f32)| f64::from(a) - f64::from(b);
+                *squared = self.row(i).iter().zip(others.row(first + at)).map(difference).map(|x| x * x).sum();
+            }
+        }
     }
 }
 
@@ -86,9 +89,7 @@ pub(crate) fn fold_distances<R: Send>(
                 Par::Seq,
             );
             for (row, distances) in rows.clone().zip(distances.chunks_exact_mut(columns.len())) {
-                for (column, distance) in columns.clone().zip(distances.iter_mut()) {
-                    *distance = points.squared_distance(row, others, column, *distance);
-                }
+                points.to_squared_distances(row, others, columns.start, distances);
                 see(&mut state, row, columns.start, distances);
             }
         }

@@ -149,10 +149,7 @@ impl Evaluate {
         let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
         match self.features.as_deref() {
             Some("inception") => {
-                let fetched = || {
-                    let file = download::cache_dir().ok()?.join("inception/pt_inception-2015-12-05-6726825d.pth");
-                    Some(file).filter(|file| file.is_file())
-                };
+let fetched = download::inception_weights;
                 let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
                     usage("Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception".into())
                 })?;

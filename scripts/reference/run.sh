@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes every committed number anew that a Python package gave, and fails where one comes out otherwise: `make reference`.
+# PYTHON may name an interpreter that has what requirements.txt names; else .venv-reference is made.
+set -eu
+cd "$(dirname "$0")/../.."
+
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=.venv-reference/bin/python
+    [ -x "$PYTHON" ] || python3 -m venv .venv-reference
+    "$PYTHON" -m pip install --quiet --requirement scripts/reference/requirements.txt
+fi
+
+for script in \
+    crates/effgan-cli/tests/fixtures/tensorboard_events.py \
+    crates/effgan-data/tests/fixtures/resize.py \
+    crates/effgan-metrics/tests/fixtures/frechet.py \
+    crates/effgan-metrics/tests/fixtures/agreement.py \
+    crates/effgan-metrics/tests/fixtures/inception.py \
+    crates/effgan-nn/tests/fixtures/adam.py \
+    crates/effgan-nn/tests/fixtures/dcgan_steps.py \
+    crates/effgan-nn/tests/fixtures/resnet_steps.py \
+    crates/effgan-nn/tests/fixtures/state_dicts.py
+do
+    echo "$script"
+    "$PYTHON" "$script"
+done
+
+git diff --exit-code --stat -- 'crates/*/tests/fixtures'
+echo "every reference number came out as committed"
