@@ -66,11 +66,17 @@ fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// The points of a line by x, those of all seeds together; x are sorted as numbers of equal sign are by their bits.
-type Points = BTreeMap<u64, Vec<f64>>;
+/// A line of a figure.
+struct Line {
+    name: String,
+    /// Scores of all seeds by x; numbers of equal sign are sorted as their bits are.
+    points: BTreeMap<u64, Vec<f64>>,
+    /// Whether x is nothing that its cells vary: it is as high everywhere.
+    is_flat: bool,
+}
 
 fn chart(sweep: &Sweep, table: &Table, x: &str, facet: Option<&(String, String)>) -> Option<Chart> {
-    let mut lines: Vec<(String, Points)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for row in table.rows.iter().filter(|row| row.is_main) {
         let cell = &sweep.cells[row.cell];
         let elsewhere = |(key, value): &(String, String)| cell.value(key).map(short).as_ref() != Some(value);
@@ -78,15 +84,30 @@ fn chart(sweep: &Sweep, table: &Table, x: &str, facet: Option<&(String, String)>
             continue;
         }
         let name = line_name(cell, x, facet);
-        let Some(at) = place(cell, row, x).filter(|at| *at >= 0.0) else { continue };
-        let i = lines.iter().position(|(other, _)| *other == name).unwrap_or_else(|| {
-            lines.push((name, Points::new()));
+        let is_flat = x != MEGABYTES && !cell.goes_along(x, x);
+        let Some(at) = place(cell, row, x).or(is_flat.then_some(0.0)).filter(|at| *at >= 0.0) else { continue };
+        let i = lines.iter().position(|other| other.name == name).unwrap_or_else(|| {
+            lines.push(Line { name, points: BTreeMap::new(), is_flat });
             lines.len() - 1
         });
-        lines[i].1.entry(at.to_bits()).or_default().push(row.score.scores.fd_small);
+        lines[i].points.entry(at.to_bits()).or_default().push(row.score.scores.fd_small);
     }
+    flatten(&mut lines);
     let is_shown = (1..=CLASSES.len()).contains(&lines.len());
     is_shown.then(|| plot(table, x, facet, &lines).draw())
+}
+
+/// Draws flat lines from the first to the last x of the others; without others there is no figure.
+fn flatten(lines: &mut Vec<Line>) {
+    let places = || lines.iter().filter(|line| !line.is_flat).flat_map(|line| line.points.keys().copied());
+    let (Some(first), Some(last)) = (places().min(), places().max()) else {
+        lines.clear();
+        return;
+    };
+    for line in lines.iter_mut().filter(|line| line.is_flat) {
+        let scores: Vec<f64> = line.points.values().flatten().copied().collect();
+        line.points = [first, last].map(|at| (at, scores.clone())).into();
+    }
 }
 
 /// The label, and what else tells lines apart: the other axes' first keys.
@@ -106,13 +127,13 @@ fn place(cell: &Cell, row: &Row, x: &str) -> Option<f64> {
     if x == MEGABYTES { Some(row.megabytes) } else { cell.number(x) }
 }
 
-fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[(String, Points)]) -> Plot {
-    let places = lines.iter().flat_map(|(_, points)| points.keys()).map(|bits| f64::from_bits(*bits));
+fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]) -> Plot {
+    let places = lines.iter().flat_map(|line| line.points.keys()).map(|bits| f64::from_bits(*bits));
     let label = if x == MEGABYTES { "MB of tensors sent, both directions" } else { x };
     let x_axis = Axis::of_sizes(label, places.clone());
     let floor = Spread::of(table.rows.iter().filter_map(|row| row.floor)).mean;
     let floor = Some(floor).filter(|floor| floor.is_finite());
-    let scores = lines.iter().flat_map(|(_, points)| points.values().flatten()).copied();
+    let scores = lines.iter().flat_map(|line| line.points.values().flatten()).copied();
     let mut y = Axis::of_sizes("fd_small", scores.clone());
     y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
     // Bars of the seeds' range, a little wider than a line.
@@ -122,7 +143,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[(Stri
     let mut bars = Vec::new();
     let mut series = Vec::new();
     let shapes = [Shape::Square, Shape::Circle, Shape::Diamond];
-    for (i, (name, points)) in lines.iter().enumerate() {
+    for (i, Line { name, points, is_flat }) in lines.iter().enumerate() {
         let spreads: Vec<(f64, Spread)> =
             points.iter().map(|(bits, scores)| (f64::from_bits(*bits), Spread::of(scores.iter().copied()))).collect();
         bars.extend(spreads.iter().filter(|(_, spread)| spread.least < spread.most).map(|(at, spread)| Bar {
@@ -134,7 +155,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[(Stri
         let means: Vec<(f64, f64)> = spreads.iter().map(|(at, spread)| (*at, spread.mean)).collect();
         let value = means.last().map_or(String::new(), |(_, mean)| three_digits(*mean));
         let label = Some(Label { value, name: name.clone() });
-        series.push(Series { class: CLASSES[i], name: name.clone(), pieces: vec![means], shape: shapes[i % 3], label });
+        series.push(Series { class: CLASSES[i], name: name.clone(), pieces: vec![means], shape: if *is_flat { Shape::None } else { shapes[i % 3] }, label });
     }
     let in_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));

@@ -129,14 +129,12 @@ fn work_off(
 impl Work<'_> {
     fn at_groups(&self) {
         while let Some(group) = self.next() {
-            let mut donors: Vec<usize> = Vec::new();
             for cell in group.own() {
                 if self.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let outcome = self.at_cell(&self.sweep.cells[cell], donors.last().copied());
+                let outcome = self.at_cell(&self.sweep.cells[cell], &group);
                 self.note(&self.sweep.cells[cell], &outcome);
-                donors.extend(outcome.is_ok().then_some(cell));
             }
         }
     }
@@ -145,19 +143,27 @@ impl Work<'_> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    fn at_cell(&self, cell: &Cell, donor: Option<usize>) -> Result<()> {
+    fn at_cell(&self, cell: &Cell, group: &Group) -> Result<()> {
         let folder = cell.folder(self.out);
         let quiet = Progress::telling(|_| {});
         let resume = || pipeline::resume(&folder, &[], self.threads, &quiet, self.stop);
         match status(&folder) {
             Some(Status::Done) => Ok(()),
             Some(_) => resume(),
-            None => match donor.map(|donor| self.sweep.cells[donor].folder(self.out)) {
-                Some(donor) if pipeline::branch(&donor, &cell.config, &folder)? => resume(),
-                _ => pipeline::run(&cell.config, &folder, self.threads, &quiet, self.stop),
-            },
+            None if self.branch(cell, &folder, group)? => resume(),
+            None => pipeline::run(&cell.config, &folder, self.threads, &quiet, self.stop),
         }?;
         self.evaluate(&folder)
+    }
+
+    /// Begins a cell with the rounds of another one of its group that has some of them.
+    fn branch(&self, cell: &Cell, folder: &Path, group: &Group) -> Result<bool> {
+        for donor in group.own().rev().map(|donor| self.sweep.cells[donor].folder(self.out)) {
+            if status(&donor) == Some(Status::Done) && pipeline::branch(&donor, &cell.config, folder)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes the further scores, where they are wanted and not there.

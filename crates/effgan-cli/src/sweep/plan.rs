@@ -23,7 +23,7 @@ pub enum Source {
 
 impl Group {
     /// Its cells, in the order in which they are run.
-    pub fn own(&self) -> impl Iterator<Item = usize> {
+    pub fn own(&self) -> impl DoubleEndedIterator<Item = usize> {
         self.cells.iter().copied()
     }
 }

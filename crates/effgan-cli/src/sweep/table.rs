@@ -156,7 +156,7 @@ impl<'a> Table<'a> {
         let mut columns: Vec<String> = [label].into_iter().chain(values).collect();
         columns.push(of(|row| row.score.scores.fd_small).text(1));
         columns.push(format!("{:.3}", of(|row| row.score.scores.class_kl).mean));
-        columns.push(three_digits(of(|row| row.score.scores.modes as f64).mean));
+        columns.push(format!("{:.1}", of(|row| row.score.scores.modes as f64).mean).trim_end_matches(".0").into());
         columns.push(three_digits(first.megabytes));
         for (_, decimals, value) in further {
             let values = group.iter().filter_map(|row| row.evaluation.as_ref()).filter_map(value);
