@@ -53,10 +53,10 @@ impl FeatureStats {
 
 /// n of `features` `[n, d]`.
 pub(crate) fn num_rows(features: &[f32], dim: usize) -> Result<usize> {
-    match dim > 0 && features.len().is_multiple_of(dim) {
-        true => Ok(features.len() / dim),
-        false => Err(MetricError::FeatureShape { values: features.len(), dim }),
+    if dim == 0 || !features.len().is_multiple_of(dim) {
+        return Err(MetricError::FeatureShape { values: features.len(), dim });
     }
+    Ok(features.len() / dim)
 }
 
 pub(crate) fn check_finite(features: &[f32], dim: usize) -> Result<()> {

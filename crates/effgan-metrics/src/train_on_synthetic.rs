@@ -97,10 +97,10 @@ fn check(Labelled { images, labels }: Labelled<'_>, which: &'static str, least: 
 }
 
 fn check_number(which: &'static str, n: usize, least: usize) -> Result<()> {
-    match n < least {
-        true => Err(MetricError::TooFewFor { which, n, least, score: "training on synthetic images" }),
-        false => Ok(()),
+    if n < least {
+        return Err(MetricError::TooFewFor { which, n, least, score: "training on synthetic images" });
     }
+    Ok(())
 }
 
 /// Accuracy on `test` of a network that was trained on `set`.

@@ -1,4 +1,4 @@
-//! Scores of the same features by this crate and by pytorch-fid, torch-fidelity, prdc and SciPy: `fixtures/agreement.py`.
+//! Scores of the same features by this crate and by pytorch-fid, torch-fidelity, prdc and `SciPy`: `fixtures/agreement.py`.
 
 use std::collections::BTreeMap;
 

@@ -138,6 +138,11 @@ fn assert_gradients(ours: &Params, theirs: &Params) {
     }
 }
 
+/// f32 means of a few logits, of up to 27 in a `ResNet`'s file: 1e-6 is eight roundings of one. PyTorch's own f32 is off by 2e-7.
+fn assert_loss(ours: f32, theirs: f32) {
+    assert!((ours - theirs).abs() < 1e-6 * theirs.abs().max(10.0), "{ours}, PyTorch {theirs}");
+}
+
 fn steps_match_pytorch(fixture: &Fixture) {
     let mut gan = fixture.gan();
     for step in fixture.steps() {
@@ -157,9 +162,8 @@ fn steps_match_pytorch(fixture: &Fixture) {
         let found = named(&grads, &gan.generator, &fixture.network.generator_tensors());
         assert_gradients(&found, &step.0.under("grad.generator"));
         gan.generator = gan.adam_g.step(gan.generator, grads);
-        // f32 means of a few logits.
-        assert!((loss_d - step.values("loss_d")[0]).abs() < 1e-5, "{loss_d}");
-        assert!((loss_g - step.values("loss_g")[0]).abs() < 1e-5, "{loss_g}");
+        assert_loss(loss_d, step.values("loss_d")[0]);
+        assert_loss(loss_g, step.values("loss_g")[0]);
     }
     assert_final(fixture, &gan.params());
 }
@@ -231,8 +235,8 @@ fn step_is_its_two_halves() {
         for step in fixture.steps() {
             let losses;
             (gan, losses) = gan.step(step.values("real"), step.values("z"), &step.labels());
-            assert!((losses.discriminator - step.values("loss_d")[0]).abs() < 1e-5);
-            assert!((losses.generator - step.values("loss_g")[0]).abs() < 1e-5);
+            assert_loss(losses.discriminator, step.values("loss_d")[0]);
+            assert_loss(losses.generator, step.values("loss_g")[0]);
         }
         assert_final(&fixture, &gan.params());
     }
