@@ -3,11 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The contents of the seeds of `target`, in the order of their names.
+/// The contents of the seeds of `target`, in the order of their paths.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
-    let entries = fs::read_dir(folder).expect("fuzz/seeds lies beside the crates");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a seed").path()).collect();
+    let mut files = files(&folder);
     files.sort();
     files.iter().map(|file| fs::read(file).expect("a seed")).collect()
+}
+
+/// All files below `folder`, as a fuzzer takes them.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("fuzz/seeds lies beside the crates");
+    let paths = entries.map(|entry| entry.expect("a seed").path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }

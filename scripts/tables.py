@@ -3,10 +3,12 @@
     python3 scripts/tables.py drift      --data FOLDER --out runs/tables
     python3 scripts/tables.py algorithms --data FOLDER --out runs/tables
     python3 scripts/tables.py poison     --out runs/tables
+    python3 scripts/tables.py map        --out sweeps/where-it-pays
 
 `drift`: MNIST, 2 digits a client, 20 local epochs a round, three seeds. `algorithms`: every algorithm on MNIST with 2 digits a client and on
 Fashion-MNIST dealt by Dirichlet(0.1), 5 local epochs a round, one seed. `poison`: ten iid clients
-with digits from inside the program, three of whom send bad updates, under each aggregation. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
+with digits from inside the program, three of whom send bad updates, under each aggregation. `map`: what `effgan sweep
+configs/paper/where-it-pays.sweep.toml` left, algorithms beside each other. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
 not run again, others start afresh, so the script can be stopped and started. Two runs at a time, one thread each.
 """
 
@@ -228,16 +230,33 @@ def flagged(folder):
     return f"{len(names & attackers)} of {len(attackers)}, {len(names - attackers)}"
 
 
+def where_it_pays(args):
+    """fd_small of each algorithm by images and alpha; the best of a row is bold."""
+    rows = [row for row in json.loads((args.out / "table.json").read_text()) if row["main"]]
+    # Images per client, with those that are held out, and alpha.
+    place = lambda row: (row["partition.alpha"], row["dataset.limit"] // 10)
+    name = lambda row: row["label"] + (f", {row['algorithm.fine_tune_epochs']}" if row["algorithm.fine_tune_epochs"] else "")
+    scores = {(place(row), name(row)): row["fd_small"] for row in rows}
+    names = ["fedgan", "effgan, 1", "effgan, 5", "effgan, 20", "local-ensemble"]
+    print(f"| Dirichlet alpha | images a client | {' | '.join(f'`{n}`' for n in names)} |")
+    print("| --- " * (len(names) + 2) + "|")
+    for alpha, images in sorted({place for place, _ in scores}):
+        found = [scores.get(((alpha, images), n)) for n in names]
+        best = min(value for value in found if value is not None)
+        cells = ["" if v is None else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in found]
+        print(f"| {alpha:g} | {images} | {' | '.join(cells)} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["drift", "algorithms", "poison"])
-    parser.add_argument("--data", type=Path, help="for all but poison")
+    parser.add_argument("table", choices=["drift", "algorithms", "poison", "map"])
+    parser.add_argument("--data", type=Path, help="for drift and algorithms")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--program", default="target/release/effgan")
     args = parser.parse_args()
-    if args.data is None and args.table != "poison":
+    if args.data is None and args.table in ("drift", "algorithms"):
         parser.error(f"{args.table} needs --data FOLDER")
-    {"drift": drift, "algorithms": every_algorithm, "poison": poison}[args.table](args)
+    {"drift": drift, "algorithms": every_algorithm, "poison": poison, "map": where_it_pays}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ impl Evaluate {
         let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
         match self.features.as_deref() {
             Some("inception") => {
-let fetched = download::inception_weights;
+                let fetched = download::inception_weights;
                 let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
                     usage("Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception".into())
                 })?;

@@ -155,7 +155,13 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
         let means: Vec<(f64, f64)> = spreads.iter().map(|(at, spread)| (*at, spread.mean)).collect();
         let value = means.last().map_or(String::new(), |(_, mean)| three_digits(*mean));
         let label = Some(Label { value, name: name.clone() });
-        series.push(Series { class: CLASSES[i], name: name.clone(), pieces: vec![means], shape: if *is_flat { Shape::None } else { shapes[i % 3] }, label });
+        series.push(Series {
+            class: CLASSES[i],
+            name: name.clone(),
+            pieces: vec![means],
+            shape: if *is_flat { Shape::None } else { shapes[i % 3] },
+            label,
+        });
     }
     let in_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));

@@ -106,18 +106,17 @@ fn work_off(
     stop: &AtomicBool,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Vec<String> {
-    let is_open = |&cell: &usize| {
-        let folder = sweep.cells[cell].folder(out);
-        status(&folder) != Some(Status::Done) || !is_evaluated(sweep, &folder)
-    };
+    let is_open = |&cell: &usize| is_open(sweep, &sweep.cells[cell], out);
     let cost = |group: &Group| group.own().filter(is_open).map(|cell| sweep.cells[cell].work()).sum::<f64>();
     let mut open: Vec<(f64, Group)> = groups.into_iter().map(|group| (cost(&group), group)).collect();
     open.retain(|(cost, _)| *cost > 0.0);
     // The longest first, so that no worker is left alone with it.
     open.sort_by(|a, b| b.0.total_cmp(&a.0));
     let workers = open.len().clamp(1, jobs);
-    let (all, cells) =
-        (open.iter().map(|(cost, _)| cost).sum(), open.iter().map(|(_, group)| group.own().count()).sum());
+    let (all, cells) = (
+        open.iter().map(|(cost, _)| cost).sum(),
+        open.iter().map(|(_, group)| group.own().filter(is_open).count()).sum(),
+    );
     tell(&format!("{} cells, {cells} of them to run, {workers} at a time", sweep.cells.len()));
     let waiting = open.into_iter().map(|(_, group)| group).collect();
     let board = Mutex::new(Board { waiting, cells, done: 0.0, all, failed: Vec::new() });
@@ -129,12 +128,13 @@ fn work_off(
 impl Work<'_> {
     fn at_groups(&self) {
         while let Some(group) = self.next() {
-            for cell in group.own() {
+            for cell in group.own().map(|cell| &self.sweep.cells[cell]) {
                 if self.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let outcome = self.at_cell(&self.sweep.cells[cell], &group);
-                self.note(&self.sweep.cells[cell], &outcome);
+                if is_open(self.sweep, cell, self.out) {
+                    self.note(cell, &self.at_cell(cell, &group));
+                }
             }
         }
     }
@@ -201,6 +201,12 @@ impl Work<'_> {
 /// How the run in `folder` stands; none where there is none.
 fn status(folder: &Path) -> Option<Status> {
     pipeline::info_of(folder).ok().map(|info| info.status)
+}
+
+/// Whether there is something to do for a cell.
+fn is_open(sweep: &Sweep, cell: &Cell, out: &Path) -> bool {
+    let folder = cell.folder(out);
+    status(&folder) != Some(Status::Done) || !is_evaluated(sweep, &folder)
 }
 
 fn is_evaluated(sweep: &Sweep, folder: &Path) -> bool {
