@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_even_image_stays_even_at_any_size() {
         for (resize, expected) in
-            [(Resize::PytorchFid, 0.2), (Resize::TorchFidelity, 0.1953125), (Resize::Clean, 0.1953125)]
+            [(Resize::PytorchFid, 0.2), (Resize::TorchFidelity, 25.0 / 128.0), (Resize::Clean, 25.0 / 128.0)]
         {
             for [height, width] in [[1, 1], [2, 7], [299, 299], [640, 300]] {
                 let input = resize.input(&vec![153; height * width], [1, height, width]);

@@ -88,7 +88,8 @@ fn other_types_and_other_objects_are_refused() {
     );
     assert_eq!(error(&bytes("inside")), "\"epoch\" is no tensor; save model.state_dict() alone");
     let error = state_dict::read_weights(&path("double")).unwrap_err().to_string();
-    assert!(error.ends_with("state_dict_double.pth is no PyTorch state dict of f32 tensors: tensor `a` is of a DoubleStorage, expected FloatStorage; save it after .float()"), "{error}");
+    let line = "no PyTorch state dict of f32 tensors: tensor `a` is of a DoubleStorage, expected FloatStorage;";
+    assert!(error.contains(line), "{error}");
 }
 
 /// A file of the older form whose object is the pickle `object`, with a storage `0` of `numbers` zeros.

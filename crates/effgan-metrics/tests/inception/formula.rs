@@ -43,12 +43,12 @@ pub fn image(i: usize) -> (Vec<u8>, [usize; 3]) {
     let (a, b, low, high) = (drawn[0] % 40 + 1, drawn[1] % 40 + 1, drawn[2] % 100, 156 + drawn[3] % 100);
     let noise: Vec<i64> = numbers(&format!("noise {i}")).take(c * h * w).map(u64::cast_signed).collect();
     let value = |at: usize| {
-        let [channel, y, x] = [at / (h * w), at / w % h, at % w].map(|place| place as i64);
+        let [channel, y, x] = [at / (h * w), at / w % h, at % w].map(usize::cast_signed).map(|place| place as i64);
         match (i + i / 4) % 4 {
             0 => ((a + 3 * channel) * x + b * y) % 256,
             1 => (x / (1 + a % 5) + y / (1 + (b + channel) % 5)) % 2 * 255,
             2 => noise[at] >> 16,
-            _ => (((x - a).pow(2) + (y - b - channel).pow(2)) / 2).min(255),
+            _ => (((x - a).pow(2) + (y - b - channel).pow(2)) >> 1).min(255),
         }
     };
     ((0..c * h * w).map(|at| (low + value(at) * (high - low) / 255) as u8).collect(), shape)

@@ -140,11 +140,8 @@ fn error_of(change: impl FnOnce(&mut Params)) -> String {
 #[test]
 fn weights_that_do_not_fit_are_refused() {
     let missing = error_of(|params| {
-        *params = params
-            .iter()
-            .filter(|(name, _)| !name.starts_with("Mixed_7c.branch_pool"))
-            .map(|(name, array)| (name.clone(), array.clone()))
-            .collect()
+        let kept = params.iter().filter(|(name, _)| !name.starts_with("Mixed_7c.branch_pool"));
+        *params = kept.map(|(name, array)| (name.clone(), array.clone())).collect();
     });
     assert!(
         missing.starts_with(

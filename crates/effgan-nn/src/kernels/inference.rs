@@ -141,7 +141,7 @@ impl Maps {
     }
 
     /// The rows of the blocks from `channel` on.
-    fn from_channel(&mut self, channel: usize) -> &mut [f32] {
+    fn lines_from(&mut self, channel: usize) -> &mut [f32] {
         let rows = self.rows();
         &mut self.values[channel / BLOCK * rows * BLOCK..]
     }
@@ -189,7 +189,7 @@ impl Convolution {
         let depth = self.blocks * self.window.size.iter().product::<usize>() * BLOCK;
         let weights = Blocks { values: &self.weights, stride: depth * BLOCK, count: self.outputs() / BLOCK };
         let most = (CHUNK / depth).max(LEAST_ROWS);
-        let out = to.from_channel(channel);
+        let out = to.lines_from(channel);
         // Of few lengths, as a thread keeps memory by length.
         let mut windows = Buffer::of(if self.window.is_a_pixel() { 0 } else { CHUNK.max(LEAST_ROWS * depth) });
         for first in (0..rows).step_by(most) {
@@ -219,7 +219,7 @@ impl Convolution {
 pub fn pool(isa: Isa, pooling: Pooling, window: Window, from: &Maps, to: &mut Maps, channel: usize) {
     assert_eq!((to.n, to.size()), (from.n, window.of_map(from.size())), "the size that comes out");
     let (size, map, len) = (to.size(), from.size(), to.rows() * BLOCK);
-    let out = &mut to.from_channel(channel)[..len * from.channels / BLOCK];
+    let out = &mut to.lines_from(channel)[..len * from.channels / BLOCK];
     let planes = from.values.chunks_exact(from.height * from.width * BLOCK);
     for (out, plane) in out.chunks_exact_mut(size[0] * size[1] * BLOCK).zip(planes) {
         pool_plane(isa, pooling, window, plane, map, out, size);
@@ -394,51 +394,69 @@ mod tests {
         maps
     }
 
+    /// Pixels that come out of an image.
+    fn pixels_after([_, height, width]: [usize; 3], window: Window) -> usize {
+        window.of_map([height, width]).iter().product()
+    }
+
+    /// `ReLU` of the convolution of `images` `[n, c, pixels]`, as `[n, outputs, pixels]`.
+    fn convolved(images: &[f32], shape: [usize; 3], window: Window, weight: &[f32], bias: &[f32]) -> Vec<f64> {
+        let (c, pixels, taps) = (shape[0], shape[1] * shape[2], window.size[0] * window.size[1]);
+        let mut all = Vec::new();
+        for image in images.chunks(c * pixels) {
+            for (weight, &bias) in weight.chunks(c * taps).zip(bias) {
+                let mut sums = vec![f64::from(bias); pixels_after(shape, window)];
+                for (plane, weight) in image.chunks(pixels).zip(weight.chunks(taps)) {
+                    each_tap(shape, window, |out, tap, pixel| {
+                        sums[out] += f64::from(plane[pixel]) * f64::from(weight[tap]);
+                    });
+                }
+                all.extend(sums.iter().map(|sum| sum.max(0.0)));
+            }
+        }
+        all
+    }
+
+    /// The largest value and the mean of each window.
+    fn pooled(images: &[f32], shape: [usize; 3], window: Window) -> [Vec<f64>; 2] {
+        let mut all = [Vec::new(), Vec::new()];
+        for plane in images.chunks_exact(shape[1] * shape[2]) {
+            let mut windows = vec![Vec::new(); pixels_after(shape, window)];
+            each_tap(shape, window, |out, _, pixel| windows[out].push(f64::from(plane[pixel])));
+            all[0].extend(windows.iter().map(|values| values.iter().copied().fold(f64::MIN, f64::max)));
+            all[1].extend(windows.iter().map(|values| values.iter().sum::<f64>() / values.len() as f64));
+        }
+        all
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
         fn a_convolution_is_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
-            let [c, height, width] = shape;
-            let (outputs, taps, out_pixels) = (32, window.size[0] * window.size[1], window.of_map([height, width]).iter().product::<usize>());
-            let images = noise(n * c * height * width, seed);
-            let (weight, bias) = (noise(outputs * c * taps, seed + 1), noise(outputs, seed + 2));
-            let mut exact: Vec<f64> = (0..n).flat_map(|_| bias.iter().flat_map(|&bias| vec![f64::from(bias); out_pixels])).collect();
-            for (image, output, input) in (0..n).flat_map(|i| (0..outputs).flat_map(move |o| (0..c).map(move |c| (i, o, c)))) {
-                let (values, weight) = (&images[(image * c + input) * height * width..], &weight[(output * c + input) * taps..]);
-                let exact = &mut exact[(image * outputs + output) * out_pixels..];
-                each_tap(shape, window, |out, tap, pixel| exact[out] += f64::from(values[pixel]) * f64::from(weight[tap]));
-            }
-            exact.iter_mut().for_each(|value| *value = value.max(0.0));
+            let (c, taps, pixels) = (shape[0], window.size[0] * window.size[1], pixels_after(shape, window));
+            let images = noise(n * shape.iter().product::<usize>(), seed);
+            let (weight, bias) = (noise(32 * c * taps, seed + 1), noise(32, seed + 2));
+            let exact = convolved(&images, shape, window, &weight, &bias);
             let maps = maps_of(&images, n, shape);
             for isa in Isa::available() {
-                let mut out = Maps::of(outputs + BLOCK, n, window.of_map(maps.size()));
+                let mut out = Maps::of(16 + 32, n, window.of_map(maps.size()));
                 out.values.fill(7.0);
-                Convolution::new(window, c, &weight, bias.clone()).run(isa, &maps, &mut out, BLOCK);
-                for (ours, exact) in plain(&out).chunks((outputs + BLOCK) * out_pixels).zip(exact.chunks(outputs * out_pixels)) {
-                    prop_assert!(ours[..BLOCK * out_pixels].iter().all(|&value| value == 7.0), "other channels stay");
+                Convolution::new(window, c, &weight, bias.clone()).run(isa, &maps, &mut out, 16);
+                for (ours, exact) in plain(&out).chunks(48 * pixels).zip(exact.chunks(32 * pixels)) {
+                    let (others, ours) = ours.split_at(16 * pixels);
+                    prop_assert!(others.iter().all(|&value| value == 7.0), "other channels stay");
                     // f32 sums of at most 49 · 48 products, in any order.
-                    assert_close(isa.name(), &ours[BLOCK * out_pixels..], exact, 1e-5);
+                    assert_close(isa.name(), ours, exact, 1e-5);
                 }
             }
         }
 
         #[test]
         fn poolings_are_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
+            let images = noise(n * BLOCK * shape[1] * shape[2], seed);
             let shape = [BLOCK, shape[1], shape[2]];
-            let (pixels, out_pixels) = (shape[1] * shape[2], window.of_map([shape[1], shape[2]]).iter().product::<usize>());
-            let images = noise(n * BLOCK * pixels, seed);
-            let (mut largest, mut means) = (Vec::new(), Vec::new());
-            for plane in images.chunks_exact(pixels) {
-                let (mut most, mut sum, mut count) = (vec![f64::MIN; out_pixels], vec![0.0; out_pixels], vec![0.0; out_pixels]);
-                each_tap(shape, window, |out, _, pixel| {
-                    most[out] = most[out].max(f64::from(plane[pixel]));
-                    sum[out] += f64::from(plane[pixel]);
-                    count[out] += 1.0;
-                });
-                largest.extend(most);
-                means.extend(sum.iter().zip(&count).map(|(sum, count)| sum / count));
-            }
+            let [largest, means] = pooled(&images, shape, window);
             let maps = maps_of(&images, n, shape);
             for isa in Isa::available() {
                 let mut out = Maps::of(BLOCK, n, window.of_map(maps.size()));

@@ -50,10 +50,9 @@ fn pixel(name: &str, channels: usize) -> Layer {
 }
 
 /// One layer after the other.
-fn chain<const N: usize>(layers: [Layer; N]) -> Branch {
-    let mut path = layers.to_vec();
-    let ends = path.pop().into_iter().collect();
-    Branch { path, ends }
+fn chain(layers: &[Layer]) -> Branch {
+    let (path, ends) = layers.split_at(layers.len() - 1);
+    Branch { path: path.to_vec(), ends: ends.to_vec() }
 }
 
 /// A block whose layers' names follow `name` and a dot.
@@ -72,14 +71,14 @@ const MAX: Layer = Layer::Pool(Pooling::Max, Window::inside(3, 2));
 fn block_a(name: &str, pooled: usize) -> Block {
     let average = Layer::Pool(Pooling::Average, Window::same(3, 3));
     let branches = [
-        chain([pixel("branch1x1", 64)]),
-        chain([pixel("branch5x5_1", 48), conv("branch5x5_2", 64, Window::same(5, 5))]),
-        chain([
+        chain(&[pixel("branch1x1", 64)]),
+        chain(&[pixel("branch5x5_1", 48), conv("branch5x5_2", 64, Window::same(5, 5))]),
+        chain(&[
             pixel("branch3x3dbl_1", 64),
             conv("branch3x3dbl_2", 96, Window::same(3, 3)),
             conv("branch3x3dbl_3", 96, Window::same(3, 3)),
         ]),
-        chain([average, pixel("branch_pool", pooled)]),
+        chain(&[average, pixel("branch_pool", pooled)]),
     ];
     named(name, branches)
 }
@@ -87,13 +86,13 @@ fn block_a(name: &str, pooled: usize) -> Block {
 /// `InceptionB`, which halves the map.
 fn block_b(name: &str) -> Block {
     let branches = [
-        chain([conv("branch3x3", 384, Window::inside(3, 2))]),
-        chain([
+        chain(&[conv("branch3x3", 384, Window::inside(3, 2))]),
+        chain(&[
             pixel("branch3x3dbl_1", 64),
             conv("branch3x3dbl_2", 96, Window::same(3, 3)),
             conv("branch3x3dbl_3", 96, Window::inside(3, 2)),
         ]),
-        chain([MAX]),
+        chain(&[MAX]),
     ];
     named(name, branches)
 }
@@ -103,16 +102,16 @@ fn block_c(name: &str, inner: usize) -> Block {
     let (across, down) = (Window::same(1, 7), Window::same(7, 1));
     let average = Layer::Pool(Pooling::Average, Window::same(3, 3));
     let branches = [
-        chain([pixel("branch1x1", 192)]),
-        chain([pixel("branch7x7_1", inner), conv("branch7x7_2", inner, across), conv("branch7x7_3", 192, down)]),
-        chain([
+        chain(&[pixel("branch1x1", 192)]),
+        chain(&[pixel("branch7x7_1", inner), conv("branch7x7_2", inner, across), conv("branch7x7_3", 192, down)]),
+        chain(&[
             pixel("branch7x7dbl_1", inner),
             conv("branch7x7dbl_2", inner, down),
             conv("branch7x7dbl_3", inner, across),
             conv("branch7x7dbl_4", inner, down),
             conv("branch7x7dbl_5", 192, across),
         ]),
-        chain([average, pixel("branch_pool", 192)]),
+        chain(&[average, pixel("branch_pool", 192)]),
     ];
     named(name, branches)
 }
@@ -120,14 +119,14 @@ fn block_c(name: &str, inner: usize) -> Block {
 /// `InceptionD`, which halves the map.
 fn block_d(name: &str) -> Block {
     let branches = [
-        chain([pixel("branch3x3_1", 192), conv("branch3x3_2", 320, Window::inside(3, 2))]),
-        chain([
+        chain(&[pixel("branch3x3_1", 192), conv("branch3x3_2", 320, Window::inside(3, 2))]),
+        chain(&[
             pixel("branch7x7x3_1", 192),
             conv("branch7x7x3_2", 192, Window::same(1, 7)),
             conv("branch7x7x3_3", 192, Window::same(7, 1)),
             conv("branch7x7x3_4", 192, Window::inside(3, 2)),
         ]),
-        chain([MAX]),
+        chain(&[MAX]),
     ];
     named(name, branches)
 }
@@ -140,16 +139,16 @@ fn block_e(name: &str, pooling: Pooling) -> Block {
     };
     let double = [pixel("branch3x3dbl_1", 448), conv("branch3x3dbl_2", 384, Window::same(3, 3))];
     let branches = [
-        chain([pixel("branch1x1", 320)]),
+        chain(&[pixel("branch1x1", 320)]),
         split(&[pixel("branch3x3_1", 384)], ["branch3x3_2a", "branch3x3_2b"]),
         split(&double, ["branch3x3dbl_3a", "branch3x3dbl_3b"]),
-        chain([Layer::Pool(pooling, Window::same(3, 3)), pixel("branch_pool", 192)]),
+        chain(&[Layer::Pool(pooling, Window::same(3, 3)), pixel("branch_pool", 192)]),
     ];
     named(name, branches)
 }
 
 fn blocks() -> Vec<Block> {
-    let stem = chain([
+    let stem = chain(&[
         conv("Conv2d_1a_3x3", 32, Window::inside(3, 2)),
         conv("Conv2d_2a_3x3", 32, Window::inside(3, 1)),
         conv("Conv2d_2b_3x3", 64, Window::same(3, 3)),
@@ -180,6 +179,12 @@ fn channels_after(layer: &Layer, inputs: usize) -> usize {
         Layer::Conv { channels, .. } => *channels,
         Layer::Pool(..) => inputs,
     }
+}
+
+/// Height and width of what `layer` makes of `from`.
+fn size_after(layer: &Layer, from: &Maps) -> [usize; 2] {
+    let (Layer::Conv { window, .. } | Layer::Pool(_, window)) = layer;
+    window.of_map(from.size())
 }
 
 /// Channels of what `block` makes of `inputs` channels.
@@ -219,7 +224,9 @@ pub fn inception_tensors() -> Vec<TensorSpec> {
             tensors.push(TensorSpec::new(format!("{name}.{field}"), shape, Init::Constant(1.0)));
         };
         add("conv.weight", &[outputs, inputs, height, width]);
-        NORM.iter().for_each(|field| add(field, &[outputs]));
+        for field in NORM {
+            add(field, &[outputs]);
+        }
         Ok(())
     };
     each_conv(add).expect("nothing fails");
@@ -266,22 +273,25 @@ impl Inception {
     /// # Panics
     /// When `images` are no whole number of images.
     pub fn features(&self, images: &[f32]) -> Vec<f32> {
-        let images = Maps::of_images(images, [3, INCEPTION_SIDE, INCEPTION_SIDE]);
-        self.blocks.iter().fold(images, |maps, block| self.run_block(block, maps)).means()
+        let mut maps = Maps::of_images(images, [3, INCEPTION_SIDE, INCEPTION_SIDE]);
+        for block in &self.blocks {
+            maps = self.run_block(block, &maps);
+        }
+        maps.means()
     }
 
-    fn run_block(&self, block: &Block, from: Maps) -> Maps {
+    fn run_block(&self, block: &Block, from: &Maps) -> Maps {
         let channels = channels_of(block, from.channels());
         let mut out: Option<Maps> = None;
         let mut channel = 0;
         for branch in block {
             let mut inner = None;
             for layer in &branch.path {
-                inner = Some(self.run_alone(layer, inner.as_ref().unwrap_or(&from)));
+                inner = Some(self.run_alone(layer, inner.as_ref().unwrap_or(from)));
             }
-            let inner = inner.as_ref().unwrap_or(&from);
+            let inner = inner.as_ref().unwrap_or(from);
             for layer in &branch.ends {
-                let out = out.get_or_insert_with(|| Maps::of(channels, from.n(), self.size_after(layer, inner)));
+                let out = out.get_or_insert_with(|| Maps::of(channels, from.n(), size_after(layer, inner)));
                 self.run_into(layer, inner, out, channel);
                 channel += channels_after(layer, inner.channels());
             }
@@ -290,7 +300,7 @@ impl Inception {
     }
 
     fn run_alone(&self, layer: &Layer, from: &Maps) -> Maps {
-        let mut out = Maps::of(channels_after(layer, from.channels()), from.n(), self.size_after(layer, from));
+        let mut out = Maps::of(channels_after(layer, from.channels()), from.n(), size_after(layer, from));
         self.run_into(layer, from, &mut out, 0);
         out
     }
@@ -300,11 +310,6 @@ impl Inception {
             Layer::Conv { name, .. } => self.convolutions[name].run(Isa::in_use(), from, to, channel),
             Layer::Pool(pooling, window) => pool(Isa::in_use(), *pooling, *window, from, to, channel),
         }
-    }
-
-    fn size_after(&self, layer: &Layer, from: &Maps) -> [usize; 2] {
-        let (Layer::Conv { window, .. } | Layer::Pool(_, window)) = layer;
-        window.of_map(from.size())
     }
 }
 
