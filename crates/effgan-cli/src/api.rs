@@ -150,6 +150,7 @@ pub fn evaluate(
         name: name.into(),
         reference: Reference::of_dataset(&dataset),
         network: &network,
+        copies_by: &network,
         n,
         in_depth: false,
         shares: Vec::new(),

@@ -170,10 +170,37 @@ fn bad_images_are_one_line() {
             .line("equal.npy", &[&digits[..], &["--num", "101"]].concat())
             .contains("n = 101 is more than the 100 images")
     );
+    // The first 20 test digits lack a class: there are no scores of classes, and it is said.
+    let few = place.json("equal.npy", &[&digits[..], &["--num", "20"]].concat());
+    assert!(
+        few["warnings"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("no scores of classes: the 20 reference images have none of class")
+    );
+    assert_eq!((&few["class_kl"], few["fd_small"].is_number()), (&Value::Null, true));
     // A singular covariance is fine.
     let equal = place.json("equal.npy", &digits);
     assert!(equal["fd_small"].as_f64().unwrap() > 100.0 && equal["recall"] == 0.0);
     assert_eq!(equal["modes"], 1);
+}
+
+#[test]
+fn without_weights_there_is_no_fid() {
+    let place = Place::new();
+    place.save("a.npy", [100, 1, 28, 28], &[7; 78400]);
+    let inception = |more: &[&str]| {
+        place.line("a.npy", &[&["--reference", "mnist-mini", "--features", "inception"], more].concat())
+    };
+    let line = "Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception";
+    assert_eq!(inception(&[]), line);
+    assert!(inception(&["--weights", "missing.pth"]).contains("missing.pth"));
+    assert!(inception(&["--weights", "a.npy"]).starts_with("a.npy"), "{}", inception(&["--weights", "a.npy"]));
+    let small = format!("{}/../effgan-metrics/weights/mnist.safetensors", env!("CARGO_MANIFEST_DIR"));
+    assert!(inception(&["--weights", &small]).contains("tensor"), "{}", inception(&["--weights", &small]));
+    assert!(inception(&["--resize", "bicubic"]).contains("pytorch-fid"), "{}", inception(&["--resize", "bicubic"]));
+    let line = place.line("a.npy", &["--reference", "mnist-mini", "--weights", &small]);
+    assert_eq!(line, "--weights is for --features inception");
 }
 
 #[test]

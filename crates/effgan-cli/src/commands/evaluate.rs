@@ -84,6 +84,8 @@ impl Evaluate {
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;
         let network = self.network(&real)?;
+        let small = if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name) } else { None };
+        let small = small.filter(|_| network.is_inception());
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
         let (images, name) = match (&model, &files) {
@@ -106,6 +108,7 @@ impl Evaluate {
             name,
             reference: self.reference(&real),
             network: &network,
+            copies_by: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
             in_depth: true,
             shares,

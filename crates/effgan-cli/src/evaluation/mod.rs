@@ -40,6 +40,8 @@ pub struct Question<'a> {
     pub name: String,
     pub reference: Reference<'a>,
     pub network: &'a FeatureNet,
+    /// The network in whose features copies are looked for, among all training images: a small one, where there is one.
+    pub copies_by: &'a FeatureNet,
     /// Images on each side; by default all images, or as many samples of a model as the reference has.
     pub n: Option<usize>,
     /// Whether to train on samples, and to look for copies of training images.
@@ -98,6 +100,9 @@ pub struct Evaluation {
     /// How near they come to training images.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub memorisation: Vec<MemberMemorisation>,
+    /// The network in whose features.
+    #[serde(default)]
+    pub memorisation_features: String,
     /// What makes a number less than it seems.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub warnings: Vec<String>,
@@ -172,17 +177,18 @@ impl Question<'_> {
     pub fn answer(&self) -> Result<Evaluation> {
         self.check_shapes()?;
         let (n, n_reference) = self.numbers()?;
-        let reference = self.see_fixed("reference", &self.reference.images, n_reference)?;
-        let seen = self.see("images", &self.images, n)?;
-        let histogram = self.histogram(n_reference)?;
+        let reference = self.see_fixed(self.network, "reference", &self.reference.images, n_reference)?;
+        let seen = self.see(self.network, "images", &self.images, n)?;
+        let mut warnings = Vec::new();
+        let histogram = self.histogram(n_reference, &mut warnings)?;
         let scores = self.score(&reference, &seen, histogram.as_ref())?;
         let floor = self.floor(&reference, n, histogram.as_ref())?;
         let (mut lessons, mut copies) = (None, Vec::new());
         if self.in_depth {
             lessons = self.lessons(n)?;
-            copies = self.copies(&seen)?;
+            copies = self.copies(n, &mut warnings)?;
         }
-        let warnings = self.warnings(&scores);
+        warnings.extend(self.warnings(&scores));
         Ok(Evaluation {
             of: self.name.clone(),
             reference: self.reference.name.clone(),
@@ -192,6 +198,7 @@ impl Question<'_> {
             floor,
             train_on_synthetic: lessons,
             memorisation: copies,
+            memorisation_features: self.copies_by.name(),
             warnings,
         })
     }
@@ -231,7 +238,7 @@ impl Question<'_> {
         Ok((n, against))
     }
 
-    fn see(&self, what: &str, images: &Images, n: usize) -> Result<Seen> {
+    fn see(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Seen> {
         let mut all = Seen::default();
         let shape = self.reference.images.shape();
         for start in (0..n).step_by(PIECE) {
@@ -239,7 +246,7 @@ impl Question<'_> {
             let end = (start + PIECE).min(n);
             let pixels = images.read(start..end, self.jobs, self.stop)?;
             let pixels = resize::fit(&pixels, images.shape(), shape);
-            let seen = self.network.see(&pixels, shape, self.jobs).map_err(Failure::data)?;
+            let seen = network.see(&pixels, shape, self.jobs).map_err(Failure::data)?;
             all.features.extend(seen.features);
             all.classes.extend(seen.classes);
             (self.tell)(what, end, n);
@@ -248,24 +255,27 @@ impl Question<'_> {
     }
 
     /// As [`see`](Self::see), of images that will be the same another time.
-    fn see_fixed(&self, what: &str, images: &Images, n: usize) -> Result<Seen> {
-        let Some(cache) = cache::folder() else { return self.see(what, images, n) };
+    fn see_fixed(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Seen> {
+        let Some(cache) = cache::folder() else { return self.see(network, what, images, n) };
         let mut parts = Vec::new();
         for start in (0..n).step_by(PIECE) {
             let end = (start + PIECE).min(n);
             parts.push(params::sha256(&images.read(start..end, self.jobs, self.stop)?));
         }
-        let made_of = format!("{} | {:?} | {}", self.network.id(), images.shape(), parts.join(" "));
-        cache::seen(&cache, &made_of, self.network.dim(), || self.see(what, images, n))
+        let made_of = format!("{} | {:?} | {}", network.id(), images.shape(), parts.join(" "));
+        cache::seen(&cache, &made_of, network.dim(), || self.see(network, what, images, n))
     }
 
-    fn histogram(&self, n: usize) -> Result<Option<ClassHistogram>> {
+    fn histogram(&self, n: usize, warnings: &mut Vec<String>) -> Result<Option<ClassHistogram>> {
         let Some(labels) = self.reference.labels.filter(|_| self.network.classifier().is_some()) else {
             return Ok(None);
         };
         let histogram = ClassHistogram::from_classes(&labels[..n], SmallNet::CLASSES).map_err(Failure::data)?;
         match histogram.counts().iter().position(|&count| count == 0) {
-            Some(class) => Err(usage(format!("n = {n}: {}", MetricError::MissingClass { class, n }))),
+            Some(class) => {
+                warnings.push(format!("no scores of classes: {}", MetricError::MissingClass { class, n }));
+                Ok(None)
+            }
             None => Ok(Some(histogram)),
         }
     }
@@ -304,7 +314,7 @@ impl Question<'_> {
         let Some((train, _)) = self.reference.train else { return Ok(None) };
         let shape = self.reference.images.shape();
         let n = n.min(train.len() / shape.iter().product::<usize>());
-        let seen = self.see_fixed("floor", &Images::Pixels(train, shape), n)?;
+        let seen = self.see_fixed(self.network, "floor", &Images::Pixels(train, shape), n)?;
         self.score(reference, &seen, histogram).map(Some)
     }
 
@@ -335,27 +345,30 @@ impl Question<'_> {
     }
 
     /// Of the images that are scored, and of each member.
-    fn copies(&self, seen: &Seen) -> Result<Vec<MemberMemorisation>> {
-        let mut found = Vec::new();
+    fn copies(&self, n: usize, warnings: &mut Vec<String>) -> Result<Vec<MemberMemorisation>> {
+        let (mut found, network) = (Vec::new(), self.copies_by);
         for (i, share) in self.shares.iter().enumerate() {
             self.go_on()?;
             let [train, held_out] = [&share.train, &share.held_out].map(|images| -> Result<Seen> {
                 let n = images.len().expect("shares have a number of images");
-                self.see_fixed("training images", images, n)
+                self.see_fixed(network, "training images", images, n)
             });
             let samples = match &share.samples {
-                Some(samples) => self.see("samples of members", samples, OF_A_MEMBER)?.features,
-                None => seen.features.clone(),
+                Some(samples) => self.see(network, "samples of members", samples, OF_A_MEMBER)?,
+                None => self.see(network, "images", &self.images, n)?,
             };
             let (train, held_out) = (train?.features, held_out?.features);
             if train.is_empty() || held_out.is_empty() {
                 continue; // a client that holds nothing back has nothing to compare with
             }
-            let memorisation = memorisation(&samples, &train, &held_out, self.network.dim(), self.jobs);
-            found.push(MemberMemorisation {
-                member: share.name.clone(),
-                memorisation: memorisation.map_err(Failure::data)?,
-            });
+            let member = share.name.clone();
+            match memorisation(&samples.features, &train, &held_out, network.dim(), self.jobs) {
+                Ok(memorisation) => found.push(MemberMemorisation { member, memorisation }),
+                Err(error @ (MetricError::HeldOutCopies { .. } | MetricError::TooFewFor { .. })) => {
+                    warnings.push(format!("{member}: {error}"))
+                }
+                Err(error) => return Err(Failure::data(error)),
+            }
             (self.tell)("members", i + 1, self.shares.len());
         }
         Ok(found)

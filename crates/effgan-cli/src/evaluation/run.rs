@@ -23,11 +23,13 @@ pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> 
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.dataset.load()?;
     let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
+    let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
     let question = Question {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),
         reference: Reference::of_dataset(&dataset),
-        network: &FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?,
+        network: &network,
+        copies_by: &network,
         n: Some(n),
         in_depth: true,
         shares: of_run(&dataset, &partition(folder)?, &model, SEED),

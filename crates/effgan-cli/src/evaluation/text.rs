@@ -39,6 +39,7 @@ impl Evaluation {
             f,
             "\nnearest training image, against that of images that were held out (ratio 1 and AUC 0.5: like unseen ones)"
         )?;
+        writeln!(f, "in features of {}", self.memorisation_features)?;
         writeln!(
             f,
             "{:<24}{:>8}{:>8}{:>16}{:>9}{:>9}{:>9}",
