@@ -1,6 +1,6 @@
 //! Tensors in PyTorch's state dicts, `torch.save(model.state_dict(), path)`, read without running any code.
 //!
-//! Such a file is a pickle, which is a program. The [interpreter](pickle) here knows only what a state dict needs; any
+//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; any
 //! other function that a file calls for is an error. Files have one of two forms (`torch/serialization.py` has both):
 //! since PyTorch 1.6 a zip archive, `data.pkl` with each storage as `data/KEY` beside it; before, pickles of a magic
 //! number, a version, the machine and the state dict, then the storages one after the other.
