@@ -26,8 +26,6 @@ pub use self::network::FeatureNet;
 pub use self::run::{Share, evaluate_run, of_run, partition};
 use crate::failure::{Failure, Result};
 
-/// Images that are scored, drawn or read at a time.
-const PIECE: usize = 2048;
 /// Fewer than this are a guess whatever the network.
 const FEW: usize = 1000;
 /// Samples of each member whose nearest training images are looked for.
@@ -240,10 +238,10 @@ impl Question<'_> {
 
     fn see(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Seen> {
         let mut all = Seen::default();
-        let shape = self.reference.images.shape();
-        for start in (0..n).step_by(PIECE) {
+        let (shape, piece) = (self.reference.images.shape(), network.piece());
+        for start in (0..n).step_by(piece) {
             self.go_on()?;
-            let end = (start + PIECE).min(n);
+            let end = (start + piece).min(n);
             let pixels = images.read(start..end, self.jobs, self.stop)?;
             let pixels = resize::fit(&pixels, images.shape(), shape);
             let seen = network.see(&pixels, shape, self.jobs).map_err(Failure::data)?;
@@ -257,9 +255,9 @@ impl Question<'_> {
     /// As [`see`](Self::see), of images that will be the same another time.
     fn see_fixed(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Seen> {
         let Some(cache) = cache::folder() else { return self.see(network, what, images, n) };
-        let mut parts = Vec::new();
-        for start in (0..n).step_by(PIECE) {
-            let end = (start + PIECE).min(n);
+        let (mut parts, piece) = (Vec::new(), network.piece());
+        for start in (0..n).step_by(piece) {
+            let end = (start + piece).min(n);
             parts.push(params::sha256(&images.read(start..end, self.jobs, self.stop)?));
         }
         let made_of = format!("{} | {:?} | {}", network.id(), images.shape(), parts.join(" "));

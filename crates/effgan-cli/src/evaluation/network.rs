@@ -97,6 +97,11 @@ impl FeatureNet {
         }
     }
 
+    /// Images that are looked at before it is asked whether to go on: some seconds' work.
+    pub fn piece(&self) -> usize {
+        if self.is_inception() { 64 } else { 2048 }
+    }
+
     pub fn is_inception(&self) -> bool {
         matches!(self.kind, Kind::Inception(..))
     }
