@@ -122,8 +122,8 @@ impl Fetch {
         bar.finish_and_clear();
         outcome?;
         let use_by = match (name, &to) {
-            (Item::Inception, Some(_)) => "name the file where FID is asked for".into(),
-            (Item::Inception, None) => "FID finds it there".into(),
+            (Item::Inception, Some(_)) => "effgan evaluate --features inception takes it by --weights".into(),
+            (Item::Inception, None) => "effgan evaluate --features inception finds it there".into(),
             (Item::Dataset(_), Some(_)) => {
                 format!("a config needs name = \"{name}\" and dataset.dir = {:?}", dir.display().to_string())
             }

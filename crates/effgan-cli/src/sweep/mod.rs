@@ -33,7 +33,7 @@ use crate::progress::Progress;
 /// `tell` is given each cell that is done, and how far the sweep is.
 ///
 /// Cells work in parallel, on one thread each where there are enough of them: measured, that is quicker than one after
-/// the other on all cores (docs/performance.md).
+/// the other on all cores (docs/sweeps.md).
 ///
 /// # Errors
 /// A cell that is there with other settings, before any work; cells that failed, after all others are done.

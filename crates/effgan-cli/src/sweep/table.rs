@@ -142,7 +142,17 @@ impl<'a> Table<'a> {
         let mut last = vec![String::new(); heads.len()];
         last[0] = "real images (floor)".into();
         last[1 + keys.len()] = floor.text(2);
-        text + &line(&last)
+        text + &line(&last) + &self.numbers()
+    }
+
+    /// How many images the scores are of.
+    fn numbers(&self) -> String {
+        let Some(row) = self.rows.iter().find(|row| row.is_main) else { return String::new() };
+        let further = row
+            .evaluation
+            .as_ref()
+            .map(|evaluation| format!("; precision and what follows of {}", evaluation.scores.n));
+        format!("\nfd_small, class KL and modes of {} images{}.\n", row.score.scores.n, further.unwrap_or_default())
     }
 
     fn markdown_row(&self, group: &[&Row], keys: &[&String], further: &[Shown]) -> Vec<String> {
