@@ -1,7 +1,7 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
 # bindings/python/requirements-dev.txt names.
 
-.PHONY: test python wheel lint slow reference torture fuzz audit
+.PHONY: test python wheel lint slow reference torture fuzz audit paper
 
 test:
 	cargo test --release --workspace
@@ -32,6 +32,15 @@ slow:
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
 	python3 scripts/tables.py poison --out runs/tables
+
+# The experiment of the paper and the map of where EFFGAN pays: docs/results. About two hours on two cores; goes on where it was stopped. DATA as above.
+paper:
+	cargo build --release
+	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in epochs where-it-pays; do \
+	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done; \
+	for sweep in fashion-by-label mnist-by-label mnist-dirichlet; do \
+	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml --set dataset.limit=2000 || exit; done
+	python3 scripts/tables.py map --out sweeps/where-it-pays
 
 # Makes every reference number of the tests anew from the Python packages that gave them; minutes, 6 GB of memory and of disk.
 reference:

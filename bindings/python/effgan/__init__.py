@@ -131,4 +131,5 @@ def evaluate(
     real training images: what a perfect generator would get. ``warnings`` says what makes a number less than it seems.
     """
     reference = reference if isinstance(reference, str) else dict(reference)
-    return json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))
+    answer: dict[str, Any] = json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))
+    return answer

@@ -139,15 +139,15 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let jobs = jobs_or_cores(jobs)?;
     let dataset = dataset(reference)?;
-    let (images, name) = match scored {
-        Scored::Images(images, [_, shape @ ..]) => (Images::Pixels(images, *shape), "images"),
-        Scored::Model(model, seed) => (Images::Model(model, Selection::Ensemble, *seed), "the model's samples"),
+    let images = match scored {
+        Scored::Images(images, [_, shape @ ..]) => Images::Pixels(images, *shape),
+        Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
     };
     let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
     let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
     let question = Question {
         images,
-        name: name.into(),
+        name: "images".into(),
         reference: Reference::of_dataset(&dataset),
         network: &network,
         copies_by: &network,

@@ -143,7 +143,7 @@ fn bad_images_are_one_line() {
     let place = Place::new();
     place.save("one.npy", [1, 1, 28, 28], &[7; 784]);
     place.save("wide.npy", [10, 1, 28, 30], &[7; 8400]);
-    place.save("equal.npy", [100, 1, 28, 28], &[7; 78400]);
+    place.save("equal.npy", [100, 1, 28, 28], &vec![7; 78400]);
     fs::write(place.path("text.npy"), "text").unwrap();
     fs::create_dir(place.path("empty")).unwrap();
     let digits = ["--reference", "mnist-mini"];
@@ -188,7 +188,7 @@ fn bad_images_are_one_line() {
 #[test]
 fn without_weights_there_is_no_fid() {
     let place = Place::new();
-    place.save("a.npy", [100, 1, 28, 28], &[7; 78400]);
+    place.save("a.npy", [100, 1, 28, 28], &vec![7; 78400]);
     let inception = |more: &[&str]| {
         place.line("a.npy", &[&["--reference", "mnist-mini", "--features", "inception"], more].concat())
     };
@@ -218,7 +218,7 @@ fn features_that_are_no_numbers_are_named() {
         bytes[start..start + 24].copy_from_slice(&[value; 6].map(f32::to_le_bytes).concat());
         save(name, &bytes);
     }
-    place.save("a.npy", [100, 1, 28, 28], &[7; 78400]);
+    place.save("a.npy", [100, 1, 28, 28], &vec![7; 78400]);
     let line = place.line("a.npy", &["--reference", "mnist-mini", "--features", "nan.safetensors"]);
     assert!(line.starts_with("nan.safetensors: tensor `conv1.bias` has a non-finite value"), "{line}");
     let line = place.line("a.npy", &["--reference", "mnist-mini", "--features", "huge.safetensors"]);

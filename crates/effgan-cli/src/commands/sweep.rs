@@ -17,7 +17,8 @@ use crate::sweep;
 #[derive(Args)]
 pub struct Sweep {
     /// What is varied
-    sweep: PathBuf,
+    #[arg(value_name = "SWEEP")]
+    file: PathBuf,
     /// Replace a value of the config in all cells; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
@@ -34,7 +35,7 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn run(self) -> Result<()> {
-        let swept = sweep::Sweep::load(&self.sweep, &self.settings)?;
+        let swept = sweep::Sweep::load(&self.file, &self.settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let tell = |line: &str| if self.json { eprintln!("{line}") } else { say(line) };
@@ -46,7 +47,9 @@ impl Sweep {
         say("");
         crate::output::write(&std::fs::read(out.join("table.md")).unwrap_or_default());
         say("");
-        written.iter().for_each(|path| say(path.display()));
+        for path in written {
+            say(path.display());
+        }
         Ok(())
     }
 }

@@ -209,8 +209,8 @@ impl Question<'_> {
         }
         let name = &self.reference.name;
         Err(usage(format!(
-            "the images have shape {found:?}, those of the reference {name} have {expected:?}; give the reference as a table with \
-             size and channels"
+            "the images have shape {found:?}, those of the reference {name} have {expected:?}; bring both to one size (in Python the \
+             reference may be a table with size)"
         )))
     }
 
@@ -363,7 +363,7 @@ impl Question<'_> {
             match memorisation(&samples.features, &train, &held_out, network.dim(), self.jobs) {
                 Ok(memorisation) => found.push(MemberMemorisation { member, memorisation }),
                 Err(error @ (MetricError::HeldOutCopies { .. } | MetricError::TooFewFor { .. })) => {
-                    warnings.push(format!("{member}: {error}"))
+                    warnings.push(format!("{member}: {error}"));
                 }
                 Err(error) => return Err(Failure::data(error)),
             }

@@ -225,7 +225,7 @@ impl Cell {
 
     /// How much it trains, roughly: images that its clients see.
     pub fn work(&self) -> f64 {
-        let number = |key: &str| self.value(key).and_then(|value| value.as_integer()).map(|n| n as f64);
+        let number = |key: &str| self.value(key).and_then(Value::as_integer).map(|n| n as f64);
         let clients = number("partition.clients").unwrap_or(1.0);
         let images = number("dataset.limit").unwrap_or(60_000.0);
         let of_steps = |steps: f64| steps * clients * number("local.batch_size").unwrap_or(1.0);

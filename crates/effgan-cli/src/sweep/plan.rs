@@ -42,7 +42,9 @@ pub fn groups(cells: &[Cell]) -> Vec<Group> {
         }
     }
     let by_length = |&cell: &usize| cells[cell].config.algorithm.rounds();
-    groups.iter_mut().for_each(|(_, group)| group.cells.sort_by_key(by_length));
+    for (_, group) in &mut groups {
+        group.cells.sort_by_key(by_length);
+    }
     groups.into_iter().map(|(_, group)| group).collect()
 }
 

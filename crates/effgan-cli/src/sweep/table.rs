@@ -64,7 +64,9 @@ impl<'a> Table<'a> {
             };
             if source == Source::Run && sweep.evaluate.is_some() {
                 let evaluation = evaluation(&path);
-                of_cell.iter_mut().filter(|row| row.is_main).for_each(|row| row.evaluation = evaluation.clone());
+                for row in of_cell.iter_mut().filter(|row| row.is_main) {
+                    row.evaluation.clone_from(&evaluation);
+                }
             }
             rows.extend(of_cell);
         }
@@ -118,7 +120,9 @@ impl<'a> Table<'a> {
         }
         put("floor_fd_small", json!(row.floor));
         if self.sweep.evaluate.is_some() {
-            FURTHER.iter().for_each(|(name, value)| put(name, json!(row.evaluation.as_ref().and_then(value))));
+            for (name, value) in FURTHER {
+                put(name, json!(row.evaluation.as_ref().and_then(value)));
+            }
         }
         put("megabytes", json!(row.megabytes));
         put("model_hash", json!(row.model_hash));
@@ -224,18 +228,11 @@ fn of_mean(cell: usize, folder: &Folder, effgan: &str) -> Vec<Row> {
     let sent: u64 = rounds.map(|round| round.bytes_down + round.bytes_up).sum();
     let from = format!("mean of the members of {effgan}");
     let megabytes = (sent + round) as f64 / 1e6;
-    rows(cell, folder, Scored::MeanOfMembers, megabytes, Some(from), &[Scored::MeanOfMembers])
+    rows(cell, folder, Scored::MeanOfMembers, megabytes, Some(&from), &[Scored::MeanOfMembers])
 }
 
 /// The latest scores of each `kinds`; `main` is what the cell is about.
-fn rows(
-    cell: usize,
-    folder: &Folder,
-    main: Scored,
-    megabytes: f64,
-    from: Option<String>,
-    kinds: &[Scored],
-) -> Vec<Row> {
+fn rows(cell: usize, folder: &Folder, main: Scored, megabytes: f64, from: Option<&str>, kinds: &[Scored]) -> Vec<Row> {
     let floor = folder.latest(Scored::Floor).map(|floor| floor.scores.fd_small);
     let ways = [None, Some(NormStatistics::Recompute), Some(NormStatistics::Average)];
     let all = kinds.iter().flat_map(|&of| ways.map(|way| (of, way)));
@@ -253,7 +250,7 @@ fn rows(
         megabytes,
         evaluation: None,
         model_hash: folder.info.model_hash.clone().filter(|_| from.is_none()),
-        from: from.clone(),
+        from: from.map(str::to_owned),
     };
     all.filter_map(latest).map(row).collect()
 }
