@@ -155,7 +155,7 @@ fn bad_images_are_one_line() {
     );
     assert!(place.line("text.npy", &digits).contains("text.npy: is no NumPy array"));
     assert!(place.line("empty", &digits).contains("no PNG"));
-    assert!(place.line("missing.npy", &digits).contains("missing.npy"));
+    assert!(place.line("missing.npy", &digits).starts_with("missing.npy is not there; give a run or model folder"));
     assert!(place.line("equal.npy", &[]).ends_with("says of no data set; give --reference DATASET or PATH"));
     assert!(place.line("equal.npy", &["--reference", "nix"]).contains("no data set is called `nix`"));
     assert!(place.line("equal.npy", &["--reference", "equal.npy"]).starts_with("no network knows such images"));

@@ -162,8 +162,32 @@ fn the_table_is_that_of_the_runs() {
         assert_eq!((&row["fd_small"], &row["n"]), (&score["fd_small"], &Value::from(150)));
         assert_eq!(row["model_hash"], json(&run.join("run.json"))["model_hash"]);
     }
+    // The grid that does not vary the key is a flat line over the axes' whole width, which begins at x = 44.
+    let figure = fs::read_to_string(swept.out.join("fd_small-by-epochs.svg")).unwrap();
+    let lines: Vec<&str> = figure.lines().filter(|line| line.starts_with("<path class=\"line s")).collect();
+    assert_eq!(lines.len(), 2, "{figure}");
+    let heights = |line: &str| -> Vec<String> {
+        let path = line.split("d=\"").nth(1).unwrap().split('"').next().unwrap();
+        path.split(['M', 'L']).filter_map(|point| point.split(' ').nth(1)).map(str::to_owned).collect()
+    };
+    let (varied, flat) = (heights(lines[0]), heights(lines[1]));
+    assert!(varied.len() == 2 && varied[0] != varied[1] && flat.len() == 2 && flat[0] == flat[1], "{lines:?}");
     let json = effgan(&swept.args(&["--json", "--set", "evaluation.samples=150"]));
     assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap(), Value::from(swept.rows()));
+}
+
+#[test]
+fn a_facet_has_a_figure_for_each_of_its_values() {
+    let axes = "\"local.epochs\" = [1, 2]\n[[grids.axes]]\n\"algorithm.fine_tune_epochs\" = [1, 3]";
+    let swept = Swept::new(&format!("facet = \"algorithm.fine_tune_epochs\"\n[[grids]]\n[[grids.axes]]\n{axes}\n"));
+    swept.run(&[]);
+    for value in ["1", "3"] {
+        let name = format!("fd_small-by-epochs-fine_tune_epochs-{value}.svg");
+        let figure = fs::read_to_string(swept.out.join(&name)).unwrap();
+        assert!(figure.contains(&format!("local.epochs, algorithm.fine_tune_epochs = {value}<")), "{name}");
+        assert_eq!(figure.matches("<path class=\"line s").count(), 1, "{name}");
+    }
+    assert!(!swept.out.join("fd_small-by-epochs.svg").exists());
 }
 
 #[test]
@@ -195,6 +219,10 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
     assert!(said("[[grids]]\nseed = [1]\n", &[]).contains("unknown field `seed`"));
     assert!(said("[[grids]]\nseeds = []\n", &[]).ends_with("expected a list such as [1, 2, 3]"));
     assert!(said(SIMPLE, &["--set", "local.epoch=3"]).contains("[local] unknown field `epoch`"));
+    let nowhere = ["--set", "dataset={ name = \"mnist\", dir = \"/nowhere\" }"];
+    let swept = Swept::new(SIMPLE);
+    let (code, line) = failure(&effgan(&swept.args(&nowhere)));
+    assert!(code == Some(3) && line.contains("/nowhere") && !swept.out.exists(), "{code:?}: {line}");
     assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is no key of an axis"));
 }
 

@@ -80,6 +80,12 @@ impl Evaluate {
     }
 
     fn evaluate(&self, stop: &AtomicBool) -> Result<Evaluation> {
+        if !self.images.exists() {
+            let path = self.images.display();
+            let line =
+                format!("{path} is not there; give a run or model folder, a folder of images, or an .npy or .npz file");
+            return Err(usage(line));
+        }
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;

@@ -184,7 +184,7 @@ impl Question<'_> {
         let (mut lessons, mut copies) = (None, Vec::new());
         if self.in_depth {
             lessons = self.lessons(n)?;
-            copies = self.copies(n, &mut warnings)?;
+            copies = self.copies(n, &seen, &mut warnings)?;
         }
         warnings.extend(self.warnings(&scores));
         Ok(Evaluation {
@@ -343,7 +343,7 @@ impl Question<'_> {
     }
 
     /// Of the images that are scored, and of each member.
-    fn copies(&self, n: usize, warnings: &mut Vec<String>) -> Result<Vec<MemberMemorisation>> {
+    fn copies(&self, n: usize, seen: &Seen, warnings: &mut Vec<String>) -> Result<Vec<MemberMemorisation>> {
         let (mut found, network) = (Vec::new(), self.copies_by);
         for (i, share) in self.shares.iter().enumerate() {
             self.go_on()?;
@@ -353,6 +353,8 @@ impl Question<'_> {
             });
             let samples = match &share.samples {
                 Some(samples) => self.see(network, "samples of members", samples, OF_A_MEMBER)?,
+                // Seen already, unless by another network.
+                None if std::ptr::eq(network, self.network) => seen.clone(),
                 None => self.see(network, "images", &self.images, n)?,
             };
             let (train, held_out) = (train?.features, held_out?.features);

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use effgan_data::DatasetConfig;
 use effgan_nn::checkpoint::write_file;
 
 pub use self::config::{Cell, Sweep};
@@ -36,7 +37,7 @@ use crate::progress::Progress;
 /// the other on all cores (docs/sweeps.md).
 ///
 /// # Errors
-/// A cell that is there with other settings, before any work; cells that failed, after all others are done.
+/// A cell that is there with other settings and data that cannot be read, before any work; cells that failed, after all others are done.
 pub fn run(
     sweep: &Sweep,
     out: &Path,
@@ -46,6 +47,7 @@ pub fn run(
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
+    check_data(sweep, out)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
     let failed = work_off(sweep, out, groups, jobs, stop, tell);
     if stop.load(Ordering::Relaxed) {
@@ -196,6 +198,19 @@ impl Work<'_> {
         };
         (self.tell)(&format!("{}  {how}{rest}", cell.name));
     }
+}
+
+/// Reads each data set once that cells still want: better told before the work than by each of them.
+fn check_data(sweep: &Sweep, out: &Path) -> Result<()> {
+    let mut seen: Vec<&DatasetConfig> = Vec::new();
+    for cell in sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)) {
+        let dataset = &cell.config.dataset;
+        if !seen.contains(&dataset) {
+            dataset.load()?;
+            seen.push(dataset);
+        }
+    }
+    Ok(())
 }
 
 /// How the run in `folder` stands; none where there is none.
