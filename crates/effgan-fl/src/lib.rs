@@ -1,7 +1,7 @@
-//! Federated algorithms without input or output, and the simulation that drives them.
+//! Federated algorithms without input or output, and what drives them.
 //!
-//! An [`Algorithm`] is a set of pure steps on named tensors. A driver ([`simulate`], or a real federation) carries messages
-//! between them and knows no algorithm.
+//! An [`Algorithm`] is a set of pure steps on named tensors. A driver ([`simulate`], or [`federation`] with [`site`]) carries
+//! messages between them and knows no algorithm.
 
 pub mod aggregate;
 pub mod algorithm;
@@ -9,36 +9,45 @@ pub mod algorithms;
 mod attack;
 mod change;
 pub mod checkpoints;
+mod client;
 mod cohort;
 mod decay;
 mod drift;
 pub mod ensemble;
 mod error;
+pub mod federation;
 pub mod intake;
 pub mod local;
 pub mod message;
 mod participation;
 pub mod record;
+pub mod roster;
+pub mod rounds;
 pub mod sample;
 mod server_training;
 mod share;
 pub mod simulate;
+pub mod site;
 mod steps;
 
 pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
 pub use algorithm::{Algorithm, RoundContext, ServerState};
 pub use algorithms::AlgorithmConfig;
 pub use attack::{Attack, AttackKind};
-pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, RunId};
+pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, Moment, RunId};
 pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;
+pub use federation::{Answered, Carrier, Federation, Letter};
 pub use intake::{Answer, FailurePolicy, Intake, OnFailure, Shapes};
 pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
 pub use participation::{SimulationConfig, Speed};
 pub use record::{ClientRecord, Drift, LeftOff, Missing, RoundRecord, StepRecord, Watch};
-pub use simulate::{Observer, PlannedRound, Simulation};
+pub use roster::Roster;
+pub use rounds::{Observer, PlannedRound};
+pub use simulate::Simulation;
+pub use site::Site;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, FlError>;

@@ -18,6 +18,8 @@ use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+#[path = "two_clients/federation.rs"]
+mod federation;
 #[path = "two_clients/resume.rs"]
 mod resume;
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::local::check_shard;
-use effgan_fl::simulate::{Keep, Observed};
+use effgan_fl::rounds::{Keep, Observed};
 use effgan_fl::{
     Algorithm, Checkpoint, Checkpoints, Ensemble, ExchangeKind, FlError, Observer, RoundRecord, RunId, ServerState,
     Simulation, StepRecord,

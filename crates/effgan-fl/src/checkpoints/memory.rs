@@ -97,12 +97,24 @@ impl<'a> Memories<'a> {
         })
     }
 
-    /// Lets go what no state that is kept needs.
+    /// Lets go what was remembered after `now`: a future that was given up.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub(crate) fn prune(&self) -> Result<()> {
-        let Some(oldest) = self.checkpoints.oldest()? else { return Ok(()) };
+    pub(crate) fn give_up_after(&self, now: Moment) -> Result<()> {
+        for folder in list(&self.checkpoints.folder.join("clients"))? {
+            for path in list(&folder)?.iter().filter(|path| Moment::of_file(path).is_some_and(|moment| moment > now)) {
+                remove(fs::remove_file, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go what nobody needs who goes on from `oldest` or later.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub(crate) fn prune(&self, oldest: Moment) -> Result<()> {
         for folder in list(&self.checkpoints.folder.join("clients"))? {
             let mut moments: Vec<Moment> = list(&folder)?.iter().filter_map(|path| Moment::of_file(path)).collect();
             moments.retain(|&moment| moment <= oldest);
@@ -208,7 +220,7 @@ mod tests {
             }
             memories.write(Moment::of(&after(round))).unwrap();
             checkpoints.save(&after(round), None, serde_json::Value::Null).unwrap();
-            memories.prune().unwrap();
+            memories.prune(checkpoints.oldest().unwrap().unwrap()).unwrap();
         }
         assert_eq!(taken(&memories, &clients), [memory(30.0), memory(21.0)]);
         for (round, expected) in [(2, [memory(20.0), memory(21.0)]), (3, [memory(30.0), memory(21.0)])] {

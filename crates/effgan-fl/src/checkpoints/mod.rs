@@ -109,14 +109,17 @@ const SERVER: &str = "server";
 const LOSSES: &str = "losses";
 
 /// How far a run is: rounds done, and exchanges of the one after them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Moment {
-    round: u32,
-    exchanges: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment {
+    /// Rounds done.
+    pub round: u32,
+    /// Exchanges done of the round after those.
+    pub exchanges: u64,
 }
 
 impl Moment {
-    pub(crate) fn of(state: &ServerState) -> Self {
+    /// Of the server.
+    pub fn of(state: &ServerState) -> Self {
         Self { round: state.round, exchanges: state.exchanges }
     }
 
@@ -276,12 +279,17 @@ impl Checkpoints {
         for moment in past.iter().skip(self.config.keep).chain(&future) {
             remove(fs::remove_file, &self.folder.join(moment.file_name()))?;
         }
-        let done = list(&self.folder)?.into_iter().filter(|path| round_of_folder(path).is_some_and(|r| r <= now.round));
+        self.let_go_of_rounds(now.round)
+    }
+
+    /// Removes the replies of the rounds up to `last`.
+    pub(crate) fn let_go_of_rounds(&self, last: u32) -> Result<()> {
+        let done = list(&self.folder)?.into_iter().filter(|path| round_of_folder(path).is_some_and(|r| r <= last));
         done.into_iter().try_for_each(|folder| remove(fs::remove_dir_all, &folder))
     }
 
     /// The earliest state that is kept.
-    fn oldest(&self) -> Result<Option<Moment>> {
+    pub(crate) fn oldest(&self) -> Result<Option<Moment>> {
         Ok(self.moments()?.pop())
     }
 }

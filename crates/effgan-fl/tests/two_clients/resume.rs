@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use effgan_fl::simulate::{Keep, Observed};
+use effgan_fl::rounds::{Keep, Observed};
 use effgan_fl::{FlError, Observer, StepRecord};
 use effgan_nn::gan::Losses;
 
@@ -12,17 +12,18 @@ use super::*;
 
 /// All that a run shows.
 #[derive(Debug, Default, PartialEq)]
-struct Shown {
-    params: Params,
-    members: Members,
+pub(crate) struct Shown {
+    pub(crate) params: Params,
+    pub(crate) members: Members,
     /// Without times.
-    rounds: BTreeMap<u32, RoundRecord>,
+    pub(crate) rounds: BTreeMap<u32, RoundRecord>,
     /// By round, client and step.
     steps: BTreeMap<(u32, ClientName, u64), (u64, u64, Losses)>,
 }
 
 /// Keeps each round, and takes its record without times.
-struct Recording(BTreeMap<u32, RoundRecord>);
+#[derive(Default)]
+pub(crate) struct Recording(pub(crate) BTreeMap<u32, RoundRecord>);
 
 impl Observer for Recording {
     fn round(&mut self, record: &RoundRecord, _: &ServerState, keep: &mut Keep) -> Observed {
@@ -34,7 +35,7 @@ impl Observer for Recording {
 }
 
 /// Starts the run until it ends; each start ends after `steps_a_start` new training steps.
-fn shown(
+pub(crate) fn shown(
     config: &AlgorithmConfig,
     local: &LocalConfig,
     every_steps: Option<u64>,
@@ -44,7 +45,7 @@ fn shown(
     let folder = tempfile::tempdir().unwrap();
     let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
     let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
-    let (mut observer, told) = (Recording(BTreeMap::new()), Mutex::new(BTreeMap::new()));
+    let (mut observer, told) = (Recording::default(), Mutex::new(BTreeMap::new()));
     for start in 0.. {
         assert!(start < 1000, "{}: it comes to an end", config.name());
         let new = AtomicU64::new(0);
@@ -130,7 +131,7 @@ fn finished_replies_of_the_open_round_are_not_computed_again() {
             checkpoints: &checkpoints,
             watch: &watch,
         };
-        let done = simulation.run(None, &mut Members::new(), &mut Recording(BTreeMap::new()));
+        let done = simulation.run(None, &mut Members::new(), &mut Recording::default());
         (done.is_ok(), told.into_inner().unwrap())
     };
     assert_eq!(steps(Some("south")), (false, ["north", "north", "north", "south"].map(String::from).to_vec()));

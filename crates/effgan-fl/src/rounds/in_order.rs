@@ -1,7 +1,6 @@
 //! Replies in the order of names, whatever order they arrive in, and what is recorded of them.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::Receiver;
 
 use effgan_data::ClientName;
 use effgan_nn::Params;
@@ -15,30 +14,39 @@ use crate::steps::Steps;
 use crate::{FlError, Result};
 
 /// What a client has come to in an exchange.
-pub(super) struct Done {
-    pub(super) reply: Reply,
-    pub(super) steps: Steps,
-    pub(super) seconds: f64,
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    pub(crate) steps: Steps,
+    pub(crate) seconds: f64,
     /// Whether its tensors lie in a file too.
-    pub(super) is_kept: bool,
+    pub(crate) is_kept: bool,
 }
 
 /// A reply as it arrives.
-pub(super) struct Arrival {
-    pub(super) client: ClientName,
-    pub(super) done: Result<Done>,
-    pub(super) update: Option<Sketch>,
+pub(crate) struct Arrival {
+    pub(crate) client: ClientName,
+    pub(crate) done: Result<Done>,
+    pub(crate) update: Option<Sketch>,
     /// Whether its tensors wait in a file alone.
-    pub(super) on_disk: bool,
-    pub(super) bytes_down: u64,
+    pub(crate) on_disk: bool,
+    pub(crate) bytes_down: u64,
+}
+
+/// Replies as they arrive, in any order.
+pub(crate) trait Arrivals: Send {
+    /// Waits for the next: of each client of the cohort there is one.
+    ///
+    /// # Errors
+    /// When there will be no more, and why.
+    fn next(&mut self) -> Result<Arrival>;
 }
 
 /// Replies in the order of the cohort, whatever order they arrive in.
-pub(super) struct InOrder<'a> {
+pub(crate) struct InOrder<'a> {
     exchange: &'a Exchange,
     cohort: std::slice::Iter<'a, ClientName>,
     intake: Intake<'a>,
-    arriving: Receiver<Arrival>,
+    arriving: &'a mut dyn Arrivals,
     /// Out of turn.
     waiting: BTreeMap<ClientName, Arrival>,
     /// How many of them wait in memory at most; the tensors of others lie in files.
@@ -49,7 +57,7 @@ pub(super) struct InOrder<'a> {
 
 /// What a round's record says of the replies of one exchange.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     clients: Vec<(ClientRecord, Option<Sketch>)>,
     steps: Vec<(ClientName, Steps)>,
     missing: Vec<Missing>,
@@ -59,10 +67,10 @@ pub(super) struct Tally {
 }
 
 impl<'a> InOrder<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         exchange: &'a Exchange,
         intake: Intake<'a>,
-        arriving: Receiver<Arrival>,
+        arriving: &'a mut dyn Arrivals,
         checkpoints: &'a Checkpoints,
         room: usize,
     ) -> Self {
@@ -88,7 +96,7 @@ impl<'a> InOrder<'a> {
             return self.fetch(arrival);
         }
         loop {
-            let arrival = self.arriving.recv().expect("a worker hands in a reply for each client it took");
+            let arrival = self.arriving.next()?;
             if arrival.client == *client {
                 return Ok(arrival);
             }
@@ -124,7 +132,7 @@ impl<'a> InOrder<'a> {
     }
 
     /// What is to be recorded, when all are folded.
-    pub(super) fn done(self) -> Tally {
+    pub(crate) fn done(self) -> Tally {
         let (missing, refused) = self.intake.finish();
         Tally { missing, refused, ..self.tally }
     }
@@ -140,7 +148,7 @@ impl Tally {
     }
 
     /// Adds the exchange to the round; an update counts as `weight` says of n_k.
-    pub(super) fn tell(self, open: &mut OpenRound, exchange: &Exchange, weight: impl Fn(u64) -> f64) {
+    pub(crate) fn tell(self, open: &mut OpenRound, exchange: &Exchange, weight: impl Fn(u64) -> f64) {
         let OpenRound { record, steps } = open;
         record.bytes_down += self.bytes_down;
         record.bytes_up += self.bytes_up;
