@@ -3,8 +3,10 @@
 mod arguments;
 mod errors;
 mod evaluate;
+mod federation;
 mod model;
 mod run;
+mod tensors;
 mod work;
 
 #[pyo3::pymodule]
@@ -16,6 +18,8 @@ mod _effgan {
     use super::errors::{DataError, EffganError, InternalError, RunFailed, UsageError};
     #[pymodule_export]
     use super::evaluate::evaluate;
+    #[pymodule_export]
+    use super::federation::{answer, federate};
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]

@@ -60,7 +60,7 @@ fn hearing<'py>(
     })
 }
 
-fn source(config: &Bound<'_, PyAny>) -> PyResult<Source> {
+pub(crate) fn source(config: &Bound<'_, PyAny>) -> PyResult<Source> {
     match config.cast::<PyDict>() {
         Ok(tables) => Ok(Source::Tables(arguments::tables(tables, "the config")?)),
         Err(_) => Ok(Source::File(config.extract()?)),

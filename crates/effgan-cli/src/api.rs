@@ -19,6 +19,8 @@ pub use crate::evaluation::Evaluation;
 use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
+use crate::federation::{self, AtSite};
+pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages};
 use crate::progress::Progress;
 use crate::{commands, machine, pipeline};
 
@@ -54,6 +56,44 @@ pub enum Source {
 /// # Errors
 /// As `effgan run`.
 pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
+    let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
+    pipeline::run(&config, &out, jobs, &telling(tell), stop)?;
+    Ok(out)
+}
+
+/// Runs a federation over the sites that `grid` reaches, or goes on with the one in the folder `out`; answers with the folder. `log` is
+/// given a line a round.
+///
+/// # Errors
+/// A wrong config; sites that do not come; then as [`run`].
+pub fn federate(
+    run: Run,
+    grid: &mut dyn Grid,
+    stop: &AtomicBool,
+    log: impl Fn(&str) + Send + Sync + 'static,
+) -> Result<PathBuf> {
+    let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
+    pipeline::federate(&config, &out, jobs, grid, &Progress::logging(log), stop)?;
+    Ok(out)
+}
+
+/// What the site says to a message of Flower's type `kind`, with `jobs` threads.
+///
+/// # Errors
+/// What is wrong with the message or the site's images.
+pub fn answer(
+    images: SiteImages,
+    state_dir: PathBuf,
+    jobs: Option<usize>,
+    kind: &str,
+    message: Content,
+    stop: &AtomicBool,
+) -> Result<Content> {
+    let at_site = AtSite { images, state_dir, jobs: jobs_or_cores(jobs)? };
+    federation::answer(&at_site, kind, message, stop)
+}
+
+fn config_and_out(run: Run) -> Result<(Config, PathBuf)> {
     let mut settings = toml_settings(&run.settings)?;
     settings.extend(run.seed.map(|seed| format!("seed={seed}")));
     let config = match run.config {
@@ -61,8 +101,7 @@ pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 's
         Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, &settings)?,
     };
     let out = run.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
-    pipeline::run(&config, &out, jobs_or_cores(run.jobs)?, &telling(tell), stop)?;
-    Ok(out)
+    Ok((config, out))
 }
 
 /// Goes on with the run in `path`, as `effgan resume`; `tell` is given what is done from here on, as in [`run`].

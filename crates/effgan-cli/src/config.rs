@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::failure::{Failure, Result};
+use crate::federation::FederationConfig;
 
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +32,7 @@ pub struct Config {
     pub algorithm: AlgorithmConfig,
     pub aggregation: AggregationConfig,
     pub simulation: SimulationConfig,
+    pub federation: FederationConfig,
     pub evaluation: EvaluationConfig,
     pub checkpoint: CheckpointConfig,
 }
@@ -81,6 +83,7 @@ impl Config {
             algorithm: take(&mut table, "algorithm")?,
             aggregation: take_or_empty(&mut table, "aggregation")?,
             simulation: take_or_empty(&mut table, "simulation")?,
+            federation: take_or_empty(&mut table, "federation")?,
             evaluation: take_or_empty(&mut table, "evaluation")?,
             checkpoint: take_or_empty(&mut table, "checkpoint")?,
         };
@@ -99,6 +102,7 @@ impl Config {
         self.aggregation.check()?;
         self.checkpoint.check()?;
         self.simulation.check()?;
+        self.federation.check()?;
         Ok(self)
     }
 
@@ -120,6 +124,38 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
+    /// Whether it wants all images at one client, as no federation can.
+    pub fn pools_data(&self) -> bool {
+        matches!(self.algorithm, AlgorithmConfig::Central(_))
+    }
+
+    /// As sites are sent it: where the server's files lie, and who else is in the federation, is not their business.
+    #[must_use]
+    pub fn for_sites(&self) -> Self {
+        let mut config = self.clone();
+        config.dataset.dir = None;
+        config.federation.sites = None;
+        config
+    }
+
+    /// Checks that the experiment can be one of many machines.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_federated(&self) -> Result<()> {
+        if self.pools_data() {
+            let line = "algorithm.kind = \"central\" trains on all images in one place, and in a federation they stay where they \
+                        are; take another algorithm, or effgan run";
+            return Err(usage(line.into()));
+        }
+        if self.simulation != SimulationConfig::default() {
+            let line =
+                "[simulation] says who is missing and who attacks, and real sites do so by themselves; leave it out";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
     /// Whether the mean of the members is what FedGAN, with its mean, would have made of the same work.
     pub fn mean_is_fedgan(&self) -> bool {
         let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
@@ -136,6 +172,7 @@ impl Config {
         config.name = String::new();
         config.dataset.dir = None;
         config.checkpoint = CheckpointConfig::default();
+        config.federation = FederationConfig::default();
         let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
@@ -165,8 +202,7 @@ const MOST_BYTES: u64 = 1 << 20;
 /// Most keys of one table among which the wrong one is looked for; no part of a config has as many.
 const MOST_KEYS: usize = 64;
 
-const KEYS: &str =
-    "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, evaluation, checkpoint";
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
 
 /// The text of a config, which may come through a pipe.
 pub fn read(path: &Path) -> io::Result<String> {

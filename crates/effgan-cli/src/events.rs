@@ -205,18 +205,23 @@ pub struct DatasetInfo {
     pub num_classes: usize,
     /// Training images dealt to clients.
     pub num_dealt: usize,
-    /// Images of the test split.
-    pub num_test: usize,
+    /// Images of the test split; a federation has none in one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_test: Option<usize>,
 }
 
 /// Who had what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionInfo {
-    /// Training images by client (in order of name) and class.
-    pub class_counts: Vec<Vec<u64>>,
     pub clients: Vec<String>,
-    /// Mean total variation distance between a client's classes and all: 0 is iid.
-    pub label_skew: f64,
+    /// Training images by client, in order of name.
+    pub num_examples: Vec<u64>,
+    /// Training images by client and class, where sites told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_counts: Option<Vec<Vec<u64>>>,
+    /// Mean total variation distance between a client's classes and all: 0 is iid. Known where the classes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_skew: Option<f64>,
 }
 
 /// Sizes of the networks, in trained and running values.

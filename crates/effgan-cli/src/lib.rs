@@ -6,6 +6,7 @@ mod config;
 mod evaluation;
 mod events;
 mod failure;
+mod federation;
 mod machine;
 mod output;
 mod pictures;

@@ -28,6 +28,8 @@ pub struct Progress {
 enum Told {
     /// A person: the lines of [`lines`].
     Lines,
+    /// A person, by way of whoever this program is a part of.
+    Log(Box<dyn Fn(&str) + Send + Sync>),
     /// A program that reads standard output.
     Json,
     /// A program that this one is a part of.
@@ -45,13 +47,18 @@ impl Progress {
         Self::told(Told::Call(Box::new(tell)))
     }
 
+    /// `log` is called with the lines for a person, and there is no live view.
+    pub fn logging(log: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self::told(Told::Log(Box::new(log)))
+    }
+
     fn told(told: Told) -> Self {
         Self { clients: Arc::default(), told, live: Mutex::default() }
     }
 
     /// The run will have these rounds, of which so many are `done`.
     pub fn start(&self, plan: Vec<PlannedRound>, done: usize) {
-        if !matches!(self.told, Told::Call(_)) && terminal::can_redraw() {
+        if matches!(self.told, Told::Lines | Told::Json) && terminal::can_redraw() {
             *self.live() = Some(Live::start(plan, done, Arc::clone(&self.clients)));
         }
     }
@@ -72,7 +79,7 @@ impl Progress {
             live.note(event);
         }
         match &self.told {
-            Told::Lines => lines::line(event).iter().for_each(|line| self.say(line)),
+            Told::Lines | Told::Log(_) => lines::line(event).iter().for_each(|line| self.say(line)),
             Told::Json => self.print(&serde_json::to_string(event).expect("an event is plain data")),
             Told::Call(tell) => tell(event),
         }
@@ -80,8 +87,10 @@ impl Progress {
 
     /// A line for a person; programs do not see it.
     pub fn say(&self, line: &str) {
-        if let Told::Lines = self.told {
-            self.print(line);
+        match &self.told {
+            Told::Lines => self.print(line),
+            Told::Log(log) => log(line),
+            Told::Json | Told::Call(_) => {}
         }
     }
 

@@ -47,6 +47,13 @@ impl Scorer {
         Ok(Self { reference, note, network: network.clone(), seed, jobs })
     }
 
+    /// Draws and scores nothing, since the real images are elsewhere.
+    pub fn without_images(network: &Network, seed: u64, jobs: usize) -> Self {
+        let note =
+            "no scores: the sites' images stay with them; effgan evaluate scores the model where there are some".into();
+        Self { reference: None, note: Some(note), network: network.clone(), seed, jobs }
+    }
+
     /// What a person has to know of the scores, or why there are none.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()

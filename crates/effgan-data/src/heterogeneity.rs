@@ -1,18 +1,18 @@
 //! How far a partition is from an even deal, in one number.
 
-use crate::{ImageSet, Partition};
-
 /// Mean total variation distance between a client's class shares and those of all clients together, in 0..1.
 ///
 /// Clients weigh by n_k, their number of training images, and only training images count. The distance of shares p and q
 /// is ½ Σ |p − q|: the fraction of a client's images that would have to change class for the client to look like the whole.
-/// 0 is as an even deal; k classes of equal size with one client each give 1 − 1/k. `images` is the split that was dealt.
+/// 0 is as an even deal; k classes of equal size with one client each give 1 − 1/k.
+///
+/// `counts` are training images by client and class, as [`class_counts`](crate::Partition::class_counts) gives them.
 ///
 /// # Panics
-/// When the partition belongs to a larger split.
-pub fn label_skew(partition: &Partition, images: &ImageSet) -> f64 {
-    let counts = partition.class_counts(images);
-    let overall: Vec<u64> = (0..images.num_classes()).map(|class| counts.iter().map(|row| row[class]).sum()).collect();
+/// When one client has another number of classes than the first.
+pub fn label_skew(counts: &[Vec<u64>]) -> f64 {
+    let classes = counts.first().map_or(0, Vec::len);
+    let overall: Vec<u64> = (0..classes).map(|class| counts.iter().map(|row| row[class]).sum()).collect();
     let overall_sum: u64 = overall.iter().sum();
     // Each client's distance times its n_k, so that the mean needs no division by the n_k of an empty client.
     let moved: f64 = counts
@@ -28,19 +28,12 @@ pub fn label_skew(partition: &Partition, images: &ImageSet) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClientName, ClientShare};
-
     /// The skew of clients who train on these labels, of 3 classes.
     fn skew(clients: &[&[u8]]) -> f64 {
-        let labels = clients.concat();
-        let images = ImageSet::new([1, 1, 1], vec![0; labels.len()], labels, 3).unwrap();
-        let mut indices = 0..;
-        let share = |(i, labels): (usize, &&[u8])| ClientShare {
-            name: ClientName::simulated(i, clients.len()),
-            train: indices.by_ref().take(labels.len()).collect(),
-            held_out: vec![],
+        let count = |labels: &&[u8]| {
+            (0..3).map(|class| labels.iter().filter(|&&label| label == class).count() as u64).collect()
         };
-        label_skew(&Partition { clients: clients.iter().enumerate().map(share).collect() }, &images)
+        label_skew(&clients.iter().map(count).collect::<Vec<_>>())
     }
 
     /// Sums of a few small fractions, in f64.

@@ -32,6 +32,13 @@ impl ExchangeKind {
         matches!(self, Self::Average | Self::Collect)
     }
 
+    /// The kind with this [`name`](Self::name).
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Average, Self::Collect, Self::Feedback, Self::Logits, Self::Swap]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
     /// As it is written in files.
     pub fn name(self) -> &'static str {
         match self {

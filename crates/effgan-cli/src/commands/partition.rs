@@ -42,7 +42,7 @@ impl Partition {
         let deal = config.deal(&dataset)?;
         let counts = deal.class_counts(&dataset.train);
         say(table(&deal, &counts).trim_end());
-        let skew = heterogeneity::label_skew(&deal, &dataset.train);
+        let skew = heterogeneity::label_skew(&counts);
         say(format!(
             "label skew {skew:.3}: share of a client's images that would have to change class for it to look like everyone's"
         ));

@@ -1,6 +1,8 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 
 mod branch;
+mod data;
+mod federation;
 mod flag;
 mod resume;
 mod scores;
@@ -9,25 +11,27 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::local::check_shard;
 use effgan_fl::rounds::{Keep, Observed};
 use effgan_fl::{
-    Algorithm, Checkpoint, Checkpoints, Ensemble, ExchangeKind, FlError, Observer, RoundRecord, RunId, ServerState,
-    Simulation, StepRecord,
+    Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, Observer,
+    OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord,
 };
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, checkpoint, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::branch::branch;
+use self::data::Data;
+pub use self::federation::federate;
 pub use self::resume::{info_of, resume};
 use self::scores::with_statistics;
 use crate::config::Config;
-use crate::events::{Event, Score, Scored, Stage, Status};
+use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage, Status};
 use crate::failure::{Kind, Result};
 use crate::output::warn;
 use crate::progress::Progress;
@@ -42,56 +46,49 @@ use crate::{report, run_info, summary};
 pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let material = Material::of(config, jobs)?;
+    let material = Material::of(config, Data::here(config)?, jobs)?;
     let dir = RunDir::create(out, config, material.info(config, jobs))?;
-    Run::new(config, &material, dir, progress, jobs, stop).finish(None, started)
+    Run::new(config, &material, dir, progress, jobs, stop).finish(None, None, started)
 }
 
 /// All that a run works with and that follows from its config.
 struct Material {
-    dataset: Dataset,
+    data: Data,
+    roster: Roster,
     network: Network,
     algorithm: Box<dyn Algorithm>,
-    partition: Partition,
     scorer: Scorer,
 }
 
 impl Material {
-    fn of(config: &Config, jobs: usize) -> Result<Self> {
-        let dataset = config.dataset.load()?;
-        let network = Network::of_classes(config.network.clone(), dataset.train.shape(), dataset.train.num_classes())?;
+    fn of(config: &Config, data: Data, jobs: usize) -> Result<Self> {
+        let (image_shape, num_classes) = data.image_shape_and_classes();
+        let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
         let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
-        let dealt = config.deal(&dataset)?;
-        let partition = if algorithm.pools_data() { dealt.pooled() } else { dealt };
-        config.check_clients(partition.clients.len())?;
-        for share in &partition.clients {
-            check_shard(&network, &share.name, share.train.len())?;
+        let roster = data.roster();
+        config.check_clients(roster.names().len())?;
+        for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
+            check_shard(&network, name, num_examples as usize)?;
         }
-        let scorer = Scorer::new(&dataset, config.evaluation.samples, &network, config.seed, jobs)?;
-        Ok(Self { dataset, network, algorithm, partition, scorer })
+        let scorer = data.scorer(config, &network, jobs)?;
+        Ok(Self { data, roster, network, algorithm, scorer })
     }
 
-    fn info(&self, config: &Config, jobs: usize) -> crate::events::RunInfo {
-        run_info::at_start(config, &self.dataset, &self.partition, &self.network, jobs)
+    fn info(&self, config: &Config, jobs: usize) -> RunInfo {
+        run_info::at_start(config, self.data.infos(config), &self.roster, &self.network, jobs)
     }
 
     /// What the bits of the run depend on.
     fn run_id(&self, config: &Config) -> RunId {
-        let Dataset { train, test, .. } = &self.dataset;
-        let of_set = |images: &effgan_data::ImageSet| {
-            [images.pixels(), images.labels()].map(params::sha256).join(" ") + &format!(" {:?}", images.shape())
-        };
-        let partition = serde_json::to_string(&self.partition).expect("a partition is plain data");
-        let data = params::sha256([of_set(train), of_set(test), partition].join("\n").as_bytes());
-        RunId { config: config.identity(), data }
+        RunId { config: config.identity(), data: self.data.hash() }
     }
 }
 
 struct Run<'a> {
     config: &'a Config,
     network: &'a Network,
-    dataset: &'a Dataset,
-    partition: &'a Partition,
+    data: &'a Data,
+    roster: &'a Roster,
     algorithm: &'a dyn Algorithm,
     scorer: &'a Scorer,
     dir: RunDir,
@@ -142,14 +139,14 @@ impl<'a> Run<'a> {
         jobs: usize,
         stop: &'a AtomicBool,
     ) -> Self {
-        let Material { dataset, network, algorithm, partition, scorer } = material;
+        let Material { data, roster, network, algorithm, scorer } = material;
         let run_id = material.run_id(config);
         let checkpoints = Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), warn);
         Self {
             config,
             network,
-            dataset,
-            partition,
+            data,
+            roster,
             algorithm: &**algorithm,
             scorer,
             dir,
@@ -163,20 +160,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Works, and says in the folder how it ended.
-    fn finish(mut self, from: Option<Checkpoint>, started: Instant) -> Result<()> {
+    /// Works, over sites where there is a `carrier` to them, and says in the folder how it ended.
+    fn finish(mut self, carrier: Option<&mut dyn Carrier>, from: Option<Checkpoint>, started: Instant) -> Result<()> {
         let before = self.seconds.sum();
         self.seconds.prepare += started.elapsed().as_secs_f64();
-        let outcome = self.work(from);
+        let outcome = self.work(carrier, from);
         self.progress.finish();
         let ended = self.end(&outcome, before + started.elapsed().as_secs_f64());
         outcome.and(ended)
     }
 
-    fn work(&mut self, from: Option<Checkpoint>) -> Result<()> {
-        self.dir.write_json("partition.json", self.partition)?;
+    fn work(&mut self, carrier: Option<&mut dyn Carrier>, from: Option<Checkpoint>) -> Result<()> {
+        self.data.write(&self.dir)?;
         let mut members = self.begin(from.as_ref())?;
-        let state = self.train(from, &mut members)?;
+        let state = self.train(carrier, from, &mut members)?;
         self.share_out(&mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
@@ -209,47 +206,75 @@ impl<'a> Run<'a> {
         Ok(ModelWriter::reopen(&model, weights, members)?)
     }
 
-    fn train(&mut self, from: Option<Checkpoint>, members: &mut ModelWriter) -> Result<ServerState> {
+    fn train(
+        &mut self,
+        carrier: Option<&mut dyn Carrier>,
+        from: Option<Checkpoint>,
+        members: &mut ModelWriter,
+    ) -> Result<ServerState> {
+        let is_collected = !members.members().is_empty();
+        let state = match (carrier, self.data) {
+            (Some(carrier), _) => self.train_at_sites(carrier, from, members)?,
+            (None, Data::Here(dataset, partition)) => self.train_here(dataset, partition, from, members)?,
+            (None, Data::AtSites(_)) => unreachable!("sites are reached by a carrier"),
+        };
+        if !is_collected && !members.members().is_empty() {
+            self.checkpoints.save(&state, None, self.notes(members.members())?)?;
+        }
+        Ok(state)
+    }
+
+    fn train_here(
+        &mut self,
+        dataset: &Dataset,
+        partition: &Partition,
+        from: Option<Checkpoint>,
+        members: &mut ModelWriter,
+    ) -> Result<ServerState> {
         let (progress, stop) = (self.progress, self.stop);
         let watch = |record: &StepRecord| {
             progress.step(record);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let checkpoints = self.checkpoints.clone();
-        let simulation = self.simulation(&checkpoints, &watch);
-        progress.start(simulation.plan(), from.as_ref().map_or(0, |from| from.state.round as usize));
-        let is_collected = !members.members().is_empty();
-        let state = simulation.run(from, members, self)?;
-        if !is_collected && !members.members().is_empty() {
-            checkpoints.save(&state, None, self.notes(members.members())?)?;
-        }
-        Ok(state)
-    }
-
-    fn simulation<'s>(
-        &self,
-        checkpoints: &'s Checkpoints,
-        watch: &'s (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
-    ) -> Simulation<'s>
-    where
-        'a: 's,
-    {
-        Simulation {
+        let simulation = Simulation {
             algorithm: self.algorithm,
-            images: &self.dataset.train,
-            partition: self.partition,
+            images: &dataset.train,
+            partition,
             participation: &self.config.simulation,
-            failures: self.config.aggregation.failures(),
+            failures: self.config.aggregation.failures(OnFailure::Stop),
             seed: self.config.seed,
             jobs: self.jobs,
-            checkpoints,
-            watch,
-        }
+            checkpoints: &checkpoints,
+            watch: &watch,
+        };
+        progress.start(simulation.plan(), rounds_done(from.as_ref()));
+        Ok(simulation.run(from, members, self)?)
+    }
+
+    fn train_at_sites(
+        &mut self,
+        carrier: &mut dyn Carrier,
+        from: Option<Checkpoint>,
+        members: &mut ModelWriter,
+    ) -> Result<ServerState> {
+        let checkpoints = self.checkpoints.clone();
+        let federation = Federation {
+            algorithm: self.algorithm,
+            roster: self.roster,
+            failures: self.config.aggregation.failures(OnFailure::LeaveOut),
+            deadline: Duration::from_secs_f64(self.config.federation.deadline),
+            seed: self.config.seed,
+            jobs: self.jobs,
+            checkpoints: &checkpoints,
+        };
+        self.progress.start(federation.plan(), rounds_done(from.as_ref()));
+        Ok(federation.run(carrier, from, members, self)?)
     }
 
     /// Scores the average of a round, where it is due.
     fn score_round(&mut self, state: &ServerState) -> anyhow::Result<()> {
-        let next = self.simulation(&self.checkpoints, &|_| ControlFlow::Continue(())).next(state);
+        let next = self.algorithm.next(state, &self.roster.context(self.config.seed));
         let is_last = next.is_none_or(|exchange| exchange.kind == ExchangeKind::Collect);
         if is_last || state.round.is_multiple_of(self.config.evaluation.every) {
             self.score_average(&state.params.under("generator"), state.round, Scored::Average)?;
@@ -266,7 +291,11 @@ impl<'a> Run<'a> {
     fn after_round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> anyhow::Result<()> {
         self.seconds.train += record.seconds;
         self.record(&Event::Round(record.clone()))?;
-        for curve in self.progress.take_losses(record.round) {
+        let curves = match self.data {
+            Data::Here(..) => self.progress.take_losses(record.round),
+            Data::AtSites(_) => means_of(record),
+        };
+        for curve in curves {
             self.record(&Event::Losses(curve))?;
         }
         // Members are kept when all of them are there.
@@ -330,6 +359,21 @@ impl Observer for Run<'_> {
     fn inside(&mut self, keep: &mut Keep) -> Observed {
         Ok(keep(self.notes(&[])?)?)
     }
+}
+
+/// What sites tell of their losses: a mean over all their steps.
+fn means_of(record: &RoundRecord) -> Vec<LossCurve> {
+    let curve = |client: &ClientRecord| {
+        let mean = |name: &str| client.metrics.get(name).map(|&mean| vec![mean]);
+        let steps = client.metrics.get("steps").map_or(0, |&steps| steps as u64);
+        let (round, client) = (record.round, client.name.to_string());
+        Some(LossCurve { round, client, steps, loss_d: mean("loss_d")?, loss_g: mean("loss_g")? })
+    };
+    record.clients.iter().filter_map(curve).collect()
+}
+
+fn rounds_done(from: Option<&Checkpoint>) -> usize {
+    from.map_or(0, |from| from.state.round as usize)
 }
 
 /// Both networks of the last averaged round, for a site that comes late. Where discriminators stay at the clients,

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use effgan_fl::{Checkpoint, ExchangeKind};
+use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
-use super::{Material, Notes, Run, Seconds};
+use super::{Data, Material, Notes, Run, Seconds};
 use crate::config::Config;
 use crate::events::{Event, RunInfo, Status};
 use crate::failure::{Failure, Result};
@@ -29,25 +29,41 @@ pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress
         progress.say(&format!("{} is done; --set algorithm.rounds=… gives it more rounds", path.display()));
         return Ok(());
     }
-    let material = Material::of(&config, jobs)?;
-    let info = RunInfo {
-        started: earlier.started,
-        resumed: earlier.resumed + 1,
-        seconds: earlier.seconds,
-        ..material.info(&config, jobs)
-    };
-    warn_of_another_machine(&earlier, &info);
-    let dir = RunDir::open(path, info)?;
-    let mut run = Run::new(&config, &material, dir, progress, jobs, stop);
-    let from = run.checkpoints.latest(|checkpoint| run.can_go_on_from(checkpoint))?;
-    run.go_back_to(from.as_ref())?;
-    run.dir.begin_again(&config)?;
-    let round = from.as_ref().map_or(0, |from| from.state.round);
-    progress.say(&format!("{} goes on after round {round}", path.display()));
-    run.finish(from, started)
+    let material = Material::of(&config, Data::here(&config)?, jobs)?;
+    Run::reopen(&config, &material, path, earlier, progress, jobs, stop)?.go_on_from_newest(None, started)
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Opens the run in `path`, of which `earlier` is known.
+    pub(super) fn reopen(
+        config: &'a Config,
+        material: &'a Material,
+        path: &Path,
+        earlier: RunInfo,
+        progress: &'a Progress,
+        jobs: usize,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        let info = RunInfo {
+            started: earlier.started,
+            resumed: earlier.resumed + 1,
+            seconds: earlier.seconds,
+            ..material.info(config, jobs)
+        };
+        warn_of_another_machine(&earlier, &info);
+        Ok(Self::new(config, material, RunDir::open(path, info)?, progress, jobs, stop))
+    }
+
+    /// Goes on from the newest state that is usable, or from the beginning.
+    pub(super) fn go_on_from_newest(mut self, carrier: Option<&mut dyn Carrier>, started: Instant) -> Result<()> {
+        let from = self.checkpoints.latest(|checkpoint| self.can_go_on_from(checkpoint))?;
+        self.go_back_to(from.as_ref())?;
+        self.dir.begin_again(self.config)?;
+        let round = from.as_ref().map_or(0, |from| from.state.round);
+        self.progress.say(&format!("{} goes on after round {round}", self.dir.path().display()));
+        self.finish(carrier, from, started)
+    }
+
     /// Whether the run as it is now comes by this state, and nothing that was written before it is lost.
     fn can_go_on_from(&self, checkpoint: &Checkpoint) -> std::result::Result<(), String> {
         let Notes { lengths, rounds, .. } = notes_of(checkpoint).map_err(|failure| failure.line())?;
@@ -83,7 +99,7 @@ pub(super) fn notes_of(checkpoint: &Checkpoint) -> Result<Notes> {
 }
 
 /// The config of the folder, with what may change.
-fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
+pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
     let file = path.join("config.toml");
     if !file.is_file() {
         let line = format!("{} is no run folder: it has no config.toml", path.display());
@@ -92,8 +108,8 @@ fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
     let (before, now) = (Config::load(&file, &[])?, Config::load(&file, settings)?);
     if before.identity() != now.identity() {
         let line = "a run that is resumed may change algorithm.rounds (but with local.decay = \"linear\" or \
-                    local-ensemble), aggregation.on_failure, min_clients, flagged and max_share, checkpoint.*, dataset.dir and \
-                    name; start a new run for other settings";
+                    local-ensemble), aggregation.on_failure, min_clients, flagged and max_share, checkpoint.*, federation.*, dataset.dir \
+                    and name; start a new run for other settings";
         return Err(Failure::usage(anyhow!(line)));
     }
     Ok(now)

@@ -9,7 +9,7 @@ use effgan_nn::Params;
 use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::Network;
 
-use super::Run;
+use super::{Data, Run};
 use crate::events::{Event, MemberClasses, Note, Score, Scored};
 use crate::failure::Result;
 use crate::summary;
@@ -17,16 +17,17 @@ use crate::summary;
 impl Run<'_> {
     /// Says what is to be known of the images and of the scores before they come.
     pub(super) fn record_notes(&mut self) -> anyhow::Result<()> {
-        let notes = [self.dataset.left_out_line(), self.scorer.note().map(str::to_owned)];
+        let notes = [self.data.note(), self.scorer.note().map(str::to_owned)];
         notes.into_iter().flatten().try_for_each(|note| self.record(&Event::Note(Note { note })))
     }
 
     pub(super) fn score_floor(&mut self) -> anyhow::Result<()> {
+        let Data::Here(dataset, _) = self.data else { return Ok(()) };
         let started = Instant::now();
-        let scores = self.scorer.floor(&self.dataset.train)?;
+        let scores = self.scorer.floor(&dataset.train)?;
         self.record_score(0, Scored::Floor, None, scores, started)?;
         let shown = summary::SHOWN * summary::SHOWN;
-        summary::save_grid(&self.dir, "real", self.dataset.test.first(shown).pixels(), self.network.image_shape)
+        summary::save_grid(&self.dir, "real", dataset.test.first(shown).pixels(), self.network.image_shape)
     }
 
     /// Scores an average of generators, its batch-norm statistics made both ways, and draws the first way.

@@ -33,8 +33,7 @@ struct ClientRow {
 /// Clients in order of their names.
 pub(super) fn clients(folder: &Folder) -> Clients {
     let partition = &folder.info.partition;
-    let counts = partition.class_counts.iter().map(|counts| counts.iter().sum());
-    let rows = partition.clients.iter().zip(counts).map(|(name, n)| row(folder, name, n)).collect();
+    let rows = partition.clients.iter().zip(&partition.num_examples).map(|(name, &n)| row(folder, name, n)).collect();
     Clients { rows, short: partition.clients.len() <= SHORT }
 }
 

@@ -110,11 +110,11 @@ fn banner(folder: &Folder) -> Option<String> {
 fn facts(info: &RunInfo) -> Vec<(&'static str, String)> {
     let machine = &info.machine;
     let [c, h, w] = info.dataset.image_shape;
+    let test = info.dataset.num_test.map(|n| format!(", {} to test", units::count(n as u64))).unwrap_or_default();
     let dataset = format!(
-        "{}: {} images of {c} × {h} × {w} dealt to clients, {} to test, {} classes",
+        "{}: {} images of {c} × {h} × {w} dealt to clients{test}, {} classes",
         info.dataset.name,
         units::count(info.dataset.num_dealt as u64),
-        units::count(info.dataset.num_test as u64),
         info.dataset.num_classes
     );
     let network = format!(
@@ -174,9 +174,10 @@ mod tests {
 
     fn info(status: Status) -> RunInfo {
         let partition = PartitionInfo {
-            class_counts: vec![vec![300, 0], vec![20, 180]],
+            class_counts: Some(vec![vec![300, 0], vec![20, 180]]),
+            num_examples: vec![300, 200],
             clients: vec!["north".into(), "south".into()],
-            label_skew: 0.43,
+            label_skew: Some(0.43),
         };
         RunInfo {
             name: "<script>alert(1)</script>".into(),
@@ -193,7 +194,7 @@ mod tests {
                 image_shape: [1, 2, 2],
                 num_classes: 2,
                 num_dealt: 500,
-                num_test: 100,
+                num_test: Some(100),
             },
             partition,
             network: NetworkInfo { generator_values: 10, discriminator_values: 9 },

@@ -37,22 +37,23 @@ struct HeatCell {
     deep: bool,
 }
 
-/// The partition of a run.
-pub(super) fn heat(partition: &PartitionInfo) -> Heat {
-    let counts = &partition.class_counts;
+/// The partition of a run; none where the sites did not tell.
+pub(super) fn heat(partition: &PartitionInfo) -> Option<Heat> {
+    let counts = partition.class_counts.as_ref()?;
+    let skew = partition.label_skew?;
     let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
     let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let small = counts.len() <= MOST_ROWS && classes <= MOST_COLUMNS;
     let name = |i: usize| partition.clients.get(i).cloned().unwrap_or_default();
     let row = |(i, counts): (usize, &Vec<u64>)| row(name(i), counts, largest);
-    Heat {
-        skew: format!("{:.2}", partition.label_skew),
-        skew_percent: percent(partition.label_skew),
+    Some(Heat {
+        skew: format!("{skew:.2}"),
+        skew_percent: percent(skew),
         clients: counts.len(),
         classes: (0..classes).collect(),
         rows: if small { counts.iter().enumerate().map(row).collect() } else { Vec::new() },
-        drawing: (!small).then(|| drawing(partition, classes, largest)),
-    }
+        drawing: (!small).then(|| drawing(&partition.clients, counts, largest)),
+    })
 }
 
 fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
@@ -63,7 +64,8 @@ fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
     HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
 }
 
-fn drawing(partition: &PartitionInfo, classes: usize, largest: u64) -> Drawing {
+fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> Drawing {
+    let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: usize, column: usize, n: u64| Cell {
         row,
         column,
@@ -78,9 +80,9 @@ fn drawing(partition: &PartitionInfo, classes: usize, largest: u64) -> Drawing {
     };
     let matrix = Matrix {
         title: "training images by client and class".into(),
-        rows: partition.clients.clone(),
+        rows: clients.to_vec(),
         columns: (0..classes).map(|class| class.to_string()).collect(),
-        cells: partition.class_counts.iter().enumerate().flat_map(across).collect(),
+        cells: counts.iter().enumerate().flat_map(across).collect(),
     };
     matrix.draw()
 }
@@ -128,14 +130,16 @@ mod tests {
     use super::*;
 
     fn partition(clients: usize, classes: usize) -> PartitionInfo {
-        let class_counts = (0..clients as u64).map(|i| (0..classes as u64).map(|c| (i + c) % 3).collect()).collect();
+        let class_counts: Vec<Vec<u64>> =
+            (0..clients as u64).map(|i| (0..classes as u64).map(|c| (i + c) % 3).collect()).collect();
         let clients = (0..clients).map(|i| format!("client-{i:04}")).collect();
-        PartitionInfo { class_counts, clients, label_skew: 0.72 }
+        let num_examples = class_counts.iter().map(|counts| counts.iter().sum()).collect();
+        PartitionInfo { clients, num_examples, class_counts: Some(class_counts), label_skew: Some(0.72) }
     }
 
     #[test]
     fn a_small_partition_is_a_table_with_numbers() {
-        let heat = heat(&partition(4, 10));
+        let heat = heat(&partition(4, 10)).unwrap();
         assert_eq!((heat.rows.len(), heat.rows[3].cells.len()), (4, 10));
         assert!(heat.drawing.is_none());
         let cells = &heat.rows[0].cells;
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn a_large_partition_is_a_drawing() {
         for (clients, classes) in [(41, 10), (3, 17)] {
-            let heat = heat(&partition(clients, classes));
+            let heat = heat(&partition(clients, classes)).unwrap();
             assert!(heat.rows.is_empty() && heat.drawing.is_some());
         }
     }

@@ -182,7 +182,10 @@ pub(super) fn members(folder: &Folder) -> Vec<Member> {
     let files = folder.sample_files();
     let names: Vec<&str> = files.iter().filter_map(|file| file.strip_prefix("member_")?.strip_suffix(".png")).collect();
     let place = |name: &str| partition.clients.iter().position(|client| client == name);
-    let trained = |name: &&str| place(name).and_then(|i| partition.class_counts.get(i)).map_or(&[][..], Vec::as_slice);
+    let trained = |name: &&str| {
+        let counts = partition.class_counts.as_ref().zip(place(name)).and_then(|(counts, i)| counts.get(i));
+        counts.map_or(&[][..], Vec::as_slice)
+    };
     let drawn = |name: &&str| folder.members.get(*name).map_or(&[][..], Vec::as_slice);
     let counts: Vec<&[u64]> = names.iter().map(trained).chain(names.iter().map(drawn)).collect();
     let mut trained_mixes = mixes(&counts);

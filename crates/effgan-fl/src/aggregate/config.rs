@@ -26,8 +26,9 @@ pub struct AggregationConfig {
     /// What becomes of members whose samples lie far outside of the others'.
     pub flagged: Flagged,
     /// What becomes of the run when a client fails or sends what cannot be used: NaN in a loss or an update, wrong
-    /// names or shapes.
-    pub on_failure: OnFailure,
+    /// names or shapes. A simulation stops when absent, a federation leaves the client out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
     /// Fewest usable replies of a round, ≥ 1; with fewer the run stops. One of those that were asked when absent; a
     /// round to which nobody comes is then skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,9 +141,9 @@ impl AggregationConfig {
         }
     }
 
-    /// What is done about clients that fail.
-    pub fn failures(&self) -> FailurePolicy {
-        FailurePolicy { on_failure: self.on_failure, min_clients: self.min_clients }
+    /// What is done about clients that fail; `otherwise` where the config does not say.
+    pub fn failures(&self, otherwise: OnFailure) -> FailurePolicy {
+        FailurePolicy { on_failure: self.on_failure.unwrap_or(otherwise), min_clients: self.min_clients }
     }
 }
 

@@ -1,0 +1,51 @@
+"""The server's half: Rust says what to send to whom, and Flower carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from logging import INFO
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from .. import UsageError, _effgan
+from .records import Content, letter, of_reply
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Runs the config at ``config`` into the folder ``out``, or goes on with the run that is there."""
+    config, out = _path(context, "config"), _path(context, "out")
+    _effgan.federate(
+        config,
+        out=out,
+        nodes=lambda: list(grid.get_node_ids()),
+        push=lambda node, kind, content, seconds: _push(grid, node, kind, content, seconds),
+        pull=lambda messages: _pull(grid, messages),
+        log=lambda line: log(INFO, "%s", line),
+    )
+
+
+def _path(context: Context, key: str) -> Path:
+    """A setting of ``flwr run --run-config``."""
+    path = Path(str(context.run_config.get(key, "")))
+    if not path.is_absolute():
+        raise UsageError(f"{key} = {str(path)!r} is no absolute path at the server; give one: --run-config \"{key}='/…'\"")
+    return path
+
+
+def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) -> str:
+    [message] = grid.push_messages([letter(content, node, kind, seconds)])
+    return message
+
+
+def _pull(grid: Grid, messages: Sequence[str]) -> tuple[str, Content | str] | None:
+    """One reply, so that no more than one is in memory."""
+    for message in messages:
+        for reply in grid.pull_messages([message]):
+            return message, of_reply(reply)
+    return None

@@ -1,0 +1,162 @@
+//! `effgan.flower` below its records: the server's half of a federation with Python to carry messages, and a site's.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, SyncSender, sync_channel};
+
+use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Run, SiteImages};
+use effgan_data::ClientName;
+use effgan_fl::FlError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::errors::usage;
+use crate::{arguments, run, tensors, work};
+
+/// Runs a federation into the folder `out`, or goes on with the one that is there. `nodes`, `push` and `pull` are called on the
+/// caller's thread to carry messages, `log` with a line a round.
+#[pyfunction]
+#[pyo3(signature = (config, *, out, nodes, push, pull, log, settings=None, jobs=None))]
+#[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
+pub fn federate(
+    config: &Bound<'_, PyAny>,
+    out: PathBuf,
+    nodes: &Bound<'_, PyAny>,
+    push: &Bound<'_, PyAny>,
+    pull: &Bound<'_, PyAny>,
+    log: &Bound<'_, PyAny>,
+    settings: Option<&Bound<'_, PyDict>>,
+    jobs: Option<i64>,
+) -> PyResult<PathBuf> {
+    let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
+    let jobs = arguments::some_count(jobs, "jobs")?;
+    let run = Run { config: run::source(config)?, settings, seed: None, out: Some(out), jobs };
+    let flower = Flower { nodes, push, pull, log };
+    let federate = |stop: &_, calls: Sender<Call>| {
+        let log = calls.clone();
+        // Nobody may hear any more, after Ctrl-C.
+        api::federate(run, &mut Calls(calls), stop, move |line| drop(log.send(Call::Log(line.into()))))
+    };
+    work::work(config.py(), federate, |call| flower.hear(call))
+}
+
+/// What the site answers to a message of the type `kind`: arrays, numbers and words by name.
+#[pyfunction]
+#[pyo3(signature = (kind, arrays, numbers, words, *, state_dir, data_dir=None, client_name=None, partition_id=None, jobs=None))]
+#[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
+pub fn answer<'py>(
+    py: Python<'py>,
+    kind: &str,
+    arrays: &Bound<'py, PyDict>,
+    numbers: &Bound<'py, PyDict>,
+    words: BTreeMap<String, String>,
+    state_dir: PathBuf,
+    data_dir: Option<PathBuf>,
+    client_name: Option<&str>,
+    partition_id: Option<i64>,
+    jobs: Option<i64>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let images = images(data_dir, client_name, partition_id)?;
+    let params = tensors::of_dict(arrays, "arrays")?;
+    let message = Content { params, numbers: tensors::numbers(numbers, "numbers")?, words };
+    let jobs = arguments::some_count(jobs, "jobs")?;
+    let answer = work::quietly(py, |stop| api::answer(images, state_dir, jobs, kind, message, stop))?;
+    content_to_python(py, &answer)
+}
+
+fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Option<i64>) -> PyResult<SiteImages> {
+    match (data_dir, client_name, partition_id) {
+        (data_dir, None, Some(partition_id)) => {
+            let partition_id = arguments::count(partition_id, "partition-id")? as usize;
+            Ok(SiteImages::Dealt { partition_id, data_dir })
+        }
+        (Some(data_dir), Some(name), None) => {
+            let client = ClientName::new(name).map_err(|error| usage(format!("client-name: {error}")))?;
+            Ok(SiteImages::Own { data_dir, client })
+        }
+        _ => Err(usage(
+            "a site is started with data-dir and client-name in its --node-config, or for experiments with partition-id".into(),
+        )),
+    }
+}
+
+/// What the server's thread asks of Python's.
+enum Call {
+    Log(String),
+    Nodes(SyncSender<Vec<NodeId>>),
+    Push { node: NodeId, kind: String, content: Content, seconds: f64, done: SyncSender<MessageId> },
+    Pull { messages: Vec<MessageId>, done: SyncSender<Option<Pulled>> },
+}
+
+type Pulled = (MessageId, Result<Content, String>);
+
+/// A grid whose every step is a call; one that Python does not answer ends the run, and Python's exception says why.
+struct Calls(Sender<Call>);
+
+impl Calls {
+    fn ask<T>(&self, call: impl FnOnce(SyncSender<T>) -> Call) -> effgan_fl::Result<T> {
+        let (done, answer) = sync_channel(1);
+        self.0.send(call(done)).map_err(|_| FlError::Interrupted)?;
+        answer.recv().map_err(|_| FlError::Interrupted)
+    }
+}
+
+impl Grid for Calls {
+    fn nodes(&mut self) -> effgan_fl::Result<Vec<NodeId>> {
+        self.ask(Call::Nodes)
+    }
+
+    fn push(&mut self, node: NodeId, kind: &str, content: &Content, seconds: f64) -> effgan_fl::Result<MessageId> {
+        self.ask(|done| Call::Push { node, kind: kind.into(), content: content.clone(), seconds, done })
+    }
+
+    fn pull(&mut self, messages: &[MessageId]) -> effgan_fl::Result<Option<Pulled>> {
+        self.ask(|done| Call::Pull { messages: messages.to_vec(), done })
+    }
+}
+
+/// Python's side of the calls.
+struct Flower<'a, 'py> {
+    nodes: &'a Bound<'py, PyAny>,
+    push: &'a Bound<'py, PyAny>,
+    pull: &'a Bound<'py, PyAny>,
+    log: &'a Bound<'py, PyAny>,
+}
+
+impl Flower<'_, '_> {
+    fn hear(&self, call: Call) -> PyResult<()> {
+        let py = self.log.py();
+        // A run that has ended wants no answer.
+        match call {
+            Call::Log(line) => drop(self.log.call1((line,))?),
+            Call::Nodes(done) => drop(done.send(self.nodes.call0()?.extract()?)),
+            Call::Push { node, kind, content, seconds, done } => {
+                let content = content_to_python(py, &content)?;
+                drop(done.send(self.push.call1((node, kind, content, seconds))?.extract()?));
+            }
+            Call::Pull { messages, done } => drop(done.send(pulled(&self.pull.call1((messages,))?)?)),
+        }
+        Ok(())
+    }
+}
+
+/// `None`, or a message's id with what it says, or with the reason why it says nothing.
+fn pulled(reply: &Bound<'_, PyAny>) -> PyResult<Option<Pulled>> {
+    let Some((id, said)) = reply.extract::<Option<(MessageId, Bound<'_, PyAny>)>>()? else { return Ok(None) };
+    let said = match said.extract::<String>() {
+        Ok(reason) => Err(reason),
+        Err(_) => content_of_python(&said).map_err(|error| format!("unusable reply: {error}")),
+    };
+    Ok(Some((id, said)))
+}
+
+fn content_to_python<'py>(py: Python<'py>, content: &Content) -> PyResult<Bound<'py, PyTuple>> {
+    let Content { params, numbers, words } = content;
+    (tensors::to_dict(py, params)?, numbers, words).into_pyobject(py)
+}
+
+fn content_of_python(said: &Bound<'_, PyAny>) -> PyResult<Content> {
+    let (arrays, numbers, words): (Bound<'_, PyDict>, Bound<'_, PyDict>, BTreeMap<String, String>) = said.extract()?;
+    let params = tensors::of_dict(&arrays, "arrays")?;
+    Ok(Content { params, numbers: tensors::numbers(&numbers, "numbers")?, words })
+}

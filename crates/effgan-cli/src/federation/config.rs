@@ -1,0 +1,51 @@
+//! The `[federation]` table.
+
+use anyhow::anyhow;
+use effgan_data::ClientName;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Result};
+
+/// The `[federation]` table: who is in it, and how long the server waits. A simulation has no use for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FederationConfig {
+    /// Names of all sites, to whom others cannot be added; as many as `partition.clients` says, whatever their names, when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<ClientName>>,
+    /// Seconds that the server waits for the sites at the start, and for the answers of each exchange, > 0.
+    pub deadline: f64,
+    /// Whether sites tell how many images of each class they have, for the heat map of the report.
+    pub label_counts: bool,
+}
+
+impl Default for FederationConfig {
+    fn default() -> Self {
+        Self { sites: None, deadline: 600.0, label_counts: false }
+    }
+}
+
+impl FederationConfig {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
+        if !(self.deadline > 0.0 && self.deadline <= MOST_SECONDS) {
+            return wrong(format!("federation.deadline = {} is outside 0..={MOST_SECONDS}", self.deadline));
+        }
+        let Some(sites) = &self.sites else { return Ok(()) };
+        let mut sorted = sites.clone();
+        sorted.sort();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => wrong(format!("federation.sites names {} twice", pair[0])),
+            None if sites.is_empty() => wrong("federation.sites = [] names nobody".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A month.
+const MOST_SECONDS: f64 = 30.0 * 24.0 * 3600.0;

@@ -1,0 +1,32 @@
+//! What carries messages to nodes, and replies back.
+
+use effgan_fl::Result;
+
+use super::Content;
+
+/// A node, in Flower's numbers.
+pub type NodeId = u64;
+
+/// A message on its way, in Flower's words.
+pub type MessageId = String;
+
+/// Flower's grid, or something like it. Its errors end the run.
+pub trait Grid: Send {
+    /// Nodes that are connected now.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn nodes(&mut self) -> Result<Vec<NodeId>>;
+
+    /// Sends `content` to `node` as a message of the type `kind`; nobody wants an answer after `seconds`.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn push(&mut self, node: NodeId, kind: &str, content: &Content, seconds: f64) -> Result<MessageId>;
+
+    /// One of the replies to `messages` that have come, without waiting: what it says, or why there is none.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn pull(&mut self, messages: &[MessageId]) -> Result<Option<(MessageId, std::result::Result<Content, String>)>>;
+}

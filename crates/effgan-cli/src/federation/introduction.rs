@@ -1,0 +1,114 @@
+//! What a site says of itself when it is met: who it is, how many images it has, and of what shape.
+
+use std::collections::BTreeMap;
+
+use effgan_data::ClientName;
+use effgan_nn::Params;
+use serde::{Deserialize, Serialize};
+
+use super::Content;
+use super::content::NUM_EXAMPLES;
+
+/// A site that has introduced itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Introduction {
+    pub name: ClientName,
+    /// n_k: the images that it trains on.
+    pub num_examples: u64,
+    /// `[c, h, w]` of its images.
+    pub image_shape: [usize; 3],
+    pub num_classes: usize,
+    /// Version of its effgan.
+    pub version: String,
+    /// Images that it trains on, by class; only where the config asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_counts: Option<Vec<u64>>,
+}
+
+const SHAPE: [&str; 3] = ["channels", "height", "width"];
+const CLASSES: &str = "classes";
+const NAME: &str = "client-name";
+pub(super) const VERSION: &str = "version";
+
+/// Most pixels a side, and most classes: labels are bytes.
+const MOST_SIDE: u64 = 1024;
+const MOST_CLASSES: u64 = 256;
+
+impl Introduction {
+    /// As a message says it.
+    pub fn into_content(self) -> Content {
+        let mut numbers: BTreeMap<String, f64> =
+            SHAPE.iter().zip(self.image_shape).map(|(name, n)| ((*name).to_owned(), n as f64)).collect();
+        numbers.insert(CLASSES.into(), self.num_classes as f64);
+        numbers.insert(NUM_EXAMPLES.into(), self.num_examples as f64);
+        for (class, n) in self.label_counts.iter().flatten().enumerate() {
+            numbers.insert(of_class(class), *n as f64);
+        }
+        let words = [(NAME.to_owned(), self.name.to_string()), (VERSION.to_owned(), self.version)].into();
+        Content { params: Params::new(), numbers, words }
+    }
+
+    /// Of what a site said.
+    ///
+    /// # Errors
+    /// A line that says what is wrong with it.
+    pub fn of(content: &Content) -> Result<Self, String> {
+        let word = content.word(NAME)?;
+        let name = ClientName::new(word).map_err(|error| error.to_string())?;
+        let side = |name: &str| match content.count(name)? {
+            n @ 1..=MOST_SIDE => Ok(n as usize),
+            n => Err(format!("its images have {n} for `{name}`, which is outside 1..={MOST_SIDE}")),
+        };
+        let image_shape = [side(SHAPE[0])?, side(SHAPE[1])?, side(SHAPE[2])?];
+        let num_classes = match content.count(CLASSES)? {
+            n @ 1..=MOST_CLASSES => n as usize,
+            n => return Err(format!("its images have {n} classes, which is outside 1..={MOST_CLASSES}")),
+        };
+        let is_counted = content.numbers.contains_key(&of_class(0));
+        let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<_, _>>();
+        Ok(Self {
+            name,
+            num_examples: content.count(NUM_EXAMPLES)?,
+            image_shape,
+            num_classes,
+            version: content.word(VERSION)?.into(),
+            label_counts: is_counted.then(counts).transpose()?,
+        })
+    }
+}
+
+fn of_class(class: usize) -> String {
+    format!("label-count-{class}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction(label_counts: Option<Vec<u64>>) -> Introduction {
+        Introduction {
+            name: ClientName::new("north").unwrap(),
+            num_examples: 12,
+            image_shape: [1, 28, 32],
+            num_classes: 2,
+            version: "0.1.0".into(),
+            label_counts,
+        }
+    }
+
+    #[test]
+    fn an_introduction_comes_out_as_it_went_in_with_label_counts_only_where_there_are_some() {
+        for label_counts in [None, Some(vec![5, 7])] {
+            let said = introduction(label_counts);
+            assert_eq!(Introduction::of(&said.clone().into_content()), Ok(said));
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_image_has_are_refused() {
+        let mut content = introduction(None).into_content();
+        content.numbers.insert("width".into(), 1e9);
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "its images have 1000000000 for `width`, which is outside 1..=1024");
+    }
+}

@@ -1,0 +1,15 @@
+//! A federation over many machines: what the server and a site do, but for the carrying itself, which is Flower's.
+
+mod config;
+mod content;
+mod grid;
+mod introduction;
+mod post;
+mod site;
+
+pub use self::config::FederationConfig;
+pub use self::content::Content;
+pub use self::grid::{Grid, MessageId, NodeId};
+pub use self::introduction::Introduction;
+pub use self::post::Post;
+pub use self::site::{AtSite, SiteImages, answer};
