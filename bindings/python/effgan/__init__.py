@@ -18,17 +18,37 @@ from typing import Any
 import numpy as np
 
 from . import _effgan
-from ._effgan import DataError, EffganError, InternalError, Model, RunFailed, UsageError, __version__
+from ._effgan import (
+    Broadcast,
+    DataError,
+    EffganError,
+    Exchange,
+    InternalError,
+    Model,
+    RunFailed,
+    State,
+    Steps,
+    Update,
+    UsageError,
+    __version__,
+    deal,
+)
 
 __all__ = [
+    "Broadcast",
     "DataError",
     "EffganError",
+    "Exchange",
     "InternalError",
     "Model",
     "Run",
     "RunFailed",
+    "State",
+    "Steps",
+    "Update",
     "UsageError",
     "__version__",
+    "deal",
     "evaluate",
     "run",
 ]

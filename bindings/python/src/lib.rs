@@ -6,6 +6,7 @@ mod evaluate;
 mod federation;
 mod model;
 mod run;
+mod steps;
 mod tensors;
 mod work;
 
@@ -24,6 +25,8 @@ mod _effgan {
     use super::model::Model;
     #[pymodule_export]
     use super::run::{resume, run};
+    #[pymodule_export]
+    use super::steps::{Broadcast, Exchange, State, Steps, Update, deal};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

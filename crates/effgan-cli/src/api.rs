@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, DatasetConfig, DatasetName};
+use effgan_data::{ClientName, ClientShare, Dataset, DatasetConfig, DatasetName};
 use effgan_fl::ensemble::Selection;
 use effgan_fl::{Ensemble, FlError};
 use effgan_nn::kernels::Isa;
@@ -22,6 +22,7 @@ use crate::failure::{Failure, Result};
 use crate::federation::{self, AtSite};
 pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages};
 use crate::progress::Progress;
+pub use crate::steps::{Members, Steps};
 use crate::{commands, machine, pipeline};
 
 /// Images of one call: all of them are in memory.
@@ -93,15 +94,64 @@ pub fn answer(
     federation::answer(&at_site, kind, message, stop)
 }
 
+/// The steps of the algorithm of a config for `clients` with so many training images each, of this shape and number of classes.
+///
+/// # Errors
+/// What is wrong with the config.
+pub fn steps(
+    config: Source,
+    settings: &Map<String, Value>,
+    clients: Vec<(ClientName, u64)>,
+    image_shape: [usize; 3],
+    num_classes: usize,
+    jobs: Option<usize>,
+) -> Result<Steps> {
+    let config = config_of(config, &toml_settings(settings)?)?;
+    Steps::new(&config, clients, image_shape, num_classes, jobs_or_cores(jobs)?)
+}
+
+/// What one client of a config trains on.
+pub struct Share {
+    /// Who.
+    pub name: ClientName,
+    /// u8 `[n, c, h, w]`.
+    pub pixels: Vec<u8>,
+    /// `[n]`
+    pub labels: Vec<u8>,
+    /// `[c, h, w]`
+    pub shape: [usize; 3],
+}
+
+/// What each client of a config trains on, in the order of names.
+///
+/// # Errors
+/// As `effgan run`, before it makes its folder.
+pub fn deal(config: Source, settings: &Map<String, Value>) -> Result<Vec<Share>> {
+    let config = config_of(config, &toml_settings(settings)?)?;
+    let dataset = config.dataset.load()?;
+    let train = &dataset.train;
+    let share = |share: ClientShare| Share {
+        pixels: share.train.iter().flat_map(|&i| train.image(i as usize)).copied().collect(),
+        labels: share.train.iter().map(|&i| train.labels()[i as usize]).collect(),
+        shape: train.shape(),
+        name: share.name,
+    };
+    Ok(config.deal(&dataset)?.clients.into_iter().map(share).collect())
+}
+
 fn config_and_out(run: Run) -> Result<(Config, PathBuf)> {
     let mut settings = toml_settings(&run.settings)?;
     settings.extend(run.seed.map(|seed| format!("seed={seed}")));
-    let config = match run.config {
-        Source::File(path) => Config::load(&path, &settings)?,
-        Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, &settings)?,
-    };
+    let config = config_of(run.config, &settings)?;
     let out = run.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
     Ok((config, out))
+}
+
+fn config_of(source: Source, settings: &[String]) -> Result<Config> {
+    match source {
+        Source::File(path) => Config::load(&path, settings),
+        Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, settings),
+    }
 }
 
 /// Goes on with the run in `path`, as `effgan resume`; `tell` is given what is done from here on, as in [`run`].

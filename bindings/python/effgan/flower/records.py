@@ -40,7 +40,7 @@ def what_leaves(content: Content, message: Message) -> Message:
     if arrays:
         records[ARRAYS] = _arrays(arrays)
     if numbers:
-        records[NUMBERS] = MetricRecord(numbers)
+        records[NUMBERS] = MetricRecord(dict(numbers))
     if words:
         records[WORDS] = ConfigRecord(dict(words))
     return Message(records, reply_to=message)

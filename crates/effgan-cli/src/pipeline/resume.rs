@@ -9,6 +9,7 @@ use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
+use super::data::SITES;
 use super::{Data, Material, Notes, Run, Seconds};
 use crate::config::Config;
 use crate::events::{Event, RunInfo, Status};
@@ -25,6 +26,11 @@ use crate::run_dir::{MOST_BYTES, RunDir};
 pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     let started = Instant::now();
     let (config, earlier) = (config_of(path, settings)?, info_of(path)?);
+    if path.join(SITES).is_file() {
+        let line =
+            format!("{} is a federation's, whose images are elsewhere; start it again with flwr run", path.display());
+        return Err(Failure::usage(anyhow!(line)));
+    }
     if earlier.status == Status::Done && settings.is_empty() {
         progress.say(&format!("{} is done; --set algorithm.rounds=… gives it more rounds", path.display()));
         return Ok(());

@@ -1,0 +1,273 @@
+//! `effgan.Steps`: the steps of the contract on named arrays, for a loop or a transport of one's own.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use effgan_cli::api;
+use effgan_data::ClientName;
+use effgan_fl::message::Numbers;
+use effgan_fl::{self as fl, ExchangeKind};
+use numpy::{PyReadonlyArray1, PyReadonlyArray4};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::errors::{self, usage};
+use crate::{arguments, run, tensors, work};
+
+/// An algorithm and its clients.
+#[pyclass(frozen, module = "effgan")]
+pub struct Steps(api::Steps);
+
+/// What the server carries from exchange to exchange.
+#[pyclass(frozen, module = "effgan")]
+pub struct State(fl::ServerState);
+
+/// What is to be done next, and with whom.
+#[pyclass(frozen, module = "effgan")]
+pub struct Exchange(fl::Exchange);
+
+/// Server to client.
+#[pyclass(frozen, module = "effgan")]
+pub struct Broadcast(fl::Broadcast);
+
+/// Client to server.
+#[pyclass(frozen, module = "effgan")]
+pub struct Update(fl::Update);
+
+#[pymethods]
+impl Steps {
+    #[new]
+    #[pyo3(signature = (config, clients, *, image_shape, num_classes, settings=None, jobs=None))]
+    fn new(
+        config: &Bound<'_, PyAny>,
+        clients: BTreeMap<String, i64>,
+        image_shape: [usize; 3],
+        num_classes: usize,
+        settings: Option<&Bound<'_, PyDict>>,
+        jobs: Option<i64>,
+    ) -> PyResult<Self> {
+        let settings =
+            settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
+        let jobs = arguments::some_count(jobs, "jobs")?;
+        let client = |(text, n): (String, i64)| Ok((name(&text)?, arguments::count(n, &text)?));
+        let clients = clients.into_iter().map(client).collect::<PyResult<_>>()?;
+        let steps = api::steps(run::source(config)?, &settings, clients, image_shape, num_classes, jobs);
+        steps.map(Self).map_err(|failure| errors::exception(&failure))
+    }
+
+    /// The state before round 1.
+    fn init(&self) -> PyResult<State> {
+        self.0.init().map(State).map_err(|failure| errors::exception(&failure))
+    }
+
+    /// What follows `state`; `None` when the algorithm is done.
+    fn next(&self, state: &State) -> Option<Exchange> {
+        self.0.next(&state.0).map(Exchange)
+    }
+
+    /// What the server computes once, before it sends.
+    fn prepare(&self, py: Python<'_>, state: &State, exchange: &Exchange) -> PyResult<State> {
+        work::quietly(py, |_| self.0.prepare(state.0.clone(), &exchange.0)).map(State)
+    }
+
+    /// The message to `client`.
+    fn broadcast(&self, state: &State, exchange: &Exchange, client: &str) -> PyResult<Broadcast> {
+        let client = name(client)?;
+        if exchange.0.cohort.binary_search(&client).is_err() {
+            return Err(usage(format!("{client} is not asked in round {}", exchange.0.round)));
+        }
+        Ok(Broadcast(self.0.broadcast(&state.0, &exchange.0, &client)))
+    }
+
+    /// The work of `client` on its images, u8 `[n, c, h, w]`, and their labels; answers with its update and what it is to remember.
+    #[pyo3(signature = (broadcast, client, images, labels, memory=None))]
+    fn local_update<'py>(
+        &self,
+        py: Python<'py>,
+        broadcast: &Broadcast,
+        client: &str,
+        images: PyReadonlyArray4<'py, u8>,
+        labels: PyReadonlyArray1<'py, u8>,
+        memory: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<(Update, Bound<'py, PyDict>)> {
+        let client = name(client)?;
+        let memory = memory.map(|memory| tensors::of_dict(memory, "memory")).transpose()?.unwrap_or_default();
+        let images = images.as_array().iter().copied().collect();
+        let labels = labels.as_array().iter().copied().collect();
+        let (update, memory) = work::quietly(py, move |stop| {
+            let mut memory = memory;
+            let go_on = || !stop.load(Ordering::Relaxed);
+            let update = self.0.local_update(&broadcast.0, &client, (images, labels), &mut memory, &go_on)?;
+            Ok((update, memory))
+        })?;
+        Ok((Update(update), tensors::to_dict(py, &memory)?))
+    }
+
+    /// Folds the updates of an exchange, by client; answers with the state and the members that were collected, `(client, n_k, arrays)`.
+    fn aggregate<'py>(
+        &self,
+        py: Python<'py>,
+        state: &State,
+        exchange: &Exchange,
+        updates: &Bound<'py, PyDict>,
+    ) -> PyResult<(State, Bound<'py, PyList>)> {
+        let update = |(client, update): (Bound<'py, PyAny>, Bound<'py, PyAny>)| {
+            let update = update.cast::<Update>()?.get().0.clone();
+            Ok((name(&client.extract::<String>()?)?, update))
+        };
+        let updates = updates.iter().map(update).collect::<PyResult<_>>()?;
+        let (state, members) = work::quietly(py, |_| self.0.aggregate(&state.0, &exchange.0, updates))?;
+        let member = |(client, n, params): (ClientName, u64, _)| -> PyResult<Bound<'py, PyTuple>> {
+            (client.as_str(), n, tensors::to_dict(py, &params)?).into_pyobject(py)
+        };
+        let members = members.into_iter().map(member).collect::<PyResult<Vec<_>>>()?;
+        Ok((State(state), PyList::new(py, members)?))
+    }
+}
+
+#[pymethods]
+impl State {
+    #[new]
+    fn new(round: u32, exchanges: u64, arrays: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(Self(fl::ServerState { round, exchanges, params: tensors::of_dict(arrays, "arrays")? }))
+    }
+
+    /// Rounds done.
+    #[getter]
+    fn round(&self) -> u32 {
+        self.0.round
+    }
+
+    /// Exchanges done of the round after those.
+    #[getter]
+    fn exchanges(&self) -> u64 {
+        self.0.exchanges
+    }
+
+    /// `generator.*`, `discriminator.*`, and what else the algorithm remembers.
+    #[getter]
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        tensors::to_dict(py, &self.0.params)
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    /// Round, from 1.
+    #[getter]
+    fn round(&self) -> u32 {
+        self.0.round
+    }
+
+    /// What for: `average`, `collect`, `feedback`, `logits` or `swap`.
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind.name()
+    }
+
+    /// Which of the server's steps in the round, from 0.
+    #[getter]
+    fn iteration(&self) -> u64 {
+        self.0.iteration
+    }
+
+    /// With whom, sorted.
+    #[getter]
+    fn cohort(&self) -> Vec<&str> {
+        self.0.cohort.iter().map(ClientName::as_str).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<effgan.Exchange {} of round {} with {} clients>", self.kind(), self.round(), self.0.cohort.len())
+    }
+}
+
+#[pymethods]
+impl Broadcast {
+    #[new]
+    fn new(round: u32, kind: &str, iteration: u64, iterations: u64, arrays: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let kind =
+            ExchangeKind::of_name(kind).ok_or_else(|| usage(format!("there is no exchange of kind {kind:?}")))?;
+        Ok(Self(fl::Broadcast { round, kind, iteration, iterations, params: tensors::of_dict(arrays, "arrays")? }))
+    }
+
+    /// Round, from 1.
+    #[getter]
+    fn round(&self) -> u32 {
+        self.0.round
+    }
+
+    /// As the exchange's.
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind.name()
+    }
+
+    /// Which of the server's steps in the round, from 0.
+    #[getter]
+    fn iteration(&self) -> u64 {
+        self.0.iteration
+    }
+
+    /// The server's steps in the round.
+    #[getter]
+    fn iterations(&self) -> u64 {
+        self.0.iterations
+    }
+
+    /// What the client is to work on.
+    #[getter]
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        tensors::to_dict(py, &self.0.params)
+    }
+}
+
+#[pymethods]
+impl Update {
+    #[new]
+    fn new(arrays: &Bound<'_, PyDict>, num_examples: u64, metrics: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let (params, metrics) = (tensors::of_dict(arrays, "arrays")?, tensors::numbers(metrics, "metrics")?);
+        Ok(Self(fl::Update { params, num_examples, metrics }))
+    }
+
+    /// What the client answers.
+    #[getter]
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        tensors::to_dict(py, &self.0.params)
+    }
+
+    /// n_k.
+    #[getter]
+    fn num_examples(&self) -> u64 {
+        self.0.num_examples
+    }
+
+    /// Mean losses, and steps.
+    #[getter]
+    fn metrics(&self) -> Numbers {
+        self.0.metrics.clone()
+    }
+}
+
+fn name(text: &str) -> PyResult<ClientName> {
+    ClientName::new(text).map_err(|error| usage(error.to_string()))
+}
+
+/// What each client of a config trains on: u8 images `[n, c, h, w]` and labels `[n]`, by name.
+#[pyfunction]
+#[pyo3(signature = (config, *, settings=None))]
+pub fn deal<'py>(config: &Bound<'py, PyAny>, settings: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyDict>> {
+    use numpy::{PyArray1, PyArrayMethods};
+    let py = config.py();
+    let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
+    let source = run::source(config)?;
+    let dealt = work::quietly(py, |_| api::deal(source, &settings))?;
+    let dict = PyDict::new(py);
+    for share in dealt {
+        let [c, h, w] = share.shape;
+        let n = share.labels.len();
+        let images = PyArray1::from_vec(py, share.pixels).reshape([n, c, h, w])?;
+        dict.set_item(share.name.as_str(), (images, PyArray1::from_vec(py, share.labels)))?;
+    }
+    Ok(dict)
+}

@@ -1,0 +1,131 @@
+//! The steps of the contract, one call each: for who carries the messages in another way than this program does.
+
+use effgan_data::{ClientName, ImageSet};
+use effgan_fl::local::check_shard;
+use effgan_fl::message::Update;
+use effgan_fl::{
+    Algorithm, Answer, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
+    Shard,
+};
+use effgan_nn::networks::Network;
+use effgan_nn::{Params, Streams, Threads};
+
+use crate::config::Config;
+use crate::failure::Result;
+
+/// Collected generators with n_k, in the order of names.
+pub type Members = Vec<(ClientName, u64, Params)>;
+
+/// An algorithm and its clients.
+pub struct Steps {
+    algorithm: Box<dyn Algorithm>,
+    roster: Roster,
+    seed: u64,
+    image_shape: [usize; 3],
+    num_classes: usize,
+    jobs: usize,
+}
+
+impl Steps {
+    /// As `config` says, for `clients` with so many training images each.
+    ///
+    /// # Errors
+    /// What is wrong with the config.
+    pub(crate) fn new(
+        config: &Config,
+        clients: Vec<(ClientName, u64)>,
+        image_shape: [usize; 3],
+        num_classes: usize,
+        jobs: usize,
+    ) -> Result<Self> {
+        let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
+        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
+        config.check_clients(clients.len())?;
+        for (name, num_examples) in &clients {
+            check_shard(&network, name, *num_examples as usize)?;
+        }
+        let (roster, seed) = (Roster::new(clients), config.seed);
+        Ok(Self { algorithm, roster, seed, image_shape, num_classes, jobs })
+    }
+
+    fn context(&self) -> RoundContext<'_> {
+        self.roster.context(self.seed)
+    }
+
+    /// The state before round 1.
+    ///
+    /// # Errors
+    /// As [`Algorithm::init`].
+    pub fn init(&self) -> Result<ServerState> {
+        Ok(self.algorithm.init(&self.context())?)
+    }
+
+    /// What is to be done next and with whom.
+    pub fn next(&self, state: &ServerState) -> Option<Exchange> {
+        self.algorithm.next(state, &self.context())
+    }
+
+    /// What the server computes once, before it sends.
+    ///
+    /// # Errors
+    /// As [`Algorithm::prepare`].
+    pub fn prepare(&self, state: ServerState, exchange: &Exchange) -> Result<ServerState> {
+        Ok(Threads::new(self.jobs).run(|| self.algorithm.prepare(state, exchange, &self.context()))?)
+    }
+
+    /// The message to `client`.
+    pub fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
+        self.algorithm.broadcast(state, exchange, client)
+    }
+
+    /// The work of `client` on u8 `pixels` `[n, c, h, w]` of these `labels`; `memory` is what it keeps between its rounds.
+    ///
+    /// # Errors
+    /// What is wrong with the images; as [`Algorithm::local_update`]; [`FlError::Interrupted`] when `go_on` says so.
+    pub fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        client: &ClientName,
+        (pixels, labels): (Vec<u8>, Vec<u8>),
+        memory: &mut Params,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Update> {
+        let images = ImageSet::new(self.image_shape, pixels, labels, self.num_classes)?;
+        let train: Vec<u32> = (0..images.len() as u32).collect();
+        let shard = Shard { client, images: &images, train: &train };
+        let streams = Streams::of_client(self.seed, broadcast.round, client.as_str());
+        let mut watch = |_: &_| {
+            if go_on() { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+        };
+        let update = || self.algorithm.local_update(broadcast, memory, &shard, &streams, &mut watch);
+        Ok(Threads::new(self.jobs).run(update)?)
+    }
+
+    /// Folds `replies`, in whatever order they come; generators that are collected come beside the state.
+    ///
+    /// # Errors
+    /// A reply that cannot be used, with its client; as [`Algorithm::aggregate`].
+    pub fn aggregate(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        mut replies: Vec<(ClientName, Update)>,
+    ) -> Result<(ServerState, Members)> {
+        let expected = self.algorithm.expects(state, exchange)?;
+        let mut intake = Intake::new(exchange, self.context(), expected, FailurePolicy::default());
+        replies.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut usable = replies.into_iter().map(|(client, update)| {
+            let taken = intake.take(Answer::to(exchange, client.clone(), Reply::Update(update)))?;
+            let refused = || FlError::ClientFailed {
+                client: client.clone(),
+                round: exchange.round,
+                reason: "was not asked, or answers twice".into(),
+            };
+            taken.map(|update| (client.clone(), update)).ok_or_else(refused)
+        });
+        let mut members = Members::new();
+        let fold = || self.algorithm.aggregate(state, exchange, &mut usable, &mut members);
+        let state = Threads::new(self.jobs).run(fold)?;
+        Ok((state, members))
+    }
+}
