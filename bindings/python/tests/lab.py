@@ -188,7 +188,9 @@ class Lab:
             kill_group(running.pid, signal.SIGKILL)
             log, _ = running.communicate()
             raise AssertionError(f"flwr run took more than {timeout} s:\n{log}") from None
-        return Outcome(running.returncode, log, self.statuses()[0])
+        statuses = self.statuses()
+        assert statuses, log
+        return Outcome(running.returncode, log, statuses[0])
 
     def submit(self, config: Path, out: Path, **options: str) -> subprocess.Popen[str]:
         """``flwr run``, whose lines are read from its pipe."""

@@ -44,13 +44,16 @@ pub struct Post<'a> {
     looked: Option<Instant>,
 }
 
+/// After so long a node that could not take part is asked again: its keeper may have mended it.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
 /// What is known of a node.
 enum Node {
     /// It was asked who it is.
     Asked,
     Site(Introduction),
-    /// It cannot take part; it was said why.
-    Refused,
+    /// It cannot take part: why, and when it was asked.
+    Refused(String, Instant),
     /// Its connection is lost.
     Away(Introduction),
 }
@@ -158,19 +161,33 @@ impl<'a> Post<'a> {
             let now = match (node, connected.contains(&id)) {
                 (Node::Site(site), false) => Node::Away(site),
                 (Node::Away(site), true) => Node::Site(site),
-                (Node::Asked | Node::Refused, false) => continue,
+                (Node::Asked | Node::Refused(..), false) => continue,
                 (node, _) => node,
             };
             self.nodes.insert(id, now);
         }
         for id in connected {
-            if !self.nodes.contains_key(&id) {
-                let query = self.content(Content::default());
-                let message = self.grid.push(id, "query", &query, self.config.federation.deadline)?;
-                self.out.insert(message, Sent::Query(id));
-                self.nodes.insert(id, Node::Asked);
+            match self.nodes.get(&id) {
+                None => {
+                    self.nodes.insert(id, Node::Asked);
+                    self.query(id)?;
+                }
+                Some(Node::Refused(reason, asked)) if asked.elapsed() >= ASK_AGAIN => {
+                    let again = Node::Refused(reason.clone(), Instant::now());
+                    self.nodes.insert(id, again);
+                    self.query(id)?;
+                }
+                Some(_) => {}
             }
         }
+        Ok(())
+    }
+
+    /// Asks a node who it is.
+    fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
+        let query = self.content(Content::default());
+        let message = self.grid.push(id, "query", &query, self.config.federation.deadline)?;
+        self.out.insert(message, Sent::Query(id));
         Ok(())
     }
 
@@ -212,8 +229,10 @@ impl<'a> Post<'a> {
                 Node::Site(site)
             }
             Err(reason) => {
-                self.progress.say(&format!("node {id} takes no part: {reason}"));
-                Node::Refused
+                if !matches!(self.nodes.get(&id), Some(Node::Refused(before, _)) if *before == reason) {
+                    self.progress.say(&format!("node {id} takes no part: {reason}"));
+                }
+                Node::Refused(reason, Instant::now())
             }
         };
         self.nodes.insert(id, node);

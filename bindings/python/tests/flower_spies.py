@@ -1,0 +1,94 @@
+"""The real ClientApp with something around it: one who writes down every message, and faults that a site may have.
+
+``spy`` in the ``--node-config`` is the folder that messages are written into; ``fault`` is one of :data:`FAULTS` and the round in which it
+happens, as in ``fault='nan@2'``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+
+from effgan.flower.client_app import client_app
+
+Call = Callable[[Message, Context], Message]
+
+
+def spy(message: Message, context: Context, call_next: Call) -> Message:
+    """Writes down what comes in and what goes out."""
+    asked = written(message.content)
+    reply = call_next(message, context)
+    folder = Path(str(context.node_config["spy"]))
+    folder.mkdir(exist_ok=True)
+    line = {"type": message.metadata.message_type, "asked": asked, "answered": written(reply.content)}
+    (folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json").write_text(json.dumps(line))
+    return reply
+
+
+def written(content: RecordDict) -> dict[str, dict[str, Any]]:
+    """All records by name: of arrays their shapes, of others their values."""
+    arrays = {key: {name: array.shape for name, array in record.items()} for key, record in content.array_records.items()}
+    values = [*content.metric_records.items(), *content.config_records.items()]
+    return arrays | {key: dict(record) for key, record in values}
+
+
+def fault(message: Message, context: Context, call_next: Call) -> Message:
+    """Does what the site's ``fault`` is in its round, and the work in all others."""
+    what, _, round_ = str(context.node_config.get("fault", "")).partition("@")
+    settings = message.content.config_records.get("config", {})
+    if not what or settings.get("round") != float(round_):
+        return call_next(message, context)
+    return FAULTS[what](message, context, call_next)
+
+
+def raises(message: Message, context: Context, call_next: Call) -> Message:
+    raise RuntimeError("the disk is full")
+
+
+def hangs(message: Message, context: Context, call_next: Call) -> Message:
+    while True:
+        time.sleep(1)
+
+
+def dies(message: Message, context: Context, call_next: Call) -> Message:
+    os._exit(9)
+
+
+def is_late(message: Message, context: Context, call_next: Call) -> Message:
+    time.sleep(float(message.content.config_records["config"]["deadline"]) + 2)  # type: ignore[arg-type]
+    return call_next(message, context)
+
+
+def nan(message: Message, context: Context, call_next: Call) -> Message:
+    return changed(call_next(message, context), lambda array: np.full_like(array, np.nan))
+
+
+def shape(message: Message, context: Context, call_next: Call) -> Message:
+    return changed(call_next(message, context), lambda array: np.zeros((*array.shape, 1), array.dtype))
+
+
+def changed(reply: Message, change: Callable[[Any], Any]) -> Message:
+    record = reply.content.array_records["arrays"]
+    reply.content["arrays"] = ArrayRecord({name: Array(change(array.numpy())) for name, array in record.items()})
+    return reply
+
+
+FAULTS: dict[str, Callable[[Message, Context, Call], Message]] = {
+    "raises": raises,
+    "hangs": hangs,
+    "dies": dies,
+    "is-late": is_late,
+    "nan": nan,
+    "shape": shape,
+}
+
+spied = client_app(mods=[spy])
+faulty = client_app(mods=[fault])
