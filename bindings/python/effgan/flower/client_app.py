@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,19 @@ from flwr.clientapp import ClientApp
 from .. import _effgan
 from .records import of_letter, what_leaves
 
+Call = Callable[[Message, Context], Message]
+Mod = Callable[[Message, Context, Call], Message]
+
 # Flower's types of message are "train" and "train." with one of these.
 ACTIONS = ("finetune", "feedback", "logits", "swap")
 
-# Seconds after the deadline at which work that does not look at the clock is ended from outside.
+# Seconds after the deadline at which work that cannot be interrupted is ended with its process.
 GRACE = 10.0
 
 
-def client_app(mods: list[Callable[..., Any]] | None = None) -> ClientApp:
+def client_app(mods: list[Mod] | None = None) -> ClientApp:
     """The ClientApp, with Flower's ``mods`` around it."""
-    app = ClientApp(mods=mods)
+    app = ClientApp(mods=[end_at_deadline, *(mods or [])])
     app.query()(answer)
     app.train()(answer)
     for action in ACTIONS:
@@ -34,21 +37,45 @@ def client_app(mods: list[Callable[..., Any]] | None = None) -> ClientApp:
 
 def answer(message: Message, context: Context) -> Message:
     """The site's answer, by the settings of its ``--node-config``."""
-    arrays, numbers, words = of_letter(message)
     node = context.node_config
-    with _ended_after(numbers.get("deadline", 0.0) + GRACE):
-        said = _effgan.answer(
-            message.metadata.message_type,
-            arrays,
-            numbers,
-            words,
-            state_dir=_state_dir(context),
-            data_dir=_word(node, "data-dir"),
-            client_name=_word(node, "client-name"),
-            partition_id=_number(node, "partition-id"),
-            jobs=_number(node, "jobs"),
-        )
+    said = _effgan.answer(
+        message.metadata.message_type,
+        *of_letter(message),
+        state_dir=_state_dir(context),
+        data_dir=_word(node, "data-dir"),
+        client_name=_word(node, "client-name"),
+        partition_id=_number(node, "partition-id"),
+        jobs=_number(node, "jobs"),
+    )
     return what_leaves(said, message)
+
+
+def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:
+    """Ends work that nobody waits for any more, by an exception: a node whose work hangs would answer no other message.
+
+    Work that cannot be interrupted ends with its process, which the node notices a minute later.
+    """
+    _, numbers, _ = of_letter(message)
+    deadline = numbers.get("deadline", 0.0)
+    timer = threading.Timer(deadline + GRACE, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    # Only a main thread has signals; under Ray it is another one.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGALRM, _time_is_up) if is_main else None
+    if is_main:
+        signal.setitimer(signal.ITIMER_REAL, deadline)
+    try:
+        return call_next(message, context)
+    finally:
+        timer.cancel()
+        if is_main:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _time_is_up(*_: object) -> None:
+    raise TimeoutError("nobody waits for this answer any more")
 
 
 def _state_dir(context: Context) -> Path:
@@ -65,18 +92,6 @@ def _word(node: dict[str, Any], key: str) -> str | None:
 def _number(node: dict[str, Any], key: str) -> int | None:
     value = node.get(key)
     return None if value is None else int(value)
-
-
-@contextmanager
-def _ended_after(seconds: float) -> Any:
-    """Ends the process when the block takes longer: a node whose work hangs would answer no other message."""
-    timer = threading.Timer(seconds, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 app = client_app()

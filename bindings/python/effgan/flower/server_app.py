@@ -13,6 +13,9 @@ from flwr.serverapp import Grid, ServerApp
 from .. import UsageError, _effgan
 from .records import Content, letter, of_reply
 
+# Seconds that Flower keeps a message longer than Rust waits for its answer: who is late is called so, and by nothing else.
+SPARE = 5.0
+
 app = ServerApp()
 
 
@@ -39,7 +42,7 @@ def _path(context: Context, key: str) -> Path:
 
 
 def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) -> str:
-    [message] = grid.push_messages([letter(content, node, kind, seconds)])
+    [message] = grid.push_messages([letter(content, node, kind, seconds + SPARE)])
     return message
 
 
