@@ -16,6 +16,7 @@ mod report;
 mod run_dir;
 mod run_info;
 mod scoring;
+mod setup;
 mod steps;
 mod summary;
 mod sweep;

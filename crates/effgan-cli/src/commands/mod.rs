@@ -5,6 +5,7 @@ mod completions;
 mod data;
 mod evaluate;
 mod features;
+mod federation;
 mod man;
 mod partition;
 mod report;
@@ -43,6 +44,8 @@ enum Verb {
     Data(data::Data),
     #[command(subcommand)]
     Features(features::Features),
+    #[command(subcommand)]
+    Federation(federation::Federation),
     Report(report::Report),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -81,6 +84,7 @@ impl Cli {
             Verb::Sweep(sweep) => sweep.run(),
             Verb::Data(data) => data.run(),
             Verb::Features(features) => features.run(),
+            Verb::Federation(federation) => federation.run(),
             Verb::Report(report) => report.run(),
             Verb::Bench(bench) => bench.run(),
             Verb::Completions(completions) => completions.run(),

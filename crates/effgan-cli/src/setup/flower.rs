@@ -1,0 +1,167 @@
+//! Flower's own commands, run for a person who need not know them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, anyhow};
+use serde_json::Value;
+
+use super::server::{self, CONNECTION};
+use crate::failure::{Failure, Result};
+use crate::output::say;
+
+/// Flower as it was tested.
+pub(super) const FLWR: &str = "1.41";
+
+/// What `effgan federation run` is told.
+#[derive(Debug)]
+pub struct Launch {
+    /// The config, a path at the server.
+    pub config: PathBuf,
+    /// The run folder, a path at the server.
+    pub out: PathBuf,
+    /// The server's folder.
+    pub server: PathBuf,
+}
+
+/// Runs a config over the federation, prints a line a round, and ends when the run does.
+///
+/// # Errors
+/// The run's failure, which Flower's own command does not tell by its exit status.
+pub fn launch(launch: &Launch) -> Result<()> {
+    server::read(&launch.server)?;
+    let [config, out] =
+        [&launch.config, &launch.out].map(std::path::absolute).map(|path| path.map_err(anyhow::Error::from));
+    let (config, out) = (config?, out?);
+    if !config.is_file() {
+        return Err(Failure::usage(anyhow!("{} is no file", config.display())));
+    }
+    let app = tempfile::tempdir().map_err(anyhow::Error::from)?;
+    fs::write(app.path().join("pyproject.toml"), include_str!("app.toml")).map_err(anyhow::Error::from)?;
+    let settings = format!("config={} out={}", quoted(&config)?, quoted(&out)?);
+    let app_path = app.path().display().to_string();
+    let id = stream(&launch.server, &["run", &app_path, CONNECTION, "--stream", "--run-config", &settings])?;
+    let listed = flwr(&launch.server, &["ls", CONNECTION, "--format", "json"])?;
+    let status = status_of(&listed, id.as_deref()).unwrap_or_else(|| "unknown".into());
+    if status == "finished:completed" {
+        return Ok(());
+    }
+    let line = format!("the run is {status}; what it said last is above, and {} has the rest", out.display());
+    Err(Failure::from(anyhow!(line)))
+}
+
+/// As Flower's settings take it.
+fn quoted(path: &Path) -> Result<String> {
+    let text = path.display().to_string();
+    if text.contains(['\'', '"', '\\']) {
+        return Err(Failure::usage(anyhow!("{text} has quotes in its name, which flwr cannot be told")));
+    }
+    Ok(format!("'{text}'"))
+}
+
+/// Prints what `flwr` says, line by line, and answers with the id of the run that it started.
+fn stream(server: &Path, arguments: &[&str]) -> Result<Option<String>> {
+    let mut child = command(server, arguments).stdout(Stdio::piped()).spawn().map_err(not_there)?;
+    let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+    let mut id = None;
+    for line in lines.map_while(std::io::Result::ok) {
+        let line = plain(&line);
+        if let Some((_, run)) = line.split_once("started run ") {
+            id = Some(run.trim().to_owned());
+        }
+        if let Some(said) =
+            line.trim_start().strip_prefix("INFO :").or(Some(&line)).filter(|said| !said.trim().is_empty())
+        {
+            say(said.trim());
+        }
+    }
+    let status = child.wait().map_err(anyhow::Error::from)?;
+    if id.is_none() || !status.success() {
+        return Err(Failure::from(anyhow!(
+            "flwr run ended with {status}; is the SuperLink running? effgan federation check says"
+        )));
+    }
+    Ok(id)
+}
+
+/// Without colours.
+fn plain(line: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
+
+fn status_of(listed: &str, id: Option<&str>) -> Option<String> {
+    let listed: Value = serde_json::from_str(listed).ok()?;
+    let runs = listed["runs"].as_array()?;
+    let run =
+        runs.iter().find(|run| run["run-id"].as_str() == id || run["run-id"].to_string() == id.unwrap_or_default())?;
+    Some(run["status"].as_str()?.to_owned())
+}
+
+/// What `flwr` prints.
+///
+/// # Errors
+/// What it says when it fails, in one line.
+pub(super) fn flwr(server: &Path, arguments: &[&str]) -> Result<String> {
+    let output =
+        command(server, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(not_there)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let words =
+        |text: &str| text.split(|c: char| c.is_whitespace() || "│╭╮╰╯─".contains(c)).collect::<Vec<_>>().join(" ");
+    let line = words(&plain(&format!("{said} {errors}")));
+    Err(Failure::from(anyhow!("flwr says: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))))
+}
+
+/// The version of the `flwr` that is installed.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn version() -> Result<String> {
+    let output = Command::new("flwr").arg("--version").output().map_err(not_there)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
+}
+
+fn command(server: &Path, arguments: &[&str]) -> Command {
+    let home = std::path::absolute(server.join("flower")).unwrap_or_else(|_| server.join("flower"));
+    let mut command = Command::new("flwr");
+    command.args(arguments).env("FLWR_HOME", home).stdin(Stdio::null());
+    command.env("FLWR_TELEMETRY_ENABLED", "0").env("FLWR_DISABLE_UPDATE_CHECK", "1");
+    command
+}
+
+fn not_there(error: std::io::Error) -> Failure {
+    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; pip install \"flwr=={FLWR}.*\""));
+    Failure::usage(said.expect_err("it is an error"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_taken_out_of_what_flwr_says() {
+        assert_eq!(plain("\u{1b}[92mINFO \u{1b}[0m:      round 1"), "INFO :      round 1");
+        assert_eq!(plain("plain"), "plain");
+    }
+
+    #[test]
+    fn a_run_is_found_by_its_id() {
+        let listed =
+            r#"{"runs": [{"run-id": "7", "status": "running"}, {"run-id": "8", "status": "finished:failed"}]}"#;
+        assert_eq!(status_of(listed, Some("8")).as_deref(), Some("finished:failed"));
+        assert_eq!(status_of(listed, Some("9")), None);
+        assert_eq!(status_of("no JSON", Some("9")), None);
+    }
+}
