@@ -23,6 +23,7 @@ __all__ = [
     "deal",
     "evaluate",
     "federate",
+    "main",
     "resume",
     "run",
 ]
@@ -213,6 +214,7 @@ def deal(
 ) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """What each client of ``config`` trains on: u8 images ``[n, c, h, w]`` and labels ``[n]``, by name."""
 
+def main(arguments: list[str]) -> int: ...
 def federate(
     config: str | os.PathLike[str] | dict[str, Any],
     *,

@@ -24,7 +24,7 @@ mod _effgan {
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]
-    use super::run::{resume, run};
+    use super::run::{main, resume, run};
     #[pymodule_export]
     use super::steps::{Broadcast, Exchange, State, Steps, Update, deal};
 

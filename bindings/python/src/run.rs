@@ -1,5 +1,6 @@
 //! `effgan.run`, and going on with a run
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
@@ -45,6 +46,12 @@ pub fn resume(
         api::resume(&path, &settings, jobs, stop, move |line| drop(sender.send(line)))
     };
     work::work(py, go_on, hearing(py, progress)?)
+}
+
+/// The program: does what its command line says, and answers with the exit code.
+#[pyfunction]
+pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| effgan_cli::run(arguments.into_iter()))
 }
 
 /// Calls `progress`, if there is one, with what a line of JSON says.

@@ -22,6 +22,7 @@ mod summary;
 mod sweep;
 mod tensorboard;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use failure::{Failure, Kind, Result};
@@ -34,11 +35,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    match commands::Cli::read().and_then(commands::Cli::run) {
-        Ok(()) => ExitCode::SUCCESS,
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Does what a command line says, the program's name first, and answers with the exit code.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    match commands::Cli::read(arguments).and_then(commands::Cli::run) {
+        Ok(()) => 0,
         Err(failure) => {
             eprintln!("effgan: {}", failure.line());
-            ExitCode::from(failure.kind() as u8)
+            failure.kind() as u8
         }
     }
 }

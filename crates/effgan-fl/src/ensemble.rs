@@ -140,6 +140,11 @@ impl ModelWriter {
         &self.members
     }
 
+    /// Puts the members in the order of names, where one came out of turn.
+    pub fn sort(&mut self) {
+        self.members.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
     /// A member's generator (tensors without prefix).
     ///
     /// # Errors

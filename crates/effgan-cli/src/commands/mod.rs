@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod data;
+mod ensemble;
 mod evaluate;
 mod features;
 mod federation;
@@ -15,6 +16,8 @@ mod sample;
 mod sweep;
 
 pub use sample::selection;
+
+use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::error::ErrorKind;
@@ -38,6 +41,8 @@ enum Verb {
     Resume(resume::Resume),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    #[command(subcommand)]
+    Ensemble(ensemble::Ensemble),
     Partition(partition::Partition),
     Sweep(sweep::Sweep),
     #[command(subcommand)]
@@ -57,13 +62,13 @@ enum Verb {
 }
 
 impl Cli {
-    /// Reads the command line. Help and the version are printed at once, and end the program.
+    /// Reads the command line, the program's name first. Help and the version are printed at once, and end the program.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage).
-    pub fn read() -> Result<Self> {
+    pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
         use ErrorKind as E;
-        Self::try_parse().map_err(|error| match error.kind() {
+        Self::try_parse_from(arguments).map_err(|error| match error.kind() {
             E::DisplayHelp | E::DisplayVersion | E::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
             _ => Failure::usage(anyhow!(one_line(&error.render().to_string()))),
         })
@@ -80,6 +85,7 @@ impl Cli {
             Verb::Resume(resume) => resume.run(),
             Verb::Sample(sample) => sample.run(),
             Verb::Evaluate(evaluate) => evaluate.run(),
+            Verb::Ensemble(ensemble) => ensemble.run(),
             Verb::Partition(partition) => partition.run(),
             Verb::Sweep(sweep) => sweep.run(),
             Verb::Data(data) => data.run(),

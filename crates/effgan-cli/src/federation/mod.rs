@@ -4,6 +4,7 @@ mod config;
 mod content;
 mod grid;
 mod introduction;
+mod late;
 mod post;
 mod site;
 
@@ -11,5 +12,6 @@ pub use self::config::FederationConfig;
 pub use self::content::Content;
 pub use self::grid::{Grid, MessageId, NodeId};
 pub use self::introduction::Introduction;
+pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};
 pub use self::post::Post;
 pub use self::site::{AtSite, SiteImages, answer};

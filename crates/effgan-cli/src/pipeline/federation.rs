@@ -72,7 +72,7 @@ fn go_on(
 }
 
 /// Who is in the run in `out`.
-fn sites_of(out: &Path) -> Result<Vec<Introduction>> {
+pub(super) fn sites_of(out: &Path) -> Result<Vec<Introduction>> {
     let path = out.join(SITES);
     let read = || -> anyhow::Result<Vec<Introduction>> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
     let sites = read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)?;
@@ -83,3 +83,7 @@ fn sites_of(out: &Path) -> Result<Vec<Introduction>> {
 fn name_of(config: &Config, info: &RunInfo) -> String {
     params::sha256(format!("{} {}", config.identity(), info.started).as_bytes())
 }
+
+#[cfg(test)]
+#[path = "federation/tests.rs"]
+mod tests;

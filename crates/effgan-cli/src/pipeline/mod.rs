@@ -4,6 +4,7 @@ mod branch;
 mod data;
 mod federation;
 mod flag;
+mod late;
 mod resume;
 mod scores;
 
@@ -21,18 +22,21 @@ use effgan_fl::{
     Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, Observer,
     OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord,
 };
+use effgan_nn::checkpoint::{self, write_file};
 use effgan_nn::networks::Network;
-use effgan_nn::{Params, checkpoint, params};
+use effgan_nn::{Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::branch::branch;
 use self::data::Data;
 pub use self::federation::federate;
+pub use self::late::hand_in;
 pub use self::resume::{info_of, resume};
 use self::scores::with_statistics;
 use crate::config::Config;
 use crate::events::{Event, LossCurve, RunInfo, Score, Scored, Stage, Status};
 use crate::failure::{Kind, Result};
+use crate::federation::{JOIN_CONFIG, NETWORKS};
 use crate::output::warn;
 use crate::progress::Progress;
 use crate::run_dir::{Lengths, RunDir, check_new};
@@ -304,7 +308,7 @@ impl<'a> Run<'a> {
         }
         // A round that nobody answered has averaged nothing.
         self.averaged |= !record.clients.is_empty();
-        save_join(&self.dir, &state.params)?;
+        save_join(&self.dir, self.config, &state.params)?;
         keep(self.notes(&[])?)?;
         self.score_round(state)
     }
@@ -376,11 +380,12 @@ fn rounds_done(from: Option<&Checkpoint>) -> usize {
     from.map_or(0, |from| from.state.round as usize)
 }
 
-/// Both networks of the last averaged round, for a site that comes late. Where discriminators stay at the clients,
-/// the one here is that which they began with.
-fn save_join(dir: &RunDir, params: &Params) -> anyhow::Result<()> {
+/// Both networks of the last averaged round and the config, for a site that comes late. Where discriminators stay at the
+/// clients, the one here is that which they began with.
+fn save_join(dir: &RunDir, config: &Config, params: &Params) -> anyhow::Result<()> {
     fs::create_dir_all(dir.join("join"))?;
-    for network in ["generator", "discriminator"] {
+    write_file(&dir.join("join").join(JOIN_CONFIG), config.for_sites().to_toml().as_bytes())?;
+    for network in NETWORKS {
         checkpoint::save(&dir.join(format!("join/{network}.safetensors")), &params.under(network))?;
     }
     Ok(())

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
+use effgan_nn::checkpoint::write_file;
 use serde_json::Value;
 
-use super::server::{self, CONNECTION};
+use super::server;
 use crate::failure::{Failure, Result};
 use crate::output::say;
 
 /// Flower as it was tested.
 pub(super) const FLWR: &str = "1.41";
+
+/// The connection's name in Flower's configuration.
+pub(super) const CONNECTION: &str = "federation";
 
 /// What `effgan federation run` is told.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ fn quoted(path: &Path) -> Result<String> {
 
 /// Prints what `flwr` says, line by line, and answers with the id of the run that it started.
 fn stream(server: &Path, arguments: &[&str]) -> Result<Option<String>> {
-    let mut child = command(server, arguments).stdout(Stdio::piped()).spawn().map_err(not_there)?;
+    let mut child = command(server, arguments)?.stdout(Stdio::piped()).spawn().map_err(not_there)?;
     let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
     let mut id = None;
     for line in lines.map_while(std::io::Result::ok) {
@@ -111,7 +115,7 @@ fn status_of(listed: &str, id: Option<&str>) -> Option<String> {
 /// What it says when it fails, in one line.
 pub(super) fn flwr(server: &Path, arguments: &[&str]) -> Result<String> {
     let output =
-        command(server, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(not_there)?;
+        command(server, arguments)?.stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(not_there)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(said);
@@ -133,12 +137,31 @@ pub(super) fn version() -> Result<String> {
     Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
-fn command(server: &Path, arguments: &[&str]) -> Command {
-    let home = std::path::absolute(server.join("flower")).unwrap_or_else(|_| server.join("flower"));
+fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
+    configure(server, server::read(server)?.port)?;
     let mut command = Command::new("flwr");
-    command.args(arguments).env("FLWR_HOME", home).stdin(Stdio::null());
+    command.args(arguments).env("FLWR_HOME", home(server)?).stdin(Stdio::null());
     command.env("FLWR_TELEMETRY_ENABLED", "0").env("FLWR_DISABLE_UPDATE_CHECK", "1");
-    command
+    Ok(command)
+}
+
+/// Writes Flower's configuration of the server in `folder`. It wants absolute paths, and the folder may have been moved since.
+pub(super) fn configure(folder: &Path, port: u16) -> anyhow::Result<()> {
+    let (home, ca) = (home(folder)?, std::path::absolute(folder.join("ca.crt"))?);
+    let connection = [("address", format!("127.0.0.1:{port}")), ("root-certificates", ca.display().to_string())];
+    let table = |entries: &[(&str, toml::Value)]| {
+        toml::Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    };
+    let connection = table(&connection.map(|(key, value)| (key, toml::Value::String(value))));
+    let superlink = table(&[("default", toml::Value::String(CONNECTION.into())), (CONNECTION, connection)]);
+    fs::create_dir_all(&home)?;
+    write_file(&home.join("config.toml"), toml::to_string(&table(&[("superlink", superlink)]))?.as_bytes())?;
+    Ok(())
+}
+
+/// Flower's home at the server.
+fn home(server: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(server.join("flower"))?)
 }
 
 fn not_there(error: std::io::Error) -> Failure {

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey};
 
-use super::flower::flwr;
+use super::flower::{CONNECTION, flwr};
 use super::{OPEN, SECRET, kit, server, write};
 use crate::failure::{Failure, Result};
 
@@ -67,7 +67,7 @@ pub fn admit(key: &str, folder: &Path) -> Result<String> {
     let file = tempfile::Builder::new().suffix(".pub").tempfile().map_err(anyhow::Error::from)?;
     fs::write(file.path(), format!("{}\n", text.trim())).map_err(anyhow::Error::from)?;
     let file = file.path().display().to_string();
-    flwr(folder, &["supernode", "register", &file, server::CONNECTION]).map_err(|failure| {
+    flwr(folder, &["supernode", "register", &file, CONNECTION]).map_err(|failure| {
         let said = failure.line();
         let known = said.contains("already") || said.contains("in use");
         if known {

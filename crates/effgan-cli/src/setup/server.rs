@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificates::{self, Signed};
 use super::kit::{self, Kit};
-use super::{OPEN, SCRIPT, SECRET, write};
+use super::{OPEN, SCRIPT, SECRET, flower, write};
 use crate::failure::{Failure, Result};
 use crate::run_dir::{beside, check_new};
 
@@ -36,8 +36,6 @@ pub(super) struct Server {
     pub(super) effgan: String,
 }
 
-/// The connection's name in Flower's configuration.
-pub(super) const CONNECTION: &str = "federation";
 /// Of the server's folder.
 pub(super) const SERVER: &str = "server.toml";
 
@@ -56,6 +54,7 @@ pub fn init(plan: &Plan) -> Result<()> {
     }
     let beside = beside(&plan.out);
     let made = make(plan, &beside).and_then(|()| Ok(fs::rename(&beside, &plan.out)?));
+    let made = made.and_then(|()| flower::configure(&plan.out.join("server"), plan.port));
     if made.is_err() {
         // Nobody has seen it. The first error is the one to tell.
         let _ = fs::remove_dir_all(&beside);
@@ -86,7 +85,7 @@ pub(super) fn address(host: &str, port: u16) -> String {
 
 fn make_server(plan: &Plan, folder: &Path, ca: &Signed, server: &Signed) -> anyhow::Result<()> {
     let port = plan.port;
-    fs::create_dir_all(folder.join("flower"))?;
+    fs::create_dir_all(folder)?;
     write(&folder.join("ca.crt"), &ca.certificate, OPEN)?;
     write(&folder.join("ca.key"), &ca.key, SECRET)?;
     write(&folder.join("server.crt"), &server.certificate, OPEN)?;
@@ -95,10 +94,6 @@ fn make_server(plan: &Plan, folder: &Path, ca: &Signed, server: &Signed) -> anyh
         Server { host: plan.host.clone(), port, sites: plan.sites.clone(), effgan: env!("CARGO_PKG_VERSION").into() };
     write(&folder.join(SERVER), &toml::to_string(&known)?, OPEN)?;
     write(&folder.join("start.sh"), &include_str!("server.sh").replace("{port}", &port.to_string()), SCRIPT)?;
-    let connection = format!(
-        "[superlink]\ndefault = \"{CONNECTION}\"\n\n[superlink.{CONNECTION}]\naddress = \"127.0.0.1:{port}\"\nroot-certificates = \"../ca.crt\"\n"
-    );
-    write(&folder.join("flower/config.toml"), &connection, OPEN)?;
     let names: Vec<String> = plan.sites.iter().map(|site| format!("\"{site}\"")).collect();
     let config = include_str!("federation.toml").replace("{sites}", &names.join(", "));
     write(&folder.join("federation.toml"), &config, OPEN)

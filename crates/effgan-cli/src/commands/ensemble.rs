@@ -1,0 +1,98 @@
+//! `effgan ensemble`
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use effgan_data::ClientName;
+
+use super::run::interrupt;
+use crate::failure::{Failure, Result};
+use crate::federation::{self, AtSite, SiteImages};
+use crate::output::say;
+use crate::progress::Progress;
+use crate::{machine, pipeline};
+
+/// The members of an ensemble
+#[derive(Subcommand)]
+pub enum Ensemble {
+    FineTune(FineTune),
+    Add(Add),
+}
+
+/// At a site that missed the collection: fine-tune from the run's join/ folder, into a file to hand in
+#[derive(Args)]
+pub struct FineTune {
+    /// The folder join/ of the run
+    kit: PathBuf,
+    /// The site's name
+    #[arg(long, required_unless_present = "partition_id")]
+    client: Option<String>,
+    /// The folder of the site's images
+    #[arg(long, value_name = "DIR", required_unless_present = "partition_id")]
+    data: Option<PathBuf>,
+    /// For experiments: what the config deals to the client with this number, from 0
+    #[arg(long, conflicts_with = "client", value_name = "N")]
+    partition_id: Option<usize>,
+    /// The file to hand in
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Threads; changes no result [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+/// At the server: take a generator that was handed in into the ensemble of a federation's run
+#[derive(Args)]
+pub struct Add {
+    /// The run folder
+    run_dir: PathBuf,
+    /// The file
+    file: PathBuf,
+    /// Threads; changes no result [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+impl Ensemble {
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::FineTune(fine_tune) => fine_tune.run(),
+            Self::Add(add) => add.run(),
+        }
+    }
+}
+
+impl FineTune {
+    fn run(self) -> Result<()> {
+        let images = match (self.client, self.data, self.partition_id) {
+            (Some(client), Some(data_dir), None) => {
+                let client = ClientName::new(client).map_err(|error| Failure::usage(anyhow!("--client: {error}")))?;
+                SiteImages::Own { data_dir, client }
+            }
+            (_, data_dir, partition_id) => {
+                SiteImages::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir }
+            }
+        };
+        let state = tempfile::tempdir().map_err(anyhow::Error::from)?;
+        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let at_site = AtSite { images, state_dir: state.path().into(), jobs };
+        let site = federation::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
+        say(format!(
+            "{} holds the generator of {}, trained on {} images",
+            self.out.display(),
+            site.name,
+            site.num_examples
+        ));
+        Ok(())
+    }
+}
+
+impl Add {
+    fn run(self) -> Result<()> {
+        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let name = pipeline::hand_in(&self.run_dir, &self.file, jobs, &Progress::new(false), &*interrupt()?)?;
+        say(format!("{name} is in the ensemble"));
+        Ok(())
+    }
+}

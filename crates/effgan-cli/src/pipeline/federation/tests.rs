@@ -1,0 +1,286 @@
+//! A federation whose grid is in this process: the sites' own code answers, and whatever may go wrong on the way does.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use effgan_data::ClientName;
+use effgan_nn::Streams;
+use image::GrayImage;
+use tempfile::TempDir;
+
+use super::*;
+use crate::events::Event;
+use crate::federation::{AtSite, Content, MessageId, NodeId, SiteImages, answer, fine_tune};
+use crate::pipeline::{hand_in, run};
+use crate::report::folder::Folder;
+
+const TINY: &str = include_str!("../../../tests/golden/tiny.toml");
+
+/// Three nodes; each answers when it is asked for what it has to say, the last who was asked first.
+struct Post {
+    sites: Vec<AtSite>,
+    sent: VecDeque<(MessageId, NodeId, String, Content)>,
+    number: u64,
+    /// Nodes that leave messages of this type without an answer.
+    silent: BTreeSet<(NodeId, &'static str)>,
+    /// What becomes of an answer.
+    spoil: fn(NodeId, &str, Content) -> std::result::Result<Content, String>,
+}
+
+impl Grid for Post {
+    fn nodes(&mut self) -> effgan_fl::Result<Vec<NodeId>> {
+        Ok((0..self.sites.len() as u64).collect())
+    }
+
+    fn push(&mut self, node: NodeId, kind: &str, content: &Content, _: f64) -> effgan_fl::Result<MessageId> {
+        self.number += 1;
+        let id = format!("message {}", self.number);
+        if !self.silent.iter().any(|(silent, of)| *silent == node && *of == kind) {
+            self.sent.push_front((id.clone(), node, kind.into(), content.clone()));
+        }
+        Ok(id)
+    }
+
+    fn pull(
+        &mut self,
+        messages: &[MessageId],
+    ) -> effgan_fl::Result<Option<(MessageId, std::result::Result<Content, String>)>> {
+        let Some(place) = self.sent.iter().position(|(id, ..)| messages.contains(id)) else { return Ok(None) };
+        let (id, node, kind, content) = self.sent.remove(place).unwrap();
+        let said = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
+        let said = said.map_err(|failure| failure.line()).and_then(|content| (self.spoil)(node, &kind, content));
+        Ok(Some((id, said)))
+    }
+}
+
+fn dealt(folder: &TempDir, partition_id: usize) -> AtSite {
+    let images = SiteImages::Dealt { partition_id, data_dir: None };
+    AtSite { images, state_dir: folder.path().join(format!("state-{partition_id}")), jobs: 1 }
+}
+
+fn post(sites: Vec<AtSite>) -> Post {
+    Post { sites, sent: VecDeque::new(), number: 0, silent: BTreeSet::new(), spoil: |_, _, content| Ok(content) }
+}
+
+fn config(settings: &[&str]) -> Config {
+    Config::parse(TINY, &settings.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+}
+
+/// Runs into `out` and answers with what was said.
+fn over(post: &mut Post, config: &Config, out: &Path) -> (Result<()>, Vec<String>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&said);
+    let progress = Progress::logging(move |line| log.lock().unwrap().push(line.to_owned()));
+    let outcome = federate(config, out, 2, post, &progress, &AtomicBool::new(false));
+    let said = said.lock().unwrap().clone();
+    (outcome, said)
+}
+
+fn hash(run: &Path) -> String {
+    info_of(run).unwrap().model_hash.unwrap()
+}
+
+fn quiet() -> Progress {
+    Progress::logging(|_| {})
+}
+
+fn simulated(config: &Config, folder: &TempDir) -> String {
+    let out = folder.path().join("simulated");
+    run(config, &out, 2, &quiet(), &AtomicBool::new(false)).unwrap();
+    hash(&out)
+}
+
+#[test]
+fn sites_come_to_the_hash_of_the_simulation_and_a_second_start_has_nothing_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, out) = (config(&[]), folder.path().join("run"));
+    let sites = || (0..3).map(|i| dealt(&folder, i)).collect();
+    let (outcome, said) = over(&mut post(sites()), &config, &out);
+    outcome.unwrap();
+    assert_eq!(hash(&out), simulated(&config, &folder));
+    assert!(said.iter().any(|line| line.starts_with("round 1   averaged 3 clients: loss D ")), "{said:?}");
+    let (outcome, said) = over(&mut post(sites()), &config, &out);
+    assert_eq!((outcome.is_ok(), said), (true, vec![format!("{} is done", out.display())]));
+    let other = Config { seed: 9, ..config };
+    let error = over(&mut post(sites()), &other, &out).0.unwrap_err().line();
+    assert!(error.ends_with("is a run of another config; choose another out, or put the config back"), "{error}");
+    let error = crate::pipeline::resume(&out, &[], 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
+    assert!(error.ends_with("is a federation's, whose images are elsewhere; start it again with flwr run"), "{error}");
+}
+
+#[test]
+fn more_rounds_go_on_where_the_run_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (short, long, out) = (config(&[]), config(&["algorithm.rounds=3"]), folder.path().join("run"));
+    let sites = || (0..3).map(|i| dealt(&folder, i)).collect();
+    over(&mut post(sites()), &short, &out).0.unwrap();
+    let (outcome, said) = over(&mut post(sites()), &long, &out);
+    outcome.unwrap();
+    assert!(said[0].ends_with("goes on after round 2"), "{said:?}");
+    assert_eq!(hash(&out), simulated(&long, &folder));
+}
+
+#[test]
+fn what_a_federation_cannot_do_is_refused_before_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let central = TINY.replace("kind = \"effgan\"", "kind = \"central\"").replace("fine_tune_epochs = 8\n", "");
+    let central = Config::parse(&central, &[]).unwrap();
+    for (config, reason) in [
+        (central, "algorithm.kind = \"central\" trains on all images in one place"),
+        (config(&["simulation.dropout=0.5"]), "[simulation] says who is missing and who attacks"),
+    ] {
+        let error = over(&mut post(Vec::new()), &config, &folder.path().join("run")).0.unwrap_err().line();
+        assert!(error.starts_with(reason), "{error}");
+    }
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn who_cannot_take_part_is_told_with_the_reason_and_the_run_waits_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = (0..4).map(|i| dealt(&folder, [0, 0, 1, 7][i])).collect();
+    let config = config(&["federation.deadline=0.5"]);
+    let mut post = post(sites);
+    post.spoil = |node, _, mut content| {
+        if node == 2 {
+            content.words.insert("version".into(), "9.9.9".into());
+        }
+        Ok(content)
+    };
+    let (outcome, said) = over(&mut post, &config, &folder.path().join("run"));
+    let line = outcome.unwrap_err().line();
+    assert_eq!(
+        line,
+        "1 of 3 sites are there after 0.5 s; start their nodes, or give them longer by federation.deadline"
+    );
+    for reason in [
+        "another node is client-0000 already; give each site a name of its own",
+        "client-0001 has effgan 9.9.9, and the server 0.1.0",
+        "partition-id = 7 is outside 0..=2, the clients of the config",
+    ] {
+        assert!(said.iter().any(|line| line.contains(reason)), "{reason}: {said:?}");
+    }
+    let mut config = config;
+    config.federation.sites = Some(["client-0000", "north"].map(|name| ClientName::new(name).unwrap()).into());
+    let (outcome, said) =
+        over(&mut self::post(vec![dealt(&folder, 0), dealt(&folder, 1)]), &config, &folder.path().join("run"));
+    assert!(outcome.unwrap_err().line().starts_with("1 of 2 sites are there after 0.5 s, without north; "));
+    assert!(said.iter().any(|line| line.contains("client-0001 is not one of federation.sites")), "{said:?}");
+}
+
+#[test]
+fn answers_that_cannot_be_used_leave_their_site_out_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut post = post((0..3).map(|i| dealt(&folder, i)).collect());
+    post.spoil = |node, kind, mut content| match (node, kind) {
+        (0, "train") => Err("the disk is full (Flower's error 2)".into()),
+        (1, "train") => {
+            let bad: f64 = content.numbers["num-examples"] + 0.5;
+            content.numbers.insert("num-examples".into(), bad);
+            Ok(content)
+        }
+        _ => Ok(content),
+    };
+    over(&mut post, &config(&[]), &out).0.unwrap();
+    let folder = Folder::read(&out).unwrap();
+    let reasons: Vec<&str> = folder.rounds[&1].missing.iter().map(|missing| missing.reason.as_str()).collect();
+    assert_eq!(reasons[0], "the disk is full (Flower's error 2)");
+    assert!(reasons[1].starts_with("the message's `num-examples` is ") && reasons[1].ends_with("which is no count"));
+    assert_eq!(folder.rounds[&3].clients.len(), 3, "they are welcome again");
+}
+
+/// Images of noise in a folder of two classes; another seed, other images.
+fn images(folder: &Path, seed: u64, num: usize) {
+    for i in 0..num {
+        let class = folder.join(["cats", "dogs"][i % 2]);
+        fs::create_dir_all(&class).unwrap();
+        let noise = Streams::of_run(seed).normal(effgan_nn::Purpose::Init, i as u64, 28 * 28);
+        let pixels = noise.into_iter().map(effgan_nn::pixels::to_u8).collect();
+        GrayImage::from_raw(28, 28, pixels).unwrap().save(class.join(format!("{i}.png"))).unwrap();
+    }
+}
+
+fn own(folder: &TempDir, name: &str, seed: u64, num: usize) -> AtSite {
+    let data_dir = folder.path().join(name);
+    if !data_dir.exists() {
+        images(&data_dir, seed, num);
+    }
+    let images = SiteImages::Own { data_dir, client: ClientName::new(name).unwrap() };
+    AtSite { images, state_dir: folder.path().join(format!("state-{name}")), jobs: 1 }
+}
+
+/// Two sites with folders of their own.
+fn two_folders(folder: &TempDir) -> Vec<AtSite> {
+    vec![own(folder, "south", 2, 60), own(folder, "north", 1, 80)]
+}
+
+fn of_folders(more: &[&str]) -> Config {
+    let sites =
+        ["dataset={name=\"folder\"}", "partition={kind=\"iid\",clients=1}", "federation.sites=[\"north\",\"south\"]"];
+    config(&[&sites[..], more].concat())
+}
+
+#[test]
+fn a_site_that_missed_the_collection_hands_its_generator_in_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("run"));
+    over(&mut post(two_folders(&folder)), &of_folders(&[]), &whole).0.unwrap();
+
+    let mut post = post(two_folders(&folder));
+    post.silent.insert((1, "train.finetune"));
+    let short = of_folders(&["federation.deadline=3"]);
+    over(&mut post, &short, &out).0.unwrap();
+    let missing = Folder::read(&out).unwrap().rounds[&3].missing[0].reason.clone();
+    assert_eq!(missing, "no answer within 3 s");
+
+    let (file, stop) = (folder.path().join("north.generator"), AtomicBool::new(false));
+    let site = fine_tune(&out.join("join"), &own(&folder, "north", 1, 80), &file, &stop).unwrap();
+    assert_eq!(site.name.as_str(), "north");
+    assert_eq!(hand_in(&out, &file, 1, &quiet(), &stop).unwrap().as_str(), "north");
+    assert_eq!(hash(&out), hash(&whole));
+    let members = |run: &Path| fs::read(run.join("model/manifest.json")).unwrap();
+    assert_eq!(members(&out), members(&whole));
+
+    let again = hand_in(&out, &file, 1, &quiet(), &stop).unwrap_err().line();
+    assert!(again.ends_with("north is a member already"), "{again}");
+    let stranger = folder.path().join("stranger.generator");
+    fine_tune(&out.join("join"), &own(&folder, "east", 3, 40), &stranger, &stop).unwrap();
+    let error = hand_in(&out, &stranger, 1, &quiet(), &stop).unwrap_err().line();
+    assert!(error.ends_with("east is none of the run's sites"), "{error}");
+}
+
+#[test]
+fn label_counts_are_told_where_the_config_asks_for_them() {
+    for asked in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let setting = format!("federation.label_counts={asked}");
+        over(&mut post(two_folders(&folder)), &of_folders(&["algorithm.rounds=1", &setting]), &out).0.unwrap();
+        let partition = info_of(&out).unwrap().partition;
+        assert_eq!(partition.clients, ["north", "south"]);
+        assert_eq!(partition.class_counts.is_some(), asked);
+        for (counts, n) in partition.class_counts.iter().flatten().zip(&partition.num_examples) {
+            assert_eq!(counts.iter().sum::<u64>(), *n);
+        }
+    }
+}
+
+#[test]
+fn a_site_that_stops_at_the_deadline_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // A million epochs take hours; the site looks at the clock after each step.
+    let config = config(&["local.epochs=1000000", "federation.deadline=1", "aggregation.min_clients=1"]);
+    let error = over(&mut post((0..3).map(|i| dealt(&folder, i)).collect()), &config, &out).0.unwrap_err().line();
+    assert!(
+        error.starts_with("0 of 3 clients gave a usable reply in round 1, and at least 1 must; client-0000: "),
+        "{error}"
+    );
+    let events = crate::run_dir::RunDir::open(&out, info_of(&out).unwrap()).unwrap().events().unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Event::Round(_))));
+    let state: PathBuf = folder.path().join("state-0");
+    assert!(state.is_dir(), "what it had come to is kept at the site");
+}
