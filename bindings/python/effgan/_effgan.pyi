@@ -222,6 +222,7 @@ def federate(
     nodes: Callable[[], list[int]],
     push: Callable[[int, str, Any, float], str],
     pull: Callable[[list[str]], Any],
+    aggregate: Callable[..., Any],
     log: Callable[[str], object],
     settings: dict[str, Any] | None = None,
     jobs: int | None = None,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
-use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Run, SiteImages};
+use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Run, SiteImages, StrategyConfig};
 use effgan_data::ClientName;
-use effgan_fl::FlError;
+use effgan_fl::{FlError, Strategy, StrategyReply};
+use effgan_nn::Params;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -14,9 +16,9 @@ use crate::errors::usage;
 use crate::{arguments, run, tensors, work};
 
 /// Runs a federation into the folder `out`, or goes on with the one that is there. `nodes`, `push` and `pull` are called on the
-/// caller's thread to carry messages, `log` with a line a round.
+/// caller's thread to carry messages, `aggregate` where the config names a strategy, `log` with a line a round.
 #[pyfunction]
-#[pyo3(signature = (config, *, out, nodes, push, pull, log, settings=None, jobs=None))]
+#[pyo3(signature = (config, *, out, nodes, push, pull, aggregate, log, settings=None, jobs=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
 pub fn federate(
     config: &Bound<'_, PyAny>,
@@ -24,6 +26,7 @@ pub fn federate(
     nodes: &Bound<'_, PyAny>,
     push: &Bound<'_, PyAny>,
     pull: &Bound<'_, PyAny>,
+    aggregate: &Bound<'_, PyAny>,
     log: &Bound<'_, PyAny>,
     settings: Option<&Bound<'_, PyDict>>,
     jobs: Option<i64>,
@@ -31,7 +34,7 @@ pub fn federate(
     let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
     let jobs = arguments::some_count(jobs, "jobs")?;
     let run = Run { config: run::source(config)?, settings, seed: None, out: Some(out), jobs };
-    let flower = Flower { nodes, push, pull, log };
+    let flower = Flower { nodes, push, pull, aggregate, log };
     let federate = |stop: &_, calls: Sender<Call>| {
         let log = calls.clone();
         // Nobody may hear any more, after Ctrl-C.
@@ -84,8 +87,25 @@ fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Op
 enum Call {
     Log(String),
     Nodes(SyncSender<Vec<NodeId>>),
-    Push { node: NodeId, kind: String, content: Content, seconds: f64, done: SyncSender<MessageId> },
-    Pull { messages: Vec<MessageId>, done: SyncSender<Option<Pulled>> },
+    Push {
+        node: NodeId,
+        kind: String,
+        content: Content,
+        seconds: f64,
+        done: SyncSender<MessageId>,
+    },
+    Pull {
+        messages: Vec<MessageId>,
+        done: SyncSender<Option<Pulled>>,
+    },
+    Aggregate {
+        strategy: StrategyConfig,
+        round: u32,
+        current: Params,
+        replies: Vec<StrategyReply>,
+        memory: Params,
+        done: SyncSender<(Params, Params)>,
+    },
 }
 
 type Pulled = (MessageId, Result<Content, String>);
@@ -113,6 +133,29 @@ impl Grid for Calls {
     fn pull(&mut self, messages: &[MessageId]) -> effgan_fl::Result<Option<Pulled>> {
         self.ask(|done| Call::Pull { messages: messages.to_vec(), done })
     }
+
+    fn strategy(&self, config: &StrategyConfig) -> Arc<dyn Strategy> {
+        Arc::new(Called { calls: Self(self.0.clone()), config: config.clone() })
+    }
+}
+
+/// A strategy that Python works out.
+struct Called {
+    calls: Calls,
+    config: StrategyConfig,
+}
+
+impl Strategy for Called {
+    fn aggregate(
+        &self,
+        round: u32,
+        current: Params,
+        replies: Vec<StrategyReply>,
+        memory: Params,
+    ) -> effgan_fl::Result<(Params, Params)> {
+        let strategy = self.config.clone();
+        self.calls.ask(|done| Call::Aggregate { strategy, round, current, replies, memory, done })
+    }
 }
 
 /// Python's side of the calls.
@@ -120,6 +163,7 @@ struct Flower<'a, 'py> {
     nodes: &'a Bound<'py, PyAny>,
     push: &'a Bound<'py, PyAny>,
     pull: &'a Bound<'py, PyAny>,
+    aggregate: &'a Bound<'py, PyAny>,
     log: &'a Bound<'py, PyAny>,
 }
 
@@ -135,9 +179,24 @@ impl Flower<'_, '_> {
                 drop(done.send(self.push.call1((node, kind, content, seconds))?.extract()?));
             }
             Call::Pull { messages, done } => drop(done.send(pulled(&self.pull.call1((messages,))?)?)),
+            Call::Aggregate { strategy, round, current, replies, memory, done } => {
+                let settings = py.import("json")?.getattr("loads")?.call1((json(&strategy),))?;
+                let replies =
+                    replies.iter().map(|reply| Ok((reply.num_examples, tensors::to_dict(py, &reply.params)?)));
+                let replies = replies.collect::<PyResult<Vec<_>>>()?;
+                let (current, memory) = (tensors::to_dict(py, &current)?, tensors::to_dict(py, &memory)?);
+                let made = self.aggregate.call1((strategy.name, settings, round, current, replies, memory))?;
+                let (params, memory): (Bound<'_, PyDict>, Bound<'_, PyDict>) = made.extract()?;
+                let made = (tensors::of_dict(&params, "arrays")?, tensors::of_dict(&memory, "memory")?);
+                drop(done.send(made));
+            }
         }
         Ok(())
     }
+}
+
+fn json(strategy: &StrategyConfig) -> String {
+    serde_json::to_string(&strategy.settings).expect("settings are plain data")
 }
 
 /// `None`, or a message's id with what it says, or with the reason why it says nothing.

@@ -36,14 +36,14 @@ def spy(message: Message, context: Context, call_next: Call) -> Message:
 def written(content: RecordDict) -> dict[str, dict[str, Any]]:
     """All records by name: of arrays their shapes, of others their values."""
     arrays = {key: {name: array.shape for name, array in record.items()} for key, record in content.array_records.items()}
-    values = [*content.metric_records.items(), *content.config_records.items()]
-    return arrays | {key: dict(record) for key, record in values}
+    numbers = {key: dict(record) for key, record in content.metric_records.items()}
+    return arrays | numbers | {key: dict(record) for key, record in content.config_records.items()}
 
 
 def fault(message: Message, context: Context, call_next: Call) -> Message:
     """Does what the site's ``fault`` is in its round, and the work in all others."""
     what, _, round_ = str(context.node_config.get("fault", "")).partition("@")
-    settings = message.content.config_records.get("config", {})
+    settings = message.content.config_records["config"]
     if not what or settings.get("round") != float(round_):
         return call_next(message, context)
     return FAULTS[what](message, context, call_next)

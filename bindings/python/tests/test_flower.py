@@ -12,8 +12,6 @@ from lab import Lab, certificates, two_sites, wait_for
 import effgan
 
 SITES = [f"client-{i:04}" for i in range(2)]
-# For two clients, so that a machine of two cores is enough.
-SETTINGS = {"partition.clients": 2}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,6 @@ TYPES = ["query", "train", "train.finetune"]
 
 def check_run_folder(run: Path, simulated: Path) -> None:
     """The simulation's layout, but for what only all images in one place can give."""
-    layout = lambda folder: {str(path.relative_to(folder)) for path in folder.rglob("*") if "tfevents" not in path.name}
     ours, theirs = layout(run), layout(simulated)
     assert ours - theirs == {"sites.json"}
     assert {name for name in theirs - ours if not name.startswith("checkpoints")} == {"partition.json", "samples/real.png"}
@@ -92,6 +89,10 @@ def check_run_folder(run: Path, simulated: Path) -> None:
     assert "Not told: the sites keep how many images of each class they have" in report
     assert "no scores: the sites" in report
     assert effgan.Model.load(run).members == SITES
+
+
+def layout(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "tfevents" not in path.name}
 
 
 def test_what_cannot_be_run_over_sites_ends_at_once_with_the_reason(config: Path, tmp_path: Path) -> None:

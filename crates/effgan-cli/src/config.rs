@@ -153,6 +153,28 @@ impl Config {
                 "[simulation] says who is missing and who attacks, and real sites do so by themselves; leave it out";
             return Err(usage(line.into()));
         }
+        let averages = matches!(
+            self.algorithm,
+            AlgorithmConfig::Fedgan(_) | AlgorithmConfig::Fedprox(_) | AlgorithmConfig::Effgan(_)
+        );
+        if self.federation.strategy.is_some() && !(averages && self.aggregation.kind == AggregationKind::Mean) {
+            let line = "federation.strategy takes the place of the mean of fedgan, fedprox and effgan; leave it out, or take one of \
+                        these with aggregation.kind = \"mean\"";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that the experiment can be one of this machine.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_simulated(&self) -> Result<()> {
+        if self.federation.strategy.is_some() {
+            let line = "federation.strategy is Flower's, and a simulation has none; leave it out, or take algorithm.kind = \
+                        \"fedadam\" or aggregation.kind = \"median\"";
+            return Err(usage(line.into()));
+        }
         Ok(())
     }
 
@@ -172,7 +194,7 @@ impl Config {
         config.name = String::new();
         config.dataset.dir = None;
         config.checkpoint = CheckpointConfig::default();
-        config.federation = FederationConfig::default();
+        config.federation = FederationConfig { strategy: config.federation.strategy, ..FederationConfig::default() };
         let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {

@@ -29,6 +29,7 @@ mod share;
 pub mod simulate;
 pub mod site;
 mod steps;
+pub mod strategy;
 
 pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
 pub use algorithm::{Algorithm, RoundContext, ServerState};
@@ -48,6 +49,7 @@ pub use roster::Roster;
 pub use rounds::{Observer, PlannedRound};
 pub use simulate::Simulation;
 pub use site::Site;
+pub use strategy::{Strategy, StrategyReply, WithStrategy};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, FlError>;

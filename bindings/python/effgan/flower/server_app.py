@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from .. import UsageError, _effgan
 from .records import Content, letter, of_reply
+from .strategy import aggregate
 
 # Seconds that Flower keeps a message longer than Rust waits for its answer: who is late is called so, and by nothing else.
 SPARE = 5.0
@@ -29,6 +30,7 @@ def main(grid: Grid, context: Context) -> None:
         nodes=lambda: list(grid.get_node_ids()),
         push=lambda node, kind, content, seconds: _push(grid, node, kind, content, seconds),
         pull=lambda messages: _pull(grid, messages),
+        aggregate=aggregate,
         log=lambda line: log(INFO, "%s", line),
     )
 

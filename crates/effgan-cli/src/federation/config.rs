@@ -1,8 +1,11 @@
 //! The `[federation]` table.
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
 use effgan_data::ClientName;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
@@ -18,11 +21,24 @@ pub struct FederationConfig {
     pub deadline: f64,
     /// Whether sites tell how many images of each class they have, for the heat map of the report.
     pub label_counts: bool,
+    /// One of Flower's strategies, in the place of the averaging of trainable parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<StrategyConfig>,
+}
+
+/// `federation.strategy`: a strategy of Flower's by its name, and its settings by theirs, as in `{ name = "FedAdam", eta = 0.01 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StrategyConfig {
+    /// `FedAdam`, `FedMedian`, `Krum`, …
+    pub name: String,
+    /// Its keyword arguments.
+    #[serde(flatten)]
+    pub settings: BTreeMap<String, Value>,
 }
 
 impl Default for FederationConfig {
     fn default() -> Self {
-        Self { sites: None, deadline: 600.0, label_counts: false }
+        Self { sites: None, deadline: 600.0, label_counts: false, strategy: None }
     }
 }
 

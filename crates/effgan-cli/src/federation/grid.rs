@@ -1,8 +1,10 @@
 //! What carries messages to nodes, and replies back.
 
-use effgan_fl::Result;
+use std::sync::Arc;
 
-use super::Content;
+use effgan_fl::{Result, Strategy};
+
+use super::{Content, StrategyConfig};
 
 /// A node, in Flower's numbers.
 pub type NodeId = u64;
@@ -29,4 +31,7 @@ pub trait Grid: Send {
     /// # Errors
     /// What ends the run.
     fn pull(&mut self, messages: &[MessageId]) -> Result<Option<(MessageId, std::result::Result<Content, String>)>>;
+
+    /// The strategy that the config names.
+    fn strategy(&self, config: &StrategyConfig) -> Arc<dyn Strategy>;
 }

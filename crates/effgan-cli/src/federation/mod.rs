@@ -8,7 +8,7 @@ mod late;
 mod post;
 mod site;
 
-pub use self::config::FederationConfig;
+pub use self::config::{FederationConfig, StrategyConfig};
 pub use self::content::Content;
 pub use self::grid::{Grid, MessageId, NodeId};
 pub use self::introduction::Introduction;

@@ -26,6 +26,7 @@ pub(super) const SITES: &str = "sites.json";
 impl Data {
     /// What `config` names, dealt as it says.
     pub(super) fn here(config: &Config) -> Result<Self> {
+        config.check_simulated()?;
         let dataset = config.dataset.load()?;
         let dealt = config.deal(&dataset)?;
         let partition = if config.pools_data() { dealt.pooled() } else { dealt };

@@ -1,10 +1,12 @@
 //! A run over sites: begun once, and gone on with as often as it is started again.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use effgan_fl::Strategy;
 use effgan_nn::checkpoint::read_file;
 use effgan_nn::params;
 
@@ -35,9 +37,10 @@ pub fn federate(
     if out.exists() {
         return go_on(config, out, jobs, grid, progress, stop, started);
     }
+    let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let mut post = Post::new(grid, config, progress, stop);
     let sites = post.meet()?;
-    let material = Material::of(config, Data::AtSites(sites), jobs)?;
+    let material = of_sites(config, sites, strategy, jobs)?;
     let info = material.info(config, jobs);
     post.call(name_of(config, &info));
     let dir = RunDir::create(out, config, info)?;
@@ -64,11 +67,25 @@ fn go_on(
         progress.say(&format!("{} is done", out.display()));
         return Ok(());
     }
-    let material = Material::of(config, Data::AtSites(sites_of(out)?), jobs)?;
+    let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
+    let material = of_sites(config, sites_of(out)?, strategy, jobs)?;
     let mut post = Post::new(grid, config, progress, stop);
     post.call(name_of(config, &earlier));
     let run = Run::reopen(config, &material, out, earlier, progress, jobs, stop)?;
     run.go_on_from_newest(Some(&mut post), started)
+}
+
+fn of_sites(
+    config: &Config,
+    sites: Vec<Introduction>,
+    strategy: Option<Arc<dyn Strategy>>,
+    jobs: usize,
+) -> Result<Material> {
+    let material = Material::of(config, Data::AtSites(sites), jobs)?;
+    Ok(match strategy {
+        Some(strategy) => material.with_strategy(strategy),
+        None => material,
+    })
 }
 
 /// Who is in the run in `out`.

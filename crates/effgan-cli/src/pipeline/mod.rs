@@ -11,6 +11,7 @@ mod scores;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use effgan_fl::local::check_shard;
 use effgan_fl::rounds::{Keep, Observed};
 use effgan_fl::{
     Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, Observer,
-    OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord,
+    OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord, Strategy, WithStrategy,
 };
 use effgan_nn::checkpoint::{self, write_file};
 use effgan_nn::networks::Network;
@@ -76,6 +77,11 @@ impl Material {
         }
         let scorer = data.scorer(config, &network, jobs)?;
         Ok(Self { data, roster, network, algorithm, scorer })
+    }
+
+    /// With `strategy` in the place of the averaging.
+    fn with_strategy(self, strategy: Arc<dyn Strategy>) -> Self {
+        Self { algorithm: Box::new(WithStrategy::new(self.algorithm, strategy)), ..self }
     }
 
     fn info(&self, config: &Config, jobs: usize) -> RunInfo {

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use effgan_data::ClientName;
-use effgan_nn::Streams;
+use effgan_fl::StrategyReply;
+use effgan_nn::{Array, Params, Streams};
 use image::GrayImage;
 use tempfile::TempDir;
 
 use super::*;
 use crate::events::Event;
-use crate::federation::{AtSite, Content, MessageId, NodeId, SiteImages, answer, fine_tune};
+use crate::federation::{AtSite, Content, MessageId, NodeId, SiteImages, StrategyConfig, answer, fine_tune};
 use crate::pipeline::{hand_in, run};
 use crate::report::folder::Folder;
 
@@ -53,6 +54,41 @@ impl Grid for Post {
         let said = said.map_err(|failure| failure.line()).and_then(|content| (self.spoil)(node, &kind, content));
         Ok(Some((id, said)))
     }
+
+    fn strategy(&self, config: &StrategyConfig) -> Arc<dyn Strategy> {
+        assert_eq!((config.name.as_str(), config.settings["step"].as_f64()), ("Counted", Some(0.5)));
+        Arc::new(Counted)
+    }
+}
+
+/// Goes half the way to the plain mean, and counts its rounds.
+struct Counted;
+
+impl Strategy for Counted {
+    fn aggregate(
+        &self,
+        round: u32,
+        mut current: Params,
+        replies: Vec<StrategyReply>,
+        mut memory: Params,
+    ) -> effgan_fl::Result<(Params, Params)> {
+        assert!(replies.len() == 3 && replies.iter().all(|reply| shapes(&reply.params) == shapes(&current)));
+        assert!(!current.iter().any(|(name, _)| name.contains("running")), "a strategy sees trainable parameters only");
+        let before = memory.get("rounds").map_or(0.0, |rounds| rounds.values[0]);
+        assert_eq!(before, round as f32 - 1.0);
+        memory.insert("rounds", Array::new([1], vec![round as f32]));
+        for (name, array) in current.iter_mut() {
+            for (i, value) in array.values.iter_mut().enumerate() {
+                let mean = replies.iter().map(|reply| reply.params.get(name).unwrap().values[i]).sum::<f32>() / 3.0;
+                *value += 0.5 * (mean - *value);
+            }
+        }
+        Ok((current, memory))
+    }
+}
+
+fn shapes(params: &Params) -> Vec<(String, Vec<usize>)> {
+    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
 }
 
 fn dealt(folder: &TempDir, partition_id: usize) -> AtSite {
@@ -120,6 +156,33 @@ fn more_rounds_go_on_where_the_run_ended() {
     outcome.unwrap();
     assert!(said[0].ends_with("goes on after round 2"), "{said:?}");
     assert_eq!(hash(&out), simulated(&long, &folder));
+}
+
+#[test]
+fn a_strategy_takes_the_place_of_the_averaging_and_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = || (0..3).map(|i| dealt(&folder, i)).collect();
+    let strategy = "federation.strategy={ name = \"Counted\", step = 0.5 }";
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    over(&mut post(sites()), &config(&[strategy]), &whole).0.unwrap();
+    // It ends before the collection, with all its rounds done.
+    let mut first = post(sites());
+    first.spoil = |_, kind, content| {
+        if kind == "train.finetune" { Err("gone".into()) } else { Ok(content) }
+    };
+    let strict = config(&[strategy, "aggregation.min_clients=3"]);
+    assert!(over(&mut first, &strict, &cut).0.unwrap_err().line().contains("client-0000: gone"));
+    over(&mut post(sites()), &strict, &cut).0.unwrap();
+    assert_eq!(hash(&cut), hash(&whole));
+    assert_ne!(hash(&whole), simulated(&config(&[]), &folder));
+    let error = run(&strict, &folder.path().join("no"), 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
+    assert!(error.starts_with("federation.strategy is Flower's, and a simulation has none"), "{error}");
+    let median = config(&[strategy, "aggregation.kind=median"]);
+    let error = over(&mut post(sites()), &median, &folder.path().join("no")).0.unwrap_err().line();
+    assert!(
+        error.starts_with("federation.strategy takes the place of the mean of fedgan, fedprox and effgan"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -279,7 +342,7 @@ fn a_site_that_stops_at_the_deadline_says_so() {
         error.starts_with("0 of 3 clients gave a usable reply in round 1, and at least 1 must; client-0000: "),
         "{error}"
     );
-    let events = crate::run_dir::RunDir::open(&out, info_of(&out).unwrap()).unwrap().events().unwrap();
+    let events = RunDir::open(&out, info_of(&out).unwrap()).unwrap().events().unwrap();
     assert!(!events.iter().any(|event| matches!(event, Event::Round(_))));
     let state: PathBuf = folder.path().join("state-0");
     assert!(state.is_dir(), "what it had come to is kept at the site");
