@@ -148,9 +148,14 @@ class Lab:
         except OSError:
             return False
 
-    def start_supernode(self, name: str, config: str, *, registered: bool = True, ca: Path | None = None) -> None:
-        """A SuperNode with this ``--node-config``, and with a key of its own that the SuperLink knows if it is ``registered``."""
-        address = ["--superlink", f"127.0.0.1:{self.port}", "--host", "127.0.0.1", "--port", free_port()]
+    def start_supernode(
+        self, name: str, config: str, *, registered: bool = True, ca: Path | None = None, port: int | None = None
+    ) -> None:
+        """A SuperNode with this ``--node-config``, and with a key of its own that the SuperLink knows if it is ``registered``.
+
+        It calls the SuperLink at ``port``, where somebody in between listens.
+        """
+        address = ["--superlink", f"127.0.0.1:{port or self.port}", "--host", "127.0.0.1", "--port", free_port()]
         safety: list[object] = ["--insecure"]
         if self.tls:
             key = self.folder / f"{name}.key"

@@ -101,6 +101,9 @@ impl<'a> Post<'a> {
             if there.len() >= wanted {
                 return Ok(there);
             }
+            if let Some(reason) = self.nobody_can(wanted) {
+                return Err(Failure::from(anyhow!("no site can take part: {reason}")));
+            }
             if started.elapsed() >= deadline {
                 return Err(self.too_few(&there));
             }
@@ -117,6 +120,13 @@ impl<'a> Post<'a> {
     fn wanted(&self) -> usize {
         let dealt = || self.config.partition.shares().map_or(1, |shares| shares.clients);
         self.config.federation.sites.as_ref().map_or_else(dealt, Vec::len)
+    }
+
+    /// Why none of as many nodes as are wanted can take part: such a thing no waiting mends.
+    fn nobody_can(&self, wanted: usize) -> Option<&str> {
+        let refused = |node| if let &Node::Refused(ref reason, _) = node { Some(reason.as_str()) } else { None };
+        let reasons: Option<Vec<&str>> = self.nodes.values().map(refused).collect();
+        reasons.filter(|reasons| reasons.len() >= wanted)?.first().copied()
     }
 
     fn too_few(&self, there: &[Introduction]) -> Failure {

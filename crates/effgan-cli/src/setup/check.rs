@@ -198,7 +198,10 @@ mod tests {
         };
         assert_eq!((said(0), said(30), said(-30)), (None, None, None));
         let behind = said(600).unwrap();
-        assert!(behind.starts_with("clock: this machine's is ") && behind.contains(" s behind the server's"), "{behind}");
+        assert!(
+            behind.starts_with("clock: this machine's is ") && behind.contains(" s behind the server's"),
+            "{behind}"
+        );
         assert!(said(-600).unwrap().contains(" s ahead of the server's, more than 60; set it"));
         assert!(clock(Some("Thu, 26 Nov 2026 16:33:54 GMT")).is_err() && clock(None).is_err());
     }

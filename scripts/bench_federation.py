@@ -1,0 +1,161 @@
+"""What a federation over Flower costs beside its training, on this machine: the table in docs/performance.md.
+
+    .venv/bin/python scripts/bench_federation.py
+
+Real processes on 127.0.0.1 with TLS and node identity, the quick start's networks. Training is what `effgan run` takes for the same rounds on the same cores;
+the rest of a round is Flower's. Bytes are counted between the sites and the server. The last table holds simulations of one round to each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path[:0] = [str(REPOSITORY / "bindings/python"), str(REPOSITORY / "bindings/python/tests")]
+
+import effgan  # noqa: E402
+from lab import Lab, free_port  # noqa: E402
+
+QUICKSTART = REPOSITORY / "configs/quickstart.toml"
+ROUNDS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, nargs="*", default=[2, 4, 8])
+    nodes = parser.parse_args().nodes
+    with tempfile.TemporaryDirectory() as folder:
+        print("nodes  round s  training s  Flower s  MB of tensors  MB on the wire  overhead  SuperLink MB  ServerApp MB")
+        for number in nodes:
+            print(over_flower(Path(folder) / f"nodes-{number}", number), flush=True)
+        print("\nsimulation                    clients  round s  ms a client")
+        for name, clients in [("effgan run", 1000), ("effgan run", 100), ("Flower's on Ray", 100)]:
+            seconds = simulated(Path(folder) / f"{name} {clients}", clients, on_ray="Ray" in name)
+            print(f"{name:<28} {clients:>8}  {seconds:>7.1f}  {1000 * seconds / clients:>11.1f}", flush=True)
+
+
+def config(path: Path, clients: int, local: str, algorithm: str) -> Path:
+    """The quick start's networks on images that are dealt evenly."""
+    text = QUICKSTART.read_text("utf-8")
+    for key in ('kind = "by-label"          # also', "classes_per_client = 2\n", "epochs = 10                # or", "fine_tune_epochs = 10"):
+        assert key in text, key
+    text = text.replace('kind = "by-label"          # also', 'kind = "iid"               # also').replace("classes_per_client = 2\n", "")
+    text = text.replace("clients = 5\n", f"clients = {clients}\n").replace("min_examples = 16", "min_examples = 2")
+    text = text.replace("epochs = 10                # or", f"{local}  # or").replace("fine_tune_epochs = 10", "# fine_tune_epochs = 10")
+    text = text.replace('kind = "effgan"', 'kind = "fedgan"').replace("rounds = 3", algorithm).replace("limit = 2500", "limit = 10000")
+    path.write_text(text.replace("every = 1 ", "every = 1000 "))
+    return path
+
+
+def over_flower(folder: Path, number: int) -> str:
+    folder.mkdir()
+    file = config(folder / "config.toml", number, "steps = 20", f"rounds = {ROUNDS}")
+    with Lab(folder / "lab") as lab, Counter(lab.port) as wire, Memory(lab) as memory:
+        for i in range(number):
+            lab.start_supernode(f"site-{i}", f"partition-id={i} jobs=1", port=wire.port)
+        before = wire.bytes
+        outcome = lab.run(file, folder / "run", timeout=900)
+        assert outcome.status == "finished:completed", outcome.log
+        sent = wire.bytes - before
+    effgan.run(file, out=folder / "simulated", jobs=2)
+    ours, simulated_ = rounds(folder / "run"), rounds(folder / "simulated")
+    whole, training = (statistics.median(one["seconds"] for one in of) for of in (ours, simulated_))
+    tensors = sum(one["bytes_down"] + one["bytes_up"] for one in ours)
+    return (
+        f"{number:>5}  {whole:>7.1f}  {training:>10.1f}  {whole - training:>8.1f}  {tensors / 1e6:>13.1f}  {sent / 1e6:>14.1f}"
+        f"  {100 * (sent / tensors - 1):>6.1f} %  {memory.most['superlink']:>12.0f}  {memory.most['serverapp']:>12.0f}"
+    )
+
+
+def rounds(run: Path) -> list[dict[str, float]]:
+    return [event for event in effgan.Run(run).metrics if event["event"] == "round"]
+
+
+def simulated(folder: Path, clients: int, *, on_ray: bool) -> float:
+    """Seconds of the median round with two steps a client."""
+    folder.mkdir()
+    file = config(folder / "config.toml", clients, "steps = 2", "rounds = 3")
+    if on_ray:
+        nodes = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus=2"
+        with Lab(folder / "lab", tls=False, simulation=True) as lab:
+            outcome = lab.run(file, folder / "run", timeout=900, federation_config=nodes)
+            assert outcome.status == "finished:completed", outcome.log
+    else:
+        effgan.run(file, out=folder / "run", jobs=2)
+    return statistics.median(one["seconds"] for one in rounds(folder / "run"))
+
+
+class Counter:
+    """Listens in the place of a port and counts what goes through."""
+
+    def __init__(self, behind: int) -> None:
+        self.behind, self.port, self.bytes = behind, free_port(), 0
+
+    def __enter__(self) -> Counter:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+
+    def accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.behind))
+            for source, target in [(near, far), (far, near)]:
+                threading.Thread(target=self.pass_on, args=(source, target), daemon=True).start()
+
+    def pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 20):
+                self.bytes += len(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            source.close()
+            target.close()
+
+
+class Memory:
+    """The most that the server's processes had in memory, in MB."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.most, self.ended = lab, {"superlink": 0.0, "serverapp": 0.0}, threading.Event()
+
+    def __enter__(self) -> Memory:
+        threading.Thread(target=self.watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+
+    def watch(self) -> None:
+        superlink = self.lab.processes["superlink"].pid
+        while not self.ended.wait(0.2):
+            self.look("superlink", superlink)
+            for process in self.lab.children("superlink", "flwr-serverapp"):
+                self.look("serverapp", process)
+
+    def look(self, name: str, process: int) -> None:
+        try:
+            lines = Path(f"/proc/{process}/status").read_text("utf-8").splitlines()
+        except OSError:
+            return
+        peak = [int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")]
+        self.most[name] = max([self.most[name], *peak])
+
+
+if __name__ == "__main__":
+    main()

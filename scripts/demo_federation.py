@@ -1,0 +1,126 @@
+"""A server and three sites on this machine, with TLS and node identity, by the commands that a hospital would use: `make demo-federation`.
+
+They train the quick start, dealt to three clients, and its model is held to the one that `effgan run` makes of the same config.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+SITES = [f"client-{i:04}" for i in range(3)]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="effgan-demo-") as folder:
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            return demo(Path(folder), processes)
+        finally:
+            for process in reversed(processes):
+                os.killpg(process.pid, signal.SIGTERM)
+            for process in processes:
+                process.wait()
+
+
+def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
+    config = folder / "quickstart.toml"
+    text = (REPOSITORY / "configs/quickstart.toml").read_text("utf-8")
+    # Three clients of two digits each would leave four digits to nobody.
+    text = text.replace("clients = 5\n", f"clients = {len(SITES)}\n").replace("classes_per_client = 2", "classes_per_client = 4")
+    config.write_text(text)
+    [port, *ports] = free_ports(1 + len(SITES))
+    federation, server = folder / "federation", folder / "federation/server"
+
+    show("effgan federation init", "--sites", ",".join(SITES), "--host", "127.0.0.1", "--port", port, "--out", federation)
+    start(processes, server / "start.sh", log=folder / "server.log", HOST="127.0.0.1")
+    wait_until_up(port, processes[0], folder / "server.log")
+    for i, site in enumerate(SITES):
+        kit = federation / "kits" / site
+        key = show("effgan federation join", kit)
+        show("effgan federation admit", key, "--server", server)
+        show("effgan federation check", kit)
+        start(processes, kit / "start.sh", "--partition-id", i, log=folder / f"{site}.log", PORT=str(ports[i]))
+    show("effgan federation run", config, "--server", server, "--out", folder / "run", stream=True)
+    show("effgan run", config, "--out", folder / "simulated")
+
+    over_sites, simulated = (model_hash(folder / name) for name in ("run", "simulated"))
+    print(f"\nmodel of the federation  {over_sites}\nmodel of the simulation  {simulated}")
+    print("the same" if over_sites == simulated else "NOT the same")
+    return 0 if over_sites == simulated else 1
+
+
+def show(command: str, *arguments: object, stream: bool = False) -> str:
+    """Runs a command of ours and answers with what it printed; a command that fails ends the demo."""
+    words = [*command.split(), *map(str, arguments)]
+    print(f"\n$ {command} {' '.join(shortened(word) for word in words[len(command.split()) :])}", flush=True)
+    done = subprocess.run(words, stdout=None if stream else subprocess.PIPE, env=environment(), text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{command} ended with {done.returncode}")
+    printed = (done.stdout or "").strip()
+    for line in printed.splitlines()[:12]:
+        print(f"  {shortened(line)}")
+    return printed
+
+
+def shortened(word: str) -> str:
+    """Without the folder of the demo; a key by its two ends."""
+    word = word.replace(tempfile.gettempdir() + "/", "")
+    return word if len(word) < 100 else f"{word[:40]}…{word[-20:]}"
+
+
+def start(processes: list[subprocess.Popen[bytes]], *command: object, log: Path, **variables: str) -> None:
+    with log.open("wb") as output:
+        words = list(map(str, command))
+        started = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment() | variables,
+            start_new_session=True,
+        )
+    processes.append(started)
+
+
+def environment() -> dict[str, str]:
+    programs = [REPOSITORY / "target/release", REPOSITORY / ".venv/bin"]
+    return os.environ | {"PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}
+
+
+def wait_until_up(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"the server did not start:\n{log.read_text('utf-8')}")
+        time.sleep(0.2)
+
+
+def free_ports(number: int) -> list[int]:
+    listeners = [socket.socket() for _ in range(number)]
+    for listener in listeners:
+        listener.bind(("127.0.0.1", 0))
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def model_hash(run: Path) -> str:
+    text: str = json.loads((run / "run.json").read_text("utf-8"))["model_hash"]
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
