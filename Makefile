@@ -1,7 +1,7 @@
 # Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
 # bindings/python/requirements-dev.txt names.
 
-.PHONY: test python wheel lint slow reference torture fuzz audit paper
+.PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper
 
 test:
 	cargo test --release --workspace
@@ -28,10 +28,18 @@ fuzz:
 # Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --release --workspace -- --ignored
+	.venv/bin/pip install --quiet "flwr[simulation]==1.41.0"
+	bindings/python/make.sh -m slow -s
 	cargo build --release
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
 	python3 scripts/tables.py poison --out runs/tables
+
+# A server and three sites with TLS and node identity on this machine train the quick start, to the simulation's hash: docs/deploy.md.
+demo-federation:
+	cargo build --release --workspace
+	PYTHON_TESTS=none bindings/python/make.sh
+	.venv/bin/python scripts/demo_federation.py
 
 # The experiment of the paper and the map of where EFFGAN pays: docs/results. About two hours on two cores; goes on where it was stopped. DATA as above.
 paper:

@@ -38,7 +38,8 @@ def main() -> None:
             print(over_flower(Path(folder) / f"nodes-{number}", number), flush=True)
         print("\nsimulation                    clients  round s  ms a client")
         for name, clients in [("effgan run", 1000), ("effgan run", 100), ("Flower's on Ray", 100)]:
-            seconds = simulated(Path(folder) / f"{name} {clients}", clients, on_ray="Ray" in name)
+            on_ray = "Ray" in name
+            seconds = simulated(Path(folder) / f"{clients}-{on_ray}", clients, on_ray=on_ray)
             print(f"{name:<28} {clients:>8}  {seconds:>7.1f}  {1000 * seconds / clients:>11.1f}", flush=True)
 
 
@@ -113,7 +114,11 @@ class Counter:
                 near, _ = self.listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self.behind))
+            try:
+                far = socket.create_connection(("127.0.0.1", self.behind))
+            except OSError:  # the SuperLink has ended
+                near.close()
+                continue
             for source, target in [(near, far), (far, near)]:
                 threading.Thread(target=self.pass_on, args=(source, target), daemon=True).start()
 

@@ -67,8 +67,10 @@ def check_messages(folder: Path) -> None:
         assert answer["config"].keys() == {"client-name", "version"}
     for kind, networks in [("train", {"generator", "discriminator"}), ("train.finetune", {"generator"})]:
         for answer in by_type[kind]:
-            assert answer.keys() == {"arrays", "metrics"}
-            assert {name.partition(".")[0] for name in answer["arrays"]} == networks
+            assert answer.keys() == {"arrays", "metrics", "config"}
+            assert answer["arrays"].keys() == networks
+            assert answer["config"].keys() == {"tensors"}
+            assert {name.partition(".")[0] for name in json.loads(answer["config"]["tensors"])} == networks
             assert answer["metrics"].keys() == {"num-examples", "loss_d", "loss_g", "steps", "seconds"}
     sent = {name for message in messages for name in message["asked"]["config"]}
     assert "dir" not in next(message["asked"]["config"]["config"] for message in messages)

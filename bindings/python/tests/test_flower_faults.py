@@ -76,7 +76,7 @@ REASONS = {
     "is-late": f"no answer within {DEADLINE} s",
     "dies": "Flower's error",
     "nan": "unusable reply: tensor",
-    "shape": "unusable reply: tensor",
+    "shape": "ends before",
 }
 
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
 use effgan_fl::message::Numbers;
-use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Reply, Update};
-use effgan_nn::Params;
+use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Reply, Shapes, Update};
+use effgan_nn::{Array, Params};
 
 /// Tensors, numbers and words by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +41,53 @@ impl Content {
     pub fn word(&self, name: &str) -> Result<&str, String> {
         let word = self.words.get(name).map(String::as_str);
         word.ok_or_else(|| format!("the message lacks `{name}`; do both sides have the same effgan?"))
+    }
+
+    /// All tensors of a network as one, in the order of their names; their names and shapes are said in words. A message of many small
+    /// tensors costs Flower a request each.
+    pub fn packed(mut self) -> Self {
+        if self.params.is_empty() {
+            return self;
+        }
+        let shapes = shapes_of(&self.params);
+        self.words.insert(TENSORS.into(), serde_json::to_string(&shapes).expect("names and shapes are plain data"));
+        let mut networks: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for (name, array) in &self.params {
+            networks.entry(network_of(name).into()).or_default().extend(&array.values);
+        }
+        let array = |(name, values): (String, Vec<f32>)| (name, Array::new([values.len()], values));
+        Self { params: networks.into_iter().map(array).collect(), ..self }
+    }
+
+    /// What was [`packed`](Self::packed).
+    ///
+    /// # Errors
+    /// A line that says in what names, shapes and values differ.
+    pub fn unpacked(mut self) -> Result<Self, String> {
+        let Some(said) = self.words.remove(TENSORS) else {
+            return if self.params.is_empty() { Ok(self) } else { Err(format!("the message lacks `{TENSORS}`")) };
+        };
+        let shapes: Shapes =
+            serde_json::from_str(&said).map_err(|error| format!("the message's `{TENSORS}`: {error}"))?;
+        let mut left: BTreeMap<&str, &[f32]> =
+            self.params.iter().map(|(name, array)| (name.as_str(), array.values.as_slice())).collect();
+        let mut params = Params::new();
+        for (name, shape) in shapes {
+            let network = network_of(&name);
+            let values = left.get_mut(network).ok_or_else(|| format!("the message lacks the array `{network}`"))?;
+            let size = shape.iter().try_fold(1_usize, |size, &n| size.checked_mul(n)).filter(|&n| n <= values.len());
+            let (these, rest) = values
+                .split_at_checked(size.unwrap_or(usize::MAX))
+                .ok_or_else(|| format!("the array `{network}` ends before `{name}` {shape:?}"))?;
+            params.insert(name, Array::new(shape, these.to_vec()));
+            *values = rest;
+        }
+        match left.iter().find(|(_, rest)| !rest.is_empty()) {
+            Some((network, rest)) => {
+                Err(format!("the array `{network}` has {} values more than its tensors", rest.len()))
+            }
+            None => Ok(Self { params, ..self }),
+        }
     }
 
     /// As a letter says it.
@@ -108,11 +155,20 @@ impl Content {
 pub(super) const NUM_EXAMPLES: &str = "num-examples";
 const SECONDS: &str = "seconds";
 const FAILED: &str = "failed";
+/// Names and shapes of the tensors.
+const TENSORS: &str = "tensors";
+
+/// The part of a tensor's name before its first dot.
+fn network_of(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+fn shapes_of(params: &Params) -> Shapes {
+    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
+}
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::Array;
-
     use super::*;
 
     fn params() -> Params {
@@ -130,6 +186,50 @@ mod tests {
         without.numbers.remove("iteration");
         let error = without.into_letter().unwrap_err();
         assert_eq!(error, "the message lacks the number `iteration`; do both sides have the same effgan?");
+    }
+
+    fn two_networks() -> Content {
+        let array = |shape: &[usize], first: f32| {
+            let n = shape.iter().product::<usize>();
+            Array::new(shape, (0..n).map(|i| first + i as f32).collect())
+        };
+        let params = [
+            ("discriminator.a".to_owned(), array(&[2, 2], 0.0)),
+            ("discriminator.b".to_owned(), array(&[3], 10.0)),
+            ("generator.w".to_owned(), array(&[1], 20.0)),
+            ("logits".to_owned(), array(&[2], 30.0)),
+        ];
+        Content { params: params.into_iter().collect(), ..Content::default() }
+    }
+
+    #[test]
+    fn a_message_has_one_array_a_network_and_comes_out_as_it_went_in() {
+        let packed = two_networks().packed();
+        let arrays: Vec<_> = packed.params.iter().map(|(name, array)| (name.as_str(), array.shape[0])).collect();
+        assert_eq!(arrays, [("discriminator", 7), ("generator", 1), ("logits", 2)]);
+        assert_eq!(packed.params.get("discriminator").unwrap().values, [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
+        assert_eq!(packed.unpacked(), Ok(two_networks()));
+        assert_eq!(Content::default().packed().unpacked(), Ok(Content::default()));
+    }
+
+    #[test]
+    fn tensors_that_the_arrays_do_not_hold_are_refused_before_memory_is_taken() {
+        let with = |tensors: &str| {
+            let mut packed = two_networks().packed();
+            packed.words.insert(TENSORS.into(), tensors.into());
+            packed.unpacked().unwrap_err()
+        };
+        assert_eq!(with(r#"{"generator.w": [2]}"#), "the array `generator` ends before `generator.w` [2]");
+        assert_eq!(
+            with(r#"{"generator.w": [4294967296, 4294967296, 4]}"#),
+            "the array `generator` ends before `generator.w` [4294967296, 4294967296, 4]"
+        );
+        assert_eq!(with(r#"{"other.w": [1]}"#), "the message lacks the array `other`");
+        assert_eq!(with("{}"), "the array `discriminator` has 7 values more than its tensors");
+        assert!(with("no JSON").starts_with("the message's `tensors`: "));
+        let mut without = two_networks().packed();
+        without.words.clear();
+        assert_eq!(without.unpacked().unwrap_err(), "the message lacks `tensors`");
     }
 
     #[test]

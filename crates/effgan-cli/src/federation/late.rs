@@ -56,8 +56,10 @@ pub fn fine_tune(kit: &Path, at_site: &AtSite, out: &Path, stop: &AtomicBool) ->
         message.words.insert(name.into(), word.into());
     }
     let said = |error: String| Failure::from(anyhow!(error));
+    let message = message.packed();
     let site = Introduction::of(&answer(at_site, "query", message.clone(), stop)?).map_err(said)?;
-    let answered = answer(at_site, "train.finetune", message, stop)?.into_answer(site.name.clone());
+    let answered = answer(at_site, "train.finetune", message, stop)?.unpacked().map_err(said)?;
+    let answered = answered.into_answer(site.name.clone());
     let update = match answered.reply {
         effgan_fl::Reply::Update(update) => update,
         effgan_fl::Reply::Failed(reason) => return Err(said(reason)),

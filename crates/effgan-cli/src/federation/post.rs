@@ -280,7 +280,7 @@ impl<'a> Post<'a> {
     fn deliver(&mut self, client: &ClientName, node: NodeId, letter: &Letter) -> effgan_fl::Result<()> {
         let content = self.content(Content::of_letter(letter));
         let kind = message_type(letter.broadcast.kind);
-        let message = self.grid.push(node, kind, &content, self.config.federation.deadline)?;
+        let message = self.grid.push(node, kind, &content.packed(), self.config.federation.deadline)?;
         self.out.insert(message, Sent::Letter(client.clone()));
         Ok(())
     }
@@ -347,7 +347,7 @@ impl Carrier for Post<'_> {
 }
 
 fn answer_of(client: ClientName, said: std::result::Result<Content, String>) -> Answered {
-    match said {
+    match said.and_then(Content::unpacked) {
         Ok(content) => content.into_answer(client),
         Err(reason) => Answered { client, reply: Reply::Failed(reason), seconds: 0.0 },
     }

@@ -54,8 +54,10 @@ pub enum SiteImages {
 /// # Errors
 /// What is wrong with the message or the site's images; [`Kind::Interrupted`](crate::Kind::Interrupted) when `stop` becomes true.
 pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool) -> Result<Content> {
+    let message = message.unpacked().map_err(bad_message)?;
     let desk = Desk::open(at_site, &message)?;
-    if kind == "query" { Ok(desk.introduction().into_content()) } else { desk.answer(message, stop) }
+    let said = if kind == "query" { desk.introduction().into_content() } else { desk.answer(message, stop)? };
+    Ok(said.packed())
 }
 
 /// What a site works with.

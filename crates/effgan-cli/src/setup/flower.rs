@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::server;
 use crate::failure::{Failure, Result};
 use crate::output::say;
+use crate::pipeline::info_of;
 
 /// Flower as it was tested.
 pub(super) const FLWR: &str = "1.41";
@@ -46,14 +47,16 @@ pub fn launch(launch: &Launch) -> Result<()> {
     fs::write(app.path().join("pyproject.toml"), include_str!("app.toml")).map_err(anyhow::Error::from)?;
     let settings = format!("config={} out={}", quoted(&config)?, quoted(&out)?);
     let app_path = app.path().display().to_string();
-    let id = stream(&launch.server, &["run", &app_path, CONNECTION, "--stream", "--run-config", &settings])?;
+    let arguments = ["run", &app_path, CONNECTION, "--stream", "--run-config", &settings];
+    let (id, reason) = stream(&launch.server, &arguments)?;
     let listed = flwr(&launch.server, &["ls", CONNECTION, "--format", "json"])?;
     let status = status_of(&listed, id.as_deref()).unwrap_or_else(|| "unknown".into());
     if status == "finished:completed" {
+        say(format!("model {}", info_of(&out)?.model_hash.unwrap_or_default()));
         return Ok(());
     }
-    let line = format!("the run is {status}; what it said last is above, and {} has the rest", out.display());
-    Err(Failure::from(anyhow!(line)))
+    let reason = reason.unwrap_or_else(|| "what it said last is above".into());
+    Err(Failure::from(anyhow!("the run is {status}: {reason}")))
 }
 
 /// As Flower's settings take it.
@@ -65,15 +68,18 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(format!("'{text}'"))
 }
 
-/// Prints what `flwr` says, line by line, and answers with the id of the run that it started.
-fn stream(server: &Path, arguments: &[&str]) -> Result<Option<String>> {
+/// Prints what `flwr` says, line by line, and answers with the id of the run that it started, and the exception that ended it.
+fn stream(server: &Path, arguments: &[&str]) -> Result<(Option<String>, Option<String>)> {
     let mut child = command(server, arguments)?.stdout(Stdio::piped()).spawn().map_err(not_there)?;
     let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-    let mut id = None;
+    let (mut id, mut exception) = (None, None);
     for line in lines.map_while(std::io::Result::ok) {
         let line = plain(&line);
         if let Some((_, run)) = line.split_once("started run ") {
             id = Some(run.trim().to_owned());
+        }
+        if let Some((_, reason)) = line.strip_prefix("effgan.").and_then(|error| error.split_once(": ")) {
+            exception = Some(reason.to_owned());
         }
         if let Some(said) =
             line.trim_start().strip_prefix("INFO :").or(Some(&line)).filter(|said| !said.trim().is_empty())
@@ -87,7 +93,7 @@ fn stream(server: &Path, arguments: &[&str]) -> Result<Option<String>> {
             "flwr run ended with {status}; is the SuperLink running? effgan federation check says"
         )));
     }
-    Ok(id)
+    Ok((id, exception))
 }
 
 /// Without colours.
