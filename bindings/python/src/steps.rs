@@ -7,7 +7,7 @@ use effgan_cli::api;
 use effgan_data::ClientName;
 use effgan_fl::message::Numbers;
 use effgan_fl::{self as fl, ExchangeKind};
-use numpy::{PyReadonlyArray1, PyReadonlyArray4};
+use numpy::{PyArray1, PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -86,14 +86,14 @@ impl Steps {
         py: Python<'py>,
         broadcast: &Broadcast,
         client: &str,
-        images: PyReadonlyArray4<'py, u8>,
-        labels: PyReadonlyArray1<'py, u8>,
+        images: &Bound<'py, PyArray4<u8>>,
+        labels: &Bound<'py, PyArray1<u8>>,
         memory: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<(Update, Bound<'py, PyDict>)> {
         let client = name(client)?;
         let memory = memory.map(|memory| tensors::of_dict(memory, "memory")).transpose()?.unwrap_or_default();
-        let images = images.as_array().iter().copied().collect();
-        let labels = labels.as_array().iter().copied().collect();
+        let images = images.readonly().as_array().iter().copied().collect();
+        let labels = labels.readonly().as_array().iter().copied().collect();
         let (update, memory) = work::quietly(py, move |stop| {
             let mut memory = memory;
             let go_on = || !stop.load(Ordering::Relaxed);
@@ -257,7 +257,6 @@ fn name(text: &str) -> PyResult<ClientName> {
 #[pyfunction]
 #[pyo3(signature = (config, *, settings=None))]
 pub fn deal<'py>(config: &Bound<'py, PyAny>, settings: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyDict>> {
-    use numpy::{PyArray1, PyArrayMethods};
     let py = config.py();
     let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
     let source = run::source(config)?;

@@ -210,14 +210,13 @@ impl Arrivals for Arriving<'_> {
         loop {
             match self.carrier.receive()? {
                 Some(answered) if self.waiting.remove(&answered.client) => return self.keep(answered),
-                Some(_) => {}
                 None if self.is_late() => {
                     let client = self.waiting.pop_first().expect("the cohort's answers are all that is asked for");
                     let seconds = self.federation.deadline.as_secs_f64();
                     let reason = Reply::Failed(format!("no answer within {seconds} s"));
                     return Ok(self.arrival(client, reason, seconds, false));
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
     }

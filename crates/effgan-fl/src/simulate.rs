@@ -47,8 +47,8 @@ impl Simulation<'_> {
     /// ends a run does not depend on who is quicker. A round to which nobody comes leaves the parameters as they are.
     ///
     /// # Errors
-    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`] when `watch` breaks, what `observer` or
-    /// `members` say, [`FlError::NoReplies`] when nobody is there to collect from; files that cannot be written.
+    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks, what `observer` or
+    /// `members` say, [`FlError::NoReplies`](crate::FlError::NoReplies) when nobody is there to collect from; files that cannot be written.
     pub fn run(
         &self,
         from: Option<Checkpoint>,

@@ -42,7 +42,7 @@ impl Site<'_> {
     /// Works on `letter`. One that was answered before, by a process that is gone, gets the same answer without the work.
     ///
     /// # Errors
-    /// [`FlError::Interrupted`] when `watch` breaks; files that cannot be read or written. What is wrong with the work itself
+    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks; files that cannot be read or written. What is wrong with the work itself
     /// is an answer.
     pub fn answer(&self, letter: &Letter) -> Result<Answered> {
         let Letter { broadcast, now, oldest } = letter;

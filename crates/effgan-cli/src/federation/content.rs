@@ -45,6 +45,7 @@ impl Content {
 
     /// All tensors of a network as one, in the order of their names; their names and shapes are said in words. A message of many small
     /// tensors costs Flower a request each.
+    #[must_use]
     pub fn packed(mut self) -> Self {
         if self.params.is_empty() {
             return self;
@@ -112,7 +113,7 @@ impl Content {
     /// # Errors
     /// A line that names what is missing.
     pub fn into_letter(self) -> Result<Letter, String> {
-        let round = |name: &str| Ok::<_, String>(u32::try_from(self.count(name)?).map_err(|error| error.to_string())?);
+        let round = |name: &str| u32::try_from(self.count(name)?).map_err(|error| error.to_string());
         let word = self.word("kind")?;
         let kind = ExchangeKind::of_name(word).ok_or_else(|| format!("there is no exchange of kind {word}"))?;
         let moment = |of: &str, exchanges: &str| {

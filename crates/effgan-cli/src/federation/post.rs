@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Between two looks at who is there.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a site that was there may be away before a letter to it is given up: Flower's nodes say every 30 s that they live.
-const AWAY: Duration = Duration::from_secs(60);
+const AWAY: Duration = Duration::from_mins(1);
 
 /// Letters to sites by way of a [`Grid`].
 pub struct Post<'a> {
@@ -56,6 +56,12 @@ enum Node {
     Refused(String, Instant),
     /// Its connection is lost.
     Away(Introduction),
+}
+
+impl Node {
+    fn refusal(&self) -> Option<&str> {
+        if let Self::Refused(reason, _) = self { Some(reason) } else { None }
+    }
 }
 
 /// What a message was.
@@ -124,8 +130,7 @@ impl<'a> Post<'a> {
 
     /// Why none of as many nodes as are wanted can take part: such a thing no waiting mends.
     fn nobody_can(&self, wanted: usize) -> Option<&str> {
-        let refused = |node| if let &Node::Refused(ref reason, _) = node { Some(reason.as_str()) } else { None };
-        let reasons: Option<Vec<&str>> = self.nodes.values().map(refused).collect();
+        let reasons: Option<Vec<&str>> = self.nodes.values().map(Node::refusal).collect();
         reasons.filter(|reasons| reasons.len() >= wanted)?.first().copied()
     }
 

@@ -15,7 +15,7 @@ use crate::scoring::Scorer;
 /// The images of a run, and who has which.
 pub(super) enum Data {
     /// All of them, dealt to simulated clients.
-    Here(Dataset, Partition),
+    Here(Box<Dataset>, Partition),
     /// What sites said of theirs, sorted by name.
     AtSites(Vec<Introduction>),
 }
@@ -30,7 +30,7 @@ impl Data {
         let dataset = config.dataset.load()?;
         let dealt = config.deal(&dataset)?;
         let partition = if config.pools_data() { dealt.pooled() } else { dealt };
-        Ok(Self::Here(dataset, partition))
+        Ok(Self::Here(Box::new(dataset), partition))
     }
 
     pub(super) fn roster(&self) -> Roster {

@@ -71,7 +71,7 @@ fn go_on(
     let material = of_sites(config, sites_of(out)?, strategy, jobs)?;
     let mut post = Post::new(grid, config, progress, stop);
     post.call(name_of(config, &earlier));
-    let run = Run::reopen(config, &material, out, earlier, progress, jobs, stop)?;
+    let run = Run::reopen(config, &material, out, &earlier, progress, jobs, stop)?;
     run.go_on_from_newest(Some(&mut post), started)
 }
 

@@ -37,7 +37,7 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
         .map_err(Failure::data)?;
     check(&late, &generator, &config, &material, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;
-    let run = Run::reopen(&config, &material, path, earlier, progress, jobs, stop)?;
+    let run = Run::reopen(&config, &material, path, &earlier, progress, jobs, stop)?;
     run.take_in(members, &late, generator, started)?;
     Ok(late.client)
 }

@@ -36,7 +36,7 @@ pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress
         return Ok(());
     }
     let material = Material::of(&config, Data::here(&config)?, jobs)?;
-    Run::reopen(&config, &material, path, earlier, progress, jobs, stop)?.go_on_from_newest(None, started)
+    Run::reopen(&config, &material, path, &earlier, progress, jobs, stop)?.go_on_from_newest(None, started)
 }
 
 impl<'a> Run<'a> {
@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
         config: &'a Config,
         material: &'a Material,
         path: &Path,
-        earlier: RunInfo,
+        earlier: &RunInfo,
         progress: &'a Progress,
         jobs: usize,
         stop: &'a AtomicBool,
@@ -56,7 +56,7 @@ impl<'a> Run<'a> {
             seconds: earlier.seconds,
             ..material.info(config, jobs)
         };
-        warn_of_another_machine(&earlier, &info);
+        warn_of_another_machine(earlier, &info);
         Ok(Self::new(config, material, RunDir::open(path, info)?, progress, jobs, stop))
     }
 

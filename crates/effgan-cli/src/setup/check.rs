@@ -64,12 +64,15 @@ fn versions(wanted: &str) -> Result<()> {
     if ours != wanted {
         return wrong(
             "wheel",
-            format!("effgan here is {ours}, and the federation's is {wanted}; pip install effgan=={wanted}"),
+            &format!("effgan here is {ours}, and the federation's is {wanted}; pip install effgan=={wanted}"),
         );
     }
     let flwr = flower::version()?;
     if !flwr.starts_with(&format!("{FLWR}.")) {
-        return wrong("wheel", format!("flwr here is {flwr}, and effgan knows {FLWR}; pip install \"flwr=={FLWR}.*\""));
+        return wrong(
+            "wheel",
+            &format!("flwr here is {flwr}, and effgan knows {FLWR}; pip install \"flwr=={FLWR}.*\""),
+        );
     }
     right("wheel", &format!("effgan {ours}, flwr {flwr}"));
     Ok(())
@@ -78,11 +81,11 @@ fn versions(wanted: &str) -> Result<()> {
 fn key(kit: &Path) -> Result<()> {
     let path = kit.join(KEY);
     let Ok(about) = fs::metadata(&path) else {
-        return wrong("key", format!("there is none; effgan federation join {} makes it", kit.display()));
+        return wrong("key", &format!("there is none; effgan federation join {} makes it", kit.display()));
     };
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return wrong("key", format!("others can read it (mode {mode:o}); chmod 600 {}", path.display()));
+        return wrong("key", &format!("others can read it (mode {mode:o}); chmod 600 {}", path.display()));
     }
     right("key", "readable by its owner alone");
     Ok(())
@@ -100,7 +103,7 @@ fn port(server: &str) -> Result<()> {
     let places = match server.to_socket_addrs() {
         Ok(places) => places.collect::<Vec<_>>(),
         Err(error) => {
-            return wrong("port", format!("{server} has no address: {error}; is the name right, and DNS reachable?"));
+            return wrong("port", &format!("{server} has no address: {error}; is the name right, and DNS reachable?"));
         }
     };
     let mut last = None;
@@ -118,14 +121,14 @@ fn port(server: &str) -> Result<()> {
         _ => "a firewall must let this machine call it",
     };
     let why = last.map_or_else(|| "no address".into(), |error| error.to_string());
-    wrong("port", format!("{server} does not answer: {why}; {what_to_do}"))
+    wrong("port", &format!("{server} does not answer: {why}; {what_to_do}"))
 }
 
 /// Calls the server by TLS and answers with the date that it says.
 fn certificate(server: &str, ca: &Path) -> Result<Option<String>> {
     let pem = fs::read(ca).map_err(|error| Failure::usage(anyhow!("certificate: {}: {error}", ca.display())))?;
     let Ok(root) = Certificate::from_pem(&pem) else {
-        return wrong("certificate", format!("{} is no certificate", ca.display()));
+        return wrong("certificate", &format!("{} is no certificate", ca.display()));
     };
     let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
     let config = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).build();
@@ -137,7 +140,7 @@ fn certificate(server: &str, ca: &Path) -> Result<Option<String>> {
         Err(error) => {
             let said = error.to_string();
             let why = TLS.iter().find(|(word, _)| said.contains(word)).map(|(_, why)| *why);
-            wrong("certificate", format!("{}: {said}", why.unwrap_or("no TLS with the server")))
+            wrong("certificate", &format!("{}: {said}", why.unwrap_or("no TLS with the server")))
         }
     }
 }
@@ -159,14 +162,14 @@ const TLS: [(&str, &str); 5] = [
 
 fn clock(date: Option<&str>) -> Result<()> {
     let Some(theirs) = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) else {
-        return wrong("clock", "the server does not say what time it is; is it Flower's SuperLink?".into());
+        return wrong("clock", "the server does not say what time it is; is it Flower's SuperLink?");
     };
     let apart = (OffsetDateTime::now_utc() - theirs).whole_seconds();
     if apart.abs() > CLOCK {
         let how = if apart > 0 { "ahead of" } else { "behind" };
         return wrong(
             "clock",
-            format!(
+            &format!(
                 "this machine's is {} s {how} the server's, more than {CLOCK}; set it, by NTP at best",
                 apart.abs()
             ),
@@ -180,7 +183,7 @@ fn right(what: &str, said: &str) {
     say(format!("{what:<12} ok: {said}"));
 }
 
-fn wrong<T>(what: &str, why: String) -> Result<T> {
+fn wrong<T>(what: &str, why: &str) -> Result<T> {
     Err(Failure::from(anyhow!("{what}: {why}")))
 }
 

@@ -110,8 +110,7 @@ fn plain(line: &str) -> String {
 fn status_of(listed: &str, id: Option<&str>) -> Option<String> {
     let listed: Value = serde_json::from_str(listed).ok()?;
     let runs = listed["runs"].as_array()?;
-    let run =
-        runs.iter().find(|run| run["run-id"].as_str() == id || run["run-id"].to_string() == id.unwrap_or_default())?;
+    let run = runs.iter().find(|run| run["run-id"].as_str() == id)?;
     Some(run["status"].as_str()?.to_owned())
 }
 

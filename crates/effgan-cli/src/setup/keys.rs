@@ -38,7 +38,7 @@ pub fn join(kit: &Path) -> Result<String> {
     make().with_context(|| format!("making the key of {name}")).map_err(Failure::usage)
 }
 
-/// Registers a site's public `key` with the SuperLink of the server in `folder`, and answers with the site's name.
+/// Registers a site's public `key` with the `SuperLink` of the server in `folder`, and answers with the site's name.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::Kind::Usage) when it is no such key or no site of this federation; what Flower says.

@@ -77,7 +77,7 @@ impl Strategy for Counted {
         let before = memory.get("rounds").map_or(0.0, |rounds| rounds.values[0]);
         assert_eq!(before, round as f32 - 1.0);
         memory.insert("rounds", Array::new([1], vec![round as f32]));
-        for (name, array) in current.iter_mut() {
+        for (name, array) in &mut current {
             for (i, value) in array.values.iter_mut().enumerate() {
                 let mean = replies.iter().map(|reply| reply.params.get(name).unwrap().values[i]).sum::<f32>() / 3.0;
                 *value += 0.5 * (mean - *value);
