@@ -77,8 +77,13 @@ fn joined(values: &[f64], join: usize) -> Vec<f64> {
     values.chunks(join).map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64).collect()
 }
 
-/// A round goes from half a round before its number to half a round after it; a stretch stands in its own middle.
+/// A round goes from half a round before its number to half a round after it; a stretch stands in its own middle, and the only one of
+/// a round, as sites tell it, goes all the way.
 fn piece(round: u32, values: &[f64]) -> Piece {
+    if let &[value] = values {
+        let ends = [f64::from(round) - 0.5, f64::from(round) + 0.5];
+        return ends.into_iter().filter(|_| value.is_finite()).map(|place| (place, value)).collect();
+    }
     let place = |i: usize| f64::from(round) - 0.5 + (i as f64 + 0.5) / values.len() as f64;
     let points = values.iter().enumerate().map(|(i, value)| (place(i), *value));
     points.filter(|(_, value)| value.is_finite()).collect()
@@ -105,6 +110,7 @@ mod tests {
     #[test]
     fn stretches_stand_in_the_middle_of_their_part_of_the_round() {
         assert_eq!(piece(2, &[7.0, f64::NAN, 8.0, 9.0]), [(1.625, 7.0), (2.125, 8.0), (2.375, 9.0)]);
+        assert_eq!(piece(2, &[7.0]), [(1.5, 7.0), (2.5, 7.0)]);
         assert_eq!(joined(&[1.0, 3.0, 5.0], 2), [2.0, 5.0]);
     }
 }
