@@ -175,7 +175,10 @@ impl<'a> Post<'a> {
         for (id, node) in std::mem::take(&mut self.nodes) {
             let now = match (node, connected.contains(&id)) {
                 (Node::Site(site), false) => Node::Away(site),
-                (Node::Away(site), true) => Node::Site(site),
+                (Node::Away(site), true) => {
+                    self.gone.retain(|name| *name != site.name);
+                    Node::Site(site)
+                }
                 (Node::Asked | Node::Refused(..), false) => continue,
                 (node, _) => node,
             };

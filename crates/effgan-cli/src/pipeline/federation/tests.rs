@@ -26,13 +26,17 @@ struct Post {
     number: u64,
     /// Nodes that leave messages of this type without an answer.
     silent: BTreeSet<(NodeId, &'static str)>,
+    /// For so many looks the last node is not connected.
+    away: u32,
     /// What becomes of an answer.
     spoil: fn(NodeId, &str, Content) -> std::result::Result<Content, String>,
 }
 
 impl Grid for Post {
     fn nodes(&mut self) -> effgan_fl::Result<Vec<NodeId>> {
-        Ok((0..self.sites.len() as u64).collect())
+        let there = self.sites.len() - usize::from(self.away > 0);
+        self.away = self.away.saturating_sub(1);
+        Ok((0..there as u64).collect())
     }
 
     fn push(&mut self, node: NodeId, kind: &str, content: &Content, _: f64) -> effgan_fl::Result<MessageId> {
@@ -97,7 +101,14 @@ fn dealt(folder: &TempDir, partition_id: usize) -> AtSite {
 }
 
 fn post(sites: Vec<AtSite>) -> Post {
-    Post { sites, sent: VecDeque::new(), number: 0, silent: BTreeSet::new(), spoil: |_, _, content| Ok(content) }
+    Post {
+        sites,
+        sent: VecDeque::new(),
+        number: 0,
+        silent: BTreeSet::new(),
+        away: 0,
+        spoil: |_, _, content| Ok(content),
+    }
 }
 
 fn config(settings: &[&str]) -> Config {
@@ -183,6 +194,34 @@ fn a_strategy_takes_the_place_of_the_averaging_and_remembers() {
         error.starts_with("federation.strategy takes the place of the mean of fedgan, fedprox and effgan"),
         "{error}"
     );
+}
+
+#[test]
+fn a_site_that_connects_after_the_server_has_gone_on_gets_the_letter_that_was_held_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, out) = (config(&["aggregation.min_clients=3"]), folder.path().join("run"));
+    let sites = || (0..3).map(|i| dealt(&folder, i)).collect();
+    let mut first = post(sites());
+    first.spoil = |node, kind, content| {
+        if (node, kind) == (1, "train.finetune") { Err("gone".into()) } else { Ok(content) }
+    };
+    assert!(over(&mut first, &config, &out).0.unwrap_err().line().contains("client-0001: gone"));
+    let mut second = post(sites());
+    second.away = 2;
+    over(&mut second, &config, &out).0.unwrap();
+    assert_eq!(hash(&out), simulated(&config, &folder));
+    let missing = Folder::read(&out).unwrap().rounds.into_values().map(|round| round.missing.len());
+    assert_eq!(missing.sum::<usize>(), 0);
+}
+
+#[test]
+fn when_nobody_can_take_part_the_run_ends_at_once_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two clients of two classes each would leave six of ten to nobody: what no site can mend.
+    let config = config(&["partition.clients=2", "partition.classes_per_client=2"]);
+    let sites = (0..2).map(|i| dealt(&folder, i)).collect();
+    let line = over(&mut post(sites), &config, &folder.path().join("run")).0.unwrap_err().line();
+    assert!(line.starts_with("no site can take part: 2 clients with classes_per_client = 2 hold at most 4"), "{line}");
 }
 
 #[test]
