@@ -16,7 +16,7 @@ STRATEGIES = ['name = "FedAdam", eta = 0.01', 'name = "FedMedian"', 'name = "Kru
 
 
 def test_strategies_take_the_place_of_the_mean(tmp_path: Path) -> None:
-    models = {}
+    models: dict[str, bytes] = {}
     with two_sites(tmp_path / "lab") as lab:
         for strategy in ["", *STRATEGIES]:
             config = tmp_path / f"{len(models)}.toml"
