@@ -13,8 +13,8 @@ use crate::failure::{Failure, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FederationConfig {
-    /// Names of all sites, to whom others cannot be added; as many as `partition.clients` says, whatever their names, when
-    /// absent.
+    /// Names of all sites, to whom others cannot be added. When absent, the run waits until there are as many as
+    /// `partition.clients` says, and takes all who are there then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<ClientName>>,
     /// Seconds that the server waits for the sites at the start, and for the answers of each exchange, > 0.
