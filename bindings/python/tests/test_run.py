@@ -85,8 +85,10 @@ def test_what_progress_raises_ends_the_run_and_is_raised(tmp_path: Path) -> None
 
 
 def test_ctrl_c_ends_a_run_within_a_second(script: Script, tmp_path: Path) -> None:
+    # What a shell starts in the background inherits a SIGINT that is ignored: tests that run there ask for Python's own again.
     text = """
-import sys, time, effgan
+import signal, sys, time, effgan
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     effgan.run(sys.argv[1], out=sys.argv[2], settings={"local.epochs": 1_000_000})
 except KeyboardInterrupt:
