@@ -258,5 +258,27 @@ def state_dicts():
     save("state_dict", "infinite", files["legacy"].replace(struct.pack("<f", 104.0), struct.pack("<f", np.inf), 1))
 
 
-for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts]:
+def messages():
+    counts = ["round", "iteration", "iterations", "rounds-done", "exchanges-done", "oldest-round", "oldest-exchanges"]
+    sizes, numbers = {"discriminator": 7, "generator": 2}, {name: i for i, name in enumerate(counts)}
+    tensors = {"discriminator.a": [2, 2], "discriminator.b": [3], "generator.w": [2]}
+
+    def message(name, tensors, sizes=sizes, numbers=numbers, words={"kind": "average"}):
+        save("message", name, json.dumps([sizes, numbers, words]).encode() + b"\n" + json.dumps(tensors).encode())
+
+    message("letter", tensors)
+    message("answer", tensors, numbers={"num-examples": 3, "seconds": 1.5, "loss_d": 0.5}, words={})
+    message("failed", {}, sizes={}, numbers={}, words={"failed": "disk full"})
+    message("logits", {"logits": [2]}, sizes={"logits": 2})
+    message("empty", {**tensors, "generator.v": [0, 3]})
+    message("longer", {**tensors, "generator.w": [1]})
+    message("cut", {**tensors, "generator.w": [3]})
+    message("overflow", {**tensors, "generator.w": [2**63, 2, 4]})
+    message("none", {**tensors, "generator.w": [2**63, 0, 2**63]})
+    message("other", {**tensors, "other.w": [1]})
+    message("no-count", tensors, numbers={**numbers, "num-examples": 0.5})
+    message("no-round", tensors, numbers={**numbers, "round": 2**40})
+
+
+for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts, messages]:
     make()

@@ -10,6 +10,8 @@ pub mod config;
 pub mod idx;
 #[cfg(feature = "models")]
 pub mod manifest;
+#[cfg(feature = "models")]
+pub mod message;
 pub mod mutate;
 pub mod numpy;
 pub mod partition;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,17 @@ def program() -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> effgan.Run:
     """A tiny run by way of Python."""
     return effgan.run(TINY, out=tmp_path_factory.mktemp("runs") / "python", jobs=2)
+
+
+@pytest.fixture
+def inside_of_a_server_app() -> Iterator[None]:
+    """Flower makes messages in a task alone."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    yield
+    for name in ("_task_id", "_run_id", "_node_id"):
+        setattr(TaskIdentity, name, None)
 
 
 @pytest.fixture

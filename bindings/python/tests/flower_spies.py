@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Callable
@@ -75,6 +76,13 @@ def shape(message: Message, context: Context, call_next: Call) -> Message:
     return changed(call_next(message, context), lambda array: array[:-1])
 
 
+def garbage(message: Message, context: Context, call_next: Call) -> Message:
+    reply = call_next(message, context)
+    array = Array(dtype="float32", shape=(1,), stype="numpy.ndarray", data=pickle.dumps([1.0]))
+    reply.content["arrays"] = ArrayRecord({name: array for name in reply.content.array_records["arrays"]})
+    return reply
+
+
 def changed(reply: Message, change: Callable[[Any], Any]) -> Message:
     record = reply.content.array_records["arrays"]
     reply.content["arrays"] = ArrayRecord({name: Array(change(array.numpy())) for name, array in record.items()})
@@ -88,6 +96,7 @@ FAULTS: dict[str, Callable[[Message, Context, Call], Message]] = {
     "is-late": is_late,
     "nan": nan,
     "shape": shape,
+    "garbage": garbage,
 }
 
 spied = client_app(mods=[spy])

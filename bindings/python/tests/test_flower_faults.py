@@ -77,6 +77,7 @@ REASONS = {
     "dies": "Flower's error",
     "nan": "unusable reply: tensor",
     "shape": "ends before",
+    "garbage": "unusable reply: arrays that NumPy cannot read (ValueError)",
 }
 
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.supercore.task_identity import TaskIdentity
 
 import effgan
 from effgan.flower.strategy import Arrays, aggregate
 
+pytestmark = pytest.mark.usefixtures("inside_of_a_server_app")
+
 ROUNDS = 3
-
-
-@pytest.fixture(autouse=True)
-def inside_of_a_server_app() -> Iterator[None]:
-    """Flower makes messages in a task alone."""
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-    yield
-    for name in ("_task_id", "_run_id", "_node_id"):
-        setattr(TaskIdentity, name, None)
 
 
 def replies_of(round_: int, current: Arrays) -> list[tuple[int, Arrays]]:

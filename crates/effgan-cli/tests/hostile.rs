@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/src/config.rs"]
 mod config;
+#[path = "../../../fuzz/src/message.rs"]
+mod message;
 #[path = "../../../fuzz/seeds.rs"]
 mod seeds;
 
@@ -11,5 +13,14 @@ fn seeds_of_configs_are_read_or_refused() {
     assert!(seeds.len() > 3, "config has seeds");
     for seed in &seeds {
         config::check(seed);
+    }
+}
+
+#[test]
+fn seeds_of_messages_are_read_or_refused() {
+    let seeds = seeds::of("message");
+    assert!(seeds.len() > 3, "message has seeds");
+    for seed in &seeds {
+        message::check(seed);
     }
 }

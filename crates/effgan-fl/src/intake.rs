@@ -168,7 +168,16 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// More metrics than any algorithm has: a client fills no record with its own.
+const MOST_METRICS: usize = 32;
+
 fn check_numbers(metrics: &Numbers) -> std::result::Result<(), String> {
+    if metrics.len() > MOST_METRICS {
+        return Err(format!("{} metrics, and at most {MOST_METRICS} are taken", metrics.len()));
+    }
+    if let Some(name) = metrics.keys().find(|name| one_line(name) != **name) {
+        return Err(format!("metric `{}` has a name that is no short line", one_line(name)));
+    }
     match metrics.iter().find(|(_, value)| !value.is_finite()) {
         Some((name, value)) => Err(format!("metric `{}` is {value}", one_line(name))),
         None => Ok(()),
@@ -189,8 +198,9 @@ fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), NnE
     }
 }
 
-/// A client's words in the server's log: one line of bounded length, whatever they are.
-fn one_line(words: &str) -> String {
+/// A client's words in the server's log: one line of 300 characters at most, whatever they are.
+#[must_use]
+pub fn one_line(words: &str) -> String {
     const MOST: usize = 300;
     let mut line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
     if words.chars().nth(MOST).is_some() {
@@ -296,6 +306,14 @@ mod tests {
             (
                 Reply::Update(Update { metrics: [("loss_d".to_owned(), f64::INFINITY)].into(), ..good() }),
                 "unusable reply: metric `loss_d` is inf",
+            ),
+            (
+                Reply::Update(Update { metrics: (0..33).map(|i| (i.to_string(), 0.0)).collect(), ..good() }),
+                "unusable reply: 33 metrics, and at most 32 are taken",
+            ),
+            (
+                Reply::Update(Update { metrics: [("a\u{1b}[2J".to_owned(), 0.0)].into(), ..good() }),
+                "unusable reply: metric `a [2J` has a name that is no short line",
             ),
             (Reply::Failed("disk\nfull".into()), "disk full"),
         ]

@@ -40,7 +40,7 @@ pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;
 pub use federation::{Answered, Carrier, Federation, Letter};
-pub use intake::{Answer, FailurePolicy, Intake, OnFailure, Shapes};
+pub use intake::{Answer, FailurePolicy, Intake, OnFailure, Shapes, one_line};
 pub use local::{LocalConfig, Shard};
 pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
 pub use participation::{SimulationConfig, Speed};

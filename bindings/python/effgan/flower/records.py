@@ -53,7 +53,11 @@ def of_reply(message: Message) -> Content | str:
         return f"{reason} (Flower's error {message.error.code})"
     numbers = {name: float(value) for name, value in _only(message, NUMBERS).items() if isinstance(value, int | float)}
     words = {name: str(value) for name, value in _only(message, WORDS).items()}
-    return _tensors(message), numbers, words
+    try:
+        return _tensors(message), numbers, words
+    except Exception as error:
+        # Whatever a site says are arrays, the run goes on without the site. NumPy's own words would advise to allow pickles.
+        return f"unusable reply: arrays that NumPy cannot read ({type(error).__name__})"
 
 
 def _arrays(arrays: dict[str, NDArray[np.float32]]) -> ArrayRecord:

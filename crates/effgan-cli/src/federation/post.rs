@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Reply};
+use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Reply, one_line};
 
 use super::introduction::VERSION;
 use super::{Content, Grid, Introduction, MessageId, NodeId};
@@ -247,6 +247,7 @@ impl<'a> Post<'a> {
                 Node::Site(site)
             }
             Err(reason) => {
+                let reason = one_line(&reason);
                 if !matches!(self.nodes.get(&id), Some(Node::Refused(before, _)) if *before == reason) {
                     self.progress.say(&format!("node {id} takes no part: {reason}"));
                 }

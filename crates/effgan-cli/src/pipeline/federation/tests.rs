@@ -247,7 +247,7 @@ fn who_cannot_take_part_is_told_with_the_reason_and_the_run_waits_for_the_others
     let mut post = post(sites);
     post.spoil = |node, _, mut content| {
         if node == 2 {
-            content.words.insert("version".into(), "9.9.9".into());
+            content.words.insert("version".into(), "9.9.9\u{1b}[2J".into());
         }
         Ok(content)
     };
@@ -259,7 +259,7 @@ fn who_cannot_take_part_is_told_with_the_reason_and_the_run_waits_for_the_others
     );
     for reason in [
         "another node is client-0000 already; give each site a name of its own",
-        "client-0001 has effgan 9.9.9, and the server 0.1.0",
+        "client-0001 has effgan 9.9.9 [2J, and the server 0.1.0",
         "partition-id = 7 is outside 0..=2, the clients of the config",
     ] {
         assert!(said.iter().any(|line| line.contains(reason)), "{reason}: {said:?}");

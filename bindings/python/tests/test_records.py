@@ -1,0 +1,57 @@
+"""Replies of sites that send what they like: none of it ends the run."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from effgan.flower.records import Content, letter, of_reply, what_leaves
+
+pytestmark = pytest.mark.usefixtures("inside_of_a_server_app")
+
+ASKED: Content = ({}, {"round": 1.0}, {"kind": "average"})
+
+
+def npy(shape: str, dtype: str = "<f4") -> bytes:
+    """The header of an array of this shape, in NumPy's format 1.0, with four bytes of values."""
+    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(4)
+
+
+def reply_of(data: bytes, stype: str = "numpy.ndarray") -> Message:
+    array = Array(dtype="float32", shape=(1,), stype=stype, data=data)
+    return Message(RecordDict({"arrays": ArrayRecord({"generator": array})}), reply_to=letter(ASKED, 1, "train", 9.0))
+
+
+def test_a_reply_says_what_left_the_site() -> None:
+    content: Content = ({"generator": np.array([1, -2], np.float32)}, {"num-examples": 5.0}, {"tensors": "{}"})
+    handmade: Content = ({"generator": np.zeros(1, np.float32)}, {}, {})
+    for reply, left in [(what_leaves(content, letter(ASKED, 1, "train", 9.0)), content), (reply_of(npy("(1,)")), handmade)]:
+        said = of_reply(reply)
+        assert not isinstance(said, str) and said[1:] == left[1:]
+        np.testing.assert_array_equal(said[0]["generator"], left[0]["generator"], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (pickle.dumps([1.0]), "ValueError"),
+        (npy("(1,)", "|O"), "ValueError"),
+        (npy("(1000000000000000,)"), "MemoryError"),
+        (npy("(2,)"), "ValueError"),
+        (npy("(-1,)"), "ValueError"),
+        (b"", "EOFError"),
+    ],
+)
+def test_arrays_that_are_none_leave_their_site_out(data: bytes, reason: str) -> None:
+    assert of_reply(reply_of(data)) == f"unusable reply: arrays that NumPy cannot read ({reason})"
+
+
+def test_records_of_other_kinds_and_values_leave_their_site_out() -> None:
+    assert of_reply(reply_of(npy("(1,)"), stype="torch")) == "unusable reply: arrays that NumPy cannot read (TypeError)"
+    asked = letter(ASKED, 1, "train", 9.0)
+    swapped = RecordDict({"metrics": ConfigRecord({"tensors": b"{}"}), "config": MetricRecord({"loss_d": [1.0, 2.0]})})
+    assert of_reply(Message(swapped, reply_to=asked)) == ({}, {}, {"loss_d": "[1.0, 2.0]"})
