@@ -24,7 +24,11 @@ pub fn check(message: &[u8]) {
     }
     let north = || ClientName::new("north").expect("a name");
     let answered = content.into_answer(north());
-    assert_eq!(Content::of_answer(answered.clone()).into_answer(north()), answered, "an answer that is written is read");
+    assert_eq!(
+        Content::of_answer(answered.clone()).into_answer(north()),
+        answered,
+        "an answer that is written is read"
+    );
 }
 
 type Said = (BTreeMap<String, usize>, BTreeMap<String, f64>, BTreeMap<String, String>);
