@@ -68,6 +68,12 @@ def is_late(message: Message, context: Context, call_next: Call) -> Message:
     return call_next(message, context)
 
 
+def waits(message: Message, context: Context, call_next: Call) -> Message:
+    """A good reply well after the other site's, and within the deadline."""
+    time.sleep(8)
+    return call_next(message, context)
+
+
 def nan(message: Message, context: Context, call_next: Call) -> Message:
     return changed(call_next(message, context), lambda array: np.full_like(array, np.nan))
 
@@ -94,6 +100,7 @@ FAULTS: dict[str, Callable[[Message, Context, Call], Message]] = {
     "hangs": hangs,
     "dies": dies,
     "is-late": is_late,
+    "waits": waits,
     "nan": nan,
     "shape": shape,
     "garbage": garbage,

@@ -139,10 +139,11 @@ def a_reply_of_round(number: int) -> Callable[[Path], None]:
     return wait
 
 
-MOMENTS: dict[str, Callable[[Path], None]] = {
-    "between rounds": lambda run: after_round(run, 1),
-    "in a round": a_reply_of_round(2),
-    "while collecting": a_reply_of_round(4),
+# When the ServerApp is killed, and what the second site does, so that the first one's reply is seen alone.
+MOMENTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "between rounds": (lambda run: after_round(run, 1), ""),
+    "in a round": (a_reply_of_round(2), "waits@2"),
+    "while collecting": (a_reply_of_round(4), "waits@4"),
 }
 
 
@@ -150,9 +151,10 @@ MOMENTS: dict[str, Callable[[Path], None]] = {
 def test_a_server_app_that_is_killed_comes_to_the_same_hash_when_it_is_run_again(
     moment: str, config: Path, simulated: str, tmp_path: Path
 ) -> None:
-    with lab_of(tmp_path / "lab", ["", ""]) as lab:
+    wait, fault = MOMENTS[moment]
+    with lab_of(tmp_path / "lab", ["", fault]) as lab:
         running = lab.submit(config, tmp_path / "run")
-        MOMENTS[moment](tmp_path / "run")
+        wait(tmp_path / "run")
         [server_app] = lab.children("superlink", "flwr-serverapp") or lab.children("superlink", "serverapp")
         os.kill(server_app, signal.SIGKILL)
         started = time.monotonic()
@@ -170,7 +172,7 @@ def test_a_superlink_that_is_killed_and_started_again_lets_the_run_end_in_the_sa
     config: Path, simulated: str, tmp_path: Path
 ) -> None:
     patient = with_deadline(config, 300, tmp_path)
-    with lab_of(tmp_path / "lab", ["", ""], database=True) as lab:
+    with lab_of(tmp_path / "lab", ["", "waits@2"], database=True) as lab:
         running = lab.submit(patient, tmp_path / "run")
         a_reply_of_round(2)(tmp_path / "run")
         lab.stop("superlink", signal.SIGKILL)
