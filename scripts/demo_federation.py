@@ -92,7 +92,8 @@ def start(processes: list[subprocess.Popen[bytes]], *command: object, log: Path,
 
 
 def environment() -> dict[str, str]:
-    programs = [REPOSITORY / "target/release", REPOSITORY / ".venv/bin"]
+    target = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target")
+    programs = [target / "release", REPOSITORY / ".venv/bin"]
     return os.environ | {"PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}
 
 

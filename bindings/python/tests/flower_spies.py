@@ -107,4 +107,4 @@ FAULTS: dict[str, Callable[[Message, Context, Call], Message]] = {
 }
 
 spied = client_app(mods=[spy])
-faulty = client_app(mods=[fault])
+faulty = client_app(mods=[spy, fault])

@@ -61,11 +61,11 @@ def missing(run: Path) -> dict[int, dict[str, str]]:
 
 @contextmanager
 def lab_of(folder: Path, faults: list[str], **options: Any) -> Iterator[Lab]:
-    """A lab whose sites have these faults."""
+    """A lab whose sites have these faults, and write their messages into ``messages-0`` and so on."""
     tests = {"PYTHONPATH": str(Path(__file__).parent)}
     with Lab(folder, client_app="flower_spies:faulty", environment=tests, **options) as lab:
         for i, fault in enumerate(faults):
-            lab.start_supernode(f"site-{i}", f"partition-id={i} fault='{fault}'")
+            lab.start_supernode(f"site-{i}", f"partition-id={i} fault='{fault}' spy='{folder / f'messages-{i}'}'")
         yield lab
 
 
@@ -129,21 +129,23 @@ def after_round(run: Path, number: int) -> None:
     wait_for(f"round {number}", kept.exists, 120)
 
 
-def a_reply_of_round(number: int) -> Callable[[Path], None]:
+def after_a_reply(run: Path, number: int) -> None:
     """Waits until one site has answered in the round."""
-
-    def wait(run: Path) -> None:
-        folder = run / f"checkpoints/round_{number:04}"
-        wait_for(f"a reply of round {number}", lambda: folder.is_dir() and any(folder.iterdir()), 120)
-
-    return wait
+    folder = run / f"checkpoints/round_{number:04}"
+    wait_for(f"a reply of round {number}", lambda: folder.is_dir() and any(folder.iterdir()), 120)
 
 
-# When the ServerApp is killed, and what the second site does, so that the first one's reply is seen alone.
-MOMENTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "between rounds": (lambda run: after_round(run, 1), ""),
-    "in a round": (a_reply_of_round(2), "waits@2"),
-    "while collecting": (a_reply_of_round(4), "waits@4"),
+def answers(messages: Path, number: int) -> int:
+    """How often a site has worked in the round."""
+    lines = [json.loads(path.read_text("utf-8")) for path in messages.iterdir()]
+    return sum(line["type"] != "query" and line["asked"]["config"]["round"] == number for line in lines)
+
+
+# When the ServerApp is killed, in which round, and what the second site does, so that the first one's reply is seen alone.
+MOMENTS: dict[str, tuple[Callable[[Path, int], None], int, str]] = {
+    "between rounds": (after_round, 1, ""),
+    "in a round": (after_a_reply, 2, "waits@2"),
+    "while collecting": (after_a_reply, 4, "waits@4"),
 }
 
 
@@ -151,10 +153,10 @@ MOMENTS: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_a_server_app_that_is_killed_comes_to_the_same_hash_when_it_is_run_again(
     moment: str, config: Path, simulated: str, tmp_path: Path
 ) -> None:
-    wait, fault = MOMENTS[moment]
+    wait, number, fault = MOMENTS[moment]
     with lab_of(tmp_path / "lab", ["", fault]) as lab:
         running = lab.submit(config, tmp_path / "run")
-        wait(tmp_path / "run")
+        wait(tmp_path / "run", number)
         [server_app] = lab.children("superlink", "flwr-serverapp") or lab.children("superlink", "serverapp")
         os.kill(server_app, signal.SIGKILL)
         started = time.monotonic()
@@ -166,6 +168,7 @@ def test_a_server_app_that_is_killed_comes_to_the_same_hash_when_it_is_run_again
     assert "goes on after round" in outcome.log
     assert model_hash(tmp_path / "run") == simulated
     assert all(not absent for absent in missing(tmp_path / "run").values())
+    assert answers(tmp_path / "lab/messages-0", number) == 1, "a site whose answer had come was asked again"
 
 
 def test_a_superlink_that_is_killed_and_started_again_lets_the_run_end_in_the_same_hash(
@@ -174,7 +177,7 @@ def test_a_superlink_that_is_killed_and_started_again_lets_the_run_end_in_the_sa
     patient = with_deadline(config, 300, tmp_path)
     with lab_of(tmp_path / "lab", ["", "waits@2"], database=True) as lab:
         running = lab.submit(patient, tmp_path / "run")
-        a_reply_of_round(2)(tmp_path / "run")
+        after_a_reply(tmp_path / "run", 2)
         lab.stop("superlink", signal.SIGKILL)
         time.sleep(5)
         lab.start_superlink()

@@ -1,0 +1,93 @@
+//! Rules of aggregation other than the mean, and an attacker, with every algorithm that they are for.
+
+use effgan_fl::{AggregationKind, Attack, AttackKind};
+
+use super::*;
+
+/// What `kind` of aggregation makes of two rounds of `config`.
+fn aggregated(config: &AlgorithmConfig, kind: AggregationKind, clip: Option<f64>) -> (Params, Members) {
+    let aggregation = AggregationConfig { kind, clip, ..AggregationConfig::default() };
+    let algorithm = config.build(network(), local(), &aggregation).unwrap();
+    driven(&*algorithm, &SimulationConfig::default(), &partition(), 1)
+}
+
+/// Every algorithm whose server averages, where clients count like `weights`.
+fn every_average(weights: Weights) -> Vec<AlgorithmConfig> {
+    let averages = |config| match config {
+        AlgorithmConfig::Fedgan(config) => Some(AlgorithmConfig::Fedgan(FedGanConfig { weights, ..config })),
+        AlgorithmConfig::Fedprox(config) => Some(AlgorithmConfig::Fedprox(FedProxConfig { weights, ..config })),
+        AlgorithmConfig::Fedadam(config) => Some(AlgorithmConfig::Fedadam(FedOptConfig { weights, ..config })),
+        AlgorithmConfig::Fedyogi(config) => Some(AlgorithmConfig::Fedyogi(FedOptConfig { weights, ..config })),
+        AlgorithmConfig::Effgan(config) => Some(AlgorithmConfig::Effgan(EffganConfig { weights, ..config })),
+        AlgorithmConfig::MdGan(config) => Some(AlgorithmConfig::MdGan(MdGanConfig { weights, ..config })),
+        AlgorithmConfig::UaGan(_) | AlgorithmConfig::LocalEnsemble(_) | AlgorithmConfig::Central(_) => None,
+    };
+    every_algorithm().into_iter().filter_map(averages).collect()
+}
+
+#[test]
+fn the_median_of_two_clients_is_their_mean_where_they_count_the_same() {
+    for (by_images, uniform) in every_average(Weights::Examples).iter().zip(&every_average(Weights::Uniform)) {
+        let (median, _) = aggregated(by_images, AggregationKind::Median, None);
+        assert_eq!(median, simulated(uniform, 1).0, "{}", uniform.name());
+        assert_ne!(median, simulated(by_images, 1).0, "{}", uniform.name());
+    }
+}
+
+#[test]
+fn a_clip_that_nobody_reaches_changes_no_bit_of_any_algorithm_and_a_short_one_does() {
+    for config in every_average(Weights::Examples) {
+        let clipped = |clip| aggregated(&config, AggregationKind::NormClippedMean, Some(clip));
+        assert_eq!(clipped(1e9), simulated(&config, 1), "{}", config.name());
+        assert_ne!(clipped(1e-3).0, simulated(&config, 1).0, "{}", config.name());
+    }
+}
+
+#[test]
+fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
+    let median = AggregationConfig { kind: AggregationKind::Median, ..AggregationConfig::default() };
+    let capped = AggregationConfig { max_share: Some(0.5), ..AggregationConfig::default() };
+    let error = |config: AlgorithmConfig, aggregation: &AggregationConfig| {
+        config.build(network(), local(), aggregation).err().unwrap().to_string()
+    };
+    let central = AlgorithmConfig::Central(CentralConfig { rounds: 1 });
+    for (config, why) in [
+        (ua_gan(2), "ua-gan, which adds up what clients send, by the chain rule"),
+        (local_ensemble(1), "local-ensemble, which averages nothing"),
+        (central, "central, which has one client"),
+    ] {
+        let line = format!("aggregation.kind = \"median\" is not for {why}; take mean");
+        assert_eq!(error(config, &median), line);
+    }
+    assert_eq!(error(fedgan(1), &capped), "aggregation.max_share is of an ensemble's members, and fedgan has none");
+    assert!(local_ensemble(1).build(network(), local(), &capped).is_ok());
+}
+
+/// `south`, whom the seed draws, turns its update around by a factor of 2: x₀ − 2 (x − x₀).
+#[test]
+fn an_attacker_spoils_what_it_sends_in_rounds_and_the_generator_that_is_collected() {
+    let turned = |sent: &Params, honest: Params| -> Params {
+        let turn =
+            |(sent, honest): (&f32, &f32)| (f64::from(*sent) + -2.0 * (f64::from(*honest) - f64::from(*sent))) as f32;
+        let tensors = honest.iter().filter(|(name, _)| !is_running(name)).map(|(name, honest)| {
+            let values = sent.get(name).unwrap().values.iter().zip(&honest.values).map(turn).collect();
+            (name.clone(), Array::new(honest.shape.clone(), values))
+        });
+        let turned = tensors.collect();
+        honest.merged_with(turned)
+    };
+    let first = first_params();
+    let averaged = mean_by_hand(&north(&first, 1, 1), &turned(&first, south(&first, 1, 1)));
+    let members = vec![
+        member("north", 12, &north(&averaged, 2, 2)),
+        member("south", 8, &turned(&averaged, south(&averaged, 2, 2))),
+    ];
+    let attack = Some(Attack { kind: AttackKind::SignFlipped, clients: 1, factor: 2.0 });
+    let participation = SimulationConfig { attack, ..SimulationConfig::default() };
+    let roster: Vec<ClientName> = partition().clients.into_iter().map(|share| share.name).collect();
+    assert_eq!(participation.attackers(SEED, &roster), roster[1..]);
+    let algorithm = effgan(1, 2).build(network(), local(), &AggregationConfig::default()).unwrap();
+    for jobs in [1, 2] {
+        assert_eq!(driven(&*algorithm, &participation, &partition(), jobs), (averaged.clone(), members.clone()));
+    }
+}
