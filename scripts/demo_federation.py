@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -61,20 +62,20 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
 def show(command: str, *arguments: object, stream: bool = False) -> str:
     """Runs a command of ours and answers with what it printed; a command that fails ends the demo."""
     words = [*command.split(), *map(str, arguments)]
-    print(f"\n$ {command} {' '.join(shortened(word) for word in words[len(command.split()) :])}", flush=True)
+    print(f"\n$ {shortened(' '.join(words))}", flush=True)
     done = subprocess.run(words, stdout=None if stream else subprocess.PIPE, env=environment(), text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{command} ended with {done.returncode}")
     printed = (done.stdout or "").strip()
-    for line in printed.splitlines()[:12]:
+    for line in printed.splitlines():
         print(f"  {shortened(line)}")
     return printed
 
 
-def shortened(word: str) -> str:
+def shortened(line: str) -> str:
     """Without the folder of the demo; a key by its two ends."""
-    word = word.replace(tempfile.gettempdir() + "/", "")
-    return word if len(word) < 100 else f"{word[:40]}…{word[-20:]}"
+    line = line.replace(tempfile.gettempdir() + "/", "")
+    return re.sub(r"\S{100,}", lambda key: f"{key[0][:20]}…{key[0][-8:]}", line)
 
 
 def start(processes: list[subprocess.Popen[bytes]], *command: object, log: Path, **variables: str) -> None:

@@ -11,6 +11,7 @@ use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Ensemble, ServerState};
 use effgan_nn::{Params, sealed};
 
+use super::data::SITES;
 use super::federation::sites_of;
 use super::resume::{config_of, info_of};
 use super::{Data, Material, Run};
@@ -29,6 +30,11 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
     let (config, earlier) = (config_of(path, &[])?, info_of(path)?);
     if earlier.status != Status::Done {
         return Err(Failure::usage(anyhow!("{} is not done; its ensemble is not there yet", path.display())));
+    }
+    if !path.join(SITES).is_file() {
+        let line =
+            format!("{} is no federation's run: its clients were all here, and none can be late", path.display());
+        return Err(Failure::usage(anyhow!(line)));
     }
     let material = Material::of(&config, Data::AtSites(sites_of(path)?), jobs)?;
     let members = Ensemble::open(path)?.manifest().members.clone();

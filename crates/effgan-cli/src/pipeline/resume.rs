@@ -27,8 +27,10 @@ pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress
     let started = Instant::now();
     let (config, earlier) = (config_of(path, settings)?, info_of(path)?);
     if path.join(SITES).is_file() {
-        let line =
-            format!("{} is a federation's, whose images are elsewhere; start it again with flwr run", path.display());
+        let line = format!(
+            "{} is a federation's, whose images are elsewhere; start it again with effgan federation run",
+            path.display()
+        );
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && settings.is_empty() {

@@ -154,7 +154,10 @@ fn sites_come_to_the_hash_of_the_simulation_and_a_second_start_has_nothing_to_do
     let error = over(&mut post(sites()), &other, &out).0.unwrap_err().line();
     assert!(error.ends_with("is a run of another config; choose another out, or put the config back"), "{error}");
     let error = crate::pipeline::resume(&out, &[], 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
-    assert!(error.ends_with("is a federation's, whose images are elsewhere; start it again with flwr run"), "{error}");
+    assert!(
+        error.ends_with("is a federation's, whose images are elsewhere; start it again with effgan federation run"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -352,6 +355,18 @@ fn a_site_that_missed_the_collection_hands_its_generator_in_later() {
     fine_tune(&out.join("join"), &own(&folder, "east", 3, 40), &stranger, &stop).unwrap();
     let error = hand_in(&out, &stranger, 1, &quiet(), &stop).unwrap_err().line();
     assert!(error.ends_with("east is none of the run's sites"), "{error}");
+    let short = folder.path().join("short.generator");
+    fs::write(&short, &fs::read(&stranger).unwrap()[..1000]).unwrap();
+    let error = hand_in(&out, &short, 1, &quiet(), &stop).unwrap_err().line();
+    println!("{error}");
+    assert!(error.contains("short.generator is nothing that effgan ensemble fine-tune wrote: "), "{error}");
+
+    fs::remove_file(whole.join("sites.json")).unwrap();
+    let simulation = hand_in(&whole, &file, 1, &quiet(), &stop).unwrap_err().line();
+    assert!(
+        simulation.ends_with("is no federation's run: its clients were all here, and none can be late"),
+        "{simulation}"
+    );
 }
 
 #[test]
