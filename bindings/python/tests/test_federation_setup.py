@@ -98,6 +98,23 @@ def test_init_makes_a_folder_for_the_server_and_kits_without_a_secret(tmp_path: 
         assert code == 2 and reason in said and not (tmp_path / "other").exists(), said
 
 
+def test_a_certificate_is_renewed_by_its_own_ca_alone(tmp_path: Path) -> None:
+    init(tmp_path / "federation", 8123)
+    init(tmp_path / "another", 8123)
+    server = tmp_path / "federation/server"
+    kept = (server / "ca.key").rename(tmp_path / "ca.key")
+    before = (server / "server.crt").read_bytes()
+    code, said = federation("renew", server)
+    assert code == 2 and said.count("\n") == 1 and "bring it back from where it is kept: ca.key: No such file" in said, said
+    shutil.copy(tmp_path / "another/server/ca.key", server)
+    code, said = federation("renew", server)
+    assert code == 2 and "ca.key is not the key of ca.crt" in said, said
+    assert (server / "server.crt").read_bytes() == before
+    kept.rename(server / "ca.key")
+    assert federation("renew", server) == (0, f"{server}/server.crt is renewed; start {server}/start.sh again\n")
+    assert (server / "server.crt").read_bytes() != before
+
+
 def test_keys_that_are_none_or_of_nobody_are_not_admitted(tmp_path: Path) -> None:
     init(tmp_path / "federation", 8123)
     server, kit = tmp_path / "federation/server", tmp_path / "federation/kits/north"
@@ -131,6 +148,8 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     out, port = tmp_path / "federation", free_port()
     init(out, port)
     server, north, south = out / "server", out / "kits/north", out / "kits/south"
+    # What follows goes by the renewed certificate.
+    assert federation("renew", server)[0] == 0
     data = {name: images(tmp_path / f"images-{name}", f"client-{i:04}") for i, name in enumerate(SITES)}
 
     assert_wrong(north, "key: there is none; effgan federation join")

@@ -19,6 +19,7 @@ pub enum Federation {
     Join(Join),
     Admit(Admit),
     Check(Check),
+    Renew(Renew),
     Run(Run),
 }
 
@@ -70,6 +71,14 @@ pub struct Check {
     dataset: DatasetName,
 }
 
+/// At the server: make its certificate good for two more years; kits stay as they are
+#[derive(Args)]
+pub struct Renew {
+    /// The server's folder
+    #[arg(default_value = ".")]
+    server: PathBuf,
+}
+
 /// At the server: run a config over the federation, or go on with the run that is there
 #[derive(Args)]
 pub struct Run {
@@ -98,6 +107,11 @@ impl Federation {
             }
             Self::Check(Check { folder, data, dataset }) => {
                 setup::check(&Side { folder, data: data.map(|data| (data, dataset)) })
+            }
+            Self::Renew(Renew { server }) => {
+                setup::renew(&server)?;
+                say(format!("{0}/server.crt is renewed; start {0}/start.sh again", server.display()));
+                Ok(())
             }
             Self::Run(Run { config, out, server }) => setup::launch(&Launch { config, out, server }),
         }

@@ -1,13 +1,16 @@
 //! The CA of a federation, and the certificate of its server.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData,
 };
 use time::{Duration, OffsetDateTime};
+use ureq::tls::Certificate;
 
-/// For so long a certificate is good.
-const DAYS: i64 = 730;
+/// For so long the server's certificate is good, and the CA's, which all sites hold.
+const SERVER_DAYS: i64 = 730;
+const CA_DAYS: i64 = 3650;
 
 /// A key and its certificate, as PEM.
 pub(super) struct Signed {
@@ -17,31 +20,47 @@ pub(super) struct Signed {
 
 /// A CA of its own, and a certificate for `host` (a DNS name or an IP address) and for the machine itself.
 pub(super) fn make(host: &str) -> Result<[Signed; 2]> {
-    let mut ca = named("effgan federation CA", Vec::new())?;
+    let [ca_key, server_key] = [KeyPair::generate()?, KeyPair::generate()?];
+    let ca = Signed { certificate: ca()?.self_signed(&ca_key)?.pem(), key: ca_key.serialize_pem() };
+    let key = server_key.serialize_pem();
+    Ok([ca, Signed { certificate: sign(host, &server_key, &ca_key)?, key }])
+}
+
+/// A new certificate for the `server`'s key, by the same CA. All are PEM.
+///
+/// # Errors
+/// Keys that cannot be read, or a CA's certificate of another key: sites would not trust what it signs.
+pub(super) fn renew(host: &str, server: &str, ca: &Signed) -> Result<String> {
+    let server = KeyPair::from_pem(server).context("the server's key")?;
+    let ca_key = KeyPair::from_pem(&ca.key).context("the CA's key")?;
+    let certificate = Certificate::from_pem(ca.certificate.as_bytes()).context("the CA's certificate")?;
+    let public = ca_key.subject_public_key_info();
+    ensure!(certificate.der().windows(public.len()).any(|part| part == public), "ca.key is not the key of ca.crt");
+    sign(host, &server, &ca_key)
+}
+
+fn ca() -> Result<CertificateParams> {
+    let mut ca = named("effgan federation CA", Vec::new(), CA_DAYS)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca_key = KeyPair::generate()?;
-    let ca_certificate = ca.self_signed(&ca_key)?;
+    Ok(ca)
+}
 
+fn sign(host: &str, server_key: &KeyPair, ca_key: &KeyPair) -> Result<String> {
     let mut hosts = vec![host.to_owned()];
     hosts.extend(["localhost", "127.0.0.1"].map(str::to_owned).into_iter().filter(|local| local != host));
-    let mut server = named(host, hosts)?;
+    let mut server = named(host, hosts, SERVER_DAYS)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.use_authority_key_identifier_extension = true;
-    let server_key = KeyPair::generate()?;
-    let certificate = server.signed_by(&server_key, &Issuer::from_params(&ca, &ca_key))?;
-    Ok([
-        Signed { certificate: ca_certificate.pem(), key: ca_key.serialize_pem() },
-        Signed { certificate: certificate.pem(), key: server_key.serialize_pem() },
-    ])
+    Ok(server.signed_by(server_key, &Issuer::new(ca()?, ca_key))?.pem())
 }
 
-fn named(name: &str, hosts: Vec<String>) -> Result<CertificateParams> {
+fn named(name: &str, hosts: Vec<String>, days: i64) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(hosts)?;
     params.distinguished_name.push(DnType::CommonName, name);
     let now = OffsetDateTime::now_utc();
     // Clocks of sites are not all right to the minute.
-    (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(DAYS));
+    (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(days));
     Ok(params)
 }

@@ -12,7 +12,7 @@ mod server;
 pub use self::check::{Side, check};
 pub use self::flower::{Launch, launch};
 pub use self::keys::{admit, join};
-pub use self::server::{Plan, init};
+pub use self::server::{Plan, init, renew};
 
 use std::fs;
 use std::io::Write;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
+use effgan_nn::checkpoint::write_file;
 use serde::{Deserialize, Serialize};
 
 use super::certificates::{self, Signed};
@@ -70,6 +71,22 @@ fn make(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
         kit::make(&kit, &folder.join("kits").join(site.as_str()), &ca.certificate)?;
     }
     Ok(())
+}
+
+/// Signs the certificate of the server in `folder` anew, for the same key and by the same CA, so that the sites' kits stay good.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder, or `ca.key` is not there or is another's.
+pub fn renew(folder: &Path) -> Result<()> {
+    let host = read(folder)?.host;
+    let text = |name: &str| fs::read_to_string(folder.join(name)).with_context(|| name.to_owned());
+    let make = || -> anyhow::Result<()> {
+        let ca = text("ca.key").context("bring it back from where it is kept")?;
+        let ca = Signed { certificate: text("ca.crt")?, key: ca };
+        let certificate = certificates::renew(&host, &text("server.key")?, &ca)?;
+        Ok(write_file(&folder.join("server.crt"), certificate.as_bytes())?)
+    };
+    make().with_context(|| format!("renewing the certificate in {}", folder.display())).map_err(Failure::usage)
 }
 
 impl Plan {
