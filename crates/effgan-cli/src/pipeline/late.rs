@@ -39,7 +39,7 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
     let material = Material::of(&config, Data::AtSites(sites_of(path)?), jobs)?;
     let members = Ensemble::open(path)?.manifest().members.clone();
     let (late, generator) = sealed::load::<Late>(file)
-        .with_context(|| format!("{} is nothing that effgan ensemble fine-tune wrote", file.display()))
+        .context("this is nothing that effgan ensemble fine-tune wrote")
         .map_err(Failure::data)?;
     check(&late, &generator, &config, &material, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;

@@ -156,7 +156,10 @@ const TLS: [(&str, &str); 5] = [
         "the server's certificate is not signed by this kit's ca.crt; ask for a new kit, or it is another server",
     ),
     ("NotValidForName", "the server's certificate is for another name than the kit calls it by"),
-    ("Expired", "the server's certificate has expired (effgan federation renew at the server), or this machine's clock is wrong"),
+    (
+        "Expired",
+        "the server's certificate has expired (effgan federation renew at the server), or this machine's clock is wrong",
+    ),
     ("NotValidYet", "the server's certificate is not valid yet: this machine's clock is wrong"),
 ];
 
