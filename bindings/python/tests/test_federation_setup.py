@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import matplotlib.image
 import pytest
 from conftest import TINY
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from lab import free_port, kill_group, wait_for
 
 import effgan
@@ -102,17 +111,85 @@ def test_a_certificate_is_renewed_by_its_own_ca_alone(tmp_path: Path) -> None:
     init(tmp_path / "federation", 8123)
     init(tmp_path / "another", 8123)
     server = tmp_path / "federation/server"
-    kept = (server / "ca.key").rename(tmp_path / "ca.key")
-    before = (server / "server.crt").read_bytes()
-    code, said = federation("renew", server)
-    assert code == 2 and said.count("\n") == 1 and "bring it back from where it is kept: ca.key: No such file" in said, said
-    shutil.copy(tmp_path / "another/server/ca.key", server)
-    code, said = federation("renew", server)
-    assert code == 2 and "ca.key is not the key of ca.crt" in said, said
-    assert (server / "server.crt").read_bytes() == before
-    kept.rename(server / "ca.key")
+    files = {name: (server / name).read_bytes() for name in ("server.crt", "ca.crt", "ca.key", "server.key")}
+    torn = files["ca.key"][:60]
+    for name, wrong, reason in [
+        ("ca.key", None, "ca.key: No such file"),
+        ("ca.key", torn, "ca.key is no key"),
+        ("ca.key", (tmp_path / "another/server/ca.key").read_bytes(), "ca.key is not the key of ca.crt"),
+        ("ca.crt", torn, "ca.crt is no certificate"),
+        ("server.key", torn, "server.key is no key"),
+    ]:
+        (server / name).unlink() if wrong is None else (server / name).write_bytes(wrong)
+        code, said = federation("renew", server)
+        wanted = f"effgan: renewing takes ca.crt, ca.key and server.key in {server} as init wrote them: {reason}"
+        assert code == 2 and said.count("\n") == 1 and said.startswith(wanted), said
+        (server / name).write_bytes(files[name])
+    assert (server / "server.crt").read_bytes() == files["server.crt"]
+
+
+class Health(BaseHTTPRequestHandler):
+    """As much of a SuperLink as `check` looks at."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(server: Path, port: int) -> Iterator[None]:
+    """TLS with the certificate and the key of the folder."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server / "server.crt", server / "server.key")
+    with HTTPServer(("127.0.0.1", port), Health) as http:
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def test_certificates_that_are_not_good_are_told_and_a_renewed_one_is_good_for_two_years(tmp_path: Path) -> None:
+    port = free_port()
+    init(tmp_path / "federation", port)
+    server = tmp_path / "federation/server"
+    ca, fresh = certificate(server / "ca.crt"), certificate(server / "server.crt")
+    ca_key = serialization.load_pem_private_key((server / "ca.key").read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    now = datetime.now(timezone.utc)
+    for days, host, reason in [
+        ((-730, -1), "127.0.0.1", "has expired (effgan federation renew at the server), or this machine's clock is wrong"),
+        ((1, 730), "127.0.0.1", "is not valid yet: this machine's clock is wrong"),
+        ((-1, 730), "127.0.0.2", "is for another name than the kit calls it by"),
+    ]:
+        other = x509.CertificateBuilder(fresh.issuer, fresh.subject, fresh.public_key(), x509.random_serial_number())
+        other = other.not_valid_before(now + timedelta(days[0])).not_valid_after(now + timedelta(days[1]))
+        other = other.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
+        pem = other.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        (server / "server.crt").write_bytes(pem)
+        with served(server, port):
+            assert_wrong(server, f"certificate: the server's certificate {reason}: ")
+
     assert federation("renew", server) == (0, f"{server}/server.crt is renewed; start {server}/start.sh again\n")
-    assert (server / "server.crt").read_bytes() != before
+    renewed = certificate(server / "server.crt")
+    renewed.verify_directly_issued_by(ca)
+    assert renewed.public_key() == fresh.public_key()
+    good_for = [(one.not_valid_after_utc - now).total_seconds() / 86400 for one in (renewed, ca)]
+    # The program read its clock some seconds before and after.
+    assert good_for == pytest.approx([730, 3650], abs=0.01)
+    with served(server, port):
+        code, said = federation("check", server)
+        assert code == 0 and f"certificate  ok: 127.0.0.1:{port} is who it says" in said, said
+
+
+def certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def test_keys_that_are_none_or_of_nobody_are_not_admitted(tmp_path: Path) -> None:

@@ -38,9 +38,8 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
     }
     let material = Material::of(&config, Data::AtSites(sites_of(path)?), jobs)?;
     let members = Ensemble::open(path)?.manifest().members.clone();
-    let (late, generator) = sealed::load::<Late>(file)
-        .context("this is nothing that effgan ensemble fine-tune wrote")
-        .map_err(Failure::data)?;
+    let (late, generator) =
+        sealed::load::<Late>(file).context("this takes what effgan ensemble fine-tune wrote").map_err(Failure::data)?;
     check(&late, &generator, &config, &material, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;
     let run = Run::reopen(&config, &material, path, &earlier, progress, jobs, stop)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use effgan_data::{DatasetConfig, DatasetName};
+use rustls::CertificateError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -137,31 +138,32 @@ fn certificate(server: &str, ca: &Path) -> Result<Option<String>> {
             right("certificate", &format!("{server} is who it says"));
             Ok(answer.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned))
         }
-        Err(error) => {
-            let said = error.to_string();
-            let why = TLS.iter().find(|(word, _)| said.contains(word)).map(|(_, why)| *why);
-            wrong("certificate", &format!("{}: {said}", why.unwrap_or("no TLS with the server")))
-        }
+        Err(error) => wrong("certificate", &format!("{}: {error}", why(&error))),
     }
 }
 
-/// rustls' words, and what they mean here.
-const TLS: [(&str, &str); 5] = [
-    (
-        "UnknownIssuer",
-        "the server's certificate is not signed by this kit's ca.crt; ask for a new kit, or it is another server",
-    ),
-    (
-        "BadSignature",
-        "the server's certificate is not signed by this kit's ca.crt; ask for a new kit, or it is another server",
-    ),
-    ("NotValidForName", "the server's certificate is for another name than the kit calls it by"),
-    (
-        "Expired",
-        "the server's certificate has expired (effgan federation renew at the server), or this machine's clock is wrong",
-    ),
-    ("NotValidYet", "the server's certificate is not valid yet: this machine's clock is wrong"),
-];
+/// What rustls found, as it is to be understood here.
+fn why(error: &ureq::Error) -> &'static str {
+    let ureq::Error::Io(error) = error else { return "no TLS with the server" };
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(error)) => match error {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the server's certificate is not signed by this kit's ca.crt; ask for a new kit, or it is another server"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the server's certificate is for another name than the kit calls it by"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired (effgan federation renew at the server), or this machine's clock is wrong"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet: this machine's clock is wrong"
+            }
+            _ => "the server's certificate is not usable",
+        },
+        _ => "no TLS with the server",
+    }
+}
 
 fn clock(date: Option<&str>) -> Result<()> {
     let Some(theirs) = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) else {

@@ -79,14 +79,14 @@ fn make(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
 /// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder, or `ca.key` is not there or is another's.
 pub fn renew(folder: &Path) -> Result<()> {
     let host = read(folder)?.host;
-    let text = |name: &str| fs::read_to_string(folder.join(name)).with_context(|| name.to_owned());
+    let text = |name: &str| crate::config::read(&folder.join(name)).with_context(|| name.to_owned());
     let make = || -> anyhow::Result<()> {
-        let ca = text("ca.key").context("bring it back from where it is kept")?;
-        let ca = Signed { certificate: text("ca.crt")?, key: ca };
+        let ca = Signed { certificate: text("ca.crt")?, key: text("ca.key")? };
         let certificate = certificates::renew(&host, &text("server.key")?, &ca)?;
         Ok(write_file(&folder.join("server.crt"), certificate.as_bytes())?)
     };
-    make().with_context(|| format!("renewing the certificate in {}", folder.display())).map_err(Failure::usage)
+    let said = || format!("renewing takes ca.crt, ca.key and server.key in {} as init wrote them", folder.display());
+    make().with_context(said).map_err(Failure::usage)
 }
 
 impl Plan {

@@ -358,7 +358,7 @@ fn a_site_that_missed_the_collection_hands_its_generator_in_later() {
     let short = folder.path().join("short.generator");
     fs::write(&short, &fs::read(&stranger).unwrap()[..1000]).unwrap();
     let error = hand_in(&out, &short, 1, &quiet(), &stop).unwrap_err().line();
-    assert!(error.starts_with("this is nothing that effgan ensemble fine-tune wrote: "), "{error}");
+    assert!(error.starts_with("this takes what effgan ensemble fine-tune wrote: "), "{error}");
     assert_eq!(error.matches(&short.display().to_string()).count(), 1, "{error}");
 
     fs::remove_file(whole.join("sites.json")).unwrap();
