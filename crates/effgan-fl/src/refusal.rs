@@ -1,0 +1,181 @@
+//! Why a site does not do what it is asked, as a code of a closed list.
+//!
+//! A code is all that the server learns: what a site's own files, paths and images have to do with it is in the site's log and ledger.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A site's reason. Its [`code`](Self::code) is what travels and what files say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// Nobody at the site has approved the run yet.
+    WaitingForApproval,
+    /// Kind, type, round and config hash of the message do not belong together.
+    OtherQuestion,
+    /// The server's effgan is another version.
+    OtherVersion,
+    /// The policy does not allow the algorithm.
+    AlgorithmNotAllowed,
+    /// Fewer images are left after the hold-out than the policy wants.
+    TooFewImages,
+    /// The config holds out a larger share than the policy allows.
+    HoldOutTooLarge,
+    /// The site's hold-out was dealt once, by another share.
+    HoldOutDiffers,
+    /// The config's batches are smaller than the policy wants.
+    BatchTooSmall,
+    /// An answer would be made of fewer images than a whole pass.
+    LessThanAPass,
+    /// More rounds in a run than the policy allows.
+    TooManyRounds,
+    /// More training steps in a run than the policy allows.
+    TooManySteps,
+    /// More passes over the data in a run than the policy allows.
+    TooManyPasses,
+    /// What the policy allows over all runs is used up.
+    BudgetSpent,
+    /// The config wants larger images than the policy allows.
+    ImageTooLarge,
+    /// The networks are larger than the policy allows.
+    ModelTooLarge,
+    /// Parameters that were sent are not finite or exceed the policy's bound.
+    ParametersOutOfBounds,
+    /// The work would take more memory than the policy allows.
+    TooMuchMemory,
+    /// The work would take longer than the policy allows.
+    TooMuchTime,
+    /// The policy does not let label counts leave.
+    LabelCountsNotAllowed,
+    /// The policy does not let names of classes leave.
+    ClassNamesNotAllowed,
+    /// A folder at the site is not one of the config's classes.
+    UnknownClass,
+    /// The site has handed its fine-tuned generator in: for this run it collects, and nothing else.
+    AlreadyFineTuned,
+    /// The site's images are missing, damaged or of different sizes.
+    DataUnusable,
+    /// The work was stopped at the deadline.
+    Deadline,
+    /// The work failed; the site's log says why.
+    WorkFailed,
+}
+
+impl Refusal {
+    /// All of them, in the order in which a reader meets them.
+    pub const ALL: [Self; 25] = [
+        Self::WaitingForApproval,
+        Self::OtherQuestion,
+        Self::OtherVersion,
+        Self::AlgorithmNotAllowed,
+        Self::TooFewImages,
+        Self::HoldOutTooLarge,
+        Self::HoldOutDiffers,
+        Self::BatchTooSmall,
+        Self::LessThanAPass,
+        Self::TooManyRounds,
+        Self::TooManySteps,
+        Self::TooManyPasses,
+        Self::BudgetSpent,
+        Self::ImageTooLarge,
+        Self::ModelTooLarge,
+        Self::ParametersOutOfBounds,
+        Self::TooMuchMemory,
+        Self::TooMuchTime,
+        Self::LabelCountsNotAllowed,
+        Self::ClassNamesNotAllowed,
+        Self::UnknownClass,
+        Self::AlreadyFineTuned,
+        Self::DataUnusable,
+        Self::Deadline,
+        Self::WorkFailed,
+    ];
+
+    /// As it travels: lower case, with hyphens.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::WaitingForApproval => "waiting-for-approval",
+            Self::OtherQuestion => "other-question",
+            Self::OtherVersion => "other-version",
+            Self::AlgorithmNotAllowed => "algorithm-not-allowed",
+            Self::TooFewImages => "too-few-images",
+            Self::HoldOutTooLarge => "hold-out-too-large",
+            Self::HoldOutDiffers => "hold-out-differs",
+            Self::BatchTooSmall => "batch-too-small",
+            Self::LessThanAPass => "less-than-a-pass",
+            Self::TooManyRounds => "too-many-rounds",
+            Self::TooManySteps => "too-many-steps",
+            Self::TooManyPasses => "too-many-passes",
+            Self::BudgetSpent => "budget-spent",
+            Self::ImageTooLarge => "image-too-large",
+            Self::ModelTooLarge => "model-too-large",
+            Self::ParametersOutOfBounds => "parameters-out-of-bounds",
+            Self::TooMuchMemory => "too-much-memory",
+            Self::TooMuchTime => "too-much-time",
+            Self::LabelCountsNotAllowed => "label-counts-not-allowed",
+            Self::ClassNamesNotAllowed => "class-names-not-allowed",
+            Self::UnknownClass => "unknown-class",
+            Self::AlreadyFineTuned => "already-fine-tuned",
+            Self::DataUnusable => "data-unusable",
+            Self::Deadline => "deadline",
+            Self::WorkFailed => "work-failed",
+        }
+    }
+
+    /// The refusal with this code; `None` for what is not on the list.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+
+    /// What the server's operator can do about it, in a few words.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::WaitingForApproval => "somebody there must run effgan federation approve",
+            Self::OtherQuestion => "the message contradicts itself; run the same effgan on all machines",
+            Self::OtherVersion => "install the same effgan on all machines",
+            Self::AlgorithmNotAllowed => "use an algorithm that its policy.toml lists under algorithms",
+            Self::TooFewImages => "its policy.toml wants more images (min_images)",
+            Self::HoldOutTooLarge => "lower partition.held_out to its policy's max_held_out",
+            Self::HoldOutDiffers => "use the partition.held_out of its first run",
+            Self::BatchTooSmall => "raise local.batch_size to its policy's min_batch_size",
+            Self::LessThanAPass => "let each answer be a whole pass over its images: local.epochs ≥ 1",
+            Self::TooManyRounds => "lower algorithm.rounds to its policy's max_rounds",
+            Self::TooManySteps => "train fewer steps than its policy's max_steps",
+            Self::TooManyPasses => "train fewer epochs than its policy's max_passes",
+            Self::BudgetSpent => "its policy allows no more training over all runs (total_steps, total_passes)",
+            Self::ImageTooLarge => "lower dataset.size to its policy's max_image_size",
+            Self::ModelTooLarge => "lower network.base_channels: its policy bounds the bytes of a model",
+            Self::ParametersOutOfBounds => "the parameters sent have diverged",
+            Self::TooMuchMemory => "lower dataset.size or local.batch_size: its policy bounds memory",
+            Self::TooMuchTime => "train less: its policy bounds the seconds of an answer",
+            Self::LabelCountsNotAllowed => "set federation.label_counts = false",
+            Self::ClassNamesNotAllowed => "name the classes in federation.classes",
+            Self::UnknownClass => "one of its folders is not in federation.classes; ask its operator",
+            Self::AlreadyFineTuned => "start a new run",
+            Self::DataUnusable => "its operator must run effgan federation check",
+            Self::Deadline => "raise federation.deadline, or train less",
+            Self::WorkFailed => "its own log says why",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {} ({})", self.code(), self.advice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_code_of_its_own_that_leads_back_to_it() {
+        for refusal in Refusal::ALL {
+            assert_eq!(Refusal::of_code(refusal.code()), Some(refusal));
+            assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.code());
+        }
+        assert_eq!(Refusal::of_code("no such code"), None);
+    }
+}
