@@ -175,29 +175,41 @@ impl Lab {
         Site::connect(self.gate.address, self.folder.path(), &self.south)
     }
 
-    /// A kit of the site with this key, in a folder of its own.
     pub fn kit(&self, key: &PrivateKey) -> tempfile::TempDir {
-        let kit = tempfile::tempdir().expect("a folder");
-        std::fs::copy(self.folder.path().join("ca.crt"), kit.path().join("ca.crt")).expect("a copy");
-        let (certificate, local) = loopback_certificate().expect("a certificate");
-        for (file, text) in [("key", openssh(key)), ("local.crt", certificate), ("local.key", local)] {
-            std::fs::write(kit.path().join(file), text).expect("a file");
-        }
-        kit
+        kit(self.folder.path(), key)
     }
 
-    /// The way of the site with this key to the gate.
     pub fn destination(&self, kit: &Path, key: &PrivateKey) -> Destination {
-        let server = Place { host: "127.0.0.1".into(), port: self.gate.address.port() };
-        let identity = client_identity(&openssh(key)).expect("an identity");
-        Destination { server, ca: kit.join("ca.crt"), identity, proxy: None }
+        destination(kit, key, self.gate.address.port())
     }
 
     pub fn forward(&self, kit: &Path, key: &PrivateKey) -> ForwardConfig {
-        let bundle = Bundle::new(BUNDLE_SHA256).expect("a hash");
-        let destination = self.destination(kit, key);
-        ForwardConfig { kit: kit.to_owned(), port: 0, destination, bundle, max_question: MAX_QUESTION }
+        forward(kit, key, self.gate.address.port())
     }
+}
+
+/// A kit of the site with this key, in a folder of its own.
+pub fn kit(server: &Path, key: &PrivateKey) -> tempfile::TempDir {
+    let kit = tempfile::tempdir().expect("a folder");
+    std::fs::copy(server.join("ca.crt"), kit.path().join("ca.crt")).expect("a copy");
+    let (certificate, local) = loopback_certificate().expect("a certificate");
+    for (file, text) in [("key", openssh(key)), ("local.crt", certificate), ("local.key", local)] {
+        std::fs::write(kit.path().join(file), text).expect("a file");
+    }
+    kit
+}
+
+/// The way of the site with this key to the gate.
+pub fn destination(kit: &Path, key: &PrivateKey, port: u16) -> Destination {
+    let server = Place { host: "127.0.0.1".into(), port };
+    let identity = client_identity(&openssh(key)).expect("an identity");
+    Destination { server, ca: kit.join("ca.crt"), identity, proxy: None }
+}
+
+pub fn forward(kit: &Path, key: &PrivateKey, port: u16) -> ForwardConfig {
+    let bundle = Bundle::new(BUNDLE_SHA256).expect("a hash");
+    let destination = destination(kit, key, port);
+    ForwardConfig { kit: kit.to_owned(), port: 0, destination, bundle, max_question: MAX_QUESTION }
 }
 
 /// `printf bundle | sha256sum`
@@ -312,7 +324,7 @@ impl Site {
         Self::over(tls(forwarder, config), key)
     }
 
-    fn over(stream: StreamOwned<ClientConnection, TcpStream>, key: &PrivateKey) -> Self {
+    pub fn over(stream: StreamOwned<ClientConnection, TcpStream>, key: &PrivateKey) -> Self {
         let identity = identity(key);
         Self { stream: BufReader::new(stream), header: identity.header().into(), pem: identity.pem().into() }
     }
