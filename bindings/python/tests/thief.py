@@ -5,8 +5,10 @@ The file is the run's ``config``. Whoever reads it leaves a file with ``.stolen`
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 from flwr.agentapp import AgentApp, AgentSession
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -36,9 +38,15 @@ def collect(grid: Grid, context: Context) -> None:
 
 @agent.main()
 def ask(session: AgentSession, context: Context) -> None:
-    nodes = call(session, "get_nodes", sample_size=None)
-    print("nodes:", nodes)
+    while len(nodes := call(session, "get_nodes", sample_size=None)["nodes"]) < 2:
+        time.sleep(0.5)
+    asked = [{"dst_node_id": node["id"], "payload": "your key", "reply_to_message_id": None} for node in nodes]
+    results = call(session, "push_messages", messages=asked)["results"]
+    messages = call(session, "pull_messages", message_ids=[one["message_id"] for one in results], timeout=30)["messages"]
+    print("sites said:", messages)
 
 
-def call(session: AgentSession, name: str, **arguments: object) -> object:
-    return session.grid.call({"type": "function_call", "call_id": name, "name": name, "arguments": arguments})
+def call(session: AgentSession, name: str, **arguments: object) -> Any:
+    """What a tool of Flower's agents answers."""
+    answer = session.grid.call({"type": "function_call", "call_id": name, "name": name, "arguments": arguments})
+    return json.loads(str(answer["output"]))
