@@ -16,12 +16,17 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import TINY
+from flwr.cli.build import build_fab_from_disk
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.proto.fab_pb2 import Fab
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from lab import APP, Lab, command_line, executable, two_sites, wait_for
 
 import effgan
-from effgan.flower.executor import FAILED, Runtime
+from effgan.flower.executor import FAILED, REFUSED, Runtime
 
 
 def test_the_hash_that_sites_know_is_that_of_the_bundle_which_the_installed_flwr_makes(tmp_path: Path) -> None:
@@ -53,9 +58,8 @@ def model_hash(run: Path) -> str:
 def bundle(folder: Path, **components: str) -> Path:
     """An app of somebody else's: effgan's with these components in the place of its own, and tests/thief.py."""
     folder.mkdir()
-    text = APP.read_text("utf-8")
-    for name, component in components.items():
-        text = re.sub(f'^{name} = ".*"$', f'{name} = "{component}"', text, flags=re.MULTILINE)
+    lines = "\n".join(f'{name} = "{component}"' for name, component in components.items())
+    text = re.sub('serverapp = .*\nclientapp = .*', lines, APP.read_text("utf-8"))
     (folder / "pyproject.toml").write_text(text)
     shutil.copy(Path(__file__).with_name("thief.py"), folder)
     return folder
@@ -89,7 +93,7 @@ def test_an_executor_without_the_secret_gets_no_task(supernode: tuple[Lab, int],
     (tmp_path / "other.secret").write_bytes(b"of another site")
     lab.start_executor("other", runtime, home="a", secret=tmp_path / "other.secret")
     status, log = end_of(lab, "other")
-    assert status == 1 and "refuses: 401; is it another secret?" in log
+    assert status == 1 and "has another secret" in log
 
 
 def test_another_process_of_the_machine_that_signs_nothing_gets_no_task(supernode: tuple[Lab, int]) -> None:
@@ -98,6 +102,15 @@ def test_another_process_of_the_machine_that_signs_nothing_gets_no_task(supernod
     with closing(Runtime(f"127.0.0.1:{runtime}", lab.ca).client()) as client, pytest.raises(httpx.HTTPStatusError) as refused:
         client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
     assert refused.value.response.status_code == 401
+
+
+def test_a_command_line_which_all_accounts_can_read_has_no_secret(supernode: tuple[Lab, int]) -> None:
+    lab, runtime = supernode
+    wait_for("the executor's app", lambda: bool(apps(lab, "a-executor")))
+    [app] = apps(lab, "a-executor")
+    # A task's token comes later, and by the app's standard input.
+    public = ["-m", "effgan.flower.task", "--runtime-api-address", f"127.0.0.1:{runtime}", "--root-certificates", str(lab.ca)]
+    assert command_line(app).split()[1:] == public
 
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
@@ -159,3 +172,26 @@ def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_wo
     assert rounds[1]["seconds"] < 20
     assert "the disk is full" in logs["raises"] and "exit status 9" in logs["dies"]
     assert not any(b"the disk is full" in words for words in [outcome.log.encode(), *at_server])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_an_agent_is_refused_and_the_node_serves_the_next_run(config: Path, simulated: str, tmp_path: Path) -> None:
+    with two_sites(tmp_path / "lab", executor=True) as lab:
+        start_agent(lab, bundle(tmp_path / "agent", agentapp="thief:agent"))
+        log = lab.folder / "superlink.log"
+        wait_for("the sites' answer", lambda: log.read_text("utf-8").count(REFUSED) == 2)
+        outcome = lab.run(config, tmp_path / "run")
+    assert outcome.status == "finished:completed", outcome.log
+    assert model_hash(tmp_path / "run") == simulated
+
+
+def start_agent(lab: Lab, app: Path) -> None:
+    """As an agent is started, which ``flwr run`` cannot."""
+    content = build_fab_from_disk(app)
+    request = StartRunRequest(fab=Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content), user_prompt="begin")
+    versions = RuntimeVersionHttpInterceptor(component_name="lab")
+    with closing(
+        ControlHttpClient.from_server_address(f"127.0.0.1:{lab.port}", False, lab.ca.read_bytes(), [versions])
+    ) as client:
+        client.StartRun(request)

@@ -46,7 +46,7 @@ def ask(session: AgentSession, context: Context) -> None:
     print("sites said:", messages)
 
 
-def call(session: AgentSession, name: str, **arguments: object) -> Any:
+def call(session: AgentSession, name: str, **arguments: Any) -> Any:
     """What a tool of Flower's agents answers."""
     answer = session.grid.call({"type": "function_call", "call_id": name, "name": name, "arguments": arguments})
     return json.loads(str(answer["output"]))

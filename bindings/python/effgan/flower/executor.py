@@ -141,9 +141,9 @@ class Executor:
         """A task and its token, or neither."""
         try:
             acquired = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
-        except httpx.HTTPStatusError as error:
-            raise Ended(f"the SuperNode at {self.runtime.address} refuses: {error.response.status_code}; is it another secret?") from None
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise Ended(f"the SuperNode at {self.runtime.address} has another secret") from None
             if time.monotonic() > self.silent_after:
                 raise Ended(f"the SuperNode at {self.runtime.address} is gone: {error}") from None
             return AcquireTaskResponse()
@@ -164,7 +164,7 @@ class Executor:
         self.answer_for(self.child.token, words, FAILED)
 
     def answer_for(self, token: str, words: list[bytes], reason: str) -> None:
-        """Tells the server that a task failed, after these words of its process. A SuperNode waits for ever for an answer that nobody gives."""
+        """Tells the server that a task failed, after these words of its process: a SuperNode waits for an answer for ever."""
         with closing(self.runtime.client(RuntimeTokenHttpInterceptor(token))) as client:
             try:
                 fail(client, message_of(words) or pulled(client), reason)
@@ -210,7 +210,7 @@ def main() -> int:
     options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="as the SuperNode has it")
     given = options.parse_args()
     # The SuperNode is on this machine; only the forwarder calls others.
-    os.environ["NO_PROXY"] = "*"
+    os.environ.update(NO_PROXY="*", no_proxy="*")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         Executor(runtime_of(given), given.superexec_auth_secret_file.read_bytes()).serve()
