@@ -69,10 +69,10 @@ fn versions(wanted: &str) -> Result<()> {
         );
     }
     let flwr = flower::version()?;
-    if !flwr.starts_with(&format!("{FLWR}.")) {
+    if !flower::is_tested(&flwr) {
         return wrong(
             "wheel",
-            &format!("flwr here is {flwr}, and effgan knows {FLWR}; pip install \"flwr=={FLWR}.*\""),
+            &format!("flwr here is {flwr}, which effgan was not tested with; pip install \"{FLWR}\""),
         );
     }
     right("wheel", &format!("effgan {ours}, flwr {flwr}"));

@@ -14,8 +14,10 @@ use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::pipeline::info_of;
 
-/// Flower as it was tested.
-pub(super) const FLWR: &str = "1.41";
+/// Flower as it was tested, in pip's words.
+pub(super) const FLWR: &str = "flwr>=1.41,<1.43";
+/// And what its versions begin with.
+const TESTED: [&str; 2] = ["1.41.", "1.42."];
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";
@@ -142,6 +144,11 @@ pub(super) fn version() -> Result<String> {
     Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
+/// Whether effgan was tested with this version of `flwr`.
+pub(super) fn is_tested(version: &str) -> bool {
+    TESTED.iter().any(|tested| version.starts_with(tested))
+}
+
 fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
     configure(server, server::read(server)?.port)?;
     let mut command = Command::new("flwr");
@@ -170,7 +177,7 @@ fn home(server: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn not_there(error: std::io::Error) -> Failure {
-    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; pip install \"flwr=={FLWR}.*\""));
+    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; pip install \"{FLWR}\""));
     Failure::usage(said.expect_err("it is an error"))
 }
 
@@ -182,6 +189,12 @@ mod tests {
     fn colours_are_taken_out_of_what_flwr_says() {
         assert_eq!(plain("\u{1b}[92mINFO \u{1b}[0m:      round 1"), "INFO :      round 1");
         assert_eq!(plain("plain"), "plain");
+    }
+
+    #[test]
+    fn the_versions_of_flwr_that_were_tested_are_known_and_no_others() {
+        assert!(["1.41.0", "1.42.0", "1.42.7"].into_iter().all(is_tested));
+        assert!(!["1.40.2", "1.43.0", "1.4.2", "2.1.41", ""].into_iter().any(is_tested));
     }
 
     #[test]
