@@ -74,6 +74,7 @@ impl Config {
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
         settings.iter().try_for_each(|setting| set(&mut table, setting))?;
+        table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
         let config = Self {
             name: take(&mut table, "name")?,
             seed: take(&mut table, "seed")?,
@@ -251,6 +252,16 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
 }
 
+/// Refuses what TOML calls `nan` and `inf`: no key means anything by them, and comparisons with a bound let them through.
+fn check_finite(key: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {number} is not a finite number"))),
+        Value::Table(table) => table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value)),
+        Value::Array(values) => values.iter().try_for_each(|value| check_finite(key, value)),
+        _ => Ok(()),
+    }
+}
+
 fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
     let before = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
@@ -391,6 +402,38 @@ pub mod tests {
         assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+
+    #[test]
+    fn no_key_takes_a_number_that_is_not_finite() {
+        let settings = [
+            "partition.kind=dirichlet", "partition.alpha=0.5", "partition.held_out=0.1", "local.ema=0.9",
+            "algorithm.cohort=0.5", "aggregation.kind=norm-clipped-mean", "aggregation.clip=3.0", "aggregation.max_share=0.5",
+            "simulation.dropout=0.1", "simulation.deadline=10.0", "simulation.slowdown_sigma=0.5",
+            "federation.deadline=60.0", "federation.strategy={ name = 'FedAdam', eta = 0.1 }",
+        ];
+        let known = |setting: &&&str| Config::parse(QUICKSTART, &[(**setting).to_owned()]).is_ok();
+        let settings: Vec<String> = settings.iter().filter(known).map(ToString::to_string).collect();
+        let config = Config::parse(QUICKSTART, &settings).unwrap();
+        let table: Table = config.to_toml().parse().unwrap();
+        let mut keys = Vec::new();
+        floats("", &Value::Table(table), &mut keys);
+        assert!(keys.len() > 8 && keys.iter().any(|key| key == "federation.deadline"), "{keys:?}");
+        for key in &keys {
+            for number in ["nan", "-nan", "inf", "-inf"] {
+                let line = error(&config.to_toml(), &[&format!("{key}={number}")]);
+                assert!(line.starts_with(&format!("{key} = ")) && line.ends_with("is not a finite number"), "{line}");
+            }
+        }
+    }
+
+    /// Names of the keys that hold numbers with a point.
+    fn floats(key: &str, value: &Value, keys: &mut Vec<String>) {
+        match value {
+            Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
+            Value::Table(table) => table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys)),
+            _ => {}
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use effgan_data::steering::steers;
 use crate::config::{Config, read};
 use crate::failure::{Failure, Result};
 
@@ -239,7 +240,7 @@ impl Cell {
 }
 
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
+    error.message().replace(steers, " ")
 }
 
 fn usage(line: String) -> Failure {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     DataError, ImageSet,
     parallel::{in_parallel, in_places},
-    resize,
+    resize, steering,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -296,9 +296,9 @@ fn entries(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
     list().map_err(|reason| DataError::Unreadable { file: dir.display().to_string(), reason })
 }
 
-/// What a class is called after its folder, whose name may hold anything: characters that would steer a terminal are replaced.
+/// What a class is called after its folder, whose name may hold anything.
 fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().replace(char::is_control, "\u{fffd}")
+    steering::shown(&name.to_string_lossy())
 }
 
 /// All but every tenth of each class, and every tenth.

@@ -17,7 +17,7 @@ pub use files::ImageFiles;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 
-use crate::{DataError, ImageSet, download};
+use crate::{DataError, ImageSet, download, steering};
 use memory::Budget;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -322,9 +322,8 @@ impl LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A file's name may hold what would steer a terminal.
-        let file = self.file.display().to_string().replace(char::is_control, "\u{fffd}");
-        write!(f, "{file} ({})", self.reason)
+        // A file's name may hold anything.
+        write!(f, "{} ({})", steering::shown(&self.file.display().to_string()), self.reason)
     }
 }
 
