@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_data::datasets::MaxMemory;
-use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
+use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, SimulationConfig};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::failure::{Failure, Result};
-use crate::federation::FederationConfig;
+use crate::federation::{FederationConfig, classes};
 
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -126,6 +126,28 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
+    /// The images of the data set that it names, with labels by `federation.classes` where there are some.
+    ///
+    /// # Errors
+    /// As [`DatasetConfig::load_named`].
+    pub fn load_dataset(&self) -> std::result::Result<Dataset, DataError> {
+        self.dataset.load_named(self.federation.classes.as_deref())
+    }
+
+    /// Checks that a label means the same class at all sites.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_classes(&self) -> Result<()> {
+        let named = classes::are_named_by_sites(self.dataset.name);
+        if self.network.is_conditional() && named && self.federation.classes.is_none() {
+            let line = "network.conditional = true with dataset.name = \"folder\" needs federation.classes, the names of the folders in the \
+                        order of their labels, such as [\"cat\", \"dog\"]: each site would number its own folders";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
     /// Whether it wants all images at one client, as no federation can.
     pub fn pools_data(&self) -> bool {
         matches!(self.algorithm, AlgorithmConfig::Central(_))
@@ -150,6 +172,7 @@ impl Config {
                         are; take another algorithm, or effgan run";
             return Err(usage(line.into()));
         }
+        self.check_classes()?;
         if self.simulation != SimulationConfig::default() {
             let line =
                 "[simulation] says who is missing and who attacks, and real sites do so by themselves; leave it out";
@@ -197,7 +220,8 @@ impl Config {
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
-        config.federation = FederationConfig { strategy: config.federation.strategy, ..FederationConfig::default() };
+        let FederationConfig { strategy, classes, .. } = config.federation;
+        config.federation = FederationConfig { strategy, classes, ..FederationConfig::default() };
         let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {

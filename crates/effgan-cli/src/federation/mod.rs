@@ -1,5 +1,6 @@
 //! A federation over many machines: what the server and a site do, but for the carrying itself, which is Flower's.
 
+pub mod classes;
 mod config;
 mod content;
 mod grid;

@@ -326,6 +326,7 @@ impl<'a> Run<'a> {
         state: &ServerState,
         mean: Option<&Params>,
     ) -> anyhow::Result<Ensemble> {
+        let members = members.with_class_names(self.data.class_names(self.config));
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under("generator");
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
