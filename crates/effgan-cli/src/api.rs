@@ -20,6 +20,7 @@ use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
 use crate::federation::{self, AtSite};
+pub use crate::federation::retention::prune;
 pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages, StrategyConfig};
 use crate::progress::Progress;
 pub use crate::steps::{Members, Steps};

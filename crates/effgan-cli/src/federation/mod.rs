@@ -7,6 +7,7 @@ mod grid;
 mod introduction;
 mod late;
 mod post;
+pub mod retention;
 mod site;
 
 pub use self::config::{FederationConfig, StrategyConfig};
