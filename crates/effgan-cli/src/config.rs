@@ -280,7 +280,9 @@ pub fn check_name(name: &str) -> Result<()> {
 fn check_finite(key: &str, value: &Value) -> Result<()> {
     match value {
         Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {number} is not a finite number"))),
-        Value::Table(table) => table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value)),
+        Value::Table(table) => {
+            table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value))
+        }
         Value::Array(values) => values.iter().try_for_each(|value| check_finite(key, value)),
         _ => Ok(()),
     }
@@ -431,10 +433,19 @@ pub mod tests {
     #[test]
     fn no_key_takes_a_number_that_is_not_finite() {
         let settings = [
-            "partition.kind=dirichlet", "partition.alpha=0.5", "partition.held_out=0.1", "local.ema=0.9",
-            "algorithm.cohort=0.5", "aggregation.kind=norm-clipped-mean", "aggregation.clip=3.0", "aggregation.max_share=0.5",
-            "simulation.dropout=0.1", "simulation.deadline=10.0", "simulation.slowdown_sigma=0.5",
-            "federation.deadline=60.0", "federation.strategy={ name = 'FedAdam', eta = 0.1 }",
+            "partition.kind=dirichlet",
+            "partition.alpha=0.5",
+            "partition.held_out=0.1",
+            "local.ema=0.9",
+            "algorithm.cohort=0.5",
+            "aggregation.kind=norm-clipped-mean",
+            "aggregation.clip=3.0",
+            "aggregation.max_share=0.5",
+            "simulation.dropout=0.1",
+            "simulation.deadline=10.0",
+            "simulation.slowdown_sigma=0.5",
+            "federation.deadline=60.0",
+            "federation.strategy={ name = 'FedAdam', eta = 0.1 }",
         ];
         let known = |setting: &&&str| Config::parse(QUICKSTART, &[(**setting).to_owned()]).is_ok();
         let settings: Vec<String> = settings.iter().filter(known).map(ToString::to_string).collect();
@@ -455,7 +466,9 @@ pub mod tests {
     fn floats(key: &str, value: &Value, keys: &mut Vec<String>) {
         match value {
             Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
-            Value::Table(table) => table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys)),
+            Value::Table(table) => {
+                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys))
+            }
             _ => {}
         }
     }

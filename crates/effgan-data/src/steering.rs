@@ -20,7 +20,17 @@ mod tests {
 
     #[test]
     fn what_turns_or_hides_text_is_shown_as_replaced_and_letters_stay() {
-        let hostile = ["\u{1b}[2J", "\r\n", "\u{85}", "\u{202e}gpj.exe", "\u{2066}", "\u{200f}", "\u{61c}", "\u{feff}", "a\u{e0041}"];
+        let hostile = [
+            "\u{1b}[2J",
+            "\r\n",
+            "\u{85}",
+            "\u{202e}gpj.exe",
+            "\u{2066}",
+            "\u{200f}",
+            "\u{61c}",
+            "\u{feff}",
+            "a\u{e0041}",
+        ];
         for text in hostile {
             assert!(shown(text).contains('\u{fffd}') && !shown(text).contains(steers), "{text:?}");
         }

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn two_sites_with_other_folders_give_a_name_the_same_label() {
         let (north, south) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for (folder, classes) in [(&north, ["animals", "food", "objects"]), (&south, ["animals", "objects", "smileys"])] {
+        for (folder, classes) in [(&north, ["animals", "food", "objects"]), (&south, ["animals", "objects", "smileys"])]
+        {
             let dataset = load(&site(folder.path(), &classes)).unwrap();
             assert_eq!((dataset.train.num_classes(), dataset.class_names.len()), (4, 4));
             for i in 0..dataset.train.len() {
@@ -95,7 +96,10 @@ mod tests {
         config.federation.classes = None;
         assert_eq!(load(&config).unwrap_err().0, Refusal::ClassNamesNotAllowed);
         let line = config.check_federated().unwrap_err().line();
-        assert!(line.starts_with("network.conditional = true with dataset.name = \"folder\" needs federation.classes"), "{line}");
+        assert!(
+            line.starts_with("network.conditional = true with dataset.name = \"folder\" needs federation.classes"),
+            "{line}"
+        );
         config.dataset.name = DatasetName::Npz;
         config.check_federated().unwrap();
     }

@@ -49,7 +49,8 @@ pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(P
 
 /// What a site keeps of each run, by the run's hash.
 fn states_of_runs(state: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let is_hash = |name: &str| name.len() == 16 && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+    let is_hash =
+        |name: &str| name.len() == 16 && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
     Ok(folders_in(state)?.into_iter().filter(|path| name_of(path).is_some_and(is_hash)).collect())
 }
 
@@ -194,7 +195,9 @@ mod tests {
         let of_run = |inside: &str| format!("{name}{inside}");
         file(folder, &of_run("run.json"), 40);
         fs::write(folder.path().join(of_run("run.json")), info).unwrap();
-        for inside in ["checkpoints/round_0001.safetensors", "model/manifest.json", "join/generator.safetensors", "metrics.jsonl"] {
+        for inside in
+            ["checkpoints/round_0001.safetensors", "model/manifest.json", "join/generator.safetensors", "metrics.jsonl"]
+        {
             file(folder, &of_run(inside), 40);
         }
     }
@@ -204,7 +207,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         run(&folder, "", "done");
         assert_eq!(pruned(&folder, 30, true), [("checkpoints".to_owned(), 5)]);
-        assert!(["model/manifest.json", "join/generator.safetensors"].iter().all(|name| folder.path().join(name).exists()));
+        assert!(
+            ["model/manifest.json", "join/generator.safetensors"].iter().all(|name| folder.path().join(name).exists())
+        );
         let open = tempfile::tempdir().unwrap();
         run(&open, "", "interrupted");
         assert_eq!(pruned(&open, 30, true), []);

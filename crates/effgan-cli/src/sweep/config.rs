@@ -23,9 +23,9 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use effgan_data::steering::steers;
 use crate::config::{Config, read};
 use crate::failure::{Failure, Result};
+use effgan_data::steering::steers;
 
 /// Most cells of one sweep.
 const MOST_CELLS: usize = 100_000;

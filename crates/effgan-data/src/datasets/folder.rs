@@ -219,9 +219,7 @@ fn labels_among<'a>(
 ) -> Result<BTreeMap<&'a OsString, u8>, DataError> {
     let label = |&name: &&'a OsString| match known.iter().position(|known| name.to_str() == Some(known)) {
         Some(place) => Ok((name, place as u8)),
-        None => {
-            Err(DataError::UnknownClass { dir: dir.to_owned(), class: shown(name), known: known.to_vec() })
-        }
+        None => Err(DataError::UnknownClass { dir: dir.to_owned(), class: shown(name), known: known.to_vec() }),
     };
     names.iter().map(label).collect()
 }

@@ -340,8 +340,12 @@ fn with_classes(folder: &TempDir, name: &str, classes: [&str; 2]) -> AtSite {
 #[test]
 fn sites_with_other_folders_train_one_conditional_network_whose_classes_have_names() {
     let folder = tempfile::tempdir().unwrap();
-    let sites =
-        || vec![with_classes(&folder, "south", ["animals", "smileys"]), with_classes(&folder, "north", ["food", "animals"])];
+    let sites = || {
+        vec![
+            with_classes(&folder, "south", ["animals", "smileys"]),
+            with_classes(&folder, "north", ["food", "animals"]),
+        ]
+    };
     let mut post = post(sites());
     let out = folder.path().join("run");
     let conditional = "network={kind=\"dcgan\",base_channels=4,latent_dim=8,conditional=true}";
