@@ -19,6 +19,7 @@ pub use crate::evaluation::Evaluation;
 use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
+pub use crate::federation::retention::prune;
 use crate::federation::{self, AtSite};
 pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages, StrategyConfig};
 use crate::progress::Progress;
@@ -128,7 +129,7 @@ pub struct Share {
 /// As `effgan run`, before it makes its folder.
 pub fn deal(config: Source, settings: &Map<String, Value>) -> Result<Vec<Share>> {
     let config = config_of(config, &toml_settings(settings)?)?;
-    let dataset = config.dataset.load()?;
+    let dataset = config.load_dataset()?;
     let train = &dataset.train;
     let share = |share: ClientShare| Share {
         pixels: share.train.iter().flat_map(|&i| train.image(i as usize)).copied().collect(),

@@ -1,6 +1,10 @@
 //! Everything that can go wrong between a file of images and a partition.
 
-use crate::{ClientName, DatasetName, datasets::LeftOut, partition::Law};
+use crate::{
+    ClientName, DatasetName,
+    datasets::{LeftOut, MaxMemory},
+    partition::Law,
+};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -75,6 +79,16 @@ pub enum DataError {
         dir = dir.display(), file = file.display()
     )]
     StrayImage { dir: PathBuf, file: PathBuf },
+    /// A folder that is not one of the classes that all sites agree on.
+    #[error(
+        "{dir} holds images of {class:?}, which is not one of federation.classes ({known}); rename the folder, move it away, \
+         or have the class added to the config",
+        dir = dir.display(), known = known.join(", ")
+    )]
+    UnknownClass { dir: PathBuf, class: String, known: Vec<String> },
+    /// A data set whose labels are numbers has one beyond the classes that all sites agree on.
+    #[error("federation.classes names {named} classes, and data set {name} has {found}; name all of them")]
+    FewerClasses { name: DatasetName, found: usize, named: usize },
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
     TooManyClasses { dir: PathBuf, num_classes: usize },
@@ -114,10 +128,10 @@ pub enum DataError {
     MixedColours { grey: PathBuf, colour: PathBuf },
     /// All images together are too large.
     #[error(
-        "{num_images} images of shape {shape:?} take {bytes} bytes of memory, more than the {bound} that are taken; \
-         lower dataset.size or leave images away"
+        "reading {num_images} images of shape {shape:?} takes {bytes} bytes of memory, more than dataset.max_memory = {bound}; \
+         lower dataset.size, leave images away or raise dataset.max_memory"
     )]
-    TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: u64 },
+    TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: MaxMemory },
     /// An archive lacks an array.
     #[error("{file} has no array `{wanted}`; it holds: {found}")]
     NoArray { file: String, wanted: String, found: String },
@@ -280,6 +294,7 @@ impl DataError {
                 | Self::NoImages { .. }
                 | Self::StrayImage { .. }
                 | Self::TooManyClasses { .. }
+                | Self::UnknownClass { .. }
                 | Self::NoTestImages { .. }
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }

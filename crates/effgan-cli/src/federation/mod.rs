@@ -1,11 +1,13 @@
 //! A federation over many machines: what the server and a site do, but for the carrying itself, which is Flower's.
 
+pub mod classes;
 mod config;
 mod content;
 mod grid;
 mod introduction;
 mod late;
 mod post;
+pub mod retention;
 mod site;
 
 pub use self::config::{FederationConfig, StrategyConfig};

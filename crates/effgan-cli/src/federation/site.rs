@@ -14,7 +14,7 @@ use effgan_fl::{Answered, Reply, RunId, Shard, Site};
 use effgan_nn::networks::Network;
 use effgan_nn::params;
 
-use super::{Content, Introduction};
+use super::{Content, Introduction, classes};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::warn;
@@ -83,7 +83,7 @@ impl<'a> Desk<'a> {
             // It says how much of one data set is dealt to all.
             config.dataset.limit = None;
         }
-        let dataset = config.dataset.load()?;
+        let dataset = classes::load(&config).map_err(|(_, failure)| failure)?;
         let share = at_site.images.share(&config, &dataset)?;
         Ok(Self { at_site, config, dataset, share, deadline: Instant::now() + deadline, run: word("run")?.into() })
     }
