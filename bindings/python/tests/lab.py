@@ -25,29 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 # Seconds that anything of Flower's may take to start.
 PATIENCE = 60.0
 
-APP = """\
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "effgan-federation"
-version = "0.1.0"
-description = "Runs effgan.flower, which lies in the installed wheel."
-license = "Apache-2.0"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "effgan"
-
-[tool.flwr.app.components]
-serverapp = "{server}"
-clientapp = "{client}"
-
-[tool.flwr.app.config]
-config = ""
-out = ""
-"""
+# The app that `effgan federation run` sends.
+APP = Path(__file__).parents[3] / "crates/effgan-cli/src/setup/app.toml"
+OWN = "effgan.flower.client_app:app"
 
 
 @dataclass(frozen=True)
@@ -63,23 +43,26 @@ class Outcome:
 class Lab:
     """Everything lies in ``folder``, and everything that was started is stopped at the end.
 
-    With ``database`` the SuperLink keeps its state and runs apps in processes that outlive it.
+    With ``database`` the SuperLink keeps its state and runs apps in processes that outlive it; with ``executor`` each SuperNode has effgan's
+    executor beside it, which answers whatever app is sent by the installed one.
     """
 
     folder: Path
     tls: bool = True
     database: bool = False
     simulation: bool = False
+    executor: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     server_app: str = "effgan.flower.server_app:app"
-    client_app: str = "effgan.flower.client_app:app"
+    client_app: str = OWN
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.port = free_port()
         self.app = self.folder / "app"
         self.app.mkdir(parents=True)
-        (self.app / "pyproject.toml").write_text(APP.format(server=self.server_app, client=self.client_app))
+        app = APP.read_text("utf-8").replace("effgan.flower.server_app:app", self.server_app).replace(OWN, self.client_app)
+        (self.app / "pyproject.toml").write_text(app)
         self.ca = self.folder / "ca.crt"
         connection = [f'address = "127.0.0.1:{self.port}"']
         if self.tls:
@@ -155,7 +138,8 @@ class Lab:
 
         It calls the SuperLink at ``port``, where somebody in between listens.
         """
-        address = ["--superlink", f"127.0.0.1:{port or self.port}", "--host", "127.0.0.1", "--port", free_port()]
+        runtime = free_port()
+        address = ["--superlink", f"127.0.0.1:{port or self.port}", "--host", "127.0.0.1", "--port", runtime]
         safety: list[object] = ["--insecure"]
         if self.tls:
             key = self.folder / f"{name}.key"
@@ -164,7 +148,25 @@ class Lab:
                 if registered:
                     self.flwr("supernode", "register", f"{key}.pub", "lab")
             safety = ["--root-certificates", ca or self.ca, "--auth-supernode-private-key", key]
+        if self.executor:
+            safety += self.runtime_safety()
         self.start(name, "flower-supernode", *address, *safety, "--node-config", config, home=name)
+        if self.executor:
+            self.start_executor(f"{name}-executor", runtime, home=name)
+
+    def runtime_safety(self) -> list[object]:
+        """A SuperNode's options for a Runtime API with TLS and a secret."""
+        secret = self.folder / "superexec.secret"
+        secret.touch(0o600)
+        secret.write_bytes(b"of this site")
+        tls = ["--ssl-certfile", self.folder / "server.pem", "--ssl-keyfile", self.folder / "server.key", "--ssl-ca-certfile", self.ca]
+        return [*tls, "--isolation", "process", "--superexec-auth-secret-file", secret]
+
+    def start_executor(self, name: str, runtime: int, *, home: str, secret: Path | None = None) -> None:
+        """effgan's executor beside the SuperNode whose Runtime API has this port."""
+        where = ["--runtime-api-address", f"127.0.0.1:{runtime}", "--root-certificates", self.ca]
+        known = ["--superexec-auth-secret-file", secret or self.folder / "superexec.secret"]
+        self.start(name, "python", "-m", "effgan.flower.executor", *where, *known, home=home)
 
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """Ends the process and all that it started."""

@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use failure::{Failure, Kind, Result};
+pub use setup::BUNDLE_SHA256;
 
 /// Of the binary and of the Python module alike. The system's allocator costs the CPU backend half as much again a training step; a fuzzer
 /// counts what is asked of it.

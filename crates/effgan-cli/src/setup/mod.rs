@@ -2,6 +2,7 @@
 //!
 //! Certificates and keys are made here, so that nobody needs to know how; identity, TLS and the list of nodes are Flower's.
 
+mod bundle;
 mod certificates;
 mod check;
 mod flower;
@@ -9,6 +10,7 @@ mod keys;
 mod kit;
 mod server;
 
+pub use self::bundle::BUNDLE_SHA256;
 pub use self::check::{Side, check};
 pub use self::flower::{Launch, launch};
 pub use self::keys::{admit, join};

@@ -1,0 +1,218 @@
+"""Runs the app that is installed at this site, and no other: ``python -m effgan.flower.executor`` stands beside a SuperNode.
+
+Flower's own SuperExec installs and runs whatever bundle the server sends, apps of other kinds than a ClientApp too. This executor takes
+ClientApp tasks alone, and answers each by :mod:`effgan.flower.task`: a process of its own, which runs the installed
+``effgan.flower.client_app:app`` and never opens the bundle.
+
+One such process waits with everything imported; it is told its task's token by its standard input, which no other account can read, and
+ends with this process. Where it ends without an answer, the server is told so at once, in words that say nothing of the site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullAppMessagesRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.retry import RetryInvoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
+
+# What the server learns of an app that ended without an answer.
+FAILED = "the site's app failed; its own log says why"
+
+# What a task's process says before it hands its answer over.
+ANSWERING = b"answering"
+
+# Seconds between two questions for a task; a question takes 3 ms.
+IDLE = 0.25
+# Seconds between two looks at the SuperNode while a task runs.
+BUSY = 2.0
+# Seconds until a SuperNode must have answered for the first time, and later until one that does not answer is gone.
+START, GONE = 60.0, 10.0
+
+
+class Ended(Exception):
+    """Why this process cannot go on."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A SuperNode's Runtime API, over TLS."""
+
+    address: str
+    certificates: Path
+
+    def client(self, *interceptors: ProtobufClientInterceptor, retry: RetryInvoker | None = None) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self.address,
+            insecure=False,
+            root_certificates=self.certificates.read_bytes(),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="effgan"), *interceptors],
+            retry_invoker=retry,
+        )
+
+    def options(self) -> list[str]:
+        return ["--runtime-api-address", self.address, "--root-certificates", str(self.certificates)]
+
+
+class Child:
+    """A process of :mod:`effgan.flower.task`, which waits for a token, answers that one task, and ends."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        command = [sys.executable, "-m", "effgan.flower.task", *runtime.options()]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.token = ""
+
+    def begin(self, token: str) -> None:
+        self.token = token
+        assert self.process.stdin is not None, "it is a pipe"
+        try:
+            self.process.stdin.write(token.encode())
+        except BrokenPipeError:
+            pass  # It has ended, as is noticed next.
+
+    def has_ended(self, seconds: float) -> bool:
+        """Waits that long."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> tuple[int, list[bytes]]:
+        """Its exit status, and what it said: the message that it got, and :data:`ANSWERING`."""
+        self.process.kill()
+        said, _ = self.process.communicate()
+        return self.process.returncode, said.split()
+
+
+class Executor:
+    """Asks one SuperNode for tasks, one at a time, as it hands them out."""
+
+    def __init__(self, runtime: Runtime, secret: bytes) -> None:
+        acquire = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=["/flwr.proto.Runtime/AcquireTask"])
+        self.runtime, self.client = runtime, runtime.client(acquire)
+        self.silent_after = time.monotonic() + START
+        self.child = Child(runtime)
+
+    def serve(self) -> NoReturn:
+        """Until an exception ends it."""
+        try:
+            while True:
+                self.step()
+        finally:
+            self.close()
+
+    def step(self) -> None:
+        at_work = bool(self.child.token)
+        # While a task runs, a question for tasks of no kind says whether the SuperNode is still there.
+        token = self.acquire([] if at_work else [TaskType.CLIENT_APP])
+        if token:
+            self.child.begin(token)
+        if self.child.has_ended(BUSY if at_work or token else IDLE):
+            self.reap()
+            self.child = Child(self.runtime)
+
+    def acquire(self, kinds: Sequence[str]) -> str:
+        """A task's token, or nothing."""
+        try:
+            response = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
+        except httpx.HTTPStatusError as error:
+            raise Ended(f"the SuperNode at {self.runtime.address} refuses: {error.response.status_code}; is it another secret?") from None
+        except httpx.TransportError as error:
+            if time.monotonic() > self.silent_after:
+                raise Ended(f"the SuperNode at {self.runtime.address} is gone: {error}") from None
+            return ""
+        self.silent_after = time.monotonic() + GONE
+        return response.token
+
+    def reap(self) -> None:
+        """Answers for a process that ended without an answer."""
+        status, words = self.child.end()
+        if status == 0:
+            return
+        if not self.child.token:
+            raise Ended(f"the site's app cannot be started: exit status {status}")
+        say(f"the site's app ended with exit status {status}")
+        if ANSWERING in words:
+            # Whatever is told the SuperNode now, it waits for the rest of that answer.
+            raise Ended("it ended in the middle of its answer")
+        with closing(self.runtime.client(RuntimeTokenHttpInterceptor(self.child.token))) as client:
+            try:
+                answer_for(client, words)
+            except httpx.HTTPError as error:
+                say(f"the SuperNode was not told, and will notice by itself: {error}")
+
+    def close(self) -> None:
+        try:
+            self.reap()
+        except Ended:
+            pass  # So does this process.
+        self.client.close()
+
+
+def answer_for(client: RuntimeHttpClient, words: list[bytes]) -> None:
+    """Tells the server that the app failed. A SuperNode waits for ever for an answer to a message that no app pulled."""
+    if words:
+        pulled = [ProtoMessage.FromString(bytes.fromhex(words[0].decode()))]
+    else:
+        pulled = list(client.PullMessages(PullAppMessagesRequest()).messages_list)
+    if not pulled:
+        return  # It was pulled and the process ended at once; the SuperNode answers for it after 60 s.
+    message = message_from_proto(pulled[0])
+    node, run = message.metadata.dst_node_id, message.metadata.run_id
+    reply = Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=FAILED), reply_to=message)
+    push_message(client, reply, Context(run_id=run, node_id=node, node_config={}, state=RecordDict(), run_config={}))
+    push_task_output(client, None, SubStatus.FAILED, FAILED)
+
+
+def say(line: str) -> None:
+    print(f"effgan executor: {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="effgan.flower.executor", description=(__doc__ or "").partition("\n")[0])
+    add_runtime(options)
+    options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="as the SuperNode has it")
+    given = options.parse_args()
+    # The SuperNode is on this machine; only the forwarder calls others.
+    os.environ["NO_PROXY"] = "*"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        Executor(runtime_of(given), given.superexec_auth_secret_file.read_bytes()).serve()
+    except (Ended, OSError) as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def add_runtime(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--runtime-api-address", required=True, metavar="HOST:PORT", help="of the SuperNode's Runtime API")
+    options.add_argument("--root-certificates", type=Path, required=True, metavar="FILE", help="that its certificate is checked by")
+
+
+def runtime_of(given: argparse.Namespace) -> Runtime:
+    return Runtime(given.runtime_api_address, given.root_certificates)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""One task of a SuperNode, answered by the installed app in a process of its own, which :mod:`effgan.flower.executor` starts.
+
+It is ready before the task is there: everything is imported, then the token is read from standard input. On standard output it says
+which message it got, and when it begins to hand its answer over. Whatever else is printed, and the reason of a failure, goes to standard
+error, the site's own log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import SubStatus
+from flwr.common.serde import message_to_proto
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from .client_app import app
+from .executor import ANSWERING, add_runtime, runtime_of
+
+STDIN, STDOUT, STDERR = range(3)
+
+
+def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
+    """The task's message, answered. Its bundle is not looked at."""
+    HeartbeatSender(make_task_heartbeat_fn_http(client)).start()
+    message, context, _, _ = pull_task_input(client)
+    tell(message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode())
+    reply = app(message, context)
+    tell(ANSWERING)
+    push_message(client, reply, context)
+    push_task_output(client, None, SubStatus.COMPLETED, "")
+
+
+def end_with_executor() -> None:
+    """Standard input ends when the executor does, however it ends."""
+    os.read(STDIN, 1)
+    os._exit(1)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    add_runtime(options)
+    runtime = runtime_of(options.parse_args())
+    # What the app prints is no word to the executor.
+    words = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    token = os.read(STDIN, 4096).decode()
+    if not token:
+        sys.exit()
+    threading.Thread(target=end_with_executor, daemon=True).start()
+    with closing(runtime.client(RuntimeTokenHttpInterceptor(token), retry=make_simple_http_retry_invoker())) as client:
+        answer(client, lambda word: os.write(words, word + b"\n"))
+
+
+if __name__ == "__main__":
+    main()
