@@ -14,8 +14,11 @@ use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::pipeline::info_of;
 
-/// Flower as it was tested.
-pub(super) const FLWR: &str = "1.41";
+/// Flower as it was tested, the newest last.
+pub(super) const FLWR: [&str; 2] = ["1.41", "1.42"];
+
+/// What to do where it is another one.
+pub(super) const INSTALL: &str = "pip install --require-hashes -r requirements.txt in the kit's folder, or pip install \"flwr==1.41.*\"";
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";
@@ -143,10 +146,12 @@ pub(super) fn version() -> Result<String> {
 }
 
 fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
-    configure(server, server::read(server)?.port)?;
+    configure(server, server::read(server)?.superlink_port)?;
     let mut command = Command::new("flwr");
     command.args(arguments).env("FLWR_HOME", home(server)?).stdin(Stdio::null());
     command.env("FLWR_TELEMETRY_ENABLED", "0").env("FLWR_DISABLE_UPDATE_CHECK", "1");
+    // It calls this machine alone.
+    command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     Ok(command)
 }
 
@@ -170,7 +175,7 @@ fn home(server: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn not_there(error: std::io::Error) -> Failure {
-    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; pip install \"flwr=={FLWR}.*\""));
+    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; {INSTALL}"));
     Failure::usage(said.expect_err("it is an error"))
 }
 
