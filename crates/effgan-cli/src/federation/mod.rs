@@ -3,6 +3,7 @@
 mod config;
 mod content;
 mod grid;
+pub mod hold_out;
 mod introduction;
 mod late;
 mod post;
