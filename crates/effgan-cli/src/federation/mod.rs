@@ -3,13 +3,14 @@
 mod config;
 mod content;
 mod grid;
+pub mod hold_out;
 mod introduction;
 mod late;
 mod post;
 mod site;
 
 pub use self::config::{FederationConfig, StrategyConfig};
-pub use self::content::Content;
+pub use self::content::{Content, Tie};
 pub use self::grid::{Grid, MessageId, NodeId};
 pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};

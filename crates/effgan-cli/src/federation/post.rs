@@ -9,8 +9,9 @@ use anyhow::anyhow;
 use effgan_data::ClientName;
 use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Reply, one_line};
 
+use super::content::QUERY;
 use super::introduction::VERSION;
-use super::{Content, Grid, Introduction, MessageId, NodeId};
+use super::{Content, Grid, Introduction, MessageId, NodeId, Tie};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
@@ -67,7 +68,7 @@ impl Node {
 /// What a message was.
 enum Sent {
     Query(NodeId),
-    Letter(ClientName),
+    Letter(ClientName, Tie),
 }
 
 impl<'a> Post<'a> {
@@ -203,8 +204,8 @@ impl<'a> Post<'a> {
 
     /// Asks a node who it is.
     fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
-        let query = self.content(Content::default());
-        let message = self.grid.push(id, "query", &query, self.config.federation.deadline)?;
+        let query = self.content(Content::query());
+        let message = self.grid.push(id, QUERY, &query, self.config.federation.deadline)?;
         self.out.insert(message, Sent::Query(id));
         Ok(())
     }
@@ -212,10 +213,9 @@ impl<'a> Post<'a> {
     /// What a site needs beside what it is asked.
     fn content(&self, mut content: Content) -> Content {
         content.numbers.insert("deadline".into(), self.config.federation.deadline);
-        content.words.insert("config".into(), self.text.clone());
         content.words.insert("run".into(), self.run.clone());
         content.words.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
-        content
+        content.with_config(&self.text)
     }
 
     /// Takes replies until one is a site's answer to a letter, or there are no more.
@@ -228,7 +228,7 @@ impl<'a> Post<'a> {
             let Some((id, said)) = self.grid.pull(&waiting)? else { return Ok(None) };
             match self.out.remove(&id) {
                 Some(Sent::Query(node)) => self.get_to_know(node, said),
-                Some(Sent::Letter(client)) => return Ok(Some(answer_of(client, said))),
+                Some(Sent::Letter(client, tie)) => return Ok(Some(answer_of(client, &tie, said))),
                 None => {}
             }
         }
@@ -289,8 +289,9 @@ impl<'a> Post<'a> {
     fn deliver(&mut self, client: &ClientName, node: NodeId, letter: &Letter) -> effgan_fl::Result<()> {
         let content = self.content(Content::of_letter(letter));
         let kind = message_type(letter.broadcast.kind);
+        let tie = content.tie();
         let message = self.grid.push(node, kind, &content.packed(), self.config.federation.deadline)?;
-        self.out.insert(message, Sent::Letter(client.clone()));
+        self.out.insert(message, Sent::Letter(client.clone(), tie));
         Ok(())
     }
 
@@ -355,9 +356,9 @@ impl Carrier for Post<'_> {
     }
 }
 
-fn answer_of(client: ClientName, said: std::result::Result<Content, String>) -> Answered {
+fn answer_of(client: ClientName, tie: &Tie, said: std::result::Result<Content, String>) -> Answered {
     match said.and_then(Content::unpacked) {
-        Ok(content) => content.into_answer(client),
+        Ok(content) => content.into_answer(client, tie),
         Err(reason) => Answered { client, reply: Reply::Failed(reason), seconds: 0.0 },
     }
 }

@@ -55,9 +55,10 @@ pub enum SiteImages {
 /// What is wrong with the message or the site's images; [`Kind::Interrupted`](crate::Kind::Interrupted) when `stop` becomes true.
 pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool) -> Result<Content> {
     let message = message.unpacked().map_err(bad_message)?;
+    let tie = message.tie();
     let desk = Desk::open(at_site, &message)?;
     let said = if kind == "query" { desk.introduction().into_content() } else { desk.answer(message, stop)? };
-    Ok(said.packed())
+    Ok(said.tied(tie).packed())
 }
 
 /// What a site works with.
@@ -98,6 +99,7 @@ impl<'a> Desk<'a> {
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),
             label_counts: self.config.federation.label_counts.then(counts),
+            ledger: None,
         }
     }
 
