@@ -5,10 +5,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use time::{Duration, OffsetDateTime};
 
@@ -43,6 +43,20 @@ pub(super) fn renew(host: &Host, server: &str, ca: &Signed) -> Result<String> {
     let certificate = sign(host, &server_key, &ca_key)?;
     is_trusted(certificate.der(), root).map_err(|error| anyhow!("ca.key is not the key of ca.crt ({error})"))?;
     Ok(certificate.pem())
+}
+
+/// What a site that holds `ca` finds wrong with the server's certificate, when it calls it by `host`; `None` where it takes it.
+///
+/// # Errors
+/// What is no certificate at all.
+pub(super) fn is_taken(host: &Host, server: &str, ca: &str) -> Result<Option<rustls::Error>> {
+    let der = |pem: &str, name| {
+        CertificateDer::from_pem_slice(pem.as_bytes()).ok().context(format!("{name} is no certificate"))
+    };
+    let (server, root) = (der(server, "server.crt")?, der(ca, "ca.crt")?);
+    let name = ServerName::try_from(host.to_string()).context("server.toml")?;
+    let named = |()| verify_server_name(&ParsedCertificate::try_from(&server)?, &name);
+    Ok(is_trusted(&server, root).and_then(named).err())
 }
 
 /// Whether a site that holds `root` takes the `certificate`.
@@ -86,7 +100,7 @@ fn named(name: &str, hosts: Vec<String>, days: i64) -> Result<CertificateParams>
 mod tests {
     use std::sync::Arc;
 
-    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::pki_types::PrivateKeyDer;
     use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
     use super::*;
@@ -107,7 +121,8 @@ mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(host.to_string()).unwrap();
-        let (mut client, mut server) = (ClientConnection::new(client.into(), name)?, ServerConnection::new(server.into())?);
+        let (mut client, mut server) =
+            (ClientConnection::new(client.into(), name)?, ServerConnection::new(server.into())?);
         while client.is_handshaking() || server.is_handshaking() {
             let mut wire = Vec::new();
             client.write_tls(&mut wire).unwrap();
@@ -125,7 +140,9 @@ mod tests {
     fn a_site_takes_the_certificate_of_every_kind_of_host_and_of_no_other() {
         let longest = [&["x".repeat(63), "x".repeat(63), "x".repeat(63)].join("."), "example"].join(".");
         let other: Host = "another.example".parse().unwrap();
-        for host in ["fl.hospital.example", "server", "localhost", &longest, "10.0.0.25", "127.0.0.1", "2001:db8::1", "::1"] {
+        for host in
+            ["fl.hospital.example", "server", "localhost", &longest, "10.0.0.25", "127.0.0.1", "2001:db8::1", "::1"]
+        {
             let host: Host = host.parse().unwrap();
             let signed = make(&host).unwrap();
             shake_hands(&host, &signed).unwrap();

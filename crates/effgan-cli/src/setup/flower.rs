@@ -18,7 +18,8 @@ use crate::pipeline::info_of;
 pub(super) const FLWR: [&str; 2] = ["1.41", "1.42"];
 
 /// What to do where it is another one.
-pub(super) const INSTALL: &str = "pip install --require-hashes -r requirements.txt in the kit's folder, or pip install \"flwr==1.41.*\"";
+pub(super) const INSTALL: &str =
+    "pip install --require-hashes -r requirements.txt in the kit's folder, or pip install \"flwr==1.41.*\"";
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";

@@ -42,9 +42,9 @@ impl FromStr for Host {
     /// Reads what a person gave.
     ///
     /// # Errors
-    /// One line with the text and what is wrong with it.
+    /// What is wrong with it, as the end of a line that begins with the text.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| Err(format!("{text:?} {why}"));
+        let wrong = |why: &str| Err(why.to_owned());
         if let Ok(address) = text.parse::<IpAddr>() {
             return match why_unreachable(address) {
                 Some(why) => wrong(why),
@@ -198,7 +198,7 @@ mod tests {
             (&"x".repeat(64), "is not a DNS name"),
             (&vec!["x".repeat(50); 5].join("."), "has more than the 253 characters"),
         ] {
-            assert!(why(text).starts_with(&format!("{text:?} {reason}")), "{}", why(text));
+            assert!(why(text).starts_with(reason), "{text}: {}", why(text));
         }
     }
 

@@ -9,14 +9,18 @@ use effgan_gate::{fingerprint, loopback_certificate, public_key};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
-use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, new_secret, write};
+use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, write};
 use crate::failure::{Failure, Result};
+use crate::federation::hold_out::new_secret;
 
 /// Of a kit: the site's private key. Its public half is `key.pub`.
 pub(crate) const KEY: &str = "key";
 
 /// Of a kit: the certificate of 127.0.0.1, and its key, for TLS between the site's own processes.
 pub(crate) const LOCAL: [&str; 2] = ["local.crt", "local.key"];
+
+/// Of a kit: by which the site chooses the images that it keeps from training. It is made once: another one would choose others.
+pub(crate) const HOLD_OUT_SECRET: &str = "hold-out.secret";
 
 /// A key that was made.
 #[derive(Debug)]
@@ -65,9 +69,10 @@ fn make_local(kit: &Path) -> anyhow::Result<()> {
         super::write_over(&certificate, &pem, OPEN)?;
         super::write_over(&key, &key_pem, SECRET)?;
     }
-    let secret = kit.join(SUPEREXEC_SECRET);
-    if !secret.exists() {
-        write(&secret, &new_secret(), SECRET)?;
+    for secret in [SUPEREXEC_SECRET, HOLD_OUT_SECRET].map(|name| kit.join(name)) {
+        if !secret.exists() {
+            write(&secret, &new_secret(), SECRET)?;
+        }
     }
     super::private_folder(&kit.join("state"))
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use effgan_data::ClientName;
+use effgan_fl::policy::Policy;
 use serde::{Deserialize, Serialize};
 
 use super::wheel::{Checked, REQUIREMENTS, Wheel};
@@ -26,6 +27,8 @@ pub(crate) struct Kit {
 }
 
 pub(super) const SITE: &str = "site.toml";
+/// Of a kit: what the site allows.
+pub(super) const POLICY: &str = "policy.toml";
 
 pub(super) fn make(kit: &Kit, folder: &Path, ca: &str, wheel: Option<&Checked>) -> anyhow::Result<()> {
     let fill = |text: &str| {
@@ -37,6 +40,7 @@ pub(super) fn make(kit: &Kit, folder: &Path, ca: &str, wheel: Option<&Checked>) 
     write(&folder.join(SITE), &toml::to_string(kit)?, OPEN)?;
     write(&folder.join("start.sh"), &fill(include_str!("site.sh")), SCRIPT)?;
     write(&folder.join("README.txt"), &fill(include_str!("kit.txt")), OPEN)?;
+    write(&folder.join(POLICY), Policy::text(), OPEN)?;
     let page = include_str!("../../../../docs/what-leaves-your-site.md");
     write(&folder.join("what-leaves-your-site.md"), page, OPEN)?;
     wheel.map_or(Ok(()), |wheel| wheel.write(folder))

@@ -27,8 +27,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
-use effgan_nn::params;
-use ssh_key::rand_core::{OsRng, RngCore};
 
 /// Readable by all who get into the folder.
 const OPEN: u32 = 0o644;
@@ -52,7 +50,9 @@ fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
 /// Writes a file with these rights in the place of one that may be there.
 fn write_over(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| format!("writing {}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("writing {}", path.display()))
+        }
         _ => write(path, text, mode),
     }
 }
@@ -61,12 +61,4 @@ fn write_over(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
 fn private_folder(path: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path);
     made.with_context(|| format!("making {}", path.display()))
-}
-
-/// 256 random bits as 64 hexadecimal digits.
-fn new_secret() -> String {
-    let mut bits = [0; 32];
-    OsRng.fill_bytes(&mut bits);
-    // Hashed only to be written as digits.
-    params::sha256(&bits)
 }

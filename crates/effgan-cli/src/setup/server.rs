@@ -13,8 +13,9 @@ use super::certificates::{self, Signed};
 use super::host::Host;
 use super::kit::{self, Kit};
 use super::wheel::{Checked, Wheel};
-use super::{OPEN, SCRIPT, SECRET, SUPEREXEC_SECRET, flower, new_secret, private_folder, write};
+use super::{OPEN, SCRIPT, SECRET, SUPEREXEC_SECRET, flower, private_folder, write};
 use crate::failure::{Failure, Result};
+use crate::federation::hold_out::new_secret;
 use crate::run_dir::{beside, check_new};
 
 /// What `init` is told.

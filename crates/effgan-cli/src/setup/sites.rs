@@ -47,14 +47,19 @@ pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
         let key = public_key(&text)?;
         let known = fingerprint(&key);
         if let Some(told) = told.filter(|told| digits(told) != digits(&known)) {
-            bail!("the key's fingerprint is {known}, and not {told}; do not admit it before the site has read you the first");
+            bail!(
+                "the key's fingerprint is {known}, and not {told}; do not admit it before the site has read you the first"
+            );
         }
         edit(folder, |sites| {
             let comment = key.comment().to_owned();
             let name = sites.iter().map(|site| &site.name).find(|name| name.as_str() == comment).cloned();
             let Some(name) = name else {
                 let known: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
-                bail!("the key is of {comment:?}, and the sites are {}; effgan federation add makes another", known.join(", "));
+                bail!(
+                    "the key is of {comment:?}, and the sites are {}; effgan federation add makes another",
+                    known.join(", ")
+                );
             };
             sites.admit(&name, &key)?;
             Ok(Admitted { name, fingerprint: known.clone() })

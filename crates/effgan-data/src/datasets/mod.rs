@@ -5,6 +5,7 @@ pub(crate) mod cifar;
 mod contents;
 mod files;
 mod folder;
+mod glance;
 mod idx;
 mod memory;
 mod npy;
@@ -14,6 +15,7 @@ mod split;
 
 pub use contents::{Contents, ContentsKind};
 pub use files::ImageFiles;
+pub use glance::Glance;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 

@@ -70,7 +70,9 @@ impl Init {
             eprintln!("{} is this machine itself: sites on other machines cannot call it", plan.host);
         }
         if plan.wheel.is_none() {
-            eprintln!("the kits bring no wheel (--wheel): send it to the sites, and tell them its SHA-256 by telephone");
+            eprintln!(
+                "the kits bring no wheel (--wheel): send it to the sites, and tell them its SHA-256 by telephone"
+            );
         }
         Ok(())
     }

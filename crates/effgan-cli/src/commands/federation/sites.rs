@@ -14,6 +14,7 @@ use crate::setup::{self, Admitted, Listed};
 #[derive(Args)]
 pub struct Add {
     /// Its name: 1 to 64 of a-z, 0-9 and `-`
+    #[arg(value_parser = |name: &str| ClientName::new(name))]
     name: ClientName,
     /// The kit to make [default: kits/NAME beside the server's folder]
     #[arg(long, value_name = "DIR")]
@@ -48,6 +49,7 @@ pub struct List {
 #[derive(Args)]
 pub struct Remove {
     /// The site
+    #[arg(value_parser = |name: &str| ClientName::new(name))]
     name: ClientName,
     /// The server's folder
     #[arg(long, value_name = "DIR", default_value = ".")]

@@ -1,0 +1,94 @@
+//! What the headers of a folder's pictures say, before any of them is decoded.
+
+use super::{LeftOut, folder::Listing, memory::Budget, picture::Mode};
+use crate::DataError;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+/// A folder at a glance. A picture that is torn behind its header is not noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// Names of the classes and how many images each has, by label.
+    pub classes: Vec<(String, usize)>,
+    /// Images of the training split and of the test split.
+    pub splits: [usize; 2],
+    /// Each width and height, how many images have it, and the first of them; most frequent first.
+    pub sizes: Vec<([usize; 2], usize, PathBuf)>,
+    /// Images of each mode, most frequent first.
+    pub modes: Vec<(Mode, usize)>,
+    /// Images whose headers cannot be read, by path.
+    pub broken: Vec<LeftOut>,
+    /// Sub-folders that look like data sets of their own, although each is read as a class: they hold folders alone, which have the names of
+    /// splits, or names that are in another one too.
+    pub data_sets: Vec<String>,
+}
+
+impl Glance {
+    /// Reads the header of every picture of a folder that [`DatasetName::Folder`](super::DatasetName::Folder) reads.
+    ///
+    /// # Errors
+    /// A folder that is not there, has no pictures, has pictures beside its classes, or has too many classes.
+    pub fn of(dir: &Path) -> Result<Self, DataError> {
+        let listing = Listing::of(dir)?;
+        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), 0)).collect();
+        let (mut sizes, mut modes) = (BTreeMap::<_, (usize, PathBuf)>::new(), BTreeMap::<_, usize>::new());
+        let mut broken = Vec::new();
+        for (entries, headers) in listing.splits.iter().zip(listing.headers(&Budget::as_they_are().decoders())) {
+            for (entry, header) in entries.iter().zip(headers) {
+                let file = listing.name(&entry.path);
+                match header {
+                    Ok(header) => {
+                        classes[usize::from(entry.label)].1 += 1;
+                        sizes.entry([header.width, header.height]).or_insert_with(|| (0, file)).0 += 1;
+                        *modes.entry(header.mode).or_default() += 1;
+                    }
+                    Err(reason) => broken.push(LeftOut { file, reason }),
+                }
+            }
+        }
+        broken.sort_by(|a, b| a.file.cmp(&b.file));
+        let mut sizes: Vec<_> = sizes.into_iter().map(|(size, (count, file))| (size, count, file)).collect();
+        sizes.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        let mut modes: Vec<_> = modes.into_iter().collect();
+        modes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let splits = listing.splits.each_ref().map(Vec::len);
+        Ok(Self { classes, splits, sizes, modes, broken, data_sets: data_sets(&listing) })
+    }
+
+    /// Number of files, those that cannot be read among them.
+    pub fn num_images(&self) -> usize {
+        self.splits.iter().sum()
+    }
+}
+
+fn data_sets(listing: &Listing) -> Vec<String> {
+    let inside = folders_inside(listing);
+    let looks_like_one = |(class, folders): &(&String, &BTreeSet<String>)| {
+        let is_shared =
+            |folder| inside.iter().any(|(other, folders)| other != *class && folders.contains::<String>(folder));
+        folders.contains("train") && folders.contains("test") || folders.iter().any(is_shared)
+    };
+    inside.iter().filter(looks_like_one).map(|(class, _)| class.clone()).collect()
+}
+
+/// Folders of pictures inside of each class that has no pictures beside them.
+fn folders_inside(listing: &Listing) -> BTreeMap<String, BTreeSet<String>> {
+    let mut inside = BTreeMap::<String, Option<BTreeSet<String>>>::new();
+    for entry in listing.splits.iter().flatten() {
+        let path = listing.name(&entry.path);
+        let mut parts = path.iter().map(|part| part.to_string_lossy().into_owned());
+        if !listing.every_tenth {
+            parts.next();
+        }
+        let (Some(class), Some(next)) = (parts.next(), parts.next()) else { continue };
+        let is_folder = parts.next().is_some();
+        let folders = inside.entry(class).or_insert_with(|| Some(BTreeSet::new()));
+        match folders {
+            Some(folders) if is_folder => drop(folders.insert(next)),
+            _ => *folders = None,
+        }
+    }
+    inside.into_iter().filter_map(|(class, folders)| Some((class, folders?))).collect()
+}
