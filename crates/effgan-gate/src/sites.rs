@@ -1,6 +1,7 @@
 //! The list of sites, `sites.toml`: who may connect, by which key. `admit` and `remove` edit it, and a running gate notices.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use effgan_data::ClientName;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::GateError;
 use crate::file;
-use crate::key::{self, fingerprint, line, public_key, spki_der};
+use crate::key::{fingerprint, line, public_key, spki_der};
+
+/// Of the server's folder.
+pub const SITES: &str = "sites.toml";
 
 /// Most bytes of `sites.toml`: thousands of sites.
 const MOST: u64 = 1 << 20;
@@ -140,33 +144,40 @@ impl<'a> IntoIterator for &'a Sites {
 #[derive(Debug)]
 pub(crate) struct Watched {
     path: PathBuf,
-    last: std::sync::Mutex<Last>,
+    last: Mutex<Last>,
 }
 
 #[derive(Debug)]
 struct Last {
-    sites: std::sync::Arc<Sites>,
+    sites: Arc<Sites>,
     stamp: Option<file::Stamp>,
+    wrong: Option<GateError>,
 }
 
 impl Watched {
     pub(crate) fn open(path: &Path) -> Result<Self, GateError> {
         let stamp = file::stamp(path);
         let sites = Sites::read(path)?.into();
-        Ok(Self { path: path.to_owned(), last: Last { sites, stamp }.into() })
+        Ok(Self { path: path.to_owned(), last: Last { sites, stamp, wrong: None }.into() })
     }
 
-    /// The list as it is now, and what is wrong with the file, once. A file that cannot be read leaves the list as it was.
-    pub(crate) fn current(&self) -> (std::sync::Arc<Sites>, Option<GateError>) {
+    /// The list as it is now. A file that cannot be read leaves it as it was.
+    pub(crate) fn current(&self) -> Arc<Sites> {
         let mut last = self.last.lock().expect("nobody panics with the list");
         let stamp = file::stamp(&self.path);
-        if stamp == last.stamp {
-            return (last.sites.clone(), None);
+        if stamp != last.stamp {
+            last.stamp = stamp;
+            match Sites::read(&self.path) {
+                Ok(sites) => last.sites = sites.into(),
+                Err(error) => last.wrong = Some(error),
+            }
         }
-        last.stamp = stamp;
-        let read = Sites::read(&self.path);
-        let wrong = read.map(|sites| last.sites = sites.into()).err();
-        (last.sites.clone(), wrong)
+        Arc::clone(&last.sites)
+    }
+
+    /// What was wrong with the file since this was asked last.
+    pub(crate) fn wrong(&self) -> Option<GateError> {
+        self.last.lock().expect("nobody panics with the list").wrong.take()
     }
 }
 
@@ -196,7 +207,7 @@ impl Entry {
         let Site { name, key, admitted, max_examples } = site;
         Self {
             name: name.clone(),
-            key: key.as_ref().map(key::line),
+            key: key.as_ref().map(line),
             admitted: admitted.map(date),
             max_examples: *max_examples,
         }
