@@ -36,13 +36,13 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """The site's answer, by the settings of its ``--node-config``."""
+    """The site's answer, by the settings of its ``--node-config``, or of its kit's ``start.sh``, whose paths may hold any character."""
     node = context.node_config
     said = _effgan.answer(
         message.metadata.message_type,
         *of_letter(message),
         state_dir=_state_dir(context),
-        data_dir=_word(node, "data-dir"),
+        data_dir=_word(node, "data-dir") or os.environ.get("EFFGAN_DATA_DIR"),
         client_name=_word(node, "client-name"),
         partition_id=_number(node, "partition-id"),
         jobs=_number(node, "jobs"),
@@ -80,6 +80,8 @@ def _time_is_up(*_: object) -> None:
 
 def _state_dir(context: Context) -> Path:
     """Where the site keeps what it remembers: its own folder for each node, as several may share a machine."""
+    if "state-dir" not in context.node_config and (kit := os.environ.get("EFFGAN_KIT")):
+        return Path(kit) / "state"
     home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
     return Path(_word(context.node_config, "state-dir") or home / "effgan" / str(context.node_id))
 

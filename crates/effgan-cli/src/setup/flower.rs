@@ -14,12 +14,10 @@ use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::pipeline::info_of;
 
-/// Flower as it was tested, the newest last.
-pub(super) const FLWR: [&str; 2] = ["1.41", "1.42"];
-
-/// What to do where it is another one.
-pub(super) const INSTALL: &str =
-    "pip install --require-hashes -r requirements.txt in the kit's folder, or pip install \"flwr==1.41.*\"";
+/// Flower as it was tested, in pip's words.
+pub(super) const FLWR: &str = "flwr>=1.41,<1.43";
+/// And what its versions begin with.
+const TESTED: [&str; 2] = ["1.41.", "1.42."];
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";
@@ -146,6 +144,11 @@ pub(super) fn version() -> Result<String> {
     Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
+/// Whether effgan was tested with this version of `flwr`.
+pub(super) fn is_tested(version: &str) -> bool {
+    TESTED.iter().any(|tested| version.starts_with(tested))
+}
+
 fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
     configure(server, server::read(server)?.superlink_port)?;
     let mut command = Command::new("flwr");
@@ -176,7 +179,7 @@ fn home(server: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn not_there(error: std::io::Error) -> Failure {
-    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; {INSTALL}"));
+    let said = Err::<(), _>(error).with_context(|| format!("flwr cannot be run; pip install \"{FLWR}\""));
     Failure::usage(said.expect_err("it is an error"))
 }
 

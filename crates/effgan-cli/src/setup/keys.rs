@@ -48,9 +48,7 @@ pub fn join(kit: &Path) -> Result<Joined> {
     let make = || -> anyhow::Result<Joined> {
         fs::set_permissions(kit, fs::Permissions::from_mode(PRIVATE))?;
         make_local(kit)?;
-        // What Flower takes.
-        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 })?;
-        key.set_comment(name.as_str());
+        let key = new_key(name.as_str())?;
         let public = key.public_key().to_openssh()?;
         let fingerprint = fingerprint(&public_key(&public)?);
         // The key is last: while there is none, join can be run again.
@@ -75,4 +73,11 @@ fn make_local(kit: &Path) -> anyhow::Result<()> {
         }
     }
     super::private_folder(&kit.join("state"))
+}
+
+/// A new key as Flower takes it, under this name.
+pub(super) fn new_key(name: &str) -> anyhow::Result<PrivateKey> {
+    let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 })?;
+    key.set_comment(name);
+    Ok(key)
 }

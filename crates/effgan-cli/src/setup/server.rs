@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
-use effgan_gate::Sites;
+use effgan_gate::{SITES, Sites};
 use effgan_nn::checkpoint::write_file;
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +62,6 @@ fn superlink_port() -> u16 {
 
 /// Of the server's folder.
 pub(super) const SERVER: &str = "server.toml";
-/// Of the server's folder: the list of sites.
-pub(crate) const SITES: &str = "sites.toml";
 
 /// Makes the folder, all at once.
 ///

@@ -6,7 +6,9 @@ set -eu
 umask 077
 case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
 # Where pip put effgan, if it is here.
-if [ -d venv ]; then PATH="$PWD/venv/bin:$PATH"; fi
+if [ -x venv/bin/python3 ]; then PATH="$PWD/venv/bin:$PATH"; fi
+# A socket that systemd hands over (deploy/systemd) is the gate's: it takes the one of its parent, and the others have it closed.
+unset LISTEN_PID
 export FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
@@ -17,10 +19,10 @@ trap 'exit 143' INT TERM
 
 flower-superlink --host 127.0.0.1 --port {superlink_port} --ssl-ca-certfile ca.crt --ssl-certfile server.crt --ssl-keyfile server.key \
     --enable-supernode-auth --database state.db --isolation process --superexec-auth-secret-file superexec.secret \
-    --disable-runtime-dependency-installation &
+    --disable-runtime-dependency-installation 3<&- &
 started="$started $!"
 flower-superexec --runtime-api-address 127.0.0.1:{superlink_port} --root-certificates ca.crt \
-    --superexec-auth-secret-file superexec.secret &
+    --superexec-auth-secret-file superexec.secret 3<&- &
 started="$started $!"
 effgan federation serve . ${HOST:+--host "$HOST"} &
 started="$started $!"

@@ -25,7 +25,7 @@ case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
 [ -z "${EFFGAN_DATA_DIR:-}" ] || [ -e "$EFFGAN_DATA_DIR" ] || usage "there is nothing at $EFFGAN_DATA_DIR"
 [ -f key ] || { echo "there is no key yet: effgan federation join $PWD" >&2; exit 2; }
 # Where pip put effgan, if it is here.
-if [ -d venv ]; then PATH="$PWD/venv/bin:$PATH"; fi
+if [ -x venv/bin/python3 ]; then PATH="$PWD/venv/bin:$PATH"; fi
 export EFFGAN_KIT="$PWD" FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
 mkdir -p "$FLWR_HOME" state
 PORT=${PORT:-9094} FORWARD_PORT=${FORWARD_PORT:-9095}
@@ -35,9 +35,11 @@ started=
 trap 'kill $started 2> /dev/null || true; wait' EXIT
 trap 'exit 143' INT TERM
 
-# The one process that calls out, through HTTPS_PROXY where that is set.
-effgan federation forward . --port "$FORWARD_PORT" &
-started="$started $!"
+# The one process that calls out, through HTTPS_PROXY where that is set. FORWARDER=elsewhere: a service manager runs it (deploy/systemd).
+if [ "${FORWARDER:-here}" = here ]; then
+    effgan federation forward . --port "$FORWARD_PORT" &
+    started="$started $!"
+fi
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 flower-supernode --superlink "127.0.0.1:$FORWARD_PORT" --root-certificates local.crt --auth-supernode-private-key key \
     --host 127.0.0.1 --port "$PORT" --ssl-certfile local.crt --ssl-keyfile local.key --ssl-ca-certfile local.crt \

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use effgan_data::ClientName;
-use effgan_gate::{GATE_STATE, GateState, Sites, fingerprint, public_key};
+use effgan_gate::{GATE_STATE, GateState, SITES, Sites, fingerprint, public_key};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::kit;
-use super::server::{self, SITES};
+use super::server;
 use super::wheel::Checked;
 use crate::failure::{Failure, Result};
 use crate::run_dir::check_new;

@@ -1,11 +1,13 @@
 //! `effgan federation`
 
+mod gate;
 mod server;
 mod site;
 mod sites;
 
 use clap::Subcommand;
 
+use self::gate::{Forward, Serve};
 use self::server::{Init, Renew, Run};
 use self::site::{Check, Join};
 use self::sites::{Add, Admit, List, Remove};
@@ -24,6 +26,8 @@ pub enum Federation {
     Remove(Remove),
     Check(Check),
     Renew(Renew),
+    Serve(Serve),
+    Forward(Forward),
     Run(Run),
 }
 
@@ -38,6 +42,8 @@ impl Federation {
             Self::Remove(remove) => remove.run(),
             Self::Check(check) => check.run(),
             Self::Renew(renew) => renew.run(),
+            Self::Serve(serve) => serve.run(),
+            Self::Forward(forward) => forward.run(),
             Self::Run(run) => run.run(),
         }
     }

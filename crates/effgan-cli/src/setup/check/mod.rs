@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use effgan_data::DatasetName;
 
-use super::flower::{self, FLWR, INSTALL};
+use super::flower::{self, FLWR};
 use super::kit::{self, SITE};
 use crate::failure::{Failure, Result};
 use crate::output::say;
@@ -53,10 +53,10 @@ fn versions(wanted: &str) -> Result<()> {
         );
     }
     let flwr = flower::version()?;
-    if !FLWR.iter().any(|known| flwr.starts_with(&format!("{known}."))) {
+    if !flower::is_tested(&flwr) {
         return wrong(
             "wheel",
-            &format!("flwr here is {flwr}, and effgan was tested with {}; {INSTALL}", FLWR.join(" and ")),
+            &format!("flwr here is {flwr}, which effgan was not tested with; pip install \"{FLWR}\""),
         );
     }
     right("wheel", &format!("effgan {ours}, flwr {flwr}"));

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context;
-use effgan_gate::Sites;
+use effgan_gate::{SITES, Sites};
 
 use super::super::SUPEREXEC_SECRET;
-use super::super::server::{SITES, Server};
+use super::super::server::Server;
 use super::{files, right, tls, versions};
 use crate::failure::Result;
 
