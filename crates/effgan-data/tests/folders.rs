@@ -170,7 +170,8 @@ fn keys_out_of_range_are_named() {
     let large = error(DatasetConfig { size: Some(1024), channels: Some(3), ..plain });
     // 31,457,280,000 bytes of pixels, 7,840,000 as they are, and what each thread resizes in.
     assert!(large.starts_with("reading 10000 images of shape [3, 1024, 1024] takes 314"), "{large}");
-    let what_to_do = "more than dataset.max_memory = 8 GiB; lower dataset.size, leave images away or raise dataset.max_memory";
+    let what_to_do =
+        "more than dataset.max_memory = 8 GiB; lower dataset.size, leave images away or raise dataset.max_memory";
     assert!(large.ends_with(what_to_do), "{large}");
 }
 

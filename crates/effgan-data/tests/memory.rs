@@ -98,7 +98,10 @@ fn a_packed_array_takes_little_more_than_its_images_and_nothing_beyond_the_bound
     let (most_mib, said) = most(&DatasetConfig { max_memory: mib(40), ..config.clone() });
     assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
     let said = said.unwrap();
-    assert!(said.starts_with("reading 4000 images of shape [3, 64, 64] takes 49152000 bytes of memory, more than"), "{said}");
+    assert!(
+        said.starts_with("reading 4000 images of shape [3, 64, 64] takes 49152000 bytes of memory, more than"),
+        "{said}"
+    );
     // Brought to another size, both are held.
     let smaller = DatasetConfig { size: Some(32), max_memory: mib(68), ..config };
     let (most_mib, said) = most(&smaller);

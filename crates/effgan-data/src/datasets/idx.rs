@@ -141,7 +141,9 @@ impl IdxFile {
             Length::Plain(got) if got < expected => Err(DataError::Truncated { file, expected, got }),
             Length::Plain(got) if got > expected => Err(DataError::TrailingBytes { file, expected }),
             Length::Packed(len) if expected > DEFLATE_RATIO * len => {
-                let reason = format!("says it holds {expected} bytes, more than its {len} packed bytes can hold; get the file again");
+                let reason = format!(
+                    "says it holds {expected} bytes, more than its {len} packed bytes can hold; get the file again"
+                );
                 Err(DataError::Malformed { file, reason })
             }
             _ => Ok(()),

@@ -162,7 +162,12 @@ impl Budget {
 
     /// What is left, for pictures to be decoded in.
     pub(super) fn decoders(&self) -> Decoders {
-        Decoders { most: self.left(), bound: self.most, free: Mutex::new(self.left().min(IN_FLIGHT)), freed: Condvar::new() }
+        Decoders {
+            most: self.left(),
+            bound: self.most,
+            free: Mutex::new(self.left().min(IN_FLIGHT)),
+            freed: Condvar::new(),
+        }
     }
 }
 
@@ -242,7 +247,9 @@ mod tests {
             assert_eq!((bound.to_string().as_str(), bound.bytes()), (shown, bytes));
             assert_eq!(serde_json::from_str::<MaxMemory>(&serde_json::to_string(&bound).unwrap()).unwrap(), bound);
         }
-        for wrong in ["0", "-1", "0.5", "\"8\"", "\"8 GB\"", "\"0 MiB\"", "\"99999999999999 GiB\"", "99999999999999999", "\"\""] {
+        for wrong in
+            ["0", "-1", "0.5", "\"8\"", "\"8 GB\"", "\"0 MiB\"", "\"99999999999999 GiB\"", "99999999999999999", "\"\""]
+        {
             let error = serde_json::from_str::<MaxMemory>(wrong).unwrap_err().to_string();
             assert!(error.contains("expected a whole number of MiB from 1 on"), "{wrong}: {error}");
         }

@@ -6,6 +6,7 @@ mod contents;
 mod files;
 mod folder;
 mod idx;
+mod listed;
 mod memory;
 mod npy;
 mod npz;
@@ -14,6 +15,7 @@ mod split;
 
 pub use contents::{Contents, ContentsKind};
 pub use files::ImageFiles;
+pub use listed::Listed;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 

@@ -81,7 +81,9 @@ impl Header {
             return Err(format!("has {len} bytes, expected {promised} by its shape {shape:?}; get the file again"));
         }
         if promised > can_have {
-            return Err(format!("says it holds {promised} bytes, more than the {can_have} that it can; get the file again"));
+            return Err(format!(
+                "says it holds {promised} bytes, more than the {can_have} that it can; get the file again"
+            ));
         }
         let mut bytes = Vec::with_capacity(num_bytes as usize);
         let read = reader.by_ref().take(num_bytes).read_to_end(&mut bytes);

@@ -131,7 +131,12 @@ impl Source {
             budget.take(read.num, read.shape)
         })?;
         let Layout { num, shape, channels_last } = layout.expect("an array has a header");
-        Ok(Images { file, num, shape, pixels: if channels_last { channels_first(array.bytes, shape) } else { array.bytes } })
+        Ok(Images {
+            file,
+            num,
+            shape,
+            pixels: if channels_last { channels_first(array.bytes, shape) } else { array.bytes },
+        })
     }
 
     /// The labels `name` of so many images.
@@ -408,7 +413,10 @@ mod tests {
     fn hostile_headers_take_no_memory() {
         let of_shape = |shape: &str| format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
         for (dictionary, expected) in [
-            (of_shape("(4000000000, 4000000000, 4000000000)"), "bytes of memory, more than dataset.max_memory = 8 GiB; lower"),
+            (
+                of_shape("(4000000000, 4000000000, 4000000000)"),
+                "bytes of memory, more than dataset.max_memory = 8 GiB; lower",
+            ),
             (of_shape("(4000000000, 1, 2)"), "bytes, expected 8000000"),
             (of_shape("(99999999999999999999,)"), "has a header without a 'shape'"),
             (of_shape("(-1,)"), "has a header without a 'shape'"),

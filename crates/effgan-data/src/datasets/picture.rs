@@ -9,7 +9,8 @@ use super::{
     memory::{Decoders, resizing},
 };
 use image::{
-    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation,
+    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    metadata::Orientation,
 };
 use std::{
     fmt,
