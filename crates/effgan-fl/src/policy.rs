@@ -4,17 +4,16 @@
 //! a person reads before an approval, and whose first refusal is the site's answer. A site without the file has the defaults.
 
 mod clauses;
-mod size;
 mod wishes;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use effgan_data::datasets::MaxMemory;
 use serde::{Deserialize, Serialize};
 
 pub use self::clauses::Clause;
-pub use self::size::Size;
 pub use self::wishes::{Amount, Spent, Wishes};
 use crate::{FlError, Refusal, Result};
 use effgan_nn::Params;
@@ -70,11 +69,11 @@ pub struct Policy {
     /// Most pixels a side of the images that are trained on, 1..=1024; default 128.
     pub max_image_size: u64,
     /// Largest size of both networks; default 128 MiB.
-    pub max_model: Size,
+    pub max_model: MaxMemory,
     /// Most seconds of work on an answer, > 0 and at most a month; default 3,600.
     pub max_seconds: f64,
     /// Most memory that images and training may take; default 4 GiB.
-    pub max_memory: Size,
+    pub max_memory: MaxMemory,
     /// Algorithms that may be run, by their names in a config.
     pub algorithms: Vec<String>,
     /// Whether the number of images of each class may leave; default false.
@@ -83,6 +82,10 @@ pub struct Policy {
     pub class_names: bool,
     /// Whether links in the data folder may lead out of it; default false.
     pub allow_links: bool,
+}
+
+fn mebibytes(mib: u64) -> MaxMemory {
+    MaxMemory::from_mib(mib).expect("a few MiB are in its bounds")
 }
 
 impl Default for Policy {
@@ -101,9 +104,9 @@ impl Default for Policy {
             total_steps: 2_000_000,
             total_passes: 10_000.0,
             max_image_size: 128,
-            max_model: Size(128 << 20),
+            max_model: mebibytes(128),
             max_seconds: 3_600.0,
-            max_memory: Size(4 << 30),
+            max_memory: mebibytes(4096),
             algorithms: ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "local-ensemble"]
                 .map(String::from)
                 .into(),
@@ -198,6 +201,35 @@ impl Policy {
         self.clauses(wishes, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
     }
 
+    /// Whether the site trains `work` once more: a run that is repeated in part may train twice what it said, within the policy.
+    ///
+    /// # Errors
+    /// The bound that would be passed.
+    pub fn check_work(&self, wishes: &Wishes, spent: &Spent, work: Amount) -> std::result::Result<(), Refusal> {
+        let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
+        // How many batches a server wants that trains its own generator hangs on the other sites.
+        let is_planned = !wishes.by_the_batch;
+        let twice =
+            |planned: Option<f64>| planned.filter(|_| is_planned).map_or(f64::INFINITY, |planned| 2.0 * planned);
+        let wrong = [
+            (
+                run.rounds as f64,
+                twice(Some(wishes.last_round().into())).min(self.max_rounds as f64),
+                Refusal::TooManyRounds,
+            ),
+            (
+                run.steps as f64,
+                twice(wishes.all_steps().map(|n| n as f64)).min(self.max_steps as f64),
+                Refusal::TooManySteps,
+            ),
+            (run.passes, twice(wishes.all_passes()).min(self.max_passes), Refusal::TooManyPasses),
+            (all.rounds as f64, self.total_rounds as f64, Refusal::BudgetSpent),
+            (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
+            (all.passes, self.total_passes, Refusal::BudgetSpent),
+        ];
+        wrong.into_iter().find(|(value, most, _)| value > most).map_or(Ok(()), |(.., refusal)| Err(refusal))
+    }
+
     /// Whether parameters that come or go are finite and bounded.
     ///
     /// # Errors
@@ -262,7 +294,7 @@ mod tests {
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
-            ("max_memory = \"4 parsecs\"", "line 1: \"4 parsecs\" is no size; write \"4 GiB\""),
+            ("max_memory = \"4 parsecs\"", "line 1: \"4 parsecs\" is not a whole number of MiB or GiB"),
         ] {
             let error = Policy::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");

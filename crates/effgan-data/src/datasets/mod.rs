@@ -7,6 +7,7 @@ mod files;
 mod folder;
 mod glance;
 mod idx;
+mod listed;
 mod memory;
 mod npy;
 mod npz;
@@ -16,6 +17,7 @@ mod split;
 pub use contents::{Contents, ContentsKind};
 pub use files::ImageFiles;
 pub use glance::Glance;
+pub use listed::Listed;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 

@@ -1,6 +1,8 @@
 //! Each rule of a policy against what a run wants, in words for people.
 
-use super::{Policy, Size, Spent, Wishes};
+use effgan_data::datasets::MaxMemory;
+
+use super::{Policy, Spent, Wishes};
 use crate::Refusal;
 use crate::local::Work;
 
@@ -71,9 +73,9 @@ impl Policy {
     }
 
     fn of_the_images(&self, wishes: &Wishes) -> Vec<Clause> {
-        let size = |wanted: Option<u64>, what, key: &str, most: Size, refusal| {
+        let size = |wanted: Option<u64>, what, key: &str, most: MaxMemory, refusal| {
             let allowed = format!("{key} = {most}");
-            wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= most.0, refusal))
+            wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= most.bytes(), refusal))
         };
         let images = wishes.images.map(|images| {
             let allowed = format!("min_images = {}", self.min_images);
@@ -262,5 +264,19 @@ mod tests {
         assert_eq!(policy.check(&wishes(), &after(60.5)), Err(Refusal::BudgetSpent));
         let mine = Spent { run: Amount { passes: 39.0, ..Amount::default() }, ..after(60.0) };
         assert_eq!(policy.check(&wishes(), &mine), Ok(()), "this run's own are counted once");
+    }
+
+    #[test]
+    fn a_run_that_is_repeated_may_train_twice_what_it_said_and_no_more() {
+        let policy = Policy { max_passes: 60.0, ..Policy::default() };
+        let round = wishes().amount(Work::Epochs(5)).unwrap();
+        assert_eq!(round, Amount { rounds: 1, steps: 285, passes: 5.0 });
+        let after = |rounds, passes| Spent { run: Amount { rounds, steps: 0, passes }, others: Amount::default() };
+        assert_eq!(policy.check_work(&wishes(), &after(5, 55.0), round), Ok(()));
+        assert_eq!(policy.check_work(&wishes(), &after(5, 55.5), round), Err(Refusal::TooManyPasses));
+        assert_eq!(Policy::default().check_work(&wishes(), &after(10, 0.0), round), Err(Refusal::TooManyRounds));
+        assert_eq!(Policy::default().check_work(&wishes(), &after(5, 76.0), round), Err(Refusal::TooManyPasses));
+        let others = Spent { run: Amount::default(), others: Amount { steps: 1_999_800, ..Amount::default() } };
+        assert_eq!(Policy::default().check_work(&wishes(), &others, round), Err(Refusal::BudgetSpent));
     }
 }

@@ -113,6 +113,11 @@ impl Wishes {
         steps as f64 * self.images_a_step(images) as f64 / images.max(1) as f64
     }
 
+    /// What an answer of `work` costs, as far as is known.
+    pub fn amount(&self, work: Work) -> Option<Amount> {
+        Some(Amount { rounds: 1, steps: self.steps(work)?, passes: self.passes(work)? })
+    }
+
     /// Steps of the whole run.
     pub fn all_steps(&self) -> Option<u64> {
         self.pieces()

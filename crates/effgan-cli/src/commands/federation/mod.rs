@@ -1,11 +1,19 @@
 //! `effgan federation`
 
+mod approve;
 mod gate;
+mod ledger;
 mod server;
 mod site;
 mod sites;
+mod split;
 
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
 use clap::Subcommand;
+use tempfile::NamedTempFile;
 
 use self::gate::{Forward, Serve};
 use self::server::{Init, Renew, Run};
@@ -29,6 +37,9 @@ pub enum Federation {
     Serve(Serve),
     Forward(Forward),
     Run(Run),
+    Approve(approve::Approve),
+    Ledger(ledger::Show),
+    Split(split::Split),
 }
 
 impl Federation {
@@ -45,6 +56,24 @@ impl Federation {
             Self::Serve(serve) => serve.run(),
             Self::Forward(forward) => forward.run(),
             Self::Run(run) => run.run(),
+            Self::Approve(approve) => approve.run(),
+            Self::Ledger(show) => show.run(),
+            Self::Split(split) => split.run(),
         }
     }
+}
+
+/// Writes a file for its owner alone, and puts it into place once it is whole.
+fn write_private(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> Result<()> {
+    let make = || -> anyhow::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::new_in(folder)?;
+        let mut out = BufWriter::new(file.as_file_mut());
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.persist(path)?;
+        Ok(())
+    };
+    Ok(make().with_context(|| format!("writing {}", path.display()))?)
 }
