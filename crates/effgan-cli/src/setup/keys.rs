@@ -11,16 +11,13 @@ use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
 use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, write};
 use crate::failure::{Failure, Result};
-use crate::federation::hold_out::new_secret;
+use crate::federation::hold_out::{SECRET as HOLD_OUT_SECRET, new_secret};
 
 /// Of a kit: the site's private key. Its public half is `key.pub`.
 pub(crate) const KEY: &str = "key";
 
 /// Of a kit: the certificate of 127.0.0.1, and its key, for TLS between the site's own processes.
 pub(crate) const LOCAL: [&str; 2] = ["local.crt", "local.key"];
-
-/// Of a kit: by which the site chooses the images that it keeps from training. It is made once: another one would choose others.
-pub(crate) const HOLD_OUT_SECRET: &str = "hold-out.secret";
 
 /// A key that was made.
 #[derive(Debug)]

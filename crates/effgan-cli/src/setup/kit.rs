@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::wheel::{Checked, REQUIREMENTS, Wheel};
 use super::{OPEN, SCRIPT, private_folder, write};
 use crate::failure::{Failure, Result};
+use crate::federation::POLICY;
 
 /// `site.toml` of a kit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +28,6 @@ pub(crate) struct Kit {
 }
 
 pub(super) const SITE: &str = "site.toml";
-/// Of a kit: what the site allows.
-pub(super) const POLICY: &str = "policy.toml";
 
 pub(super) fn make(kit: &Kit, folder: &Path, ca: &str, wheel: Option<&Checked>) -> anyhow::Result<()> {
     let fill = |text: &str| {

@@ -10,10 +10,8 @@ use std::{
 /// A folder at a glance. A picture that is torn behind its header is not noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glance {
-    /// Names of the classes and how many images each has, by label.
-    pub classes: Vec<(String, usize)>,
-    /// Images of the training split and of the test split.
-    pub splits: [usize; 2],
+    /// Names of the classes and numbers of their training and test images, by label; those that cannot be read are not counted.
+    pub classes: Vec<(String, [usize; 2])>,
     /// Each width and height, how many images have it, and the first of them; most frequent first.
     pub sizes: Vec<([usize; 2], usize, PathBuf)>,
     /// Images of each mode, most frequent first.
@@ -32,15 +30,15 @@ impl Glance {
     /// A folder that is not there, has no pictures, has pictures beside its classes, or has too many classes.
     pub fn of(dir: &Path) -> Result<Self, DataError> {
         let listing = Listing::of(dir)?;
-        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), 0)).collect();
+        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::<_, (usize, PathBuf)>::new(), BTreeMap::<_, usize>::new());
         let mut broken = Vec::new();
-        for (entries, headers) in listing.splits.iter().zip(listing.headers(&Budget::as_they_are().decoders())) {
-            for (entry, header) in entries.iter().zip(headers) {
+        for (split, headers) in listing.headers(&Budget::as_they_are().decoders()).into_iter().enumerate() {
+            for (entry, header) in listing.splits[split].iter().zip(headers) {
                 let file = listing.name(&entry.path);
                 match header {
                     Ok(header) => {
-                        classes[usize::from(entry.label)].1 += 1;
+                        classes[usize::from(entry.label)].1[split] += 1;
                         sizes.entry([header.width, header.height]).or_insert_with(|| (0, file)).0 += 1;
                         *modes.entry(header.mode).or_default() += 1;
                     }
@@ -53,13 +51,12 @@ impl Glance {
         sizes.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
         let mut modes: Vec<_> = modes.into_iter().collect();
         modes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let splits = listing.splits.each_ref().map(Vec::len);
-        Ok(Self { classes, splits, sizes, modes, broken, data_sets: data_sets(&listing) })
+        Ok(Self { classes, sizes, modes, broken, data_sets: data_sets(&listing) })
     }
 
     /// Number of files, those that cannot be read among them.
     pub fn num_images(&self) -> usize {
-        self.splits.iter().sum()
+        self.modes.iter().map(|(_, count)| count).sum::<usize>() + self.broken.len()
     }
 }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, value_parser};
-use effgan_gate::{Bundle, Destination, ForwardConfig, Forwarder, Gate, GateConfig, GateError, Limits, MAX_QUESTION, Say};
+use effgan_gate::{
+    Bundle, Destination, ForwardConfig, Forwarder, Gate, GateConfig, GateError, Limits, MAX_QUESTION, Say,
+};
 
 use crate::BUNDLE_SHA256;
 use crate::commands::run::interrupt;

@@ -53,7 +53,9 @@ pub(super) fn refuses_strangers(folder: &Path, server: &Server) -> Result<()> {
             right("gate", &format!("{address} answers, and turns away a key that is not on the list"));
             Ok(())
         }
-        Ok(_) => wrong("gate", &format!("{address} lets in a key that nobody admitted; is it effgan federation serve?")),
+        Ok(_) => {
+            wrong("gate", &format!("{address} lets in a key that nobody admitted; is it effgan federation serve?"))
+        }
         Err(trouble) => not_reached(&address, &trouble),
     }
 }
@@ -94,7 +96,10 @@ fn clock(date: Option<&str>) -> Result<()> {
         let how = if apart > 0 { "ahead of" } else { "behind" };
         return wrong(
             "clock",
-            &format!("this machine's is {} s {how} the server's, more than {CLOCK}; set it, by NTP at best", apart.abs()),
+            &format!(
+                "this machine's is {} s {how} the server's, more than {CLOCK}; set it, by NTP at best",
+                apart.abs()
+            ),
         );
     }
     right("clock", &format!("within {CLOCK} s of the server's"));

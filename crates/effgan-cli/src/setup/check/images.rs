@@ -12,23 +12,25 @@ use crate::failure::{Failure, Result};
 /// Names of classes and of files that are listed.
 const LISTED: usize = 8;
 
-/// Checks what lies at `data` as `dataset` reads it, and answers with how many images train before any is held out. `is_known` says that
+/// Checks what lies at `data` as `dataset` reads it, and answers with how many images of each class are for training. `is_known` says that
 /// the keys are a run's and no guess.
-pub(super) fn check(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<usize> {
+pub(super) fn check(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<Vec<usize>> {
     let found =
         if dataset.name == DatasetName::Folder { folder(data, dataset, is_known) } else { arrays(data, dataset) };
-    let (num_train, said) = found.map_err(|failure| failure.context("data"))?;
+    let (by_class, said) = found.map_err(|failure| failure.context("data"))?;
     right("data", &format!("{said} in {}", data.display()));
-    Ok(num_train)
+    Ok(by_class)
 }
 
-fn arrays(data: &Path, dataset: &DatasetConfig) -> Result<(usize, String)> {
+fn arrays(data: &Path, dataset: &DatasetConfig) -> Result<(Vec<usize>, String)> {
     let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load()?;
-    let (train, test) = (loaded.train.len(), loaded.test.len());
-    Ok((train, format!("{} images of {} classes", train + test, loaded.train.num_classes())))
+    let mut by_class = vec![0; loaded.train.num_classes()];
+    loaded.train.labels().iter().for_each(|&label| by_class[usize::from(label)] += 1);
+    let num_images = loaded.train.len() + loaded.test.len();
+    Ok((by_class, format!("{num_images} images of {} classes", loaded.train.num_classes())))
 }
 
-fn folder(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<(usize, String)> {
+fn folder(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<(Vec<usize>, String)> {
     let glance = Glance::of(data)?;
     if !glance.data_sets.is_empty() {
         let why = format!(
@@ -43,7 +45,7 @@ fn folder(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<(usize
             DataError::Broken { dir: data.into(), num_images: glance.num_images(), files: glance.broken }.into()
         );
     }
-    if glance.splits[1] == 0 {
+    if glance.classes.iter().all(|(_, [_, test])| *test == 0) {
         return Err(DataError::NoTestImages { place: data.display().to_string() }.into());
     }
     let what_to_do = if is_known {
@@ -68,7 +70,7 @@ fn folder(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<(usize
             "some images are grey and some have colours, and dataset.channels must say which: {what_to_do}"
         ));
     }
-    Ok((glance.splits[0], described(&glance)))
+    Ok((glance.classes.iter().map(|(_, [train, _])| *train).collect(), described(&glance)))
 }
 
 /// Such as `4213 images of 3 classes (benign, malignant, normal), 64 × 64 pixels, grey`.
