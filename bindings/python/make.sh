@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Puts the Python module where the package looks for it, and runs the Python tests: `make python`, and a part of `make test`.
+# FLWR=1.42.0 does so in an environment of its own, .venv-1.42.0, with that version of Flower in it.
 # Where Python 3.10 with venv, or the packages of requirements-dev.txt, cannot be had, it says so and is content.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,15 +17,16 @@ python=${PYTHON:-python3}
 command -v "$python" > /dev/null || skip "$python is missing; install Python 3.10 or later, or name one: make python PYTHON=…"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "$("$python" --version) is older than 3.10"
 
-wanted=bindings/python/requirements-dev.txt
+venv=.venv${FLWR:+-$FLWR}
+wanted=$(sed "${FLWR:+s/^flwr==.*/flwr==$FLWR/}" bindings/python/requirements-dev.txt)
 version='import sys; print(sys.version_info[:2])'
-if ! cmp --silent "$wanted" .venv/requirements-dev.txt || [[ $(.venv/bin/python -c "$version" 2>&1) != $("$python" -c "$version") ]]; then
-    "$python" -m venv --clear .venv || skip "$python -m venv fails; install it (Debian: python3-venv)"
-    .venv/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted" || skip "pip cannot install $wanted"
+if [[ $wanted != "$(cat "$venv/requirements-dev.txt" 2> /dev/null)" || $("$venv/bin/python" -c "$version" 2>&1) != $("$python" -c "$version") ]]; then
+    "$python" -m venv --clear "$venv" || skip "$python -m venv fails; install it (Debian: python3-venv)"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement /dev/stdin <<< "$wanted" || skip "pip cannot install what requirements-dev.txt names"
     # `import effgan` finds the package in the repository.
-    packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo "$PWD/bindings/python" > "$packages/effgan.pth"
-    cp "$wanted" .venv/
+    echo "$wanted" > "$venv/requirements-dev.txt"
 fi
 
 built=${CARGO_TARGET_DIR:-target}/release/lib_effgan
@@ -33,4 +35,4 @@ built=${CARGO_TARGET_DIR:-target}/release/lib_effgan
 cp "$built" bindings/python/effgan/_effgan.abi3.so.new
 mv bindings/python/effgan/_effgan.abi3.so.new bindings/python/effgan/_effgan.abi3.so
 [[ ${PYTHON_TESTS:-} == none ]] && exit
-cd bindings/python && exec ../../.venv/bin/python -m pytest "$@"
+cd bindings/python && exec "../../$venv/bin/python" -m pytest "$@"

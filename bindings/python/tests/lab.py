@@ -43,8 +43,8 @@ class Outcome:
 class Lab:
     """Everything lies in ``folder``, and everything that was started is stopped at the end.
 
-    With ``database`` the SuperLink keeps its state and runs apps in processes that outlive it; with ``executor`` each SuperNode has effgan's
-    executor beside it, which answers whatever app is sent by the installed one.
+    With ``database`` the SuperLink keeps its state and runs apps in processes that outlive it; with ``executor`` each SuperNode has
+    effgan's executor beside it, which answers whatever app is sent by the installed one.
     """
 
     folder: Path

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import TINY
-from lab import APP, executable, two_sites
+from flwr.cli.build import build_fab_from_disk
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.proto.fab_pb2 import Fab
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from lab import APP, Lab, command_line, executable, two_sites, wait_for
 
 import effgan
+from effgan.flower.executor import FAILED, REFUSED, Runtime
 
 
 def test_the_hash_that_sites_know_is_that_of_the_bundle_which_the_installed_flwr_makes(tmp_path: Path) -> None:
@@ -41,8 +55,143 @@ def model_hash(run: Path) -> str:
     return text
 
 
-def test_sites_with_executors_come_to_the_hash_of_the_simulation(config: Path, simulated: str, tmp_path: Path) -> None:
+def bundle(folder: Path, **components: str) -> Path:
+    """An app of somebody else's: effgan's with these components in the place of its own, and tests/thief.py."""
+    folder.mkdir()
+    lines = "\n".join(f'{name} = "{component}"' for name, component in components.items())
+    text = re.sub('serverapp = .*\nclientapp = .*', lines, APP.read_text("utf-8"))
+    (folder / "pyproject.toml").write_text(text)
+    shutil.copy(Path(__file__).with_name("thief.py"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def supernode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, int]]:
+    """A SuperNode that calls a SuperLink which is not there, and the port of its Runtime API."""
+    lab = Lab(tmp_path_factory.mktemp("supernode") / "lab", executor=True)
+    try:
+        lab.start_supernode("a", "partition-id=0", registered=False)
+        yield lab, int(command_line(lab.processes["a-executor"].pid).split("127.0.0.1:")[1].split()[0])
+    finally:
+        for name in list(lab.processes):
+            lab.stop(name)
+
+
+def apps(lab: Lab, executor: str) -> list[int]:
+    """The processes that wait for a task, or have one."""
+    return lab.children(executor, "effgan.flower.task")
+
+
+def end_of(lab: Lab, name: str) -> tuple[int, str]:
+    """Exit status of what ends by itself, and its log."""
+    status = lab.processes.pop(name).wait(60)
+    return status, (lab.folder / f"{name}.log").read_text("utf-8")
+
+
+def test_an_executor_without_the_secret_gets_no_task(supernode: tuple[Lab, int], tmp_path: Path) -> None:
+    lab, runtime = supernode
+    (tmp_path / "other.secret").write_bytes(b"of another site")
+    lab.start_executor("other", runtime, home="a", secret=tmp_path / "other.secret")
+    status, log = end_of(lab, "other")
+    assert status == 1 and "has another secret" in log
+
+
+def test_another_process_of_the_machine_that_signs_nothing_gets_no_task(supernode: tuple[Lab, int]) -> None:
+    lab, runtime = supernode
+    wait_for("the executor's app", lambda: bool(apps(lab, "a-executor")))
+    with closing(Runtime(f"127.0.0.1:{runtime}", lab.ca).client()) as client, pytest.raises(httpx.HTTPStatusError) as refused:
+        client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+    assert refused.value.response.status_code == 401
+
+
+def test_a_command_line_which_all_accounts_can_read_has_no_secret(supernode: tuple[Lab, int]) -> None:
+    lab, runtime = supernode
+    wait_for("the executor's app", lambda: bool(apps(lab, "a-executor")))
+    [app] = apps(lab, "a-executor")
+    # A task's token comes later, and by the app's standard input.
+    public = ["-m", "effgan.flower.task", "--runtime-api-address", f"127.0.0.1:{runtime}", "--root-certificates", str(lab.ca)]
+    assert command_line(app).split()[1:] == public
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_an_app_ends_with_its_executor(how: signal.Signals, status: int, supernode: tuple[Lab, int]) -> None:
+    lab, runtime = supernode
+    lab.start_executor(how.name, runtime, home="a")
+    wait_for("its app", lambda: bool(apps(lab, how.name)))
+    [app] = apps(lab, how.name)
+    os.kill(lab.processes[how.name].pid, how)
+    assert end_of(lab, how.name)[0] == status
+    wait_for("the app's end", lambda: not command_line(app), 20)
+
+
+def test_an_executor_ends_when_its_supernode_is_gone(supernode: tuple[Lab, int]) -> None:
+    lab, _ = supernode
+    wait_for("the executor's app", lambda: bool(apps(lab, "a-executor")))
+    lab.stop("a", signal.SIGKILL)
+    status, log = end_of(lab, "a-executor")
+    assert status == 1 and "is gone" in log, log
+
+
+def test_a_foreign_app_never_runs_at_a_site_which_then_comes_to_the_hash_of_the_simulation(
+    config: Path, simulated: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("of the site alone")
     with two_sites(tmp_path / "lab", executor=True) as lab:
+        own, lab.app = lab.app, bundle(tmp_path / "foreign", serverapp="thief:server", clientapp="thief:client")
+        foreign = lab.run(secret, tmp_path / "none")
+        lab.app = own
+        outcome = lab.run(config, tmp_path / "run")
+    assert foreign.log.count(f"a site said: {FAILED}") == 2, foreign.log
+    assert "of the site alone" not in foreign.log
+    assert not Path(f"{secret}.stolen").exists()
+    assert not list(tmp_path.glob("lab/home-[ab]/**/thief.py")), "the bundle was unpacked at a site"
+    assert outcome.status == "finished:completed", outcome.log
+    assert model_hash(tmp_path / "run") == simulated
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_words(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    installed = {"PYTHONPATH": f"{tests / 'installed'}{os.pathsep}{tests}", "INSTALLED_APP": "flower_spies:faulty"}
+    faults = {"good": "", "raises": "raises@1", "dies": "dies@2"}
+    with Lab(tmp_path / "lab", executor=True, database=True, environment=installed) as lab:
+        for i, (name, fault) in enumerate(faults.items()):
+            lab.start_supernode(name, f"partition-id={i} fault='{fault}' spy='{tmp_path / f'messages-{name}'}'")
+        outcome = lab.run(TINY, tmp_path / "run")
+        logs = {name: (lab.folder / f"{name}-executor.log").read_text("utf-8") for name in faults}
+        at_server = [file.read_bytes() for file in [*lab.folder.glob("state.db*"), *lab.folder.glob("super*.log")]]
+        at_server += [file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()]
+    assert outcome.status == "finished:completed", outcome.log
+    rounds = [event for event in effgan.Run(tmp_path / "run").metrics if event["event"] == "round"]
+    print([(one["round"], round(one["seconds"], 1), one.get("missing")) for one in rounds])
+    assert [[one["name"] for one in event.get("missing", [])] for event in rounds] == [["client-0001"], ["client-0002"], []]
+    reasons = [one["reason"] for event in rounds for one in event.get("missing", [])]
+    assert reasons == [f"{FAILED} (Flower's error 2)"] * 2
+    # Without the executor's answer it takes Flower 67 s to notice.
+    assert rounds[1]["seconds"] < 20
+    assert "the disk is full" in logs["raises"] and "exit status 9" in logs["dies"]
+    assert not any(b"the disk is full" in words for words in [outcome.log.encode(), *at_server])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_an_agent_is_refused_and_the_node_serves_the_next_run(config: Path, simulated: str, tmp_path: Path) -> None:
+    with two_sites(tmp_path / "lab", executor=True) as lab:
+        start_agent(lab, bundle(tmp_path / "agent", agentapp="thief:agent"))
+        log = lab.folder / "superlink.log"
+        wait_for("the sites' answer", lambda: log.read_text("utf-8").count(REFUSED) == 2)
         outcome = lab.run(config, tmp_path / "run")
     assert outcome.status == "finished:completed", outcome.log
     assert model_hash(tmp_path / "run") == simulated
+
+
+def start_agent(lab: Lab, app: Path) -> None:
+    """As an agent is started, which ``flwr run`` cannot."""
+    content = build_fab_from_disk(app)
+    request = StartRunRequest(fab=Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content), user_prompt="begin")
+    versions = RuntimeVersionHttpInterceptor(component_name="lab")
+    with closing(
+        ControlHttpClient.from_server_address(f"127.0.0.1:{lab.port}", False, lab.ca.read_bytes(), [versions])
+    ) as client:
+        client.StartRun(request)

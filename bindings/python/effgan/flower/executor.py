@@ -1,8 +1,8 @@
 """Runs the app that is installed at this site, and no other: ``python -m effgan.flower.executor`` stands beside a SuperNode.
 
-Flower's own SuperExec installs and runs whatever bundle the server sends, apps of other kinds than a ClientApp too. This executor takes
-ClientApp tasks alone, and answers each by :mod:`effgan.flower.task`: a process of its own, which runs the installed
-``effgan.flower.client_app:app`` and never opens the bundle.
+Flower's own SuperExec installs and runs whatever bundle the server sends, apps of other kinds than a ClientApp too. This executor answers
+each ClientApp task by :mod:`effgan.flower.task`: a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never
+opens the bundle. Tasks for agents are refused.
 
 One such process waits with everything imported; it is told its task's token by its standard input, which no other account can read, and
 ends with this process. Where it ends without an answer, the server is told so at once, in words that say nothing of the site.
@@ -27,7 +27,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import message_from_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullAppMessagesRequest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, AcquireTaskResponse, PullAppMessagesRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
@@ -37,6 +37,9 @@ from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 # What the server learns of an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
+
+# And of an agent that was not run.
+REFUSED = "this site runs effgan and no agent"
 
 # What a task's process says before it hands its answer over.
 ANSWERING = b"answering"
@@ -124,25 +127,28 @@ class Executor:
     def step(self) -> None:
         at_work = bool(self.child.token)
         # While a task runs, a question for tasks of no kind says whether the SuperNode is still there.
-        token = self.acquire([] if at_work else [TaskType.CLIENT_APP])
-        if token:
-            self.child.begin(token)
-        if self.child.has_ended(BUSY if at_work or token else IDLE):
+        acquired = self.acquire([] if at_work else [TaskType.CLIENT_APP, TaskType.AGENT_APP])
+        if acquired.task.type == TaskType.CLIENT_APP:
+            self.child.begin(acquired.token)
+        elif acquired.token:
+            say("an agent was sent; it is refused")
+            self.answer_for(acquired.token, [], REFUSED)
+        if self.child.has_ended(BUSY if self.child.token else IDLE):
             self.reap()
             self.child = Child(self.runtime)
 
-    def acquire(self, kinds: Sequence[str]) -> str:
-        """A task's token, or nothing."""
+    def acquire(self, kinds: Sequence[str]) -> AcquireTaskResponse:
+        """A task and its token, or neither."""
         try:
-            response = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
-        except httpx.HTTPStatusError as error:
-            raise Ended(f"the SuperNode at {self.runtime.address} refuses: {error.response.status_code}; is it another secret?") from None
-        except httpx.TransportError as error:
+            acquired = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
+        except httpx.HTTPError as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED:
+                raise Ended(f"the SuperNode at {self.runtime.address} has another secret") from None
             if time.monotonic() > self.silent_after:
                 raise Ended(f"the SuperNode at {self.runtime.address} is gone: {error}") from None
-            return ""
+            return AcquireTaskResponse()
         self.silent_after = time.monotonic() + GONE
-        return response.token
+        return acquired
 
     def reap(self) -> None:
         """Answers for a process that ended without an answer."""
@@ -155,11 +161,15 @@ class Executor:
         if ANSWERING in words:
             # Whatever is told the SuperNode now, it waits for the rest of that answer.
             raise Ended("it ended in the middle of its answer")
-        with closing(self.runtime.client(RuntimeTokenHttpInterceptor(self.child.token))) as client:
+        self.answer_for(self.child.token, words, FAILED)
+
+    def answer_for(self, token: str, words: list[bytes], reason: str) -> None:
+        """Tells the server that a task failed, after these words of its process: a SuperNode waits for an answer for ever."""
+        with closing(self.runtime.client(RuntimeTokenHttpInterceptor(token))) as client:
             try:
-                answer_for(client, words)
+                fail(client, message_of(words) or pulled(client), reason)
             except httpx.HTTPError as error:
-                say(f"the SuperNode was not told, and will notice by itself: {error}")
+                say(f"the SuperNode was not told: {error}")
 
     def close(self) -> None:
         try:
@@ -169,19 +179,25 @@ class Executor:
         self.client.close()
 
 
-def answer_for(client: RuntimeHttpClient, words: list[bytes]) -> None:
-    """Tells the server that the app failed. A SuperNode waits for ever for an answer to a message that no app pulled."""
-    if words:
-        pulled = [ProtoMessage.FromString(bytes.fromhex(words[0].decode()))]
-    else:
-        pulled = list(client.PullMessages(PullAppMessagesRequest()).messages_list)
-    if not pulled:
-        return  # It was pulled and the process ended at once; the SuperNode answers for it after 60 s.
-    message = message_from_proto(pulled[0])
-    node, run = message.metadata.dst_node_id, message.metadata.run_id
-    reply = Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=FAILED), reply_to=message)
-    push_message(client, reply, Context(run_id=run, node_id=node, node_config={}, state=RecordDict(), run_config={}))
-    push_task_output(client, None, SubStatus.FAILED, FAILED)
+def message_of(words: list[bytes]) -> Message | None:
+    """The message that a task's process got, without its content."""
+    return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
+
+
+def pulled(client: RuntimeHttpClient) -> Message | None:
+    """The message of a task, if nobody has pulled it."""
+    messages = client.PullMessages(PullAppMessagesRequest()).messages_list
+    return message_from_proto(messages[0]) if messages else None
+
+
+def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> None:
+    """The task's end. A message that was pulled and is not known is answered by the SuperNode itself, 60 s later."""
+    if message is None:
+        return
+    of = message.metadata
+    context = Context(run_id=of.run_id, node_id=of.dst_node_id, node_config={}, state=RecordDict(), run_config={})
+    push_message(client, Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message), context)
+    push_task_output(client, None, SubStatus.FAILED, reason)
 
 
 def say(line: str) -> None:
@@ -194,7 +210,7 @@ def main() -> int:
     options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="as the SuperNode has it")
     given = options.parse_args()
     # The SuperNode is on this machine; only the forwarder calls others.
-    os.environ["NO_PROXY"] = "*"
+    os.environ.update(NO_PROXY="*", no_proxy="*")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         Executor(runtime_of(given), given.superexec_auth_secret_file.read_bytes()).serve()

@@ -194,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn the_versions_of_flwr_that_were_tested_are_known_and_no_others() {
+        assert!(["1.41.0", "1.42.0", "1.42.7"].into_iter().all(is_tested));
+        assert!(!["1.40.2", "1.43.0", "1.4.2", "2.1.41", ""].into_iter().any(is_tested));
+    }
+
+    #[test]
     fn a_run_is_found_by_its_id() {
         let listed =
             r#"{"runs": [{"run-id": "7", "status": "running"}, {"run-id": "8", "status": "finished:failed"}]}"#;
