@@ -170,6 +170,63 @@ def partitions():
     save("partition_json", "deep", b'{"clients":' + b"[" * 300)
 
 
+def varint(number):
+    more, low = divmod(number, 128)
+    return bytes([low | 128]) + varint(more) if more else bytes([low])
+
+
+def field(number, value):
+    """Of a message of Flower's: a number, text, bytes, or a message."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def requests():
+    """Of node 5, which was told message 1 with object 2, and announced answer 3 with object 4; one key stands for the site's."""
+
+    def request(name, path, body, method="POST", headers="flwr-public-key: KEY\n"):
+        save("gate", name, f"{method} {path}\n{headers}\n".encode() + body)
+
+    def about(source, to, answers, kind="train"):
+        return field(1, 7) + field(2, f"{3:064x}") + field(3, source) + field(4, to) + field(5, answers) + field(8, kind)
+
+    def push(metadata, node=5):
+        tree = field(1, f"{3:064x}") + field(2, field(1, f"{4:064x}"))
+        return field(1, field(1, node)) + field(2, field(1, metadata) + field(2, b"")) + field(3, tree)
+
+    fleet, its, told, of = "/v1/fleet/", field(1, field(1, 5)), f"{1:064x}", field(2, 7)
+    key = (HERE.parent.parent / "crates/effgan-gate/tests/fixtures/north.pem").read_bytes()
+    request("activate", f"{fleet}activate-node", field(1, key) + b"\x11" + struct.pack("<d", 30))
+    request("deactivate", f"{fleet}deactivate-node", field(1, 5))
+    request("heartbeat", f"{fleet}send-node-heartbeat", its + b"\x11" + struct.pack("<d", 30))
+    request("pull-messages", f"{fleet}pull-messages", its)
+    request("get-run", f"{fleet}get-run", its + of)
+    request("get-fab", f"{fleet}get-fab", its + field(2, "f" * 64) + field(3, 7))
+    request("pull-object", f"{fleet}pull-object", its + of + field(3, f"{2:064x}"))
+    request("confirm", f"{fleet}confirm-message-received", its + of + field(3, told))
+    request("answer", f"{fleet}push-messages", push(about(5, 1, told)))
+    request("answer-in-the-servers-name", f"{fleet}push-messages", push(about(1, 6, "")))
+    request("answer-of-another", f"{fleet}push-messages", push(about(6, 1, told), 6))
+    request("answer-to-a-query", f"{fleet}push-messages", push(about(5, 1, told, "query")))
+    head = its + of + field(3, f"{4:064x}")
+    request("object", f"{fleet}push-object", head + field(4, b"content") + field(5, "session"))
+    request("object-with-two-ids", f"{fleet}push-object", head + field(4, b"content") + field(5, "session") + field(3, told))
+    request("object-of-many-bytes", f"{fleet}push-object", head + field(4, bytes(1001)))
+    request("object-that-ends-early", f"{fleet}push-object", head + varint(4 << 3 | 2) + varint(2**63))
+    request("control", "/v1/control/list-runs", b"x")
+    request("query", f"{fleet}pull-messages?a=b", its)
+    request("get", f"{fleet}pull-messages", its, method="GET")
+    request("two-keys", f"{fleet}pull-messages", its, headers="flwr-public-key: KEY\nflwr-public-key: other\n")
+    request("other-length", f"{fleet}pull-messages", its, headers="flwr-public-key: KEY\ncontent-length: 18446744073709551615\n")
+    request("deep", f"{fleet}push-messages", its + field(3, nested(90)))
+
+
+def nested(depth):
+    return field(2, nested(depth - 1)) if depth else field(1, f"{4:064x}")
+
+
 def safetensors(tensors, values=None):
     """`tensors` by name: type, shape, bytes from and to."""
     header = {name: {"dtype": kind, "shape": shape, "data_offsets": [at, to]} for name, (kind, shape, at, to) in tensors.items()}
@@ -282,5 +339,5 @@ def messages():
     message("no-round", tensors, numbers={**numbers, "round": 2**40})
 
 
-for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts, messages]:
+for make in [idx_files, arrays, pictures, archive, partitions, requests, networks, manifests, checkpoints, state_dicts, messages]:
     make()

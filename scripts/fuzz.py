@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-DATA = ["idx", "gzip_idx", "npy", "npz", "picture", "cifar_tar", "partition_json"]
+DATA = ["idx", "gzip_idx", "npy", "npz", "picture", "cifar_tar", "partition_json", "gate"]
 MODELS = ["safetensors", "manifest", "config", "checkpoint", "state_dict", "message"]
 
 # An input is small, and what it may take is small with it: a size that is taken before it is checked shows. Inputs of 4 KiB unpack to 4 MiB at

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod cifar_tar;
 #[cfg(feature = "models")]
 pub mod config;
+pub mod gate;
 pub mod idx;
 #[cfg(feature = "models")]
 pub mod manifest;

@@ -308,8 +308,8 @@ impl ObjectHead {
     }
 }
 
-/// Whether the end of a `push-object` request is as Flower writes it.
-pub(crate) fn is_tail(bytes: &[u8]) -> bool {
+/// Whether the end of a `push-object` request, all that follows its content, is as Flower writes it.
+pub fn is_tail(bytes: &[u8]) -> bool {
     wire::PushObjectTail::decode(bytes).is_ok_and(|tail| tail.encode_to_vec() == bytes)
 }
 

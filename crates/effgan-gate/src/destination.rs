@@ -63,7 +63,7 @@ pub fn probe(destination: &Destination) -> Result<Result<Option<String>, Trouble
     let dial = destination.dial()?;
     let wrong = |error| GateError::Listen { address: destination.server.to_string(), error };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(wrong)?;
-    let called = runtime.block_on(timeout(PATIENCE, call(&dial, &destination.server)));
+    let called = runtime.block_on(async { timeout(PATIENCE, call(&dial, &destination.server)).await });
     Ok(called.unwrap_or_else(|_| Err(Trouble::Unreachable("no answer in 10 s".into()))))
 }
 

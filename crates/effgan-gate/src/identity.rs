@@ -75,3 +75,24 @@ pub fn loopback_certificate() -> Result<(String, String), GateError> {
     };
     make().map_err(|error| GateError::tls("the certificate of 127.0.0.1", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::spki;
+
+    #[test]
+    fn a_certificate_stands_for_the_key_that_made_it() {
+        let identity = client_identity(include_str!("../tests/fixtures/north")).expect("a key");
+        let public = public_key(include_str!("../tests/fixtures/north.pub")).expect("a key");
+        assert_eq!(spki(&identity.certificate), Some(crate::key::spki_der(&public)));
+        assert_eq!(identity.public.key_data(), public.key_data());
+    }
+
+    #[test]
+    fn what_is_no_private_key_of_a_site_is_refused() {
+        let public = client_identity(include_str!("../tests/fixtures/north.pub"));
+        assert!(public.expect_err("a public key").to_string().contains("cannot be read"));
+        assert!(client_identity("").is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! What the fuzz target of this crate checks, on its seeds: `fuzz/` has the target.
+
+#[path = "../../../fuzz/src/gate.rs"]
+mod gate;
+#[path = "../../../fuzz/seeds.rs"]
+mod seeds;
+
+#[test]
+fn seeds_of_requests_are_decided() {
+    let seeds = seeds::of("gate");
+    assert!(seeds.len() > 3, "there are seeds");
+    for seed in &seeds {
+        gate::check(seed);
+    }
+}
