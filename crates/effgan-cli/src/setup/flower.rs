@@ -168,7 +168,7 @@ pub(super) fn configure(folder: &Path, port: u16) -> anyhow::Result<()> {
     };
     let connection = table(&connection.map(|(key, value)| (key, toml::Value::String(value))));
     let superlink = table(&[("default", toml::Value::String(CONNECTION.into())), (CONNECTION, connection)]);
-    fs::create_dir_all(&home)?;
+    super::private_folder(&home)?;
     write_file(&home.join("config.toml"), toml::to_string(&table(&[("superlink", superlink)]))?.as_bytes())?;
     Ok(())
 }
