@@ -216,6 +216,9 @@ pub struct PartitionInfo {
     pub clients: Vec<String>,
     /// Training images by client, in order of name.
     pub num_examples: Vec<u64>,
+    /// What they count as, where a cap lowers that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Vec<u64>>,
     /// Training images by client and class, where sites told them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_counts: Option<Vec<Vec<u64>>>,

@@ -192,7 +192,14 @@ mod tests {
 
     fn client(name: &str, loss_d: f64, drift: Option<Drift>) -> ClientRecord {
         let metrics = BTreeMap::from([("loss_d".into(), loss_d), ("loss_g".into(), 2.5)]);
-        ClientRecord { name: name.to_owned().try_into().unwrap(), num_examples: 1, metrics, seconds: 1.0, drift }
+        ClientRecord {
+            name: name.to_owned().try_into().unwrap(),
+            num_examples: 1,
+            counted: None,
+            metrics,
+            seconds: 1.0,
+            drift,
+        }
     }
 
     fn score(round: u32, of: Scored, how: Option<NormStatistics>, values: (f64, f64, usize)) -> Event {

@@ -23,13 +23,16 @@ pub struct Introduction {
     /// Images that it trains on, by class; only where the config asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_counts: Option<Vec<u64>>,
+    /// Most images that it counts for, as the server's list of sites said when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<u64>,
     /// The head of its ledger after this answer's line; later ones are in the run's `ledgers.jsonl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<String>,
 }
 
 /// Most images that a site may have.
-const MOST_EXAMPLES: u64 = 1 << 32;
+pub(super) const MOST_EXAMPLES: u64 = 1 << 32;
 
 const SHAPE: [&str; 3] = ["channels", "height", "width"];
 const CLASSES: &str = "classes";
@@ -84,6 +87,7 @@ impl Introduction {
             num_classes,
             version: content.word(VERSION)?.into(),
             label_counts: is_counted.then(counts).transpose()?,
+            max_examples: None,
             ledger: content.ledger()?.map(Into::into),
         })
     }
@@ -105,6 +109,7 @@ mod tests {
             num_classes: 2,
             version: "0.1.0".into(),
             label_counts,
+            max_examples: None,
             ledger: None,
         }
     }

@@ -99,6 +99,7 @@ impl<'a> Desk<'a> {
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),
             label_counts: self.config.federation.label_counts.then(counts),
+            max_examples: None,
             ledger: None,
         }
     }

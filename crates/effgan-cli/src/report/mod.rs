@@ -176,6 +176,7 @@ mod tests {
         let partition = PartitionInfo {
             class_counts: Some(vec![vec![300, 0], vec![20, 180]]),
             num_examples: vec![300, 200],
+            counted: None,
             clients: vec!["north".into(), "south".into()],
             label_skew: Some(0.43),
         };
@@ -211,6 +212,7 @@ mod tests {
         let client = |name: &str| ClientRecord {
             name: name.to_owned().try_into().unwrap(),
             num_examples: 300,
+            counted: None,
             metrics: BTreeMap::from([("loss_d".into(), 0.625), ("loss_g".into(), 1.5), ("steps".into(), 40.0)]),
             seconds: 3.0,
             drift: None,
