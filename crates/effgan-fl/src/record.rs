@@ -95,6 +95,12 @@ pub struct Drift {
     pub cosine: f64,
 }
 
+impl Drift {
+    pub(crate) fn is_finite(&self) -> bool {
+        self.norm.is_finite() && self.cosine.is_finite()
+    }
+}
+
 /// A client of the cohort whose reply is not in the round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {

@@ -67,7 +67,8 @@ fn page(folder: &Folder) -> Value {
         started => units::utc(folder.info.started),
         took => units::duration(folder.info.seconds),
         banner => banner(folder),
-        unreadable => folder.unreadable,
+        unreadable => folder.unreadable.len(),
+        unreadable_lines => units::lines(&folder.unreadable),
         headline => scores::headline(folder),
         notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
@@ -421,7 +422,7 @@ mod tests {
         fs::write(dir.path().join("metrics.jsonl"), "{\"event\":\"rou").unwrap();
         let html = written(&dir);
         let reason = "This run failed before its first round was done: client north: loss_d is NaN at step 3";
-        assert_has_all(&html, &[reason, "1 line of metrics.jsonl could not be read"]);
+        assert_has_all(&html, &[reason, "1 line of metrics.jsonl could not be read and is left out: line 1."]);
     }
 
     #[test]

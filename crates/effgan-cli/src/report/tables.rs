@@ -73,7 +73,7 @@ fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
 /// Over the clients that took part, each counted once.
 fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
     let values: Vec<f64> = record.clients.iter().filter_map(|client| client.metrics.get(name).copied()).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    Some(values.iter().sum::<f64>() / values.len() as f64).filter(|mean| mean.is_finite())
 }
 
 /// `clients.csv`: a row for each round and client of its cohort, also where no reply came.

@@ -10,7 +10,7 @@ use crate::checkpoints::{Checkpoints, Kept, OpenRound};
 use crate::drift::{Sketch, drifts};
 use crate::intake::{Answer, Intake};
 use crate::message::{Exchange, Reply, Update};
-use crate::record::{ClientRecord, Missing};
+use crate::record::{ClientRecord, Drift, Missing};
 use crate::steps::Steps;
 use crate::{FlError, Result};
 
@@ -177,7 +177,8 @@ impl Tally {
         let sketches: Option<Vec<Sketch>> = sketches.into_iter().collect();
         let drifts = sketches.map(|all| drifts(&all.into_iter().zip(weights).collect::<Vec<_>>()));
         for (index, client) in clients.into_iter().enumerate() {
-            record.add(ClientRecord { drift: drifts.as_ref().map(|drifts| drifts[index]), ..client });
+            let drift = drifts.as_ref().map(|drifts| drifts[index]).filter(Drift::is_finite);
+            record.add(ClientRecord { drift, ..client });
         }
         // A round of one exchange is kept as a whole.
         if !exchange.kind.trains() {
