@@ -19,8 +19,8 @@ pub use crate::evaluation::Evaluation;
 use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
-use crate::federation::{self, AtSite};
-pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages, StrategyConfig};
+use crate::federation::{self, AtSite, Roll};
+pub use crate::federation::{Content, Grid, MessageId, NodeId, Pulled, SiteImages, StrategyConfig};
 use crate::progress::Progress;
 pub use crate::steps::{Members, Steps};
 use crate::{commands, machine, pipeline};
@@ -69,12 +69,14 @@ pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 's
 /// A wrong config; sites that do not come; then as [`run`].
 pub fn federate(
     run: Run,
+    server: Option<&Path>,
     grid: &mut dyn Grid,
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    pipeline::federate(&config, &out, jobs, grid, &Progress::logging(log), stop)?;
+    let roll = server.map(Roll::of);
+    pipeline::federate(&config, &out, jobs, grid, roll, &Progress::logging(log), stop)?;
     Ok(out)
 }
 
