@@ -73,7 +73,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
         let federation = Federation {
             algorithm: &*algorithm,
             roster: &roster,
-            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients: None },
+            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, ..FailurePolicy::default() },
             deadline: Duration::from_millis(if silent.is_some() { 1 } else { 60_000 }),
             seed: SEED,
             jobs: 1,

@@ -1,0 +1,77 @@
+//! Who somebody is in TLS: a site by its own key, in a certificate that it makes itself at each start and that stands for nothing but the key.
+
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use ssh_key::private::{EcdsaKeypair, KeypairData};
+use ssh_key::{PrivateKey, PublicKey};
+use time::{Duration, OffsetDateTime};
+
+use p384::pkcs8::EncodePrivateKey;
+
+use crate::error::GateError;
+use crate::key::public_key;
+
+/// A site's key and its certificate of the day.
+#[derive(Debug)]
+pub struct ClientIdentity {
+    /// What the gate compares with its list.
+    pub public: PublicKey,
+    /// Self-signed.
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+impl Clone for ClientIdentity {
+    fn clone(&self) -> Self {
+        Self { public: self.public.clone(), certificate: self.certificate.clone(), key: self.key.clone_key() }
+    }
+}
+
+/// The identity that a site's private key gives it. `text` is the file `key` of a kit: OpenSSH, P-384, without a passphrase.
+///
+/// # Errors
+/// [`GateError::Key`].
+pub fn client_identity(text: &str) -> Result<ClientIdentity, GateError> {
+    let wrong = |reason: &str| GateError::Key { reason: reason.to_owned() };
+    let key =
+        PrivateKey::from_openssh(text).map_err(|error| wrong(&format!("the private key cannot be read: {error}")))?;
+    let KeypairData::Ecdsa(EcdsaKeypair::NistP384 { private, .. }) = key.key_data() else {
+        return Err(wrong("the private key has a passphrase or is of another kind than ecdsa-sha2-nistp384"));
+    };
+    let secret =
+        p384::SecretKey::from_slice(private.as_slice()).map_err(|_| wrong("the private key is out of range"))?;
+    let pkcs8 = secret.to_pkcs8_der().map_err(|_| wrong("the private key cannot be used"))?;
+    let der = PrivatePkcs8KeyDer::from(pkcs8.as_bytes().to_vec());
+    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P384_SHA384)
+        .map_err(|error| wrong(&format!("the private key cannot be used: {error}")))?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "effgan site");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.self_signed(&pair).map_err(|error| GateError::tls("the site's certificate", error))?;
+    let public = public_key(&key.public_key().to_openssh().map_err(|error| wrong(&error.to_string()))?)?;
+    Ok(ClientIdentity { public, certificate: certificate.der().clone(), key: der.into() })
+}
+
+/// Days for which a kit's certificate of 127.0.0.1 is good.
+const LOOPBACK_DAYS: i64 = 3650;
+
+/// A certificate of 127.0.0.1 and its key, both PEM: root and leaf in one, which Python takes also with `VERIFY_X509_STRICT`.
+///
+/// # Errors
+/// [`GateError::Tls`] when no key can be made.
+pub fn loopback_certificate() -> Result<(String, String), GateError> {
+    let make = || -> Result<(String, String), rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, "effgan loopback");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let now = OffsetDateTime::now_utc();
+        (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(LOOPBACK_DAYS));
+        Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+    };
+    make().map_err(|error| GateError::tls("the certificate of 127.0.0.1", error))
+}

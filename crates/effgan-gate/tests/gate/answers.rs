@@ -1,0 +1,143 @@
+//! What a site may answer, and to whom.
+
+use effgan_gate::Call;
+use effgan_gate::wire::{ConfirmMessageReceivedRequest, Error, Node, PullObjectRequest, PushMessagesRequest};
+use prost::Message;
+
+use crate::support::{Lab, Site, answer, object, object_id, question};
+
+/// North and south, both there, and north was asked to train by message 5 with object 6.
+fn asked(lab: &Lab) -> (Site, u64, u64) {
+    let mut north = lab.north();
+    let (node, south) = (north.activate(), lab.south().activate());
+    lab.superlink.asks(node, question("train", 5, node, &[6]));
+    assert_eq!(north.pull(node).messages_list.len(), 1);
+    (north, node, south)
+}
+
+fn push(site: &mut Site, request: &PushMessagesRequest) -> u16 {
+    site.call(Call::PushMessages, request).status()
+}
+
+#[test]
+fn an_answer_passes_with_its_objects() {
+    let lab = Lab::new();
+    let (mut north, node, _) = asked(&lab);
+    let request = answer("train", 8, 5, node, &[9]);
+    assert_eq!(push(&mut north, &request), 200);
+    assert_eq!(lab.superlink.last().body, request.encode_to_vec());
+    for (id, size) in [(8, 100), (9, 5 << 20)] {
+        let object = object(node, id, vec![3; size]);
+        assert_eq!(north.call(Call::PushObject, &object).status(), 200);
+        let seen = lab.superlink.last();
+        assert_eq!(seen.headers["content-length"], object.encode_to_vec().len().to_string());
+        assert!(object.encode_to_vec().starts_with(&seen.body));
+    }
+}
+
+#[test]
+fn a_message_in_the_servers_name_to_another_site_is_refused() {
+    // What Flower itself checks is the number in the request alone.
+    let lab = Lab::new();
+    let (mut north, node, south) = asked(&lab);
+    let before = lab.superlink.count();
+    let honest = answer("train", 8, 5, node, &[9]);
+    let with = |change: &dyn Fn(&mut effgan_gate::wire::Metadata)| {
+        let mut request = honest.clone();
+        change(request.messages_list[0].metadata.as_mut().expect("metadata"));
+        request
+    };
+    let forged = with(&|about| (about.src_node_id, about.dst_node_id) = (1, south));
+    assert_eq!(push(&mut north, &forged), 403);
+    for forged in [
+        with(&|about| about.src_node_id = 1),
+        with(&|about| about.src_node_id = south),
+        with(&|about| about.dst_node_id = south),
+        with(&|about| about.dst_node_id = node),
+        with(&|about| about.reply_to_message_id.clear()),
+        with(&|about| about.reply_to_message_id = object_id(77)),
+        with(&|about| about.run_id = 8),
+        with(&|about| about.message_type = "query".into()),
+    ] {
+        assert_eq!(push(&mut north, &forged), 403);
+    }
+    let mut twice = honest.clone();
+    twice.messages_list.push(forged.messages_list[0].clone());
+    assert_eq!(push(&mut north, &twice), 400);
+    assert_eq!(push(&mut north, &PushMessagesRequest { messages_list: vec![], ..honest.clone() }), 400);
+    assert_eq!(push(&mut lab.north(), &PushMessagesRequest { node: Some(Node { node_id: south }), ..honest }), 401);
+    assert_eq!(lab.superlink.count(), before, "nothing of it reached Flower");
+}
+
+#[test]
+fn an_answer_to_anothers_message_is_refused() {
+    let lab = Lab::new();
+    let (_, _, south) = asked(&lab);
+    let mut site = lab.south();
+    assert_eq!(push(&mut site, &answer("train", 8, 5, south, &[9])), 403);
+}
+
+#[test]
+fn an_object_that_no_answer_announced_is_refused() {
+    let lab = Lab::new();
+    let (mut north, node, _) = asked(&lab);
+    let before = lab.superlink.count();
+    assert_eq!(north.call(Call::PushObject, &object(node, 9, vec![1])).status(), 403, "there is no answer");
+    assert_eq!(push(&mut north, &answer("train", 8, 5, node, &[9])), 200);
+    assert_eq!(north.call(Call::PushObject, &object(node, 10, vec![1])).status(), 403);
+    let of_another_run = crate::support::PushObject { run_id: 8, ..object(node, 9, vec![1]) };
+    assert_eq!(north.call(Call::PushObject, &of_another_run).status(), 403);
+    assert_eq!(lab.superlink.count(), before + 1);
+}
+
+#[test]
+fn an_object_that_is_not_as_flower_writes_it_is_refused() {
+    let lab = Lab::new();
+    let (mut north, node, _) = asked(&lab);
+    assert_eq!(push(&mut north, &answer("train", 8, 5, node, &[9])), 200);
+    let before = lab.superlink.count();
+    let honest = object(node, 9, vec![1; 40]).encode_to_vec();
+    // After its content, another id: the last one of an entry counts in Flower.
+    let late = [&honest[..], b"\x1a\x01a"].concat();
+    let early = [&b"\x1a\x01a"[..], &honest].concat();
+    let without = object(node, 9, vec![]).encode_to_vec();
+    for body in [late, early, without] {
+        let mut site = lab.north();
+        let status = site.try_post(Call::PushObject.path(), &body).map(|answer| answer.status());
+        assert!(matches!(status, Ok(400) | Err(_)), "{status:?}");
+    }
+    assert_eq!(lab.superlink.count(), before);
+}
+
+#[test]
+fn only_what_a_message_listed_may_be_pulled_and_only_ones_own_confirmed() {
+    let lab = Lab::new();
+    let (mut north, node, south) = asked(&lab);
+    let pull = |node: u64, id: u64| PullObjectRequest {
+        node: Some(Node { node_id: node }),
+        run_id: 7,
+        object_id: object_id(id),
+    };
+    let confirm = |node: u64, id: u64| ConfirmMessageReceivedRequest {
+        node: Some(Node { node_id: node }),
+        run_id: 7,
+        message_object_id: object_id(id),
+    };
+    let mut site = lab.south();
+    assert_eq!(site.call(Call::PullObject, &pull(south, 6)).status(), 403);
+    assert_eq!(site.call(Call::ConfirmMessageReceived, &confirm(south, 5)).status(), 403);
+    assert_eq!(north.call(Call::PullObject, &pull(node, 7)).status(), 403);
+    assert_eq!(north.call(Call::PullObject, &pull(node, 6)).status(), 200);
+    assert_eq!(north.call(Call::ConfirmMessageReceived, &confirm(node, 5)).status(), 200);
+}
+
+#[test]
+fn an_answer_that_is_a_failure_passes() {
+    let lab = Lab::new();
+    let (mut north, node, _) = asked(&lab);
+    let mut request = answer("train", 8, 5, node, &[]);
+    request.messages_list[0].content = None;
+    request.messages_list[0].error = Some(Error { code: 2, reason: String::new() });
+    assert_eq!(push(&mut north, &request), 200);
+    assert_eq!(lab.superlink.last().body, request.encode_to_vec());
+}

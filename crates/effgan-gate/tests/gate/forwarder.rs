@@ -1,0 +1,302 @@
+//! The site's half.
+
+use std::io::{BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use effgan_gate::wire::{
+    Error, Fab, GetFabRequest, GetFabResponse, GetRunRequest, GetRunResponse, Node, PullMessagesRequest,
+    PullObjectRequest, PushMessagesRequest, Run,
+};
+use effgan_gate::{Call, ForwardConfig, Proxy, loopback_certificate};
+use prost::Message;
+
+use crate::support::{
+    BUNDLE, BUNDLE_SHA256, Http, Lab, Running, Site, answer, name, new_key, object, object_id, question, until,
+};
+
+fn fab(content: &[u8], hash: &str) -> Vec<u8> {
+    GetFabResponse { fab: Some(Fab { hash_str: hash.into(), content: content.into() }) }.encode_to_vec()
+}
+
+fn run(kind: &str) -> Vec<u8> {
+    GetRunResponse { run: Some(Run { run_id: 7, primary_task_type: kind.into() }) }.encode_to_vec()
+}
+
+#[test]
+fn a_node_trains_through_the_forwarder() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    lab.superlink.asks(id, question("train", 5, id, &[6]));
+    assert_eq!(node.pull(id).messages_list.len(), 1);
+    lab.superlink.says(Call::GetRun, run("flwr-serverapp"));
+    lab.superlink.says(Call::GetFab, fab(BUNDLE, BUNDLE_SHA256));
+    let its = || Some(Node { node_id: id });
+    let answered = node.call(Call::GetRun, &GetRunRequest { node: its(), run_id: 7 });
+    assert_eq!((answered.status(), answered.body), (200, run("flwr-serverapp")));
+    let answered = node.call(Call::GetFab, &GetFabRequest { node: its(), hash_str: BUNDLE_SHA256.into(), run_id: 7 });
+    assert_eq!((answered.status(), answered.body), (200, fab(BUNDLE, BUNDLE_SHA256)));
+    lab.superlink.says(Call::PullObject, vec![4; 100_000]);
+    let answered = node.call(Call::PullObject, &PullObjectRequest { node: its(), run_id: 7, object_id: object_id(6) });
+    assert_eq!((answered.status(), answered.body), (200, vec![4; 100_000]));
+    assert_eq!(node.call(Call::PushMessages, &answer("train", 8, 5, id, &[9])).status(), 200);
+    assert_eq!(node.call(Call::PushObject, &object(id, 9, vec![3; 5 << 20])).status(), 200);
+}
+
+#[test]
+fn another_bundle_than_effgans_does_not_come_in() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
+    let evil: &[u8] = b"import os";
+    for bytes in [
+        fab(evil, BUNDLE_SHA256),
+        fab(BUNDLE, &"0".repeat(64)),
+        fab(BUNDLE, ""),
+        vec![],
+        // The last one of an entry counts: both readers take the same.
+        [fab(BUNDLE, BUNDLE_SHA256), fab(evil, BUNDLE_SHA256)].concat(),
+        fab(&vec![0; 100 << 10], BUNDLE_SHA256),
+        b"\xff\xff".to_vec(),
+    ] {
+        lab.superlink.says(Call::GetFab, bytes);
+        let answered = node.call(Call::GetFab, &request);
+        assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
+    }
+    until("it is in the log", || forwarder.said.count("refused: ") > 0);
+}
+
+#[test]
+fn a_run_of_an_agent_does_not_come_in() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    for kind in ["flwr-agentapp", "flwr-model", "flwr-connector", "flwr-simulation", ""] {
+        lab.superlink.says(Call::GetRun, run(kind));
+        let answered = node.call(Call::GetRun, &GetRunRequest { node: Some(Node { node_id: id }), run_id: 7 });
+        assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]), "{kind}");
+    }
+}
+
+#[test]
+fn words_of_a_failure_stay_at_the_site() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    lab.superlink.asks(id, question("train", 5, id, &[]));
+    node.pull(id);
+    let mut request = answer("train", 8, 5, id, &[]);
+    request.messages_list[0].content = None;
+    request.messages_list[0].error = Some(Error { code: 2, reason: "no /home/anna/scans/smith-1970-01-01.png".into() });
+    assert_eq!(node.call(Call::PushMessages, &request).status(), 200);
+    let seen = PushMessagesRequest::decode(&lab.superlink.last().body[..]).expect("an answer");
+    assert_eq!(seen.messages_list[0].error, Some(Error { code: 2, reason: String::new() }));
+}
+
+#[test]
+fn a_message_of_more_bytes_than_the_site_takes_ends() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let config = ForwardConfig { max_question: 10 << 20, ..lab.forward(kit.path(), &lab.north) };
+    let forwarder = Running::forwarder(config);
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    lab.superlink.asks(id, question("train", 5, id, &[6]));
+    node.pull(id);
+    lab.superlink.says(Call::PullObject, vec![4; 5 << 20]);
+    let request = PullObjectRequest { node: Some(Node { node_id: id }), run_id: 7, object_id: object_id(6) };
+    let mut statuses = [0; 3].map(|_: u8| node.call(Call::PullObject, &request).status());
+    assert_eq!(statuses, [200, 200, 403]);
+    lab.superlink.asks(id, question("train", 15, id, &[6]));
+    node.pull(id);
+    statuses[0] = node.call(Call::PullObject, &request).status();
+    assert_eq!(statuses[0], 200, "the next message has room of its own");
+    lab.superlink.says(Call::PullObject, vec![4; 9 << 20]);
+    assert_eq!(node.call(Call::PullObject, &request).status(), 403, "one object of more than any has");
+}
+
+#[test]
+fn a_site_may_be_started_before_it_is_admitted() {
+    let lab = Lab::new();
+    let west = new_key();
+    let kit = lab.kit(&west);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &west));
+    let mut node = Site::through(forwarder.address, kit.path(), &west);
+    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
+    for _ in 0..3 {
+        assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
+    }
+    let waits = "the server does not know this site's key";
+    assert_eq!(forwarder.said.count(waits), 1, "once: {}", forwarder.said.all());
+    assert_eq!(forwarder.said.count(&effgan_gate::fingerprint(west.public_key())), 1);
+    lab.edit(|sites| sites.admit(&name("west"), west.public_key()).expect("it is on the list"));
+    node.activate();
+    assert_eq!(forwarder.said.count("is reached"), 1);
+}
+
+#[test]
+fn a_removed_site_hears_401_through_its_forwarder() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
+    let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 401);
+    assert_eq!(forwarder.said.count("does not know this site's key"), 1);
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 503, "its next handshake fails");
+}
+
+#[test]
+fn without_a_gate_a_node_is_to_try_again() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let mut config = lab.forward(kit.path(), &lab.north);
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    config.destination.server.port = free;
+    let forwarder = Running::forwarder(config);
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
+    assert_eq!(forwarder.said.count("is not reached"), 1);
+}
+
+#[test]
+fn another_server_than_the_kits_is_not_called() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    crate::support::certificates(kit.path(), "127.0.0.1");
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
+    assert_eq!(forwarder.said.count("not signed by this kit's ca.crt"), 1, "{}", forwarder.said.all());
+}
+
+#[test]
+fn the_forwarder_asks_for_nothing_that_a_node_does_not_need() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    for path in ["/docs", "/v1/control/list-runs", "/v1/fleet/register-node"] {
+        assert_eq!(node.post(path, b"x").status(), 404);
+    }
+    assert_eq!(lab.superlink.count(), 0);
+}
+
+/// A proxy that lets one call through, and answers with what it was asked.
+fn proxy(wanted: &'static str) -> (u16, mpsc::Receiver<Http>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a call");
+            let request = Http::read(&mut BufReader::new(stream.try_clone().expect("a stream")))
+                .expect("lines")
+                .expect("a request");
+            let is_known = request.headers.get("proxy-authorization").map(String::as_str) == Some(wanted);
+            let place = request.path().to_owned();
+            // The test may be over.
+            let _ = sender.send(request);
+            if !is_known {
+                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(refusal).expect("it is sent");
+                continue;
+            }
+            let mut server = std::net::TcpStream::connect(place).expect("the server");
+            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").expect("it is sent");
+            let (mut back, mut there) = (server.try_clone().expect("a stream"), stream.try_clone().expect("a stream"));
+            std::thread::spawn(move || std::io::copy(&mut back, &mut there));
+            std::thread::spawn(move || std::io::copy(&mut stream, &mut server));
+        }
+    });
+    (port, receiver)
+}
+
+#[test]
+fn a_site_behind_a_proxy_calls_through_it() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    // printf 'site:p@ss' | base64
+    let (port, asked) = proxy("Basic c2l0ZTpwQHNz");
+    let mut config = lab.forward(kit.path(), &lab.north);
+    config.destination.proxy = Some(Proxy::parse(&format!("http://site:p%40ss@127.0.0.1:{port}")).expect("a proxy"));
+    let forwarder = Running::forwarder(config);
+    Site::through(forwarder.address, kit.path(), &lab.north).activate();
+    let request = asked.recv().expect("a request");
+    assert_eq!(request.line, format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", lab.gate.address.port()));
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let (port, _asked) = proxy("Basic c2l0ZTpwQHNz");
+    let mut config = lab.forward(kit.path(), &lab.north);
+    config.destination.proxy = Some(Proxy::parse(&format!("http://127.0.0.1:{port}")).expect("a proxy"));
+    let forwarder = Running::forwarder(config);
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
+    assert_eq!(forwarder.said.count(&format!("the proxy 127.0.0.1:{port} says 407")), 1, "{}", forwarder.said.all());
+}
+
+#[test]
+fn python_takes_the_certificate_of_127_0_0_1_also_when_it_is_strict() {
+    let Ok(python) = std::env::var("PYTHON").or_else(|_| which("python3")) else { return };
+    let (certificate, key) = loopback_certificate().expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in [("local.crt", certificate), ("local.key", key)] {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    }
+    let script = "\
+import socket, ssl, threading
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain('local.crt', 'local.key')
+for strict in (0, ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_STRICT | getattr(ssl, 'VERIFY_X509_PARTIAL_CHAIN', 0)):
+    listener = socket.create_server(('127.0.0.1', 0))
+    def answer():
+        stream, _ = listener.accept()
+        server.wrap_socket(stream, server_side=True).sendall(b'hello')
+    threading.Thread(target=answer, daemon=True).start()
+    context = ssl.create_default_context(cafile='local.crt')
+    context.verify_flags |= strict
+    stream = context.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname='127.0.0.1')
+    assert stream.recv(5) == b'hello'
+print('taken')
+";
+    let mut child = Command::new(python)
+        .current_dir(folder.path())
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    child.stdin.take().expect("it was piped").write_all(script.as_bytes()).expect("it is sent");
+    let mut said = String::new();
+    child.stdout.take().expect("it was piped").read_to_string(&mut said).expect("text");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(said, "taken\n");
+}
+
+/// A program of the path.
+fn which(program: &str) -> Result<String, std::env::VarError> {
+    let path = std::env::var("PATH")?;
+    let found =
+        path.split(':').map(|folder| format!("{folder}/{program}")).find(|file| std::path::Path::new(file).exists());
+    found.ok_or(std::env::VarError::NotPresent)
+}

@@ -1,0 +1,76 @@
+//! Whether a site would be let in, as `federation check` asks.
+
+use std::net::TcpListener;
+
+use effgan_gate::{CertificateTrouble, Place, Trouble, probe};
+
+use crate::support::{Lab, certificates, name, new_key};
+
+#[test]
+fn a_probe_says_that_a_site_is_admitted_and_what_time_it_is_there() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let date =
+        probe(&lab.destination(kit.path(), &lab.north)).expect("a kit").expect("it is admitted").expect("a date");
+    assert!(date.ends_with("GMT"), "{date}");
+    assert_eq!(lab.superlink.count(), 0, "nothing reaches Flower");
+}
+
+#[test]
+fn a_probe_says_that_a_site_is_not_admitted() {
+    let lab = Lab::new();
+    let stranger = new_key();
+    let kit = lab.kit(&stranger);
+    // Refused ten times out of ten in the same words.
+    for _ in 0..10 {
+        assert_eq!(probe(&lab.destination(kit.path(), &stranger)).expect("a kit"), Err(Trouble::NotAdmitted));
+    }
+    lab.edit(|sites| sites.admit(&name("west"), stranger.public_key()).expect("it is on the list"));
+    assert!(probe(&lab.destination(kit.path(), &stranger)).expect("a kit").is_ok());
+}
+
+#[test]
+fn a_probe_tells_another_ca_and_another_name_apart() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let mut destination = lab.destination(kit.path(), &lab.north);
+    destination.server.host = "localhost".into();
+    let said = probe(&destination).expect("a kit");
+    assert_eq!(said, Err(Trouble::Certificate(CertificateTrouble::OtherName)));
+    certificates(kit.path(), "127.0.0.1");
+    let said = probe(&lab.destination(kit.path(), &lab.north)).expect("a kit");
+    assert_eq!(said, Err(Trouble::Certificate(CertificateTrouble::OtherAuthority)));
+}
+
+#[test]
+fn a_probe_tells_a_port_without_tls_from_a_closed_one() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut destination = lab.destination(kit.path(), &lab.north);
+    destination.server.port = listener.local_addr().expect("an address").port();
+    let answers = std::thread::spawn(move || {
+        use std::io::Write;
+        let (mut stream, _) = listener.accept().expect("a call");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").expect("it is sent");
+        let mut bytes = [0; 1024];
+        let _ = std::io::Read::read(&mut stream, &mut bytes);
+    });
+    assert_eq!(probe(&destination).expect("a kit"), Err(Trouble::NoTls));
+    answers.join().expect("it answered");
+    assert!(matches!(probe(&destination).expect("a kit"), Err(Trouble::Unreachable(_))));
+}
+
+#[test]
+fn a_place_is_a_name_or_an_address_and_a_port() {
+    for (text, host, port) in
+        [("fl.example:9000", "fl.example", 9000), ("10.0.0.1:1", "10.0.0.1", 1), ("[::1]:65535", "::1", 65535)]
+    {
+        let place = Place::parse(text).expect(text);
+        assert_eq!((place.host.as_str(), place.port), (host, port));
+        assert_eq!(place.to_string(), text);
+    }
+    for text in ["fl.example", "fl.example:0", "::1:8000", "...:80", "a b:80", ":80", "fl.example:65536", "x/y:80"] {
+        assert!(Place::parse(text).is_err(), "{text}");
+    }
+}

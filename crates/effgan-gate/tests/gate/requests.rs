@@ -1,0 +1,222 @@
+//! Ten requests pass, in the site's own name, and no other.
+
+use effgan_gate::Call;
+use effgan_gate::wire::{
+    ActivateNodeRequest, GetFabRequest, GetRunRequest, Node, NodeId, PullMessagesRequest, SendNodeHeartbeatRequest,
+};
+use prost::Message;
+
+use crate::support::{Lab, identity, new_key};
+
+fn node(node_id: u64) -> Option<Node> {
+    Some(Node { node_id })
+}
+
+#[test]
+fn what_a_node_does_not_need_is_not_there() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    north.activate();
+    let before = lab.superlink.count();
+    for path in [
+        "/",
+        "/docs",
+        "/health",
+        "/openapi.json",
+        "/v1/control/list-runs",
+        "/v1/control/start-run",
+        "/v1/control/register-node",
+        "/v1/control/stop-run",
+        "/v1/control/stream-logs",
+        "/v1/runtime/acquire-task",
+        "/v1/runtime/push-object",
+        "/v1/fleet/register-node",
+        "/v1/fleet/unregister-node",
+        "/v1/fleet/pull-messages/",
+        "/v1/fleet/pull-messages?a=b",
+        "/v1/fleet/../control/list-runs",
+        "/v1/fleet//pull-messages",
+        "//v1/fleet/pull-messages",
+        "http://127.0.0.1/v1/control/list-runs",
+    ] {
+        let answer = north.post(path, b"x");
+        assert_eq!((answer.status(), &answer.body[..]), (404, &b""[..]), "{path}");
+    }
+    for method in ["GET", "PUT", "OPTIONS", "CONNECT", "TRACE"] {
+        let head = north.head(method, Call::PullMessages.path(), 0);
+        let mut north = lab.north();
+        north.write(head.as_bytes()).expect("it is sent");
+        assert!([400, 404].contains(&north.read().expect("an answer").status()), "{method}");
+    }
+    assert_eq!(lab.superlink.count(), before, "nothing of it reached Flower");
+}
+
+#[test]
+fn a_request_reaches_flower_as_it_was_meant_and_no_other_header_does() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let requests: [(Call, Vec<u8>); 5] = [
+        (
+            Call::SendNodeHeartbeat,
+            SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 }.encode_to_vec(),
+        ),
+        (Call::PullMessages, PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec()),
+        (Call::GetRun, GetRunRequest { node: node(id), run_id: 7 }.encode_to_vec()),
+        (Call::GetFab, GetFabRequest { node: node(id), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
+        (Call::DeactivateNode, NodeId { node_id: id }.encode_to_vec()),
+    ];
+    for (call, body) in requests {
+        assert_eq!(north.post(call.path(), &body).status(), 200);
+        let seen = lab.superlink.last();
+        assert_eq!((seen.path(), &seen.body), (call.path(), &body));
+        assert_eq!(seen.headers["flwr-public-key"], north.header);
+        assert_eq!(seen.headers["flwr-signature"], "it");
+        assert!(
+            !seen.headers.contains_key("cookie") && !seen.headers.contains_key("x-forwarded-for"),
+            "{:?}",
+            seen.headers
+        );
+    }
+}
+
+#[test]
+fn an_answer_says_nothing_of_the_superlink() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let answer =
+        north.call(Call::SendNodeHeartbeat, &SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 });
+    let names: Vec<&str> = answer.headers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["content-length", "content-type", "date"]);
+}
+
+#[test]
+fn flower_is_told_a_key_of_the_list_when_its_node_comes_first() {
+    let lab = Lab::new();
+    let id = lab.north().activate();
+    let first = ["/v1/fleet/activate-node", "/v1/control/register-node", "/v1/fleet/activate-node"];
+    assert_eq!(lab.superlink.paths(), first);
+    assert_eq!(lab.north().activate(), id, "the same node");
+    assert_eq!(lab.superlink.count(), 4, "Flower knows the key already");
+}
+
+#[test]
+fn another_sites_key_in_the_header_is_refused() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let before = lab.superlink.count();
+    north.header = identity(&lab.south).header().into();
+    let request = SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 };
+    assert_eq!(north.call(Call::SendNodeHeartbeat, &request).status(), 401);
+    assert_eq!(lab.superlink.count(), before);
+}
+
+#[test]
+fn a_header_twice_is_refused() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let body = PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec();
+    let south = identity(&lab.south);
+    let twice = format!("flwr-public-key: {}\r\nflwr-timestamp", south.header());
+    let head = north.head("POST", Call::PullMessages.path(), body.len()).replace("flwr-timestamp", &twice);
+    north.write(&[head.as_bytes(), &body].concat()).expect("it is sent");
+    assert_eq!(north.read().expect("an answer").status(), 401);
+}
+
+#[test]
+fn another_key_in_the_activation_is_refused() {
+    let lab = Lab::new();
+    for key in [identity(&lab.south).pem().as_bytes().to_vec(), identity(&new_key()).pem().into(), vec![]] {
+        let request = ActivateNodeRequest { public_key: key, heartbeat_interval: 30.0 };
+        assert_eq!(lab.north().call(Call::ActivateNode, &request).status(), 401);
+    }
+    assert_eq!(lab.superlink.count(), 0);
+}
+
+#[test]
+fn another_nodes_number_is_refused() {
+    let lab = Lab::new();
+    let south = lab.south().activate();
+    lab.north().activate();
+    let before = lab.superlink.count();
+    let requests: [(Call, Vec<u8>); 6] = [
+        (
+            Call::SendNodeHeartbeat,
+            SendNodeHeartbeatRequest { node: node(south), heartbeat_interval: 30.0 }.encode_to_vec(),
+        ),
+        (Call::PullMessages, PullMessagesRequest { node: node(south), message_ids: vec![] }.encode_to_vec()),
+        (Call::GetRun, GetRunRequest { node: node(south), run_id: 7 }.encode_to_vec()),
+        (Call::GetFab, GetFabRequest { node: node(south), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
+        (Call::DeactivateNode, NodeId { node_id: south }.encode_to_vec()),
+        (Call::PullMessages, PullMessagesRequest { node: None, message_ids: vec!["a".into()] }.encode_to_vec()),
+    ];
+    for (call, body) in requests {
+        assert_eq!(lab.north().post(call.path(), &body).status(), 401, "{call:?}");
+    }
+    assert_eq!(lab.superlink.count(), before);
+}
+
+#[test]
+fn a_node_that_was_not_activated_asks_for_nothing() {
+    let lab = Lab::new();
+    for id in [0, 1, 1 << 63] {
+        let request = PullMessagesRequest { node: node(id), message_ids: vec![] };
+        assert_eq!(lab.north().call(Call::PullMessages, &request).status(), 401);
+    }
+    assert_eq!(lab.superlink.count(), 0);
+}
+
+#[test]
+fn what_is_no_message_of_flowers_is_refused() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    north.activate();
+    let before = lab.superlink.count();
+    for call in Call::ALL {
+        assert_eq!(north.post(call.path(), b"\xff\xff\xff").status(), 400, "{call:?}");
+        assert_eq!(lab.north().post(call.path(), b"").status(), 400, "{call:?}");
+    }
+    assert_eq!(lab.superlink.count(), before);
+}
+
+#[test]
+fn flower_reads_what_was_checked_and_nothing_else() {
+    // An entry twice and one that is not Flower's: two readers could take them for two requests.
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let clean = PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec();
+    let other = PullMessagesRequest { node: node(id + 1), message_ids: vec![] }.encode_to_vec();
+    let unknown = [0x7a, 2, b'h', b'i'];
+    assert_eq!(north.post(Call::PullMessages.path(), &[&other[..], &clean, &unknown].concat()).status(), 200);
+    assert_eq!(lab.superlink.last().body, clean);
+}
+
+#[test]
+fn a_body_of_unknown_length_is_refused() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let head =
+        north.head("POST", Call::PullMessages.path(), 1).replace("content-length: 1", "transfer-encoding: chunked");
+    north.write(format!("{head}1\r\nx\r\n0\r\n\r\n").as_bytes()).expect("it is sent");
+    assert_eq!(north.read().expect("an answer").status(), 400);
+}
+
+#[test]
+fn without_a_superlink_a_node_is_to_try_again() {
+    let mut lab = Lab::new();
+    let mut north = lab.north();
+    let id = north.activate();
+    let port = lab.superlink.port;
+    let other = tempfile::tempdir().expect("a folder");
+    crate::support::certificates(other.path(), "127.0.0.1");
+    lab.superlink = crate::support::SuperLink::start(other.path(), 0);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let request = PullMessagesRequest { node: node(id), message_ids: vec![] };
+    assert_eq!(north.call(Call::PullMessages, &request).status(), 503);
+    lab.superlink = crate::support::SuperLink::start(lab.folder.path(), port);
+    assert_eq!(north.call(Call::PullMessages, &request).status(), 200, "it is back");
+}

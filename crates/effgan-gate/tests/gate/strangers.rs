@@ -1,0 +1,127 @@
+//! Whoever has no key of the list gets no byte of HTTP.
+
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use effgan_gate::Limits;
+use ssh_key::PrivateKey;
+
+use crate::support::{Lab, PATIENCE, Site, caller, new_key, rest, tls, until};
+
+const ASK: &[u8] = b"GET /health HTTP/1.1\r\nhost: gate\r\n\r\n";
+
+/// What comes of a request of somebody with this key, or none; nothing of it may be an answer.
+fn refusal(lab: &Lab, key: Option<&PrivateKey>) -> String {
+    let config = caller(&lab.folder.path().join("ca.crt"), key, &[&rustls::version::TLS13]);
+    let mut stream = tls(lab.gate.address, config);
+    let written = stream.write_all(ASK).and_then(|()| stream.flush());
+    let (bytes, error) = rest(&mut BufReader::new(stream));
+    assert_eq!(bytes, b"", "no byte of HTTP");
+    written.err().or(error).expect("he is told no").to_string()
+}
+
+#[test]
+fn a_stranger_with_the_ca_and_no_key_gets_no_byte() {
+    let lab = Lab::new();
+    assert!(refusal(&lab, None).contains("CertificateRequired"));
+    assert_eq!(lab.superlink.count(), 0);
+}
+
+#[test]
+fn a_stranger_with_a_key_of_his_own_gets_no_byte() {
+    let lab = Lab::new();
+    assert!(refusal(&lab, Some(&new_key())).contains("AccessDenied"));
+    assert_eq!(lab.superlink.count(), 0);
+    until("he is in the log", || lab.gate.said.count("refused 127.0.0.1") == 1);
+}
+
+#[test]
+fn a_key_of_the_list_without_its_private_half_gets_no_byte() {
+    // The certificate is no secret: its owner shows it to whomever it calls. The signature is what counts.
+    let lab = Lab::new();
+    let config = crate::support::impostor(&lab.folder.path().join("ca.crt"), &lab.north, &new_key());
+    let mut stream = tls(lab.gate.address, config);
+    let written = stream.write_all(ASK).and_then(|()| stream.flush());
+    let (bytes, error) = rest(&mut BufReader::new(stream));
+    assert_eq!(bytes, b"", "no byte of HTTP");
+    assert!(written.err().or(error).is_some(), "he is told no");
+}
+
+#[test]
+fn tls_1_2_is_refused_also_with_a_key_of_the_list() {
+    let lab = Lab::new();
+    let config = caller(&lab.folder.path().join("ca.crt"), Some(&lab.north), &[&rustls::version::TLS12]);
+    let mut stream = tls(lab.gate.address, config);
+    let error = stream.write_all(ASK).expect_err("the handshake fails");
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+}
+
+#[test]
+fn plain_http_gets_no_byte_of_http() {
+    let lab = Lab::new();
+    let mut stream = TcpStream::connect(lab.gate.address).expect("a port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(ASK).expect("bytes are taken");
+    let (bytes, _) = rest(&mut stream);
+    // An alert of TLS (21), and no more.
+    assert!(bytes.is_empty() || bytes[0] == 21, "{bytes:?}");
+    assert!(bytes.len() < 16);
+}
+
+#[test]
+fn a_handshake_that_does_not_go_on_ends() {
+    let lab = Lab::with(Limits { handshake: Duration::from_millis(300), ..Limits::default() });
+    let start = Instant::now();
+    for first in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let mut stream = TcpStream::connect(lab.gate.address).expect("a port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(first).expect("bytes are taken");
+        assert_eq!(rest(&mut stream).0, b"");
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_thousand_idle_strangers_do_not_keep_a_site_out() {
+    let lab = Lab::new();
+    let strangers: Vec<_> = (0..1000).map(|_| TcpStream::connect(lab.gate.address).expect("a port")).collect();
+    let start = Instant::now();
+    lab.north().activate();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(strangers);
+}
+
+#[test]
+fn a_site_that_is_connected_is_not_put_out_by_strangers() {
+    let lab = Lab::new();
+    let mut north = lab.north();
+    let node = north.activate();
+    let strangers: Vec<_> = (0..300).map(|_| TcpStream::connect(lab.gate.address).expect("a port")).collect();
+    north.pull(node);
+    drop(strangers);
+}
+
+#[test]
+fn no_session_is_resumed() {
+    // One that is would not show its key again.
+    let lab = Lab::new();
+    let config = caller(&lab.folder.path().join("ca.crt"), Some(&lab.north), &[&rustls::version::TLS13]);
+    for _ in 0..3 {
+        let mut stream = tls(lab.gate.address, config.clone());
+        stream.write_all(ASK).expect("it is admitted");
+        stream.flush().expect("it is sent");
+        let mut stream = BufReader::new(stream);
+        crate::support::Http::read(&mut stream).expect("an answer").expect("an answer");
+        assert_eq!(stream.get_ref().conn.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+}
+
+#[test]
+fn a_site_of_the_list_that_is_not_admitted_has_no_key_to_come_in_by() {
+    let lab = Lab::new();
+    let west = new_key();
+    assert!(refusal(&lab, Some(&west)).contains("AccessDenied"));
+    lab.edit(|sites| sites.admit(&crate::support::name("west"), west.public_key()).expect("it is on the list"));
+    Site::connect(lab.gate.address, lab.folder.path(), &west).activate();
+}
