@@ -49,7 +49,7 @@ pub fn federate(
 
 /// What the site answers to a message of the type `kind`: arrays, numbers and words by name.
 #[pyfunction]
-#[pyo3(signature = (kind, arrays, numbers, words, *, state_dir, data_dir=None, client_name=None, partition_id=None, jobs=None))]
+#[pyo3(signature = (kind, arrays, numbers, words, *, state_dir, policy=None, data_dir=None, client_name=None, partition_id=None, jobs=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
 pub fn answer<'py>(
     py: Python<'py>,
@@ -58,6 +58,7 @@ pub fn answer<'py>(
     numbers: &Bound<'py, PyDict>,
     words: BTreeMap<String, String>,
     state_dir: PathBuf,
+    policy: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     client_name: Option<&str>,
     partition_id: Option<i64>,
@@ -67,7 +68,7 @@ pub fn answer<'py>(
     let params = tensors::of_dict(arrays, "arrays")?;
     let message = Content { params, numbers: tensors::numbers(numbers, "numbers")?, words };
     let jobs = arguments::some_count(jobs, "jobs")?;
-    let answer = work::quietly(py, |stop| api::answer(images, state_dir, jobs, kind, message, stop))?;
+    let answer = work::quietly(py, |stop| api::answer(images, state_dir, policy, jobs, kind, message, stop))?;
     content_to_python(py, &answer)
 }
 

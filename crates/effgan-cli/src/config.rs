@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::anyhow;
+use effgan_data::datasets::MaxMemory;
 use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
@@ -198,13 +199,14 @@ impl Config {
     }
 
     /// SHA-256, as hex, of all that the bits of a run's rounds depend on. What is left out may change when the run is
-    /// resumed: its name, where the images lie, the number of rounds (where the rounds before do not depend on it),
+    /// resumed: its name, where the images lie and what reading them may take, the number of rounds (where the rounds before do not depend on it),
     /// what is done about clients that fail, send too large values or are away, and about members that are flagged or too large, and what is
     /// kept.
     pub fn identity(&self) -> String {
         let mut config = self.clone();
         config.name = String::new();
         config.dataset.dir = None;
+        config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
         let FederationConfig { strategy, max_examples, .. } = config.federation;
         config.federation = FederationConfig { strategy, max_examples, ..FederationConfig::default() };

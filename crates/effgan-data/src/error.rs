@@ -1,6 +1,10 @@
 //! Everything that can go wrong between a file of images and a partition.
 
-use crate::{ClientName, DatasetName, datasets::LeftOut, partition::Law};
+use crate::{
+    ClientName, DatasetName,
+    datasets::{LeftOut, MaxMemory},
+    partition::Law,
+};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -114,10 +118,10 @@ pub enum DataError {
     MixedColours { grey: PathBuf, colour: PathBuf },
     /// All images together are too large.
     #[error(
-        "{num_images} images of shape {shape:?} take {bytes} bytes of memory, more than the {bound} that are taken; \
-         lower dataset.size or leave images away"
+        "reading {num_images} images of shape {shape:?} takes {bytes} bytes of memory, more than dataset.max_memory = {bound}; \
+         lower dataset.size, leave images away or raise dataset.max_memory"
     )]
-    TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: u64 },
+    TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: MaxMemory },
     /// An archive lacks an array.
     #[error("{file} has no array `{wanted}`; it holds: {found}")]
     NoArray { file: String, wanted: String, found: String },

@@ -85,18 +85,30 @@ impl ImageSet {
         Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
     }
 
-    /// The images of these indices, in their order.
+    /// The images of which `away` is false and those of which it is true, each in their order; the first stay where they are in memory.
     ///
     /// # Panics
-    /// When an index is not below [`len`](Self::len).
+    /// When `away` does not say so of every image.
     #[must_use]
-    pub(crate) fn select(&self, images: impl Iterator<Item = usize>) -> Self {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for i in images {
-            pixels.extend_from_slice(self.image(i));
-            labels.push(self.labels[i]);
+    pub(crate) fn split(mut self, away: &[bool]) -> (Self, Self) {
+        assert!(away.len() == self.len(), "each image goes to one side");
+        let (len, num_away) = (self.image_len(), away.iter().filter(|&&away| away).count());
+        let (mut pixels, mut labels) = (Vec::with_capacity(num_away * len), Vec::with_capacity(num_away));
+        let mut kept = 0;
+        for (i, &away) in away.iter().enumerate() {
+            if away {
+                pixels.extend_from_slice(self.image(i));
+                labels.push(self.labels[i]);
+            } else {
+                self.pixels.copy_within(i * len..(i + 1) * len, kept * len);
+                self.labels[kept] = self.labels[i];
+                kept += 1;
+            }
         }
-        Self { pixels, labels, ..*self }
+        self.pixels.truncate(kept * len);
+        self.labels.truncate(kept);
+        let away = Self { pixels, labels, ..self };
+        (self, away)
     }
 
     /// The same images among `num_classes` classes, which are not fewer than now.

@@ -4,7 +4,7 @@
 //! numbers); the square in the middle is cut out; it is resized with a triangle filter that widens with the reduction,
 //! which is what Pillow calls bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
 
-use crate::parallel::in_parallel;
+use crate::parallel::in_places;
 use image::{GrayImage, imageops, imageops::FilterType::Triangle};
 use std::borrow::Cow;
 
@@ -21,7 +21,9 @@ pub fn fit(pixels: &[u8], from: [usize; 3], to: [usize; 3]) -> Cow<'_, [u8]> {
     let image_len = from.iter().product::<usize>();
     assert!(image_len > 0 && pixels.len().is_multiple_of(image_len), "images are whole");
     let images: Vec<&[u8]> = pixels.chunks_exact(image_len).collect();
-    in_parallel(&images, |image| fit_image(image, from, to)).concat().into()
+    let mut fitted = vec![0; images.len() * to.iter().product::<usize>()];
+    in_places(&images, &mut fitted, |image, place| place.copy_from_slice(&fit_image(image, from, to)));
+    fitted.into()
 }
 
 /// One image `[c, h, w]` of shape `from`, brought to shape `to`.

@@ -100,7 +100,8 @@ fn default_beta1() -> f64 {
 }
 
 /// An amount of local work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// Passes over the client's images.
     Epochs(u32),

@@ -1,10 +1,16 @@
 //! `effgan federation`
 
-use std::path::PathBuf;
+mod approve;
+mod ledger;
+mod split;
 
-use anyhow::anyhow;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use effgan_data::{ClientName, DatasetName};
+use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, Result};
 use crate::output::say;
@@ -21,6 +27,9 @@ pub enum Federation {
     Check(Check),
     Renew(Renew),
     Run(Run),
+    Approve(approve::Approve),
+    Ledger(ledger::Show),
+    Split(split::Split),
 }
 
 /// Make the server's folder and a kit for each site
@@ -114,6 +123,9 @@ impl Federation {
                 Ok(())
             }
             Self::Run(Run { config, out, server }) => setup::launch(&Launch { config, out, server }),
+            Self::Approve(approve) => approve.run(),
+            Self::Ledger(show) => show.run(),
+            Self::Split(split) => split.run(),
         }
     }
 }
@@ -132,4 +144,19 @@ impl Init {
         }
         Ok(())
     }
+}
+
+/// Writes a file for its owner alone, and puts it into place once it is whole.
+fn write_private(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> Result<()> {
+    let make = || -> anyhow::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::new_in(folder)?;
+        let mut out = BufWriter::new(file.as_file_mut());
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.persist(path)?;
+        Ok(())
+    };
+    Ok(make().with_context(|| format!("writing {}", path.display()))?)
 }

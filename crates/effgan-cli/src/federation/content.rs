@@ -268,7 +268,7 @@ const ITERATION: &str = "iteration";
 pub(super) const NUM_EXAMPLES: &str = "num-examples";
 const SECONDS: &str = "seconds";
 /// Names and shapes of the tensors.
-const TENSORS: &str = "tensors";
+pub(super) const TENSORS: &str = "tensors";
 
 /// The part of a tensor's name before its first dot.
 fn network_of(name: &str) -> &str {

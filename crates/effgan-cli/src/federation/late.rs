@@ -53,14 +53,20 @@ pub fn fine_tune(kit: &Path, at_site: &AtSite, out: &Path, stop: &AtomicBool) ->
     let now = Moment { round: rounds, exchanges: 0 };
     let asked = |mut message: Content| {
         message.numbers.insert("deadline".into(), NO_DEADLINE);
-        for (name, word) in [("run", "late"), (VERSION, env!("CARGO_PKG_VERSION"))] {
+        // A run of its own to the ledger, but of the same config.
+        let run = format!("late{}", &config.identity()[..16]);
+        for (name, word) in [("run", run.as_str()), (VERSION, env!("CARGO_PKG_VERSION"))] {
             message.words.insert(name.into(), word.into());
         }
         message.with_config(&text)
     };
     let said = |error: String| Failure::from(anyhow!(error));
     let query = asked(Content::query());
-    let site = Introduction::of(&answer(at_site, QUERY, query, stop)?).map_err(said)?;
+    let introduction = answer(at_site, QUERY, query, stop)?;
+    if let Some(refusal) = introduction.refusal().map_err(said)? {
+        return Err(Failure::usage(anyhow!("this site answers: {refusal}")));
+    }
+    let site = Introduction::of(&introduction).map_err(said)?;
     let message = asked(Content::of_letter(&Letter { broadcast, now, oldest: now }));
     let tie = message.tie();
     let answered = answer(at_site, "train.finetune", message.packed(), stop)?.unpacked().map_err(said)?;

@@ -495,7 +495,7 @@ fn answer_of(client: ClientName, tie: &Tie, said: std::result::Result<Content, S
 }
 
 /// What Flower calls a message of this kind; the client's half answers each by name.
-fn message_type(kind: ExchangeKind) -> &'static str {
+pub(super) fn message_type(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::Average => "train",
         ExchangeKind::Collect => "train.finetune",

@@ -2,7 +2,7 @@
 //!
 //! They are IDX files as any other; `assets/<name>/make.py` made them and `assets/<name>/LICENSE.md` says whose they are.
 
-use super::idx;
+use super::{idx, memory::Budget};
 use crate::{DataError, ImageSet};
 
 macro_rules! mnist_mini_file {
@@ -12,16 +12,18 @@ macro_rules! mnist_mini_file {
 }
 
 /// The training split, 10,000 images, and the test split, 2,000 images, of mnist-mini.
-pub(super) fn mnist_mini() -> Result<(ImageSet, ImageSet), DataError> {
+pub(super) fn mnist_mini(budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
     let train = idx::parse_split(
         mnist_mini_file!("train-images-idx3-ubyte.gz"),
         mnist_mini_file!("train-labels-idx1-ubyte.gz"),
         10,
+        budget,
     )?;
     let test = idx::parse_split(
         mnist_mini_file!("t10k-images-idx3-ubyte.gz"),
         mnist_mini_file!("t10k-labels-idx1-ubyte.gz"),
         10,
+        budget,
     )?;
     Ok((train, test))
 }
@@ -40,7 +42,7 @@ mod tests {
 
     #[test]
     fn mnist_mini_has_as_many_images_of_each_class() {
-        let (train, test) = mnist_mini().unwrap();
+        let (train, test) = mnist_mini(&mut Budget::as_they_are()).unwrap();
         assert_eq!((train.shape(), test.shape()), ([1, 28, 28], [1, 28, 28]));
         assert_eq!(class_counts(&train), [1000; 10]);
         assert_eq!(class_counts(&test), [200; 10]);
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn mnist_mini_starts_as_mnist_does() {
         // The first labels of MNIST's files, known from many a tutorial.
-        let (train, test) = mnist_mini().unwrap();
+        let (train, test) = mnist_mini(&mut Budget::as_they_are()).unwrap();
         assert_eq!(train.labels()[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
         assert_eq!(test.labels()[..10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
     }

@@ -1,5 +1,6 @@
 //! CIFAR-10 in its binary version (Krizhevsky 2009): records of a label byte and 3,072 bytes `[3, 32, 32]`, red first.
 
+use super::memory::Budget;
 use crate::{DataError, ImageSet};
 use std::{
     fs::File,
@@ -36,16 +37,16 @@ pub(super) fn folder(dir: &Path) -> PathBuf {
 }
 
 /// The training and the test split.
-pub(super) fn read(dir: &Path) -> Result<(ImageSet, ImageSet), DataError> {
+pub(super) fn read(dir: &Path, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
     let dir = folder(dir);
-    Ok((read_split(&dir, &FILES[..5])?, read_split(&dir, &FILES[5..])?))
+    Ok((read_split(&dir, &FILES[..5], budget)?, read_split(&dir, &FILES[5..], budget)?))
 }
 
-fn read_split(dir: &Path, files: &[&str]) -> Result<ImageSet, DataError> {
+fn read_split(dir: &Path, files: &[&str], budget: &mut Budget) -> Result<ImageSet, DataError> {
     let (mut labels, mut pixels) = (Vec::new(), Vec::new());
     for file in files {
         let path = dir.join(file);
-        for record in read_file(&path)?.chunks_exact(RECORD as usize) {
+        for record in read_file(&path, budget)?.chunks_exact(RECORD as usize) {
             if usize::from(record[0]) >= CLASSES.len() {
                 return Err(malformed(&path, format!("label {} of a record is no class, expected 0..=9", record[0])));
             }
@@ -57,7 +58,7 @@ fn read_split(dir: &Path, files: &[&str]) -> Result<ImageSet, DataError> {
 }
 
 /// A whole number of records, at most as many as the real files have.
-fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
+fn read_file(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, DataError> {
     let unreadable = |reason| DataError::Unreadable { file: path.display().to_string(), reason };
     if !path.is_file() {
         return Err(DataError::Missing { file: path.to_owned() });
@@ -69,6 +70,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
             format!("has {len} bytes, expected 1 to {MAX_RECORDS} records of {RECORD} bytes; get the file again");
         return Err(malformed(path, line));
     }
+    budget.take((len / RECORD) as usize, SHAPE)?;
     let mut bytes = Vec::new();
     file.take(len).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
@@ -101,14 +103,14 @@ mod tests {
     fn error_with(file: &str, bytes: &[u8]) -> String {
         let dir = folder_of(3);
         fs::write(dir.path().join(file), bytes).unwrap();
-        let error = read(dir.path()).unwrap_err().to_string();
+        let error = read(dir.path(), &mut Budget::as_they_are()).unwrap_err().to_string();
         error.replace(&format!("{}/", dir.path().display()), "")
     }
 
     #[test]
     fn five_files_train_and_one_tests() {
         let dir = folder_of(3);
-        let (train, test) = read(dir.path()).unwrap();
+        let (train, test) = read(dir.path(), &mut Budget::as_they_are()).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (15, 3, [3, 32, 32], 10));
         assert_eq!(train.labels()[..4], [0, 1, 2, 0]);
         assert_eq!(train.image(4)[..1024], [1; 1024]);
@@ -119,14 +121,14 @@ mod tests {
     fn the_folder_of_the_archive_is_found() {
         let dir = TempDir::new().unwrap();
         fs::rename(folder_of(3).keep(), dir.path().join(FOLDER)).unwrap();
-        assert_eq!(read(dir.path()).unwrap().0.len(), 15);
+        assert_eq!(read(dir.path(), &mut Budget::as_they_are()).unwrap().0.len(), 15);
     }
 
     #[test]
     fn a_missing_file_is_named() {
         let dir = folder_of(3);
         fs::remove_file(dir.path().join("data_batch_4.bin")).unwrap();
-        let error = read(dir.path()).unwrap_err().to_string();
+        let error = read(dir.path(), &mut Budget::as_they_are()).unwrap_err().to_string();
         assert!(error.contains("data_batch_4.bin is missing"), "{error}");
     }
 

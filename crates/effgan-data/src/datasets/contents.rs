@@ -1,6 +1,6 @@
 //! What lies at a path, before a config is written for it.
 
-use super::{LeftOut, cifar, folder::Listing, idx, npz, picture::Mode};
+use super::{LeftOut, cifar, folder::Listing, idx, memory::Budget, npz, picture::Mode};
 use crate::{DataError, ImageSet};
 use std::{collections::BTreeMap, path::Path};
 
@@ -48,10 +48,10 @@ impl Contents {
         } else if path.is_file() {
             Self::of_arrays(path)
         } else if has(&["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"]) {
-            let (train, test) = idx::read_splits(path)?;
+            let (train, test) = idx::read_splits(path, &mut Budget::as_they_are())?;
             Ok(Self::of_sets(ContentsKind::Idx, &train, &test))
         } else if has(&[cifar::FOLDER, cifar::FILES[0]]) {
-            let (train, test) = cifar::read(path)?;
+            let (train, test) = cifar::read(path, &mut Budget::as_they_are())?;
             let mut contents = Self::of_sets(ContentsKind::Cifar10, &train, &test);
             for (class, name) in contents.classes.iter_mut().zip(cifar::CLASSES) {
                 name.clone_into(&mut class.0);
@@ -68,7 +68,7 @@ impl Contents {
     }
 
     fn of_arrays(path: &Path) -> Result<Self, DataError> {
-        let arrays = npz::read(path)?;
+        let arrays = npz::read(path, &mut Budget::as_they_are())?;
         let contents = Self::of_sets(ContentsKind::Npz, &arrays.train, &arrays.test);
         Ok(Self { every_tenth: arrays.every_tenth, passed_over: arrays.passed_over.len(), ..contents })
     }
@@ -101,7 +101,7 @@ impl Contents {
         }
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
-        for (split, headers) in listing.headers().into_iter().enumerate() {
+        for (split, headers) in listing.headers(&Budget::as_they_are().decoders()).into_iter().enumerate() {
             for (entry, header) in listing.splits[split].iter().zip(headers) {
                 let is_broken =
                     broken.binary_search_by_key(&listing.name(&entry.path), |file| file.file.clone()).is_ok();

@@ -2,8 +2,11 @@
 //! `.npy` or `.npz` file. A folder is decoded piece by piece, so that any number of files takes little memory; an array is
 //! read at once.
 
-use super::{folder, npz, picture};
-use crate::{DataError, parallel::in_parallel};
+use super::{folder, memory::Budget, npz, picture};
+use crate::{
+    DataError,
+    parallel::{in_parallel, in_places},
+};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -34,7 +37,8 @@ impl ImageFiles {
             return Ok(Self { shape, source: Source::Array(pixels) });
         }
         let files = folder::pictures(path)?;
-        let headers = in_parallel(&files, |file| picture::header(file).map(|header| header.shape()));
+        let decoders = Budget::as_they_are().decoders();
+        let headers = in_parallel(&files, |file| picture::header(file, &decoders).map(|header| header.shape()));
         let mut shapes = Vec::with_capacity(files.len());
         for (file, shape) in files.iter().zip(headers) {
             shapes.push(shape.map_err(|reason| malformed(file, reason))?);
@@ -81,14 +85,22 @@ impl ImageFiles {
             }
             Source::Pictures { dir, files } => (dir, &files[range]),
         };
-        let mut pixels = Vec::with_capacity(files.len() * self.image_len());
-        for (file, decoded) in files.iter().zip(in_parallel(files, |file| picture::read(file))) {
-            let (shape, image) = decoded.map_err(|reason| malformed(file, reason))?;
+        let mut pixels = vec![0; files.len() * self.image_len()];
+        let decoders = Budget::as_they_are().decoders();
+        let read = |file: &PathBuf, place: &mut [u8]| -> Result<[usize; 3], String> {
+            picture::read(file, self.shape, &decoders, |image, shape| {
+                if shape == self.shape {
+                    place.copy_from_slice(&image);
+                }
+                shape
+            })
+        };
+        for (file, shape) in files.iter().zip(in_places(files, &mut pixels, read)) {
+            let shape = shape.map_err(|reason| malformed(file, reason))?;
             if shape != self.shape {
                 let (first, other) = (inside(dir, &files[0]), inside(dir, file));
                 return Err(DataError::OtherShape { first, first_shape: self.shape, other, other_shape: shape });
             }
-            pixels.extend_from_slice(&image);
         }
         Ok(pixels)
     }

@@ -5,20 +5,22 @@
 //! of a class belong to it. Hidden files and other kinds of files are passed over; links to folders are not followed.
 
 use super::{
-    LeftOut, check_memory,
+    LeftOut,
+    memory::{Budget, Decoders},
     picture::{self, Header},
     split,
 };
-use crate::{DataError, ImageSet, parallel::in_parallel, resize};
+use crate::{
+    DataError, ImageSet,
+    parallel::{in_parallel, in_places},
+    resize,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
 };
-
-/// Pictures that are decoded before any of them is put into its place.
-const BLOCK: usize = 4096;
 
 /// The files of a folder, none of them opened yet.
 pub(super) struct Listing {
@@ -44,6 +46,7 @@ pub(super) struct Wanted {
     pub(super) size: Option<usize>,
     pub(super) channels: Option<usize>,
     pub(super) skip_broken: bool,
+    pub(super) budget: Budget,
 }
 
 /// What became of a folder.
@@ -85,9 +88,10 @@ impl Listing {
         }
         let shape = self.shape(wanted)?;
         let num_images = self.num_images();
-        check_memory(num_images, shape)?;
-        let mut left_out = Vec::new();
-        let [train, test] = [0, 1].map(|split| self.decode(split, shape, &mut left_out));
+        let mut budget = wanted.budget.clone();
+        budget.take_places(num_images, shape)?;
+        let (decoders, mut left_out) = (budget.decoders(), Vec::new());
+        let [train, test] = [0, 1].map(|split| self.decode(split, shape, &decoders, &mut left_out));
         left_out.sort_by(|a, b| a.file.cmp(&b.file));
         if !left_out.is_empty() && !wanted.skip_broken {
             return Err(DataError::Broken { dir: self.dir.clone(), num_images, files: left_out });
@@ -105,8 +109,8 @@ impl Listing {
     }
 
     /// What each file's header says, by split.
-    pub(super) fn headers(&self) -> [Vec<Result<Header, String>>; 2] {
-        self.splits.each_ref().map(|split| in_parallel(split, |entry| picture::header(&entry.path)))
+    pub(super) fn headers(&self, decoders: &Decoders) -> [Vec<Result<Header, String>>; 2] {
+        self.splits.each_ref().map(|split| in_parallel(split, |entry| picture::header(&entry.path, decoders)))
     }
 
     /// What `path` is called in messages: its path inside of the folder.
@@ -116,8 +120,8 @@ impl Listing {
 
     /// The shape of all images: as wanted, and as all have it where nothing is wanted.
     fn shape(&self, wanted: &Wanted) -> Result<[usize; 3], DataError> {
-        let headers =
-            if wanted.size.is_some() && wanted.channels.is_some() { Default::default() } else { self.headers() };
+        let is_known = wanted.size.is_some() && wanted.channels.is_some();
+        let headers = if is_known { Default::default() } else { self.headers(&wanted.budget.decoders()) };
         let known: Vec<(&Entry, Header)> = self
             .splits
             .iter()
@@ -163,29 +167,38 @@ impl Listing {
     }
 
     /// The pictures of one split that can be read; the others go to `left_out`.
-    fn decode(&self, split: usize, shape: [usize; 3], left_out: &mut Vec<LeftOut>) -> Result<ImageSet, DataError> {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for block in self.splits[split].chunks(BLOCK) {
-            let read = |entry: &Entry| {
-                picture::read(&entry.path).map(|(from, pixels)| resize::fit_image(&pixels, from, shape))
-            };
-            for (entry, decoded) in block.iter().zip(in_parallel(block, read)) {
-                match decoded {
-                    Ok(image) => {
-                        pixels.extend_from_slice(&image);
-                        labels.push(entry.label);
-                    }
-                    Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason }),
+    fn decode(
+        &self,
+        split: usize,
+        shape: [usize; 3],
+        decoders: &Decoders,
+        left_out: &mut Vec<LeftOut>,
+    ) -> Result<ImageSet, DataError> {
+        let (entries, image_len) = (&self.splits[split], shape.iter().product::<usize>());
+        let mut pixels = vec![0; entries.len() * image_len];
+        let read = |entry: &Entry, place: &mut [u8]| {
+            let fit = |pixels: Vec<u8>, from| place.copy_from_slice(&resize::fit_image(&pixels, from, shape));
+            picture::read(&entry.path, shape, decoders, fit)
+        };
+        let mut labels = Vec::with_capacity(entries.len());
+        for (i, (entry, read)) in entries.iter().zip(in_places(entries, &mut pixels, read)).enumerate() {
+            match read {
+                Ok(()) => {
+                    pixels.copy_within(i * image_len..(i + 1) * image_len, labels.len() * image_len);
+                    labels.push(entry.label);
                 }
+                Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason }),
             }
         }
+        pixels.truncate(labels.len() * image_len);
         ImageSet::new(shape, pixels, labels, self.classes.len())
     }
 
     /// Decodes every picture and keeps none: those that cannot be read.
     pub(super) fn broken(&self) -> Vec<LeftOut> {
+        let decoders = Budget::as_they_are().decoders();
         let check = |entry: &Entry| {
-            let reason = picture::read(&entry.path).err()?;
+            let reason = picture::read(&entry.path, [0; 3], &decoders, |_, _| ()).err()?;
             Some(LeftOut { file: self.name(&entry.path), reason })
         };
         let mut broken: Vec<LeftOut> =

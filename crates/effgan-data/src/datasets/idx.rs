@@ -2,6 +2,7 @@
 //!
 //! A file may be hostile. Sizes are checked before memory is taken, and no more is unpacked than the header promises.
 
+use super::{DEFLATE_RATIO, memory::Budget};
 use crate::{DataError, ImageSet};
 use flate2::read::MultiGzDecoder;
 use std::{
@@ -29,29 +30,42 @@ pub(super) struct IdxFile {
     /// What errors call the file.
     name: String,
     reader: Box<dyn Read>,
-    /// Bytes after unpacking, where that is known before reading: plain files.
-    plain_len: Option<u64>,
+    len: Length,
+}
+
+/// Bytes of a file.
+#[derive(Clone, Copy)]
+enum Length {
+    /// Known before reading.
+    Plain(u64),
+    /// Of what is packed.
+    Packed(u64),
 }
 
 /// The training and the test split of MNIST or of a data set in its files.
-pub(super) fn read_splits(dir: &Path) -> Result<(ImageSet, ImageSet), DataError> {
-    Ok((read_split(dir, "train", 10)?, read_split(dir, "t10k", 10)?))
+pub(super) fn read_splits(dir: &Path, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
+    Ok((read_split(dir, "train", 10, budget)?, read_split(dir, "t10k", 10, budget)?))
 }
 
 /// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each plain or with `.gz`, plain first.
 ///
 /// `split` is `train` or `t10k`.
-fn read_split(dir: &Path, split: &str, num_classes: usize) -> Result<ImageSet, DataError> {
+fn read_split(dir: &Path, split: &str, num_classes: usize, budget: &mut Budget) -> Result<ImageSet, DataError> {
     let images = IdxFile::open(&dir.join(format!("{split}-images-idx3-ubyte")))?;
     let labels = IdxFile::open(&dir.join(format!("{split}-labels-idx1-ubyte")))?;
-    parse_split(images, labels, num_classes)
+    parse_split(images, labels, num_classes, budget)
 }
 
 /// Reads the images and the labels of one split: as many of each, and every label below `num_classes`.
-pub(super) fn parse_split(images: IdxFile, labels: IdxFile, num_classes: usize) -> Result<ImageSet, DataError> {
+pub(super) fn parse_split(
+    images: IdxFile,
+    labels: IdxFile,
+    num_classes: usize,
+    budget: &mut Budget,
+) -> Result<ImageSet, DataError> {
     let (images_file, labels_file) = (images.name.clone(), labels.name.clone());
-    let (image_sizes, pixels) = images.read(IMAGES)?;
-    let (label_sizes, labels) = labels.read(LABELS)?;
+    let (image_sizes, pixels) = images.read(IMAGES, budget)?;
+    let (label_sizes, labels) = labels.read(LABELS, budget)?;
     let (num_images, num_labels) = (image_sizes[0], label_sizes[0]);
     if num_images != num_labels {
         return Err(DataError::CountMismatch { images_file, num_images, labels_file, num_labels });
@@ -70,11 +84,12 @@ impl IdxFile {
         let packed = Path::new(&packed);
         if plain.is_file() {
             let (name, file) = open_file(plain)?;
-            let plain_len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
-            Ok(Self { name, reader: Box::new(BufReader::new(file)), plain_len: Some(plain_len) })
+            let len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
+            Ok(Self { name, reader: Box::new(BufReader::new(file)), len: Length::Plain(len) })
         } else if packed.is_file() {
             let (name, file) = open_file(packed)?;
-            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), plain_len: None })
+            let len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
+            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), len: Length::Packed(len) })
         } else {
             Err(DataError::MissingFile { plain: plain.to_owned() })
         }
@@ -82,17 +97,22 @@ impl IdxFile {
 
     /// A gzip file that is part of the binary.
     pub(super) fn in_memory(name: &str, packed: &'static [u8]) -> Self {
-        Self { name: name.to_owned(), reader: Box::new(MultiGzDecoder::new(packed)), plain_len: None }
+        let len = Length::Packed(packed.len() as u64);
+        Self { name: name.to_owned(), reader: Box::new(MultiGzDecoder::new(packed)), len }
     }
 
     /// The sizes of the header and the bytes after it, exactly as many as the sizes say.
-    fn read(mut self, kind: Kind) -> Result<(Vec<usize>, Vec<u8>), DataError> {
+    fn read(mut self, kind: Kind, budget: &mut Budget) -> Result<(Vec<usize>, Vec<u8>), DataError> {
         let header_len = 4 + 4 * kind.num_sizes as u64;
         let header = self.take(header_len, header_len)?;
         let words: Vec<u32> = header.as_chunks().0.iter().map(|&word| u32::from_be_bytes(word)).collect();
         let num_bytes = self.check_header(kind, &words)?;
         let total = header_len + num_bytes;
-        self.check_plain_len(total)?;
+        self.check_len(total)?;
+        match words[1..] {
+            [n, h, w] => budget.take(n as usize, [1, h as usize, w as usize])?,
+            _ => budget.take_places(num_bytes as usize, [1; 3])?,
+        }
         let bytes = self.take(num_bytes, total)?;
         self.check_end(total)?;
         Ok((words[1..].iter().map(|&size| size as usize).collect(), bytes))
@@ -114,20 +134,27 @@ impl IdxFile {
         Ok(num_bytes)
     }
 
-    /// Compares a plain file's length with its header before any of it is read.
-    fn check_plain_len(&self, expected: u64) -> Result<(), DataError> {
-        match self.plain_len {
-            Some(got) if got < expected => Err(DataError::Truncated { file: self.name.clone(), expected, got }),
-            Some(got) if got > expected => Err(DataError::TrailingBytes { file: self.name.clone(), expected }),
+    /// Compares the file's length with its header before any more of it is read.
+    fn check_len(&self, expected: u64) -> Result<(), DataError> {
+        let file = self.name.clone();
+        match self.len {
+            Length::Plain(got) if got < expected => Err(DataError::Truncated { file, expected, got }),
+            Length::Plain(got) if got > expected => Err(DataError::TrailingBytes { file, expected }),
+            Length::Packed(len) if expected > DEFLATE_RATIO * len => {
+                let reason = format!(
+                    "says it holds {expected} bytes, more than its {len} packed bytes can hold; get the file again"
+                );
+                Err(DataError::Malformed { file, reason })
+            }
             _ => Ok(()),
         }
     }
 
     /// The next `len` bytes, which end the first `total` bytes of the file.
     ///
-    /// Memory grows with what the file really holds, never with what its header says alone.
+    /// Memory is taken once: `len` has been held against the file's own size.
     fn take(&mut self, len: u64, total: u64) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(len as usize);
         match self.reader.by_ref().take(len).read_to_end(&mut bytes) {
             Err(reason) if reason.kind() != io::ErrorKind::UnexpectedEof => Err(unreadable(&self.name, reason)),
             _ if (bytes.len() as u64) < len => {
@@ -197,7 +224,7 @@ mod tests {
         for (name, bytes) in files {
             fs::write(dir.path().join(name), bytes).unwrap();
         }
-        read_split(dir.path(), "train", 10)
+        read_split(dir.path(), "train", 10, &mut Budget::as_they_are())
     }
 
     /// The error of a split whose images are `images`, plain and packed, without the folder before the file's name.
@@ -279,10 +306,19 @@ mod tests {
     }
 
     #[test]
-    fn header_within_the_bound_takes_only_what_is_there() {
+    fn header_within_the_bound_takes_only_what_can_be_there() {
         // 2 GiB promised, none there: allocating the promise first would show in memory and time.
-        let message = "FILE is truncated: expected 2147483664 bytes in all, got 16; get the file again";
-        assert_eq!(error_of_images(&idx(&[0x803, 1 << 21, 32, 32], &[])), [message, message]);
+        let file = idx(&[0x803, 1 << 21, 32, 32], &[]);
+        let len = gzip(&file).len();
+        assert_eq!(
+            error_of_images(&file),
+            [
+                "FILE is truncated: expected 2147483664 bytes in all, got 16; get the file again".to_owned(),
+                format!(
+                    "FILE: says it holds 2147483664 bytes, more than its {len} packed bytes can hold; get the file again"
+                ),
+            ]
+        );
     }
 
     #[test]
@@ -293,7 +329,7 @@ mod tests {
         let packed: &'static [u8] = gzip(&bomb).leak();
         let file = IdxFile::in_memory("bomb.gz", packed);
         assert_eq!(
-            file.read(IMAGES).unwrap_err().to_string(),
+            file.read(IMAGES, &mut Budget::as_they_are()).unwrap_err().to_string(),
             "bomb.gz goes on after the 22 bytes that its header promises; get the file again"
         );
     }

@@ -6,6 +6,8 @@ mod contents;
 mod files;
 mod folder;
 mod idx;
+mod listed;
+mod memory;
 mod npy;
 mod npz;
 mod picture;
@@ -13,9 +15,12 @@ mod split;
 
 pub use contents::{Contents, ContentsKind};
 pub use files::ImageFiles;
+pub use listed::Listed;
+pub use memory::MaxMemory;
 pub use picture::Mode;
 
 use crate::{DataError, ImageSet, download};
+use memory::Budget;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -23,8 +28,8 @@ use std::{
     str::FromStr,
 };
 
-/// Most bytes of pixels that a data set may take, 16 GiB: more is a mistake, or needs another program.
-const MAX_BYTES: u64 = 1 << 34;
+/// Bytes that deflate, the packing of gzip, zip and PNG files, makes of one at most.
+const DEFLATE_RATIO: u64 = 1032;
 /// Most pixels a side that images are brought to.
 const MAX_SIZE: usize = 1024;
 
@@ -150,6 +155,10 @@ pub struct DatasetConfig {
     /// For `folder`: leave out images that cannot be read; default false, which makes them an error that names them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skip_broken: bool,
+    /// Most memory that reading the images may take: all of them as bytes, and what decoders need meanwhile; in MiB, or a text such as
+    /// `"512 MiB"`; default `"8 GiB"`.
+    #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
+    pub max_memory: MaxMemory,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -159,15 +168,16 @@ const fn is_false(value: &bool) -> bool {
 
 impl DatasetConfig {
     /// The whole data set `name` as it is, where it can be found without being told.
-    pub const fn of(name: DatasetName) -> Self {
-        Self { name, dir: None, limit: None, size: None, channels: None, skip_broken: false }
+    pub fn of(name: DatasetName) -> Self {
+        let max_memory = MaxMemory::default();
+        Self { name, dir: None, limit: None, size: None, channels: None, skip_broken: false, max_memory }
     }
 
     /// Reads both splits into memory and checks all keys against them.
     ///
     /// # Errors
     /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, an error that names the key
-    /// when a value is out of range, [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or
+    /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken, [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or
     /// `channels`, [`DataError::Broken`] when images of a folder cannot be read and `skip_broken` is not set, and an error
     /// that names the file when one is missing, damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
@@ -178,16 +188,14 @@ impl DatasetConfig {
     fn load_beside(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         self.check()?;
         let Splits { train, test, class_names, left_out } = self.read_splits(cache)?;
-        let fitted =
-            |[c, h, w]: [usize; 3]| [self.channels.unwrap_or(c), self.size.unwrap_or(h), self.size.unwrap_or(w)];
-        if fitted(train.shape()) != fitted(test.shape()) {
+        let fitted = self.budget();
+        if fitted.shape(train.shape()) != fitted.shape(test.shape()) {
             return Err(DataError::SplitShapes { name: self.name, train: train.shape(), test: test.shape() });
         }
         let limit = self.limit.unwrap_or(train.len());
         if !(1..=train.len()).contains(&limit) {
             return Err(DataError::Limit { limit, num_images: train.len(), name: self.name });
         }
-        check_memory(train.len() + test.len(), fitted(train.shape()))?;
         let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
         Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
     }
@@ -206,28 +214,33 @@ impl DatasetConfig {
         Ok(())
     }
 
+    fn budget(&self) -> Budget {
+        Budget::new(self.size, self.channels, self.max_memory)
+    }
+
     fn read_splits(&self, cache: Option<&Path>) -> Result<Splits, DataError> {
         if self.name == DatasetName::MnistMini {
             return match &self.dir {
-                None => Ok(Splits::named(self.name, builtin::mnist_mini()?)),
+                None => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
                 Some(dir) => Err(DataError::DirOfBuiltin { name: self.name, dir: dir.clone() }),
             };
         }
         let dir = self.find_dir(cache)?;
         match self.name {
-            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir)?)),
+            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir, &mut self.budget())?)),
             DatasetName::Folder => self.read_folder(&dir),
             DatasetName::Npz => {
-                let arrays = npz::read(&dir)?;
+                let arrays = npz::read(&dir, &mut self.budget())?;
                 let class_names = (0..arrays.train.num_classes()).map(|class| class.to_string()).collect();
                 Ok(Splits { train: arrays.train, test: arrays.test, class_names, left_out: Vec::new() })
             }
-            _ => Ok(Splits::named(self.name, idx::read_splits(&dir)?)),
+            _ => Ok(Splits::named(self.name, idx::read_splits(&dir, &mut self.budget())?)),
         }
     }
 
     fn read_folder(&self, dir: &Path) -> Result<Splits, DataError> {
-        let wanted = folder::Wanted { size: self.size, channels: self.channels, skip_broken: self.skip_broken };
+        let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
+        let wanted = folder::Wanted { size, channels, skip_broken, budget: self.budget() };
         let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir)?.load(&wanted)?;
         Ok(Splits { train, test, class_names: classes, left_out })
     }
@@ -237,15 +250,6 @@ impl DatasetConfig {
         let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
         self.dir.clone().or_else(fetched).ok_or(DataError::MissingDir { name: self.name })
     }
-}
-
-/// Checks that `num_images` of `shape` have a place in memory.
-fn check_memory(num_images: usize, shape: [usize; 3]) -> Result<(), DataError> {
-    let bytes = shape.iter().fold(num_images as u64, |bytes, &side| bytes.saturating_mul(side as u64));
-    if bytes > MAX_BYTES {
-        return Err(DataError::TooMuchMemory { num_images, shape, bytes, bound: MAX_BYTES });
-    }
-    Ok(())
 }
 
 /// What a reader makes of files.

@@ -46,11 +46,20 @@ impl Kind {
     }
 }
 
-impl Array {
-    /// Reads an array of at most `most` bytes of values from `reader`, which holds `len` bytes in all; an error is the reason without the file's
-    /// name.
-    pub(super) fn read(mut reader: impl Read, len: u64, most: u64) -> Result<Self, String> {
-        let (header, header_len) = read_header(&mut reader)?;
+/// What comes before the values of an array.
+pub(super) struct Header {
+    pub(super) shape: Vec<usize>,
+    pub(super) kind: Kind,
+    /// Bytes of all values.
+    pub(super) num_bytes: u64,
+    /// Its own bytes.
+    len: u64,
+}
+
+impl Header {
+    /// Reads it; an error is the reason without the file's name.
+    pub(super) fn read(reader: &mut impl Read) -> Result<Self, String> {
+        let (header, len) = read_header(reader)?;
         let descr = value(&header, "descr").ok_or("has a header without 'descr'")?;
         let kind = Kind::parse(descr).ok_or_else(|| {
             format!("holds values of type {descr:.MAX_SHOWN$}, expected whole numbers (images are u8)")
@@ -60,24 +69,33 @@ impl Array {
         }
         let shape = value(&header, "shape").and_then(parse_shape).ok_or("has a header without a 'shape'")?;
         let num_bytes = shape.iter().fold(kind.size as u64, |bytes, &size| bytes.saturating_mul(size as u64));
-        if num_bytes > most {
-            return Err(format!(
-                "says it holds {num_bytes} bytes of shape {shape:?}, more than the {most} that are read"
-            ));
-        }
-        let promised = header_len + num_bytes;
+        Ok(Self { shape, kind, num_bytes, len })
+    }
+
+    /// The values behind it, of a file that says it has `len` bytes in all and cannot have more than `can_have`. Memory is taken once, when
+    /// it is known that the values can be there.
+    pub(super) fn values(self, mut reader: impl Read, [len, can_have]: [u64; 2]) -> Result<Array, String> {
+        let Self { shape, kind, num_bytes, .. } = self;
+        let promised = self.len.saturating_add(num_bytes);
         if len != promised {
             return Err(format!("has {len} bytes, expected {promised} by its shape {shape:?}; get the file again"));
         }
-        let mut bytes = Vec::new();
+        if promised > can_have {
+            return Err(format!(
+                "says it holds {promised} bytes, more than the {can_have} that it can; get the file again"
+            ));
+        }
+        let mut bytes = Vec::with_capacity(num_bytes as usize);
         let read = reader.by_ref().take(num_bytes).read_to_end(&mut bytes);
         if read.map_err(|error| error.to_string())? as u64 != num_bytes {
             return Err(format!("is truncated: expected {num_bytes} bytes of values, got {}", bytes.len()));
         }
         check_end(reader)?;
-        Ok(Self { shape, kind, bytes })
+        Ok(Array { shape, kind, bytes })
     }
+}
 
+impl Array {
     /// All values, which are 0..=255; otherwise the first that is not.
     pub(super) fn as_bytes(&self) -> Result<Vec<u8>, i128> {
         let Kind { size, signed, big_endian } = self.kind;

@@ -7,12 +7,17 @@
 //! of the file.
 
 use super::{
-    MAX_BYTES,
-    npy::{Array, Kind},
+    DEFLATE_RATIO,
+    memory::Budget,
+    npy::{Array, Header, Kind},
     split,
 };
 use crate::{DataError, ImageSet};
-use std::{fs::File, io::BufReader, path::Path};
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
 use zip::ZipArchive;
 
 /// What an array file holds.
@@ -26,7 +31,7 @@ pub(super) struct Arrays {
 }
 
 /// Reads an `.npz` or `.npy` file, told apart by the first bytes.
-pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
+pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Arrays, DataError> {
     let mut source = Source::open(path)?;
     let names = source.names();
     let has = |name: &str| names.iter().any(|known| known == name);
@@ -37,10 +42,8 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
     };
     let mut sets = Vec::new();
     for [images, labels] in splits {
-        let images = source.read(images, MAX_BYTES)?;
-        // The widest label has eight bytes; a little that is of another shape is read, so that the shape can be named.
-        let most = images.array.shape.first().map_or(0, |&n| 8_u64.saturating_mul(n as u64)).max(1 << 20);
-        let labels = if has(labels) { Some(source.read(labels, most)?) } else { None };
+        let images = source.read_images(images, budget)?;
+        let labels = if has(labels) { Some(source.read_labels(labels, images.num, budget)?) } else { None };
         sets.push(image_set(images, labels)?);
     }
     let passed_over = names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect();
@@ -48,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
     let every_tenth = sets.len() == 1;
     let (train, test) = match (sets.pop(), sets.pop()) {
         (Some(test), Some(train)) => (train, test),
-        (Some(whole), None) => hold_out(&whole, &file)?,
+        (Some(whole), None) => hold_out(whole, &file, budget)?,
         _ => unreachable!("there is at least one split"),
     };
     let num_classes = train.num_classes().max(test.num_classes());
@@ -57,16 +60,19 @@ pub(super) fn read(path: &Path) -> Result<Arrays, DataError> {
 
 /// Shape `[c, h, w]` and pixels `[n, c, h, w]` of the array `images`, whatever else the file holds.
 pub(super) fn read_images(path: &Path) -> Result<([usize; 3], Vec<u8>), DataError> {
-    let (_, shape, pixels) = pixels(Source::open(path)?.read("images", MAX_BYTES)?)?;
+    let Images { shape, pixels, .. } = Source::open(path)?.read_images("images", &mut Budget::as_they_are())?;
     Ok((shape, pixels))
 }
 
 /// All but every tenth image of each class, and every tenth.
-fn hold_out(whole: &ImageSet, file: &str) -> Result<(ImageSet, ImageSet), DataError> {
+fn hold_out(whole: ImageSet, file: &str, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
     let is_test = split::every_tenth(whole.labels());
-    let part = |test: bool| whole.select((0..whole.len()).filter(|&i| is_test[i] == test));
-    let (train, test) = (part(false), part(true));
-    if test.is_empty() { Err(DataError::NoTestImages { place: file.to_owned() }) } else { Ok((train, test)) }
+    let num_test = is_test.iter().filter(|&&is_test| is_test).count();
+    if num_test == 0 {
+        return Err(DataError::NoTestImages { place: file.to_owned() });
+    }
+    budget.take_places(num_test, whole.shape())?;
+    Ok(whole.split(&is_test))
 }
 
 /// An array and what messages call it.
@@ -75,10 +81,18 @@ struct Named {
     array: Array,
 }
 
+/// Images `[n, c, h, w]`, and what messages call them.
+struct Images {
+    file: String,
+    num: usize,
+    shape: [usize; 3],
+    pixels: Vec<u8>,
+}
+
 /// An opened file of one array or of several.
 enum Source {
     One { file: String, reader: BufReader<File>, len: u64 },
-    Zip { file: String, archive: ZipArchive<BufReader<File>> },
+    Zip { file: String, archive: ZipArchive<BufReader<File>>, len: u64 },
 }
 
 impl Source {
@@ -95,7 +109,7 @@ impl Source {
             return Ok(Self::One { file, reader, len });
         }
         match ZipArchive::new(reader) {
-            Ok(archive) => Ok(Self::Zip { file, archive }),
+            Ok(archive) => Ok(Self::Zip { file, archive, len }),
             Err(error) => Err(DataError::Malformed { file, reason: format!("is no .npz file: {error}") }),
         }
     }
@@ -109,76 +123,129 @@ impl Source {
         names
     }
 
-    /// The array `name`, of at most `most` bytes.
-    fn read(&mut self, name: &str, most: u64) -> Result<Named, DataError> {
+    /// The images `name`, which are given their place in memory before they are read.
+    fn read_images(&mut self, name: &str, budget: &mut Budget) -> Result<Images, DataError> {
+        let mut layout = None;
+        let Named { file, array } = self.read(name, |file, header| {
+            let read = layout.insert(Layout::of(header).map_err(|reason| malformed(file, reason))?);
+            budget.take(read.num, read.shape)
+        })?;
+        let Layout { num, shape, channels_last } = layout.expect("an array has a header");
+        Ok(Images {
+            file,
+            num,
+            shape,
+            pixels: if channels_last { channels_first(array.bytes, shape) } else { array.bytes },
+        })
+    }
+
+    /// The labels `name` of so many images.
+    fn read_labels(&mut self, name: &str, num_images: usize, budget: &mut Budget) -> Result<Named, DataError> {
+        // The widest label has eight bytes; a little that is of another shape is read, so that the shape can be named.
+        let most = 8_u64.saturating_mul(num_images as u64).max(1 << 20);
+        self.read(name, |file, Header { shape, num_bytes, .. }| {
+            if *num_bytes > most {
+                let reason =
+                    format!("says it holds {num_bytes} bytes of shape {shape:?}, more than the {most} that are read");
+                return Err(malformed(file, reason));
+            }
+            budget.take_places(*num_bytes as usize, [1; 3])
+        })
+    }
+
+    /// The array `name`, once `check` has looked at its header.
+    fn read(
+        &mut self,
+        name: &str,
+        check: impl FnOnce(&str, &Header) -> Result<(), DataError>,
+    ) -> Result<Named, DataError> {
         let names = self.names();
-        let (file, read) = match self {
-            Self::One { file, reader, len } => (file.clone(), Array::read(reader, *len, most)),
-            Self::Zip { file, archive } => match archive.by_name(&format!("{name}.npy")) {
+        match self {
+            Self::One { file, reader, len } => read_array(file.clone(), reader, [*len; 2], check),
+            Self::Zip { file, archive, len } => match archive.by_name(&format!("{name}.npy")) {
                 Ok(entry) => {
-                    let len = entry.size();
-                    (format!("{file}: {name}"), Array::read(entry, len, most))
+                    let can_have = DEFLATE_RATIO.saturating_mul(entry.compressed_size().min(*len));
+                    let lens = [entry.size(), can_have];
+                    read_array(format!("{file}: {name}"), entry, lens, check)
                 }
                 Err(_) if !names.iter().any(|known| known == name) => {
-                    return Err(DataError::NoArray {
-                        file: file.clone(),
-                        wanted: name.into(),
-                        found: names.join(", "),
-                    });
+                    Err(DataError::NoArray { file: file.clone(), wanted: name.into(), found: names.join(", ") })
                 }
-                Err(error) => (format!("{file}: {name}"), Err(error.to_string())),
+                Err(error) => Err(malformed(&format!("{file}: {name}"), error.to_string())),
             },
-        };
-        match read {
-            Ok(array) => Ok(Named { file, array }),
-            Err(reason) => Err(DataError::Malformed { file, reason }),
         }
     }
 }
 
-/// Images `[n, c, h, w]` with their labels, of as many classes as the largest label asks for.
-fn image_set(images: Named, labels: Option<Named>) -> Result<ImageSet, DataError> {
-    let file = images.file.clone();
-    let (n, shape, pixels) = pixels(images)?;
+/// The array in `reader`, of a file that says it has so many bytes and cannot have more than so many.
+fn read_array(
+    file: String,
+    mut reader: impl Read,
+    lens: [u64; 2],
+    check: impl FnOnce(&str, &Header) -> Result<(), DataError>,
+) -> Result<Named, DataError> {
+    let header = Header::read(&mut reader).map_err(|reason| malformed(&file, reason))?;
+    check(&file, &header)?;
+    let array = header.values(reader, lens).map_err(|reason| malformed(&file, reason))?;
+    Ok(Named { file, array })
+}
+
+fn malformed(file: &str, reason: String) -> DataError {
+    DataError::Malformed { file: file.to_owned(), reason }
+}
+
+/// Images with their labels, of as many classes as the largest label asks for.
+fn image_set(Images { file, num, shape, pixels }: Images, labels: Option<Named>) -> Result<ImageSet, DataError> {
     let labels = match labels {
-        Some(labels) => self::labels(&labels, n, &file)?,
-        None => vec![0; n],
+        Some(labels) => self::labels(&labels, num, &file)?,
+        None => vec![0; num],
     };
     let num_classes = labels.iter().max().map_or(1, |&label| usize::from(label) + 1);
     ImageSet::new(shape, pixels, labels, num_classes)
         .map_err(|reason| DataError::InFile { file, reason: Box::new(reason) })
 }
 
-/// Number, shape `[c, h, w]` and pixels of images.
-fn pixels(Named { file, array }: Named) -> Result<(usize, [usize; 3], Vec<u8>), DataError> {
-    let refuse = |reason: String| Err(DataError::Malformed { file, reason });
-    if array.kind != Kind::U8 {
-        return refuse("holds no u8 values; images are bytes 0..=255".into());
-    }
-    if array.bytes.is_empty() {
-        return refuse(format!("holds no images, its shape is {:?}", array.shape));
-    }
-    let is_channels = |size: usize| matches!(size, 1 | 3);
-    match *array.shape {
-        [n, h, w] => Ok((n, [1, h, w], array.bytes)),
-        [n, a, b, c] => match (is_channels(a), is_channels(c)) {
-            (true, false) => Ok((n, [a, b, c], array.bytes)),
-            (false, true) => Ok((n, [c, a, b], channels_first(&array.bytes, [a, b, c]))),
-            _ => refuse(format!(
-                "has shape {:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c] with c = 1 or 3 in one place only",
-                array.shape
-            )),
-        },
-        _ => refuse(format!("has shape {:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c]", array.shape)),
+/// How images lie in an array.
+struct Layout {
+    num: usize,
+    /// `[c, h, w]`
+    shape: [usize; 3],
+    channels_last: bool,
+}
+
+impl Layout {
+    /// What the shape says, or why these are no images.
+    fn of(Header { shape, kind, num_bytes, .. }: &Header) -> Result<Self, String> {
+        if *kind != Kind::U8 {
+            return Err("holds no u8 values; images are bytes 0..=255".into());
+        }
+        if *num_bytes == 0 {
+            return Err(format!("holds no images, its shape is {shape:?}"));
+        }
+        let is_channels = |size: usize| matches!(size, 1 | 3);
+        match **shape {
+            [num, h, w] => Ok(Self { num, shape: [1, h, w], channels_last: false }),
+            [num, a, b, c] => match (is_channels(a), is_channels(c)) {
+                (true, false) => Ok(Self { num, shape: [a, b, c], channels_last: false }),
+                (false, true) => Ok(Self { num, shape: [c, a, b], channels_last: true }),
+                _ => Err(format!(
+                    "has shape {shape:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c] with c = 1 or 3 in one place only"
+                )),
+            },
+            _ => Err(format!("has shape {shape:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c]")),
+        }
     }
 }
 
 /// `[n, h, w, c]` as `[n, c, h, w]`.
-fn channels_first(pixels: &[u8], [h, w, c]: [usize; 3]) -> Vec<u8> {
-    let planes = |image: &[u8]| -> Vec<u8> {
-        (0..c).flat_map(|channel| image.iter().skip(channel).step_by(c).copied()).collect()
-    };
-    pixels.chunks_exact(h * w * c).flat_map(planes).collect()
+fn channels_first(mut pixels: Vec<u8>, [c, h, w]: [usize; 3]) -> Vec<u8> {
+    let mut planes = Vec::with_capacity(h * w * c);
+    for image in pixels.chunks_exact_mut(h * w * c) {
+        planes.extend((0..c).flat_map(|channel| image.iter().skip(channel).step_by(c)));
+        image.copy_from_slice(&planes);
+        planes.clear();
+    }
+    pixels
 }
 
 /// Labels of `n` images, `[n]` or `[n, 1]`.
@@ -225,7 +292,8 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
-        read(&path).map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+        let read = read(&path, &mut Budget::as_they_are());
+        read.map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 
     fn error(arrays: &[(&str, Vec<u8>)]) -> String {
@@ -345,8 +413,11 @@ mod tests {
     fn hostile_headers_take_no_memory() {
         let of_shape = |shape: &str| format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
         for (dictionary, expected) in [
-            (of_shape("(4000000000, 4000000000, 4000000000)"), "more than the 17179869184 that are read"),
-            (of_shape("(17000000000,)"), "bytes, expected 17000000"),
+            (
+                of_shape("(4000000000, 4000000000, 4000000000)"),
+                "bytes of memory, more than dataset.max_memory = 8 GiB; lower",
+            ),
+            (of_shape("(4000000000, 1, 2)"), "bytes, expected 8000000"),
             (of_shape("(99999999999999999999,)"), "has a header without a 'shape'"),
             (of_shape("(-1,)"), "has a header without a 'shape'"),
             (of_shape(&format!("({})", "1,".repeat(65))), "has a header without a 'shape'"),

@@ -2,10 +2,15 @@
 //!
 //! What the file holds decides how it is read, not its name. A turn that a camera noted (EXIF) is made; 16 bits become
 //! 8 by rounding; what is transparent is laid over white. Nothing else is done to colours. A file may be hostile: its
-//! header is checked before memory is taken.
+//! header is checked before memory is taken, and pictures that are decoded at the same time share what [`Decoders`] have.
 
+use super::{
+    DEFLATE_RATIO,
+    memory::{Decoders, resizing},
+};
 use image::{
-    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation,
+    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    metadata::Orientation,
 };
 use std::{
     fmt,
@@ -18,8 +23,6 @@ use std::{
 const MAX_PIXELS: u64 = 1 << 26;
 /// Most bytes of one file, of which a JPEG decoder reads all at once.
 const MAX_FILE: u64 = 1 << 28;
-/// Bytes that deflate, the packing of a PNG file, makes of one at most.
-const DEFLATE_RATIO: u64 = 1032;
 
 /// How a file writes its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +49,8 @@ pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) mode: Mode,
+    /// Bytes of memory that decoding takes at most, this much of the file itself included.
+    decoding: u64,
 }
 
 impl Header {
@@ -53,28 +58,45 @@ impl Header {
     pub(super) fn shape(&self) -> [usize; 3] {
         [if self.mode.colour { 3 } else { 1 }, self.height, self.width]
     }
+
+    fn num_pixels(&self) -> u64 {
+        self.width as u64 * self.height as u64
+    }
 }
 
 /// What `path` says it holds, or why it is no picture.
-pub(super) fn header(path: &Path) -> Result<Header, String> {
-    Ok(open(path)?.0)
+pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String> {
+    // Opening a pipe would wait for somebody to write into it.
+    let metadata = path.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("is no file".into());
+    }
+    // A decoder may begin with reading the whole file.
+    decoders.with(metadata.len().min(MAX_FILE), || Ok(open(path)?.0))
 }
 
-/// The pixels `[c, h, w]` of the shape that the header says, or why there are none.
-pub(super) fn read(path: &Path) -> Result<([usize; 3], Vec<u8>), String> {
-    let (header, orientation, decoder) = open(path)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
-    picture.apply_orientation(orientation);
-    let shape = header.shape();
-    Ok((shape, planes(picture, shape)))
+/// What `take` makes of the pixels `[c, h, w]` and the shape that the header says, or why there are none. `take` may bring them to the
+/// shape `to`.
+pub(super) fn read<T>(
+    path: &Path,
+    to: [usize; 3],
+    decoders: &Decoders,
+    take: impl FnOnce(Vec<u8>, [usize; 3]) -> T,
+) -> Result<T, String> {
+    let header = header(path, decoders)?;
+    let resizing = if header.shape() == to { 0 } else { header.num_pixels() * 3 + resizing(header.shape(), to) };
+    decoders.with(header.decoding.max(resizing), || {
+        let (again, orientation, decoder) = open(path)?;
+        if again != header {
+            return Err("has changed while it was read".into());
+        }
+        let picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
+        Ok(take(planes(picture, orientation, header.shape()), header.shape()))
+    })
 }
 
 /// Reads the header and checks it.
 fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String> {
-    // Opening a pipe would wait for somebody to write into it.
-    if !path.metadata().map_err(|error| error.to_string())?.is_file() {
-        return Err("is no file".into());
-    }
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len > MAX_FILE {
@@ -102,7 +124,19 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
-    Ok((Header { width: width as usize, height: height as usize, mode }, orientation, decoder))
+    let decoding = decoding(format, decoder.color_type(), num_pixels, len);
+    Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
+}
+
+/// Bytes that decoding takes at most. The pixels as the file has them, then their planes beside them, which are turned one by one. A JPEG
+/// decoder holds the whole file, and of a progressive one three coefficients of 16 bits for each pixel.
+fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
+    let raw = num_pixels * u64::from(colour.bytes_per_pixel());
+    let channels = num_pixels * u64::from(colour.channel_count());
+    match format {
+        ImageFormat::Jpeg => len + raw + (6 * num_pixels).max(channels),
+        _ => (1 << 20) + raw + channels,
+    }
 }
 
 /// Pixels that `len` bytes cannot exceed: in a PNG file one takes a bit before packing, or 16 where channels are deep; in a JPEG file a bit
@@ -158,16 +192,51 @@ fn turns(orientation: Orientation) -> bool {
     matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH)
 }
 
-/// The planes of a picture over white.
-fn planes(picture: DynamicImage, [c, h, w]: [usize; 3]) -> Vec<u8> {
-    let pixels = if c == 1 { picture.into_luma_alpha8().into_raw() } else { picture.into_rgba8().into_raw() };
-    assert!(pixels.len() == (c + 1) * h * w, "the decoder gives the pixels that its header says");
-    let plane = |channel| pixels.chunks_exact(c + 1).map(move |pixel: &[u8]| over_white(pixel[channel], pixel[c]));
-    (0..c).flat_map(plane).collect()
+/// The planes of a picture over white, turned.
+fn planes(picture: DynamicImage, orientation: Orientation, [c, h, w]: [usize; 3]) -> Vec<u8> {
+    use DynamicImage as D;
+    let (width, height) = (picture.width(), picture.height());
+    let byte = |value: u16| ((u32::from(value) + 128) / 257) as u8;
+    let planes = match picture {
+        D::ImageLuma8(pixels) => pixels.into_raw(),
+        D::ImageLumaA8(pixels) => over_white(pixels.as_raw(), [1, 2], |value| value),
+        D::ImageRgb8(pixels) => over_white(pixels.as_raw(), [3, 3], |value| value),
+        D::ImageRgba8(pixels) => over_white(pixels.as_raw(), [3, 4], |value| value),
+        D::ImageLuma16(pixels) => over_white(pixels.as_raw(), [1, 1], byte),
+        D::ImageLumaA16(pixels) => over_white(pixels.as_raw(), [1, 2], byte),
+        D::ImageRgb16(pixels) => over_white(pixels.as_raw(), [3, 3], byte),
+        D::ImageRgba16(pixels) => over_white(pixels.as_raw(), [3, 4], byte),
+        _ => unreachable!("the mode of the header is one of these"),
+    };
+    assert!(planes.len() == c * h * w, "the decoder gives the pixels that its header says");
+    if orientation == Orientation::NoTransforms { planes } else { turned(planes, [width, height], orientation) }
+}
+
+/// Planes of so many pixels a row and column as the camera was held.
+fn turned(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orientation) -> Vec<u8> {
+    for plane in planes.chunks_exact_mut(width as usize * height as usize) {
+        let pixels = GrayImage::from_raw(width, height, plane.to_vec()).expect("a plane of pixels");
+        let mut picture = DynamicImage::ImageLuma8(pixels);
+        picture.apply_orientation(orientation);
+        plane.copy_from_slice(picture.as_bytes());
+    }
+    planes
+}
+
+/// The planes of `colours` of the `channels` of each pixel, brought to bytes and, by the last channel where it is one more, laid over white.
+fn over_white<T: Copy>(pixels: &[T], [colours, channels]: [usize; 2], byte: impl Fn(T) -> u8) -> Vec<u8> {
+    let mut planes = Vec::with_capacity(pixels.len() / channels * colours);
+    for colour in 0..colours {
+        planes.extend(pixels.chunks_exact(channels).map(|pixel| {
+            let value = byte(pixel[colour]);
+            if channels > colours { blended(value, byte(pixel[colours])) } else { value }
+        }));
+    }
+    planes
 }
 
 /// value · α + 255 · (1 − α) with α = `alpha` / 255, to the nearest byte.
-fn over_white(value: u8, alpha: u8) -> u8 {
+fn blended(value: u8, alpha: u8) -> u8 {
     let (value, alpha) = (u32::from(value), u32::from(alpha));
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
@@ -179,6 +248,7 @@ fn one_line(error: &ImageError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets::memory::Budget;
     use image::{
         GrayAlphaImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
         codecs::{jpeg::JpegEncoder, png::PngEncoder},
@@ -191,8 +261,9 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path: PathBuf = dir.path().join("a.png");
         fs::write(&path, bytes).unwrap();
-        let (shape, pixels) = read(&path)?;
-        assert_eq!(header(&path).unwrap().shape(), shape);
+        let decoders = Budget::as_they_are().decoders();
+        let (pixels, shape) = read(&path, [0; 3], &decoders, |pixels, shape| (pixels, shape))?;
+        assert_eq!(header(&path, &decoders).unwrap().shape(), shape);
         Ok((shape, pixels))
     }
 
@@ -280,7 +351,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("a.png");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert_eq!(header(&path).unwrap_err(), "is no file");
+        assert_eq!(header(&path, &Budget::as_they_are().decoders()).unwrap_err(), "is no file");
     }
 
     #[test]
@@ -310,7 +381,7 @@ mod tests {
     #[test]
     fn a_small_file_that_says_it_is_large_takes_no_memory() {
         // 8000 × 8000 pixels, within what is read, would be 64 MB and 512 MB.
-        let mut jpeg = saved(image::GrayImage::new(8, 8), ImageFormat::Jpeg);
+        let mut jpeg = saved(GrayImage::new(8, 8), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0x40, 0x1f, 0x40]);
         let mut png = saved(DynamicImage::ImageRgba16(ImageBuffer::new(1, 1)), ImageFormat::Png);
@@ -327,7 +398,7 @@ mod tests {
     #[test]
     fn the_emptiest_pictures_are_within_what_their_bytes_can_hold() {
         // White in one colour packs best; nothing that an encoder makes may be refused.
-        let white = image::GrayImage::from_pixel(4000, 4000, Luma([255]));
+        let white = GrayImage::from_pixel(4000, 4000, Luma([255]));
         assert_eq!(read_bytes(&saved(white.clone(), ImageFormat::Jpeg)).unwrap().0, [1, 4000, 4000]);
         assert_eq!(read_bytes(&saved(white, ImageFormat::Png)).unwrap().0, [1, 4000, 4000]);
         let deep = DynamicImage::ImageRgba16(ImageBuffer::new(1500, 1500));

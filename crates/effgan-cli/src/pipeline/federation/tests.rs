@@ -95,7 +95,7 @@ fn shapes(params: &Params) -> Vec<(String, Vec<usize>)> {
 
 fn dealt(folder: &TempDir, partition_id: usize) -> AtSite {
     let images = SiteImages::Dealt { partition_id, data_dir: None };
-    AtSite { images, state_dir: folder.path().join(format!("state-{partition_id}")), jobs: 1 }
+    AtSite { images, state_dir: folder.path().join(format!("state-{partition_id}")), policy: None, jobs: 1 }
 }
 
 fn post(sites: Vec<AtSite>) -> Post {
@@ -312,7 +312,11 @@ fn own(folder: &TempDir, name: &str, seed: u64, num: usize) -> AtSite {
         images(&data_dir, seed, num);
     }
     let images = SiteImages::Own { data_dir, client: ClientName::new(name).unwrap() };
-    AtSite { images, state_dir: folder.path().join(format!("state-{name}")), jobs: 1 }
+    let site = folder.path().join(format!("site-{name}"));
+    fs::create_dir_all(&site).unwrap();
+    let policy = site.join("policy.toml");
+    fs::write(&policy, "approve = \"any\"\nmin_images = 30\nlabel_counts = true\n").unwrap();
+    AtSite { images, state_dir: site.join("state"), policy: Some(policy), jobs: 1 }
 }
 
 /// Two sites with folders of their own.
