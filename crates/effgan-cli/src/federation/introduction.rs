@@ -23,13 +23,16 @@ pub struct Introduction {
     /// Images that it trains on, by class; only where the config asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_counts: Option<Vec<u64>>,
+    /// Most images that it counts for, as the server's list of sites said when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<u64>,
     /// The head of its ledger after this answer's line; later ones are in the run's `ledgers.jsonl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<String>,
 }
 
 /// Most images that a site may have.
-const MOST_EXAMPLES: u64 = 1 << 32;
+pub(super) const MOST_EXAMPLES: u64 = 1 << 32;
 
 const SHAPE: [&str; 3] = ["channels", "height", "width"];
 const CLASSES: &str = "classes";
@@ -71,19 +74,24 @@ impl Introduction {
             n @ 1..=MOST_CLASSES => n as usize,
             n => return Err(format!("its images have {n} classes, which is outside 1..={MOST_CLASSES}")),
         };
-        let is_counted = content.numbers.contains_key(&of_class(0));
-        let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<_, _>>();
         let num_examples = match content.count(NUM_EXAMPLES)? {
             n @ 1..=MOST_EXAMPLES => n,
             n => return Err(format!("it has {n} images, which is outside 1..={MOST_EXAMPLES}")),
         };
+        let is_counted = content.numbers.contains_key(&of_class(0));
+        let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<Vec<_>, _>>();
+        let label_counts = is_counted.then(counts).transpose()?;
+        if let Some(total) = label_counts.iter().map(|counts| counts.iter().sum::<u64>()).find(|n| *n != num_examples) {
+            return Err(format!("it says it has {num_examples} images, and counts {total} in its classes"));
+        }
         Ok(Self {
             name,
             num_examples,
             image_shape,
             num_classes,
             version: content.word(VERSION)?.into(),
-            label_counts: is_counted.then(counts).transpose()?,
+            label_counts,
+            max_examples: None,
             ledger: content.ledger()?.map(Into::into),
         })
     }
@@ -105,6 +113,7 @@ mod tests {
             num_classes: 2,
             version: "0.1.0".into(),
             label_counts,
+            max_examples: None,
             ledger: None,
         }
     }
@@ -115,6 +124,13 @@ mod tests {
             let said = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
             assert_eq!(Introduction::of(&said.clone().into_content()), Ok(said));
         }
+    }
+
+    #[test]
+    fn classes_whose_counts_do_not_add_up_are_refused() {
+        let content = introduction(Some(vec![0, 0])).into_content();
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "it says it has 12 images, and counts 0 in its classes");
     }
 
     #[test]

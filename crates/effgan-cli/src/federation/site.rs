@@ -191,6 +191,7 @@ impl Images {
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),
             label_counts: config.federation.label_counts.then(counts),
+            max_examples: None,
             ledger: None,
         }
     }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::events::Event;
-use crate::federation::{AtSite, Content, MessageId, NodeId, SiteImages, StrategyConfig, answer, fine_tune};
+use crate::federation::{AtSite, Content, MessageId, NodeId, Pulled, SiteImages, StrategyConfig, answer, fine_tune};
 use crate::pipeline::{hand_in, run};
 use crate::report::folder::Folder;
 
@@ -48,11 +48,9 @@ impl Grid for Post {
         Ok(id)
     }
 
-    fn pull(
-        &mut self,
-        messages: &[MessageId],
-    ) -> effgan_fl::Result<Option<(MessageId, std::result::Result<Content, String>)>> {
-        let Some(place) = self.sent.iter().position(|(id, ..)| messages.contains(id)) else { return Ok(None) };
+    fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
+        let is_wanted = |id: &MessageId| messages.iter().any(|(wanted, _)| wanted == id);
+        let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };
         let (id, node, kind, content) = self.sent.remove(place).unwrap();
         let said = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
         let said = said.map_err(|failure| failure.line()).and_then(|content| (self.spoil)(node, &kind, content));
@@ -120,7 +118,7 @@ fn over(post: &mut Post, config: &Config, out: &Path) -> (Result<()>, Vec<String
     let said = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&said);
     let progress = Progress::logging(move |line| log.lock().unwrap().push(line.to_owned()));
-    let outcome = federate(config, out, 2, post, &progress, &AtomicBool::new(false));
+    let outcome = federate(config, out, 2, post, None, &progress, &AtomicBool::new(false));
     let said = said.lock().unwrap().clone();
     (outcome, said)
 }
