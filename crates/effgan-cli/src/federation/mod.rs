@@ -2,10 +2,10 @@
 
 mod answer;
 pub mod approval;
+pub mod classes;
 mod config;
 mod content;
 mod grid;
-mod harmless;
 mod heads;
 pub mod hold_out;
 mod house;

@@ -65,7 +65,8 @@ pub(super) fn of_config(config: &Config, seconds: f64) -> Result<Wishes> {
         memory: None,
         seconds,
         label_counts: config.federation.label_counts,
-        class_names: false,
+        // Without the list each site would have to tell the names of its folders.
+        class_names: config.check_classes().is_err(),
         conditional: config.network.is_conditional(),
     };
     match (config.dataset.size, config.dataset.channels) {
