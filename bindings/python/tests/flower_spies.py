@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.supernode.runtime import run_clientapp
 
 from effgan.flower.client_app import client_app
 
@@ -63,6 +64,12 @@ def dies(message: Message, context: Context, call_next: Call) -> Message:
     os._exit(9)
 
 
+def is_cut_off(message: Message, context: Context, call_next: Call) -> Message:
+    """A process that ends when its answer is announced to the SuperNode and not yet there."""
+    setattr(run_clientapp, "push_objects", lambda *_, **__: os._exit(9))
+    return call_next(message, context)
+
+
 def is_late(message: Message, context: Context, call_next: Call) -> Message:
     time.sleep(float(message.content.config_records["config"]["deadline"]) + 2)  # type: ignore[arg-type]
     return call_next(message, context)
@@ -99,6 +106,7 @@ FAULTS: dict[str, Callable[[Message, Context, Call], Message]] = {
     "raises": raises,
     "hangs": hangs,
     "dies": dies,
+    "is-cut-off": is_cut_off,
     "is-late": is_late,
     "waits": waits,
     "nan": nan,

@@ -23,10 +23,14 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from lab import APP, Lab, command_line, executable, two_sites, wait_for
+from lab import APP, Lab, command_line, executable, kill_group, two_sites, wait_for
 
 import effgan
 from effgan.flower.executor import FAILED, REFUSED, Runtime
+
+# An effgan is installed that fails as a node's `fault` says.
+TESTS = Path(__file__).parent
+FAULTY = {"PYTHONPATH": f"{TESTS / 'installed'}{os.pathsep}{TESTS}", "INSTALLED_APP": "flower_spies:faulty"}
 
 
 def test_the_hash_that_sites_know_is_that_of_the_bundle_which_the_installed_flwr_makes(tmp_path: Path) -> None:
@@ -61,7 +65,7 @@ def bundle(folder: Path, **components: str) -> Path:
     lines = "\n".join(f'{name} = "{component}"' for name, component in components.items())
     text = re.sub('serverapp = .*\nclientapp = .*', lines, APP.read_text("utf-8"))
     (folder / "pyproject.toml").write_text(text)
-    shutil.copy(Path(__file__).with_name("thief.py"), folder)
+    shutil.copy(TESTS / "thief.py", folder)
     return folder
 
 
@@ -152,10 +156,8 @@ def test_a_foreign_app_never_runs_at_a_site_which_then_comes_to_the_hash_of_the_
 
 @pytest.mark.slow
 def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_words(tmp_path: Path) -> None:
-    tests = Path(__file__).parent
-    installed = {"PYTHONPATH": f"{tests / 'installed'}{os.pathsep}{tests}", "INSTALLED_APP": "flower_spies:faulty"}
     faults = {"good": "", "raises": "raises@1", "dies": "dies@2"}
-    with Lab(tmp_path / "lab", executor=True, database=True, environment=installed) as lab:
+    with Lab(tmp_path / "lab", executor=True, database=True, environment=FAULTY) as lab:
         for i, (name, fault) in enumerate(faults.items()):
             lab.start_supernode(name, f"partition-id={i} fault='{fault}' spy='{tmp_path / f'messages-{name}'}'")
         outcome = lab.run(TINY, tmp_path / "run")
@@ -172,6 +174,19 @@ def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_wo
     assert rounds[1]["seconds"] < 20
     assert "the disk is full" in logs["raises"] and "exit status 9" in logs["dies"]
     assert not any(b"the disk is full" in words for words in [outcome.log.encode(), *at_server])
+
+
+@pytest.mark.slow
+def test_an_executor_ends_with_an_app_that_leaves_half_an_answer_to_its_supernode(config: Path, tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", executor=True, environment=FAULTY) as lab:
+        for i, fault in enumerate(["", "is-cut-off@1"]):
+            lab.start_supernode(f"site-{i}", f"partition-id={i} fault='{fault}' spy='{tmp_path / f'messages-{i}'}'")
+        running = lab.submit(config, tmp_path / "run")
+        status, log = end_of(lab, "site-1-executor")
+        kill_group(running.pid, signal.SIGKILL)
+        running.communicate()
+    # Whoever supervises both starts both again: this SuperNode would wait for the rest for ever.
+    assert status == 1 and "it ended in the middle of its answer" in log
 
 
 @pytest.mark.slow
