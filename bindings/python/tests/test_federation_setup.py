@@ -521,7 +521,7 @@ def pretended(tmp_path: Path) -> Path:
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("effgan", "flower-supernode", "python3"):
-        script = f'#!/bin/sh\nprintf "%s\\0" "$@" > "$SEEN/{name}.words"\nenv -0 > "$SEEN/{name}.env"\n[ {name} = python3 ]\n'
+        script = f'#!/bin/sh\n[ "$2" != prune ] || exit 0\nprintf "%s\\0" "$@" > "$SEEN/{name}.words"\nenv -0 > "$SEEN/{name}.env"\n[ {name} = python3 ]\n'
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     return folder

@@ -14,7 +14,7 @@ fn grey(dir: &Path, count: usize) {
 }
 
 fn data_sets(dir: &TempDir) -> Vec<String> {
-    Glance::of(dir.path()).unwrap().data_sets
+    Glance::of(dir.path(), None).unwrap().data_sets
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn headers_say_how_many_images_of_which_classes_sizes_and_modes_there_are() {
     grey(&dir.path().join("dogs"), 10);
     RgbImage::from_pixel(6, 5, Rgb([9; 3])).save(dir.path().join("dogs/large.png")).unwrap();
     fs::write(dir.path().join("dogs/torn.png"), b"\x89PNG").unwrap();
-    let glance = Glance::of(dir.path()).unwrap();
+    let glance = Glance::of(dir.path(), None).unwrap();
     // Every tenth file of a class is for testing: 2 of 20 and 1 of 12. The torn one is not counted.
     assert_eq!(glance.classes, [("cats".into(), [18, 2]), ("dogs".into(), [10, 1])]);
     assert_eq!(glance.num_images(), 32);
@@ -46,7 +46,7 @@ fn pixels_are_not_decoded() {
     // The first byte of the packed pixels, behind signature, IHDR and the head of IDAT.
     bytes[41] ^= 0xff;
     fs::write(path, bytes).unwrap();
-    assert_eq!(Glance::of(dir.path()).unwrap().broken, []);
+    assert_eq!(Glance::of(dir.path(), None).unwrap().broken, []);
 }
 
 #[test]
@@ -58,6 +58,10 @@ fn a_folder_of_the_sites_folders_holds_several_data_sets() {
         classes.iter().for_each(|class| grey(&dir.path().join(site).join(class), 10));
     }
     assert_eq!(data_sets(&dir), ["east", "north", "south"]);
+    let named = ["east", "north", "south"].map(String::from);
+    assert_eq!(Glance::of(dir.path(), Some(&named)).unwrap().data_sets, [""; 0]);
+    let others = ["animals", "food", "smileys"].map(String::from);
+    assert!(Glance::of(dir.path(), Some(&others)).is_err());
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub struct Policy {
     pub class_names: bool,
     /// Whether links in the data folder may lead out of it; default false.
     pub allow_links: bool,
+    /// Days after which what the site keeps of a run, beside the ledger, is removed when it is started, 1..=36500; default 90.
+    pub keep_days: u64,
 }
 
 fn mebibytes(mib: u64) -> MaxMemory {
@@ -113,6 +115,7 @@ impl Default for Policy {
             label_counts: false,
             class_names: false,
             allow_links: false,
+            keep_days: 90,
         }
     }
 }
@@ -166,6 +169,7 @@ impl Policy {
             ("total_rounds", self.total_rounds, MOST),
             ("total_steps", self.total_steps, MOST),
             ("max_image_size", self.max_image_size, 1024),
+            ("keep_days", self.keep_days, 36_500),
         ];
         if let Some((key, value, most)) = counts.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
             return wrong(key, &value, &format!("1..={most}"));

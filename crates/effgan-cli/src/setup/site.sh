@@ -28,6 +28,8 @@ case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
 if [ -x venv/bin/python3 ]; then PATH="$PWD/venv/bin:$PATH"; fi
 export EFFGAN_KIT="$PWD" FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
 mkdir -p "$FLWR_HOME" state
+# What the policy keeps no longer.
+effgan federation prune . --really
 PORT=${PORT:-9094} FORWARD_PORT=${FORWARD_PORT:-9095}
 
 # Whoever ends first ends the others, and a service manager starts all again.

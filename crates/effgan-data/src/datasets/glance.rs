@@ -24,12 +24,14 @@ pub struct Glance {
 }
 
 impl Glance {
-    /// Reads the header of every picture of a folder that [`DatasetName::Folder`](super::DatasetName::Folder) reads.
+    /// Reads the header of every picture of a folder that [`DatasetName::Folder`](super::DatasetName::Folder) reads, whose `classes` may be
+    /// known.
     ///
     /// # Errors
-    /// A folder that is not there, has no pictures, has pictures beside its classes, or has too many classes.
-    pub fn of(dir: &Path) -> Result<Self, DataError> {
-        let listing = Listing::of(dir)?;
+    /// A folder that is not there, has no pictures, has pictures beside its classes, has too many classes, or one that is not among the known.
+    pub fn of(dir: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
+        let listing = Listing::of(dir, classes)?;
+        let classes_are_named = classes.is_some();
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::<_, (usize, PathBuf)>::new(), BTreeMap::<_, usize>::new());
         let mut broken = Vec::new();
@@ -51,7 +53,9 @@ impl Glance {
         sizes.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
         let mut modes: Vec<_> = modes.into_iter().collect();
         modes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        Ok(Self { classes, sizes, modes, broken, data_sets: data_sets(&listing) })
+        // Whoever names the classes knows that they are some.
+        let data_sets = if classes_are_named { Vec::new() } else { data_sets(&listing) };
+        Ok(Self { classes, sizes, modes, broken, data_sets })
     }
 
     /// Number of files, those that cannot be read among them.

@@ -3,6 +3,7 @@
 mod approve;
 mod gate;
 mod ledger;
+mod prune;
 mod server;
 mod site;
 mod sites;
@@ -39,6 +40,7 @@ pub enum Federation {
     Run(Run),
     Approve(approve::Approve),
     Ledger(ledger::Show),
+    Prune(prune::Prune),
     Split(split::Split),
 }
 
@@ -58,6 +60,7 @@ impl Federation {
             Self::Run(run) => run.run(),
             Self::Approve(approve) => approve.run(),
             Self::Ledger(show) => show.run(),
+            Self::Prune(prune) => prune.run(),
             Self::Split(split) => split.run(),
         }
     }

@@ -14,24 +14,37 @@ const LISTED: usize = 8;
 
 /// Checks what lies at `data` as `dataset` reads it, and answers with how many images of each class are for training. `is_known` says that
 /// the keys are a run's and no guess.
-pub(super) fn check(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<Vec<usize>> {
-    let found =
-        if dataset.name == DatasetName::Folder { folder(data, dataset, is_known) } else { arrays(data, dataset) };
+pub(super) fn check(
+    data: &Path,
+    dataset: &DatasetConfig,
+    classes: Option<&[String]>,
+    is_known: bool,
+) -> Result<Vec<usize>> {
+    let found = if dataset.name == DatasetName::Folder {
+        folder(data, dataset, classes, is_known)
+    } else {
+        arrays(data, dataset, classes)
+    };
     let (by_class, said) = found.map_err(|failure| failure.context("data"))?;
     right("data", &format!("{said} in {}", data.display()));
     Ok(by_class)
 }
 
-fn arrays(data: &Path, dataset: &DatasetConfig) -> Result<(Vec<usize>, String)> {
-    let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load()?;
+fn arrays(data: &Path, dataset: &DatasetConfig, classes: Option<&[String]>) -> Result<(Vec<usize>, String)> {
+    let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load_named(classes)?;
     let mut by_class = vec![0; loaded.train.num_classes()];
     loaded.train.labels().iter().for_each(|&label| by_class[usize::from(label)] += 1);
     let num_images = loaded.train.len() + loaded.test.len();
     Ok((by_class, format!("{num_images} images of {} classes", loaded.train.num_classes())))
 }
 
-fn folder(data: &Path, dataset: &DatasetConfig, is_known: bool) -> Result<(Vec<usize>, String)> {
-    let glance = Glance::of(data)?;
+fn folder(
+    data: &Path,
+    dataset: &DatasetConfig,
+    classes: Option<&[String]>,
+    is_known: bool,
+) -> Result<(Vec<usize>, String)> {
+    let glance = Glance::of(data, classes)?;
     if !glance.data_sets.is_empty() {
         let why = format!(
             "{} holds several data sets and not one: {} have folders of classes; give one of them",

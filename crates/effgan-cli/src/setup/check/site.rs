@@ -29,7 +29,7 @@ pub(super) fn check(side: &Side, kit: &Kit) -> Result<()> {
     files::private(folder, &[KEY, LOCAL[1], SUPEREXEC_SECRET, HOLD_OUT_SECRET, "state", "ledger.jsonl", "flower"])?;
     let mut run = Run::known(side)?;
     if let Some((data, name)) = &side.data {
-        let by_class = images::check(data, &run.dataset(*name), run.wishes.is_some())?;
+        let by_class = images::check(data, &run.dataset(*name), run.classes(), run.wishes.is_some())?;
         run.count(&by_class);
     }
     let model =
@@ -83,6 +83,11 @@ impl Run {
             }
             (None, None) => DatasetConfig::of(name),
         }
+    }
+
+    /// What the run calls the classes.
+    fn classes(&self) -> Option<&[String]> {
+        self.config.as_ref()?.federation.classes.as_deref()
     }
 
     /// With so many images of each class to train on, before any is held out.
