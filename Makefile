@@ -4,7 +4,7 @@
 .PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper
 
 test:
-	cargo test --release --workspace
+	cargo test --locked --release --workspace
 	bindings/python/make.sh
 
 # .venv/bin/python with `import effgan`, and the Python tests. PYTHON=python3.12 makes .venv from another one.
@@ -13,12 +13,12 @@ python:
 
 # The wheel for release, in target/wheels; compiles everything anew, since maturin builds one package by itself.
 wheel:
-	cd bindings/python && ../../.venv/bin/maturin build --release --target-dir ../../target
+	cd bindings/python && ../../.venv/bin/maturin build --locked --release --target-dir ../../target
 
 lint:
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	cargo clippy --locked --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --workspace --no-deps
 
 # MINUTES of fuzzing for each target, or for those in TARGETS: docs/fuzzing.md. Needs `cargo install cargo-fuzz --locked`.
 MINUTES = 10
@@ -27,24 +27,24 @@ fuzz:
 
 # Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
-	EFFGAN_DATA=$(abspath $(DATA)) cargo test --release --workspace -- --ignored
+	EFFGAN_DATA=$(abspath $(DATA)) cargo test --locked --release --workspace -- --ignored
 	.venv/bin/pip install --quiet "flwr[simulation]==1.41.0"
 	bindings/python/make.sh -m slow -s
 	FLWR=1.42.0 bindings/python/make.sh -m "slow or not slow" $(addprefix tests/test_,executor.py federation_setup.py flower.py flower_strategies.py records.py strategy.py)
-	cargo build --release
+	cargo build --locked --release
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables
 	python3 scripts/tables.py poison --out runs/tables
 
 # A server and three sites with TLS and node identity on this machine train the quick start, to the simulation's hash: docs/deploy.md.
 demo-federation:
-	cargo build --release --workspace
+	cargo build --locked --release --workspace
 	PYTHON_TESTS=none bindings/python/make.sh
 	.venv/bin/python scripts/demo_federation.py
 
 # The experiment of the paper and the map of where EFFGAN pays: docs/results. About two hours on two cores; goes on where it was stopped. DATA as above.
 paper:
-	cargo build --release
+	cargo build --locked --release
 	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in epochs where-it-pays; do \
 	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done; \
 	for sweep in fashion-by-label mnist-by-label mnist-dirichlet; do \
@@ -58,7 +58,7 @@ reference:
 # Kills runs 200 times (KILLS=…) and holds each to the outcome of an uninterrupted one: docs/reliability.md.
 KILLS = 200
 torture:
-	EFFGAN_KILLS=$(KILLS) cargo test --release --workspace --test resume -- --include-ignored --nocapture kill
+	EFFGAN_KILLS=$(KILLS) cargo test --locked --release --workspace --test resume -- --include-ignored --nocapture kill
 
 # Licences, sources and known advisories of everything that is compiled in.
 audit:

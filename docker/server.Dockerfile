@@ -1,9 +1,11 @@
-# The server of a federation: SuperLink and SuperExec. docs/deploy.md says how it is run.
-#   docker build -f docker/server.Dockerfile --build-context wheels=target/wheels -t effgan-server docker
-FROM python:3.12-slim
+# The server of a federation: gate, SuperLink and SuperExec. docs/deploy.md says how it is run; docker/server.compose.yaml runs it.
+# The context `kit` is the server's folder or a kit, as `effgan federation init --wheel` makes them: wheel and requirements.txt.
+#   docker build -f docker/server.Dockerfile --build-context kit=federation/server -t effgan-server docker
+ARG PYTHON=python:3.12.12-slim-bookworm
+FROM ${PYTHON}
 RUN useradd --create-home --uid 10001 effgan
-# The wheel of `make wheel`; it brings no other software than NumPy.
-RUN --mount=from=wheels,target=/wheels pip install --no-cache-dir /wheels/effgan-*.whl "flwr==1.41.*"
+WORKDIR /kit
+RUN --mount=from=kit,target=/kit pip install --no-cache-dir --require-hashes -r requirements.txt
 USER 10001
 # The folder server/ of `effgan federation init`, with the runs in it.
 VOLUME /server

@@ -1,10 +1,12 @@
-# A site of a federation: one SuperNode. It calls the server and opens no port. docs/deploy.md says how it is run.
-#   docker build -f docker/site.Dockerfile --build-context wheels=target/wheels -t effgan-site docker
-FROM python:3.12-slim
+# A site of a federation: SuperNode, executor and forwarder. It calls the server and opens no port. docs/deploy.md says how it is run;
+# docker/site.compose.yaml runs it. The context `kit` is the site's kit with its wheel and requirements.txt (`init --wheel`).
+#   docker build -f docker/site.Dockerfile --build-context kit=kits/north -t effgan-site docker
+ARG PYTHON=python:3.12.12-slim-bookworm
+FROM ${PYTHON}
 RUN useradd --create-home --uid 10001 effgan
-RUN --mount=from=wheels,target=/wheels pip install --no-cache-dir /wheels/effgan-*.whl "flwr==1.41.*"
+WORKDIR /kit
+RUN --mount=from=kit,target=/kit pip install --no-cache-dir --require-hashes -r requirements.txt
 USER 10001
 # The site's kit with its key and state, and its images, which are read only.
 VOLUME ["/kit", "/data"]
-WORKDIR /kit
 CMD ["/kit/start.sh", "/data"]

@@ -326,9 +326,11 @@ def messages():
     def message(name, tensors, sizes=sizes, numbers=numbers, words={"kind": "average"}):
         save("message", name, json.dumps([sizes, numbers, words]).encode() + b"\n" + json.dumps(tensors).encode())
 
+    tie = {"kind": "average", "config-hash": "0" * 64}
     message("letter", tensors)
-    message("answer", tensors, numbers={"num-examples": 3, "seconds": 1.5, "loss_d": 0.5}, words={})
-    message("failed", {}, sizes={}, numbers={}, words={"failed": "disk full"})
+    message("answer", tensors, numbers={"num-examples": 3, "seconds": 1.5, "loss_d": 0.5, "round": 1, "iteration": 0}, words=tie)
+    message("refused", {}, sizes={}, numbers={"round": 1, "iteration": 0}, words={**tie, "refused": "too-few-images"})
+    message("unknown", {}, sizes={}, numbers={}, words={**tie, "refused": "disk full", "ledger": "=1+1"})
     message("logits", {"logits": [2]}, sizes={"logits": 2})
     message("empty", {**tensors, "generator.v": [0, 3]})
     message("longer", {**tensors, "generator.w": [1]})

@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
-# `make audit`: licences, sources, bans and known advisories of the crates, and known vulnerabilities of the Python packages that tests use.
-# The crates' advisories are a git repository; where it cannot be fetched, that is said, and the rest counts.
+# `make audit`: licences, sources, bans and known advisories of the crates, and known vulnerabilities of the Python packages that kits pin and
+# tests use. It ends well only when it could look: the advisories of crates are a git repository, those of packages PyPI's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-command -v cargo-deny > /dev/null || cargo install cargo-deny --locked
+cannot() {
+    echo "audit: $1; nothing is known of what was not looked at" >&2
+    exit 1
+}
+
+command -v cargo-deny > /dev/null || cargo install cargo-deny --locked || cannot "cargo-deny cannot be installed from here"
 cargo deny --locked check licenses bans sources
-if cargo deny --locked fetch db 2> /dev/null; then
-    cargo deny --locked check advisories
-else
-    echo "advisories of crates not checked: their database cannot be fetched from here"
-fi
+cargo deny --locked fetch db 2> /dev/null || cannot "the database of advisories for crates cannot be fetched from here"
+cargo deny --locked check advisories
 
 venv=target/audit-venv
-[[ -x $venv/bin/pip-audit ]] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check pip-audit; }
-"$venv/bin/pip-audit" --progress-spinner off --requirement bindings/python/requirements-dev.txt
+if [[ ! -x $venv/bin/pip-audit ]]; then
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check pip-audit || cannot "pip-audit cannot be installed from here"
+fi
+for file in crates/effgan-cli/src/setup/requirements.lock bindings/python/requirements-dev.txt; do
+    "$venv/bin/pip-audit" --progress-spinner off --requirement "$file"
+done

@@ -11,7 +11,7 @@ skip() {
 }
 
 # The whole workspace, so that Burn is compiled once (crates/one-burn says why): maturin, which builds one package by itself, would compile it anew.
-cargo build --release --workspace
+cargo build --locked --release --workspace
 
 python=${PYTHON:-python3}
 command -v "$python" > /dev/null || skip "$python is missing; install Python 3.10 or later, or name one: make python PYTHON=…"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use effgan_cli::api::Content;
 use effgan_data::ClientName;
+use effgan_fl::{Refusal, Reply};
 use effgan_nn::{Array, Params};
 
 /// Most values of one array.
@@ -23,12 +24,16 @@ pub fn check(message: &[u8]) {
         assert_eq!(Content::of_letter(&letter).into_letter(), Ok(letter), "a letter that is written is read");
     }
     let north = || ClientName::new("north").expect("a name");
-    let answered = content.into_answer(north());
-    assert_eq!(
-        Content::of_answer(answered.clone()).into_answer(north()),
-        answered,
-        "an answer that is written is read"
-    );
+    let tie = content.tie();
+    let answered = content.into_answer(north(), &tie);
+    let again = Content::of_answer(answered.clone()).tied(tie.clone()).into_answer(north(), &tie);
+    match answered.reply {
+        Reply::Update(_) => assert_eq!(again, answered, "an answer that is written is read"),
+        Reply::Failed(reason) => {
+            assert!(reason.len() < 300, "{reason}");
+            assert_eq!(again.reply, Reply::Failed(Refusal::WorkFailed.to_string()), "of a failure a code is written");
+        }
+    }
 }
 
 type Said = (BTreeMap<String, usize>, BTreeMap<String, f64>, BTreeMap<String, String>);

@@ -1,22 +1,50 @@
-"""The Dockerfiles, which cannot be built everywhere, by a linter."""
+"""The files for containers, which cannot be built everywhere, by a linter and by what they say."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 from conftest import REPOSITORY
 
-FILES = sorted((REPOSITORY / "docker").glob("*.Dockerfile"))
+DOCKER = REPOSITORY / "docker"
+FILES = sorted(DOCKER.glob("*.Dockerfile"))
+COMPOSED = sorted(DOCKER.glob("*.compose.yaml"))
 
 
-def test_there_are_two() -> None:
+def test_there_are_two_of_each() -> None:
     assert [file.name for file in FILES] == ["server.Dockerfile", "site.Dockerfile"]
+    assert [file.name for file in COMPOSED] == ["server.compose.yaml", "site.compose.yaml"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_hadolint_has_nothing_to_say(file: Path) -> None:
     done = subprocess.run([Path(sys.executable).parent / "hadolint", file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_image_is_one_version_and_takes_only_files_of_known_hashes_for_a_user_of_its_own(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert re.search(r"^ARG PYTHON=python:\d+\.\d+\.\d+-slim-\w+$", text, re.MULTILINE)
+    installed = re.findall(r"pip install.*", text)
+    assert installed == ["pip install --no-cache-dir --require-hashes -r requirements.txt"]
+    assert text.index("USER 10001") < text.index("CMD ")
+
+
+@pytest.mark.parametrize("file", COMPOSED, ids=lambda file: file.name)
+def test_only_the_relay_is_in_the_network_outside(file: Path) -> None:
+    composed: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    assert composed["networks"]["inside"]["internal"] is True
+    services = composed["services"]
+    assert [name for name, service in services.items() if "outside" in service["networks"]] == ["relay"]
+    [inner] = [service for name, service in services.items() if name != "relay"]
+    assert inner["cap_drop"] == ["ALL"] and inner["read_only"] is True and "ports" not in inner
+    # It has neither keys nor images.
+    assert services["relay"]["volumes"] == ["./relay.conf.template:/etc/nginx/templates/nginx.conf.template:ro"]
+    assert re.fullmatch(r"nginx:\d+\.\d+\.\d+-alpine", services["relay"]["image"])

@@ -19,9 +19,9 @@ pub use crate::evaluation::Evaluation;
 use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
-pub use crate::federation::retention::prune;
-use crate::federation::{self, AtSite};
-pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages, StrategyConfig};
+use crate::federation::ledger::Ledger;
+use crate::federation::{self, AtSite, Roll};
+pub use crate::federation::{Content, Grid, MessageId, NodeId, Pulled, SiteImages, StrategyConfig};
 use crate::progress::Progress;
 pub use crate::steps::{Members, Steps};
 use crate::{commands, machine, pipeline};
@@ -70,29 +70,56 @@ pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 's
 /// A wrong config; sites that do not come; then as [`run`].
 pub fn federate(
     run: Run,
+    server: Option<&Path>,
     grid: &mut dyn Grid,
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    pipeline::federate(&config, &out, jobs, grid, &Progress::logging(log), stop)?;
+    let roll = server.map(Roll::of);
+    pipeline::federate(&config, &out, jobs, grid, roll, &Progress::logging(log), stop)?;
     Ok(out)
 }
 
-/// What the site says to a message of Flower's type `kind`, with `jobs` threads.
+/// What the site says to a message of Flower's type `kind`, with `jobs` threads; `policy` is the site's `policy.toml`. What goes wrong is
+/// an answer too: the code of a refusal.
 ///
 /// # Errors
-/// What is wrong with the message or the site's images.
+/// [`Kind::Interrupted`](crate::Kind::Interrupted) when `stop` becomes true; `jobs` out of its bounds.
 pub fn answer(
     images: SiteImages,
     state_dir: PathBuf,
+    policy: Option<PathBuf>,
     jobs: Option<usize>,
     kind: &str,
     message: Content,
     stop: &AtomicBool,
 ) -> Result<Content> {
-    let at_site = AtSite { images, state_dir, jobs: jobs_or_cores(jobs)? };
+    let at_site = AtSite { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
     federation::answer(&at_site, kind, message, stop)
+}
+
+/// Reads the ledger in the folder `site` line by line; answers with how many lines there are, each as it was written.
+///
+/// # Errors
+/// The first line that is not.
+pub fn verify_ledger(site: &Path) -> Result<u64> {
+    Ok(Ledger::of(site).read(|_, _| ()).map_err(anyhow::Error::from)?.lines)
+}
+
+/// Shows the ledger in the folder `site` as a table and as a page.
+///
+/// # Errors
+/// As [`verify_ledger`].
+pub fn show_ledger(site: &Path) -> Result<[Vec<u8>; 2]> {
+    let (mut table, mut page) = (Vec::new(), Vec::new());
+    federation::ledger::table(&Ledger::of(site), &mut table)
+        .map_err(anyhow::Error::from)?
+        .map_err(anyhow::Error::from)?;
+    federation::ledger::page(&Ledger::of(site), &mut page)
+        .map_err(anyhow::Error::from)?
+        .map_err(anyhow::Error::from)?;
+    Ok([table, page])
 }
 
 /// The steps of the algorithm of a config for `clients` with so many training images each, of this shape and number of classes.

@@ -9,7 +9,10 @@ use effgan_data::datasets::MaxMemory;
 use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig, LocalConfig, SimulationConfig};
+use effgan_fl::{
+    AggregationConfig, AggregationKind, AlgorithmConfig, Bounds, CheckpointConfig, FailurePolicy, LocalConfig,
+    OnFailure, SimulationConfig,
+};
 use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Purpose, Streams, params};
 use serde::de::DeserializeOwned;
@@ -126,6 +129,13 @@ impl Config {
         Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
     }
 
+    /// What is done about clients that fail, `otherwise` where it does not say, and how much of an answer is believed.
+    pub fn failures(&self, otherwise: OnFailure) -> FailurePolicy {
+        let policy = self.aggregation.failures(otherwise);
+        let bounds = Bounds { max_examples: self.federation.max_examples, ..policy.bounds };
+        FailurePolicy { bounds, ..policy }
+    }
+
     /// The images of the data set that it names, with labels by `federation.classes` where there are some.
     ///
     /// # Errors
@@ -207,23 +217,25 @@ impl Config {
     pub fn mean_is_fedgan(&self) -> bool {
         let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
         let equal_work = (effgan.fine_tune_epochs, effgan.fine_tune_steps) == (self.local.epochs, self.local.steps);
-        let of_means = self.aggregation.kind == AggregationKind::Mean && self.simulation.attack.is_none();
+        let AggregationConfig { kind, max_weight, .. } = self.aggregation;
+        let of_means = kind == AggregationKind::Mean && max_weight.is_none() && self.simulation.attack.is_none();
         equal_work && of_means && effgan.cohort >= 1.0 && self.local.ema.is_none()
     }
 
     /// SHA-256, as hex, of all that the bits of a run's rounds depend on. What is left out may change when the run is
     /// resumed: its name, where the images lie and what reading them may take, the number of rounds (where the rounds before do not depend on it),
-    /// what is done about clients that fail and about members that are flagged or too large, and what is kept.
+    /// what is done about clients that fail, send too large values or are away, and about members that are flagged or too large, and what is
+    /// kept.
     pub fn identity(&self) -> String {
         let mut config = self.clone();
         config.name = String::new();
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
-        let FederationConfig { strategy, classes, .. } = config.federation;
-        config.federation = FederationConfig { strategy, classes, ..FederationConfig::default() };
-        let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
-        config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
+        let FederationConfig { strategy, classes, max_examples, .. } = config.federation;
+        config.federation = FederationConfig { strategy, classes, max_examples, ..FederationConfig::default() };
+        let AggregationConfig { kind, trim, clip, max_weight, .. } = config.aggregation;
+        config.aggregation = AggregationConfig { kind, trim, clip, max_weight, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
             config.algorithm = config.algorithm.of_any_length();
         }

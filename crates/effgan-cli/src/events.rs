@@ -29,6 +29,50 @@ pub enum Event {
     Stage(Stage),
 }
 
+/// A line of a later round than any run has is damaged.
+const MOST_ROUNDS: u32 = 1_000_001;
+
+impl Event {
+    /// The events in the text of a `metrics.jsonl`, and the numbers, from 1, of the lines that are none: a last one that was cut off, or
+    /// one that holds `null` where a number belongs. Whoever reads goes on without these, and says which.
+    pub fn all(text: &str) -> (Vec<Self>, Vec<usize>) {
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+        for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
+            match serde_json::from_str::<Self>(line) {
+                Ok(event) if event.round() <= MOST_ROUNDS => events.push(event),
+                _ => unreadable.push(number),
+            }
+        }
+        (events, unreadable)
+    }
+
+    /// As a line without its end. JSON has no infinity: an event with a number that is not finite becomes a note that says so, since its
+    /// own line could not be read again.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn line(&self) -> serde_json::Result<String> {
+        let line = serde_json::to_string(self)?;
+        if serde_json::from_str::<Self>(&line).is_ok() {
+            return Ok(line);
+        }
+        let event = serde_json::to_value(self)?;
+        let name = event["event"].as_str().unwrap_or_default();
+        let note = format!("a {name} of round {} held a number that is not finite, and is left out", self.round());
+        serde_json::to_string(&Self::Note(Note { note }))
+    }
+
+    /// 0 for what belongs to none.
+    fn round(&self) -> u32 {
+        match self {
+            Self::Round(round) => round.round,
+            Self::Losses(curve) => curve.round,
+            Self::Score(score) => score.round,
+            Self::Flag(_) | Self::Member(_) | Self::Note(_) | Self::Stage(_) => 0,
+        }
+    }
+}
+
 /// A line for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -216,6 +260,9 @@ pub struct PartitionInfo {
     pub clients: Vec<String>,
     /// Training images by client, in order of name.
     pub num_examples: Vec<u64>,
+    /// What they count as, where a cap lowers that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Vec<u64>>,
     /// Training images by client and class, where sites told them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_counts: Option<Vec<Vec<u64>>>,
@@ -229,4 +276,32 @@ pub struct PartitionInfo {
 pub struct NetworkInfo {
     pub generator_values: u64,
     pub discriminator_values: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_with_a_number_that_is_not_finite_is_written_as_a_note_that_can_be_read() {
+        for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let curve =
+                LossCurve { round: 3, client: "north".into(), steps: 1, loss_d: vec![seconds], loss_g: vec![0.5] };
+            let line = Event::Losses(curve).line().unwrap();
+            let note = "a losses of round 3 held a number that is not finite, and is left out".to_owned();
+            assert_eq!(Event::all(&line), (vec![Event::Note(Note { note })], vec![]));
+        }
+        let stage = Event::Stage(Stage { stage: "null".into(), seconds: 1.5 });
+        assert_eq!(Event::all(&stage.line().unwrap()), (vec![stage], vec![]));
+    }
+
+    #[test]
+    fn lines_that_are_no_events_are_told_by_their_numbers() {
+        let good = Event::Note(Note { note: "good".into() });
+        let line = good.line().unwrap();
+        let text = format!(
+            "{line}\nnull\n\n{{\"event\":\"stage\",\"stage\":\"train\",\"seconds\":null}}\n{line}\n{{\"event\":\"no"
+        );
+        assert_eq!(Event::all(&text), (vec![good.clone(), good], vec![2, 4, 6]));
+    }
 }

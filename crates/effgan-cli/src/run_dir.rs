@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::events::{Event, RunInfo, Status};
 use crate::failure::{Failure, Result};
+use crate::output::warn;
 use crate::pictures::to_png;
+use crate::report::units;
 use crate::tensorboard::EventFile;
 
 /// An open run folder, which no other program runs in.
@@ -104,17 +106,19 @@ impl RunDir {
         rewound.with_context(|| format!("{}: going back to the checkpoint", self.path.display()))
     }
 
-    /// What `metrics.jsonl` says.
+    /// What `metrics.jsonl` says. Lines that are no events are told, and left out.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn events(&self) -> anyhow::Result<Vec<Event>> {
         let path = self.join(METRICS);
         let bytes = read_file(&path, MOST_BYTES).with_context(|| path.display().to_string())?;
-        String::from_utf8_lossy(&bytes)
-            .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| path.display().to_string()))
-            .collect()
+        let (events, unreadable) = Event::all(&String::from_utf8_lossy(&bytes));
+        if !unreadable.is_empty() {
+            let lines = units::lines(&unreadable);
+            warn(&format!("{} has lines that are no events, and is read without them: {lines}", path.display()));
+        }
+        Ok(events)
     }
 
     /// Writes the config and `run.json` of a run that goes on.
@@ -146,7 +150,7 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written.
     pub fn record(&mut self, event: &Event) -> anyhow::Result<()> {
-        let line = serde_json::to_string(event)? + "\n";
+        let line = event.line()? + "\n";
         // In one call, so that a reader meets whole lines.
         self.metrics.write_all(line.as_bytes()).with_context(|| self.join(METRICS).display().to_string())?;
         self.tensorboard.record(event).with_context(|| format!("{}: TensorBoard's events", self.path.display()))

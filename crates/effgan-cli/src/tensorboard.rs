@@ -83,7 +83,7 @@ impl EventFile {
             Event::Score(score) => (score.round, of_score(score)),
             Event::Losses(_) | Event::Flag(_) | Event::Member(_) | Event::Note(_) | Event::Stage(_) => return Ok(()),
         };
-        self.summary(round, scalars.into_iter().map(scalar).collect())
+        self.summary(round, scalars.into_iter().filter_map(scalar).collect())
     }
 
     /// Appends the grid of samples `name` as a PNG file's bytes: `round_0007` is step 7 of `samples/round`.
@@ -119,8 +119,10 @@ fn file_name(started: u64) -> String {
 /// A scalar's tag and value.
 type Scalar = (String, f64);
 
-fn scalar((tag, value): Scalar) -> Value {
-    Value { tag, scalar: Some(value as f32), image: None }
+/// None of what is no finite f32.
+fn scalar((tag, value): Scalar) -> Option<Value> {
+    let scalar = Some(value as f32).filter(|value| value.is_finite());
+    Some(Value { tag, scalar: Some(scalar?), image: None })
 }
 
 /// Means over the clients that took part, and what was sent.
@@ -189,7 +191,14 @@ mod tests {
 
     fn client(name: &str, loss_d: f64, drift: Option<Drift>) -> ClientRecord {
         let metrics = BTreeMap::from([("loss_d".into(), loss_d), ("loss_g".into(), 2.5)]);
-        ClientRecord { name: name.to_owned().try_into().unwrap(), num_examples: 1, metrics, seconds: 1.0, drift }
+        ClientRecord {
+            name: name.to_owned().try_into().unwrap(),
+            num_examples: 1,
+            counted: None,
+            metrics,
+            seconds: 1.0,
+            drift,
+        }
     }
 
     fn score(round: u32, of: Scored, how: Option<NormStatistics>, values: (f64, f64, usize)) -> Event {

@@ -214,6 +214,44 @@ fn metrics_that_have_lost_lines_are_not_gone_on_with() {
 }
 
 #[test]
+fn a_record_with_null_a_bad_line_and_a_torn_end_is_read_without_them_by_report_evaluate_and_resume() {
+    let (_folder, run) = done(&[]);
+    let path = run.join("metrics.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let padded = |line: &str, text: &str| format!("{text:<0$}", line.len());
+    let drift = whole.lines().position(|line| line.contains("\"cosine\":")).unwrap();
+    let spoiled = whole.lines().enumerate().map(|(i, line)| match i {
+        0 => padded(line, "\u{fffd}=1+1"),
+        _ if i == drift => {
+            let (before, after) = line.split_once("\"cosine\":").unwrap();
+            let (_, after) = after.split_once('}').unwrap();
+            padded(line, &format!("{before}\"cosine\":null}}{after}"))
+        }
+        _ => line.to_owned(),
+    });
+    let spoiled: String = spoiled.map(|line| line + "\n").collect::<String>() + "{\"event\":\"rou";
+    fs::write(&path, &spoiled).unwrap();
+    let last = spoiled.lines().count();
+
+    assert!(effgan(&["report", text(&run)]).status.success());
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    let lines = format!("left out: lines 1, {}, {last}.", drift + 1);
+    assert!(page.contains(&lines), "{lines}");
+    let scored = effgan(&["evaluate", text(&run), "--num", "64"]);
+    assert!(scored.status.success(), "{scored:?}");
+
+    let output = effgan(&["resume", text(&run), "--set", "algorithm.rounds=3"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let told =
+        format!("{} has lines that are no events, and is read without them: lines 1, {}", path.display(), drift + 1);
+    assert!(said.contains(&told), "{said}");
+    let (_whole, longer) = done(&["--set", "algorithm.rounds=3"]);
+    let hash = |run: &Path| json(&run.join("run.json"))["model_hash"].clone();
+    assert_eq!(hash(&run), hash(&longer));
+}
+
+#[test]
 fn two_programs_are_never_in_one_run_folder() {
     let (folder, whole) = done(&["--set", "local.epochs=15"]);
     let run = folder.path().join("first");

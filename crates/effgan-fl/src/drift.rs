@@ -23,6 +23,11 @@ pub(crate) struct Sketch {
 }
 
 impl Sketch {
+    /// L2 norm of the update.
+    pub(crate) fn norm(&self) -> f64 {
+        self.norm
+    }
+
     /// Of the way from `before` to `after`, for the trainable tensors of `after`.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl NormStatistics {
 pub struct Member {
     /// The client that trained it.
     pub name: ClientName,
-    /// n_k: images it was trained on.
+    /// n_k: images it was trained on, or what it counts as where a cap is lower.
     pub num_examples: u64,
     /// Its share of the samples, not normalised, ≥ 0.
     pub weight: f64,

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use effgan_data::ClientName;
 use effgan_data::steering::steers;
-use effgan_nn::{NnError, Params};
+use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Exchange, ExchangeKind, Numbers, Reply, Update};
+use crate::bounds::Bounds;
+use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Update};
 use crate::record::Missing;
 use crate::{FlError, Result, RoundContext};
 
@@ -31,12 +32,14 @@ pub enum OnFailure {
 }
 
 /// What is done about clients that fail, and how many must be left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FailurePolicy {
     /// What becomes of the run.
     pub on_failure: OnFailure,
     /// Fewer usable replies in a round end the run; none asks for at least one of those that were asked.
     pub min_clients: Option<usize>,
+    /// A client whose update lies beyond them has failed.
+    pub bounds: Bounds,
 }
 
 /// A reply and what it says it answers.
@@ -52,12 +55,20 @@ pub struct Answer {
     pub iteration: u64,
     /// The answer.
     pub reply: Reply,
+    /// L2 norm of its update, where it is one.
+    pub norm: Option<f64>,
 }
 
 impl Answer {
     /// `client`'s answer to its message of `exchange`.
     pub fn to(exchange: &Exchange, client: ClientName, reply: Reply) -> Self {
-        Self { client, round: exchange.round, kind: exchange.kind, iteration: exchange.iteration, reply }
+        Self { client, round: exchange.round, kind: exchange.kind, iteration: exchange.iteration, reply, norm: None }
+    }
+
+    /// With the norm of its update.
+    #[must_use]
+    pub fn of_norm(self, norm: Option<f64>) -> Self {
+        Self { norm, ..self }
     }
 }
 
@@ -96,7 +107,7 @@ impl<'a> Intake<'a> {
         let (client, round) = (answer.client, self.exchange.round);
         let failure = match answer.reply {
             Reply::Failed(reason) => FlError::ClientFailed { client: client.clone(), round, reason: one_line(&reason) },
-            Reply::Update(update) => match self.check(&client, &update) {
+            Reply::Update(update) => match self.check(&client, &update, answer.norm) {
                 Ok(()) => {
                     self.usable += 1;
                     return Ok(Some(update));
@@ -158,45 +169,47 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn check(&self, client: &ClientName, update: &Update) -> std::result::Result<(), String> {
+    fn check(&self, client: &ClientName, update: &Update, norm: Option<f64>) -> std::result::Result<(), String> {
         let known = self.ctx.num_examples_of(client);
         if update.num_examples != known {
             return Err(format!("says it has {} images, the roster says {known}", update.num_examples));
         }
         check_numbers(&update.metrics)?;
-        check_shapes(&update.params, &self.expected).map_err(|error| error.to_string())?;
-        update.params.check_finite().map_err(|error| error.to_string())
+        check_shapes(&update.params, &self.expected)?;
+        update.params.check_finite().map_err(|error| error.to_string())?;
+        self.policy.bounds.check(&update.params, norm)
     }
 }
 
-/// More metrics than any algorithm has: a client fills no record with its own.
-const MOST_METRICS: usize = 32;
-
+/// A name that is on no list is not repeated: it is a client's text, and may say anything.
 fn check_numbers(metrics: &Numbers) -> std::result::Result<(), String> {
-    if metrics.len() > MOST_METRICS {
-        return Err(format!("{} metrics, and at most {MOST_METRICS} are taken", metrics.len()));
-    }
-    if let Some(name) = metrics.keys().find(|name| one_line(name) != **name) {
-        return Err(format!("metric `{}` has a name that is no short line", one_line(name)));
-    }
-    match metrics.iter().find(|(_, value)| !value.is_finite()) {
-        Some((name, value)) => Err(format!("metric `{}` is {value}", one_line(name))),
-        None => Ok(()),
-    }
-}
-
-/// Checks that `params` are exactly the tensors of `shapes`.
-fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), NnError> {
-    for (name, expected) in shapes {
-        let found = &params.get(name)?.shape;
-        if found != expected {
-            return Err(NnError::Shape { name: name.clone(), found: found.clone(), expected: expected.clone() });
+    for (name, value) in metrics {
+        if !METRICS.contains(&name.as_str()) {
+            return Err(format!("a metric that no algorithm has; there are {}", METRICS.join(", ")));
+        }
+        let is_sound = if name == STEPS { (0.0..=MOST_STEPS).contains(value) } else { value.abs() <= MOST_METRIC };
+        if !is_sound {
+            return Err(format!("metric `{name}` is {value:e}"));
         }
     }
-    match params.iter().find(|(name, _)| !shapes.contains_key(*name)) {
-        Some((name, _)) => Err(NnError::UnknownTensor { name: one_line(name) }),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Steps are counted in f64 without gaps, for many exchanges.
+const MOST_STEPS: f64 = 1e12;
+/// A loss is an f32.
+const MOST_METRIC: f64 = f32::MAX as f64;
+
+/// Checks that `params` are exactly the tensors of `shapes`.
+fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), String> {
+    for (name, expected) in shapes {
+        let found = &params.get(name).map_err(|_| format!("no tensor `{name}` among {} tensors", params.len()))?.shape;
+        if found != expected {
+            return Err(format!("tensor `{name}` has shape {found:?}, expected {expected:?}"));
+        }
     }
+    let unasked = params.len() - shapes.len();
+    if unasked == 0 { Ok(()) } else { Err(format!("{unasked} tensors more than it was asked for")) }
 }
 
 /// A client's words in the server's log: one line of 300 characters at most, whatever they are.
@@ -244,7 +257,7 @@ mod tests {
     }
 
     fn leave_out(min_clients: Option<usize>) -> FailurePolicy {
-        FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients }
+        FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients, ..FailurePolicy::default() }
     }
 
     #[test]
@@ -288,16 +301,8 @@ mod tests {
         let with = |params: Params| Reply::Update(Update { params, ..good() });
         let both = params("w", &[2], 1.0).merged_with(params("extra", &[1], 1.0));
         vec![
-            (
-                with(params("v", &[2], 1.0)),
-                "unusable reply: no tensor `w` among 1 tensors; the network in the config and the file do not belong \
-                 together",
-            ),
-            (
-                with(both),
-                "unusable reply: unexpected tensor `extra`; the network in the config and the file do not belong \
-                 together",
-            ),
+            (with(params("v", &[2], 1.0)), "unusable reply: no tensor `w` among 1 tensors"),
+            (with(both), "unusable reply: 1 tensors more than it was asked for"),
             (with(params("w", &[1, 2], 1.0)), "unusable reply: tensor `w` has shape [1, 2], expected [2]"),
             (with(params("w", &[2], f32::NAN)), "unusable reply: tensor `w` has a non-finite value at index 0"),
             (
@@ -309,12 +314,20 @@ mod tests {
                 "unusable reply: metric `loss_d` is inf",
             ),
             (
-                Reply::Update(Update { metrics: (0..33).map(|i| (i.to_string(), 0.0)).collect(), ..good() }),
-                "unusable reply: 33 metrics, and at most 32 are taken",
+                Reply::Update(Update { metrics: [("steps".to_owned(), -1.0)].into(), ..good() }),
+                "unusable reply: metric `steps` is -1e0",
             ),
             (
-                Reply::Update(Update { metrics: [("a\u{1b}[2J".to_owned(), 0.0)].into(), ..good() }),
-                "unusable reply: metric `a [2J` has a name that is no short line",
+                Reply::Update(Update { metrics: [("loss_g".to_owned(), 1e300)].into(), ..good() }),
+                "unusable reply: metric `loss_g` is 1e300",
+            ),
+            (
+                Reply::Update(Update { metrics: [("=cmd|' /C calc'!A1".to_owned(), 0.0)].into(), ..good() }),
+                "unusable reply: a metric that no algorithm has; there are loss_d, loss_g, steps",
+            ),
+            (
+                with(params("w", &[2], -3.4e38)),
+                "unusable reply: tensor `w` has the value -3.4e38 at index 0, beyond 1e15, which no training comes to",
             ),
             (Reply::Failed("disk\nfull".into()), "disk full"),
         ]

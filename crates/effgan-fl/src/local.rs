@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decay::Decay;
 use crate::intake::Shapes;
-use crate::message::{Broadcast, ExchangeKind, Numbers, Update};
+use crate::message::{Broadcast, ExchangeKind, Numbers, Update, metrics};
 use crate::record::{LeftOff, StepRecord, Watch};
 use crate::{FlError, Result};
 
@@ -100,7 +100,8 @@ fn default_beta1() -> f64 {
 }
 
 /// An amount of local work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// Passes over the client's images.
     Epochs(u32),
@@ -218,7 +219,7 @@ impl LocalTraining {
     pub fn steps(&self, work: Work, num_examples: u64) -> u64 {
         let images_a_step = self.config.discriminator_steps as u64 * self.batch_size(num_examples);
         match work {
-            Work::Epochs(epochs) => u64::from(epochs) * num_examples.div_ceil(images_a_step),
+            Work::Epochs(epochs) => u64::from(epochs).saturating_mul(num_examples.div_ceil(images_a_step)),
             Work::Steps(steps) => u64::from(steps),
         }
     }
@@ -401,8 +402,7 @@ struct Trained {
 
 fn means([loss_d, loss_g]: [f64; 2], steps: u64) -> Numbers {
     let n = steps as f64;
-    let metrics = [("loss_d", loss_d / n), ("loss_g", loss_g / n), ("steps", n)];
-    metrics.map(|(name, value)| (name.to_owned(), value)).into()
+    metrics(loss_d / n, loss_g / n, steps)
 }
 
 pub(crate) fn check_finite(record: &StepRecord) -> Result<()> {

@@ -9,6 +9,20 @@ use serde::{Deserialize, Serialize};
 /// Numbers by name, such as mean losses.
 pub type Numbers = BTreeMap<String, f64>;
 
+/// Mean loss of a client's discriminator over its steps, in nats.
+pub const LOSS_D: &str = "loss_d";
+/// Mean loss of its generator, in nats.
+pub const LOSS_G: &str = "loss_g";
+/// The training steps that it did.
+pub const STEPS: &str = "steps";
+/// All metrics that an answer may have. They head the columns of `clients.csv`, so no client makes up its own.
+pub const METRICS: [&str; 3] = [LOSS_D, LOSS_G, STEPS];
+
+/// The metrics of an answer after `steps` with these mean losses.
+pub(crate) fn metrics(loss_d: f64, loss_g: f64, steps: u64) -> Numbers {
+    [(LOSS_D, loss_d), (LOSS_G, loss_g), (STEPS, steps as f64)].map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 /// What an exchange of messages is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

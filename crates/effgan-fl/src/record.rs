@@ -8,7 +8,7 @@ use effgan_nn::gan::Losses;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::message::{ExchangeKind, Numbers};
+use crate::message::{ExchangeKind, Numbers, STEPS};
 
 /// One training step of one client.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +69,11 @@ impl<F: FnMut(&StepRecord) -> ControlFlow<()>> Watch for F {
 pub struct ClientRecord {
     /// Who.
     pub name: ClientName,
-    /// n_k.
+    /// n_k, as it said.
     pub num_examples: u64,
+    /// What it counted as, where a cap lowers n_k.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u64>,
     /// `loss_d`, `loss_g`, `steps`.
     pub metrics: Numbers,
     /// Wall time of its work.
@@ -90,6 +93,12 @@ pub struct Drift {
     /// moved. An estimate from sums of 4,096 groups of values, whose standard error is at most 1/45, and 0 where all
     /// updates are equal.
     pub cosine: f64,
+}
+
+impl Drift {
+    pub(crate) fn is_finite(&self) -> bool {
+        self.norm.is_finite() && self.cosine.is_finite()
+    }
 }
 
 /// A client of the cohort whose reply is not in the round.
@@ -173,13 +182,11 @@ impl ClientRecord {
             let known = self.metrics.entry(name.clone()).or_insert(value);
             *known = if name == STEPS { before + now } else { *known + (value - *known) * share };
         }
+        self.counted = later.counted.or(self.counted);
         self.seconds += later.seconds;
         self.drift = later.drift.or(self.drift);
     }
 }
-
-/// The metric that counts training steps.
-const STEPS: &str = "steps";
 
 #[cfg(test)]
 mod tests {
@@ -187,7 +194,14 @@ mod tests {
 
     fn record(name: &str, metrics: &[(&str, f64)], seconds: f64) -> ClientRecord {
         let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        ClientRecord { name: ClientName::new(name).unwrap(), num_examples: 5, metrics, seconds, drift: None }
+        ClientRecord {
+            name: ClientName::new(name).unwrap(),
+            num_examples: 5,
+            counted: None,
+            metrics,
+            seconds,
+            drift: None,
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use self::in_order::InOrder;
 pub(crate) use self::in_order::{Arrival, Arrivals, Done};
 use crate::aggregate::MemberSink;
 use crate::algorithm::{Algorithm, ServerState};
+use crate::bounds::Counted;
 use crate::checkpoints::{Checkpoint, Checkpoints, Moment, OpenRound};
 use crate::drift::Sketch;
 use crate::intake::{FailurePolicy, Intake};
@@ -274,17 +275,20 @@ impl Round<'_> {
         let Rounds { algorithm, roster, failures, seed, checkpoints, .. } = *self.rounds;
         let (ctx, server) = (roster.context(seed), self.server);
         let state = server.run(|| algorithm.prepare(state, exchange, &ctx))?;
-        let mut intake = Some(Intake::new(exchange, ctx, algorithm.expects(&state, exchange)?, failures));
+        let expected = algorithm.expects(&state, exchange)?;
+        let mut intake = Some(Intake::new(exchange, roster.as_said(seed), expected, failures));
         let mut tally = None;
         let folded = self.clients.exchange(&state, exchange, &mut |arrivals, room| {
             let intake = intake.take().expect("an exchange is folded once");
             let mut replies = InOrder::new(exchange, intake, arrivals, checkpoints, room);
-            let folded = server.run(|| algorithm.aggregate(&state, exchange, &mut replies, members));
-            tally = Some(replies.done());
+            let mut counted = Counted::new(&mut replies, roster, exchange, algorithm.weights(), &failures.bounds);
+            let folded = server.run(|| algorithm.aggregate(&state, exchange, &mut counted, members));
+            let counts = counted.counts();
+            tally = Some((replies.done(), counts));
             folded
         });
-        if let Some(tally) = tally {
-            tally.tell(open, exchange, |num_examples| algorithm.weights().of(num_examples));
+        if let Some((tally, counts)) = tally {
+            tally.tell(open, exchange, &counts, algorithm.weights());
         }
         let state = folded?;
         state.params.check_finite().map_err(|source| FlError::ServerState { round: exchange.round, source })?;

@@ -18,7 +18,7 @@ use crate::aggregate::Weights;
 use crate::algorithm::{ClientState, RoundContext, ServerState};
 use crate::intake::Shapes;
 use crate::local::{Batches, LocalTraining, Shard, check_finite, check_shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Update};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Update, metrics};
 use crate::record::{StepRecord, Watch};
 use crate::{FlError, Result, cohort};
 
@@ -74,7 +74,7 @@ impl ServerTraining {
         let cohort = cohort::draw(ctx, round, self.cohort);
         let work = self.training.work();
         let steps = cohort.iter().map(|client| self.training.steps(work, ctx.num_examples_of(client)));
-        let iterations = steps.sum::<u64>().div_ceil(cohort.len() as u64);
+        let iterations = steps.fold(0, u64::saturating_add).div_ceil(cohort.len() as u64);
         Some(Exchange { iterations, ..Exchange::of_round(round, kind, cohort) })
     }
 
@@ -190,9 +190,7 @@ pub(crate) fn answer(
         return Err(FlError::Interrupted);
     }
     let (loss_d, loss_g) = (f64::from(losses.discriminator), f64::from(losses.generator));
-    let metrics = [("loss_d", loss_d), ("loss_g", loss_g), ("steps", 1.0)];
-    let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
-    Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
+    Ok(Update { params, num_examples: shard.train.len() as u64, metrics: metrics(loss_d, loss_g, 1) })
 }
 
 /// A reply of `params` of a client that trained nothing.

@@ -56,19 +56,23 @@ impl Simulation<'_> {
         observer: &mut dyn Observer,
     ) -> Result<ServerState> {
         let now = from.as_ref().map(|kept| Moment::of(&kept.state)).unwrap_or_default();
-        let roster = Roster::of(self.partition);
+        let roster = self.roster();
         self.rounds(&roster).run(&mut Workers::new(self, &roster, now), from, members, observer)
     }
 
     /// What follows `state`.
     pub fn next(&self, state: &ServerState) -> Option<Exchange> {
-        self.rounds(&Roster::of(self.partition)).next(state)
+        self.rounds(&self.roster()).next(state)
     }
 
     /// All rounds of the run, in order: what progress counts to.
     pub fn plan(&self) -> Vec<PlannedRound> {
-        let roster = Roster::of(self.partition);
+        let roster = self.roster();
         self.rounds(&roster).plan(&|exchange, client, steps| self.absence(exchange, client, steps))
+    }
+
+    fn roster(&self) -> Roster {
+        Roster::of(self.partition).at_most(|_| self.failures.bounds.max_examples)
     }
 
     fn absence(&self, exchange: &Exchange, client: &ClientName, steps: u64) -> Option<String> {

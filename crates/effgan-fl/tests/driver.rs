@@ -335,7 +335,8 @@ fn a_client_that_fails_is_left_out_of_its_round_by_name_and_welcome_in_the_next(
         let folder = tempfile::tempdir().unwrap();
         run_of(failures, &SimulationConfig::default(), &failing, 2, folder.path(), &watch_nothing)
     };
-    let leave_out = |min_clients| FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients };
+    let leave_out =
+        |min_clients| FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients, ..FailurePolicy::default() };
     let (state, records) = run(leave_out(Some(CLIENTS - 1))).unwrap();
     let missing = records.iter().map(|record| record.missing.clone()).collect::<Vec<_>>();
     let name = ClientName::simulated(2, CLIENTS);

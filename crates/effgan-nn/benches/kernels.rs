@@ -1,4 +1,4 @@
-//! The kernels of a DCGAN's training step at base 64 and batch 64: `cargo bench --profile release --bench kernels`.
+//! The kernels of a DCGAN's training step at base 64 and batch 64: `cargo bench --locked --profile release --bench kernels`.
 //!
 //! One thread; criterion's throughput counts multiply-adds of the plain form, so that a faster algorithm shows as more
 //! of them.

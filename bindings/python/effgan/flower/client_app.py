@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ ACTIONS = ("finetune", "feedback", "logits", "swap")
 # Seconds after the deadline at which work that cannot be interrupted is ended with its process.
 GRACE = 10.0
 
+# No work takes longer: 30 years.
+MOST_SECONDS = 1e9
+
 
 def client_app(mods: list[Mod] | None = None) -> ClientApp:
     """The ClientApp, with Flower's ``mods`` around it."""
-    app = ClientApp(mods=[end_at_deadline, *(mods or [])])
+    app = ClientApp(mods=[one_way_out, end_at_deadline, *(mods or [])])
     app.query()(answer)
     app.train()(answer)
     for action in ACTIONS:
@@ -36,18 +40,40 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """The site's answer, by the settings of its ``--node-config``."""
+    """The site's answer, by the settings of its ``--node-config``, or of its kit's ``start.sh``, whose paths may hold any character."""
     node = context.node_config
     said = _effgan.answer(
         message.metadata.message_type,
         *of_letter(message),
         state_dir=_state_dir(context),
-        data_dir=_word(node, "data-dir"),
+        policy=_word(node, "policy") or _of_kit("policy.toml"),
+        data_dir=_word(node, "data-dir") or os.environ.get("EFFGAN_DATA_DIR"),
         client_name=_word(node, "client-name"),
         partition_id=_number(node, "partition-id"),
         jobs=_number(node, "jobs"),
     )
     return what_leaves(said, message)
+
+
+def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
+    """Whatever goes wrong, Flower learns a code: it would send an exception's text, which may name files, folders and people.
+
+    The wheel answers its own failures so; this is for what it cannot, and for a deadline that interrupts it.
+    """
+    try:
+        return call_next(message, context)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        traceback.print_exception(error)
+        code = "deadline" if isinstance(error, TimeoutError) else "work-failed"
+        return what_leaves(({}, _echo(message, float | int), {"refused": code, **_echo(message, str)}), message)
+
+
+def _echo(message: Message, kind: Any) -> dict[str, Any]:
+    """What an answer repeats of its question."""
+    said = message.content.config_records.get("config", {})
+    return {name: said[name] for name in ("kind", "config-hash", "round", "iteration") if isinstance(said.get(name), kind)}
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:
@@ -57,6 +83,8 @@ def end_at_deadline(message: Message, context: Context, call_next: Call) -> Mess
     """
     _, numbers, _ = of_letter(message)
     deadline = numbers.get("deadline", 0.0)
+    if not 0.0 < deadline <= MOST_SECONDS:
+        raise ValueError(f"the message's deadline is {deadline} s")
     timer = threading.Timer(deadline + GRACE, os._exit, (1,))
     timer.daemon = True
     timer.start()
@@ -79,9 +107,15 @@ def _time_is_up(*_: object) -> None:
 
 
 def _state_dir(context: Context) -> Path:
-    """Where the site keeps what it remembers: its own folder for each node, as several may share a machine."""
+    """Where the site keeps what it remembers: without a kit, a folder for each node, as several may share a machine."""
     home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
-    return Path(_word(context.node_config, "state-dir") or home / "effgan" / str(context.node_id))
+    return Path(_word(context.node_config, "state-dir") or _of_kit("state") or home / "effgan" / str(context.node_id))
+
+
+def _of_kit(name: str) -> str | None:
+    """A path in the kit whose ``start.sh`` this comes from."""
+    kit = os.environ.get("EFFGAN_KIT")
+    return kit and os.path.join(kit, name)
 
 
 def _word(node: dict[str, Any], key: str) -> str | None:

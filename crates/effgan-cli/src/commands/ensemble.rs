@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use effgan_data::ClientName;
 
 use super::run::interrupt;
 use crate::failure::{Failure, Result};
-use crate::federation::{self, AtSite, SiteImages};
+use crate::federation::{self, AtSite, POLICY, SiteImages};
 use crate::output::say;
 use crate::progress::Progress;
 use crate::{machine, pipeline};
@@ -34,6 +33,9 @@ pub struct FineTune {
     /// For experiments: what the config deals to the client with this number, from 0
     #[arg(long, conflicts_with = "client", value_name = "N")]
     partition_id: Option<usize>,
+    /// The site's kit: its policy, its ledger and its hold-out
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    site: PathBuf,
     /// The file to hand in
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -65,18 +67,16 @@ impl Ensemble {
 
 impl FineTune {
     fn run(self) -> Result<()> {
-        let images = match (self.client, self.data, self.partition_id) {
-            (Some(client), Some(data_dir), None) => {
-                let client = ClientName::new(client).map_err(|error| Failure::usage(anyhow!("--client: {error}")))?;
-                SiteImages::Own { data_dir, client }
-            }
-            (_, data_dir, partition_id) => {
-                SiteImages::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir }
-            }
-        };
+        let images = SiteImages::of(self.client, self.data, self.partition_id)?;
+        let policy = self.site.join(POLICY);
+        if matches!(images, SiteImages::Own { .. }) && !policy.is_file() {
+            let line = format!("{} is not there; name the site's kit by --site", policy.display());
+            return Err(Failure::usage(anyhow!(line)));
+        }
         let state = tempfile::tempdir().map_err(anyhow::Error::from)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let at_site = AtSite { images, state_dir: state.path().into(), jobs };
+        let policy = matches!(images, SiteImages::Own { .. }).then_some(policy);
+        let at_site = AtSite { images, state_dir: state.path().into(), policy, jobs };
         let site = federation::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
         say(format!(
             "{} holds the generator of {}, trained on {} images",

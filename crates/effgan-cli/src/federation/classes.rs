@@ -18,7 +18,8 @@ pub fn load(config: &Config) -> Result<Dataset, (Refusal, Failure)> {
     config.load_dataset().map_err(|error| (refusal(&error), error.into()))
 }
 
-fn refusal(error: &DataError) -> Refusal {
+/// The code for what is wrong with a site's images.
+pub(super) fn refusal(error: &DataError) -> Refusal {
     match error {
         DataError::UnknownClass { .. } | DataError::FewerClasses { .. } => Refusal::UnknownClass,
         DataError::TooMuchMemory { .. } => Refusal::TooMuchMemory,

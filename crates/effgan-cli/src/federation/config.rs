@@ -8,9 +8,10 @@ use effgan_data::steering::steers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::introduction::MOST_EXAMPLES;
 use crate::failure::{Failure, Result};
 
-/// The `[federation]` table: who is in it, and how long the server waits. A simulation has no use for it.
+/// The `[federation]` table: who is in it, how much each counts, and how long the server waits. A simulation looks at `max_examples` alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FederationConfig {
@@ -26,6 +27,10 @@ pub struct FederationConfig {
     pub classes: Option<Vec<String>>,
     /// Whether sites tell how many images of each class they have, for the heat map of the report.
     pub label_counts: bool,
+    /// Most images that a site counts for, in 1..=2^32: one that says it has more counts as these, and its record has both numbers. What
+    /// a site says of itself cannot be checked, and n_k decides how much its word weighs. It holds in a simulation, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<u64>,
     /// One of Flower's strategies, in the place of the averaging of trainable parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyConfig>,
@@ -43,7 +48,7 @@ pub struct StrategyConfig {
 
 impl Default for FederationConfig {
     fn default() -> Self {
-        Self { sites: None, classes: None, deadline: 600.0, label_counts: false, strategy: None }
+        Self { sites: None, classes: None, deadline: 600.0, label_counts: false, max_examples: None, strategy: None }
     }
 }
 
@@ -56,6 +61,9 @@ impl FederationConfig {
         let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
         if !(self.deadline > 0.0 && self.deadline <= MOST_SECONDS) {
             return wrong(format!("federation.deadline = {} is outside 0..={MOST_SECONDS}", self.deadline));
+        }
+        if let Some(n) = self.max_examples.filter(|n| !(1..=MOST_EXAMPLES).contains(n)) {
+            return wrong(format!("federation.max_examples = {n} is outside 1..={MOST_EXAMPLES}"));
         }
         self.check_classes()?;
         let Some(sites) = &self.sites else { return Ok(()) };

@@ -1,11 +1,14 @@
 //! What a message says: tensors, numbers and a few words. Letters and answers as such, and back.
+//!
+//! A question has the config, its hash and a kind; the answer repeats hash, kind, round and iteration, so that neither can be taken
+//! for another's, and has tensors and numbers, or the code of a [`Refusal`]. No words of a site's own travel.
 
 use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
 use effgan_fl::message::Numbers;
-use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Reply, Shapes, Update};
-use effgan_nn::{Array, Params};
+use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Refusal, Reply, Shapes, Update};
+use effgan_nn::{Array, Params, params};
 
 /// Tensors, numbers and words by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +23,8 @@ pub struct Content {
 
 /// Largest number that f64 counts to without gaps.
 const MOST: f64 = 9_007_199_254_740_992.0;
+/// No work takes longer: 30 years. A sum of such times is finite.
+const MOST_SECONDS: f64 = 1e9;
 
 impl Content {
     /// The number `name`.
@@ -95,8 +100,8 @@ impl Content {
     pub fn of_letter(letter: &Letter) -> Self {
         let Letter { broadcast, now, oldest } = letter;
         let numbers = [
-            ("round", u64::from(broadcast.round)),
-            ("iteration", broadcast.iteration),
+            (ROUND, u64::from(broadcast.round)),
+            (ITERATION, broadcast.iteration),
             ("iterations", broadcast.iterations),
             ("rounds-done", u64::from(now.round)),
             ("exchanges-done", now.exchanges),
@@ -104,7 +109,7 @@ impl Content {
             ("oldest-exchanges", oldest.exchanges),
         ];
         let numbers = numbers.map(|(name, n)| (name.to_owned(), n as f64)).into();
-        let words = [("kind".to_owned(), broadcast.kind.name().to_owned())].into();
+        let words = [(KIND.to_owned(), broadcast.kind.name().to_owned())].into();
         Self { params: broadcast.params.clone(), numbers, words }
     }
 
@@ -114,20 +119,73 @@ impl Content {
     /// A line that names what is missing.
     pub fn into_letter(self) -> Result<Letter, String> {
         let round = |name: &str| u32::try_from(self.count(name)?).map_err(|error| error.to_string());
-        let word = self.word("kind")?;
+        let word = self.word(KIND)?;
         let kind = ExchangeKind::of_name(word).ok_or_else(|| format!("there is no exchange of kind {word}"))?;
         let moment = |of: &str, exchanges: &str| {
             Ok::<_, String>(Moment { round: round(of)?, exchanges: self.count(exchanges)? })
         };
         let (now, oldest) = (moment("rounds-done", "exchanges-done")?, moment("oldest-round", "oldest-exchanges")?);
-        let (round, iteration, iterations) = (round("round")?, self.count("iteration")?, self.count("iterations")?);
+        let (round, iteration, iterations) = (round(ROUND)?, self.count(ITERATION)?, self.count("iterations")?);
         Ok(Letter { broadcast: Broadcast { round, kind, iteration, iterations, params: self.params }, now, oldest })
     }
 
-    /// What leaves a site: tensors, n_k and named metrics, or why there are none.
+    /// The question who a node is.
+    pub fn query() -> Self {
+        Self { words: [(KIND.to_owned(), QUERY.to_owned())].into(), ..Self::default() }
+    }
+
+    /// With the config, as text, and its hash.
+    #[must_use]
+    pub fn with_config(mut self, text: &str) -> Self {
+        self.words.insert(CONFIG.into(), text.into());
+        self.words.insert(CONFIG_HASH.into(), params::sha256(text.as_bytes()));
+        self
+    }
+
+    /// What ties it to a question, and an answer to it.
+    pub fn tie(&self) -> Tie {
+        let word = |name: &str| self.words.get(name).cloned();
+        let number = |name: &str| self.numbers.get(name).copied();
+        Tie { kind: word(KIND), config_hash: word(CONFIG_HASH), round: number(ROUND), iteration: number(ITERATION) }
+    }
+
+    /// As an answer to the question that `tie` is of.
+    #[must_use]
+    pub fn tied(mut self, tie: Tie) -> Self {
+        let Tie { kind, config_hash, round, iteration } = tie;
+        self.words.extend([(KIND, kind), (CONFIG_HASH, config_hash)].into_iter().filter_map(said));
+        self.numbers.extend([(ROUND, round), (ITERATION, iteration)].into_iter().filter_map(said));
+        self
+    }
+
+    /// The head of the site's ledger after this answer's line, 64 hex digits; sites without a ledger have none.
+    ///
+    /// # Errors
+    /// A line that says that it is no such thing.
+    pub fn ledger(&self) -> Result<Option<&str>, String> {
+        let is_hash = |head: &str| head.len() == 64 && head.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match self.words.get(LEDGER) {
+            Some(head) if !is_hash(head) => Err(format!("the message's `{LEDGER}` is no SHA-256")),
+            head => Ok(head.map(String::as_str)),
+        }
+    }
+
+    /// Why the site does not do what it was asked, where it does not.
+    ///
+    /// # Errors
+    /// A line that says that its code is none of the list.
+    pub fn refusal(&self) -> Result<Option<Refusal>, String> {
+        let unknown = || format!("unusable reply: its `{REFUSED}` is no code that this effgan knows");
+        self.words.get(REFUSED).map(|code| Refusal::of_code(code).ok_or_else(unknown)).transpose()
+    }
+
+    /// What leaves a site: tensors, n_k and named metrics. Of a failure nothing leaves but its code: why is the site's business.
     pub fn of_answer(answered: Answered) -> Self {
         match answered.reply {
-            Reply::Failed(reason) => Self { words: [(FAILED.to_owned(), reason)].into(), ..Self::default() },
+            Reply::Failed(_) => {
+                let code = Refusal::WorkFailed.code().to_owned();
+                Self { words: [(REFUSED.to_owned(), code)].into(), ..Self::default() }
+            }
             Reply::Update(Update { params, num_examples, metrics: mut numbers }) => {
                 numbers.insert(NUM_EXAMPLES.into(), num_examples as f64);
                 numbers.insert(SECONDS.into(), answered.seconds);
@@ -136,28 +194,81 @@ impl Content {
         }
     }
 
-    /// What `client` answered.
-    pub fn into_answer(mut self, client: ClientName) -> Answered {
-        if let Some(reason) = self.words.remove(FAILED) {
-            return Answered { client, reply: Reply::Failed(reason), seconds: 0.0 };
-        }
-        let num_examples = match self.count(NUM_EXAMPLES) {
-            Ok(num_examples) => num_examples,
-            Err(reason) => return Answered { client, reply: Reply::Failed(reason), seconds: 0.0 },
+    /// What `client` answered, to the question that `tie` is of.
+    pub fn into_answer(self, client: ClientName, tie: &Tie) -> Answered {
+        let (reply, seconds) = match self.into_update(tie) {
+            Ok((update, seconds)) => (Reply::Update(update), seconds),
+            Err(reason) => (Reply::Failed(reason), 0.0),
         };
-        self.numbers.remove(NUM_EXAMPLES);
-        let seconds = self.numbers.remove(SECONDS).filter(|seconds| seconds.is_finite()).unwrap_or_default();
-        let update = Update { params: self.params, num_examples, metrics: self.numbers };
-        Answered { client, reply: Reply::Update(update), seconds }
+        Answered { client, reply, seconds }
+    }
+
+    fn into_update(mut self, tie: &Tie) -> Result<(Update, f64), String> {
+        tie.check(&self.tie())?;
+        if let Some(refusal) = self.refusal()? {
+            return Err(refusal.to_string());
+        }
+        let num_examples = self.count(NUM_EXAMPLES)?;
+        for name in [NUM_EXAMPLES, ROUND, ITERATION] {
+            self.numbers.remove(name);
+        }
+        let is_time = |seconds: &f64| (0.0..=MOST_SECONDS).contains(seconds);
+        let seconds = self.numbers.remove(SECONDS).filter(is_time).unwrap_or_default();
+        Ok((Update { params: self.params, num_examples, metrics: self.numbers }, seconds))
     }
 }
 
+/// What an answer repeats of its question; a query has no round.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tie {
+    pub kind: Option<String>,
+    pub config_hash: Option<String>,
+    pub round: Option<f64>,
+    pub iteration: Option<f64>,
+}
+
+impl Tie {
+    /// Checks that an answer has this tie.
+    ///
+    /// # Errors
+    /// A line that names what differs. It does not repeat what the other side said.
+    pub fn check(&self, answer: &Self) -> Result<(), String> {
+        let differs = [
+            (KIND, self.kind != answer.kind),
+            (CONFIG_HASH, self.config_hash != answer.config_hash),
+            (ROUND, self.round != answer.round),
+            (ITERATION, self.iteration != answer.iteration),
+        ];
+        match differs.iter().find(|(_, differs)| *differs) {
+            Some((name, _)) => Err(format!("answers another question: its `{name}` is not what was asked")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn said<T>((name, value): (&str, Option<T>)) -> Option<(String, T)> {
+    Some((name.to_owned(), value?))
+}
+
+/// The config of the run, as text.
+pub(super) const CONFIG: &str = "config";
+/// SHA-256 of that text, as lower-case hex.
+pub(super) const CONFIG_HASH: &str = "config-hash";
+/// What is asked: an exchange's kind, or [`QUERY`].
+pub(super) const KIND: &str = "kind";
+/// The kind, and Flower's type, of the question who a node is.
+pub(super) const QUERY: &str = "query";
+/// The head of the site's ledger.
+pub(super) const LEDGER: &str = "ledger";
+/// A [`Refusal`]'s code.
+pub(super) const REFUSED: &str = "refused";
+const ROUND: &str = "round";
+const ITERATION: &str = "iteration";
 /// What Flower's strategies weigh by.
 pub(super) const NUM_EXAMPLES: &str = "num-examples";
 const SECONDS: &str = "seconds";
-const FAILED: &str = "failed";
 /// Names and shapes of the tensors.
-const TENSORS: &str = "tensors";
+pub(super) const TENSORS: &str = "tensors";
 
 /// The part of a tensor's name before its first dot.
 fn network_of(name: &str) -> &str {
@@ -233,14 +344,70 @@ mod tests {
         assert_eq!(without.unpacked().unwrap_err(), "the message lacks `tensors`");
     }
 
+    fn client() -> ClientName {
+        ClientName::new("north").unwrap()
+    }
+
+    /// Of the second round's averaging, under a config.
+    fn question() -> Content {
+        let broadcast =
+            Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: Params::new() };
+        let letter = Letter { broadcast, now: Moment::default(), oldest: Moment::default() };
+        Content::of_letter(&letter).with_config("seed = 1\n")
+    }
+
+    fn answer(reply: Reply) -> Content {
+        Content::of_answer(Answered { client: client(), reply, seconds: 1.5 })
+    }
+
+    fn update() -> Reply {
+        let metrics = [("loss_d".to_owned(), 0.5)].into();
+        Reply::Update(Update { params: params(), num_examples: 5, metrics })
+    }
+
     #[test]
     fn an_answer_comes_out_as_it_went_in() {
-        let client = ClientName::new("north").unwrap();
-        let update = Update { params: params(), num_examples: 5, metrics: [("loss_d".to_owned(), 0.5)].into() };
-        for reply in [Reply::Update(update), Reply::Failed("disk full".into())] {
-            let seconds = if matches!(reply, Reply::Failed(_)) { 0.0 } else { 1.5 };
-            let answered = Answered { client: client.clone(), reply, seconds };
-            assert_eq!(Content::of_answer(answered.clone()).into_answer(client.clone()), answered);
+        let tie = question().tie();
+        let answered = answer(update()).tied(tie.clone()).into_answer(client(), &tie);
+        assert_eq!(answered, Answered { client: client(), reply: update(), seconds: 1.5 });
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_no_answer() {
+        let tie = question().tie();
+        let good = answer(update()).tied(tie.clone());
+        let (mut kind, mut hash, mut round, mut none) = (good.clone(), good.clone(), good.clone(), good);
+        kind.words.insert(KIND.into(), "collect".into());
+        hash.words.insert(CONFIG_HASH.into(), params::sha256(b"seed = 2\n"));
+        round.numbers.insert(ROUND.into(), 3.0);
+        none.numbers.remove(ITERATION);
+        for (other, what) in [(kind, KIND), (hash, CONFIG_HASH), (round, ROUND), (none, ITERATION)] {
+            let reason = format!("answers another question: its `{what}` is not what was asked");
+            assert_eq!(other.into_answer(client(), &tie).reply, Reply::Failed(reason));
+        }
+    }
+
+    #[test]
+    fn of_a_failure_nothing_leaves_but_a_code() {
+        let tie = question().tie();
+        let failed = answer(Reply::Failed("cannot read /data/jane-doe-1961.png".into())).tied(tie.clone());
+        assert!(!format!("{failed:?}").contains("jane"));
+        let reason = "refused: work-failed (its own log says why)".to_owned();
+        assert_eq!(failed.clone().into_answer(client(), &tie).reply, Reply::Failed(reason));
+        let mut unknown = failed;
+        unknown.words.insert(REFUSED.into(), "jane-doe".into());
+        let reason = "unusable reply: its `refused` is no code that this effgan knows".to_owned();
+        assert_eq!(unknown.into_answer(client(), &tie).reply, Reply::Failed(reason));
+    }
+
+    #[test]
+    fn a_ledgers_head_is_a_hash() {
+        let with = |head: &str| Content { words: [(LEDGER.to_owned(), head.to_owned())].into(), ..Content::default() };
+        let head = params::sha256(b"a line");
+        assert_eq!(with(&head).ledger(), Ok(Some(head.as_str())));
+        assert_eq!(Content::default().ledger(), Ok(None));
+        for none in ["", "=1+1", &head.to_uppercase(), &head[1..]] {
+            assert_eq!(with(none).ledger().unwrap_err(), "the message's `ledger` is no SHA-256");
         }
     }
 
@@ -248,8 +415,17 @@ mod tests {
     fn numbers_that_count_nothing_are_refused() {
         let content = |n| Content { numbers: [(NUM_EXAMPLES.to_owned(), n)].into(), ..Content::default() };
         for n in [-1.0, 0.5, f64::NAN, f64::INFINITY, 1e300] {
-            let reply = content(n).into_answer(ClientName::new("a").unwrap()).reply;
+            let reply = content(n).into_answer(client(), &Tie::default()).reply;
             assert!(matches!(reply, Reply::Failed(reason) if reason.ends_with("which is no count")));
+        }
+    }
+
+    #[test]
+    fn times_that_no_work_takes_are_not_believed() {
+        let tie = Tie::default();
+        for seconds in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            let answered = Content::of_answer(Answered { client: client(), reply: update(), seconds });
+            assert_eq!(answered.into_answer(client(), &tie).seconds, 0.0);
         }
     }
 }

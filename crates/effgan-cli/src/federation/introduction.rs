@@ -7,7 +7,7 @@ use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
 use super::Content;
-use super::content::NUM_EXAMPLES;
+use super::content::{LEDGER, NUM_EXAMPLES};
 
 /// A site that has introduced itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,16 @@ pub struct Introduction {
     /// Images that it trains on, by class; only where the config asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_counts: Option<Vec<u64>>,
+    /// Most images that it counts for, as the server's list of sites said when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<u64>,
+    /// The head of its ledger after this answer's line; later ones are in the run's `ledgers.jsonl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
 }
+
+/// Most images that a site may have.
+pub(super) const MOST_EXAMPLES: u64 = 1 << 32;
 
 const SHAPE: [&str; 3] = ["channels", "height", "width"];
 const CLASSES: &str = "classes";
@@ -44,7 +53,8 @@ impl Introduction {
         for (class, n) in self.label_counts.iter().flatten().enumerate() {
             numbers.insert(of_class(class), *n as f64);
         }
-        let words = [(NAME.to_owned(), self.name.to_string()), (VERSION.to_owned(), self.version)].into();
+        let words = [(NAME, Some(self.name.to_string())), (VERSION, Some(self.version)), (LEDGER, self.ledger)];
+        let words = words.into_iter().filter_map(|(name, word)| Some((name.to_owned(), word?))).collect();
         Content { params: Params::new(), numbers, words }
     }
 
@@ -64,15 +74,25 @@ impl Introduction {
             n @ 1..=MOST_CLASSES => n as usize,
             n => return Err(format!("its images have {n} classes, which is outside 1..={MOST_CLASSES}")),
         };
+        let num_examples = match content.count(NUM_EXAMPLES)? {
+            n @ 1..=MOST_EXAMPLES => n,
+            n => return Err(format!("it has {n} images, which is outside 1..={MOST_EXAMPLES}")),
+        };
         let is_counted = content.numbers.contains_key(&of_class(0));
-        let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<_, _>>();
+        let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<Vec<_>, _>>();
+        let label_counts = is_counted.then(counts).transpose()?;
+        if let Some(total) = label_counts.iter().map(|counts| counts.iter().sum::<u64>()).find(|n| *n != num_examples) {
+            return Err(format!("it says it has {num_examples} images, and counts {total} in its classes"));
+        }
         Ok(Self {
             name,
-            num_examples: content.count(NUM_EXAMPLES)?,
+            num_examples,
             image_shape,
             num_classes,
             version: content.word(VERSION)?.into(),
-            label_counts: is_counted.then(counts).transpose()?,
+            label_counts,
+            max_examples: None,
+            ledger: content.ledger()?.map(Into::into),
         })
     }
 }
@@ -93,22 +113,35 @@ mod tests {
             num_classes: 2,
             version: "0.1.0".into(),
             label_counts,
+            max_examples: None,
+            ledger: None,
         }
     }
 
     #[test]
     fn an_introduction_comes_out_as_it_went_in_with_label_counts_only_where_there_are_some() {
         for label_counts in [None, Some(vec![5, 7])] {
-            let said = introduction(label_counts);
+            let said = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
             assert_eq!(Introduction::of(&said.clone().into_content()), Ok(said));
         }
     }
 
     #[test]
-    fn sizes_that_no_image_has_are_refused() {
-        let mut content = introduction(None).into_content();
-        content.numbers.insert("width".into(), 1e9);
+    fn classes_whose_counts_do_not_add_up_are_refused() {
+        let content = introduction(Some(vec![0, 0])).into_content();
         let error = Introduction::of(&content).unwrap_err();
-        assert_eq!(error, "its images have 1000000000 for `width`, which is outside 1..=1024");
+        assert_eq!(error, "it says it has 12 images, and counts 0 in its classes");
+    }
+
+    #[test]
+    fn sizes_that_no_image_has_and_more_images_than_there_are_are_refused() {
+        let error = |name: &str, n: f64| {
+            let mut content = introduction(None).into_content();
+            content.numbers.insert(name.into(), n);
+            Introduction::of(&content).unwrap_err()
+        };
+        assert_eq!(error("width", 1e9), "its images have 1000000000 for `width`, which is outside 1..=1024");
+        let most = 9_007_199_254_740_991.0; // the attack
+        assert_eq!(error("num-examples", most), "it has 9007199254740991 images, which is outside 1..=4294967296");
     }
 }

@@ -9,6 +9,7 @@ use effgan_fl::{Broadcast, ExchangeKind, Letter, Moment};
 use effgan_nn::{Params, checkpoint, sealed};
 use serde::{Deserialize, Serialize};
 
+use super::content::QUERY;
 use super::introduction::VERSION;
 use super::{AtSite, Content, Introduction, answer};
 use crate::config::{self, Config};
@@ -50,16 +51,26 @@ pub fn fine_tune(kit: &Path, at_site: &AtSite, out: &Path, stop: &AtomicBool) ->
     let params = networks(kit).with_context(about).map_err(Failure::data)?;
     let broadcast = Broadcast { round: rounds + 1, kind: ExchangeKind::Collect, iteration: 0, iterations: 1, params };
     let now = Moment { round: rounds, exchanges: 0 };
-    let mut message = Content::of_letter(&Letter { broadcast, now, oldest: now });
-    message.numbers.insert("deadline".into(), NO_DEADLINE);
-    for (name, word) in [("config", text.as_str()), ("run", "late"), (VERSION, env!("CARGO_PKG_VERSION"))] {
-        message.words.insert(name.into(), word.into());
-    }
+    let asked = |mut message: Content| {
+        message.numbers.insert("deadline".into(), NO_DEADLINE);
+        // A run of its own to the ledger, but of the same config.
+        let run = format!("late{}", &config.identity()[..16]);
+        for (name, word) in [("run", run.as_str()), (VERSION, env!("CARGO_PKG_VERSION"))] {
+            message.words.insert(name.into(), word.into());
+        }
+        message.with_config(&text)
+    };
     let said = |error: String| Failure::from(anyhow!(error));
-    let message = message.packed();
-    let site = Introduction::of(&answer(at_site, "query", message.clone(), stop)?).map_err(said)?;
-    let answered = answer(at_site, "train.finetune", message, stop)?.unpacked().map_err(said)?;
-    let answered = answered.into_answer(site.name.clone());
+    let query = asked(Content::query());
+    let introduction = answer(at_site, QUERY, query, stop)?;
+    if let Some(refusal) = introduction.refusal().map_err(said)? {
+        return Err(Failure::usage(anyhow!("this site answers: {refusal}")));
+    }
+    let site = Introduction::of(&introduction).map_err(said)?;
+    let message = asked(Content::of_letter(&Letter { broadcast, now, oldest: now }));
+    let tie = message.tie();
+    let answered = answer(at_site, "train.finetune", message.packed(), stop)?.unpacked().map_err(said)?;
+    let answered = answered.into_answer(site.name.clone(), &tie);
     let update = match answered.reply {
         effgan_fl::Reply::Update(update) => update,
         effgan_fl::Reply::Failed(reason) => return Err(said(reason)),

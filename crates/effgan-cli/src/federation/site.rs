@@ -1,20 +1,31 @@
-//! A site's half: it opens its images, says who it is, and works on letters.
+//! A site's half: it decides whether it does what it is asked, opens its images, says who it is, and works on letters.
+//!
+//! A site of its own images is under its policy, and so is one of an experiment that is given a policy. Whatever goes wrong, the server
+//! learns a code.
 
+use std::fs;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use effgan_data::partition::{Iid, Shares};
-use effgan_data::{ClientName, ClientShare, Dataset, Partition, PartitionConfig};
+use effgan_data::datasets::Listed;
+use effgan_data::steering::shown;
+use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
-use effgan_fl::{Answered, Reply, RunId, Shard, Site};
+use effgan_fl::{FlError, Letter, Refusal, Reply, RunId, Shard, Site};
 use effgan_nn::networks::Network;
 use effgan_nn::params;
 
-use super::{Content, Introduction, classes};
+use super::answer::{Unanswered, check_leaving};
+use super::content::LEDGER;
+use super::house::{House, POLICY, Record};
+use super::question::{Question, entry_of};
+use super::{Content, Introduction, Tie, classes};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::warn;
@@ -26,6 +37,9 @@ pub struct AtSite {
     pub images: SiteImages,
     /// Where it keeps what it remembers between messages.
     pub state_dir: PathBuf,
+    /// The site's `policy.toml`, beside which its ledger and its hold-out's secret lie. A site of its own images that is given none has the
+    /// default policy, and these files in `state_dir`; one of an experiment is under no policy then.
+    pub policy: Option<PathBuf>,
     /// Threads, ≥ 1.
     pub jobs: usize,
 }
@@ -49,46 +63,126 @@ pub enum SiteImages {
     },
 }
 
-/// What the site says to `message`, of Flower's type `kind`.
+/// What the site says to `message`, of Flower's type `kind`: an answer, or the code of a refusal, whose words are told here alone.
 ///
 /// # Errors
-/// What is wrong with the message or the site's images; [`Kind::Interrupted`](crate::Kind::Interrupted) when `stop` becomes true.
+/// [`Kind::Interrupted`](crate::Kind::Interrupted) when `stop` becomes true.
 pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool) -> Result<Content> {
-    let message = message.unpacked().map_err(bad_message)?;
-    let desk = Desk::open(at_site, &message)?;
-    let said = if kind == "query" { desk.introduction().into_content() } else { desk.answer(message, stop)? };
-    Ok(said.packed())
+    let (tie, mut record, mut house) = (message.tie(), Record::default(), None);
+    let work = AssertUnwindSafe(|| {
+        record.question = entry_of(kind, &message);
+        make_private(&at_site.state_dir)?;
+        house = at_site.policy_file().map(|policy| House::open(&policy, stop)).transpose()?;
+        let content = work(at_site, house.as_ref(), kind, message, &mut record, stop)?;
+        Ok(content.tied(tie.clone()).packed())
+    });
+    let panicked = |_| Err(Unanswered::new(Refusal::WorkFailed, "a panic, which is a bug: please report it"));
+    let said: std::result::Result<Content, Unanswered> = catch_unwind(work).unwrap_or_else(panicked);
+    let head = match &house {
+        Some(house) => house.write_down(record, said.as_ref()).map(Some),
+        None => Ok(None),
+    };
+    let (said, head) = match (said, head) {
+        (said, Ok(head)) => (said, head),
+        // What is not written down does not leave.
+        (_, Err(unanswered)) => (Err(unanswered), None),
+    };
+    let mut content = said.or_else(|unanswered| refuse(&unanswered, tie))?;
+    content.words.extend(head.map(|head| (LEDGER.to_owned(), head)));
+    Ok(content)
 }
 
-/// What a site works with.
-struct Desk<'a> {
-    at_site: &'a AtSite,
-    config: Config,
-    dataset: Dataset,
-    share: ClientShare,
-    /// Nobody waits for its answer after this.
-    deadline: Instant,
-    run: String,
+/// Which of the site's images train under `config`, and which its secret holds out.
+///
+/// # Errors
+/// What is wrong with the images, or the site's folder.
+pub fn split(at_site: &AtSite, mut config: Config) -> Result<ClientShare> {
+    at_site.images.adapt(&mut config);
+    let house = at_site.policy_file().map(|policy| House::open(&policy, &AtomicBool::new(false))).transpose();
+    let images = house.and_then(|house| {
+        let listed = config.dataset.list(config.federation.classes.as_deref())?;
+        Images::open(at_site, &config, house.as_ref(), listed.as_ref())
+    });
+    Ok(images.map_err(|unanswered| Failure::data(anyhow!(unanswered.why)))?.share)
 }
 
-impl<'a> Desk<'a> {
-    fn open(at_site: &'a AtSite, message: &Content) -> Result<Self> {
-        let word = |name: &str| message.word(name).map_err(bad_message);
-        let seconds = message.numbers.get("deadline").copied().unwrap_or_default();
-        let deadline =
-            Duration::try_from_secs_f64(seconds).map_err(|error| bad_message(format!("`deadline`: {error}")))?;
-        let mut config = Config::parse(word("config")?, &[])?;
-        config.dataset.dir = at_site.images.data_dir();
-        if let SiteImages::Own { .. } = at_site.images {
-            // It says how much of one data set is dealt to all.
-            config.dataset.limit = None;
+/// The code, for the server; the words, for the site.
+fn refuse(unanswered: &Unanswered, tie: Tie) -> Result<Content> {
+    warn(&shown(&unanswered.line()));
+    if unanswered.is_interrupted {
+        return Err(FlError::Interrupted.into());
+    }
+    Ok(Content::refused(unanswered.refusal).tied(tie))
+}
+
+/// Makes the folder, for its owner alone.
+fn make_private(folder: &Path) -> std::result::Result<(), Unanswered> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let private = made.and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
+    private.map_err(|error| Unanswered::new(Refusal::WorkFailed, format!("{}: {error}", folder.display())))
+}
+
+/// Decides, opens the images, and answers.
+fn work(
+    at_site: &AtSite,
+    house: Option<&House>,
+    kind: &str,
+    message: Content,
+    record: &mut Record,
+    stop: &AtomicBool,
+) -> std::result::Result<Content, Unanswered> {
+    let started = Instant::now();
+    let mut question = Question::of(kind, message.unpacked().map_err(Unanswered::other_question)?)?;
+    record.question = question.entry();
+    record.wishes = Some(question.wishes.clone());
+    at_site.images.adapt(&mut question.config);
+    let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
+    let mut listed = None;
+    if let Some(house) = house {
+        listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
+        let own = listed.as_ref().filter(|_| at_site.images.is_own());
+        house.check_before(&question, &history, own, record)?;
+    }
+    let images = Images::open(at_site, &question.config, house, listed.as_ref())?;
+    if let Some(house) = house {
+        house.check_images(&question, &history, &images, record)?;
+    }
+    let Some(letter) = &question.letter else { return Ok(images.introduction(&question.config).into_content()) };
+    let most = house.map_or(Duration::MAX, |house| Duration::from_secs_f64(house.policy.max_seconds));
+    let desk = Desk { at_site, question: &question, images: &images, started, most };
+    let content = desk.answer(letter, stop)?;
+    house.map_or(Ok(()), |house| check_leaving(&house.policy, &content))?;
+    Ok(content)
+}
+
+/// A site's images in memory.
+pub(super) struct Images {
+    pub(super) dataset: Dataset,
+    pub(super) share: ClientShare,
+}
+
+impl Images {
+    /// Reads them; under a policy the site itself says which are held out.
+    fn open(
+        at_site: &AtSite,
+        config: &Config,
+        house: Option<&House>,
+        listed: Option<&Listed>,
+    ) -> std::result::Result<Self, Unanswered> {
+        let mut config = config.clone();
+        if let Some(house) = house {
+            config.dataset.max_memory = house.max_memory(config.dataset.max_memory);
         }
-        let dataset = classes::load(&config).map_err(|(_, failure)| failure)?;
-        let share = at_site.images.share(&config, &dataset)?;
-        Ok(Self { at_site, config, dataset, share, deadline: Instant::now() + deadline, run: word("run")?.into() })
+        let told = |(refusal, failure): (Refusal, Failure)| Unanswered::new(refusal, failure.line());
+        let dataset = classes::load(&config).map_err(told)?;
+        let mut share = at_site.images.share(&config, &dataset)?;
+        if let Some(house) = house {
+            house.hold_out(&config, &dataset, listed, &mut share)?;
+        }
+        Ok(Self { dataset, share })
     }
 
-    fn introduction(&self) -> Introduction {
+    fn introduction(&self, config: &Config) -> Introduction {
         let train = &self.dataset.train;
         let counts = || Partition { clients: vec![self.share.clone()] }.class_counts(train).swap_remove(0);
         Introduction {
@@ -97,25 +191,38 @@ impl<'a> Desk<'a> {
             image_shape: train.shape(),
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),
-            label_counts: self.config.federation.label_counts.then(counts),
+            label_counts: config.federation.label_counts.then(counts),
+            max_examples: None,
+            ledger: None,
         }
     }
+}
 
+/// What a site works on a letter with.
+struct Desk<'a> {
+    at_site: &'a AtSite,
+    question: &'a Question,
+    images: &'a Images,
+    started: Instant,
+    /// No work on an answer takes longer.
+    most: Duration,
+}
+
+impl Desk<'_> {
     /// Of this run and client alone.
     fn state_dir(&self) -> PathBuf {
-        let run = &params::sha256(self.run.as_bytes())[..16];
-        self.at_site.state_dir.join(run).join(self.share.name.as_str())
+        let run = &params::sha256(self.question.run.as_bytes())[..16];
+        self.at_site.state_dir.join(run).join(self.images.share.name.as_str())
     }
 
-    fn answer(&self, message: Content, stop: &AtomicBool) -> Result<Content> {
-        let letter = message.into_letter().map_err(bad_message)?;
-        let Self { config, dataset, share, .. } = self;
+    fn answer(&self, letter: &Letter, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
+        let (Question { config, seconds, run, .. }, Images { dataset, share }) = (self.question, self.images);
         let train = &dataset.train;
         let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
         check_shard(&network, &share.name, share.train.len())?;
         let algorithm = config.algorithm.build(network, config.local.clone(), &config.aggregation)?;
         let watch = |_: &_| {
-            let is_over = stop.load(Ordering::Relaxed) || Instant::now() >= self.deadline;
+            let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.most.min(*seconds);
             if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let site = Site {
@@ -124,55 +231,80 @@ impl<'a> Desk<'a> {
             seed: config.seed,
             jobs: self.at_site.jobs,
             folder: &self.state_dir(),
-            run: RunId { config: config.identity(), data: self.run.clone() },
+            run: RunId { config: config.identity(), data: run.clone() },
             checkpoint: config.checkpoint.clone(),
             say: Arc::new(|line: &str| warn(line)),
             watch: &watch,
         };
-        match site.answer(&letter) {
-            Ok(answered) => Ok(Content::of_answer(answered)),
-            Err(effgan_fl::FlError::Interrupted) if !stop.load(Ordering::Relaxed) => {
-                let reason = format!("stopped at the deadline of {} s", config.federation.deadline);
-                let (client, reply) = (share.name.clone(), Reply::Failed(reason));
-                Ok(Content::of_answer(Answered { client, reply, seconds: 0.0 }))
-            }
-            Err(error) => Err(error.into()),
+        let answered = match site.answer(letter) {
+            Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
+            answered => answered?,
+        };
+        match answered.reply {
+            Reply::Failed(reason) => Err(Unanswered::new(Refusal::WorkFailed, reason)),
+            Reply::Update(_) => Ok(Content::of_answer(answered)),
+        }
+    }
+
+    /// Who sets `stop` at the deadline may have a clock that is ahead.
+    fn is_out_of_time(&self) -> bool {
+        self.started.elapsed().saturating_add(Duration::from_secs(1)) >= self.most.min(self.question.seconds)
+    }
+
+    fn out_of_time(&self) -> Unanswered {
+        let (waits, most) = (self.question.seconds, self.most);
+        if most < waits {
+            let why = format!("stopped after {} s; max_seconds allows more", most.as_secs_f64());
+            return Unanswered::new(Refusal::TooMuchTime, why);
+        }
+        Unanswered::new(Refusal::Deadline, format!("stopped at the deadline of {} s", waits.as_secs_f64()))
+    }
+}
+
+impl AtSite {
+    fn policy_file(&self) -> Option<PathBuf> {
+        match (&self.policy, &self.images) {
+            (Some(policy), _) => Some(policy.clone()),
+            (None, SiteImages::Own { .. }) => Some(self.state_dir.join(POLICY)),
+            (None, SiteImages::Dealt { .. }) => None,
         }
     }
 }
 
 impl SiteImages {
-    fn data_dir(&self) -> Option<PathBuf> {
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Own { .. })
+    }
+
+    /// The config says what the images are, and the site which and where.
+    fn adapt(&self, config: &mut Config) {
         match self {
-            Self::Own { data_dir, .. } => Some(data_dir.clone()),
-            Self::Dealt { data_dir, .. } => data_dir.clone(),
+            Self::Own { data_dir, .. } => {
+                config.dataset.dir = Some(data_dir.clone());
+                // It says how much of one data set is dealt to all.
+                config.dataset.limit = None;
+            }
+            Self::Dealt { data_dir, .. } => config.dataset.dir.clone_from(data_dir),
         }
     }
 
-    /// Whose images these are, and which of them train.
-    fn share(&self, config: &Config, dataset: &Dataset) -> Result<ClientShare> {
+    /// Whose images these are, and which of them train. All of a site's own do, before it holds some out.
+    fn share(&self, config: &Config, dataset: &Dataset) -> std::result::Result<ClientShare, Unanswered> {
         match self {
             Self::Own { client, .. } => {
-                let shares = config.partition.shares().cloned().unwrap_or_else(|| Shares::of(1));
-                let all = PartitionConfig::Iid(Iid { shares: Shares { clients: 1, ..shares } });
-                let dealt = Config { partition: all, ..config.clone() }.deal(dataset)?;
-                let share = dealt.clients.into_iter().next().expect("one client is dealt to");
-                Ok(ClientShare { name: client.clone(), ..share })
+                let train = (0..dataset.train.len() as u32).collect();
+                Ok(ClientShare { name: client.clone(), train, held_out: Vec::new() })
             }
             &Self::Dealt { partition_id, .. } => {
-                let clients = config.deal(dataset)?.clients;
-                let num_clients = clients.len();
+                let dealt =
+                    config.deal(dataset).map_err(|failure| Unanswered::new(Refusal::DataUnusable, failure.line()))?;
+                let clients = dealt.clients;
+                let last = clients.len() - 1;
                 clients.into_iter().nth(partition_id).ok_or_else(|| {
-                    let last = num_clients - 1;
-                    Failure::usage(anyhow!(
-                        "partition-id = {partition_id} is outside 0..={last}, the clients of the config"
-                    ))
+                    let why = format!("partition-id = {partition_id} is outside 0..={last}, the clients of the config");
+                    Unanswered::new(Refusal::DataUnusable, why)
                 })
             }
         }
     }
-}
-
-fn bad_message(line: String) -> Failure {
-    Failure::usage(anyhow!(line))
 }

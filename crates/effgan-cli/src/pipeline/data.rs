@@ -1,6 +1,6 @@
 //! Where the images of a run are: in this process, or at sites that never send them.
 
-use effgan_data::{Dataset, ImageSet, Partition, heterogeneity};
+use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
 use effgan_nn::networks::Network;
 use effgan_nn::params;
@@ -23,6 +23,22 @@ pub(super) enum Data {
 /// Who is in the federation, in its run folder.
 pub(super) const SITES: &str = "sites.json";
 
+/// Says whose word outweighs that of all others together, where nothing bounds it.
+fn majority(config: &Config, roster: &Roster) -> Option<String> {
+    let weights = config.algorithm.weights();
+    let total: f64 = roster.counts().iter().map(|&n| weights.of(n)).sum();
+    let of_all = |(_, n): &(&ClientName, &u64)| weights.of(**n) > 0.5 * total;
+    let (name, &n) = roster.names().iter().zip(roster.counts()).find(of_all)?;
+    let is_bounded = config.aggregation.max_weight.is_some() || roster.names().len() == 1;
+    (!is_bounded).then(|| {
+        format!(
+            "{name} alone has over half of the weight, {:.0} %: what it says it has ({n} images) decides; bound it by \
+             aggregation.max_weight or federation.max_examples",
+            100.0 * weights.of(n) / total
+        )
+    })
+}
+
 impl Data {
     /// What `config` names, dealt as it says.
     pub(super) fn here(config: &Config) -> Result<Self> {
@@ -33,11 +49,14 @@ impl Data {
         Ok(Self::Here(Box::new(dataset), partition))
     }
 
-    pub(super) fn roster(&self) -> Roster {
+    /// Who is in it, where nobody counts for more than `max_examples`, nor than the server's list of sites lets him.
+    pub(super) fn roster(&self, max_examples: Option<u64>) -> Roster {
         match self {
-            Self::Here(_, partition) => Roster::of(partition),
+            Self::Here(_, partition) => Roster::of(partition).at_most(|_| max_examples),
             Self::AtSites(sites) => {
-                Roster::new(sites.iter().map(|site| (site.name.clone(), site.num_examples)).collect())
+                let roster = Roster::new(sites.iter().map(|site| (site.name.clone(), site.num_examples)).collect());
+                let of_site = |name: &ClientName| sites.iter().find(|site| site.name == *name)?.max_examples;
+                roster.at_most(|name| of_site(name).into_iter().chain(max_examples).min())
             }
         }
     }
@@ -68,12 +87,18 @@ impl Data {
         }
     }
 
-    /// What a person has to know of the images.
-    pub(super) fn note(&self) -> Option<String> {
-        match self {
+    /// What a person has to know of the images, and of who counts for how many.
+    pub(super) fn notes(&self, config: &Config) -> Vec<String> {
+        let left_out = match self {
             Self::Here(dataset, _) => dataset.left_out_line(),
             Self::AtSites(_) => None,
-        }
+        };
+        let roster = self.roster(config.federation.max_examples);
+        let all = roster.names().iter().zip(roster.num_examples()).zip(roster.counts());
+        let capped = all.filter(|((_, said), count)| count < said);
+        let capped =
+            capped.map(|((name, said), count)| format!("{name} says it has {said} images, and counts as {count}"));
+        left_out.into_iter().chain(capped).chain(majority(config, &roster)).collect()
     }
 
     /// SHA-256, as hex, of all images and who has which; of what sites said of theirs.
@@ -101,7 +126,8 @@ impl Data {
 
     /// What `run.json` says of it.
     pub(super) fn infos(&self, config: &Config) -> (DatasetInfo, PartitionInfo) {
-        let ((image_shape, num_classes), roster) = (self.image_shape_and_classes(), self.roster());
+        let ((image_shape, num_classes), roster) =
+            (self.image_shape_and_classes(), self.roster(config.federation.max_examples));
         let (num_dealt, num_test) = match self {
             Self::Here(dataset, _) => (dataset.num_dealt(), Some(dataset.test.len())),
             Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None),
@@ -109,11 +135,12 @@ impl Data {
         let name = config.dataset.name.to_string();
         let clients = roster.names().iter().map(ToString::to_string).collect();
         let num_examples = roster.num_examples().to_vec();
+        let counted = (roster.counts() != roster.num_examples()).then(|| roster.counts().to_vec());
         let class_counts = self.class_counts();
         let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
         (
             DatasetInfo { name, image_shape, num_classes, num_dealt, num_test },
-            PartitionInfo { clients, num_examples, class_counts, label_skew },
+            PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
         )
     }
 

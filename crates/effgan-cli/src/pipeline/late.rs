@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
 use effgan_fl::aggregate::MemberSink;
 use effgan_fl::ensemble::{Member, ModelWriter};
-use effgan_fl::{Ensemble, ServerState};
+use effgan_fl::{Ensemble, OnFailure, ServerState};
 use effgan_nn::{Params, sealed};
 
 use super::data::SITES;
@@ -40,7 +40,8 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
     let members = Ensemble::open(path)?.manifest().members.clone();
     let (late, generator) =
         sealed::load::<Late>(file).context("this takes what effgan ensemble fine-tune wrote").map_err(Failure::data)?;
-    check(&late, &generator, &config, &material, &members)
+    let sent = networks(&path.join("join"))?.under("generator");
+    check(&late, &generator, &sent, &config, &material, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;
     let run = Run::reopen(&config, &material, path, &earlier, progress, jobs, stop)?;
     run.take_in(members, &late, generator, started)?;
@@ -51,6 +52,7 @@ pub fn hand_in(path: &Path, file: &Path, jobs: usize, progress: &Progress, stop:
 fn check(
     late: &Late,
     generator: &Params,
+    sent: &Params,
     config: &Config,
     material: &Material,
     members: &[Member],
@@ -76,7 +78,8 @@ fn check(
             return Err(format!("tensor `{}` has shape {found:?}, expected {:?}", spec.name, spec.shape));
         }
     }
-    generator.check_finite().map_err(|error| error.to_string())
+    generator.check_finite().map_err(|error| error.to_string())?;
+    config.failures(OnFailure::LeaveOut).bounds.check_update(sent, generator)
 }
 
 impl Run<'_> {
@@ -91,8 +94,10 @@ impl Run<'_> {
 
     fn add(&mut self, members: Vec<Member>, late: &Late, generator: Params) -> Result<()> {
         let Late { client, num_examples, .. } = late;
+        let place = self.roster.names().binary_search(client);
+        let counts = place.map_or(*num_examples, |place| self.roster.counts()[place]);
         let mut writer = ModelWriter::reopen(&self.dir.join("model"), self.config.algorithm.weights(), members)?;
-        writer.member(client.clone(), *num_examples, generator)?;
+        writer.member(client.clone(), counts, generator)?;
         writer.sort();
         self.record(&Event::Note(Note { note: format!("{client} handed in its generator after the collection") }))?;
         self.share_out(&mut writer)?;

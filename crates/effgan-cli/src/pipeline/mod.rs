@@ -70,7 +70,7 @@ impl Material {
         let (image_shape, num_classes) = data.image_shape_and_classes();
         let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
         let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
-        let roster = data.roster();
+        let roster = data.roster(config.federation.max_examples);
         config.check_clients(roster.names().len())?;
         for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
             check_shard(&network, name, num_examples as usize)?;
@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
             images: &dataset.train,
             partition,
             participation: &self.config.simulation,
-            failures: self.config.aggregation.failures(OnFailure::Stop),
+            failures: self.config.failures(OnFailure::Stop),
             seed: self.config.seed,
             jobs: self.jobs,
             checkpoints: &checkpoints,
@@ -272,7 +272,7 @@ impl<'a> Run<'a> {
         let federation = Federation {
             algorithm: self.algorithm,
             roster: self.roster,
-            failures: self.config.aggregation.failures(OnFailure::LeaveOut),
+            failures: self.config.failures(OnFailure::LeaveOut),
             deadline: Duration::from_secs_f64(self.config.federation.deadline),
             seed: self.config.seed,
             jobs: self.jobs,

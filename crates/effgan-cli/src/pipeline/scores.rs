@@ -17,8 +17,8 @@ use crate::summary;
 impl Run<'_> {
     /// Says what is to be known of the images and of the scores before they come.
     pub(super) fn record_notes(&mut self) -> anyhow::Result<()> {
-        let notes = [self.data.note(), self.scorer.note().map(str::to_owned)];
-        notes.into_iter().flatten().try_for_each(|note| self.record(&Event::Note(Note { note })))
+        let notes = self.data.notes(self.config).into_iter().chain(self.scorer.note().map(str::to_owned));
+        notes.into_iter().try_for_each(|note| self.record(&Event::Note(Note { note })))
     }
 
     pub(super) fn score_floor(&mut self) -> anyhow::Result<()> {

@@ -15,9 +15,6 @@ use crate::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
 use crate::run_dir::MOST_BYTES;
 use crate::summary::round_of_grid;
 
-/// A line of a later round than any run has is damaged.
-const MOST_ROUNDS: u32 = 1_000_001;
-
 /// The files of a run, sorted. Of two lines about one thing the later holds.
 pub(crate) struct Folder {
     pub(crate) info: RunInfo,
@@ -34,8 +31,8 @@ pub(crate) struct Folder {
     pub(crate) stages: Vec<Stage>,
     /// What is to be known of the data or the scores.
     pub(crate) notes: Vec<String>,
-    /// Lines of `metrics.jsonl` that are no events, such as a last one that was cut off.
-    pub(crate) unreadable: usize,
+    /// Numbers, from 1, of the lines of `metrics.jsonl` that are no events.
+    pub(crate) unreadable: Vec<usize>,
     dir: PathBuf,
 }
 
@@ -55,15 +52,12 @@ impl Folder {
             flags: BTreeMap::new(),
             stages: Vec::new(),
             notes: Vec::new(),
-            unreadable: 0,
+            unreadable: Vec::new(),
             dir: dir.into(),
         };
-        for line in text(&dir.join("metrics.jsonl"))?.lines().filter(|line| !line.trim().is_empty()) {
-            match serde_json::from_str(line) {
-                Ok(event) if round_of(&event) <= MOST_ROUNDS => folder.take(event),
-                _ => folder.unreadable += 1,
-            }
-        }
+        let (events, unreadable) = Event::all(&text(&dir.join("metrics.jsonl"))?);
+        events.into_iter().for_each(|event| folder.take(event));
+        folder.unreadable = unreadable;
         Ok(folder)
     }
 
@@ -159,13 +153,4 @@ fn text(path: &Path) -> anyhow::Result<String> {
 
 fn is_of_scores(note: &str) -> bool {
     note.starts_with("no scores")
-}
-
-fn round_of(event: &Event) -> u32 {
-    match event {
-        Event::Round(round) => round.round,
-        Event::Losses(curve) => curve.round,
-        Event::Score(score) => score.round,
-        Event::Flag(_) | Event::Member(_) | Event::Note(_) | Event::Stage(_) => 0,
-    }
 }

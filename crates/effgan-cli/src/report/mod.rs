@@ -85,7 +85,8 @@ fn page(folder: &Folder) -> Value {
         started => units::utc(folder.info.started),
         took => units::duration(folder.info.seconds),
         banner => banner(folder),
-        unreadable => folder.unreadable,
+        unreadable => folder.unreadable.len(),
+        unreadable_lines => units::lines(&folder.unreadable),
         headline => scores::headline(folder),
         notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
@@ -194,6 +195,7 @@ mod tests {
         let partition = PartitionInfo {
             class_counts: Some(vec![vec![300, 0], vec![20, 180]]),
             num_examples: vec![300, 200],
+            counted: None,
             clients: vec!["north".into(), "south".into()],
             label_skew: Some(0.43),
         };
@@ -229,6 +231,7 @@ mod tests {
         let client = |name: &str| ClientRecord {
             name: name.to_owned().try_into().unwrap(),
             num_examples: 300,
+            counted: None,
             metrics: BTreeMap::from([("loss_d".into(), 0.625), ("loss_g".into(), 1.5), ("steps".into(), 40.0)]),
             seconds: 3.0,
             drift: None,
@@ -496,7 +499,7 @@ mod tests {
         fs::write(dir.path().join("metrics.jsonl"), "{\"event\":\"rou").unwrap();
         let html = written(&dir);
         let reason = "This run failed before its first round was done: client north: loss_d is NaN at step 3";
-        assert_has_all(&html, &[reason, "1 line of metrics.jsonl could not be read"]);
+        assert_has_all(&html, &[reason, "1 line of metrics.jsonl could not be read and is left out: line 1."]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ mod tests {
             (0..clients as u64).map(|i| (0..classes as u64).map(|c| (i + c) % 3).collect()).collect();
         let clients = (0..clients).map(|i| format!("client-{i:04}")).collect();
         let num_examples = class_counts.iter().map(|counts| counts.iter().sum()).collect();
-        PartitionInfo { clients, num_examples, class_counts: Some(class_counts), label_skew: Some(0.72) }
+        PartitionInfo { clients, num_examples, counted: None, class_counts: Some(class_counts), label_skew: Some(0.72) }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::message::METRICS;
 use effgan_fl::{ClientRecord, ExchangeKind, Missing, RoundRecord};
 use serde::Serialize;
 
@@ -75,18 +76,15 @@ fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
 /// Over the clients that took part, each counted once.
 fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
     let values: Vec<f64> = record.clients.iter().filter_map(|client| client.metrics.get(name).copied()).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    Some(values.iter().sum::<f64>() / values.len() as f64).filter(|mean| mean.is_finite())
 }
 
 /// `clients.csv`: a row for each round and client of its cohort, also where no reply came.
 pub(super) fn clients(folder: &Folder) -> csv::Result<Vec<u8>> {
-    let metrics: BTreeSet<&str> = folder
-        .rounds
-        .values()
-        .flat_map(|round| &round.clients)
-        .flat_map(|client| client.metrics.keys())
-        .map(String::as_str)
-        .collect();
+    let clients = || folder.rounds.values().flat_map(|round| &round.clients);
+    // A record from elsewhere may hold names that somebody made up.
+    let known = METRICS.into_iter().filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
+    let metrics: BTreeSet<&str> = known.collect();
     let (before, after) =
         (["round", "kind", "client", "num_examples"], ["drift_norm", "drift_cosine", "seconds", "missing"]);
     spreadsheet::write(|table| {

@@ -31,6 +31,17 @@ pub(crate) fn count(n: u64) -> String {
     text
 }
 
+/// Numbers of lines: `line 3`, `lines 2, 4, 6, 8, 9 and 3 more`.
+pub(crate) fn lines(numbers: &[usize]) -> String {
+    const SHOWN: usize = 5;
+    let shown = numbers.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match numbers.len() {
+        0 | 1 => format!("line {shown}"),
+        n if n > SHOWN => format!("lines {shown} and {} more", n - SHOWN),
+        _ => format!("lines {shown}"),
+    }
+}
+
 /// Bytes in decimal units: `13.3 MB`.
 pub(crate) fn bytes(n: u64) -> String {
     match byte_unit(n) {

@@ -5,12 +5,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use time::{Duration, OffsetDateTime};
+
+use super::host::Host;
 
 /// For so long the server's certificate is good, and the CA's, which all sites hold.
 const SERVER_DAYS: i64 = 730;
@@ -22,8 +24,8 @@ pub(super) struct Signed {
     pub(super) key: String,
 }
 
-/// A CA of its own, and a certificate for `host` (a DNS name or an IP address) and for the machine itself.
-pub(super) fn make(host: &str) -> Result<[Signed; 2]> {
+/// A CA of its own, and a certificate for `host` and for the machine itself.
+pub(super) fn make(host: &Host) -> Result<[Signed; 2]> {
     let [ca_key, server_key] = [KeyPair::generate()?, KeyPair::generate()?];
     let ca = Signed { certificate: ca()?.self_signed(&ca_key)?.pem(), key: ca_key.serialize_pem() };
     let key = server_key.serialize_pem();
@@ -34,13 +36,27 @@ pub(super) fn make(host: &str) -> Result<[Signed; 2]> {
 ///
 /// # Errors
 /// A file that is no key or no certificate, by its name; a CA whose certificate does not stand for what its key signs.
-pub(super) fn renew(host: &str, server: &str, ca: &Signed) -> Result<String> {
+pub(super) fn renew(host: &Host, server: &str, ca: &Signed) -> Result<String> {
     let key = |pem: &str, name| KeyPair::from_pem(pem).with_context(|| format!("{name} is no key"));
     let (server_key, ca_key) = (key(server, "server.key")?, key(&ca.key, "ca.key")?);
     let root = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).ok().context("ca.crt is no certificate")?;
     let certificate = sign(host, &server_key, &ca_key)?;
     is_trusted(certificate.der(), root).map_err(|error| anyhow!("ca.key is not the key of ca.crt ({error})"))?;
     Ok(certificate.pem())
+}
+
+/// What a site that holds `ca` finds wrong with the server's certificate, when it calls it by `host`; `None` where it takes it.
+///
+/// # Errors
+/// What is no certificate at all.
+pub(super) fn is_taken(host: &Host, server: &str, ca: &str) -> Result<Option<rustls::Error>> {
+    let der = |pem: &str, name| {
+        CertificateDer::from_pem_slice(pem.as_bytes()).ok().context(format!("{name} is no certificate"))
+    };
+    let (server, root) = (der(server, "server.crt")?, der(ca, "ca.crt")?);
+    let name = ServerName::try_from(host.to_string()).context("server.toml")?;
+    let named = |()| verify_server_name(&ParsedCertificate::try_from(&server)?, &name);
+    Ok(is_trusted(&server, root).and_then(named).err())
 }
 
 /// Whether a site that holds `root` takes the `certificate`.
@@ -59,10 +75,12 @@ fn ca() -> Result<CertificateParams> {
     Ok(ca)
 }
 
-fn sign(host: &str, server_key: &KeyPair, ca_key: &KeyPair) -> Result<rcgen::Certificate> {
-    let mut hosts = vec![host.to_owned()];
-    hosts.extend(["localhost", "127.0.0.1"].map(str::to_owned).into_iter().filter(|local| local != host));
-    let mut server = named(host, hosts, SERVER_DAYS)?;
+fn sign(host: &Host, server_key: &KeyPair, ca_key: &KeyPair) -> Result<rcgen::Certificate> {
+    let host = host.to_string();
+    let local = ["localhost", "127.0.0.1"].map(str::to_owned).into_iter().filter(|local| *local != host);
+    let hosts = std::iter::once(host.clone()).chain(local).collect();
+    // The host stands in the list of names alone: a common name has 64 characters at most.
+    let mut server = named("effgan federation server", hosts, SERVER_DAYS)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.use_authority_key_identifier_extension = true;
@@ -76,4 +94,61 @@ fn named(name: &str, hosts: Vec<String>, days: i64) -> Result<CertificateParams>
     // Clocks of sites are not all right to the minute.
     (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(days));
     Ok(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+
+    use super::*;
+
+    /// Whether a client with the CA takes the server's certificate for one of `host`, by a TLS handshake in memory.
+    fn shake_hands(host: &Host, [ca, server]: &[Signed; 2]) -> Result<(), rustls::Error> {
+        let provider = Arc::new(ring::default_provider());
+        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(vec![der(&server.certificate)], key)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(der(&ca.certificate))?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_string()).unwrap();
+        let (mut client, mut server) =
+            (ClientConnection::new(client.into(), name)?, ServerConnection::new(server.into())?);
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_site_takes_the_certificate_of_every_kind_of_host_and_of_no_other() {
+        let longest = [&["x".repeat(63), "x".repeat(63), "x".repeat(63)].join("."), "example"].join(".");
+        let other: Host = "another.example".parse().unwrap();
+        for host in
+            ["fl.hospital.example", "server", "localhost", &longest, "10.0.0.25", "127.0.0.1", "2001:db8::1", "::1"]
+        {
+            let host: Host = host.parse().unwrap();
+            let signed = make(&host).unwrap();
+            shake_hands(&host, &signed).unwrap();
+            assert!(shake_hands(&other, &signed).is_err(), "{host}");
+            // Flower's own processes call the server so.
+            shake_hands(&"127.0.0.1".parse().unwrap(), &signed).unwrap();
+        }
+    }
 }

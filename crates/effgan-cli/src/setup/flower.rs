@@ -150,10 +150,12 @@ pub(super) fn is_tested(version: &str) -> bool {
 }
 
 fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
-    configure(server, server::read(server)?.port)?;
+    configure(server, server::read(server)?.superlink_port)?;
     let mut command = Command::new("flwr");
     command.args(arguments).env("FLWR_HOME", home(server)?).stdin(Stdio::null());
     command.env("FLWR_TELEMETRY_ENABLED", "0").env("FLWR_DISABLE_UPDATE_CHECK", "1");
+    // It calls this machine alone.
+    command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
     Ok(command)
 }
 
@@ -166,7 +168,7 @@ pub(super) fn configure(folder: &Path, port: u16) -> anyhow::Result<()> {
     };
     let connection = table(&connection.map(|(key, value)| (key, toml::Value::String(value))));
     let superlink = table(&[("default", toml::Value::String(CONNECTION.into())), (CONNECTION, connection)]);
-    fs::create_dir_all(&home)?;
+    super::private_folder(&home)?;
     write_file(&home.join("config.toml"), toml::to_string(&table(&[("superlink", superlink)]))?.as_bytes())?;
     Ok(())
 }

@@ -1,80 +1,80 @@
-//! A site's key: made at the site, known to the server by its public half.
+//! `effgan federation join`: a site's key and its other secrets, made at the site and nowhere else.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use effgan_gate::{fingerprint, loopback_certificate, public_key};
 use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey};
+use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
-use super::flower::{CONNECTION, flwr};
-use super::{OPEN, SECRET, kit, server, write};
+use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, write};
 use crate::failure::{Failure, Result};
+use crate::federation::hold_out::{SECRET as HOLD_OUT_SECRET, new_secret};
 
-/// Of a kit.
-pub(super) const KEY: &str = "key";
+/// Of a kit: the site's private key. Its public half is `key.pub`.
+pub(crate) const KEY: &str = "key";
 
-/// Makes the key of the site whose `kit` it is, and answers with the public half, a line.
+/// Of a kit: the certificate of 127.0.0.1, and its key, for TLS between the site's own processes.
+pub(crate) const LOCAL: [&str; 2] = ["local.crt", "local.key"];
+
+/// A key that was made.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its public half, a line.
+    pub key: String,
+    /// As two people read it to each other.
+    pub fingerprint: String,
+}
+
+/// Makes the key of the site whose `kit` it is, and whatever else of the site's own is not there yet.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::Kind::Usage) when it is no kit or has a key.
-pub fn join(kit: &Path) -> Result<String> {
+pub fn join(kit: &Path) -> Result<Joined> {
     let name = kit::read(kit)?.name;
     let path = kit.join(KEY);
     if path.exists() {
-        let line =
-            format!("{} exists and is not overwritten; its public half is {}.pub", path.display(), path.display());
+        let line = format!(
+            "{0} exists and is not overwritten; its public half is {0}.pub. For a new one, move both away first",
+            path.display()
+        );
         return Err(Failure::usage(anyhow!(line)));
     }
-    let make = || -> anyhow::Result<String> {
-        // What Flower takes.
-        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 })?;
-        key.set_comment(name.as_str());
+    let make = || -> anyhow::Result<Joined> {
+        fs::set_permissions(kit, fs::Permissions::from_mode(PRIVATE))?;
+        make_local(kit)?;
+        let key = new_key(name.as_str())?;
         let public = key.public_key().to_openssh()?;
+        let fingerprint = fingerprint(&public_key(&public)?);
+        // The key is last: while there is none, join can be run again.
+        super::write_over(&kit.join("key.pub"), &format!("{public}\n"), OPEN)?;
         write(&path, &key.to_openssh(LineEnding::LF)?, SECRET)?;
-        write(&kit.join("key.pub"), &format!("{public}\n"), OPEN)?;
-        Ok(public)
+        Ok(Joined { key: public, fingerprint })
     };
     make().with_context(|| format!("making the key of {name}")).map_err(Failure::usage)
 }
 
-/// Registers a site's public `key` with the `SuperLink` of the server in `folder`, and answers with the site's name.
-///
-/// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no such key or no site of this federation; what Flower says.
-pub fn admit(key: &str, folder: &Path) -> Result<String> {
-    let server = server::read(folder)?;
-    let wrong =
-        |why: String| Failure::usage(anyhow!("{why}; a site's key is what effgan federation join printed there"));
-    let text = if Path::new(key).is_file() {
-        fs::read_to_string(key).map_err(|error| wrong(format!("{key}: {error}")))?
-    } else {
-        key.to_owned()
-    };
-    let public =
-        PublicKey::from_openssh(text.trim()).map_err(|error| wrong(format!("the key cannot be read: {error}")))?;
-    if public.algorithm() != (Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }) {
-        return Err(wrong(format!(
-            "the key is of the kind {}, and Flower takes ecdsa-sha2-nistp384",
-            public.algorithm()
-        )));
+/// What the processes of one site know each other by, and where they keep their state.
+fn make_local(kit: &Path) -> anyhow::Result<()> {
+    let [certificate, key] = LOCAL.map(|name| kit.join(name));
+    if !(certificate.exists() && key.exists()) {
+        let (pem, key_pem) = loopback_certificate()?;
+        super::write_over(&certificate, &pem, OPEN)?;
+        super::write_over(&key, &key_pem, SECRET)?;
     }
-    let name = public.comment().to_owned();
-    if !server.sites.iter().any(|site| site.as_str() == name) {
-        let sites: Vec<&str> = server.sites.iter().map(effgan_data::ClientName::as_str).collect();
-        return Err(wrong(format!("the key is of {name:?}, and the sites are {}", sites.join(", "))));
-    }
-    let file = tempfile::Builder::new().suffix(".pub").tempfile().map_err(anyhow::Error::from)?;
-    fs::write(file.path(), format!("{}\n", text.trim())).map_err(anyhow::Error::from)?;
-    let file = file.path().display().to_string();
-    flwr(folder, &["supernode", "register", &file, CONNECTION]).map_err(|failure| {
-        let said = failure.line();
-        let known = said.contains("already") || said.contains("in use");
-        if known {
-            Failure::usage(anyhow!("{name} is admitted already"))
-        } else {
-            failure.context(format!("admitting {name}"))
+    for secret in [SUPEREXEC_SECRET, HOLD_OUT_SECRET].map(|name| kit.join(name)) {
+        if !secret.exists() {
+            write(&secret, &new_secret(), SECRET)?;
         }
-    })?;
-    Ok(name)
+    }
+    super::private_folder(&kit.join("state"))
+}
+
+/// A new key as Flower takes it, under this name.
+pub(super) fn new_key(name: &str) -> anyhow::Result<PrivateKey> {
+    let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 })?;
+    key.set_comment(name);
+    Ok(key)
 }

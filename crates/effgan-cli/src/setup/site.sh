@@ -1,16 +1,56 @@
 #!/bin/sh
-# Takes part in the federation with the images of a folder: ./start.sh /path/to/images. It calls the server, and nobody calls it.
+# Takes part in the federation with the images of a folder: ./start.sh /path/to/images. It calls {server}, and nobody calls it.
 # For experiments: ./start.sh --partition-id 0 takes part with what the run's config deals to its first client.
-# Needs effgan and flwr 1.41: pip install effgan "flwr==1.41.*"
+# PORT and FORWARD_PORT are two ports of 127.0.0.1; give other ones where two sites share a machine.
 set -eu
-if [ "${1:-}" = --partition-id ]; then
-    images="partition-id=${2:?say which client: --partition-id 0}"
-else
-    images="data-dir='$(realpath "${1:?say where the images lie: ./start.sh /path/to/images}")' client-name='{name}'"
+umask 077
+usage() {
+    echo "$1: ./start.sh /path/to/images" >&2
+    exit 2
+}
+# A path of any characters reaches effgan as it is: in the environment.
+unset EFFGAN_DATA_DIR
+node=
+case ${1:-} in
+    '') usage "say where the images lie" ;;
+    --partition-id)
+        case ${2:-} in '' | *[!0-9]*) usage "--partition-id takes the number of a client, from 0; otherwise" ;; esac
+        node="partition-id=$2"
+        ;;
+    -*) usage "there is no option $1" ;;
+    /*) export EFFGAN_DATA_DIR="$1" ;;
+    *) export EFFGAN_DATA_DIR="$PWD/$1" ;;
+esac
+case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
+[ -z "${EFFGAN_DATA_DIR:-}" ] || [ -e "$EFFGAN_DATA_DIR" ] || usage "there is nothing at $EFFGAN_DATA_DIR"
+[ -f key ] || { echo "there is no key yet: effgan federation join $PWD" >&2; exit 2; }
+# Where pip put effgan, if it is here.
+if [ -x venv/bin/python3 ]; then PATH="$PWD/venv/bin:$PATH"; fi
+export EFFGAN_KIT="$PWD" FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
+mkdir -p "$FLWR_HOME" state
+# What the policy keeps no longer.
+effgan federation prune . --really
+PORT=${PORT:-9094} FORWARD_PORT=${FORWARD_PORT:-9095}
+
+# Whoever ends first ends the others, and a service manager starts all again.
+started=
+trap 'kill $started 2> /dev/null || true; wait' EXIT
+trap 'exit 143' INT TERM
+
+# The one process that calls out, through HTTPS_PROXY where that is set. FORWARDER=elsewhere: a service manager runs it (deploy/systemd).
+if [ "${FORWARDER:-here}" = here ]; then
+    effgan federation forward . --port "$FORWARD_PORT" &
+    started="$started $!"
 fi
-cd "$(dirname "$0")"
-[ -f key ] || { echo "there is no key yet: effgan federation join $PWD"; exit 2; }
-export FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
-mkdir -p "$FLWR_HOME"
-exec flower-supernode --superlink {server} --root-certificates ca.crt --auth-supernode-private-key key \
-    --host 127.0.0.1 --port "${PORT:-9094}" --node-config "$images state-dir='$PWD/state'"
+export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
+flower-supernode --superlink "127.0.0.1:$FORWARD_PORT" --root-certificates local.crt --auth-supernode-private-key key \
+    --host 127.0.0.1 --port "$PORT" --ssl-certfile local.crt --ssl-keyfile local.key --ssl-ca-certfile local.crt \
+    --isolation process --superexec-auth-secret-file superexec.secret --node-config "client-name='{name}' $node" &
+started="$started $!"
+python3 -m effgan.flower.executor --runtime-api-address "127.0.0.1:$PORT" --root-certificates local.crt \
+    --superexec-auth-secret-file superexec.secret &
+started="$started $!"
+
+while sleep 1; do
+    for process in $started; do kill -0 "$process" 2> /dev/null || exit 1; done
+done

@@ -5,7 +5,9 @@ pub(crate) mod cifar;
 mod contents;
 mod files;
 mod folder;
+mod glance;
 mod idx;
+mod listed;
 mod memory;
 mod npy;
 mod npz;
@@ -14,6 +16,8 @@ mod split;
 
 pub use contents::{Contents, ContentsKind};
 pub use files::ImageFiles;
+pub use glance::Glance;
+pub use listed::Listed;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Rule;
+use crate::bounds::Bounds;
 use crate::intake::{FailurePolicy, OnFailure};
 use crate::{FlError, Result};
 
@@ -19,6 +20,18 @@ pub struct AggregationConfig {
     /// updates when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
+    /// Largest L2 norm of an update over its trainable tensors, above 0: a client whose update is longer has failed. Each update is looked
+    /// at by itself, so that it holds for any number of clients, and a round's median norm need not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_norm: Option<f64>,
+    /// Largest absolute value in what a client answers with, above 0: a client that sends a larger one has failed. Values beyond 1e15
+    /// are refused without it, so that no sum or norm becomes infinite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_value: Option<f64>,
+    /// Largest share of a round's mean that one client has, above 0 and at most 1: n_k of the larger ones count as less. Of fewer than
+    /// 1 / `max_weight` answers all count the same. The replies of a round are then in memory at once. The ensemble has `max_share`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_weight: Option<f64>,
     /// Largest share of the samples that one member of the ensemble draws, above 0 and at most 1, and at least one in as
     /// many as there are clients.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +99,14 @@ impl AggregationConfig {
         if let Some(share) = max_share {
             return Err(FlError::Config(format!("aggregation.max_share = {share} must be above 0 and at most 1")));
         }
+        self.bounds().check_config()?;
+        let is_mean = matches!(self.kind, AggregationKind::Mean | AggregationKind::NormClippedMean);
+        if self.max_weight.is_some() && !is_mean {
+            let kind = self.kind.name();
+            let line =
+                format!("aggregation.max_weight is for weighted means, and kind = \"{kind}\" counts all clients once");
+            return Err(FlError::Config(line));
+        }
         self.rule().map(drop)
     }
 
@@ -95,15 +116,19 @@ impl AggregationConfig {
     /// [`FlError::Config`], naming the key.
     pub fn check_clients(&self, clients: usize) -> Result<()> {
         let least = 1.0 / clients as f64;
+        // An exact share, such as 0.1 of 10, is what a person writes.
+        let too_low = |share: &f64| *share < least * (1.0 - 1e-9);
         let wrong = |line: String| Err(FlError::Config(line));
-        match (self.rule()?, self.max_share) {
+        let shares = [("max_weight", self.max_weight), ("max_share", self.max_share)];
+        let too_low =
+            shares.into_iter().find_map(|(key, share)| Some((key, share.filter(too_low)?))).filter(|_| clients > 1);
+        match (self.rule()?, too_low) {
             (Rule::TrimmedMean { trim }, _) if 2 * trim >= clients => wrong(format!(
                 "aggregation.trim = {trim} cuts {} of {clients} clients; it must leave one at least",
                 2 * trim
             )),
-            // An exact share, such as 0.1 of 10, is what a person writes.
-            (_, Some(share)) if share < least * (1.0 - 1e-9) => wrong(format!(
-                "aggregation.max_share = {share} is below {least:.4}, the share of each of {clients} clients when all \
+            (_, Some((key, share))) => wrong(format!(
+                "aggregation.{key} = {share} is below {least:.4}, the share of each of {clients} clients when all \
                  have the same; raise it"
             )),
             _ => Ok(()),
@@ -143,7 +168,14 @@ impl AggregationConfig {
 
     /// What is done about clients that fail; `otherwise` where the config does not say.
     pub fn failures(&self, otherwise: OnFailure) -> FailurePolicy {
-        FailurePolicy { on_failure: self.on_failure.unwrap_or(otherwise), min_clients: self.min_clients }
+        let on_failure = self.on_failure.unwrap_or(otherwise);
+        FailurePolicy { on_failure, min_clients: self.min_clients, bounds: self.bounds() }
+    }
+
+    /// What an update may be at most, and how much a client may count.
+    pub fn bounds(&self) -> Bounds {
+        let Self { max_norm, max_value, max_weight, .. } = *self;
+        Bounds { max_norm, max_value, max_weight, max_examples: None }
     }
 }
 
@@ -180,6 +212,17 @@ mod tests {
         let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
         assert_eq!(error(share(0.0)), "aggregation.max_share = 0 must be above 0 and at most 1");
         assert_eq!(error(share(f64::NAN)), "aggregation.max_share = NaN must be above 0 and at most 1");
+        let norm = AggregationConfig { max_norm: Some(f64::INFINITY), ..AggregationConfig::default() };
+        assert_eq!(error(norm), "aggregation.max_norm = inf must be above 0 and at most 1e15");
+        let value = AggregationConfig { max_value: Some(f64::NAN), ..AggregationConfig::default() };
+        assert_eq!(error(value), "aggregation.max_value = NaN must be above 0 and at most 1e15");
+        let weight = AggregationConfig { max_weight: Some(1.5), ..AggregationConfig::default() };
+        assert_eq!(error(weight), "aggregation.max_weight = 1.5 must be above 0 and at most 1");
+        let median = AggregationConfig { max_weight: Some(0.5), ..of_kind(AggregationKind::Median) };
+        assert_eq!(
+            error(median),
+            "aggregation.max_weight is for weighted means, and kind = \"median\" counts all clients once"
+        );
         let min_clients = AggregationConfig { min_clients: Some(0), ..AggregationConfig::default() };
         assert_eq!(error(min_clients), "aggregation.min_clients = 0 must be at least 1");
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use effgan_data::ClientName;
 use effgan_nn::Params;
 
+use crate::aggregate::Weights;
 use crate::checkpoints::{Checkpoints, Kept, OpenRound};
 use crate::drift::{Sketch, drifts};
 use crate::intake::{Answer, Intake};
 use crate::message::{Exchange, Reply, Update};
-use crate::record::{ClientRecord, Missing};
+use crate::record::{ClientRecord, Drift, Missing};
 use crate::steps::Steps;
 use crate::{FlError, Result};
 
@@ -84,7 +85,8 @@ impl<'a> InOrder<'a> {
         let Done { reply, steps, seconds, .. } = done?;
         self.tally.bytes_down += bytes_down;
         self.tally.steps.push((client.clone(), steps));
-        let taken = self.intake.take(Answer::to(self.exchange, client.clone(), reply))?;
+        let answer = Answer::to(self.exchange, client.clone(), reply).of_norm(sketch.as_ref().map(Sketch::norm));
+        let taken = self.intake.take(answer)?;
         if let Some(update) = &taken {
             self.tally.add(client, update, sketch, seconds);
         }
@@ -142,24 +144,41 @@ impl Tally {
     fn add(&mut self, client: &ClientName, update: &Update, sketch: Option<Sketch>, seconds: f64) {
         self.bytes_up += update.params.num_bytes();
         let Update { num_examples, ref metrics, .. } = *update;
-        let record =
-            ClientRecord { name: client.clone(), num_examples, metrics: metrics.clone(), seconds, drift: None };
+        let record = ClientRecord {
+            name: client.clone(),
+            num_examples,
+            counted: None,
+            metrics: metrics.clone(),
+            seconds,
+            drift: None,
+        };
         self.clients.push((record, sketch));
     }
 
-    /// Adds the exchange to the round; an update counts as `weight` says of n_k.
-    pub(crate) fn tell(self, open: &mut OpenRound, exchange: &Exchange, weight: impl Fn(u64) -> f64) {
+    /// Adds the exchange to the round, in which each client counted as `counts` says; the mean weighs them by `weights`.
+    pub(crate) fn tell(
+        mut self,
+        open: &mut OpenRound,
+        exchange: &Exchange,
+        counts: &BTreeMap<ClientName, u64>,
+        weights: Weights,
+    ) {
+        for (client, _) in &mut self.clients {
+            client.counted = counts.get(&client.name).copied().filter(|count| *count < client.num_examples);
+        }
         let OpenRound { record, steps } = open;
         record.bytes_down += self.bytes_down;
         record.bytes_up += self.bytes_up;
         record.miss(self.missing);
         record.refused.extend(self.refused);
-        let weights: Vec<f64> = self.clients.iter().map(|(client, _)| weight(client.num_examples)).collect();
+        let weight = |client: &ClientRecord| weights.of(client.counted.unwrap_or(client.num_examples));
+        let weights: Vec<f64> = self.clients.iter().map(|(client, _)| weight(client)).collect();
         let (clients, sketches): (Vec<_>, Vec<_>) = self.clients.into_iter().unzip();
         let sketches: Option<Vec<Sketch>> = sketches.into_iter().collect();
         let drifts = sketches.map(|all| drifts(&all.into_iter().zip(weights).collect::<Vec<_>>()));
         for (index, client) in clients.into_iter().enumerate() {
-            record.add(ClientRecord { drift: drifts.as_ref().map(|drifts| drifts[index]), ..client });
+            let drift = drifts.as_ref().map(|drifts| drifts[index]).filter(Drift::is_finite);
+            record.add(ClientRecord { drift, ..client });
         }
         // A round of one exchange is kept as a whole.
         if !exchange.kind.trains() {

@@ -26,7 +26,7 @@ struct Post<'a> {
 }
 
 impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, letter: &Letter, _: u64) -> effgan_fl::Result<()> {
         if self.silent != Some((client.as_str(), letter.broadcast.round)) {
             self.sent.push_front((client.clone(), letter.clone()));
         }
@@ -73,7 +73,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
         let federation = Federation {
             algorithm: &*algorithm,
             roster: &roster,
-            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients: None },
+            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, ..FailurePolicy::default() },
             deadline: Duration::from_millis(if silent.is_some() { 1 } else { 60_000 }),
             seed: SEED,
             jobs: 1,

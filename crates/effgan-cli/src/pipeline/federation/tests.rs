@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::events::Event;
-use crate::federation::{AtSite, Content, MessageId, NodeId, SiteImages, StrategyConfig, answer, fine_tune};
+use crate::federation::{AtSite, Content, MessageId, NodeId, Pulled, SiteImages, StrategyConfig, answer, fine_tune};
 use crate::pipeline::{hand_in, run};
 use crate::report::folder::Folder;
 
@@ -49,11 +49,9 @@ impl Grid for Post {
         Ok(id)
     }
 
-    fn pull(
-        &mut self,
-        messages: &[MessageId],
-    ) -> effgan_fl::Result<Option<(MessageId, std::result::Result<Content, String>)>> {
-        let Some(place) = self.sent.iter().position(|(id, ..)| messages.contains(id)) else { return Ok(None) };
+    fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
+        let is_wanted = |id: &MessageId| messages.iter().any(|(wanted, _)| wanted == id);
+        let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };
         let (id, node, kind, content) = self.sent.remove(place).unwrap();
         let said = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
         let said = said.map_err(|failure| failure.line()).and_then(|content| (self.spoil)(node, &kind, content));
@@ -98,7 +96,7 @@ fn shapes(params: &Params) -> Vec<(String, Vec<usize>)> {
 
 fn dealt(folder: &TempDir, partition_id: usize) -> AtSite {
     let images = SiteImages::Dealt { partition_id, data_dir: None };
-    AtSite { images, state_dir: folder.path().join(format!("state-{partition_id}")), jobs: 1 }
+    AtSite { images, state_dir: folder.path().join(format!("state-{partition_id}")), policy: None, jobs: 1 }
 }
 
 fn post(sites: Vec<AtSite>) -> Post {
@@ -121,7 +119,7 @@ fn over(post: &mut Post, config: &Config, out: &Path) -> (Result<()>, Vec<String
     let said = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&said);
     let progress = Progress::logging(move |line| log.lock().unwrap().push(line.to_owned()));
-    let outcome = federate(config, out, 2, post, &progress, &AtomicBool::new(false));
+    let outcome = federate(config, out, 2, post, None, &progress, &AtomicBool::new(false));
     let said = said.lock().unwrap().clone();
     (outcome, said)
 }
@@ -315,7 +313,11 @@ fn own(folder: &TempDir, name: &str, seed: u64, num: usize) -> AtSite {
         images(&data_dir, seed, num);
     }
     let images = SiteImages::Own { data_dir, client: ClientName::new(name).unwrap() };
-    AtSite { images, state_dir: folder.path().join(format!("state-{name}")), jobs: 1 }
+    let site = folder.path().join(format!("site-{name}"));
+    fs::create_dir_all(&site).unwrap();
+    let policy = site.join("policy.toml");
+    fs::write(&policy, "approve = \"any\"\nmin_images = 30\nlabel_counts = true\n").unwrap();
+    AtSite { images, state_dir: site.join("state"), policy: Some(policy), jobs: 1 }
 }
 
 /// Two sites with folders of their own.

@@ -1,0 +1,76 @@
+//! `effgan federation approve`
+
+use std::io::{IsTerminal, Write, stdin, stdout};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+
+use crate::failure::{Failure, Result};
+use crate::federation::approval;
+use crate::federation::ledger::Request;
+use crate::output::{say, write};
+
+/// At a site: see what runs want that wait for a yes, and say it
+#[derive(Args)]
+pub struct Approve {
+    /// The site's kit
+    #[arg(default_value = ".")]
+    kit: PathBuf,
+    /// For scripts: say yes to the run whose config's hash begins so, without a question
+    #[arg(long, value_name = "HASH", conflicts_with = "withdraw")]
+    yes: Option<String>,
+    /// Take a yes back: from now on the run is refused
+    #[arg(long, value_name = "HASH")]
+    withdraw: Option<String>,
+}
+
+impl Approve {
+    pub fn run(self) -> Result<()> {
+        let Self { kit, yes, withdraw } = self;
+        if let Some(digits) = withdraw {
+            let config = approval::withdraw(&kit, &digits)?;
+            say(format!("the yes to the run of config {config} is taken back"));
+            return Ok(());
+        }
+        let waiting = approval::waiting(&kit)?;
+        if let Some(digits) = yes {
+            let request = approval::request_of(&waiting, &digits)?;
+            write(approval::shown(&kit, &request)?.as_bytes());
+            return approve(&kit, &request);
+        }
+        if waiting.is_empty() {
+            say("no run waits for a yes");
+        }
+        for request in &waiting {
+            write(approval::shown(&kit, request)?.as_bytes());
+            if !stdin().is_terminal() {
+                continue;
+            }
+            if asked(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
+                approve(&kit, request)?;
+            }
+        }
+        if !waiting.is_empty() && !stdin().is_terminal() {
+            let line = "nobody can be asked here: run it in a terminal, or say yes by --yes and the config's hash";
+            return Err(Failure::usage(anyhow!(line)));
+        }
+        Ok(())
+    }
+}
+
+fn approve(kit: &Path, request: &Request) -> Result<()> {
+    approval::approve(kit, request)?;
+    say(format!("{} may use the images of this site", request.wishes.name));
+    Ok(())
+}
+
+fn asked(question: &str) -> Result<bool> {
+    let mut answer = String::new();
+    let read = stdout()
+        .write_all(question.as_bytes())
+        .and_then(|()| stdout().flush())
+        .and_then(|()| stdin().read_line(&mut answer));
+    read.map_err(anyhow::Error::from)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}

@@ -1,0 +1,244 @@
+//! The rules of a site's own house: its policy, its ledger, and what has to hold before an image is opened.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use effgan_data::datasets::{Listed, MaxMemory};
+use effgan_data::partition::Shares;
+use effgan_data::{ClientShare, Dataset};
+use effgan_fl::local::Work;
+use effgan_fl::policy::{Amount, Approve, Policy};
+use effgan_fl::{Broadcast, ExchangeKind, Refusal, Wishes, one_line};
+use effgan_nn::params;
+
+use super::answer::Unanswered;
+use super::content::TENSORS;
+use super::ledger::{Answered, Array, Entry, History, Ledger, Refused, at_work};
+use super::question::Question;
+use super::site::Images;
+use super::{Content, hold_out, ledger, wishes};
+use crate::config::Config;
+
+/// The file in a site's folder.
+pub const POLICY: &str = "policy.toml";
+/// For so long a process waits for another one of the same site.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A site's folder: `policy.toml`, `ledger.jsonl`, `hold-out.secret`.
+pub(super) struct House {
+    pub(super) folder: PathBuf,
+    pub(super) policy: Policy,
+    ledger: Ledger,
+    /// Held as long as the site works.
+    _at_work: File,
+}
+
+/// What is known of a question for the ledger, as far as its answer has come.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) question: ledger::Question,
+    pub(super) wishes: Option<Wishes>,
+    pub(super) trained: Amount,
+}
+
+impl House {
+    /// The house with this `policy.toml`, once no other process works for it.
+    ///
+    /// # Errors
+    /// A policy that is none; another process that does not end.
+    pub(super) fn open(policy: &Path, stop: &AtomicBool) -> Result<Self, Unanswered> {
+        let folder =
+            policy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let (started, wrong) = (Instant::now(), |why: String| Unanswered::new(Refusal::WorkFailed, why));
+        let at_work = loop {
+            let lock = at_work(&folder).map_err(|error| wrong(format!("{}: {error}", folder.display())))?;
+            if let Some(lock) = lock {
+                break lock;
+            }
+            if started.elapsed() >= PATIENCE || stop.load(Ordering::Relaxed) {
+                return Err(wrong(format!("another process works for the site in {}; end it", folder.display())));
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        let policy = Policy::read(policy)?;
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: at_work })
+    }
+
+    /// What the ledger says of the run that asks.
+    pub(super) fn history(&self, question: &ledger::Question) -> Result<History, Unanswered> {
+        Ok(History::of(&self.ledger, &question.run, &question.identity)?)
+    }
+
+    /// All that has to hold before an image is opened; `listed` are the site's own pictures, by their names.
+    ///
+    /// # Errors
+    /// What does not hold, and in the end that nobody has said yes to the run.
+    pub(super) fn check_before(
+        &self,
+        question: &Question,
+        history: &History,
+        listed: Option<&Listed>,
+        record: &mut Record,
+    ) -> Result<(), Unanswered> {
+        self.policy.check(&question.wishes, &history.spent)?;
+        let kind = question.letter.as_ref().map(|letter| letter.broadcast.kind);
+        if history.is_fine_tuned && kind.is_some_and(|kind| kind != ExchangeKind::Collect) {
+            let why =
+                "the generator that was fine-tuned for this run has left, and no other question of the run is answered";
+            return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
+        }
+        let held_out = question.wishes.held_out;
+        if let Some(first) = history.held_out.filter(|first| *first != held_out) {
+            let why = format!("the hold-out was dealt once, with held_out = {first}, and the run wants {held_out}");
+            return Err(Unanswered::new(Refusal::HoldOutDiffers, why));
+        }
+        if let Some(letter) = &question.letter {
+            self.policy.check_params(&letter.broadcast.params)?;
+        }
+        if let Some(listed) = listed {
+            let wishes = self.count(question, listed)?;
+            record.wishes = Some(wishes.clone());
+            self.policy.check(&wishes, &history.spent)?;
+        }
+        let is_approved = || history.approved.get(&question.config_hash) == Some(&question.wishes.last_round());
+        if self.policy.approve == Approve::EachRun && !is_approved() {
+            let why = "nobody here has said yes to the run; effgan federation approve shows what it wants";
+            return Err(Unanswered::new(Refusal::WaitingForApproval, why));
+        }
+        Ok(())
+    }
+
+    /// What the run wants, of so many pictures.
+    fn count(&self, question: &Question, listed: &Listed) -> Result<Wishes, Unanswered> {
+        if !self.policy.allow_links
+            && let Some(path) = listed.link_outside()?
+        {
+            let why =
+                format!("{} is a link to outside of the data folder; allow_links = true allows it", path.display());
+            return Err(Unanswered::new(Refusal::DataUnusable, why));
+        }
+        let mut sizes = [0_usize; 256];
+        listed.train.iter().for_each(|(_, label)| sizes[usize::from(*label)] += 1);
+        let train = |&size: &usize| (size - hold_out::num_held_out(size, question.wishes.held_out)) as u64;
+        let wishes = Wishes { images: Some(sizes.iter().map(train).sum()), ..question.wishes.clone() };
+        let dataset = &question.config.dataset;
+        match (dataset.size, dataset.channels) {
+            (Some(size), Some(channels)) => {
+                let num_classes = sizes.iter().filter(|&&size| size > 0).count();
+                let num_images = listed.train.len() + listed.test.len();
+                Ok(wishes::of_shape(wishes, &question.config, [channels, size, size], num_classes, num_images)?)
+            }
+            _ => Ok(wishes),
+        }
+    }
+
+    /// Keeps the images from training that the site's secret says, and as many of each class as the config wants.
+    ///
+    /// # Errors
+    /// A secret that is none; a file that is gone; fewer images than the config wants to train on.
+    pub(super) fn hold_out(
+        &self,
+        config: &Config,
+        dataset: &Dataset,
+        listed: Option<&Listed>,
+        share: &mut ClientShare,
+    ) -> Result<(), Unanswered> {
+        let Shares { held_out, min_examples, .. } = wishes::shares(config);
+        let secret = hold_out::secret(&self.folder).map_err(|error| {
+            let why = format!("{}: {error}", self.folder.join(hold_out::SECRET).display());
+            Unanswered::new(Refusal::WorkFailed, why)
+        })?;
+        let prints = hold_out::prints(dataset, listed)?;
+        if prints.len() != dataset.train.len() {
+            return Err(Unanswered::new(Refusal::DataUnusable, "the data folder has changed while it was read"));
+        }
+        let images = [&share.train[..], &share.held_out].concat();
+        [share.train, share.held_out] = hold_out::split(&images, dataset.train.labels(), &prints, &secret, held_out);
+        if share.train.len() < min_examples {
+            let why =
+                format!("{} images train, fewer than min_examples = {min_examples} of the config", share.train.len());
+            return Err(Unanswered::new(Refusal::TooFewImages, why));
+        }
+        Ok(())
+    }
+
+    /// What hangs on the images themselves, and what has been trained before.
+    ///
+    /// # Errors
+    /// What the policy does not allow.
+    pub(super) fn check_images(
+        &self,
+        question: &Question,
+        history: &History,
+        images: &Images,
+        record: &mut Record,
+    ) -> Result<(), Unanswered> {
+        let Images { dataset, share } = images;
+        let train = &dataset.train;
+        let counted = Wishes { images: Some(share.train.len() as u64), ..question.wishes.clone() };
+        let num_images = train.len() + dataset.test.len();
+        let wishes = wishes::of_shape(counted, &question.config, train.shape(), train.num_classes(), num_images)?;
+        record.wishes = Some(wishes.clone());
+        self.policy.check(&wishes, &history.spent)?;
+        let Some(letter) = &question.letter else { return Ok(()) };
+        if !history.has_answered(&record.question) {
+            record.trained = amount(&wishes, &letter.broadcast);
+            self.policy.check_work(&wishes, &history.spent, record.trained)?;
+        }
+        Ok(())
+    }
+
+    /// What reading the images may take: as the policy says, or the config where it says less.
+    pub(super) fn max_memory(&self, of_config: MaxMemory) -> MaxMemory {
+        of_config.min(self.policy.max_memory)
+    }
+
+    /// Writes down what leaves or why nothing does, and answers with the ledger's head.
+    ///
+    /// # Errors
+    /// When the line is not on the disk: then nothing may leave.
+    pub(super) fn write_down(&self, record: Record, said: Result<&Content, &Unanswered>) -> Result<String, Unanswered> {
+        let Record { question, wishes, trained } = record;
+        let entry = match said {
+            Ok(content) => {
+                let held_out = wishes.as_ref().map_or(0.0, |wishes| wishes.held_out);
+                let wishes = wishes.filter(|_| question.round.is_none());
+                Entry::Answered(Box::new(Answered { question, held_out, wishes, trained, ..leaving(content) }))
+            }
+            Err(unanswered) => {
+                let (refused, why) = (unanswered.refusal, one_line(&unanswered.why));
+                Entry::Refused(Box::new(Refused { question, refused, why, wishes }))
+            }
+        };
+        Ok(self.ledger.append(entry)?)
+    }
+}
+
+/// The training that an answer to `broadcast` takes.
+fn amount(wishes: &Wishes, broadcast: &Broadcast) -> Amount {
+    let work = match broadcast.kind {
+        ExchangeKind::Average => Some(wishes.local),
+        ExchangeKind::Collect => wishes.fine_tune,
+        ExchangeKind::Feedback | ExchangeKind::Logits => Some(Work::Steps(1)),
+        ExchangeKind::Swap => None,
+    };
+    let amount = work.and_then(|work| wishes.amount(work)).unwrap_or_default();
+    Amount { rounds: u64::from(broadcast.iteration == 0), ..amount }
+}
+
+/// What leaves, without what only repeats the question.
+fn leaving(content: &Content) -> Answered {
+    let repeated = Content::default().tied(content.tie());
+    let array = |array: &effgan_nn::Array| {
+        let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Array { bytes: bytes.len() as u64, sha256: params::sha256(&bytes) }
+    };
+    let (mut numbers, mut words) = (content.numbers.clone(), content.words.clone());
+    numbers.retain(|name, _| !repeated.numbers.contains_key(name));
+    words.retain(|name, _| !repeated.words.contains_key(name) && name != TENSORS);
+    let arrays = content.params.iter().map(|(name, values)| (name.clone(), array(values))).collect();
+    Answered { arrays, numbers, words, ..Answered::default() }
+}

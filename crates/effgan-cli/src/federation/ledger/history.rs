@@ -1,0 +1,126 @@
+//! What a site's ledger says about a run, and of all runs together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use effgan_fl::policy::Spent;
+use effgan_fl::{ExchangeKind, Refusal, Wishes};
+
+use super::line::{Answered, Entry, Question};
+use super::{Head, Ledger, LedgerError};
+
+/// What has to be known to answer a question.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// Trained so far.
+    pub spent: Spent,
+    /// Configs, by their hashes, that somebody has said yes to, with the number of the last question.
+    pub approved: BTreeMap<String, u32>,
+    /// Whether this run has been given its fine-tuned generator.
+    pub is_fine_tuned: bool,
+    /// The share that is held out, since the first answer.
+    pub held_out: Option<f64>,
+    /// The training exchanges of this run that were answered: round, kind, and the hash of what came.
+    answered: BTreeSet<(u32, String, String)>,
+}
+
+/// More runs than anybody reads; the oldest go first.
+const MOST_WAITING: usize = 100;
+
+/// A run that waits for somebody's yes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// SHA-256 of its config.
+    pub config: String,
+    /// When it asked first.
+    pub since: String,
+    /// What it wants.
+    pub wishes: Wishes,
+    /// [`Config::identity`](crate::config::Config::identity)
+    pub identity: String,
+}
+
+impl History {
+    /// Of the run that asks: all of its id, and all of the same config, whatever its length.
+    ///
+    /// # Errors
+    /// When the ledger is broken or cannot be read.
+    pub fn of(ledger: &Ledger, run: &str, identity: &str) -> Result<Self, LedgerError> {
+        let mut history = Self::default();
+        ledger.read(|_, line| match line.entry {
+            Entry::Answered(answered) => history.take(*answered, run, identity),
+            Entry::Approved { config, last_round, .. } => drop(history.approved.insert(config, last_round)),
+            Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
+            Entry::Refused(_) | Entry::Mended { .. } => {}
+        })?;
+        Ok(history)
+    }
+
+    fn take(&mut self, answered: Answered, run: &str, identity: &str) {
+        let Answered { question, held_out, trained, .. } = answered;
+        self.held_out.get_or_insert(held_out);
+        let is_this = question.identity == identity || (!run.is_empty() && question.run == run);
+        let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
+        *spent = spent.plus(trained);
+        if is_this {
+            self.is_fine_tuned |= question.kind == ExchangeKind::Collect.name();
+            self.answered.extend(key(&question));
+        }
+    }
+
+    /// Whether this very question was answered: the same answer again tells nobody anything new.
+    pub fn has_answered(&self, question: &Question) -> bool {
+        key(question).is_some_and(|key| self.answered.contains(&key))
+    }
+
+    /// The runs that wait for a yes, the oldest first, and what all runs have trained.
+    ///
+    /// # Errors
+    /// When the ledger is broken or cannot be read.
+    pub fn waiting(ledger: &Ledger) -> Result<(Vec<Request>, BTreeMap<String, u32>, Head), LedgerError> {
+        let (mut waiting, mut approved) = (Vec::<Request>::new(), BTreeMap::new());
+        let head = ledger.read(|_, line| match line.entry {
+            Entry::Refused(refused) if refused.refused == Refusal::WaitingForApproval => {
+                let (Question { config, identity, .. }, Some(wishes)) = (refused.question, refused.wishes) else {
+                    return;
+                };
+                if !waiting.iter().any(|request| request.config == config) {
+                    if waiting.len() == MOST_WAITING {
+                        waiting.remove(0);
+                    }
+                    waiting.push(Request { config, since: line.time, wishes, identity });
+                }
+            }
+            Entry::Approved { config, last_round, .. } => {
+                waiting.retain(|request| request.config != config);
+                approved.insert(config, last_round);
+            }
+            Entry::Withdrawn { config } => drop(approved.remove(&config)),
+            _ => {}
+        })?;
+        Ok((waiting, approved, head))
+    }
+
+    /// What the run that asked last wanted.
+    ///
+    /// # Errors
+    /// When the ledger is broken or cannot be read.
+    pub fn last_wishes(ledger: &Ledger) -> Result<Option<(Wishes, String)>, LedgerError> {
+        let mut last = None;
+        ledger.read(|_, line| {
+            let (question, wishes) = match line.entry {
+                Entry::Refused(refused) => (refused.question, refused.wishes),
+                Entry::Answered(answered) => (answered.question, answered.wishes),
+                _ => return,
+            };
+            if let Some(wishes) = wishes {
+                last = Some((wishes, question.identity));
+            }
+        })?;
+        Ok(last)
+    }
+}
+
+/// What a training exchange's answer hangs on, for one config and images.
+fn key(question: &Question) -> Option<(u32, String, String)> {
+    Some((question.round?, question.kind.clone(), question.received.clone()?))
+}

@@ -1,0 +1,206 @@
+//! `ledger.jsonl`: what a site was asked, what it answered and what it refused, a line of JSON each.
+//!
+//! A line holds the SHA-256 of the one before, the first one 64 zeros, so that none can be changed or taken out unseen; the hash of the
+//! last, the head, goes to the server with each answer, so that neither side can write the whole anew. A line is on the disk before its
+//! answer leaves. What a crash leaves of a line is cut off, and a line says so.
+
+mod history;
+mod line;
+mod show;
+
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use effgan_nn::params;
+use nix::libc::O_NOFOLLOW;
+
+pub use self::history::{History, Request};
+pub use self::line::{Answered, Array, Entry, Line, Question, Refused};
+pub use self::show::{page, table};
+
+/// The file in a site's folder.
+pub const LEDGER: &str = "ledger.jsonl";
+/// What the first line holds in the place of a hash: 64 zeros.
+const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Most bytes of a line; ours have up to 3,000.
+const MOST_LINE: usize = 1 << 20;
+
+/// The ledger in a site's folder.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    path: PathBuf,
+}
+
+/// Why a ledger cannot be trusted or used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A line that is not what was written.
+    #[error("{path}: line {line} {why}; keep the file for whoever asks, and see what changed it")]
+    Broken { path: String, line: u64, why: &'static str },
+    /// The file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io { path: String, source: io::Error },
+}
+
+type Result<T> = std::result::Result<T, LedgerError>;
+
+/// What is at the end of a ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Lines.
+    pub lines: u64,
+    /// SHA-256 of the last, as hex.
+    pub hash: String,
+}
+
+impl Ledger {
+    /// In the folder `site`; the file is made with its first line.
+    pub fn of(site: &Path) -> Self {
+        Self { path: site.join(LEDGER) }
+    }
+
+    /// Gives `each` every line with its number from 1, and checks the chain. A torn last line is not a line. One line is in memory at a time.
+    ///
+    /// # Errors
+    /// [`LedgerError::Broken`] with the number of the first line that is not what was written.
+    pub fn read(&self, mut each: impl FnMut(u64, Line)) -> Result<Head> {
+        let mut head = Head { lines: 0, hash: GENESIS.into() };
+        let file = match self.options().open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(head),
+            file => file.map_err(|error| self.io(error))?,
+        };
+        file.lock_shared().map_err(|error| self.io(error))?;
+        let (mut reader, mut bytes) = (BufReader::with_capacity(1 << 16, file), Vec::new());
+        loop {
+            bytes.clear();
+            let most = MOST_LINE as u64 + 1;
+            reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(|error| self.io(error))?;
+            if bytes.len() > MOST_LINE {
+                return Err(self.broken(head.lines + 1, "is longer than any line that is written"));
+            }
+            if bytes.pop() != Some(b'\n') {
+                return Ok(head);
+            }
+            head.lines += 1;
+            let line: Line =
+                serde_json::from_slice(&bytes).map_err(|_| self.broken(head.lines, "is no line of a ledger"))?;
+            if line.previous != head.hash {
+                return Err(self.broken(head.lines, "does not follow the line before it"));
+            }
+            head.hash = params::sha256(&bytes);
+            each(head.lines, line);
+        }
+    }
+
+    /// Writes `entry` at the end, to the disk, and answers with the new head's hash. A site that refuses the same question again for the same
+    /// reason writes no second line: a run that waits for its approval asks every 15 seconds.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]; a last line that is none.
+    pub fn append(&self, entry: Entry) -> Result<String> {
+        let is_new = !self.path.exists();
+        let mut file =
+            self.options().append(true).create(true).mode(0o600).open(&self.path).map_err(|error| self.io(error))?;
+        file.lock().map_err(|error| self.io(error))?;
+        self.mend(&mut file)?;
+        let last = self.last_line(&mut file)?;
+        let mut hash = GENESIS.to_owned();
+        if let Some(bytes) = last {
+            hash = params::sha256(&bytes);
+            let line: Line =
+                serde_json::from_slice(&bytes).map_err(|_| self.broken(0, "at the end is no line of a ledger"))?;
+            if line.entry.is_refused_again(&entry) {
+                return Ok(hash);
+            }
+        }
+        let hash = self.write(&mut file, Line::now(hash, entry))?;
+        if is_new {
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.io(error))?;
+        }
+        Ok(hash)
+    }
+
+    /// Cuts off what a crash has left of a line, and says so in a line.
+    fn mend(&self, file: &mut File) -> Result<()> {
+        let torn = self.tail(file, 0)?;
+        if torn.is_empty() {
+            return Ok(());
+        }
+        let whole = file.metadata().map_err(|error| self.io(error))?.size() - torn.len() as u64;
+        file.set_len(whole).map_err(|error| self.io(error))?;
+        let last = self.last_line(file)?;
+        let hash = last.map_or_else(|| GENESIS.to_owned(), |bytes| params::sha256(&bytes));
+        let entry = Entry::Mended { bytes: torn.len() as u64, sha256: params::sha256(&torn) };
+        self.write(file, Line::now(hash, entry)).map(drop)
+    }
+
+    fn write(&self, file: &mut File, line: Line) -> Result<String> {
+        let mut bytes = serde_json::to_vec(&line).expect("a line is plain data");
+        let hash = params::sha256(&bytes);
+        bytes.push(b'\n');
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| self.io(error))?;
+        Ok(hash)
+    }
+
+    /// The last whole line, without its end.
+    fn last_line(&self, file: &mut File) -> Result<Option<Vec<u8>>> {
+        if file.metadata().map_err(|error| self.io(error))?.size() == 0 {
+            return Ok(None);
+        }
+        self.tail(file, 1).map(Some)
+    }
+
+    /// What follows the last end of a line that is not among the last `skipped` bytes; without these.
+    fn tail(&self, file: &mut File, skipped: u64) -> Result<Vec<u8>> {
+        let end = file.metadata().map_err(|error| self.io(error))?.size().saturating_sub(skipped);
+        let (mut tail, mut start) = (Vec::new(), end);
+        while start > 0 && tail.len() <= MOST_LINE {
+            let from = start.saturating_sub(1 << 12);
+            let mut block = vec![0; (start - from) as usize];
+            file.seek(SeekFrom::Start(from))
+                .and_then(|_| file.read_exact(&mut block))
+                .map_err(|error| self.io(error))?;
+            let after = block.iter().rposition(|&byte| byte == b'\n').map(|place| place + 1);
+            block.drain(..after.unwrap_or(0));
+            block.extend_from_slice(&tail);
+            tail = block;
+            if after.is_some() {
+                return Ok(tail);
+            }
+            start = from;
+        }
+        if tail.len() > MOST_LINE {
+            Err(self.broken(0, "at the end is longer than any line that is written"))
+        } else {
+            Ok(tail)
+        }
+    }
+
+    /// A link in its place is not followed.
+    fn options(&self) -> std::fs::OpenOptions {
+        let mut options = File::options();
+        options.read(true).custom_flags(O_NOFOLLOW);
+        options
+    }
+
+    fn broken(&self, line: u64, why: &'static str) -> LedgerError {
+        LedgerError::Broken { path: self.path.display().to_string(), line, why }
+    }
+
+    fn io(&self, source: io::Error) -> LedgerError {
+        LedgerError::Io { path: self.path.display().to_string(), source }
+    }
+}
+
+/// Takes the site's folder for itself, so that one process at a time works for the site; `None` when another does.
+pub fn at_work(site: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(site)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}

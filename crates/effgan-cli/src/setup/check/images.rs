@@ -1,0 +1,110 @@
+//! A site's images, as a run would find them: their headers are read, and none is decoded.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use effgan_data::datasets::Glance;
+use effgan_data::{DataError, DatasetConfig, DatasetName};
+
+use super::right;
+use crate::failure::{Failure, Result};
+
+/// Names of classes and of files that are listed.
+const LISTED: usize = 8;
+
+/// Checks what lies at `data` as `dataset` reads it, and answers with how many images of each class are for training. `is_known` says that
+/// the keys are a run's and no guess.
+pub(super) fn check(
+    data: &Path,
+    dataset: &DatasetConfig,
+    classes: Option<&[String]>,
+    is_known: bool,
+) -> Result<Vec<usize>> {
+    let found = if dataset.name == DatasetName::Folder {
+        folder(data, dataset, classes, is_known)
+    } else {
+        arrays(data, dataset, classes)
+    };
+    let (by_class, said) = found.map_err(|failure| failure.context("data"))?;
+    right("data", &format!("{said} in {}", data.display()));
+    Ok(by_class)
+}
+
+fn arrays(data: &Path, dataset: &DatasetConfig, classes: Option<&[String]>) -> Result<(Vec<usize>, String)> {
+    let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load_named(classes)?;
+    let mut by_class = vec![0; loaded.train.num_classes()];
+    loaded.train.labels().iter().for_each(|&label| by_class[usize::from(label)] += 1);
+    let num_images = loaded.train.len() + loaded.test.len();
+    Ok((by_class, format!("{num_images} images of {} classes", loaded.train.num_classes())))
+}
+
+fn folder(
+    data: &Path,
+    dataset: &DatasetConfig,
+    classes: Option<&[String]>,
+    is_known: bool,
+) -> Result<(Vec<usize>, String)> {
+    let glance = Glance::of(data, classes)?;
+    if !glance.data_sets.is_empty() {
+        let why = format!(
+            "{} holds several data sets and not one: {} have folders of classes; give one of them",
+            data.display(),
+            listed(glance.data_sets.iter())
+        );
+        return wrong(why);
+    }
+    if !glance.broken.is_empty() && !dataset.skip_broken {
+        return Err(
+            DataError::Broken { dir: data.into(), num_images: glance.num_images(), files: glance.broken }.into()
+        );
+    }
+    if glance.classes.iter().all(|(_, [_, test])| *test == 0) {
+        return Err(DataError::NoTestImages { place: data.display().to_string() }.into());
+    }
+    let what_to_do = if is_known {
+        "no run of this config works; ask the server's operator to set it"
+    } else {
+        "whether the run's config does is not known; ask for the config, and give it: --config FILE"
+    };
+    if let ([(first, _, a), (second, _, b), ..], None) = (&glance.sizes[..], dataset.size) {
+        let shown = |[w, h]: &[usize; 2]| format!("{w} × {h}");
+        return wrong(format!(
+            "the images have {} sizes, {} is {} and {} is {}, and dataset.size must bring them to one: {what_to_do}",
+            glance.sizes.len(),
+            a.display(),
+            shown(first),
+            b.display(),
+            shown(second)
+        ));
+    }
+    let has = |colour| glance.modes.iter().any(|(mode, _)| mode.colour == colour);
+    if has(true) && has(false) && dataset.channels.is_none() {
+        return wrong(format!(
+            "some images are grey and some have colours, and dataset.channels must say which: {what_to_do}"
+        ));
+    }
+    Ok((glance.classes.iter().map(|(_, [train, _])| *train).collect(), described(&glance)))
+}
+
+/// Such as `4213 images of 3 classes (benign, malignant, normal), 64 × 64 pixels, grey`.
+fn described(glance: &Glance) -> String {
+    let classes = listed(glance.classes.iter().map(|(name, _)| name));
+    let sizes = match &glance.sizes[..] {
+        [([w, h], ..)] => format!("{w} × {h} pixels"),
+        many => format!("{} sizes", many.len()),
+    };
+    let modes: Vec<String> = glance.modes.iter().map(|(mode, _)| mode.to_string()).collect();
+    let numbers = format!("{} images of {} classes", glance.num_images(), glance.classes.len());
+    format!("{numbers} ({classes}), {sizes}, {}", modes.join(" and "))
+}
+
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let listed: Vec<&str> = names.take(LISTED).map(String::as_str).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    listed.join(", ") + &rest
+}
+
+fn wrong<T>(why: String) -> Result<T> {
+    Err(Failure::data(anyhow!(why)))
+}

@@ -1,0 +1,151 @@
+//! Who may connect: `admit`, `remove`, `add` and `list` at the server. A running gate goes by the list at once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use effgan_data::ClientName;
+use effgan_gate::{GATE_STATE, GateState, SITES, Sites, fingerprint, public_key};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::kit;
+use super::server;
+use super::wheel::Checked;
+use crate::failure::{Failure, Result};
+use crate::run_dir::check_new;
+
+/// A site that was let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its name.
+    pub name: ClientName,
+    /// Of its key.
+    pub fingerprint: String,
+}
+
+/// A line of `list`.
+#[derive(Debug)]
+pub struct Listed {
+    /// The site.
+    pub name: ClientName,
+    /// Of its key, once it is admitted.
+    pub fingerprint: Option<String>,
+    /// When it was.
+    pub admitted: Option<OffsetDateTime>,
+    /// Its last request.
+    pub seen: Option<OffsetDateTime>,
+}
+
+/// Lets the site in whose public `key` it is: the line that `join` printed, or a file with it. `told` is a fingerprint that was told by
+/// another way, which has to be the key's.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when it is no such key, no site of this federation, or another key than that of `told`.
+pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
+    let admit = || -> anyhow::Result<Admitted> {
+        let text = if Path::new(key).is_file() { crate::config::read(Path::new(key))? } else { key.to_owned() };
+        let key = public_key(&text)?;
+        let known = fingerprint(&key);
+        if let Some(told) = told.filter(|told| digits(told) != digits(&known)) {
+            bail!(
+                "the key's fingerprint is {known}, and not {told}; do not admit it before the site has read you the first"
+            );
+        }
+        edit(folder, |sites| {
+            let comment = key.comment().to_owned();
+            let name = sites.iter().map(|site| &site.name).find(|name| name.as_str() == comment).cloned();
+            let Some(name) = name else {
+                let known: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
+                bail!(
+                    "the key is of {comment:?}, and the sites are {}; effgan federation add makes another",
+                    known.join(", ")
+                );
+            };
+            sites.admit(&name, &key)?;
+            Ok(Admitted { name, fingerprint: known.clone() })
+        })
+    };
+    server::read(folder)?;
+    admit().map_err(Failure::usage)
+}
+
+/// Hexadecimal digits of a fingerprint, however it is grouped.
+fn digits(fingerprint: &str) -> String {
+    fingerprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect::<String>().to_ascii_lowercase()
+}
+
+/// Takes the key of `name` away, at once.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when there is no such site, or it has no key.
+pub fn remove(name: &ClientName, folder: &Path) -> Result<()> {
+    server::read(folder)?;
+    let remove = |sites: &mut Sites| {
+        let is_out = sites.get(name).is_some_and(|site| site.key.is_none());
+        if is_out {
+            bail!("{name} is not admitted");
+        }
+        Ok(sites.remove(name)?)
+    };
+    edit(folder, remove).map_err(Failure::usage)
+}
+
+/// Makes a kit at `out` for one more site, or another one for a site that lost its own; whether it is on the list already.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when something is at `out`.
+pub fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
+    let server = server::read(folder)?;
+    check_new(out)?;
+    let add = || -> anyhow::Result<bool> {
+        let ca = crate::config::read(&folder.join("ca.crt"))?;
+        let wheel = server.wheel.as_ref().map(|wheel| Checked::read(&folder.join(&wheel.file))).transpose()?;
+        if let Some(wheel) = &server.wheel {
+            wheel.check(folder)?;
+        }
+        kit::make(&server.kit(name), out, &ca, wheel.as_ref())?;
+        edit(folder, |sites| {
+            let is_known = sites.get(name).is_some();
+            if !is_known {
+                sites.add(name.clone())?;
+            }
+            Ok(is_known)
+        })
+    };
+    add().with_context(|| format!("cannot make {}", out.display())).map_err(Failure::usage)
+}
+
+/// Where `add` puts a kit unless it is told: beside those that `init` made.
+pub fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
+    folder.join("../kits").join(name.as_str())
+}
+
+/// All sites, in the order in which they were added.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder.
+pub fn list(folder: &Path) -> Result<Vec<Listed>> {
+    server::read(folder)?;
+    let list = || -> anyhow::Result<Vec<Listed>> {
+        let (sites, seen) = (Sites::read(&folder.join(SITES))?, GateState::read(&folder.join(GATE_STATE))?);
+        let last_seen = |name| OffsetDateTime::parse(&seen.sites.get(name)?.last_seen, &Rfc3339).ok();
+        let listed = sites.iter().map(|site| Listed {
+            name: site.name.clone(),
+            fingerprint: site.key.as_ref().map(fingerprint),
+            admitted: site.admitted,
+            seen: last_seen(&site.name),
+        });
+        Ok(listed.collect())
+    };
+    list().map_err(Failure::usage)
+}
+
+/// Changes the list, one program at a time.
+fn edit<T>(folder: &Path, change: impl FnOnce(&mut Sites) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let _locked = server::lock(folder)?;
+    let path = folder.join(SITES);
+    let mut sites = Sites::read(&path)?;
+    let changed = change(&mut sites)?;
+    sites.write(&path)?;
+    Ok(changed)
+}

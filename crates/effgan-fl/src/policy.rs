@@ -1,0 +1,318 @@
+//! What a site allows: its `policy.toml`, and how it is held against what a run wants, before an image is opened.
+//!
+//! A [`Policy`] is the site's; [`Wishes`] are plain numbers out of the server's config. Their comparison is a list of [`Clause`]s, which
+//! a person reads before an approval, and whose first refusal is the site's answer. A site without the file has the defaults.
+
+mod clauses;
+mod wishes;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use effgan_data::datasets::MaxMemory;
+use serde::{Deserialize, Serialize};
+
+pub use self::clauses::Clause;
+pub use self::wishes::{Amount, Spent, Wishes};
+use crate::{FlError, Refusal, Result};
+use effgan_nn::Params;
+
+/// Algorithms whose every answer is made of whole passes, and that a policy may list.
+const KNOWN: [&str; 8] = ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble"];
+/// Most bytes of the file; ours has 5,000.
+const MOST_BYTES: u64 = 1 << 16;
+/// A month, in seconds.
+const MONTH: f64 = 30.0 * 24.0 * 3600.0;
+/// More of anything than is ever counted.
+const MOST: u64 = 1 << 53;
+
+/// Who says that a run may use the site's images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approve {
+    /// Somebody at the site, for each run, by `effgan federation approve`.
+    #[default]
+    EachRun,
+    /// The policy alone: what it allows is done.
+    Any,
+}
+
+/// `policy.toml`. [`text`](Self::text) explains each key to a data-protection officer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Whether each run waits for somebody's yes; default `"each-run"`.
+    pub approve: Approve,
+    /// Fewest images that a run trains on, after the hold-out, 1..; default 100.
+    pub min_images: u64,
+    /// Largest share of the images that is kept from training, 0..1; default 0.5.
+    pub max_held_out: f64,
+    /// Fewest images in a batch (`local.batch_size`), 1..; default 8.
+    pub min_batch_size: u64,
+    /// Whether each answer is made of at least a whole pass over the images; default true.
+    pub whole_pass: bool,
+    /// Largest absolute value of a parameter that comes or goes, > 0; default 1e4. None that is not finite ever does.
+    pub max_parameter: f32,
+    /// Most answers of training in a run, ≥ 1; default 200.
+    pub max_rounds: u64,
+    /// Most training steps in a run, ≥ 1; default 200,000.
+    pub max_steps: u64,
+    /// Most passes over the images in a run, > 0; default 1,000.
+    pub max_passes: f64,
+    /// Most answers of training in all runs together, ≥ 1; default 2,000.
+    pub total_rounds: u64,
+    /// Most training steps in all runs together, ≥ 1; default 2,000,000.
+    pub total_steps: u64,
+    /// Most passes over the images in all runs together, > 0; default 10,000.
+    pub total_passes: f64,
+    /// Most pixels a side of the images that are trained on, 1..=1024; default 128.
+    pub max_image_size: u64,
+    /// Largest size of both networks; default 128 MiB.
+    pub max_model: MaxMemory,
+    /// Most seconds of work on an answer, > 0 and at most a month; default 3,600.
+    pub max_seconds: f64,
+    /// Most memory that images and training may take; default 4 GiB.
+    pub max_memory: MaxMemory,
+    /// Algorithms that may be run, by their names in a config.
+    pub algorithms: Vec<String>,
+    /// Whether the number of images of each class may leave; default false.
+    pub label_counts: bool,
+    /// Whether the names of classes, which are those of folders, may leave; default false.
+    pub class_names: bool,
+    /// Whether links in the data folder may lead out of it; default false.
+    pub allow_links: bool,
+    /// Days after which what the site keeps of a run, beside the ledger, is removed when it is started, 1..=36500; default 90.
+    pub keep_days: u64,
+}
+
+fn mebibytes(mib: u64) -> MaxMemory {
+    MaxMemory::from_mib(mib).expect("a few MiB are in its bounds")
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            approve: Approve::EachRun,
+            min_images: 100,
+            max_held_out: 0.5,
+            min_batch_size: 8,
+            whole_pass: true,
+            max_parameter: 1e4,
+            max_rounds: 200,
+            max_steps: 200_000,
+            max_passes: 1_000.0,
+            total_rounds: 2_000,
+            total_steps: 2_000_000,
+            total_passes: 10_000.0,
+            max_image_size: 128,
+            max_model: mebibytes(128),
+            max_seconds: 3_600.0,
+            max_memory: mebibytes(4096),
+            algorithms: ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "local-ensemble"]
+                .map(String::from)
+                .into(),
+            label_counts: false,
+            class_names: false,
+            allow_links: false,
+            keep_days: 90,
+        }
+    }
+}
+
+impl Policy {
+    /// The file with the defaults, each line explained.
+    pub fn text() -> &'static str {
+        include_str!("policy/policy.toml")
+    }
+
+    /// Of the file `path`; the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], which names the file and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: String| FlError::Config(format!("{}: {why}", path.display()));
+        let mut text = String::new();
+        match File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(wrong(error.to_string())),
+            Ok(n) if n as u64 > MOST_BYTES => {
+                return Err(wrong(format!("has more than the {MOST_BYTES} bytes of a policy; is it another file?")));
+            }
+            Ok(_) => {}
+        }
+        Self::parse(&text).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Of the text of a file.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], which names the line or the key.
+    pub fn parse(text: &str) -> Result<Self> {
+        let policy: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
+            FlError::Config(format!("line {line}: {}", error.message().replace(char::is_control, " ")))
+        })?;
+        policy.check_values().map_err(FlError::Config)?;
+        Ok(policy)
+    }
+
+    fn check_values(&self) -> std::result::Result<(), String> {
+        let wrong =
+            |key: &str, value: &dyn std::fmt::Display, bound: &str| Err(format!("{key} = {value} is outside {bound}"));
+        let counts = [
+            ("min_images", self.min_images, MOST),
+            ("min_batch_size", self.min_batch_size, 65_536),
+            ("max_rounds", self.max_rounds, MOST),
+            ("max_steps", self.max_steps, MOST),
+            ("total_rounds", self.total_rounds, MOST),
+            ("total_steps", self.total_steps, MOST),
+            ("max_image_size", self.max_image_size, 1024),
+            ("keep_days", self.keep_days, 36_500),
+        ];
+        if let Some((key, value, most)) = counts.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
+            return wrong(key, &value, &format!("1..={most}"));
+        }
+        if !(0.0..1.0).contains(&self.max_held_out) {
+            return wrong("max_held_out", &self.max_held_out, "0..1, a share of the images");
+        }
+        let above_zero = [
+            ("max_parameter", f64::from(self.max_parameter), f64::from(f32::MAX)),
+            ("max_passes", self.max_passes, MOST as f64),
+            ("total_passes", self.total_passes, MOST as f64),
+            ("max_seconds", self.max_seconds, MONTH),
+        ];
+        if let Some((key, value, most)) =
+            above_zero.into_iter().find(|(_, value, most)| !(*value > 0.0 && value <= most))
+        {
+            return wrong(key, &value, &format!("0..={most}, and it must be above 0"));
+        }
+        if let Some(name) = self.algorithms.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            return Err(format!("algorithms has {name:?}, which is none of {}", KNOWN.join(", ")));
+        }
+        if self.algorithms.is_empty() {
+            return Err("algorithms = [] allows nothing; leave the site's node stopped instead".into());
+        }
+        Ok(())
+    }
+
+    /// Whether the site does what a run wants, after what it has done before.
+    ///
+    /// # Errors
+    /// The first clause that does not hold.
+    pub fn check(&self, wishes: &Wishes, spent: &Spent) -> std::result::Result<(), Refusal> {
+        self.clauses(wishes, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
+    }
+
+    /// Whether the site trains `work` once more: a run that is repeated in part may train twice what it said, within the policy.
+    ///
+    /// # Errors
+    /// The bound that would be passed.
+    pub fn check_work(&self, wishes: &Wishes, spent: &Spent, work: Amount) -> std::result::Result<(), Refusal> {
+        let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
+        // How many batches a server wants that trains its own generator hangs on the other sites.
+        let is_planned = !wishes.by_the_batch;
+        let twice =
+            |planned: Option<f64>| planned.filter(|_| is_planned).map_or(f64::INFINITY, |planned| 2.0 * planned);
+        let wrong = [
+            (
+                run.rounds as f64,
+                twice(Some(wishes.last_round().into())).min(self.max_rounds as f64),
+                Refusal::TooManyRounds,
+            ),
+            (
+                run.steps as f64,
+                twice(wishes.all_steps().map(|n| n as f64)).min(self.max_steps as f64),
+                Refusal::TooManySteps,
+            ),
+            (run.passes, twice(wishes.all_passes()).min(self.max_passes), Refusal::TooManyPasses),
+            (all.rounds as f64, self.total_rounds as f64, Refusal::BudgetSpent),
+            (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
+            (all.passes, self.total_passes, Refusal::BudgetSpent),
+        ];
+        wrong.into_iter().find(|(value, most, _)| value > most).map_or(Ok(()), |(.., refusal)| Err(refusal))
+    }
+
+    /// Whether parameters that come or go are finite and bounded.
+    ///
+    /// # Errors
+    /// [`Refusal::ParametersOutOfBounds`].
+    pub fn check_params(&self, params: &Params) -> std::result::Result<(), Refusal> {
+        // NaN is not within anything.
+        let fine = |value: &f32| value.abs() <= self.max_parameter;
+        let all = params.iter().all(|(_, array)| array.values.iter().all(fine));
+        if all { Ok(()) } else { Err(Refusal::ParametersOutOfBounds) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::Array;
+
+    use super::*;
+
+    #[test]
+    fn the_file_in_a_kit_says_the_defaults_and_every_key() {
+        assert_eq!(Policy::parse(Policy::text()).unwrap(), Policy::default());
+        let table: toml::Table = Policy::text().parse().unwrap();
+        assert_eq!(table.len(), toml::Table::try_from(Policy::default()).unwrap().len(), "every key has its line");
+        assert_eq!(Policy::parse("").unwrap(), Policy::default(), "what is left out is the default");
+    }
+
+    #[test]
+    fn every_line_of_the_file_is_explained() {
+        let mut explained = false;
+        for line in Policy::text().lines() {
+            assert!(explained || !line.contains(" = ") || line.starts_with('#'), "{line}");
+            explained = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn a_site_without_the_file_has_the_defaults_and_a_broken_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        assert_eq!(Policy::read(&path).unwrap(), Policy::default());
+        std::fs::write(&path, "min_images = 1\napprov = \"any\"").unwrap();
+        let error = Policy::read(&path).unwrap_err().to_string();
+        assert!(error.contains("policy.toml: line 2: unknown field `approv`, expected one of `approve`, "), "{error}");
+        std::fs::write(&path, vec![b'#'; 70_000]).unwrap();
+        assert!(Policy::read(&path).unwrap_err().to_string().ends_with("is it another file?"));
+        assert!(Policy::read(folder.path()).is_err());
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_named_with_their_bound() {
+        for (text, expected) in [
+            ("min_images = 0", "min_images = 0 is outside 1..="),
+            ("max_held_out = 1.0", "max_held_out = 1 is outside 0..1"),
+            ("max_held_out = nan", "max_held_out = NaN is outside 0..1"),
+            ("max_parameter = inf", "max_parameter = inf is outside 0..="),
+            ("max_parameter = -1.0", "max_parameter = -1 is outside 0..="),
+            ("max_passes = nan", "max_passes = NaN is outside 0..="),
+            ("max_seconds = 0", "max_seconds = 0 is outside 0..=2592000, and it must be above 0"),
+            ("max_image_size = 4096", "max_image_size = 4096 is outside 1..=1024"),
+            ("min_batch_size = 100000", "min_batch_size = 100000 is outside 1..=65536"),
+            ("algorithms = [\"central\"]", "algorithms has \"central\", which is none of effgan, fedgan"),
+            ("algorithms = []", "algorithms = [] allows nothing"),
+            ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
+            ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
+            ("max_memory = \"4 parsecs\"", "line 1: \"4 parsecs\" is not a whole number of MiB or GiB"),
+        ] {
+            let error = Policy::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_finite_and_within_the_bound() {
+        let params =
+            |value: f32| -> Params { [("w".to_owned(), Array::new([2], vec![0.0, value]))].into_iter().collect() };
+        let policy = Policy { max_parameter: 10.0, ..Policy::default() };
+        assert_eq!([1.0, -10.0].map(|value| policy.check_params(&params(value))), [Ok(()); 2]);
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 10.1, -3.4e38] {
+            assert_eq!(policy.check_params(&params(value)), Err(Refusal::ParametersOutOfBounds));
+        }
+    }
+}
