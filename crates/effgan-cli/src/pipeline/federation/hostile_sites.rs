@@ -46,7 +46,7 @@ fn values_of_3_4e38_cost_their_site_the_round_and_the_record_can_be_read() {
         "{missing:?}"
     );
     let record = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-    assert_eq!(Event::all(&record).1, [], "{record}");
+    assert!(Event::all(&record).1.is_empty(), "{record}");
 }
 
 #[test]
