@@ -71,7 +71,7 @@ def lab_of(folder: Path, faults: list[str], **options: Any) -> Iterator[Lab]:
 
 # What a site does in round 2, and what the record says of it.
 REASONS = {
-    "raises": "the disk is full",
+    "raises": "refused: work-failed",
     "hangs": f"no answer within {DEADLINE} s",
     "is-late": f"no answer within {DEADLINE} s",
     "dies": "Flower's error",

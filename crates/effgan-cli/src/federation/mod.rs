@@ -24,4 +24,4 @@ pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};
 pub use self::post::Post;
 pub use self::site::{AtSite, SiteImages, answer, split};
-pub use self::wishes::{check_last_wishes, check_wishes};
+pub use self::wishes::{last_wishes, wishes_of};
