@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
-use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Run, SiteImages, StrategyConfig};
+use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Pulled, Run, SiteImages, StrategyConfig};
 use effgan_data::ClientName;
 use effgan_fl::{FlError, Strategy, StrategyReply};
 use effgan_nn::Params;
@@ -15,10 +15,11 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::usage;
 use crate::{arguments, run, tensors, work};
 
-/// Runs a federation into the folder `out`, or goes on with the one that is there. `nodes`, `push` and `pull` are called on the
+/// Runs a federation into the folder `out`, or goes on with the one that is there; `server` is the folder whose list says who the nodes
+/// are, where there is one. `nodes`, `push` and `pull` are called on the
 /// caller's thread to carry messages, `aggregate` where the config names a strategy, `log` with a line a round.
 #[pyfunction]
-#[pyo3(signature = (config, *, out, nodes, push, pull, aggregate, log, settings=None, jobs=None))]
+#[pyo3(signature = (config, *, out, nodes, push, pull, aggregate, log, server=None, settings=None, jobs=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
 pub fn federate(
     config: &Bound<'_, PyAny>,
@@ -28,6 +29,7 @@ pub fn federate(
     pull: &Bound<'_, PyAny>,
     aggregate: &Bound<'_, PyAny>,
     log: &Bound<'_, PyAny>,
+    server: Option<PathBuf>,
     settings: Option<&Bound<'_, PyDict>>,
     jobs: Option<i64>,
 ) -> PyResult<PathBuf> {
@@ -38,7 +40,9 @@ pub fn federate(
     let federate = |stop: &_, calls: Sender<Call>| {
         let log = calls.clone();
         // Nobody may hear any more, after Ctrl-C.
-        api::federate(run, &mut Calls(calls), stop, move |line| drop(log.send(Call::Log(line.into()))))
+        api::federate(run, server.as_deref(), &mut Calls(calls), stop, move |line| {
+            drop(log.send(Call::Log(line.into())))
+        })
     };
     work::work(config.py(), federate, |call| flower.hear(call))
 }
@@ -96,7 +100,7 @@ enum Call {
         done: SyncSender<MessageId>,
     },
     Pull {
-        messages: Vec<MessageId>,
+        messages: Vec<(MessageId, u64)>,
         done: SyncSender<Option<Pulled>>,
     },
     Aggregate {
@@ -108,8 +112,6 @@ enum Call {
         done: SyncSender<(Params, Params)>,
     },
 }
-
-type Pulled = (MessageId, Result<Content, String>);
 
 /// A grid whose every step is a call; one that Python does not answer ends the run, and Python's exception says why.
 struct Calls(Sender<Call>);
@@ -131,7 +133,7 @@ impl Grid for Calls {
         self.ask(|done| Call::Push { node, kind: kind.into(), content: content.clone(), seconds, done })
     }
 
-    fn pull(&mut self, messages: &[MessageId]) -> effgan_fl::Result<Option<Pulled>> {
+    fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
         self.ask(|done| Call::Pull { messages: messages.to_vec(), done })
     }
 
@@ -205,7 +207,10 @@ fn pulled(reply: &Bound<'_, PyAny>) -> PyResult<Option<Pulled>> {
     let Some((id, said)) = reply.extract::<Option<(MessageId, Bound<'_, PyAny>)>>()? else { return Ok(None) };
     let said = match said.extract::<String>() {
         Ok(reason) => Err(reason),
-        Err(_) => content_of_python(&said).map_err(|error| format!("unusable reply: {error}")),
+        // Its words may be the site's.
+        Err(_) => {
+            content_of_python(&said).map_err(|_| "unusable reply: it holds other than arrays, numbers and words".into())
+        }
     };
     Ok(Some((id, said)))
 }

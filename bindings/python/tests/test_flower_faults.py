@@ -76,8 +76,8 @@ REASONS = {
     "is-late": f"no answer within {DEADLINE} s",
     "dies": "Flower's error",
     "nan": "unusable reply: tensor",
-    "shape": "ends before",
-    "garbage": "unusable reply: arrays that NumPy cannot read (ValueError)",
+    "shape": "unusable reply: its arrays are not the tensors that it names",
+    "garbage": "unusable reply: its arrays are not float32 in C order, as large as their shapes",
 }
 
 

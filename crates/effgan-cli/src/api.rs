@@ -20,8 +20,8 @@ use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
 use crate::federation::ledger::Ledger;
-use crate::federation::{self, AtSite};
-pub use crate::federation::{Content, Grid, MessageId, NodeId, SiteImages, StrategyConfig};
+use crate::federation::{self, AtSite, Roll};
+pub use crate::federation::{Content, Grid, MessageId, NodeId, Pulled, SiteImages, StrategyConfig};
 use crate::progress::Progress;
 pub use crate::steps::{Members, Steps};
 use crate::{commands, machine, pipeline};
@@ -70,12 +70,14 @@ pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 's
 /// A wrong config; sites that do not come; then as [`run`].
 pub fn federate(
     run: Run,
+    server: Option<&Path>,
     grid: &mut dyn Grid,
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    pipeline::federate(&config, &out, jobs, grid, &Progress::logging(log), stop)?;
+    let roll = server.map(Roll::of);
+    pipeline::federate(&config, &out, jobs, grid, roll, &Progress::logging(log), stop)?;
     Ok(out)
 }
 

@@ -61,7 +61,10 @@ fn a_yes_names_a_run_that_waits_by_enough_digits() {
     assert!(line.contains("\"0123\" is too short: a run is named by 16 digits or more"), "{line}");
     let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef"]));
     assert_eq!(code, Some(2));
-    assert!(line.contains("there is not a yes to a run whose config's hash begins with \"0123456789abcdef\""), "{line}");
+    assert!(
+        line.contains("there is not a yes to a run whose config's hash begins with \"0123456789abcdef\""),
+        "{line}"
+    );
 }
 
 #[test]
@@ -71,7 +74,17 @@ fn a_site_writes_its_split_for_itself_alone() {
     let split = |site: &str, out: &str| {
         let (kit, out) = (folder.path().join(site), folder.path().join(out));
         fs::create_dir_all(&kit).unwrap();
-        let said = effgan(&["federation", "split", text(&tiny), "--site", text(&kit), "--partition-id", "1", "--out", text(&out)]);
+        let said = effgan(&[
+            "federation",
+            "split",
+            text(&tiny),
+            "--site",
+            text(&kit),
+            "--partition-id",
+            "1",
+            "--out",
+            text(&out),
+        ]);
         assert!(stdout(&said).ends_with(" are held out\n"));
         assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
         json(&out)

@@ -46,11 +46,12 @@ pub struct Answered {
 
 /// Carries letters to sites, and their answers back in any order.
 pub trait Carrier: Send {
-    /// Sends; a site that cannot be reached answers with the reason.
+    /// Sends; a site that cannot be reached answers with the reason. The tensors of a usable answer are `bytes` long: of what is
+    /// longer no more need be taken.
     ///
     /// # Errors
     /// What ends the run.
-    fn send(&mut self, client: &ClientName, letter: &Letter) -> Result<()>;
+    fn send(&mut self, client: &ClientName, letter: &Letter, bytes: u64) -> Result<()>;
 
     /// The next answer; waits for it, but no longer than about a tenth of a second.
     ///
@@ -155,12 +156,14 @@ impl<'a> Arriving<'a> {
     fn send(&mut self) -> Result<()> {
         let checkpoints = self.federation.checkpoints;
         let (now, oldest) = (Moment::of(self.state), checkpoints.oldest()?.unwrap_or_default());
+        let expected = self.federation.algorithm.expects(self.state, self.exchange)?;
+        let bytes = expected.values().map(|shape| 4 * shape.iter().product::<usize>() as u64).sum();
         for client in &self.exchange.cohort {
             if self.exchange.kind.trains() && checkpoints.reply(self.exchange, client)?.is_some() {
                 self.kept.push_back(client.clone());
                 continue;
             }
-            self.carrier.send(client, &Letter { broadcast: self.broadcast(client), now, oldest })?;
+            self.carrier.send(client, &Letter { broadcast: self.broadcast(client), now, oldest }, bytes)?;
             self.waiting.insert(client.clone());
         }
         self.started = Instant::now();

@@ -6,6 +6,7 @@ pub mod classes;
 mod config;
 mod content;
 mod grid;
+mod heads;
 pub mod hold_out;
 mod house;
 mod introduction;
@@ -13,15 +14,19 @@ mod late;
 pub mod ledger;
 mod post;
 mod question;
+pub mod roll;
 mod site;
 mod wishes;
 
 pub use self::config::{FederationConfig, StrategyConfig};
 pub use self::content::{Content, Tie};
-pub use self::grid::{Grid, MessageId, NodeId};
+pub use self::grid::{Grid, MessageId, NodeId, Pulled};
+#[cfg(test)]
+pub use self::heads::{Head, LEDGERS};
 pub use self::house::POLICY;
 pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};
 pub use self::post::Post;
+pub use self::roll::Roll;
 pub use self::site::{AtSite, SiteImages, answer, split};
 pub use self::wishes::{last_wishes, wishes_of};

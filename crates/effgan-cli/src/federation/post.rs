@@ -1,16 +1,21 @@
-//! The server's post: sites are known by name, Flower's nodes by number, and which is which is asked.
+//! The server's post: sites are known by name, Flower's nodes by number. Which is which the server's list says; where there is none, as
+//! in experiments, the nodes are asked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Reply, one_line};
+use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Refusal, Reply};
 
 use super::content::QUERY;
+use super::heads::Heads;
 use super::introduction::VERSION;
+use super::roll::{Listed, Roll};
 use super::{Content, Grid, Introduction, MessageId, NodeId, Tie};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -20,6 +25,10 @@ use crate::progress::Progress;
 const POLL: Duration = Duration::from_millis(100);
 /// Between two looks at who is there.
 const LOOK: Duration = Duration::from_secs(1);
+/// Most bytes of an answer beside its tensors: names, shapes, numbers, and what Flower puts around them.
+const BESIDE: u64 = 64 << 10;
+/// Most bytes of what a site says of itself.
+const MOST_INTRODUCTION: u64 = 64 << 10;
 /// How long a site that was there may be away before a letter to it is given up: Flower's nodes say every 30 s that they live.
 const AWAY: Duration = Duration::from_mins(1);
 
@@ -32,20 +41,25 @@ pub struct Post<'a> {
     /// Names the run to the sites.
     run: String,
     progress: &'a Progress,
+    /// Who may be in it, where the server has a list.
+    roll: Option<Roll>,
+    /// Keeps what came of the sites' ledgers, once there is a run folder.
+    heads: Option<Heads>,
     /// Set when somebody wants the run to end.
     stop: &'a AtomicBool,
     nodes: BTreeMap<NodeId, Node>,
     /// What is on its way.
     out: BTreeMap<MessageId, Sent>,
     /// Letters to sites that are not there, and since when.
-    held: BTreeMap<ClientName, (Letter, Instant)>,
+    held: BTreeMap<ClientName, (Held, Instant)>,
     /// Sites whose letters were given up: the next is not held.
     gone: Vec<ClientName>,
     given_up: VecDeque<Answered>,
     looked: Option<Instant>,
 }
 
-/// After so long a node that could not take part is asked again: its keeper may have mended it.
+/// After so long a node that could not take part is asked again, where the deadline is not short: its keeper may have mended it, or
+/// approved the run.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// What is known of a node.
@@ -54,32 +68,78 @@ enum Node {
     Asked,
     Site(Introduction),
     /// It cannot take part: why, and when it was asked.
-    Refused(String, Instant),
+    Refused(Reason, Instant),
     /// Its connection is lost.
     Away(Introduction),
 }
 
 impl Node {
-    fn refusal(&self) -> Option<&str> {
+    fn refusal(&self) -> Option<&Reason> {
         if let Self::Refused(reason, _) = self { Some(reason) } else { None }
     }
 }
 
+/// Why a node cannot take part.
+#[derive(Clone, PartialEq)]
+enum Reason {
+    /// Somebody there has to approve the run first.
+    Waits,
+    Other(String),
+}
+
+impl Reason {
+    /// What no approval mends.
+    fn lasting(&self) -> Option<&str> {
+        if let Self::Other(reason) = self { Some(reason) } else { None }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waits => write!(f, "waits for approval there (effgan federation approve)"),
+            Self::Other(reason) => write!(f, "takes no part: {reason}"),
+        }
+    }
+}
+
+/// A letter, and how many bytes its answer has at most.
+struct Held {
+    letter: Letter,
+    most: u64,
+}
+
 /// What a message was.
-enum Sent {
+enum Asked {
     Query(NodeId),
-    Letter(ClientName, Tie),
+    Letter(ClientName),
+}
+
+/// A message that is on its way.
+struct Sent {
+    asked: Asked,
+    tie: Tie,
+    /// Most bytes of the answer.
+    most: u64,
 }
 
 impl<'a> Post<'a> {
     /// Of a run that has no name yet.
-    pub fn new(grid: &'a mut dyn Grid, config: &'a Config, progress: &'a Progress, stop: &'a AtomicBool) -> Self {
+    pub fn new(
+        grid: &'a mut dyn Grid,
+        config: &'a Config,
+        roll: Option<Roll>,
+        progress: &'a Progress,
+        stop: &'a AtomicBool,
+    ) -> Self {
         Self {
             grid,
             config,
             text: config.for_sites().to_toml(),
             run: String::new(),
             progress,
+            roll,
+            heads: None,
             stop,
             nodes: BTreeMap::new(),
             out: BTreeMap::new(),
@@ -124,6 +184,15 @@ impl<'a> Post<'a> {
         self.run = run;
     }
 
+    /// Keeps what comes of the sites' ledgers in the run folder `run` from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn keep_heads(&mut self, run: &Path) -> effgan_fl::Result<()> {
+        self.heads = Some(Heads::open(run)?);
+        Ok(())
+    }
+
     fn wanted(&self) -> usize {
         let dealt = || self.config.partition.shares().map_or(1, |shares| shares.clients);
         self.config.federation.sites.as_ref().map_or_else(dealt, Vec::len)
@@ -131,8 +200,17 @@ impl<'a> Post<'a> {
 
     /// Why none of as many nodes as are wanted can take part: such a thing no waiting mends.
     fn nobody_can(&self, wanted: usize) -> Option<&str> {
-        let reasons: Option<Vec<&str>> = self.nodes.values().map(Node::refusal).collect();
+        let reasons: Option<Vec<&str>> = self.nodes.values().map(|node| node.refusal()?.lasting()).collect();
         reasons.filter(|reasons| reasons.len() >= wanted)?.first().copied()
+    }
+
+    fn listed(&self, id: NodeId) -> Option<&Listed> {
+        self.roll.as_ref()?.listed().get(&id)
+    }
+
+    /// As a person calls a node.
+    fn who(&self, id: NodeId) -> String {
+        self.listed(id).map_or_else(|| format!("node {id}"), |listed| listed.name.to_string())
     }
 
     fn too_few(&self, there: &[Introduction]) -> Failure {
@@ -140,11 +218,14 @@ impl<'a> Post<'a> {
         let sites = self.config.federation.sites.iter().flatten();
         let missing: Vec<&str> = sites.filter(|name| !is_there(name)).map(ClientName::as_str).collect();
         let names = if missing.is_empty() { String::new() } else { format!(", without {}", missing.join(", ")) };
+        let reasons =
+            self.nodes.iter().filter_map(|(&id, node)| Some(format!("; {} {}", self.who(id), node.refusal()?)));
         Failure::from(anyhow!(
-            "{} of {} sites are there after {} s{names}; start their nodes, or give them longer by federation.deadline",
+            "{} of {} sites are there after {} s{names}{}; start their nodes, or give them longer by federation.deadline",
             there.len(),
             self.wanted(),
-            self.config.federation.deadline
+            self.config.federation.deadline,
+            reasons.collect::<String>()
         ))
     }
 
@@ -172,7 +253,14 @@ impl<'a> Post<'a> {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        let connected = self.grid.nodes()?;
+        let mut connected = self.grid.nodes()?;
+        if let Some(roll) = &mut self.roll {
+            if let Some(trouble) = roll.look()? {
+                self.progress.say(&format!("{trouble}; the list stays as it was"));
+            }
+            connected.retain(|id| roll.listed().contains_key(id));
+        }
+        let ask_again = ASK_AGAIN.min(self.deadline() / 20);
         for (id, node) in std::mem::take(&mut self.nodes) {
             let now = match (node, connected.contains(&id)) {
                 (Node::Site(site), false) => Node::Away(site),
@@ -191,7 +279,7 @@ impl<'a> Post<'a> {
                     self.nodes.insert(id, Node::Asked);
                     self.query(id)?;
                 }
-                Some(Node::Refused(reason, asked)) if asked.elapsed() >= ASK_AGAIN => {
+                Some(Node::Refused(reason, asked)) if asked.elapsed() >= ask_again => {
                     let again = Node::Refused(reason.clone(), Instant::now());
                     self.nodes.insert(id, again);
                     self.query(id)?;
@@ -204,9 +292,13 @@ impl<'a> Post<'a> {
 
     /// Asks a node who it is.
     fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
-        let query = self.content(Content::query());
-        let message = self.grid.push(id, QUERY, &query, self.config.federation.deadline)?;
-        self.out.insert(message, Sent::Query(id));
+        self.ask(id, QUERY, Content::query(), Asked::Query(id), MOST_INTRODUCTION)
+    }
+
+    fn ask(&mut self, node: NodeId, kind: &str, content: Content, asked: Asked, most: u64) -> effgan_fl::Result<()> {
+        let content = self.content(content).packed();
+        let message = self.grid.push(node, kind, &content, self.config.federation.deadline)?;
+        self.out.insert(message, Sent { asked, tie: content.tie(), most });
         Ok(())
     }
 
@@ -221,40 +313,76 @@ impl<'a> Post<'a> {
     /// Takes replies until one is a site's answer to a letter, or there are no more.
     fn take_answers(&mut self) -> effgan_fl::Result<Option<Answered>> {
         loop {
-            let waiting: Vec<MessageId> = self.out.keys().cloned().collect();
+            let waiting: Vec<(MessageId, u64)> = self.out.iter().map(|(id, sent)| (id.clone(), sent.most)).collect();
             if waiting.is_empty() {
                 return Ok(None);
             }
             let Some((id, said)) = self.grid.pull(&waiting)? else { return Ok(None) };
-            match self.out.remove(&id) {
-                Some(Sent::Query(node)) => self.get_to_know(node, said),
-                Some(Sent::Letter(client, tie)) => return Ok(Some(answer_of(client, &tie, said))),
-                None => {}
+            let Some(Sent { asked, tie, .. }) = self.out.remove(&id) else { continue };
+            match asked {
+                Asked::Query(node) => self.get_to_know(node, &tie, said)?,
+                Asked::Letter(client) => {
+                    if let Ok(content) = &said {
+                        self.keep_head(&client, &tie, content)?;
+                    }
+                    return Ok(Some(answer_of(client, &tie, said)));
+                }
             }
         }
     }
 
+    /// A head that is none is what makes the answer unusable.
+    fn keep_head(&mut self, client: &ClientName, tie: &Tie, content: &Content) -> effgan_fl::Result<()> {
+        match (&mut self.heads, content.ledger()) {
+            (Some(heads), Ok(Some(head))) => heads.add(client, tie, head),
+            _ => Ok(()),
+        }
+    }
+
     /// A site is its name: one that was started anew, with another number, is the same.
-    fn get_to_know(&mut self, id: NodeId, said: std::result::Result<Content, String>) {
-        let known = said.and_then(|content| {
-            let site = Introduction::of(&content)?;
-            self.check(&site).map(|()| site)
-        });
+    fn get_to_know(
+        &mut self,
+        id: NodeId,
+        tie: &Tie,
+        said: std::result::Result<Content, String>,
+    ) -> effgan_fl::Result<()> {
+        let known = said.map_err(Reason::Other).and_then(|content| Ok((self.introduced(id, tie, &content)?, content)));
         let node = match known {
-            Ok(site) => {
+            Ok((site, content)) => {
+                self.keep_head(&site.name, tie, &content)?;
                 self.nodes.retain(|_, node| !matches!(node, Node::Away(away) if away.name == site.name));
                 self.gone.retain(|name| *name != site.name);
                 Node::Site(site)
             }
             Err(reason) => {
-                let reason = one_line(&reason);
                 if !matches!(self.nodes.get(&id), Some(Node::Refused(before, _)) if *before == reason) {
-                    self.progress.say(&format!("node {id} takes no part: {reason}"));
+                    self.progress.say(&format!("{} {reason}", self.who(id)));
                 }
                 Node::Refused(reason, Instant::now())
             }
         };
         self.nodes.insert(id, node);
+        Ok(())
+    }
+
+    /// Who the node `id` is. What it says of itself has to agree with the list.
+    fn introduced(&self, id: NodeId, tie: &Tie, content: &Content) -> std::result::Result<Introduction, Reason> {
+        tie.check(&content.tie()).map_err(Reason::Other)?;
+        match content.refusal().map_err(Reason::Other)? {
+            Some(Refusal::WaitingForApproval) => return Err(Reason::Waits),
+            Some(refusal) => return Err(Reason::Other(refusal.to_string())),
+            None => {}
+        }
+        let mut site = Introduction::of(content).map_err(Reason::Other)?;
+        if let Some(Listed { name, max_examples }) = self.listed(id) {
+            if site.name != *name {
+                let reason = format!("it says it is {}, and its key is that of {name}", site.name);
+                return Err(Reason::Other(reason));
+            }
+            site.max_examples = *max_examples;
+        }
+        self.check(&site).map_err(Reason::Other)?;
+        Ok(site)
     }
 
     /// Why a site cannot take part.
@@ -286,13 +414,10 @@ impl<'a> Post<'a> {
         })
     }
 
-    fn deliver(&mut self, client: &ClientName, node: NodeId, letter: &Letter) -> effgan_fl::Result<()> {
-        let content = self.content(Content::of_letter(letter));
+    fn deliver(&mut self, client: &ClientName, node: NodeId, held: &Held) -> effgan_fl::Result<()> {
+        let Held { letter, most } = held;
         let kind = message_type(letter.broadcast.kind);
-        let tie = content.tie();
-        let message = self.grid.push(node, kind, &content.packed(), self.config.federation.deadline)?;
-        self.out.insert(message, Sent::Letter(client.clone(), tie));
-        Ok(())
+        self.ask(node, kind, Content::of_letter(letter), Asked::Letter(client.clone()), *most)
     }
 
     /// Delivers held letters to sites that are back, and gives up those that were held too long.
@@ -323,15 +448,16 @@ impl<'a> Post<'a> {
 }
 
 impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, letter: &Letter, bytes: u64) -> effgan_fl::Result<()> {
         self.look_around()?;
+        let held = Held { letter: letter.clone(), most: bytes.saturating_add(BESIDE) };
         if let Some(node) = self.node_of(client) {
-            return self.deliver(client, node, letter);
+            return self.deliver(client, node, &held);
         }
         if self.gone.contains(client) {
             self.give_up(client.clone());
         } else {
-            self.held.insert(client.clone(), (letter.clone(), Instant::now()));
+            self.held.insert(client.clone(), (held, Instant::now()));
         }
         Ok(())
     }
@@ -350,14 +476,19 @@ impl Carrier for Post<'_> {
     }
 
     fn close(&mut self) {
-        self.out.retain(|_, sent| matches!(sent, Sent::Query(_)));
+        self.out.retain(|_, sent| matches!(sent.asked, Asked::Query(_)));
         self.held.clear();
         self.given_up.clear();
     }
 }
 
 fn answer_of(client: ClientName, tie: &Tie, said: std::result::Result<Content, String>) -> Answered {
-    match said.and_then(Content::unpacked) {
+    // The words of what is wrong with its tensors would repeat its own.
+    let unpacked = |content: Content| {
+        content.ledger()?;
+        content.unpacked().map_err(|_| "unusable reply: its arrays are not the tensors that it names".to_owned())
+    };
+    match said.and_then(unpacked) {
         Ok(content) => content.into_answer(client, tie),
         Err(reason) => Answered { client, reply: Reply::Failed(reason), seconds: 0.0 },
     }

@@ -16,11 +16,12 @@ use super::{Data, Material, Run};
 use crate::config::Config;
 use crate::events::{RunInfo, Status};
 use crate::failure::{Failure, Result};
-use crate::federation::{Grid, Introduction, Post};
+use crate::federation::{Grid, Introduction, Post, Roll};
 use crate::progress::Progress;
 use crate::run_dir::{MOST_BYTES, RunDir};
 
-/// Runs `config` over the sites that `grid` reaches into the folder `out`, or goes on with the run that is there.
+/// Runs `config` over the sites that `grid` reaches, whose names are those of the `roll` where there is one, into the folder `out`, or
+/// goes on with the run that is there.
 ///
 /// # Errors
 /// Before the folder is made: a wrong config, sites that do not come. After that: why the run failed, which its folder says too.
@@ -29,21 +30,23 @@ pub fn federate(
     out: &Path,
     jobs: usize,
     grid: &mut dyn Grid,
+    roll: Option<Roll>,
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<()> {
     let started = Instant::now();
     config.check_federated()?;
     if out.exists() {
-        return go_on(config, out, jobs, grid, progress, stop, started);
+        return go_on(config, out, jobs, grid, roll, progress, stop, started);
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
-    let mut post = Post::new(grid, config, progress, stop);
+    let mut post = Post::new(grid, config, roll, progress, stop);
     let sites = post.meet()?;
     let material = of_sites(config, sites, strategy, jobs)?;
     let info = material.info(config, jobs);
     post.call(name_of(config, &info));
     let dir = RunDir::create(out, config, info)?;
+    post.keep_heads(out)?;
     // Before anything else: a run without it could not go on.
     material.data.write(&dir)?;
     Run::new(config, &material, dir, progress, jobs, stop).finish(Some(&mut post), None, started)
@@ -54,6 +57,7 @@ fn go_on(
     out: &Path,
     jobs: usize,
     grid: &mut dyn Grid,
+    roll: Option<Roll>,
     progress: &Progress,
     stop: &AtomicBool,
     started: Instant,
@@ -69,8 +73,9 @@ fn go_on(
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let material = of_sites(config, sites_of(out)?, strategy, jobs)?;
-    let mut post = Post::new(grid, config, progress, stop);
+    let mut post = Post::new(grid, config, roll, progress, stop);
     post.call(name_of(config, &earlier));
+    post.keep_heads(out)?;
     let run = Run::reopen(config, &material, out, &earlier, progress, jobs, stop)?;
     run.go_on_from_newest(Some(&mut post), started)
 }

@@ -26,7 +26,7 @@ struct Post<'a> {
 }
 
 impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, letter: &Letter, _: u64) -> effgan_fl::Result<()> {
         if self.silent != Some((client.as_str(), letter.broadcast.round)) {
             self.sent.push_front((client.clone(), letter.clone()));
         }

@@ -1,0 +1,130 @@
+//! The server's list: whose node is which, by the key with which the gate let it in, and how many images each site counts for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use effgan_data::ClientName;
+use effgan_fl::FlError;
+use effgan_gate::{GATE_STATE, GateError, GateState, SITES, Sites};
+
+use super::NodeId;
+
+/// Reads `sites.toml` and `gate.json` of the server's folder.
+#[derive(Debug)]
+pub struct Roll {
+    server: PathBuf,
+    listed: BTreeMap<NodeId, Listed>,
+    /// Whether it has been read, and what was wrong with it since.
+    looked: Option<Option<String>>,
+}
+
+/// A site of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// As `admit` wrote it.
+    pub name: ClientName,
+    /// Most images that it counts for.
+    pub max_examples: Option<u64>,
+}
+
+impl Roll {
+    /// Of the folder that `effgan federation init` made.
+    pub fn of(server: &Path) -> Self {
+        Self { server: server.into(), listed: BTreeMap::new(), looked: None }
+    }
+
+    /// Sites that have called, and are on the list still, by Flower's number of their node, as the last [`look`](Self::look) found them.
+    pub fn listed(&self) -> &BTreeMap<NodeId, Listed> {
+        &self.listed
+    }
+
+    /// Reads the list anew. One that cannot be read any more stays as it was, since a slip of whoever edits it must not cost a run of days:
+    /// the answer is what is wrong, said once.
+    ///
+    /// # Errors
+    /// When it could not be read at the first look.
+    pub fn look(&mut self) -> effgan_fl::Result<Option<String>> {
+        let trouble = match (self.nodes(), &self.looked) {
+            (Ok(listed), _) => {
+                self.listed = listed;
+                None
+            }
+            (Err(error), None) => return Err(FlError::Driver(error.into())),
+            (Err(error), Some(_)) => Some(error.to_string()),
+        };
+        let is_new = self.looked.as_ref() != Some(&trouble);
+        self.looked = Some(trouble.clone());
+        Ok(trouble.filter(|_| is_new))
+    }
+
+    fn nodes(&self) -> Result<BTreeMap<NodeId, Listed>, GateError> {
+        let sites = Sites::read(&self.server.join(SITES))?;
+        let known = GateState::read(&self.server.join(GATE_STATE))?;
+        let listed = |(name, state): (ClientName, effgan_gate::SiteState)| {
+            let site = sites.get(&name).filter(|site| site.key.is_some())?;
+            Some((state.node_id, Listed { name, max_examples: site.max_examples }))
+        };
+        Ok(known.sites.into_iter().filter_map(listed).collect())
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A server's folder whose gate has let in these sites.
+    pub fn server(folder: &Path, sites: &[(&str, NodeId, Option<u64>)]) -> PathBuf {
+        let server = folder.join("server");
+        fs::create_dir_all(&server).unwrap();
+        let mut list = String::new();
+        let mut states = serde_json::Map::new();
+        for (name, node, max_examples) in sites {
+            let key = ssh_key::PrivateKey::random(
+                &mut ssh_key::rand_core::OsRng,
+                ssh_key::Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP384 },
+            );
+            let key = key.unwrap().public_key().to_openssh().unwrap();
+            let most = max_examples.map(|n| format!("max_examples = {n}\n")).unwrap_or_default();
+            list +=
+                &format!("[[site]]\nname = \"{name}\"\nkey = \"{key}\"\nadmitted = \"2026-07-01T12:00:00Z\"\n{most}");
+            let state = json!({"node_id": node, "fingerprint": "0000", "last_seen": "2026-07-01T12:00:00Z"});
+            states.insert((*name).to_owned(), state);
+        }
+        fs::write(server.join(SITES), list).unwrap();
+        fs::write(server.join(GATE_STATE), json!({"sites": Value::Object(states)}).to_string()).unwrap();
+        server
+    }
+
+    #[test]
+    fn nodes_are_those_of_sites_that_are_on_the_list_with_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path(), &[("north", 7, Some(500)), ("south", 9, None)]);
+        let listed = |name: &str, max_examples| Listed { name: ClientName::new(name).unwrap(), max_examples };
+        let mut roll = Roll::of(&server);
+        let mut nodes = || roll.look().map(|trouble| (trouble, roll.listed().clone()));
+        assert_eq!(nodes().unwrap(), (None, [(7, listed("north", Some(500))), (9, listed("south", None))].into()));
+        let mut sites = Sites::read(&server.join(SITES)).unwrap();
+        sites.remove(&ClientName::new("north").unwrap()).unwrap();
+        sites.write(&server.join(SITES)).unwrap();
+        assert_eq!(nodes().unwrap(), (None, [(9, listed("south", None))].into()));
+        fs::remove_file(server.join(GATE_STATE)).unwrap();
+        assert_eq!(nodes().unwrap(), (None, [].into()), "nobody has called");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_any_more_stays_as_it_was_and_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path(), &[("north", 7, None)]);
+        let mut roll = Roll::of(&server);
+        assert_eq!(roll.look().unwrap(), None);
+        let sites = fs::read_to_string(server.join(SITES)).unwrap();
+        fs::write(server.join(SITES), sites.replace("key =", "key")).unwrap();
+        assert!(roll.look().unwrap().unwrap().contains("sites.toml"));
+        assert_eq!((roll.look().unwrap(), roll.listed().len()), (None, 1));
+        assert!(Roll::of(&server).look().unwrap_err().to_string().contains("sites.toml"), "at the first look");
+    }
+}
