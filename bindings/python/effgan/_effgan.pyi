@@ -225,9 +225,10 @@ def federate(
     out: str | os.PathLike[str],
     nodes: Callable[[], list[int]],
     push: Callable[[int, str, Any, float], str],
-    pull: Callable[[list[str]], Any],
+    pull: Callable[[list[tuple[str, int]]], Any],
     aggregate: Callable[..., Any],
     log: Callable[[str], object],
+    server: str | os.PathLike[str] | None = None,
     settings: dict[str, Any] | None = None,
     jobs: int | None = None,
 ) -> Path: ...

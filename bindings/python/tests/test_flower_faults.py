@@ -71,13 +71,13 @@ def lab_of(folder: Path, faults: list[str], **options: Any) -> Iterator[Lab]:
 
 # What a site does in round 2, and what the record says of it.
 REASONS = {
-    "raises": "the disk is full",
+    "raises": "refused: work-failed",
     "hangs": f"no answer within {DEADLINE} s",
     "is-late": f"no answer within {DEADLINE} s",
     "dies": "Flower's error",
     "nan": "unusable reply: tensor",
-    "shape": "ends before",
-    "garbage": "unusable reply: arrays that NumPy cannot read (ValueError)",
+    "shape": "unusable reply: its arrays are not the tensors that it names",
+    "garbage": "unusable reply: its arrays are not float32 in C order, as large as their shapes",
 }
 
 

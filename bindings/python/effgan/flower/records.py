@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from math import prod
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
@@ -10,6 +13,18 @@ from numpy.typing import NDArray
 Content = tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]]
 
 ARRAYS, NUMBERS, WORDS = "arrays", "metrics", "config"
+
+# Flower's errors, in words of our own: the text that comes with them is the site's.
+ERRORS = {
+    1: "the site's app cannot be started; its own log says why",
+    2: "the site's app failed; its own log says why",
+    3: "the message is gone: nobody took it in time",
+    4: "the reply is gone, or came too late",
+    5: "the node is not available",
+    6: "a mod at the site refused; its own log says why",
+    7: "the site refuses the app",
+    8: "the site's app ended without an answer",
+}
 
 
 def letter(content: Content, node: int, kind: str, seconds: float) -> Message:
@@ -32,8 +47,8 @@ def of_letter(message: Message) -> Content:
 def what_leaves(content: Content, message: Message) -> Message:
     """All that ever leaves a site: the reply to ``message``.
 
-    Its arrays are parameters, its numbers n_k, the shape of the images and named metrics, its words the site's name, the version of its
-    effgan, or why it has no answer. docs/what-leaves-your-site.md lists them by name; a test holds the messages of whole runs to it.
+    Its arrays are parameters, its numbers n_k, the shape of the images, the round and named metrics, its words the site's name, the version
+    of its effgan, the head of its ledger, what it was asked, or the code of a refusal. docs/what-leaves-your-site.md lists them by name; a test holds the messages of whole runs to it.
     """
     arrays, numbers, words = content
     records = RecordDict()
@@ -47,17 +62,17 @@ def what_leaves(content: Content, message: Message) -> Message:
 
 
 def of_reply(message: Message) -> Content | str:
-    """What a reply says, or why there is none."""
+    """What a reply says, or why there is none, in words of our own."""
     if message.has_error():
-        reason = message.error.reason or "no reason was given"
-        return f"{reason} (Flower's error {message.error.code})"
+        code = int(message.error.code)
+        return f"Flower's error {code}: {ERRORS.get(code, 'its log says why')}"
     numbers = {name: float(value) for name, value in _only(message, NUMBERS).items() if isinstance(value, int | float)}
     words = {name: str(value) for name, value in _only(message, WORDS).items()}
     try:
         return _tensors(message), numbers, words
-    except Exception as error:
-        # Whatever a site says are arrays, the run goes on without the site. NumPy's own words would advise to allow pickles.
-        return f"unusable reply: arrays that NumPy cannot read ({type(error).__name__})"
+    except Exception:
+        # Whatever a site says are arrays, the run goes on without the site.
+        return "unusable reply: its arrays are not float32 in C order, as large as their shapes"
 
 
 def _arrays(arrays: dict[str, NDArray[np.float32]]) -> ArrayRecord:
@@ -66,7 +81,23 @@ def _arrays(arrays: dict[str, NDArray[np.float32]]) -> ArrayRecord:
 
 def _tensors(message: Message) -> dict[str, NDArray[np.float32]]:
     record = message.content.array_records.get(ARRAYS, ArrayRecord())
-    return {name: array.numpy() for name, array in record.items()}
+    return {name: _float32(array) for name, array in record.items()}
+
+
+def _float32(array: Array) -> NDArray[np.float32]:
+    """The values where they lie. What a header says is checked before any memory is taken for it."""
+    if array.stype != "numpy.ndarray":
+        raise TypeError(array.stype)
+    data = io.BytesIO(array.data)
+    # The first of NumPy's formats, in which it writes short headers.
+    if np.lib.format.read_magic(data) != (1, 0):
+        raise ValueError("format")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(data)
+    start = data.tell()
+    is_whole = all(n >= 0 for n in shape) and 4 * prod(shape) == len(array.data) - start
+    if is_fortran or dtype != np.dtype("<f4") or not is_whole:
+        raise ValueError("header")
+    return np.frombuffer(array.data, "<f4", offset=start).reshape(shape)
 
 
 def _only(message: Message, key: str) -> dict[str, object]:

@@ -11,7 +11,8 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from .. import UsageError, _effgan
-from .records import Content, letter, of_reply
+from .pulling import pull
+from .records import Content, letter
 from .strategy import aggregate
 
 # Seconds that Flower keeps a message longer than Rust waits for its answer: who is late is called so, and by nothing else.
@@ -22,8 +23,12 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Runs the config at ``config`` into the folder ``out``, or goes on with the run that is there."""
+    """Runs the config at ``config`` into the folder ``out``, or goes on with the run that is there.
+
+    ``server`` is the folder whose list says which node is whose; without it, as in experiments, nodes are believed who they are.
+    """
     config, out = _path(context, "config"), _path(context, "out")
+    server = _path(context, "server") if context.run_config.get("server") else None
     _effgan.federate(
         config,
         out=out,
@@ -32,6 +37,7 @@ def main(grid: Grid, context: Context) -> None:
         pull=lambda messages: _pull(grid, messages),
         aggregate=aggregate,
         log=lambda line: log(INFO, "%s", line),
+        server=server,
     )
 
 
@@ -48,9 +54,10 @@ def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) ->
     return message
 
 
-def _pull(grid: Grid, messages: Sequence[str]) -> tuple[str, Content | str] | None:
+def _pull(grid: Grid, messages: Sequence[tuple[str, int]]) -> tuple[str, Content | str] | None:
     """One reply, so that no more than one is in memory."""
-    for message in messages:
-        for reply in grid.pull_messages([message]):
-            return message, of_reply(reply)
+    for message, most in messages:
+        said = pull(grid, message, most)
+        if said is not None:
+            return message, said
     return None

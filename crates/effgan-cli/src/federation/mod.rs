@@ -15,13 +15,15 @@ pub mod ledger;
 mod post;
 mod question;
 pub mod retention;
-mod roll;
+pub mod roll;
 mod site;
 mod wishes;
 
 pub use self::config::{FederationConfig, StrategyConfig};
 pub use self::content::{Content, Tie};
 pub use self::grid::{Grid, MessageId, NodeId, Pulled};
+#[cfg(test)]
+pub use self::heads::{Head, LEDGERS};
 pub use self::house::POLICY;
 pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};

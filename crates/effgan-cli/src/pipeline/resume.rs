@@ -116,8 +116,8 @@ pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
     let (before, now) = (Config::load(&file, &[])?, Config::load(&file, settings)?);
     if before.identity() != now.identity() {
         let line = "a run that is resumed may change algorithm.rounds (but with local.decay = \"linear\" or \
-                    local-ensemble), aggregation.on_failure, min_clients, flagged and max_share, checkpoint.*, federation.*, dataset.dir \
-                    and name; start a new run for other settings";
+                    local-ensemble), aggregation.on_failure, min_clients, max_norm, max_value, flagged and max_share, checkpoint.*, federation.* \
+                    but max_examples, dataset.dir and name; start a new run for other settings";
         return Err(Failure::usage(anyhow!(line)));
     }
     Ok(now)

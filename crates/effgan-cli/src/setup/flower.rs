@@ -47,7 +47,8 @@ pub fn launch(launch: &Launch) -> Result<()> {
     }
     let app = tempfile::tempdir().map_err(anyhow::Error::from)?;
     fs::write(app.path().join("pyproject.toml"), include_str!("app.toml")).map_err(anyhow::Error::from)?;
-    let settings = format!("config={} out={}", quoted(&config)?, quoted(&out)?);
+    let server = std::path::absolute(&launch.server).map_err(anyhow::Error::from)?;
+    let settings = format!("config={} out={} server={}", quoted(&config)?, quoted(&out)?, quoted(&server)?);
     let app_path = app.path().display().to_string();
     let arguments = ["run", &app_path, CONNECTION, "--stream", "--run-config", &settings];
     let (id, reason) = stream(&launch.server, &arguments)?;

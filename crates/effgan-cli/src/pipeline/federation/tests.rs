@@ -18,6 +18,8 @@ use crate::federation::{AtSite, Content, MessageId, NodeId, Pulled, SiteImages, 
 use crate::pipeline::{hand_in, run};
 use crate::report::folder::Folder;
 
+mod hostile_sites;
+
 const TINY: &str = include_str!("../../../tests/golden/tiny.toml");
 
 /// Three nodes; each answers when it is asked for what it has to say, the last who was asked first.
@@ -29,6 +31,10 @@ struct Post {
     silent: BTreeSet<(NodeId, &'static str)>,
     /// For so many looks the last node is not connected.
     away: u32,
+    /// Who was sent something.
+    asked: BTreeSet<NodeId>,
+    /// How many bytes answers may have, by Flower's type of the question.
+    limits: BTreeSet<(String, u64)>,
     /// What becomes of an answer.
     spoil: fn(NodeId, &str, Content) -> std::result::Result<Content, String>,
 }
@@ -42,6 +48,7 @@ impl Grid for Post {
 
     fn push(&mut self, node: NodeId, kind: &str, content: &Content, _: f64) -> effgan_fl::Result<MessageId> {
         self.number += 1;
+        self.asked.insert(node);
         let id = format!("message {}", self.number);
         if !self.silent.iter().any(|(silent, of)| *silent == node && *of == kind) {
             self.sent.push_front((id.clone(), node, kind.into(), content.clone()));
@@ -50,6 +57,10 @@ impl Grid for Post {
     }
 
     fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
+        for (id, most) in messages {
+            let kind = self.sent.iter().find(|(sent, ..)| sent == id).map(|(_, _, kind, _)| kind.clone());
+            self.limits.extend(kind.map(|kind| (kind, *most)));
+        }
         let is_wanted = |id: &MessageId| messages.iter().any(|(wanted, _)| wanted == id);
         let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };
         let (id, node, kind, content) = self.sent.remove(place).unwrap();
@@ -106,6 +117,8 @@ fn post(sites: Vec<AtSite>) -> Post {
         number: 0,
         silent: BTreeSet::new(),
         away: 0,
+        asked: BTreeSet::new(),
+        limits: BTreeSet::new(),
         spoil: |_, _, content| Ok(content),
     }
 }
@@ -116,10 +129,15 @@ fn config(settings: &[&str]) -> Config {
 
 /// Runs into `out` and answers with what was said.
 fn over(post: &mut Post, config: &Config, out: &Path) -> (Result<()>, Vec<String>) {
+    over_listed(post, config, out, None)
+}
+
+/// As [`over`], where the server has a list.
+fn over_listed(post: &mut Post, config: &Config, out: &Path, roll: Option<Roll>) -> (Result<()>, Vec<String>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&said);
     let progress = Progress::logging(move |line| log.lock().unwrap().push(line.to_owned()));
-    let outcome = federate(config, out, 2, post, None, &progress, &AtomicBool::new(false));
+    let outcome = federate(config, out, 2, post, roll, &progress, &AtomicBool::new(false));
     let said = said.lock().unwrap().clone();
     (outcome, said)
 }
