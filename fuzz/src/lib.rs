@@ -10,6 +10,8 @@ pub mod config;
 pub mod gate;
 pub mod idx;
 #[cfg(feature = "models")]
+pub mod ledger;
+#[cfg(feature = "models")]
 pub mod manifest;
 #[cfg(feature = "models")]
 pub mod message;
@@ -17,6 +19,8 @@ pub mod mutate;
 pub mod numpy;
 pub mod partition;
 pub mod picture;
+#[cfg(feature = "models")]
+pub mod policy;
 #[cfg(feature = "models")]
 pub mod safetensors;
 pub mod scratch;

@@ -116,7 +116,10 @@ fn work(work: Work) -> String {
 
 fn wants(wishes: &Wishes) -> String {
     let Wishes { algorithm, rounds, local, fine_tune, .. } = wishes;
-    let rounds = (*rounds > 0).then(|| format!("{rounds} rounds, each of {}", work(*local)));
+    let rounds = (*rounds > 0).then(|| match rounds {
+        1 => format!("1 round of {}", work(*local)),
+        rounds => format!("{rounds} rounds, each of {}", work(*local)),
+    });
     let fine_tune = fine_tune.map(|fine_tune| format!("fine-tuning of {}", work(fine_tune)));
     let parts: Vec<String> = rounds.into_iter().chain(fine_tune).collect();
     format!("{algorithm}: {}", parts.join(", then "))

@@ -308,3 +308,6 @@ impl SiteImages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
