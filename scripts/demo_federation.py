@@ -5,6 +5,7 @@ They train the quick start, dealt to three clients, and its model is held to the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -38,20 +39,30 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
     # Three clients of two digits each would leave four digits to nobody.
     text = text.replace("clients = 5\n", f"clients = {len(SITES)}\n").replace("classes_per_client = 2", "classes_per_client = 4")
     config.write_text(text)
-    [port, *ports] = free_ports(1 + len(SITES))
+    [port, superlink, *ports] = free_ports(2 + 2 * len(SITES))
     federation, server = folder / "federation", folder / "federation/server"
 
-    show("effgan federation init", "--sites", ",".join(SITES), "--host", "127.0.0.1", "--port", port, "--out", federation)
+    where = ["--host", "127.0.0.1", "--port", port, "--superlink-port", superlink]
+    show("effgan federation init", "--sites", ",".join(SITES), *where, "--out", federation)
     start(processes, server / "start.sh", log=folder / "server.log", HOST="127.0.0.1")
     wait_until_up(port, processes[0], folder / "server.log")
-    for i, site in enumerate(SITES):
-        kit = federation / "kits" / site
+    kits = [federation / "kits" / site for site in SITES]
+    for i, kit in enumerate(kits):
         key = show("effgan federation join", kit)
         show("effgan federation admit", key, "--server", server)
         show("effgan federation check", kit)
-        start(processes, kit / "start.sh", "--partition-id", i, log=folder / f"{site}.log", PORT=str(ports[i]))
-    show("effgan federation run", config, "--server", server, "--out", folder / "run", stream=True)
-    show("effgan run", config, "--out", folder / "simulated")
+        own = {"PORT": str(ports[2 * i]), "FORWARD_PORT": str(ports[2 * i + 1])}
+        start(processes, kit / "start.sh", "--partition-id", i, log=folder / f"{kit.name}.log", **own)
+    run = ["federation", "run", config, "--server", server, "--out", folder / "run"]
+    print(f"\n$ effgan {shortened(' '.join(map(str, run)))}", flush=True)
+    running = subprocess.Popen(["effgan", *map(str, run)], env=environment())
+    # Each site's own people say yes, once they have been shown what the run wants.
+    for kit in kits:
+        show("effgan federation approve", kit, "--yes", waiting(kit, running))
+    if running.wait() != 0:
+        sys.exit(f"the run ended with {running.returncode}")
+    show("effgan federation ledger", kits[0])
+    simulate(folder, config, kits)
 
     over_sites, simulated = (model_hash(folder / name) for name in ("run", "simulated"))
     print(f"\nmodel of the federation  {over_sites}\nmodel of the simulation  {simulated}")
@@ -59,14 +70,40 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
     return 0 if over_sites == simulated else 1
 
 
-def show(command: str, *arguments: object, stream: bool = False) -> str:
+def waiting(kit: Path, running: subprocess.Popen[bytes]) -> str:
+    """SHA-256 of the config that waits for a yes at the site: its ledger says that it was asked."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and running.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            for line in map(json.loads, (kit / "ledger.jsonl").read_text("utf-8").splitlines()):
+                if line.get("refused") == "waiting-for-approval":
+                    return str(line["config"])
+        time.sleep(0.2)
+    sys.exit(f"{kit.name} was not asked")
+
+
+def simulate(folder: Path, config: Path, kits: list[Path]) -> None:
+    """The same run on one machine. Which images are held out is each site's secret, which the sites tell here."""
+    clients = []
+    for i, kit in enumerate(kits):
+        split = folder / f"{kit.name}.json"
+        show("effgan federation split", config, "--site", kit, "--partition-id", i, "--out", split)
+        clients += json.loads(split.read_text("utf-8"))["clients"]
+    (folder / "split.json").write_text(json.dumps({"clients": clients}))
+    partition = f'[partition]\nkind = "file"\npath = "{folder / "split.json"}"\n'
+    told = folder / "simulated.toml"
+    told.write_text(re.sub(r"\[partition\]\n.*?\n(?=\n\[)", partition, config.read_text("utf-8"), flags=re.DOTALL))
+    show("effgan run", told, "--out", folder / "simulated")
+
+
+def show(command: str, *arguments: object) -> str:
     """Runs a command of ours and answers with what it printed; a command that fails ends the demo."""
     words = [*command.split(), *map(str, arguments)]
     print(f"\n$ {shortened(' '.join(words))}", flush=True)
-    done = subprocess.run(words, stdout=None if stream else subprocess.PIPE, env=environment(), text=True, check=False)
+    done = subprocess.run(words, stdout=subprocess.PIPE, env=environment(), text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{command} ended with {done.returncode}")
-    printed = (done.stdout or "").strip()
+    printed = done.stdout.strip()
     for line in printed.splitlines():
         print(f"  {shortened(line)}")
     return printed

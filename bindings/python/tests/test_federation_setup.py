@@ -28,6 +28,7 @@ from lab import free_port, kill_group, wait_for
 import effgan
 
 SITES = ["north", "south"]
+PACKAGE = Path(effgan.__file__).parent
 WHEEL = f"effgan-{effgan.__version__}-cp310-abi3-manylinux_2_28_x86_64.whl"
 
 
@@ -217,6 +218,39 @@ def test_a_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
     for wheel, reason in (wrong | {torn: "it is no zip archive"}).items():
         code, said = federation("init", "--sites", "a", "--host", "h", "--wheel", wheel, "--out", tmp_path / "out")
         assert code == 2 and reason in said and said.count("\n") == 1 and not (tmp_path / "out").exists(), said
+
+
+def installable(path: Path) -> Path:
+    """This very package as a wheel, as maturin would pack it."""
+    files = {f"effgan/{file.relative_to(PACKAGE)}": file.read_bytes() for file in PACKAGE.rglob("*") if file.suffix in (".py", ".pyi", ".so", ".typed")}
+    info = f"effgan-{effgan.__version__}.dist-info"
+    metadata = f"Metadata-Version: 2.4\nName: effgan\nVersion: {effgan.__version__}\nRequires-Dist: numpy>=1.24\n"
+    files[f"{info}/METADATA"] = metadata.encode()
+    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp310-abi3-linux_x86_64\n"
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\neffgan = effgan.__main__:main\n"
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"]).encode()
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Flower needs Python 3.11")
+def test_pip_installs_what_a_kit_pins_and_no_other_wheel(tmp_path: Path) -> None:
+    wheel = installable(tmp_path / f"effgan-{effgan.__version__}-cp310-abi3-linux_x86_64.whl")
+    init(tmp_path / "federation", "--wheel", wheel)
+    kit = tmp_path / "federation/kits/north"
+    subprocess.run([sys.executable, "-m", "venv", kit / "venv"], check=True)
+    install = ["venv/bin/pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]
+    (kit / wheel.name).write_bytes(wheel.read_bytes() + b"\0")
+    done = subprocess.run(install, cwd=kit, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stderr, done.stderr
+    (kit / wheel.name).write_bytes(wheel.read_bytes())
+    subprocess.run(install, cwd=kit, check=True)
+    assert subprocess.run(["venv/bin/effgan", "federation", "join", "."], cwd=kit, check=True, capture_output=True).stdout
+    # What start.sh calls is there.
+    assert {"effgan", "flower-supernode", "python3"} <= {path.name for path in (kit / "venv/bin").iterdir()}
 
 
 def test_everything_that_a_kit_pins_has_a_hash_and_is_what_the_tests_use() -> None:
