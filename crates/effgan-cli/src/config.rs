@@ -220,8 +220,8 @@ impl Config {
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
-        let FederationConfig { strategy, classes, .. } = config.federation;
-        config.federation = FederationConfig { strategy, classes, ..FederationConfig::default() };
+        let FederationConfig { classes, strategy, .. } = config.federation;
+        config.federation = FederationConfig { classes, strategy, ..FederationConfig::default() };
         let AggregationConfig { kind, trim, clip, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
@@ -467,7 +467,7 @@ pub mod tests {
         match value {
             Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
             Value::Table(table) => {
-                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys))
+                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys));
             }
             _ => {}
         }
