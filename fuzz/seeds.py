@@ -282,5 +282,53 @@ def messages():
     message("no-round", tensors, numbers={**numbers, "round": 2**40})
 
 
-for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts, messages]:
+def policies():
+    kit = (HERE.parent.parent / "crates/effgan-fl/src/policy/policy.toml").read_text("utf-8")
+    wishes = {"name": "small", "algorithm": "effgan", "rounds": 2, "local": {"epochs": 1}, "fine_tune": {"steps": 9}, "by_the_batch": False, "held_out": 0.1}
+    wishes |= {"images": 112, "batch_size": 64, "batches_a_step": 1, "image_size": 16, "channels": 1, "model": 9000, "memory": 90000, "seconds": 60.0}
+    wishes |= {"label_counts": False, "class_names": False, "conditional": False}
+
+    def policy(name, text, wishes=None):
+        save("policy", name, (text + ("\n---\n" + json.dumps(wishes) if wishes else "")).encode())
+
+    policy("kit", kit)
+    policy("ordinary", 'approve = "any"\nmin_images = 30', wishes)
+    policy("attack", "", {**wishes, "held_out": 0.99, "images": 1, "batch_size": 1})
+    policy("endless", "", {**wishes, "rounds": 2**32 - 1, "local": {"epochs": 2**32 - 1}, "images": 2**64 - 1, "batch_size": 2**64 - 1, "batches_a_step": 2**64 - 1})
+    policy("nothing", "", {**wishes, "images": 0, "batch_size": 0, "batches_a_step": 0, "held_out": -1.0})
+    policy("other-key", "min_image = 3")
+    policy("not-finite", "max_parameter = inf\nmax_passes = nan")
+    policy("no-size", 'max_memory = "99999999999 GiB"')
+
+
+def ledgers():
+    question = {"run": "run1", "config": "0" * 64, "kind": "average", "round": 1, "iteration": 0, "received": "1" * 64}
+    arrays = {"generator": {"bytes": 8, "sha256": "2" * 64}}
+    answered = {"event": "answered", **question, "arrays": arrays, "numbers": {"num-examples": 3.0}, "words": {}, "held_out": 0.1, "trained": {"rounds": 1, "steps": 2, "passes": 1.0}}
+    refused = {"event": "refused", **question, "refused": "too-few-images", "why": "<script>\u202e\u001b[2J"}
+    yes = {"event": "approved", "config": "0" * 64, "name": "small", "last_round": 3}
+    no, mended = {"event": "withdrawn", "config": "0" * 64}, {"event": "mended", "bytes": 3, "sha256": "3" * 64}
+
+    def lines(*entries):
+        made, previous = [], "0" * 64
+        for entry in entries:
+            made.append(json.dumps({"time": "2026-01-01T00:00:00Z", **entry, "previous": previous}).encode())
+            previous = hashlib.sha256(made[-1]).hexdigest()
+        return b"".join(line + b"\n" for line in made)
+
+    whole = lines(yes, answered, refused, mended, no)
+    # As a site refuses a message without anything in it.
+    empty = {"event": "refused", "run": "", "config": "", "kind": "query", "refused": "other-version", "why": "x"}
+    save("ledger", "whole", whole)
+    save("ledger", "torn", whole[:-40])
+    save("ledger", "torn-first", whole[:9])
+    save("ledger", "changed", whole.replace(b'"steps": 2', b'"steps": 3'))
+    save("ledger", "again", lines(empty))
+    save("ledger", "empty", b"")
+    save("ledger", "no-line", b"{}\n")
+    save("ledger", "many", lines(*[answered] * 12))
+    save("ledger", "endless", lines({**answered, "trained": {"rounds": 2**64 - 1, "steps": 2**64 - 1, "passes": 1e308}}, answered))
+
+
+for make in [idx_files, arrays, pictures, archive, partitions, networks, manifests, checkpoints, state_dicts, messages, policies, ledgers]:
     make()

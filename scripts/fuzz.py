@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 DATA = ["idx", "gzip_idx", "npy", "npz", "picture", "cifar_tar", "partition_json"]
-MODELS = ["safetensors", "manifest", "config", "checkpoint", "state_dict", "message"]
+MODELS = ["safetensors", "manifest", "config", "checkpoint", "state_dict", "message", "policy", "ledger"]
 
 # An input is small, and what it may take is small with it: a size that is taken before it is checked shows. Inputs of 4 KiB unpack to 4 MiB at
 # most; 2 KiB of a PNG file to 17 million one-bit pixels, which take four bytes each. The sanitizer itself keeps 256 MiB.

@@ -9,6 +9,8 @@ pub mod cifar_tar;
 pub mod config;
 pub mod idx;
 #[cfg(feature = "models")]
+pub mod ledger;
+#[cfg(feature = "models")]
 pub mod manifest;
 #[cfg(feature = "models")]
 pub mod message;
@@ -16,6 +18,8 @@ pub mod mutate;
 pub mod numpy;
 pub mod partition;
 pub mod picture;
+#[cfg(feature = "models")]
+pub mod policy;
 #[cfg(feature = "models")]
 pub mod safetensors;
 pub mod scratch;

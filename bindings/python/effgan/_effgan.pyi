@@ -235,6 +235,7 @@ def answer(
     words: dict[str, str],
     *,
     state_dir: str | os.PathLike[str],
+    policy: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     client_name: str | None = None,
     partition_id: int | None = None,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_data::datasets::MaxMemory;
-use effgan_data::{Dataset, DatasetConfig, Partition, PartitionConfig};
+use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::failure::{Failure, Result};
-use crate::federation::FederationConfig;
+use crate::federation::{FederationConfig, classes};
 
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,6 +77,7 @@ impl Config {
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
         settings.iter().try_for_each(|setting| set(&mut table, setting))?;
+        table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
         let config = Self {
             name: take(&mut table, "name")?,
             seed: take(&mut table, "seed")?,
@@ -135,6 +136,28 @@ impl Config {
         FailurePolicy { bounds, ..policy }
     }
 
+    /// The images of the data set that it names, with labels by `federation.classes` where there are some.
+    ///
+    /// # Errors
+    /// As [`DatasetConfig::load_named`].
+    pub fn load_dataset(&self) -> std::result::Result<Dataset, DataError> {
+        self.dataset.load_named(self.federation.classes.as_deref())
+    }
+
+    /// Checks that a label means the same class at all sites.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::failure::Kind::Usage), naming the key.
+    pub fn check_classes(&self) -> Result<()> {
+        let named = classes::are_named_by_sites(self.dataset.name);
+        if self.network.is_conditional() && named && self.federation.classes.is_none() {
+            let line = "network.conditional = true with dataset.name = \"folder\" needs federation.classes, the names of the folders in the \
+                        order of their labels, such as [\"cat\", \"dog\"]: each site would number its own folders";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
     /// Whether it wants all images at one client, as no federation can.
     pub fn pools_data(&self) -> bool {
         matches!(self.algorithm, AlgorithmConfig::Central(_))
@@ -159,6 +182,7 @@ impl Config {
                         are; take another algorithm, or effgan run";
             return Err(usage(line.into()));
         }
+        self.check_classes()?;
         if self.simulation != SimulationConfig::default() {
             let line =
                 "[simulation] says who is missing and who attacks, and real sites do so by themselves; leave it out";
@@ -208,8 +232,8 @@ impl Config {
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
-        let FederationConfig { strategy, max_examples, .. } = config.federation;
-        config.federation = FederationConfig { strategy, max_examples, ..FederationConfig::default() };
+        let FederationConfig { strategy, classes, max_examples, .. } = config.federation;
+        config.federation = FederationConfig { strategy, classes, max_examples, ..FederationConfig::default() };
         let AggregationConfig { kind, trim, clip, max_weight, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, max_weight, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {
@@ -262,6 +286,18 @@ pub fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
+}
+
+/// Refuses what TOML calls `nan` and `inf`: no key means anything by them, and comparisons with a bound let them through.
+fn check_finite(key: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {number} is not a finite number"))),
+        Value::Table(table) => {
+            table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| check_finite(key, value)),
+        _ => Ok(()),
+    }
 }
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
@@ -404,6 +440,49 @@ pub mod tests {
         assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+
+    #[test]
+    fn no_key_takes_a_number_that_is_not_finite() {
+        let settings = [
+            "partition.kind=dirichlet",
+            "partition.alpha=0.5",
+            "partition.held_out=0.1",
+            "local.ema=0.9",
+            "algorithm.cohort=0.5",
+            "aggregation.kind=norm-clipped-mean",
+            "aggregation.clip=3.0",
+            "aggregation.max_share=0.5",
+            "simulation.dropout=0.1",
+            "simulation.deadline=10.0",
+            "simulation.slowdown_sigma=0.5",
+            "federation.deadline=60.0",
+            "federation.strategy={ name = 'FedAdam', eta = 0.1 }",
+        ];
+        let known = |setting: &&&str| Config::parse(QUICKSTART, &[(**setting).to_owned()]).is_ok();
+        let settings: Vec<String> = settings.iter().filter(known).map(ToString::to_string).collect();
+        let config = Config::parse(QUICKSTART, &settings).unwrap();
+        let table: Table = config.to_toml().parse().unwrap();
+        let mut keys = Vec::new();
+        floats("", &Value::Table(table), &mut keys);
+        assert!(keys.len() > 8 && keys.iter().any(|key| key == "federation.deadline"), "{keys:?}");
+        for key in &keys {
+            for number in ["nan", "-nan", "inf", "-inf"] {
+                let line = error(&config.to_toml(), &[&format!("{key}={number}")]);
+                assert!(line.starts_with(&format!("{key} = ")) && line.ends_with("is not a finite number"), "{line}");
+            }
+        }
+    }
+
+    /// Names of the keys that hold numbers with a point.
+    fn floats(key: &str, value: &Value, keys: &mut Vec<String>) {
+        match value {
+            Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
+            Value::Table(table) => {
+                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys))
+            }
+            _ => {}
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How the program ends when it does not end well: one line on standard error, and an exit code that scripts can tell apart.
 
 use effgan_data::DataError;
+use effgan_data::steering::steers;
 use effgan_fl::FlError;
 use effgan_nn::NnError;
 
@@ -58,7 +59,7 @@ impl Failure {
 
     /// One line of at most 2,000 characters: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
     pub fn line(&self) -> String {
-        let line = format!("{:#}", self.error).replace(char::is_control, " ");
+        let line = format!("{:#}", self.error).replace(steers, " ");
         match line.char_indices().nth(MOST_CHARS) {
             Some((end, _)) => format!("{}…", &line[..line.floor_char_boundary(end - 1)]),
             None => line,
@@ -118,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_that_does_nothing_to_a_terminal() {
-        let failure = Failure::usage(anyhow!("unknown field `\u{1b}[2J\r\n`")).context("a.toml");
-        assert_eq!(failure.line(), "a.toml: unknown field ` [2J  `");
+        let failure = Failure::usage(anyhow!("unknown field `\u{1b}[2J\r\n\u{202e}`")).context("a.toml");
+        assert_eq!(failure.line(), "a.toml: unknown field ` [2J   `");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod run_dir;
 mod run_info;
 mod scoring;
 mod setup;
+mod spreadsheet;
 mod steps;
 mod summary;
 mod sweep;

@@ -1,12 +1,14 @@
 //! The run folder: made once, never overwritten, readable at any moment.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use effgan_nn::checkpoint::{read_file, write_file};
+use effgan_nn::file::{check_no_links, open_to_append, read_file, remove_leftovers, write_file};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,8 @@ pub struct Lengths {
 }
 
 impl RunDir {
-    /// Makes `path` with `config.toml` and `run.json`, all at once: there is no moment at which a part of it is there.
+    /// Makes `path` with `config.toml` and `run.json`, all at once: there is no moment at which a part of it is there. The folder of a
+    /// federation is its owner's alone: there the networks are those of others.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::failure::Kind::Usage) when it exists: nothing is overwritten.
@@ -51,10 +54,12 @@ impl RunDir {
     }
 
     fn create_beside(beside: &Path, path: &Path, config: &Config, info: RunInfo) -> anyhow::Result<Self> {
-        fs::create_dir_all(beside.join("samples"))?;
+        let is_federation = info.dataset.num_test.is_none();
+        make_new_folder(beside, if is_federation { 0o700 } else { 0o777 })?;
+        fs::create_dir(beside.join("samples"))?;
         let lock = lock(beside)?;
         write_file(&beside.join("config.toml"), config.to_toml().as_bytes())?;
-        let metrics = File::options().create(true).append(true).open(beside.join(METRICS))?;
+        let metrics = open_to_append(&beside.join(METRICS))?;
         let tensorboard = EventFile::create(beside, info.started)?;
         let mut run = Self { path: beside.into(), metrics, tensorboard, info, _lock: lock };
         run.write_info()?;
@@ -67,12 +72,15 @@ impl RunDir {
     /// Opens the folder of a run that was begun.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::failure::Kind::Usage) when another program runs in it; when a file cannot be written.
+    /// [`Kind::Usage`](crate::failure::Kind::Usage) when another program runs in it, or a folder inside is a link; when a file cannot be
+    /// written.
     pub fn open(path: &Path, info: RunInfo) -> Result<Self> {
+        FOLDERS.iter().try_for_each(|folder| check_no_links(path, folder)).map_err(Failure::usage)?;
         let lock = lock(path).map_err(Failure::usage)?;
+        remove_leftovers(path);
         let open = || -> anyhow::Result<(File, EventFile)> {
             fs::create_dir_all(path.join("samples"))?;
-            let metrics = File::options().create(true).append(true).open(path.join(METRICS))?;
+            let metrics = open_to_append(&path.join(METRICS))?;
             Ok((metrics, EventFile::open(path, info.started)?))
         };
         let (metrics, tensorboard) = open().with_context(|| format!("opening the run folder {}", path.display()))?;
@@ -211,17 +219,28 @@ pub const MOST_BYTES: u64 = 1 << 30;
 /// The file that grows by a line an event.
 const METRICS: &str = "metrics.jsonl";
 
-/// Where a run folder is made before it gets its name.
+/// The folders of a run folder: none of them may be a link that somebody has put there.
+const FOLDERS: [&str; 4] = ["samples", "checkpoints", "join", "model"];
+
+/// Where a run folder is made before it gets its name, which nobody can guess.
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{:016x}.new", RandomState::new().build_hasher().finish()));
     path.with_file_name(name)
+}
+
+/// Makes a folder that is not there yet, and those that lead to it; the umask takes from `mode`.
+pub(crate) fn make_new_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(mode).create(path)
 }
 
 /// Locks a run folder against other programs.
 fn lock(path: &Path) -> anyhow::Result<File> {
-    let open = File::options().create(true).append(true).open(path.join(".lock"));
+    let open = open_to_append(&path.join(".lock"));
     let file = open.with_context(|| format!("locking {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

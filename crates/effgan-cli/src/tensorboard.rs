@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ClientRecord, RoundRecord};
+use effgan_nn::file::open_to_append;
 use image::RgbImage;
 use prost::Message;
 
@@ -33,8 +34,7 @@ impl EventFile {
     /// # Errors
     /// When it cannot be written.
     pub fn create(folder: &Path, started: u64) -> io::Result<Self> {
-        let file = File::options().create(true).append(true).open(folder.join(file_name(started)))?;
-        Self::begin(file, now)
+        Self::begin(open_to_append(&folder.join(file_name(started)))?, now)
     }
 
     /// Opens the file that [`create`](Self::create) made, to append to it; makes it when it is gone.
@@ -42,11 +42,8 @@ impl EventFile {
     /// # Errors
     /// When it cannot be written.
     pub fn open(folder: &Path, started: u64) -> io::Result<Self> {
-        let file = File::options().append(true).open(folder.join(file_name(started)));
-        match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(folder, started),
-            file => Ok(Self { file: file?, clock: now }),
-        }
+        let file = open_to_append(&folder.join(file_name(started)))?;
+        if file.metadata()?.len() == 0 { Self::begin(file, now) } else { Ok(Self { file, clock: now }) }
     }
 
     /// Bytes written so far, all of them on the disk.

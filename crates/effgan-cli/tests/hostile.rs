@@ -2,8 +2,12 @@
 
 #[path = "../../../fuzz/src/config.rs"]
 mod config;
+#[path = "../../../fuzz/src/ledger.rs"]
+mod ledger;
 #[path = "../../../fuzz/src/message.rs"]
 mod message;
+#[path = "../../../fuzz/src/scratch.rs"]
+mod scratch;
 #[path = "../../../fuzz/seeds.rs"]
 mod seeds;
 
@@ -22,5 +26,14 @@ fn seeds_of_messages_are_read_or_refused() {
     assert!(seeds.len() > 3, "message has seeds");
     for seed in &seeds {
         message::check(seed);
+    }
+}
+
+#[test]
+fn seeds_of_ledgers_are_read_or_refused_and_lines_are_only_added() {
+    let seeds = seeds::of("ledger");
+    assert!(seeds.len() > 3, "ledger has seeds");
+    for seed in &seeds {
+        ledger::check(seed);
     }
 }

@@ -79,6 +79,16 @@ pub enum DataError {
         dir = dir.display(), file = file.display()
     )]
     StrayImage { dir: PathBuf, file: PathBuf },
+    /// A folder that is not one of the classes that all sites agree on.
+    #[error(
+        "{dir} holds images of {class:?}, which is not one of federation.classes ({known}); rename the folder, move it away, \
+         or have the class added to the config",
+        dir = dir.display(), known = known.join(", ")
+    )]
+    UnknownClass { dir: PathBuf, class: String, known: Vec<String> },
+    /// A data set whose labels are numbers has one beyond the classes that all sites agree on.
+    #[error("federation.classes names {named} classes, and data set {name} has {found}; name all of them")]
+    FewerClasses { name: DatasetName, found: usize, named: usize },
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
     TooManyClasses { dir: PathBuf, num_classes: usize },
@@ -284,6 +294,7 @@ impl DataError {
                 | Self::NoImages { .. }
                 | Self::StrayImage { .. }
                 | Self::TooManyClasses { .. }
+                | Self::UnknownClass { .. }
                 | Self::NoTestImages { .. }
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }

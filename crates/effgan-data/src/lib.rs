@@ -11,6 +11,7 @@ mod image_set;
 mod parallel;
 pub mod partition;
 pub mod resize;
+pub mod steering;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 pub use error::DataError;

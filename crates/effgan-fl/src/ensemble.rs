@@ -82,6 +82,9 @@ pub struct Manifest {
     pub algorithm: String,
     /// Network and image shape: what is needed to build a generator.
     pub network: Network,
+    /// What the classes of a conditional network are called, in the order of their labels; absent where nobody said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// The averaged generator.
     pub global: Global,
     /// The ensemble, sorted by name; empty for algorithms without one.
@@ -106,6 +109,7 @@ pub struct ModelWriter {
     weights: Weights,
     members: Vec<Member>,
     mean: WeightedMean,
+    classes: Vec<String>,
 }
 
 impl ModelWriter {
@@ -118,7 +122,7 @@ impl ModelWriter {
         fs::create_dir_all(&members).map_err(|source| FlError::Io { path: members, source })?;
         // Of an earlier end of the same run: what is now made is no model before it is whole.
         remove_manifest(&dir.join("manifest.json"))?;
-        Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new() })
+        Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new(), classes: Vec::new() })
     }
 
     /// Opens the folder `dir` again, in which `members` were written before the program ended.
@@ -133,6 +137,12 @@ impl ModelWriter {
         }
         writer.members = members;
         Ok(writer)
+    }
+
+    /// The same folder, in which the classes of a conditional network are called so, in the order of their labels.
+    #[must_use]
+    pub fn with_class_names(self, classes: Vec<String>) -> Self {
+        Self { classes, ..self }
     }
 
     /// The members so far: with them [`reopen`](Self::reopen) goes on.
@@ -195,6 +205,7 @@ impl ModelWriter {
             format_version: FORMAT_VERSION,
             algorithm: algorithm.into(),
             network: network.clone(),
+            classes: if network.num_classes.is_some() { self.classes } else { Vec::new() },
             global: Global { norm_statistics, sha256 },
             members: self.members,
         };
@@ -374,6 +385,10 @@ fn check_manifest(manifest: &Manifest) -> std::result::Result<(), String> {
     let bad = manifest.members.iter().find(|member| !(member.weight.is_finite() && member.weight >= 0.0));
     if let Some(member) = bad {
         return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
+    }
+    let (names, classes) = (manifest.classes.len(), manifest.network.num_classes.unwrap_or(0));
+    if names > 0 && names != classes {
+        return Err(format!("classes has {names} names, and the network {classes} classes; name all or none"));
     }
     let mut names = BTreeSet::new();
     if let Some(member) = manifest.members.iter().find(|member| !names.insert(&member.name)) {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use effgan_data::ClientName;
+use effgan_data::steering::steers;
 use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
@@ -215,7 +216,7 @@ fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), Str
 #[must_use]
 pub fn one_line(words: &str) -> String {
     const MOST: usize = 300;
-    let mut line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
+    let mut line: String = words.chars().map(|c| if steers(c) { ' ' } else { c }).take(MOST).collect();
     if words.chars().nth(MOST).is_some() {
         line.push('…');
     }
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_clients_words_are_one_short_line() {
-        assert_eq!(one_line("a\u{1b}[2J\r\nb"), "a [2J  b");
+        assert_eq!(one_line("a\u{1b}[2J\r\n\u{202e}b"), "a [2J   b");
         assert_eq!(one_line(&"x".repeat(301)).chars().count(), 301);
     }
 }

@@ -4,6 +4,8 @@
 mod checkpoint;
 #[path = "../../../fuzz/src/manifest.rs"]
 mod manifest;
+#[path = "../../../fuzz/src/policy.rs"]
+mod policy;
 #[path = "../../../fuzz/src/safetensors.rs"]
 mod safetensors;
 #[path = "../../../fuzz/src/scratch.rs"]
@@ -40,5 +42,14 @@ fn seeds_of_state_dicts_are_read_or_refused() {
 fn seeds_of_checkpoints_are_gone_on_from_or_refused() {
     for seed in seeds::of("checkpoint") {
         checkpoint::check(&seed);
+    }
+}
+
+#[test]
+fn seeds_of_policies_are_read_or_refused() {
+    let seeds = seeds::of("policy");
+    assert!(seeds.len() > 3, "there are seeds");
+    for seed in seeds {
+        policy::check(&seed);
     }
 }

@@ -8,6 +8,7 @@ pub mod classifier;
 mod device;
 mod error;
 mod fault;
+pub mod file;
 mod fused;
 pub mod gan;
 pub mod kernels;

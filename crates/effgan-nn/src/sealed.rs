@@ -10,7 +10,8 @@ use safetensors::SafeTensors;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{MOST_BYTES, from_bytes, read_file, to_bytes_with, write_file};
+use crate::checkpoint::{MOST_BYTES, from_bytes, to_bytes_with};
+use crate::file::{read_file, write_private_file};
 use crate::params::sha256;
 use crate::{NnError, Params, Result};
 
@@ -28,7 +29,7 @@ const KEY: &str = "effgan";
 pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
     let head = serde_json::to_string(head).expect("a head is plain data");
     let bytes = to_bytes_with(params, Some((KEY, format!("{FORMAT} {} {head}", checksum(&head, params)))));
-    write_file(path, &bytes).map_err(|source| NnError::Io { path: path.into(), source })
+    write_private_file(path, &bytes).map_err(|source| NnError::Io { path: path.into(), source })
 }
 
 /// Reads what [`save`] wrote.

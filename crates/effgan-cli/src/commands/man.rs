@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Command, CommandFactory};
+use effgan_nn::file::write_file;
 
 use super::Cli;
 use crate::failure::{EXIT_CODES, Failure, Result};
@@ -51,7 +52,7 @@ fn pages(command: &Command, folder: &Path) -> anyhow::Result<()> {
     command.get_subcommands().filter(shown).try_for_each(|command| pages(command, folder))?;
     let file = folder.join(clap_mangen::Man::new(command.clone()).get_filename());
     check_new_file(&file).map_err(|failure| anyhow!(failure.line()))?;
-    fs::write(&file, page(command)?).with_context(|| format!("writing {}", file.display()))
+    write_file(&file, &page(command)?).with_context(|| format!("writing {}", file.display()))
 }
 
 /// In ASCII: not every `man` knows of encodings.

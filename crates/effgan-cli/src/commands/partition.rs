@@ -35,7 +35,7 @@ impl Partition {
             check_new_file(file)?;
         }
         let config = Config::load(&self.config, &self.settings)?;
-        let dataset = config.dataset.load()?;
+        let dataset = config.load_dataset()?;
         if let Some(line) = dataset.left_out_line() {
             say(line);
         }

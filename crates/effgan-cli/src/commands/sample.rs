@@ -38,7 +38,7 @@ pub struct Sample {
     /// Draw from this member only; may be repeated. `global` is the averaged generator
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
-    /// Draw this class only, of a conditional model; may be repeated, and then image i is of the i-th in turn. `all` is all
+    /// Draw this class only, of a conditional model, by its name or number; may be repeated, and then image i is of the i-th in turn. `all` is all
     /// classes in turn. Without it, each image's class is drawn at random
     #[arg(long = "class", value_name = "CLASS")]
     classes: Vec<String>,
@@ -101,9 +101,14 @@ fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
         let last = model.manifest().network.num_classes.unwrap_or(1) - 1;
         return Ok((0..=last as u8).collect());
     }
+    let known = &model.manifest().classes;
     let class = |name: &String| {
-        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number of 0 to 255");
-        name.parse::<u8>().map_err(|_| Failure::usage(line()))
+        let names = if known.is_empty() { String::new() } else { format!(" nor one of {}", known.join(", ")) };
+        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number of 0 to 255{names}");
+        match known.iter().position(|known| known == name) {
+            Some(label) => Ok(label as u8),
+            None => name.parse::<u8>().map_err(|_| Failure::usage(line())),
+        }
     };
     names.iter().map(class).collect()
 }

@@ -21,7 +21,7 @@ use crate::run_dir::MOST_BYTES;
 /// A run that did not come to a model; images that no network knows.
 pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> Result<Evaluation> {
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
-    let dataset = config.dataset.load()?;
+    let dataset = config.load_dataset()?;
     let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
     let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
     let question = Question {

@@ -7,9 +7,9 @@ use effgan_fl::policy::Policy;
 use effgan_fl::{FlError, Refusal};
 use effgan_nn::NnError;
 
-use super::Content;
 use super::content::REFUSED;
 use super::ledger::LedgerError;
+use super::{Content, classes};
 use crate::failure::{Failure, Kind};
 
 /// Why a site has no answer.
@@ -55,11 +55,7 @@ impl From<Refusal> for Unanswered {
 
 impl From<DataError> for Unanswered {
     fn from(error: DataError) -> Self {
-        let refusal = match &error {
-            DataError::TooMuchMemory { .. } => Refusal::TooMuchMemory,
-            DataError::TooFewExamples { .. } => Refusal::TooFewImages,
-            _ => Refusal::DataUnusable,
-        };
+        let refusal = classes::refusal(&error);
         Self::new(refusal, Failure::from(error).line())
     }
 }

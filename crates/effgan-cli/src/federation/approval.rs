@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use effgan_data::steering;
 use effgan_fl::Wishes;
 use effgan_fl::local::Work;
 use effgan_fl::policy::{Clause, Policy};
 
-use super::harmless::harmless;
 use super::house::POLICY;
 use super::ledger::{Entry, History, Ledger, Request};
 use crate::failure::{Failure, Result};
@@ -48,7 +48,7 @@ pub fn shown(site: &Path, request: &Request) -> Result<String> {
         let mark = if refusal.is_some() { "REFUSED" } else { "ok" };
         format!("    {mark:<8}{what}: {wanted}   ({allowed})\n")
     }));
-    Ok(text.lines().map(|line| harmless(line) + "\n").collect())
+    Ok(text.lines().map(|line| steering::shown(line) + "\n").collect())
 }
 
 /// Writes a yes to `request` into the ledger.
@@ -116,7 +116,10 @@ fn work(work: Work) -> String {
 
 fn wants(wishes: &Wishes) -> String {
     let Wishes { algorithm, rounds, local, fine_tune, .. } = wishes;
-    let rounds = (*rounds > 0).then(|| format!("{rounds} rounds, each of {}", work(*local)));
+    let rounds = (*rounds > 0).then(|| match rounds {
+        1 => format!("1 round of {}", work(*local)),
+        rounds => format!("{rounds} rounds, each of {}", work(*local)),
+    });
     let fine_tune = fine_tune.map(|fine_tune| format!("fine-tuning of {}", work(fine_tune)));
     let parts: Vec<String> = rounds.into_iter().chain(fine_tune).collect();
     format!("{algorithm}: {}", parts.join(", then "))

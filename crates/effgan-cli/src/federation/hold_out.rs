@@ -56,7 +56,7 @@ pub(super) fn secret(site: &Path) -> io::Result<String> {
 }
 
 /// How many of a class's `num` images are held out for this share, 0..1: at least so large a part, though one always trains.
-pub(super) fn num_held_out(num: usize, share: f64) -> usize {
+pub fn num_held_out(num: usize, share: f64) -> usize {
     ((share * num as f64).ceil() as usize).min(num.saturating_sub(1))
 }
 

@@ -2,10 +2,10 @@
 
 mod answer;
 pub mod approval;
+pub mod classes;
 mod config;
 mod content;
 mod grid;
-mod harmless;
 mod heads;
 pub mod hold_out;
 mod house;
@@ -29,4 +29,4 @@ pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks}
 pub use self::post::Post;
 pub use self::roll::Roll;
 pub use self::site::{AtSite, SiteImages, answer, split};
-pub use self::wishes::{check_last_wishes, check_wishes};
+pub use self::wishes::{last_wishes, wishes_of};

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use effgan_data::datasets::Listed;
-use effgan_data::{ClientName, ClientShare, Dataset, DatasetConfig, Partition};
+use effgan_data::steering::shown;
+use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{FlError, Letter, Refusal, Reply, RunId, Shard, Site};
 use effgan_nn::networks::Network;
@@ -22,10 +23,9 @@ use effgan_nn::params;
 
 use super::answer::{Unanswered, check_leaving};
 use super::content::LEDGER;
-use super::harmless::harmless;
 use super::house::{House, POLICY, Record};
 use super::question::{Question, entry_of};
-use super::{Content, Introduction, Tie};
+use super::{Content, Introduction, Tie, classes};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::warn;
@@ -100,7 +100,7 @@ pub fn split(at_site: &AtSite, mut config: Config) -> Result<ClientShare> {
     at_site.images.adapt(&mut config);
     let house = at_site.policy_file().map(|policy| House::open(&policy, &AtomicBool::new(false))).transpose();
     let images = house.and_then(|house| {
-        let listed = config.dataset.list()?;
+        let listed = config.dataset.list(config.federation.classes.as_deref())?;
         Images::open(at_site, &config, house.as_ref(), listed.as_ref())
     });
     Ok(images.map_err(|unanswered| Failure::data(anyhow!(unanswered.why)))?.share)
@@ -108,7 +108,7 @@ pub fn split(at_site: &AtSite, mut config: Config) -> Result<ClientShare> {
 
 /// The code, for the server; the words, for the site.
 fn refuse(unanswered: &Unanswered, tie: Tie) -> Result<Content> {
-    warn(&harmless(&unanswered.line()));
+    warn(&shown(&unanswered.line()));
     if unanswered.is_interrupted {
         return Err(FlError::Interrupted.into());
     }
@@ -139,7 +139,7 @@ fn work(
     let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
     let mut listed = None;
     if let Some(house) = house {
-        listed = question.config.dataset.list()?;
+        listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
         let own = listed.as_ref().filter(|_| at_site.images.is_own());
         house.check_before(&question, &history, own, record)?;
     }
@@ -169,14 +169,15 @@ impl Images {
         house: Option<&House>,
         listed: Option<&Listed>,
     ) -> std::result::Result<Self, Unanswered> {
-        let mut wanted: DatasetConfig = config.dataset.clone();
+        let mut config = config.clone();
         if let Some(house) = house {
-            wanted.max_memory = house.max_memory(wanted.max_memory);
+            config.dataset.max_memory = house.max_memory(config.dataset.max_memory);
         }
-        let dataset = wanted.load()?;
-        let mut share = at_site.images.share(config, &dataset)?;
+        let told = |(refusal, failure): (Refusal, Failure)| Unanswered::new(refusal, failure.line());
+        let dataset = classes::load(&config).map_err(told)?;
+        let mut share = at_site.images.share(&config, &dataset)?;
         if let Some(house) = house {
-            house.hold_out(config, &dataset, listed, &mut share)?;
+            house.hold_out(&config, &dataset, listed, &mut share)?;
         }
         Ok(Self { dataset, share })
     }
@@ -295,7 +296,9 @@ impl SiteImages {
                 Ok(ClientShare { name: client.clone(), train, held_out: Vec::new() })
             }
             &Self::Dealt { partition_id, .. } => {
-                let clients = config.deal(dataset)?.clients;
+                let dealt =
+                    config.deal(dataset).map_err(|failure| Unanswered::new(Refusal::DataUnusable, failure.line()))?;
+                let clients = dealt.clients;
                 let last = clients.len() - 1;
                 clients.into_iter().nth(partition_id).ok_or_else(|| {
                     let why = format!("partition-id = {partition_id} is outside 0..={last}, the clients of the config");
@@ -305,3 +308,6 @@ impl SiteImages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use effgan_data::partition::Shares;
 use effgan_fl::local::Work;
-use effgan_fl::policy::{Clause, Policy, Spent};
+use effgan_fl::policy::Spent;
 use effgan_fl::{AlgorithmConfig, LocalConfig, Wishes};
 use effgan_nn::networks::{self, Network, NetworkConfig};
 
@@ -12,29 +12,24 @@ use super::ledger::{History, Ledger};
 use crate::config::Config;
 use crate::failure::Result;
 
-/// What the run of the `config` in this text would be refused for by `policy`; nothing where it is allowed.
-///
-/// # Errors
-/// When the text is no config.
-pub fn check_wishes(policy: &Policy, config: &str) -> Result<Vec<Clause>> {
-    let config = Config::parse(config, &[])?;
-    Ok(refused(policy, &of_config(&config, config.federation.deadline)?, &Spent::default()))
-}
-
-/// The run that the site in this folder was asked for last, and what `policy` would refuse of it now.
+/// What the run that asked the site in this folder last wanted, and what the site had trained; `None` where nobody asked.
 ///
 /// # Errors
 /// A ledger that is broken.
-pub fn check_last_wishes(policy: &Policy, site: &Path) -> Result<Option<(String, Vec<Clause>)>> {
+pub fn last_wishes(site: &Path) -> Result<Option<(Wishes, Spent)>> {
     let ledger = Ledger::of(site);
     let Some((wishes, identity)) = History::last_wishes(&ledger).map_err(anyhow::Error::from)? else { return Ok(None) };
     let history = History::of(&ledger, "", &identity).map_err(anyhow::Error::from)?;
-    let refused = refused(policy, &wishes, &history.spent);
-    Ok(Some((wishes.name, refused)))
+    Ok(Some((wishes, history.spent)))
 }
 
-fn refused(policy: &Policy, wishes: &Wishes, spent: &Spent) -> Vec<Clause> {
-    policy.clauses(wishes, spent).into_iter().filter(|clause| clause.refusal.is_some()).collect()
+/// What a run of the `config` would want of the site in this folder, and what the site has trained.
+///
+/// # Errors
+/// A config without work or with networks that cannot be; a ledger that is broken.
+pub fn wishes_of(site: &Path, config: &Config) -> Result<(Wishes, Spent)> {
+    let history = History::of(&Ledger::of(site), "", &config.identity()).map_err(anyhow::Error::from)?;
+    Ok((of_config(config, config.federation.deadline)?, history.spent))
 }
 
 /// Before an image is known; the server waits `seconds` for each answer.
@@ -70,7 +65,8 @@ pub(super) fn of_config(config: &Config, seconds: f64) -> Result<Wishes> {
         memory: None,
         seconds,
         label_counts: config.federation.label_counts,
-        class_names: false,
+        // Without the list each site would have to tell the names of its folders.
+        class_names: config.check_classes().is_err(),
         conditional: config.network.is_conditional(),
     };
     match (config.dataset.size, config.dataset.channels) {

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use effgan_fl::{Checkpoints, RunId};
-use effgan_nn::checkpoint::{read_file, write_file};
+use effgan_nn::file::{make_private_folder, read_file, write_file};
 
 use crate::config::Config;
 use crate::events::{RunInfo, Status};
 use crate::failure::Result;
 use crate::output::warn;
-use crate::run_dir::{MOST_BYTES, beside, check_new};
+use crate::run_dir::{MOST_BYTES, beside, check_new, make_new_folder};
 use crate::summary::round_of_grid;
 
 /// Makes the run folder `out` as if `config` had been interrupted after rounds that the run in `donor` has done, and
@@ -40,6 +40,7 @@ pub fn branch(donor: &Path, config: &Config, out: &Path) -> Result<bool> {
 }
 
 fn branch_beside(donor: &Path, most: u32, config: &Config, beside: &Path) -> anyhow::Result<bool> {
+    make_new_folder(beside, 0o777)?;
     let run = RunId { config: config.identity(), data: String::new() };
     let checkpoints = Checkpoints::new(beside.join("checkpoints"), run, config.checkpoint.clone(), warn);
     if !checkpoints.adopt(&donor.join("checkpoints"), most)? {
@@ -50,6 +51,7 @@ fn branch_beside(donor: &Path, most: u32, config: &Config, beside: &Path) -> any
     let info = RunInfo { name: config.name.clone(), status: Status::Interrupted, model_hash: None, resumed: 0, ..info };
     write_file(&beside.join("run.json"), &serde_json::to_vec_pretty(&info)?)?;
     copy(donor, beside, |name| name == "metrics.jsonl" || name.starts_with("events."))?;
+    make_private_folder(&beside.join("join"))?;
     copy(&donor.join("join"), &beside.join("join"), |_| true)?;
     let of_a_round = |name: &str| round_of_grid(name.trim_end_matches(".png")).is_some();
     copy(&donor.join("samples"), &beside.join("samples"), |name| name == "real.png" || of_a_round(name))?;

@@ -8,7 +8,7 @@ use effgan_nn::params;
 use crate::config::Config;
 use crate::events::{DatasetInfo, PartitionInfo};
 use crate::failure::Result;
-use crate::federation::Introduction;
+use crate::federation::{Introduction, classes};
 use crate::run_dir::RunDir;
 use crate::scoring::Scorer;
 
@@ -43,7 +43,7 @@ impl Data {
     /// What `config` names, dealt as it says.
     pub(super) fn here(config: &Config) -> Result<Self> {
         config.check_simulated()?;
-        let dataset = config.dataset.load()?;
+        let dataset = config.load_dataset()?;
         let dealt = config.deal(&dataset)?;
         let partition = if config.pools_data() { dealt.pooled() } else { dealt };
         Ok(Self::Here(Box::new(dataset), partition))
@@ -69,6 +69,14 @@ impl Data {
             Self::AtSites(sites) => {
                 (sites[0].image_shape, sites.iter().map(|site| site.num_classes).max().unwrap_or_default())
             }
+        }
+    }
+
+    /// What the classes are called, in the order of their labels.
+    pub(super) fn class_names(&self, config: &Config) -> Vec<String> {
+        match self {
+            Self::Here(dataset, _) => dataset.class_names.clone(),
+            Self::AtSites(_) => classes::names(config, self.image_shape_and_classes().1),
         }
     }
 

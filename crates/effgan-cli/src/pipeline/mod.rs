@@ -8,7 +8,6 @@ mod late;
 mod resume;
 mod scores;
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +22,8 @@ use effgan_fl::{
     Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, Observer,
     OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord, Strategy, WithStrategy,
 };
-use effgan_nn::checkpoint::{self, write_file};
+use effgan_nn::checkpoint;
+use effgan_nn::file::{make_private_folder, write_private_file};
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, params};
 use serde::{Deserialize, Serialize};
@@ -326,6 +326,7 @@ impl<'a> Run<'a> {
         state: &ServerState,
         mean: Option<&Params>,
     ) -> anyhow::Result<Ensemble> {
+        let members = members.with_class_names(self.data.class_names(self.config));
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under("generator");
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
@@ -389,10 +390,11 @@ fn rounds_done(from: Option<&Checkpoint>) -> usize {
 /// Both networks of the last averaged round and the config, for a site that comes late. Where discriminators stay at the
 /// clients, the one here is that which they began with.
 fn save_join(dir: &RunDir, config: &Config, params: &Params) -> anyhow::Result<()> {
-    fs::create_dir_all(dir.join("join"))?;
-    write_file(&dir.join("join").join(JOIN_CONFIG), config.for_sites().to_toml().as_bytes())?;
+    make_private_folder(&dir.join("join"))?;
+    write_private_file(&dir.join("join").join(JOIN_CONFIG), config.for_sites().to_toml().as_bytes())?;
     for network in NETWORKS {
-        checkpoint::save(&dir.join(format!("join/{network}.safetensors")), &params.under(network))?;
+        let bytes = checkpoint::to_bytes(&params.under(network));
+        write_private_file(&dir.join(format!("join/{network}.safetensors")), &bytes)?;
     }
     Ok(())
 }

@@ -23,18 +23,23 @@ pub(crate) mod units;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use effgan_nn::checkpoint::write_file;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use effgan_nn::file::{check_no_links, write_file};
 use effgan_nn::kernels::Precision;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, context};
+use minijinja::{Environment, context, escape_formatter};
+use sha2::{Digest, Sha256};
 
 use crate::events::{RunInfo, Status};
+use crate::output::plain;
 use folder::Folder;
 
 /// Writes `report.html`, `metrics.csv`, `clients.csv` and `samples/rounds.gif` into the run folder, each beside and renamed, and
 /// answers with the page's path.
 pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
+    check_no_links(run_dir, "samples")?;
     let folder = Folder::read(run_dir)?;
     let put = |name: &str, bytes: &[u8]| -> anyhow::Result<PathBuf> {
         let path = run_dir.join(name);
@@ -53,16 +58,29 @@ pub fn write(run_dir: &Path) -> anyhow::Result<PathBuf> {
 fn render(folder: &Folder) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.add_template("style.css", include_str!("style.css"))?;
-    environment.add_template("player.js", include_str!("player.js"))?;
+    // Names and words may be a stranger's: they neither turn the lines around them nor hide.
+    environment.set_formatter(|out, state, value| match value.as_str().filter(|_| !value.is_safe()) {
+        Some(text) => escape_formatter(out, state, &Value::from(plain(text))),
+        None => escape_formatter(out, state, value),
+    });
     environment.add_template("parts.html", include_str!("parts.html"))?;
     environment.add_template("template.html", include_str!("template.html"))?;
     environment.get_template("template.html")?.render(page(folder))
 }
 
+/// What a Content-Security-Policy calls an inline script or style that may be used: the SHA-256 of its text.
+fn source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+}
+
 /// All that the template shows.
 fn page(folder: &Folder) -> Value {
+    let [style, script] = [include_str!("style.css"), include_str!("player.js")];
     context! {
+        style => Value::from_safe_string(style.into()),
+        script => Value::from_safe_string(script.into()),
+        style_source => Value::from_safe_string(source(style)),
+        script_source => Value::from_safe_string(source(script)),
         run => Serde(&folder.info),
         started => units::utc(folder.info.started),
         took => units::duration(folder.info.seconds),
@@ -306,7 +324,6 @@ mod tests {
     fn written(dir: &TempDir) -> String {
         let path = write(dir.path()).unwrap();
         assert_eq!(path, dir.path().join("report.html"));
-        assert!(!dir.path().join("report.html.part").exists());
         fs::read_to_string(path).unwrap()
     }
 
@@ -319,6 +336,66 @@ mod tests {
         for text in texts.iter().map(AsRef::as_ref) {
             assert!(html.contains(text), "the report has no {text}");
         }
+    }
+
+    #[test]
+    fn nothing_in_the_page_turns_lines_around_and_only_our_own_script_and_style_are_allowed() {
+        let evil = RunInfo { name: "\u{202e}lmth.\u{2066}<script>alert(1)</script>".into(), ..info(Status::Done) };
+        let dir = run_folder(&evil, &[]);
+        fs::write(dir.path().join("config.toml"), "name = \"a\u{202e}b\"\n\tx\n").unwrap();
+        let html = written(&dir);
+        let turning = |c| effgan_data::steering::steers(c) && c != '\n' && c != '\t';
+        assert!(!html.contains(turning), "{:?}", html.find(turning));
+        assert_has_all(&html, &["\u{fffd}lmth.\u{fffd}&lt;script&gt;", "a\u{fffd}b&quot;\n\tx\n"]);
+        assert!(!html.contains("script-src 'unsafe-inline'"));
+        for (tag, directive) in [("script", "script-src"), ("style", "style-src-elem")] {
+            let (_, rest) = html.split_once(&format!("<{tag}>")).unwrap();
+            let (inside, rest) = rest.split_once(&format!("</{tag}>")).unwrap();
+            assert!(!rest.contains(&format!("<{tag}")), "one {tag}");
+            assert_has_all(&html, &[format!("{directive} {};", source(inside))]);
+        }
+    }
+
+    #[test]
+    fn a_folder_of_a_stranger_with_links_at_every_name_leads_nowhere() {
+        use std::os::unix::fs::symlink;
+        let dir = whole_run();
+        let samples = dir.path().join("samples");
+        fs::copy(samples.join("round_0001.png"), samples.join("round_0002.png")).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let precious = elsewhere.path().join("bashrc");
+        fs::write(&precious, "precious").unwrap();
+        let written_files = ["report.html", "metrics.csv", "clients.csv", "samples/rounds.gif"];
+        for name in written_files {
+            for suffix in ["", ".part", ".tmp", ".new"] {
+                symlink(&precious, dir.path().join(format!("{name}{suffix}"))).unwrap();
+            }
+        }
+        written(&dir);
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+        for name in written_files {
+            assert!(fs::symlink_metadata(dir.path().join(name)).unwrap().is_file(), "{name} is a file now");
+        }
+
+        fs::rename(&samples, elsewhere.path().join("samples")).unwrap();
+        symlink(elsewhere.path().join("samples"), &samples).unwrap();
+        fs::remove_file(elsewhere.path().join("samples/rounds.gif")).unwrap();
+        let error = write(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("/samples is a link, and nothing is written to where one leads"), "{error}");
+        assert!(!elsewhere.path().join("samples/rounds.gif").exists());
+    }
+
+    #[test]
+    fn no_cell_of_the_tables_is_a_formula() {
+        let Event::Round(mut record) = round(1, ExchangeKind::Average) else { unreachable!("it is a round") };
+        record.clients[0].metrics.insert("=cmd|' /C calc'!A1".into(), -0.5);
+        record.missing = vec![Missing { name: "east".to_owned().try_into().unwrap(), reason: "@SUM(1)".into() }];
+        let dir = run_folder(&info(Status::Done), &[Event::Round(record)]);
+        written(&dir);
+        let table = fs::read_to_string(dir.path().join("clients.csv")).unwrap();
+        assert!(table.starts_with("round,kind,client,num_examples,'=cmd|' /C calc'!A1,"), "{table}");
+        assert!(table.contains(",-0.5,") && table.contains("'@SUM(1)"), "{table}");
     }
 
     #[test]

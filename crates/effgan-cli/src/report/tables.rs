@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::folder::Folder;
 use crate::events::{Score, Scored};
+use crate::spreadsheet;
 
 /// What has been scored after a round, and what the round took. A round of which nothing was scored is a row too.
 #[derive(Serialize)]
@@ -36,14 +37,16 @@ struct Row {
 
 /// `metrics.csv`: a row for each round and thing that was scored after it.
 pub(super) fn metrics(folder: &Folder) -> csv::Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    for round in folder.rounds.keys().copied().chain(folder.scores.keys().map(|key| key.2)).collect::<BTreeSet<_>>() {
-        let scores: Vec<&Score> = folder.scores.values().filter(|score| score.round == round).collect();
-        for score in scores.iter().copied().map(Some).chain(scores.is_empty().then_some(None)) {
-            table.serialize(row(folder, round, score))?;
+    let rounds: BTreeSet<u32> = folder.rounds.keys().copied().chain(folder.scores.keys().map(|key| key.2)).collect();
+    spreadsheet::write(|table| {
+        for round in rounds {
+            let scores: Vec<&Score> = folder.scores.values().filter(|score| score.round == round).collect();
+            for score in scores.iter().copied().map(Some).chain(scores.is_empty().then_some(None)) {
+                table.serialize(row(folder, round, score))?;
+            }
         }
-    }
-    Ok(table.into_inner().expect("a vector takes all"))
+        Ok(())
+    })
 }
 
 fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
@@ -79,22 +82,23 @@ fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
 /// `clients.csv`: a row for each round and client of its cohort, also where no reply came.
 pub(super) fn clients(folder: &Folder) -> csv::Result<Vec<u8>> {
     let clients = || folder.rounds.values().flat_map(|round| &round.clients);
-    // A record from elsewhere may hold names that somebody made up, and a spreadsheet works out those that begin with `=`.
+    // A record from elsewhere may hold names that somebody made up.
     let known = METRICS.into_iter().filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
     let metrics: BTreeSet<&str> = known.collect();
-    let mut table = csv::Writer::from_writer(Vec::new());
     let (before, after) =
         (["round", "kind", "client", "num_examples"], ["drift_norm", "drift_cosine", "seconds", "missing"]);
-    table.write_record(before.iter().chain(&metrics).chain(&after))?;
-    for record in folder.rounds.values() {
-        for client in &record.clients {
-            table.serialize(answered(record, client, &metrics))?;
+    spreadsheet::write(|table| {
+        table.write_record(before.iter().chain(&metrics).chain(&after))?;
+        for record in folder.rounds.values() {
+            for client in &record.clients {
+                table.serialize(answered(record, client, &metrics))?;
+            }
+            for missing in &record.missing {
+                table.serialize(absent(record, missing, metrics.len()))?;
+            }
         }
-        for missing in &record.missing {
-            table.serialize(absent(record, missing, metrics.len()))?;
-        }
-    }
-    Ok(table.into_inner().expect("a vector takes all"))
+        Ok(())
+    })
 }
 
 /// Round, kind, client, n_k, its metrics, drift and seconds, and why it is missing.

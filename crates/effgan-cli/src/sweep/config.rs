@@ -25,6 +25,7 @@ use toml::{Table, Value};
 
 use crate::config::{Config, read};
 use crate::failure::{Failure, Result};
+use effgan_data::steering::steers;
 
 /// Most cells of one sweep.
 const MOST_CELLS: usize = 100_000;
@@ -239,7 +240,7 @@ impl Cell {
 }
 
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
+    error.message().replace(steers, " ")
 }
 
 fn usage(line: String) -> Failure {

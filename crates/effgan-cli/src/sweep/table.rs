@@ -16,6 +16,7 @@ use crate::failure::Result;
 use crate::report::folder::Folder;
 use crate::report::units::{duration, three_digits};
 use crate::run_dir::MOST_BYTES;
+use crate::spreadsheet;
 
 /// Rows of all cells that are done, in the order of the sweep.
 pub struct Table<'a> {
@@ -85,12 +86,14 @@ impl<'a> Table<'a> {
                 columns.push(key);
             }
         }
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(&columns)?;
-        for object in &objects {
-            csv.write_record(columns.iter().map(|column| object.get(*column).map_or(String::new(), text)))?;
-        }
-        Ok(csv.into_inner().expect("a vector takes all"))
+        let table = spreadsheet::write(|table| {
+            table.write_record(&columns)?;
+            let row = |object: &Map<String, Value>| -> Vec<String> {
+                columns.iter().map(|column| object.get(*column).map_or(String::new(), text)).collect()
+            };
+            objects.iter().try_for_each(|object| table.write_record(row(object)))
+        })?;
+        Ok(table)
     }
 
     /// The same rows as objects.

@@ -93,7 +93,7 @@ impl Contents {
     }
 
     fn of_folder(path: &Path) -> Result<Self, DataError> {
-        let listing = Listing::of(path)?;
+        let listing = Listing::of(path, None)?;
         let broken = listing.broken();
         // What is wrong with files is told first.
         if broken.is_empty() && listing.splits[1].is_empty() {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     DataError, ImageSet,
     parallel::{in_parallel, in_places},
-    resize,
+    resize, steering,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,8 +58,8 @@ pub(super) struct Loaded {
 }
 
 impl Listing {
-    /// Walks through `dir`.
-    pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
+    /// Walks through `dir`, in which labels are places in `known`, or number the folders that are there.
+    pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
         let parts = ["train", "test"].map(|part| dir.join(part));
         let every_tenth = !parts.iter().all(|part| part.is_dir());
         let parts =
@@ -68,13 +68,16 @@ impl Listing {
         if names.len() > 256 {
             return Err(DataError::TooManyClasses { dir: dir.to_owned(), num_classes: names.len() });
         }
-        let labels: BTreeMap<&OsString, u8> = names.iter().copied().zip(0..=255).collect();
+        let labels: BTreeMap<&OsString, u8> = match known {
+            None => names.iter().copied().zip(0..=255).collect(),
+            Some(known) => labels_among(known, &names, dir)?,
+        };
         let mut splits = parts.iter().map(|part| part.entries(&labels));
         let (first, second) = (splits.next().unwrap_or_default(), splits.next().unwrap_or_default());
         let (train, test) = if every_tenth { hold_out(first) } else { (first, second) };
         Ok(Self {
             dir: dir.to_owned(),
-            classes: names.iter().map(|name| shown(name)).collect(),
+            classes: known.map_or_else(|| names.iter().map(|name| shown(name)).collect(), <[String]>::to_vec),
             splits: [train, test].map(classes_in_turn),
             every_tenth,
             passed_over: parts.iter().map(|part| part.passed_over).sum(),
@@ -208,6 +211,19 @@ impl Listing {
     }
 }
 
+/// The places of folders' `names` among those of all classes, of which there are at most 256.
+fn labels_among<'a>(
+    known: &[String],
+    names: &BTreeSet<&'a OsString>,
+    dir: &Path,
+) -> Result<BTreeMap<&'a OsString, u8>, DataError> {
+    let label = |&name: &&'a OsString| match known.iter().position(|known| name.to_str() == Some(known)) {
+        Some(place) => Ok((name, place as u8)),
+        None => Err(DataError::UnknownClass { dir: dir.to_owned(), class: shown(name), known: known.to_vec() }),
+    };
+    names.iter().map(label).collect()
+}
+
 /// All pictures below `dir`, by path, whatever folders they lie in.
 pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     let (mut files, mut classes) = (Vec::new(), Classes { files: BTreeMap::new(), passed_over: 0 });
@@ -296,9 +312,9 @@ fn entries(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
     list().map_err(|reason| DataError::Unreadable { file: dir.display().to_string(), reason })
 }
 
-/// What a class is called after its folder, whose name may hold anything: characters that would steer a terminal are replaced.
+/// What a class is called after its folder, whose name may hold anything.
 fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().replace(char::is_control, "\u{fffd}")
+    steering::shown(&name.to_string_lossy())
 }
 
 /// All but every tenth of each class, and every tenth.

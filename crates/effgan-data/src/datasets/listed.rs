@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     dir: PathBuf,
-    /// Training images in the order in which [`DatasetConfig::load`] has them, with their labels.
+    /// Training images in the order in which [`DatasetConfig::load_named`] has them, with their labels.
     pub train: Vec<(PathBuf, u8)>,
     /// Test images.
     pub test: Vec<PathBuf>,
 }
 
 impl DatasetConfig {
-    /// Lists the folder; `None` for data sets that are no folder of pictures.
+    /// Lists the folder, with labels by `classes` where they are given; `None` for data sets that are no folder of pictures.
     ///
     /// # Errors
-    /// As [`load`](Self::load), as far as names show it.
-    pub fn list(&self) -> Result<Option<Listed>, DataError> {
+    /// As [`load_named`](Self::load_named), as far as names show it.
+    pub fn list(&self, classes: Option<&[String]>) -> Result<Option<Listed>, DataError> {
         self.check()?;
         if self.name != DatasetName::Folder {
             return Ok(None);
         }
         let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
-        let Listing { splits: [train, test], .. } = Listing::of(&dir)?;
+        let Listing { splits: [train, test], .. } = Listing::of(&dir, classes)?;
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
         Ok(Some(Listed { dir, train, test: test.into_iter().map(|entry| entry.path).collect() }))
     }

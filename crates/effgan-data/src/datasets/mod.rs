@@ -19,7 +19,7 @@ pub use listed::Listed;
 pub use memory::MaxMemory;
 pub use picture::Mode;
 
-use crate::{DataError, ImageSet, download};
+use crate::{DataError, ImageSet, download, steering};
 use memory::Budget;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -181,13 +181,25 @@ impl DatasetConfig {
     /// `channels`, [`DataError::Broken`] when images of a folder cannot be read and `skip_broken` is not set, and an error
     /// that names the file when one is missing, damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
-        self.load_beside(download::cache_dir().ok().as_deref())
+        self.load_named(None)
     }
 
-    /// [`load`](Self::load) with this folder of fetched data sets.
-    fn load_beside(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
+    /// [`load`](Self::load) with labels that are places in `classes`, where that is given: of a folder's classes by their names, of other data sets
+    /// by number.
+    ///
+    /// # Errors
+    /// Also [`DataError::UnknownClass`] for a folder of another name, [`DataError::FewerClasses`] when a data set has a class beyond them.
+    pub fn load_named(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
+        self.load_beside(download::cache_dir().ok().as_deref(), classes)
+    }
+
+    /// [`load_named`](Self::load_named) with this folder of fetched data sets.
+    fn load_beside(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Dataset, DataError> {
         self.check()?;
-        let Splits { train, test, class_names, left_out } = self.read_splits(cache)?;
+        let Splits { train, test, class_names, left_out } = match classes {
+            None => self.read_splits(cache, None)?,
+            Some(classes) => self.read_splits(cache, Some(classes))?.named_by(classes, self.name)?,
+        };
         let fitted = self.budget();
         if fitted.shape(train.shape()) != fitted.shape(test.shape()) {
             return Err(DataError::SplitShapes { name: self.name, train: train.shape(), test: test.shape() });
@@ -218,7 +230,7 @@ impl DatasetConfig {
         Budget::new(self.size, self.channels, self.max_memory)
     }
 
-    fn read_splits(&self, cache: Option<&Path>) -> Result<Splits, DataError> {
+    fn read_splits(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Splits, DataError> {
         if self.name == DatasetName::MnistMini {
             return match &self.dir {
                 None => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
@@ -228,7 +240,7 @@ impl DatasetConfig {
         let dir = self.find_dir(cache)?;
         match self.name {
             DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir, &mut self.budget())?)),
-            DatasetName::Folder => self.read_folder(&dir),
+            DatasetName::Folder => self.read_folder(&dir, classes),
             DatasetName::Npz => {
                 let arrays = npz::read(&dir, &mut self.budget())?;
                 let class_names = (0..arrays.train.num_classes()).map(|class| class.to_string()).collect();
@@ -238,10 +250,10 @@ impl DatasetConfig {
         }
     }
 
-    fn read_folder(&self, dir: &Path) -> Result<Splits, DataError> {
+    fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
         let wanted = folder::Wanted { size, channels, skip_broken, budget: self.budget() };
-        let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir)?.load(&wanted)?;
+        let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir, classes)?.load(&wanted)?;
         Ok(Splits { train, test, class_names: classes, left_out })
     }
 
@@ -265,6 +277,16 @@ impl Splits {
     fn named(name: DatasetName, (train, test): (ImageSet, ImageSet)) -> Self {
         let class_names = name.classes().iter().map(ToString::to_string).collect();
         Self { train, test, class_names, left_out: Vec::new() }
+    }
+
+    /// The same images, whose classes are called so.
+    fn named_by(self, classes: &[String], name: DatasetName) -> Result<Self, DataError> {
+        let (found, named) = (self.train.num_classes(), classes.len());
+        if found > named {
+            return Err(DataError::FewerClasses { name, found, named });
+        }
+        let [train, test] = [self.train, self.test].map(|split| split.of_classes(named));
+        Ok(Self { train, test, class_names: classes.to_vec(), ..self })
     }
 }
 
@@ -324,9 +346,8 @@ impl LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A file's name may hold what would steer a terminal.
-        let file = self.file.display().to_string().replace(char::is_control, "\u{fffd}");
-        write!(f, "{file} ({})", self.reason)
+        // A file's name may hold anything.
+        write!(f, "{} ({})", steering::shown(&self.file.display().to_string()), self.reason)
     }
 }
 
@@ -340,7 +361,7 @@ mod tests {
 
     /// The error where nothing was fetched before.
     fn load_error(json: &str) -> String {
-        config(json).unwrap().load_beside(None).unwrap_err().to_string()
+        config(json).unwrap().load_beside(None, None).unwrap_err().to_string()
     }
 
     #[test]

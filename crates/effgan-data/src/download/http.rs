@@ -53,7 +53,7 @@ fn agent() -> Agent {
 
 /// Bytes of `part`; a file that is too long to be continued counts as none once it is gone.
 fn length(part: &Path) -> Result<u64, Trouble> {
-    match fs::metadata(part) {
+    match fs::symlink_metadata(part) {
         Ok(metadata) => Ok(metadata.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(Trouble::Disk(error)),
@@ -75,7 +75,12 @@ fn request(
     }
     let response = request.call().map_err(|error| Trouble::Mirror(format!("fails: {error}")))?;
     let start = start(&response, have, file)?;
-    let to = OpenOptions::new().create(true).append(true).open(part).map_err(Trouble::Disk)?;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    // Nothing is written to where a link leads.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, nix::fcntl::OFlag::O_NOFOLLOW.bits());
+    let to = options.open(part).map_err(Trouble::Disk)?;
     to.set_len(start).map_err(Trouble::Disk)?;
     copy(response, to, start, file, watch)
 }

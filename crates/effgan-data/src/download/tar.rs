@@ -7,8 +7,8 @@ use super::unwritable;
 use crate::{DataError, datasets::cifar};
 use flate2::read::MultiGzDecoder;
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, Read},
+    fs::File,
+    io::{self, BufReader, Read, Write},
     path::Path,
 };
 
@@ -78,18 +78,26 @@ fn next(reader: &mut impl Read) -> Result<Option<Member>, String> {
     Ok(Some(Member { name: text(0, 100), len, is_file: matches!(header[156], 0 | b'0') }))
 }
 
-/// Writes beside `path` and renames.
+/// Writes a new file beside `path` and renames it, which replaces a link and writes through none.
 fn write(path: &Path, contents: &[u8]) -> Result<(), DataError> {
-    let part = path.with_extension("bin.part");
-    let written = fs::write(&part, contents);
-    written.and_then(|()| fs::rename(&part, path)).map_err(|reason| unwritable(path, reason))
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let write = || {
+        let mut part = builder.tempfile_in(dir)?;
+        part.write_all(contents)?;
+        part.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|reason| unwritable(path, reason))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
-    use std::io::Write;
+    use std::fs;
     use tempfile::TempDir;
 
     fn member(name: &str, kind: u8, body: &[u8]) -> Vec<u8> {

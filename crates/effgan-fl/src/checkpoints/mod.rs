@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use effgan_data::ClientName;
+use effgan_nn::file::make_private_folder;
 use effgan_nn::{NnError, Params, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -299,7 +300,7 @@ fn round_of_folder(path: &Path) -> Option<u32> {
 }
 
 fn make_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|source| FlError::Io { path: folder.into(), source })
+    make_private_folder(folder).map_err(|source| FlError::Io { path: folder.into(), source })
 }
 
 /// What lies in `folder`; nothing when it is not there.

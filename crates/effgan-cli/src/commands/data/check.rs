@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
+use effgan_data::steering;
 
 use crate::failure::{Failure, Result};
 use crate::output::say;
@@ -71,8 +72,8 @@ fn describe(path: &Path, contents: &Contents) -> String {
     if !contents.broken.is_empty() {
         lines.extend([String::new(), "cannot be read:".into()]);
         let width = contents.broken.iter().map(|file| file.file.as_os_str().len()).max().unwrap_or(0);
-        // A file's name may hold what would steer a terminal.
-        let name = |file: &LeftOut| file.file.display().to_string().replace(char::is_control, "\u{fffd}");
+        // A file's name may hold anything.
+        let name = |file: &LeftOut| steering::shown(&file.file.display().to_string());
         lines.extend(contents.broken.iter().map(|file| format!("  {:<width$}  {}", name(file), file.reason)));
     }
     lines.push(String::new());

@@ -204,3 +204,6 @@ pub fn at_work(site: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use effgan_data::steering::shown;
 use effgan_fl::policy::Amount;
 use effgan_nn::params;
 
 use super::{Answered, Entry, Head, Ledger, LedgerError, Line, Question, Refused};
-use crate::federation::harmless::harmless;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222;background:#fff}\
     table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25em .8em .25em 0;border-bottom:1px solid #ddd}\
@@ -102,7 +102,7 @@ impl Row {
         };
         let round = round.map(|round| round.to_string()).unwrap_or_default();
         let config = config.chars().take(8).collect::<String>();
-        let [time, what, config, said] = [line.time, what, config, said].map(|text| harmless(&text));
+        let [time, what, config, said] = [line.time, what, config, said].map(|text| shown(&text));
         Self { time, what, round, config, said, is_refused }
     }
 }

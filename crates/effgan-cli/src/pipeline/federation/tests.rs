@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use effgan_data::ClientName;
+use effgan_data::partition::PartitionFile;
+use effgan_data::{ClientName, Partition, PartitionConfig};
 use effgan_fl::StrategyReply;
 use effgan_nn::{Array, Params, Streams};
 use image::GrayImage;
@@ -13,7 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::events::Event;
-use crate::federation::{AtSite, Content, MessageId, NodeId, Pulled, SiteImages, StrategyConfig, answer, fine_tune};
+use crate::federation::{
+    AtSite, Content, MessageId, NodeId, Pulled, SiteImages, StrategyConfig, answer, fine_tune, split,
+};
 use crate::pipeline::{hand_in, run};
 use crate::report::folder::Folder;
 
@@ -174,6 +177,27 @@ fn sites_come_to_the_hash_of_the_simulation_and_a_second_start_has_nothing_to_do
         error.ends_with("is a federation's, whose images are elsewhere; start it again with effgan federation run"),
         "{error}"
     );
+}
+
+#[test]
+fn sites_under_policies_come_to_the_hash_of_the_simulation_of_their_own_hold_outs() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&[]);
+    let site = |i: usize| {
+        let site = folder.path().join(format!("site-{i}"));
+        fs::create_dir_all(&site).unwrap();
+        fs::write(site.join("policy.toml"), "approve = \"any\"\nmin_images = 10\n").unwrap();
+        AtSite { policy: Some(site.join("policy.toml")), ..dealt(&folder, i) }
+    };
+    let out = folder.path().join("run");
+    over(&mut post((0..3).map(site).collect()), &config, &out).0.unwrap();
+
+    let partition = Partition { clients: (0..3).map(|i| split(&site(i), config.clone()).unwrap()).collect() };
+    let path = folder.path().join("partition.json");
+    fs::write(&path, serde_json::to_vec(&partition).unwrap()).unwrap();
+    let of_file = Config { partition: PartitionConfig::File(PartitionFile { path }), ..config.clone() };
+    assert_eq!(hash(&out), simulated(&of_file, &folder));
+    assert_ne!(partition, config.deal(&config.load_dataset().unwrap()).unwrap(), "the seed has dealt another");
 }
 
 #[test]
@@ -355,6 +379,10 @@ fn a_site_that_missed_the_collection_hands_its_generator_in_later() {
     let (whole, out) = (folder.path().join("whole"), folder.path().join("run"));
     over(&mut post(two_folders(&folder)), &of_folders(&[]), &whole).0.unwrap();
 
+    // A site answers nothing of a run whose fine-tuned generator it has given; here each has just joined.
+    for name in ["north", "south"] {
+        fs::remove_file(folder.path().join(format!("site-{name}/ledger.jsonl"))).unwrap();
+    }
     let mut post = post(two_folders(&folder));
     post.silent.insert((1, "train.finetune"));
     let short = of_folders(&["federation.deadline=3"]);

@@ -1,0 +1,213 @@
+"""What leaves a site when something goes wrong there: a code, and no word about its files, its folders and the people they are called after."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from lab import Lab
+
+import effgan
+from effgan.flower.client_app import client_app
+
+PATIENT = "Erika Mustermann 1961-02-03"
+CONFIG = """\
+name = "small"
+seed = 1
+[dataset]
+name = "folder"
+{images}
+[partition]
+kind = "iid"
+clients = 3
+min_examples = 1
+[network]
+kind = "dcgan"
+latent_dim = 4
+base_channels = 2
+[local]
+batch_size = 16
+epochs = 1
+[algorithm]
+kind = "fedgan"
+rounds = 1
+[federation]
+deadline = 60
+"""
+# Images as they are, which must be of one size; or all brought to one.
+AS_THEY_ARE, SIZED = "skip_broken = false", "size = 16\nchannels = 1"
+
+
+def png(path: Path, side: int) -> None:
+    """A grey picture, without a library that writes some."""
+    import struct
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + bytes((hash((path.name, y, x)) % 256) for x in range(side)) for y in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def images(folder: Path, num: int = 40) -> Path:
+    for i in range(num):
+        png(folder / ("cats", "dogs")[i % 2] / f"{i:03}.png", 16)
+    return folder
+
+
+def kit(folder: Path) -> Path:
+    """A policy that allows a small run without asking."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.toml").write_text('approve = "any"\nmin_images = 10\n')
+    return folder / "policy.toml"
+
+
+def missing(clinic: Path) -> Path:
+    return clinic / f"images of {PATIENT}"
+
+
+def mixed(clinic: Path) -> Path:
+    png(images(clinic / "mixed") / "cats" / f"{PATIENT}.png", 9)
+    return clinic / "mixed"
+
+
+def broken(clinic: Path) -> Path:
+    (images(clinic / "broken") / "dogs" / f"{PATIENT}.png").write_bytes(b"no image")
+    return clinic / "broken"
+
+
+def query(config: str, **changed: Any) -> Message:
+    words = {"kind": "query", "config": config, "config-hash": hashlib.sha256(config.encode()).hexdigest(), "run": "", "version": effgan.__version__}
+    return Message(RecordDict({"config": ConfigRecord({"deadline": 60.0, **words, **changed})}), dst_node_id=1, message_type="query")
+
+
+def context(**node_config: Any) -> Context:
+    config = {key.replace("_", "-"): str(value) for key, value in node_config.items()}
+    return Context(1, 1, config, RecordDict(), {})
+
+
+def said(message: Message) -> dict[str, Any]:
+    return dict(message.content.config_records["config"])
+
+
+@pytest.mark.usefixtures("inside_of_a_server_app")
+@pytest.mark.parametrize(("data", "settings"), [(missing, SIZED), (mixed, AS_THEY_ARE), (broken, SIZED)])
+def test_a_site_whose_images_cannot_be_used_sends_a_code(
+    data: Callable[[Path], Path], settings: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clinic = tmp_path / f"clinic of {PATIENT}"
+    site = context(data_dir=data(clinic), client_name="north", policy=kit(clinic / "kit"), state_dir=clinic / "kit/state")
+    question = query(CONFIG.format(images=settings))
+    answer = client_app()(question, site)
+    ledger = hashlib.sha256((clinic / "kit/ledger.jsonl").read_bytes().rstrip(b"\n")).hexdigest()
+    repeated = {"kind": "query", "config-hash": said(question)["config-hash"]}
+    assert said(answer) == {"refused": "data-unusable", "ledger": ledger, **repeated}
+    assert not answer.content.array_records and not answer.content.metric_records and not answer.has_error()
+    own = capfd.readouterr().err
+    assert "Mustermann" in own and "data-unusable" in own, "the site's own log says what is wrong"
+
+
+@pytest.mark.usefixtures("inside_of_a_server_app")
+def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def raises(error: BaseException) -> Callable[..., Message]:
+        def mod(message: Message, context: Context, call_next: Callable[..., Message]) -> Message:
+            raise error
+
+        return mod
+
+    class Panic(BaseException):
+        """As a panic of Rust's comes."""
+
+    for error, code in [
+        (RuntimeError(f"cannot read {PATIENT}.png"), "work-failed"),
+        (Panic(PATIENT), "work-failed"),
+        (SystemExit(PATIENT), "work-failed"),
+        (TimeoutError(PATIENT), "deadline"),
+    ]:
+        answer = client_app(mods=[raises(error)])(query(CONFIG), context())
+        assert said(answer)["refused"] == code and "Mustermann" not in str(answer.content)
+        assert "Mustermann" in capfd.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        client_app(mods=[raises(KeyboardInterrupt())])(query(CONFIG), context())
+    # What Flower carries and nobody of ours wrote.
+    for message in [
+        query(CONFIG, deadline=float("nan")),
+        query(CONFIG, deadline=1e300),
+        query(CONFIG, deadline=-1.0),
+        Message(RecordDict(), dst_node_id=1, message_type="query"),
+    ]:
+        assert said(client_app()(message, context(data_dir=PATIENT)))["refused"] == "work-failed"
+
+
+def test_no_name_of_a_file_or_folder_of_a_site_is_anywhere_at_the_server(tmp_path: Path) -> None:
+    """Three sites that cannot take part, each for another reason, and every byte that the server and its SuperLink keep."""
+    clinic, config = tmp_path / f"clinic of {PATIENT}", tmp_path / "server/small.toml"
+    config.parent.mkdir()
+    config.write_text(CONFIG.format(images=AS_THEY_ARE))
+    folders = {"north": missing(clinic), "south": mixed(clinic), "west": broken(clinic)}
+    with Lab(tmp_path / "server/lab", database=True) as lab:
+        for name, data in folders.items():
+            policy = kit(clinic / name)
+            settings = f"data-dir='{data}' client-name='{name}' policy='{policy}' state-dir='{clinic / name / 'state'}'"
+            lab.start_supernode(name, settings)
+        outcome = lab.run(config, tmp_path / "server/run")
+        for name in folders:
+            # A site's own log and home are its own, and lie elsewhere.
+            lab.stop(name)
+            (lab.folder / f"{name}.log").rename(clinic / name / "log")
+            lab.home(name).rename(clinic / name / "home")
+    assert outcome.status.startswith("finished:failed") and "data-unusable" in outcome.log
+    searched = [file for file in (tmp_path / "server").rglob("*") if file.is_file()]
+    assert {"state.db", "superlink.log"} <= {file.name for file in searched}
+    for word in [b"Mustermann", b"1961-02-03", b"clinic of", str(clinic).encode(), b"000.png"]:
+        for file in searched:
+            assert word not in file.read_bytes(), f"{word!r} is in {file}"
+        assert word not in outcome.log.encode()
+    for name in folders:
+        assert b"Mustermann" in (clinic / name / "ledger.jsonl").read_bytes()
+
+
+def test_a_run_waits_until_somebody_at_each_site_says_yes(tmp_path: Path, program: Path) -> None:
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG.format(images=SIZED).replace("clients = 3", "clients = 2").replace("deadline = 60", "deadline = 120"))
+    kits = {name: tmp_path / name for name in ["north", "south"]}
+    with Lab(tmp_path / "lab", tls=False) as lab:
+        for name, folder in kits.items():
+            folder.mkdir()
+            (folder / "policy.toml").write_text("min_images = 10\n")
+            data = images(tmp_path / f"data-{name}")
+            settings = f"data-dir='{data}' client-name='{name}' policy='{folder / 'policy.toml'}' state-dir='{folder / 'state'}'"
+            lab.start_supernode(name, settings)
+        running = lab.submit(config, tmp_path / "run")
+        for folder in kits.values():
+            digits = waiting(program, folder)
+            done = subprocess.run([program, "federation", "approve", folder, "--yes", digits], capture_output=True, text=True, check=True)
+            assert "fedgan: 1 round of 1 pass over the images" in done.stdout
+        log, _ = running.communicate(timeout=120)
+        assert lab.statuses()[0] == "finished:completed", log
+    for folder in kits.values():
+        shown = subprocess.run([program, "federation", "ledger", folder], capture_output=True, text=True, check=True).stdout
+        for words in ["refused: waiting-for-approval", "somebody here said yes to small", "sent discriminator (", "in all: "]:
+            assert words in shown, shown
+
+
+def waiting(program: Path, folder: Path) -> str:
+    """The hash of the config that a site shows, once it was asked."""
+    import re
+    import time
+
+    for _ in range(600):
+        done = subprocess.run([program, "federation", "approve", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if shown := re.search(r"SHA-256 ([0-9a-f ]{79})", done.stdout):
+            assert (done.returncode, "nobody can be asked here" in done.stderr) == (2, True)
+            return shown[1]
+        time.sleep(0.1)
+    raise AssertionError(f"no run came: {done.stdout}{done.stderr}")

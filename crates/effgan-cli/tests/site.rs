@@ -1,0 +1,96 @@
+//! What people at a site see of it: its ledger, the runs that wait for a yes, its hold-out.
+
+mod program;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use program::{effgan, failure, json, stdout};
+
+const WHOLE: &[u8] = include_bytes!("../../../fuzz/seeds/ledger/whole");
+const CHANGED: &[u8] = include_bytes!("../../../fuzz/seeds/ledger/changed");
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
+    let kit = tempfile::tempdir().unwrap();
+    fs::write(kit.path().join("ledger.jsonl"), WHOLE).unwrap();
+    let ledger = |more: &[&str]| effgan(&[&["federation", "ledger", text(kit.path())], more].concat());
+    let shown = stdout(&ledger(&[]));
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 6, "{shown}");
+    for (line, words) in lines.iter().zip([
+        "somebody here said yes to small, up to round 3",
+        "sent generator (8 bytes, SHA-256 2222222222222222…), num-examples 3; after 2 training steps, 1 passes",
+        "refused: too-few-images (<script>",
+        "3 bytes of a line that a crash had left were cut off",
+        "somebody here took the yes back",
+        "in all: 1 answers with 8 bytes of parameters, 1 refusals; 1 answers of training, 2 steps, 1 passes over the images; 5 lines",
+    ]) {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    assert!(!shown.contains(['\u{1b}', '\u{202e}']));
+    assert!(stdout(&ledger(&["--verify"])).starts_with("5 lines, each as it was written; head "));
+
+    let (page, elsewhere) = (kit.path().join("page.html"), kit.path().join("elsewhere"));
+    fs::write(&elsewhere, "mine").unwrap();
+    symlink(&elsewhere, &page).unwrap();
+    stdout(&ledger(&["--html", text(&page)]));
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;") && html.contains("default-src 'none'"));
+    assert_eq!(fs::symlink_metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine", "a link is not written through");
+
+    fs::write(kit.path().join("ledger.jsonl"), CHANGED).unwrap();
+    let (code, line) = failure(&ledger(&["--verify"]));
+    assert_eq!(code, Some(4));
+    assert!(line.contains("ledger.jsonl: line 3 does not follow the line before it"), "{line}");
+}
+
+#[test]
+fn a_yes_names_a_run_that_waits_by_enough_digits() {
+    let kit = tempfile::tempdir().unwrap();
+    let approve = |more: &[&str]| effgan(&[&["federation", "approve", text(kit.path())], more].concat());
+    assert_eq!(stdout(&approve(&[])), "no run waits for a yes\n");
+    let (code, line) = failure(&approve(&["--yes", "0123"]));
+    assert_eq!(code, Some(2));
+    assert!(line.contains("\"0123\" is too short: a run is named by 16 digits or more"), "{line}");
+    let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        line.contains("there is not a yes to a run whose config's hash begins with \"0123456789abcdef\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_site_writes_its_split_for_itself_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny.toml");
+    let split = |site: &str, out: &str| {
+        let (kit, out) = (folder.path().join(site), folder.path().join(out));
+        fs::create_dir_all(&kit).unwrap();
+        let said = effgan(&[
+            "federation",
+            "split",
+            text(&tiny),
+            "--site",
+            text(&kit),
+            "--partition-id",
+            "1",
+            "--out",
+            text(&out),
+        ]);
+        assert!(stdout(&said).ends_with(" are held out\n"));
+        assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+        json(&out)
+    };
+    let first = split("north", "first.json");
+    assert_eq!(first["clients"][0]["name"], "client-0001");
+    assert_eq!(split("north", "again.json"), first);
+    assert_ne!(split("south", "other.json"), first, "another site has another secret");
+}
