@@ -46,7 +46,7 @@ fn values_of_3_4e38_cost_their_site_the_round_and_the_record_can_be_read() {
         "{missing:?}"
     );
     let record = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-    assert_eq!(Event::all(&record).1, [], "{record}");
+    assert!(Event::all(&record).1.is_empty(), "{record}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn heads_of_the_sites_ledgers_are_kept_and_one_that_is_none_makes_an_answer_unus
         Ok(content)
     };
     over(&mut post, &config(&[]), &out).0.unwrap();
-    let sites = super::super::sites_of(&out).unwrap();
+    let sites = sites_of(&out).unwrap();
     assert_eq!(sites[0].ledger, Some(params::sha256(b"0 query")));
     let lines = fs::read_to_string(out.join(LEDGERS)).unwrap();
     let heads: Vec<Head> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
