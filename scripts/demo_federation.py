@@ -26,6 +26,10 @@ def main() -> int:
         processes: list[subprocess.Popen[bytes]] = []
         try:
             return demo(Path(folder), processes)
+        except SystemExit:
+            for log in sorted(Path(folder).glob("*.log")):
+                print(f"\n--- {log.name}", log.read_text("utf-8")[-2000:], sep="\n", file=sys.stderr)
+            raise
         finally:
             for process in reversed(processes):
                 os.killpg(process.pid, signal.SIGTERM)
