@@ -28,7 +28,7 @@ def main() -> int:
             return demo(Path(folder), processes)
         except SystemExit:
             for log in sorted(Path(folder).glob("*.log")):
-                print(f"\n--- {log.name}", *log.read_text("utf-8", "replace").splitlines()[-20:], sep="\n")
+                print(f"\n--- {log.name}", log.read_text("utf-8")[-2000:], sep="\n", file=sys.stderr)
             raise
         finally:
             for process in reversed(processes):

@@ -103,8 +103,8 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
 
     with socket.create_server(("127.0.0.1", public)) as gate:
         processes.start("server", *ALONE, server / "start.sh", options=hand_over(gate), LISTEN_FDS="1")
-    ports = {"PORT": str(runtime), "FORWARD_PORT": str(forward)}
-    processes.start("site", *ALONE, kit / "start.sh", data, FORWARDER="elsewhere", **ports)
+    alone = [*ALONE, kit / "start.sh", data]
+    processes.start("site", *alone, FORWARDER="elsewhere", PORT=str(runtime), FORWARD_PORT=str(forward))
     site = processes.started[-1].pid
     wait_for("the site's network", lambda: os.readlink(f"/proc/{site}/ns/net") != os.readlink("/proc/self/ns/net"))
     with socket_in_network_of(site, forward) as listener:

@@ -584,7 +584,7 @@ def test_a_data_folder_of_any_name_reaches_the_app_as_it_is(tmp_path: Path, pret
     told = dict(line.split("=", 1) for line in (seen / "effgan.env").read_text().split("\0") if line)
     assert "NO_PROXY" not in told and told["HTTPS_PROXY"] == "http://proxy:1"
     supernode = (seen / "flower-supernode.words").read_text().split("\0")
-    assert supernode[supernode.index("--node-config") + 1].strip() == "client-name='north'"
+    assert supernode[supernode.index("--node-config") + 1] == "client-name='north'"
 
 
 def test_a_folder_that_is_not_there_starts_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ usage() {
 }
 # A path of any characters reaches effgan as it is: in the environment.
 unset EFFGAN_DATA_DIR
-node=
+node="client-name='{name}'"
 case ${1:-} in
     '') usage "say where the images lie" ;;
     --partition-id)
@@ -45,7 +45,7 @@ fi
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 flower-supernode --superlink "127.0.0.1:$FORWARD_PORT" --root-certificates local.crt --auth-supernode-private-key key \
     --host 127.0.0.1 --port "$PORT" --ssl-certfile local.crt --ssl-keyfile local.key --ssl-ca-certfile local.crt \
-    --isolation process --superexec-auth-secret-file superexec.secret --node-config "client-name='{name}' $node" &
+    --isolation process --superexec-auth-secret-file superexec.secret --node-config "$node" &
 started="$started $!"
 python3 -m effgan.flower.executor --runtime-api-address "127.0.0.1:$PORT" --root-certificates local.crt \
     --superexec-auth-secret-file superexec.secret &
