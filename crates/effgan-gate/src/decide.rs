@@ -145,8 +145,9 @@ pub(crate) fn head(site: &Identity, method: &str, target: &str, headers: &Header
     }
     let length = one(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
     let length: u64 = length.ok_or_else(|| bad("a body of unknown length"))?;
+    // A probe.
     if length == 0 {
-        return Err(bad("a request without a body"));
+        return Err(bad("it asks whether it is admitted"));
     }
     if length > call.most() {
         // 413 would end the node; 403 ends the message.

@@ -26,7 +26,7 @@ use crate::book::Book;
 use crate::dial::{Dial, Place};
 use crate::error::GateError;
 use crate::limits::{HEAD, Limits, NUM_HEADERS, Seldom};
-use crate::listen::listener;
+use crate::listen::{listener, raise_limit};
 use crate::member::Member;
 use crate::pass::pass;
 use crate::sites::{SITES, Watched};
@@ -135,6 +135,7 @@ impl Gate {
     /// When the system gives no threads, or `gate.json` cannot be written at the end.
     pub fn run(self, stop: &AtomicBool) -> Result<(), GateError> {
         let wrong = |error| GateError::Listen { address: "the port".into(), error };
+        raise_limit();
         let runtime = Runtime::new().map_err(wrong)?;
         let shared = Arc::clone(&self.shared);
         runtime
