@@ -64,14 +64,14 @@ def check_messages(folder: Path) -> None:
     for answer in by_type["query"]:
         assert answer.keys() == {"metrics", "config"}
         assert answer["metrics"].keys() == {"num-examples", "channels", "height", "width", "classes"}
-        assert answer["config"].keys() == {"client-name", "version"}
+        assert answer["config"].keys() == {"client-name", "version", "kind", "config-hash"}
     for kind, networks in [("train", {"generator", "discriminator"}), ("train.finetune", {"generator"})]:
         for answer in by_type[kind]:
             assert answer.keys() == {"arrays", "metrics", "config"}
             assert answer["arrays"].keys() == networks
-            assert answer["config"].keys() == {"tensors"}
+            assert answer["config"].keys() == {"tensors", "kind", "config-hash"}
             assert {name.partition(".")[0] for name in json.loads(answer["config"]["tensors"])} == networks
-            assert answer["metrics"].keys() == {"num-examples", "loss_d", "loss_g", "steps", "seconds"}
+            assert answer["metrics"].keys() == {"num-examples", "loss_d", "loss_g", "steps", "seconds", "round", "iteration"}
     sent = {name for message in messages for name in message["asked"]["config"]}
     assert "dir" not in next(message["asked"]["config"]["config"] for message in messages)
     page = (REPOSITORY / "docs/what-leaves-your-site.md").read_text("utf-8")
