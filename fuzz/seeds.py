@@ -184,17 +184,20 @@ def field(number, value):
 
 
 def requests():
-    """Of node 5, which was told message 1 with object 2, and announced answer 3 with object 4; one key stands for the site's."""
+    """Of node 5, which was told message 1 with object 2, and announced an answer with object 4; one key stands for the site's."""
 
     def request(name, path, body, method="POST", headers="flwr-public-key: KEY\n"):
         save("gate", name, f"{method} {path}\n{headers}\n".encode() + body)
 
-    def about(source, to, answers, kind="train"):
-        return field(1, 7) + field(2, f"{3:064x}") + field(3, source) + field(4, to) + field(5, answers) + field(8, kind)
+    def about(source, to, answers, kind="train", message=b""):
+        return field(1, 7) + message + field(3, source) + field(4, to) + field(5, answers) + field(8, kind)
 
-    def push(metadata, node=5):
-        tree = field(1, f"{3:064x}") + field(2, field(1, f"{4:064x}"))
-        return field(1, field(1, node)) + field(2, field(1, metadata) + field(2, b"")) + field(3, tree)
+    def push(*said, node=5):
+        """An answer, whose id is the hash of what it says."""
+        body, child = field(1, about(*said)), f"{4:064x}"
+        message = hashlib.sha256(f"Message {child} {len(body)}\0".encode() + body).hexdigest()
+        tree = field(1, message) + field(2, field(1, child))
+        return field(1, field(1, node)) + field(2, field(1, about(*said, message=field(2, message))) + field(2, b"")) + field(3, tree)
 
     fleet, its, told, of = "/v1/fleet/", field(1, field(1, 5)), f"{1:064x}", field(2, 7)
     key = (HERE.parent.parent / "crates/effgan-gate/tests/fixtures/north.pem").read_bytes()
@@ -206,10 +209,10 @@ def requests():
     request("get-fab", f"{fleet}get-fab", its + field(2, "f" * 64) + field(3, 7))
     request("pull-object", f"{fleet}pull-object", its + of + field(3, f"{2:064x}"))
     request("confirm", f"{fleet}confirm-message-received", its + of + field(3, told))
-    request("answer", f"{fleet}push-messages", push(about(5, 1, told)))
-    request("answer-in-the-servers-name", f"{fleet}push-messages", push(about(1, 6, "")))
-    request("answer-of-another", f"{fleet}push-messages", push(about(6, 1, told), 6))
-    request("answer-to-a-query", f"{fleet}push-messages", push(about(5, 1, told, "query")))
+    request("answer", f"{fleet}push-messages", push(5, 1, told))
+    request("answer-in-the-servers-name", f"{fleet}push-messages", push(1, 6, ""))
+    request("answer-of-another", f"{fleet}push-messages", push(6, 1, told, node=6))
+    request("answer-to-a-query", f"{fleet}push-messages", push(5, 1, told, "query"))
     head = its + of + field(3, f"{4:064x}")
     request("object", f"{fleet}push-object", head + field(4, b"content") + field(5, "session"))
     request("object-with-two-ids", f"{fleet}push-object", head + field(4, b"content") + field(5, "session") + field(3, told))

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use http_body_util::{BodyExt, Collected, Full, Limited};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::decide::is_tail;
@@ -16,7 +17,7 @@ use crate::decide::is_tail;
 /// Longest silence within a body.
 pub const SILENCE: Duration = Duration::from_secs(30);
 /// Longest that a body may take: one object of 5 MiB at 150 kbit/s.
-pub const WHOLE: Duration = Duration::from_secs(300);
+pub const WHOLE: Duration = Duration::from_mins(5);
 
 /// Any body of ours.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -27,6 +28,55 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 
 pub(crate) fn empty() -> Body {
     full(Bytes::new())
+}
+
+/// The body of a request. What nobody read of it when it is dropped is read and thrown away: one who is refused in the middle of his words
+/// would otherwise find the line cut before he hears why, and try again for ever.
+pub(crate) struct Heard(Option<Incoming>);
+
+/// Most bytes that are read for that alone.
+const THROWN_AWAY: usize = 16 << 20;
+
+impl Heard {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()).map(Timed::new) else { return };
+        let hear_out = async move {
+            let mut left = THROWN_AWAY;
+            while let Some(Ok(frame)) = body.frame().await {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                match left.checked_sub(bytes) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(hear_out);
+        }
+    }
+}
+
+impl HttpBody for Heard {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
 }
 
 /// A body that is silent no longer than [`SILENCE`], and over after [`WHOLE`].
@@ -72,7 +122,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
     let limited = Limited::new(Timed::new(body), usize::try_from(most).unwrap_or(usize::MAX));
-    limited.collect().await.map(|whole| whole.to_bytes()).map_err(io::Error::other)
+    limited.collect().await.map(Collected::to_bytes).map_err(io::Error::other)
 }
 
 /// A `push-object` request: its checked head, its content unread, and its end, which is checked before it goes on.

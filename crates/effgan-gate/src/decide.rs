@@ -145,8 +145,9 @@ pub(crate) fn head(site: &Identity, method: &str, target: &str, headers: &Header
     }
     let length = one(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
     let length: u64 = length.ok_or_else(|| bad("a body of unknown length"))?;
+    // A probe.
     if length == 0 {
-        return Err(bad("a request without a body"));
+        return Err(bad("it asks whether it is admitted"));
     }
     if length > call.most() {
         // 413 would end the node; 403 ends the message.
@@ -169,16 +170,23 @@ pub(crate) fn body(
     let checked = match call {
         Call::PushObject => object(node, length, body)?,
         Call::PushMessages => answer(site, node, body),
-        Call::ActivateNode => activation(site, body).map(quiet),
-        Call::DeactivateNode => named(node, body, |request: &wire::NodeId| Some(request.node_id)).map(quiet),
-        Call::SendNodeHeartbeat => {
-            named(node, body, |request: &wire::SendNodeHeartbeatRequest| id(request.node)).map(quiet)
+        Call::ActivateNode => activation(site, body).map(|request| quiet(&request)),
+        Call::DeactivateNode => {
+            named(node, body, |request: &wire::NodeId| Some(request.node_id)).map(|request| quiet(&request))
         }
-        Call::PullMessages => named(node, body, |request: &wire::PullMessagesRequest| id(request.node)).map(quiet),
-        Call::GetRun => named(node, body, |request: &wire::GetRunRequest| id(request.node)).map(quiet),
-        Call::GetFab => named(node, body, |request: &wire::GetFabRequest| id(request.node)).map(quiet),
-        Call::PullObject => pull(node, body).map(quiet),
-        Call::ConfirmMessageReceived => confirmation(node, body).map(quiet),
+        Call::SendNodeHeartbeat => named(node, body, |request: &wire::SendNodeHeartbeatRequest| id(request.node))
+            .map(|request| quiet(&request)),
+        Call::PullMessages => {
+            named(node, body, |request: &wire::PullMessagesRequest| id(request.node)).map(|request| quiet(&request))
+        }
+        Call::GetRun => {
+            named(node, body, |request: &wire::GetRunRequest| id(request.node)).map(|request| quiet(&request))
+        }
+        Call::GetFab => {
+            named(node, body, |request: &wire::GetFabRequest| id(request.node)).map(|request| quiet(&request))
+        }
+        Call::PullObject => pull(node, body).map(|request| quiet(&request)),
+        Call::ConfirmMessageReceived => confirmation(node, body).map(|request| quiet(&request)),
     };
     Some(checked.map(|(body, note)| Passed { call, body, note }))
 }
@@ -194,7 +202,7 @@ fn id(node: Option<wire::Node>) -> Option<u64> {
     node.map(|node| node.node_id)
 }
 
-fn quiet(request: impl Message) -> (Vec<u8>, Note) {
+fn quiet(request: &impl Message) -> (Vec<u8>, Note) {
     (request.encode_to_vec(), Note::Nothing)
 }
 
@@ -237,8 +245,11 @@ fn answer(site: &Identity, node: &Node, body: &[u8]) -> Result<(Vec<u8>, Note), 
     if question.run_id != about.run_id || question.message_type != about.message_type {
         return Err(forbidden("an answer of another type or run than the message"));
     }
-    if tree.object_id != about.message_id || !tree.ids().all(is_object_id) {
+    if !tree.ids().all(is_object_id) {
         return Err(bad("objects whose ids are none"));
+    }
+    if tree.object_id != about.message_id || message.object_id(&tree.children) != about.message_id {
+        return Err(forbidden("a message whose object says something else"));
     }
     let is_query = about.message_type == "query" || about.message_type.starts_with("query.");
     if is_query && tree.ids().count() > QUERY_OBJECTS {
@@ -253,13 +264,11 @@ fn answer(site: &Identity, node: &Node, body: &[u8]) -> Result<(Vec<u8>, Note), 
 /// passes unread.
 fn object(node: &Node, length: u64, body: &[u8]) -> Option<Result<(Vec<u8>, Note), Refused>> {
     let body = &body[..body.len().min(AROUND)];
-    match ObjectHead::of(body) {
-        Some(head) => Some(head.check(node, length, body)),
-        None => {
-            let is_all = body.len() == AROUND || body.len() as u64 >= length;
-            is_all.then(|| Err(bad("an object that cannot be read")))
-        }
+    if let Some(head) = ObjectHead::of(body) {
+        return Some(head.check(node, length, body));
     }
+    let is_all = body.len() == AROUND || body.len() as u64 >= length;
+    is_all.then(|| Err(bad("an object that cannot be read")))
 }
 
 /// Where the parts of a `PushObjectRequest` lie.

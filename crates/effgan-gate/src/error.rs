@@ -94,7 +94,7 @@ impl GateError {
         |error| Self::File { path, error }
     }
 
-    pub(crate) fn tls(what: &str, reason: impl ToString) -> Self {
+    pub(crate) fn tls(what: &str, reason: &impl ToString) -> Self {
         Self::Tls { what: what.to_owned(), reason: reason.to_string() }
     }
 }

@@ -21,12 +21,12 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::body::{Body, empty};
+use crate::body::{Body, Heard, empty};
 use crate::book::Book;
 use crate::dial::{Dial, Place};
 use crate::error::GateError;
 use crate::limits::{HEAD, Limits, NUM_HEADERS, Seldom};
-use crate::listen::listener;
+use crate::listen::{listener, raise_limit};
 use crate::member::Member;
 use crate::pass::pass;
 use crate::sites::{SITES, Watched};
@@ -46,7 +46,7 @@ pub struct GateConfig {
     pub address: Option<IpAddr>,
     /// Port to listen at; 0 takes a free one.
     pub port: u16,
-    /// Port of the SuperLink on 127.0.0.1.
+    /// Port of the `SuperLink` on 127.0.0.1.
     pub superlink_port: u16,
     /// How much is taken of anybody.
     pub limits: Limits,
@@ -79,7 +79,7 @@ const WRITE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long one that was refused may take to hear it.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// A SuperLink closes a connection that is idle for 5 s.
+/// A `SuperLink` closes a connection that is idle for 5 s.
 const SUPERLINK_IDLE: Duration = Duration::from_secs(3);
 
 impl Gate {
@@ -135,6 +135,7 @@ impl Gate {
     /// When the system gives no threads, or `gate.json` cannot be written at the end.
     pub fn run(self, stop: &AtomicBool) -> Result<(), GateError> {
         let wrong = |error| GateError::Listen { address: "the port".into(), error };
+        raise_limit();
         let runtime = Runtime::new().map_err(wrong)?;
         let shared = Arc::clone(&self.shared);
         runtime
@@ -211,6 +212,7 @@ impl Shared {
     }
 
     async fn answer(&self, member: &Arc<Member>, request: Request<Incoming>, is_too_many: bool) -> Response<Body> {
+        let request = request.map(Heard::new);
         let sites = self.sites.current();
         if let Some(wrong) = self.sites.wrong() {
             self.say(&format!("{wrong}; the list stays as it was"));
@@ -235,12 +237,12 @@ impl Shared {
         let mut often = interval(WRITE);
         loop {
             often.tick().await;
-            self.write().await;
+            self.write();
         }
     }
 
     /// Writes `gate.json` and says what keeps it from being written.
-    pub(crate) async fn write(&self) {
+    pub(crate) fn write(&self) {
         let written = tokio::task::block_in_place(|| self.book.write(&self.sites.current()));
         if let Err(error) = written {
             self.refuse(&error.to_string());

@@ -49,7 +49,7 @@ pub fn client_identity(text: &str) -> Result<ClientIdentity, GateError> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "effgan site");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let certificate = params.self_signed(&pair).map_err(|error| GateError::tls("the site's certificate", error))?;
+    let certificate = params.self_signed(&pair).map_err(|error| GateError::tls("the site's certificate", &error))?;
     let public = public_key(&key.public_key().to_openssh().map_err(|error| wrong(&error.to_string()))?)?;
     Ok(ClientIdentity { public, certificate: certificate.der().clone(), key: der.into() })
 }
@@ -73,7 +73,7 @@ pub fn loopback_certificate() -> Result<(String, String), GateError> {
         (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(LOOPBACK_DAYS));
         Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
     };
-    make().map_err(|error| GateError::tls("the certificate of 127.0.0.1", error))
+    make().map_err(|error| GateError::tls("the certificate of 127.0.0.1", &error))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 
 use crate::error::GateError;
 
-/// DER of a P-384 public key's SubjectPublicKeyInfo before the 97 bytes of the point (RFC 5480).
+/// DER of a P-384 public key's `SubjectPublicKeyInfo` before the 97 bytes of the point (RFC 5480).
 const SPKI_HEAD: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
     0x22, 0x03, 0x62, 0x00,

@@ -3,8 +3,17 @@
 use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::GateError;
+
+/// Lets this process have as many open connections as the system lets it ask for: a shell's limit is often 1024 files.
+pub(crate) fn raise_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With fewer it takes fewer connections at once.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
 
 /// The listener that systemd hands over (`LISTEN_FDS`), or one bound at the first of the `addresses` that can be.
 ///

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::state::Question;
-use crate::wire::{PullMessagesResponse, PushMessagesRequest};
+use crate::wire::{ObjectTree, PullMessagesResponse, PushMessagesRequest};
 
 /// Questions that a node may still answer; it works on one at a time.
 const MOST_ASKED: usize = 16;
@@ -107,7 +107,7 @@ impl Node {
 impl Push {
     /// The answer that a checked request announces; its objects may have `most` bytes.
     pub(crate) fn of(request: &PushMessagesRequest, run_id: u64, most: u64) -> Self {
-        let ids = request.message_object_trees.iter().flat_map(|tree| tree.ids());
+        let ids = request.message_object_trees.iter().flat_map(ObjectTree::ids);
         Self { run_id, most, objects: ids.map(|id| (id.to_owned(), 0)).collect() }
     }
 }

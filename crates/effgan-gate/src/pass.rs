@@ -1,4 +1,4 @@
-//! One request of an admitted site: read as far as it must be, decided, passed on to the SuperLink, and its answer passed back.
+//! One request of an admitted site: read as far as it must be, decided, passed on to the `SuperLink`, and its answer passed back.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use prost::Message;
 use tokio::time::timeout;
 
-use crate::body::{self, Body, Object, Timed, full};
+use crate::body::{self, Body, Heard, Object, Timed, full};
 use crate::call::{Call, PULL_MESSAGES};
 use crate::decide::{self, HEADERS, Identity, Note, Passed, Refused};
 use crate::gate::{Shared, only};
@@ -23,12 +23,12 @@ use crate::wire::{NodeId, PullMessagesResponse, RegisterNodeRequest};
 pub(crate) const ANSWER_HEADERS: [HeaderName; 2] =
     [CONTENT_TYPE, HeaderName::from_static("flwr-version-incompatibility-message")];
 
-/// Takes one request of `site` to the SuperLink.
+/// Takes one request of `site` to the `SuperLink`.
 pub(crate) async fn pass(
     gate: &Shared,
     site: &Site,
     member: &Arc<Member>,
-    request: Request<Incoming>,
+    request: Request<Heard>,
 ) -> Result<Response<Body>, Refused> {
     let key = site.key.as_ref().ok_or(Refused::new(StatusCode::UNAUTHORIZED, "no key"))?;
     let identity = Identity::new(site.name.clone(), key, gate.limits.max_answer);
@@ -50,13 +50,13 @@ pub(crate) async fn pass(
 }
 
 /// The checked body of a request, all of it.
-async fn whole(site: &Identity, member: &Member, call: Call, body: Incoming) -> Result<Bytes, Refused> {
+async fn whole(site: &Identity, member: &Member, call: Call, body: Heard) -> Result<Bytes, Refused> {
     let body = body::read(body, call.most()).await.map_err(|_| cut_off())?;
     Ok(decided(site, member, call, body.len() as u64, &body).ok_or(cut_off())??.body.into())
 }
 
 /// The checked start of an object, with the rest of it to come.
-async fn object(site: &Identity, member: &Member, length: u64, body: Incoming) -> Result<Body, Refused> {
+async fn object(site: &Identity, member: &Member, length: u64, body: Heard) -> Result<Body, Refused> {
     let mut rest = Timed::new(body);
     let mut early = Vec::new();
     let passed = loop {
@@ -102,7 +102,7 @@ async fn activate(
     if answer.status() == StatusCode::OK {
         let id = NodeId::decode(bytes).map_err(|_| unreadable())?.node_id;
         member.node().activated(id);
-        gate.write().await;
+        gate.write();
         gate.say(&format!("{} is here", site.name));
     }
     Ok(answer)
@@ -115,13 +115,13 @@ async fn pull(gate: &Shared, member: &Member, headers: HeaderMap, body: Bytes) -
         let messages = PullMessagesResponse::decode(bytes).map_err(|_| unreadable())?;
         let is_any = member.node().pulled(&messages);
         if is_any {
-            gate.write().await;
+            gate.write();
         }
     }
     Ok(answer)
 }
 
-/// An answer of the SuperLink with its bytes.
+/// An answer of the `SuperLink` with its bytes.
 async fn taken(answer: Response<Body>) -> Result<(Bytes, Response<Body>), Refused> {
     let (head, body) = answer.into_parts();
     let bytes = body::read(body, PULL_MESSAGES).await.map_err(|_| unreadable())?;
@@ -129,7 +129,7 @@ async fn taken(answer: Response<Body>) -> Result<(Bytes, Response<Body>), Refuse
 }
 
 impl Shared {
-    /// The SuperLink's answer to a checked request.
+    /// The `SuperLink`'s answer to a checked request.
     async fn send(&self, call: Call, headers: HeaderMap, body: Body) -> Result<Response<Body>, Refused> {
         let answer = self.ask(call.path(), headers, body).await?;
         let mut passed = only(answer.status());
@@ -170,7 +170,7 @@ impl Shared {
     }
 }
 
-/// Whether it is the site's own request that ended, not the SuperLink.
+/// Whether it is the site's own request that ended, not the `SuperLink`.
 fn is_of_the_body(error: &(dyn Error + 'static)) -> bool {
     chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_user)
 }

@@ -110,7 +110,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(40).collect()
+    text.chars().filter(char::is_ascii_graphic).take(40).collect()
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ impl Sites {
     pub fn read(path: &Path) -> Result<Self, GateError> {
         let wrong = |reason: String| GateError::Content { path: path.to_owned(), reason };
         let text = file::read(path, MOST)?;
+        // Somebody is writing it: a list of nobody is `site = []`.
+        if text.trim().is_empty() {
+            return Err(wrong("it is empty".into()));
+        }
         let entries: Entries = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
         let mut sites = Self::default();
         for entry in entries.site {
@@ -109,7 +113,7 @@ impl Sites {
         Ok(())
     }
 
-    /// The site whose key has this SubjectPublicKeyInfo.
+    /// The site whose key has this `SubjectPublicKeyInfo`.
     pub fn by_key(&self, spki: &[u8]) -> Option<&Site> {
         self.0.iter().find(|site| site.key.as_ref().is_some_and(|key| spki_der(key) == spki))
     }

@@ -32,7 +32,7 @@ struct Listed {
     provider: Arc<CryptoProvider>,
 }
 
-/// The SubjectPublicKeyInfo of a certificate.
+/// The `SubjectPublicKeyInfo` of a certificate.
 pub(crate) fn spki(certificate: &CertificateDer) -> Option<Vec<u8>> {
     Some(ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info().to_vec())
 }
@@ -80,7 +80,7 @@ impl ClientCertVerifier for Listed {
 pub(crate) fn gate(folder: &Path, sites: Arc<Watched>) -> Result<ServerConfig, GateError> {
     let verifier = Arc::new(Listed { sites, provider: provider() });
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", error))?.with_client_cert_verifier(verifier);
+    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", &error))?.with_client_cert_verifier(verifier);
     let mut config = own(builder, &folder.join("server.crt"), &folder.join("server.key"))?;
     // A session that is resumed would not show its key again, and a site that was removed would come in by it.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -91,7 +91,7 @@ pub(crate) fn gate(folder: &Path, sites: Arc<Watched>) -> Result<ServerConfig, G
 /// The forwarder's side on 127.0.0.1.
 pub(crate) fn loopback(certificate: &Path, key: &Path) -> Result<ServerConfig, GateError> {
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", error))?.with_no_client_auth();
+    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", &error))?.with_no_client_auth();
     own(builder, certificate, key)
 }
 
@@ -104,21 +104,21 @@ fn own(
     let pem = file::read(key, MOST)?;
     let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong(key, "private key"))?;
     let chain = certificates(certificate)?;
-    builder.with_single_cert(chain, private).map_err(|error| GateError::tls(&certificate.display().to_string(), error))
+    builder.with_single_cert(chain, private).map_err(|error| GateError::tls(&certificate.display().to_string(), &error))
 }
 
 /// One who calls: trusts `ca` alone, and says who it is where it has an `identity`.
 pub(crate) fn caller(ca: &Path, identity: Option<&ClientIdentity>) -> Result<ClientConfig, GateError> {
-    let wrong = |error| GateError::tls(&ca.display().to_string(), error);
+    let wrong = |error| GateError::tls(&ca.display().to_string(), &error);
     let mut roots = RootCertStore::empty();
     for root in certificates(ca)? {
         roots.add(root).map_err(wrong)?;
     }
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", error))?.with_root_certificates(roots);
+    let builder = builder.map_err(|error| GateError::tls("TLS 1.3", &error))?.with_root_certificates(roots);
     let Some(ClientIdentity { certificate, key, .. }) = identity else { return Ok(builder.with_no_client_auth()) };
     let config = builder.with_client_auth_cert(vec![certificate.clone()], key.clone_key());
-    config.map_err(|error| GateError::tls("the site's key", error))
+    config.map_err(|error| GateError::tls("the site's key", &error))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, GateError> {

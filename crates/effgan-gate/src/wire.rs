@@ -4,6 +4,7 @@
 //! none that is not in this file.
 
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 /// Of a request that names its node.
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -72,6 +73,19 @@ pub struct FlowerMessage {
     pub content: Option<Empty>,
     #[prost(message, optional, tag = "3")]
     pub error: Option<Error>,
+}
+
+impl FlowerMessage {
+    /// The id that a message with these `children` has: SHA-256 of the object that holds its metadata and its failure. Flower checks an
+    /// object against its id, and a reader of the message takes both from the object.
+    pub fn object_id(&self, children: &[ObjectTree]) -> String {
+        let metadata = self.metadata.clone().map(|about| Metadata { message_id: String::new(), ..about });
+        let body = Self { metadata, content: None, error: self.error.clone() }.encode_to_vec();
+        let children: Vec<&str> = children.iter().map(|child| child.object_id.as_str()).collect();
+        let mut object = format!("Message {} {}\0", children.join(","), body.len()).into_bytes();
+        object.extend(body);
+        Sha256::digest(object).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

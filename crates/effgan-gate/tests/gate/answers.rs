@@ -4,7 +4,7 @@ use effgan_gate::Call;
 use effgan_gate::wire::{ConfirmMessageReceivedRequest, Error, Node, PullObjectRequest, PushMessagesRequest};
 use prost::Message;
 
-use crate::support::{Lab, Site, answer, object, object_id, question};
+use crate::support::{Lab, Site, answer, object, object_id, question, sealed};
 
 /// North and south, both there, and north was asked to train by message 5 with object 6.
 fn asked(lab: &Lab) -> (Site, u64, u64) {
@@ -23,10 +23,10 @@ fn push(site: &mut Site, request: &PushMessagesRequest) -> u16 {
 fn an_answer_passes_with_its_objects() {
     let lab = Lab::new();
     let (mut north, node, _) = asked(&lab);
-    let request = answer("train", 8, 5, node, &[9]);
+    let request = answer("train", 5, node, &[9, 10]);
     assert_eq!(push(&mut north, &request), 200);
     assert_eq!(lab.superlink.last().body, request.encode_to_vec());
-    for (id, size) in [(8, 100), (9, 5 << 20)] {
+    for (id, size) in [(9, 100), (10, 5 << 20)] {
         let object = object(node, id, vec![3; size]);
         assert_eq!(north.call(Call::PushObject, &object).status(), 200);
         let seen = lab.superlink.last();
@@ -41,11 +41,11 @@ fn a_message_in_the_servers_name_to_another_site_is_refused() {
     let lab = Lab::new();
     let (mut north, node, south) = asked(&lab);
     let before = lab.superlink.count();
-    let honest = answer("train", 8, 5, node, &[9]);
+    let honest = answer("train", 5, node, &[9]);
     let with = |change: &dyn Fn(&mut effgan_gate::wire::Metadata)| {
         let mut request = honest.clone();
         change(request.messages_list[0].metadata.as_mut().expect("metadata"));
-        request
+        sealed(request)
     };
     let forged = with(&|about| (about.src_node_id, about.dst_node_id) = (1, south));
     assert_eq!(push(&mut north, &forged), 403);
@@ -70,11 +70,40 @@ fn a_message_in_the_servers_name_to_another_site_is_refused() {
 }
 
 #[test]
+fn a_message_whose_object_says_something_else_is_refused() {
+    // The ServerApp reads the object, whose id is its hash; the gate reads what stands beside it.
+    let lab = Lab::new();
+    let (mut north, node, south) = asked(&lab);
+    let honest = answer("train", 5, node, &[9]);
+    let mut forged = honest.clone();
+    forged.messages_list[0].metadata.as_mut().expect("metadata").src_node_id = south;
+    let hidden = sealed(forged);
+    let mut request = honest.clone();
+    request.message_object_trees.clone_from(&hidden.message_object_trees);
+    assert_eq!(push(&mut north, &request), 403);
+    let its = &hidden.message_object_trees[0].object_id;
+    request.messages_list[0].metadata.as_mut().expect("metadata").message_id.clone_from(its);
+    assert_eq!(push(&mut north, &request), 403);
+    assert_eq!(push(&mut north, &honest), 200);
+}
+
+#[test]
+fn the_id_of_a_message_is_flowers() {
+    let [answered, failed] = [&include_bytes!("../fixtures/answer.bin")[..], include_bytes!("../fixtures/failure.bin")];
+    for bytes in [answered, failed] {
+        let request = PushMessagesRequest::decode(bytes).expect("what flwr 1.41 wrote");
+        assert_eq!(request.encode_to_vec(), bytes, "nothing of it is left out");
+        let id = request.messages_list[0].object_id(&request.message_object_trees[0].children);
+        assert_eq!(id, request.messages_list[0].metadata.as_ref().expect("metadata").message_id);
+    }
+}
+
+#[test]
 fn an_answer_to_anothers_message_is_refused() {
     let lab = Lab::new();
     let (_, _, south) = asked(&lab);
     let mut site = lab.south();
-    assert_eq!(push(&mut site, &answer("train", 8, 5, south, &[9])), 403);
+    assert_eq!(push(&mut site, &answer("train", 5, south, &[9])), 403);
 }
 
 #[test]
@@ -83,7 +112,7 @@ fn an_object_that_no_answer_announced_is_refused() {
     let (mut north, node, _) = asked(&lab);
     let before = lab.superlink.count();
     assert_eq!(north.call(Call::PushObject, &object(node, 9, vec![1])).status(), 403, "there is no answer");
-    assert_eq!(push(&mut north, &answer("train", 8, 5, node, &[9])), 200);
+    assert_eq!(push(&mut north, &answer("train", 5, node, &[9])), 200);
     assert_eq!(north.call(Call::PushObject, &object(node, 10, vec![1])).status(), 403);
     let of_another_run = crate::support::PushObject { run_id: 8, ..object(node, 9, vec![1]) };
     assert_eq!(north.call(Call::PushObject, &of_another_run).status(), 403);
@@ -94,7 +123,7 @@ fn an_object_that_no_answer_announced_is_refused() {
 fn an_object_that_is_not_as_flower_writes_it_is_refused() {
     let lab = Lab::new();
     let (mut north, node, _) = asked(&lab);
-    assert_eq!(push(&mut north, &answer("train", 8, 5, node, &[9])), 200);
+    assert_eq!(push(&mut north, &answer("train", 5, node, &[9])), 200);
     let before = lab.superlink.count();
     let honest = object(node, 9, vec![1; 40]).encode_to_vec();
     // After its content, another id: the last one of an entry counts in Flower.
@@ -135,9 +164,10 @@ fn only_what_a_message_listed_may_be_pulled_and_only_ones_own_confirmed() {
 fn an_answer_that_is_a_failure_passes() {
     let lab = Lab::new();
     let (mut north, node, _) = asked(&lab);
-    let mut request = answer("train", 8, 5, node, &[]);
+    let mut request = answer("train", 5, node, &[]);
     request.messages_list[0].content = None;
     request.messages_list[0].error = Some(Error { code: 2, reason: String::new() });
+    let request = sealed(request);
     assert_eq!(push(&mut north, &request), 200);
     assert_eq!(lab.superlink.last().body, request.encode_to_vec());
 }

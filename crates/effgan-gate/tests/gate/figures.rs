@@ -58,8 +58,8 @@ impl Process {
             .spawn()
             .expect("a gate");
         let mut said = BufReader::new(child.stdout.take().expect("it was piped"));
-        let lines = said.by_ref().lines().map_while(Result::ok);
-        let address = lines.filter_map(|line| line.strip_prefix("listens at ").map(str::to_owned)).next();
+        let mut lines = said.by_ref().lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("listens at ").map(str::to_owned));
         Self { child, _said: said, address: address.expect("a line").parse().expect("an address") }
     }
 
@@ -101,6 +101,8 @@ impl Federation {
     }
 }
 
+/// Connections that are made.
+const HANDSHAKES: usize = 400;
 /// Objects of 5 MiB that are pushed.
 const OBJECTS: u64 = 60;
 
@@ -109,7 +111,7 @@ fn megabytes_a_second(mut site: Site, superlink: &SuperLink) -> f64 {
     let ids: Vec<u64> = (100..100 + OBJECTS).collect();
     superlink.asks(node, question("train", 5, node, &[]));
     site.pull(node);
-    assert_eq!(site.call(Call::PushMessages, &answer("train", 8, 5, node, &ids)).status(), 200);
+    assert_eq!(site.call(Call::PushMessages, &answer("train", 5, node, &ids)).status(), 200);
     let bodies: Vec<Vec<u8>> = ids.iter().map(|id| object(node, *id, vec![7; 5 << 20]).encode_to_vec()).collect();
     let start = Instant::now();
     for body in &bodies {
@@ -134,7 +136,6 @@ fn printed() {
     drop(idle);
 
     let start = Instant::now();
-    const HANDSHAKES: usize = 400;
     for i in 0..HANDSHAKES {
         Site::connect(gate.address, folder, &keys[i % keys.len()]).post("/", b"x");
     }

@@ -7,13 +7,13 @@ use std::sync::mpsc;
 
 use effgan_gate::wire::{
     Error, Fab, GetFabRequest, GetFabResponse, GetRunRequest, GetRunResponse, Node, PullMessagesRequest,
-    PullObjectRequest, PushMessagesRequest, Run,
+    PullObjectRequest, Run,
 };
-use effgan_gate::{Call, ForwardConfig, Proxy, loopback_certificate};
+use effgan_gate::{Call, ForwardConfig, HARMLESS, Proxy, loopback_certificate};
 use prost::Message;
 
 use crate::support::{
-    BUNDLE, BUNDLE_SHA256, Http, Lab, Running, Site, answer, name, new_key, object, object_id, question, until,
+    BUNDLE, BUNDLE_SHA256, Http, Lab, Running, Site, answer, name, new_key, object, object_id, question, sealed, until,
 };
 
 fn fab(content: &[u8], hash: &str) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn a_node_trains_through_the_forwarder() {
     lab.superlink.says(Call::PullObject, vec![4; 100_000]);
     let answered = node.call(Call::PullObject, &PullObjectRequest { node: its(), run_id: 7, object_id: object_id(6) });
     assert_eq!((answered.status(), answered.body), (200, vec![4; 100_000]));
-    assert_eq!(node.call(Call::PushMessages, &answer("train", 8, 5, id, &[9])).status(), 200);
+    assert_eq!(node.call(Call::PushMessages, &answer("train", 5, id, &[9])).status(), 200);
     assert_eq!(node.call(Call::PushObject, &object(id, 9, vec![3; 5 << 20])).status(), 200);
 }
 
@@ -96,12 +96,40 @@ fn words_of_a_failure_stay_at_the_site() {
     let id = node.activate();
     lab.superlink.asks(id, question("train", 5, id, &[]));
     node.pull(id);
-    let mut request = answer("train", 8, 5, id, &[]);
-    request.messages_list[0].content = None;
-    request.messages_list[0].error = Some(Error { code: 2, reason: "no /home/anna/scans/smith-1970-01-01.png".into() });
-    assert_eq!(node.call(Call::PushMessages, &request).status(), 200);
-    let seen = PushMessagesRequest::decode(&lab.superlink.last().body[..]).expect("an answer");
-    assert_eq!(seen.messages_list[0].error, Some(Error { code: 2, reason: String::new() }));
+    let failed = |reason: &str| {
+        let mut request = answer("train", 5, id, &[]);
+        request.messages_list[0].content = None;
+        request.messages_list[0].error = Some(Error { code: 2, reason: reason.into() });
+        sealed(request)
+    };
+    let before = lab.superlink.count();
+    let words = "<class 'OSError'>:<no /home/anna/scans/smith-1970-01-01.png>";
+    assert_eq!(node.call(Call::PushMessages, &failed(words)).status(), 403, "the node forgets it and lives on");
+    assert_eq!(lab.superlink.count(), before);
+    assert_eq!(forwarder.said.count("words that are to stay here"), 1);
+    for reason in HARMLESS {
+        assert_eq!(node.call(Call::PushMessages, &failed(reason)).status(), 200);
+    }
+}
+
+#[test]
+fn one_who_is_refused_in_the_middle_of_an_object_hears_it() {
+    // A node that only finds the line cut would try again for ever.
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    lab.superlink.asks(id, question("query", 5, id, &[]));
+    node.pull(id);
+    assert_eq!(node.call(Call::PushMessages, &answer("query", 5, id, &[9])).status(), 200);
+    let large = object(id, 9, vec![3; 5 << 20]);
+    for _ in 0..10 {
+        assert_eq!(node.call(Call::PushObject, &large).status(), 403);
+        assert_eq!(lab.north().call(Call::PushObject, &large).status(), 403);
+    }
+    assert_eq!(node.pull(id).messages_list.len(), 0, "the connection lives on");
+    assert_eq!(forwarder.said.count("is not reached"), 0, "{}", forwarder.said.all());
 }
 
 #[test]

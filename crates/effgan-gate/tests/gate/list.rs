@@ -26,6 +26,8 @@ fn a_list_that_is_written_is_read_and_its_owners_alone() {
     assert_eq!(Sites::read(&path).expect("it is read"), sites);
     assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing lies beside it");
+    Sites::default().write(&path).expect("it is written");
+    assert_eq!(Sites::read(&path).expect("it is read"), Sites::default());
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn a_list_that_says_anything_else_is_refused() {
         "[[site]]\nname = \"a\"\nkey = \"ssh-ed25519 AAAA\"\nadmitted = \"2026-01-01T00:00:00Z\"\n",
         "[[site]]\nname = \"a\"\nadmitted = \"2026-01-01T00:00:00Z\"\n",
         "sites = 1",
+        "",
         "[[site]",
     ] {
         assert!(sites_of(text).is_err(), "{text}");
@@ -133,6 +136,6 @@ fn a_gate_that_is_started_again_knows_the_nodes_that_it_knew() {
     lab.gate = Running::gate(config);
     let mut north = lab.north();
     north.pull(node);
-    let answer = crate::support::answer("train", 8, 5, node, &[9]);
+    let answer = crate::support::answer("train", 5, node, &[9]);
     assert_eq!(north.call(effgan_gate::Call::PushMessages, &answer).status(), 200, "an hour's work is not lost");
 }

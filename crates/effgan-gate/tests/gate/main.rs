@@ -1,4 +1,4 @@
-//! The gate and the forwarder on 127.0.0.1, with real TLS, and a SuperLink of the tests' own behind them.
+//! The gate and the forwarder on 127.0.0.1, with real TLS, and a `SuperLink` of the tests' own behind them.
 
 mod answers;
 mod bounds;

@@ -8,8 +8,8 @@ use prost::Message;
 
 use crate::support::{Lab, identity, new_key};
 
-fn node(node_id: u64) -> Option<Node> {
-    Some(Node { node_id })
+fn node(node_id: u64) -> Node {
+    Node { node_id }
 }
 
 #[test]
@@ -59,11 +59,11 @@ fn a_request_reaches_flower_as_it_was_meant_and_no_other_header_does() {
     let requests: [(Call, Vec<u8>); 5] = [
         (
             Call::SendNodeHeartbeat,
-            SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 }.encode_to_vec(),
+            SendNodeHeartbeatRequest { node: Some(node(id)), heartbeat_interval: 30.0 }.encode_to_vec(),
         ),
-        (Call::PullMessages, PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec()),
-        (Call::GetRun, GetRunRequest { node: node(id), run_id: 7 }.encode_to_vec()),
-        (Call::GetFab, GetFabRequest { node: node(id), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
+        (Call::PullMessages, PullMessagesRequest { node: Some(node(id)), message_ids: vec![] }.encode_to_vec()),
+        (Call::GetRun, GetRunRequest { node: Some(node(id)), run_id: 7 }.encode_to_vec()),
+        (Call::GetFab, GetFabRequest { node: Some(node(id)), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
         (Call::DeactivateNode, NodeId { node_id: id }.encode_to_vec()),
     ];
     for (call, body) in requests {
@@ -85,8 +85,8 @@ fn an_answer_says_nothing_of_the_superlink() {
     let lab = Lab::new();
     let mut north = lab.north();
     let id = north.activate();
-    let answer =
-        north.call(Call::SendNodeHeartbeat, &SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 });
+    let answer = north
+        .call(Call::SendNodeHeartbeat, &SendNodeHeartbeatRequest { node: Some(node(id)), heartbeat_interval: 30.0 });
     let names: Vec<&str> = answer.headers.keys().map(String::as_str).collect();
     assert_eq!(names, ["content-length", "content-type", "date"]);
 }
@@ -108,7 +108,7 @@ fn another_sites_key_in_the_header_is_refused() {
     let id = north.activate();
     let before = lab.superlink.count();
     north.header = identity(&lab.south).header().into();
-    let request = SendNodeHeartbeatRequest { node: node(id), heartbeat_interval: 30.0 };
+    let request = SendNodeHeartbeatRequest { node: Some(node(id)), heartbeat_interval: 30.0 };
     assert_eq!(north.call(Call::SendNodeHeartbeat, &request).status(), 401);
     assert_eq!(lab.superlink.count(), before);
 }
@@ -118,7 +118,7 @@ fn a_header_twice_is_refused() {
     let lab = Lab::new();
     let mut north = lab.north();
     let id = north.activate();
-    let body = PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec();
+    let body = PullMessagesRequest { node: Some(node(id)), message_ids: vec![] }.encode_to_vec();
     let south = identity(&lab.south);
     let twice = format!("flwr-public-key: {}\r\nflwr-timestamp", south.header());
     let head = north.head("POST", Call::PullMessages.path(), body.len()).replace("flwr-timestamp", &twice);
@@ -145,11 +145,11 @@ fn another_nodes_number_is_refused() {
     let requests: [(Call, Vec<u8>); 6] = [
         (
             Call::SendNodeHeartbeat,
-            SendNodeHeartbeatRequest { node: node(south), heartbeat_interval: 30.0 }.encode_to_vec(),
+            SendNodeHeartbeatRequest { node: Some(node(south)), heartbeat_interval: 30.0 }.encode_to_vec(),
         ),
-        (Call::PullMessages, PullMessagesRequest { node: node(south), message_ids: vec![] }.encode_to_vec()),
-        (Call::GetRun, GetRunRequest { node: node(south), run_id: 7 }.encode_to_vec()),
-        (Call::GetFab, GetFabRequest { node: node(south), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
+        (Call::PullMessages, PullMessagesRequest { node: Some(node(south)), message_ids: vec![] }.encode_to_vec()),
+        (Call::GetRun, GetRunRequest { node: Some(node(south)), run_id: 7 }.encode_to_vec()),
+        (Call::GetFab, GetFabRequest { node: Some(node(south)), hash_str: "f".into(), run_id: 7 }.encode_to_vec()),
         (Call::DeactivateNode, NodeId { node_id: south }.encode_to_vec()),
         (Call::PullMessages, PullMessagesRequest { node: None, message_ids: vec!["a".into()] }.encode_to_vec()),
     ];
@@ -163,7 +163,7 @@ fn another_nodes_number_is_refused() {
 fn a_node_that_was_not_activated_asks_for_nothing() {
     let lab = Lab::new();
     for id in [0, 1, 1 << 63] {
-        let request = PullMessagesRequest { node: node(id), message_ids: vec![] };
+        let request = PullMessagesRequest { node: Some(node(id)), message_ids: vec![] };
         assert_eq!(lab.north().call(Call::PullMessages, &request).status(), 401);
     }
     assert_eq!(lab.superlink.count(), 0);
@@ -188,8 +188,8 @@ fn flower_reads_what_was_checked_and_nothing_else() {
     let lab = Lab::new();
     let mut north = lab.north();
     let id = north.activate();
-    let clean = PullMessagesRequest { node: node(id), message_ids: vec![] }.encode_to_vec();
-    let other = PullMessagesRequest { node: node(id + 1), message_ids: vec![] }.encode_to_vec();
+    let clean = PullMessagesRequest { node: Some(node(id)), message_ids: vec![] }.encode_to_vec();
+    let other = PullMessagesRequest { node: Some(node(id + 1)), message_ids: vec![] }.encode_to_vec();
     let unknown = [0x7a, 2, b'h', b'i'];
     assert_eq!(north.post(Call::PullMessages.path(), &[&other[..], &clean, &unknown].concat()).status(), 200);
     assert_eq!(lab.superlink.last().body, clean);
@@ -215,7 +215,7 @@ fn without_a_superlink_a_node_is_to_try_again() {
     crate::support::certificates(other.path(), "127.0.0.1");
     lab.superlink = crate::support::SuperLink::start(other.path(), 0);
     std::thread::sleep(std::time::Duration::from_secs(4));
-    let request = PullMessagesRequest { node: node(id), message_ids: vec![] };
+    let request = PullMessagesRequest { node: Some(node(id)), message_ids: vec![] };
     assert_eq!(north.call(Call::PullMessages, &request).status(), 503);
     lab.superlink = crate::support::SuperLink::start(lab.folder.path(), port);
     assert_eq!(north.call(Call::PullMessages, &request).status(), 200, "it is back");

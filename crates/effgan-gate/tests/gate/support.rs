@@ -1,4 +1,4 @@
-//! A federation in a folder: keys, certificates, a gate that runs, a SuperLink that writes down what reaches it, and sites that call.
+//! A federation in a folder: keys, certificates, a gate that runs, a `SuperLink` that writes down what reaches it, and sites that call.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -126,7 +126,7 @@ impl Drop for Running {
     }
 }
 
-/// A server's folder with two sites, `north` and `south`, both admitted, its SuperLink and its gate.
+/// A server's folder with two sites, `north` and `south`, both admitted, its `SuperLink` and its gate.
 pub struct Lab {
     // The first to end: it writes into the folder.
     pub gate: Running,
@@ -154,7 +154,7 @@ impl Lab {
         sites.write(&folder.path().join(SITES)).expect("a list");
         let superlink = SuperLink::start(folder.path(), 0);
         let gate = Running::gate(gate_config(folder.path(), superlink.port, limits));
-        Self { folder, north, south, superlink, gate }
+        Self { gate, superlink, folder, north, south }
     }
 
     pub fn sites(&self) -> PathBuf {
@@ -318,7 +318,7 @@ impl Site {
         Self::over(tls(address, config), key)
     }
 
-    /// As a SuperNode calls its forwarder.
+    /// As a `SuperNode` calls its forwarder.
     pub fn through(forwarder: SocketAddr, kit: &Path, key: &PrivateKey) -> Self {
         let config = caller(&kit.join("local.crt"), None, &[&rustls::version::TLS13]);
         Self::over(tls(forwarder, config), key)
@@ -399,10 +399,9 @@ pub fn question(message_type: &str, id: u64, node: u64, objects: &[u64]) -> Pull
 }
 
 /// The answer to such a message.
-pub fn answer(message_type: &str, id: u64, to: u64, node: u64, objects: &[u64]) -> PushMessagesRequest {
+pub fn answer(message_type: &str, to: u64, node: u64, objects: &[u64]) -> PushMessagesRequest {
     let metadata = Metadata {
         run_id: 7,
-        message_id: object_id(id),
         src_node_id: node,
         dst_node_id: 1,
         reply_to_message_id: object_id(to),
@@ -411,12 +410,20 @@ pub fn answer(message_type: &str, id: u64, to: u64, node: u64, objects: &[u64]) 
         ..Metadata::default()
     };
     let message = FlowerMessage { metadata: Some(metadata), content: Some(Empty {}), error: None };
-    PushMessagesRequest {
+    sealed(PushMessagesRequest {
         node: Some(Node { node_id: node }),
         messages_list: vec![message],
-        message_object_trees: vec![tree(id, objects)],
+        message_object_trees: vec![tree(0, objects)],
         clientapp_runtime_list: vec![1.5],
-    }
+    })
+}
+
+/// The request with the id that its message has.
+pub fn sealed(mut request: PushMessagesRequest) -> PushMessagesRequest {
+    let (message, tree) = (&mut request.messages_list[0], &mut request.message_object_trees[0]);
+    tree.object_id = message.object_id(&tree.children);
+    message.metadata.as_mut().expect("metadata").message_id.clone_from(&tree.object_id);
+    request
 }
 
 fn tree(root: u64, objects: &[u64]) -> ObjectTree {
@@ -450,7 +457,7 @@ pub fn object(node: u64, id: u64, content: Vec<u8>) -> PushObject {
     }
 }
 
-/// A SuperLink of the tests' own: it knows keys that it was told, hands out messages that it was given, and keeps what reached it.
+/// A `SuperLink` of the tests' own: it knows keys that it was told, hands out messages that it was given, and keeps what reached it.
 pub struct SuperLink {
     pub port: u16,
     pub seen: Arc<Mutex<Vec<Http>>>,
@@ -555,11 +562,10 @@ impl State {
                 let key = RegisterNodeRequest::decode(&request.body[..]).expect("a key").public_key;
                 let id = (1 << 63) + 11 * (self.nodes.len() as u64 + 1);
                 if self.nodes.contains_key(&key) {
-                    (412, vec![])
-                } else {
-                    self.nodes.insert(key, id);
-                    (200, NodeId { node_id: id }.encode_to_vec())
+                    return (412, vec![]);
                 }
+                self.nodes.insert(key, id);
+                (200, NodeId { node_id: id }.encode_to_vec())
             }
             "activate-node" => {
                 let key = ActivateNodeRequest::decode(&request.body[..]).expect("a request").public_key;
