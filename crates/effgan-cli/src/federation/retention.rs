@@ -70,7 +70,7 @@ fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(if may_go { vec![checkpoints] } else { Vec::new() })
 }
 
-/// The SuperLink's database, where it is known to be stopped; the gate tells it the sites' keys again.
+/// The `SuperLink`'s database, where it is known to be stopped; the gate tells it the sites' keys again.
 fn flowers_state(server: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let text = crate::config::read(&server.join("server.toml"))?;
     let known: toml::Table = text.parse()?;
@@ -167,7 +167,9 @@ mod tests {
     fn a_site_loses_what_it_kept_of_old_runs_and_nothing_else() {
         let kit = tempfile::tempdir().unwrap();
         let kept = ["site.toml", "key", "policy.toml", "ledger.jsonl", "state/approvals.json", "state/hold-out/secret"];
-        kept.iter().for_each(|name| file(&kit, name, 400));
+        for name in kept {
+            file(&kit, name, 400);
+        }
         file(&kit, &format!("{OLD}/north/round_0001/north.safetensors"), 40);
         file(&kit, &format!("{OLD}/north/clients/north/round_0001.safetensors"), 31);
         // A run of which anything is new is new.
@@ -226,7 +228,7 @@ mod tests {
         fs::write(server.path().join("server.toml"), format!("superlink_port = {port}\n")).unwrap();
         run(&server, "runs/first/", "done");
         let checkpoints = ("runs/first/checkpoints".to_owned(), 5);
-        assert_eq!(pruned(&server, 30, false), [checkpoints.clone()]);
+        assert_eq!(pruned(&server, 30, false), std::slice::from_ref(&checkpoints));
         drop(listener);
         assert_eq!(pruned(&server, 30, true), [checkpoints, ("state.db".to_owned(), 5)]);
         assert!(["sites.toml", "gate.json", "ca.key"].iter().all(|name| server.path().join(name).exists()));
