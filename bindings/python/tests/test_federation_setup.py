@@ -519,6 +519,20 @@ def test_check_knows_images_of_other_sizes_and_whether_the_config_brings_them_to
     assert "2 sizes" in said and "dataset.size" not in said, said
 
 
+def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, kit, data = admitted
+    config = tmp_path / "run.toml"
+    text = TINY.read_text("utf-8").replace('name = "mnist-mini"\nlimit = 120', 'name = "folder"\nchannels = 1\nsize = 32')
+    config.write_text(text)
+    wanted = 'policy: it refuses the run "tiny" (too-few-images): images that train: '
+    assert_wrong(kit, wanted, "--data", data, "--config", config)
+    (kit / "policy.toml").write_text("min_images = 10\n")
+    code, said = federation("check", kit, "--data", data, "--config", config)
+    assert code == 0 and 'policy       ok: allows the run "tiny"' in said, said
+    config.write_text(text.replace("held_out = 0.2", "held_out = 0.9"))
+    assert_wrong(kit, 'policy: it refuses the run "tiny" (hold-out-too-large)', "--data", data, "--config", config)
+
+
 def test_check_knows_images_that_cannot_be_read_and_a_folder_that_is_not_there(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, data = admitted
     assert_wrong(kit, "data: ", "--data", data / "nowhere", code=3)

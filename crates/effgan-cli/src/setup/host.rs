@@ -57,10 +57,10 @@ impl FromStr for Host {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return wrong(&format!("has brackets; write {inner}"));
         }
-        if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| is_number(port)) {
-            if !host.contains(':') || host.ends_with(']') {
-                return wrong(&format!("takes no port; use --port {port}"));
-            }
+        if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| is_number(port))
+            && (!host.contains(':') || host.ends_with(']'))
+        {
+            return wrong(&format!("takes no port; use --port {port}"));
         }
         if text.contains('%') {
             return wrong("has a zone, which is another on each machine; give an address that all sites can call");

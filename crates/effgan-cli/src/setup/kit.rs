@@ -56,7 +56,7 @@ pub(crate) fn read(folder: &Path) -> Result<Kit> {
 }
 
 impl Kit {
-    /// How effgan gets onto the site's machine. No name that pip would look up by itself: whoever had it in PyPI would own every site.
+    /// How effgan gets onto the site's machine. No name that pip would look up by itself: whoever had it in the index would own every site.
     pub(super) fn install(&self) -> String {
         match &self.wheel {
             Some(wheel) => format!(

@@ -19,7 +19,7 @@ pub struct Prune {
     /// A site's kit, the server's folder or a run folder
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Days [default: keep_days of the kit's policy.toml; 90]
+    /// Days [default: `keep_days` of the kit's policy.toml; 90]
     #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(..=36_500))]
     older_than: Option<u64>,
     /// Remove it

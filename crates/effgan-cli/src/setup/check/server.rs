@@ -13,7 +13,7 @@ use crate::failure::Result;
 /// Of the server's folder: what nobody else is to read.
 const SECRETS: [&str; 8] =
     ["ca.key", "server.key", SUPEREXEC_SECRET, SITES, "gate.json", "state.db", "state.db-wal", "flower"];
-/// Room that the SuperLink's state and a run's record need: a round's messages pass through `state.db`.
+/// Room that the `SuperLink`'s state and a run's record need: a round's messages pass through `state.db`.
 const ROOM: u64 = 4_000_000_000;
 
 pub(super) fn check(folder: &Path, server: &Server) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What is wrong with the server's certificate, and whether Flower's SuperLink answers behind the gate.
+//! What is wrong with the server's certificate, and whether Flower's `SuperLink` answers behind the gate.
 
 use std::path::Path;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn why(error: &CertificateError) -> &'static str {
     }
 }
 
-/// Checks that the SuperLink answers to this machine.
+/// Checks that the `SuperLink` answers to this machine.
 pub(super) fn superlink(folder: &Path, server: &Server) -> Result<()> {
     let address = format!("127.0.0.1:{}", server.superlink_port);
     let pem = read(&folder.join("ca.crt"))?;
