@@ -264,7 +264,12 @@ fn when_nobody_can_take_part_the_run_ends_at_once_with_the_reason() {
     let config = config(&["partition.clients=2", "partition.classes_per_client=2"]);
     let sites = (0..2).map(|i| dealt(&folder, i)).collect();
     let line = over(&mut post(sites), &config, &folder.path().join("run")).0.unwrap_err().line();
-    assert!(line.starts_with("no site can take part: refused: work-failed (its own log says why)"), "{line}");
+    assert!(
+        line.starts_with(
+            "no site can take part: refused: data-unusable (its operator must run effgan federation check)"
+        ),
+        "{line}"
+    );
 }
 
 #[test]
