@@ -40,8 +40,8 @@ pub fn federate(
     let federate = |stop: &_, calls: Sender<Call>| {
         let log = calls.clone();
         // Nobody may hear any more, after Ctrl-C.
-        api::federate(run, server.as_deref(), &mut Calls(calls), stop, move |line| {
-            drop(log.send(Call::Log(line.into())))
+        api::federate(run, server, &mut Calls(calls), stop, move |line| {
+            drop(log.send(Call::Log(line.into())));
         })
     };
     work::work(config.py(), federate, |call| flower.hear(call))

@@ -70,7 +70,7 @@ pub fn run(run: Run, stop: &AtomicBool, tell: impl Fn(String) + Send + Sync + 's
 /// A wrong config; sites that do not come; then as [`run`].
 pub fn federate(
     run: Run,
-    server: Option<&Path>,
+    server: Option<PathBuf>,
     grid: &mut dyn Grid,
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,

@@ -233,7 +233,7 @@ impl Config {
         config.dataset.max_memory = MaxMemory::default();
         config.checkpoint = CheckpointConfig::default();
         let FederationConfig { strategy, classes, max_examples, .. } = config.federation;
-        config.federation = FederationConfig { strategy, classes, max_examples, ..FederationConfig::default() };
+        config.federation = FederationConfig { classes, max_examples, strategy, ..FederationConfig::default() };
         let AggregationConfig { kind, trim, clip, max_weight, .. } = config.aggregation;
         config.aggregation = AggregationConfig { kind, trim, clip, max_weight, ..AggregationConfig::default() };
         if !config.local.decay.depends_on_the_length() {

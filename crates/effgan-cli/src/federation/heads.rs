@@ -1,13 +1,13 @@
 //! `ledgers.jsonl` of a run folder: the head of each site's ledger as it came with each answer, so that neither side can rewrite what was
 //! asked and answered by itself. It is never cut back, not even when the run goes back to an earlier state.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 use effgan_fl::FlError;
+use effgan_nn::file::open_to_append;
 use serde::{Deserialize, Serialize};
 
 use super::Tie;
@@ -18,7 +18,7 @@ pub const LEDGERS: &str = "ledgers.jsonl";
 /// Its line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct HeadLine {
     /// Whose ledger.
     pub client: ClientName,
     /// What was asked, with which config.
@@ -44,8 +44,7 @@ impl Heads {
     /// [`FlError::Io`].
     pub fn open(run: &Path) -> effgan_fl::Result<Self> {
         let path = run.join(LEDGERS);
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        match file {
+        match open_to_append(&path) {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(FlError::Io { path, source }),
         }
@@ -57,7 +56,7 @@ impl Heads {
     /// [`FlError::Io`].
     pub fn add(&mut self, client: &ClientName, tie: &Tie, head: &str) -> effgan_fl::Result<()> {
         let Tie { kind, config_hash, round, .. } = tie.clone();
-        let line = Head {
+        let line = HeadLine {
             client: client.clone(),
             kind: kind.unwrap_or_default(),
             config_hash: config_hash.unwrap_or_default(),

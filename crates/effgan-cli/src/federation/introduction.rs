@@ -89,12 +89,19 @@ impl Introduction {
             num_examples,
             image_shape,
             num_classes,
-            version: content.word(VERSION)?.into(),
+            version: version(content.word(VERSION)?)?,
             label_counts,
             max_examples: None,
             ledger: content.ledger()?.map(Into::into),
         })
     }
+}
+
+/// Numbers and dots: it is shown where it is not the server's, and is a site's text.
+fn version(word: &str) -> Result<String, String> {
+    const MOST: usize = 16;
+    let is_version = word.len() <= MOST && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if is_version { Ok(word.into()) } else { Err("its `version` is no version of effgan".into()) }
 }
 
 fn of_class(class: usize) -> String {
@@ -124,6 +131,13 @@ mod tests {
             let said = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
             assert_eq!(Introduction::of(&said.clone().into_content()), Ok(said));
         }
+    }
+
+    #[test]
+    fn a_version_that_is_none_is_not_repeated() {
+        let version = "9.9.9\u{1b}[2J".to_owned();
+        let error = Introduction::of(&Introduction { version, ..introduction(None) }.into_content()).unwrap_err();
+        assert_eq!(error, "its `version` is no version of effgan");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The server's list: whose node is which, by the key with which the gate let it in, and how many images each site counts for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use effgan_data::ClientName;
 use effgan_fl::FlError;
@@ -14,8 +14,9 @@ use super::NodeId;
 pub struct Roll {
     server: PathBuf,
     listed: BTreeMap<NodeId, Listed>,
-    /// Whether it has been read, and what was wrong with it since.
-    looked: Option<Option<String>>,
+    is_read: bool,
+    /// What is wrong with it since.
+    trouble: Option<String>,
 }
 
 /// A site of the list.
@@ -29,8 +30,8 @@ pub struct Listed {
 
 impl Roll {
     /// Of the folder that `effgan federation init` made.
-    pub fn of(server: &Path) -> Self {
-        Self { server: server.into(), listed: BTreeMap::new(), looked: None }
+    pub fn of(server: PathBuf) -> Self {
+        Self { server, listed: BTreeMap::new(), is_read: false, trouble: None }
     }
 
     /// Sites that have called, and are on the list still, by Flower's number of their node, as the last [`look`](Self::look) found them.
@@ -44,17 +45,15 @@ impl Roll {
     /// # Errors
     /// When it could not be read at the first look.
     pub fn look(&mut self) -> effgan_fl::Result<Option<String>> {
-        let trouble = match (self.nodes(), &self.looked) {
-            (Ok(listed), _) => {
-                self.listed = listed;
-                None
+        match self.nodes() {
+            Ok(listed) => (self.listed, self.is_read, self.trouble) = (listed, true, None),
+            Err(error) if !self.is_read => return Err(FlError::Driver(error.into())),
+            Err(error) => {
+                let before = self.trouble.replace(error.to_string());
+                return Ok(self.trouble.clone().filter(|trouble| before.as_ref() != Some(trouble)));
             }
-            (Err(error), None) => return Err(FlError::Driver(error.into())),
-            (Err(error), Some(_)) => Some(error.to_string()),
-        };
-        let is_new = self.looked.as_ref() != Some(&trouble);
-        self.looked = Some(trouble.clone());
-        Ok(trouble.filter(|_| is_new))
+        }
+        Ok(None)
     }
 
     fn nodes(&self) -> Result<BTreeMap<NodeId, Listed>, GateError> {
@@ -71,6 +70,7 @@ impl Roll {
 #[cfg(test)]
 pub mod tests {
     use std::fs;
+    use std::path::Path;
 
     use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ pub mod tests {
         let folder = tempfile::tempdir().unwrap();
         let server = server(folder.path(), &[("north", 7, Some(500)), ("south", 9, None)]);
         let listed = |name: &str, max_examples| Listed { name: ClientName::new(name).unwrap(), max_examples };
-        let mut roll = Roll::of(&server);
+        let mut roll = Roll::of(server.clone());
         let mut nodes = || roll.look().map(|trouble| (trouble, roll.listed().clone()));
         assert_eq!(nodes().unwrap(), (None, [(7, listed("north", Some(500))), (9, listed("south", None))].into()));
         let mut sites = Sites::read(&server.join(SITES)).unwrap();
@@ -119,12 +119,12 @@ pub mod tests {
     fn a_list_that_cannot_be_read_any_more_stays_as_it_was_and_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let server = server(folder.path(), &[("north", 7, None)]);
-        let mut roll = Roll::of(&server);
+        let mut roll = Roll::of(server.clone());
         assert_eq!(roll.look().unwrap(), None);
         let sites = fs::read_to_string(server.join(SITES)).unwrap();
         fs::write(server.join(SITES), sites.replace("key =", "key")).unwrap();
         assert!(roll.look().unwrap().unwrap().contains("sites.toml"));
         assert_eq!((roll.look().unwrap(), roll.listed().len()), (None, 1));
-        assert!(Roll::of(&server).look().unwrap_err().to_string().contains("sites.toml"), "at the first look");
+        assert!(Roll::of(server).look().unwrap_err().to_string().contains("sites.toml"), "at the first look");
     }
 }

@@ -37,7 +37,7 @@ pub fn federate(
     let started = Instant::now();
     config.check_federated()?;
     if out.exists() {
-        return go_on(config, out, jobs, grid, roll, progress, stop, started);
+        return go_on(config, out, jobs, grid, roll, progress, stop);
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let mut post = Post::new(grid, config, roll, progress, stop);
@@ -60,8 +60,8 @@ fn go_on(
     roll: Option<Roll>,
     progress: &Progress,
     stop: &AtomicBool,
-    started: Instant,
 ) -> Result<()> {
+    let started = Instant::now();
     let (before, earlier) = (config_of(out, &[])?, info_of(out)?);
     if before.identity() != config.identity() {
         let line = format!("{} is a run of another config; choose another out, or put the config back", out.display());

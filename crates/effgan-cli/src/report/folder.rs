@@ -56,7 +56,9 @@ impl Folder {
             dir: dir.into(),
         };
         let (events, unreadable) = Event::all(&text(&dir.join("metrics.jsonl"))?);
-        events.into_iter().for_each(|event| folder.take(event));
+        for event in events {
+            folder.take(event);
+        }
         folder.unreadable = unreadable;
         Ok(folder)
     }

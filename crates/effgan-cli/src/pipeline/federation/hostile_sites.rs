@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use effgan_fl::Refusal;
 
 use super::*;
-use crate::federation::{Head, LEDGERS, roll};
+use crate::federation::{HeadLine, LEDGERS, roll};
 
 fn three(folder: &TempDir) -> Post {
     post((0..3).map(|i| dealt(folder, i)).collect())
@@ -124,7 +124,7 @@ fn a_refusal_is_told_with_what_to_do_about_it() {
 fn a_site_that_waits_for_approval_is_asked_again_and_told_once() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let folder = tempfile::tempdir().unwrap();
-    let roll = Roll::of(&listed(&folder, [None; 3]));
+    let roll = Roll::of(listed(&folder, [None; 3]));
     let mut post = three(&folder);
     post.spoil = |node, kind, content| {
         let waits = (node, kind) == (2, "query") && ASKED.fetch_add(1, Ordering::Relaxed) < 2;
@@ -143,7 +143,7 @@ fn who_waits_for_approval_at_the_deadline_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut post = three(&folder);
     post.spoil = |_, _, content| Ok(refused(&content, "waiting-for-approval"));
-    let roll = Roll::of(&listed(&folder, [None; 3]));
+    let roll = Roll::of(listed(&folder, [None; 3]));
     let config = config(&["federation.deadline=0.5"]);
     let line = over_listed(&mut post, &config, &folder.path().join("run"), Some(roll)).0.unwrap_err().line();
     let who = |i: usize| format!("; client-000{i} waits for approval there (effgan federation approve)");
@@ -161,7 +161,7 @@ fn listed(folder: &TempDir, most: [Option<u64>; 3]) -> PathBuf {
 fn a_node_is_who_the_list_says_and_who_is_not_on_it_is_not_asked() {
     let folder = tempfile::tempdir().unwrap();
     let sites = [("client-0000", 0, None), ("client-0002", 1, None)];
-    let roll = Roll::of(&roll::tests::server(folder.path(), &sites));
+    let roll = Roll::of(roll::tests::server(folder.path(), &sites));
     let mut post = three(&folder);
     let config = config(&["federation.deadline=0.5"]);
     let (outcome, said) = over_listed(&mut post, &config, &folder.path().join("run"), Some(roll));
@@ -180,7 +180,7 @@ fn a_site_counts_for_what_the_config_and_the_list_allow_and_both_numbers_are_kep
     assert_eq!(hash(&plain), simulated(&capped, &folder), "a simulation has the same cap");
 
     let folder = tempfile::tempdir().unwrap();
-    let (out, roll) = (folder.path().join("run"), Roll::of(&listed(&folder, [None, Some(10), Some(500)])));
+    let (out, roll) = (folder.path().join("run"), Roll::of(listed(&folder, [None, Some(10), Some(500)])));
     let (outcome, said) = over_listed(&mut three(&folder), &capped, &out, Some(roll));
     outcome.unwrap();
     let partition = info_of(&out).unwrap().partition;
@@ -241,7 +241,7 @@ fn heads_of_the_sites_ledgers_are_kept_and_one_that_is_none_makes_an_answer_unus
     let sites = sites_of(&out).unwrap();
     assert_eq!(sites[0].ledger, Some(params::sha256(b"0 query")));
     let lines = fs::read_to_string(out.join(LEDGERS)).unwrap();
-    let heads: Vec<Head> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let heads: Vec<HeadLine> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     // Two rounds of averaging by two sites, one collection of all.
     assert_eq!(heads.len(), 2 * 2 + 3);
     let last = heads.iter().rfind(|head| head.client.as_str() == "client-0001").unwrap();
