@@ -71,6 +71,10 @@ class Model:
         """Each member's share of the samples, by name; they sum to 1."""
 
     @property
+    def classes(self) -> list[str]:
+        """What the classes of a conditional model are called, in the order of their labels; none where nobody said."""
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape ``(c, h, w)`` of the images."""
 

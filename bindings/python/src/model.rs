@@ -62,6 +62,12 @@ impl Model {
         Ok(weights)
     }
 
+    /// What the classes of a conditional model are called, in the order of their labels; none where nobody said.
+    #[getter]
+    fn classes(&self) -> Vec<&str> {
+        self.ensemble.manifest().classes.iter().map(String::as_str).collect()
+    }
+
     /// Shape `(c, h, w)` of the images.
     #[getter]
     fn image_shape(&self) -> (usize, usize, usize) {

@@ -37,6 +37,7 @@ def test_a_model_says_what_it_holds(run: effgan.Run) -> None:
     model = effgan.Model.load(run.path / "model")
     assert model.members == ["client-0000", "client-0001", "client-0002"]
     assert model.image_shape == (1, 28, 28)
+    assert model.classes == []
     # n_k / n, where the run's own record has n_k.
     clients = [event for event in run.metrics if event["event"] == "round"][-1]["clients"]
     n = sum(client["num_examples"] for client in clients)

@@ -251,6 +251,12 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// Whether another program runs in the folder `path`, as far as can be told.
+pub(crate) fn is_in_use(path: &Path) -> bool {
+    let lock = File::open(path.join(".lock"));
+    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Length of a file that is only appended to, after all of it has come to the disk.
 ///
 /// # Errors

@@ -6,7 +6,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Sizes and schemes that the page is opened in.
@@ -37,6 +40,7 @@ addEventListener("load", () => animate().then((animation) => {
   parent.postMessage({
     view: location.search || location.pathname,
     width: innerWidth,
+    title: document.title,
     overflow: document.documentElement.scrollWidth - innerWidth,
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
     paper: getComputedStyle(document.body).backgroundColor,
@@ -105,14 +109,21 @@ fn chromium() -> Option<PathBuf> {
 
 /// What each view says, and the lines of the console.
 fn seen(chromium: &Path, folder: &Path, report: &str) -> (Vec<Value>, Vec<String>) {
-    let probed = |html: &str| html.replace("</body>", PROBE);
+    // The page allows one script, its own, by its hash: the probe is allowed beside it.
+    let (_, script) = PROBE.split_once("<script>").unwrap();
+    let (script, _) = script.split_once("</script>").unwrap();
+    let source = format!("script-src 'sha256-{}' ", STANDARD.encode(Sha256::digest(script)));
+    let probed = |html: &str| html.replace("</body>", PROBE).replacen("script-src ", &source, 1);
+    let foreign = "<script>document.title = 'foreign'</script></body>";
     fs::write(folder.join("report.html"), probed(report)).unwrap();
-    fs::write(folder.join("control.html"), probed(CONTROL)).unwrap();
+    fs::write(folder.join("foreign.html"), probed(&report.replace("</body>", foreign))).unwrap();
+    fs::write(folder.join("control.html"), probed(&CONTROL.replace("</body>", foreign))).unwrap();
     let frame = |scheme: &str, width: u32, page: &str| {
         format!("<iframe src=\"{page}\" width=\"{width}\" height=\"900\" style=\"color-scheme: {scheme}\"></iframe>\n")
     };
     let views = VIEWS.map(|(scheme, width)| frame(scheme, width, &format!("report.html?{scheme}-{width}")));
-    let window = [COLLECTOR, &views.concat(), &frame("light", 360, "control.html")].concat();
+    let others = ["control.html", "foreign.html"].map(|page| frame("light", 360, page));
+    let window = [COLLECTOR, &views.concat(), &others.concat()].concat();
     fs::write(folder.join("window.html"), window).unwrap();
     let output = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=5000"])
@@ -157,7 +168,12 @@ fn the_report_is_whole_in_a_browser_at_360_and_1280_pixels_in_light_and_dark() {
     }
     assert_eq!(console.iter().filter(|line| line.contains("report.html")).collect::<Vec<_>>(), [""; 0]);
 
+    // A script that came into the page some other way does nothing, and the browser says so.
+    assert!(view("foreign.html").unwrap()["title"] != "foreign");
+    assert!(console.iter().any(|line| line.contains("foreign.html") && line.contains("Content Security Policy")));
+
     let control = view("control.html").unwrap();
+    assert_eq!(control["title"], "foreign");
     assert!(control["overflow"].as_i64().unwrap() > 0, "{control}");
     assert_eq!([&control["broken"], &control["empty"]], [&Value::from(1); 2], "{control}");
     assert_eq!(control["resources"], serde_json::json!(["http://127.0.0.1:9/outside.png"]));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use effgan_nn::Threads;
+use effgan_nn::file::remove_leftovers;
 
 use crate::Result;
 use crate::algorithm::Algorithm;
@@ -45,6 +46,7 @@ impl Site<'_> {
     /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks; files that cannot be read or written. What is wrong with the work itself
     /// is an answer.
     pub fn answer(&self, letter: &Letter) -> Result<Answered> {
+        remove_leftovers(self.folder);
         let Letter { broadcast, now, oldest } = letter;
         let memory = self.checkpoints(self.run.clone());
         let memories = Memories::at(*now, &memory);

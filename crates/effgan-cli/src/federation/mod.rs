@@ -14,6 +14,7 @@ mod late;
 pub mod ledger;
 mod post;
 mod question;
+pub mod retention;
 pub mod roll;
 mod site;
 mod wishes;

@@ -31,6 +31,7 @@ impl MaxMemory {
         self.0
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

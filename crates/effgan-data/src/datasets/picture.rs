@@ -129,12 +129,12 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
 }
 
 /// Bytes that decoding takes at most. The pixels as the file has them, then their planes beside them, which are turned one by one. A JPEG
-/// decoder holds the whole file, and of a progressive one three coefficients of 16 bits for each pixel.
+/// decoder holds the whole file, and of a progressive one up to four coefficients of 16 bits for each pixel of a grid that is a little larger.
 fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
     let raw = num_pixels * u64::from(colour.bytes_per_pixel());
     let channels = num_pixels * u64::from(colour.channel_count());
     match format {
-        ImageFormat::Jpeg => len + raw + (6 * num_pixels).max(channels),
+        ImageFormat::Jpeg => (1 << 20) + len + raw + 9 * num_pixels,
         _ => (1 << 20) + raw + channels,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -372,6 +373,43 @@ fn of_folders(more: &[&str]) -> Config {
     let sites =
         ["dataset={name=\"folder\"}", "partition={kind=\"iid\",clients=1}", "federation.sites=[\"north\",\"south\"]"];
     config(&[&sites[..], more].concat())
+}
+
+/// A site with as many images of noise in each of these folders.
+fn with_classes(folder: &TempDir, name: &str, classes: [&str; 2]) -> AtSite {
+    let site = own(folder, name, 3, 40);
+    let data = folder.path().join(name);
+    ["cats", "dogs"].iter().zip(classes).for_each(|(from, to)| fs::rename(data.join(from), data.join(to)).unwrap());
+    site
+}
+
+#[test]
+fn sites_with_other_folders_train_one_conditional_network_whose_classes_have_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = || {
+        vec![
+            with_classes(&folder, "south", ["animals", "smileys"]),
+            with_classes(&folder, "north", ["food", "animals"]),
+        ]
+    };
+    let mut post = post(sites());
+    let out = folder.path().join("run");
+    let conditional = "network={kind=\"dcgan\",base_channels=4,latent_dim=8,conditional=true}";
+    let line = over(&mut post, &of_folders(&[conditional]), &out).0.unwrap_err().line();
+    assert!(line.contains("needs federation.classes") && !out.exists(), "{line}");
+    assert_eq!(post.number, 0, "no site was asked");
+
+    let named = of_folders(&[conditional, "federation.classes=[\"animals\",\"food\",\"smileys\"]"]);
+    over(&mut post, &named, &out).0.unwrap();
+    let model = effgan_fl::Ensemble::open(&out).unwrap();
+    assert_eq!(model.manifest().classes, ["animals", "food", "smileys"]);
+    assert_eq!(model.manifest().network.num_classes, Some(3));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for private in ["", "checkpoints", "join"] {
+        assert_eq!(mode(&out.join(private)), 0o700, "{private}");
+    }
+    assert_eq!(mode(&out.join("join/discriminator.safetensors")), 0o600);
+    assert_eq!(mode(&folder.path().join("state-north")), 0o700);
 }
 
 #[test]

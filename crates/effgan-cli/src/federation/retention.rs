@@ -1,0 +1,238 @@
+//! What a federation leaves behind and may lose after a while: at a site the finished answers and memories of old runs, at the server
+//! the checkpoints of runs that are done and what Flower kept, in a run folder its checkpoints.
+//!
+//! Nothing else is ever touched: not the ledger, keys, the policy, models, records, pictures or the kit for late sites.
+
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+
+use crate::events::{RunInfo, Status};
+use crate::failure::{Failure, Result};
+use crate::run_dir::{MOST_BYTES, is_in_use};
+
+/// Lists what in `folder` nobody has written to for `older_than`, with its bytes, sorted; removes it where that is `really` meant. The folder is a
+/// site's kit, a server's folder or a run folder.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when it is none of these; when something cannot be looked at or removed.
+pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(PathBuf, u64)>> {
+    let found = if is_file(&folder.join("site.toml")) {
+        states_of_runs(&folder.join("state"))
+    } else if is_file(&folder.join("server.toml")) {
+        runs_below(&folder.join("runs")).and_then(|runs| Ok([runs, flowers_state(folder)?].concat()))
+    } else if is_file(&folder.join("run.json")) {
+        checkpoints_of(folder)
+    } else {
+        let line = format!("{} is no kit, no server's folder and no run folder", folder.display());
+        return Err(Failure::usage(anyhow!(line)));
+    };
+    let now = SystemTime::now();
+    let mut old = Vec::new();
+    for path in found.with_context(|| format!("looking through {}", folder.display()))? {
+        let Size { bytes, newest } = size(&path).with_context(|| path.display().to_string())?;
+        // What is of the future by the clock is new.
+        if now.duration_since(newest).is_ok_and(|age| age >= older_than) {
+            old.push((path, bytes));
+        }
+    }
+    old.sort();
+    if really {
+        old.iter().try_for_each(|(path, _)| remove(path).with_context(|| format!("removing {}", path.display())))?;
+    }
+    Ok(old)
+}
+
+/// What a site keeps of each run, by the run's hash.
+fn states_of_runs(state: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let is_hash =
+        |name: &str| name.len() == 16 && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+    Ok(folders_in(state)?.into_iter().filter(|path| name_of(path).is_some_and(is_hash)).collect())
+}
+
+/// The checkpoints of all runs in the server's folder that are done.
+fn runs_below(runs: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let runs = folders_in(runs)?.into_iter().filter(|run| is_file(&run.join("run.json")));
+    let checkpoints: Vec<Vec<PathBuf>> = runs.map(|run| checkpoints_of(&run)).collect::<anyhow::Result<_>>()?;
+    Ok(checkpoints.concat())
+}
+
+/// The checkpoints of a run that is done and in nobody's hands.
+fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let json = effgan_nn::file::read_file(&run.join("run.json"), MOST_BYTES)?;
+    let info: RunInfo = serde_json::from_slice(&json).with_context(|| format!("{}/run.json", run.display()))?;
+    let checkpoints = run.join("checkpoints");
+    let may_go = info.status == Status::Done && is_folder(&checkpoints) && !is_in_use(run);
+    Ok(if may_go { vec![checkpoints] } else { Vec::new() })
+}
+
+/// The `SuperLink`'s database, where it is known to be stopped; the gate tells it the sites' keys again.
+fn flowers_state(server: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let text = crate::config::read(&server.join("server.toml"))?;
+    let known: toml::Table = text.parse()?;
+    let port = known.get("superlink_port").and_then(toml::Value::as_integer).and_then(|port| u16::try_from(port).ok());
+    let stopped = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+    let files = ["state.db", "state.db-wal", "state.db-shm"].map(|name| server.join(name));
+    Ok(if port.is_some_and(stopped) { files.into_iter().filter(|path| is_file(path)).collect() } else { Vec::new() })
+}
+
+/// How much lies somewhere, and when it was last written to.
+struct Size {
+    bytes: u64,
+    newest: SystemTime,
+}
+
+/// Of a file, or of all files below a folder; links count as themselves.
+fn size(path: &Path) -> io::Result<Size> {
+    let metadata = fs::symlink_metadata(path)?;
+    let newest = metadata.modified()?;
+    if !metadata.is_dir() {
+        return Ok(Size { bytes: metadata.len(), newest });
+    }
+    // A folder's own time changes when something is removed from it.
+    let mut all = Size { bytes: 0, newest: SystemTime::UNIX_EPOCH };
+    let mut is_empty = true;
+    for entry in fs::read_dir(path)? {
+        let inside = size(&entry?.path())?;
+        all = Size { bytes: all.bytes + inside.bytes, newest: all.newest.max(inside.newest) };
+        is_empty = false;
+    }
+    Ok(if is_empty { Size { newest, ..all } } else { all })
+}
+
+/// Removes a file or a folder and follows no link.
+fn remove(path: &Path) -> io::Result<()> {
+    if is_folder(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// Folders in `path`, links to folders not among them; none where it is not there, or is a link itself.
+fn folders_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !is_folder(path) {
+        return Ok(Vec::new());
+    }
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    Ok(paths.into_iter().filter(|path| is_folder(path)).collect())
+}
+
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).as_ref().is_ok_and(Metadata::is_file)
+}
+
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).as_ref().is_ok_and(Metadata::is_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpListener;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// A file of five bytes that was written so many days ago.
+    fn file(folder: &TempDir, name: &str, days: u32) {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"bytes").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - days * DAY).unwrap();
+    }
+
+    /// Names inside of the folder and bytes.
+    fn pruned(folder: &TempDir, days: u32, really: bool) -> Vec<(String, u64)> {
+        let pruned = prune(folder.path(), days * DAY, really).unwrap();
+        let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
+        pruned.into_iter().map(|(path, bytes)| (name(path), bytes)).collect()
+    }
+
+    const OLD: &str = "state/0123456789abcdef";
+
+    #[test]
+    fn a_site_loses_what_it_kept_of_old_runs_and_nothing_else() {
+        let kit = tempfile::tempdir().unwrap();
+        let kept = ["site.toml", "key", "policy.toml", "ledger.jsonl", "state/approvals.json", "state/hold-out/secret"];
+        for name in kept {
+            file(&kit, name, 400);
+        }
+        file(&kit, &format!("{OLD}/north/round_0001/north.safetensors"), 40);
+        file(&kit, &format!("{OLD}/north/clients/north/round_0001.safetensors"), 31);
+        // A run of which anything is new is new.
+        file(&kit, "state/fedcba9876543210/north/round_0001/north.safetensors", 40);
+        file(&kit, "state/fedcba9876543210/north/round_0002/north.safetensors", 2);
+        symlink(kit.path().join(OLD), kit.path().join("state/aaaaaaaaaaaaaaaa")).unwrap();
+
+        assert_eq!(pruned(&kit, 30, false), [(OLD.to_owned(), 10)]);
+        assert!(kit.path().join(OLD).exists(), "nothing goes unless it is really meant");
+        assert_eq!(pruned(&kit, 41, true), []);
+        assert_eq!(pruned(&kit, 30, true), [(OLD.to_owned(), 10)]);
+        assert!(!kit.path().join(OLD).exists() && kit.path().join("state/fedcba9876543210").exists());
+        assert!(kept.iter().all(|name| kit.path().join(name).exists()));
+        assert_eq!(pruned(&kit, 30, true), []);
+    }
+
+    /// A run folder below the server's.
+    fn run(folder: &TempDir, name: &str, status: &str) {
+        let info = format!(
+            r#"{{"name":"a","status":"{status}","algorithm":"effgan","seed":1,"jobs":1,"version":"0.1.0",
+            "machine":{{"cpu":"","cores":1,"instruction_set":"","os":""}},"dataset":{{"name":"m","image_shape":[1,2,2],"num_classes":2,"num_dealt":5,"num_test":null}},
+            "partition":{{"clients":[],"num_examples":[],"class_counts":null,"label_skew":null}},"network":{{"generator_values":1,"discriminator_values":1}},
+            "mean_is_fedgan":false,"started":0,"seconds":1.0}}"#
+        );
+        let of_run = |inside: &str| format!("{name}{inside}");
+        file(folder, &of_run("run.json"), 40);
+        fs::write(folder.path().join(of_run("run.json")), info).unwrap();
+        for inside in
+            ["checkpoints/round_0001.safetensors", "model/manifest.json", "join/generator.safetensors", "metrics.jsonl"]
+        {
+            file(folder, &of_run(inside), 40);
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_done_loses_its_checkpoints_and_others_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&folder, "", "done");
+        assert_eq!(pruned(&folder, 30, true), [("checkpoints".to_owned(), 5)]);
+        assert!(
+            ["model/manifest.json", "join/generator.safetensors"].iter().all(|name| folder.path().join(name).exists())
+        );
+        let open = tempfile::tempdir().unwrap();
+        run(&open, "", "interrupted");
+        assert_eq!(pruned(&open, 30, true), []);
+    }
+
+    #[test]
+    fn a_server_loses_flowers_state_only_while_the_superlink_is_stopped() {
+        let server = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for name in ["state.db", "server.toml", "sites.toml", "gate.json", "ca.key"] {
+            file(&server, name, 40);
+        }
+        fs::write(server.path().join("server.toml"), format!("superlink_port = {port}\n")).unwrap();
+        run(&server, "runs/first/", "done");
+        let checkpoints = ("runs/first/checkpoints".to_owned(), 5);
+        assert_eq!(pruned(&server, 30, false), std::slice::from_ref(&checkpoints));
+        drop(listener);
+        assert_eq!(pruned(&server, 30, true), [checkpoints, ("state.db".to_owned(), 5)]);
+        assert!(["sites.toml", "gate.json", "ca.key"].iter().all(|name| server.path().join(name).exists()));
+        let line = prune(&server.path().join("runs"), DAY, true).unwrap_err().line();
+        assert!(line.ends_with("is no kit, no server's folder and no run folder"), "{line}");
+    }
+}
