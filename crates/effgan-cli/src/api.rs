@@ -20,6 +20,7 @@ use crate::evaluation::{FeatureNet, Images, Question, Reference};
 use crate::events::Event;
 use crate::failure::{Failure, Result};
 use crate::federation::ledger::Ledger;
+pub use crate::federation::retention::prune;
 use crate::federation::{self, AtSite, Roll};
 pub use crate::federation::{Content, Grid, MessageId, NodeId, Pulled, SiteImages, StrategyConfig};
 use crate::progress::Progress;

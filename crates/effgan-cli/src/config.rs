@@ -479,7 +479,7 @@ pub mod tests {
         match value {
             Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
             Value::Table(table) => {
-                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys))
+                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys));
             }
             _ => {}
         }

@@ -41,6 +41,7 @@ pub enum Approve {
 /// `policy.toml`. [`text`](Self::text) explains each key to a data-protection officer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Policy {
     /// Whether each run waits for somebody's yes; default `"each-run"`.
     pub approve: Approve,

@@ -20,7 +20,7 @@ const LEAST_DIGITS: usize = 16;
 /// # Errors
 /// A ledger that is broken.
 pub fn waiting(site: &Path) -> Result<Vec<Request>> {
-    Ok(History::waiting(&Ledger::of(site)).map_err(anyhow::Error::from)?.0)
+    Ok(History::yeses(&Ledger::of(site)).map_err(anyhow::Error::from)?.waiting)
 }
 
 /// What a run wants and how it stands against the site's policy, for a person.
@@ -66,7 +66,7 @@ pub fn approve(site: &Path, request: &Request) -> Result<()> {
 /// # Errors
 /// No such run, or more than one.
 pub fn withdraw(site: &Path, digits: &str) -> Result<String> {
-    let approved = History::waiting(&Ledger::of(site)).map_err(anyhow::Error::from)?.1;
+    let approved = History::yeses(&Ledger::of(site)).map_err(anyhow::Error::from)?.approved;
     let config = named(digits, approved.keys().cloned(), "a yes to")?;
     write(site, Entry::Withdrawn { config: config.clone() })?;
     Ok(config)
@@ -146,7 +146,7 @@ fn images(wishes: &Wishes) -> String {
 }
 
 fn sends(wishes: &Wishes) -> String {
-    let size = wishes.model.map(|bytes| format!(" ({} bytes)", bytes)).unwrap_or_default();
+    let size = wishes.model.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
     let networks = match (wishes.rounds, wishes.by_the_batch) {
         (0, _) => None,
         (_, true) => Some("after each batch gradients or logits, and the discriminator".to_owned()),

@@ -209,8 +209,8 @@ impl House {
                 Entry::Answered(Box::new(Answered { question, held_out, wishes, trained, ..leaving(content) }))
             }
             Err(unanswered) => {
-                let (refused, why) = (unanswered.refusal, one_line(&unanswered.why));
-                Entry::Refused(Box::new(Refused { question, refused, why, wishes }))
+                let (refusal, why) = (unanswered.refusal, one_line(&unanswered.why));
+                Entry::Refused(Box::new(Refused { question, refusal, why, wishes }))
             }
         };
         Ok(self.ledger.append(entry)?)

@@ -6,6 +6,7 @@ use crate::local::Work;
 
 /// What the config of a run wants, in plain numbers. What hangs on the images is `None` until it is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Wishes {
     /// What the server calls the run.
     pub name: String,

@@ -6,7 +6,7 @@ use effgan_fl::policy::Spent;
 use effgan_fl::{ExchangeKind, Refusal, Wishes};
 
 use super::line::{Answered, Entry, Question};
-use super::{Head, Ledger, LedgerError};
+use super::{Ledger, LedgerError};
 
 /// What has to be known to answer a question.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +37,15 @@ pub struct Request {
     pub wishes: Wishes,
     /// [`Config::identity`](crate::config::Config::identity)
     pub identity: String,
+}
+
+/// Runs by what people at the site have said to them.
+#[derive(Debug, Default)]
+pub struct Yeses {
+    /// Those that wait, the oldest first.
+    pub waiting: Vec<Request>,
+    /// Those that have a yes: their configs' hashes, and the numbers of their last questions.
+    pub approved: BTreeMap<String, u32>,
 }
 
 impl History {
@@ -72,14 +81,14 @@ impl History {
         key(question).is_some_and(|key| self.answered.contains(&key))
     }
 
-    /// The runs that wait for a yes, the oldest first, and what all runs have trained.
+    /// Who waits for a yes, and who has one.
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn waiting(ledger: &Ledger) -> Result<(Vec<Request>, BTreeMap<String, u32>, Head), LedgerError> {
-        let (mut waiting, mut approved) = (Vec::<Request>::new(), BTreeMap::new());
-        let head = ledger.read(|_, line| match line.entry {
-            Entry::Refused(refused) if refused.refused == Refusal::WaitingForApproval => {
+    pub fn yeses(ledger: &Ledger) -> Result<Yeses, LedgerError> {
+        let Yeses { mut waiting, mut approved } = Yeses::default();
+        ledger.read(|_, line| match line.entry {
+            Entry::Refused(refused) if refused.refusal == Refusal::WaitingForApproval => {
                 let (Question { config, identity, .. }, Some(wishes)) = (refused.question, refused.wishes) else {
                     return;
                 };
@@ -97,7 +106,7 @@ impl History {
             Entry::Withdrawn { config } => drop(approved.remove(&config)),
             _ => {}
         })?;
-        Ok((waiting, approved, head))
+        Ok(Yeses { waiting, approved })
     }
 
     /// What the run that asked last wanted.

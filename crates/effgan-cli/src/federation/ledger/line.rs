@@ -111,7 +111,8 @@ pub struct Refused {
     #[serde(flatten)]
     pub question: Question,
     /// The code that left.
-    pub refused: Refusal,
+    #[serde(rename = "refused")]
+    pub refusal: Refusal,
     /// In words, which did not leave.
     pub why: String,
     /// What the run wants, where that was understood.
@@ -131,6 +132,6 @@ impl Entry {
     /// Whether `later` is the same question, refused for the same reason.
     pub fn is_refused_again(&self, later: &Self) -> bool {
         let (Self::Refused(before), Self::Refused(later)) = (self, later) else { return false };
-        before.question == later.question && before.refused == later.refused
+        before.question == later.question && before.refusal == later.refusal
     }
 }

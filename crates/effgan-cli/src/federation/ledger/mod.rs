@@ -8,7 +8,7 @@ mod history;
 mod line;
 mod show;
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl Ledger {
     /// [`LedgerError::Broken`] with the number of the first line that is not what was written.
     pub fn read(&self, mut each: impl FnMut(u64, Line)) -> Result<Head> {
         let mut head = Head { lines: 0, hash: GENESIS.into() };
-        let file = match self.options().open(&self.path) {
+        let file = match options().open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(head),
             file => file.map_err(|error| self.io(error))?,
         };
@@ -102,7 +102,7 @@ impl Ledger {
     pub fn append(&self, entry: Entry) -> Result<String> {
         let is_new = !self.path.exists();
         let mut file =
-            self.options().append(true).create(true).mode(0o600).open(&self.path).map_err(|error| self.io(error))?;
+            options().append(true).create(true).mode(0o600).open(&self.path).map_err(|error| self.io(error))?;
         file.lock().map_err(|error| self.io(error))?;
         self.mend(&mut file)?;
         let last = self.last_line(&mut file)?;
@@ -115,7 +115,7 @@ impl Ledger {
                 return Ok(hash);
             }
         }
-        let hash = self.write(&mut file, Line::now(hash, entry))?;
+        let hash = self.write(&mut file, &Line::now(hash, entry))?;
         if is_new {
             let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.io(error))?;
@@ -134,11 +134,11 @@ impl Ledger {
         let last = self.last_line(file)?;
         let hash = last.map_or_else(|| GENESIS.to_owned(), |bytes| params::sha256(&bytes));
         let entry = Entry::Mended { bytes: torn.len() as u64, sha256: params::sha256(&torn) };
-        self.write(file, Line::now(hash, entry)).map(drop)
+        self.write(file, &Line::now(hash, entry)).map(drop)
     }
 
-    fn write(&self, file: &mut File, line: Line) -> Result<String> {
-        let mut bytes = serde_json::to_vec(&line).expect("a line is plain data");
+    fn write(&self, file: &mut File, line: &Line) -> Result<String> {
+        let mut bytes = serde_json::to_vec(line).expect("a line is plain data");
         let hash = params::sha256(&bytes);
         bytes.push(b'\n');
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| self.io(error))?;
@@ -179,13 +179,6 @@ impl Ledger {
         }
     }
 
-    /// A link in its place is not followed.
-    fn options(&self) -> std::fs::OpenOptions {
-        let mut options = File::options();
-        options.read(true).custom_flags(O_NOFOLLOW);
-        options
-    }
-
     fn broken(&self, line: u64, why: &'static str) -> LedgerError {
         LedgerError::Broken { path: self.path.display().to_string(), line, why }
     }
@@ -193,6 +186,13 @@ impl Ledger {
     fn io(&self, source: io::Error) -> LedgerError {
         LedgerError::Io { path: self.path.display().to_string(), source }
     }
+}
+
+/// A link in the place of a ledger is not followed.
+fn options() -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).custom_flags(O_NOFOLLOW);
+    options
 }
 
 /// Takes the site's folder for itself, so that one process at a time works for the site; `None` when another does.

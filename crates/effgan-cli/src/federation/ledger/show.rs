@@ -86,8 +86,8 @@ impl Row {
                 (kind.clone(), *round, config.clone(), sent(&answered))
             }
             Entry::Refused(refused) => {
-                let Refused { question: Question { kind, round, config, .. }, refused, why, .. } = *refused;
-                (kind, round, config, format!("refused: {} ({why})", refused.code()))
+                let Refused { question: Question { kind, round, config, .. }, refusal, why, .. } = *refused;
+                (kind, round, config, format!("refused: {} ({why})", refusal.code()))
             }
             Entry::Approved { config, name, last_round } => {
                 ("approved".into(), None, config, format!("somebody here said yes to {name}, up to round {last_round}"))

@@ -21,9 +21,9 @@ fn answered(round: u32) -> Entry {
     Entry::Answered(Box::new(Answered { question, trained, ..Answered::default() }))
 }
 
-fn refused(refused: Refusal) -> Entry {
+fn refused(refusal: Refusal) -> Entry {
     let question = Question { kind: "query".into(), ..Question::default() };
-    Entry::Refused(Box::new(Refused { question, refused, why: "x".into(), wishes: None }))
+    Entry::Refused(Box::new(Refused { question, refusal, why: "x".into(), wishes: None }))
 }
 
 fn lines(ledger: &Ledger) -> Result<Vec<Entry>> {
@@ -142,7 +142,7 @@ fn the_page_has_no_script_and_shows_hostile_words_as_words() {
     let question = Question { kind: "query".into(), ..Question::default() };
     let why = "\u{202e}<script>alert('x')</script> & \"quoted\"".to_owned();
     ledger
-        .append(Entry::Refused(Box::new(Refused { question, refused: Refusal::DataUnusable, why, wishes: None })))
+        .append(Entry::Refused(Box::new(Refused { question, refusal: Refusal::DataUnusable, why, wishes: None })))
         .unwrap();
     let (mut page, mut table) = (Vec::new(), Vec::new());
     super::page(&ledger, &mut page).unwrap().unwrap();
