@@ -409,7 +409,7 @@ fn sites_with_other_folders_train_one_conditional_network_whose_classes_have_nam
         assert_eq!(mode(&out.join(private)), 0o700, "{private}");
     }
     assert_eq!(mode(&out.join("join/discriminator.safetensors")), 0o600);
-    assert_eq!(mode(&folder.path().join("state-north")), 0o700);
+    assert_eq!(mode(&folder.path().join("site-north/state")), 0o700);
 }
 
 #[test]
