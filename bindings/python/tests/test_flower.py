@@ -85,7 +85,7 @@ TYPES = ["query", "train", "train.finetune"]
 def check_run_folder(run: Path, simulated: Path) -> None:
     """The simulation's layout, but for what only all images in one place can give."""
     ours, theirs = layout(run), layout(simulated)
-    assert ours - theirs == {"sites.json"}
+    assert ours - theirs == {"sites.json", "ledgers.jsonl"}
     assert {name for name in theirs - ours if not name.startswith("checkpoints")} == {"partition.json", "samples/real.png"}
     report = (run / "report.html").read_text("utf-8")
     assert "Not told: the sites keep how many images of each class they have" in report
