@@ -3,15 +3,18 @@
     .venv/bin/python scripts/bench_federation.py
 
 Real processes on 127.0.0.1 with TLS and node identity, the quick start's networks. Training is what `effgan run` takes for the same rounds on the same cores;
-the rest of a round is Flower's. Bytes are counted between the sites and the server. The last table holds simulations of one round to each other.
+the rest of a round is Flower's. Bytes are counted between the sites and the server. "behind the gate" is a federation as `effgan federation init` makes it: gate,
+forwarders, effgan's executor and policies. The last table holds simulations of one round to each other.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import signal
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY / "bindings/python"), str(REPOSITORY / "bindings/python/tests")]
 
 import effgan  # noqa: E402
-from lab import Lab, free_port  # noqa: E402
+from lab import Lab, free_port, wait_for  # noqa: E402
 
 QUICKSTART = REPOSITORY / "configs/quickstart.toml"
 ROUNDS = 5
@@ -33,9 +36,10 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="*", default=[2, 4, 8])
     nodes = parser.parse_args().nodes
     with tempfile.TemporaryDirectory() as folder:
-        print("nodes  round s  training s  Flower s  MB of tensors  MB on the wire  overhead  SuperLink MB  ServerApp MB")
+        print("nodes  round s  training s  Flower s  MB of tensors  MB on the wire  overhead  SuperLink MB  ServerApp MB  behind the gate: round s")
         for number in nodes:
-            print(over_flower(Path(folder) / f"nodes-{number}", number), flush=True)
+            gated = behind_the_gate(Path(folder) / f"gated-{number}", number)
+            print(f"{over_flower(Path(folder) / f'nodes-{number}', number)}  {gated:>24.1f}", flush=True)
         print("\nsimulation                    clients  round s  ms a client")
         for name, clients in [("effgan run", 1000), ("effgan run", 100), ("Flower's on Ray", 100)]:
             on_ray = "Ray" in name
@@ -74,6 +78,57 @@ def over_flower(folder: Path, number: int) -> str:
         f"{number:>5}  {whole:>7.1f}  {training:>10.1f}  {whole - training:>8.1f}  {tensors / 1e6:>13.1f}  {sent / 1e6:>14.1f}"
         f"  {100 * (sent / tensors - 1):>6.1f} %  {memory.most['superlink']:>12.0f}  {memory.most['serverapp']:>12.0f}"
     )
+
+
+# Sites of an experiment: nobody is asked, and twenty steps are no whole pass.
+POLICY = 'approve = "any"\nwhole_pass = false\nmin_images = 2\n'
+
+
+def behind_the_gate(folder: Path, number: int) -> float:
+    """Seconds of the median round of a federation by the commands of docs/deploy.md."""
+    folder.mkdir()
+    file = config(folder / "config.toml", number, "steps = 20", f"rounds = {ROUNDS}")
+    sites, made = [f"client-{i:04}" for i in range(number)], folder / "federation"
+    port, superlink = free_port(), free_port()
+    effgan_("init", "--sites", ",".join(sites), "--host", "127.0.0.1", "--port", port, "--superlink-port", superlink, "--out", made)
+    processes = [started(made / "server/start.sh", HOST="127.0.0.1")]
+    try:
+        wait_for("the gate", lambda: effgan_("check", made / "server", must=False) == 0)
+        for i, kit in enumerate(made / "kits" / site for site in sites):
+            effgan_("join", kit)
+            effgan_("admit", kit / "key.pub", "--server", made / "server")
+            (kit / "policy.toml").write_text(POLICY)
+            processes.append(started(kit / "start.sh", "--partition-id", i, PORT=free_port(), FORWARD_PORT=free_port()))
+        effgan_("run", file, "--server", made / "server", "--out", folder / "run")
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+    return statistics.median(one["seconds"] for one in rounds(folder / "run"))
+
+
+def effgan_(*arguments: object, must: bool = True) -> int:
+    """The exit code of `effgan federation`, whose words nobody needs here."""
+    done = subprocess.run(
+        [sys.executable, "-m", "effgan", "federation", *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 or not must, done.stdout + done.stderr
+    return done.returncode
+
+
+def started(*command: object, **variables: object) -> subprocess.Popen[bytes]:
+    nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    env = environment() | {name: str(value) for name, value in variables.items()}
+    return subprocess.Popen(list(map(str, command)), env=env, start_new_session=True, **nothing)
+
+
+def environment() -> dict[str, str]:
+    programs = [REPOSITORY / "target/release", REPOSITORY / ".venv/bin"]
+    return os.environ | {"PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}
 
 
 def rounds(run: Path) -> list[dict[str, float]]:
