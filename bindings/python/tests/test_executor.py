@@ -146,7 +146,7 @@ def test_a_foreign_app_never_runs_at_a_site_which_then_comes_to_the_hash_of_the_
         foreign = lab.run(secret, tmp_path / "none")
         lab.app = own
         outcome = lab.run(config, tmp_path / "run")
-    assert foreign.log.count(f"a site said: {FAILED}") == 2, foreign.log
+    assert foreign.log.count("a site said: {'config': {'refused': 'work-failed'}}") == 2, foreign.log
     assert "of the site alone" not in foreign.log
     assert not Path(f"{secret}.stolen").exists()
     assert not list(tmp_path.glob("lab/home-[ab]/**/thief.py")), "the bundle was unpacked at a site"

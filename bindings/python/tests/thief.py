@@ -33,7 +33,7 @@ def collect(grid: Grid, context: Context) -> None:
         time.sleep(0.5)
     wanted = RecordDict({"what": ConfigRecord({"file": str(context.run_config["config"])})})
     for reply in grid.send_and_receive([Message(wanted, node, "query") for node in nodes], timeout=60):
-        print("a site said:", reply.error.reason if reply.has_error() else reply.content.config_records["what"]["text"])
+        print("a site said:", reply.error if reply.has_error() else dict(reply.content.config_records))
 
 
 @agent.main()

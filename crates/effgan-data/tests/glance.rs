@@ -55,7 +55,9 @@ fn a_folder_of_the_sites_folders_holds_several_data_sets() {
     for (site, classes) in
         [("north", ["animals", "food"]), ("south", ["animals", "smileys"]), ("east", ["food", "smileys"])]
     {
-        classes.iter().for_each(|class| grey(&dir.path().join(site).join(class), 10));
+        for class in classes {
+            grey(&dir.path().join(site).join(class), 10);
+        }
     }
     assert_eq!(data_sets(&dir), ["east", "north", "south"]);
     let named = ["east", "north", "south"].map(String::from);

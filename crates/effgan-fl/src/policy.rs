@@ -299,7 +299,10 @@ mod tests {
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
-            ("max_memory = \"4 parsecs\"", "line 1: invalid value: string \"4 parsecs\", expected a whole number of MiB"),
+            (
+                "max_memory = \"4 parsecs\"",
+                "line 1: invalid value: string \"4 parsecs\", expected a whole number of MiB",
+            ),
         ] {
             let error = Policy::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
 
 def _echo(message: Message, kind: Any) -> dict[str, Any]:
     """What an answer repeats of its question."""
-    said = message.content.config_records.get("config", {})
+    said: Mapping[str, Any] = message.content.config_records.get("config", {})
     return {name: said[name] for name in ("kind", "config-hash", "round", "iteration") if isinstance(said.get(name), kind)}
 
 
