@@ -90,7 +90,7 @@ def query(config: str, **changed: Any) -> Message:
 
 
 def context(**node_config: Any) -> Context:
-    config = {key.replace("_", "-"): str(value) for key, value in node_config.items()}
+    config: dict[str, bool | float | int | str] = {key.replace("_", "-"): str(value) for key, value in node_config.items()}
     return Context(1, 1, config, RecordDict(), {})
 
 

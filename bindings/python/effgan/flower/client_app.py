@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context, Message
+from flwr.app import ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from .. import _effgan
@@ -72,7 +72,7 @@ def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
 
 def _echo(message: Message, kind: Any) -> dict[str, Any]:
     """What an answer repeats of its question."""
-    said = message.content.config_records.get("config", {})
+    said = dict(message.content.config_records.get("config", ConfigRecord()))
     return {name: said[name] for name in ("kind", "config-hash", "round", "iteration") if isinstance(said.get(name), kind)}
 
 
