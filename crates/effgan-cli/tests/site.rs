@@ -58,11 +58,13 @@ fn a_yes_names_a_run_that_waits_by_enough_digits() {
     assert_eq!(stdout(&approve(&[])), "no run waits for a yes\n");
     let (code, line) = failure(&approve(&["--yes", "0123"]));
     assert_eq!(code, Some(2));
-    assert!(line.contains("\"0123\" is too short: a run is named by 16 digits or more"), "{line}");
-    let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef"]));
+    assert!(line.contains("\"0123\" is too short: a run is named by 32 digits or more"), "{line}");
+    let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef 0123 4567 89ab cdef"]));
     assert_eq!(code, Some(2));
     assert!(
-        line.contains("there is not a yes to a run whose config's hash begins with \"0123456789abcdef\""),
+        line.contains(
+            "there is not a yes to a run whose config's hash begins with \"0123456789abcdef0123456789abcdef\""
+        ),
         "{line}"
     );
 }

@@ -69,13 +69,14 @@ impl FineTune {
     fn run(self) -> Result<()> {
         let images = SiteImages::of(self.client, self.data, self.partition_id)?;
         let policy = self.site.join(POLICY);
-        if matches!(images, SiteImages::Own { .. }) && !policy.is_file() {
+        let has_files = !matches!(images, SiteImages::Dealt { data_dir: None, .. });
+        if has_files && !policy.is_file() {
             let line = format!("{} is not there; name the site's kit by --site", policy.display());
             return Err(Failure::usage(anyhow!(line)));
         }
         let state = tempfile::tempdir().map_err(anyhow::Error::from)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let policy = matches!(images, SiteImages::Own { .. }).then_some(policy);
+        let policy = policy.is_file().then_some(policy);
         let at_site = AtSite { images, state_dir: state.path().into(), policy, jobs };
         let site = federation::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
         say(format!(

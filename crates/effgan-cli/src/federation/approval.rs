@@ -12,8 +12,8 @@ use super::house::POLICY;
 use super::ledger::{Entry, History, Ledger, Request};
 use crate::failure::{Failure, Result};
 
-/// Fewest digits of a hash that name a run: nobody makes a config whose hash has the same.
-const LEAST_DIGITS: usize = 16;
+/// Fewest digits of a hash that name a run. Whoever makes two configs finds 16 digits that they share by 2^32 tries, and 32 by none.
+const LEAST_DIGITS: usize = 32;
 
 /// The runs that wait for a yes at the site in this folder, the oldest first.
 ///

@@ -11,7 +11,7 @@ use effgan_data::partition::Shares;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::local::Work;
 use effgan_fl::policy::{Amount, Approve, Policy};
-use effgan_fl::{Broadcast, ExchangeKind, Refusal, Wishes, one_line};
+use effgan_fl::{Broadcast, ExchangeKind, Letter, Refusal, Wishes, one_line};
 use effgan_nn::params;
 
 use super::answer::Unanswered;
@@ -50,8 +50,7 @@ impl House {
     /// # Errors
     /// A policy that is none; another process that does not end.
     pub(super) fn open(policy: &Path, stop: &AtomicBool) -> Result<Self, Unanswered> {
-        let folder =
-            policy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let folder = folder_of(policy).to_owned();
         let (started, wrong) = (Instant::now(), |why: String| Unanswered::new(Refusal::WorkFailed, why));
         let at_work = loop {
             let lock = at_work(&folder).map_err(|error| wrong(format!("{}: {error}", folder.display())))?;
@@ -72,22 +71,22 @@ impl House {
         Ok(History::of(&self.ledger, &question.run, &question.identity)?)
     }
 
-    /// All that has to hold before an image is opened; `listed` are the site's own pictures, by their names.
+    /// What has to hold of the question alone: nothing here depends on the site's files.
     ///
     /// # Errors
-    /// What does not hold, and in the end that nobody has said yes to the run.
-    pub(super) fn check_before(
+    /// What does not hold.
+    pub(super) fn check_question(
         &self,
         question: &Question,
         history: &History,
-        listed: Option<&Listed>,
-        record: &mut Record,
+        record: &Record,
     ) -> Result<(), Unanswered> {
         self.policy.check(&question.wishes, &history.spent)?;
-        let kind = question.letter.as_ref().map(|letter| letter.broadcast.kind);
-        if history.is_fine_tuned && kind.is_some_and(|kind| kind != ExchangeKind::Collect) {
-            let why =
-                "the generator that was fine-tuned for this run has left, and no other question of the run is answered";
+        // Another question to collect would be another generator, from parameters of the server's choice.
+        let is_same_again =
+            |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered(&record.question);
+        if history.is_fine_tuned && question.letter.as_ref().is_some_and(|letter| !is_same_again(letter)) {
+            let why = "the generator that was fine-tuned for this run has left; only the same question is answered, and the same again";
             return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
         }
         let held_out = question.wishes.held_out;
@@ -95,20 +94,45 @@ impl House {
             let why = format!("the hold-out was dealt once, with held_out = {first}, and the run wants {held_out}");
             return Err(Unanswered::new(Refusal::HoldOutDiffers, why));
         }
-        if let Some(letter) = &question.letter {
-            self.policy.check_params(&letter.broadcast.params)?;
-        }
-        if let Some(listed) = listed {
-            let wishes = self.count(question, listed)?;
-            record.wishes = Some(wishes.clone());
-            self.policy.check(&wishes, &history.spent)?;
-        }
+        question.letter.as_ref().map_or(Ok(()), |letter| Ok(self.policy.check_params(&letter.broadcast.params)?))
+    }
+
+    /// That somebody here has said yes to the run. Until then what `counted` says of the site's files stays here: a server could ask a
+    /// thousand ways, and learn from which question is refused how many images there are, and in which folders.
+    ///
+    /// # Errors
+    /// [`Refusal::WaitingForApproval`], whatever else is wrong.
+    pub(super) fn check_approved(
+        &self,
+        question: &Question,
+        history: &History,
+        counted: Result<(), &Unanswered>,
+    ) -> Result<(), Unanswered> {
         let is_approved = || history.approved.get(&question.config_hash) == Some(&question.wishes.last_round());
-        if self.policy.approve == Approve::EachRun && !is_approved() {
-            let why = "nobody here has said yes to the run; effgan federation approve shows what it wants";
-            return Err(Unanswered::new(Refusal::WaitingForApproval, why));
+        if self.policy.approve == Approve::Any || is_approved() {
+            return Ok(());
         }
-        Ok(())
+        let mut why = "nobody here has said yes to the run; effgan federation approve shows what it wants".to_owned();
+        if let Err(unanswered) = counted {
+            why += &format!("; and it would be refused: {}", unanswered.why);
+        }
+        Err(Unanswered::new(Refusal::WaitingForApproval, why))
+    }
+
+    /// What hangs on the number of pictures, before one is opened; `listed` are the site's own, by their names.
+    ///
+    /// # Errors
+    /// What the policy does not allow.
+    pub(super) fn check_counted(
+        &self,
+        question: &Question,
+        history: &History,
+        listed: &Listed,
+        record: &mut Record,
+    ) -> Result<(), Unanswered> {
+        let wishes = self.count(question, listed)?;
+        record.wishes = Some(wishes.clone());
+        Ok(self.policy.check(&wishes, &history.spent)?)
     }
 
     /// What the run wants, of so many pictures.
@@ -196,25 +220,41 @@ impl House {
         of_config.min(self.policy.max_memory)
     }
 
+    /// Writes a refusal into the ledger beside this `policy.toml` when the house itself cannot be opened, and answers with the ledger's head.
+    ///
+    /// # Errors
+    /// When the line is not on the disk.
+    pub(super) fn write_closed(policy: &Path, record: Record, unanswered: &Unanswered) -> Result<String, Unanswered> {
+        Ok(Ledger::of(folder_of(policy)).append(refused(record, unanswered))?)
+    }
+
     /// Writes down what leaves or why nothing does, and answers with the ledger's head.
     ///
     /// # Errors
     /// When the line is not on the disk: then nothing may leave.
     pub(super) fn write_down(&self, record: Record, said: Result<&Content, &Unanswered>) -> Result<String, Unanswered> {
-        let Record { question, wishes, trained } = record;
         let entry = match said {
             Ok(content) => {
+                let Record { question, wishes, trained } = record;
                 let held_out = wishes.as_ref().map_or(0.0, |wishes| wishes.held_out);
                 let wishes = wishes.filter(|_| question.round.is_none());
                 Entry::Answered(Box::new(Answered { question, held_out, wishes, trained, ..leaving(content) }))
             }
-            Err(unanswered) => {
-                let (refusal, why) = (unanswered.refusal, one_line(&unanswered.why));
-                Entry::Refused(Box::new(Refused { question, refusal, why, wishes }))
-            }
+            Err(unanswered) => refused(record, unanswered),
         };
         Ok(self.ledger.append(entry)?)
     }
+}
+
+/// The folder in which a `policy.toml` lies, and all else of the site's beside it.
+fn folder_of(policy: &Path) -> &Path {
+    policy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn refused(record: Record, unanswered: &Unanswered) -> Entry {
+    let Record { question, wishes, .. } = record;
+    let (refusal, why) = (unanswered.refusal, one_line(&unanswered.why));
+    Entry::Refused(Box::new(Refused { question, refusal, why, wishes }))
 }
 
 /// The training that an answer to `broadcast` takes.

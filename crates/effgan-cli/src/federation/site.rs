@@ -24,6 +24,7 @@ use effgan_nn::params;
 use super::answer::{Unanswered, check_leaving};
 use super::content::LEDGER;
 use super::house::{House, POLICY, Record};
+use super::ledger::History;
 use super::question::{Question, entry_of};
 use super::{Content, Introduction, Tie, classes};
 use crate::config::Config;
@@ -37,8 +38,8 @@ pub struct AtSite {
     pub images: SiteImages,
     /// Where it keeps what it remembers between messages.
     pub state_dir: PathBuf,
-    /// The site's `policy.toml`, beside which its ledger and its hold-out's secret lie. A site of its own images that is given none has the
-    /// default policy, and these files in `state_dir`; one of an experiment is under no policy then.
+    /// The site's `policy.toml`, beside which its ledger and its hold-out's secret lie. A site with files of its own that is given none has the
+    /// default policy, and these files in `state_dir`; an experiment with a data set that lies in the program or the cache is under none then.
     pub policy: Option<PathBuf>,
     /// Threads, ≥ 1.
     pub jobs: usize,
@@ -78,9 +79,10 @@ pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool)
     });
     let panicked = |_| Err(Unanswered::new(Refusal::WorkFailed, "a panic, which is a bug: please report it"));
     let said: std::result::Result<Content, Unanswered> = catch_unwind(work).unwrap_or_else(panicked);
-    let head = match &house {
-        Some(house) => house.write_down(record, said.as_ref()).map(Some),
-        None => Ok(None),
+    let head = match (&house, at_site.policy_file(), &said) {
+        (Some(house), ..) => house.write_down(record, said.as_ref()).map(Some),
+        (None, Some(policy), Err(unanswered)) => House::write_closed(&policy, record, unanswered).map(Some),
+        (None, ..) => Ok(None),
     };
     let (said, head) = match (said, head) {
         (said, Ok(head)) => (said, head),
@@ -139,9 +141,10 @@ fn work(
     let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
     let mut listed = None;
     if let Some(house) = house {
-        listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
-        let own = listed.as_ref().filter(|_| at_site.images.is_own());
-        house.check_before(&question, &history, own, record)?;
+        house.check_question(&question, &history, record)?;
+        let counted = list(at_site, house, &question, &history, record);
+        house.check_approved(&question, &history, counted.as_ref().map(|_| ()))?;
+        listed = counted?;
     }
     let images = Images::open(at_site, &question.config, house, listed.as_ref())?;
     if let Some(house) = house {
@@ -153,6 +156,21 @@ fn work(
     let content = desk.answer(letter, stop)?;
     house.map_or(Ok(()), |house| check_leaving(&house.policy, &content))?;
     Ok(content)
+}
+
+/// The names of the site's pictures, and whether so many may be trained on; `None` where they lie in files of many.
+fn list(
+    at_site: &AtSite,
+    house: &House,
+    question: &Question,
+    history: &History,
+    record: &mut Record,
+) -> std::result::Result<Option<Listed>, Unanswered> {
+    let listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
+    if let Some(own) = listed.as_ref().filter(|_| at_site.images.is_own()) {
+        house.check_counted(question, history, own, record)?;
+    }
+    Ok(listed)
 }
 
 /// A site's images in memory.
@@ -265,8 +283,11 @@ impl AtSite {
     fn policy_file(&self) -> Option<PathBuf> {
         match (&self.policy, &self.images) {
             (Some(policy), _) => Some(policy.clone()),
-            (None, SiteImages::Own { .. }) => Some(self.state_dir.join(POLICY)),
-            (None, SiteImages::Dealt { .. }) => None,
+            // Whoever names files of this machine is under its policy, whatever the images are called.
+            (None, SiteImages::Own { .. } | SiteImages::Dealt { data_dir: Some(_), .. }) => {
+                Some(self.state_dir.join(POLICY))
+            }
+            (None, SiteImages::Dealt { data_dir: None, .. }) => None,
         }
     }
 }

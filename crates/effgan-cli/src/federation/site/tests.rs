@@ -254,11 +254,58 @@ fn after_the_collection_a_site_answers_only_that_and_the_same_again() {
     let mut renamed = letter(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
     renamed.words.insert("run".into(), "run2".into());
     assert_eq!(refusal(&kit.ask("train", renamed)), Some(Refusal::AlreadyFineTuned));
+    // Nor another generator, from parameters of the server's choice.
+    let mut chosen = start(CONFIG);
+    chosen.iter_mut().for_each(|(_, array)| array.values.iter_mut().for_each(|value| *value *= 0.5));
+    let said = kit.ask("train.finetune", letter(CONFIG, ExchangeKind::Collect, 3, chosen));
+    assert_eq!(refusal(&said), Some(Refusal::AlreadyFineTuned));
     // A server that lost the answer is given the same, and it costs nothing of what the policy allows.
     let again = kit.round(CONFIG, ExchangeKind::Collect, 3);
     assert_eq!(again.params, first.params);
     let steps = |entry: &Entry| if let Entry::Answered(answered) = entry { answered.trained.steps } else { 0 };
-    assert_eq!(kit.entries().iter().map(steps).collect::<Vec<_>>(), [2, 2, 0, 0, 0, 0]);
+    assert_eq!(kit.entries().iter().map(steps).collect::<Vec<_>>(), [2, 2, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn before_a_yes_no_question_tells_how_many_images_there_are_or_in_which_folders() {
+    let kit = Kit::new("");
+    let one_step = with("epochs = 1 }\nalgorithm", "steps = 1 }\nalgorithm");
+    let few = with("min_examples = 1", "min_examples = 1, held_out = 0.5");
+    let guessed = format!("{CONFIG}federation = {{ classes = [\"cats\", \"wolves\"] }}\n");
+    let right = format!("{CONFIG}federation = {{ classes = [\"cats\", \"dogs\"] }}\n");
+    for config in [&one_step, &few, &guessed, &right] {
+        assert_eq!(refusal(&kit.query(config)), Some(Refusal::WaitingForApproval), "{config}");
+    }
+    // The site's own people are told.
+    let whys: Vec<String> = kit
+        .entries()
+        .into_iter()
+        .filter_map(|entry| if let Entry::Refused(refused) = entry { Some(refused.why) } else { None })
+        .collect();
+    assert!(whys[0].contains("and it would be refused: "), "{whys:?}");
+    assert!(whys[2].contains("dogs"), "{whys:?}");
+}
+
+#[test]
+fn files_of_a_site_are_under_a_policy_whatever_the_images_are_called() {
+    let kit = Kit::new("");
+    let data_dir = Some(kit.folder.path().join("data"));
+    for policy in [None, kit.at_site.policy.clone()] {
+        let images = SiteImages::Dealt { partition_id: 0, data_dir: data_dir.clone() };
+        let at_site = AtSite { images, policy, ..kit.at_site.clone() };
+        let said = answer(&at_site, "query", query(CONFIG), &AtomicBool::new(false)).unwrap();
+        assert_eq!(refusal(&said), Some(Refusal::WaitingForApproval));
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_answers_nothing_and_the_ledger_says_so() {
+    let kit = Kit::new("approve = \"sometimes\"");
+    let said = kit.query(CONFIG);
+    assert_eq!(refusal(&said), Some(Refusal::WorkFailed));
+    let [Entry::Refused(refused)] = &kit.entries()[..] else { panic!("one line") };
+    assert!(refused.why.contains("unknown variant `sometimes`"), "{}", refused.why);
+    assert!(said.words.contains_key("ledger"));
 }
 
 #[test]
