@@ -12,7 +12,7 @@ use ssh_key::PublicKey;
 use crate::call::Call;
 use crate::count::{Announced, is_small};
 use crate::key;
-use crate::node::{Node, Push, QUERY_BYTES, QUERY_OBJECTS};
+use crate::node::{Node, Push, QUERY_BYTES, QUERY_OBJECTS, most_objects};
 use crate::wire;
 
 /// Flower's number for the server.
@@ -234,6 +234,9 @@ fn answer(site: &Identity, node: &Node, body: &[u8]) -> Result<(Vec<u8>, Note), 
         return Err(bad("not one message with one tree of objects"));
     }
     is_node(node, announced.node)?;
+    if announced.objects > most_objects(site.max_answer) {
+        return Err(forbidden("an answer of more objects than one may have"));
+    }
     let request: wire::PushMessagesRequest = decode(body)?;
     let ([message], [tree]) = (&request.messages_list[..], &request.message_object_trees[..]) else {
         return Err(unreadable());

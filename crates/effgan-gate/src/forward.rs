@@ -32,6 +32,7 @@ use crate::gate::{Counted, Say, only};
 use crate::limits::{HEAD, NUM_HEADERS, Seldom};
 use crate::listen::listener;
 use crate::news::News;
+use crate::node::most_objects;
 use crate::pass::{ANSWER_HEADERS, known};
 use crate::question::{Bundle, is_our_fab, is_our_run};
 use crate::tls;
@@ -256,6 +257,9 @@ impl Shared {
     fn begins(&self, bytes: &Bytes) -> Result<(), &'static str> {
         let announced = Announced::of(bytes).filter(Announced::is_one_or_none);
         let announced = announced.ok_or("messages that cannot be read, or more than one")?;
+        if announced.objects > most_objects(self.max_question) {
+            return Err("a message of more objects than one may have");
+        }
         if announced.messages > 0 {
             self.room.store(self.max_question, Ordering::Relaxed);
         }

@@ -99,8 +99,10 @@ fn a_server_that_answers_with_millions_of_messages_is_not_heard() {
     let request = PullMessagesRequest { node: Some(Node { node_id: 5 }), message_ids: vec![] };
     let two = [question("train", 5, 5, &[6]), question("train", 7, 5, &[8])];
     let two = two.iter().flat_map(Message::encode_to_vec).collect();
+    let many: Vec<u64> = (100..3000).collect();
+    let many = question("train", 5, 5, &many).encode_to_vec();
     let tree = PullMessagesResponse { messages_list: vec![], ..question("train", 5, 5, &[6]) }.encode_to_vec();
-    for bytes in [b"\x12\x00".repeat(4 << 20), b"\x1a\x00".repeat(4 << 20), two, tree, b"\xff".into()] {
+    for bytes in [b"\x12\x00".repeat(4 << 20), b"\x1a\x00".repeat(4 << 20), two, many, tree, b"\xff".into()] {
         lab.superlink.says(Call::PullMessages, bytes);
         let answered = node.call(Call::PullMessages, &request);
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
