@@ -27,8 +27,8 @@ pub enum Call {
 
 /// Most bytes of a small request; a node's number, a run's and a hash are a hundred.
 pub const SMALL: u64 = 4 << 10;
-/// Most bytes of a `push-messages` request: ids of some 65,000 objects.
-pub const PUSH_MESSAGES: u64 = 5 << 20;
+/// Most bytes of a `push-messages` request: ids of some 15,000 objects, and an answer has fewer.
+pub const PUSH_MESSAGES: u64 = 1 << 20;
 /// Most bytes of one object with what stands around it: Flower cuts arrays in pieces of 5 MiB (`FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE`).
 pub const OBJECT: u64 = (5 << 20) + (64 << 10);
 /// Most bytes of a `pull-messages` answer.

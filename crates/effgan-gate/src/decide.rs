@@ -10,8 +10,9 @@ use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_va
 use ssh_key::PublicKey;
 
 use crate::call::Call;
+use crate::count::{Announced, is_small};
 use crate::key;
-use crate::node::{Node, Push, QUERY_BYTES, QUERY_OBJECTS};
+use crate::node::{Node, Push, QUERY_BYTES, QUERY_OBJECTS, most_objects};
 use crate::wire;
 
 /// Flower's number for the server.
@@ -228,10 +229,17 @@ fn confirmation(node: &Node, body: &[u8]) -> Result<wire::ConfirmMessageReceived
 
 /// Flower itself checks no more than that the number in the request is the signer's: not who the message says it is from, nor to whom.
 fn answer(site: &Identity, node: &Node, body: &[u8]) -> Result<(Vec<u8>, Note), Refused> {
-    let request: wire::PushMessagesRequest = decode(body)?;
-    is_node(node, id(request.node))?;
-    let ([message], [tree]) = (&request.messages_list[..], &request.message_object_trees[..]) else {
+    let announced = Announced::of(body).ok_or_else(unreadable)?;
+    if !announced.is_one() {
         return Err(bad("not one message with one tree of objects"));
+    }
+    is_node(node, announced.node)?;
+    if announced.objects > most_objects(site.max_answer) {
+        return Err(forbidden("an answer of more objects than one may have"));
+    }
+    let request: wire::PushMessagesRequest = decode(body)?;
+    let ([message], [tree]) = (&request.messages_list[..], &request.message_object_trees[..]) else {
+        return Err(unreadable());
     };
     let about = message.metadata.as_ref().ok_or_else(|| bad("a message without metadata"))?;
     if Some(about.src_node_id) != node.id {
@@ -328,7 +336,14 @@ fn is_node(node: &Node, said: Option<u64>) -> Result<(), Refused> {
 }
 
 fn decode<M: Message + Default>(body: &[u8]) -> Result<M, Refused> {
-    M::decode(body).map_err(|_| bad("a body that is no message of Flower's"))
+    if !is_small(body) {
+        return Err(unreadable());
+    }
+    M::decode(body).map_err(|_| unreadable())
+}
+
+fn unreadable() -> Refused {
+    bad("a body that is no message of Flower's")
 }
 
 /// SHA-256, in lower-case hexadecimal.

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::body::{self, Body, Heard, Timed, full};
 use crate::call::{Call, PUSH_MESSAGES};
+use crate::count::Announced;
 use crate::destination::Destination;
 use crate::dial::{Dial, Place};
 use crate::error::GateError;
@@ -31,10 +32,11 @@ use crate::gate::{Counted, Say, only};
 use crate::limits::{HEAD, NUM_HEADERS, Seldom};
 use crate::listen::listener;
 use crate::news::News;
+use crate::node::most_objects;
 use crate::pass::{ANSWER_HEADERS, known};
 use crate::question::{Bundle, is_our_fab, is_our_run};
 use crate::tls;
-use crate::wire::{PullMessagesResponse, PushMessagesRequest};
+use crate::wire::PushMessagesRequest;
 
 /// What a forwarder is started with.
 #[derive(Clone, Debug)]
@@ -253,8 +255,12 @@ impl Shared {
 
     /// A message begins, if there is one.
     fn begins(&self, bytes: &Bytes) -> Result<(), &'static str> {
-        let answer = PullMessagesResponse::decode(bytes.clone()).map_err(|_| "messages that cannot be read")?;
-        if !answer.messages_list.is_empty() {
+        let announced = Announced::of(bytes).filter(Announced::is_one_or_none);
+        let announced = announced.ok_or("messages that cannot be read, or more than one")?;
+        if announced.objects > most_objects(self.max_question) {
+            return Err("a message of more objects than one may have");
+        }
+        if announced.messages > 0 {
             self.room.store(self.max_question, Ordering::Relaxed);
         }
         Ok(())
@@ -290,6 +296,9 @@ pub const HARMLESS: [&str; 3] = ["", "ClientApp stopped responding.", "the site'
 
 /// Whether an answer fails, if it does, in words of [`HARMLESS`]. Flower would write down what an exception says, and that may name files.
 fn is_harmless(bytes: &Bytes) -> bool {
+    if !Announced::of(bytes).is_some_and(|announced| announced.is_one()) {
+        return false;
+    }
     let request = PushMessagesRequest::decode(bytes.clone()).unwrap_or_default();
     let mut errors = request.messages_list.iter().filter_map(|message| message.error.as_ref());
     errors.all(|error| HARMLESS.contains(&error.reason.as_str()))

@@ -7,6 +7,7 @@
 mod body;
 mod book;
 pub mod call;
+pub mod count;
 pub mod decide;
 mod destination;
 mod dial;

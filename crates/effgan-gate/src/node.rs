@@ -13,6 +13,13 @@ pub const QUERY_BYTES: u64 = 64 << 10;
 /// Most objects of such an answer.
 pub const QUERY_OBJECTS: usize = 256;
 
+/// Most objects of an answer of `bytes`, or of a question: each array is cut in pieces of 5 MiB, and beside these a message has an object
+/// for itself, for each of its three records and for each array, of which there is one a network. 1,024 leave room for arrays that nobody
+/// packed; each object costs the `ServerApp` a request.
+pub fn most_objects(bytes: u64) -> usize {
+    1024 + usize::try_from(bytes / (5 << 20)).unwrap_or(usize::MAX >> 1)
+}
+
 /// The node of one site.
 #[derive(Clone, Debug, Default)]
 pub struct Node {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::body::{self, Body, Heard, Object, Timed, full};
 use crate::call::{Call, PULL_MESSAGES};
+use crate::count::Announced;
 use crate::decide::{self, HEADERS, Identity, Note, Passed, Refused};
 use crate::gate::{Shared, only};
 use crate::member::Member;
@@ -112,6 +113,7 @@ async fn activate(
 async fn pull(gate: &Shared, member: &Member, headers: HeaderMap, body: Bytes) -> Result<Response<Body>, Refused> {
     let (bytes, answer) = taken(gate.send(Call::PullMessages, headers, full(body)).await?).await?;
     if answer.status() == StatusCode::OK {
+        Announced::of(&bytes).filter(Announced::is_one_or_none).ok_or_else(unreadable)?;
         let messages = PullMessagesResponse::decode(bytes).map_err(|_| unreadable())?;
         let is_any = member.node().pulled(&messages);
         if is_any {

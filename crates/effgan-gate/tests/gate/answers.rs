@@ -1,6 +1,7 @@
 //! What a site may answer, and to whom.
 
 use effgan_gate::Call;
+use effgan_gate::count::Announced;
 use effgan_gate::wire::{ConfirmMessageReceivedRequest, Error, Node, PullObjectRequest, PushMessagesRequest};
 use prost::Message;
 
@@ -93,6 +94,9 @@ fn the_id_of_a_message_is_flowers() {
     for bytes in [answered, failed] {
         let request = PushMessagesRequest::decode(bytes).expect("what flwr 1.41 wrote");
         assert_eq!(request.encode_to_vec(), bytes, "nothing of it is left out");
+        let announced = Announced::of(bytes).expect("what flwr 1.41 wrote");
+        assert!(announced.is_one(), "{announced:?}");
+        assert_eq!(announced.objects, request.message_object_trees[0].ids().count());
         let id = request.messages_list[0].object_id(&request.message_object_trees[0].children);
         assert_eq!(id, request.messages_list[0].metadata.as_ref().expect("metadata").message_id);
     }

@@ -53,6 +53,20 @@ fn an_answer_to_a_query_has_few_objects() {
 }
 
 #[test]
+fn any_answer_has_as_many_objects_as_its_bytes_need_and_a_thousand() {
+    // Each is one request of the ServerApp.
+    let lab = Lab::with(Limits { max_answer: 50 << 20, ..Limits::default() });
+    let (mut north, node) = asked(&lab, "train");
+    let before = lab.superlink.count();
+    // The message is an object as well.
+    let most: Vec<u64> = (100..100 + 1024 + 10 - 1).collect();
+    let more = [&most[..], &[99]].concat();
+    assert_eq!(north.call(Call::PushMessages, &answer("train", 5, node, &more)).status(), 403);
+    assert_eq!(lab.superlink.count(), before);
+    assert_eq!(north.call(Call::PushMessages, &answer("train", 5, node, &most)).status(), 200);
+}
+
+#[test]
 fn any_answer_has_max_answer_bytes_in_all() {
     let lab = Lab::with(Limits { max_answer: 10 << 20, ..Limits::default() });
     let (mut north, node) = asked(&lab, "train");

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use effgan_gate::wire::{
     Error, Fab, GetFabRequest, GetFabResponse, GetRunRequest, GetRunResponse, Node, PullMessagesRequest,
-    PullObjectRequest, Run,
+    PullMessagesResponse, PullObjectRequest, Run,
 };
 use effgan_gate::{Call, ForwardConfig, HARMLESS, Proxy, loopback_certificate};
 use prost::Message;
@@ -85,6 +85,30 @@ fn a_run_of_an_agent_does_not_come_in() {
         let answered = node.call(Call::GetRun, &GetRunRequest { node: Some(Node { node_id: id }), run_id: 7 });
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]), "{kind}");
     }
+}
+
+#[test]
+fn a_server_that_answers_with_millions_of_messages_is_not_heard() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let mut config = lab.forward(kit.path(), &lab.north);
+    // A server that has no gate.
+    config.destination.server.port = lab.superlink.port;
+    let forwarder = Running::forwarder(config);
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let request = PullMessagesRequest { node: Some(Node { node_id: 5 }), message_ids: vec![] };
+    let two = [question("train", 5, 5, &[6]), question("train", 7, 5, &[8])];
+    let two = two.iter().flat_map(Message::encode_to_vec).collect();
+    let many: Vec<u64> = (100..3000).collect();
+    let many = question("train", 5, 5, &many).encode_to_vec();
+    let tree = PullMessagesResponse { messages_list: vec![], ..question("train", 5, 5, &[6]) }.encode_to_vec();
+    for bytes in [b"\x12\x00".repeat(4 << 20), b"\x1a\x00".repeat(4 << 20), two, many, tree, b"\xff".into()] {
+        lab.superlink.says(Call::PullMessages, bytes);
+        let answered = node.call(Call::PullMessages, &request);
+        assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
+    }
+    lab.superlink.says(Call::PullMessages, question("train", 5, 5, &[6]).encode_to_vec());
+    assert_eq!(node.call(Call::PullMessages, &request).status(), 200);
 }
 
 #[test]
