@@ -31,6 +31,8 @@ const BESIDE: u64 = 64 << 10;
 const MOST_INTRODUCTION: u64 = 64 << 10;
 /// How long a site that was there may be away before a letter to it is given up: Flower's nodes say every 30 s that they live.
 const AWAY: Duration = Duration::from_mins(1);
+/// Why nothing comes of a site that was taken off the list, or has another key now.
+const REMOVED: &str = "was removed from the list";
 
 /// Letters to sites by way of a [`Grid`].
 pub struct Post<'a> {
@@ -112,7 +114,8 @@ struct Held {
 /// What a message was.
 enum Asked {
     Query(NodeId),
-    Letter(ClientName),
+    /// To the site of this name, and of this key where the server has a list.
+    Letter(ClientName, Option<String>),
 }
 
 /// A message that is on its way.
@@ -254,10 +257,8 @@ impl<'a> Post<'a> {
         }
         self.looked = Some(Instant::now());
         let mut connected = self.grid.nodes()?;
-        if let Some(roll) = &mut self.roll {
-            if let Some(trouble) = roll.look()? {
-                self.progress.say(&format!("{trouble}; the list stays as it was"));
-            }
+        self.read_list()?;
+        if let Some(roll) = &self.roll {
             connected.retain(|id| roll.listed().contains_key(id));
         }
         let ask_again = ASK_AGAIN.min(self.deadline() / 20);
@@ -290,6 +291,24 @@ impl<'a> Post<'a> {
         Ok(())
     }
 
+    fn read_list(&mut self) -> effgan_fl::Result<()> {
+        if let Some(roll) = &mut self.roll
+            && let Some(trouble) = roll.look()?
+        {
+            self.progress.say(&format!("{trouble}; the list stays as it was"));
+        }
+        Ok(())
+    }
+
+    fn key_of(&self, client: &ClientName) -> Option<String> {
+        self.roll.as_ref()?.key_of(client).cloned()
+    }
+
+    /// Whether the list is without the site, or without the key that it had.
+    fn is_removed(&self, client: &ClientName, key: Option<&String>) -> bool {
+        self.roll.as_ref().is_some_and(|roll| key.is_none() || roll.key_of(client) != key)
+    }
+
     /// Asks a node who it is.
     fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
         self.ask(id, QUERY, Content::query(), Asked::Query(id), MOST_INTRODUCTION)
@@ -319,9 +338,14 @@ impl<'a> Post<'a> {
             }
             let Some((id, said)) = self.grid.pull(&waiting)? else { return Ok(None) };
             let Some(Sent { asked, tie, .. }) = self.out.remove(&id) else { continue };
+            // What is pulled may have lain there since before its site was removed.
+            self.read_list()?;
             match asked {
                 Asked::Query(node) => self.get_to_know(node, &tie, said)?,
-                Asked::Letter(client) => {
+                Asked::Letter(client, key) => {
+                    if self.is_removed(&client, key.as_ref()) {
+                        return Ok(Some(failed(client, REMOVED)));
+                    }
                     if let Ok(content) = &said {
                         self.keep_head(&client, &tie, content)?;
                     }
@@ -374,7 +398,10 @@ impl<'a> Post<'a> {
             None => {}
         }
         let mut site = Introduction::of(content).map_err(Reason::Other)?;
-        if let Some(Listed { name, max_examples }) = self.listed(id) {
+        if self.roll.is_some() {
+            let Some(Listed { name, max_examples }) = self.listed(id) else {
+                return Err(Reason::Other("it is not on the list any more".into()));
+            };
             if site.name != *name {
                 let reason = format!("it says it is {}, and its key is that of {name}", site.name);
                 return Err(Reason::Other(reason));
@@ -417,13 +444,17 @@ impl<'a> Post<'a> {
     fn deliver(&mut self, client: &ClientName, node: NodeId, held: &Held) -> effgan_fl::Result<()> {
         let Held { letter, most } = held;
         let kind = message_type(letter.broadcast.kind);
-        self.ask(node, kind, Content::of_letter(letter), Asked::Letter(client.clone()), *most)
+        let asked = Asked::Letter(client.clone(), self.key_of(client));
+        self.ask(node, kind, Content::of_letter(letter), asked, *most)
     }
 
     /// Delivers held letters to sites that are back, and gives up those that were held too long.
     fn see_to_held_letters(&mut self) -> effgan_fl::Result<()> {
         for client in self.held.keys().cloned().collect::<Vec<_>>() {
-            if let Some(node) = self.node_of(&client) {
+            if self.is_removed(&client, self.key_of(&client).as_ref()) {
+                self.held.remove(&client);
+                self.given_up.push_back(failed(client, REMOVED));
+            } else if let Some(node) = self.node_of(&client) {
                 let (letter, _) = self.held.remove(&client).expect("its key was just listed");
                 self.deliver(&client, node, &letter)?;
             } else if self.held[&client].1.elapsed() >= AWAY {
@@ -434,12 +465,27 @@ impl<'a> Post<'a> {
         Ok(())
     }
 
+    /// Waits for no answer of a site that was removed: the gate lets none in.
+    fn give_up_removed(&mut self) {
+        let mut removed = Vec::new();
+        for (id, sent) in &self.out {
+            if let Asked::Letter(client, key) = &sent.asked
+                && self.is_removed(client, key.as_ref())
+            {
+                removed.push((id.clone(), client.clone()));
+            }
+        }
+        for (id, client) in removed {
+            self.out.remove(&id);
+            self.given_up.push_back(failed(client, REMOVED));
+        }
+    }
+
     fn give_up(&mut self, client: ClientName) {
         if !self.gone.contains(&client) {
             self.gone.push(client.clone());
         }
-        let reply = Reply::Failed("not connected".into());
-        self.given_up.push_back(Answered { client, reply, seconds: 0.0 });
+        self.given_up.push_back(failed(client, "not connected"));
     }
 
     fn go_on(&self) -> effgan_fl::Result<()> {
@@ -464,6 +510,7 @@ impl Carrier for Post<'_> {
 
     fn receive(&mut self) -> effgan_fl::Result<Option<Answered>> {
         self.look_around()?;
+        self.give_up_removed();
         if let Some(answered) = self.given_up.pop_front() {
             return Ok(Some(answered));
         }
@@ -490,8 +537,12 @@ fn answer_of(client: ClientName, tie: &Tie, said: std::result::Result<Content, S
     };
     match said.and_then(unpacked) {
         Ok(content) => content.into_answer(client, tie),
-        Err(reason) => Answered { client, reply: Reply::Failed(reason), seconds: 0.0 },
+        Err(reason) => failed(client, &reason),
     }
+}
+
+fn failed(client: ClientName, reason: &str) -> Answered {
+    Answered { client, reply: Reply::Failed(reason.to_owned()), seconds: 0.0 }
 }
 
 /// What Flower calls a message of this kind; the client's half answers each by name.

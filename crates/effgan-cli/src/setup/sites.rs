@@ -128,12 +128,14 @@ pub fn list(folder: &Path) -> Result<Vec<Listed>> {
     server::read(folder)?;
     let list = || -> anyhow::Result<Vec<Listed>> {
         let (sites, seen) = (Sites::read(&folder.join(SITES))?, GateState::read(&folder.join(GATE_STATE))?);
-        let last_seen = |name| OffsetDateTime::parse(&seen.sites.get(name)?.last_seen, &Rfc3339).ok();
-        let listed = sites.iter().map(|site| Listed {
-            name: site.name.clone(),
-            fingerprint: site.key.as_ref().map(fingerprint),
-            admitted: site.admitted,
-            seen: last_seen(&site.name),
+        let last_seen = |name, key: Option<&String>| {
+            let state = seen.sites.get(name).filter(|state| Some(&state.fingerprint) == key)?;
+            OffsetDateTime::parse(&state.last_seen, &Rfc3339).ok()
+        };
+        let listed = sites.iter().map(|site| {
+            let fingerprint = site.key.as_ref().map(fingerprint);
+            let seen = last_seen(&site.name, fingerprint.as_ref());
+            Listed { name: site.name.clone(), fingerprint, admitted: site.admitted, seen }
         });
         Ok(listed.collect())
     };

@@ -172,6 +172,54 @@ fn a_node_is_who_the_list_says_and_who_is_not_on_it_is_not_asked() {
 }
 
 #[test]
+fn a_node_that_left_the_list_before_it_said_who_it_is_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = listed(&folder, [None; 3]);
+    let mut post = three(&folder);
+    let roll = Roll::of(server.clone());
+    post.meanwhile = Box::new(move |node, kind| {
+        if (node, kind) == (1, "query") {
+            roll::tests::remove(&server, "client-0001", false);
+        }
+    });
+    let config = config(&["federation.deadline=0.5"]);
+    let (outcome, said) = over_listed(&mut post, &config, &folder.path().join("run"), Some(roll));
+    assert!(outcome.unwrap_err().line().starts_with("2 of 3 sites are there after 0.5 s"), "{said:?}");
+    assert!(said.contains(&"node 1 takes no part: it is not on the list any more".to_owned()), "{said:?}");
+}
+
+#[test]
+fn of_a_site_that_was_removed_no_answer_is_folded_and_none_is_waited_for() {
+    for admitted_with_another_key in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, out) = (listed(&folder, [None; 3]), folder.path().join("run"));
+        let mut post = three(&folder);
+        post.silent.insert((2, "train"));
+        let roll = Roll::of(server.clone());
+        let mut is_done = false;
+        post.meanwhile = Box::new(move |node, kind| {
+            // The answer of one lies in the SuperLink, and the other has not answered.
+            if (node, kind, is_done) == (1, "train", false) {
+                is_done = true;
+                roll::tests::remove(&server, "client-0001", admitted_with_another_key);
+                roll::tests::remove(&server, "client-0002", admitted_with_another_key);
+            }
+        });
+        let started = Instant::now();
+        let config = config(&["federation.deadline=600", "algorithm.rounds=1"]);
+        let outcome = over_listed(&mut post, &config, &out, Some(roll)).0;
+        let removed = |name: &str| (name.to_owned(), "was removed from the list".to_owned());
+        assert_eq!(missing(&out), ["client-0001", "client-0002"].map(removed));
+        if !admitted_with_another_key {
+            outcome.unwrap();
+            let model = effgan_fl::Ensemble::open(&out).unwrap();
+            assert_eq!(model.manifest().members.len(), 1);
+        }
+        assert!(started.elapsed().as_secs() < 120);
+    }
+}
+
+#[test]
 fn a_site_counts_for_what_the_config_and_the_list_allow_and_both_numbers_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let capped = config(&["federation.max_examples=20"]);

@@ -40,6 +40,8 @@ struct Post {
     limits: BTreeSet<(String, u64)>,
     /// What becomes of an answer.
     spoil: fn(NodeId, &str, Content) -> std::result::Result<Content, String>,
+    /// What happens elsewhere before an answer to such a question is taken.
+    meanwhile: Box<dyn FnMut(NodeId, &str) + Send>,
 }
 
 impl Grid for Post {
@@ -68,6 +70,7 @@ impl Grid for Post {
         let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };
         let (id, node, kind, content) = self.sent.remove(place).unwrap();
         let said = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
+        (self.meanwhile)(node, &kind);
         let said = said.map_err(|failure| failure.line()).and_then(|content| (self.spoil)(node, &kind, content));
         Ok(Some((id, said)))
     }
@@ -123,6 +126,7 @@ fn post(sites: Vec<AtSite>) -> Post {
         asked: BTreeSet::new(),
         limits: BTreeSet::new(),
         spoil: |_, _, content| Ok(content),
+        meanwhile: Box::new(|_, _| {}),
     }
 }
 
