@@ -94,7 +94,7 @@ def test_a_site_that_fails_is_left_out_by_name_and_welcome_in_the_next_round(
     print(fault, absent, [round(one["seconds"], 1) for one in rounds(tmp_path / "run")])
     assert absent[2].keys() == {"client-0001"} and REASONS[fault] in absent[2]["client-0001"]
     assert [absent[number] for number in (1, 3, 4)] == [{}, {}, {}]
-    assert "1 clients (1 missing)" in outcome.log
+    assert "1 clients (missing: client-000" in outcome.log
 
 
 def test_a_node_that_is_killed_in_a_round_is_left_out_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:

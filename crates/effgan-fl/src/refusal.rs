@@ -132,7 +132,7 @@ impl Refusal {
     pub fn advice(self) -> &'static str {
         match self {
             Self::WaitingForApproval => "somebody there must run effgan federation approve",
-            Self::OtherQuestion => "the message contradicts itself; run the same effgan on all machines",
+            Self::OtherQuestion => "the message or its config contradicts itself; its own log says how",
             Self::OtherVersion => "install the same effgan on all machines",
             Self::AlgorithmNotAllowed => "use an algorithm that its policy.toml lists under algorithms",
             Self::TooFewImages => "its policy.toml wants more images (min_images)",
@@ -152,7 +152,7 @@ impl Refusal {
             Self::LabelCountsNotAllowed => "set federation.label_counts = false",
             Self::ClassNamesNotAllowed => "name the classes in federation.classes",
             Self::UnknownClass => "one of its folders is not in federation.classes; ask its operator",
-            Self::AlreadyFineTuned => "start a new run",
+            Self::AlreadyFineTuned => "it has finished this run; for another one change name or seed, and to go on with the first one give its --out",
             Self::DataUnusable => "its operator must run effgan federation check",
             Self::Deadline => "raise federation.deadline, or train less",
             Self::WorkFailed => "its own log says why",

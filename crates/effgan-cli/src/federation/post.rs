@@ -370,6 +370,10 @@ impl<'a> Post<'a> {
         tie: &Tie,
         said: std::result::Result<Content, String>,
     ) -> effgan_fl::Result<()> {
+        // A site that was asked several times while it waited answers as often; the first good answer counts.
+        if matches!(self.nodes.get(&id), Some(Node::Site(_) | Node::Away(_))) {
+            return Ok(());
+        }
         let known = said.map_err(Reason::Other).and_then(|content| Ok((self.introduced(id, tie, &content)?, content)));
         let node = match known {
             Ok((site, content)) => {
@@ -553,5 +557,67 @@ pub(super) fn message_type(kind: ExchangeKind) -> &'static str {
         ExchangeKind::Feedback => "train.feedback",
         ExchangeKind::Logits => "train.logits",
         ExchangeKind::Swap => "train.swap",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_fl::Strategy;
+
+    use super::*;
+    use crate::federation::StrategyConfig;
+
+    /// Hands these answers out, to whatever was asked.
+    struct Answers(Vec<Content>);
+
+    impl Grid for Answers {
+        fn nodes(&mut self) -> effgan_fl::Result<Vec<NodeId>> {
+            Ok(vec![7])
+        }
+
+        fn push(&mut self, _: NodeId, _: &str, _: &Content, _: f64) -> effgan_fl::Result<MessageId> {
+            unreachable!("the test asks by itself")
+        }
+
+        fn pull(
+            &mut self,
+            messages: &[(MessageId, u64)],
+        ) -> effgan_fl::Result<Option<(MessageId, std::result::Result<Content, String>)>> {
+            Ok(messages.first().and_then(|(id, _)| Some((id.clone(), Ok(self.0.pop()?)))))
+        }
+
+        fn strategy(&self, _: &StrategyConfig) -> std::sync::Arc<dyn Strategy> {
+            unreachable!("the mean is asked for")
+        }
+    }
+
+    #[test]
+    fn a_site_that_was_asked_several_times_while_it_waited_is_one_site() {
+        let said = || {
+            let introduction = Introduction {
+                name: ClientName::new("north").unwrap(),
+                num_examples: 12,
+                image_shape: [1, 28, 28],
+                num_classes: 2,
+                version: env!("CARGO_PKG_VERSION").into(),
+                label_counts: None,
+                max_examples: None,
+                ledger: None,
+            };
+            introduction.into_content()
+        };
+        let config = Config::parse(include_str!("../../tests/golden/tiny.toml"), &[]).unwrap();
+        let (progress, stop) = (Progress::new(true), AtomicBool::new(false));
+        // A yes between two of three questions, whose answers come in any order.
+        let mut grid = Answers(vec![Content::refused(Refusal::WaitingForApproval), said(), said()]);
+        let mut post = Post::new(&mut grid, &config, None, &progress, &stop);
+        post.nodes.insert(7, Node::Asked);
+        for i in 0..3 {
+            let sent = Sent { asked: Asked::Query(7), tie: Tie::default(), most: 0 };
+            post.out.insert(format!("question {i}"), sent);
+        }
+        post.take_answers().unwrap();
+        assert_eq!(post.sites().len(), 1);
+        assert!(post.nodes.values().all(|node| node.refusal().is_none()));
     }
 }

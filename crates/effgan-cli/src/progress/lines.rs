@@ -15,15 +15,21 @@ pub fn line(event: &Event) -> Option<String> {
     }
 }
 
+/// More names of who is missing would fill the line.
+const MOST_NAMES: usize = 3;
+
 fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
         ExchangeKind::Collect => "collected",
         ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "heard",
     };
-    let missing = match record.missing.len() {
-        0 => String::new(),
-        n => format!(" ({n} missing)"),
+    let missing = match &record.missing[..] {
+        [] => String::new(),
+        some if some.len() <= MOST_NAMES => {
+            format!(" (missing: {})", some.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", "))
+        }
+        some => format!(" ({} missing)", some.len()),
     };
     if record.clients.is_empty() {
         return format!("round {:<3} nobody answered{missing}", record.round);

@@ -58,7 +58,7 @@ pub fn launch(launch: &Launch) -> Result<()> {
         say(format!("model {}", info_of(&out)?.model_hash.unwrap_or_default()));
         return Ok(());
     }
-    let reason = reason.unwrap_or_else(|| "what it said last is above".into());
+    let reason = reason.unwrap_or_else(|| "it ended without saying why, as when the server is stopped; run the same command again: it goes on after the last finished round".into());
     Err(Failure::from(anyhow!("the run is {status}: {reason}")))
 }
 
