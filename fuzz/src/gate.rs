@@ -1,6 +1,7 @@
 //! A request at the gate.
 
 use effgan_data::ClientName;
+use effgan_gate::count::Announced;
 use effgan_gate::decide::{AROUND, Identity, Note, Passed, Request, Verdict, is_tail};
 use effgan_gate::wire::{
     ActivateNodeRequest, ConfirmMessageReceivedRequest, FlowerMessage, GetFabRequest, GetRunRequest, Metadata,
@@ -19,7 +20,7 @@ const KEY: &str = include_str!("../../crates/effgan-gate/tests/fixtures/north.pu
 const MAX_ANSWER: u64 = 1000;
 
 /// Takes the bytes for a request, lines and a body, of a site that was asked to train (message 1, object 2) and announced an answer
-/// (with object 4); then for what a server answers.
+/// (with object 4); then for messages that are counted, and for what a server answers.
 pub fn check(bytes: &[u8]) {
     let site = Identity::new(ClientName::new("north").expect("a name"), &public_key(KEY).expect("a key"), MAX_ANSWER);
     if let Some((method, target, headers, body)) = request(bytes, &site) {
@@ -33,6 +34,10 @@ pub fn check(bytes: &[u8]) {
             }
             Verdict::Refuse(refused) => assert!([400, 401, 403, 404].contains(&refused.status.as_u16())),
         }
+    }
+    if let (Some(announced), Ok(request)) = (Announced::of(bytes), PushMessagesRequest::decode(bytes)) {
+        let objects = request.message_object_trees.iter().flat_map(ObjectTree::ids).count();
+        assert_eq!((announced.messages, announced.objects), (request.messages_list.len(), objects));
     }
     let bundle = Bundle::new(&"0".repeat(64)).expect("a hash");
     assert!(is_our_fab(bytes, &bundle).is_err(), "nobody has these bytes");

@@ -190,9 +190,8 @@ impl Shared {
             Call::PushMessages => {
                 let bytes = body::read(body, PUSH_MESSAGES).await.map_err(|_| StatusCode::BAD_REQUEST)?;
                 if !is_harmless(&bytes) {
-                    return Err(
-                        self.refuse("an answer that failed, in words that are to stay here; the server is not told")
-                    );
+                    let why = "an answer that failed, in words that are to stay here, or that cannot be read";
+                    return Err(self.refuse(&format!("{why}; the server is not told")));
                 }
                 full(bytes)
             }
@@ -291,15 +290,19 @@ impl Shared {
     }
 }
 
-/// What Flower and effgan's executor say of an answer that failed; neither names anything of the site.
-pub const HARMLESS: [&str; 3] = ["", "ClientApp stopped responding.", "the site's app failed; its own log says why"];
+/// What Flower and effgan's executor say of an answer that failed, or of an agent that was not run; none names anything of the site.
+pub const HARMLESS: [&str; 4] = [
+    "",
+    "ClientApp stopped responding.",
+    "the site's app failed; its own log says why",
+    "this site runs effgan and no agent",
+];
 
-/// Whether an answer fails, if it does, in words of [`HARMLESS`]. Flower would write down what an exception says, and that may name files.
+/// Whether an answer can be read and fails, if it does, in words of [`HARMLESS`]. Flower would write down what an exception says, and that
+/// may name files.
 fn is_harmless(bytes: &Bytes) -> bool {
-    if !Announced::of(bytes).is_some_and(|announced| announced.is_one()) {
-        return false;
-    }
-    let request = PushMessagesRequest::decode(bytes.clone()).unwrap_or_default();
+    let is_one = Announced::of(bytes).is_some_and(|announced| announced.is_one());
+    let Some(Ok(request)) = is_one.then(|| PushMessagesRequest::decode(bytes.clone())) else { return false };
     let mut errors = request.messages_list.iter().filter_map(|message| message.error.as_ref());
     errors.all(|error| HARMLESS.contains(&error.reason.as_str()))
 }

@@ -42,15 +42,16 @@ impl ClientCertVerifier for Listed {
         &[]
     }
 
+    /// Whoever shows a certificate may go on. Certificates are no secret: the list is asked when he has proved that its key is his, or a
+    /// stranger could learn which keys are on it.
     fn verify_client_cert(
         &self,
         certificate: &CertificateDer,
         _: &[CertificateDer],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let key = spki(certificate).ok_or(CertificateError::BadEncoding)?;
-        let known = self.sites.current().by_key(&key).is_some();
-        known.then(ClientCertVerified::assertion).ok_or_else(|| CertificateError::ApplicationVerificationFailure.into())
+        spki(certificate).ok_or(CertificateError::BadEncoding)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -62,13 +63,19 @@ impl ClientCertVerifier for Listed {
         Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
     }
 
+    /// A signature that is wrong and a key that is not on the list are the same refusal.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        let refused = || CertificateError::ApplicationVerificationFailure;
+        let algorithms = &self.provider.signature_verification_algorithms;
+        let valid = verify_tls13_signature(message, certificate, signed, algorithms).map_err(|_| refused())?;
+        let key = spki(certificate).ok_or_else(refused)?;
+        let is_listed = self.sites.current().by_key(&key).is_some();
+        is_listed.then_some(valid).ok_or_else(|| refused().into())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -62,7 +62,7 @@ fn millions_of_empty_entries_are_refused_before_memory_is_taken_for_them() {
     // What a server answers.
     let answers = [2, 3].map(|number: u8| of(&[number << 3 | 2, 0], PULL_MESSAGES));
     assert!(answers.iter().filter_map(|answer| Announced::of(answer)).all(|announced| !announced.is_one_or_none()));
-    // The second half of the answers' bytes is their own; a decoded request of a megabyte was a hundred more.
+    // Half of it is the answers' own bytes; one decoded request of a megabyte is a hundred.
     let taken = peak() - before;
     assert!(taken < 32, "{taken} MiB");
 }

@@ -11,6 +11,7 @@ use effgan_gate::wire::{
 };
 use effgan_gate::{Call, ForwardConfig, HARMLESS, Proxy, loopback_certificate};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::support::{
     BUNDLE, BUNDLE_SHA256, Http, Lab, Running, Site, answer, name, new_key, object, object_id, question, sealed, until,
@@ -18,6 +19,10 @@ use crate::support::{
 
 fn fab(content: &[u8], hash: &str) -> Vec<u8> {
     GetFabResponse { fab: Some(Fab { hash_str: hash.into(), content: content.into() }) }.encode_to_vec()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn run(kind: &str) -> Vec<u8> {
@@ -71,6 +76,28 @@ fn another_bundle_than_effgans_does_not_come_in() {
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
     }
     until("it is in the log", || forwarder.said.count("refused: ") > 0);
+}
+
+#[test]
+fn a_zip_bomb_as_bundle_is_dropped_before_the_supernode_unzips_it() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
+    // A gigabyte of zeros in a thousand bytes; and more bytes than any bundle has, in front of it.
+    let bomb = include_bytes!("../fixtures/bomb.zip");
+    let long = [&vec![0; 4 << 20][..], bomb].concat();
+    for content in [&bomb[..], &long] {
+        for hash in [BUNDLE_SHA256.to_owned(), sha256(content)] {
+            lab.superlink.says(Call::GetFab, fab(content, &hash));
+            let answered = node.call(Call::GetFab, &request);
+            assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]), "{} bytes", content.len());
+        }
+    }
+    lab.superlink.says(Call::GetFab, fab(BUNDLE, BUNDLE_SHA256));
+    assert_eq!(node.call(Call::GetFab, &request).body, fab(BUNDLE, BUNDLE_SHA256), "effgan's own comes in after it");
 }
 
 #[test]
@@ -133,6 +160,39 @@ fn words_of_a_failure_stay_at_the_site() {
     assert_eq!(forwarder.said.count("words that are to stay here"), 1);
     for reason in HARMLESS {
         assert_eq!(node.call(Call::PushMessages, &failed(reason)).status(), 200);
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_stays_at_the_site() {
+    let lab = Lab::new();
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let id = node.activate();
+    let before = lab.superlink.count();
+    let mut request = answer("train", 5, id, &[]);
+    request.messages_list[0].error = Some(Error { code: 2, reason: "smith-1970-01-01".into() });
+    let mut broken = request.encode_to_vec();
+    let at = broken.windows(5).position(|five| five == b"smith").expect("the reason");
+    // No UTF-8: the whole answer is none to one reader, and another takes the rest of it.
+    broken[at] = 0xff;
+    let cut = &broken[..broken.len() - 1];
+    for body in [b"\xff\xff\xff", &broken[..], cut] {
+        assert_eq!(node.post(Call::PushMessages.path(), body).status(), 403);
+    }
+    assert_eq!(lab.superlink.count(), before);
+    assert_eq!(lab.gate.said.count("north: a body"), 0, "it does not reach the gate: {}", lab.gate.said.all());
+}
+
+#[test]
+fn what_the_executor_says_passes() {
+    let executor = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bindings/python/effgan/flower/executor.py");
+    let source = std::fs::read_to_string(executor).expect("the executor");
+    for constant in ["FAILED", "REFUSED"] {
+        let start = format!("{constant} = \"");
+        let said = source.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix('"')).expect("a sentence");
+        assert!(HARMLESS.contains(&said), "{constant}: {said}");
     }
 }
 

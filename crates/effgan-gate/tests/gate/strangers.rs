@@ -5,15 +5,19 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use effgan_gate::Limits;
+use rustls::ClientConfig;
 use ssh_key::PrivateKey;
 
-use crate::support::{Lab, PATIENCE, Site, caller, new_key, rest, tls, until};
+use crate::support::{Lab, PATIENCE, Site, caller, impostor, new_key, rest, tls, until};
 
 const ASK: &[u8] = b"GET /health HTTP/1.1\r\nhost: gate\r\n\r\n";
 
 /// What comes of a request of somebody with this key, or none; nothing of it may be an answer.
 fn refusal(lab: &Lab, key: Option<&PrivateKey>) -> String {
-    let config = caller(&lab.folder.path().join("ca.crt"), key, &[&rustls::version::TLS13]);
+    refused(lab, caller(&lab.folder.path().join("ca.crt"), key, &[&rustls::version::TLS13]))
+}
+
+fn refused(lab: &Lab, config: ClientConfig) -> String {
     let mut stream = tls(lab.gate.address, config);
     let written = stream.write_all(ASK).and_then(|()| stream.flush());
     let (bytes, error) = rest(&mut BufReader::new(stream));
@@ -40,12 +44,17 @@ fn a_stranger_with_a_key_of_his_own_gets_no_byte() {
 fn a_key_of_the_list_without_its_private_half_gets_no_byte() {
     // The certificate is no secret: its owner shows it to whomever it calls. The signature is what counts.
     let lab = Lab::new();
-    let config = crate::support::impostor(&lab.folder.path().join("ca.crt"), &lab.north, &new_key());
-    let mut stream = tls(lab.gate.address, config);
-    let written = stream.write_all(ASK).and_then(|()| stream.flush());
-    let (bytes, error) = rest(&mut BufReader::new(stream));
-    assert_eq!(bytes, b"", "no byte of HTTP");
-    assert!(written.err().or(error).is_some(), "he is told no");
+    let ca = lab.folder.path().join("ca.crt");
+    assert!(refused(&lab, impostor(&ca, &lab.north, &new_key())).contains("AccessDenied"));
+}
+
+#[test]
+fn whether_a_key_is_on_the_list_only_its_owner_learns() {
+    let lab = Lab::new();
+    let ca = lab.folder.path().join("ca.crt");
+    let [listed, unlisted] = [&lab.north, &new_key()].map(|shown| refused(&lab, impostor(&ca, shown, &new_key())));
+    assert_eq!(listed, unlisted);
+    assert_eq!(listed, refusal(&lab, Some(&new_key())), "nor is a key of one's own refused otherwise");
 }
 
 #[test]
