@@ -91,7 +91,7 @@ def behind_the_gate(folder: Path, number: int) -> float:
     sites, made = [f"client-{i:04}" for i in range(number)], folder / "federation"
     port, superlink = free_port(), free_port()
     effgan_("init", "--sites", ",".join(sites), "--host", "127.0.0.1", "--port", port, "--superlink-port", superlink, "--out", made)
-    processes = [started(made / "server/start.sh", HOST="127.0.0.1")]
+    processes = [started(made / "server/start.sh", LISTEN="127.0.0.1")]
     try:
         wait_for("the gate", lambda: effgan_("check", made / "server", must=False) == 0)
         for i, kit in enumerate(made / "kits" / site for site in sites):

@@ -48,7 +48,7 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
 
     where = ["--host", "127.0.0.1", "--port", port, "--superlink-port", superlink]
     show("effgan federation init", "--sites", ",".join(SITES), *where, "--out", federation)
-    start(processes, server / "start.sh", log=folder / "server.log", HOST="127.0.0.1")
+    start(processes, server / "start.sh", log=folder / "server.log", LISTEN="127.0.0.1")
     wait_until_up(port, processes[0], folder / "server.log")
     kits = [federation / "kits" / site for site in SITES]
     for i, kit in enumerate(kits):

@@ -40,4 +40,4 @@ cd "$scratch"
 export CARGO_TARGET_DIR="$scratch/target"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
-cargo test --release --target $target "$@"
+cargo test --locked --release --target $target "$@"

@@ -622,8 +622,12 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     assert federation("renew", server)[0] == 0
     data = {name: pictures(tmp_path / f"st {name}'s", f"client-{i:04}") for i, name in enumerate(SITES)}
     assert_wrong(server, "superlink: ")
-    processes.start("server", server / "start.sh", HOST="127.0.0.1")
+    # Some shells export HOST.
+    processes.start("server", server / "start.sh", LISTEN="127.0.0.1", HOST="no address")
     wait_for("the server", lambda: federation("check", server)[0] == 0)
+    code, said = federation("serve", server)
+    assert code == 2 and "is in use: another effgan serves or prunes it" in said, said
+    assert "state.db" not in federation("prune", server, "--older-than", "0")[1]
     for name, kit in kits.items():
         key = command("federation", "join", kit)[1].strip()
         # The policy's bounds are for real data: the tiny run has 40 images a site.

@@ -12,9 +12,10 @@ from flwr.app import Message
 from flwr.common.serde import message_to_proto
 from flwr.app.message import remove_content_from_message
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
-from flwr.superlink.grid.http_grid import HttpGrid
+from flwr.superlink.grid import HttpGrid, InMemoryGrid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, no_object_id_recompute
 
+from effgan import UsageError
 from effgan.flower.pulling import pull
 from effgan.flower.records import Content, letter, what_leaves
 
@@ -90,9 +91,18 @@ def test_what_is_no_message_of_flowers_costs_its_site_the_round_and_not_the_run(
     assert pull(grid, "asked", 65_536) == "unusable reply: Flower cannot make a message of it"
 
 
-def test_a_grid_of_this_process_has_the_same_bound() -> None:
-    grid: Any = SimpleNamespace(pull_messages=lambda _: [answer(100_000)])
+def test_the_grid_of_flowers_simulation_has_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, replies = InMemoryGrid.__new__(InMemoryGrid), [answer(100_000)]
+    monkeypatch.setattr(grid, "pull_messages", lambda _: replies)
     assert pull(grid, "asked", 65_536) == "unusable reply: it is longer than 65536 bytes"
     assert not isinstance(pull(grid, "asked", 500_000), str)
-    grid.pull_messages = lambda _: []
+    replies.clear()
     assert pull(grid, "asked", 500_000) is None
+
+
+def test_of_a_grid_whose_replies_cannot_be_bounded_nothing_is_pulled() -> None:
+    pulled = list[Any]()
+    grid: Any = SimpleNamespace(pull_messages=pulled.append)
+    with pytest.raises(UsageError, match="does not let the length of a reply be bounded"):
+        pull(grid, "asked", 65_536)
+    assert pulled == []

@@ -12,7 +12,9 @@ from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
 from flwr.proto.node_pb2 import Node
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import get_object_body, get_object_children_ids_from_object_content
+from flwr.superlink.grid import InMemoryGrid
 
+from .. import UsageError
 from .records import Content, of_reply
 
 
@@ -22,8 +24,12 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
     Of one that is longer than ``most`` bytes no more is asked for, and the SuperLink may forget it.
     """
     client = getattr(grid, "_runtime_client", None)
+    if client is None and not isinstance(grid, InMemoryGrid):
+        # Another Flower, say, whose replies would come whole before anybody knows how long they are.
+        kind = f"{type(grid).__module__}.{type(grid).__name__}"
+        raise UsageError(f"a {kind} does not let the length of a reply be bounded; take a version of flwr that effgan's requirements name")
     if client is None:
-        # A grid of this process, as of Flower's simulation, has the whole already.
+        # The grid of Flower's simulation is of this process, and has the whole already.
         replies = list(grid.pull_messages([message]))
         return _of(replies[0], most) if replies else None
     bounded: Any = Bounded(client, most)

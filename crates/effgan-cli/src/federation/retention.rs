@@ -3,13 +3,13 @@
 //!
 //! Nothing else is ever touched: not the ledger, keys, the policy, models, records, pictures or the kit for late sites.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
+use effgan_nn::file::open_to_append;
 
 use crate::events::{RunInfo, Status};
 use crate::failure::{Failure, Result};
@@ -21,30 +21,59 @@ use crate::run_dir::{MOST_BYTES, is_in_use};
 /// # Errors
 /// [`Kind::Usage`](crate::Kind::Usage) when it is none of these; when something cannot be looked at or removed.
 pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(PathBuf, u64)>> {
+    // Held until all is removed: the server cannot start meanwhile.
+    let mut stopped = None;
     let found = if is_file(&folder.join("site.toml")) {
-        states_of_runs(&folder.join("state"))
+        states_of_runs(&folder.join("state")).map(one_by_one)
     } else if is_file(&folder.join("server.toml")) {
-        runs_below(&folder.join("runs")).and_then(|runs| Ok([runs, flowers_state(folder)?].concat()))
+        stopped = lock_server(folder)?;
+        let flowers = stopped.as_ref().map(|_| flowers_state(folder));
+        runs_below(&folder.join("runs")).map(|runs| one_by_one(runs).into_iter().chain(flowers).collect())
     } else if is_file(&folder.join("run.json")) {
-        checkpoints_of(folder)
+        checkpoints_of(folder).map(one_by_one)
     } else {
         let line = format!("{} is no kit, no server's folder and no run folder", folder.display());
         return Err(Failure::usage(anyhow!(line)));
     };
     let now = SystemTime::now();
     let mut old = Vec::new();
-    for path in found.with_context(|| format!("looking through {}", folder.display()))? {
-        let Size { bytes, newest } = size(&path).with_context(|| path.display().to_string())?;
+    for together in found.with_context(|| format!("looking through {}", folder.display()))? {
+        let sizes = together.iter().map(|path| size(path).with_context(|| path.display().to_string()));
+        let sizes: Vec<Size> = sizes.collect::<anyhow::Result<_>>()?;
         // What is of the future by the clock is new.
-        if now.duration_since(newest).is_ok_and(|age| age >= older_than) {
-            old.push((path, bytes));
+        if sizes.iter().all(|size| now.duration_since(size.newest).is_ok_and(|age| age >= older_than)) {
+            old.extend(together.into_iter().zip(sizes.iter().map(|size| size.bytes)));
         }
     }
     old.sort();
     if really {
         old.iter().try_for_each(|(path, _)| remove(path).with_context(|| format!("removing {}", path.display())))?;
     }
+    drop(stopped);
     Ok(old)
+}
+
+/// Each goes or stays for itself.
+fn one_by_one(paths: Vec<PathBuf>) -> Vec<Vec<PathBuf>> {
+    paths.into_iter().map(|path| vec![path]).collect()
+}
+
+/// Locks the folder of a server: the gate does for as long as it runs, and it always runs beside the `SuperLink`. A lock is seen where
+/// ports are not, from another network namespace or container. `None` where another holds it.
+///
+/// # Errors
+/// When the file cannot be made or locked.
+pub fn lock_server(server: &Path) -> anyhow::Result<Option<File>> {
+    let path = server.join("superlink.lock");
+    let lock = || -> io::Result<Option<File>> {
+        let file = open_to_append(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    };
+    lock().with_context(|| format!("locking {}", path.display()))
 }
 
 /// What a site keeps of each run, by the run's hash.
@@ -70,14 +99,10 @@ fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(if may_go { vec![checkpoints] } else { Vec::new() })
 }
 
-/// The `SuperLink`'s database, where it is known to be stopped; the gate tells it the sites' keys again.
-fn flowers_state(server: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let text = crate::config::read(&server.join("server.toml"))?;
-    let known: toml::Table = text.parse()?;
-    let port = known.get("superlink_port").and_then(toml::Value::as_integer).and_then(|port| u16::try_from(port).ok());
-    let stopped = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+/// The `SuperLink`'s database, whose files are one; the gate tells it the sites' keys again.
+fn flowers_state(server: &Path) -> Vec<PathBuf> {
     let files = ["state.db", "state.db-wal", "state.db-shm"].map(|name| server.join(name));
-    Ok(if port.is_some_and(stopped) { files.into_iter().filter(|path| is_file(path)).collect() } else { Vec::new() })
+    files.into_iter().filter(|path| is_file(path)).collect()
 }
 
 /// How much lies somewhere, and when it was last written to.
@@ -136,8 +161,6 @@ fn is_folder(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::net::TcpListener;
     use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
@@ -218,19 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn a_server_loses_flowers_state_only_while_the_superlink_is_stopped() {
+    fn a_server_loses_flowers_state_only_while_nobody_holds_its_lock_and_only_as_a_whole() {
         let server = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        for name in ["state.db", "server.toml", "sites.toml", "gate.json", "ca.key"] {
+        for name in ["state.db", "state.db-shm", "server.toml", "sites.toml", "gate.json", "ca.key"] {
             file(&server, name, 40);
         }
-        fs::write(server.path().join("server.toml"), format!("superlink_port = {port}\n")).unwrap();
+        file(&server, "state.db-wal", 2);
         run(&server, "runs/first/", "done");
+        // No port is open: the SuperLink may be in another network namespace.
+        let gate = lock_server(server.path()).unwrap().unwrap();
         let checkpoints = ("runs/first/checkpoints".to_owned(), 5);
-        assert_eq!(pruned(&server, 30, false), std::slice::from_ref(&checkpoints));
-        drop(listener);
-        assert_eq!(pruned(&server, 30, true), [checkpoints, ("state.db".to_owned(), 5)]);
+        assert_eq!(pruned(&server, 1, false), std::slice::from_ref(&checkpoints));
+        drop(gate);
+        assert_eq!(pruned(&server, 30, true), [checkpoints], "its journal is new");
+        let whole = ["state.db", "state.db-shm", "state.db-wal"].map(|name| (name.to_owned(), 5));
+        assert_eq!(pruned(&server, 1, true), whole);
         assert!(["sites.toml", "gate.json", "ca.key"].iter().all(|name| server.path().join(name).exists()));
         let line = prune(&server.path().join("runs"), DAY, true).unwrap_err().line();
         assert!(line.ends_with("is no kit, no server's folder and no run folder"), "{line}");

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts the server: the gate, which sites call at port {port}, and behind it, for this machine alone, Flower's SuperLink (port {superlink_port})
 # and the SuperExec that starts a run's process. All state is in this folder, and it goes on with it when it is started again.
-# HOST=127.0.0.1 ./start.sh listens for this machine alone, which is for trying things out.
+# LISTEN=127.0.0.1 ./start.sh listens for this machine alone, which is for trying things out.
 set -eu
 umask 077
 case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
@@ -24,7 +24,7 @@ started="$started $!"
 flower-superexec --runtime-api-address 127.0.0.1:{superlink_port} --root-certificates ca.crt \
     --superexec-auth-secret-file superexec.secret 3<&- &
 started="$started $!"
-effgan federation serve . ${HOST:+--host "$HOST"} &
+effgan federation serve . ${LISTEN:+--host "$LISTEN"} &
 started="$started $!"
 
 while sleep 1; do

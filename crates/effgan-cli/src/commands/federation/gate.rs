@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::{Args, value_parser};
 use effgan_gate::{
     Bundle, Destination, ForwardConfig, Forwarder, Gate, GateConfig, GateError, Limits, MAX_QUESTION, Say,
@@ -12,6 +13,7 @@ use effgan_gate::{
 use crate::BUNDLE_SHA256;
 use crate::commands::run::interrupt;
 use crate::failure::{Failure, Result};
+use crate::federation::retention::lock_server;
 use crate::output::warn;
 use crate::setup::{kit, server};
 
@@ -41,6 +43,13 @@ impl Serve {
     pub fn run(self) -> Result<()> {
         let Self { server: folder, host: address } = self;
         let known = server::read(&folder)?;
+        let Some(_lock) = lock_server(&folder)? else {
+            let line = format!(
+                "{} is in use: another effgan serves or prunes it; wait for its end, or stop it",
+                folder.display()
+            );
+            return Err(Failure::usage(anyhow!(line)));
+        };
         let (port, superlink_port) = (known.port, known.superlink_port);
         let config = GateConfig { folder, address, port, superlink_port, limits: Limits::default() };
         let stop = interrupt()?;
