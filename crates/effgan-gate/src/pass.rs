@@ -98,6 +98,11 @@ async fn activate(
     if answer.status() == StatusCode::PRECONDITION_FAILED {
         gate.register(site).await?;
         answer = gate.send(Call::ActivateNode, headers, full(body)).await?;
+        if answer.status() == StatusCode::PRECONDITION_FAILED {
+            // Flower counts a node that did not say goodbye as connected for a minute; told so, one that is started again would end.
+            let reason = "its node of before still counts as connected; it tries again, up to a minute";
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason));
+        }
     }
     let (bytes, answer) = taken(answer).await?;
     if answer.status() == StatusCode::OK {

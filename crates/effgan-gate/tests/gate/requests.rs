@@ -102,6 +102,18 @@ fn flower_is_told_a_key_of_the_list_when_its_node_comes_first() {
 }
 
 #[test]
+fn a_node_that_is_started_again_before_flower_has_missed_it_is_to_try_again() {
+    let lab = Lab::new();
+    let id = lab.north().activate();
+    lab.superlink.counts_nodes_as_here(true);
+    let mut north = lab.north();
+    let request = ActivateNodeRequest { public_key: north.pem.clone(), heartbeat_interval: 30.0 };
+    assert_eq!(north.call(Call::ActivateNode, &request).status(), 503);
+    lab.superlink.counts_nodes_as_here(false);
+    assert_eq!(lab.north().activate(), id);
+}
+
+#[test]
 fn another_sites_key_in_the_header_is_refused() {
     let lab = Lab::new();
     let mut north = lab.north();

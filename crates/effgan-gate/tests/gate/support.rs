@@ -471,6 +471,8 @@ struct State {
     nodes: BTreeMap<Vec<u8>, u64>,
     questions: BTreeMap<u64, VecDeque<PullMessagesResponse>>,
     answers: BTreeMap<String, Vec<u8>>,
+    /// Its nodes have not said goodbye.
+    still_here: bool,
 }
 
 impl SuperLink {
@@ -507,6 +509,11 @@ impl SuperLink {
     /// Answers a call with these bytes.
     pub fn says(&self, call: call::Call, bytes: Vec<u8>) {
         self.state.lock().expect("state").answers.insert(call.path().into(), bytes);
+    }
+
+    /// From now on its nodes count as connected, or no longer.
+    pub fn counts_nodes_as_here(&self, still: bool) {
+        self.state.lock().expect("state").still_here = still;
     }
 
     pub fn paths(&self) -> Vec<String> {
@@ -569,7 +576,8 @@ impl State {
             }
             "activate-node" => {
                 let key = ActivateNodeRequest::decode(&request.body[..]).expect("a request").public_key;
-                self.nodes.get(&key).map_or((412, vec![]), |id| (200, NodeId { node_id: *id }.encode_to_vec()))
+                let id = self.nodes.get(&key).filter(|_| !self.still_here);
+                id.map_or((412, vec![]), |id| (200, NodeId { node_id: *id }.encode_to_vec()))
             }
             "pull-messages" => {
                 let node =
