@@ -41,8 +41,10 @@ struct Post {
     /// What becomes of an answer.
     spoil: fn(NodeId, &str, Content) -> std::result::Result<Content, String>,
     /// What happens elsewhere before an answer to such a question is taken.
-    meanwhile: Box<dyn FnMut(NodeId, &str) + Send>,
+    meanwhile: Meanwhile,
 }
+
+type Meanwhile = Box<dyn FnMut(NodeId, &str) + Send>;
 
 impl Grid for Post {
     fn nodes(&mut self) -> effgan_fl::Result<Vec<NodeId>> {
