@@ -152,7 +152,9 @@ impl Refusal {
             Self::LabelCountsNotAllowed => "set federation.label_counts = false",
             Self::ClassNamesNotAllowed => "name the classes in federation.classes",
             Self::UnknownClass => "one of its folders is not in federation.classes; ask its operator",
-            Self::AlreadyFineTuned => "it has finished this run; for another one change name or seed, and to go on with the first one give its --out",
+            Self::AlreadyFineTuned => {
+                "it has finished this run; for another one change name or seed, and to go on with the first one give its --out"
+            }
             Self::DataUnusable => "its operator must run effgan federation check",
             Self::Deadline => "raise federation.deadline, or train less",
             Self::WorkFailed => "its own log says why",

@@ -75,21 +75,7 @@ fn quoted(path: &Path) -> Result<String> {
 fn stream(server: &Path, arguments: &[&str]) -> Result<(Option<String>, Option<String>)> {
     let mut child = command(server, arguments)?.stdout(Stdio::piped()).spawn().map_err(not_there)?;
     let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-    let (mut id, mut exception) = (None, None);
-    for line in lines.map_while(std::io::Result::ok) {
-        let line = plain(&line);
-        if let Some((_, run)) = line.split_once("started run ") {
-            id = Some(run.trim().to_owned());
-        }
-        if let Some((_, reason)) = line.strip_prefix("effgan.").and_then(|error| error.split_once(": ")) {
-            exception = Some(reason.to_owned());
-        }
-        if let Some(said) =
-            line.trim_start().strip_prefix("INFO :").or(Some(&line)).filter(|said| !said.trim().is_empty())
-        {
-            say(said.trim());
-        }
-    }
+    let (id, exception) = told(lines.map_while(std::io::Result::ok), &mut |line| say(line));
     let status = child.wait().map_err(anyhow::Error::from)?;
     if id.is_none() || !status.success() {
         return Err(Failure::from(anyhow!(
@@ -97,6 +83,33 @@ fn stream(server: &Path, arguments: &[&str]) -> Result<(Option<String>, Option<S
         )));
     }
     Ok((id, exception))
+}
+
+/// Tells `say` what of these lines is for people, and answers with the run's id and our own exception that ended it, if one did. Of
+/// Flower's traceback nothing is told then: the reason is told once, at the end.
+fn told(lines: impl Iterator<Item = String>, say: &mut dyn FnMut(&str)) -> (Option<String>, Option<String>) {
+    let (mut id, mut exception, mut failure) = (None, None, None::<Vec<String>>);
+    for line in lines.map(|line| plain(&line)) {
+        if let Some((_, run)) = line.split_once("started run ") {
+            id = Some(run.trim().to_owned());
+        }
+        if let Some((_, reason)) = line.strip_prefix("effgan.").and_then(|error| error.split_once(": ")) {
+            exception = Some(reason.to_owned());
+        }
+        if line.contains("ServerApp raised an exception") {
+            failure.get_or_insert_default();
+        }
+        let said = line.trim_start().strip_prefix("INFO :").unwrap_or(&line).trim();
+        match &mut failure {
+            _ if said.is_empty() => {}
+            Some(lines) => lines.push(said.to_owned()),
+            None => say(said),
+        }
+    }
+    if exception.is_none() {
+        failure.iter().flatten().for_each(|line| say(line));
+    }
+    (id, exception)
 }
 
 /// Without colours.
@@ -198,6 +211,26 @@ mod tests {
     fn the_versions_of_flwr_that_were_tested_are_known_and_no_others() {
         assert!(["1.41.0", "1.42.0", "1.42.7"].into_iter().all(is_tested));
         assert!(!["1.40.2", "1.43.0", "1.4.2", "2.1.41", ""].into_iter().any(is_tested));
+    }
+
+    #[test]
+    fn a_reason_of_ours_is_told_without_flowers_traceback_and_anything_else_with_it() {
+        let told = |exception: &str| {
+            let lines = [
+                "Successfully started run 7",
+                "INFO :      round 1",
+                "ERROR :     ServerApp raised an exception",
+                "Traceback (most recent call last):",
+                exception,
+                "ERROR :     Exit Code: 201",
+            ];
+            let mut said = Vec::new();
+            let ended = super::told(lines.map(String::from).into_iter(), &mut |line| said.push(line.to_owned()));
+            (ended, said.len())
+        };
+        let id = Some("7".to_owned());
+        assert_eq!(told("effgan.RunFailed: 2 of 3 sites"), ((id.clone(), Some("2 of 3 sites".into())), 2));
+        assert_eq!(told("KeyError: 'what'"), ((id, None), 6));
     }
 
     #[test]
