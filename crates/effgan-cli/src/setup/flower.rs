@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_reason_of_ours_is_told_without_flowers_traceback_and_anything_else_with_it() {
-        let told = |exception: &str| {
+        let ended_by = |exception: &str| {
             let lines = [
                 "Successfully started run 7",
                 "INFO :      round 1",
@@ -225,12 +225,12 @@ mod tests {
                 "ERROR :     Exit Code: 201",
             ];
             let mut said = Vec::new();
-            let ended = super::told(lines.map(String::from).into_iter(), &mut |line| said.push(line.to_owned()));
+            let ended = told(lines.map(String::from).into_iter(), &mut |line| said.push(line.to_owned()));
             (ended, said.len())
         };
         let id = Some("7".to_owned());
-        assert_eq!(told("effgan.RunFailed: 2 of 3 sites"), ((id.clone(), Some("2 of 3 sites".into())), 2));
-        assert_eq!(told("KeyError: 'what'"), ((id, None), 6));
+        assert_eq!(ended_by("effgan.RunFailed: 2 of 3 sites"), ((id.clone(), Some("2 of 3 sites".into())), 2));
+        assert_eq!(ended_by("KeyError: 'what'"), ((id, None), 6));
     }
 
     #[test]
