@@ -14,10 +14,10 @@ use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::pipeline::info_of;
 
-/// Flower as it was tested, in pip's words.
-pub(super) const FLWR: &str = "flwr>=1.41,<1.43";
-/// And what its versions begin with.
-const TESTED: [&str; 2] = ["1.41.", "1.42."];
+/// The version of Flower that kits pin, in pip's words.
+pub(super) const FLWR: &str = "flwr==1.41.0";
+/// All versions that effgan was tested with.
+const TESTED: [&str; 2] = ["1.41.0", "1.42.0"];
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";
@@ -160,7 +160,7 @@ pub(super) fn version() -> Result<String> {
 
 /// Whether effgan was tested with this version of `flwr`.
 pub(super) fn is_tested(version: &str) -> bool {
-    TESTED.iter().any(|tested| version.starts_with(tested))
+    TESTED.contains(&version)
 }
 
 fn command(server: &Path, arguments: &[&str]) -> Result<Command> {
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn the_versions_of_flwr_that_were_tested_are_known_and_no_others() {
-        assert!(["1.41.0", "1.42.0", "1.42.7"].into_iter().all(is_tested));
-        assert!(!["1.40.2", "1.43.0", "1.4.2", "2.1.41", ""].into_iter().any(is_tested));
+        assert!(["1.41.0", "1.42.0"].into_iter().all(is_tested));
+        assert!(!["1.40.2", "1.42.7", "1.43.0", "1.4.2", "2.1.41", ""].into_iter().any(is_tested));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Kit {
                 wheel.file, wheel.sha256
             ),
             None => format!(
-                "venv/bin/pip install ./effgan-{}-….whl \"flwr==1.41.*\"\n   \
+                "venv/bin/pip install ./effgan-{}-….whl \"flwr==1.41.0\"\n   \
                  The wheel is not in this folder: the server's operator sends the file, and tells you its SHA-256 by telephone\n   \
                  (sha256sum effgan-*.whl). There is no effgan on PyPI: never install it by its name alone",
                 self.effgan
