@@ -13,7 +13,7 @@ use effgan_fl::{
     AggregationConfig, AggregationKind, AlgorithmConfig, Bounds, CheckpointConfig, FailurePolicy, LocalConfig,
     OnFailure, SimulationConfig,
 };
-use effgan_nn::networks::NetworkConfig;
+use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_nn::{Purpose, Streams, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,11 @@ impl Config {
             return Err(usage(line.into()));
         }
         self.check_classes()?;
+        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
+            // Each site would find out by itself, after somebody there said yes.
+            let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
+            Network::of_classes(self.network.clone(), [channels, size, size], num_classes)?;
+        }
         if self.simulation != SimulationConfig::default() {
             let line =
                 "[simulation] says who is missing and who attacks, and real sites do so by themselves; leave it out";

@@ -283,6 +283,7 @@ fn what_a_federation_cannot_do_is_refused_before_anything() {
     for (config, reason) in [
         (central, "algorithm.kind = \"central\" trains on all images in one place"),
         (config(&["simulation.dropout=0.5"]), "[simulation] says who is missing and who attacks"),
+        (of_folders(&["dataset={name=\"folder\",size=37,channels=3}"]), "images of 3 x 37 x 37 do not fit a dcgan"),
     ] {
         let error = over(&mut post(Vec::new()), &config, &folder.path().join("run")).0.unwrap_err().line();
         assert!(error.starts_with(reason), "{error}");
