@@ -24,3 +24,24 @@ pub fn warn(line: &str) {
 pub fn plain(text: &str) -> String {
     text.replace(|c| steers(c) && c != '\n' && c != '\t', "\u{fffd}")
 }
+
+/// `1 pass`, `2 passes`, `3 images`: a number of things whose name, in the singular, is `what`.
+pub fn counted(n: u64, what: &str) -> String {
+    let ending = match n {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {what}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_in_the_singular() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "image")), ["0 images", "1 image", "2 images"]);
+        assert_eq!([1, 3].map(|n| counted(n, "class")), ["1 class", "3 classes"]);
+    }
+}

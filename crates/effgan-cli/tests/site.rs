@@ -25,11 +25,11 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
     assert_eq!(lines.len(), 6, "{shown}");
     for (line, words) in lines.iter().zip([
         "somebody here said yes to small, up to round 3",
-        "sent generator (8 bytes, SHA-256 2222222222222222…), num-examples 3; after 2 training steps, 1 passes",
+        "sent generator (8 bytes, SHA-256 2222222222222222…), num-examples 3; after 2 training steps, 1 pass over the images",
         "refused: too-few-images (<script>",
         "3 bytes of a line that a crash had left were cut off",
         "somebody here took the yes back",
-        "in all: 1 answers with 8 bytes of parameters, 1 refusals; 1 answers of training, 2 steps, 1 passes over the images; 5 lines",
+        "in all: 1 answer with 8 bytes of parameters, 1 refusal; 1 answer of training, 2 steps, 1 pass over the images; 5 lines",
     ]) {
         assert!(line.contains(words), "{words}: {line}");
     }

@@ -6,6 +6,7 @@ use effgan_fl::{ExchangeKind, PlannedRound};
 
 use super::clients::Standing;
 use super::terminal::Size;
+use crate::output::counted;
 
 /// Everything that is shown at one moment.
 #[derive(Clone, Debug)]
@@ -136,10 +137,6 @@ fn with_bar(before: &str, share: f64, said: &str, columns: usize, paint: Paint) 
 fn bar(share: f64, length: usize, paint: Paint) -> String {
     let filled = ((share.clamp(0.0, 1.0) * length as f64) as usize).min(length);
     paint.lively(&"━".repeat(filled)) + &paint.faint(&"─".repeat(length - filled))
-}
-
-fn counted(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The first characters, as many as fit.

@@ -117,7 +117,8 @@ pub fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
 
 /// Where `add` puts a kit unless it is told: beside those that `init` made.
 pub fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
-    folder.join("../kits").join(name.as_str())
+    let beside = folder.parent().filter(|_| folder.file_name().is_some());
+    beside.map_or_else(|| folder.join("../kits"), |beside| beside.join("kits")).join(name.as_str())
 }
 
 /// All sites, in the order in which they were added.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::federation::ledger::{self, Ledger};
-use crate::output::say;
+use crate::output::{counted, say};
 
 use super::write_private;
 
@@ -30,7 +30,7 @@ impl Show {
         let ledger = Ledger::of(&self.kit);
         if self.verify {
             let head = ledger.read(|_, _| ()).map_err(anyhow::Error::from)?;
-            say(format!("{} lines, each as it was written; head {}", head.lines, head.hash));
+            say(format!("{}, each as it was written; head {}", counted(head.lines, "line"), head.hash));
             return Ok(());
         }
         if let Some(path) = self.html {

@@ -9,7 +9,7 @@ use effgan_fl::Policy;
 use crate::failure::{Failure, Result};
 use crate::federation::POLICY;
 use crate::federation::retention::prune;
-use crate::output::say;
+use crate::output::{counted, say};
 
 /// What lies here longer than some days and may go: what a site remembers of runs, checkpoints of finished runs, Flower's state
 ///
@@ -40,7 +40,7 @@ impl Prune {
         }
         let all: u64 = gone.iter().map(|(_, bytes)| bytes).sum();
         say(match (gone.is_empty(), really) {
-            (true, _) => format!("nothing here is older than {days} days and may go"),
+            (true, _) => format!("nothing that may go is older than {}", counted(days, "day")),
             (false, true) => format!("{all} bytes are removed"),
             (false, false) => format!("{all} bytes may go; --really removes them"),
         });

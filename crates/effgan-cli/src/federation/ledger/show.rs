@@ -8,6 +8,8 @@ use effgan_data::steering::shown;
 use effgan_fl::policy::Amount;
 use effgan_nn::params;
 
+use crate::output::counted;
+
 use super::{Answered, Entry, Head, Ledger, LedgerError, Line, Question, Refused};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#222;background:#fff}\
@@ -115,12 +117,12 @@ fn sent(answered: &Answered) -> String {
         format!("{name} ({} bytes, SHA-256 {digest}…)", array.bytes)
     };
     let mut parts: Vec<String> = arrays.iter().map(array).collect();
-    parts.extend(numbers.iter().map(|(name, number)| format!("{name} {number}")));
+    parts.extend(numbers.iter().map(|(name, number)| format!("{name} {}", shortened(*number))));
     parts.extend(words.iter().map(|(name, word)| format!("{name} {word}")));
     let done = match trained.steps {
         0 if arrays.is_empty() => String::new(),
         0 => "; the same answer again".into(),
-        steps => format!("; after {steps} training steps, {} passes", rounded(trained.passes)),
+        steps => format!("; after {}, {}", counted(steps, "training step"), passes(trained.passes)),
     };
     format!("sent {}{done}", parts.join(", "))
 }
@@ -141,19 +143,27 @@ impl Totals {
     fn line(&self, head: &Head) -> String {
         let Self { answered, refused, bytes, trained } = self;
         format!(
-            "in all: {answered} answers with {bytes} bytes of parameters, {refused} refusals; {} answers of training, {} steps, {} passes \
-             over the images; {} lines, head {}",
-            trained.rounds,
-            trained.steps,
-            rounded(trained.passes),
-            head.lines,
+            "in all: {} with {} of parameters, {}; {} of training, {}, {}; {}, head {}",
+            counted(*answered, "answer"),
+            counted(*bytes, "byte"),
+            counted(*refused, "refusal"),
+            counted(trained.rounds, "answer"),
+            counted(trained.steps, "step"),
+            passes(trained.passes),
+            counted(head.lines, "line"),
             head.hash
         )
     }
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
+fn passes(passes: f64) -> String {
+    let passes = (passes * 10.0).round() / 10.0;
+    format!("{passes} {} over the images", if passes == 1.0 { "pass" } else { "passes" })
+}
+
+/// Counts as they are, and four digits of a mean: the ledger itself has all of them.
+fn shortened(number: f64) -> String {
+    if number.fract() == 0.0 { number.to_string() } else { format!("{number:.4}") }
 }
 
 fn escaped(text: &str) -> String {

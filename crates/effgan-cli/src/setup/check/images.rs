@@ -8,6 +8,7 @@ use effgan_data::{DataError, DatasetConfig, DatasetName};
 
 use super::right;
 use crate::failure::{Failure, Result};
+use crate::output::counted;
 
 /// Names of classes and of files that are listed.
 const LISTED: usize = 8;
@@ -35,7 +36,10 @@ fn arrays(data: &Path, dataset: &DatasetConfig, classes: Option<&[String]>) -> R
     let mut by_class = vec![0; loaded.train.num_classes()];
     loaded.train.labels().iter().for_each(|&label| by_class[usize::from(label)] += 1);
     let num_images = loaded.train.len() + loaded.test.len();
-    Ok((by_class, format!("{num_images} images of {} classes", loaded.train.num_classes())))
+    Ok((
+        by_class,
+        format!("{} of {}", counted(num_images as u64, "image"), counted(loaded.train.num_classes() as u64, "class")),
+    ))
 }
 
 fn folder(
@@ -94,7 +98,11 @@ fn described(glance: &Glance) -> String {
         many => format!("{} sizes", many.len()),
     };
     let modes: Vec<String> = glance.modes.iter().map(|(mode, _)| mode.to_string()).collect();
-    let numbers = format!("{} images of {} classes", glance.num_images(), glance.classes.len());
+    let numbers = format!(
+        "{} of {}",
+        counted(glance.num_images() as u64, "image"),
+        counted(glance.classes.len() as u64, "class")
+    );
     format!("{numbers} ({classes}), {sizes}, {}", modes.join(" and "))
 }
 
