@@ -169,7 +169,8 @@ def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_wo
     print([(one["round"], round(one["seconds"], 1), one.get("missing")) for one in rounds])
     assert [[one["name"] for one in event.get("missing", [])] for event in rounds] == [["client-0001"], ["client-0002"], []]
     reasons = [one["reason"] for event in rounds for one in event.get("missing", [])]
-    assert reasons == [f"{FAILED} (Flower's error 2)"] * 2
+    # The app answers for an exception itself, and the executor for an app that is gone.
+    assert reasons == ["refused: work-failed (its own log says why)", f"Flower's error 2: {FAILED}"]
     # Without the executor's answer it takes Flower 67 s to notice.
     assert rounds[1]["seconds"] < 20
     assert "the disk is full" in logs["raises"] and "exit status 9" in logs["dies"]
