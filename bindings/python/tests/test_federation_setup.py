@@ -422,7 +422,7 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
 
     assert federation("add", "east", "--server", server) == (
         0,
-        f"{server}/../kits/east goes to east; it holds no secret\n"
+        f"{tmp_path}/federation/kits/east goes to east; it holds no secret\n"
         "east takes part in runs whose config names it in federation.sites, or names no sites\n",
     )
     east = tmp_path / "federation/kits/east"
