@@ -54,7 +54,7 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
     for i, kit in enumerate(kits):
         key = show("effgan federation join", kit)
         show("effgan federation admit", key, "--server", server)
-        show("effgan federation check", kit)
+        show("effgan federation check", kit, "--config", config)
         own = {"PORT": str(ports[2 * i]), "FORWARD_PORT": str(ports[2 * i + 1])}
         start(processes, kit / "start.sh", "--partition-id", i, log=folder / f"{kit.name}.log", **own)
     run = ["federation", "run", config, "--server", server, "--out", folder / "run"]

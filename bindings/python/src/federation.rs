@@ -12,7 +12,7 @@ use effgan_nn::Params;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::errors::usage;
+use crate::errors::{exception, usage};
 use crate::{arguments, run, tensors, work};
 
 /// Runs a federation into the folder `out`, or goes on with the one that is there; `server` is the folder whose list says who the nodes
@@ -70,6 +70,28 @@ pub fn answer<'py>(
     let jobs = arguments::some_count(jobs, "jobs")?;
     let answer = work::quietly(py, |stop| api::answer(images, state_dir, policy, jobs, kind, message, stop))?;
     content_to_python(py, &answer)
+}
+
+/// What the site says where its answer failed or was interrupted: numbers and words by name, the code `refusal` among them. `why` goes to the
+/// site's log and ledger.
+#[pyfunction]
+#[pyo3(signature = (kind, numbers, words, refusal, why, *, state_dir, policy=None, data_dir=None))]
+#[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
+pub fn refuse<'py>(
+    py: Python<'py>,
+    kind: &str,
+    numbers: &Bound<'py, PyDict>,
+    words: BTreeMap<String, String>,
+    refusal: &str,
+    why: &str,
+    state_dir: PathBuf,
+    policy: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let message = Content { params: Params::default(), numbers: tensors::numbers(numbers, "numbers")?, words };
+    let names_files = data_dir.is_some();
+    let refused = api::refuse(&state_dir, policy.as_deref(), names_files, kind, &message, refusal, why);
+    content_to_python(py, &refused.map_err(|failure| exception(&failure))?)
 }
 
 fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Option<i64>) -> PyResult<SiteImages> {

@@ -177,6 +177,24 @@ def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_wo
     assert not any(b"the disk is full" in words for words in [outcome.log.encode(), *at_server])
 
 
+def test_an_app_that_dies_at_a_site_is_in_its_ledger(config: Path, tmp_path: Path) -> None:
+    kit, other = tmp_path / "kit", tmp_path / "other"
+    for folder in [kit, other]:
+        folder.mkdir()
+        (folder / "policy.toml").write_text('approve = "any"\nmin_images = 1\n')
+    faulty = FAULTY | {"EFFGAN_KIT": str(kit)}
+    with Lab(tmp_path / "lab", executor=True, environment=faulty) as lab:
+        lab.start_supernode("good", f"partition-id=0 spy='{tmp_path / 'good'}' policy='{other / 'policy.toml'}'")
+        lab.start_supernode("dies", f"partition-id=1 fault='dies@1' spy='{tmp_path / 'dies'}'")
+        outcome = lab.run(config, tmp_path / "run")
+    assert outcome.status == "finished:completed", outcome.log
+    entries = [json.loads(line) for line in (kit / "ledger.jsonl").read_text("utf-8").splitlines()]
+    [died] = [entry for entry in entries if entry["event"] == "refused"]
+    asked = next(entry for entry in entries if entry["event"] == "answered")
+    assert died["why"] == "the site's app ended with exit status 9"
+    assert (died["refused"], died["kind"], died["round"], died["config"]) == ("work-failed", "average", 1, asked["config"])
+
+
 @pytest.mark.slow
 def test_an_executor_ends_with_an_app_that_leaves_half_an_answer_to_its_supernode(config: Path, tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", executor=True, environment=FAULTY) as lab:
@@ -187,7 +205,7 @@ def test_an_executor_ends_with_an_app_that_leaves_half_an_answer_to_its_supernod
         kill_group(running.pid, signal.SIGKILL)
         running.communicate()
     # Whoever supervises both starts both again: this SuperNode would wait for the rest for ever.
-    assert status == 1 and "it ended in the middle of its answer" in log
+    assert status == 1 and "in the middle of its answer" in log
 
 
 @pytest.mark.slow

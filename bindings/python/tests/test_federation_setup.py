@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -174,7 +175,7 @@ def test_a_site_reaches_a_server_by_an_ipv6_address(tmp_path: Path, processes: P
     server, kit = tmp_path / "federation/server", tmp_path / "federation/kits/north"
     federation("admit", federation("join", kit)[1].splitlines()[0], "--server", server)
     processes.start("gate", sys.executable, "-m", "effgan", "federation", "serve", server, "--host", "::1")
-    wait_for("the gate", lambda: federation("check", kit)[0] == 0 or processes.started[0].poll() is not None)
+    wait_for("the gate", lambda: is_admitted(kit) or processes.started[0].poll() is not None)
     assert f"[::1]:{port} knows this site's key" in federation("check", kit)[1]
 
 
@@ -323,8 +324,8 @@ def test_certificates_that_are_not_good_are_told_and_a_renewed_one_is_good_for_t
     # The program read its clock some seconds before and after.
     assert good_for == pytest.approx([730, 3650], abs=0.01)
     processes.serve(server)
-    code, said = federation("check", kit)
-    assert code == 0 and "is who it says" in said, said
+    said = federation("check", kit)[1]
+    assert "is who it says" in said and is_admitted(kit), said
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -384,7 +385,12 @@ def test_keys_that_are_none_or_of_nobody_are_not_admitted(tmp_path: Path) -> Non
     ]:
         code, said = federation("admit", wrong, "--server", server)
         assert code == 2 and reason in said, said
-    assert federation("admit", key, "--server", server)[0] == 0
+    for said in ["north is admitted, with the key", "north is admitted already, with the key"]:
+        code, out, _ = command("federation", "admit", key, "--server", server)
+        assert code == 0 and out.startswith(said)
+    fingerprint = out.splitlines()[1].strip()
+    code, said = federation("admit", key, "--server", server, "--fingerprint", fingerprint[-9:])
+    assert code == 2 and "has 8 of a fingerprint's 64 digits; let the site read you all 16 groups of four" in said, said
     code, said = federation("admit", key.replace(" north", " south"), "--server", server)
     assert code == 2 and "this key is admitted already, as north's" in said, said
     other = command("federation", "join", south)[1].strip()
@@ -402,23 +408,22 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
     processes.serve(server)
     assert_wrong(north, "admitted: 127.0.0.1:")
     assert federation("admit", key, "--server", server)[0] == 0
-    code, said = federation("check", north)
-    assert code == 0 and "knows this site's key" in said, said
-    code, said = federation("list", server)
+    assert is_admitted(north)
+    code, said = federation("list", "--server", server)
     assert code == 0 and re.search(r"north: admitted \d{4}-\d\d-\d\d \d\d:\d\d UTC, never seen\n  ([0-9a-f]{4} ?){16}\n", said), said
 
     code, said = federation("remove", "north", "--server", server)
     assert code == 0 and "north is removed" in said
-    wait_for("the removal", lambda: federation("check", north)[0] == 4, patience=5)
+    wait_for("the removal", lambda: not is_admitted(north), patience=5)
     assert_wrong(north, "admitted: 127.0.0.1:")
     # With the same key again, and then with a new one.
     assert federation("admit", key, "--server", server)[0] == 0
-    assert federation("check", north)[0] == 0
+    assert is_admitted(north)
     (north / "key").rename(north / "key.old")
     new = command("federation", "join", north)[1].strip()
     assert federation("remove", "north", "--server", server)[0] == 0
     assert federation("admit", new, "--server", server)[0] == 0
-    assert federation("check", north)[0] == 0
+    assert is_admitted(north)
 
     assert federation("add", "east", "--server", server) == (
         0,
@@ -427,7 +432,7 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
     )
     east = tmp_path / "federation/kits/east"
     assert federation("admit", command("federation", "join", east)[1].strip(), "--server", server)[0] == 0
-    assert federation("check", east)[0] == 0
+    assert is_admitted(east)
     # One who lost the kit gets another, and not over one that is there.
     code, said = federation("add", "east", "--server", server)
     assert code == 2 and "exists and nothing is overwritten" in said
@@ -457,6 +462,11 @@ def admitted(tmp_path: Path, processes: Processes) -> tuple[Path, Path, Path]:
 
 def test_check_is_content_where_a_run_would_work(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, data = admitted
+    code, said = federation("check", kit)
+    assert code == 4 and said.endswith("data: not looked at; say where this site's images lie: --data DIR\n"), said
+    code, said = federation("check", kit, "--data", data)
+    assert code == 4 and re.search(r"policy: it refuses every run: \d\d images for training are fewer than min_images = 100", said), said
+    (kit / "policy.toml").write_text("min_images = 10\n")
     code, said = federation("check", kit, "--data", data)
     assert code == 0, said
     words = [line.split()[0] for line in said.splitlines()]
@@ -467,6 +477,7 @@ def test_check_is_content_where_a_run_would_work(admitted: tuple[Path, Path, Pat
 def test_check_knows_a_key_that_was_never_admitted(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, data = admitted
     south = kit.parent / "south"
+    (south / "policy.toml").write_text("min_images = 10\n")
     assert_wrong(south, f"key: there is none; effgan federation join {south} makes it")
     fingerprint = command("federation", "join", south)[2].splitlines()[-1].strip()
     found, _, error = command("federation", "check", south, "--data", data)
@@ -491,6 +502,19 @@ def test_check_knows_a_secret_of_the_site_that_others_can_read(admitted: tuple[P
         (kit / name).chmod(0o600)
     (kit / "state").chmod(0o755)
     assert_wrong(kit, f"files: other accounts may look into {kit / 'state'} (mode 755)")
+
+
+def test_check_knows_a_folder_that_is_neither_a_kit_nor_a_servers(tmp_path: Path) -> None:
+    assert_wrong(tmp_path, f"{tmp_path} is neither a site's kit (site.toml) nor a server's folder (server.toml)", code=2)
+
+
+def test_a_forwarder_whose_port_is_taken_says_how_to_take_another(tmp_path: Path) -> None:
+    init(tmp_path / "federation")
+    kit = tmp_path / "federation/kits/north"
+    assert federation("join", kit)[0] == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = federation("forward", kit, "--port", taken.getsockname()[1])
+    assert code == 2 and said.count("\n") == 1 and "start with another FORWARD_PORT" in said, said
 
 
 def test_check_knows_the_folder_above_several_data_sets(admitted: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -528,7 +552,8 @@ def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Pat
     assert_wrong(kit, wanted, "--data", data, "--config", config)
     (kit / "policy.toml").write_text("min_images = 10\n")
     code, said = federation("check", kit, "--data", data, "--config", config)
-    assert code == 0 and 'policy       ok: allows the run "tiny"' in said, said
+    assert code == 0, said
+    assert re.search(r'policy       ok: allows the run "tiny": \d\d images here train, and \d are held out', said), said
     config.write_text(text.replace("held_out = 0.2", "held_out = 0.9"))
     assert_wrong(kit, 'policy: it refuses the run "tiny" (hold-out-too-large)', "--data", data, "--config", config)
 
@@ -653,6 +678,11 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     code, said = federation("run", config, "--server", server, "--out", tmp_path / "never")
     assert code == 4 and "2 of 3 sites are there after 8 s, without east" in said.splitlines()[-1], said
     assert not (tmp_path / "never").exists()
+
+
+def is_admitted(kit: Path) -> bool:
+    """Whether `check`, which is told of no images here, finds that the gate lets the site in."""
+    return "knows this site's key" in federation("check", kit)[1]
 
 
 def assert_wrong(folder: Path, line: str, *arguments: object, code: int = 4) -> None:

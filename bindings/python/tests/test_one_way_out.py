@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -126,15 +127,23 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
     class Panic(BaseException):
         """As a panic of Rust's comes."""
 
-    for error, code in [
-        (RuntimeError(f"cannot read {PATIENT}.png"), "work-failed"),
-        (Panic(PATIENT), "work-failed"),
-        (SystemExit(PATIENT), "work-failed"),
-        (TimeoutError(PATIENT), "deadline"),
-    ]:
-        answer = client_app(mods=[raises(error)])(query(CONFIG), context())
+    site = context(data_dir=tmp_path, client_name="north", policy=kit(tmp_path / "kit"))
+    for number, (error, code) in enumerate(
+        [
+            (RuntimeError(f"cannot read {PATIENT}.png"), "work-failed"),
+            (TimeoutError(PATIENT), "deadline"),
+            (Panic(PATIENT), "work-failed"),
+            (SystemExit(PATIENT), "work-failed"),
+        ],
+        start=1,
+    ):
+        answer = client_app(mods=[raises(error)])(query(CONFIG, round=number), site)
         assert said(answer)["refused"] == code and "Mustermann" not in str(answer.content)
         assert "Mustermann" in capfd.readouterr().err
+        *_, line = (tmp_path / "kit/ledger.jsonl").read_text("utf-8").splitlines()
+        entry = json.loads(line)
+        assert (entry["refused"], entry["kind"], entry["round"]) == (code, "query", number)
+        assert PATIENT in entry["why"] and said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
     with pytest.raises(KeyboardInterrupt):
         client_app(mods=[raises(KeyboardInterrupt())])(query(CONFIG), context())
     # What Flower carries and nobody of ours wrote.

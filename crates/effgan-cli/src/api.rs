@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{ClientName, ClientShare, Dataset, DatasetConfig, DatasetName};
 use effgan_fl::ensemble::Selection;
-use effgan_fl::{Ensemble, FlError};
+use effgan_fl::{Ensemble, FlError, Refusal};
 use effgan_nn::kernels::Isa;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -98,6 +98,26 @@ pub fn answer(
 ) -> Result<Content> {
     let at_site = AtSite { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
     federation::answer(&at_site, kind, message, stop)
+}
+
+/// What the site says to a message that [`answer`] was not given, or not to its end: the code of `refusal`, once the site's ledger says
+/// `why`, which does not leave. `names_files` says whether the site was given a folder of images.
+///
+/// # Errors
+/// A `refusal` that is no code of the list.
+pub fn refuse(
+    state_dir: &Path,
+    policy: Option<&Path>,
+    names_files: bool,
+    kind: &str,
+    message: &Content,
+    refusal: &str,
+    why: &str,
+) -> Result<Content> {
+    let code =
+        Refusal::of_code(refusal).ok_or_else(|| Failure::usage(anyhow!("{refusal:?} is no code of a refusal")))?;
+    let policy = federation::policy_file(policy, names_files, state_dir);
+    Ok(federation::refuse(policy.as_deref(), kind, message, code, why))
 }
 
 /// Reads the ledger in the folder `site` line by line; answers with how many lines there are, each as it was written.

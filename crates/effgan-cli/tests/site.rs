@@ -34,7 +34,19 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
         assert!(line.contains(words), "{words}: {line}");
     }
     assert!(!shown.contains(['\u{1b}', '\u{202e}']));
-    assert!(stdout(&ledger(&["--verify"])).starts_with("5 lines, each as it was written; head "));
+    let verified = stdout(&ledger(&["--verify"]));
+    assert!(verified.starts_with("5 lines, each as it was written; head "), "{verified}");
+
+    // The server has the heads of earlier answers too.
+    let text_of = std::str::from_utf8(WHOLE).unwrap();
+    let last: serde_json::Value = serde_json::from_str(text_of.lines().last().unwrap()).unwrap();
+    let heads = [(last["previous"].as_str().unwrap(), 4), (&verified.trim_end()[verified.len() - 65..], 5)];
+    for (head, number) in heads {
+        let said = stdout(&ledger(&["--verify", "--head", head]));
+        assert_eq!(said, format!("{verified}line {number} has the hash {head}\n"));
+    }
+    let (code, line) = failure(&ledger(&["--verify", "--head", &"0".repeat(64)]));
+    assert!(code == Some(4) && line.contains("no line has the hash 0000"), "{line}");
 
     let (page, elsewhere) = (kit.path().join("page.html"), kit.path().join("elsewhere"));
     fs::write(&elsewhere, "mine").unwrap();

@@ -214,8 +214,8 @@ impl Shared {
     async fn answer(&self, member: &Arc<Member>, request: Request<Incoming>, is_too_many: bool) -> Response<Body> {
         let request = request.map(Heard::new);
         let sites = self.sites.current();
-        if let Some(wrong) = self.sites.wrong() {
-            self.say(&format!("{wrong}; the list stays as it was"));
+        for line in self.sites.news() {
+            self.say(&line);
         }
         let Some(site) = sites.by_key(&member.spki) else {
             return farewell(StatusCode::UNAUTHORIZED);

@@ -85,21 +85,24 @@ impl Sites {
         Ok(())
     }
 
-    /// Gives the site `name` its key, now.
+    /// Gives the site `name` its key, now; whether it did not have this key before.
     ///
     /// # Errors
     /// [`GateError::NoSite`], [`GateError::Admitted`] where it has another key, [`GateError::KeyOfAnother`].
-    pub fn admit(&mut self, name: &ClientName, key: &PublicKey) -> Result<(), GateError> {
+    pub fn admit(&mut self, name: &ClientName, key: &PublicKey) -> Result<bool, GateError> {
         if let Some(other) = self.by_key(&spki_der(key)).filter(|other| other.name != *name) {
             return Err(GateError::KeyOfAnother { name: other.name.clone() });
         }
         let site = self.get_mut(name)?;
         if let Some(known) = &site.key {
+            if spki_der(known) == spki_der(key) {
+                return Ok(false);
+            }
             return Err(GateError::Admitted { name: name.clone(), fingerprint: fingerprint(known) });
         }
         site.key = Some(public_key(&line(key))?);
         site.admitted = Some(OffsetDateTime::now_utc().replace_nanosecond(0).expect("0 is a nanosecond"));
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the key of `name` away: it is not let in, and its open connections end at their next request. The name stays, and may be
@@ -126,6 +129,21 @@ impl Sites {
     /// All sites, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Site> {
         self.0.iter()
+    }
+
+    /// Whose key came and whose went since the list was `before`, a line each.
+    fn changes_from(&self, before: &Self) -> Vec<String> {
+        let key = |sites: &Self, name: &ClientName| sites.get(name).and_then(|site| site.key.as_ref()).map(spki_der);
+        let names = before.0.iter().chain(self.0.iter().filter(|site| before.get(&site.name).is_none()));
+        let line = |site: &Site| {
+            let name = &site.name;
+            match (key(before, name), key(self, name)) {
+                (old, new) if old == new => None,
+                (_, None) => Some(format!("{name} is removed: its key is refused from now on")),
+                (_, Some(_)) => Some(format!("{name} is admitted")),
+            }
+        };
+        names.filter_map(line).collect()
     }
 
     fn get_mut(&mut self, name: &ClientName) -> Result<&mut Site, GateError> {
@@ -155,14 +173,15 @@ pub(crate) struct Watched {
 struct Last {
     sites: Arc<Sites>,
     stamp: Option<file::Stamp>,
-    wrong: Option<GateError>,
+    /// What has changed, in lines, and was not told yet.
+    news: Vec<String>,
 }
 
 impl Watched {
     pub(crate) fn open(path: &Path) -> Result<Self, GateError> {
         let stamp = file::stamp(path);
         let sites = Sites::read(path)?.into();
-        Ok(Self { path: path.to_owned(), last: Last { sites, stamp, wrong: None }.into() })
+        Ok(Self { path: path.to_owned(), last: Last { sites, stamp, news: Vec::new() }.into() })
     }
 
     /// The list as it is now. A file that cannot be read leaves it as it was.
@@ -172,16 +191,20 @@ impl Watched {
         if stamp != last.stamp {
             last.stamp = stamp;
             match Sites::read(&self.path) {
-                Ok(sites) => last.sites = sites.into(),
-                Err(error) => last.wrong = Some(error),
+                Ok(sites) => {
+                    let changes = sites.changes_from(&last.sites);
+                    last.news.extend(changes);
+                    last.sites = sites.into();
+                }
+                Err(error) => last.news.push(format!("{error}; the list stays as it was")),
             }
         }
         Arc::clone(&last.sites)
     }
 
-    /// What was wrong with the file since this was asked last.
-    pub(crate) fn wrong(&self) -> Option<GateError> {
-        self.last.lock().expect("nobody panics with the list").wrong.take()
+    /// Whom the list lets in and keeps out, and what was wrong with the file, since this was asked last: a line each.
+    pub(crate) fn news(&self) -> Vec<String> {
+        std::mem::take(&mut self.last.lock().expect("nobody panics with the list").news)
     }
 }
 

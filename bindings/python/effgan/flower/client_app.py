@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from .. import _effgan
-from .records import of_letter, what_leaves
+from .records import of_letter, said, what_leaves
 
 Call = Callable[[Message, Context], Message]
 Mod = Callable[[Message, Context, Call], Message]
@@ -42,17 +42,15 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
 def answer(message: Message, context: Context) -> Message:
     """The site's answer, by the settings of its ``--node-config``, or of its kit's ``start.sh``, whose paths may hold any character."""
     node = context.node_config
-    said = _effgan.answer(
+    content = _effgan.answer(
         message.metadata.message_type,
         *of_letter(message),
-        state_dir=_state_dir(context),
-        policy=_word(node, "policy") or _of_kit("policy.toml"),
-        data_dir=_word(node, "data-dir") or os.environ.get("EFFGAN_DATA_DIR"),
+        **_folders(context),
         client_name=_word(node, "client-name"),
         partition_id=_number(node, "partition-id"),
         jobs=_number(node, "jobs"),
     )
-    return what_leaves(said, message)
+    return what_leaves(content, message)
 
 
 def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
@@ -67,13 +65,8 @@ def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
     except BaseException as error:
         traceback.print_exception(error)
         code = "deadline" if isinstance(error, TimeoutError) else "work-failed"
-        return what_leaves(({}, _echo(message, float | int), {"refused": code, **_echo(message, str)}), message)
-
-
-def _echo(message: Message, kind: Any) -> dict[str, Any]:
-    """What an answer repeats of its question."""
-    said: Mapping[str, Any] = message.content.config_records.get("config", {})
-    return {name: said[name] for name in ("kind", "config-hash", "round", "iteration") if isinstance(said.get(name), kind)}
+        kind, why = message.metadata.message_type, f"{type(error).__name__}: {error}"
+        return what_leaves(_effgan.refuse(kind, *said(message), code, why, **_folders(context)), message)
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:
@@ -104,6 +97,16 @@ def end_at_deadline(message: Message, context: Context, call_next: Call) -> Mess
 
 def _time_is_up(*_: object) -> None:
     raise TimeoutError("nobody waits for this answer any more")
+
+
+def _folders(context: Context) -> dict[str, Any]:
+    """Where the site's policy, its images and what it remembers lie."""
+    node = context.node_config
+    return {
+        "state_dir": _state_dir(context),
+        "policy": _word(node, "policy") or _of_kit("policy.toml"),
+        "data_dir": _word(node, "data-dir") or os.environ.get("EFFGAN_DATA_DIR"),
+    }
 
 
 def _state_dir(context: Context) -> Path:

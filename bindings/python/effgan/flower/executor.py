@@ -5,7 +5,8 @@ each ClientApp task by :mod:`effgan.flower.task`: a process of its own, which ru
 opens the bundle. Tasks for agents are refused.
 
 One such process waits with everything imported; it is told its task's token by its standard input, which no other account can read, and
-ends with this process. Where it ends without an answer, the server is told so at once, in words that say nothing of the site.
+ends with this process. Where it ends without an answer, the site's ledger and the server are told so at once, the server in words that say
+nothing of the site.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
+
+from .. import _effgan
+from .records import said
 
 # What the server learns of an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
@@ -131,8 +135,7 @@ class Executor:
         if acquired.task.type == TaskType.CLIENT_APP:
             self.child.begin(acquired.token)
         elif acquired.token:
-            say("an agent was sent; it is refused")
-            self.answer_for(acquired.token, [], REFUSED)
+            self.answer_for(acquired.token, [], "other-question", "an agent was sent; this site runs none", REFUSED)
         if self.child.has_ended(BUSY if self.child.token else IDLE):
             self.reap()
             self.child = Child(self.runtime)
@@ -157,17 +160,19 @@ class Executor:
             return
         if not self.child.token:
             raise Ended(f"the site's app cannot be started: exit status {status}")
-        say(f"the site's app ended with exit status {status}")
+        ended = f"the site's app ended with exit status {status}"
         if ANSWERING in words:
             # Whatever is told the SuperNode now, it waits for the rest of that answer.
-            raise Ended("it ended in the middle of its answer")
-        self.answer_for(self.child.token, words, FAILED)
+            raise Ended(f"{ended}, in the middle of its answer")
+        self.answer_for(self.child.token, words, "work-failed", ended, FAILED)
 
-    def answer_for(self, token: str, words: list[bytes], reason: str) -> None:
-        """Tells the server that a task failed, after these words of its process: a SuperNode waits for an answer for ever."""
+    def answer_for(self, token: str, words: list[bytes], code: str, why: str, reason: str) -> None:
+        """Refuses a task, after these words of its process: a SuperNode waits for an answer for ever. The server learns ``reason`` alone."""
         with closing(self.runtime.client(RuntimeTokenHttpInterceptor(token))) as client:
             try:
-                fail(client, message_of(words) or pulled(client), reason)
+                message = message_of(words) or pulled(client)
+                write_down(message, code, why)
+                fail(client, message, reason)
             except httpx.HTTPError as error:
                 say(f"the SuperNode was not told: {error}")
 
@@ -180,7 +185,7 @@ class Executor:
 
 
 def message_of(words: list[bytes]) -> Message | None:
-    """The message that a task's process got, without its content."""
+    """The message that a task's process got, without all of its content but the tie."""
     return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
 
 
@@ -188,6 +193,16 @@ def pulled(client: RuntimeHttpClient) -> Message | None:
     """The message of a task, if nobody has pulled it."""
     messages = client.PullMessages(PullAppMessagesRequest()).messages_list
     return message_from_proto(messages[0]) if messages else None
+
+
+def write_down(message: Message | None, code: str, why: str) -> None:
+    """A line in the ledger of the kit that this was started from, and in the log."""
+    kit = os.environ.get("EFFGAN_KIT")
+    if not kit or message is None:
+        return say(why)
+    folder = Path(kit)
+    kind, content = message.metadata.message_type, said(message) if message.has_content() else ({}, {})
+    _effgan.refuse(kind, *content, code, why, state_dir=folder / "state", policy=folder / "policy.toml")
 
 
 def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> None:

@@ -38,10 +38,15 @@ def letter(content: Content, node: int, kind: str, seconds: float) -> Message:
 
 def of_letter(message: Message) -> Content:
     """What a letter says."""
-    said = dict(message.content.config_records[WORDS])
-    numbers = {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
-    words = {name: value for name, value in said.items() if isinstance(value, str)}
-    return _tensors(message), numbers, words
+    return _tensors(message), *said(message)
+
+
+def said(message: Message) -> tuple[dict[str, float], dict[str, str]]:
+    """A letter's numbers and words."""
+    values = dict(message.content.config_records.get(WORDS, {}))
+    numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    words = {name: value for name, value in values.items() if isinstance(value, str)}
+    return numbers, words
 
 
 def what_leaves(content: Content, message: Message) -> Message:

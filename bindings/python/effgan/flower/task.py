@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import SubStatus
 from flwr.common.serde import message_to_proto
@@ -25,6 +26,10 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 from .client_app import app
 from .executor import ANSWERING, add_runtime, runtime_of
+from .records import WORDS, said
+
+# What says which question a message is, and most characters of each: a SHA-256 has so many.
+TIE, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
 
 STDIN, STDOUT, STDERR = range(3)
 
@@ -33,11 +38,20 @@ def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
     """The task's message, answered. Its bundle is not looked at."""
     HeartbeatSender(make_task_heartbeat_fn_http(client)).start()
     message, context, _, _ = pull_task_input(client)
-    tell(message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode())
+    tell(message_to_proto(only_tie(message)).SerializeToString().hex().encode())
     reply = app(message, context)
     tell(ANSWERING)
     push_message(client, reply, context)
     push_task_output(client, None, SubStatus.COMPLETED, "")
+
+
+def only_tie(message: Message) -> Message:
+    """The message without its content, but for what an answer repeats of it: a few words, so that telling them never waits for a reader."""
+    bare = remove_content_from_message(message)
+    numbers, words = said(message)
+    tie = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
+    bare.content = RecordDict({WORDS: ConfigRecord(tie)})
+    return bare
 
 
 def end_with_executor() -> None:

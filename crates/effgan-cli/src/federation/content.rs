@@ -163,7 +163,6 @@ impl Content {
     /// # Errors
     /// A line that says that it is no such thing.
     pub fn ledger(&self) -> Result<Option<&str>, String> {
-        let is_hash = |head: &str| head.len() == 64 && head.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         match self.words.get(LEDGER) {
             Some(head) if !is_hash(head) => Err(format!("the message's `{LEDGER}` is no SHA-256")),
             head => Ok(head.map(String::as_str)),
@@ -246,6 +245,11 @@ impl Tie {
     }
 }
 
+/// Whether it is a SHA-256 as it travels: 64 lower-case hex digits.
+pub(super) fn is_hash(word: &str) -> bool {
+    word.len() == 64 && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn said<T>((name, value): (&str, Option<T>)) -> Option<(String, T)> {
     Some((name.to_owned(), value?))
 }
@@ -262,7 +266,7 @@ pub(super) const QUERY: &str = "query";
 pub(super) const LEDGER: &str = "ledger";
 /// A [`Refusal`]'s code.
 pub(super) const REFUSED: &str = "refused";
-const ROUND: &str = "round";
+pub(super) const ROUND: &str = "round";
 const ITERATION: &str = "iteration";
 /// What Flower's strategies weigh by.
 pub(super) const NUM_EXAMPLES: &str = "num-examples";

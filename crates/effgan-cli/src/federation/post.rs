@@ -159,14 +159,15 @@ impl<'a> Post<'a> {
     /// Who is missing at the deadline, and what nodes said.
     pub fn meet(&mut self) -> Result<Vec<Introduction>> {
         let (started, deadline) = (Instant::now(), self.deadline());
-        let mut told = usize::MAX;
+        let mut told = String::new();
         loop {
             self.look_around()?;
             let there = self.sites();
             let wanted = self.wanted();
-            if there.len() != told {
-                self.progress.say(&format!("{} of {wanted} sites are there", there.len()));
-                told = there.len();
+            let news = format!("{} of {wanted} sites are there{}", there.len(), self.without(&there));
+            if news != told {
+                self.progress.say(&news);
+                told = news;
             }
             if there.len() >= wanted {
                 return Ok(there);
@@ -216,18 +217,23 @@ impl<'a> Post<'a> {
         self.listed(id).map_or_else(|| format!("node {id}"), |listed| listed.name.to_string())
     }
 
-    fn too_few(&self, there: &[Introduction]) -> Failure {
+    /// Such as `, without east`, where the config names the sites.
+    fn without(&self, there: &[Introduction]) -> String {
         let is_there = |name: &ClientName| there.iter().any(|site| site.name == *name);
         let sites = self.config.federation.sites.iter().flatten();
         let missing: Vec<&str> = sites.filter(|name| !is_there(name)).map(ClientName::as_str).collect();
-        let names = if missing.is_empty() { String::new() } else { format!(", without {}", missing.join(", ")) };
+        if missing.is_empty() { String::new() } else { format!(", without {}", missing.join(", ")) }
+    }
+
+    fn too_few(&self, there: &[Introduction]) -> Failure {
         let reasons =
             self.nodes.iter().filter_map(|(&id, node)| Some(format!("; {} {}", self.who(id), node.refusal()?)));
         Failure::from(anyhow!(
-            "{} of {} sites are there after {} s{names}{}; start their nodes, or give them longer by federation.deadline",
+            "{} of {} sites are there after {} s{}{}; start their nodes, or give them longer by federation.deadline",
             there.len(),
             self.wanted(),
             self.config.federation.deadline,
+            self.without(there),
             reasons.collect::<String>()
         ))
     }

@@ -6,7 +6,7 @@ use effgan_fl::{AlgorithmConfig, Broadcast, ExchangeKind, Letter, Refusal, Wishe
 use effgan_nn::params;
 
 use super::answer::Unanswered;
-use super::content::{CONFIG, CONFIG_HASH, KIND, QUERY};
+use super::content::{CONFIG, CONFIG_HASH, KIND, QUERY, ROUND, is_hash};
 use super::introduction::VERSION;
 use super::ledger;
 use super::post::message_type;
@@ -92,10 +92,18 @@ impl Question {
 
 /// What can be said of a message that does not agree with itself.
 pub(super) fn entry_of(kind: &str, message: &Content) -> ledger::Question {
-    let config = message.words.get(CONFIG).map(|text| params::sha256(text.as_bytes()));
-    let known = kind == QUERY || KINDS.iter().any(|known| message_type(*known) == kind);
-    let kind = if known { kind } else { "unknown" };
-    ledger::Question { config: config.unwrap_or_default(), kind: kind.into(), ..ledger::Question::default() }
+    let said = |name: &str| message.words.get(name);
+    let config = said(CONFIG).map(|text| params::sha256(text.as_bytes())).or_else(|| {
+        // What is left of a message whose process has died.
+        said(CONFIG_HASH).filter(|hash| is_hash(hash)).cloned()
+    });
+    let round = message.numbers.get(ROUND).filter(|round| (1.0..1e9).contains(*round)).map(|round| *round as u32);
+    let of_type = |known: &&ExchangeKind| message_type(**known) == kind;
+    let is_said = |known: &&ExchangeKind| said(KIND).is_some_and(|word| word == known.name());
+    let named = KINDS.iter().filter(of_type).find(is_said).map(|known| known.name());
+    let is_known = kind == QUERY || KINDS.iter().any(|known| of_type(&known));
+    let kind = named.unwrap_or(if is_known { kind } else { "unknown" });
+    ledger::Question { config: config.unwrap_or_default(), kind: kind.into(), round, ..ledger::Question::default() }
 }
 
 const KINDS: [ExchangeKind; 5] =

@@ -79,19 +79,44 @@ pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool)
     });
     let panicked = |_| Err(Unanswered::new(Refusal::WorkFailed, "a panic, which is a bug: please report it"));
     let said: std::result::Result<Content, Unanswered> = catch_unwind(work).unwrap_or_else(panicked);
+    if matches!(said, Err(Unanswered { is_interrupted: true, .. })) {
+        // Whoever interrupts it knows why, and refuses.
+        return Err(FlError::Interrupted.into());
+    }
     let head = match (&house, at_site.policy_file(), &said) {
         (Some(house), ..) => house.write_down(record, said.as_ref()).map(Some),
         (None, Some(policy), Err(unanswered)) => House::write_closed(&policy, record, unanswered).map(Some),
         (None, ..) => Ok(None),
     };
-    let (said, head) = match (said, head) {
-        (said, Ok(head)) => (said, head),
-        // What is not written down does not leave.
-        (_, Err(unanswered)) => (Err(unanswered), None),
+    Ok(leaving(said, head, tie))
+}
+
+/// The `refusal` of `message` by whoever carries messages for the site whose policy is `policy`, where [`answer`] was interrupted or could not
+/// be called: `why` goes to the site's own log and ledger, and does not leave.
+pub fn refuse(policy: Option<&Path>, kind: &str, message: &Content, refusal: Refusal, why: &str) -> Content {
+    let unanswered = Unanswered::new(refusal, why);
+    let record = Record { question: entry_of(kind, message), ..Record::default() };
+    let head = policy.map(|policy| House::write_closed(policy, record, &unanswered)).transpose();
+    leaving(Err(unanswered), head, message.tie())
+}
+
+/// What leaves, with the `head` of the ledger after its line: what is not written down does not.
+fn leaving(
+    said: std::result::Result<Content, Unanswered>,
+    head: std::result::Result<Option<String>, Unanswered>,
+    tie: Tie,
+) -> Content {
+    let (said, head) = match head {
+        Ok(head) => (said, head),
+        Err(unanswered) => (Err(unanswered), None),
     };
-    let mut content = said.or_else(|unanswered| refuse(&unanswered, tie))?;
+    let refused = |unanswered: Unanswered| {
+        warn(&shown(&unanswered.line()));
+        Content::refused(unanswered.refusal).tied(tie)
+    };
+    let mut content = said.unwrap_or_else(refused);
     content.words.extend(head.map(|head| (LEDGER.to_owned(), head)));
-    Ok(content)
+    content
 }
 
 /// Which of the site's images train under `config`, and which its secret holds out.
@@ -106,15 +131,6 @@ pub fn split(at_site: &AtSite, mut config: Config) -> Result<ClientShare> {
         Images::open(at_site, &config, house.as_ref(), listed.as_ref())
     });
     Ok(images.map_err(|unanswered| Failure::data(anyhow!(unanswered.why)))?.share)
-}
-
-/// The code, for the server; the words, for the site.
-fn refuse(unanswered: &Unanswered, tie: Tie) -> Result<Content> {
-    warn(&shown(&unanswered.line()));
-    if unanswered.is_interrupted {
-        return Err(FlError::Interrupted.into());
-    }
-    Ok(Content::refused(unanswered.refusal).tied(tie))
 }
 
 /// Makes the folder, for its owner alone.
@@ -281,15 +297,14 @@ impl Desk<'_> {
 
 impl AtSite {
     fn policy_file(&self) -> Option<PathBuf> {
-        match (&self.policy, &self.images) {
-            (Some(policy), _) => Some(policy.clone()),
-            // Whoever names files of this machine is under its policy, whatever the images are called.
-            (None, SiteImages::Own { .. } | SiteImages::Dealt { data_dir: Some(_), .. }) => {
-                Some(self.state_dir.join(POLICY))
-            }
-            (None, SiteImages::Dealt { data_dir: None, .. }) => None,
-        }
+        let names_files = matches!(self.images, SiteImages::Own { .. } | SiteImages::Dealt { data_dir: Some(_), .. });
+        policy_file(self.policy.as_deref(), names_files, &self.state_dir)
     }
+}
+
+/// Where the policy of a site lies that is given `policy`: whoever names files of this machine is under one, whatever the images are called.
+pub fn policy_file(policy: Option<&Path>, names_files: bool, state_dir: &Path) -> Option<PathBuf> {
+    policy.map(Path::to_owned).or_else(|| names_files.then(|| state_dir.join(POLICY)))
 }
 
 impl SiteImages {

@@ -21,6 +21,8 @@ pub struct Admitted {
     pub name: ClientName,
     /// Of its key.
     pub fingerprint: String,
+    /// Whether it had another key before, or none.
+    pub is_new: bool,
 }
 
 /// A line of `list`.
@@ -47,6 +49,12 @@ pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
         let key = public_key(&text)?;
         let known = fingerprint(&key);
         if let Some(told) = told.filter(|told| digits(told) != digits(&known)) {
+            let (given, all) = (digits(told).len(), digits(&known).len());
+            if given < all {
+                bail!(
+                    "{told:?} has {given} of a fingerprint's {all} digits; let the site read you all 16 groups of four"
+                );
+            }
             bail!(
                 "the key's fingerprint is {known}, and not {told}; do not admit it before the site has read you the first"
             );
@@ -61,8 +69,8 @@ pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
                     known.join(", ")
                 );
             };
-            sites.admit(&name, &key)?;
-            Ok(Admitted { name, fingerprint: known.clone() })
+            let is_new = sites.admit(&name, &key)?;
+            Ok(Admitted { name, fingerprint: known.clone(), is_new })
         })
     };
     server::read(folder)?;

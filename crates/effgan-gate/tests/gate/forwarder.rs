@@ -252,7 +252,7 @@ fn a_site_may_be_started_before_it_is_admitted() {
     let waits = "the server does not know this site's key";
     assert_eq!(forwarder.said.count(waits), 1, "once: {}", forwarder.said.all());
     assert_eq!(forwarder.said.count(&effgan_gate::fingerprint(west.public_key())), 1);
-    lab.edit(|sites| sites.admit(&name("west"), west.public_key()).expect("it is on the list"));
+    lab.edit(|sites| assert!(sites.admit(&name("west"), west.public_key()).expect("it is on the list")));
     node.activate();
     assert_eq!(forwarder.said.count("is reached"), 1);
 }

@@ -92,6 +92,7 @@ fn a_removed_key_is_refused_at_once_on_its_open_connection() {
     let mut again = lab.north();
     assert!(again.try_post("/v1/fleet/pull-messages", b"x").is_err(), "its next handshake fails");
     assert_eq!(lab.superlink.count(), before, "nothing of it reached Flower");
+    assert_eq!(lab.gate.said.count("north is removed: its key is refused from now on"), 1, "{}", lab.gate.said.all());
 }
 
 #[test]
@@ -99,10 +100,11 @@ fn a_key_that_is_admitted_while_the_gate_runs_comes_in() {
     let lab = Lab::new();
     let west = new_key();
     assert!(Site::connect(lab.gate.address, lab.folder.path(), &west).try_post("/", b"x").is_err());
-    lab.edit(|sites| sites.admit(&name("west"), west.public_key()).expect("it is on the list"));
+    lab.edit(|sites| assert!(sites.admit(&name("west"), west.public_key()).expect("it is on the list")));
     let node = Site::connect(lab.gate.address, lab.folder.path(), &west).activate();
     let state = GateState::read(&lab.folder.path().join(GATE_STATE)).expect("a state");
     assert_eq!(state.name_of(node), Some(&name("west")));
+    assert_eq!(lab.gate.said.count("west is admitted"), 1, "{}", lab.gate.said.all());
 }
 
 #[test]

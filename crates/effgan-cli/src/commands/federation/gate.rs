@@ -53,7 +53,9 @@ impl Serve {
         let (port, superlink_port) = (known.port, known.superlink_port);
         let config = GateConfig { folder, address, port, superlink_port, limits: Limits::default() };
         let stop = interrupt()?;
-        Gate::bind(config, log()).and_then(|gate| gate.run(&stop)).map_err(failure)
+        let other = "stop what listens there, or set another port in server.toml and in the kits";
+        let gate = Gate::bind(config, log()).map_err(|error| not_bound(error, other))?;
+        gate.run(&stop).map_err(failure)
     }
 }
 
@@ -65,12 +67,22 @@ impl Forward {
         let bundle = Bundle::new(BUNDLE_SHA256).map_err(failure)?;
         let config = ForwardConfig { kit, port, destination, bundle, max_question: MAX_QUESTION };
         let stop = interrupt()?;
-        Forwarder::bind(config, log()).and_then(|forwarder| forwarder.run(&stop)).map_err(failure)
+        let other = "stop what listens there, or start with another FORWARD_PORT, as where two sites share a machine";
+        let forwarder = Forwarder::bind(config, log()).map_err(|error| not_bound(error, other))?;
+        forwarder.run(&stop).map_err(failure)
     }
 }
 
 fn log() -> Say {
     Arc::new(|line: &str| warn(line))
+}
+
+/// With what to do where the port is taken.
+fn not_bound(error: GateError, advice: &str) -> Failure {
+    match error {
+        GateError::Listen { .. } => Failure::usage(anyhow!("{error}; {advice}")),
+        error => failure(error),
+    }
 }
 
 fn failure(error: GateError) -> Failure {

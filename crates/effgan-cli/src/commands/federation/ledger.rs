@@ -3,9 +3,10 @@
 use std::io::{BufWriter, stdout};
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::federation::ledger::{self, Ledger};
 use crate::output::{counted, say};
 
@@ -20,6 +21,9 @@ pub struct Show {
     /// Only say whether every line is as it was written
     #[arg(long)]
     verify: bool,
+    /// Also that this hash is of one of its lines: the head that the server has, of ledgers.jsonl in a run's folder
+    #[arg(long, value_name = "HASH", requires = "verify")]
+    head: Option<String>,
     /// Write it as a page, without scripts, for a browser
     #[arg(long, value_name = "FILE", conflicts_with = "verify")]
     html: Option<PathBuf>,
@@ -29,9 +33,7 @@ impl Show {
     pub fn run(self) -> Result<()> {
         let ledger = Ledger::of(&self.kit);
         if self.verify {
-            let head = ledger.read(|_, _| ()).map_err(anyhow::Error::from)?;
-            say(format!("{}, each as it was written; head {}", counted(head.lines, "line"), head.hash));
-            return Ok(());
+            return verify(&ledger, self.head.as_deref());
         }
         if let Some(path) = self.html {
             return write_private(&path, |out| Ok(ledger::page(&ledger, out)??));
@@ -40,4 +42,27 @@ impl Show {
         let _ = ledger::table(&ledger, &mut BufWriter::new(stdout().lock())).map_err(anyhow::Error::from)?;
         Ok(())
     }
+}
+
+/// Checks the chain, and that the line whose hash is `known` is in it.
+fn verify(ledger: &Ledger, known: Option<&str>) -> Result<()> {
+    let mut found = None;
+    let head = ledger.read(|number, line| {
+        // The hash of a line is in the one after it.
+        if number > 1 && known == Some(line.previous.as_str()) {
+            found = Some(number - 1);
+        }
+    });
+    let head = head.map_err(anyhow::Error::from)?;
+    say(format!("{}, each as it was written; head {}", counted(head.lines, "line"), head.hash));
+    let Some(known) = known else { return Ok(()) };
+    match found.or_else(|| (head.lines > 0 && known == head.hash).then_some(head.lines)) {
+        Some(number) => say(format!("line {number} has the hash {known}")),
+        None => {
+            let line =
+                format!("no line has the hash {known}: it is of another site's ledger, or this one was written anew");
+            return Err(Failure::from(anyhow!(line)));
+        }
+    }
+    Ok(())
 }

@@ -42,7 +42,10 @@ pub struct Admit {
 pub struct List {
     /// The server's folder
     #[arg(default_value = ".")]
-    server: PathBuf,
+    folder: PathBuf,
+    /// The same, as the other commands take it
+    #[arg(long, value_name = "DIR", conflicts_with = "folder")]
+    server: Option<PathBuf>,
 }
 
 /// At the server: take a site's key away; it is refused at once, also while it is connected
@@ -73,8 +76,10 @@ impl Add {
 
 impl Admit {
     pub fn run(self) -> Result<()> {
-        let Admitted { name, fingerprint } = setup::admit(&self.key, &self.server, self.fingerprint.as_deref())?;
-        say(format!("{name} is admitted, with the key\n  {fingerprint}"));
+        let Admitted { name, fingerprint, is_new } =
+            setup::admit(&self.key, &self.server, self.fingerprint.as_deref())?;
+        let already = if is_new { "" } else { " already" };
+        say(format!("{name} is admitted{already}, with the key\n  {fingerprint}"));
         if self.fingerprint.is_none() {
             eprintln!("if {name} reads you another one by telephone: effgan federation remove {name}");
         }
@@ -84,7 +89,7 @@ impl Admit {
 
 impl List {
     pub fn run(self) -> Result<()> {
-        for Listed { name, fingerprint, admitted, seen } in setup::list(&self.server)? {
+        for Listed { name, fingerprint, admitted, seen } in setup::list(&self.server.unwrap_or(self.folder))? {
             let Some((fingerprint, admitted)) = fingerprint.zip(admitted) else {
                 say(format!("{name}: not admitted"));
                 continue;

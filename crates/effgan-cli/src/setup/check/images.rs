@@ -31,6 +31,14 @@ pub(super) fn check(
     Ok(by_class)
 }
 
+/// Checks that this machine has the data set of an experiment, which deals its images to the sites.
+pub(super) fn of_experiment(dataset: &DatasetConfig) -> Result<()> {
+    let loaded = dataset.load().map_err(|error| Failure::from(error).context("data"))?;
+    let num_images = counted(loaded.train.len() as u64, "image");
+    right("data", &format!("{num_images} of {}, of which the run deals this site its own", dataset.name.as_str()));
+    Ok(())
+}
+
 fn arrays(data: &Path, dataset: &DatasetConfig, classes: Option<&[String]>) -> Result<(Vec<usize>, String)> {
     let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load_named(classes)?;
     let mut by_class = vec![0; loaded.train.num_classes()];

@@ -14,6 +14,7 @@ use effgan_data::DatasetName;
 
 use super::flower::{self, FLWR};
 use super::kit::{self, SITE};
+use super::server::SERVER;
 use crate::failure::{Failure, Result};
 use crate::output::say;
 
@@ -36,6 +37,10 @@ pub fn check(side: &Side) -> Result<()> {
     let folder = &side.folder;
     if folder.join(SITE).is_file() {
         return site::check(side, &kit::read(folder)?);
+    }
+    if !folder.join(SERVER).is_file() {
+        let line = format!("{} is neither a site's kit ({SITE}) nor a server's folder ({SERVER})", folder.display());
+        return Err(Failure::usage(anyhow!(line)));
     }
     if side.data.is_some() || side.config.is_some() {
         let line = format!("{} is no site's kit, and --data and --config are for one", folder.display());
