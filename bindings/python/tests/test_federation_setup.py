@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -673,6 +674,14 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     assert code == 0 and "round 3   collected 2 clients" in said, said
     assert effgan.Model.load(tmp_path / "run").members == SITES
     assert re.findall(r"(\w+): admitted [^\n]* last seen", federation("list", server)[1]) == SITES
+    # The server has the head of each site's ledger after each answer, and the sites have lines of these hashes.
+    heads = [json.loads(line) for line in (tmp_path / "run/ledgers.jsonl").read_text("utf-8").splitlines()]
+    assert [[line["kind"] for line in heads if line["client"] == site] for site in SITES] == [["average", "average", "collect"]] * 2
+    for line in heads:
+        known = ["ledger", kits[line["client"]], "--verify", "--head", line["head"]]
+        assert federation(*known)[0] == 0, line
+        known[1] = kits[SITES[line["client"] == SITES[0]]]
+        assert federation(*known)[0] == 4, line
 
     config.write_text(f'{text}\n[federation]\nsites = ["north", "south", "east"]\ndeadline = 8\n')
     code, said = federation("run", config, "--server", server, "--out", tmp_path / "never")

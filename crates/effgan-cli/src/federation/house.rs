@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use effgan_data::datasets::{Listed, MaxMemory};
 use effgan_data::partition::Shares;
+use effgan_data::steering::shown;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::local::Work;
 use effgan_fl::policy::{Amount, Approve, Policy};
@@ -19,8 +20,9 @@ use super::content::TENSORS;
 use super::ledger::{Answered, Array, Entry, History, Ledger, Refused, at_work};
 use super::question::Question;
 use super::site::Images;
-use super::{Content, hold_out, ledger, wishes};
+use super::{Content, hold_out, ledger, retention, wishes};
 use crate::config::Config;
+use crate::output::warn;
 
 /// The file in a site's folder.
 pub const POLICY: &str = "policy.toml";
@@ -213,6 +215,14 @@ impl House {
             self.policy.check_work(&wishes, &history.spent, record.trained)?;
         }
         Ok(())
+    }
+
+    /// Removes what `state_dir` holds of runs that nobody has asked about for the policy's `keep_days`. That it cannot be removed is no reason to
+    /// answer nothing.
+    pub(super) fn forget(&self, state_dir: &Path) {
+        if let Err(error) = retention::forget(state_dir, Duration::from_hours(24 * self.policy.keep_days)) {
+            warn(&shown(&one_line(&format!("{error:#}"))));
+        }
     }
 
     /// What reading the images may take: as the policy says, or the config where it says less.

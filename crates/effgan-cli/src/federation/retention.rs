@@ -35,9 +35,27 @@ pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(P
         let line = format!("{} is no kit, no server's folder and no run folder", folder.display());
         return Err(Failure::usage(anyhow!(line)));
     };
+    let old = old(found.with_context(|| format!("looking through {}", folder.display()))?, older_than)?;
+    if really {
+        remove_all(&old)?;
+    }
+    drop(stopped);
+    Ok(old)
+}
+
+/// Removes what a site keeps in `state_dir` of runs that nobody has asked about for `keep`; the site is not at work on another message.
+///
+/// # Errors
+/// When something cannot be looked at or removed.
+pub fn forget(state_dir: &Path, keep: Duration) -> anyhow::Result<()> {
+    remove_all(&old(one_by_one(states_of_runs(state_dir)?), keep)?)
+}
+
+/// What nobody has written to for `older_than`, with its bytes, sorted; of paths that belong together, all or none.
+fn old(found: Vec<Vec<PathBuf>>, older_than: Duration) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let now = SystemTime::now();
     let mut old = Vec::new();
-    for together in found.with_context(|| format!("looking through {}", folder.display()))? {
+    for together in found {
         let sizes = together.iter().map(|path| size(path).with_context(|| path.display().to_string()));
         let sizes: Vec<Size> = sizes.collect::<anyhow::Result<_>>()?;
         // What is of the future by the clock is new.
@@ -46,11 +64,11 @@ pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(P
         }
     }
     old.sort();
-    if really {
-        old.iter().try_for_each(|(path, _)| remove(path).with_context(|| format!("removing {}", path.display())))?;
-    }
-    drop(stopped);
     Ok(old)
+}
+
+fn remove_all(paths: &[(PathBuf, u64)]) -> anyhow::Result<()> {
+    paths.iter().try_for_each(|(path, _)| remove(path).with_context(|| format!("removing {}", path.display())))
 }
 
 /// Each goes or stays for itself.

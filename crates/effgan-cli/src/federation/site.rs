@@ -157,6 +157,9 @@ fn work(
     let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
     let mut listed = None;
     if let Some(house) = house {
+        if question.letter.is_none() {
+            house.forget(&at_site.state_dir);
+        }
         house.check_question(&question, &history, record)?;
         let counted = list(at_site, house, &question, &history, record);
         house.check_approved(&question, &history, counted.as_ref().map(|_| ()))?;

@@ -1,5 +1,7 @@
 //! A site that is asked by somebody hostile: what it refuses, what it writes down, and what never leaves.
 
+use std::time::SystemTime;
+
 use effgan_fl::{Broadcast, ExchangeKind, Moment};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use image::GrayImage;
@@ -500,4 +502,20 @@ fn an_array_that_is_not_the_networks_is_a_failure_of_the_work_and_no_panic() {
     let params: Params = [("generator.w".to_owned(), Array::new([1], vec![1.0]))].into_iter().collect();
     let said = kit.ask("train", letter(CONFIG, ExchangeKind::Average, 1, params));
     assert_eq!(refusal(&said), Some(Refusal::WorkFailed));
+}
+
+#[test]
+fn a_site_that_is_asked_who_it_is_forgets_runs_that_nobody_asks_about() {
+    let kit = Kit::new(&format!("{ANY}keep_days = 30\n"));
+    let days_ago = |days: u64| SystemTime::now() - Duration::from_hours(24 * days);
+    let run = |name: &str, days: u64| {
+        let folder = kit.at_site.state_dir.join(name).join("north");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("memory"), "of it").unwrap();
+        fs::File::options().write(true).open(folder.join("memory")).unwrap().set_modified(days_ago(days)).unwrap();
+        kit.at_site.state_dir.join(name)
+    };
+    let (old, new, foreign) = (run("0123456789abcdef", 31), run("fedcba9876543210", 29), run("somebody's", 31));
+    assert_eq!(refusal(&kit.query(CONFIG)), None);
+    assert_eq!([old, new, foreign].map(|path| path.exists()), [false, true, true]);
 }
