@@ -28,7 +28,7 @@ fuzz:
 # Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --locked --release --workspace -- --ignored
-	.venv/bin/pip install --quiet "flwr[simulation]==1.41.0"
+	.venv/bin/pip install --quiet --require-hashes --no-deps --requirement bindings/python/simulation.lock
 	bindings/python/make.sh -m slow -s
 	FLWR=1.42.0 bindings/python/make.sh -m "slow or not slow" $(addprefix tests/test_,executor.py federation_setup.py flower.py flower_strategies.py records.py strategy.py)
 	cargo build --locked --release

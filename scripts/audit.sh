@@ -9,15 +9,26 @@ cannot() {
     exit 1
 }
 
-command -v cargo-deny > /dev/null || cargo install cargo-deny --locked || cannot "cargo-deny cannot be installed from here"
+deny=0.20.2
+[[ $(cargo-deny --version 2> /dev/null) == "cargo-deny $deny" ]] || cargo install cargo-deny --locked --version "$deny" ||
+    cannot "cargo-deny $deny cannot be installed from here"
 cargo deny --locked check licenses bans sources
 cargo deny --locked fetch db 2> /dev/null || cannot "the database of advisories for crates cannot be fetched from here"
 cargo deny --locked check advisories
 
 venv=target/audit-venv
-if [[ ! -x $venv/bin/pip-audit ]]; then
-    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check pip-audit || cannot "pip-audit cannot be installed from here"
+if ! cmp --silent scripts/audit.lock "$venv/audit.lock"; then
+    {
+        python3 -m venv --clear "$venv" &&
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement scripts/audit.lock
+    } || cannot "pip-audit cannot be installed from here"
+    cp scripts/audit.lock "$venv/"
 fi
-for file in crates/effgan-cli/src/setup/requirements.lock bindings/python/requirements-dev.txt; do
-    "$venv/bin/pip-audit" --progress-spinner off --requirement "$file"
+audit() {
+    # Strict: what PyPI does not know of is a failure, and not skipped.
+    "$venv/bin/pip-audit" --strict --progress-spinner off --requirement "$@"
+}
+audit bindings/python/requirements-dev.txt
+for file in crates/effgan-cli/src/setup/requirements.lock bindings/python/simulation.lock scripts/audit.lock; do
+    audit "$file" --disable-pip
 done

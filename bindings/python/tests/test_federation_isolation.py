@@ -151,13 +151,69 @@ def test_systemd_understands_the_units() -> None:
     assert wrong == []
 
 
+def lines_of(suffix: str) -> dict[str, list[str]]:
+    return {path.name: path.read_text("utf-8").splitlines() for path in UNITS if path.suffix == suffix}
+
+
+def values(lines: list[str], key: str) -> list[str]:
+    return [value for line in lines if line.startswith(f"{key}=") for value in line.removeprefix(f"{key}=").split()]
+
+
 def test_only_the_forwarder_of_a_site_and_no_part_of_a_server_is_in_the_machines_network() -> None:
-    texts = {path.name: path.read_text("utf-8").splitlines() for path in UNITS}
-    outside = [name for name, lines in texts.items() if name.endswith(".service") and "PrivateNetwork=yes" not in lines]
+    services = lines_of(".service")
+    outside = [name for name, lines in services.items() if "PrivateNetwork=yes" not in lines]
     assert outside == ["effgan-forward.service"]
-    assert "InaccessiblePaths=-/srv/images" in texts["effgan-forward.service"]
-    for name, lines in texts.items():
-        if name.endswith(".service"):
-            users = [line for line in lines if line.startswith("User=")]
-            assert users in (["User=effgan-server"], ["User=effgan-site"]), name
-            assert {"NoNewPrivileges=yes", "CapabilityBoundingSet=", "UMask=0077", "ProtectSystem=strict"} <= set(lines), name
+    for name, lines in services.items():
+        assert {"NoNewPrivileges=yes", "CapabilityBoundingSet=", "UMask=0077", "ProtectSystem=strict"} <= set(lines), name
+
+
+def test_what_reaches_the_network_is_no_account_that_opens_images_or_the_kit() -> None:
+    services = lines_of(".service")
+    # A user that systemd makes is named like its unit.
+    users = {
+        name: values(lines, "User") or [name.removesuffix(".service")] * ("DynamicUser=yes" in lines)
+        for name, lines in services.items()
+    }
+    assert all(len(user) == 1 for user in users.values()), users
+    inside = {users[name][0] for name, lines in services.items() if "PrivateNetwork=yes" in lines}
+    assert inside == {"effgan-server", "effgan-site"}
+    for name in services:
+        if "PrivateNetwork=yes" not in services[name]:
+            assert users[name][0] not in inside, name
+    forwarder = services["effgan-forward.service"]
+    assert not values(forwarder, "ReadWritePaths") and not values(forwarder, "SupplementaryGroups")
+    assert "TemporaryFileSystem=/srv:ro" in forwarder and values(forwarder, "BindReadOnlyPaths") == ["/srv/effgan/venv"]
+    copied = [credential.partition(":")[0] for credential in values(forwarder, "LoadCredential")]
+    assert copied == ["site.toml", "ca.crt", "key", "local.crt", "local.key"]
+
+
+def test_no_service_can_write_the_program_that_it_runs() -> None:
+    for name, lines in lines_of(".service").items():
+        for folder in map(Path, values(lines, "ReadWritePaths")):
+            assert not Path("/srv/effgan/venv").is_relative_to(folder), name
+
+
+def test_a_unit_joins_the_network_of_one_that_starts_before_it() -> None:
+    # systemd looks for the other's network when it starts the one that joins, and not the other way round.
+    joining = {name: lines for name, lines in (lines_of(".service") | lines_of(".socket")).items() if values(lines, "JoinsNamespaceOf")}
+    assert sorted(joining) == ["effgan-run@.service", "effgan-site.service"]
+    for name, lines in joining.items():
+        assert set(values(lines, "JoinsNamespaceOf")) <= set(values(lines, "After")) & set(values(lines, "Requires")), name
+
+
+def test_a_forwarder_needs_of_a_kit_what_its_unit_hands_over_and_writes_nothing(tmp_path: Path, processes: Processes) -> None:
+    kit = init(tmp_path / "federation", port=free_port()).parent / "kits/north"
+    assert federation("join", kit)[0] == 0
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    unit = lines_of(".service")["effgan-forward.service"]
+    for name, path in (credential.split(":") for credential in values(unit, "LoadCredential")):
+        shutil.copy(kit / Path(path).name, handed / name)
+        (handed / name).chmod(0o400)
+    handed.chmod(0o500)
+    before = sorted(path.stat().st_mtime_ns for path in [handed, *handed.iterdir()])
+    port = free_port()
+    log = processes.start("forwarder", sys.executable, "-m", "effgan", "federation", "forward", handed, "--port", port)
+    wait_for("the forwarder", lambda: is_reached(port) or processes.started[-1].poll() is not None)
+    assert processes.started[-1].poll() is None, log.read_text()
+    assert sorted(path.stat().st_mtime_ns for path in [handed, *handed.iterdir()]) == before

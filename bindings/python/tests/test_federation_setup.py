@@ -475,6 +475,13 @@ def test_check_is_content_where_a_run_would_work(admitted: tuple[Path, Path, Pat
     assert "images of 5 classes (0, 1, 2, 3, 4), 28 × 28 pixels, colour" in said or "28 × 28 pixels" in said, said
 
 
+def test_the_program_finds_the_flwr_that_was_installed_with_it(admitted: tuple[Path, Path, Path]) -> None:
+    _, kit, data = admitted
+    words = [sys.executable, "-m", "effgan", "federation", "check", str(kit), "--data", str(data)]
+    done = subprocess.run(words, env=os.environ | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_check_knows_a_key_that_was_never_admitted(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, data = admitted
     south = kit.parent / "south"
