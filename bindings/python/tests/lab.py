@@ -133,8 +133,8 @@ class Lab:
 
     def start_supernode(
         self, name: str, config: str, *, registered: bool = True, ca: Path | None = None, port: int | None = None
-    ) -> None:
-        """A SuperNode with this ``--node-config``, and with a key of its own that the SuperLink knows if it is ``registered``.
+    ) -> int:
+        """The port of the Runtime API of a SuperNode with this ``--node-config``, and with a key of its own that the SuperLink knows if it is ``registered``.
 
         It calls the SuperLink at ``port``, where somebody in between listens.
         """
@@ -153,6 +153,7 @@ class Lab:
         self.start(name, "flower-supernode", *address, *safety, "--node-config", config, home=name)
         if self.executor:
             self.start_executor(f"{name}-executor", runtime, home=name)
+        return runtime
 
     def runtime_safety(self) -> list[object]:
         """A SuperNode's options for a Runtime API with TLS and a secret."""

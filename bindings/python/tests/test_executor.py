@@ -74,8 +74,7 @@ def supernode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, i
     """A SuperNode that calls a SuperLink which is not there, and the port of its Runtime API."""
     lab = Lab(tmp_path_factory.mktemp("supernode") / "lab", executor=True)
     try:
-        lab.start_supernode("a", "partition-id=0", registered=False)
-        yield lab, int(command_line(lab.processes["a-executor"].pid).split("127.0.0.1:")[1].split()[0])
+        yield lab, lab.start_supernode("a", "partition-id=0", registered=False)
     finally:
         for name in list(lab.processes):
             lab.stop(name)
