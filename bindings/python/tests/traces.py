@@ -1,0 +1,97 @@
+"""Where a word is in bytes: as it is, in any case, in the encodings that programs write, and inside of what is packed."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+import zlib
+from collections.abc import Iterable, Iterator
+
+# How zlib's streams begin, and gzip's; a zip's entries are deflate alone, behind their own heads.
+ZLIB, GZIP, ZIP = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), b"\x1f\x8b\x08", b"PK\x03\x04"
+# Unpacked bytes of one stream that are looked at.
+MOST = 1 << 26
+STEP = 256
+
+
+def traces(words: Iterable[str], data: bytes) -> set[tuple[str, str]]:
+    """Which of the ``words`` are in ``data``, and in which encoding."""
+    sought = [(word, name, text.lower()) for word in words for name, text in anycase(word).items()]
+    exact = [(word, name, text) for word in words for name, texts in base64s(word).items() for text in texts]
+    found = set()
+    for layer in layers(data):
+        lower = layer.lower()
+        found |= {(word, name) for word, name, text in sought if text in lower}
+        found |= {(word, name) for word, name, text in exact if text in layer}
+    return found
+
+
+def anycase(word: str) -> dict[str, bytes]:
+    """Encodings that have the same letters, large or small."""
+    plain = word.encode()
+    return {
+        "plain": plain,
+        "UTF-16": word.encode("utf-16-le"),
+        "UTF-16, the other way": word.encode("utf-16-be"),
+        "hex": plain.hex().encode(),
+        "URL": urllib.parse.quote(word).encode(),
+        "URL, slashes too": urllib.parse.quote(word, safe="").encode(),
+        "URL of a form": urllib.parse.quote_plus(word).encode(),
+        "JSON": word.replace("\\", "\\\\").replace("/", "\\/").encode(),
+    }
+
+
+def base64s(word: str) -> dict[str, list[bytes]]:
+    """What is the same of all texts that hold the word, wherever in them it begins."""
+    spellings = [text.encode() for text in {word, word.lower(), word.upper()}]
+    codes = [inner(spelling, start) for spelling in spellings for start in range(3)]
+    return {"base64": codes, "base64 of URLs": [code.translate(bytes.maketrans(b"+/", b"-_")) for code in codes]}
+
+
+def inner(word: bytes, start: int) -> bytes:
+    """Digits of ``word`` behind ``start`` other bytes, without those that its neighbours have a part in."""
+    code = base64.b64encode(bytes(start) + word)
+    before, after = (0, 2, 3)[start], (0, 3, 2)[(start + len(word)) % 3]
+    return code[before : len(code) - after]
+
+
+def layers(data: bytes, depth: int = 3) -> Iterator[bytes]:
+    """The bytes themselves, what they hold packed, and so on."""
+    yield data
+    if depth > 0:
+        for unpacked in streams(data):
+            yield from layers(unpacked, depth - 1)
+
+
+def streams(data: bytes) -> Iterator[bytes]:
+    """What is packed, wherever it begins. Most of what looks like a beginning is none."""
+    rest = memoryview(data)
+    for magic in ZLIB:
+        for start in beginnings(data, magic):
+            yield from inflated(rest[start:], zlib.MAX_WBITS)
+    for start in beginnings(data, GZIP):
+        yield from inflated(rest[start:], zlib.MAX_WBITS | 16)
+    for start in beginnings(data, ZIP):
+        name, extra = (int.from_bytes(rest[start + at : start + at + 2], "little") for at in (26, 28))
+        yield from inflated(rest[start + 30 + name + extra :], -zlib.MAX_WBITS)
+
+
+def beginnings(data: bytes, magic: bytes) -> Iterator[int]:
+    start = data.find(magic)
+    while start >= 0:
+        yield start
+        start = data.find(magic, start + 1)
+
+
+def inflated(data: memoryview, bits: int) -> Iterator[bytes]:
+    """As much of a stream as can be unpacked, in small steps: the start of one that is torn says something too."""
+    stream, whole = zlib.decompressobj(bits), bytearray()
+    try:
+        for start in range(0, len(data), STEP):
+            whole += stream.decompress(data[start : start + STEP])
+            if stream.eof or len(whole) > MOST:
+                break
+    except zlib.error:
+        pass
+    if whole:
+        yield bytes(whole)
