@@ -99,15 +99,16 @@ def test_a_word_is_found_in_whatever_it_is_written_and_packed(word: str) -> None
             text = b"?" * before + word.encode() + b">" * after
             written |= {f"base64 {before} {after}": base64.b64encode(text), f"of URLs {before} {after}": base64.urlsafe_b64encode(text)}
     written |= packed(noise + word.encode() + noise)
+    written |= {f"base64 of {name}": base64.b64encode(text) for name, text in packed(word.encode()).items()}
     for name, text in written.items():
         assert traces([word], noise + text + noise), name
     assert traces([word], noise * 9) == set()
 
 
 def data_of(folder: Path, classes: list[str] = CLASSES) -> Path:
-    """Images whose names and folders tell something."""
+    """Images whose names and folders tell something, of each site another number: Flower takes what two sites say alike from one of them."""
     shutil.rmtree(folder, ignore_errors=True)
-    for i in range(40):
+    for i in range(40 if folder.parent.name.endswith("north") else 44):
         png(folder / classes[i % 2] / f"thorax-{i:04}.png", 16)
     return folder
 
@@ -164,7 +165,7 @@ class Clinic:
         self.log = processes.start(self.name, *on_its_own_host(self.kit / "start.sh", self.data), **variables)
 
     def secrets(self) -> list[str]:
-        parts = [*PATIENT.split(), "clinic of", "ward-seven", "thorax"]
+        parts = [*PATIENT.split()[1:], "clinic of", "ward-seven", "thorax"]
         return [*parts, *CLASSES, HOST, ACCOUNT, *map(str, (self.folder, self.kit, self.data))]
 
     def sent(self) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
+import re
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
 
 # How zlib's streams begin, and gzip's; a zip's entries are deflate alone, behind their own heads.
 ZLIB, GZIP, ZIP = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), b"\x1f\x8b\x08", b"PK\x03\x04"
+DIGITS, STANDARD = re.compile(rb"[A-Za-z0-9+/_-]{6,}"), bytes.maketrans(b"-_", b"+/")
 # Unpacked bytes of one stream that are looked at.
 MOST = 1 << 26
 STEP = 256
@@ -16,18 +18,13 @@ STEP = 256
 
 def traces(words: Iterable[str], data: bytes) -> set[tuple[str, str]]:
     """Which of the ``words`` are in ``data``, and in which encoding."""
-    sought = [(word, name, text.lower()) for word in words for name, text in anycase(word).items()]
-    exact = [(word, name, text) for word in words for name, texts in base64s(word).items() for text in texts]
-    found = set()
-    for layer in layers(data):
-        lower = layer.lower()
-        found |= {(word, name) for word, name, text in sought if text in lower}
-        found |= {(word, name) for word, name, text in exact if text in layer}
-    return found
+    sought = [(word, name, text.lower()) for word in words for name, text in encodings(word).items()]
+    lowers = [layer.lower() for layer in layers(data)]
+    return {(word, name) for word, name, text in sought if any(text in lower for lower in lowers)}
 
 
-def anycase(word: str) -> dict[str, bytes]:
-    """Encodings that have the same letters, large or small."""
+def encodings(word: str) -> dict[str, bytes]:
+    """Those that keep the letters apart, so that large and small ones are the same."""
     plain = word.encode()
     return {
         "plain": plain,
@@ -41,26 +38,20 @@ def anycase(word: str) -> dict[str, bytes]:
     }
 
 
-def base64s(word: str) -> dict[str, list[bytes]]:
-    """What is the same of all texts that hold the word, wherever in them it begins."""
-    spellings = [text.encode() for text in {word, word.lower(), word.upper()}]
-    codes = [inner(spelling, start) for spelling in spellings for start in range(3)]
-    return {"base64": codes, "base64 of URLs": [code.translate(bytes.maketrans(b"+/", b"-_")) for code in codes]}
-
-
-def inner(word: bytes, start: int) -> bytes:
-    """Digits of ``word`` behind ``start`` other bytes, without those that its neighbours have a part in."""
-    code = base64.b64encode(bytes(start) + word)
-    before, after = (0, 2, 3)[start], (0, 3, 2)[(start + len(word)) % 3]
-    return code[before : len(code) - after]
-
-
 def layers(data: bytes, depth: int = 3) -> Iterator[bytes]:
-    """The bytes themselves, what they hold packed, and so on."""
+    """The bytes themselves, what they hold packed or as base64, and so on."""
     yield data
     if depth > 0:
-        for unpacked in streams(data):
-            yield from layers(unpacked, depth - 1)
+        for inside in (*streams(data), *of_base64(data)):
+            yield from layers(inside, depth - 1)
+
+
+def of_base64(data: bytes) -> Iterator[bytes]:
+    """Whatever may be base64, wherever it begins, or base64 of URLs."""
+    runs = [run.translate(STANDARD) for run in DIGITS.findall(data)]
+    for start in range(4) if runs else ():
+        # A whole number of bytes: the last group is filled up.
+        yield b"\0".join(binascii.a2b_base64(run[start:] + b"AAA"[: -(len(run) - start) % 4]) for run in runs)
 
 
 def streams(data: bytes) -> Iterator[bytes]:
