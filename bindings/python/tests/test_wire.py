@@ -95,6 +95,7 @@ def test_a_word_is_found_in_whatever_it_is_written_and_packed(word: str) -> None
         "form": urllib.parse.urlencode({"a": word}).encode(),
         "JSON": json.dumps([word]).encode(),
     }
+    written |= {"hex of UTF-16": written["UTF-16"].hex().encode(), "base64 of UTF-16": base64.b64encode(written["UTF-16"])}
     for before in range(6):
         for after in range(3):
             text = b"?" * before + word.encode() + b">" * after

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 # How zlib's streams begin, and gzip's; a zip's entries are deflate alone, behind their own heads.
 ZLIB, GZIP, ZIP = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), b"\x1f\x8b\x08", b"PK\x03\x04"
-DIGITS, STANDARD = re.compile(rb"[A-Za-z0-9+/_-]{6,}"), bytes.maketrans(b"-_", b"+/")
+BASE64, STANDARD = re.compile(rb"[A-Za-z0-9+/_-]{6,}"), bytes.maketrans(b"-_", b"+/")
+HEX = re.compile(rb"[0-9A-Fa-f]{10,}")
 # Unpacked bytes of one stream that are looked at.
 MOST = 1 << 26
 STEP = 256
@@ -30,7 +31,6 @@ def encodings(word: str) -> dict[str, bytes]:
         "plain": plain,
         "UTF-16": word.encode("utf-16-le"),
         "UTF-16, the other way": word.encode("utf-16-be"),
-        "hex": plain.hex().encode(),
         "URL": urllib.parse.quote(word).encode(),
         "URL, slashes too": urllib.parse.quote(word, safe="").encode(),
         "URL of a form": urllib.parse.quote_plus(word).encode(),
@@ -39,19 +39,26 @@ def encodings(word: str) -> dict[str, bytes]:
 
 
 def layers(data: bytes, depth: int = 3) -> Iterator[bytes]:
-    """The bytes themselves, what they hold packed or as base64, and so on."""
+    """The bytes themselves, what they hold packed, as base64 or as hex, and so on."""
     yield data
     if depth > 0:
-        for inside in (*streams(data), *of_base64(data)):
+        for inside in (*streams(data), *of_base64(data), *of_hex(data)):
             yield from layers(inside, depth - 1)
 
 
 def of_base64(data: bytes) -> Iterator[bytes]:
     """Whatever may be base64, wherever it begins, or base64 of URLs."""
-    runs = [run.translate(STANDARD) for run in DIGITS.findall(data)]
+    runs = [run.translate(STANDARD) for run in BASE64.findall(data)]
     for start in range(4) if runs else ():
         # A whole number of bytes: the last group is filled up.
         yield b"\0".join(binascii.a2b_base64(run[start:] + b"AAA"[: -(len(run) - start) % 4]) for run in runs)
+
+
+def of_hex(data: bytes) -> Iterator[bytes]:
+    """Whatever may be hex, from its first digit and from its second."""
+    runs = HEX.findall(data)
+    for start in range(2) if runs else ():
+        yield b"\0".join(binascii.unhexlify(run[start:] + b"0"[: (len(run) - start) % 2]) for run in runs)
 
 
 def streams(data: bytes) -> Iterator[bytes]:
