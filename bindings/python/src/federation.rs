@@ -77,6 +77,7 @@ pub fn answer<'py>(
 #[pyfunction]
 #[pyo3(signature = (kind, numbers, words, refusal, why, *, state_dir, policy=None, data_dir=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
+#[allow(clippy::needless_pass_by_value, reason = "a path of Python's comes as a value")]
 pub fn refuse<'py>(
     py: Python<'py>,
     kind: &str,

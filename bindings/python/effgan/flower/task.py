@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
@@ -49,7 +50,7 @@ def only_tie(message: Message) -> Message:
     """The message without its content, but for what an answer repeats of it: a few words, so that telling them never waits for a reader."""
     bare = remove_content_from_message(message)
     numbers, words = said(message)
-    tie = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
+    tie: dict[str, Any] = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
     bare.content = RecordDict({WORDS: ConfigRecord(tie)})
     return bare
 

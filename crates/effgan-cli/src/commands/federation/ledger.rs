@@ -56,13 +56,11 @@ fn verify(ledger: &Ledger, known: Option<&str>) -> Result<()> {
     let head = head.map_err(anyhow::Error::from)?;
     say(format!("{}, each as it was written; head {}", counted(head.lines, "line"), head.hash));
     let Some(known) = known else { return Ok(()) };
-    match found.or_else(|| (head.lines > 0 && known == head.hash).then_some(head.lines)) {
-        Some(number) => say(format!("line {number} has the hash {known}")),
-        None => {
-            let line =
-                format!("no line has the hash {known}: it is of another site's ledger, or this one was written anew");
-            return Err(Failure::from(anyhow!(line)));
-        }
-    }
+    let Some(number) = found.or_else(|| (head.lines > 0 && known == head.hash).then_some(head.lines)) else {
+        let line =
+            format!("no line has the hash {known}: it is of another site's ledger, or this one was written anew");
+        return Err(Failure::from(anyhow!(line)));
+    };
+    say(format!("line {number} has the hash {known}"));
     Ok(())
 }
