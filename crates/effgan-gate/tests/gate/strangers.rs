@@ -132,7 +132,7 @@ fn a_site_of_the_list_that_is_not_admitted_has_no_key_to_come_in_by() {
     let west = new_key();
     assert!(refusal(&lab, Some(&west)).contains("AccessDenied"));
     lab.edit(|sites| {
-        assert!(sites.admit(&crate::support::name("west"), west.public_key()).expect("it is on the list"))
+        assert!(sites.admit(&crate::support::name("west"), west.public_key()).expect("it is on the list"));
     });
     Site::connect(lab.gate.address, lab.folder.path(), &west).activate();
 }
