@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import effgan
+
+if TYPE_CHECKING:
+    from deployment import Processes
 
 REPOSITORY = Path(__file__).parents[3]
 TINY = REPOSITORY / "crates/effgan-cli/tests/golden/tiny.toml"
@@ -55,3 +59,26 @@ def script(tmp_path: Path) -> Script:
         return subprocess.Popen(command, text=True, **pipes, **options)  # type: ignore[call-overload, no-any-return]
 
     return start
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Scripts of a federation, all of which are stopped at the end."""
+    from deployment import Processes
+
+    processes = Processes(tmp_path)
+    yield processes
+    processes.stop()
+
+
+@pytest.fixture
+def admitted(tmp_path: Path, processes: Processes) -> tuple[Path, Path, Path]:
+    """A server whose gate runs, the kit of a site that is admitted, and its images."""
+    from deployment import command, federation, init, pictures
+    from lab import free_port
+
+    server = init(tmp_path / "federation", port=free_port(), superlink=free_port())
+    kit = tmp_path / "federation/kits/north"
+    assert federation("admit", command("federation", "join", kit)[1].strip(), "--server", server)[0] == 0
+    processes.serve(server)
+    return server, kit, pictures(tmp_path / "images", "client-0000")

@@ -8,13 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from deployment import Processes, command, federation, init, pictures
 from lab import free_port, wait_for
-from test_federation_setup import Processes, command, federation, init, pictures
 
 # An account that nothing here belongs to.
 STRANGER = 61002
@@ -29,13 +29,6 @@ def why_not() -> str | None:
     if subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode != 0:
         return "this machine lets nobody make a network"
     return None
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    processes = Processes(tmp_path)
-    yield processes
-    processes.stop()
 
 
 def as_stranger(is_so: Callable[[], bool]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TINY
-from lab import Lab, certificates, two_sites, wait_for
+from lab import Lab, certificates
 
 import effgan
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY
-from lab import Lab, Outcome, kill_group, wait_for
+from lab import Lab, Outcome, wait_for
 
 import effgan
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Message
-from flwr.common.serde import message_to_proto
 from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_to_proto
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
-from flwr.superlink.grid import HttpGrid, InMemoryGrid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, no_object_id_recompute
+from flwr.superlink.grid import HttpGrid, InMemoryGrid
 
 from effgan import UsageError
 from effgan.flower.pulling import pull

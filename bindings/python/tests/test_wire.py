@@ -21,11 +21,12 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY
+from deployment import Processes, command, federation, init
 from lab import free_port, wait_for
-from test_federation_setup import Processes, command, federation, init
-from test_one_way_out import png
 from traces import traces
 from wiretap import Wiretap, heads
+
+from test_one_way_out import png
 
 SITES = ["north", "south"]
 PATIENT = "Erika Mustermann 1961-02-03"
