@@ -143,7 +143,9 @@ impl Refusal {
             Self::TooManyRounds => "lower algorithm.rounds to its policy's max_rounds",
             Self::TooManySteps => "train fewer steps than its policy's max_steps",
             Self::TooManyPasses => "train fewer epochs than its policy's max_passes",
-            Self::BudgetSpent => "its policy allows no more training over all runs (total_steps, total_passes)",
+            Self::BudgetSpent => {
+                "its policy allows no more training over all runs (total_rounds, total_steps, total_passes)"
+            }
             Self::ImageTooLarge => "lower dataset.size to its policy's max_image_size",
             Self::ModelTooLarge => "lower network.base_channels: its policy bounds the bytes of a model",
             Self::ParametersOutOfBounds => "the parameters sent have diverged",

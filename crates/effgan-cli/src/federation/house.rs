@@ -1,5 +1,6 @@
 //! The rules of a site's own house: its policy, its ledger, and what has to hold before an image is opened.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use effgan_data::partition::Shares;
 use effgan_data::steering::shown;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::local::Work;
-use effgan_fl::policy::{Amount, Approve, Policy};
+use effgan_fl::policy::{Amount, Approve, Policy, Spent};
 use effgan_fl::{Broadcast, ExchangeKind, Letter, Refusal, Wishes, one_line};
 use effgan_nn::params;
 
@@ -83,7 +84,7 @@ impl House {
         history: &History,
         record: &Record,
     ) -> Result<(), Unanswered> {
-        self.policy.check(&question.wishes, &history.spent)?;
+        self.policy.check(&question.wishes, &Spent::default())?;
         // Another question to collect would be another generator, from parameters of the server's choice.
         let is_same_again =
             |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered(&record.question);
@@ -91,16 +92,27 @@ impl House {
             let why = "the generator that was fine-tuned for this run has left; only the same question is answered, and the same again";
             return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
         }
-        let held_out = question.wishes.held_out;
-        if let Some(first) = history.held_out.filter(|first| *first != held_out) {
-            let why = format!("the hold-out was dealt once, with held_out = {first}, and the run wants {held_out}");
-            return Err(Unanswered::new(Refusal::HoldOutDiffers, why));
-        }
         question.letter.as_ref().map_or(Ok(()), |letter| Ok(self.policy.check_params(&letter.broadcast.params)?))
     }
 
-    /// That somebody here has said yes to the run. Until then what `counted` says of the site's files stays here: a server could ask a
-    /// thousand ways, and learn from which question is refused how many images there are, and in which folders.
+    /// What has to hold after all earlier runs.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(super) fn check_history(&self, question: &Question, history: &History) -> Result<(), Unanswered> {
+        self.policy.check(&question.wishes, &history.spent)?;
+        let held_out = question.wishes.held_out;
+        match history.held_out.filter(|first| *first != held_out) {
+            None => Ok(()),
+            Some(first) => {
+                let why = format!("the hold-out was dealt once, with held_out = {first}, and the run wants {held_out}");
+                Err(Unanswered::new(Refusal::HoldOutDiffers, why))
+            }
+        }
+    }
+
+    /// That somebody here has said yes to the run. Until then what `checked` says of the site's files and earlier runs stays here: a server could
+    /// ask a thousand ways, and learn from which question is refused how many images there are, in which folders, or how much was trained.
     ///
     /// # Errors
     /// [`Refusal::WaitingForApproval`], whatever else is wrong.
@@ -108,14 +120,14 @@ impl House {
         &self,
         question: &Question,
         history: &History,
-        counted: Result<(), &Unanswered>,
+        checked: Result<(), &Unanswered>,
     ) -> Result<(), Unanswered> {
         let is_approved = || history.approved.get(&question.config_hash) == Some(&question.wishes.last_round());
         if self.policy.approve == Approve::Any || is_approved() {
             return Ok(());
         }
         let mut why = "nobody here has said yes to the run; effgan federation approve shows what it wants".to_owned();
-        if let Err(unanswered) = counted {
+        if let Err(unanswered) = checked {
             why += &format!("; and it would be refused: {}", unanswered.why);
         }
         Err(Unanswered::new(Refusal::WaitingForApproval, why))
@@ -209,12 +221,35 @@ impl House {
         let wishes = wishes::of_shape(counted, &question.config, train.shape(), train.num_classes(), num_images)?;
         record.wishes = Some(wishes.clone());
         self.policy.check(&wishes, &history.spent)?;
-        let Some(letter) = &question.letter else { return Ok(()) };
-        if !history.has_answered(&record.question) {
-            record.trained = amount(&wishes, &letter.broadcast);
-            self.policy.check_work(&wishes, &history.spent, record.trained)?;
+        match &question.letter {
+            Some(letter) if !history.has_answered(&record.question) => {
+                Ok(self.policy.check_work(&wishes, &history.spent, amount(&wishes, &letter.broadcast))?)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What hangs on the answer: one that left before, to the same question, costs nothing; from other images it is another one, and counts.
+    ///
+    /// # Errors
+    /// What the policy does not allow; another fine-tuned generator than the one that left.
+    pub(super) fn check_answer(
+        &self,
+        question: &Question,
+        history: &History,
+        content: &Content,
+        record: &mut Record,
+    ) -> Result<(), Unanswered> {
+        let (Some(letter), Some(wishes)) = (&question.letter, &record.wishes) else { return Ok(()) };
+        if history.has_sent(&record.question, &arrays(content)) {
+            return Ok(());
+        }
+        if history.is_fine_tuned {
+            let why = "the generator that was fine-tuned for this run has left, and this is another one: images or what the site kept have changed";
+            return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
+        }
+        record.trained = amount(wishes, &letter.broadcast);
+        Ok(self.policy.check_work(wishes, &history.spent, record.trained)?)
     }
 
     /// Removes what `state_dir` holds of runs that nobody has asked about for the policy's `keep_days`. That it cannot be removed is no reason to
@@ -282,13 +317,17 @@ fn amount(wishes: &Wishes, broadcast: &Broadcast) -> Amount {
 /// What leaves, without what only repeats the question.
 fn leaving(content: &Content) -> Answered {
     let repeated = Content::default().tied(content.tie());
+    let (mut numbers, mut words) = (content.numbers.clone(), content.words.clone());
+    numbers.retain(|name, _| !repeated.numbers.contains_key(name));
+    words.retain(|name, _| !repeated.words.contains_key(name) && name != TENSORS);
+    Answered { arrays: arrays(content), numbers, words, ..Answered::default() }
+}
+
+/// The arrays of a message, by the names under which they leave.
+fn arrays(content: &Content) -> BTreeMap<String, Array> {
     let array = |array: &effgan_nn::Array| {
         let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Array { bytes: bytes.len() as u64, sha256: params::sha256(&bytes) }
     };
-    let (mut numbers, mut words) = (content.numbers.clone(), content.words.clone());
-    numbers.retain(|name, _| !repeated.numbers.contains_key(name));
-    words.retain(|name, _| !repeated.words.contains_key(name) && name != TENSORS);
-    let arrays = content.params.iter().map(|(name, values)| (name.clone(), array(values))).collect();
-    Answered { arrays, numbers, words, ..Answered::default() }
+    content.params.iter().map(|(name, values)| (name.clone(), array(values))).collect()
 }

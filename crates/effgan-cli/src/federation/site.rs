@@ -75,7 +75,7 @@ pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool)
         make_private(&at_site.state_dir)?;
         house = at_site.policy_file().map(|policy| House::open(&policy, stop)).transpose()?;
         let content = work(at_site, house.as_ref(), kind, message, &mut record, stop)?;
-        Ok(content.tied(tie.clone()).packed())
+        Ok(content.tied(tie.clone()))
     });
     let panicked = |_| Err(Unanswered::new(Refusal::WorkFailed, "a panic, which is a bug: please report it"));
     let said: std::result::Result<Content, Unanswered> = catch_unwind(work).unwrap_or_else(panicked);
@@ -161,19 +161,25 @@ fn work(
             house.forget(&at_site.state_dir);
         }
         house.check_question(&question, &history, record)?;
-        let counted = list(at_site, house, &question, &history, record);
-        house.check_approved(&question, &history, counted.as_ref().map(|_| ()))?;
-        listed = counted?;
+        let checked =
+            house.check_history(&question, &history).and_then(|()| list(at_site, house, &question, &history, record));
+        house.check_approved(&question, &history, checked.as_ref().map(|_| ()))?;
+        listed = checked?;
     }
     let images = Images::open(at_site, &question.config, house, listed.as_ref())?;
     if let Some(house) = house {
         house.check_images(&question, &history, &images, record)?;
     }
-    let Some(letter) = &question.letter else { return Ok(images.introduction(&question.config).into_content()) };
+    let Some(letter) = &question.letter else {
+        return Ok(images.introduction(&question.config).into_content().packed());
+    };
     let most = house.map_or(Duration::MAX, |house| Duration::from_secs_f64(house.policy.max_seconds));
     let desk = Desk { at_site, question: &question, images: &images, started, most };
-    let content = desk.answer(letter, stop)?;
-    house.map_or(Ok(()), |house| check_leaving(&house.policy, &content))?;
+    let content = desk.answer(letter, stop)?.packed();
+    if let Some(house) = house {
+        check_leaving(&house.policy, &content)?;
+        house.check_answer(&question, &history, &content, record)?;
+    }
     Ok(content)
 }
 

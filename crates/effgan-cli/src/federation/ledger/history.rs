@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use effgan_fl::policy::Spent;
 use effgan_fl::{ExchangeKind, Refusal, Wishes};
+use effgan_nn::params;
 
-use super::line::{Answered, Entry, Question};
+use super::line::{Answered, Array, Entry, Question};
 use super::{Ledger, LedgerError};
 
 /// What has to be known to answer a question.
@@ -19,8 +20,18 @@ pub struct History {
     pub is_fine_tuned: bool,
     /// The share that is held out, since the first answer.
     pub held_out: Option<f64>,
-    /// The training exchanges of this run that were answered: round, kind, and the hash of what came.
-    answered: BTreeSet<(u32, String, String)>,
+    /// What left in answer to the training exchanges of this config: a hash of all arrays, several where the images had changed.
+    answered: BTreeMap<Exchange, BTreeSet<String>>,
+}
+
+/// What a training exchange's answer hangs on, for one config and images.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Exchange {
+    round: u32,
+    iteration: Option<u64>,
+    kind: String,
+    /// Hash of the parameters that came.
+    received: String,
 }
 
 /// More runs than anybody reads; the oldest go first.
@@ -65,20 +76,30 @@ impl History {
     }
 
     fn take(&mut self, answered: Answered, run: &str, identity: &str) {
-        let Answered { question, held_out, trained, .. } = answered;
+        let Answered { question, held_out, trained, arrays, .. } = answered;
         self.held_out.get_or_insert(held_out);
-        let is_this = question.identity == identity || (!run.is_empty() && question.run == run);
+        let is_same_config = question.identity == identity;
+        // The run's name is the server's word: it only ever makes what is allowed less.
+        let is_this = is_same_config || (!run.is_empty() && question.run == run);
         let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
         *spent = spent.plus(trained);
         if is_this {
             self.is_fine_tuned |= question.kind == ExchangeKind::Collect.name();
-            self.answered.extend(key(&question));
+        }
+        if let Some(exchange) = Exchange::of(&question).filter(|_| is_same_config) {
+            self.answered.entry(exchange).or_default().insert(hash_of(&arrays));
         }
     }
 
-    /// Whether this very question was answered: the same answer again tells nobody anything new.
+    /// Whether this very question was answered.
     pub fn has_answered(&self, question: &Question) -> bool {
-        key(question).is_some_and(|key| self.answered.contains(&key))
+        Exchange::of(question).is_some_and(|exchange| self.answered.contains_key(&exchange))
+    }
+
+    /// Whether these very `arrays` left in answer to this very question: once more they tell nobody anything new.
+    pub fn has_sent(&self, question: &Question, arrays: &BTreeMap<String, Array>) -> bool {
+        let sent = Exchange::of(question).and_then(|exchange| self.answered.get(&exchange));
+        sent.is_some_and(|sent| sent.contains(&hash_of(arrays)))
     }
 
     /// Who waits for a yes, and who has one.
@@ -129,7 +150,16 @@ impl History {
     }
 }
 
-/// What a training exchange's answer hangs on, for one config and images.
-fn key(question: &Question) -> Option<(u32, String, String)> {
-    Some((question.round?, question.kind.clone(), question.received.clone()?))
+impl Exchange {
+    /// None of a question that is no exchange.
+    fn of(question: &Question) -> Option<Self> {
+        let Question { round, iteration, kind, received, .. } = question.clone();
+        Some(Self { round: round?, iteration, kind, received: received? })
+    }
+}
+
+/// Of all arrays by their names.
+fn hash_of(arrays: &BTreeMap<String, Array>) -> String {
+    let lines: String = arrays.iter().map(|(name, array)| format!("{name} {}\n", array.sha256)).collect();
+    params::sha256(lines.as_bytes())
 }
