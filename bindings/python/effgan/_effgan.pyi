@@ -245,17 +245,16 @@ def answer(
     partition_id: int | None = None,
     jobs: int | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]]: ...
-def refuse(
-    kind: str,
-    numbers: dict[str, float],
-    words: dict[str, str],
+def question_of(kind: str, arrays: dict[str, NDArray[np.float32]], numbers: dict[str, float], words: dict[str, str]) -> str: ...
+def write_refusal(
+    question: str,
     refusal: str,
     why: str,
     *,
     state_dir: str | os.PathLike[str],
     policy: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]]: ...
+) -> str | None: ...
 def run(
     config: str | os.PathLike[str] | dict[str, Any],
     *,

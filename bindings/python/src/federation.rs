@@ -72,27 +72,32 @@ pub fn answer<'py>(
     content_to_python(py, &answer)
 }
 
-/// What the site says where its answer failed or was interrupted: numbers and words by name, the code `refusal` among them. `why` goes to the
-/// site's log and ledger.
+/// What the site's ledger has of a message of the type `kind`, as JSON.
 #[pyfunction]
-#[pyo3(signature = (kind, numbers, words, refusal, why, *, state_dir, policy=None, data_dir=None))]
-#[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
-#[allow(clippy::needless_pass_by_value, reason = "a path of Python's comes as a value")]
-pub fn refuse<'py>(
-    py: Python<'py>,
+pub fn question_of(
     kind: &str,
-    numbers: &Bound<'py, PyDict>,
+    arrays: &Bound<'_, PyDict>,
+    numbers: &Bound<'_, PyDict>,
     words: BTreeMap<String, String>,
+) -> PyResult<String> {
+    let params = tensors::of_dict(arrays, "arrays")?;
+    Ok(api::question_of(kind, Content { params, numbers: tensors::numbers(numbers, "numbers")?, words }))
+}
+
+/// Writes into the site's ledger that `question`, of [`question_of`], is refused with the code `refusal`, and answers with the ledger's head.
+#[pyfunction]
+#[pyo3(signature = (question, refusal, why, *, state_dir, policy=None, data_dir=None))]
+#[allow(clippy::needless_pass_by_value, reason = "a path of Python's comes as a value")]
+pub fn write_refusal(
+    question: &str,
     refusal: &str,
     why: &str,
     state_dir: PathBuf,
     policy: Option<PathBuf>,
     data_dir: Option<PathBuf>,
-) -> PyResult<Bound<'py, PyTuple>> {
-    let message = Content { params: Params::default(), numbers: tensors::numbers(numbers, "numbers")?, words };
-    let names_files = data_dir.is_some();
-    let refused = api::refuse(&state_dir, policy.as_deref(), names_files, kind, &message, refusal, why);
-    content_to_python(py, &refused.map_err(|failure| exception(&failure))?)
+) -> PyResult<Option<String>> {
+    let head = api::write_refusal(&state_dir, policy.as_deref(), data_dir.is_some(), question, refusal, why);
+    head.map_err(|failure| exception(&failure))
 }
 
 fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Option<i64>) -> PyResult<SiteImages> {

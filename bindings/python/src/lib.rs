@@ -20,7 +20,7 @@ mod _effgan {
     #[pymodule_export]
     use super::evaluate::evaluate;
     #[pymodule_export]
-    use super::federation::{answer, federate, refuse};
+    use super::federation::{answer, federate, question_of, write_refusal};
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]

@@ -190,8 +190,9 @@ def test_an_app_that_dies_at_a_site_is_in_its_ledger(config: Path, tmp_path: Pat
     entries = [json.loads(line) for line in (kit / "ledger.jsonl").read_text("utf-8").splitlines()]
     [died] = [entry for entry in entries if entry["event"] == "refused"]
     asked = next(entry for entry in entries if entry["event"] == "answered")
-    assert died["why"] == "the site's app ended with exit status 9"
-    assert (died["refused"], died["kind"], died["round"], died["config"]) == ("work-failed", "average", 1, asked["config"])
+    assert (died["refused"], died["why"]) == ("work-failed", "the site's app ended with exit status 9")
+    assert (died["kind"], died["round"], died["config"], died["identity"]) == ("average", 1, asked["config"], asked["identity"])
+    assert re.fullmatch("[0-9a-f]{64}", died["run"]) and re.fullmatch("[0-9a-f]{64}", died["received"])
 
 
 @pytest.mark.slow

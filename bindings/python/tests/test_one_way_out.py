@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from lab import Lab
 
 import effgan
@@ -144,6 +144,13 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         entry = json.loads(line)
         assert (entry["refused"], entry["kind"], entry["round"]) == (code, "query", number)
         assert PATIENT in entry["why"] and said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
+    # A message without any content, and one whose words are longer than any of ours.
+    for strange in [Message(Error(code=0, reason=PATIENT), reply_to=query(CONFIG)), query(CONFIG, kind="x" * 200_000)]:
+        answer = client_app()(strange, site)
+        assert said(answer)["refused"] in ("work-failed", "other-question")
+        assert len(str(answer.content)) < 1000 and "Mustermann" not in str(answer.content)
+        *_, line = (tmp_path / "kit/ledger.jsonl").read_text("utf-8").splitlines()
+        assert said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
     with pytest.raises(KeyboardInterrupt):
         client_app(mods=[raises(KeyboardInterrupt())])(query(CONFIG), context())
     # What Flower carries and nobody of ours wrote.

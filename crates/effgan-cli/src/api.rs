@@ -21,7 +21,7 @@ use crate::events::Event;
 use crate::failure::{Failure, Result};
 use crate::federation::ledger::Ledger;
 pub use crate::federation::retention::prune;
-use crate::federation::{self, AtSite, Roll};
+use crate::federation::{self, AtSite, LedgerQuestion, Roll};
 pub use crate::federation::{Content, Grid, MessageId, NodeId, Pulled, SiteImages, StrategyConfig};
 use crate::progress::Progress;
 pub use crate::steps::{Members, Steps};
@@ -100,24 +100,29 @@ pub fn answer(
     federation::answer(&at_site, kind, message, stop)
 }
 
-/// What the site says to a message that [`answer`] was not given, or not to its end: the code of `refusal`, once the site's ledger says
-/// `why`, which does not leave. `names_files` says whether the site was given a folder of images.
+/// What a site's ledger has of a message of Flower's type `kind`, as JSON: for [`write_refusal`].
+pub fn question_of(kind: &str, message: Content) -> String {
+    serde_json::to_string(&federation::question_of(kind, message)).expect("a question is plain data")
+}
+
+/// Writes into the site's ledger that `question` was refused, with `why`, where [`answer`] was not called or not to its end; answers with the
+/// ledger's head, or with nothing where the site keeps none. `names_files` says whether the site was given a folder of images.
 ///
 /// # Errors
-/// A `refusal` that is no code of the list.
-pub fn refuse(
+/// A `refusal` that is no code of the list, a `question` that is none; when the line is not on the disk.
+pub fn write_refusal(
     state_dir: &Path,
     policy: Option<&Path>,
     names_files: bool,
-    kind: &str,
-    message: &Content,
+    question: &str,
     refusal: &str,
     why: &str,
-) -> Result<Content> {
+) -> Result<Option<String>> {
     let code =
         Refusal::of_code(refusal).ok_or_else(|| Failure::usage(anyhow!("{refusal:?} is no code of a refusal")))?;
+    let question: LedgerQuestion = serde_json::from_str(question).map_err(Failure::usage)?;
     let policy = federation::policy_file(policy, names_files, state_dir);
-    Ok(federation::refuse(policy.as_deref(), kind, message, code, why))
+    policy.map(|policy| federation::write_refusal(&policy, question, code, why)).transpose()
 }
 
 /// Reads the ledger in the folder `site` line by line; answers with how many lines there are, each as it was written.

@@ -129,8 +129,24 @@ impl ServerTraining {
         let moments = if broadcast.iteration == 0 { Params::new() } else { memory.under(ADAM) };
         let discriminator = self.discriminator(known, broadcast.round, broadcast.iteration as u32, &moments)?;
         let fake = broadcast.params.get(IMAGES)?;
+        self.check_images(fake, shard.train.len() as u64)?;
         let (real, _) = Batches::from_step(shard, streams, fake.shape[0], broadcast.iteration).next_batch();
         Ok(discriminator.step(real, fake.values.clone()))
+    }
+
+    /// Whether the server's images are a batch of the largest client, which has no fewer images than this one with `num_examples`: an answer
+    /// to a single image would be made of one of the client's own.
+    fn check_images(&self, images: &Array, num_examples: u64) -> Result<()> {
+        let [c, h, w] = self.training.network.image_shape;
+        let (least, most) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));
+        let is_batch = |n: usize| (least..=most).contains(&(n as u64)) && images.shape == [n, c, h, w];
+        if images.shape.first().is_some_and(|&n| is_batch(n)) {
+            return Ok(());
+        }
+        let got = &images.shape;
+        Err(FlError::Config(format!(
+            "the server sent images of the shape {got:?}, and a batch of the config has {least} to {most} of {c} × {h} × {w}"
+        )))
     }
 
     /// The discriminator among `params`.

@@ -22,6 +22,9 @@ Mod = Callable[[Message, Context, Call], Message]
 # Flower's types of message are "train" and "train." with one of these.
 ACTIONS = ("finetune", "feedback", "logits", "swap")
 
+# What says which question a message is, and most characters of each: a SHA-256 has so many.
+TIE, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
+
 # Seconds after the deadline at which work that cannot be interrupted is ended with its process.
 GRACE = 10.0
 
@@ -65,8 +68,35 @@ def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
     except BaseException as error:
         traceback.print_exception(error)
         code = "deadline" if isinstance(error, TimeoutError) else "work-failed"
-        kind, why = message.metadata.message_type, f"{type(error).__name__}: {error}"
-        return what_leaves(_effgan.refuse(kind, *said(message), code, why, **_folders(context)), message)
+        words = {"refused": code, **_echo(message, str)}
+        if head := _written_down(message, context, code, f"{type(error).__name__}: {error}"):
+            words["ledger"] = head
+        return what_leaves(({}, _echo(message, float), words), message)
+
+
+def _written_down(message: Message, context: Context, code: str, why: str) -> str | None:
+    """The head of the site's ledger after a line for this refusal."""
+    try:
+        return _effgan.write_refusal(question_of(message), code, why, **_folders(context))
+    except Exception:
+        traceback.print_exc()
+        return None
+
+
+def question_of(message: Message) -> str:
+    """What the site's ledger has of the message."""
+    try:
+        arrays, numbers, words = of_letter(message)
+    except Exception:
+        arrays, (numbers, words) = {}, said(message)
+    return _effgan.question_of(message.metadata.message_type, arrays, numbers, words)
+
+
+def _echo(message: Message, kind: Any) -> dict[str, Any]:
+    """What an answer repeats of its question."""
+    numbers, words = said(message)
+    tie = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
+    return {name: value for name, value in tie.items() if isinstance(value, kind)}
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:

@@ -37,13 +37,15 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from .. import _effgan
-from .records import said
 
 # What the server learns of an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
 
 # And of an agent that was not run.
 REFUSED = "this site runs effgan and no agent"
+
+# What a ledger has of a question of which nothing is known.
+UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
 
 # What a task's process says before it hands its answer over.
 ANSWERING = b"answering"
@@ -105,7 +107,7 @@ class Child:
         return True
 
     def end(self) -> tuple[int, list[bytes]]:
-        """Its exit status, and what it said: the message that it got, and :data:`ANSWERING`."""
+        """Its exit status, and what it said: the message that it got, what the ledger has of it, and :data:`ANSWERING`."""
         self.process.kill()
         said, _ = self.process.communicate()
         return self.process.returncode, said.split()
@@ -171,7 +173,7 @@ class Executor:
         with closing(self.runtime.client(RuntimeTokenHttpInterceptor(token))) as client:
             try:
                 message = message_of(words) or pulled(client)
-                write_down(message, code, why)
+                write_down(question_of(words), code, why)
                 fail(client, message, reason)
             except httpx.HTTPError as error:
                 say(f"the SuperNode was not told: {error}")
@@ -185,7 +187,7 @@ class Executor:
 
 
 def message_of(words: list[bytes]) -> Message | None:
-    """The message that a task's process got, without all of its content but the tie."""
+    """The message that a task's process got, without its content."""
     return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
 
 
@@ -195,14 +197,19 @@ def pulled(client: RuntimeHttpClient) -> Message | None:
     return message_from_proto(messages[0]) if messages else None
 
 
-def write_down(message: Message | None, code: str, why: str) -> None:
-    """A line in the ledger of the kit that this was started from, and in the log."""
-    kit = os.environ.get("EFFGAN_KIT")
-    if not kit or message is None:
-        return say(why)
-    folder = Path(kit)
-    kind, content = message.metadata.message_type, said(message) if message.has_content() else ({}, {})
-    _effgan.refuse(kind, *content, code, why, state_dir=folder / "state", policy=folder / "policy.toml")
+def question_of(words: list[bytes]) -> str:
+    """What the site's ledger has of it."""
+    return bytes.fromhex(words[1].decode()).decode() if len(words) > 1 else UNKNOWN
+
+
+def write_down(question: str, code: str, why: str) -> None:
+    """A line in the log, and in the ledger of the kit that this was started from."""
+    say(why)
+    if kit := os.environ.get("EFFGAN_KIT"):
+        try:
+            _effgan.write_refusal(question, code, why, state_dir=Path(kit, "state"), policy=Path(kit, "policy.toml"))
+        except _effgan.EffganError as error:
+            say(f"the ledger has no line of it: {error}")
 
 
 def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> None:

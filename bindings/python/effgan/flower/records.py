@@ -42,8 +42,8 @@ def of_letter(message: Message) -> Content:
 
 
 def said(message: Message) -> tuple[dict[str, float], dict[str, str]]:
-    """A letter's numbers and words."""
-    values = dict(message.content.config_records.get(WORDS, {}))
+    """A letter's numbers and words; none of a message that is no letter."""
+    values = dict(message.content.config_records.get(WORDS, {})) if message.has_content() else {}
     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
     words = {name: value for name, value in values.items() if isinstance(value, str)}
     return numbers, words

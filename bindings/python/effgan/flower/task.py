@@ -1,7 +1,7 @@
 """One task of a SuperNode, answered by the installed app in a process of its own, which :mod:`effgan.flower.executor` starts.
 
 It is ready before the task is there: everything is imported, then the token is read from standard input. On standard output it says
-which message it got, and when it begins to hand its answer over. Whatever else is printed, and the reason of a failure, goes to standard
+which message it got, what the site's ledger has of it, and when it begins to hand its answer over. Whatever else is printed, and the reason of a failure, goes to standard
 error, the site's own log.
 """
 
@@ -13,9 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
-from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import SubStatus
 from flwr.common.serde import message_to_proto
@@ -25,12 +23,8 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-from .client_app import app
+from .client_app import app, question_of
 from .executor import ANSWERING, add_runtime, runtime_of
-from .records import WORDS, said
-
-# What says which question a message is, and most characters of each: a SHA-256 has so many.
-TIE, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
 
 STDIN, STDOUT, STDERR = range(3)
 
@@ -39,20 +33,13 @@ def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
     """The task's message, answered. Its bundle is not looked at."""
     HeartbeatSender(make_task_heartbeat_fn_http(client)).start()
     message, context, _, _ = pull_task_input(client)
-    tell(message_to_proto(only_tie(message)).SerializeToString().hex().encode())
+    # Both are short: whoever tells more than a pipe holds would wait for a reader.
+    tell(message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode())
+    tell(question_of(message).encode().hex().encode())
     reply = app(message, context)
     tell(ANSWERING)
     push_message(client, reply, context)
     push_task_output(client, None, SubStatus.COMPLETED, "")
-
-
-def only_tie(message: Message) -> Message:
-    """The message without its content, but for what an answer repeats of it: a few words, so that telling them never waits for a reader."""
-    bare = remove_content_from_message(message)
-    numbers, words = said(message)
-    tie: dict[str, Any] = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
-    bare.content = RecordDict({WORDS: ConfigRecord(tie)})
-    return bare
 
 
 def end_with_executor() -> None:

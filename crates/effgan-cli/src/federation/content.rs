@@ -25,6 +25,8 @@ pub struct Content {
 const MOST: f64 = 9_007_199_254_740_992.0;
 /// No work takes longer: 30 years. A sum of such times is finite.
 const MOST_SECONDS: f64 = 1e9;
+/// Most bytes of a word that is repeated: as many as a SHA-256 has digits.
+const MOST_REPEATED: usize = 64;
 
 impl Content {
     /// The number `name`.
@@ -144,7 +146,7 @@ impl Content {
 
     /// What ties it to a question, and an answer to it.
     pub fn tie(&self) -> Tie {
-        let word = |name: &str| self.words.get(name).cloned();
+        let word = |name: &str| self.words.get(name).filter(|word| word.len() <= MOST_REPEATED).cloned();
         let number = |name: &str| self.numbers.get(name).copied();
         Tie { kind: word(KIND), config_hash: word(CONFIG_HASH), round: number(ROUND), iteration: number(ITERATION) }
     }
@@ -163,6 +165,7 @@ impl Content {
     /// # Errors
     /// A line that says that it is no such thing.
     pub fn ledger(&self) -> Result<Option<&str>, String> {
+        let is_hash = |head: &str| head.len() == 64 && head.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         match self.words.get(LEDGER) {
             Some(head) if !is_hash(head) => Err(format!("the message's `{LEDGER}` is no SHA-256")),
             head => Ok(head.map(String::as_str)),
@@ -245,11 +248,6 @@ impl Tie {
     }
 }
 
-/// Whether it is a SHA-256 as it travels: 64 lower-case hex digits.
-pub(super) fn is_hash(word: &str) -> bool {
-    word.len() == 64 && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 fn said<T>((name, value): (&str, Option<T>)) -> Option<(String, T)> {
     Some((name.to_owned(), value?))
 }
@@ -267,7 +265,7 @@ pub(super) const LEDGER: &str = "ledger";
 /// A [`Refusal`]'s code.
 pub(super) const REFUSED: &str = "refused";
 pub(super) const ROUND: &str = "round";
-const ITERATION: &str = "iteration";
+pub(super) const ITERATION: &str = "iteration";
 /// What Flower's strategies weigh by.
 pub(super) const NUM_EXAMPLES: &str = "num-examples";
 const SECONDS: &str = "seconds";

@@ -434,6 +434,7 @@ impl<'a> Post<'a> {
         if version != env!("CARGO_PKG_VERSION") {
             return Err(format!("{name} has effgan {version}, and the server {}", env!("CARGO_PKG_VERSION")));
         }
+        self.check_promised(site)?;
         // Classes are a network's business only where it is given them.
         let classes_differ =
             |other: &Introduction| self.config.network.is_conditional() && other.num_classes != *num_classes;
@@ -449,6 +450,25 @@ impl<'a> Post<'a> {
                 images(other.image_shape, other.num_classes)
             ))
         })
+    }
+
+    /// Whether a site's images are what the config makes of any: whoever says otherwise is the one to blame, and not who comes after.
+    fn check_promised(&self, site: &Introduction) -> std::result::Result<(), String> {
+        let Introduction { name, image_shape: [c, h, w], num_classes, .. } = site;
+        let (dataset, classes) = (&self.config.dataset, self.config.federation.classes.as_ref());
+        let differs = |wanted: Option<usize>, got: usize| wanted.is_some_and(|wanted| wanted != got);
+        if differs(dataset.channels, *c) || differs(dataset.size, *h) || differs(dataset.size, *w) {
+            return Err(format!(
+                "{name} says it has images of {c} × {h} × {w}, which dataset.size and channels do not make"
+            ));
+        }
+        if differs(classes.map(Vec::len), *num_classes) {
+            return Err(format!("{name} says it has {num_classes} classes, and federation.classes has others"));
+        }
+        if site.label_counts.is_some() && !self.config.federation.label_counts {
+            return Err(format!("{name} sends counts of labels, which nobody asked for"));
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, client: &ClientName, node: NodeId, held: &Held) -> effgan_fl::Result<()> {
@@ -597,21 +617,42 @@ mod tests {
         }
     }
 
+    fn introduction(name: &str, image_shape: [usize; 3]) -> Introduction {
+        Introduction {
+            name: ClientName::new(name).unwrap(),
+            num_examples: 12,
+            image_shape,
+            num_classes: 2,
+            version: env!("CARGO_PKG_VERSION").into(),
+            label_counts: None,
+            max_examples: None,
+            ledger: None,
+        }
+    }
+
+    #[test]
+    fn a_site_that_lies_of_its_images_is_the_one_that_takes_no_part() {
+        let sized = "name = \"folder\"\nsize = 32\nchannels = 1";
+        let text = include_str!("../../tests/golden/tiny.toml").replace("name = \"mnist-mini\"\nlimit = 120", sized);
+        let text = format!("{text}[federation]\nclasses = [\"cats\", \"dogs\"]\n");
+        let config = Config::parse(&text, &[]).unwrap();
+        let (progress, stop, mut grid) = (Progress::new(true), AtomicBool::new(false), Answers(Vec::new()));
+        let post = Post::new(&mut grid, &config, None, &progress, &stop);
+        let honest = introduction("north", [1, 32, 32]);
+        assert_eq!(post.check(&honest), Ok(()));
+        for shape in [[1, 1000, 1000], [3, 32, 32], [1, 32, 28]] {
+            let why = post.check(&introduction("evil", shape)).unwrap_err();
+            assert!(why.starts_with("evil says it has images of "), "{why}");
+        }
+        let many = Introduction { num_classes: 200, ..honest.clone() };
+        assert!(post.check(&many).unwrap_err().contains("says it has 200 classes"));
+        let counted = Introduction { label_counts: Some(vec![6, 6]), ..honest };
+        assert!(post.check(&counted).unwrap_err().contains("which nobody asked for"));
+    }
+
     #[test]
     fn a_site_that_was_asked_several_times_while_it_waited_is_one_site() {
-        let said = || {
-            let introduction = Introduction {
-                name: ClientName::new("north").unwrap(),
-                num_examples: 12,
-                image_shape: [1, 28, 28],
-                num_classes: 2,
-                version: env!("CARGO_PKG_VERSION").into(),
-                label_counts: None,
-                max_examples: None,
-                ledger: None,
-            };
-            introduction.into_content()
-        };
+        let said = || introduction("north", [1, 28, 28]).into_content();
         let config = Config::parse(include_str!("../../tests/golden/tiny.toml"), &[]).unwrap();
         let (progress, stop) = (Progress::new(true), AtomicBool::new(false));
         // A yes between two of three questions, whose answers come in any order.

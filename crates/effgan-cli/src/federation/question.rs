@@ -6,7 +6,7 @@ use effgan_fl::{AlgorithmConfig, Broadcast, ExchangeKind, Letter, Refusal, Wishe
 use effgan_nn::params;
 
 use super::answer::Unanswered;
-use super::content::{CONFIG, CONFIG_HASH, KIND, QUERY, ROUND, is_hash};
+use super::content::{CONFIG, CONFIG_HASH, ITERATION, KIND, QUERY, ROUND};
 use super::introduction::VERSION;
 use super::ledger;
 use super::post::message_type;
@@ -40,7 +40,7 @@ impl Question {
     ///
     /// # Errors
     /// [`Refusal::OtherVersion`] or [`Refusal::OtherQuestion`]: what does not agree.
-    pub(super) fn of(kind: &str, message: Content) -> Result<Self, Unanswered> {
+    fn of(kind: &str, message: Content) -> Result<Self, Unanswered> {
         let word = |name: &str| message.word(name).map(ToOwned::to_owned).map_err(Unanswered::other_question);
         let (version, ours) = (word(VERSION)?, env!("CARGO_PKG_VERSION"));
         if version != ours {
@@ -52,7 +52,7 @@ impl Question {
         if word(CONFIG_HASH)? != config_hash {
             return Err(Unanswered::other_question("the message's `config-hash` is not the hash of its config"));
         }
-        if run.len() > MOST_RUN || !run.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !is_run(&run) {
             return Err(Unanswered::other_question("the message's `run` is no name of a run"));
         }
         if text.len() > MOST_CONFIG {
@@ -76,7 +76,7 @@ impl Question {
     }
 
     /// As the ledger has it.
-    pub(super) fn entry(&self) -> ledger::Question {
+    fn entry(&self) -> ledger::Question {
         let broadcast = self.letter.as_ref().map(|letter| &letter.broadcast);
         ledger::Question {
             run: self.run.clone(),
@@ -90,20 +90,33 @@ impl Question {
     }
 }
 
+/// What the ledger has of a message, and the question where its parts agree.
+pub(super) fn read(kind: &str, message: Content) -> (ledger::Question, Result<Question, Unanswered>) {
+    let bare = entry_of(kind, &message);
+    let question =
+        message.unpacked().map_err(Unanswered::other_question).and_then(|message| Question::of(kind, message));
+    (question.as_ref().map_or(bare, Question::entry), question)
+}
+
 /// What can be said of a message that does not agree with itself.
-pub(super) fn entry_of(kind: &str, message: &Content) -> ledger::Question {
+fn entry_of(kind: &str, message: &Content) -> ledger::Question {
     let said = |name: &str| message.words.get(name);
-    let config = said(CONFIG).map(|text| params::sha256(text.as_bytes())).or_else(|| {
-        // What is left of a message whose process has died.
-        said(CONFIG_HASH).filter(|hash| is_hash(hash)).cloned()
-    });
-    let round = message.numbers.get(ROUND).filter(|round| (1.0..1e9).contains(*round)).map(|round| *round as u32);
-    let of_type = |known: &&ExchangeKind| message_type(**known) == kind;
-    let is_said = |known: &&ExchangeKind| said(KIND).is_some_and(|word| word == known.name());
-    let named = KINDS.iter().filter(of_type).find(is_said).map(|known| known.name());
-    let is_known = kind == QUERY || KINDS.iter().any(|known| of_type(&known));
-    let kind = named.unwrap_or(if is_known { kind } else { "unknown" });
-    ledger::Question { config: config.unwrap_or_default(), kind: kind.into(), round, ..ledger::Question::default() }
+    let config = said(CONFIG).map(|text| params::sha256(text.as_bytes()));
+    let number = |name: &str| message.numbers.get(name).copied().filter(|number| (0.0..1e9).contains(number));
+    let known = kind == QUERY || KINDS.iter().any(|known| message_type(*known) == kind);
+    ledger::Question {
+        run: said("run").filter(|run| is_run(run)).cloned().unwrap_or_default(),
+        config: config.unwrap_or_default(),
+        kind: if known { kind } else { "unknown" }.into(),
+        round: number(ROUND).map(|round| round as u32),
+        iteration: number(ITERATION).map(|iteration| iteration as u64),
+        ..ledger::Question::default()
+    }
+}
+
+/// Whether it can be the name of a run: no text of the server's own choice gets into the ledger by it.
+fn is_run(run: &str) -> bool {
+    run.len() <= MOST_RUN && run.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 const KINDS: [ExchangeKind; 5] =

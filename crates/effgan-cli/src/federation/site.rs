@@ -25,8 +25,8 @@ use super::answer::{Unanswered, check_leaving};
 use super::content::LEDGER;
 use super::house::{House, POLICY, Record};
 use super::ledger::History;
-use super::question::{Question, entry_of};
-use super::{Content, Introduction, Tie, classes};
+use super::question::Question;
+use super::{Content, Introduction, LedgerQuestion, Tie, classes, question};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::warn;
@@ -71,10 +71,11 @@ pub enum SiteImages {
 pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool) -> Result<Content> {
     let (tie, mut record, mut house) = (message.tie(), Record::default(), None);
     let work = AssertUnwindSafe(|| {
-        record.question = entry_of(kind, &message);
+        let question;
+        (record.question, question) = question::read(kind, message);
         make_private(&at_site.state_dir)?;
         house = at_site.policy_file().map(|policy| House::open(&policy, stop)).transpose()?;
-        let content = work(at_site, house.as_ref(), kind, message, &mut record, stop)?;
+        let content = work(at_site, house.as_ref(), question?, &mut record, stop)?;
         Ok(content.tied(tie.clone()))
     });
     let panicked = |_| Err(Unanswered::new(Refusal::WorkFailed, "a panic, which is a bug: please report it"));
@@ -91,13 +92,21 @@ pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool)
     Ok(leaving(said, head, tie))
 }
 
-/// The `refusal` of `message` by whoever carries messages for the site whose policy is `policy`, where [`answer`] was interrupted or could not
-/// be called: `why` goes to the site's own log and ledger, and does not leave.
-pub fn refuse(policy: Option<&Path>, kind: &str, message: &Content, refusal: Refusal, why: &str) -> Content {
+/// Writes into the ledger beside `policy` that `question` was refused by whoever carries messages for the site, where [`answer`] was
+/// interrupted or could not be called: `why` goes to the site's own log and ledger, and does not leave. Answers with the ledger's head.
+///
+/// # Errors
+/// When the line is not on the disk.
+pub fn write_refusal(policy: &Path, question: LedgerQuestion, refusal: Refusal, why: &str) -> Result<String> {
     let unanswered = Unanswered::new(refusal, why);
-    let record = Record { question: entry_of(kind, message), ..Record::default() };
-    let head = policy.map(|policy| House::write_closed(policy, record, &unanswered)).transpose();
-    leaving(Err(unanswered), head, message.tie())
+    warn(&shown(&unanswered.line()));
+    let record = Record { question, ..Record::default() };
+    House::write_closed(policy, record, &unanswered).map_err(|unanswered| Failure::from(anyhow!(unanswered.why)))
+}
+
+/// What the ledger has of `message`, of Flower's type `kind`.
+pub fn question_of(kind: &str, message: Content) -> LedgerQuestion {
+    question::read(kind, message).0
 }
 
 /// What leaves, with the `head` of the ledger after its line: what is not written down does not.
@@ -144,14 +153,11 @@ fn make_private(folder: &Path) -> std::result::Result<(), Unanswered> {
 fn work(
     at_site: &AtSite,
     house: Option<&House>,
-    kind: &str,
-    message: Content,
+    mut question: Question,
     record: &mut Record,
     stop: &AtomicBool,
 ) -> std::result::Result<Content, Unanswered> {
     let started = Instant::now();
-    let mut question = Question::of(kind, message.unpacked().map_err(Unanswered::other_question)?)?;
-    record.question = question.entry();
     record.wishes = Some(question.wishes.clone());
     at_site.images.adapt(&mut question.config);
     let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();

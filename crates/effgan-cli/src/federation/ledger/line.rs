@@ -129,9 +129,10 @@ impl Line {
 }
 
 impl Entry {
-    /// Whether `later` is the same question, refused for the same reason.
+    /// Whether `later` is the same question, refused for the same reason. Of a question that was not understood nobody knows.
     pub fn is_refused_again(&self, later: &Self) -> bool {
         let (Self::Refused(before), Self::Refused(later)) = (self, later) else { return false };
-        before.question == later.question && before.refusal == later.refusal
+        let is_understood = !before.question.identity.is_empty();
+        is_understood && before.question == later.question && before.refusal == later.refusal
     }
 }

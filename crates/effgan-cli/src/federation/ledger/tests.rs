@@ -22,7 +22,7 @@ fn answered(round: u32) -> Entry {
 }
 
 fn refused(refusal: Refusal) -> Entry {
-    let question = Question { kind: "query".into(), ..Question::default() };
+    let question = Question { kind: "query".into(), identity: "1".repeat(64), ..Question::default() };
     Entry::Refused(Box::new(Refused { question, refusal, why: "x".into(), wishes: None }))
 }
 
@@ -104,6 +104,13 @@ fn the_same_question_refused_again_for_the_same_reason_is_one_line() {
     ledger.append(answered(1)).unwrap();
     ledger.append(answered(1)).unwrap();
     assert_eq!(lines(&ledger).unwrap().len(), 5, "what leaves is written down each time");
+    // Of two questions that were not understood nobody can say that they are one.
+    let unknown = || {
+        let Entry::Refused(mut refused) = refused(Refusal::OtherQuestion) else { unreachable!() };
+        refused.question.identity.clear();
+        Entry::Refused(refused)
+    };
+    assert_ne!(ledger.append(unknown()).unwrap(), ledger.append(unknown()).unwrap());
 }
 
 #[test]

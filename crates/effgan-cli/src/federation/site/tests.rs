@@ -269,6 +269,81 @@ fn after_the_collection_a_site_answers_only_that_and_the_same_again() {
 }
 
 #[test]
+fn a_servers_name_for_a_run_buys_no_second_generator_and_no_more_work() {
+    let kit = Kit::new("approve = \"any\"\ntotal_passes = 4.0\n");
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Collect, 3)), None);
+    // The same parameters under the same name, by configs that make another generator of them.
+    for (from, to) in [("seed = 1", "seed = 2"), ("fine_tune_epochs = 1", "fine_tune_epochs = 2"), ("= 64", "= 32")] {
+        let said = kit.ask("train.finetune", letter(&with(from, to), ExchangeKind::Collect, 3, start(CONFIG)));
+        assert_eq!(refusal(&said), Some(Refusal::AlreadyFineTuned), "{to}");
+    }
+    let ask = |seed: u32| {
+        let config = with("seed = 1", &format!("seed = {seed}"));
+        let mut message = letter(&config, ExchangeKind::Average, 1, start(CONFIG));
+        message.words.insert("run".into(), "another".into());
+        refusal(&kit.ask("train", message))
+    };
+    // A run wants three passes; of the four that are allowed one is spent.
+    assert_eq!([11, 12, 13, 14, 15].map(ask).map(|said| said.is_none()), [true, true, true, false, false]);
+}
+
+#[test]
+fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
+    let kit = Kit::new("approve = \"any\"\nwhole_pass = false\nalgorithms = [\"md-gan\"]\n");
+    let config = with("kind = \"effgan\", rounds = 2, fine_tune_epochs = 1", "kind = \"md-gan\", rounds = 2");
+    let feedback = |num_images: usize| {
+        let mut params: Params = start(&config).under("discriminator").named_under("discriminator");
+        params.insert("images", Array::new([num_images, 1, 16, 16], vec![0.0; num_images * 256]));
+        let broadcast = Broadcast { round: 1, kind: ExchangeKind::Feedback, iteration: 0, iterations: 4, params };
+        let now = Moment { round: 0, exchanges: 0 };
+        let message = Content::of_letter(&Letter { broadcast, now, oldest: now });
+        kit.ask("train.feedback", asked(message, &config).packed())
+    };
+    for num_images in [1, 63, 65] {
+        assert_eq!(refusal(&feedback(num_images)), Some(Refusal::WorkFailed), "{num_images}");
+    }
+    let last = kit.entries().pop();
+    assert!(
+        matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("a batch of the config has 64 to 64"))
+    );
+    assert_eq!(refusal(&feedback(64)), None);
+}
+
+#[test]
+fn the_same_question_to_other_images_is_another_answer_and_counts() {
+    let kit = Kit::new(ANY);
+    let rounds = |kit: &Kit| {
+        for round in [1, 2] {
+            assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, round)), None);
+        }
+    };
+    let steps = |kit: &Kit| -> Vec<u64> {
+        kit.entries()
+            .iter()
+            .filter_map(|entry| if let Entry::Answered(answered) = entry { Some(answered.trained.steps) } else { None })
+            .collect()
+    };
+    rounds(&kit);
+    // What was kept of round 1 is gone with round 2, and trained again it is the same.
+    rounds(&kit);
+    assert_eq!(steps(&kit), [2, 2, 0, 0]);
+    let cats = kit.folder.path().join("data/cats");
+    for image in fs::read_dir(&cats).unwrap() {
+        GrayImage::from_pixel(16, 16, image::Luma([7])).save(image.unwrap().path()).unwrap();
+    }
+    rounds(&kit);
+    // Of round 2 the answer was kept.
+    assert_eq!(steps(&kit), [2, 2, 0, 0, 2, 0]);
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Collect, 3)), None);
+    // Nothing is kept of the generator either, and the images are as they were before.
+    fs::remove_dir_all(&kit.at_site.state_dir).unwrap();
+    images(&kit.folder.path().join("data"), 140, 16);
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Collect, 3)), Some(Refusal::AlreadyFineTuned));
+    let last = kit.entries().pop();
+    assert!(matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("this is another one")));
+}
+
+#[test]
 fn before_a_yes_no_question_tells_how_many_images_there_are_or_in_which_folders() {
     let kit = Kit::new("");
     let one_step = with("epochs = 1 }\nalgorithm", "steps = 1 }\nalgorithm");
@@ -276,6 +351,13 @@ fn before_a_yes_no_question_tells_how_many_images_there_are_or_in_which_folders(
     let guessed = format!("{CONFIG}federation = {{ classes = [\"cats\", \"wolves\"] }}\n");
     let right = format!("{CONFIG}federation = {{ classes = [\"cats\", \"dogs\"] }}\n");
     for config in [&one_step, &few, &guessed, &right] {
+        assert_eq!(refusal(&kit.query(config)), Some(Refusal::WaitingForApproval), "{config}");
+    }
+    // Nor what earlier runs took of what is allowed, or held out.
+    kit.ledger().append(answered_before(0.25, 4)).unwrap();
+    let policy = kit.at_site.policy.clone().unwrap();
+    fs::write(policy, "min_images = 10\ntotal_steps = 9\n").unwrap();
+    for config in [CONFIG, &with("min_examples = 1", "min_examples = 1, held_out = 0.25")] {
         assert_eq!(refusal(&kit.query(config)), Some(Refusal::WaitingForApproval), "{config}");
     }
     // The site's own people are told.
@@ -286,6 +368,21 @@ fn before_a_yes_no_question_tells_how_many_images_there_are_or_in_which_folders(
         .collect();
     assert!(whys[0].contains("and it would be refused: "), "{whys:?}");
     assert!(whys[2].contains("dogs"), "{whys:?}");
+    assert!(whys[4].contains("held_out = 0.25") && whys[5].contains("total_steps"), "{whys:?}");
+}
+
+/// An answer to a run of another config.
+fn answered_before(held_out: f64, steps: u64) -> Entry {
+    let question = crate::federation::ledger::Question {
+        run: "before".into(),
+        config: "0".repeat(64),
+        identity: "1".repeat(64),
+        kind: "average".into(),
+        round: Some(1),
+        ..Default::default()
+    };
+    let trained = effgan_fl::policy::Amount { steps, rounds: 1, passes: 1.0 };
+    Entry::Answered(Box::new(crate::federation::ledger::Answered { question, held_out, trained, ..Default::default() }))
 }
 
 #[test]
