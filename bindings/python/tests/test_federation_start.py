@@ -116,7 +116,7 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     assert re.findall(r"(\w+): admitted [^\n]* last seen", federation("list", server)[1]) == SITES
     # The server has the head of each site's ledger after each answer, and the sites have lines of these hashes.
     heads = [json.loads(line) for line in (tmp_path / "run/ledgers.jsonl").read_text("utf-8").splitlines()]
-    assert [[line["kind"] for line in heads if line["client"] == site] for site in SITES] == [["average", "average", "collect"]] * 2
+    assert [[line["kind"] for line in heads if line["client"] == site] for site in SITES] == [["query", "average", "average", "collect"]] * 2
     for line in heads:
         known = ["ledger", kits[line["client"]], "--verify", "--head", line["head"]]
         assert federation(*known)[0] == 0, line

@@ -214,9 +214,7 @@ impl Shared {
     async fn answer(&self, member: &Arc<Member>, request: Request<Incoming>, is_too_many: bool) -> Response<Body> {
         let request = request.map(Heard::new);
         let sites = self.sites.current();
-        for line in self.sites.news() {
-            self.say(&line);
-        }
+        self.say_news();
         let Some(site) = sites.by_key(&member.spki) else {
             return farewell(StatusCode::UNAUTHORIZED);
         };
@@ -244,9 +242,15 @@ impl Shared {
     /// Writes `gate.json` and says what keeps it from being written.
     pub(crate) fn write(&self) {
         let written = tokio::task::block_in_place(|| self.book.write(&self.sites.current()));
+        self.say_news();
         if let Err(error) = written {
             self.refuse(&error.to_string());
         }
+    }
+
+    /// What is new in the list.
+    fn say_news(&self) {
+        self.sites.news().iter().for_each(|line| self.say(line));
     }
 
     pub(crate) fn say(&self, line: &str) {

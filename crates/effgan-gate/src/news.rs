@@ -25,7 +25,13 @@ impl News {
     /// The server answered; a line if it did not before, or takes the key no more.
     pub(crate) fn answered(&self, status: StatusCode) -> Option<String> {
         if status == StatusCode::UNAUTHORIZED {
-            return self.failed(Trouble::NotAdmitted);
+            // SuperNode ends at such an answer, and whoever started both ends this with it.
+            return self.failed(Trouble::NotAdmitted).map(|_| {
+                let fingerprint = &self.fingerprint;
+                format!(
+                    "the server does not know this site's key any more (its fingerprint is {fingerprint}): the site ends; start it again once it is admitted"
+                )
+            });
         }
         let before = self.last.lock().expect("nobody panics with the news").take();
         before.map(|_| format!("{} is reached", self.server))

@@ -1,8 +1,9 @@
 //! `ledgers.jsonl` of a run folder: the head of each site's ledger as it came with each answer, so that neither side can rewrite what was
 //! asked and answered by itself. It is never cut back, not even when the run goes back to an earlier state.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
@@ -31,23 +32,32 @@ pub struct HeadLine {
     pub head: String,
 }
 
-/// Appends lines.
+/// The heads as they come, each once; held until there is a run folder.
+#[derive(Default)]
 pub struct Heads {
-    path: PathBuf,
-    file: File,
+    file: Option<(PathBuf, File)>,
+    /// Lines from before.
+    early: String,
+    /// Of each site's, the newest.
+    last: BTreeMap<ClientName, String>,
 }
 
+/// Most bytes of lines that are held: thousands of refusals.
+const MOST_EARLY: usize = 1 << 22;
+
 impl Heads {
-    /// Opens or makes the file in `run`.
+    /// Opens or makes the file in `run`, and writes what came before.
     ///
     /// # Errors
     /// [`FlError::Io`].
-    pub fn open(run: &Path) -> effgan_fl::Result<Self> {
+    pub fn keep_in(&mut self, run: &Path) -> effgan_fl::Result<()> {
         let path = run.join(LEDGERS);
         match open_to_append(&path) {
-            Ok(file) => Ok(Self { path, file }),
-            Err(source) => Err(FlError::Io { path, source }),
+            Ok(file) => self.file = Some((path, file)),
+            Err(source) => return Err(FlError::Io { path, source }),
         }
+        let early = std::mem::take(&mut self.early);
+        self.write(&early)
     }
 
     /// Appends what came with the answer of `client` to the question that `tie` is of.
@@ -55,6 +65,10 @@ impl Heads {
     /// # Errors
     /// [`FlError::Io`].
     pub fn add(&mut self, client: &ClientName, tie: &Tie, head: &str) -> effgan_fl::Result<()> {
+        if self.last.get(client).is_some_and(|last| last == head) {
+            return Ok(());
+        }
+        self.last.insert(client.clone(), head.into());
         let Tie { kind, config_hash, round, .. } = tie.clone();
         let line = HeadLine {
             client: client.clone(),
@@ -64,11 +78,15 @@ impl Heads {
             head: head.into(),
         };
         let line = serde_json::to_string(&line).expect("a head is plain data") + "\n";
-        self.write(&line).map_err(|source| FlError::Io { path: self.path.clone(), source })
+        if self.file.is_none() && self.early.len() + line.len() <= MOST_EARLY {
+            self.early += &line;
+        }
+        self.write(&line)
     }
 
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()
+    fn write(&mut self, lines: &str) -> effgan_fl::Result<()> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
+        written.map_err(|source| FlError::Io { path: path.clone(), source })
     }
 }

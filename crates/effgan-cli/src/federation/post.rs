@@ -46,7 +46,7 @@ pub struct Post<'a> {
     /// Who may be in it, where the server has a list.
     roll: Option<Roll>,
     /// Keeps what came of the sites' ledgers, once there is a run folder.
-    heads: Option<Heads>,
+    heads: Heads,
     /// Set when somebody wants the run to end.
     stop: &'a AtomicBool,
     nodes: BTreeMap<NodeId, Node>,
@@ -142,7 +142,7 @@ impl<'a> Post<'a> {
             run: String::new(),
             progress,
             roll,
-            heads: None,
+            heads: Heads::default(),
             stop,
             nodes: BTreeMap::new(),
             out: BTreeMap::new(),
@@ -193,8 +193,7 @@ impl<'a> Post<'a> {
     /// # Errors
     /// When the file cannot be opened.
     pub fn keep_heads(&mut self, run: &Path) -> effgan_fl::Result<()> {
-        self.heads = Some(Heads::open(run)?);
-        Ok(())
+        self.heads.keep_in(run)
     }
 
     fn wanted(&self) -> usize {
@@ -363,8 +362,8 @@ impl<'a> Post<'a> {
 
     /// A head that is none is what makes the answer unusable.
     fn keep_head(&mut self, client: &ClientName, tie: &Tie, content: &Content) -> effgan_fl::Result<()> {
-        match (&mut self.heads, content.ledger()) {
-            (Some(heads), Ok(Some(head))) => heads.add(client, tie, head),
+        match content.ledger() {
+            Ok(Some(head)) => self.heads.add(client, tie, head),
             _ => Ok(()),
         }
     }
@@ -379,6 +378,10 @@ impl<'a> Post<'a> {
         // A site that was asked several times while it waited answers as often; the first good answer counts.
         if matches!(self.nodes.get(&id), Some(Node::Site(_) | Node::Away(_))) {
             return Ok(());
+        }
+        // A refusal is a line of the site's ledger too.
+        if let (Some(listed), Ok(content)) = (self.listed(id), &said) {
+            self.keep_head(&listed.name.clone(), tie, content)?;
         }
         let known = said.map_err(Reason::Other).and_then(|content| Ok((self.introduced(id, tie, &content)?, content)));
         let node = match known {

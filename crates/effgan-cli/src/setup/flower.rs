@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use effgan_nn::checkpoint::write_file;
@@ -37,7 +38,7 @@ pub struct Launch {
 ///
 /// # Errors
 /// The run's failure, which Flower's own command does not tell by its exit status.
-pub fn launch(launch: &Launch) -> Result<()> {
+pub fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
     server::read(&launch.server)?;
     let [config, out] =
         [&launch.config, &launch.out].map(std::path::absolute).map(|path| path.map_err(anyhow::Error::from));
@@ -51,7 +52,7 @@ pub fn launch(launch: &Launch) -> Result<()> {
     let settings = format!("config={} out={} server={}", quoted(&config)?, quoted(&out)?, quoted(&server)?);
     let app_path = app.path().display().to_string();
     let arguments = ["run", &app_path, CONNECTION, "--stream", "--run-config", &settings];
-    let (id, reason) = stream(&launch.server, &arguments)?;
+    let (id, reason) = stream(&launch.server, &arguments, stop)?;
     let listed = flwr(&launch.server, &["ls", CONNECTION, "--format", "json"])?;
     let status = status_of(&listed, id.as_deref()).unwrap_or_else(|| "unknown".into());
     if status == "finished:completed" {
@@ -72,11 +73,21 @@ fn quoted(path: &Path) -> Result<String> {
 }
 
 /// Prints what `flwr` says, line by line, and answers with the id of the run that it started, and the exception that ended it.
-fn stream(server: &Path, arguments: &[&str]) -> Result<(Option<String>, Option<String>)> {
+fn stream(server: &Path, arguments: &[&str], stop: &AtomicBool) -> Result<(Option<String>, Option<String>)> {
     let mut child = command(server, arguments)?.stdout(Stdio::piped()).spawn().map_err(not_there)?;
     let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
     let (id, exception) = told(lines.map_while(std::io::Result::ok), &mut |line| say(line));
     let status = child.wait().map_err(anyhow::Error::from)?;
+    if stop.load(Ordering::Relaxed) {
+        let home = home(server)?;
+        return Err(Failure::interrupted(match id {
+            Some(id) => anyhow!(
+                "the run goes on at the server: FLWR_HOME={} flwr log {id} {CONNECTION} follows it, and flwr stop {id} {CONNECTION} ends it",
+                home.display()
+            ),
+            None => anyhow!("stopped before the run had begun"),
+        }));
+    }
     if id.is_none() || !status.success() {
         return Err(Failure::from(anyhow!(
             "flwr run ended with {status}; is the SuperLink running? effgan federation check says"

@@ -131,6 +131,7 @@ fn make_server(
     sites.write(&folder.join(SITES))?;
     let quoted: Vec<String> = names.iter().map(|site| format!("\"{site}\"")).collect();
     let config = include_str!("federation.toml").replace("{sites}", &quoted.join(", "));
+    let config = config.replace("{min_clients}", &quoted.len().min(2).to_string());
     write(&folder.join("federation.toml"), &config, OPEN)?;
     wheel.map_or(Ok(()), |wheel| wheel.write(folder))
 }

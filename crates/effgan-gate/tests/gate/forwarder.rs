@@ -267,7 +267,7 @@ fn a_removed_site_hears_401_through_its_forwarder() {
     lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
     let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
     assert_eq!(node.call(Call::PullMessages, &request).status(), 401);
-    assert_eq!(forwarder.said.count("does not know this site's key"), 1);
+    assert_eq!(forwarder.said.count("does not know this site's key any more"), 1);
     assert_eq!(node.call(Call::PullMessages, &request).status(), 503, "its next handshake fails");
 }
 

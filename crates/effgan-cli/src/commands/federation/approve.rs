@@ -11,6 +11,8 @@ use crate::federation::approval;
 use crate::federation::ledger::Request;
 use crate::output::{say, write};
 
+use super::check_site;
+
 /// At a site: see what runs want that wait for a yes, and say it
 #[derive(Args)]
 pub struct Approve {
@@ -28,6 +30,7 @@ pub struct Approve {
 impl Approve {
     pub fn run(self) -> Result<()> {
         let Self { kit, yes, withdraw } = self;
+        check_site(&kit)?;
         if let Some(digits) = withdraw {
             let config = approval::withdraw(&kit, &digits)?;
             say(format!("the yes to the run of config {config} is taken back"));
@@ -49,6 +52,8 @@ impl Approve {
             }
             if asked(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
                 approve(&kit, request)?;
+            } else {
+                say(format!("{} may not, and still waits", request.wishes.name));
             }
         }
         if !waiting.is_empty() && !stdin().is_terminal() {

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::federation::ledger::{self, Ledger};
 use crate::output::{counted, say};
 
-use super::write_private;
+use super::{check_site, write_private};
 
 /// At a site: what it was asked, what left it, and what it refused
 #[derive(Args)]
@@ -31,9 +31,11 @@ pub struct Show {
 
 impl Show {
     pub fn run(self) -> Result<()> {
+        check_site(&self.kit)?;
         let ledger = Ledger::of(&self.kit);
         if self.verify {
-            return verify(&ledger, self.head.as_deref());
+            let known = self.head.as_deref().map(hash_of).transpose()?;
+            return verify(&ledger, known.as_deref());
         }
         if let Some(path) = self.html {
             return write_private(&path, |out| Ok(ledger::page(&ledger, out)??));
@@ -42,6 +44,15 @@ impl Show {
         let _ = ledger::table(&ledger, &mut BufWriter::new(stdout().lock())).map_err(anyhow::Error::from)?;
         Ok(())
     }
+}
+
+/// A hash as somebody copied it.
+fn hash_of(text: &str) -> Result<String> {
+    let hash: String = text.split_whitespace().collect::<String>().to_ascii_lowercase();
+    if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(hash);
+    }
+    Err(Failure::usage(anyhow!("{text:?} has {} of the 64 hexadecimal digits of a head; give all of them", hash.len())))
 }
 
 /// Checks the chain, and that the line whose hash is `known` is in it.

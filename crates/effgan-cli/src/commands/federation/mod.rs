@@ -12,7 +12,7 @@ mod split;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use tempfile::NamedTempFile;
 
@@ -20,7 +20,9 @@ use self::gate::{Forward, Serve};
 use self::server::{Init, Renew, Run};
 use self::site::{Check, Join};
 use self::sites::{Add, Admit, List, Remove};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::federation::POLICY;
+use crate::federation::ledger::LEDGER;
 
 /// A federation of many machines, over Flower
 ///
@@ -64,6 +66,15 @@ impl Federation {
             Self::Split(split) => split.run(),
         }
     }
+}
+
+/// Checks that `folder` is a site's: what is asked in another one would seem to be in order.
+fn check_site(folder: &Path) -> Result<()> {
+    if [POLICY, LEDGER].iter().any(|name| folder.join(name).is_file()) {
+        return Ok(());
+    }
+    let line = format!("{} is no site's folder: it has neither {POLICY} nor {LEDGER}", folder.display());
+    Err(Failure::usage(anyhow!(line)))
 }
 
 /// Writes a file for its owner alone, and puts it into place once it is whole.

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, value_parser};
 use effgan_data::ClientName;
 
+use crate::commands::run::interrupt;
 use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::setup::{self, Host, Launch, Plan, SUPERLINK_PORT};
@@ -89,6 +90,7 @@ impl Renew {
 impl Run {
     pub fn run(self) -> Result<()> {
         let Self { config, out, server } = self;
-        setup::launch(&Launch { config, out, server })
+        let stop = interrupt()?;
+        setup::launch(&Launch { config, out, server }, &stop)
     }
 }

@@ -290,8 +290,8 @@ fn heads_of_the_sites_ledgers_are_kept_and_one_that_is_none_makes_an_answer_unus
     assert_eq!(sites[0].ledger, Some(params::sha256(b"0 query")));
     let lines = fs::read_to_string(out.join(LEDGERS)).unwrap();
     let heads: Vec<HeadLine> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // Two rounds of averaging by two sites, one collection of all.
-    assert_eq!(heads.len(), 2 * 2 + 3);
+    // Who they are, two rounds of averaging by two sites, one collection of all.
+    assert_eq!(heads.len(), 3 + 2 * 2 + 3);
     let last = heads.iter().rfind(|head| head.client.as_str() == "client-0001").unwrap();
     assert_eq!((last.kind.as_str(), last.round), ("collect", Some(3)));
     assert_eq!(last.head, params::sha256(b"1 train.finetune"));
