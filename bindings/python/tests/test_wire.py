@@ -156,7 +156,7 @@ def on_its_own_host(*words: object) -> list[object]:
 
 @pytest.mark.skipif(not may_name_hosts(), reason="unshare --uts is not there or not allowed: in these tests a site's host has no name to be looked for")
 def test_a_site_believes_that_its_host_is_called_so() -> None:
-    done = subprocess.run(on_its_own_host("uname", "-n"), capture_output=True, text=True, check=True)
+    done = subprocess.run([*ON_ITS_OWN_HOST, "uname", "-n"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == HOST
 
 
