@@ -30,7 +30,7 @@ slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --locked --release --workspace -- --ignored
 	.venv/bin/pip install --quiet --require-hashes --no-deps --requirement bindings/python/simulation.lock
 	bindings/python/make.sh -m slow -s
-	FLWR=1.42.0 bindings/python/make.sh -m "slow or not slow" $(addprefix tests/test_,executor.py federation_check.py federation_kit.py federation_setup.py federation_start.py flower.py flower_strategies.py records.py strategy.py wire.py)
+	FLWR=1.42.0 bindings/python/make.sh -m "slow or not slow" $(addprefix tests/test_,executor.py federation_check.py federation_isolation.py federation_kit.py federation_setup.py federation_start.py flower.py flower_faults.py flower_strategies.py one_way_out.py pulling.py records.py strategy.py wire.py)
 	cargo build --locked --release
 	python3 scripts/tables.py drift --data $(DATA) --out runs/tables
 	python3 scripts/tables.py algorithms --data $(DATA) --out runs/tables

@@ -1,5 +1,5 @@
 # The server of a federation: gate, SuperLink and SuperExec. docs/deploy.md says how it is run; docker/server.compose.yaml runs it.
-# The context `kit` is the server's folder or a kit, as `effgan federation init --wheel` makes them: wheel and requirements.txt.
+# The context `kit` is the server's folder or a kit, as `effgan federation init --wheel` makes them: wheel and requirements.txt, as its .dockerignore says.
 #   docker build -f docker/server.Dockerfile --build-context kit=federation/server -t effgan-server docker
 ARG PYTHON=python:3.12.12-slim-bookworm
 FROM ${PYTHON}

@@ -1,5 +1,5 @@
 # A site of a federation: SuperNode, executor and forwarder. It calls the server and opens no port. docs/deploy.md says how it is run;
-# docker/site.compose.yaml runs it. The context `kit` is the site's kit with its wheel and requirements.txt (`init --wheel`).
+# docker/site.compose.yaml runs it. The context `kit` is the site's kit, of which its .dockerignore lets in the wheel and requirements.txt (`init --wheel`).
 #   docker build -f docker/site.Dockerfile --build-context kit=kits/north -t effgan-site docker
 ARG PYTHON=python:3.12.12-slim-bookworm
 FROM ${PYTHON}

@@ -48,3 +48,18 @@ def test_only_the_relay_is_in_the_network_outside(file: Path) -> None:
     # It has neither keys nor images.
     assert services["relay"]["volumes"] == ["./relay.conf.template:/etc/nginx/templates/nginx.conf.template:ro"]
     assert re.fullmatch(r"nginx:\d+\.\d+\.\d+-alpine", services["relay"]["image"])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_image_is_built_from_the_wheel_and_its_requirements_alone(file: Path) -> None:
+    """Whatever else lies in the folder is kept out by the .dockerignore that comes with the wheel: ``test_federation_kit.py``."""
+    lines = file.read_text("utf-8").splitlines()
+    assert not [line for line in lines if line.startswith(("COPY", "ADD"))]
+    assert len([line for line in lines if "from=kit" in line and not line.startswith("#")]) == 1
+
+
+def test_the_relay_looks_a_name_up_again() -> None:
+    """Of a name that stands in `proxy_pass` itself nginx keeps the address that it had at its start."""
+    text = (DOCKER / "relay.conf.template").read_text("utf-8")
+    assert re.findall(r"proxy_pass (.*);", text) == ["$to"] and "set $to ${RELAY_TO};" in text
+    assert re.search(r"resolver 127\.0\.0\.11 valid=\d+s;", text)

@@ -16,6 +16,8 @@ from conftest import REPOSITORY
 from deployment import Processes, command, federation, init, pictures
 from lab import free_port, wait_for
 
+from effgan import _effgan
+
 # An account that nothing here belongs to.
 STRANGER = 61002
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
@@ -89,6 +91,8 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
     server = init(tmp_path / "federation", port=public, superlink=superlink)
     kit = server.parent / "kits/north"
     assert federation("admit", command("federation", "join", kit)[1].strip(), "--server", server)[0] == 0
+    # The program makes it at the first question; here nobody asks.
+    _effgan.refuse("query", {}, {}, "work-failed", "a name", state_dir=kit / "state", policy=kit / "policy.toml")
     data = pictures(tmp_path / "images", "client-0000")
     # The folders above are anybody's: what is in them defends itself.
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -111,13 +115,13 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
         assert not as_stranger(lambda port=port: is_reached(port)), what  # type: ignore[misc]
     files = [path for folder in (server, kit) for path in folder.rglob("*") if path.is_file()]
     names = {path.name for path in files}
-    assert {"ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "hold-out.secret"} <= names
+    assert {"ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "hold-out.secret", "ledger.jsonl"} <= names
     readable = [str(path) for path in files if as_stranger(lambda path=path: can_read(path))]  # type: ignore[misc]
     assert readable == []
     # Nor would it if the folders were open: each secret is its owner's.
     for folder in (server, kit):
         folder.chmod(0o755)
-    secret = ["ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "local.key", "hold-out.secret"]
+    secret = ["ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "local.key", "hold-out.secret", "ledger.jsonl"]
     for path in files:
         if path.name in secret or "state" in path.parts:
             assert not as_stranger(lambda path=path: can_read(path)), path  # type: ignore[misc]

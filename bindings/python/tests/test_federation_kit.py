@@ -33,6 +33,8 @@ def test_a_kit_brings_its_wheel_and_takes_no_other_file(tmp_path: Path) -> None:
     assert federation("add", "east", "--server", server)[0] == 0
     for folder in (server, *(tmp_path / "federation/kits").iterdir()):
         assert (folder / WHEEL).read_bytes() == wheel.read_bytes()
+        # Of all that comes to lie here, keys and ledger, a container's image is built from nothing else.
+        assert (folder / ".dockerignore").read_text() == "*\n!*.whl\n!requirements.txt\n"
         requirements = (folder / "requirements.txt").read_text()
         assert f"./{WHEEL} --hash=sha256:{sha256}\n" in requirements and "--only-binary :all:" in requirements
         toml = (folder / ("server.toml" if folder == server else "site.toml")).read_text()

@@ -79,11 +79,13 @@ pub struct Policy {
     pub algorithms: Vec<String>,
     /// Whether the number of images of each class may leave; default false.
     pub label_counts: bool,
-    /// Whether the names of classes, which are those of folders, may leave; default false.
+    /// Whether the names of classes, which are those of folders, may leave; default false. No run of this version can have them: one that would
+    /// need them is refused also where this is true.
     pub class_names: bool,
     /// Whether links in the data folder may lead out of it; default false.
     pub allow_links: bool,
-    /// Days after which what the site keeps of a run, beside the ledger, is removed when it is started, 1..=36500; default 90.
+    /// Days after the last write to what the site keeps of a run, beside the ledger, after which it is removed: when the site is started, or when a
+    /// run asks who it is; 1..=36500; default 90.
     pub keep_days: u64,
 }
 

@@ -155,7 +155,7 @@ impl Refusal {
             Self::ClassNamesNotAllowed => "name the classes in federation.classes",
             Self::UnknownClass => "one of its folders is not in federation.classes; ask its operator",
             Self::AlreadyFineTuned => {
-                "it has finished this run; for another one change name or seed, and to go on with the first one give its --out"
+                "it has finished this run; for another one change the seed, and to go on with the first one give its --out"
             }
             Self::DataUnusable => "its operator must run effgan federation check",
             Self::Deadline => "raise federation.deadline, or train less",

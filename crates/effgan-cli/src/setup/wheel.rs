@@ -19,6 +19,9 @@ const MOST_METADATA: u64 = 1 << 20;
 /// What pip is given besides the wheel. `scripts/lock_requirements.sh` makes it.
 const LOCK: &str = include_str!("requirements.lock");
 
+/// All that an image is built from (docker/): keys, ledger and state, which come to lie beside it, are no business of a builder's cache.
+const IMAGE: &str = "*\n!*.whl\n!requirements.txt\n";
+
 /// Of a kit with a wheel.
 pub(super) const REQUIREMENTS: &str = "requirements.txt";
 
@@ -56,11 +59,12 @@ impl Checked {
         read().with_context(|| format!("{} is not the wheel of effgan {}", path.display(), env!("CARGO_PKG_VERSION")))
     }
 
-    /// Puts the wheel and its `requirements.txt` into `folder`.
+    /// Puts the wheel and its `requirements.txt` into `folder`, and what keeps all else in it out of container images.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(&self.wheel.file);
         fs::write(&path, &self.bytes).with_context(|| format!("writing {}", path.display()))?;
-        write(&folder.join(REQUIREMENTS), &self.wheel.requirements(), OPEN)
+        write(&folder.join(REQUIREMENTS), &self.wheel.requirements(), OPEN)?;
+        write(&folder.join(".dockerignore"), IMAGE, OPEN)
     }
 }
 
