@@ -38,8 +38,8 @@ pub struct Heads {
     file: Option<(PathBuf, File)>,
     /// Lines from before.
     early: String,
-    /// Of each site's, the newest.
-    last: BTreeMap<ClientName, String>,
+    /// Of each site, the newest: one that waits for a yes says the same every 15 s.
+    last: BTreeMap<ClientName, HeadLine>,
 }
 
 /// Most bytes of lines that are held: thousands of refusals.
@@ -65,10 +65,6 @@ impl Heads {
     /// # Errors
     /// [`FlError::Io`].
     pub fn add(&mut self, client: &ClientName, tie: &Tie, head: &str) -> effgan_fl::Result<()> {
-        if self.last.get(client).is_some_and(|last| last == head) {
-            return Ok(());
-        }
-        self.last.insert(client.clone(), head.into());
         let Tie { kind, config_hash, round, .. } = tie.clone();
         let line = HeadLine {
             client: client.clone(),
@@ -77,6 +73,10 @@ impl Heads {
             round: round.map(|round| round as u32),
             head: head.into(),
         };
+        if self.last.get(client) == Some(&line) {
+            return Ok(());
+        }
+        self.last.insert(client.clone(), line.clone());
         let line = serde_json::to_string(&line).expect("a head is plain data") + "\n";
         if self.file.is_none() && self.early.len() + line.len() <= MOST_EARLY {
             self.early += &line;
