@@ -60,6 +60,11 @@ fn a_folder_of_the_sites_folders_holds_several_data_sets() {
         }
     }
     assert_eq!(data_sets(&dir), ["east", "north", "south"]);
+    let strangers = TempDir::new().unwrap();
+    for folder in ["site-a/cat", "site-a/dog", "site-b/horse", "site-b/cow"] {
+        grey(&strangers.path().join(folder), 10);
+    }
+    assert_eq!(data_sets(&strangers), ["site-a", "site-b"], "whatever they call their classes");
     let named = ["east", "north", "south"].map(String::from);
     assert_eq!(Glance::of(dir.path(), Some(&named)).unwrap().data_sets, [""; 0]);
     let others = ["animals", "food", "smileys"].map(String::from);
@@ -78,7 +83,7 @@ fn a_folder_of_folders_with_splits_holds_data_sets() {
 #[test]
 fn classes_with_folders_of_their_own_are_one_data_set() {
     let dir = TempDir::new().unwrap();
-    for folder in ["benign/patient-1", "benign/patient-2", "malignant/patient-3"] {
+    for folder in ["benign/patient-1", "benign/patient-2"] {
         grey(&dir.path().join(folder), 10);
     }
     // Where images lie beside it, a folder inside of a class is its own affair.
@@ -87,6 +92,11 @@ fn classes_with_folders_of_their_own_are_one_data_set() {
         grey(&dir.path().join(class).join("more"), 10);
     }
     assert_eq!(data_sets(&dir), [""; 0]);
+    // Two that hold folders alone may be two sites, unless they are named as classes.
+    grey(&dir.path().join("malignant/patient-3"), 10);
+    assert_eq!(data_sets(&dir), ["benign", "malignant"]);
+    let named = ["benign", "malignant", "normal", "other"].map(String::from);
+    assert_eq!(Glance::of(dir.path(), Some(&named)).unwrap().data_sets, [""; 0]);
     let split = TempDir::new().unwrap();
     for class in ["train/cats", "train/dogs", "test/cats", "test/dogs"] {
         grey(&split.path().join(class), 10);

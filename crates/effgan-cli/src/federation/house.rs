@@ -35,8 +35,8 @@ pub(super) struct House {
     pub(super) folder: PathBuf,
     pub(super) policy: Policy,
     ledger: Ledger,
-    /// Held as long as the site works.
-    _at_work: File,
+    /// Held as long as the site works; none where it only looks.
+    _at_work: Option<File>,
 }
 
 /// What is known of a question for the ledger, as far as its answer has come.
@@ -66,7 +66,17 @@ impl House {
             thread::sleep(Duration::from_millis(50));
         };
         let policy = Policy::read(policy)?;
-        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: at_work })
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: Some(at_work) })
+    }
+
+    /// The house as it would be to a run that has a yes. Whoever only looks writes nothing, and disturbs no process that works for it.
+    ///
+    /// # Errors
+    /// A policy that is none.
+    pub(super) fn look(policy: &Path) -> Result<Self, Unanswered> {
+        let folder = folder_of(policy).to_owned();
+        let policy = Policy { approve: Approve::Any, ..Policy::read(policy)? };
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: None })
     }
 
     /// What the ledger says of the run that asks.

@@ -29,5 +29,5 @@ pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};
 pub use self::post::Post;
 pub use self::roll::Roll;
-pub use self::site::{AtSite, SiteImages, answer, policy_file, refuse, split};
+pub use self::site::{AtSite, Rehearsal, SiteImages, answer, policy_file, refuse, rehearse, split};
 pub use self::wishes::{last_wishes, wishes_of};

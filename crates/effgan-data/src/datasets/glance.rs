@@ -18,8 +18,8 @@ pub struct Glance {
     pub modes: Vec<(Mode, usize)>,
     /// Images whose headers cannot be read, by path.
     pub broken: Vec<LeftOut>,
-    /// Sub-folders that look like data sets of their own, although each is read as a class: they hold folders alone, which have the names of
-    /// splits, or names that are in another one too.
+    /// Sub-folders that look like data sets of their own, although each is read as a class: they hold folders of pictures alone, and there are
+    /// several, or these have the names of splits.
     pub data_sets: Vec<String>,
 }
 
@@ -66,12 +66,9 @@ impl Glance {
 
 fn data_sets(listing: &Listing) -> Vec<String> {
     let inside = folders_inside(listing);
-    let looks_like_one = |(class, folders): &(&String, &BTreeSet<String>)| {
-        let is_shared =
-            |folder| inside.iter().any(|(other, folders)| other != *class && folders.contains::<String>(folder));
-        folders.contains("train") && folders.contains("test") || folders.iter().any(is_shared)
-    };
-    inside.iter().filter(looks_like_one).map(|(class, _)| class.clone()).collect()
+    let has_splits = |folders: &BTreeSet<String>| folders.contains("train") && folders.contains("test");
+    let are_several = inside.len() > 1;
+    inside.into_iter().filter(|(_, folders)| are_several || has_splits(folders)).map(|(class, _)| class).collect()
 }
 
 /// Folders of pictures inside of each class that has no pictures beside them.
