@@ -12,6 +12,8 @@ use crate::federation::approval;
 use crate::federation::content::{CONFIG_HASH, KIND};
 use crate::federation::ledger::{Entry, Ledger};
 
+mod rehearsal;
+
 /// A run that the defaults of a policy allow, on 16 × 16 pixels so that it takes moments.
 const CONFIG: &str = r#"
 name = "small"
