@@ -22,10 +22,13 @@ impl Kit {
     }
 }
 
+/// Of a kit's data folder.
+type Change = fn(&Path);
+
 #[test]
 fn what_a_site_rehearses_it_answers() {
     let unsized_images = with("size = 16, ", "");
-    let changed: [(&str, String, fn(&Path)); 10] = [
+    let changed: [(&str, String, Change); 10] = [
         ("", CONFIG.into(), |_| ()),
         ("", with("min_examples = 1", "min_examples = 120"), |_| ()),
         ("", with("min_examples = 1", "held_out = 0.7"), |_| ()),
