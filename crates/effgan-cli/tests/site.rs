@@ -45,6 +45,10 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
         let said = stdout(&ledger(&["--verify", "--head", head]));
         assert_eq!(said, format!("{verified}line {number} has the hash {head}\n"));
     }
+    let said = stdout(&ledger(&["--verify", "--head", &format!(" {}", heads[1].0.to_uppercase())]));
+    assert!(said.contains("line 5 has the hash "), "however it was copied: {said}");
+    let (code, line) = failure(&ledger(&["--verify", "--head", "abc"]));
+    assert!(code == Some(2) && line.contains("\"abc\" has 3 of the 64 hexadecimal digits"), "{line}");
     let (code, line) = failure(&ledger(&["--verify", "--head", &"0".repeat(64)]));
     assert!(code == Some(4) && line.contains("no line has the hash 0000"), "{line}");
 
@@ -67,6 +71,12 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
 fn a_yes_names_a_run_that_waits_by_enough_digits() {
     let kit = tempfile::tempdir().unwrap();
     let approve = |more: &[&str]| effgan(&[&["federation", "approve", text(kit.path())], more].concat());
+    // In another folder nothing waits either, and that is not what somebody wants to know.
+    for command in ["approve", "ledger"] {
+        let (code, line) = failure(&effgan(&["federation", command, text(kit.path())]));
+        assert!(code == Some(2) && line.contains("is no site's folder"), "{line}");
+    }
+    fs::write(kit.path().join("policy.toml"), "").unwrap();
     assert_eq!(stdout(&approve(&[])), "no run waits for a yes\n");
     let (code, line) = failure(&approve(&["--yes", "0123"]));
     assert_eq!(code, Some(2));

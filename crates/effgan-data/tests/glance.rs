@@ -87,6 +87,7 @@ fn classes_with_folders_of_their_own_are_one_data_set() {
         grey(&dir.path().join(class).join("more"), 10);
     }
     assert_eq!(data_sets(&dir), [""; 0]);
+    assert_eq!(Glance::of(dir.path(), None).unwrap().nested, ["benign", "malignant"]);
     let split = TempDir::new().unwrap();
     for class in ["train/cats", "train/dogs", "test/cats", "test/dogs"] {
         grey(&split.path().join(class), 10);

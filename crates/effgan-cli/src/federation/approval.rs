@@ -57,8 +57,8 @@ pub fn shown(site: &Path, request: &Request) -> Result<String> {
 /// When it cannot be written.
 pub fn approve(site: &Path, request: &Request) -> Result<()> {
     let Request { config, wishes, .. } = request;
-    let entry = Entry::Approved { config: config.clone(), name: wishes.name.clone(), last_round: wishes.last_round() };
-    write(site, entry)
+    let (name, last_round) = (wishes.name.clone(), wishes.last_round());
+    write(site, Entry::Approved { config: config.clone(), name, last_round, images: wishes.images })
 }
 
 /// Takes back the yes to the run whose config's hash begins with `digits`, and answers with the hash.

@@ -10,6 +10,8 @@ use effgan_fl::message::Numbers;
 use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Refusal, Reply, Shapes, Update};
 use effgan_nn::{Array, Params, params};
 
+use super::introduction::VERSION;
+
 /// Tensors, numbers and words by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Content {
@@ -142,6 +144,15 @@ impl Content {
         self.words.insert(CONFIG.into(), text.into());
         self.words.insert(CONFIG_HASH.into(), params::sha256(text.as_bytes()));
         self
+    }
+
+    /// With what a site needs beside what it is asked: the config, as text, what names the run, and for how many seconds the server waits.
+    #[must_use]
+    pub fn asked(mut self, text: &str, run: &str, deadline: f64) -> Self {
+        self.numbers.insert("deadline".into(), deadline);
+        self.words.insert("run".into(), run.into());
+        self.words.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
+        self.with_config(text)
     }
 
     /// What ties it to a question, and an answer to it.

@@ -34,7 +34,7 @@ pub fn new_secret() -> String {
 ///
 /// # Errors
 /// When the file cannot be read or made, or holds something else.
-pub(super) fn secret(site: &Path) -> io::Result<String> {
+pub(crate) fn secret(site: &Path) -> io::Result<String> {
     let path = site.join(SECRET);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

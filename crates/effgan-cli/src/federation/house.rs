@@ -35,8 +35,8 @@ pub(super) struct House {
     pub(super) folder: PathBuf,
     pub(super) policy: Policy,
     ledger: Ledger,
-    /// Held as long as the site works.
-    _at_work: File,
+    /// Held as long as the site works; none where it only looks.
+    _at_work: Option<File>,
 }
 
 /// What is known of a question for the ledger, as far as its answer has come.
@@ -66,7 +66,17 @@ impl House {
             thread::sleep(Duration::from_millis(50));
         };
         let policy = Policy::read(policy)?;
-        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: at_work })
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: Some(at_work) })
+    }
+
+    /// The house as it would be to a run that has a yes. Whoever only looks writes nothing, and disturbs no process that works for it.
+    ///
+    /// # Errors
+    /// A policy that is none.
+    pub(super) fn look(policy: &Path) -> Result<Self, Unanswered> {
+        let folder = folder_of(policy).to_owned();
+        let policy = Policy { approve: Approve::Any, ..Policy::read(policy)? };
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: None })
     }
 
     /// What the ledger says of the run that asks.
@@ -112,7 +122,8 @@ impl House {
     }
 
     /// That somebody here has said yes to the run. Until then what `checked` says of the site's files and earlier runs stays here: a server could
-    /// ask a thousand ways, and learn from which question is refused how many images there are, in which folders, or how much was trained.
+    /// ask a thousand ways, and learn from which question is refused how many images there are, in which folders, or how much was trained. A yes
+    /// is for the number of images that were shown with it: with another folder or more images somebody has to look again.
     ///
     /// # Errors
     /// [`Refusal::WaitingForApproval`], whatever else is wrong.
@@ -120,13 +131,24 @@ impl House {
         &self,
         question: &Question,
         history: &History,
+        images: Option<u64>,
         checked: Result<(), &Unanswered>,
     ) -> Result<(), Unanswered> {
-        let is_approved = || history.approved.get(&question.config_hash) == Some(&question.wishes.last_round());
-        if self.policy.approve == Approve::Any || is_approved() {
+        if self.policy.approve == Approve::Any {
             return Ok(());
         }
-        let mut why = "nobody here has said yes to the run; effgan federation approve shows what it wants".to_owned();
+        let mut why = match history.approved.get(&question.config_hash) {
+            Some(yes) if yes.last_round == question.wishes.last_round() => {
+                let (Some(before), Some(now)) = (yes.images, images) else { return Ok(()) };
+                if before == now {
+                    return Ok(());
+                }
+                format!(
+                    "the yes to the run was said when {before} images were to train, and now {now} are; effgan federation approve shows it anew"
+                )
+            }
+            _ => "nobody here has said yes to the run; effgan federation approve shows what it wants".to_owned(),
+        };
         if let Err(unanswered) = checked {
             why += &format!("; and it would be refused: {}", unanswered.why);
         }

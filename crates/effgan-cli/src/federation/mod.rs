@@ -30,5 +30,5 @@ pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks}
 pub use self::ledger::Question as LedgerQuestion;
 pub use self::post::Post;
 pub use self::roll::Roll;
-pub use self::site::{AtSite, SiteImages, answer, policy_file, question_of, split, write_refusal};
+pub use self::site::{AtSite, Rehearsal, SiteImages, answer, policy_file, question_of, rehearse, split, write_refusal};
 pub use self::wishes::{last_wishes, wishes_of};

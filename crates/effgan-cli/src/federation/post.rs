@@ -14,7 +14,6 @@ use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Refusal, Reply
 
 use super::content::QUERY;
 use super::heads::Heads;
-use super::introduction::VERSION;
 use super::roll::{Listed, Roll};
 use super::{Content, Grid, Introduction, MessageId, NodeId, Tie};
 use crate::config::Config;
@@ -327,11 +326,8 @@ impl<'a> Post<'a> {
     }
 
     /// What a site needs beside what it is asked.
-    fn content(&self, mut content: Content) -> Content {
-        content.numbers.insert("deadline".into(), self.config.federation.deadline);
-        content.words.insert("run".into(), self.run.clone());
-        content.words.insert(VERSION.into(), env!("CARGO_PKG_VERSION").into());
-        content.with_config(&self.text)
+    fn content(&self, content: Content) -> Content {
+        content.asked(&self.text, &self.run, self.config.federation.deadline)
     }
 
     /// Takes replies until one is a site's answer to a letter, or there are no more.

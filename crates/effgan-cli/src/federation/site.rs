@@ -17,7 +17,7 @@ use effgan_data::datasets::Listed;
 use effgan_data::steering::shown;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
-use effgan_fl::{FlError, Letter, Refusal, Reply, RunId, Shard, Site};
+use effgan_fl::{Algorithm, FlError, Letter, Refusal, Reply, RunId, Shard, Site};
 use effgan_nn::networks::Network;
 use effgan_nn::params;
 
@@ -153,29 +153,16 @@ fn make_private(folder: &Path) -> std::result::Result<(), Unanswered> {
 fn work(
     at_site: &AtSite,
     house: Option<&House>,
-    mut question: Question,
+    question: Question,
     record: &mut Record,
     stop: &AtomicBool,
 ) -> std::result::Result<Content, Unanswered> {
     let started = Instant::now();
-    record.wishes = Some(question.wishes.clone());
-    at_site.images.adapt(&mut question.config);
-    let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
-    let mut listed = None;
-    if let Some(house) = house {
-        if question.letter.is_none() {
-            house.forget(&at_site.state_dir);
-        }
-        house.check_question(&question, &history, record)?;
-        let checked =
-            house.check_history(&question, &history).and_then(|()| list(at_site, house, &question, &history, record));
-        house.check_approved(&question, &history, checked.as_ref().map(|_| ()))?;
-        listed = checked?;
+    let (question, history) = understand(at_site, house, question, record)?;
+    if let (Some(house), None) = (house, &question.letter) {
+        house.forget(&at_site.state_dir);
     }
-    let images = Images::open(at_site, &question.config, house, listed.as_ref())?;
-    if let Some(house) = house {
-        house.check_images(&question, &history, &images, record)?;
-    }
+    let images = decide(at_site, house, &question, &history, record)?;
     let Some(letter) = &question.letter else {
         return Ok(images.introduction(&question.config).into_content().packed());
     };
@@ -187,6 +174,43 @@ fn work(
         house.check_answer(&question, &history, &content, record)?;
     }
     Ok(content)
+}
+
+/// What is asked of this site's images, and what the ledger says of the run that asks.
+fn understand(
+    at_site: &AtSite,
+    house: Option<&House>,
+    mut question: Question,
+    record: &mut Record,
+) -> std::result::Result<(Question, History), Unanswered> {
+    record.wishes = Some(question.wishes.clone());
+    at_site.images.adapt(&mut question.config);
+    let history = house.map(|house| house.history(&record.question)).transpose()?.unwrap_or_default();
+    Ok((question, history))
+}
+
+/// The images, once all allows that they are opened, and they are what was allowed.
+fn decide(
+    at_site: &AtSite,
+    house: Option<&House>,
+    question: &Question,
+    history: &History,
+    record: &mut Record,
+) -> std::result::Result<Images, Unanswered> {
+    let mut listed = None;
+    if let Some(house) = house {
+        house.check_question(question, history, record)?;
+        let checked =
+            house.check_history(question, history).and_then(|()| list(at_site, house, question, history, record));
+        let images = record.wishes.as_ref().and_then(|wishes| wishes.images);
+        house.check_approved(question, history, images, checked.as_ref().map(|_| ()))?;
+        listed = checked?;
+    }
+    let images = Images::open(at_site, &question.config, house, listed.as_ref())?;
+    if let Some(house) = house {
+        house.check_images(question, history, &images, record)?;
+    }
+    Ok(images)
 }
 
 /// The names of the site's pictures, and whether so many may be trained on; `None` where they lie in files of many.
@@ -231,6 +255,15 @@ impl Images {
         Ok(Self { dataset, share })
     }
 
+    /// What trains on them.
+    fn algorithm(&self, config: &Config) -> std::result::Result<Box<dyn Algorithm>, Unanswered> {
+        let Self { dataset, share } = self;
+        let train = &dataset.train;
+        let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
+        check_shard(&network, &share.name, share.train.len())?;
+        Ok(config.algorithm.build(network, config.local.clone(), &config.aggregation)?)
+    }
+
     fn introduction(&self, config: &Config) -> Introduction {
         let train = &self.dataset.train;
         let counts = || Partition { clients: vec![self.share.clone()] }.class_counts(train).swap_remove(0);
@@ -267,9 +300,7 @@ impl Desk<'_> {
     fn answer(&self, letter: &Letter, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
         let (Question { config, seconds, run, .. }, Images { dataset, share }) = (self.question, self.images);
         let train = &dataset.train;
-        let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
-        check_shard(&network, &share.name, share.train.len())?;
-        let algorithm = config.algorithm.build(network, config.local.clone(), &config.aggregation)?;
+        let algorithm = self.images.algorithm(config)?;
         let watch = |_: &_| {
             let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.most.min(*seconds);
             if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -360,5 +391,8 @@ impl SiteImages {
     }
 }
 
+mod rehearsal;
 #[cfg(test)]
 mod tests;
+
+pub use self::rehearsal::{Rehearsal, rehearse};

@@ -8,8 +8,10 @@ use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, InconsistentKeys};
 use time::{Duration, OffsetDateTime};
 
 use super::host::Host;
@@ -39,24 +41,58 @@ pub(super) fn make(host: &Host) -> Result<[Signed; 2]> {
 pub(super) fn renew(host: &Host, server: &str, ca: &Signed) -> Result<String> {
     let key = |pem: &str, name| KeyPair::from_pem(pem).with_context(|| format!("{name} is no key"));
     let (server_key, ca_key) = (key(server, "server.key")?, key(&ca.key, "ca.key")?);
-    let root = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).ok().context("ca.crt is no certificate")?;
+    let root = parsed("ca.crt", &ca.certificate)?;
     let certificate = sign(host, &server_key, &ca_key)?;
     is_trusted(certificate.der(), root).map_err(|error| anyhow!("ca.key is not the key of ca.crt ({error})"))?;
     Ok(certificate.pem())
 }
 
-/// What a site that holds `ca` finds wrong with the server's certificate, when it calls it by `host`; `None` where it takes it.
+/// The certificate in a file of this `name` and text.
 ///
 /// # Errors
-/// What is no certificate at all.
-pub(super) fn is_taken(host: &Host, server: &str, ca: &str) -> Result<Option<rustls::Error>> {
-    let der = |pem: &str, name| {
-        CertificateDer::from_pem_slice(pem.as_bytes()).ok().context(format!("{name} is no certificate"))
-    };
-    let (server, root) = (der(server, "server.crt")?, der(ca, "ca.crt")?);
+/// A text that is none.
+pub(super) fn parsed(name: &str, pem: &str) -> Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok().with_context(|| format!("{name} is no certificate"))
+}
+
+/// What whoever holds `root` finds wrong with a certificate, when it calls whoever shows it by `host`; `None` where it takes it.
+///
+/// # Errors
+/// A host that no certificate can be for.
+pub(super) fn is_taken(
+    host: &Host,
+    certificate: &CertificateDer,
+    root: CertificateDer,
+) -> Result<Option<rustls::Error>> {
     let name = ServerName::try_from(host.to_string()).context("server.toml")?;
-    let named = |()| verify_server_name(&ParsedCertificate::try_from(&server)?, &name);
-    Ok(is_trusted(&server, root).and_then(named).err())
+    let named = |()| verify_server_name(&ParsedCertificate::try_from(certificate)?, &name);
+    Ok(is_trusted(certificate, root).and_then(named).err())
+}
+
+/// Whether `key`, as PEM, is the private key of the certificate.
+///
+/// # Errors
+/// What is no key.
+pub(super) fn is_of_key(certificate: CertificateDer<'static>, key: &str) -> Result<bool> {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok().context("is no key")?;
+    match CertifiedKey::from_der(vec![certificate], key, &ring::default_provider()) {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Ok(false),
+        found => found.map(|_| true).context("is no key of TLS"),
+    }
+}
+
+/// What is wrong with the dates of an authority's certificate: a handshake does not look at them, and Flower's processes do.
+pub(super) fn is_out_of_date(ca: &CertificateDer) -> Option<CertificateError> {
+    // The dates come first: one that is in force is found to be an authority's, where a server's was wanted.
+    match is_trusted(ca, ca.clone()) {
+        Err(rustls::Error::InvalidCertificate(
+            error @ (CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }),
+        )) => Some(error),
+        _ => None,
+    }
 }
 
 /// Whether a site that holds `root` takes the `certificate`.
@@ -101,7 +137,6 @@ fn named(name: &str, hosts: Vec<String>, days: i64) -> Result<CertificateParams>
 mod tests {
     use std::sync::Arc;
 
-    use rustls::pki_types::PrivateKeyDer;
     use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
     use super::*;
@@ -145,6 +180,28 @@ mod tests {
             let text = String::from_utf8_lossy(&der).to_lowercase();
             assert!(["effgan", "federat", "flower"].iter().all(|word| !text.contains(word)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_of_its_own_key_and_of_no_other() {
+        let [ca, server] = make(&"fl.hospital.example".parse().unwrap()).unwrap();
+        let certificate = parsed("server.crt", &server.certificate).unwrap();
+        assert!(is_of_key(certificate.clone(), &server.key).unwrap());
+        assert!(!is_of_key(certificate.clone(), &ca.key).unwrap());
+        assert!(is_of_key(certificate, &server.certificate).is_err());
+    }
+
+    #[test]
+    fn an_authority_is_out_of_date_before_its_first_day_and_after_its_last() {
+        let self_signed = |[from, to]: [i64; 2]| {
+            let (mut params, now) = (ca().unwrap(), OffsetDateTime::now_utc());
+            (params.not_before, params.not_after) = (now + Duration::days(from), now + Duration::days(to));
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        assert!(is_out_of_date(&self_signed([-1, 1])).is_none());
+        let said = |days| format!("{:?}", is_out_of_date(&self_signed(days)).unwrap());
+        assert!(said([-9, -1]).starts_with("Expired"));
+        assert!(said([1, 9]).starts_with("NotValidYet"));
     }
 
     #[test]

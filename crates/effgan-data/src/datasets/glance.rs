@@ -21,6 +21,8 @@ pub struct Glance {
     /// Sub-folders that look like data sets of their own, although each is read as a class: they hold folders alone, which have the names of
     /// splits, or names that are in another one too.
     pub data_sets: Vec<String>,
+    /// Classes that hold folders alone, whose pictures all count as the class's: folders of patients, say, or classes of a site's one.
+    pub nested: Vec<String>,
 }
 
 impl Glance {
@@ -54,8 +56,10 @@ impl Glance {
         let mut modes: Vec<_> = modes.into_iter().collect();
         modes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         // Whoever names the classes knows that they are some.
-        let data_sets = if classes_are_named { Vec::new() } else { data_sets(&listing) };
-        Ok(Self { classes, sizes, modes, broken, data_sets })
+        let inside = folders_inside(&listing);
+        let data_sets = if classes_are_named { Vec::new() } else { data_sets(&inside) };
+        let nested = inside.into_keys().collect();
+        Ok(Self { classes, sizes, modes, broken, data_sets, nested })
     }
 
     /// Number of files, those that cannot be read among them.
@@ -64,8 +68,7 @@ impl Glance {
     }
 }
 
-fn data_sets(listing: &Listing) -> Vec<String> {
-    let inside = folders_inside(listing);
+fn data_sets(inside: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let looks_like_one = |(class, folders): &(&String, &BTreeSet<String>)| {
         let is_shared =
             |folder| inside.iter().any(|(other, folders)| other != *class && folders.contains::<String>(folder));

@@ -14,14 +14,23 @@ use super::{Ledger, LedgerError};
 pub struct History {
     /// Trained so far.
     pub spent: Spent,
-    /// Configs, by their hashes, that somebody has said yes to, with the number of the last question.
-    pub approved: BTreeMap<String, u32>,
+    /// Configs, by their hashes, that somebody has said yes to.
+    pub approved: BTreeMap<String, Yes>,
     /// Whether this run has been given its fine-tuned generator.
     pub is_fine_tuned: bool,
     /// The share that is held out, since the first answer.
     pub held_out: Option<f64>,
     /// What left in answer to the training exchanges of this config: a hash of all arrays, several where the images had changed.
     answered: BTreeMap<Exchange, BTreeSet<String>>,
+}
+
+/// What somebody has said yes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Yes {
+    /// The number of the last question.
+    pub last_round: u32,
+    /// How many images were to train then, where that was known.
+    pub images: Option<u64>,
 }
 
 /// What a training exchange's answer hangs on, for one config and images.
@@ -68,7 +77,9 @@ impl History {
         let mut history = Self::default();
         ledger.read(|_, line| match line.entry {
             Entry::Answered(answered) => history.take(*answered, run, identity),
-            Entry::Approved { config, last_round, .. } => drop(history.approved.insert(config, last_round)),
+            Entry::Approved { config, last_round, images, .. } => {
+                history.approved.insert(config, Yes { last_round, images });
+            }
             Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
             Entry::Refused(_) | Entry::Mended { .. } => {}
         })?;

@@ -36,6 +36,9 @@ pub enum Entry {
         name: String,
         /// The number of its last question.
         last_round: u32,
+        /// How many images were to train when it was said, where that was known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        images: Option<u64>,
     },
     /// Somebody at the site took a yes back.
     Withdrawn {

@@ -91,8 +91,10 @@ impl Row {
                 let Refused { question: Question { kind, round, config, .. }, refusal, why, .. } = *refused;
                 (kind, round, config, format!("refused: {} ({why})", refusal.code()))
             }
-            Entry::Approved { config, name, last_round } => {
-                ("approved".into(), None, config, format!("somebody here said yes to {name}, up to round {last_round}"))
+            Entry::Approved { config, name, last_round, images } => {
+                let images = images.map(|images| format!(", with {}", counted(images, "image"))).unwrap_or_default();
+                let said = format!("somebody here said yes to {name}{images}, up to round {last_round}");
+                ("approved".into(), None, config, said)
             }
             Entry::Withdrawn { config } => ("withdrawn".into(), None, config, "somebody here took the yes back".into()),
             Entry::Mended { bytes, .. } => (

@@ -12,6 +12,8 @@ use crate::federation::approval;
 use crate::federation::content::{CONFIG_HASH, KIND};
 use crate::federation::ledger::{Entry, Ledger};
 
+mod rehearsal;
+
 /// A run that the defaults of a policy allow, on 16 × 16 pixels so that it takes moments.
 const CONFIG: &str = r#"
 name = "small"
@@ -149,9 +151,18 @@ fn a_site_with_the_default_policy_waits_for_somebodys_yes_and_then_takes_part() 
     // The same with one more round is another question.
     let longer = with("rounds = 2", "rounds = 3");
     assert_eq!(refusal(&kit.query(&longer)), Some(Refusal::WaitingForApproval));
+    // Nor is a yes for 112 images one for more.
+    let data = kit.folder.path().join("data");
+    fs::copy(data.join("cats/000.png"), data.join("cats/more.png")).unwrap();
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 2)), Some(Refusal::WaitingForApproval));
+    let Some(Entry::Refused(refused)) = kit.entries().pop() else { panic!("it was refused") };
+    assert!(refused.why.contains("said when 112 images were to train, and now 113 are"), "{}", refused.why);
+    let again = approval::waiting(kit.folder.path()).unwrap();
+    approval::approve(kit.folder.path(), again.last().unwrap()).unwrap();
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 2)), None);
     // A yes can be taken back.
     approval::withdraw(kit.folder.path(), &waiting[0].config).unwrap();
-    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 2)), Some(Refusal::WaitingForApproval));
+    assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), Some(Refusal::WaitingForApproval));
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 use super::{right, wrong};
 use crate::failure::Result;
@@ -22,8 +24,33 @@ pub(super) fn private(folder: &Path, secrets: &[&str]) -> Result<()> {
             return wrong("files", &why);
         }
     }
-    right("files", "for their owner alone");
     Ok(())
+}
+
+/// Checks that the account that asks may use what lies in `folder`: the folder itself and those that are `written`, read and write, and the files
+/// that are `read`. Those that are not there are passed over.
+pub(super) fn usable(folder: &Path, read: &[&str], written: &[&str]) -> Result<()> {
+    let both = AccessFlags::R_OK | AccessFlags::W_OK;
+    let of = |names: &[&str], rights| names.iter().map(|name| (folder.join(name), rights)).collect::<Vec<_>>();
+    for (path, rights) in [vec![(folder.to_owned(), both)], of(written, both), of(read, AccessFlags::R_OK)].concat() {
+        let rights = if path.is_dir() { rights | AccessFlags::X_OK } else { rights };
+        if let Err(error @ (Errno::EACCES | Errno::EPERM | Errno::EROFS)) = access(&path, rights) {
+            let what = if rights.contains(AccessFlags::W_OK) { "read and write" } else { "read" };
+            let why = format!("this account may not {what} {} ({})", path.display(), error.desc());
+            return wrong("files", &format!("{why}; check as the account that runs start.sh, and give the file to it"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the secret `path`, by which Flower's processes of this machine know each other, is there.
+pub(super) fn secret(path: &Path) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() > 0) {
+        return Ok(());
+    }
+    let todo =
+        format!("put it back, or make one: (umask 077; openssl rand -hex 32 > {}), and start again", path.display());
+    wrong("files", &format!("{} is missing or empty; {todo}", path.display()))
 }
 
 /// Checks that `folder` has room for `need` bytes.

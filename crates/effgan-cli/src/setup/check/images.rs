@@ -1,4 +1,4 @@
-//! A site's images, as a run would find them: their headers are read, and none is decoded.
+//! A site's images at a glance: their headers are read, and none is decoded.
 
 use std::path::Path;
 
@@ -14,20 +14,19 @@ use crate::output::counted;
 const LISTED: usize = 8;
 
 /// Checks what lies at `data` as `dataset` reads it, and answers with how many images of each class are for training. `is_known` says that
-/// the keys are a run's and no guess.
+/// the keys are a run's and no guess, and `is_all` that nothing more is looked at.
 pub(super) fn check(
     data: &Path,
     dataset: &DatasetConfig,
     classes: Option<&[String]>,
     is_known: bool,
+    is_all: bool,
 ) -> Result<Vec<usize>> {
-    let found = if dataset.name == DatasetName::Folder {
-        folder(data, dataset, classes, is_known)
-    } else {
-        arrays(data, dataset, classes)
-    };
+    let is_folder = dataset.name == DatasetName::Folder;
+    let found = if is_folder { folder(data, dataset, classes, is_known) } else { arrays(data, dataset, classes) };
     let (by_class, said) = found.map_err(|failure| failure.context("data"))?;
-    right("data", &format!("{said} in {}", data.display()));
+    let rest = if is_folder && is_all { "; only headers were read, and --config FILE reads all" } else { "" };
+    right("data", &format!("{said} in {}{rest}", data.display()));
     Ok(by_class)
 }
 
@@ -59,7 +58,8 @@ fn folder(
     let glance = Glance::of(data, classes)?;
     if !glance.data_sets.is_empty() {
         let why = format!(
-            "{} holds several data sets and not one: {} have folders of classes; give one of them",
+            "{} holds several data sets and not one: {} have folders of classes; give one of them, or if they \
+             are classes, a --config whose federation.classes names them",
             data.display(),
             listed(glance.data_sets.iter())
         );
@@ -100,7 +100,10 @@ fn folder(
 
 /// Such as `4213 images of 3 classes (benign, malignant, normal), 64 × 64 pixels, grey`.
 fn described(glance: &Glance) -> String {
-    let classes = listed(glance.classes.iter().map(|(name, _)| name));
+    let mut classes = listed(glance.classes.iter().map(|(name, _)| name));
+    if !glance.nested.is_empty() {
+        classes += "; the folders inside of them count as parts of these";
+    }
     let sizes = match &glance.sizes[..] {
         [([w, h], ..)] => format!("{w} × {h} pixels"),
         many => format!("{} sizes", many.len()),

@@ -22,6 +22,8 @@ pub(super) fn check(folder: &Path, server: &Server) -> Result<()> {
         wheel.check(folder).context("wheel")?;
     }
     files::private(folder, &SECRETS)?;
+    files::secret(&folder.join(SUPEREXEC_SECRET))?;
+    right("files", "for their owner alone");
     let sites = Sites::read(&folder.join(SITES)).map_err(anyhow::Error::from)?;
     let admitted: Vec<&str> = sites.iter().filter(|site| site.key.is_some()).map(|site| site.name.as_str()).collect();
     right("sites", &format!("{} of {} admitted: {}", admitted.len(), sites.iter().count(), admitted.join(", ")));
