@@ -92,7 +92,8 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
     kit = server.parent / "kits/north"
     assert federation("admit", command("federation", "join", kit)[1].strip(), "--server", server)[0] == 0
     # The program makes it at the first question; here nobody asks.
-    _effgan.refuse("query", {}, {}, "work-failed", "a name", state_dir=kit / "state", policy=kit / "policy.toml")
+    question = _effgan.question_of("query", {}, {}, {})
+    _effgan.write_refusal(question, "work-failed", "a name", state_dir=kit / "state", policy=kit / "policy.toml")
     data = pictures(tmp_path / "images", "client-0000")
     # The folders above are anybody's: what is in them defends itself.
     for folder in (tmp_path, *tmp_path.parents[:2]):
