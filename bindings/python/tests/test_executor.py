@@ -12,10 +12,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import pytest
 from conftest import TINY
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.cli.build import build_fab_from_disk
 from flwr.proto.control_pb2 import StartRunRequest
 from flwr.proto.fab_pb2 import Fab
@@ -26,7 +29,11 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from lab import APP, Lab, command_line, executable, kill_group, two_sites, wait_for
 
 import effgan
-from effgan.flower.executor import FAILED, REFUSED, Runtime
+from effgan.flower import task
+from effgan.flower.executor import ANSWERING, FAILED, REFUSED, Runtime
+
+if TYPE_CHECKING:
+    from flwr.supercore.runtime import RuntimeHttpClient
 
 # An effgan is installed that fails as a node's `fault` says.
 TESTS = Path(__file__).parent
@@ -229,3 +236,18 @@ def start_agent(lab: Lab, app: Path) -> None:
         ControlHttpClient.from_server_address(f"127.0.0.1:{lab.port}", False, lab.ca.read_bytes(), [versions])
     ) as client:
         client.StartRun(request)
+
+
+@pytest.mark.usefixtures("inside_of_a_server_app")
+@pytest.mark.parametrize(("group", "words"), [("", 3), ("x" * 200_000, 1)])
+def test_nothing_that_a_server_makes_up_fills_the_pipe_to_the_executor(group: str, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read when the task has ended: whoever writes more than a pipe holds waits for ever."""
+    message = Message(RecordDict({"config": ConfigRecord({"config": "x" * 200_000})}), dst_node_id=1, message_type="query", group_id=group)
+    context = Context(1, 1, {}, RecordDict(), {})
+    monkeypatch.setattr(task, "HeartbeatSender", lambda _: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(task, "pull_task_input", lambda _: (message, context, None, None))
+    for name in ("make_task_heartbeat_fn_http", "app", "push_message", "push_task_output"):
+        monkeypatch.setattr(task, name, lambda *_: message)
+    told: list[bytes] = []
+    task.answer(cast("RuntimeHttpClient", None), told.append)
+    assert len(told) == words and sum(map(len, told)) < 16_384 and told[-1] == ANSWERING

@@ -14,7 +14,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from .. import _effgan
-from .records import of_letter, said, what_leaves
+from .records import UNKNOWN, of_letter, said, what_leaves
 
 Call = Callable[[Message, Context], Message]
 Mod = Callable[[Message, Context, Call], Message]
@@ -78,7 +78,9 @@ def _written_down(message: Message, context: Context, code: str, why: str) -> st
     """The head of the site's ledger after a line for this refusal."""
     try:
         return _effgan.write_refusal(question_of(message), code, why, **_folders(context))
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         traceback.print_exc()
         return None
 
@@ -86,17 +88,18 @@ def _written_down(message: Message, context: Context, code: str, why: str) -> st
 def question_of(message: Message) -> str:
     """What the site's ledger has of the message."""
     try:
-        arrays, numbers, words = of_letter(message)
-    except Exception:
-        arrays, (numbers, words) = {}, said(message)
-    return _effgan.question_of(message.metadata.message_type, arrays, numbers, words)
+        return _effgan.question_of(message.metadata.message_type, *of_letter(message))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return UNKNOWN
 
 
-def _echo(message: Message, kind: Any) -> dict[str, Any]:
+def _echo(message: Message, of_type: type) -> dict[str, Any]:
     """What an answer repeats of its question."""
     numbers, words = said(message)
     tie = {name: value for name, value in {**numbers, **words}.items() if name in TIE and len(str(value)) <= LONGEST}
-    return {name: value for name, value in tie.items() if isinstance(value, kind)}
+    return {name: value for name, value in tie.items() if isinstance(value, of_type)}
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import httpx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import message_from_proto
@@ -37,15 +38,13 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from .. import _effgan
+from .records import UNKNOWN
 
 # What the server learns of an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
 
 # And of an agent that was not run.
 REFUSED = "this site runs effgan and no agent"
-
-# What a ledger has of a question of which nothing is known.
-UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
 
 # What a task's process says before it hands its answer over.
 ANSWERING = b"answering"
@@ -187,8 +186,11 @@ class Executor:
 
 
 def message_of(words: list[bytes]) -> Message | None:
-    """The message that a task's process got, without its content."""
-    return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
+    """The message that a task's process got, without its content; none where it ended before it had said so."""
+    try:
+        return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
+    except (ValueError, DecodeError):
+        return None
 
 
 def pulled(client: RuntimeHttpClient) -> Message | None:
@@ -199,7 +201,10 @@ def pulled(client: RuntimeHttpClient) -> Message | None:
 
 def question_of(words: list[bytes]) -> str:
     """What the site's ledger has of it."""
-    return bytes.fromhex(words[1].decode()).decode() if len(words) > 1 else UNKNOWN
+    try:
+        return bytes.fromhex(words[1].decode()).decode() if len(words) > 1 else UNKNOWN
+    except ValueError:
+        return UNKNOWN
 
 
 def write_down(question: str, code: str, why: str) -> None:

@@ -14,6 +14,9 @@ Content = tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]
 
 ARRAYS, NUMBERS, WORDS = "arrays", "metrics", "config"
 
+# What a site's ledger has of a question of which nothing is known.
+UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
+
 # Flower's errors, in words of our own: the text that comes with them is the site's.
 ERRORS = {
     1: "the site's app cannot be started; its own log says why",

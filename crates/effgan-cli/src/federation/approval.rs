@@ -29,7 +29,7 @@ pub fn waiting(site: &Path) -> Result<Vec<Request>> {
 /// A policy or a ledger that cannot be read.
 pub fn shown(site: &Path, request: &Request) -> Result<String> {
     let policy = Policy::read(&site.join(POLICY))?;
-    let history = History::of(&Ledger::of(site), "", &request.identity).map_err(anyhow::Error::from)?;
+    let history = History::of_config(&Ledger::of(site), &request.identity).map_err(anyhow::Error::from)?;
     let Request { config, since, wishes, .. } = request;
     let mut text = format!("{} has waited for a yes since {since}\n", wishes.name);
     for (name, what) in [

@@ -36,7 +36,7 @@ pub(super) struct House {
     pub(super) policy: Policy,
     ledger: Ledger,
     /// Held as long as the site works; none where it only looks.
-    _at_work: Option<File>,
+    at_work: Option<File>,
 }
 
 /// What is known of a question for the ledger, as far as its answer has come.
@@ -66,7 +66,7 @@ impl House {
             thread::sleep(Duration::from_millis(50));
         };
         let policy = Policy::read(policy)?;
-        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: Some(at_work) })
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, at_work: Some(at_work) })
     }
 
     /// The house as it would be to a run that has a yes. Whoever only looks writes nothing, and disturbs no process that works for it.
@@ -76,28 +76,22 @@ impl House {
     pub(super) fn look(policy: &Path) -> Result<Self, Unanswered> {
         let folder = folder_of(policy).to_owned();
         let policy = Policy { approve: Approve::Any, ..Policy::read(policy)? };
-        Ok(Self { ledger: Ledger::of(&folder), folder, policy, _at_work: None })
+        Ok(Self { ledger: Ledger::of(&folder), folder, policy, at_work: None })
     }
 
     /// What the ledger says of the run that asks.
     pub(super) fn history(&self, question: &ledger::Question) -> Result<History, Unanswered> {
-        Ok(History::of(&self.ledger, &question.run, &question.identity)?)
+        Ok(History::of(&self.ledger, question)?)
     }
 
     /// What has to hold of the question alone: nothing here depends on the site's files.
     ///
     /// # Errors
     /// What does not hold.
-    pub(super) fn check_question(
-        &self,
-        question: &Question,
-        history: &History,
-        record: &Record,
-    ) -> Result<(), Unanswered> {
+    pub(super) fn check_question(&self, question: &Question, history: &History) -> Result<(), Unanswered> {
         self.policy.check(&question.wishes, &Spent::default())?;
         // Another question to collect would be another generator, from parameters of the server's choice.
-        let is_same_again =
-            |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered(&record.question);
+        let is_same_again = |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered();
         if history.is_fine_tuned && question.letter.as_ref().is_some_and(|letter| !is_same_again(letter)) {
             let why = "the generator that was fine-tuned for this run has left; only the same question is answered, and the same again";
             return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
@@ -111,6 +105,10 @@ impl House {
     /// What does not hold.
     pub(super) fn check_history(&self, question: &Question, history: &History) -> Result<(), Unanswered> {
         self.policy.check(&question.wishes, &history.spent)?;
+        if history.held_out.is_some() && !self.folder.join(hold_out::SECRET).exists() {
+            let why = "hold-out.secret is gone, which says which images were held out before; put it back";
+            return Err(Unanswered::new(Refusal::WorkFailed, why));
+        }
         let held_out = question.wishes.held_out;
         match history.held_out.filter(|first| *first != held_out) {
             None => Ok(()),
@@ -123,7 +121,7 @@ impl House {
 
     /// That somebody here has said yes to the run. Until then what `checked` says of the site's files and earlier runs stays here: a server could
     /// ask a thousand ways, and learn from which question is refused how many images there are, in which folders, or how much was trained. A yes
-    /// is for the number of images that were shown with it: with another folder or more images somebody has to look again.
+    /// is for the number of images that was shown with it, of a folder of pictures: when there are more or fewer somebody has to look again.
     ///
     /// # Errors
     /// [`Refusal::WaitingForApproval`], whatever else is wrong.
@@ -139,10 +137,8 @@ impl House {
         }
         let mut why = match history.approved.get(&question.config_hash) {
             Some(yes) if yes.last_round == question.wishes.last_round() => {
-                let (Some(before), Some(now)) = (yes.images, images) else { return Ok(()) };
-                if before == now {
-                    return Ok(());
-                }
+                let Some(now) = images.filter(|now| yes.images != Some(*now)) else { return Ok(()) };
+                let before = yes.images.map_or_else(|| "nobody knew how many".into(), |before| before.to_string());
                 format!(
                     "the yes to the run was said when {before} images were to train, and now {now} are; effgan federation approve shows it anew"
                 )
@@ -207,6 +203,10 @@ impl House {
         share: &mut ClientShare,
     ) -> Result<(), Unanswered> {
         let Shares { held_out, min_examples, .. } = wishes::shares(config);
+        if self.at_work.is_none() && !self.folder.join(hold_out::SECRET).exists() {
+            let why = "hold-out.secret is missing; effgan federation join makes it";
+            return Err(Unanswered::new(Refusal::WorkFailed, why));
+        }
         let secret = hold_out::secret(&self.folder).map_err(|error| {
             let why = format!("{}: {error}", self.folder.join(hold_out::SECRET).display());
             Unanswered::new(Refusal::WorkFailed, why)
@@ -244,7 +244,7 @@ impl House {
         record.wishes = Some(wishes.clone());
         self.policy.check(&wishes, &history.spent)?;
         match &question.letter {
-            Some(letter) if !history.has_answered(&record.question) => {
+            Some(letter) if !history.has_answered() => {
                 Ok(self.policy.check_work(&wishes, &history.spent, amount(&wishes, &letter.broadcast))?)
             }
             _ => Ok(()),
@@ -263,7 +263,7 @@ impl House {
         record: &mut Record,
     ) -> Result<(), Unanswered> {
         let (Some(letter), Some(wishes)) = (&question.letter, &record.wishes) else { return Ok(()) };
-        if history.has_sent(&record.question, &arrays(content)) {
+        if history.has_sent(&arrays(content)) {
             return Ok(());
         }
         if history.is_fine_tuned {
@@ -280,6 +280,20 @@ impl House {
         if let Err(error) = retention::forget(state_dir, Duration::from_hours(24 * self.policy.keep_days)) {
             warn(&shown(&one_line(&format!("{error:#}"))));
         }
+    }
+
+    /// That nobody has taken the yes back while the answer was made.
+    ///
+    /// # Errors
+    /// [`Refusal::WaitingForApproval`].
+    pub(super) fn check_still_approved(&self, question: &Question) -> Result<(), Unanswered> {
+        let is_approved = || -> Result<bool, Unanswered> {
+            Ok(History::yeses(&self.ledger)?.approved.contains_key(&question.config_hash))
+        };
+        if self.policy.approve == Approve::Any || is_approved()? {
+            return Ok(());
+        }
+        Err(Unanswered::new(Refusal::WaitingForApproval, "the yes to the run was taken back while it was answered"))
     }
 
     /// What reading the images may take: as the policy says, or the config where it says less.

@@ -172,6 +172,7 @@ fn work(
     if let Some(house) = house {
         check_leaving(&house.policy, &content)?;
         house.check_answer(&question, &history, &content, record)?;
+        house.check_still_approved(&question)?;
     }
     Ok(content)
 }
@@ -199,7 +200,7 @@ fn decide(
 ) -> std::result::Result<Images, Unanswered> {
     let mut listed = None;
     if let Some(house) = house {
-        house.check_question(question, history, record)?;
+        house.check_question(question, history)?;
         let checked =
             house.check_history(question, history).and_then(|()| list(at_site, house, question, history, record));
         let images = record.wishes.as_ref().and_then(|wishes| wishes.images);

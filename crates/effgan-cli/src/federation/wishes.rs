@@ -19,7 +19,7 @@ use crate::failure::Result;
 pub fn last_wishes(site: &Path) -> Result<Option<(Wishes, Spent)>> {
     let ledger = Ledger::of(site);
     let Some((wishes, identity)) = History::last_wishes(&ledger).map_err(anyhow::Error::from)? else { return Ok(None) };
-    let history = History::of(&ledger, "", &identity).map_err(anyhow::Error::from)?;
+    let history = History::of_config(&ledger, &identity).map_err(anyhow::Error::from)?;
     Ok(Some((wishes, history.spent)))
 }
 
@@ -28,7 +28,7 @@ pub fn last_wishes(site: &Path) -> Result<Option<(Wishes, Spent)>> {
 /// # Errors
 /// A config without work or with networks that cannot be; a ledger that is broken.
 pub fn wishes_of(site: &Path, config: &Config) -> Result<(Wishes, Spent)> {
-    let history = History::of(&Ledger::of(site), "", &config.identity()).map_err(anyhow::Error::from)?;
+    let history = History::of_config(&Ledger::of(site), &config.identity()).map_err(anyhow::Error::from)?;
     Ok((of_config(config, config.federation.deadline)?, history.spent))
 }
 

@@ -3,8 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use effgan_nn::checkpoint::write_file;
@@ -19,6 +22,9 @@ use crate::pipeline::info_of;
 pub(super) const FLWR: &str = "flwr==1.41.0";
 /// All versions that effgan was tested with.
 const TESTED: [&str; 2] = ["1.41.0", "1.42.0"];
+
+/// How long a Ctrl-C may wait.
+const POLL: Duration = Duration::from_millis(100);
 
 /// The connection's name in Flower's configuration.
 pub(super) const CONNECTION: &str = "federation";
@@ -76,9 +82,15 @@ fn quoted(path: &Path) -> Result<String> {
 fn stream(server: &Path, arguments: &[&str], stop: &AtomicBool) -> Result<(Option<String>, Option<String>)> {
     let mut child = command(server, arguments)?.stdout(Stdio::piped()).spawn().map_err(not_there)?;
     let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-    let (id, exception) = told(lines.map_while(std::io::Result::ok), &mut |line| say(line));
-    let status = child.wait().map_err(anyhow::Error::from)?;
-    if stop.load(Ordering::Relaxed) {
+    let (child, is_over) = (Mutex::new(child), AtomicBool::new(false));
+    let (id, exception) = thread::scope(|scope| {
+        scope.spawn(|| end_with(stop, &is_over, &child));
+        let said = told(lines.map_while(std::io::Result::ok), &mut |line| say(line));
+        is_over.store(true, Ordering::Relaxed);
+        said
+    });
+    let status = lock(&child).wait().map_err(anyhow::Error::from)?;
+    if stop.load(Ordering::Relaxed) && !status.success() {
         let home = home(server)?;
         return Err(Failure::interrupted(match id {
             Some(id) => anyhow!(
@@ -94,6 +106,22 @@ fn stream(server: &Path, arguments: &[&str], stop: &AtomicBool) -> Result<(Optio
         )));
     }
     Ok((id, exception))
+}
+
+/// Ends `child` when somebody wants this process to end, unless it is over by itself.
+fn end_with(stop: &AtomicBool, is_over: &AtomicBool, child: &Mutex<Child>) {
+    while !is_over.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) {
+            // One that has ended need not be.
+            let _ = lock(child).kill();
+            return;
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().expect("nobody panics with it")
 }
 
 /// Tells `say` what of these lines is for people, and answers with the run's id and our own exception that ended it, if one did. Of

@@ -20,8 +20,8 @@ pub struct History {
     pub is_fine_tuned: bool,
     /// The share that is held out, since the first answer.
     pub held_out: Option<f64>,
-    /// What left in answer to the training exchanges of this config: a hash of all arrays, several where the images had changed.
-    answered: BTreeMap<Exchange, BTreeSet<String>>,
+    /// What left in answer to this very exchange: a hash of all arrays, several where the images had changed.
+    sent: BTreeSet<String>,
 }
 
 /// What somebody has said yes to.
@@ -73,10 +73,10 @@ impl History {
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn of(ledger: &Ledger, run: &str, identity: &str) -> Result<Self, LedgerError> {
-        let mut history = Self::default();
+    pub fn of(ledger: &Ledger, asked: &Question) -> Result<Self, LedgerError> {
+        let (mut history, exchange) = (Self::default(), Exchange::of(asked));
         ledger.read(|_, line| match line.entry {
-            Entry::Answered(answered) => history.take(*answered, run, identity),
+            Entry::Answered(answered) => history.take(*answered, asked, exchange.as_ref()),
             Entry::Approved { config, last_round, images, .. } => {
                 history.approved.insert(config, Yes { last_round, images });
             }
@@ -86,31 +86,38 @@ impl History {
         Ok(history)
     }
 
-    fn take(&mut self, answered: Answered, run: &str, identity: &str) {
+    /// Of all runs of a config, without an exchange in mind.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_config(ledger: &Ledger, identity: &str) -> Result<Self, LedgerError> {
+        Self::of(ledger, &Question { identity: identity.into(), ..Question::default() })
+    }
+
+    fn take(&mut self, answered: Answered, asked: &Question, exchange: Option<&Exchange>) {
         let Answered { question, held_out, trained, arrays, .. } = answered;
         self.held_out.get_or_insert(held_out);
-        let is_same_config = question.identity == identity;
+        let is_same_config = question.identity == asked.identity;
         // The run's name is the server's word: it only ever makes what is allowed less.
-        let is_this = is_same_config || (!run.is_empty() && question.run == run);
+        let is_this = is_same_config || (!asked.run.is_empty() && question.run == asked.run);
         let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
         *spent = spent.plus(trained);
         if is_this {
             self.is_fine_tuned |= question.kind == ExchangeKind::Collect.name();
         }
-        if let Some(exchange) = Exchange::of(&question).filter(|_| is_same_config) {
-            self.answered.entry(exchange).or_default().insert(hash_of(&arrays));
+        if is_same_config && exchange.is_some() && Exchange::of(&question).as_ref() == exchange {
+            self.sent.insert(hash_of(&arrays));
         }
     }
 
-    /// Whether this very question was answered.
-    pub fn has_answered(&self, question: &Question) -> bool {
-        Exchange::of(question).is_some_and(|exchange| self.answered.contains_key(&exchange))
+    /// Whether this very exchange was answered.
+    pub fn has_answered(&self) -> bool {
+        !self.sent.is_empty()
     }
 
-    /// Whether these very `arrays` left in answer to this very question: once more they tell nobody anything new.
-    pub fn has_sent(&self, question: &Question, arrays: &BTreeMap<String, Array>) -> bool {
-        let sent = Exchange::of(question).and_then(|exchange| self.answered.get(&exchange));
-        sent.is_some_and(|sent| sent.contains(&hash_of(arrays)))
+    /// Whether these very `arrays` left in answer to it: once more they tell nobody anything new.
+    pub fn has_sent(&self, arrays: &BTreeMap<String, Array>) -> bool {
+        self.sent.contains(&hash_of(arrays))
     }
 
     /// Who waits for a yes, and who has one.
@@ -124,11 +131,15 @@ impl History {
                 let (Question { config, identity, .. }, Some(wishes)) = (refused.question, refused.wishes) else {
                     return;
                 };
-                if !waiting.iter().any(|request| request.config == config) {
-                    if waiting.len() == MOST_WAITING {
-                        waiting.remove(0);
+                match waiting.iter_mut().find(|request| request.config == config) {
+                    // How many images there are may be known by now, or be another number.
+                    Some(request) => request.wishes = wishes,
+                    None => {
+                        if waiting.len() == MOST_WAITING {
+                            waiting.remove(0);
+                        }
+                        waiting.push(Request { config, since: line.time, wishes, identity });
                     }
-                    waiting.push(Request { config, since: line.time, wishes, identity });
                 }
             }
             Entry::Approved { config, last_round, .. } => {

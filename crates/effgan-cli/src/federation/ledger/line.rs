@@ -132,10 +132,9 @@ impl Line {
 }
 
 impl Entry {
-    /// Whether `later` is the same question, refused for the same reason. Of a question that was not understood nobody knows.
+    /// Whether `later` is the same question, refused for the same reason, of the same images. Of a question without a config nobody knows.
     pub fn is_refused_again(&self, later: &Self) -> bool {
         let (Self::Refused(before), Self::Refused(later)) = (self, later) else { return false };
-        let is_understood = !before.question.identity.is_empty();
-        is_understood && before.question == later.question && before.refusal == later.refusal
+        !before.question.config.is_empty() && before == later
     }
 }

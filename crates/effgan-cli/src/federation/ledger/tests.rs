@@ -22,7 +22,7 @@ fn answered(round: u32) -> Entry {
 }
 
 fn refused(refusal: Refusal) -> Entry {
-    let question = Question { kind: "query".into(), identity: "1".repeat(64), ..Question::default() };
+    let question = Question { kind: "query".into(), config: "1".repeat(64), ..Question::default() };
     Entry::Refused(Box::new(Refused { question, refusal, why: "x".into(), wishes: None }))
 }
 
@@ -107,7 +107,7 @@ fn the_same_question_refused_again_for_the_same_reason_is_one_line() {
     // Of two questions that were not understood nobody can say that they are one.
     let unknown = || {
         let Entry::Refused(mut refused) = refused(Refusal::OtherQuestion) else { unreachable!() };
-        refused.question.identity.clear();
+        refused.question.config.clear();
         Entry::Refused(refused)
     };
     assert_ne!(ledger.append(unknown()).unwrap(), ledger.append(unknown()).unwrap());
@@ -177,7 +177,7 @@ fn a_ledger_of_a_million_lines_is_read_a_line_at_a_time() {
     }
     fs::write(&ledger.path, &text).unwrap();
     let started = Instant::now();
-    let history = History::of(&ledger, "run", "identity").unwrap();
+    let history = History::of_config(&ledger, "identity").unwrap();
     println!("{} MB in {:.1} s", text.len() / 1_000_000, started.elapsed().as_secs_f64());
     assert_eq!(history.spent.others.steps, 10_000_000);
     let started = Instant::now();

@@ -44,6 +44,12 @@ impl Kit {
         Self { folder, at_site }
     }
 
+    /// As join leaves it.
+    fn joined(self) -> Self {
+        fs::write(self.folder.path().join("hold-out.secret"), crate::federation::hold_out::new_secret()).unwrap();
+        self
+    }
+
     fn ask(&self, kind: &str, message: Content) -> Content {
         answer(&self.at_site, kind, message, &AtomicBool::new(false)).unwrap()
     }
@@ -356,7 +362,7 @@ fn the_same_question_to_other_images_is_another_answer_and_counts() {
 
 #[test]
 fn before_a_yes_no_question_tells_how_many_images_there_are_or_in_which_folders() {
-    let kit = Kit::new("");
+    let kit = Kit::new("").joined();
     let one_step = with("epochs = 1 }\nalgorithm", "steps = 1 }\nalgorithm");
     let few = with("min_examples = 1", "min_examples = 1, held_out = 0.5");
     let guessed = format!("{CONFIG}federation = {{ classes = [\"cats\", \"wolves\"] }}\n");
@@ -626,4 +632,60 @@ fn a_site_that_is_asked_who_it_is_forgets_runs_that_nobody_asks_about() {
     let (old, new, foreign) = (run("0123456789abcdef", 31), run("fedcba9876543210", 29), run("somebody's", 31));
     assert_eq!(refusal(&kit.query(CONFIG)), None);
     assert_eq!([old, new, foreign].map(|path| path.exists()), [false, true, true]);
+}
+
+#[test]
+fn a_yes_that_was_said_before_the_images_were_counted_is_no_yes_to_them() {
+    let kit = Kit::new("");
+    let (data, away) = (kit.folder.path().join("data"), kit.folder.path().join("away"));
+    fs::rename(&data, &away).unwrap();
+    assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WaitingForApproval));
+    let approve = |images: Option<u64>| {
+        let waiting = approval::waiting(kit.folder.path()).unwrap().pop().unwrap();
+        assert_eq!(waiting.wishes.images, images);
+        approval::approve(kit.folder.path(), &waiting).unwrap();
+    };
+    approve(None);
+    fs::rename(&away, &data).unwrap();
+    assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WaitingForApproval));
+    approve(Some(112));
+    assert_eq!(refusal(&kit.query(CONFIG)), None);
+}
+
+#[test]
+fn a_yes_that_is_taken_back_while_the_site_is_at_work_keeps_its_answer() {
+    let kit = Kit::new("");
+    assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WaitingForApproval));
+    let waiting = approval::waiting(kit.folder.path()).unwrap().pop().unwrap();
+    approval::approve(kit.folder.path(), &waiting).unwrap();
+    let house = House::open(kit.at_site.policy.as_ref().unwrap(), &AtomicBool::new(false)).unwrap();
+    let question = question::read("query", query(CONFIG)).1.unwrap();
+    assert!(house.check_still_approved(&question).is_ok());
+    approval::withdraw(kit.folder.path(), &waiting.config).unwrap();
+    let unanswered = house.check_still_approved(&question).unwrap_err();
+    assert_eq!(unanswered.refusal, Refusal::WaitingForApproval);
+}
+
+#[test]
+fn a_site_that_has_lost_its_hold_out_deals_no_other() {
+    let kit = Kit::new(ANY);
+    assert_eq!(refusal(&kit.query(CONFIG)), None);
+    let secret = kit.folder.path().join("hold-out.secret");
+    let kept = fs::read(&secret).unwrap();
+    fs::remove_file(&secret).unwrap();
+    assert_eq!(refusal(&kit.query(CONFIG)), Some(Refusal::WorkFailed));
+    assert!(!secret.exists());
+    fs::write(&secret, kept).unwrap();
+    assert_eq!(refusal(&kit.query(CONFIG)), None);
+}
+
+#[test]
+fn a_server_of_another_version_that_asks_again_and_again_fills_no_ledger() {
+    let kit = Kit::new(ANY);
+    for _ in 0..3 {
+        let mut message = query(CONFIG);
+        message.words.insert("version".into(), "0.0.7".into());
+        assert_eq!(refusal(&kit.ask("query", message)), Some(Refusal::OtherVersion));
+    }
+    assert_eq!(kit.entries().len(), 1);
 }

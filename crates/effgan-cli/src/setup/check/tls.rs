@@ -59,7 +59,7 @@ pub(super) fn loopback(folder: &Path) -> Result<()> {
         Ok(Err(failure)) => failure.line(),
         Err(said) => said,
     };
-    let todo = "move it, local.key and key away, run effgan federation join, and put key and key.pub back in the place of the new ones";
+    let todo = "move it, local.key, key and key.pub away, run effgan federation join, and put key and key.pub back in the place of the new ones";
     wrong("certificate", &format!("{} is not usable between this site's processes ({said}); {todo}", path.display()))
 }
 

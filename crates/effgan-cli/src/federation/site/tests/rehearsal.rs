@@ -48,8 +48,7 @@ fn what_a_site_rehearses_it_answers() {
     ];
     let mut refused = Vec::new();
     for (policy, config, change) in changed {
-        let kit = Kit::new(&format!("{ANY}{policy}"));
-        fs::write(kit.folder.path().join("hold-out.secret"), crate::federation::hold_out::new_secret()).unwrap();
+        let kit = Kit::new(&format!("{ANY}{policy}")).joined();
         change(&kit.folder.path().join("data"));
         let before = kit.files();
         let rehearsed = kit.rehearsed(&config);
@@ -81,15 +80,18 @@ fn what_a_site_rehearses_it_answers() {
 
 #[test]
 fn a_rehearsal_needs_no_yes_and_does_not_wait_for_a_site_at_work() {
-    let kit = Kit::new("");
+    let kit = Kit::new("").joined();
     let _at_work = at_work(kit.folder.path()).unwrap().unwrap();
     assert_eq!(kit.rehearsed(CONFIG), Ok([112, 14]));
     assert_eq!(kit.entries(), []);
+    let kit = Kit::new("");
+    assert_eq!(kit.rehearsed(CONFIG).unwrap_err().0, Refusal::WorkFailed);
+    assert!(!kit.folder.path().join("hold-out.secret").exists(), "whoever looks makes nothing");
 }
 
 #[test]
 fn a_rehearsal_knows_a_run_whose_fine_tuned_generator_has_left_and_another_hold_out() {
-    let kit = Kit::new(ANY);
+    let kit = Kit::new(ANY).joined();
     assert!(kit.rehearsed(CONFIG).is_ok());
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Collect, 3)), None);
     let longer = with("rounds = 2", "rounds = 3");
