@@ -23,10 +23,9 @@ import pytest
 from conftest import REPOSITORY
 from deployment import Processes, command, federation, init
 from lab import free_port, wait_for
+from test_one_way_out import png
 from traces import traces
 from wiretap import Wiretap, heads
-
-from test_one_way_out import png
 
 SITES = ["north", "south"]
 PATIENT = "Erika Mustermann 1961-02-03"

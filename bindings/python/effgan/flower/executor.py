@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import httpx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import message_from_proto
@@ -36,6 +35,7 @@ from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from .. import _effgan
 from .records import UNKNOWN
