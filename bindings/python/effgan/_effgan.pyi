@@ -24,8 +24,10 @@ __all__ = [
     "evaluate",
     "federate",
     "main",
+    "question_of",
     "resume",
     "run",
+    "write_refusal",
 ]
 
 __version__: str
