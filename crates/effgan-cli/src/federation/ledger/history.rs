@@ -131,16 +131,15 @@ impl History {
                 let (Question { config, identity, .. }, Some(wishes)) = (refused.question, refused.wishes) else {
                     return;
                 };
-                match waiting.iter_mut().find(|request| request.config == config) {
+                if let Some(request) = waiting.iter_mut().find(|request| request.config == config) {
                     // How many images there are may be known by now, or be another number.
-                    Some(request) => request.wishes = wishes,
-                    None => {
-                        if waiting.len() == MOST_WAITING {
-                            waiting.remove(0);
-                        }
-                        waiting.push(Request { config, since: line.time, wishes, identity });
-                    }
+                    request.wishes = wishes;
+                    return;
                 }
+                if waiting.len() == MOST_WAITING {
+                    waiting.remove(0);
+                }
+                waiting.push(Request { config, since: line.time, wishes, identity });
             }
             Entry::Approved { config, last_round, .. } => {
                 waiting.retain(|request| request.config != config);
