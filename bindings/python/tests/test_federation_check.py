@@ -137,6 +137,8 @@ def test_check_knows_another_server_another_version_and_a_policy_that_is_none(
     site = (kit / "site.toml").read_text("utf-8")
     (kit / "site.toml").write_text(site.replace(f'effgan = "{effgan.__version__}"', 'effgan = "0.0.7"'))
     assert_wrong(kit, f"wheel: effgan here is {effgan.__version__}, and the federation's is 0.0.7")
+    (kit / "site.toml").write_text(site.replace('"north"', '"south"'))
+    assert_wrong(kit, "key: it was made for north, and site.toml is of south")
     (kit / "site.toml").write_text(re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{free_port()}", site))
     assert_wrong(kit, "port: 127.0.0.1:")
     (kit / "site.toml").write_text(site)

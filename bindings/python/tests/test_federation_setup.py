@@ -155,6 +155,12 @@ def test_a_site_makes_its_secrets_itself_and_a_new_key_leaves_the_others(tmp_pat
     (kit / "key").rename(kit / "key.old")
     assert federation("join", kit)[0] == 0
     assert {name for name in secrets if (kit / name).read_bytes() != before[name]} == {"key"}
+    # At a site that has answered, another secret would train on images that were held out.
+    (kit / "ledger.jsonl").touch()
+    for name in ["key", "hold-out.secret"]:
+        (kit / name).rename(kit / f"{name}.lost")
+    code, said = federation("join", kit)
+    assert code == 2 and "hold-out.secret is gone" in said and not (kit / "key").exists(), said
 
 
 def test_two_people_read_the_same_fingerprint_to_each_other(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ fn round_line(record: &RoundRecord) -> String {
     let missing = match &record.missing[..] {
         [] => String::new(),
         some if some.len() <= MOST_NAMES => {
-            format!(" (missing: {})", some.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", "))
+            let named = some.iter().map(|one| format!("{}: {}", one.name, one.reason));
+            format!(" (missing: {})", named.collect::<Vec<_>>().join("; "))
         }
         some => format!(" ({} missing)", some.len()),
     };
@@ -62,4 +63,39 @@ fn score_line(score: &Score) -> String {
         score.scores.class_counts.len(),
         score.scores.n,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_fl::Missing;
+
+    use super::*;
+
+    #[test]
+    fn who_is_missing_in_a_round_is_said_with_the_reason() {
+        let round = |num_missing: usize| {
+            let reasons = ["not connected", "no answer within 20 s"].into_iter().cycle();
+            let missing = |(i, reason): (usize, &str)| Missing {
+                name: format!("site-{i}").try_into().unwrap(),
+                reason: reason.to_owned(),
+            };
+            let record = RoundRecord {
+                round: 3,
+                kind: ExchangeKind::Average,
+                clients: vec![],
+                missing: reasons.take(num_missing).enumerate().map(missing).collect(),
+                refused: vec![],
+                bytes_down: 0,
+                bytes_up: 0,
+                seconds: 1.0,
+            };
+            line(&Event::Round(record)).unwrap()
+        };
+        assert_eq!(round(0), "round 3   nobody answered");
+        assert_eq!(
+            round(2),
+            "round 3   nobody answered (missing: site-0: not connected; site-1: no answer within 20 s)"
+        );
+        assert_eq!(round(4), "round 3   nobody answered (4 missing)");
+    }
 }

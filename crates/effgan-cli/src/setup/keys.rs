@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use effgan_gate::{fingerprint, loopback_certificate, public_key};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
@@ -12,6 +12,7 @@ use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, write};
 use crate::failure::{Failure, Result};
 use crate::federation::hold_out::{SECRET as HOLD_OUT_SECRET, new_secret};
+use crate::federation::ledger::LEDGER;
 
 /// Of a kit: the site's private key. Its public half is `key.pub`.
 pub(crate) const KEY: &str = "key";
@@ -63,6 +64,11 @@ fn make_local(kit: &Path) -> anyhow::Result<()> {
         let (pem, key_pem) = loopback_certificate()?;
         super::write_over(&certificate, &pem, OPEN)?;
         super::write_over(&key, &key_pem, SECRET)?;
+    }
+    if !kit.join(HOLD_OUT_SECRET).exists() && kit.join(LEDGER).exists() {
+        bail!(
+            "{HOLD_OUT_SECRET} is gone, which says which images were held out before: put it back, since another one would train on them"
+        );
     }
     for secret in [SUPEREXEC_SECRET, HOLD_OUT_SECRET].map(|name| kit.join(name)) {
         if !secret.exists() {

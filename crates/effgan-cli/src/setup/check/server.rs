@@ -26,7 +26,8 @@ pub(super) fn check(folder: &Path, server: &Server) -> Result<()> {
     right("files", "for their owner alone");
     let sites = Sites::read(&folder.join(SITES)).map_err(anyhow::Error::from)?;
     let admitted: Vec<&str> = sites.iter().filter(|site| site.key.is_some()).map(|site| site.name.as_str()).collect();
-    right("sites", &format!("{} of {} admitted: {}", admitted.len(), sites.iter().count(), admitted.join(", ")));
+    let names = if admitted.is_empty() { String::new() } else { format!(": {}", admitted.join(", ")) };
+    right("sites", &format!("{} of {} admitted{names}", admitted.len(), sites.iter().count()));
     files::room(folder, ROOM)?;
     tls::certificate(folder, server)?;
     tls::superlink(folder, server)?;

@@ -1,5 +1,6 @@
 //! What `check` looks at in a site's kit.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -27,6 +28,7 @@ pub(super) fn check(side: &Side, kit: &Kit) -> Result<()> {
         wheel.check(folder).context("wheel")?;
     }
     joined(folder)?;
+    key_of(folder, kit)?;
     own_files(folder)?;
     let mut run = Run::known(side, &kit.name)?;
     let are_seen = run.look_at_images(side)?;
@@ -53,6 +55,18 @@ fn joined(kit: &Path) -> Result<()> {
             wrong("key", &format!("{} is missing; move key away and run effgan federation join again", path.display()))
         }
         None => Ok(()),
+    }
+}
+
+/// Checks that the key was made for the site that the kit is of: the server goes by the key.
+fn key_of(folder: &Path, kit: &Kit) -> Result<()> {
+    let Ok(public) = fs::read_to_string(folder.join("key.pub")) else { return Ok(()) };
+    match public.split_whitespace().nth(2) {
+        Some(name) if name != kit.name.as_str() => wrong(
+            "key",
+            &format!("it was made for {name}, and site.toml is of {}; put the kit's own site.toml back", kit.name),
+        ),
+        _ => Ok(()),
     }
 }
 
