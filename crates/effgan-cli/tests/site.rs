@@ -52,6 +52,11 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
     let (code, line) = failure(&ledger(&["--verify", "--head", &"0".repeat(64)]));
     assert!(code == Some(4) && line.contains("no line has the hash 0000"), "{line}");
 
+    fs::write(kit.path().join("ledger.jsonl"), [WHOLE, b"{\"time"].concat()).unwrap();
+    let torn = stdout(&ledger(&["--verify"]));
+    assert!(torn.starts_with(verified.trim_end()) && torn.contains("after them 6 bytes of a line"), "{torn}");
+    fs::write(kit.path().join("ledger.jsonl"), WHOLE).unwrap();
+
     let (page, elsewhere) = (kit.path().join("page.html"), kit.path().join("elsewhere"));
     fs::write(&elsewhere, "mine").unwrap();
     symlink(&elsewhere, &page).unwrap();

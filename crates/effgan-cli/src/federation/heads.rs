@@ -1,4 +1,5 @@
-//! `ledgers.jsonl` of a run folder: the head of each site's ledger as it came with each answer, so that neither side can rewrite what was
+//! `ledgers.jsonl` of a run folder: the head of each site's ledger as it came with answers (all to letters, and those to the
+//! first question until the site is known), so that neither side can rewrite what was
 //! asked and answered by itself. It is never cut back, not even when the run goes back to an earlier state.
 
 use std::collections::BTreeMap;

@@ -29,12 +29,18 @@ fn run(kind: &str) -> Vec<u8> {
     GetRunResponse { run: Some(Run { run_id: 7, primary_task_type: kind.into() }) }.encode_to_vec()
 }
 
+/// North's kit, its forwarder, and its node that calls there.
+fn north_behind_its_forwarder(lab: &Lab) -> (tempfile::TempDir, Running, Site) {
+    let kit = lab.kit(&lab.north);
+    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
+    let node = Site::through(forwarder.address, kit.path(), &lab.north);
+    (kit, forwarder, node)
+}
+
 #[test]
 fn a_node_trains_through_the_forwarder() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     lab.superlink.asks(id, question("train", 5, id, &[6]));
     assert_eq!(node.pull(id).messages_list.len(), 1);
@@ -55,9 +61,7 @@ fn a_node_trains_through_the_forwarder() {
 #[test]
 fn another_bundle_than_effgans_does_not_come_in() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
     let evil: &[u8] = b"import os";
@@ -81,9 +85,7 @@ fn another_bundle_than_effgans_does_not_come_in() {
 #[test]
 fn a_zip_bomb_as_bundle_is_dropped_before_the_supernode_unzips_it() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
     // A gigabyte of zeros in a thousand bytes; and more bytes than any bundle has, in front of it.
@@ -103,9 +105,7 @@ fn a_zip_bomb_as_bundle_is_dropped_before_the_supernode_unzips_it() {
 #[test]
 fn a_run_of_an_agent_does_not_come_in() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     for kind in ["flwr-agentapp", "flwr-model", "flwr-connector", "flwr-simulation", ""] {
         lab.superlink.says(Call::GetRun, run(kind));
@@ -141,9 +141,7 @@ fn a_server_that_answers_with_millions_of_messages_is_not_heard() {
 #[test]
 fn words_of_a_failure_stay_at_the_site() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     lab.superlink.asks(id, question("train", 5, id, &[]));
     node.pull(id);
@@ -166,9 +164,7 @@ fn words_of_a_failure_stay_at_the_site() {
 #[test]
 fn an_answer_that_cannot_be_read_stays_at_the_site() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     let before = lab.superlink.count();
     let mut request = answer("train", 5, id, &[]);
@@ -200,9 +196,7 @@ fn what_the_executor_says_passes() {
 fn one_who_is_refused_in_the_middle_of_an_object_hears_it() {
     // A node that only finds the line cut would try again for ever.
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     lab.superlink.asks(id, question("query", 5, id, &[]));
     node.pull(id);
@@ -260,9 +254,7 @@ fn a_site_may_be_started_before_it_is_admitted() {
 #[test]
 fn a_removed_site_hears_401_through_its_forwarder() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
     let id = node.activate();
     lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
     let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
@@ -300,9 +292,7 @@ fn another_server_than_the_kits_is_not_called() {
 #[test]
 fn the_forwarder_asks_for_nothing_that_a_node_does_not_need() {
     let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
     for path in ["/docs", "/v1/control/list-runs", "/v1/fleet/register-node"] {
         assert_eq!(node.post(path, b"x").status(), 404);
     }

@@ -66,6 +66,12 @@ fn verify(ledger: &Ledger, known: Option<&str>) -> Result<()> {
     });
     let head = head.map_err(anyhow::Error::from)?;
     say(format!("{}, each as it was written; head {}", counted(head.lines, "line"), head.hash));
+    if head.torn > 0 {
+        let bytes = counted(head.torn, "byte");
+        say(format!(
+            "after them {bytes} of a line that a crash has left, or somebody: the site's next line says that they were cut off"
+        ));
+    }
     let Some(known) = known else { return Ok(()) };
     let Some(number) = found.or_else(|| (head.lines > 0 && known == head.hash).then_some(head.lines)) else {
         let line =

@@ -53,6 +53,8 @@ pub struct Head {
     pub lines: u64,
     /// SHA-256 of the last, as hex.
     pub hash: String,
+    /// Bytes after it that a crash has left of a line; the next line's writer cuts them off.
+    pub torn: u64,
 }
 
 impl Ledger {
@@ -66,7 +68,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Broken`] with the number of the first line that is not what was written.
     pub fn read(&self, mut each: impl FnMut(u64, Line)) -> Result<Head> {
-        let mut head = Head { lines: 0, hash: GENESIS.into() };
+        let mut head = Head { lines: 0, hash: GENESIS.into(), torn: 0 };
         let file = match options().open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(head),
             file => file.map_err(|error| self.io(error))?,
@@ -80,9 +82,10 @@ impl Ledger {
             if bytes.len() > MOST_LINE {
                 return Err(self.broken(head.lines + 1, "is longer than any line that is written"));
             }
-            if bytes.pop() != Some(b'\n') {
-                return Ok(head);
+            if bytes.last() != Some(&b'\n') {
+                return Ok(Head { torn: bytes.len() as u64, ..head });
             }
+            bytes.pop();
             head.lines += 1;
             let line: Line =
                 serde_json::from_slice(&bytes).map_err(|_| self.broken(head.lines, "is no line of a ledger"))?;

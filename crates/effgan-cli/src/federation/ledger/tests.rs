@@ -34,7 +34,7 @@ fn lines(ledger: &Ledger) -> Result<Vec<Entry>> {
 #[test]
 fn each_line_holds_the_hash_of_the_one_before_and_the_first_one_zeros() {
     let (_folder, ledger) = folder();
-    assert_eq!(ledger.read(|_, _| ()).unwrap(), Head { lines: 0, hash: "0".repeat(64) });
+    assert_eq!(ledger.read(|_, _| ()).unwrap(), Head { lines: 0, hash: "0".repeat(64), torn: 0 });
     let heads = [1, 2, 3].map(|round| ledger.append(answered(round)).unwrap());
     let text = fs::read_to_string(&ledger.path).unwrap();
     let mut previous = "0".repeat(64);
@@ -44,7 +44,7 @@ fn each_line_holds_the_hash_of_the_one_before_and_the_first_one_zeros() {
         previous = params::sha256(line.as_bytes());
         assert_eq!(previous, *head);
     }
-    assert_eq!(ledger.read(|_, _| ()).unwrap(), Head { lines: 3, hash: heads[2].clone() });
+    assert_eq!(ledger.read(|_, _| ()).unwrap(), Head { lines: 3, hash: heads[2].clone(), torn: 0 });
     assert_eq!(lines(&ledger).unwrap(), [1, 2, 3].map(answered));
     assert_eq!(fs::metadata(&ledger.path).unwrap().permissions().mode() & 0o777, 0o600);
 }
