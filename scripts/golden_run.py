@@ -8,7 +8,7 @@ from pathlib import Path
 golden = Path(__file__).parent.parent / "crates/effgan-cli/tests/golden"
 with tempfile.TemporaryDirectory() as folder:
     run = Path(folder) / "run"
-    command = ["target/release/effgan", "run", str(golden / "tiny.toml"), "--out", str(run)]
+    command = ["target/release/effgan", "run", "crates/effgan-run/tests/tiny.toml", "--out", str(run)]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     # The last line is the report's place.
     (golden / "tiny.txt").write_text("\n".join(said[:-1]) + "\n")

@@ -1,6 +1,6 @@
 //! A config in TOML.
 
-use effgan_cli::api;
+use effgan_run::api;
 
 /// Checks the config `text`; one that is written out is read as the same.
 pub fn check(text: &[u8]) {

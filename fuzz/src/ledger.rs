@@ -3,8 +3,8 @@
 use std::fs;
 use std::sync::atomic::AtomicBool;
 
-use effgan_cli::api::{self, Content, SiteImages};
 use effgan_data::ClientName;
+use effgan_run::api::{self, Content, SiteImages};
 
 use crate::scratch;
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use effgan_cli::api::Content;
 use effgan_data::ClientName;
 use effgan_fl::{Refusal, Reply};
 use effgan_nn::{Array, Params};
+use effgan_run::api::Content;
 
 /// Most values of one array.
 const MOST: usize = 1000;

@@ -11,7 +11,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 for script in \
-    crates/effgan-cli/tests/fixtures/tensorboard_events.py \
+    crates/effgan-run/tests/fixtures/tensorboard_events.py \
     crates/effgan-data/tests/fixtures/resize.py \
     crates/effgan-metrics/tests/fixtures/frechet.py \
     crates/effgan-metrics/tests/fixtures/agreement.py \

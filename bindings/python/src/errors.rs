@@ -1,6 +1,6 @@
 //! Failures as exceptions: one class for each exit code, with the program's own line.
 
-use effgan_cli::{Failure, Kind};
+use effgan_run::{Failure, Kind};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;

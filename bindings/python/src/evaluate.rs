@@ -1,6 +1,6 @@
 //! `effgan.evaluate`
 
-use effgan_cli::api::{self, Scored};
+use effgan_run::api::{self, Scored};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 

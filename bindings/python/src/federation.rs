@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
-use effgan_cli::api::{self, Content, Grid, MessageId, NodeId, Pulled, Run, SiteImages, StrategyConfig};
 use effgan_data::ClientName;
 use effgan_fl::{FlError, Strategy, StrategyReply};
 use effgan_nn::Params;
+use effgan_run::api::{self, Content, Grid, MessageId, NodeId, Pulled, Run, SiteImages, StrategyConfig};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 

@@ -12,7 +12,7 @@ mod work;
 
 #[pyo3::pymodule]
 mod _effgan {
-    use effgan_cli::api;
+    use effgan_run::api;
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -31,6 +31,7 @@ mod _effgan {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        effgan_cli::log_to_stderr();
         api::check_environment().map_err(|failure| crate::errors::exception(&failure))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use effgan_cli::api;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Member;
+use effgan_run::api;
 use numpy::{PyArray1, PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use effgan_cli::api::{self, Source};
+use effgan_run::api::{self, Source};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

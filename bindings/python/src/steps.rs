@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use effgan_cli::api;
 use effgan_data::ClientName;
 use effgan_fl::message::Numbers;
 use effgan_fl::{self as fl, ExchangeKind};
+use effgan_run::api;
 use numpy::{PyArray1, PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use effgan_cli::Result;
+use effgan_run::Result;
 use pyo3::prelude::*;
 
 use crate::errors;

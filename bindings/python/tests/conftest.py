@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deployment import Processes
 
 REPOSITORY = Path(__file__).parents[3]
-TINY = REPOSITORY / "crates/effgan-cli/tests/golden/tiny.toml"
+TINY = REPOSITORY / "crates/effgan-run/tests/tiny.toml"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 
 # What a program of the test's own is started with.

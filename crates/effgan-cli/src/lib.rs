@@ -1,37 +1,19 @@
-//! The effgan program as a library: its commands in [`main`], and in [`api`] what Python calls too.
+//! The `effgan` program: its commands, the setup of a federation, and the only code that prints.
 
-pub mod api;
+#![forbid(unsafe_code)]
+
 mod commands;
-mod config;
-mod evaluation;
-mod events;
-mod failure;
-mod federation;
-mod machine;
 mod output;
-mod pictures;
-mod pipeline;
-mod progress;
-mod report;
-mod run_dir;
-mod run_info;
-mod scoring;
 mod setup;
-mod spreadsheet;
-mod steps;
-mod summary;
-mod sweep;
-mod tensorboard;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use failure::{Failure, Kind, Result};
+pub use output::log_to_stderr;
 pub use setup::BUNDLE_SHA256;
 
-/// Of the binary and of the Python module alike. The system's allocator costs the CPU backend half as much again a training step; a fuzzer
-/// counts what is asked of it.
-#[cfg(not(fuzzing))]
+/// Of the binary and of the Python module alike: with the system's allocator a training step takes half as long again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -40,12 +22,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
 }
 
-/// Does what a command line says, the program's name first, and answers with the exit code.
+/// Does what a command line says, the program's name first, and returns the exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    log_to_stderr();
     match commands::Cli::read(arguments).and_then(commands::Cli::run) {
         Ok(()) => 0,
         Err(failure) => {
-            eprintln!("effgan: {}", failure.line());
+            output::warn(&failure.line());
             failure.kind() as u8
         }
     }

@@ -1,9 +1,10 @@
-//! Standard output. A reader that has gone (`effgan run … | head`) is no reason to stop or to panic.
+//! Standard output and standard error. A reader that has gone (`effgan run … | head`) is no reason to stop or to panic.
 
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use effgan_data::steering::steers;
+use effgan_data::steering::plain;
+use log::{LevelFilter, Log, Metadata, Record};
 
 /// Writes a line.
 pub fn say(line: impl Display) {
@@ -20,28 +21,26 @@ pub fn warn(line: &str) {
     eprintln!("effgan: {}", plain(line));
 }
 
-/// Text in its lines, in which nothing moves a cursor or turns the letters around: parts of it may be somebody else's.
-pub fn plain(text: &str) -> String {
-    text.replace(|c| steers(c) && c != '\n' && c != '\t', "\u{fffd}")
-}
-
-/// `1 pass`, `2 passes`, `3 images`: a number of things whose name, in the singular, is `what`.
-pub fn counted(n: u64, what: &str) -> String {
-    let ending = match n {
-        1 => "",
-        _ if what.ends_with('s') => "es",
-        _ => "s",
-    };
-    format!("{n} {what}{ending}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_thing_is_in_the_singular() {
-        assert_eq!([0, 1, 2].map(|n| counted(n, "image")), ["0 images", "1 image", "2 images"]);
-        assert_eq!([1, 3].map(|n| counted(n, "class")), ["1 class", "3 classes"]);
+/// Shows the warnings of effgan's crates on standard error; those of other crates are not for its users.
+pub fn log_to_stderr() {
+    // A second call finds the logger of the first one, which is the same.
+    if log::set_logger(&StandardError).is_ok() {
+        log::set_max_level(LevelFilter::Warn);
     }
+}
+
+struct StandardError;
+
+impl Log for StandardError {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.target().starts_with("effgan")
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            warn(&record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 mod program;
 
-use program::{effgan, failure, golden, json, metrics, run_tiny, stdout, without_seconds};
+use program::{effgan, failure, golden, json, metrics, run_tiny, stdout, tiny_config, without_seconds};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -166,7 +166,7 @@ fn a_reader_that_leaves_does_not_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
-        .args(["run", &golden("tiny.toml"), "--out", run.to_str().unwrap()])
+        .args(["run", &tiny_config(), "--out", run.to_str().unwrap()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -198,7 +198,7 @@ fn a_place_that_cannot_be_written_is_code_2_and_one_line() {
     let nowhere = nowhere.to_str().unwrap();
     for command in [
         &["sample", run.to_str().unwrap(), "--out", nowhere][..],
-        &["partition", &golden("tiny.toml"), "--out", nowhere],
+        &["partition", &tiny_config(), "--out", nowhere],
         &["features", "train", "mnist-mini", "--out", nowhere],
     ] {
         let (code, line) = failure(&effgan(command));
@@ -283,7 +283,7 @@ fn ctrl_c_is_code_130_and_a_readable_folder() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
-        .args(["run", &golden("tiny.toml"), "--set", "local.epochs=40", "--set", "algorithm.rounds=1000"])
+        .args(["run", &tiny_config(), "--set", "local.epochs=40", "--set", "algorithm.rounds=1000"])
         .args(["--out", run.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -312,7 +312,7 @@ fn json_puts_nothing_else_on_standard_output() {
 fn a_partition_is_shown_without_training() {
     let folder = tempfile::tempdir().unwrap();
     let png = folder.path().join("heat.png");
-    let output = effgan(&["partition", &golden("tiny.toml"), "--out", png.to_str().unwrap()]);
+    let output = effgan(&["partition", &tiny_config(), "--out", png.to_str().unwrap()]);
     let said = stdout(&output);
     let rows: Vec<&str> = said.lines().filter(|line| line.starts_with("client-000")).collect();
     assert_eq!(rows.len(), 3, "{said}");

@@ -23,7 +23,7 @@ fn effgan(args: &[&str]) -> Output {
 
 /// The golden tiny run's config.
 fn tiny() -> String {
-    format!("{}/tests/golden/tiny.toml", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../effgan-run/tests/tiny.toml", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The tiny run on another data set and iid, with these settings on top.

@@ -74,7 +74,7 @@ fn effgan(args: &[&str]) {
 fn tiny() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("tiny");
-    let config = format!("{}/tests/golden/tiny.toml", env!("CARGO_MANIFEST_DIR"));
+    let config = format!("{}/../effgan-run/tests/tiny.toml", env!("CARGO_MANIFEST_DIR"));
     effgan(&["run", &config, "--out", run.to_str().unwrap()]);
     (folder, run)
 }

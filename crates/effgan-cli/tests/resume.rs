@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use program::{effgan, failure, golden, json, outcome, run_tiny, stdout};
+use program::{effgan, failure, json, outcome, run_tiny, stdout, tiny_config};
 use tempfile::TempDir;
 
 fn text(path: &Path) -> &str {
@@ -45,7 +45,7 @@ fn algorithm(kind: &str, rounds: u32) -> String {
 /// A run that is at work, and has said a line that starts with `said`.
 fn at_work(run: &Path, settings: &[&str], said: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
-        .args(["run", &golden("tiny.toml"), "--out", text(run)])
+        .args(["run", &tiny_config(), "--out", text(run)])
         .args(settings)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -99,7 +99,7 @@ fn a_yes_names_a_run_that_waits_by_enough_digits() {
 #[test]
 fn a_site_writes_its_split_for_itself_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny.toml");
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../effgan-run/tests/tiny.toml");
     let split = |site: &str, out: &str| {
         let (kit, out) = (folder.path().join(site), folder.path().join(out));
         fs::create_dir_all(&kit).unwrap();

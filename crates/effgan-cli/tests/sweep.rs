@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use program::{effgan, failure, golden, json, outcome, run_tiny, stdout};
+use program::{effgan, failure, json, outcome, run_tiny, stdout, tiny_config};
 use serde_json::Value;
 
 /// A sweep over the tiny config in a folder of its own.
@@ -21,7 +21,7 @@ impl Swept {
     fn new(grids: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (file, out) = (folder.path().join("a.sweep.toml"), folder.path().join("out"));
-        let base = golden("tiny.toml");
+        let base = tiny_config();
         fs::write(&file, format!("name = \"a\"\nconfig = {base:?}\nseeds = [1]\n{grids}")).unwrap();
         Self { _folder: folder, file, out }
     }

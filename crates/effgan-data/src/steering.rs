@@ -14,6 +14,11 @@ pub fn shown(text: &str) -> String {
     text.replace(steers, "\u{fffd}")
 }
 
+/// Text in its lines, in which nothing moves a cursor or turns the letters around: parts of it may be somebody else's.
+pub fn plain(text: &str) -> String {
+    text.replace(|c| steers(c) && c != '\n' && c != '\t', "\u{fffd}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,8 @@ use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
 use super::Cli;
-use crate::failure::Result;
 use crate::output::write;
+use effgan_run::failure::Result;
 
 /// Print what a shell needs to complete commands and flags
 ///

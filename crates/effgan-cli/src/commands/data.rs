@@ -10,8 +10,8 @@ use effgan_data::download::{self, Item, Outcome, Source};
 use effgan_data::{DataError, DatasetName};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::Result;
 use crate::output::say;
+use effgan_run::failure::Result;
 
 /// Data sets: what there is, what is wrong with files, fetching
 #[derive(Subcommand)]

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
+use super::federation::site_images;
 use super::run::interrupt;
-use crate::failure::{Failure, Result};
-use crate::federation::{self, AtSite, POLICY, SiteImages};
 use crate::output::say;
-use crate::progress::Progress;
-use crate::{machine, pipeline};
+use crate::terminal;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::pipeline;
+use effgan_run::protocol::{self, AtSite, POLICY, SiteImages};
+use effgan_run::record::machine;
 
 /// The members of an ensemble
 #[derive(Subcommand)]
@@ -67,7 +69,7 @@ impl Ensemble {
 
 impl FineTune {
     fn run(self) -> Result<()> {
-        let images = SiteImages::of(self.client, self.data, self.partition_id)?;
+        let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = self.site.join(POLICY);
         let has_files = !matches!(images, SiteImages::Dealt { data_dir: None, .. });
         if has_files && !policy.is_file() {
@@ -78,7 +80,7 @@ impl FineTune {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let policy = policy.is_file().then_some(policy);
         let at_site = AtSite { images, state_dir: state.path().into(), policy, jobs };
-        let site = federation::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
+        let site = protocol::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
         say(format!(
             "{} holds the generator of {}, trained on {} images",
             self.out.display(),
@@ -92,7 +94,7 @@ impl FineTune {
 impl Add {
     fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let name = pipeline::hand_in(&self.run_dir, &self.file, jobs, &Progress::new(false), &*interrupt()?)?;
+        let name = pipeline::hand_in(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*interrupt()?)?;
         say(format!("{name} is in the ensemble"));
         Ok(())
     }

@@ -12,12 +12,12 @@ use effgan_metrics::Resize;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::interrupt;
-use super::sample::selection;
-use crate::config::Config;
-use crate::evaluation::{self, Evaluation, FeatureNet, Images, Question, Reference, Share};
-use crate::failure::{Failure, Result};
-use crate::machine;
 use crate::output::{say, write};
+use effgan_run::api::selection;
+use effgan_run::config::Config;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::record::machine;
+use effgan_run::scores::{self, Evaluation, FeatureNet, Images, Question, Reference, Share};
 
 /// Score a model or images against real ones
 ///
@@ -186,10 +186,10 @@ impl Evaluate {
 
     fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
         let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
-        let partition = run.filter(|_| self.reference.is_none()).map(evaluation::partition).transpose()?;
+        let partition = run.filter(|_| self.reference.is_none()).map(scores::partition).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
-                evaluation::of_run(dataset, &partition, model, self.seed)
+                scores::of_run(dataset, &partition, model, self.seed)
             }
             _ => vec![Share::of_dataset(dataset)],
         })

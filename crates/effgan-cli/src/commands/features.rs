@@ -7,10 +7,10 @@ use effgan_data::{DatasetConfig, DatasetName};
 use effgan_metrics::SmallNet;
 use effgan_nn::{checkpoint, classifier};
 
-use crate::failure::{Failure, Result};
-use crate::machine;
 use crate::output::say;
-use crate::run_dir::check_new_file;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::record::machine;
+use effgan_run::record::run_dir::check_new_file;
 
 /// Feature networks for scores
 #[derive(Subcommand)]

@@ -8,9 +8,9 @@ use clap::{Args, Command, CommandFactory};
 use effgan_nn::file::write_file;
 
 use super::Cli;
-use crate::failure::{EXIT_CODES, Failure, Result};
 use crate::output::{say, write};
-use crate::run_dir::check_new_file;
+use effgan_run::failure::{EXIT_CODES, Failure, Result};
+use effgan_run::record::run_dir::check_new_file;
 
 /// Make manual pages
 #[derive(Args)]

@@ -15,17 +15,15 @@ mod run;
 mod sample;
 mod sweep;
 
-pub use sample::selection;
-
 use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::api;
-use crate::failure::{EXIT_CODES, Failure, Result};
 use crate::output::say;
+use effgan_run::api;
+use effgan_run::failure::{EXIT_CODES, Failure, Result};
 
 /// Learn one image generator from data that cannot leave its owners, and sample from it in one place.
 #[derive(Parser)]
@@ -65,7 +63,7 @@ impl Cli {
     /// Reads the command line, the program's name first. Help and the version are printed at once, and end the program.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::Kind::Usage).
+    /// [`Kind::Usage`](effgan_run::Kind::Usage).
     pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
         use ErrorKind as E;
         Self::try_parse_from(arguments).map_err(|error| match error.kind() {

@@ -7,11 +7,11 @@ use clap::Args;
 use effgan_data::{Partition as Deal, heterogeneity};
 use effgan_nn::checkpoint::write_file;
 
-use crate::config::Config;
-use crate::failure::Result;
 use crate::output::say;
-use crate::pictures::{heat_map, save_png};
-use crate::run_dir::check_new_file;
+use effgan_run::config::Config;
+use effgan_run::failure::Result;
+use effgan_run::record::pictures::{heat_map, save_png};
+use effgan_run::record::run_dir::check_new_file;
 
 /// Show who gets which images, without training
 #[derive(Args)]

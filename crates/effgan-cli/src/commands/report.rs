@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::failure::{Failure, Result};
 use crate::output::say;
-use crate::report;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::report;
 
 /// Make a run's report.html again from its folder
 #[derive(Args)]

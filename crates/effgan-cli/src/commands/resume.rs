@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::run::{interrupt, with_the_way_on};
-use crate::failure::Result;
-use crate::progress::Progress;
-use crate::{machine, pipeline};
+use crate::terminal;
+use effgan_run::failure::Result;
+use effgan_run::pipeline;
+use effgan_run::record::machine;
 
 /// Go on with a run that was interrupted, killed or failed, or give it more rounds
 ///
@@ -30,7 +31,7 @@ pub struct Resume {
 impl Resume {
     pub fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let progress = Progress::new(self.json);
+        let progress = terminal::progress(self.json);
         let outcome = pipeline::resume(&self.run_dir, &self.settings, jobs, &progress, &*interrupt()?);
         with_the_way_on(outcome, &self.run_dir)
     }

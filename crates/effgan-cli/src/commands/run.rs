@@ -9,10 +9,11 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::config::Config;
-use crate::failure::{Failure, Kind, Result};
-use crate::progress::Progress;
-use crate::{machine, pipeline};
+use crate::terminal;
+use effgan_run::config::Config;
+use effgan_run::failure::{Failure, Kind, Result};
+use effgan_run::pipeline;
+use effgan_run::record::machine;
 
 /// Train as a config says, into a new run folder
 #[derive(Args)]
@@ -43,7 +44,7 @@ impl Run {
         let config = Config::load(&self.config, &settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let progress = Progress::new(self.json);
+        let progress = terminal::progress(self.json);
         let outcome = pipeline::run(&config, &out, jobs, &progress, &*interrupt()?);
         with_the_way_on(outcome, &out)
     }

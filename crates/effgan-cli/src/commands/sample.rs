@@ -10,11 +10,11 @@ use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use npyz::WriterBuilder;
 
-use crate::failure::{Failure, Result};
-use crate::machine;
 use crate::output::say;
-use crate::pictures::{grid, save_png};
-use crate::run_dir::check_new_file;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::record::machine;
+use effgan_run::record::pictures::{grid, save_png};
+use effgan_run::record::run_dir::check_new_file;
 
 /// Images of one PNG grid.
 const MOST_IN_A_GRID: u32 = 10_000;
@@ -52,7 +52,7 @@ impl Sample {
         check_new_file(&self.out)?;
         check_grid(&self.out, self.num)?;
         let model = Ensemble::open(&self.model)?;
-        let selection = selection(&self.members)?;
+        let selection = effgan_run::api::selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let classes = classes(&self.classes, &model)?;
         let images = model.sample_classes(&selection, &classes, self.seed, 0..u64::from(self.num), jobs)?;
@@ -74,24 +74,6 @@ fn check_grid(out: &Path, num: u32) -> Result<()> {
 
 fn kind(out: &Path) -> Option<&str> {
     out.extension().and_then(|extension| extension.to_str())
-}
-
-/// What `names` of members stand for: none for the ensemble, `global` for the averaged generator.
-///
-/// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage).
-pub fn selection(names: &[String]) -> Result<Selection> {
-    match names {
-        [] => Ok(Selection::Ensemble),
-        [name] if name == "global" => Ok(Selection::Global),
-        names if names.iter().any(|name| name == "global") => {
-            Err(Failure::usage(anyhow::anyhow!("--member global stands alone: it is no member of the ensemble")))
-        }
-        names => {
-            let names: std::result::Result<_, _> = names.iter().map(ClientName::new).collect();
-            Ok(Selection::Members(names?))
-        }
-    }
 }
 
 /// The classes to draw in turn.

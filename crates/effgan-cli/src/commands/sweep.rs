@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::run::interrupt;
-use crate::failure::Result;
-use crate::machine;
 use crate::output::say;
-use crate::sweep;
+use effgan_run::failure::Result;
+use effgan_run::record::machine;
+use effgan_run::sweep;
 
 /// Run a grid of configs and seeds, and make one table and figures of it
 ///

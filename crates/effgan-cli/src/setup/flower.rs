@@ -14,9 +14,9 @@ use effgan_nn::checkpoint::write_file;
 use serde_json::Value;
 
 use super::server;
-use crate::failure::{Failure, Result};
 use crate::output::say;
-use crate::pipeline::info_of;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::pipeline::info_of;
 
 /// The version of Flower that kits pin, in pip's words.
 pub(super) const FLWR: &str = "flwr==1.41.0";

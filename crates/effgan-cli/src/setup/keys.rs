@@ -10,9 +10,9 @@ use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
 use super::{OPEN, PRIVATE, SECRET, SUPEREXEC_SECRET, kit, write};
-use crate::failure::{Failure, Result};
-use crate::federation::hold_out::{SECRET as HOLD_OUT_SECRET, new_secret};
-use crate::federation::ledger::LEDGER;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::hold_out::{SECRET as HOLD_OUT_SECRET, new_secret};
+use effgan_run::protocol::ledger::LEDGER;
 
 /// Of a kit: the site's private key. Its public half is `key.pub`.
 pub(crate) const KEY: &str = "key";
@@ -32,7 +32,7 @@ pub struct Joined {
 /// Makes the key of the site whose `kit` it is, and whatever else of the site's own is not there yet.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no kit or has a key.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no kit or has a key.
 pub fn join(kit: &Path) -> Result<Joined> {
     let name = kit::read(kit)?.name;
     let path = kit.join(KEY);

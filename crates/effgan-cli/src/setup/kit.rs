@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::wheel::{Checked, REQUIREMENTS, Wheel};
 use super::{OPEN, SCRIPT, private_folder, write};
-use crate::failure::{Failure, Result};
-use crate::federation::POLICY;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::POLICY;
 
 /// `site.toml` of a kit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +48,10 @@ pub(super) fn make(kit: &Kit, folder: &Path, ca: &str, wheel: Option<&Checked>) 
 /// What is known of the kit in `folder`.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is none.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is none.
 pub(crate) fn read(folder: &Path) -> Result<Kit> {
     let path = folder.join(SITE);
-    let read = || -> anyhow::Result<Kit> { Ok(toml::from_str(&crate::config::read(&path)?)?) };
+    let read = || -> anyhow::Result<Kit> { Ok(toml::from_str(&effgan_run::config::read(&path)?)?) };
     read().with_context(|| format!("{} is no kit of a federation", folder.display())).map_err(Failure::usage)
 }
 

@@ -14,9 +14,9 @@ use super::host::Host;
 use super::kit::{self, Kit};
 use super::wheel::{Checked, Wheel};
 use super::{OPEN, SCRIPT, SECRET, SUPEREXEC_SECRET, flower, private_folder, write};
-use crate::failure::{Failure, Result};
-use crate::federation::hold_out::new_secret;
-use crate::run_dir::{beside, check_new};
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::hold_out::new_secret;
+use effgan_run::record::run_dir::{beside, check_new};
 
 /// What `init` is told.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) const SERVER: &str = "server.toml";
 /// Makes the folder, all at once.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it exists, a site is named twice, or the wheel is none of this effgan.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it exists, a site is named twice, or the wheel is none of this effgan.
 pub fn init(plan: &Plan) -> Result<()> {
     check_new(&plan.out)?;
     if let Some(twice) = plan.sites.iter().enumerate().find(|(i, site)| plan.sites[..*i].contains(site)) {
@@ -139,10 +139,10 @@ fn make_server(
 /// Signs the certificate of the server in `folder` anew, for the same key and by the same CA, so that the sites' kits stay good.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder, or `ca.key` is not there or is another's.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no server's folder, or `ca.key` is not there or is another's.
 pub fn renew(folder: &Path) -> Result<()> {
     let host = read(folder)?.host;
-    let text = |name: &str| crate::config::read(&folder.join(name)).with_context(|| name.to_owned());
+    let text = |name: &str| effgan_run::config::read(&folder.join(name)).with_context(|| name.to_owned());
     let make = || -> anyhow::Result<()> {
         let ca = Signed { certificate: text("ca.crt")?, key: text("ca.key")? };
         let certificate = certificates::renew(&host, &text("server.key")?, &ca)?;
@@ -168,10 +168,10 @@ impl Server {
 /// What is known of the server in `folder`.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no server's folder.
 pub(crate) fn read(folder: &Path) -> Result<Server> {
     let path = folder.join(SERVER);
-    let read = || -> anyhow::Result<Server> { Ok(toml::from_str(&crate::config::read(&path)?)?) };
+    let read = || -> anyhow::Result<Server> { Ok(toml::from_str(&effgan_run::config::read(&path)?)?) };
     let said = || format!("{} is no server's folder of effgan federation init", folder.display());
     read().with_context(said).map_err(Failure::usage)
 }

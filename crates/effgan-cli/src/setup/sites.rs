@@ -11,8 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use super::kit;
 use super::server;
 use super::wheel::Checked;
-use crate::failure::{Failure, Result};
-use crate::run_dir::check_new;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::record::run_dir::check_new;
 
 /// A site that was let in.
 #[derive(Debug)]
@@ -42,10 +42,10 @@ pub struct Listed {
 /// another way, which has to be the key's.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no such key, no site of this federation, or another key than that of `told`.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no such key, no site of this federation, or another key than that of `told`.
 pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
     let admit = || -> anyhow::Result<Admitted> {
-        let text = if Path::new(key).is_file() { crate::config::read(Path::new(key))? } else { key.to_owned() };
+        let text = if Path::new(key).is_file() { effgan_run::config::read(Path::new(key))? } else { key.to_owned() };
         let key = public_key(&text)?;
         let known = fingerprint(&key);
         if let Some(told) = told.filter(|told| digits(told) != digits(&known)) {
@@ -85,7 +85,7 @@ fn digits(fingerprint: &str) -> String {
 /// Takes the key of `name` away, at once.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when there is no such site, or it has no key.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when there is no such site, or it has no key.
 pub fn remove(name: &ClientName, folder: &Path) -> Result<()> {
     server::read(folder)?;
     let remove = |sites: &mut Sites| {
@@ -101,12 +101,12 @@ pub fn remove(name: &ClientName, folder: &Path) -> Result<()> {
 /// Makes a kit at `out` for one more site, or another one for a site that lost its own; whether it is on the list already.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when something is at `out`.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when something is at `out`.
 pub fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
     let server = server::read(folder)?;
     check_new(out)?;
     let add = || -> anyhow::Result<bool> {
-        let ca = crate::config::read(&folder.join("ca.crt"))?;
+        let ca = effgan_run::config::read(&folder.join("ca.crt"))?;
         let wheel = server.wheel.as_ref().map(|wheel| Checked::read(&folder.join(&wheel.file))).transpose()?;
         if let Some(wheel) = &server.wheel {
             wheel.check(folder)?;
@@ -132,7 +132,7 @@ pub fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
 /// All sites, in the order in which they were added.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is no server's folder.
+/// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no server's folder.
 pub fn list(folder: &Path) -> Result<Vec<Listed>> {
     server::read(folder)?;
     let list = || -> anyhow::Result<Vec<Listed>> {

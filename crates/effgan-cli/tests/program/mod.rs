@@ -12,13 +12,18 @@ pub fn effgan(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).output().unwrap()
 }
 
+/// The config of the golden tiny run.
+pub fn tiny_config() -> String {
+    format!("{}/../effgan-run/tests/tiny.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
 pub fn golden(name: &str) -> String {
     format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs `tiny.toml` with these settings into `out`.
 pub fn run_tiny(out: &Path, more: &[&str]) -> Output {
-    let config = golden("tiny.toml");
+    let config = tiny_config();
     let args = [&["run", &config, "--out", out.to_str().unwrap()][..], more].concat();
     effgan(&args)
 }

@@ -51,7 +51,7 @@ fn start(run: &Path, settings: &[&str], end: Option<&End>) -> ExitStatus {
     if begun {
         command.args(["resume", text(run)]);
     } else {
-        command.args(["run", &golden("tiny.toml"), "--out", text(run)]).args(settings);
+        command.args(["run", &tiny_config(), "--out", text(run)]).args(settings);
     }
     if let Some(End::Fault(fault)) = end {
         command.env("EFFGAN_FAULT", fault);

@@ -29,7 +29,7 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
     ];
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
-        .args(["run", &golden("tiny.toml"), "--out", text(&run), "--jobs", "2"])
+        .args(["run", &tiny_config(), "--out", text(&run), "--jobs", "2"])
         .args(settings)
         // The allocator gives back at once what is not in use: what it lets lie about otherwise comes to 16 MB more or less.
         .env("MIMALLOC_PURGE_DELAY", "0")

@@ -9,7 +9,7 @@ use effgan_nn::{Array, Params, Purpose, Streams};
 use serde::Serialize;
 
 use super::{ENGINE, say_result};
-use crate::failure::Result;
+use effgan_run::failure::Result;
 
 /// Tensors of a client, all of one size.
 const TENSORS: u64 = 10;

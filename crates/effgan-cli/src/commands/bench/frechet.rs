@@ -10,7 +10,7 @@ use effgan_nn::{Purpose, Streams};
 use serde::Serialize;
 
 use super::{ENGINE, say_result};
-use crate::failure::Result;
+use effgan_run::failure::Result;
 
 /// Fréchet distance between two sets of random features, on one thread
 #[derive(Args)]

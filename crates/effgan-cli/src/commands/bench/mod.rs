@@ -11,8 +11,8 @@ use clap::Subcommand;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use serde::Serialize;
 
-use crate::failure::Result;
 use crate::output::say;
+use effgan_run::failure::Result;
 
 /// Length of z, as DCGAN has it.
 const LATENT_DIM: usize = 100;

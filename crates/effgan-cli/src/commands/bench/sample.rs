@@ -16,8 +16,8 @@ use effgan_nn::{Purpose, Streams};
 use serde::Serialize;
 
 use super::{ENGINE, dcgan, say_result};
-use crate::failure::Result;
-use crate::machine;
+use effgan_run::failure::Result;
+use effgan_run::record::machine;
 
 /// Size of the ensemble.
 const MEMBERS: u64 = 10;

@@ -13,8 +13,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 use super::{ENGINE, IMAGE_SHAPE, LATENT_DIM, dcgan, say_result};
-use crate::failure::Result;
-use crate::machine;
+use effgan_run::failure::Result;
+use effgan_run::record::machine;
 
 /// Steps that are not timed: caches and allocator settle.
 const WARM_UP_STEPS: usize = 10;

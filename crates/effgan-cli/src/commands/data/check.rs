@@ -7,8 +7,8 @@ use clap::Args;
 use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
 use effgan_data::steering;
 
-use crate::failure::{Failure, Result};
 use crate::output::say;
+use effgan_run::failure::{Failure, Result};
 
 /// Look at a folder of images, an .npz or .npy file, or a data set's files, and say what is there or what is wrong
 #[derive(Args)]

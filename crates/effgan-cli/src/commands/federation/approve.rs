@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::failure::{Failure, Result};
-use crate::federation::approval;
-use crate::federation::ledger::Request;
 use crate::output::{say, write};
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::approval;
+use effgan_run::protocol::ledger::Request;
 
 use super::check_site;
 

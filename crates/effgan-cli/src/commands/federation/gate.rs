@@ -12,10 +12,10 @@ use effgan_gate::{
 
 use crate::BUNDLE_SHA256;
 use crate::commands::run::interrupt;
-use crate::failure::{Failure, Result};
-use crate::federation::retention::lock_server;
 use crate::output::warn;
 use crate::setup::{kit, server};
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::retention::lock_server;
 
 /// At the server: the gate, the port that sites call; start.sh runs it
 #[derive(Args)]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::failure::{Failure, Result};
-use crate::federation::ledger::{self, Ledger};
-use crate::output::{counted, say};
+use crate::output::say;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::ledger::{self, Ledger};
+use effgan_run::units::counted;
 
 use super::{check_site, write_private};
 

@@ -9,6 +9,8 @@ mod site;
 mod sites;
 mod split;
 
+pub(crate) use self::split::site_images;
+
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -20,9 +22,9 @@ use self::gate::{Forward, Serve};
 use self::server::{Init, Renew, Run};
 use self::site::{Check, Join};
 use self::sites::{Add, Admit, List, Remove};
-use crate::failure::{Failure, Result};
-use crate::federation::POLICY;
-use crate::federation::ledger::LEDGER;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::POLICY;
+use effgan_run::protocol::ledger::LEDGER;
 
 /// A federation of many machines, over Flower
 ///

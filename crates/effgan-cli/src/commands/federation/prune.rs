@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use effgan_fl::Policy;
 
-use crate::failure::{Failure, Result};
-use crate::federation::POLICY;
-use crate::federation::retention::prune;
-use crate::output::{counted, say};
+use crate::output::say;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::POLICY;
+use effgan_run::protocol::retention::prune;
+use effgan_run::units::counted;
 
 /// What lies here longer than some days and may go: what a site remembers of runs, checkpoints of finished runs, Flower's state
 ///

@@ -7,9 +7,9 @@ use clap::{Args, value_parser};
 use effgan_data::ClientName;
 
 use crate::commands::run::interrupt;
-use crate::failure::{Failure, Result};
 use crate::output::say;
 use crate::setup::{self, Host, Launch, Plan, SUPERLINK_PORT};
+use effgan_run::failure::{Failure, Result};
 
 /// Make the server's folder and a kit for each site
 #[derive(Args)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use effgan_data::DatasetName;
 
-use crate::failure::Result;
 use crate::output::say;
 use crate::setup::{self, Joined, Side};
+use effgan_run::failure::Result;
 
 /// At a site: make its key, and print what the server's operator is to be sent and told
 #[derive(Args)]

@@ -6,9 +6,9 @@ use clap::Args;
 use effgan_data::ClientName;
 use time::OffsetDateTime;
 
-use crate::failure::Result;
 use crate::output::say;
 use crate::setup::{self, Admitted, Listed};
+use effgan_run::failure::Result;
 
 /// At the server: make a kit for one more site, or another one for a site that lost its own
 #[derive(Args)]

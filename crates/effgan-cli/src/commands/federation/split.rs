@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use clap::Args;
 use effgan_data::{ClientName, Partition};
 
-use crate::config::Config;
-use crate::failure::{Failure, Result};
-use crate::federation::{self, AtSite, POLICY, SiteImages};
 use crate::output::say;
-use crate::run_dir::check_new_file;
+use effgan_run::config::Config;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::{self, AtSite, POLICY, SiteImages};
+use effgan_run::record::run_dir::check_new_file;
 
 use super::write_private;
 
@@ -43,10 +43,10 @@ impl Split {
     pub fn run(self) -> Result<()> {
         check_new_file(&self.out)?;
         let config = Config::load(&self.config, &[])?;
-        let images = SiteImages::of(self.client, self.data, self.partition_id)?;
+        let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = Some(self.site.join(POLICY));
         let at_site = AtSite { images, state_dir: self.site.join("state"), policy, jobs: 1 };
-        let share = federation::split(&at_site, config)?;
+        let share = protocol::split(&at_site, config)?;
         let (train, held_out) = (share.train.len(), share.held_out.len());
         let json = serde_json::to_vec(&Partition { clients: vec![share] }).expect("a partition is plain data");
         write_private(&self.out, |out| Ok(out.write_all(&json)?))?;
@@ -55,18 +55,22 @@ impl Split {
     }
 }
 
-impl SiteImages {
-    /// As a command line names them.
-    ///
-    /// # Errors
-    /// A name that is none.
-    pub fn of(client: Option<String>, data_dir: Option<PathBuf>, partition_id: Option<usize>) -> Result<Self> {
-        match (client, data_dir, partition_id) {
-            (Some(client), Some(data_dir), None) => {
-                let client = ClientName::new(client).map_err(|error| Failure::usage(anyhow!("--client: {error}")))?;
-                Ok(Self::Own { data_dir, client })
-            }
-            (_, data_dir, partition_id) => Ok(Self::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir }),
+/// The images of a site as a command line names them.
+///
+/// # Errors
+/// A name that cannot be a client's.
+pub(crate) fn site_images(
+    client: Option<String>,
+    data_dir: Option<PathBuf>,
+    partition_id: Option<usize>,
+) -> Result<SiteImages> {
+    match (client, data_dir, partition_id) {
+        (Some(client), Some(data_dir), None) => {
+            let client = ClientName::new(client).map_err(|error| Failure::usage(anyhow!("--client: {error}")))?;
+            Ok(SiteImages::Own { data_dir, client })
+        }
+        (_, data_dir, partition_id) => {
+            Ok(SiteImages::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir })
         }
     }
 }

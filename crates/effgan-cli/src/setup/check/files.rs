@@ -10,7 +10,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use super::{right, wrong};
-use crate::failure::Result;
+use effgan_run::failure::Result;
 
 /// Checks that `folder` and its `secrets` are their owner's alone; those that are not there are passed over.
 pub(super) fn private(folder: &Path, secrets: &[&str]) -> Result<()> {

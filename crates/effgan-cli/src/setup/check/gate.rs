@@ -11,7 +11,7 @@ use super::super::keys::new_key;
 use super::super::kit::Kit;
 use super::super::server::Server;
 use super::{right, wrong};
-use crate::failure::{Failure, Result};
+use effgan_run::failure::{Failure, Result};
 
 /// Seconds that clocks may differ: Flower takes no message that was signed long ago.
 const CLOCK: i64 = 60;

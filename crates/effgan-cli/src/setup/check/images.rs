@@ -7,8 +7,8 @@ use effgan_data::datasets::Glance;
 use effgan_data::{DataError, DatasetConfig, DatasetName};
 
 use super::right;
-use crate::failure::{Failure, Result};
-use crate::output::counted;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::units::counted;
 
 /// Names of classes and of files that are listed.
 const LISTED: usize = 8;

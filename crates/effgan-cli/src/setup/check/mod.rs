@@ -15,8 +15,8 @@ use effgan_data::DatasetName;
 use super::flower::{self, FLWR};
 use super::kit::{self, SITE};
 use super::server::SERVER;
-use crate::failure::{Failure, Result};
 use crate::output::say;
+use effgan_run::failure::{Failure, Result};
 
 /// Whose folder is checked.
 #[derive(Debug)]

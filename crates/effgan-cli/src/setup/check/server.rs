@@ -8,7 +8,7 @@ use effgan_gate::{SITES, Sites};
 use super::super::SUPEREXEC_SECRET;
 use super::super::server::Server;
 use super::{files, right, tls, versions};
-use crate::failure::Result;
+use effgan_run::failure::Result;
 
 /// Of the server's folder: what nobody else is to read.
 const SECRETS: [&str; 8] =

@@ -12,11 +12,11 @@ use super::super::SUPEREXEC_SECRET;
 use super::super::keys::{KEY, LOCAL};
 use super::super::kit::Kit;
 use super::{Side, files, gate, images, right, tls, versions, wrong};
-use crate::config::Config;
-use crate::failure::{Failure, Result};
-use crate::federation::hold_out::{self, SECRET as HOLD_OUT_SECRET, num_held_out};
-use crate::federation::{AtSite, POLICY, Rehearsal, SiteImages, last_wishes, rehearse, wishes_of};
-use crate::output::counted;
+use effgan_run::config::Config;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::hold_out::{self, SECRET as HOLD_OUT_SECRET, num_held_out};
+use effgan_run::protocol::{AtSite, POLICY, Rehearsal, SiteImages, last_wishes, rehearse, wishes_of};
+use effgan_run::units::counted;
 
 /// What a site keeps of a run, in sizes of both networks: an answer, work that was cut off with its optimiser's state, memories.
 const KEPT: u64 = 8;

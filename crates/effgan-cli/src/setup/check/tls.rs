@@ -13,7 +13,7 @@ use super::super::host::Host;
 use super::super::keys::LOCAL;
 use super::super::server::Server;
 use super::{right, wrong};
-use crate::failure::{Failure, Result};
+use effgan_run::failure::{Failure, Result};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ fn is_of_key(key: &Path, certificate: CertificateDer<'static>) -> Result<bool> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    crate::config::read(path).map_err(|error| Failure::usage(anyhow!("certificate: {}: {error}", path.display())))
+    effgan_run::config::read(path).map_err(|error| Failure::usage(anyhow!("certificate: {}: {error}", path.display())))
 }
 
 /// What rustls found, as it is to be understood here.

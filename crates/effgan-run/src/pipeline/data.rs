@@ -1,0 +1,161 @@
+//! Where the images of a run are: in this process, or at sites that never send them.
+
+use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
+use effgan_fl::Roster;
+use effgan_nn::networks::Network;
+use effgan_nn::params;
+
+use crate::config::Config;
+use crate::failure::Result;
+use crate::protocol::{Introduction, classes};
+use crate::record::events::{DatasetInfo, PartitionInfo};
+use crate::record::run_dir::RunDir;
+use crate::scores::Scorer;
+
+/// The images of a run, and who has which.
+pub(super) enum Data {
+    /// All of them, dealt to simulated clients.
+    Here(Box<Dataset>, Partition),
+    /// What sites said of theirs, sorted by name.
+    AtSites(Vec<Introduction>),
+}
+
+/// Who is in the federation, in its run folder.
+pub(super) const SITES: &str = "sites.json";
+
+/// Says whose word outweighs that of all others together, where nothing bounds it.
+fn majority(config: &Config, roster: &Roster) -> Option<String> {
+    let weights = config.algorithm.weights();
+    let total: f64 = roster.counts().iter().map(|&n| weights.of(n)).sum();
+    let of_all = |(_, n): &(&ClientName, &u64)| weights.of(**n) > 0.5 * total;
+    let (name, &n) = roster.names().iter().zip(roster.counts()).find(of_all)?;
+    let is_bounded = config.aggregation.max_weight.is_some() || roster.names().len() == 1;
+    (!is_bounded).then(|| {
+        format!(
+            "{name} alone has over half of the weight, {:.0} %: what it says it has ({n} images) decides; bound it by \
+             aggregation.max_weight or federation.max_examples",
+            100.0 * weights.of(n) / total
+        )
+    })
+}
+
+impl Data {
+    /// What `config` names, dealt as it says.
+    pub(super) fn here(config: &Config) -> Result<Self> {
+        config.check_simulated()?;
+        let dataset = config.load_dataset()?;
+        let dealt = config.deal(&dataset)?;
+        let partition = if config.pools_data() { dealt.pooled() } else { dealt };
+        Ok(Self::Here(Box::new(dataset), partition))
+    }
+
+    /// Who is in it, where nobody counts for more than `max_examples`, nor than the server's list of sites lets him.
+    pub(super) fn roster(&self, max_examples: Option<u64>) -> Roster {
+        match self {
+            Self::Here(_, partition) => Roster::of(partition).at_most(|_| max_examples),
+            Self::AtSites(sites) => {
+                let roster = Roster::new(sites.iter().map(|site| (site.name.clone(), site.num_examples)).collect());
+                let of_site = |name: &ClientName| sites.iter().find(|site| site.name == *name)?.max_examples;
+                roster.at_most(|name| of_site(name).into_iter().chain(max_examples).min())
+            }
+        }
+    }
+
+    /// `[c, h, w]` of all images, and how many classes there are.
+    pub(super) fn image_shape_and_classes(&self) -> ([usize; 3], usize) {
+        match self {
+            Self::Here(dataset, _) => (dataset.train.shape(), dataset.train.num_classes()),
+            // Sites that differ in their shape have not come so far.
+            Self::AtSites(sites) => {
+                (sites[0].image_shape, sites.iter().map(|site| site.num_classes).max().unwrap_or_default())
+            }
+        }
+    }
+
+    /// What the classes are called, in the order of their labels.
+    pub(super) fn class_names(&self, config: &Config) -> Vec<String> {
+        match self {
+            Self::Here(dataset, _) => dataset.class_names.clone(),
+            Self::AtSites(_) => classes::names(config, self.image_shape_and_classes().1),
+        }
+    }
+
+    pub(super) fn scorer(&self, config: &Config, network: &Network, jobs: usize) -> Result<Scorer> {
+        match self {
+            Self::Here(dataset, _) => Scorer::new(dataset, config.evaluation.samples, network, config.seed, jobs),
+            Self::AtSites(_) => Ok(Scorer::without_images(network, config.seed, jobs)),
+        }
+    }
+
+    /// What a person has to know of the images, and of who counts for how many.
+    pub(super) fn notes(&self, config: &Config) -> Vec<String> {
+        let left_out = match self {
+            Self::Here(dataset, _) => dataset.left_out_line(),
+            Self::AtSites(_) => None,
+        };
+        let roster = self.roster(config.federation.max_examples);
+        let all = roster.names().iter().zip(roster.num_examples()).zip(roster.counts());
+        let capped = all.filter(|((_, said), count)| count < said);
+        let capped =
+            capped.map(|((name, said), count)| format!("{name} says it has {said} images, and counts as {count}"));
+        left_out.into_iter().chain(capped).chain(majority(config, &roster)).collect()
+    }
+
+    /// SHA-256, as hex, of all images and who has which; of what sites said of theirs.
+    pub(super) fn hash(&self) -> String {
+        let text = match self {
+            Self::Here(dataset, partition) => {
+                let of_set = |images: &ImageSet| {
+                    [images.pixels(), images.labels()].map(params::sha256).join(" ") + &format!(" {:?}", images.shape())
+                };
+                let partition = serde_json::to_string(partition).expect("a partition is plain data");
+                [of_set(&dataset.train), of_set(&dataset.test), partition].join("\n")
+            }
+            Self::AtSites(sites) => serde_json::to_string(sites).expect("an introduction is plain data"),
+        };
+        params::sha256(text.as_bytes())
+    }
+
+    /// Writes who has what into the run folder.
+    pub(super) fn write(&self, dir: &RunDir) -> anyhow::Result<()> {
+        match self {
+            Self::Here(_, partition) => dir.write_json("partition.json", partition),
+            Self::AtSites(sites) => dir.write_json(SITES, sites),
+        }
+    }
+
+    /// What `run.json` says of it.
+    pub(super) fn infos(&self, config: &Config) -> (DatasetInfo, PartitionInfo) {
+        let ((image_shape, num_classes), roster) =
+            (self.image_shape_and_classes(), self.roster(config.federation.max_examples));
+        let (num_dealt, num_test) = match self {
+            Self::Here(dataset, _) => (dataset.num_dealt(), Some(dataset.test.len())),
+            Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None),
+        };
+        let name = config.dataset.name.to_string();
+        let clients = roster.names().iter().map(ToString::to_string).collect();
+        let num_examples = roster.num_examples().to_vec();
+        let counted = (roster.counts() != roster.num_examples()).then(|| roster.counts().to_vec());
+        let class_counts = self.class_counts();
+        let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
+        (
+            DatasetInfo { name, image_shape, num_classes, num_dealt, num_test },
+            PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
+        )
+    }
+
+    /// Training images by client and class, where they are known of all.
+    fn class_counts(&self) -> Option<Vec<Vec<u64>>> {
+        match self {
+            Self::Here(dataset, partition) => Some(partition.class_counts(&dataset.train)),
+            Self::AtSites(sites) => {
+                let (_, num_classes) = self.image_shape_and_classes();
+                let padded = |mut counts: Vec<u64>| {
+                    counts.resize(num_classes, 0);
+                    counts
+                };
+                sites.iter().map(|site| site.label_counts.clone().map(padded)).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What is said of an event in a line: in a log, and above the live view.
+
+use effgan_fl::{ExchangeKind, RoundRecord};
+
+use crate::record::events::{Event, Score};
+
+/// An event's line, where it has one.
+pub fn line_of(event: &Event) -> Option<String> {
+    match event {
+        Event::Round(record) => Some(round_line(record)),
+        Event::Score(score) => Some(score_line(score)),
+        Event::Note(note) => Some(note.note.clone()),
+        Event::Flag(flag) => Some(flag.sentence()),
+        _ => None,
+    }
+}
+
+/// More names of who is missing would fill the line.
+const MOST_NAMES: usize = 3;
+
+fn round_line(record: &RoundRecord) -> String {
+    let what = match record.kind {
+        ExchangeKind::Average => "averaged",
+        ExchangeKind::Collect => "collected",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "heard",
+    };
+    let missing = match &record.missing[..] {
+        [] => String::new(),
+        some if some.len() <= MOST_NAMES => {
+            let named = some.iter().map(|one| format!("{}: {}", one.name, one.reason));
+            format!(" (missing: {})", named.collect::<Vec<_>>().join("; "))
+        }
+        some => format!(" ({} missing)", some.len()),
+    };
+    if record.clients.is_empty() {
+        return format!("round {:<3} nobody answered{missing}", record.round);
+    }
+    let mean = |name: &str| {
+        let values = record.clients.iter().filter_map(|client| client.metrics.get(name));
+        values.sum::<f64>() / record.clients.len() as f64
+    };
+    format!(
+        "round {:<3} {what} {} clients{missing}: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} up; {:.1} s",
+        record.round,
+        record.clients.len(),
+        mean("loss_d"),
+        mean("loss_g"),
+        record.bytes_down as f64 / 1e6,
+        record.bytes_up as f64 / 1e6,
+        record.seconds,
+    )
+}
+
+/// A score with its n, within 80 columns; the floor is a line of its own, before all others.
+fn score_line(score: &Score) -> String {
+    let statistics = score.norm_statistics.map(|how| format!(", {}", how.name())).unwrap_or_default();
+    format!(
+        "  {:<30} fd_small {:>7.2}  KL {:.3}  modes {:>2}/{}  n {}",
+        format!("{}{statistics}", score.of.title()),
+        score.scores.fd_small,
+        score.scores.class_kl,
+        score.scores.modes,
+        score.scores.class_counts.len(),
+        score.scores.n,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_fl::Missing;
+
+    use super::*;
+
+    #[test]
+    fn who_is_missing_in_a_round_is_said_with_the_reason() {
+        let round = |num_missing: usize| {
+            let reasons = ["not connected", "no answer within 20 s"].into_iter().cycle();
+            let missing = |(i, reason): (usize, &str)| Missing {
+                name: format!("site-{i}").try_into().unwrap(),
+                reason: reason.to_owned(),
+            };
+            let record = RoundRecord {
+                round: 3,
+                kind: ExchangeKind::Average,
+                clients: vec![],
+                missing: reasons.take(num_missing).enumerate().map(missing).collect(),
+                refused: vec![],
+                bytes_down: 0,
+                bytes_up: 0,
+                seconds: 1.0,
+            };
+            line_of(&Event::Round(record)).unwrap()
+        };
+        assert_eq!(round(0), "round 3   nobody answered");
+        assert_eq!(
+            round(2),
+            "round 3   nobody answered (missing: site-0: not connected; site-1: no answer within 20 s)"
+        );
+        assert_eq!(round(4), "round 3   nobody answered (4 missing)");
+    }
+}

@@ -1,0 +1,100 @@
+//! What a run tells while it works: to a terminal, a log, or a program that it is a part of.
+
+mod clients;
+mod lines;
+
+use std::sync::Arc;
+
+use effgan_fl::{PlannedRound, StepRecord};
+
+pub use self::clients::{Clients, Standing};
+pub use self::lines::line_of;
+use crate::record::events::{Event, LossCurve};
+
+/// Is told what a run does. The run waits for each call to return, so calls must be quick.
+pub trait Listener: Send + Sync {
+    /// The run has these rounds, of which the first `done` were finished by an earlier start. `clients` knows at any moment
+    /// how far each client is.
+    fn started(&self, plan: Vec<PlannedRound>, done: usize, clients: &Arc<Clients>) {
+        let _ = (plan, done, clients);
+    }
+
+    /// An event, as it is written to `metrics.jsonl`.
+    fn event(&self, event: &Event);
+
+    /// A line for a person. Programs that read events can ignore it.
+    fn line(&self, line: &str) {
+        let _ = line;
+    }
+
+    /// The run is over, however it ended.
+    fn finished(&self) {}
+}
+
+/// Tells a [`Listener`] what happens, and keeps the loss curves of the clients.
+pub struct Progress {
+    clients: Arc<Clients>,
+    listener: Box<dyn Listener>,
+}
+
+impl Progress {
+    /// Tells `listener`.
+    pub fn new(listener: impl Listener + 'static) -> Self {
+        Self { clients: Arc::default(), listener: Box::new(listener) }
+    }
+
+    /// Calls `event` with each event, and does not show lines.
+    pub fn events(event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self::new(Events(event))
+    }
+
+    /// Calls `line` with each line for a person, events included.
+    pub fn lines(line: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self::new(Lines(line))
+    }
+
+    pub(crate) fn started(&self, plan: Vec<PlannedRound>, done: usize) {
+        self.listener.started(plan, done, &self.clients);
+    }
+
+    pub(crate) fn step(&self, record: &StepRecord) {
+        self.clients.step(record);
+    }
+
+    /// The loss curves of a round, per client; they are forgotten afterwards.
+    pub(crate) fn take_losses(&self, round: u32) -> Vec<LossCurve> {
+        self.clients.take_losses(round)
+    }
+
+    pub(crate) fn event(&self, event: &Event) {
+        self.listener.event(event);
+    }
+
+    pub(crate) fn line(&self, line: &str) {
+        self.listener.line(line);
+    }
+
+    pub(crate) fn finished(&self) {
+        self.listener.finished();
+    }
+}
+
+struct Events<F>(F);
+
+impl<F: Fn(&Event) + Send + Sync> Listener for Events<F> {
+    fn event(&self, event: &Event) {
+        self.0(event);
+    }
+}
+
+struct Lines<F>(F);
+
+impl<F: Fn(&str) + Send + Sync> Listener for Lines<F> {
+    fn event(&self, event: &Event) {
+        line_of(event).iter().for_each(|line| self.0(line));
+    }
+
+    fn line(&self, line: &str) {
+        self.0(line);
+    }
+}

@@ -1,0 +1,80 @@
+//! The pictures of a run: grids of samples, and the one that shows what the run is about.
+
+use std::io::Error;
+use std::path::PathBuf;
+
+use super::grid_name::{grid_of_round, round_of_grid};
+use super::run_dir::RunDir;
+use crate::record::events::{Score, Scored};
+use crate::record::pictures::{captioned, grid, save_png};
+
+/// Images a side of a grid.
+pub const SHOWN: usize = 8;
+/// Members whose samples are drawn.
+pub const MEMBERS_SHOWN: usize = 12;
+/// Samples of a member whose classes are counted: eight of the batches that images are drawn in.
+pub const MEMBER_SAMPLES: u64 = 512;
+/// Screen pixels a side of an image's pixel.
+const SCALE: usize = 2;
+
+/// Draws the first images as `samples/<name>.png`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
+    let len = (SHOWN * SHOWN * shape.iter().product::<usize>()).min(images.len());
+    dir.save_samples(name, &grid(&images[..len], shape, SHOWN, SCALE))
+}
+
+/// Draws `samples/summary.png`: what averaging gives, what the ensemble gives, and real images, side by side with their scores.
+///
+/// # Errors
+/// When a grid cannot be read or the picture cannot be written.
+pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
+    let mean = if dir.info().mean_is_fedgan { "FedGAN at equal work" } else { Scored::MeanOfMembers.title() };
+    let mut panels = Vec::new();
+    for (of, title) in [
+        (Scored::Average, Scored::Average.title()),
+        (Scored::MeanOfMembers, mean),
+        (Scored::Ensemble, Scored::Ensemble.title()),
+        (Scored::Floor, "real images"),
+    ] {
+        // The last of its kind whose picture was drawn: the first way of making statistics comes first.
+        let best = scores.iter().filter(|score| score.of == of).max_by_key(|score| (score.round, is_drawn(score)));
+        if let Some(score) = best {
+            let picture = image::open(file(dir, &grid_name(of, score.round)))?.to_rgb8();
+            panels.push((title.to_owned(), format!("fd_small {:.1}", score.scores.fd_small), picture));
+        } else if let Some(path) = drawn(dir, of)? {
+            panels.push((title.to_owned(), String::new(), image::open(path)?.to_rgb8()));
+        }
+    }
+    save_png(&file(dir, "summary"), &captioned(&panels))
+}
+
+fn is_drawn(score: &Score) -> bool {
+    score.norm_statistics != Some(effgan_fl::ensemble::NormStatistics::Average)
+}
+
+/// The grid of what was drawn and not scored: of the averaged generator, the last.
+fn drawn(dir: &RunDir, of: Scored) -> anyhow::Result<Option<PathBuf>> {
+    if of != Scored::Average {
+        return Ok(Some(file(dir, &grid_name(of, 0))).filter(|path| path.is_file()));
+    }
+    let files: Vec<PathBuf> =
+        dir.join("samples").read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_, Error>>()?;
+    let round = |path: &PathBuf| path.file_stem().and_then(|name| round_of_grid(&name.to_string_lossy()));
+    Ok(files.into_iter().filter_map(|path| Some((round(&path)?, path))).max().map(|(_, path)| path))
+}
+
+fn grid_name(of: Scored, round: u32) -> String {
+    match of {
+        Scored::Floor => "real".into(),
+        Scored::Average => grid_of_round(round),
+        Scored::MeanOfMembers => "mean_of_members".into(),
+        Scored::Ensemble => "ensemble".into(),
+    }
+}
+
+fn file(dir: &RunDir, name: &str) -> PathBuf {
+    dir.join("samples").join(format!("{name}.png"))
+}

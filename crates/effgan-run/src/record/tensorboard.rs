@@ -1,0 +1,252 @@
+//! TensorBoard's event file: losses, bytes, clients and scores as scalars by round, and the grids of samples as images.
+//!
+//! `tensorboard --logdir runs` shows all runs below `runs/`, while they work too. The file is a sequence of `TFRecord`s (length, masked
+//! CRC-32C of the length, message, masked CRC-32C of the message); its tags are in `docs/run-folder.md`.
+
+mod message;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{ClientRecord, RoundRecord};
+use effgan_nn::file::open_to_append;
+use image::RgbImage;
+use prost::Message;
+
+use self::message::{Image, Summary, Value};
+use super::append::{rewind, synced_len};
+use super::grid_name::round_of_grid;
+use crate::record::events::{Event, Score};
+
+/// An event file that grows with its run.
+pub struct EventFile {
+    file: File,
+    /// Seconds since 1970.
+    clock: fn() -> f64,
+}
+
+impl EventFile {
+    /// Makes `events.out.tfevents.<started>.effgan` in `folder`; `started` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(folder: &Path, started: u64) -> io::Result<Self> {
+        Self::begin(open_to_append(&folder.join(file_name(started)))?, now)
+    }
+
+    /// Opens the file that [`create`](Self::create) made, to append to it; makes it when it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn open(folder: &Path, started: u64) -> io::Result<Self> {
+        let file = open_to_append(&folder.join(file_name(started)))?;
+        if file.metadata()?.len() == 0 { Self::begin(file, now) } else { Ok(Self { file, clock: now }) }
+    }
+
+    /// Bytes written so far, all of them on the disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn synced_len(&self) -> io::Result<u64> {
+        synced_len(&self.file)
+    }
+
+    /// Takes back what was written after the first `len` bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rewind(&self, len: u64) -> io::Result<()> {
+        rewind(&self.file, len)?;
+        if len == 0 { self.write_version() } else { Ok(()) }
+    }
+
+    fn begin(file: File, clock: fn() -> f64) -> io::Result<Self> {
+        let events = Self { file, clock };
+        events.write_version()?;
+        Ok(events)
+    }
+
+    fn write_version(&self) -> io::Result<()> {
+        self.write(0, Some("brain.Event:2".into()), None)
+    }
+
+    /// Appends the scalars of `event`; some events have none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn record(&self, event: &Event) -> io::Result<()> {
+        let (round, scalars) = match event {
+            Event::Round(round) => (round.round, of_round(round)),
+            Event::Score(score) => (score.round, of_score(score)),
+            Event::Losses(_) | Event::Flag(_) | Event::Member(_) | Event::Note(_) | Event::Stage(_) => return Ok(()),
+        };
+        self.summary(round, scalars.into_iter().filter_map(scalar).collect())
+    }
+
+    /// Appends the grid of samples `name` as a PNG file's bytes: `round_0007` is step 7 of `samples/round`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn picture(&self, name: &str, picture: &RgbImage, png: &[u8]) -> io::Result<()> {
+        let image = Image {
+            height: picture.height().cast_signed(),
+            width: picture.width().cast_signed(),
+            colorspace: 3,
+            encoded_image_string: png.to_vec(),
+        };
+        let (tag, round) = round_of_grid(name).map_or((name, 0), |round| ("round", round));
+        self.summary(round, vec![Value { tag: format!("samples/{tag}"), image: Some(image), scalar: None }])
+    }
+
+    fn summary(&self, round: u32, value: Vec<Value>) -> io::Result<()> {
+        self.write(round, None, Some(Summary { value }))
+    }
+
+    /// In one call, so that a reader meets whole records.
+    fn write(&self, round: u32, file_version: Option<String>, summary: Option<Summary>) -> io::Result<()> {
+        let event = message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
+        (&self.file).write_all(&record(&event.encode_to_vec()))
+    }
+}
+
+fn file_name(started: u64) -> String {
+    format!("events.out.tfevents.{started:010}.effgan")
+}
+
+/// A scalar's tag and value.
+type Scalar = (String, f64);
+
+/// None of what is no finite f32.
+fn scalar((tag, value): Scalar) -> Option<Value> {
+    let scalar = Some(value as f32).filter(|value| value.is_finite());
+    Some(Value { tag, scalar: Some(scalar?), image: None })
+}
+
+/// Means over the clients that took part, and what was sent.
+fn of_round(round: &RoundRecord) -> Vec<Scalar> {
+    let loss = |name: &str| mean(round.clients.iter().filter_map(|client| client.metrics.get(name).copied()));
+    let drift = |of: fn(&ClientRecord) -> Option<f64>| mean(round.clients.iter().filter_map(of));
+    let scalars = [
+        ("loss/discriminator", loss("loss_d")),
+        ("loss/generator", loss("loss_g")),
+        ("drift/norm", drift(|client| Some(client.drift?.norm))),
+        ("drift/cosine", drift(|client| Some(client.drift?.cosine))),
+        ("clients/answered", Some(round.clients.len() as f64)),
+        ("clients/missing", Some(round.missing.len() as f64)),
+        ("bytes/down", Some(round.bytes_down as f64)),
+        ("bytes/up", Some(round.bytes_up as f64)),
+    ];
+    scalars.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?))).collect()
+}
+
+/// `fd_small/average/recomputed`: the metric, what was scored, and how its statistics were made.
+fn of_score(score: &Score) -> Vec<Scalar> {
+    let of = [Some(score.of.name()), score.norm_statistics.map(NormStatistics::name)];
+    let of = of.into_iter().flatten().collect::<Vec<_>>().join("/");
+    let scores = &score.scores;
+    let values = [("fd_small", scores.fd_small), ("class_kl", scores.class_kl), ("modes", scores.modes as f64)];
+    values.map(|(metric, value)| (format!("{metric}/{of}"), value)).into()
+}
+
+/// None of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (n, sum) = values.fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
+    (n > 0).then(|| sum / n as f64)
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// `data` as a `TFRecord`.
+fn record(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    [&length[..], &masked_crc(&length), data, &masked_crc(data)].concat()
+}
+
+/// `TFRecord`'s mask keeps a checksum of data that holds checksums from being weak.
+fn masked_crc(data: &[u8]) -> [u8; 4] {
+    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use effgan_fl::{Drift, ExchangeKind, Missing};
+    use effgan_metrics::Scores;
+
+    use super::*;
+    use crate::record::events::Scored;
+
+    /// Two pixels of grey: `PNG` of `tests/fixtures/tensorboard_events.py`.
+    const PNG: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAIAAAB7QOjdAAAAD0lEQVR4nGNgYGBoaGgAAAMEAYG5N1mKAAAAAElFTkSuQmCC";
+
+    fn client(name: &str, loss_d: f64, drift: Option<Drift>) -> ClientRecord {
+        let metrics = BTreeMap::from([("loss_d".into(), loss_d), ("loss_g".into(), 2.5)]);
+        ClientRecord {
+            name: name.to_owned().try_into().unwrap(),
+            num_examples: 1,
+            counted: None,
+            metrics,
+            seconds: 1.0,
+            drift,
+        }
+    }
+
+    fn score(round: u32, of: Scored, how: Option<NormStatistics>, values: (f64, f64, usize)) -> Event {
+        let (fd_small, class_kl, modes) = values;
+        let scores = Scores { n: 2, fd_small, class_kl, modes, class_counts: vec![] };
+        Event::Score(Score { round, of, norm_statistics: how, scores, seconds: 1.0 })
+    }
+
+    fn round() -> Event {
+        let missing = Missing { name: "c".to_owned().try_into().unwrap(), reason: "late".into() };
+        Event::Round(RoundRecord {
+            round: 3,
+            kind: ExchangeKind::Average,
+            clients: vec![client("a", 0.5, Some(Drift { norm: 4.0, cosine: -0.25 })), client("b", 1.0, None)],
+            missing: vec![missing],
+            refused: vec![],
+            bytes_down: 13_000_000,
+            bytes_up: 7_000_000,
+            seconds: 1.0,
+        })
+    }
+
+    #[test]
+    fn the_same_events_are_the_bytes_that_tensorboard_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let events = EventFile::begin(File::create(&path).unwrap(), || 1.5).unwrap();
+        events.record(&score(0, Scored::Floor, None, (1.75, 0.0, 10))).unwrap();
+        events.record(&round()).unwrap();
+        events.picture("round_0003", &RgbImage::new(2, 1), &STANDARD.decode(PNG).unwrap()).unwrap();
+        events.record(&score(3, Scored::Average, Some(NormStatistics::Recompute), (88.5, 0.25, 9))).unwrap();
+        assert_eq!(fs::read(path).unwrap(), include_bytes!("../../tests/fixtures/tensorboard_events.tfevents"));
+    }
+
+    #[test]
+    fn masked_checksum_of_a_published_example() {
+        // RFC 3720, B.4: 32 bytes of zeros have CRC-32C 0x8a9136aa; masked by hand.
+        assert_eq!(masked_crc(&[0; 32]), (0x6d55_1522_u32).wrapping_add(0xa282_ead8).to_le_bytes());
+    }
+
+    #[test]
+    fn an_event_without_scalars_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = EventFile::create(folder.path(), 7).unwrap();
+        let path = folder.path().join("events.out.tfevents.0000000007.effgan");
+        let before = fs::read(&path).unwrap();
+        events.record(&Event::Stage(crate::record::events::Stage { stage: "train".into(), seconds: 1.0 })).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(before.len(), 12 + 24 + 4);
+    }
+}

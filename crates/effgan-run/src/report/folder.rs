@@ -1,0 +1,158 @@
+//! What a run folder holds, as far as the run got.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_nn::checkpoint::read_file;
+
+use super::axis::Axis;
+use crate::record::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::record::grid_name::round_of_grid;
+use crate::record::run_dir::MOST_BYTES;
+
+/// The files of a run, sorted. Of two lines about one thing the later holds.
+pub(crate) struct Folder {
+    pub(crate) info: RunInfo,
+    /// `config.toml` as it stands, empty when it is missing.
+    pub(crate) config: String,
+    pub(crate) rounds: BTreeMap<u32, RoundRecord>,
+    /// By round and client.
+    pub(crate) losses: BTreeMap<(u32, String), LossCurve>,
+    pub(crate) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
+    /// Predicted classes of a member's samples, by client.
+    pub(crate) members: BTreeMap<String, Vec<u64>>,
+    /// Members that are flagged, by client.
+    pub(crate) flags: BTreeMap<String, Flag>,
+    pub(crate) stages: Vec<Stage>,
+    /// What is to be known of the data or the scores.
+    pub(crate) notes: Vec<String>,
+    /// Numbers, from 1, of the lines of `metrics.jsonl` that are no events.
+    pub(crate) unreadable: Vec<usize>,
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// Reads the run folder `dir`; everything but `run.json` may be missing.
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("run.json");
+        let json = read_file(&path, MOST_BYTES).with_context(|| format!("reading {}", path.display()))?;
+        let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
+        let mut folder = Self {
+            info,
+            config: text(&dir.join("config.toml"))?,
+            rounds: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            scores: BTreeMap::new(),
+            members: BTreeMap::new(),
+            flags: BTreeMap::new(),
+            stages: Vec::new(),
+            notes: Vec::new(),
+            unreadable: Vec::new(),
+            dir: dir.into(),
+        };
+        let (events, unreadable) = Event::all(&text(&dir.join("metrics.jsonl"))?);
+        for event in events {
+            folder.take(event);
+        }
+        folder.unreadable = unreadable;
+        Ok(folder)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Round(round) => drop(self.rounds.insert(round.round, round)),
+            Event::Losses(curve) => drop(self.losses.insert((curve.round, curve.client.clone()), curve)),
+            Event::Member(member) => drop(self.members.insert(member.client, member.class_counts)),
+            Event::Score(score) => drop(self.scores.insert((score.of, score.norm_statistics, score.round), score)),
+            Event::Note(note) => self.notes.push(note.note),
+            Event::Flag(flag) => drop(self.flags.insert(flag.client.clone(), flag)),
+            Event::Stage(stage) => self.stages.push(stage),
+        }
+    }
+
+    /// The latest score of `of`, with statistics computed anew where there is a choice.
+    pub(crate) fn latest(&self, of: Scored) -> Option<&Score> {
+        let scores = || self.scores.values().filter(|score| score.of == of);
+        let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
+        fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
+    }
+
+    /// Bytes of tensors sent up to the end of `round`, both directions.
+    pub(crate) fn bytes_until(&self, round: u32) -> u64 {
+        self.rounds.range(..=round).map(|(_, round)| round.bytes_down + round.bytes_up).sum()
+    }
+
+    /// Why there are no scores; none where there are some.
+    pub(crate) fn no_scores(&self) -> Option<String> {
+        let noted = || self.notes.iter().find(|note| is_of_scores(note)).cloned();
+        let nothing = || "no scores: nothing has been scored in this run".into();
+        self.scores.is_empty().then(|| noted().unwrap_or_else(nothing))
+    }
+
+    /// What is to be known, but for why there are no scores.
+    pub(crate) fn other_notes(&self) -> Vec<String> {
+        let notes = self.notes.iter().filter(|note| !is_of_scores(note)).cloned();
+        notes.chain(self.flags.values().map(Flag::sentence)).collect()
+    }
+
+    /// Whether the simulation has the client attack.
+    pub(crate) fn attacks(&self, client: &str) -> bool {
+        self.info.attackers.iter().any(|name| name == client)
+    }
+
+    /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
+    pub(crate) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
+        let axis = Axis::of_rounds("round", first, last, around);
+        let collects = |round: &RoundRecord| round.kind == ExchangeKind::Collect;
+        if last > 1 && self.rounds.get(&last).is_some_and(collects) {
+            axis.name_last(last, "fine-tuning")
+        } else {
+            axis
+        }
+    }
+
+    /// Names of the files in `samples/`, sorted.
+    pub(crate) fn sample_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.join("samples")).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// Where the sample file `name` lies.
+    pub(crate) fn sample_path(&self, name: &str) -> PathBuf {
+        self.dir.join("samples").join(name)
+    }
+
+    /// Names and rounds of the files `samples/round_….png`, by round.
+    pub(crate) fn round_files(&self) -> Vec<(String, u32)> {
+        let round = |name: &str| round_of_grid(name.strip_suffix(".png")?);
+        let files = self.sample_files().into_iter().filter_map(|name| round(&name).map(|round| (name, round)));
+        let mut files: Vec<(String, u32)> = files.collect();
+        files.sort_by_key(|file| file.1);
+        files
+    }
+}
+
+/// Every how many of `len` things one is shown, counted from the last, so that at most `most` are.
+pub(crate) fn one_in(len: usize, most: usize) -> usize {
+    len.div_ceil(most).max(1)
+}
+
+/// The text of a file; a missing one is empty.
+fn text(path: &Path) -> anyhow::Result<String> {
+    match read_file(path, MOST_BYTES) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn is_of_scores(note: &str) -> bool {
+    note.starts_with("no scores")
+}

@@ -1,0 +1,164 @@
+//! Who held what: the heat map of the partition, and the class mixes of clients and of generated images.
+
+use serde::Serialize;
+
+use super::matrix::{Cell, DEEP, Drawing, Matrix};
+use crate::record::events::PartitionInfo;
+use crate::units::{count, percent};
+
+/// More clients or classes than these are drawn without numbers, in thin rows.
+const MOST_ROWS: usize = 40;
+const MOST_COLUMNS: usize = 16;
+
+/// The partition as a table, or as a drawing where it is too large for one.
+#[derive(Serialize)]
+pub(super) struct Heat {
+    skew: String,
+    skew_percent: String,
+    clients: usize,
+    classes: Vec<usize>,
+    rows: Vec<HeatRow>,
+    drawing: Option<Drawing>,
+}
+
+#[derive(Serialize)]
+struct HeatRow {
+    name: String,
+    total: String,
+    cells: Vec<HeatCell>,
+}
+
+#[derive(Serialize)]
+struct HeatCell {
+    text: String,
+    /// Of the largest count, 0..1.
+    share: f64,
+    /// Whether its text has to be light.
+    deep: bool,
+}
+
+/// The partition of a run; none where the sites did not tell.
+pub(super) fn heat(partition: &PartitionInfo) -> Option<Heat> {
+    let counts = partition.class_counts.as_ref()?;
+    let skew = partition.label_skew?;
+    let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
+    let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let small = counts.len() <= MOST_ROWS && classes <= MOST_COLUMNS;
+    let name = |i: usize| partition.clients.get(i).cloned().unwrap_or_default();
+    let row = |(i, counts): (usize, &Vec<u64>)| row(name(i), counts, largest);
+    Some(Heat {
+        skew: format!("{skew:.2}"),
+        skew_percent: percent(skew),
+        clients: counts.len(),
+        classes: (0..classes).collect(),
+        rows: if small { counts.iter().enumerate().map(row).collect() } else { Vec::new() },
+        drawing: (!small).then(|| drawing(&partition.clients, counts, largest)),
+    })
+}
+
+fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
+    let cell = |&n: &u64| {
+        let share = share(n, largest);
+        HeatCell { text: if n == 0 { String::new() } else { count(n) }, share, deep: share > DEEP }
+    };
+    HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
+}
+
+fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> Drawing {
+    let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: usize, column: usize, n: u64| Cell {
+        row,
+        column,
+        class: "heat",
+        share: share(n, largest),
+        text: String::new(),
+        title: format!("class {column}: {}", count(n)),
+    };
+    let across = |(row, counts): (usize, &Vec<u64>)| -> Vec<Cell> {
+        let held = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+        held.map(|(class, n)| cell(row, class, *n)).collect()
+    };
+    let matrix = Matrix {
+        title: "training images by client and class".into(),
+        rows: clients.to_vec(),
+        columns: (0..classes).map(|class| class.to_string()).collect(),
+        cells: counts.iter().enumerate().flat_map(across).collect(),
+    };
+    matrix.draw()
+}
+
+/// Shares of classes as small bars.
+#[derive(Serialize)]
+pub(super) struct Mix {
+    pub(super) bars: Vec<MixBar>,
+}
+
+#[derive(Serialize)]
+pub(super) struct MixBar {
+    class: usize,
+    /// Per cent of the tallest bar of all mixes.
+    height: f64,
+    share: String,
+}
+
+/// Class counts as bars of one scale, so that they can be compared.
+pub(super) fn mixes(counts: &[&[u64]]) -> Vec<Mix> {
+    let shares = |counts: &[u64]| -> Vec<f64> {
+        let total = counts.iter().sum::<u64>().max(1);
+        counts.iter().map(|n| *n as f64 / total as f64).collect()
+    };
+    let all: Vec<Vec<f64>> = counts.iter().map(|counts| shares(counts)).collect();
+    let largest = all.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let bar = |(class, share): (usize, &f64)| MixBar {
+        class,
+        height: tenth(share / largest * 100.0),
+        share: percent(*share),
+    };
+    all.iter().map(|shares| Mix { bars: shares.iter().enumerate().map(bar).collect() }).collect()
+}
+
+fn share(n: u64, largest: u64) -> f64 {
+    (n as f64 / largest as f64 * 100.0).round() / 100.0
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(clients: usize, classes: usize) -> PartitionInfo {
+        let class_counts: Vec<Vec<u64>> =
+            (0..clients as u64).map(|i| (0..classes as u64).map(|c| (i + c) % 3).collect()).collect();
+        let clients = (0..clients).map(|i| format!("client-{i:04}")).collect();
+        let num_examples = class_counts.iter().map(|counts| counts.iter().sum()).collect();
+        PartitionInfo { clients, num_examples, counted: None, class_counts: Some(class_counts), label_skew: Some(0.72) }
+    }
+
+    #[test]
+    fn a_small_partition_is_a_table_with_numbers() {
+        let heat = heat(&partition(4, 10)).unwrap();
+        assert_eq!((heat.rows.len(), heat.rows[3].cells.len()), (4, 10));
+        assert!(heat.drawing.is_none());
+        let cells = &heat.rows[0].cells;
+        assert_eq!([&cells[0].text, &cells[1].text, &cells[2].text], ["", "1", "2"]);
+        assert_eq!((cells[1].share.to_string(), cells[2].deep), ("0.5".into(), true));
+    }
+
+    #[test]
+    fn a_large_partition_is_a_drawing() {
+        for (clients, classes) in [(41, 10), (3, 17)] {
+            let heat = heat(&partition(clients, classes)).unwrap();
+            assert!(heat.rows.is_empty() && heat.drawing.is_some());
+        }
+    }
+
+    #[test]
+    fn mixes_share_one_scale() {
+        let mixes = mixes(&[&[1, 1], &[3, 1], &[]]);
+        let heights = |mix: &Mix| mix.bars.iter().map(|bar| bar.height.round() as u32).collect::<Vec<_>>();
+        assert_eq!([heights(&mixes[0]), heights(&mixes[1]), heights(&mixes[2])], [vec![67, 67], vec![100, 33], vec![]]);
+    }
+}
