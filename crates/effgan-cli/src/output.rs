@@ -7,17 +7,17 @@ use effgan_data::steering::plain;
 use log::{LevelFilter, Log, Metadata, Record};
 
 /// Writes a line.
-pub fn say(line: impl Display) {
+pub(crate) fn say(line: impl Display) {
     let _ = writeln!(stdout(), "{}", plain(&line.to_string()));
 }
 
 /// Writes what has its own ends of lines.
-pub fn write(text: &[u8]) {
+pub(crate) fn write(text: &[u8]) {
     let _ = stdout().write_all(text);
 }
 
 /// A line on standard error for a person, about something that ends nothing.
-pub fn warn(line: &str) {
+pub(crate) fn warn(line: &str) {
     eprintln!("effgan: {}", plain(line));
 }
 

@@ -11,14 +11,14 @@ use effgan_run::failure::Result;
 ///
 /// For bash: `effgan completions bash > ~/.local/share/bash-completion/completions/effgan`
 #[derive(Args)]
-pub struct Completions {
+pub(super) struct Completions {
     /// The shell
     shell: Shell,
 }
 
 impl Completions {
     #[allow(clippy::unnecessary_wraps)] // as every command
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let mut script = Vec::new();
         generate(self.shell, &mut Cli::command(), "effgan", &mut script);
         write(&script);

@@ -15,7 +15,7 @@ use effgan_run::failure::Result;
 
 /// Data sets: what there is, what is wrong with files, fetching
 #[derive(Subcommand)]
-pub enum Data {
+pub(super) enum Data {
     /// List the data sets and weights, and where each is
     List,
     Fetch(Fetch),
@@ -26,7 +26,7 @@ pub enum Data {
 ///
 /// What is there is not overwritten, and a download that broke off is continued.
 #[derive(Args)]
-pub struct Fetch {
+pub(super) struct Fetch {
     /// mnist, fashion-mnist, cifar10 or inception
     name: Item,
     /// The folder for the files [default: a folder of its name in `$EFFGAN_DATA`, else in `~/.cache/effgan`]
@@ -38,7 +38,7 @@ pub struct Fetch {
 }
 
 impl Data {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match self {
             Self::List => list(),
             Self::Fetch(fetch) => fetch.run()?,

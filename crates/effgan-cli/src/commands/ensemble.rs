@@ -16,14 +16,14 @@ use effgan_run::record::machine;
 
 /// The members of an ensemble
 #[derive(Subcommand)]
-pub enum Ensemble {
+pub(super) enum Ensemble {
     FineTune(FineTune),
     Add(Add),
 }
 
 /// At a site that missed the collection: fine-tune from the run's join/ folder, into a file to hand in
 #[derive(Args)]
-pub struct FineTune {
+pub(super) struct FineTune {
     /// The folder join/ of the run
     kit: PathBuf,
     /// The site's name
@@ -48,7 +48,7 @@ pub struct FineTune {
 
 /// At the server: take a generator that was handed in into the ensemble of a federation's run
 #[derive(Args)]
-pub struct Add {
+pub(super) struct Add {
     /// The run folder
     run_dir: PathBuf,
     /// The file
@@ -59,7 +59,7 @@ pub struct Add {
 }
 
 impl Ensemble {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match self {
             Self::FineTune(fine_tune) => fine_tune.run(),
             Self::Add(add) => add.run(),

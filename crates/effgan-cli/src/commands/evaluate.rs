@@ -24,7 +24,7 @@ use effgan_run::scores::{self, Evaluation, FeatureNet, Images, Question, Referen
 /// Fréchet and kernel distance, precision, recall, density and coverage, classes, what a classifier learns from the images,
 /// and how near they come to training images: each beside the floor, which is what as many real images score.
 #[derive(Args)]
-pub struct Evaluate {
+pub(super) struct Evaluate {
     /// A run or model folder, a folder of PNG or JPEG files, or an `.npy` or `.npz` file
     images: PathBuf,
     /// Real images: a data set's name, a folder of PNG or JPEG files, or an `.npy` or `.npz` file [default: the data set of the run]
@@ -67,7 +67,7 @@ enum Real {
 }
 
 impl Evaluate {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let stop = interrupt()?;
         let evaluation = self.evaluate(&stop)?;
         if self.json {

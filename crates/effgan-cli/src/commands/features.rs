@@ -14,13 +14,13 @@ use effgan_run::record::run_dir::check_new_file;
 
 /// Feature networks for scores
 #[derive(Subcommand)]
-pub enum Features {
+pub(super) enum Features {
     Train(Train),
 }
 
 /// Train the small feature network on a data set of 28 × 28 grey images
 #[derive(Args)]
-pub struct Train {
+pub(super) struct Train {
     /// mnist-mini, mnist, fashion-mnist, or another whose images are 28 × 28 and grey
     dataset: DatasetName,
     /// Folder of the data set's files, unless it is in the program or was fetched
@@ -38,7 +38,7 @@ pub struct Train {
 }
 
 impl Features {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let Self::Train(train) = self;
         train.run()
     }

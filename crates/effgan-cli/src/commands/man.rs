@@ -14,14 +14,14 @@ use effgan_run::record::run_dir::check_new_file;
 
 /// Make manual pages
 #[derive(Args)]
-pub struct Man {
+pub(super) struct Man {
     /// A folder for one page a command; without it, the page of `effgan` goes to standard output
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 impl Man {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match &self.out {
             None => write(&page(&program())?),
             Some(folder) => {

@@ -28,7 +28,7 @@ use effgan_run::failure::{EXIT_CODES, Failure, Result};
 /// Learn one image generator from data that cannot leave its owners, and sample from it in one place.
 #[derive(Parser)]
 #[command(name = "effgan", version, after_help = "Exit codes: effgan help exit-codes")]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -64,7 +64,7 @@ impl Cli {
     ///
     /// # Errors
     /// [`Kind::Usage`](effgan_run::Kind::Usage).
-    pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
+    pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
         use ErrorKind as E;
         Self::try_parse_from(arguments).map_err(|error| match error.kind() {
             E::DisplayHelp | E::DisplayVersion | E::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
@@ -76,7 +76,7 @@ impl Cli {
     ///
     /// # Errors
     /// What went wrong, with its exit code.
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         api::check_environment()?;
         match self.verb {
             Verb::Run(run) => run.run(),

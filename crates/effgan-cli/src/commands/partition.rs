@@ -15,7 +15,7 @@ use effgan_run::record::run_dir::check_new_file;
 
 /// Show who gets which images, without training
 #[derive(Args)]
-pub struct Partition {
+pub(super) struct Partition {
     /// The experiment
     config: PathBuf,
     /// Replace a value of the config; may be repeated
@@ -30,7 +30,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         for file in self.out.iter().chain(&self.save) {
             check_new_file(file)?;
         }

@@ -10,13 +10,13 @@ use effgan_run::report;
 
 /// Make a run's report.html again from its folder
 #[derive(Args)]
-pub struct Report {
+pub(super) struct Report {
     /// The run folder
     run_dir: PathBuf,
 }
 
 impl Report {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let page = report::write(&self.run_dir).map_err(Failure::data)?;
         say(page.display());
         Ok(())

@@ -14,7 +14,7 @@ use effgan_run::record::machine;
 ///
 /// It goes on from its checkpoints and ends as it would have in one go: the same model, the same metrics.
 #[derive(Args)]
-pub struct Resume {
+pub(super) struct Resume {
     /// The run folder
     run_dir: PathBuf,
     /// Change what may change, such as the total of rounds; may be repeated
@@ -29,7 +29,7 @@ pub struct Resume {
 }
 
 impl Resume {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
         let outcome = pipeline::resume(&self.run_dir, &self.settings, jobs, &progress, &*interrupt()?);

@@ -17,7 +17,7 @@ use effgan_run::record::machine;
 
 /// Train as a config says, into a new run folder
 #[derive(Args)]
-pub struct Run {
+pub(super) struct Run {
     /// The experiment
     config: PathBuf,
     /// Replace a value of the config; may be repeated
@@ -38,7 +38,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let mut settings = self.settings;
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
         let config = Config::load(&self.config, &settings)?;
@@ -51,7 +51,7 @@ impl Run {
 }
 
 /// Says how a run that was interrupted goes on.
-pub fn with_the_way_on(outcome: Result<()>, dir: &Path) -> Result<()> {
+pub(super) fn with_the_way_on(outcome: Result<()>, dir: &Path) -> Result<()> {
     outcome.map_err(|failure| match failure.kind() {
         Kind::Interrupted => Failure::interrupted(anyhow!("interrupted; effgan resume {} goes on", dir.display())),
         _ => failure,
@@ -59,7 +59,7 @@ pub fn with_the_way_on(outcome: Result<()>, dir: &Path) -> Result<()> {
 }
 
 /// Becomes true at Ctrl-C or SIGTERM, and the run ends after the step at hand; a second one ends the program at once.
-pub fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the second signal finds the flag set by the first.

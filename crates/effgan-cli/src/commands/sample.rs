@@ -23,7 +23,7 @@ const MOST_IN_A_GRID: u32 = 10_000;
 ///
 /// Image i of a seed is the same image however many are drawn.
 #[derive(Args)]
-pub struct Sample {
+pub(super) struct Sample {
     /// A model folder, or the run folder that holds it
     model: PathBuf,
     /// How many images
@@ -48,7 +48,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         check_new_file(&self.out)?;
         check_grid(&self.out, self.num)?;
         let model = Ensemble::open(&self.model)?;
@@ -96,7 +96,7 @@ fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
 }
 
 /// In a sentence.
-pub fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
+pub(super) fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
     match selection {
         Selection::Members(names) => names.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", "),
         Selection::Ensemble if !model.manifest().members.is_empty() => {

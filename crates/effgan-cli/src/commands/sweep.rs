@@ -15,7 +15,7 @@ use effgan_run::sweep;
 /// Each cell is a run folder; cells that are done are not run again, so the same command goes on where it was stopped.
 /// Cells that share rounds share their computation.
 #[derive(Args)]
-pub struct Sweep {
+pub(super) struct Sweep {
     /// What is varied
     #[arg(value_name = "SWEEP")]
     file: PathBuf,
@@ -34,7 +34,7 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let swept = sweep::Sweep::load(&self.file, &self.settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);

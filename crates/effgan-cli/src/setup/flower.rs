@@ -31,7 +31,7 @@ pub(super) const CONNECTION: &str = "federation";
 
 /// What `effgan federation run` is told.
 #[derive(Debug)]
-pub struct Launch {
+pub(crate) struct Launch {
     /// The config, a path at the server.
     pub config: PathBuf,
     /// The run folder, a path at the server.
@@ -44,7 +44,7 @@ pub struct Launch {
 ///
 /// # Errors
 /// The run's failure, which Flower's own command does not tell by its exit status.
-pub fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
+pub(crate) fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
     server::read(&launch.server)?;
     let [config, out] =
         [&launch.config, &launch.out].map(std::path::absolute).map(|path| path.map_err(anyhow::Error::from));

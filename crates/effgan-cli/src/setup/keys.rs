@@ -22,7 +22,7 @@ pub(crate) const LOCAL: [&str; 2] = ["local.crt", "local.key"];
 
 /// A key that was made.
 #[derive(Debug)]
-pub struct Joined {
+pub(crate) struct Joined {
     /// Its public half, a line.
     pub key: String,
     /// As two people read it to each other.
@@ -33,7 +33,7 @@ pub struct Joined {
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no kit or has a key.
-pub fn join(kit: &Path) -> Result<Joined> {
+pub(crate) fn join(kit: &Path) -> Result<Joined> {
     let name = kit::read(kit)?.name;
     let path = kit.join(KEY);
     if path.exists() {

@@ -14,12 +14,12 @@ mod sites;
 mod wheel;
 
 pub use self::bundle::BUNDLE_SHA256;
-pub use self::check::{Side, check};
-pub use self::flower::{Launch, launch};
-pub use self::host::Host;
-pub use self::keys::{Joined, join};
-pub use self::server::{Plan, SUPERLINK_PORT, init, renew};
-pub use self::sites::{Admitted, Listed, add, admit, kit_of, list, remove};
+pub(crate) use self::check::{Side, check};
+pub(crate) use self::flower::{Launch, launch};
+pub(crate) use self::host::Host;
+pub(crate) use self::keys::{Joined, join};
+pub(crate) use self::server::{Plan, SUPERLINK_PORT, init, renew};
+pub(crate) use self::sites::{Admitted, Listed, add, admit, kit_of, list, remove};
 
 use std::fs;
 use std::io::{ErrorKind, Write};

@@ -20,7 +20,7 @@ use effgan_run::record::run_dir::{beside, check_new};
 
 /// What `init` is told.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Names of the sites.
     pub sites: Vec<ClientName>,
     /// Under which the sites reach the server.
@@ -54,7 +54,7 @@ pub(crate) struct Server {
 }
 
 /// Where the `SuperLink` listens unless somebody says otherwise.
-pub const SUPERLINK_PORT: u16 = 9091;
+pub(crate) const SUPERLINK_PORT: u16 = 9091;
 
 fn superlink_port() -> u16 {
     SUPERLINK_PORT
@@ -67,7 +67,7 @@ pub(super) const SERVER: &str = "server.toml";
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it exists, a site is named twice, or the wheel is none of this effgan.
-pub fn init(plan: &Plan) -> Result<()> {
+pub(crate) fn init(plan: &Plan) -> Result<()> {
     check_new(&plan.out)?;
     if let Some(twice) = plan.sites.iter().enumerate().find(|(i, site)| plan.sites[..*i].contains(site)) {
         return Err(Failure::usage(anyhow!("--sites names {} twice", twice.1)));
@@ -140,7 +140,7 @@ fn make_server(
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no server's folder, or `ca.key` is not there or is another's.
-pub fn renew(folder: &Path) -> Result<()> {
+pub(crate) fn renew(folder: &Path) -> Result<()> {
     let host = read(folder)?.host;
     let text = |name: &str| effgan_run::config::read(&folder.join(name)).with_context(|| name.to_owned());
     let make = || -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use effgan_run::record::run_dir::check_new;
 
 /// A site that was let in.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// Its name.
     pub name: ClientName,
     /// Of its key.
@@ -27,7 +27,7 @@ pub struct Admitted {
 
 /// A line of `list`.
 #[derive(Debug)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The site.
     pub name: ClientName,
     /// Of its key, once it is admitted.
@@ -43,7 +43,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no such key, no site of this federation, or another key than that of `told`.
-pub fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
+pub(crate) fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
     let admit = || -> anyhow::Result<Admitted> {
         let text = if Path::new(key).is_file() { effgan_run::config::read(Path::new(key))? } else { key.to_owned() };
         let key = public_key(&text)?;
@@ -86,7 +86,7 @@ fn digits(fingerprint: &str) -> String {
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when there is no such site, or it has no key.
-pub fn remove(name: &ClientName, folder: &Path) -> Result<()> {
+pub(crate) fn remove(name: &ClientName, folder: &Path) -> Result<()> {
     server::read(folder)?;
     let remove = |sites: &mut Sites| {
         let is_out = sites.get(name).is_some_and(|site| site.key.is_none());
@@ -102,7 +102,7 @@ pub fn remove(name: &ClientName, folder: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when something is at `out`.
-pub fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
+pub(crate) fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
     let server = server::read(folder)?;
     check_new(out)?;
     let add = || -> anyhow::Result<bool> {
@@ -124,7 +124,7 @@ pub fn add(name: &ClientName, folder: &Path, out: &Path) -> Result<bool> {
 }
 
 /// Where `add` puts a kit unless it is told: beside those that `init` made.
-pub fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
+pub(crate) fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
     let beside = folder.parent().filter(|_| folder.file_name().is_some());
     beside.map_or_else(|| folder.join("../kits"), |beside| beside.join("kits")).join(name.as_str())
 }
@@ -133,7 +133,7 @@ pub fn kit_of(name: &ClientName, folder: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it is no server's folder.
-pub fn list(folder: &Path) -> Result<Vec<Listed>> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<Listed>> {
     server::read(folder)?;
     let list = || -> anyhow::Result<Vec<Listed>> {
         let (sites, seen) = (Sites::read(&folder.join(SITES))?, GateState::read(&folder.join(GATE_STATE))?);

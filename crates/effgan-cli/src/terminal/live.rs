@@ -19,7 +19,7 @@ use effgan_run::record::events::{Event, Scored};
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A view that is drawn until it is dropped.
-pub struct Live {
+pub(super) struct Live {
     screen: Arc<Mutex<Screen>>,
     history: Arc<Mutex<History>>,
     /// Dropped to end the thread.
@@ -29,7 +29,7 @@ pub struct Live {
 
 impl Live {
     /// Starts to draw a run that will have the rounds of `plan`, of which so many were `done` by an earlier start.
-    pub fn start(plan: Vec<PlannedRound>, done: usize, clients: Arc<Clients>) -> Self {
+    pub(super) fn start(plan: Vec<PlannedRound>, done: usize, clients: Arc<Clients>) -> Self {
         let screen = Arc::<Mutex<Screen>>::default();
         let history = Arc::new(Mutex::new(History::new(plan, done)));
         let (hold, held) = channel();
@@ -41,12 +41,12 @@ impl Live {
     }
 
     /// Notes what an event says of the run.
-    pub fn note(&self, event: &Event) {
+    pub(super) fn note(&self, event: &Event) {
         lock(&self.history).note(event, Instant::now());
     }
 
     /// Does `print` while the view is away.
-    pub fn above(&self, print: impl FnOnce()) {
+    pub(super) fn above(&self, print: impl FnOnce()) {
         lock(&self.screen).above(print);
     }
 }

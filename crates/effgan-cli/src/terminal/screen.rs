@@ -5,14 +5,14 @@ use std::io::{Write, stderr};
 
 /// What stands on the screen.
 #[derive(Debug, Default)]
-pub struct Screen {
+pub(super) struct Screen {
     lines: Vec<String>,
     columns: usize,
 }
 
 impl Screen {
     /// Draws `lines`, none wider than `columns`, in place of those that were drawn last.
-    pub fn draw(&mut self, lines: Vec<String>, columns: usize) {
+    pub(super) fn draw(&mut self, lines: Vec<String>, columns: usize) {
         self.columns = columns;
         let frame: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
         write(&format!("{}{frame}\x1b[J", self.home()));
@@ -20,13 +20,13 @@ impl Screen {
     }
 
     /// The block goes away.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         write(&format!("{}\x1b[J", self.home()));
         self.lines.clear();
     }
 
     /// Does `print`, whose lines go above the block.
-    pub fn above(&mut self, print: impl FnOnce()) {
+    pub(super) fn above(&mut self, print: impl FnOnce()) {
         let (lines, columns) = (self.lines.clone(), self.columns);
         self.clear();
         print();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 /// Columns and lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub(super) struct Size {
     pub columns: usize,
     pub lines: usize,
 }
@@ -17,7 +17,7 @@ impl Size {
     const USUAL: Self = Self { columns: 80, lines: 24 };
 
     /// Of the terminal behind standard error. The question needs a system call that Rust has only as unsafe code, so POSIX's `stty` asks it.
-    pub fn ask() -> Self {
+    pub(super) fn ask() -> Self {
         ask_stty().filter(|size| size.columns > 0 && size.lines > 0).unwrap_or(Self::USUAL)
     }
 }
@@ -31,11 +31,11 @@ fn ask_stty() -> Option<Size> {
 }
 
 /// Whether lines can be drawn over again: standard error is a terminal, and no `dumb` one.
-pub fn can_redraw() -> bool {
+pub(super) fn can_redraw() -> bool {
     stderr().is_terminal() && env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Whether colours are welcome (<https://no-color.org>).
-pub fn wants_colour() -> bool {
+pub(super) fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -10,7 +10,7 @@ use effgan_run::units::counted;
 
 /// Everything that is shown at one moment.
 #[derive(Clone, Debug)]
-pub struct View {
+pub(super) struct View {
     pub stage: Stage,
     /// Rounds of the run.
     pub rounds: u32,
@@ -28,7 +28,7 @@ pub struct View {
 
 /// What goes on.
 #[derive(Clone, Debug)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Nobody has done a step.
     Starting,
     /// Clients train.
@@ -51,7 +51,7 @@ const LONGEST_NAME: usize = 24;
 
 impl View {
     /// Fewer lines than the terminal has, none wider than it.
-    pub fn lines(&self, size: Size, paint: Paint) -> Vec<String> {
+    pub(super) fn lines(&self, size: Size, paint: Paint) -> Vec<String> {
         let mut lines = vec![paint.bold(&clip(&self.heading(), size.columns))];
         lines.push(self.run_line(size, paint));
         // All but the heading, the line of the run, the last line, and three for what scrolls and the cursor.
@@ -148,7 +148,7 @@ fn clip(text: &str, columns: usize) -> String {
 }
 
 /// `0:07`, `12:30`, `3:05:00`, `2 d 7 h`.
-pub fn clock(time: Duration) -> String {
+pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match hours {
@@ -160,7 +160,7 @@ pub fn clock(time: Duration) -> String {
 
 /// Colours where they help: what is done stands out, what is not steps back.
 #[derive(Clone, Copy, Debug)]
-pub struct Paint {
+pub(super) struct Paint {
     pub colours: bool,
 }
 

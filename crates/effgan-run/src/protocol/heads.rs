@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::Tie;
 
 /// The file.
-pub const LEDGERS: &str = "ledgers.jsonl";
+pub(crate) const LEDGERS: &str = "ledgers.jsonl";
 
 /// Its line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadLine {
+pub(crate) struct HeadLine {
     /// Whose ledger.
     pub client: ClientName,
     /// What was asked, with which config.
@@ -35,7 +35,7 @@ pub struct HeadLine {
 
 /// The heads as they come, each once; held until there is a run folder.
 #[derive(Default)]
-pub struct Heads {
+pub(super) struct Heads {
     file: Option<(PathBuf, File)>,
     /// Lines from before.
     early: String,
@@ -51,7 +51,7 @@ impl Heads {
     ///
     /// # Errors
     /// [`FlError::Io`].
-    pub fn keep_in(&mut self, run: &Path) -> effgan_fl::Result<()> {
+    pub(super) fn keep_in(&mut self, run: &Path) -> effgan_fl::Result<()> {
         let path = run.join(LEDGERS);
         match open_to_append(&path) {
             Ok(file) => self.file = Some((path, file)),
@@ -65,7 +65,7 @@ impl Heads {
     ///
     /// # Errors
     /// [`FlError::Io`].
-    pub fn add(&mut self, client: &ClientName, tie: &Tie, head: &str) -> effgan_fl::Result<()> {
+    pub(super) fn add(&mut self, client: &ClientName, tie: &Tie, head: &str) -> effgan_fl::Result<()> {
         let Tie { kind, config_hash, round, .. } = tie.clone();
         let line = HeadLine {
             client: client.clone(),

@@ -21,7 +21,7 @@ mod wishes;
 pub use self::content::{Content, Tie};
 pub use self::grid::{Grid, MessageId, NodeId, Pulled};
 #[cfg(test)]
-pub use self::heads::{HeadLine, LEDGERS};
+pub(crate) use self::heads::{HeadLine, LEDGERS};
 pub use self::house::POLICY;
 pub use self::introduction::Introduction;
 pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};

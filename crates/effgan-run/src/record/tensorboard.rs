@@ -22,7 +22,7 @@ use super::grid_name::round_of_grid;
 use crate::record::events::{Event, Score};
 
 /// An event file that grows with its run.
-pub struct EventFile {
+pub(super) struct EventFile {
     file: File,
     /// Seconds since 1970.
     clock: fn() -> f64,
@@ -33,7 +33,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn create(folder: &Path, started: u64) -> io::Result<Self> {
+    pub(super) fn create(folder: &Path, started: u64) -> io::Result<Self> {
         Self::begin(open_to_append(&folder.join(file_name(started)))?, now)
     }
 
@@ -41,7 +41,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn open(folder: &Path, started: u64) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, started: u64) -> io::Result<Self> {
         let file = open_to_append(&folder.join(file_name(started)))?;
         if file.metadata()?.len() == 0 { Self::begin(file, now) } else { Ok(Self { file, clock: now }) }
     }
@@ -50,7 +50,7 @@ impl EventFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn synced_len(&self) -> io::Result<u64> {
+    pub(super) fn synced_len(&self) -> io::Result<u64> {
         synced_len(&self.file)
     }
 
@@ -58,7 +58,7 @@ impl EventFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn rewind(&self, len: u64) -> io::Result<()> {
+    pub(super) fn rewind(&self, len: u64) -> io::Result<()> {
         rewind(&self.file, len)?;
         if len == 0 { self.write_version() } else { Ok(()) }
     }
@@ -77,7 +77,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn record(&self, event: &Event) -> io::Result<()> {
+    pub(super) fn record(&self, event: &Event) -> io::Result<()> {
         let (round, scalars) = match event {
             Event::Round(round) => (round.round, of_round(round)),
             Event::Score(score) => (score.round, of_score(score)),
@@ -90,7 +90,7 @@ impl EventFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn picture(&self, name: &str, picture: &RgbImage, png: &[u8]) -> io::Result<()> {
+    pub(super) fn picture(&self, name: &str, picture: &RgbImage, png: &[u8]) -> io::Result<()> {
         let image = Image {
             height: picture.height().cast_signed(),
             width: picture.width().cast_signed(),

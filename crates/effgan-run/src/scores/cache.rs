@@ -11,7 +11,7 @@ use super::evaluation::Seen;
 use crate::failure::Result;
 
 /// `$XDG_CACHE_HOME/effgan/features`, else `~/.cache/effgan/features`; none where neither is set.
-pub fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let of = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")))?;
     Some(cache.join("effgan/features"))
@@ -21,7 +21,7 @@ pub fn folder() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Those of `see`.
-pub fn seen(folder: &Path, made_of: &str, dim: usize, see: impl FnOnce() -> Result<Seen>) -> Result<Seen> {
+pub(super) fn seen(folder: &Path, made_of: &str, dim: usize, see: impl FnOnce() -> Result<Seen>) -> Result<Seen> {
     let key = params::sha256(format!("{made_of} | {}", env!("CARGO_PKG_VERSION")).as_bytes());
     let path = folder.join(format!("{key}.safetensors"));
     if let Some(seen) = load(&path, &key, dim) {

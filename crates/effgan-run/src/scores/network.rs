@@ -12,7 +12,7 @@ use super::scorer::small_net;
 use crate::failure::{Failure, Result};
 
 /// What the small networks see.
-pub const SEEN: [usize; 3] = [1, 28, 28];
+pub(super) const SEEN: [usize; 3] = [1, 28, 28];
 
 /// A feature network, and a classifier for the same images where there is one.
 pub struct FeatureNet {

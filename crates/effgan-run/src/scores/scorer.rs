@@ -19,7 +19,7 @@ use crate::record::summary::SHOWN;
 const SEEN: [usize; 3] = [1, 28, 28];
 
 /// The fixed side of all comparisons of a run: n reference images, and the seed of the samples.
-pub struct Scorer {
+pub(crate) struct Scorer {
     /// None where no feature network knows such images.
     reference: Option<DatasetReference>,
     /// Why there are no scores, or what is to be known of them.
@@ -34,7 +34,7 @@ impl Scorer {
     ///
     /// # Errors
     /// When a split has fewer than `n` images.
-    pub fn new(dataset: &Dataset, n: Option<usize>, network: &Network, seed: u64, jobs: usize) -> Result<Self> {
+    pub(crate) fn new(dataset: &Dataset, n: Option<usize>, network: &Network, seed: u64, jobs: usize) -> Result<Self> {
         let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
@@ -48,19 +48,19 @@ impl Scorer {
     }
 
     /// Draws and scores nothing, since the real images are elsewhere.
-    pub fn without_images(network: &Network, seed: u64, jobs: usize) -> Self {
+    pub(crate) fn without_images(network: &Network, seed: u64, jobs: usize) -> Self {
         let note =
             "no scores: the sites' images stay with them; effgan evaluate scores the model where there are some".into();
         Self { reference: None, note: Some(note), network: network.clone(), seed, jobs }
     }
 
     /// What a person has to know of the scores, or why there are none.
-    pub fn note(&self) -> Option<&str> {
+    pub(crate) fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
     /// Whether images are scored.
-    pub fn scores(&self) -> bool {
+    pub(crate) fn scores(&self) -> bool {
         self.reference.is_some()
     }
 
@@ -68,7 +68,7 @@ impl Scorer {
     ///
     /// # Errors
     /// When the features are unusable.
-    pub fn floor(&self, train: &ImageSet) -> anyhow::Result<Option<Scores>> {
+    pub(crate) fn floor(&self, train: &ImageSet) -> anyhow::Result<Option<Scores>> {
         self.score(train.first(self.num_samples()).pixels())
     }
 
@@ -76,7 +76,7 @@ impl Scorer {
     ///
     /// # Errors
     /// When the tensors do not fit the network.
-    pub fn samples_of(&self, generator: &Params) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn samples_of(&self, generator: &Params) -> anyhow::Result<Vec<u8>> {
         let range = 0..self.num_samples() as u64;
         Ok(sample(&self.network, &[1.0], &|_| Ok(generator.clone()), self.seed, range, self.jobs)?)
     }
@@ -85,7 +85,7 @@ impl Scorer {
     ///
     /// # Errors
     /// When a member cannot be read.
-    pub fn samples_of_ensemble(&self, ensemble: &Ensemble) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn samples_of_ensemble(&self, ensemble: &Ensemble) -> anyhow::Result<Vec<u8>> {
         let range = 0..self.num_samples() as u64;
         Ok(ensemble.sample(&Selection::Ensemble, self.seed, range, self.jobs)?)
     }
@@ -94,7 +94,7 @@ impl Scorer {
     ///
     /// # Errors
     /// When the features are unusable.
-    pub fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
+    pub(crate) fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
         self.reference.as_ref().map(|reference| reference.score(images)).transpose()
     }
 
@@ -105,14 +105,14 @@ impl Scorer {
 }
 
 /// Test images of a data set as its feature network sees them.
-pub struct DatasetReference {
+pub(super) struct DatasetReference {
     reference: Reference,
     shape: [usize; 3],
 }
 
 impl DatasetReference {
     /// Images of the reference; as many are to be scored.
-    pub fn n(&self) -> usize {
+    pub(super) fn n(&self) -> usize {
         self.reference.n()
     }
 
@@ -120,7 +120,7 @@ impl DatasetReference {
     ///
     /// # Errors
     /// When the features are unusable.
-    pub fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
+    pub(super) fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
         Ok(self.reference.score(&resize::fit(images, self.shape, SEEN))?)
     }
 }
@@ -130,7 +130,12 @@ impl DatasetReference {
 ///
 /// # Errors
 /// When a split has fewer than `n` images: the floor needs as many training images.
-pub fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) -> Result<Option<DatasetReference>> {
+pub(super) fn reference(
+    dataset: &Dataset,
+    n: Option<usize>,
+    key: &str,
+    jobs: usize,
+) -> Result<Option<DatasetReference>> {
     let Some(net) = small_net(dataset.name) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
@@ -148,7 +153,7 @@ pub fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) ->
 }
 
 /// The shipped feature network that was trained on the same kind of images; none for others.
-pub fn small_net(dataset: DatasetName) -> Option<SmallNet> {
+pub(super) fn small_net(dataset: DatasetName) -> Option<SmallNet> {
     match dataset {
         DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist()),
         DatasetName::FashionMnist => Some(SmallNet::fashion_mnist()),

@@ -203,7 +203,7 @@ fn cell_name(label: &str, point: &[(String, Value)], seed: i64) -> String {
 }
 
 /// Without the quotes of a string.
-pub fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

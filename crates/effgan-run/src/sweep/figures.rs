@@ -24,7 +24,7 @@ const MEGABYTES: &str = "megabytes";
 ///
 /// # Errors
 /// None: the template is our own.
-pub fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, String)>> {
+pub(super) fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, String)>> {
     let facets = facets(sweep);
     let mut figures = Vec::new();
     for x in numbers(sweep).into_iter().chain([MEGABYTES.to_owned()]) {

@@ -8,13 +8,13 @@ use super::Cell;
 use effgan_fl::AlgorithmConfig;
 
 /// Cells with the same rounds, the shortest first: each goes on from the one before.
-pub struct Group {
+pub(super) struct Group {
     cells: Vec<usize>,
 }
 
 /// How a cell comes to its scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(super) enum Source {
     /// By a run of its own.
     Run,
     /// From the mean of the members of that cell's run.
@@ -23,13 +23,13 @@ pub enum Source {
 
 impl Group {
     /// Its cells, in the order in which they are run.
-    pub fn own(&self) -> impl DoubleEndedIterator<Item = usize> {
+    pub(super) fn own(&self) -> impl DoubleEndedIterator<Item = usize> {
         self.cells.iter().copied()
     }
 }
 
 /// The cells that have runs of their own, by what they share.
-pub fn groups(cells: &[Cell]) -> Vec<Group> {
+pub(super) fn groups(cells: &[Cell]) -> Vec<Group> {
     let mut groups: Vec<(String, Group)> = Vec::new();
     for (i, source) in sources(cells).into_iter().enumerate() {
         if source != Source::Run {
@@ -57,7 +57,7 @@ fn identity(cell: &Cell) -> String {
 }
 
 /// How each cell comes to its scores.
-pub fn sources(cells: &[Cell]) -> Vec<Source> {
+pub(super) fn sources(cells: &[Cell]) -> Vec<Source> {
     let averaged = |fedgan: &Cell| {
         cells.iter().position(|effgan| {
             matches!(effgan.config.algorithm, AlgorithmConfig::Effgan(_))

@@ -19,13 +19,13 @@ use crate::scores::Evaluation;
 use crate::units::{duration, three_digits};
 
 /// Rows of all cells that are done, in the order of the sweep.
-pub struct Table<'a> {
+pub(super) struct Table<'a> {
     sweep: &'a Sweep,
     pub rows: Vec<Row>,
 }
 
 /// What a cell's generator scored.
-pub struct Row {
+pub(super) struct Row {
     /// Its place in the sweep.
     pub cell: usize,
     pub of: Scored,
@@ -50,7 +50,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// A folder that cannot be read.
-    pub fn of(sweep: &'a Sweep, out: &Path) -> Result<Self> {
+    pub(super) fn of(sweep: &'a Sweep, out: &Path) -> Result<Self> {
         let mut rows = Vec::new();
         for (i, source) in plan::sources(&sweep.cells).into_iter().enumerate() {
             let run = if let Source::MeanOfMembers(effgan) = source { effgan } else { i };
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// None: it is written to memory.
-    pub fn csv(&self) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn csv(&self) -> anyhow::Result<Vec<u8>> {
         let objects: Vec<Map<String, Value>> = self.rows.iter().map(|row| self.object(row)).collect();
         let mut columns: Vec<&String> = Vec::new();
         for key in objects.iter().flat_map(Map::keys) {
@@ -97,7 +97,7 @@ impl<'a> Table<'a> {
     }
 
     /// The same rows as objects.
-    pub fn json(&self) -> Vec<u8> {
+    pub(super) fn json(&self) -> Vec<u8> {
         let objects: Vec<Map<String, Value>> = self.rows.iter().map(|row| self.object(row)).collect();
         serde_json::to_vec_pretty(&objects).expect("rows are plain data")
     }
@@ -134,7 +134,7 @@ impl<'a> Table<'a> {
     }
 
     /// For a page: a row for each setting of the keys, mean and range over the seeds.
-    pub fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let keys: Vec<&String> = self.sweep.keys.iter().filter(|key| self.has_several(key)).collect();
         let further: &[Shown] = if self.sweep.evaluate.is_some() { &SHOWN } else { &[] };
         let heads = [""].into_iter().map(str::to_owned).chain(keys.iter().map(|key| format!("`{key}`")));
@@ -259,10 +259,10 @@ fn rows(cell: usize, folder: &Folder, main: Scored, megabytes: f64, from: Option
 }
 
 /// The file of a run folder with its further scores.
-pub const EVALUATION: &str = "evaluation.json";
+pub(super) const EVALUATION: &str = "evaluation.json";
 
 /// What it says; nothing where it is not there or of another version.
-pub fn evaluation(folder: &Path) -> Option<Evaluation> {
+pub(super) fn evaluation(folder: &Path) -> Option<Evaluation> {
     serde_json::from_slice(&read_file(&folder.join(EVALUATION), MOST_BYTES).ok()?).ok()
 }
 
@@ -288,7 +288,7 @@ const FURTHER: [Further; 12] = [
 ];
 
 /// What a run came to, in a few words.
-pub fn headline(folder: &Path) -> String {
+pub(super) fn headline(folder: &Path) -> String {
     let Ok(folder) = Folder::read(folder) else { return "done".into() };
     let took = duration(folder.info.seconds);
     let score = [Scored::Ensemble, Scored::Average].into_iter().find_map(|of| folder.latest(of));
@@ -297,7 +297,7 @@ pub fn headline(folder: &Path) -> String {
 
 /// Mean and range over seeds.
 #[derive(Clone, Copy)]
-pub struct Spread {
+pub(super) struct Spread {
     pub mean: f64,
     pub least: f64,
     pub most: f64,
@@ -305,7 +305,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let (least, most) = (

@@ -16,7 +16,7 @@ const TENSORS: u64 = 10;
 
 /// Weighted mean of many clients' parameters, as the server folds them: one after the other, on one thread
 #[derive(Args)]
-pub struct Average {
+pub(crate) struct Average {
     /// How many are averaged
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: u32,

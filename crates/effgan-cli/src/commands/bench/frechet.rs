@@ -14,7 +14,7 @@ use effgan_run::failure::Result;
 
 /// Fréchet distance between two sets of random features, on one thread
 #[derive(Args)]
-pub struct Frechet {
+pub(crate) struct Frechet {
     /// Images of each set
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     num: u32,

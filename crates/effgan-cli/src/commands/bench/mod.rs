@@ -25,7 +25,7 @@ const ENGINE: &str = concat!("effgan ", env!("CARGO_PKG_VERSION"));
 
 /// Speed of this machine at what runs and samples spend their time on
 #[derive(Subcommand)]
-pub enum Bench {
+pub(super) enum Bench {
     TrainStep(train_step::TrainStep),
     Sample(sample::Sample),
     Frechet(frechet::Frechet),
@@ -33,7 +33,7 @@ pub enum Bench {
 }
 
 impl Bench {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match self {
             Self::TrainStep(bench) => bench.run(),
             Self::Sample(bench) => bench.run(),

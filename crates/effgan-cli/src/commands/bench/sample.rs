@@ -24,7 +24,7 @@ const MEMBERS: u64 = 10;
 
 /// Drawing images from an ensemble of 10 generators in a model folder, with all cores and with one
 #[derive(Args)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Width of the generators
     #[arg(long, default_value_t = 64)]
     base_channels: usize,

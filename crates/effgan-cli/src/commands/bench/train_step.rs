@@ -24,7 +24,7 @@ const BATCHES: u64 = 8;
 
 /// Training steps of a DCGAN on 28 × 28 grey images, by as many clients at the same time as `--jobs`
 #[derive(Args)]
-pub struct TrainStep {
+pub(crate) struct TrainStep {
     /// Images a step
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..))]
     batch: u16,

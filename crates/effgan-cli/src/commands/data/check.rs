@@ -12,13 +12,13 @@ use effgan_run::failure::{Failure, Result};
 
 /// Look at a folder of images, an .npz or .npy file, or a data set's files, and say what is there or what is wrong
 #[derive(Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The folder or file
     path: PathBuf,
 }
 
 impl Check {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let contents = Contents::of(&self.path)?;
         say(describe(&self.path, &contents).trim_end());
         let (num_broken, num_images) = (contents.broken.len(), contents.num_images());

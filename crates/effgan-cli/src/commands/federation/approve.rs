@@ -15,7 +15,7 @@ use super::check_site;
 
 /// At a site: see what runs want that wait for a yes, and say it
 #[derive(Args)]
-pub struct Approve {
+pub(crate) struct Approve {
     /// The site's kit
     #[arg(default_value = ".")]
     kit: PathBuf,
@@ -28,7 +28,7 @@ pub struct Approve {
 }
 
 impl Approve {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { kit, yes, withdraw } = self;
         check_site(&kit)?;
         if let Some(digits) = withdraw {

@@ -19,7 +19,7 @@ use effgan_run::protocol::retention::lock_server;
 
 /// At the server: the gate, the port that sites call; start.sh runs it
 #[derive(Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The server's folder
     #[arg(default_value = ".")]
     server: PathBuf,
@@ -30,7 +30,7 @@ pub struct Serve {
 
 /// At a site: passes on to the server what the site's `SuperNode` says; start.sh runs it
 #[derive(Args)]
-pub struct Forward {
+pub(crate) struct Forward {
     /// The kit
     #[arg(default_value = ".")]
     kit: PathBuf,
@@ -40,7 +40,7 @@ pub struct Forward {
 }
 
 impl Serve {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { server: folder, host: address } = self;
         let known = server::read(&folder)?;
         let Some(_lock) = lock_server(&folder)? else {
@@ -60,7 +60,7 @@ impl Serve {
 }
 
 impl Forward {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { kit, port } = self;
         let server = kit::read(&kit)?.server;
         let destination = Destination::of_kit(&kit, &server).map_err(failure)?;

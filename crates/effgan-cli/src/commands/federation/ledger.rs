@@ -15,7 +15,7 @@ use super::{check_site, write_private};
 
 /// At a site: what it was asked, what left it, and what it refused
 #[derive(Args)]
-pub struct Show {
+pub(crate) struct Show {
     /// The site's kit
     #[arg(default_value = ".")]
     kit: PathBuf,
@@ -31,7 +31,7 @@ pub struct Show {
 }
 
 impl Show {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         check_site(&self.kit)?;
         let ledger = Ledger::of(&self.kit);
         if self.verify {

@@ -30,7 +30,7 @@ use effgan_run::protocol::ledger::LEDGER;
 ///
 /// docs/deploy.md walks through it.
 #[derive(Subcommand)]
-pub enum Federation {
+pub(super) enum Federation {
     Init(Init),
     Add(Add),
     Join(Join),
@@ -49,7 +49,7 @@ pub enum Federation {
 }
 
 impl Federation {
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match self {
             Self::Init(init) => init.run(),
             Self::Add(add) => add.run(),

@@ -16,7 +16,7 @@ use effgan_run::units::counted;
 ///
 /// It lists, and removes nothing without --really. Ledger, keys, records and models are never touched.
 #[derive(Args)]
-pub struct Prune {
+pub(crate) struct Prune {
     /// A site's kit, the server's folder or a run folder
     #[arg(default_value = ".")]
     folder: PathBuf,
@@ -29,7 +29,7 @@ pub struct Prune {
 }
 
 impl Prune {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { folder, older_than, really } = self;
         let days = match older_than {
             Some(days) => days,

@@ -13,7 +13,7 @@ use effgan_run::failure::{Failure, Result};
 
 /// Make the server's folder and a kit for each site
 #[derive(Args)]
-pub struct Init {
+pub(crate) struct Init {
     /// Names of the sites: 1 to 64 of a-z, 0-9 and `-` each
     #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
     sites: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Init {
 
 /// At the server: make its certificate good for two more years; kits stay as they are
 #[derive(Args)]
-pub struct Renew {
+pub(crate) struct Renew {
     /// The server's folder
     #[arg(default_value = ".")]
     server: PathBuf,
@@ -44,7 +44,7 @@ pub struct Renew {
 
 /// At the server: run a config over the federation, or go on with the run that is there
 #[derive(Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// The config
     config: PathBuf,
     /// The run folder
@@ -56,7 +56,7 @@ pub struct Run {
 }
 
 impl Init {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { sites, host, port, superlink_port, wheel, out } = self;
         let name = |site: &String| ClientName::new(site).map_err(|error| Failure::usage(anyhow!("--sites: {error}")));
         let sites = sites.iter().map(name).collect::<Result<Vec<_>>>()?;
@@ -80,7 +80,7 @@ impl Init {
 }
 
 impl Renew {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         setup::renew(&self.server)?;
         say(format!("{0}/server.crt is renewed; start {0}/start.sh again", self.server.display()));
         Ok(())
@@ -88,7 +88,7 @@ impl Renew {
 }
 
 impl Run {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { config, out, server } = self;
         let stop = interrupt()?;
         setup::launch(&Launch { config, out, server }, &stop)

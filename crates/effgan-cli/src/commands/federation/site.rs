@@ -11,7 +11,7 @@ use effgan_run::failure::Result;
 
 /// At a site: make its key, and print what the server's operator is to be sent and told
 #[derive(Args)]
-pub struct Join {
+pub(crate) struct Join {
     /// The kit that the server's operator sent
     #[arg(default_value = ".")]
     kit: PathBuf,
@@ -19,7 +19,7 @@ pub struct Join {
 
 /// Say whether all is right at a site or at the server, or in one line what is not
 #[derive(Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The site's kit, or the server's folder
     #[arg(default_value = ".")]
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub struct Check {
 }
 
 impl Join {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Joined { key, fingerprint } = setup::join(&self.kit)?;
         say(key);
         eprintln!("send this line to the server's operator, who runs effgan federation admit with it");
@@ -45,7 +45,7 @@ impl Join {
 }
 
 impl Check {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { folder, data, dataset, config } = self;
         setup::check(&Side { folder, data: data.map(|data| (data, dataset)), config })
     }

@@ -12,7 +12,7 @@ use effgan_run::failure::Result;
 
 /// At the server: make a kit for one more site, or another one for a site that lost its own
 #[derive(Args)]
-pub struct Add {
+pub(crate) struct Add {
     /// Its name: 1 to 64 of a-z, 0-9 and `-`
     #[arg(value_parser = |name: &str| ClientName::new(name))]
     name: ClientName,
@@ -26,7 +26,7 @@ pub struct Add {
 
 /// At the server: let a site in, by the line that its join printed
 #[derive(Args)]
-pub struct Admit {
+pub(crate) struct Admit {
     /// The line, or a file with it
     key: String,
     /// The fingerprint that the site told you; another key than that is refused
@@ -39,7 +39,7 @@ pub struct Admit {
 
 /// At the server: who may connect, by which key, and who was seen when
 #[derive(Args)]
-pub struct List {
+pub(crate) struct List {
     /// The server's folder
     #[arg(default_value = ".")]
     folder: PathBuf,
@@ -50,7 +50,7 @@ pub struct List {
 
 /// At the server: take a site's key away; it is refused at once, also while it is connected
 #[derive(Args)]
-pub struct Remove {
+pub(crate) struct Remove {
     /// The site
     #[arg(value_parser = |name: &str| ClientName::new(name))]
     name: ClientName,
@@ -60,7 +60,7 @@ pub struct Remove {
 }
 
 impl Add {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { name, out, server } = self;
         let out = out.unwrap_or_else(|| setup::kit_of(&name, &server));
         let is_known = setup::add(&name, &server, &out)?;
@@ -75,7 +75,7 @@ impl Add {
 }
 
 impl Admit {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Admitted { name, fingerprint, is_new } =
             setup::admit(&self.key, &self.server, self.fingerprint.as_deref())?;
         let already = if is_new { "" } else { " already" };
@@ -88,7 +88,7 @@ impl Admit {
 }
 
 impl List {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         for Listed { name, fingerprint, admitted, seen } in setup::list(&self.server.unwrap_or(self.folder))? {
             let Some((fingerprint, admitted)) = fingerprint.zip(admitted) else {
                 say(format!("{name}: not admitted"));
@@ -107,7 +107,7 @@ fn minute(time: OffsetDateTime) -> String {
 }
 
 impl Remove {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         setup::remove(&self.name, &self.server)?;
         say(format!("{} is removed: it is refused from now on. effgan federation admit lets it in again", self.name));
         Ok(())

@@ -19,7 +19,7 @@ use super::write_private;
 /// Whoever has the file knows the hold-out: it is for the site itself, and for experiments that compare a federation with a simulation
 /// ([partition] kind = "file").
 #[derive(Args)]
-pub struct Split {
+pub(crate) struct Split {
     /// The config of the run
     config: PathBuf,
     /// The site's kit
@@ -40,7 +40,7 @@ pub struct Split {
 }
 
 impl Split {
-    pub fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         check_new_file(&self.out)?;
         let config = Config::load(&self.config, &[])?;
         let images = site_images(self.client, self.data, self.partition_id)?;

@@ -20,7 +20,7 @@ use effgan_run::failure::{Failure, Result};
 
 /// Whose folder is checked.
 #[derive(Debug)]
-pub struct Side {
+pub(crate) struct Side {
     /// A kit, or the server's folder.
     pub folder: PathBuf,
     /// For a site: where its images lie, and what they are where no config says it.
@@ -33,7 +33,7 @@ pub struct Side {
 ///
 /// # Errors
 /// The first thing that is wrong, with what to do.
-pub fn check(side: &Side) -> Result<()> {
+pub(crate) fn check(side: &Side) -> Result<()> {
     let folder = &side.folder;
     if folder.join(SITE).is_file() {
         return site::check(side, &kit::read(folder)?);
