@@ -20,12 +20,12 @@ lint:
 	cargo clippy --locked --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --workspace --no-deps
 
-# MINUTES of fuzzing for each target, or for those in TARGETS: docs/fuzzing.md. Needs `cargo install cargo-fuzz --locked`.
+# MINUTES of fuzzing for each target, or for those in TARGETS: CONTRIBUTING.md. Needs `cargo install cargo-fuzz --locked`.
 MINUTES = 10
 fuzz:
 	python3 scripts/fuzz.py --minutes $(MINUTES) $(TARGETS)
 
-# Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
+# Figures that take longer than a test may; README, docs/reliability.md and docs/bad-clients.md have them. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --locked --release --workspace -- --ignored
 	.venv/bin/pip install --quiet --require-hashes --no-deps --requirement bindings/python/simulation.lock
