@@ -2,7 +2,7 @@
 //! and none draws more than its cap.
 //!
 //! There are no real images at the centre, and members of clients who see other classes differ as their images do. So
-//! what is compared is texture alone, of which classes have much in common ([`textures`]); docs/reliability.md has the
+//! what is compared is texture alone, of which classes have much in common ([`textures`]); docs/bad-clients.md has the
 //! numbers that the choice of features, distance and bound comes from.
 
 use std::time::Instant;
