@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the kernels' tests for 64-bit ARM under QEMU, in a scratch crate that has nothing but the kernels; arguments go to `cargo test`.
+# Runs the kernels' tests for 64-bit ARM under QEMU, in a scratch workspace of effgan-kernels alone; arguments go to `cargo test`.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,13 +15,11 @@ need "QEMU; apt-get install qemu-user" command -v qemu-aarch64
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-mkdir "$scratch/src"
-ln -s "$root/crates/effgan-nn/src/kernels" "$scratch/src/kernels"
-echo 'pub mod kernels;' > "$scratch/src/lib.rs"
+ln -s "$root/crates/effgan-kernels/src" "$scratch/src"
 cp Cargo.lock rust-toolchain.toml "$scratch"
 cat > "$scratch/Cargo.toml" << 'END'
 [package]
-name = "kernels"
+name = "effgan-kernels"
 edition = "2024"
 
 [dependencies]

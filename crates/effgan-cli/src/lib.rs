@@ -1,5 +1,7 @@
 //! The effgan program as a library: its commands in [`main`], and in [`api`] what Python calls too.
 
+#![allow(unreachable_pub)]
+
 pub mod api;
 mod commands;
 mod config;

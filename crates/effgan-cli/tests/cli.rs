@@ -347,7 +347,7 @@ fn each_instruction_set_trains_and_an_unknown_one_is_code_2() {
         command.args(["bench", "train-step", "--steps", "1", "--base-channels", "16", "--batch", "4", "--json"]);
         command.env("EFFGAN_ISA", isa).output().unwrap()
     };
-    for isa in effgan_nn::kernels::Isa::available() {
+    for isa in effgan_nn::Isa::available() {
         let said: Value = serde_json::from_str(&stdout(&bench(isa.name()))).unwrap();
         assert_eq!(said["instruction_set"], isa.name());
     }

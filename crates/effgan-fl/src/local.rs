@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
+use effgan_nn::Precision;
 use effgan_nn::gan::{Adam, Ema, Gan, Loss, Losses, TrainConfig};
-use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{self, Network, TensorSpec};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;

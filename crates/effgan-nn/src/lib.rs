@@ -3,6 +3,8 @@
 //! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in PyTorch's names and layouts, images
 //! are `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
 
+#![forbid(unsafe_code)]
+
 pub mod checkpoint;
 pub mod classifier;
 mod device;
@@ -11,7 +13,6 @@ mod fault;
 pub mod file;
 mod fused;
 pub mod gan;
-pub mod kernels;
 pub mod networks;
 mod optim;
 pub mod params;
@@ -21,6 +22,7 @@ pub mod sealed;
 pub mod state_dict;
 
 pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
+pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};

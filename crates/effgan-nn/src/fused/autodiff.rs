@@ -11,8 +11,8 @@ use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
 use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::kernels::conv::{Conv, Forward, Grads, Wants};
-use crate::kernels::{Isa, buffer, linear, norm};
+use effgan_kernels::conv::{Conv, Forward, Grads, Wants};
+use effgan_kernels::{Isa, buffer, linear, norm};
 
 /// A convolution, as its backward pass needs it.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::kernels::conv::Conv;
-use crate::kernels::{Isa, adam, buffer, linear, norm};
+use effgan_kernels::conv::Conv;
+use effgan_kernels::{Isa, adam, buffer, linear, norm};
 
 /// A tensor's values, row after row: where they lie, or copied there where the tensor is a view of another order.
 pub(super) struct Values<'a>(Cow<'a, FlexTensor>);

@@ -1,4 +1,4 @@
-//! The layers' operations as one Burn operation each: our [kernels](crate::kernels) on the CPU, Burn's own operations
+//! The layers' operations as one Burn operation each: our [kernels](effgan_kernels) on the CPU, Burn's own operations
 //! elsewhere.
 //!
 //! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); weights of a convolution
@@ -14,9 +14,9 @@ use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use crate::device;
-pub(crate) use crate::kernels::adam::AdamStep;
-pub(crate) use crate::kernels::conv::Activation;
-pub(crate) use crate::kernels::{Geometry, MapShape, Precision, Side};
+pub(crate) use effgan_kernels::adam::AdamStep;
+pub(crate) use effgan_kernels::conv::Activation;
+pub(crate) use effgan_kernels::{Geometry, MapShape, Precision, Side};
 
 /// Which convolution, and what follows it.
 #[derive(Clone, Copy, Debug)]

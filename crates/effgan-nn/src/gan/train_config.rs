@@ -1,7 +1,7 @@
 //! How a generator and a discriminator are trained.
 
 use super::{Adam, Loss};
-use crate::kernels::Precision;
+use effgan_kernels::Precision;
 
 /// Settings of [`Gan`](super::Gan)'s training steps.
 #[derive(Clone, Copy, Debug, PartialEq)]

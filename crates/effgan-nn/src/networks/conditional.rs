@@ -9,8 +9,8 @@ use super::layers::param;
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec};
 use crate::fused;
-use crate::kernels::MapShape;
 use crate::{Params, Result};
+use effgan_kernels::MapShape;
 
 /// Classes of a batch, `[n]`.
 pub(crate) type Labels = Tensor<1, Int>;

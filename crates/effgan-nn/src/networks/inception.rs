@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::spec::{Init, TensorSpec, check};
-use crate::kernels::Isa;
-use crate::kernels::inference::{Convolution, Maps, Pooling, Window, pool};
 use crate::{NnError, Params, Result};
+use effgan_kernels::Isa;
+use effgan_kernels::inference::{Convolution, Maps, Pooling, Window, pool};
 
 /// Length of a feature vector.
 pub const INCEPTION_FEATURES: usize = 2048;

@@ -1,8 +1,8 @@
-//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](crate::kernels)' way in the
+//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](effgan_kernels)' way in the
 //! modules.
 
 use crate::Array;
-use crate::kernels::MapShape;
+use effgan_kernels::MapShape;
 
 /// What a tensor is, from which follow its two layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

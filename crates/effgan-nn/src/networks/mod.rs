@@ -34,8 +34,8 @@ pub(crate) use spec::Init;
 pub use spec::{TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
-use crate::kernels::Precision;
 use crate::{NnError, Params, Result};
+use effgan_kernels::Precision;
 
 /// Pixels a side; a bound for files that come from outside.
 const MOST_PIXELS: usize = 1024;

@@ -1,0 +1,184 @@
+//! The gradient of the weights: a correlation of the frame with the feature map, in tiles of taps.
+
+use super::Frame;
+use crate::geometry::{BLOCK, Geometry};
+use crate::lanes::Lanes;
+
+/// The most lines, and the longest run, of a tile of taps.
+pub(super) const TAP_TILE: usize = 5;
+
+/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` with the fewest products; two more
+/// per tile stand for its loads of `small`. 16 lanes come with 32 registers, fewer (on some processors) with 16.
+#[inline(always)]
+pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
+    let tiles = if L::N == BLOCK { &[(3, 3), (4, 4), (5, 5)] } else { &[(3, 3), (2, 4), (2, 5)] };
+    let cost = |(r, j): (usize, usize)| kernel.div_ceil(r) * run.div_ceil(j) * (r * j + 2);
+    let mut best = tiles[0];
+    for &tile in tiles {
+        if cost(tile) < cost(best) {
+            best = tile;
+        }
+    }
+    best
+}
+
+/// One image's frame and map, and the sums of products of the two.
+pub(super) struct Correlation<'a> {
+    pub(super) g: &'a Geometry,
+    pub(super) frame: &'a [f32],
+    pub(super) small: &'a [f32],
+    pub(super) mask: Option<(&'a [f32], f32)>,
+    pub(super) masked: &'a mut [f32],
+    pub(super) grad: &'a mut [f32],
+    pub(super) sums: &'a mut [f32],
+}
+
+impl<'a> Correlation<'a> {
+    #[inline(always)]
+    pub(super) fn new(
+        g: &'a Geometry,
+        frame: &'a [f32],
+        small: &'a [f32],
+        mask: Option<(&'a [f32], f32)>,
+        masked: &'a mut [f32],
+        partial: &'a mut [f32],
+    ) -> Self {
+        assert_eq!(frame.len(), Frame::of(g).len_for_taps());
+        assert!(small.len() == g.small.len() && mask.is_none_or(|(out, _)| out.len() == small.len()));
+        assert_eq!(masked.len(), g.small.pixels() * BLOCK);
+        let (grad, sums) = partial.split_at_mut(g.num_weights());
+        assert_eq!(sums.len(), g.small.channels);
+        Self { g, frame, small, mask, masked, grad, sums }
+    }
+
+    /// Adds the products of all taps, R runs of J at a time, and the sums of the map.
+    #[inline(always)]
+    pub(super) unsafe fn of_taps<L: Lanes, const R: usize, const J: usize>(mut self) {
+        assert!(R <= TAP_TILE && J <= TAP_TILE, "the frame has room for the tile");
+        // SAFETY: all channels are below the map's; the caller's promise on instructions.
+        unsafe {
+            for channel in (0..self.g.small.channels).step_by(L::N) {
+                self.of_channels::<L, R, J>(channel);
+            }
+        }
+    }
+
+    /// The same for N channels. Walks over the map once per tile of taps, the first time to mask and to sum it as well.
+    #[inline(always)]
+    pub(super) unsafe fn of_channels<L: Lanes, const R: usize, const J: usize>(&mut self, channel: usize) {
+        let Geometry { big, small, kernel, .. } = *self.g;
+        let start = channel / BLOCK * small.pixels() * BLOCK + channel % BLOCK;
+        // SAFETY: N channels from `start` are in one block of the map, and of the mask, whose lengths `new` asserts.
+        unsafe {
+            let map = self.small.as_ptr().add(start);
+            let mask = self.mask.map(|(out, slope)| (out.as_ptr().add(start), slope));
+            let mut fresh = Fresh { map, mask, masked: self.masked.as_mut_ptr(), sum: L::splat(0.0) };
+            self.of_tile::<L, R, J>(&mut fresh, 0, 0, channel);
+            let sum = self.sums.as_mut_ptr().add(channel);
+            L::load(sum).add(fresh.sum).store(sum);
+            for line in (0..kernel).step_by(R) {
+                for tap in (0..kernel * big.channels).step_by(J) {
+                    let mut kept = if mask.is_some() {
+                        Kept { values: self.masked.as_ptr(), apart: L::N }
+                    } else {
+                        Kept { values: map, apart: BLOCK }
+                    };
+                    if (line, tap) != (0, 0) {
+                        self.of_tile::<L, R, J>(&mut kept, line, tap, channel);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for one tile of taps, from run `line` and place `tap` of it on.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // indices into registers
+    pub(super) unsafe fn of_tile<L: Lanes, const R: usize, const J: usize>(
+        &mut self,
+        pixels: &mut impl Pixels<L>,
+        line: usize,
+        tap: usize,
+        channel: usize,
+    ) {
+        let Geometry { big, small, kernel, stride, .. } = *self.g;
+        let (apart, run) = (Frame::of(self.g).line, kernel * big.channels);
+        // SAFETY: the last window ends inside the frame (`fits`), and a tile in excess of it inside the frame's spare
+        // lines; products are stored only for taps that the window has.
+        unsafe {
+            let mut sums = [[L::splat(0.0); J]; R];
+            for y in 0..small.height {
+                let mut window = self.frame.as_ptr().add((y * stride + line) * apart + tap);
+                for _ in 0..small.width {
+                    let pixel = pixels.next();
+                    for r in 0..R {
+                        for j in 0..J {
+                            sums[r][j] = pixel.scale_add(*window.add(r * apart + j), sums[r][j]);
+                        }
+                    }
+                    window = window.add(stride * big.channels);
+                }
+            }
+            for r in 0..R {
+                for j in 0..J {
+                    if line + r < kernel && tap + j < run {
+                        let place = ((line + r) * run + tap + j) * small.channels + channel;
+                        let grad = self.grad.as_mut_ptr().add(place);
+                        L::load(grad).add(sums[r][j]).store(grad);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The vectors of a map's pixels, one after the other.
+pub(super) trait Pixels<L: Lanes> {
+    /// The next pixel's; there must be one.
+    unsafe fn next(&mut self) -> L;
+}
+
+/// Pixels seen for the first time: masked, kept in `masked` when that changes them, and summed.
+pub(super) struct Fresh<L> {
+    pub(super) map: *const f32,
+    pub(super) mask: Option<(*const f32, f32)>,
+    pub(super) masked: *mut f32,
+    pub(super) sum: L,
+}
+
+impl<L: Lanes> Pixels<L> for Fresh<L> {
+    #[inline(always)]
+    unsafe fn next(&mut self) -> L {
+        // SAFETY: the caller's promise that there is a pixel.
+        unsafe {
+            let mut pixel = L::load(self.map);
+            self.map = self.map.add(BLOCK);
+            if let Some((out, slope)) = &mut self.mask {
+                pixel = pixel.where_positive(L::load(*out), pixel.scale(*slope));
+                pixel.store(self.masked);
+                *out = out.add(BLOCK);
+                self.masked = self.masked.add(L::N);
+            }
+            self.sum = self.sum.add(pixel);
+            pixel
+        }
+    }
+}
+
+/// Pixels as they are, `apart` floats from one to the next.
+pub(super) struct Kept {
+    pub(super) values: *const f32,
+    pub(super) apart: usize,
+}
+
+impl<L: Lanes> Pixels<L> for Kept {
+    #[inline(always)]
+    unsafe fn next(&mut self) -> L {
+        // SAFETY: the caller's promise that there is a pixel.
+        unsafe {
+            let pixel = L::load(self.values);
+            self.values = self.values.add(self.apart);
+            pixel
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The transforms of batches of feature maps, plane by plane.
+
+use std::cell::RefCell;
+
+use super::axis::{Big, IntoProducts, OutOfProducts, Small};
+use super::plan::Plan;
+use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
+use crate::geometry::{BLOCK, MapShape, Side};
+use crate::isa::{Isa, for_each_isa};
+use crate::lanes::Lanes;
+use crate::threads::{self, Shared};
+
+/// The transforms of one of the two maps, and the lattices that they see a plane as.
+trait Planes: IntoProducts + OutOfProducts {
+    const PHASES: usize;
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice;
+}
+
+impl Planes for Big {
+    const PHASES: usize = 4;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice {
+        Lattice::phase(shape, phase)
+    }
+}
+
+impl Planes for Small {
+    const PHASES: usize = 1;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, _: usize) -> Lattice {
+        Lattice::whole(shape)
+    }
+}
+
+/// Bᵀ big or A small: a batch of maps into their products `[phases · channels / 16, rows, 16]`.
+pub(crate) fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
+    let len = plan.g.map(side).len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    let products = Shared::new(products);
+    threads::each(plan.n, |i| {
+        with_scratch(plan, i, |scratch, offsets| {
+            image_into(isa, plan, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
+        });
+    });
+}
+
+for_each_isa! {
+    fn image_into = image_into_on(plan: &Plan, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
+}
+
+#[inline(always)]
+unsafe fn image_into_on<L: Lanes>(
+    plan: &Plan,
+    side: Side,
+    map: &[f32],
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Big => planes_into::<L, Big>(plan, &plan.g.big, map, scratch, products, offsets),
+            Side::Small => planes_into::<L, Small>(plan, &plan.g.small, map, scratch, products, offsets),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn planes_into<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    map: &[f32],
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
+    let blocks = shape.channels / BLOCK;
+    for block in 0..blocks {
+        for phase in 0..P::PHASES {
+            // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
+            unsafe {
+                let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
+                let products = products.add((phase * blocks + block) * plan.rows * BLOCK);
+                plane_into_products::<L, P>(&plan.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
+            }
+        }
+    }
+}
+
+/// B products or Aᵀ products, plus bias, through a leaky ReLU: a batch of maps of their products.
+pub(crate) fn out_of_products(
+    isa: Isa,
+    plan: &Plan,
+    side: Side,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    maps: &mut [f32],
+) {
+    let shape = plan.g.map(side);
+    let len = shape.len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    assert!(bias.is_none_or(|bias| bias.len() == shape.channels));
+    let maps = Shared::new(maps);
+    threads::each(plan.n, |i| {
+        with_scratch(plan, i, |scratch, offsets| {
+            // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
+            let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
+            image_out(isa, plan, side, products, bias, slope, scratch, offsets, map);
+        });
+    });
+}
+
+for_each_isa! {
+    fn image_out = image_out_on(plan: &Plan, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn image_out_on<L: Lanes>(
+    plan: &Plan,
+    side: Side,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    scratch: *mut f32,
+    offsets: &[usize],
+    map: &mut [f32],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Big => planes_out::<L, Big>(plan, &plan.g.big, products, bias, slope, scratch, offsets, map),
+            Side::Small => planes_out::<L, Small>(plan, &plan.g.small, products, bias, slope, scratch, offsets, map),
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn planes_out<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    scratch: *mut f32,
+    offsets: &[usize],
+    map: &mut [f32],
+) {
+    let blocks = shape.channels / BLOCK;
+    for block in 0..blocks {
+        for phase in 0..P::PHASES {
+            let lattice = P::lattice(shape, phase);
+            // SAFETY: `out_of_products` has checked the lengths.
+            unsafe {
+                let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
+                let products = products.as_ptr().add((phase * blocks + block) * plan.rows * BLOCK);
+                let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
+                let finish = Finish { bias, slope };
+                plane_out_of_products::<L, P>(&plan.axes, lattice, products, offsets, scratch, plane, finish);
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// Half-transformed planes and the offsets of an image's products.
+    static SCRATCH: RefCell<(Vec<f32>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+/// `work` with scratch for one plane and the offsets of image `i`.
+fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
+    SCRATCH.with_borrow_mut(|(scratch, offsets)| {
+        let lines = plan.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
+        if scratch.len() < lines * BLOCK {
+            scratch.resize(lines * BLOCK, 0.0);
+        }
+        plan.offsets(i, offsets);
+        work(scratch.as_mut_ptr(), offsets);
+    });
+}

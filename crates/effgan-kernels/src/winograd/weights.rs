@@ -1,0 +1,171 @@
+//! The transforms of weights and of their gradients.
+
+use super::plan::{AXIS_POINTS, Plan};
+use crate::buffer::Buffer;
+use crate::geometry::BLOCK;
+use crate::isa::{Isa, for_each_isa};
+use crate::lanes::Lanes;
+
+/// G w for products that take the big map to the small one: a matrix of 4 · big × small channels a point.
+pub(crate) fn weights_into_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
+    assert_eq!(weights.len(), plan.g.num_weights());
+    assert_eq!(products.len(), plan.weights_len());
+    weights_down(isa, plan, weights, products);
+}
+
+for_each_isa! { fn weights_down = weights_down_on(plan: &Plan, weights: &[f32], products: &mut [f32]); }
+
+#[inline(always)]
+pub(crate) unsafe fn weights_down_on<L: Lanes>(plan: &Plan, weights: &[f32], products: &mut [f32]) {
+    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
+    let at = WeightPoints { tap_stride: big * small, point_stride: plan.point_stride() };
+    for column in (0..small).step_by(L::N) {
+        for (phase, row) in (0..4).flat_map(|phase| (0..big).map(move |row| (phase, row))) {
+            let line = (column / BLOCK * 4 * big + phase * big + row) * BLOCK + column % BLOCK;
+            // SAFETY: lengths are checked above.
+            unsafe { at.of::<L>(weights.as_ptr().add(row * small + column), phase, products.as_mut_ptr().add(line)) };
+        }
+    }
+}
+
+/// (G w)ᵀ, for products that take the small map to the big one: a matrix of small × 4 · big channels a point.
+pub(crate) fn weights_into_transposed_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
+    assert_eq!(weights.len(), plan.g.num_weights());
+    assert_eq!(products.len(), plan.weights_len());
+    let (rows, columns) = (weights.len() / plan.g.small.channels, plan.g.small.channels);
+    let mut transposed = Buffer::of(weights.len());
+    transpose(weights, rows, columns, &mut transposed);
+    weights_up(isa, plan, &transposed, products);
+}
+
+/// `rows` × `columns`, both multiples of 16, to `columns` × `rows`, in squares of 16.
+pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
+    for (row, column) in (0..rows).step_by(BLOCK).flat_map(|row| (0..columns).step_by(BLOCK).map(move |c| (row, c))) {
+        let mut square = [[0.0; BLOCK]; BLOCK];
+        for j in 0..BLOCK {
+            let line = &from[(row + j) * columns + column..][..BLOCK];
+            for i in 0..BLOCK {
+                square[i][j] = line[i];
+            }
+        }
+        for i in 0..BLOCK {
+            to[(column + i) * rows + row..][..BLOCK].copy_from_slice(&square[i]);
+        }
+    }
+}
+
+for_each_isa! { fn weights_up = weights_up_on(plan: &Plan, transposed: &[f32], products: &mut [f32]); }
+
+#[inline(always)]
+pub(crate) unsafe fn weights_up_on<L: Lanes>(plan: &Plan, transposed: &[f32], products: &mut [f32]) {
+    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
+    let at = WeightPoints { tap_stride: big, point_stride: plan.point_stride() };
+    for (phase, column) in (0..4).flat_map(|phase| (0..big).step_by(L::N).map(move |column| (phase, column))) {
+        for row in 0..small {
+            let column_of_all = phase * big + column;
+            let line = (column_of_all / BLOCK * small + row) * BLOCK + column_of_all % BLOCK;
+            // SAFETY: lengths are checked above.
+            unsafe {
+                at.of::<L>(transposed.as_ptr().add(row * 16 * big + column), phase, products.as_mut_ptr().add(line));
+            };
+        }
+    }
+}
+
+/// The 2 × 2 taps of a phase at the 25 points.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightPoints {
+    tap_stride: usize,
+    point_stride: usize,
+}
+
+impl WeightPoints {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, weights: *const f32, phase: usize, points: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            let zero = L::splat(0.0);
+            let mut rows = [[zero; 2]; AXIS_POINTS];
+            for x in 0..2 {
+                let first = L::load(weights.add(tap(phase, 0, x) * self.tap_stride));
+                let second = L::load(weights.add(tap(phase, 1, x) * self.tap_stride));
+                let column = at_points([first, second]);
+                for y in 0..AXIS_POINTS {
+                    rows[y][x] = column[y];
+                }
+            }
+            for y in 0..AXIS_POINTS {
+                let row = at_points(rows[y]);
+                for x in 0..AXIS_POINTS {
+                    row[x].store(points.add((y * AXIS_POINTS + x) * self.point_stride));
+                }
+            }
+        }
+    }
+
+    /// Gᵀ: the gradients of a phase's 2 × 2 taps of those of the 25 points.
+    #[inline(always)]
+    unsafe fn back<L: Lanes>(self, points: *const f32, phase: usize, grad: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            let zero = L::splat(0.0);
+            let mut rows = [[zero; AXIS_POINTS]; 2];
+            for x in 0..AXIS_POINTS {
+                let mut column = [zero; AXIS_POINTS];
+                for y in 0..AXIS_POINTS {
+                    column[y] = L::load(points.add((y * AXIS_POINTS + x) * self.point_stride));
+                }
+                let taps = of_points(column);
+                for y in 0..2 {
+                    rows[y][x] = taps[y];
+                }
+            }
+            for y in 0..2 {
+                let taps = of_points(rows[y]);
+                for x in 0..2 {
+                    taps[x].store(grad.add(tap(phase, y, x) * self.tap_stride));
+                }
+            }
+        }
+    }
+}
+
+/// Tap (`y`, `x`) of a phase among the 16 of the window.
+#[inline(always)]
+pub(crate) fn tap(phase: usize, y: usize, x: usize) -> usize {
+    (phase / 2 + 2 * y) * 4 + phase % 2 + 2 * x
+}
+
+/// G: the polynomial w₀ + w₁ t at 0, 1, −1, 2, ∞.
+#[inline(always)]
+pub(crate) fn at_points<L: Lanes>([w0, w1]: [L; 2]) -> [L; AXIS_POINTS] {
+    [w0, w0.add(w1), w0.sub(w1), w1.scale_add(2.0, w0), w1]
+}
+
+/// Gᵀ.
+#[inline(always)]
+pub(crate) fn of_points<L: Lanes>([u0, u1, u2, u3, u4]: [L; AXIS_POINTS]) -> [L; 2] {
+    [u0.add(u1).add(u2.add(u3)), u3.scale_add(2.0, u1.sub(u2)).add(u4)]
+}
+
+/// Gᵀ of the weights' products: the gradient of the weights.
+pub(crate) fn weights_out_of_products(isa: Isa, plan: &Plan, products: &[f32], grad: &mut [f32]) {
+    assert_eq!(grad.len(), plan.g.num_weights());
+    assert_eq!(products.len(), plan.weights_len());
+    weights_back(isa, plan, products, grad);
+}
+
+for_each_isa! { fn weights_back = weights_back_on(plan: &Plan, products: &[f32], grad: &mut [f32]); }
+
+#[inline(always)]
+pub(crate) unsafe fn weights_back_on<L: Lanes>(plan: &Plan, products: &[f32], grad: &mut [f32]) {
+    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
+    let at = WeightPoints { tap_stride: big * small, point_stride: plan.point_stride() };
+    for (phase, row) in (0..4).flat_map(|phase| (0..big).map(move |row| (phase, row))) {
+        for column in (0..small).step_by(L::N) {
+            let line = (column / BLOCK * 4 * big + phase * big + row) * BLOCK + column % BLOCK;
+            // SAFETY: lengths are checked above.
+            unsafe { at.back::<L>(products.as_ptr().add(line), phase, grad.as_mut_ptr().add(row * small + column)) };
+        }
+    }
+}
