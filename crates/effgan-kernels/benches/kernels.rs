@@ -38,21 +38,21 @@ fn convolutions(c: &mut Criterion) {
     for (name, g) in links() {
         let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available());
         for precision in precisions {
-            let conv = Conv::new(Isa::in_use(), precision, &g, Side::Big, BATCH);
-            let (big, weights, bias) = (noise(BATCH * g.big.len(), 1), noise(g.num_weights(), 2), noise(1024, 3));
-            let bias = &bias[..g.small.channels];
+            let conv = Conv::new(Isa::in_use(), precision, &g, Side::Input, BATCH);
+            let (input, weights, bias) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2), noise(1024, 3));
+            let bias = &bias[..g.output.channels];
             let mut group = c.benchmark_group(format!("{name} {}", precision.name()));
             let products = (BATCH * g.multiply_adds()) as u64;
             group.throughput(Throughput::Elements(products));
             group.bench_function("forward", |b| {
-                b.iter(|| buffer::give_back(conv.forward(black_box(&big), &weights, bias, LEAKY)));
+                b.iter(|| buffer::give_back(conv.forward(black_box(&input), &weights, bias, LEAKY)));
             });
-            let out = conv.forward(&big, &weights, bias, LEAKY);
+            let out = conv.forward(&input, &weights, bias, LEAKY);
             let grad = noise(out.len(), 4);
             group.throughput(Throughput::Elements(2 * products));
             group.bench_function("backward", |b| {
                 b.iter(|| {
-                    let forward = Forward { input: &big, weights: &weights, out: &out, activation: LEAKY };
+                    let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
                     let mut grad = grad.clone();
                     let grads = conv.backward(forward, black_box(&mut grad), ALL);
                     [grads.weights, grads.input].into_iter().flatten().for_each(buffer::give_back);
@@ -62,10 +62,10 @@ fn convolutions(c: &mut Criterion) {
         }
         let mut group = c.benchmark_group(format!("{name} im2col"));
         group.throughput(Throughput::Elements((BATCH * g.multiply_adds()) as u64));
-        let (big, weights) = (noise(BATCH * g.big.len(), 1), noise(g.num_weights(), 2));
-        let mut small = vec![0.0; BATCH * g.small.len()];
+        let (input, weights) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2));
+        let mut output = vec![0.0; BATCH * g.output.len()];
         group.bench_function("forward", |b| {
-            b.iter(|| im2col::down(&g, BATCH, black_box(&big), &weights, None, 1.0, &mut small));
+            b.iter(|| im2col::conv(&g, BATCH, black_box(&input), &weights, None, 1.0, &mut output));
         });
         group.finish();
     }

@@ -1,4 +1,9 @@
-//! Shapes: feature maps in blocks of channels, and the link between two maps that a convolution is.
+//! Shapes: feature maps in blocks of channels, and the geometry that a convolution and its transpose share.
+//!
+//! A convolution takes its *input* map to its *output* map. The transposed convolution of the same [`Geometry`] takes
+//! the output map to the input map, and each is the gradient of the other with respect to what it reads: so three
+//! kernels (`conv`, `conv_transpose`, `weight_grad`) are the forward and the backward pass of both layers. Everywhere in
+//! this crate `input` and `output` name the maps of the *convolution*, for a transposed one too.
 
 /// Channels that lie side by side in memory: 16 floats, one cache line and one AVX-512 register.
 pub const BLOCK: usize = 16;
@@ -19,7 +24,7 @@ pub struct MapShape {
 }
 
 impl MapShape {
-    /// b: [`BLOCK`] where it divides the channels, else all channels (plain NHWC).
+    /// Channels of a block: [`BLOCK`] where it divides the channels, else all of them (plain NHWC).
     pub fn block(&self) -> usize {
         if self.channels.is_multiple_of(BLOCK) { BLOCK } else { self.channels }
     }
@@ -35,81 +40,88 @@ impl MapShape {
         self.channels * self.pixels()
     }
 
-    /// Where the value of channel `c` at pixel (`y`, `x`) of an image's map lies.
+    /// Index of the value of channel `c` at row `y` and column `x` in the map of one image.
     pub fn index(&self, c: usize, y: usize, x: usize) -> usize {
         let block = self.block();
         ((c / block) * self.pixels() + y * self.width + x) * block + c % block
     }
 }
 
-/// One of the two maps that a link connects.
+/// One of the two maps of a [`Geometry`]. A layer that reads [`Input`](Self::Input) is a convolution, one that reads
+/// [`Output`](Self::Output) a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The map with more pixels, which a convolution starts from.
-    Big,
-    /// The map with fewer pixels, which a transposed convolution starts from.
-    Small,
+    /// The map that a convolution reads and a transposed one writes.
+    Input,
+    /// The map that a convolution writes and a transposed one reads.
+    Output,
 }
 
 impl Side {
-    /// The map at the other end.
+    /// The other one.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
-            Self::Big => Self::Small,
-            Self::Small => Self::Big,
+            Self::Input => Self::Output,
+            Self::Output => Self::Input,
         }
     }
 }
 
-/// A convolution takes `big` to `small`; a transposed one takes `small` to `big`; each is the other's gradient.
+/// The maps and the window of a convolution, and of the transposed convolution that is its gradient.
 ///
-/// Weights are `[kernel · kernel, big.channels, small.channels]`, row-major.
+/// Weights are `[kernel · kernel, input.channels, output.channels]`, row-major.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// The map with more pixels.
-    pub big: MapShape,
-    /// The map with fewer pixels: (side + 2 · padding − kernel) / stride + 1, rounded down, a side.
-    pub small: MapShape,
-    /// Width of the square window.
+    /// The convolution's input.
+    pub input: MapShape,
+    /// The convolution's output: (input side + 2 · padding − kernel) / stride + 1 pixels per side, rounded down.
+    pub output: MapShape,
+    /// Side of the square window, in pixels.
     pub kernel: usize,
-    /// Distance between windows.
+    /// Distance between neighbouring windows, in pixels of the input.
     pub stride: usize,
-    /// Zeros around the big map.
+    /// Rows and columns of zeros around the input.
     pub padding: usize,
 }
 
 impl Geometry {
-    /// The link from `big` to a map of `small_channels`.
-    pub fn of_conv(big: MapShape, small_channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+    /// The geometry of a convolution of `input` into `output_channels` channels.
+    pub fn of_conv(input: MapShape, output_channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
         let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-        let small = MapShape { channels: small_channels, height: side(big.height), width: side(big.width) };
-        Self { big, small, kernel, stride, padding }
+        let output = MapShape { channels: output_channels, height: side(input.height), width: side(input.width) };
+        Self { input, output, kernel, stride, padding }
     }
 
-    /// The link whose transposed convolution takes `small` to a map of `big_channels`.
-    pub fn of_transposed(small: MapShape, big_channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+    /// The geometry of the transposed convolution that reads `output` and writes `input_channels` channels.
+    pub fn of_conv_transpose(
+        output: MapShape,
+        input_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Self {
         let side = |side: usize| (side - 1) * stride + kernel - 2 * padding;
-        let big = MapShape { channels: big_channels, height: side(small.height), width: side(small.width) };
-        Self { big, small, kernel, stride, padding }
+        let input = MapShape { channels: input_channels, height: side(output.height), width: side(output.width) };
+        Self { input, output, kernel, stride, padding }
     }
 
-    /// The map of a side.
+    /// The shape of the map on `side`.
     pub fn map(&self, side: Side) -> &MapShape {
         match side {
-            Side::Big => &self.big,
-            Side::Small => &self.small,
+            Side::Input => &self.input,
+            Side::Output => &self.output,
         }
     }
 
     /// Number of weights.
     pub fn num_weights(&self) -> usize {
-        self.kernel * self.kernel * self.big.channels * self.small.channels
+        self.kernel * self.kernel * self.input.channels * self.output.channels
     }
 
-    /// Multiply-adds of one image in any of the three directions, borders counted.
+    /// Multiply-adds of one image, the same for `conv`, `conv_transpose` and `weight_grad`; those in the padding count too.
     pub fn multiply_adds(&self) -> usize {
-        self.num_weights() * self.small.pixels()
+        self.num_weights() * self.output.pixels()
     }
 }
 
@@ -118,11 +130,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_directions_give_the_same_link() {
-        let big = MapShape { channels: 3, height: 28, width: 12 };
-        let link = Geometry::of_conv(big, 5, 4, 2, 1);
-        assert_eq!((link.small.height, link.small.width), (14, 6));
-        assert_eq!(Geometry::of_transposed(link.small, 3, 4, 2, 1), link);
+    fn a_convolution_and_its_transpose_have_the_same_geometry() {
+        let input = MapShape { channels: 3, height: 28, width: 12 };
+        let g = Geometry::of_conv(input, 5, 4, 2, 1);
+        assert_eq!((g.output.height, g.output.width), (14, 6));
+        assert_eq!(Geometry::of_conv_transpose(g.output, 3, 4, 2, 1), g);
     }
 
     #[test]

@@ -1,20 +1,19 @@
-//! CPU kernels of the training step: what a client spends its time in.
+//! The CPU kernels of a training step, in which a client spends its time.
 //!
-//! Everything here is plain slices; the fused operations plug it into Burn. A kernel takes the [`Isa`] to run with
-//! first. Work is cut by the shape of its data, never by the number of threads, and sums are folded in a fixed order,
-//! so that the bits do not depend on that number (they do on the set of instructions). The only `unsafe` code of the
-//! workspace is in this folder.
+//! Arguments and results are plain slices and vectors; `effgan-nn` makes Burn operations of them. The first argument of
+//! a kernel is the instruction set to run with, an [`Isa`]. Work is divided by the shape of the data, never by the number
+//! of threads, and sums are folded in a fixed order: results depend on the instruction set, but not on the number of
+//! threads. All `unsafe` code of the workspace is in this crate.
 #![allow(unsafe_code)]
-// What runs under `for_each_isa` must end up in the function that has the instructions.
+// The body of a kernel must be inlined into the function that enables its instructions (see `for_each_isa`).
 #![allow(clippy::inline_always)]
-// Products take the matrix that they write by value, as its borrow.
+// Products take `BlocksMut`, a mutable borrow of the matrix that they write, by value.
 #![allow(clippy::needless_pass_by_value)]
-// The width of a vector decides, and two widths may be served alike.
+// Matches on the width of a vector have one arm per width, also where two arms are equal.
 #![allow(clippy::match_same_arms)]
-// The instructions of a processor have long names and are many.
+// The intrinsics of `std::arch` are many.
 #![allow(clippy::wildcard_imports)]
-// Register tiles are indexed by constants, so that the compiler keeps them in registers; iterators it does not see
-// through.
+// Register tiles are indexed by constants, so that the compiler keeps them in registers; it does not through iterators.
 #![allow(clippy::needless_range_loop)]
 
 pub mod activation;
@@ -28,6 +27,7 @@ pub mod inference;
 pub mod isa;
 mod lanes;
 pub mod linear;
+mod matrix;
 pub mod norm;
 pub mod per_example;
 mod precision;

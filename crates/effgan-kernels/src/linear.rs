@@ -1,9 +1,9 @@
 //! Linear layers: y = x W + b with W `[inputs, outputs]`, and the gradients.
 
 use super::buffer;
-use super::im2col::{Matrix, matmul};
 use super::isa::{Isa, for_each_isa};
 use super::lanes::Lanes;
+use super::matrix::{Matrix, matmul};
 
 /// Sizes of a linear layer and its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,9 +24,10 @@ use rayon::prelude::*;
 
 use super::buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
-use super::im2col::{Matrix, cols_of, matmul, plain_of, sized};
+use super::im2col::{cols_of, plain_of, sized};
 use super::isa::{Isa, for_each_isa};
 use super::lanes::Lanes;
+use super::matrix::{Matrix, matmul};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -42,21 +43,21 @@ struct Scratch {
 }
 
 /// How the squared norm of an example's gradient is found, of cols `[P, K]` and a small map `[P, S]` (see
-/// [`im2col`](super::im2col)): P = small.pixels, K = kernel² · big.channels, S = small.channels.
+/// [`im2col`](super::im2col)): P = output.pixels, K = kernel² · input.channels, S = output.channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
-    /// Σ over positions p and q of `(cols_p · cols_q)(small_p · small_q)`: P² · (K + S) multiply-adds, memory 2 · P².
+    /// Σ over positions p and q of `(cols_p · cols_q)(output_p · output_q)`: P² · (K + S) multiply-adds, memory 2 · P².
     ///
     /// Goodfellow 2015 (arXiv:1510.01799) for one position; Li et al. 2022 (arXiv:2110.05679) for several.
     Ghost,
-    /// The gradient colsᵀ · small, squared and summed: P · K · S multiply-adds, memory K · S.
+    /// The gradient colsᵀ · output, squared and summed: P · K · S multiply-adds, memory K · S.
     OwnGradient,
 }
 
 impl Method {
     /// The one with fewer multiply-adds: ghost norm where P · (K + S) < K · S.
     fn cheaper(g: &Geometry) -> Self {
-        let (p, s) = (g.small.pixels(), g.small.channels);
+        let (p, s) = (g.output.pixels(), g.output.channels);
         let k = g.num_weights() / s;
         if p * (k + s) < k * s { Self::Ghost } else { Self::OwnGradient }
     }
@@ -64,12 +65,12 @@ impl Method {
 
 /// Squared norm of each example's weight gradient of a convolution, `[n]`.
 ///
-/// `big` is `n` maps of `g.big` and `small_grad` `n` maps of `g.small`: the layer's inputs and the gradient of its
-/// outputs. For a transposed convolution `big` is the gradient of the outputs and `small_grad` the inputs: the product
+/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: the layer's inputs and the gradient of its
+/// outputs. For a transposed convolution `input` is the gradient of the outputs and `output_grad` the inputs: the product
 /// is the same.
 ///
 /// Takes the cheaper of two ways, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose by
-/// memory. With P = small.pixels, K = kernel² · big.channels and S = small.channels they are, in multiply-adds an
+/// memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels they are, in multiply-adds an
 /// example,
 ///
 /// - the ghost norm, from products between all pairs of positions: P² · (K + S);
@@ -77,40 +78,40 @@ impl Method {
 ///
 /// so that the ghost norm is for P · (K + S) < K · S: layers of many channels and few pixels.
 ///
-/// The ghost norm adds numbers of both signs. It is off by up to about 1e-6 · |big's cols|² · |small|², which is much
+/// The ghost norm adds numbers of both signs. It is off by up to about 1e-6 · |input's cols|² · |output|², which is much
 /// for a gradient that all but cancels between positions, and |fᵢ · gᵢ| may pass C by as much; it is never below zero.
-pub fn conv_squared_norms(g: &Geometry, n: usize, big: &[f32], small_grad: &[f32]) -> Vec<f64> {
-    squared_norms_by(Method::cheaper(g), Isa::in_use(), g, n, big, small_grad)
+pub fn conv_squared_norms(g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
+    squared_norms_by(Method::cheaper(g), Isa::in_use(), g, n, input, output_grad)
 }
 
-fn squared_norms_by(method: Method, isa: Isa, g: &Geometry, n: usize, big: &[f32], small: &[f32]) -> Vec<f64> {
-    assert_eq!(big.len(), n * g.big.len(), "{n} maps of {:?}", g.big);
-    assert_eq!(small.len(), n * g.small.len(), "{n} maps of {:?}", g.small);
-    let norm = |(big, small)| {
+fn squared_norms_by(method: Method, isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32]) -> Vec<f64> {
+    assert_eq!(input.len(), n * g.input.len(), "{n} maps of {:?}", g.input);
+    assert_eq!(output.len(), n * g.output.len(), "{n} maps of {:?}", g.output);
+    let norm = |(input, output)| {
         SCRATCH.with_borrow_mut(|Scratch { cols, plain, products }| {
-            let (cols, small) = (cols_of(g, big, cols), plain_of(&g.small, small, plain));
+            let (cols, output) = (cols_of(g, input, cols), plain_of(&g.output, output, plain));
             match method {
-                Method::Ghost => ghost_norm(isa, cols, small, products),
-                Method::OwnGradient => own_gradient_norm(isa, cols, small, products),
+                Method::Ghost => ghost_norm(isa, cols, output, products),
+                Method::OwnGradient => own_gradient_norm(isa, cols, output, products),
             }
         })
     };
-    collected(big.par_chunks_exact(g.big.len()).zip(small.par_chunks_exact(g.small.len())).map(norm))
+    collected(input.par_chunks_exact(g.input.len()).zip(output.par_chunks_exact(g.output.len())).map(norm))
 }
 
-fn ghost_norm(isa: Isa, cols: Matrix, small: Matrix, products: &mut Vec<f32>) -> f64 {
+fn ghost_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -> f64 {
     let pairs = cols.rows() * cols.rows();
-    let (of_cols, of_small) = sized(products, 2 * pairs).split_at_mut(pairs);
+    let (of_cols, of_output) = sized(products, 2 * pairs).split_at_mut(pairs);
     matmul(cols, cols.transposed(), of_cols, false);
-    matmul(small, small.transposed(), of_small, false);
-    let norm = dot(isa, of_cols, of_small);
+    matmul(output, output.transposed(), of_output, false);
+    let norm = dot(isa, of_cols, of_output);
     // Not `max`, which turns NaN into 0: an example without a norm would pass for one that needs no clipping.
     if norm < 0.0 { 0.0 } else { norm }
 }
 
-fn own_gradient_norm(isa: Isa, cols: Matrix, small: Matrix, products: &mut Vec<f32>) -> f64 {
-    let grad = sized(products, cols.columns() * small.columns());
-    matmul(cols.transposed(), small, grad, false);
+fn own_gradient_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -> f64 {
+    let grad = sized(products, cols.columns() * output.columns());
+    matmul(cols.transposed(), output, grad, false);
     dot(isa, grad, grad)
 }
 
@@ -263,195 +264,4 @@ fn add_values(sums: &mut [f64; BLOCK], values: &[f32]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::im2col::weight_grad;
-    use super::super::reference::{self, assert_close, noise};
-    use super::*;
-
-    /// f32 products of up to 5 · 5 · 20 terms, whose squares are compared with the largest of them.
-    const TOLERANCE: f64 = 1e-5;
-
-    fn assert_close_f64(what: &str, ours: &[f64], exact: &[f64], tolerance: f64) {
-        let ours: Vec<f32> = ours.iter().map(|&value| value as f32).collect();
-        assert_close(what, &ours, exact, tolerance);
-    }
-
-    fn squared_norm(values: &[f64]) -> f64 {
-        values.iter().map(|value| value * value).sum()
-    }
-
-    /// The squared norm of each example's gradient, by the plain loops of each example alone.
-    fn exact_norms(g: &Geometry, n: usize, big: &[f32], small: &[f32]) -> Vec<f64> {
-        let one = |i: usize| {
-            let (big, small) = (&big[i * g.big.len()..][..g.big.len()], &small[i * g.small.len()..][..g.small.len()]);
-            squared_norm(&reference::weight_grad(g, 1, big, small))
-        };
-        (0..n).map(one).collect()
-    }
-
-    fn maps() -> impl Strategy<Value = MapShape> {
-        (prop_oneof![1..=40_usize, Just(16), Just(32)], 1..=6_usize, 1..=6_usize)
-            .prop_map(|(channels, height, width)| MapShape { channels, height, width })
-    }
-
-    fn geometries() -> impl Strategy<Value = Geometry> {
-        let channels = prop_oneof![1..=20_usize, Just(16), Just(32)];
-        (maps(), channels, 3..=5_usize, 1..=2_usize)
-            .prop_filter("the window fits", |(map, _, kernel, _)| map.height.min(map.width) + 2 >= *kernel)
-            .prop_map(|(map, channels, kernel, stride)| Geometry::of_conv(map, channels, kernel, stride, 1))
-    }
-
-    /// Sums over pixels by the map's own index: `value(i)` for each place i of one example's map, `[channels]`.
-    fn sums_by_index(map: &MapShape, value: impl Fn(usize) -> f64) -> Vec<f64> {
-        let sum = |c| (0..map.pixels()).map(|p| value(map.index(c, p / map.width, p % map.width))).sum();
-        (0..map.channels).map(sum).collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn both_ways_give_the_norms_of_single_gradients(g in geometries(), n in 1..=5_usize) {
-            let (big, small) = (noise(n * g.big.len(), 1), noise(n * g.small.len(), 2));
-            let exact = exact_norms(&g, n, &big, &small);
-            for isa in Isa::available() {
-                for method in [Method::Ghost, Method::OwnGradient] {
-                    let ours = squared_norms_by(method, isa, &g, n, &big, &small);
-                    assert_close_f64(&format!("{method:?} {isa:?}"), &ours, &exact, TOLERANCE);
-                }
-            }
-            assert_close_f64("the cheaper", &conv_squared_norms(&g, n, &big, &small), &exact, TOLERANCE);
-        }
-
-        #[test]
-        fn norms_of_biases_and_group_norm_are_those_of_single_gradients(map in maps(), n in 1..=5_usize) {
-            let (grad, normalised) = (noise(n * map.len(), 1), noise(n * map.len(), 2));
-            let at = |values: &[f32], i: usize, j: usize| f64::from(values[i * map.len() + j]);
-            let beta = |i| squared_norm(&sums_by_index(&map, |j| at(&grad, i, j)));
-            let gamma = |i| squared_norm(&sums_by_index(&map, |j| at(&grad, i, j) * at(&normalised, i, j)));
-            let exact: Vec<f64> = (0..n).map(beta).collect();
-            // Only the rounding to f32 of the comparison; the sums are in f64.
-            assert_close_f64("bias", &bias_squared_norms(n, &map, &grad), &exact, 1e-7);
-            let exact: Vec<f64> = (0..n).map(|i| beta(i) + gamma(i)).collect();
-            assert_close_f64("group norm", &group_norm_squared_norms(n, &map, &normalised, &grad), &exact, 1e-7);
-        }
-
-        #[test]
-        fn all_instructions_give_the_same_sums(map in maps()) {
-            let (a, b) = (noise(map.len(), 1), noise(map.len(), 2));
-            let all = |isa| {
-                let (plain, weighed) =
-                    (squared_channel_sums(isa, &map, &a, None), squared_channel_sums(isa, &map, &a, Some(&b)));
-                [dot(isa, &a, &b), plain, weighed]
-            };
-            for isa in Isa::available() {
-                prop_assert_eq!(all(isa), all(Isa::PORTABLE));
-            }
-        }
-
-        #[test]
-        fn weighed_examples_sum_to_the_clipped_gradients(g in geometries(), n in 1..=5_usize) {
-            let (big, mut small) = (noise(n * g.big.len(), 1), noise(n * g.small.len(), 2));
-            let norms = conv_squared_norms(&g, n, &big, &small);
-            let clip = norms[0].sqrt();
-            let factors: Vec<f32> = norms.iter().map(|norm| (clip / norm.sqrt()).min(1.0) as f32).collect();
-            let exact = clipped_sum_of_single_gradients(&g, clip, &big, &small);
-            weigh_examples(n, &factors, &mut small);
-            let mut grad = noise(g.num_weights(), 3);
-            weight_grad(&g, n, &big, &small, &mut grad);
-            assert_close("clipped sum", &grad, &exact, TOLERANCE);
-        }
-    }
-
-    fn clipped_sum_of_single_gradients(g: &Geometry, clip: f64, big: &[f32], small: &[f32]) -> Vec<f64> {
-        let mut sum = vec![0.0; g.num_weights()];
-        for (big, small) in big.chunks_exact(g.big.len()).zip(small.chunks_exact(g.small.len())) {
-            let mut grad = noise(g.num_weights(), 4);
-            weight_grad(g, 1, big, small, &mut grad);
-            let norm = grad.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-            for (sum, value) in sum.iter_mut().zip(grad) {
-                *sum += f64::from(value) * (clip / norm).min(1.0);
-            }
-        }
-        sum
-    }
-
-    #[test]
-    fn a_linear_layer_is_a_convolution_of_one_pixel() {
-        let (n, inputs, outputs) = (7, 50, 33);
-        let g = Geometry::of_conv(MapShape { channels: inputs, height: 1, width: 1 }, outputs, 1, 1, 0);
-        let (x, grad) = (noise(n * inputs, 1), noise(n * outputs, 2));
-        let norms = linear_squared_norms(n, &x, &grad);
-        assert_close_f64("linear", &norms, &exact_norms(&g, n, &x, &grad), TOLERANCE);
-        assert_close_f64("convolution", &norms, &conv_squared_norms(&g, n, &x, &grad), TOLERANCE);
-    }
-
-    #[test]
-    fn many_channels_take_the_ghost_norm_and_many_pixels_the_gradient() {
-        let conv =
-            |channels, side, small| Geometry::of_conv(MapShape { channels, height: side, width: side }, small, 4, 2, 1);
-        assert_eq!(Method::cheaper(&conv(64, 28, 64)), Method::OwnGradient); // 196 · 1088 ≥ 1024 · 64
-        assert_eq!(Method::cheaper(&conv(256, 8, 512)), Method::Ghost); // 16 · 4608 < 4096 · 512
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bits() {
-        let g = Geometry::of_conv(MapShape { channels: 32, height: 9, width: 7 }, 48, 4, 2, 1);
-        let n = 37;
-        let (big, small) = (noise(n * g.big.len(), 1), noise(n * g.small.len(), 2));
-        let all = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let mut weighed = small.clone();
-                weigh_examples(n, &noise(n, 3), &mut weighed);
-                let norms = [
-                    squared_norms_by(Method::Ghost, Isa::in_use(), &g, n, &big, &small),
-                    squared_norms_by(Method::OwnGradient, Isa::in_use(), &g, n, &big, &small),
-                    linear_squared_norms(n, &big, &small),
-                    bias_squared_norms(n, &g.small, &small),
-                    group_norm_squared_norms(n, &g.small, &weighed, &small),
-                ];
-                (weighed, norms)
-            })
-        };
-        let one = all(1);
-        assert_eq!(one, all(2));
-        assert_eq!(one, all(3));
-    }
-
-    #[test]
-    fn a_gradient_that_cancels_between_positions_has_a_small_norm_not_below_zero() {
-        let g = Geometry::of_conv(MapShape { channels: 40, height: 6, width: 6 }, 16, 3, 1, 0);
-        let big = vec![0.3; g.big.len()];
-        let half = noise(g.small.len() / 2, 1);
-        let small: Vec<f32> = half.iter().copied().chain(half.iter().map(|value| -value)).collect();
-        let isa = Isa::in_use();
-        let cols_squared = 0.09 * (g.small.pixels() * 9 * g.big.channels) as f64;
-        for method in [Method::Ghost, Method::OwnGradient] {
-            let norm = squared_norms_by(method, isa, &g, 1, &big, &small)[0];
-            assert!((0.0..1e-6 * cols_squared * dot(isa, &small, &small)).contains(&norm), "{method:?} {norm}");
-        }
-    }
-
-    #[test]
-    fn a_gradient_that_is_no_number_has_no_norm() {
-        let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);
-        let (big, mut small) = (noise(2 * g.big.len(), 1), noise(2 * g.small.len(), 2));
-        small[g.small.len()] = f32::NAN;
-        for method in [Method::Ghost, Method::OwnGradient] {
-            let norms = squared_norms_by(method, Isa::in_use(), &g, 2, &big, &small);
-            assert!(norms[0].is_finite() && norms[1].is_nan(), "{method:?} {norms:?}");
-        }
-    }
-
-    #[test]
-    fn no_examples_have_no_norms() {
-        let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);
-        assert!(conv_squared_norms(&g, 0, &[], &[]).is_empty());
-        assert!(linear_squared_norms(0, &[], &[]).is_empty());
-        assert!(group_norm_squared_norms(0, &g.small, &[], &[]).is_empty());
-        weigh_examples(0, &[], &mut []);
-    }
-}
+mod tests;

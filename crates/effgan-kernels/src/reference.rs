@@ -2,21 +2,21 @@
 
 use super::geometry::Geometry;
 
-/// Visits each (small value, big value, weight) that a convolution multiplies, as indices into one image's maps and the
+/// Visits each (output value, input value, weight) that a convolution multiplies, as indices into one image's maps and the
 /// weights.
 fn each_product(g: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
-    for sy in 0..g.small.height {
-        for sx in 0..g.small.width {
+    for sy in 0..g.output.height {
+        for sx in 0..g.output.width {
             for tap in 0..g.kernel * g.kernel {
                 let (y, x) = (sy * g.stride + tap / g.kernel, sx * g.stride + tap % g.kernel);
-                if y < g.padding || x < g.padding || y >= g.big.height + g.padding || x >= g.big.width + g.padding {
+                if y < g.padding || x < g.padding || y >= g.input.height + g.padding || x >= g.input.width + g.padding {
                     continue;
                 }
-                for b in 0..g.big.channels {
-                    let big = g.big.index(b, y - g.padding, x - g.padding);
-                    for s in 0..g.small.channels {
-                        let weight = (tap * g.big.channels + b) * g.small.channels + s;
-                        visit(g.small.index(s, sy, sx), big, weight);
+                for b in 0..g.input.channels {
+                    let input = g.input.index(b, y - g.padding, x - g.padding);
+                    for s in 0..g.output.channels {
+                        let weight = (tap * g.input.channels + b) * g.output.channels + s;
+                        visit(g.output.index(s, sy, sx), input, weight);
                     }
                 }
             }
@@ -25,31 +25,31 @@ fn each_product(g: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
 }
 
 /// Convolution without bias.
-pub(crate) fn down(g: &Geometry, n: usize, big: &[f32], weights: &[f32]) -> Vec<f64> {
-    let mut small = vec![0.0; n * g.small.len()];
+pub(crate) fn conv(g: &Geometry, n: usize, input: &[f32], weights: &[f32]) -> Vec<f64> {
+    let mut output = vec![0.0; n * g.output.len()];
     for i in 0..n {
-        let (big, small) = (&big[i * g.big.len()..], &mut small[i * g.small.len()..]);
-        each_product(g, |s, b, w| small[s] += f64::from(big[b]) * f64::from(weights[w]));
+        let (input, output) = (&input[i * g.input.len()..], &mut output[i * g.output.len()..]);
+        each_product(g, |s, b, w| output[s] += f64::from(input[b]) * f64::from(weights[w]));
     }
-    small
+    output
 }
 
 /// Transposed convolution without bias.
-pub(crate) fn up(g: &Geometry, n: usize, small: &[f32], weights: &[f32]) -> Vec<f64> {
-    let mut big = vec![0.0; n * g.big.len()];
+pub(crate) fn conv_transpose(g: &Geometry, n: usize, output: &[f32], weights: &[f32]) -> Vec<f64> {
+    let mut input = vec![0.0; n * g.input.len()];
     for i in 0..n {
-        let (small, big) = (&small[i * g.small.len()..], &mut big[i * g.big.len()..]);
-        each_product(g, |s, b, w| big[b] += f64::from(small[s]) * f64::from(weights[w]));
+        let (output, input) = (&output[i * g.output.len()..], &mut input[i * g.input.len()..]);
+        each_product(g, |s, b, w| input[b] += f64::from(output[s]) * f64::from(weights[w]));
     }
-    big
+    input
 }
 
 /// Gradient of the weights.
-pub(crate) fn weight_grad(g: &Geometry, n: usize, big: &[f32], small: &[f32]) -> Vec<f64> {
+pub(crate) fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32]) -> Vec<f64> {
     let mut grad = vec![0.0; g.num_weights()];
     for i in 0..n {
-        let (big, small) = (&big[i * g.big.len()..], &small[i * g.small.len()..]);
-        each_product(g, |s, b, w| grad[w] += f64::from(small[s]) * f64::from(big[b]));
+        let (input, output) = (&input[i * g.input.len()..], &output[i * g.output.len()..]);
+        each_product(g, |s, b, w| grad[w] += f64::from(output[s]) * f64::from(input[b]));
     }
     grad
 }

@@ -59,7 +59,7 @@ fn both_ways(
 }
 
 const WAYS: [(Side, Activation); 4] =
-    [(Side::Big, LEAKY), (Side::Big, Activation::Tanh), (Side::Small, LEAKY), (Side::Small, Activation::Tanh)];
+    [(Side::Input, LEAKY), (Side::Input, Activation::Tanh), (Side::Output, LEAKY), (Side::Output, Activation::Tanh)];
 
 #[test]
 fn convolutions_of_a_dcgan_ask_for_nothing() {
@@ -151,6 +151,6 @@ fn norms_of_examples_ask_for_what_gemm_takes() {
     });
     // 49 pixels of 512 x 64 weights: products between positions, two an example.
     let g = Geometry::of_conv(map(32, 14), 64, 4, 2, 1);
-    let (big, small) = (noise(n * g.big.len(), 1), noise(n * g.small.len(), 2));
-    assert_only_gemm("convolution", 2 * n, || buffer::give_back(conv_squared_norms(&g, n, &big, &small)));
+    let (input, output) = (noise(n * g.input.len(), 1), noise(n * g.output.len(), 2));
+    assert_only_gemm("convolution", 2 * n, || buffer::give_back(conv_squared_norms(&g, n, &input, &output)));
 }

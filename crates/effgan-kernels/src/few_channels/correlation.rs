@@ -1,6 +1,6 @@
 //! The gradient of the weights: a correlation of the frame with the feature map, in tiles of taps.
 
-use super::Frame;
+use super::frame::Frame;
 use crate::geometry::{BLOCK, Geometry};
 use crate::lanes::Lanes;
 
@@ -8,7 +8,7 @@ use crate::lanes::Lanes;
 pub(super) const TAP_TILE: usize = 5;
 
 /// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` with the fewest products; two more
-/// per tile stand for its loads of `small`. 16 lanes come with 32 registers, fewer (on some processors) with 16.
+/// per tile stand for its loads of `output`. 16 lanes come with 32 registers, fewer (on some processors) with 16.
 #[inline(always)]
 pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
     let tiles = if L::N == BLOCK { &[(3, 3), (4, 4), (5, 5)] } else { &[(3, 3), (2, 4), (2, 5)] };
@@ -26,7 +26,7 @@ pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
 pub(super) struct Correlation<'a> {
     pub(super) g: &'a Geometry,
     pub(super) frame: &'a [f32],
-    pub(super) small: &'a [f32],
+    pub(super) output: &'a [f32],
     pub(super) mask: Option<(&'a [f32], f32)>,
     pub(super) masked: &'a mut [f32],
     pub(super) grad: &'a mut [f32],
@@ -38,17 +38,17 @@ impl<'a> Correlation<'a> {
     pub(super) fn new(
         g: &'a Geometry,
         frame: &'a [f32],
-        small: &'a [f32],
+        output: &'a [f32],
         mask: Option<(&'a [f32], f32)>,
         masked: &'a mut [f32],
         partial: &'a mut [f32],
     ) -> Self {
         assert_eq!(frame.len(), Frame::of(g).len_for_taps());
-        assert!(small.len() == g.small.len() && mask.is_none_or(|(out, _)| out.len() == small.len()));
-        assert_eq!(masked.len(), g.small.pixels() * BLOCK);
+        assert!(output.len() == g.output.len() && mask.is_none_or(|(out, _)| out.len() == output.len()));
+        assert_eq!(masked.len(), g.output.pixels() * BLOCK);
         let (grad, sums) = partial.split_at_mut(g.num_weights());
-        assert_eq!(sums.len(), g.small.channels);
-        Self { g, frame, small, mask, masked, grad, sums }
+        assert_eq!(sums.len(), g.output.channels);
+        Self { g, frame, output, mask, masked, grad, sums }
     }
 
     /// Adds the products of all taps, R runs of J at a time, and the sums of the map.
@@ -57,7 +57,7 @@ impl<'a> Correlation<'a> {
         assert!(R <= TAP_TILE && J <= TAP_TILE, "the frame has room for the tile");
         // SAFETY: all channels are below the map's; the caller's promise on instructions.
         unsafe {
-            for channel in (0..self.g.small.channels).step_by(L::N) {
+            for channel in (0..self.g.output.channels).step_by(L::N) {
                 self.of_channels::<L, R, J>(channel);
             }
         }
@@ -66,18 +66,18 @@ impl<'a> Correlation<'a> {
     /// The same for N channels. Walks over the map once per tile of taps, the first time to mask and to sum it as well.
     #[inline(always)]
     pub(super) unsafe fn of_channels<L: Lanes, const R: usize, const J: usize>(&mut self, channel: usize) {
-        let Geometry { big, small, kernel, .. } = *self.g;
-        let start = channel / BLOCK * small.pixels() * BLOCK + channel % BLOCK;
+        let Geometry { input, output, kernel, .. } = *self.g;
+        let start = channel / BLOCK * output.pixels() * BLOCK + channel % BLOCK;
         // SAFETY: N channels from `start` are in one block of the map, and of the mask, whose lengths `new` asserts.
         unsafe {
-            let map = self.small.as_ptr().add(start);
+            let map = self.output.as_ptr().add(start);
             let mask = self.mask.map(|(out, slope)| (out.as_ptr().add(start), slope));
             let mut fresh = Fresh { map, mask, masked: self.masked.as_mut_ptr(), sum: L::splat(0.0) };
             self.of_tile::<L, R, J>(&mut fresh, 0, 0, channel);
             let sum = self.sums.as_mut_ptr().add(channel);
             L::load(sum).add(fresh.sum).store(sum);
             for line in (0..kernel).step_by(R) {
-                for tap in (0..kernel * big.channels).step_by(J) {
+                for tap in (0..kernel * input.channels).step_by(J) {
                     let mut kept = if mask.is_some() {
                         Kept { values: self.masked.as_ptr(), apart: L::N }
                     } else {
@@ -101,28 +101,28 @@ impl<'a> Correlation<'a> {
         tap: usize,
         channel: usize,
     ) {
-        let Geometry { big, small, kernel, stride, .. } = *self.g;
-        let (apart, run) = (Frame::of(self.g).line, kernel * big.channels);
+        let Geometry { input, output, kernel, stride, .. } = *self.g;
+        let (apart, run) = (Frame::of(self.g).line, kernel * input.channels);
         // SAFETY: the last window ends inside the frame (`fits`), and a tile in excess of it inside the frame's spare
         // lines; products are stored only for taps that the window has.
         unsafe {
             let mut sums = [[L::splat(0.0); J]; R];
-            for y in 0..small.height {
+            for y in 0..output.height {
                 let mut window = self.frame.as_ptr().add((y * stride + line) * apart + tap);
-                for _ in 0..small.width {
+                for _ in 0..output.width {
                     let pixel = pixels.next();
                     for r in 0..R {
                         for j in 0..J {
                             sums[r][j] = pixel.scale_add(*window.add(r * apart + j), sums[r][j]);
                         }
                     }
-                    window = window.add(stride * big.channels);
+                    window = window.add(stride * input.channels);
                 }
             }
             for r in 0..R {
                 for j in 0..J {
                     if line + r < kernel && tap + j < run {
-                        let place = ((line + r) * run + tap + j) * small.channels + channel;
+                        let place = ((line + r) * run + tap + j) * output.channels + channel;
                         let grad = self.grad.as_mut_ptr().add(place);
                         L::load(grad).add(sums[r][j]).store(grad);
                     }

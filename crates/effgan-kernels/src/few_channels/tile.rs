@@ -3,7 +3,7 @@
 use crate::geometry::BLOCK;
 use crate::lanes::Lanes;
 
-/// act(windows · weights + bias): the product that [`down`] (over windows) and [`up`] (over pixels) consist of.
+/// act(windows · weights + bias): the product that [`conv`] (over windows) and [`conv_transpose`] (over pixels) consist of.
 ///
 /// Row t of the left factor is `lines` runs of `run` floats; the runs start `apart` floats apart, the first of them at
 /// STEP · t. `weights` is `[lines · run, width]`, `bias` `[width]`; `width` is a multiple of 16.

@@ -1,5 +1,5 @@
-//! The one-dimensional maps F(4, 2) and F(3, 2) of an axis' tiles (Lavin & Gray 2016, arXiv:1509.09308), for the big
-//! and the small map.
+//! The one-dimensional maps F(4, 2) and F(3, 2) of an axis' tiles (Lavin & Gray 2016, arXiv:1509.09308), for the input
+//! and the output map.
 
 use crate::lanes::Lanes;
 
@@ -29,12 +29,12 @@ pub(crate) trait OutOfProducts {
     }
 }
 
-/// The big map's transforms, Bᵀ and B.
-pub(crate) struct Big;
-/// The small map's transforms, A and Aᵀ.
-pub(crate) struct Small;
+/// The input map's transforms, Bᵀ and B.
+pub(crate) struct Input;
+/// The output map's transforms, A and Aᵀ.
+pub(crate) struct Output;
 
-impl IntoProducts for Big {
+impl IntoProducts for Input {
     const EXTRA: usize = 1;
 
     #[inline(always)]
@@ -55,7 +55,7 @@ impl IntoProducts for Big {
     }
 }
 
-impl OutOfProducts for Big {
+impl OutOfProducts for Input {
     const EXTRA: usize = 1;
 
     #[inline(always)]
@@ -76,7 +76,7 @@ impl OutOfProducts for Big {
     }
 }
 
-impl IntoProducts for Small {
+impl IntoProducts for Output {
     const EXTRA: usize = 0;
 
     #[inline(always)]
@@ -93,7 +93,7 @@ impl IntoProducts for Small {
     }
 }
 
-impl OutOfProducts for Small {
+impl OutOfProducts for Output {
     const EXTRA: usize = 0;
 
     #[inline(always)]

@@ -1,28 +1,28 @@
 //! Convolution of width 4, stride 2, padding 1 (and its transpose) in Winograd's form (Winograd 1980; Lavin & Gray
 //! 2016, arXiv:1509.09308): 81 products of small matrices' elements where the plain form has 196, for 14 × 14 ↔ 7 × 7.
 //!
-//! The big map, split into its four phases (even and odd rows and columns), is a map of half the side and four times
-//! the channels; on it the convolution has width 2 and stride 1. An axis of the small map is cut into tiles of 4 and 3
+//! The input map, split into its four phases (even and odd rows and columns), is a map of half the side and four times
+//! the channels; on it the convolution has width 2 and stride 1. An axis of the output map is cut into tiles of 4 and 3
 //! values; a tile of m values is computed by F(m, 2): m + 1 products at the points 0, 1, −1, 2 and ∞ (2 is left out for
 //! m = 3). A *product* is one (point, tile) pair of an axis, and in two dimensions a pair of those; all tiles of a
 //! point share its transformed weights, so that each of the 25 points is one matrix product whose rows are the images'
 //! tiles. With the matrices A, B, G of F(m, 2), one trilinear form gives all three directions:
 //!
 //! ```text
-//! small = Aᵀ [ (G w) · (Bᵀ big) ]      big = B [ (G w) · (A small) ]      grad w = Gᵀ [ (Bᵀ big) · (A small) ]
+//! output = Aᵀ [ (G w) · (Bᵀ input) ]      input = B [ (G w) · (A output) ]      grad w = Gᵀ [ (Bᵀ input) · (A output) ]
 //! ```
 //!
 //! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 2e-5 of the largest
 //! value.
 
 mod axis;
-mod maps;
+mod transform;
 mod multiply;
 mod plan;
 mod planes;
 mod weights;
 
-pub(super) use maps::{into_products, out_of_products};
+pub(super) use transform::{into_products, out_of_products};
 pub(super) use multiply::{Factors, multiply, multiply_for_weights};
 pub(super) use plan::{Plan, fits};
 pub(super) use weights::weights_out_of_products;
@@ -36,18 +36,18 @@ mod tests {
     use crate::reference::{self, assert_close, noise};
     use crate::{Geometry, Isa, MapShape, Precision, Side};
 
-    fn link(height: usize, width: usize, big: usize, small: usize) -> Geometry {
-        let big = MapShape { channels: big, height: 2 * height, width: 2 * width };
-        Geometry::of_conv(big, small, 4, 2, 1)
+    fn link(height: usize, width: usize, input: usize, output: usize) -> Geometry {
+        let input = MapShape { channels: input, height: 2 * height, width: 2 * width };
+        Geometry::of_conv(input, output, 4, 2, 1)
     }
 
     struct Directions {
-        small: Vec<f32>,
-        big: Vec<f32>,
+        output: Vec<f32>,
+        input: Vec<f32>,
         grad: Vec<f32>,
     }
 
-    fn winograd(isa: Isa, g: &Geometry, n: usize, big: &[f32], small: &[f32], weights: &[f32]) -> Directions {
+    fn winograd(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32], weights: &[f32]) -> Directions {
         let plan = Plan::new(g, n);
         // Not a number: what is read must have been written.
         let nan = |len| vec![f32::NAN; len];
@@ -62,20 +62,20 @@ mod tests {
             multiply(isa, &plan, from, products, &factors, &mut other);
             other
         };
-        let (v, w) = (products(Side::Big, big), products(Side::Small, small));
-        let (to_small, to_big) = (multiplied(Side::Big, &v), multiplied(Side::Small, &w));
+        let (v, w) = (products(Side::Input, input), products(Side::Output, output));
+        let (to_output, to_input) = (multiplied(Side::Input, &v), multiplied(Side::Output, &w));
         let mut u = nan(plan.weights_len());
         multiply_for_weights(isa, Precision::F32, &plan, &v, &w, &mut u, false);
         let mut out =
-            Directions { small: nan(n * g.small.len()), big: nan(n * g.big.len()), grad: nan(g.num_weights()) };
-        out_of_products(isa, &plan, Side::Small, &to_small, None, 1.0, &mut out.small);
-        out_of_products(isa, &plan, Side::Big, &to_big, None, 1.0, &mut out.big);
+            Directions { output: nan(n * g.output.len()), input: nan(n * g.input.len()), grad: nan(g.num_weights()) };
+        out_of_products(isa, &plan, Side::Output, &to_output, None, 1.0, &mut out.output);
+        out_of_products(isa, &plan, Side::Input, &to_input, None, 1.0, &mut out.input);
         weights_out_of_products(isa, &plan, &u, &mut out.grad);
         out
     }
 
     fn inputs(g: &Geometry, n: usize, seed: u64) -> [Vec<f32>; 3] {
-        [noise(n * g.big.len(), seed), noise(n * g.small.len(), seed + 1), noise(g.num_weights(), seed + 2)]
+        [noise(n * g.input.len(), seed), noise(n * g.output.len(), seed + 1), noise(g.num_weights(), seed + 2)]
     }
 
     proptest! {
@@ -85,16 +85,16 @@ mod tests {
         fn all_three_directions_are_those_of_plain_loops(
             height in prop::sample::select(vec![3_usize, 4, 6, 7, 8, 9]),
             width in prop::sample::select(vec![3_usize, 4, 7, 8]),
-            big in 1_usize..3, small in 1_usize..4, n in 1_usize..4, seed in 0_u64..99,
+            input in 1_usize..3, output in 1_usize..4, n in 1_usize..4, seed in 0_u64..99,
         ) {
-            let g = link(height, width, 16 * big, 16 * small);
-            let [big, small, weights] = inputs(&g, n, seed);
+            let g = link(height, width, 16 * input, 16 * output);
+            let [input, output, weights] = inputs(&g, n, seed);
             for isa in Isa::available() {
-                let ours = winograd(isa, &g, n, &big, &small, &weights);
+                let ours = winograd(isa, &g, n, &input, &output, &weights);
                 // Sums of up to a thousand products in f32, through transforms that multiply by up to 8 · 8.
-                assert_close(isa.name(), &ours.small, &reference::down(&g, n, &big, &weights), 2e-5);
-                assert_close(isa.name(), &ours.big, &reference::up(&g, n, &small, &weights), 2e-5);
-                assert_close(isa.name(), &ours.grad, &reference::weight_grad(&g, n, &big, &small), 2e-5);
+                assert_close(isa.name(), &ours.output, &reference::conv(&g, n, &input, &weights), 2e-5);
+                assert_close(isa.name(), &ours.input, &reference::conv_transpose(&g, n, &output, &weights), 2e-5);
+                assert_close(isa.name(), &ours.grad, &reference::weight_grad(&g, n, &input, &output), 2e-5);
             }
         }
     }
@@ -102,17 +102,17 @@ mod tests {
     #[test]
     fn bias_and_leaky_relu_come_after_the_convolution() {
         let g = link(4, 3, 16, 16);
-        let [big, small, weights] = inputs(&g, 2, 5);
+        let [input, output, weights] = inputs(&g, 2, 5);
         let bias: Vec<f32> = noise(16, 9);
         let plan = Plan::new(&g, 2);
         for isa in Isa::available() {
-            let plain = winograd(isa, &g, 2, &big, &small, &weights).small;
-            let [mut v, mut m] = [Side::Big, Side::Small].map(|side| vec![0.0; plan.products_len(side)]);
-            into_products(isa, &plan, Side::Big, &big, &mut v);
-            let factors = Factors::new(isa, Precision::F32, &plan, Side::Big, &weights);
-            multiply(isa, &plan, Side::Big, &v, &factors, &mut m);
+            let plain = winograd(isa, &g, 2, &input, &output, &weights).output;
+            let [mut v, mut m] = [Side::Input, Side::Output].map(|side| vec![0.0; plan.products_len(side)]);
+            into_products(isa, &plan, Side::Input, &input, &mut v);
+            let factors = Factors::new(isa, Precision::F32, &plan, Side::Input, &weights);
+            multiply(isa, &plan, Side::Input, &v, &factors, &mut m);
             let mut ours = vec![0.0; plain.len()];
-            out_of_products(isa, &plan, Side::Small, &m, Some(&bias), 0.2, &mut ours);
+            out_of_products(isa, &plan, Side::Output, &m, Some(&bias), 0.2, &mut ours);
             for (i, (ours, plain)) in ours.iter().zip(&plain).enumerate() {
                 let x = plain + bias[i % 16];
                 assert_eq!(*ours, if x > 0.0 { x } else { 0.2 * x });
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn the_bits_do_not_depend_on_the_number_of_threads() {
         let g = link(7, 7, 16, 32);
-        let [big, small, weights] = inputs(&g, 5, 1);
+        let [input, output, weights] = inputs(&g, 5, 1);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let Directions { small, big, grad } =
-                pool.install(|| winograd(Isa::in_use(), &g, 5, &big, &small, &weights));
-            [small, big, grad]
+            let Directions { output, input, grad } =
+                pool.install(|| winograd(Isa::in_use(), &g, 5, &input, &output, &weights));
+            [output, input, grad]
         };
         assert_eq!(run(1), run(2));
         assert_eq!(run(1), run(3));

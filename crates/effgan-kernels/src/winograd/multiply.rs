@@ -24,8 +24,8 @@ impl Factors {
     pub(crate) fn new(isa: Isa, precision: Precision, plan: &Plan, from: Side, weights: &[f32]) -> Self {
         let mut products = Buffer::of(plan.weights_len());
         match from {
-            Side::Big => weights_into_products(isa, plan, weights, &mut products),
-            Side::Small => weights_into_transposed_products(isa, plan, weights, &mut products),
+            Side::Input => weights_into_products(isa, plan, weights, &mut products),
+            Side::Output => weights_into_transposed_products(isa, plan, weights, &mut products),
         }
         match precision {
             Precision::F32 => Self::F32(products),
@@ -57,20 +57,20 @@ pub(crate) fn multiply_for_weights(
     isa: Isa,
     precision: Precision,
     plan: &Plan,
-    big: &[f32],
-    small: &[f32],
+    input: &[f32],
+    output: &[f32],
     weights: &mut [f32],
     add: bool,
 ) {
-    let (from, to) = (plan.columns(Side::Big), plan.columns(Side::Small));
-    assert_eq!([big.len(), small.len()], [Side::Big, Side::Small].map(|side| plan.products_len(side)));
+    let (from, to) = (plan.columns(Side::Input), plan.columns(Side::Output));
+    assert_eq!([input.len(), output.len()], [Side::Input, Side::Output].map(|side| plan.products_len(side)));
     assert_eq!(weights.len(), plan.weights_len());
     let weights = Shared::new(weights);
     threads::each(POINTS, |point| {
         let start = point * plan.point_stride();
         // SAFETY: point `point` of the weights, whose length is checked above; each point is written by one call.
         let c = unsafe { std::slice::from_raw_parts_mut(weights.pointer().add(start), from * to) };
-        let (a, b) = (plan.point(big, point, Side::Big), plan.point(small, point, Side::Small));
+        let (a, b) = (plan.point(input, point, Side::Input), plan.point(output, point, Side::Output));
         let (rows, c) = (plan.image_rows(point), BlocksMut::new(c, from * BLOCK, to / BLOCK));
         match precision {
             Precision::F32 => product_of_transposed(isa, rows, a, b, c, add),

@@ -15,12 +15,12 @@ pub(crate) const SPARE_WEIGHTS: usize = 5 * BLOCK;
 
 /// Whether this form serves `g`: its window, and channels in whole blocks.
 pub(crate) fn fits(g: &Geometry) -> bool {
-    let blocks = g.big.channels.is_multiple_of(BLOCK) && g.small.channels.is_multiple_of(BLOCK);
-    let sides = (g.big.height, g.big.width) == (2 * g.small.height, 2 * g.small.width);
+    let blocks = g.input.channels.is_multiple_of(BLOCK) && g.output.channels.is_multiple_of(BLOCK);
+    let sides = (g.input.height, g.input.width) == (2 * g.output.height, 2 * g.output.width);
     (g.kernel, g.stride, g.padding) == (4, 2, 1)
         && blocks
         && sides
-        && [g.small.height, g.small.width].into_iter().all(|side| fours_and_threes(side).is_some())
+        && [g.output.height, g.output.width].into_iter().all(|side| fours_and_threes(side).is_some())
 }
 
 /// How many tiles of four and of three make up an axis of `side`, as few threes as can be; none for 1, 2 and 5.
@@ -29,7 +29,7 @@ fn fours_and_threes(side: usize) -> Option<(usize, usize)> {
     Some((side.checked_sub(3 * threes)? / 4, threes))
 }
 
-/// Values `start..start + size` of an axis of the small map, and its first product.
+/// Values `start..start + size` of an axis of the output map, and its first product.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     pub start: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Tile {
     pub product: usize,
 }
 
-/// One axis of the small map, in tiles: fours first, then threes.
+/// One axis of the output map, in tiles: fours first, then threes.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     pub tiles: Vec<Tile>,
@@ -89,7 +89,7 @@ impl Plan {
     /// When `g` does not [fit](fits).
     pub(crate) fn new(g: &Geometry, n: usize) -> Self {
         assert!(fits(g), "{g:?} has no Winograd form");
-        let axes = [g.small.height, g.small.width].map(|side| Axis::new(side).expect("it fits"));
+        let axes = [g.output.height, g.output.width].map(|side| Axis::new(side).expect("it fits"));
         let [vertical, horizontal] = &axes;
         let mut plan = Self {
             g: *g,
@@ -119,11 +119,11 @@ impl Plan {
         self.n
     }
 
-    /// Columns of a map's products: its channels, those of the big map once a phase.
+    /// Columns of a map's products: its channels, those of the input map once a phase.
     pub(crate) fn columns(&self, side: Side) -> usize {
         match side {
-            Side::Big => 4 * self.g.big.channels,
-            Side::Small => self.g.small.channels,
+            Side::Input => 4 * self.g.input.channels,
+            Side::Output => self.g.output.channels,
         }
     }
 
@@ -138,7 +138,7 @@ impl Plan {
     }
 
     pub(crate) fn point_stride(&self) -> usize {
-        self.columns(Side::Big) * self.columns(Side::Small) + SPARE_WEIGHTS
+        self.columns(Side::Input) * self.columns(Side::Output) + SPARE_WEIGHTS
     }
 
     /// Where in a block each product of image `i` lies.

@@ -6,36 +6,36 @@ use crate::geometry::BLOCK;
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
-/// G w for products that take the big map to the small one: a matrix of 4 · big × small channels a point.
+/// G w for products that take the input map to the output one: a matrix of 4 · input × output channels a point.
 pub(crate) fn weights_into_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
     assert_eq!(weights.len(), plan.g.num_weights());
     assert_eq!(products.len(), plan.weights_len());
-    weights_down(isa, plan, weights, products);
+    weights_for_conv(isa, plan, weights, products);
 }
 
-for_each_isa! { fn weights_down = weights_down_on(plan: &Plan, weights: &[f32], products: &mut [f32]); }
+for_each_isa! { fn weights_for_conv = weights_for_conv_on(plan: &Plan, weights: &[f32], products: &mut [f32]); }
 
 #[inline(always)]
-pub(crate) unsafe fn weights_down_on<L: Lanes>(plan: &Plan, weights: &[f32], products: &mut [f32]) {
-    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
-    let at = WeightPoints { tap_stride: big * small, point_stride: plan.point_stride() };
-    for column in (0..small).step_by(L::N) {
-        for (phase, row) in (0..4).flat_map(|phase| (0..big).map(move |row| (phase, row))) {
-            let line = (column / BLOCK * 4 * big + phase * big + row) * BLOCK + column % BLOCK;
+pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(plan: &Plan, weights: &[f32], products: &mut [f32]) {
+    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
+    let at = WeightPoints { tap_stride: input * output, point_stride: plan.point_stride() };
+    for column in (0..output).step_by(L::N) {
+        for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
+            let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;
             // SAFETY: lengths are checked above.
-            unsafe { at.of::<L>(weights.as_ptr().add(row * small + column), phase, products.as_mut_ptr().add(line)) };
+            unsafe { at.of::<L>(weights.as_ptr().add(row * output + column), phase, products.as_mut_ptr().add(line)) };
         }
     }
 }
 
-/// (G w)ᵀ, for products that take the small map to the big one: a matrix of small × 4 · big channels a point.
+/// (G w)ᵀ, for products that take the output map to the input one: a matrix of small × 4 · input channels a point.
 pub(crate) fn weights_into_transposed_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
     assert_eq!(weights.len(), plan.g.num_weights());
     assert_eq!(products.len(), plan.weights_len());
-    let (rows, columns) = (weights.len() / plan.g.small.channels, plan.g.small.channels);
+    let (rows, columns) = (weights.len() / plan.g.output.channels, plan.g.output.channels);
     let mut transposed = Buffer::of(weights.len());
     transpose(weights, rows, columns, &mut transposed);
-    weights_up(isa, plan, &transposed, products);
+    weights_for_conv_transpose(isa, plan, &transposed, products);
 }
 
 /// `rows` × `columns`, both multiples of 16, to `columns` × `rows`, in squares of 16.
@@ -54,19 +54,19 @@ pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32
     }
 }
 
-for_each_isa! { fn weights_up = weights_up_on(plan: &Plan, transposed: &[f32], products: &mut [f32]); }
+for_each_isa! { fn weights_for_conv_transpose = weights_for_conv_transpose_on(plan: &Plan, transposed: &[f32], products: &mut [f32]); }
 
 #[inline(always)]
-pub(crate) unsafe fn weights_up_on<L: Lanes>(plan: &Plan, transposed: &[f32], products: &mut [f32]) {
-    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
-    let at = WeightPoints { tap_stride: big, point_stride: plan.point_stride() };
-    for (phase, column) in (0..4).flat_map(|phase| (0..big).step_by(L::N).map(move |column| (phase, column))) {
-        for row in 0..small {
-            let column_of_all = phase * big + column;
-            let line = (column_of_all / BLOCK * small + row) * BLOCK + column_of_all % BLOCK;
+pub(crate) unsafe fn weights_for_conv_transpose_on<L: Lanes>(plan: &Plan, transposed: &[f32], products: &mut [f32]) {
+    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
+    let at = WeightPoints { tap_stride: input, point_stride: plan.point_stride() };
+    for (phase, column) in (0..4).flat_map(|phase| (0..input).step_by(L::N).map(move |column| (phase, column))) {
+        for row in 0..output {
+            let column_of_all = phase * input + column;
+            let line = (column_of_all / BLOCK * output + row) * BLOCK + column_of_all % BLOCK;
             // SAFETY: lengths are checked above.
             unsafe {
-                at.of::<L>(transposed.as_ptr().add(row * 16 * big + column), phase, products.as_mut_ptr().add(line));
+                at.of::<L>(transposed.as_ptr().add(row * 16 * input + column), phase, products.as_mut_ptr().add(line));
             };
         }
     }
@@ -159,13 +159,13 @@ for_each_isa! { fn weights_back = weights_back_on(plan: &Plan, products: &[f32],
 
 #[inline(always)]
 pub(crate) unsafe fn weights_back_on<L: Lanes>(plan: &Plan, products: &[f32], grad: &mut [f32]) {
-    let (big, small) = (plan.g.big.channels, plan.g.small.channels);
-    let at = WeightPoints { tap_stride: big * small, point_stride: plan.point_stride() };
-    for (phase, row) in (0..4).flat_map(|phase| (0..big).map(move |row| (phase, row))) {
-        for column in (0..small).step_by(L::N) {
-            let line = (column / BLOCK * 4 * big + phase * big + row) * BLOCK + column % BLOCK;
+    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
+    let at = WeightPoints { tap_stride: input * output, point_stride: plan.point_stride() };
+    for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
+        for column in (0..output).step_by(L::N) {
+            let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;
             // SAFETY: lengths are checked above.
-            unsafe { at.back::<L>(products.as_ptr().add(line), phase, grad.as_mut_ptr().add(row * small + column)) };
+            unsafe { at.back::<L>(products.as_ptr().add(line), phase, grad.as_mut_ptr().add(row * output + column)) };
         }
     }
 }

@@ -55,7 +55,7 @@ impl Backward<Flex, 3> for ConvOp {
         let parents = [
             (x, found.input, x_shape),
             (w, found.weights, w_shape),
-            (bias, found.bias, Shape::from([how.link.map(how.from.other()).channels])),
+            (bias, found.bias, Shape::from([how.geometry.map(how.from.other()).channels])),
         ];
         for (parent, values, shape) in parents {
             if let (Some(parent), Some(values)) = (parent, values) {

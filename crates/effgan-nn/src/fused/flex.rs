@@ -109,14 +109,14 @@ impl Kernels for Flex {
 
 /// The kernels of a convolution of `x`.
 pub(super) fn prepared(x: &FlexTensor, how: Convolution) -> Conv {
-    Conv::new(Isa::in_use(), how.precision, &how.link, how.from, x.shape()[0])
+    Conv::new(Isa::in_use(), how.precision, &how.geometry, how.from, x.shape()[0])
 }
 
 pub(super) fn convolve(conv: &Conv, x: &FlexTensor, w: &FlexTensor, bias: &FlexTensor, how: Convolution) -> FlexTensor {
     let n = x.shape()[0];
     let (x, w, bias) = (Values::of(x), Values::of(w), Values::of(bias));
     let out = conv.forward(x.get(), w.get(), bias.get(), how.activation);
-    tensor(out, map_dims(n, how.link.map(how.from.other())))
+    tensor(out, map_dims(n, how.geometry.map(how.from.other())))
 }
 
 /// Output of batch norm, and the statistics of each batch.

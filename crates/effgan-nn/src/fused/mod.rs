@@ -21,7 +21,7 @@ pub(crate) use effgan_kernels::{Geometry, MapShape, Precision, Side};
 /// Which convolution, and what follows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Convolution {
-    pub(crate) link: Geometry,
+    pub(crate) geometry: Geometry,
     /// The map that it starts from: the big one for a convolution, the small one for a transposed one.
     pub(crate) from: Side,
     pub(crate) activation: Activation,
@@ -79,7 +79,7 @@ fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.device() == device::device()
 }
 
-/// act(convolution of `x` + bias), or of the transposed convolution: a batch of the map at the other end of the link.
+/// act(convolution of `x` + bias), or of the transposed convolution: a batch of the map at the other end of the geometry.
 pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
     if !has_kernels(&x) {
         return portable::convolve(x, w, bias, how);
@@ -219,7 +219,7 @@ mod tests {
     const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::LeakyRelu { slope: 0.2 }, Activation::Tanh];
 
     /// An outer and an inner layer of a DCGAN, and one of a LeNet: all three forms of a convolution.
-    fn links() -> [Geometry; 3] {
+    fn geometries() -> [Geometry; 3] {
         let map = |channels, side| MapShape { channels, height: side, width: side };
         [
             Geometry::of_conv(map(3, 16), 16, 4, 2, 1),
@@ -230,15 +230,15 @@ mod tests {
 
     #[test]
     fn convolutions_are_those_of_burn() {
-        for (link, activation) in links().into_iter().flat_map(|link| ACTIVATIONS.map(|activation| (link, activation)))
+        for (geometry, activation) in geometries().into_iter().flat_map(|geometry| ACTIVATIONS.map(|activation| (geometry, activation)))
         {
-            for from in [Side::Big, Side::Small] {
-                let how = Convolution { link, from, activation, precision: Precision::F32 };
-                let weights = noise([link.kernel * link.kernel, link.big.channels, link.small.channels], 2) * 0.1;
-                let bias = noise([link.map(from.other()).channels], 3);
+            for from in [Side::Input, Side::Output] {
+                let how = Convolution { geometry, from, activation, precision: Precision::F32 };
+                let weights = noise([geometry.kernel * geometry.kernel, geometry.input.channels, geometry.output.channels], 2) * 0.1;
+                let bias = noise([geometry.map(from.other()).channels], 3);
                 same(
                     &format!("{how:?}"),
-                    (maps(3, *link.map(from), 1), weights, bias),
+                    (maps(3, *geometry.map(from), 1), weights, bias),
                     |x, w, b| convolve(x, w, b, how),
                     |x, w, b| portable::convolve(x, w, b, how),
                 );
@@ -308,20 +308,20 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_finite_differences() {
-        let [_, link, _] = links();
-        let lens = |from: Side| [2 * link.map(from).len(), link.num_weights(), link.map(from.other()).channels];
+        let [_, geometry, _] = geometries();
+        let lens = |from: Side| [2 * geometry.map(from).len(), geometry.num_weights(), geometry.map(from.other()).channels];
         let of_map =
             |x: Tensor<1>, map: MapShape| x.reshape([2, map.channels / map.block(), map.pixels(), map.block()]);
-        let window = |w: Tensor<1>| w.reshape([16, link.big.channels, link.small.channels]) * 0.05;
-        let map = link.small;
+        let window = |w: Tensor<1>| w.reshape([16, geometry.input.channels, geometry.output.channels]) * 0.05;
+        let map = geometry.output;
         let norm_lens = [2 * map.len(), map.channels, map.channels];
         let conv = |from| {
-            let how = Convolution { link, from, activation: Activation::Tanh, precision: Precision::F32 };
-            slopes(|[x, w, b]| convolve(of_map(x, *link.map(from)), window(w), b, how), lens(from))
+            let how = Convolution { geometry, from, activation: Activation::Tanh, precision: Precision::F32 };
+            slopes(|[x, w, b]| convolve(of_map(x, *geometry.map(from)), window(w), b, how), lens(from))
         };
         for (what, [by_grads, by_differences]) in [
-            ("conv", conv(Side::Big)),
-            ("transposed", conv(Side::Small)),
+            ("conv", conv(Side::Input)),
+            ("transposed", conv(Side::Output)),
             ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, map, 1, 1.0).output, norm_lens)),
             ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, map, 8, 1.0), norm_lens)),
         ] {

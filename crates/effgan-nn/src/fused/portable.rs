@@ -10,22 +10,22 @@ use super::{Activation, AdamStep, Convolution, Geometry, MapShape, Normed, Side}
 const EPSILON: f64 = 1e-5;
 
 pub(super) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
-    let Convolution { link, from, activation, .. } = how;
-    let (stride, padding) = ([link.stride; 2], [link.padding; 2]);
-    let x = to_nchw(x, link.map(from));
+    let Convolution { geometry, from, activation, .. } = how;
+    let (stride, padding) = ([geometry.stride; 2], [geometry.padding; 2]);
+    let x = to_nchw(x, geometry.map(from));
     // [k·k, big, small] to OIHW, which a transposed convolution reads as IOHW: both begin with the small map's channels.
-    let w = window(w, &link).permute([3, 2, 0, 1]);
+    let w = window(w, &geometry).permute([3, 2, 0, 1]);
     let out = match from {
-        Side::Big => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
-        Side::Small => {
+        Side::Input => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
+        Side::Output => {
             conv_transpose2d(x, w, Some(bias), ConvTransposeOptions::new(stride, padding, [0, 0], [1, 1], 1))
         }
     };
-    activated(to_blocks(out, link.map(from.other())), activation)
+    activated(to_blocks(out, geometry.map(from.other())), activation)
 }
 
-fn window(w: Tensor<3>, link: &Geometry) -> Tensor<4> {
-    w.reshape([link.kernel, link.kernel, link.big.channels, link.small.channels])
+fn window(w: Tensor<3>, geometry: &Geometry) -> Tensor<4> {
+    w.reshape([geometry.kernel, geometry.kernel, geometry.input.channels, geometry.output.channels])
 }
 
 fn to_nchw(x: Tensor<4>, map: &MapShape) -> Tensor<4> {

@@ -191,8 +191,8 @@ impl Generator {
         let x = layers
             .into_iter()
             .zip(&self.norm[1..])
-            .fold(x, |x, (layer, norm)| normed(norm.as_ref(), 0.0, mode, |activation| layer.up(x, activation)));
-        images_of_map(to_image.up(x, Activation::Tanh), image)
+            .fold(x, |x, (layer, norm)| normed(norm.as_ref(), 0.0, mode, |activation| layer.conv_transpose(x, activation)));
+        images_of_map(to_image.conv_transpose(x, Activation::Tanh), image)
     }
 }
 
@@ -225,7 +225,7 @@ impl Discriminator {
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         let layers = self.conv.iter().zip(&self.norm).filter_map(|(layer, norm)| Some((layer.as_ref()?, norm)));
         let x = layers.fold(map_of_images(images), |x, (layer, norm)| {
-            normed(norm.as_ref(), SLOPE, mode, |activation| layer.down(x, activation))
+            normed(norm.as_ref(), SLOPE, mode, |activation| layer.conv(x, activation))
         });
         let features = x.flatten(1, 3);
         let logits = self.fc.forward(features.clone());

@@ -32,18 +32,18 @@ pub(crate) struct Conv {
     weight: Param<Tensor<3>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    link: Geometry,
+    geometry: Geometry,
     #[module(skip)]
     precision: Precision,
 }
 
 impl Conv {
-    pub(crate) fn load(link: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
+    pub(crate) fn load(geometry: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
         let precision = Precision::F32;
         Ok(Self {
             weight: param(params, name, "weight", device)?,
             bias: param(params, name, "bias", device)?,
-            link,
+            geometry,
             precision,
         })
     }
@@ -53,22 +53,22 @@ impl Conv {
         Self { precision, ..self }
     }
 
-    pub(crate) fn link(&self) -> &Geometry {
-        &self.link
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
     /// From the big map to the small one.
-    pub(crate) fn down(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Big, activation)
+    pub(crate) fn conv(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        self.convolve(x, Side::Input, activation)
     }
 
     /// From the small map to the big one: the transposed convolution.
-    pub(crate) fn up(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Small, activation)
+    pub(crate) fn conv_transpose(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        self.convolve(x, Side::Output, activation)
     }
 
     fn convolve(&self, x: Tensor<4>, from: Side, activation: Activation) -> Tensor<4> {
-        let how = Convolution { link: self.link, from, activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from, activation, precision: self.precision };
         fused::convolve(x, self.weight.val(), self.bias.val(), how)
     }
 }

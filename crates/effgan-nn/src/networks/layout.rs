@@ -9,15 +9,15 @@ use effgan_kernels::MapShape;
 pub(crate) enum Layout {
     /// The same in both.
     Plain,
-    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[small, big, k, k]` in files, `[k · k, big,
-    /// small]` in kernels.
+    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[output, input, k, k]` in files, `[k · k, input,
+    /// output]` in kernels.
     Window,
     /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where one side is a feature map, its
     /// values are in the order of channel, row, column in files and in blocks of channels in kernels.
     Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
     /// One value for each value of a feature map, in the two orders of `Linear`.
     Map(MapShape),
-    /// A value for each input of each tap of a `Window`: `[big · k · k]` in files, `[k · k · big]` in kernels.
+    /// A value for each input of each tap of a `Window`: `[input · k · k]` in files, `[k · k · input]` in kernels.
     WindowColumn { taps: usize },
 }
 
@@ -28,8 +28,8 @@ impl Layout {
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
-                let (small, big, taps) = (shape[0], shape[1], shape[2] * shape[3]);
-                gather([taps, big, small], |[tap, b, s]| array.values[(s * big + b) * taps + tap])
+                let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
+                gather([taps, input, output], |[tap, b, s]| array.values[(s * input + b) * taps + tap])
             }
             Self::Linear { inputs, outputs } => {
                 let (out, inp) = (shape[0], shape[1]);
@@ -50,9 +50,9 @@ impl Layout {
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
-                let (taps, big, small) = (shape[0], shape[1], shape[2]);
+                let (taps, input, output) = (shape[0], shape[1], shape[2]);
                 let side = taps.isqrt();
-                gather([small, big, side, side], |[s, b, y, x]| array.values[((y * side + x) * big + b) * small + s])
+                gather([output, input, side, side], |[s, b, y, x]| array.values[((y * side + x) * input + b) * output + s])
             }
             Self::Linear { inputs, outputs } => {
                 let (inp, out) = (shape[0], shape[1]);
@@ -135,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_goes_from_small_big_tap_to_tap_big_small() {
+    fn a_window_goes_from_output_input_tap_to_tap_input_output() {
         let kernels = Layout::Window.to_kernels(&numbered([2, 3, 2, 2]));
         assert_eq!(kernels.shape, [4, 3, 2]);
-        // Tap 1 (row 0, column 1), big channel 2, small channel 1: (1 · 3 + 2) · 4 + 1.
+        // Tap 1 (row 0, column 1), input channel 2, output channel 1: (1 · 3 + 2) · 4 + 1.
         assert_eq!(kernels.values[(3 + 2) * 2 + 1], 21.0);
     }
 

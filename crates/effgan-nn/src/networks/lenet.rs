@@ -55,7 +55,7 @@ impl LeNet {
         check(params, &lenet_tensors())?;
         let params = &to_kernels(params, &lenet_tensors())?;
         let first = Geometry::of_conv(IMAGE, 6, 5, 1, 2);
-        let second = Geometry::of_conv(halved(&first.small), 16, 5, 1, 0);
+        let second = Geometry::of_conv(halved(&first.output), 16, 5, 1, 0);
         Ok(Self {
             conv1: Conv::load(first, params, "conv1", device)?,
             conv2: Conv::load(second, params, "conv2", device)?,
@@ -68,10 +68,10 @@ impl LeNet {
     /// Images `[n, 1, 28, 28]` ↦ features `[n, 84]`.
     pub(crate) fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let relu_after = Activation::LeakyRelu { slope: 0.0 };
-        let x = self.conv1.down(map_of_images(images), relu_after);
-        let x = pooled(x, &self.conv1.link().small);
-        let x = self.conv2.down(x, relu_after);
-        let x = pooled(x, &self.conv2.link().small);
+        let x = self.conv1.conv(map_of_images(images), relu_after);
+        let x = pooled(x, &self.conv1.geometry().output);
+        let x = self.conv2.conv(x, relu_after);
+        let x = pooled(x, &self.conv2.geometry().output);
         let x = relu(self.fc1.forward(x.flatten(1, 3)));
         relu(self.fc2.forward(x))
     }

@@ -24,7 +24,7 @@ pub(crate) enum Resample {
 /// A convolution with an odd window, zeros around the map, and resampling.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resampled {
-    link: Geometry,
+    geometry: Geometry,
     resample: Resample,
     precision: Precision,
 }
@@ -33,12 +33,12 @@ impl Resampled {
     /// From maps of shape `input` to maps of `outputs` channels.
     pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample) -> Self {
         let padding = kernel / 2;
-        let link = match resample {
+        let geometry = match resample {
             Resample::Same => Geometry::of_conv(input, outputs, kernel, 1, padding),
-            Resample::Up => Geometry::of_transposed(input, outputs, kernel + 1, 2, padding),
+            Resample::Up => Geometry::of_conv_transpose(input, outputs, kernel + 1, 2, padding),
             Resample::Down => Geometry::of_conv(input, outputs, kernel + 1, 2, padding),
         };
-        Self { link, resample, precision: Precision::F32 }
+        Self { geometry, resample, precision: Precision::F32 }
     }
 
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
@@ -47,11 +47,11 @@ impl Resampled {
 
     /// Shape of the maps that it gives.
     pub(crate) fn output(&self) -> MapShape {
-        *self.link.map(self.from().other())
+        *self.geometry.map(self.from().other())
     }
 
     fn from(&self) -> Side {
-        if self.resample == Resample::Up { Side::Small } else { Side::Big }
+        if self.resample == Resample::Up { Side::Output } else { Side::Input }
     }
 
     /// act(convolution of `x` + `bias`) with `weights` `[k · k, channels of x, outputs]`.
@@ -67,7 +67,7 @@ impl Resampled {
             Resample::Up => widened(weights, true).swap_dims(1, 2),
             Resample::Down => widened(weights, false) * 0.25,
         };
-        let how = Convolution { link: self.link, from: self.from(), activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from: self.from(), activation, precision: self.precision };
         fused::convolve(x, weights, bias, how)
     }
 }

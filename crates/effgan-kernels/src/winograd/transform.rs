@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::axis::{Big, IntoProducts, OutOfProducts, Small};
+use super::axis::{Input, IntoProducts, OutOfProducts, Output};
 use super::plan::Plan;
 use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
 use crate::geometry::{BLOCK, MapShape, Side};
@@ -16,7 +16,7 @@ trait Planes: IntoProducts + OutOfProducts {
     fn lattice(shape: &MapShape, phase: usize) -> Lattice;
 }
 
-impl Planes for Big {
+impl Planes for Input {
     const PHASES: usize = 4;
 
     #[inline(always)]
@@ -25,7 +25,7 @@ impl Planes for Big {
     }
 }
 
-impl Planes for Small {
+impl Planes for Output {
     const PHASES: usize = 1;
 
     #[inline(always)]
@@ -34,7 +34,7 @@ impl Planes for Small {
     }
 }
 
-/// Bᵀ big or A small: a batch of maps into their products `[phases · channels / 16, rows, 16]`.
+/// Bᵀ input or A output: a batch of maps into their products `[phases · channels / 16, rows, 16]`.
 pub(crate) fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
     let len = plan.g.map(side).len();
     assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
@@ -62,8 +62,8 @@ unsafe fn image_into_on<L: Lanes>(
     // SAFETY: the caller's.
     unsafe {
         match side {
-            Side::Big => planes_into::<L, Big>(plan, &plan.g.big, map, scratch, products, offsets),
-            Side::Small => planes_into::<L, Small>(plan, &plan.g.small, map, scratch, products, offsets),
+            Side::Input => planes_into::<L, Input>(plan, &plan.g.input, map, scratch, products, offsets),
+            Side::Output => planes_into::<L, Output>(plan, &plan.g.output, map, scratch, products, offsets),
         }
     }
 }
@@ -133,8 +133,8 @@ unsafe fn image_out_on<L: Lanes>(
     // SAFETY: the caller's.
     unsafe {
         match side {
-            Side::Big => planes_out::<L, Big>(plan, &plan.g.big, products, bias, slope, scratch, offsets, map),
-            Side::Small => planes_out::<L, Small>(plan, &plan.g.small, products, bias, slope, scratch, offsets, map),
+            Side::Input => planes_out::<L, Input>(plan, &plan.g.input, products, bias, slope, scratch, offsets, map),
+            Side::Output => planes_out::<L, Output>(plan, &plan.g.output, products, bias, slope, scratch, offsets, map),
         }
     }
 }
