@@ -1,7 +1,7 @@
 //! The kernels of a DCGAN's training step at base 64 and batch 64: `cargo bench --locked --profile release --bench kernels`.
 //!
-//! One thread; criterion's throughput counts multiply-adds of the plain form, so that a faster algorithm shows as more
-//! of them.
+//! On one thread. Criterion's throughput counts the multiply-adds of plain loops, so that a faster algorithm has a higher
+//! throughput.
 
 use std::hint::black_box;
 
@@ -26,8 +26,8 @@ fn map(channels: usize, side: usize) -> MapShape {
     MapShape { channels, height: side, width: side }
 }
 
-/// The outer link and the inner link.
-fn links() -> [(&'static str, Geometry); 2] {
+/// The outer and the inner layer of the discriminator.
+fn layers() -> [(&'static str, Geometry); 2] {
     [
         ("outer 1x28x28 64x14x14", Geometry::of_conv(map(1, 28), 64, 4, 2, 1)),
         ("inner 64x14x14 128x7x7", Geometry::of_conv(map(64, 14), 128, 4, 2, 1)),
@@ -35,7 +35,7 @@ fn links() -> [(&'static str, Geometry); 2] {
 }
 
 fn convolutions(c: &mut Criterion) {
-    for (name, g) in links() {
+    for (name, g) in layers() {
         let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available());
         for precision in precisions {
             let conv = Conv::new(Isa::in_use(), precision, &g, Side::Input, BATCH);
@@ -102,7 +102,7 @@ fn adam(c: &mut Criterion) {
 }
 
 fn all(c: &mut Criterion) {
-    // The kernels use the threads of the pool they are in.
+    // The kernels run on the threads of the current pool.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was built before");
     convolutions(c);
     norms(c);

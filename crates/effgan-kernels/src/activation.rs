@@ -1,4 +1,4 @@
-//! Activations with their gradients, and the gradient of a bias.
+//! Activations and their gradients, and the gradient of a bias.
 
 #![allow(clippy::extra_unused_type_parameters, reason = "plain loops, which need no vectors of their own")]
 
@@ -9,7 +9,7 @@ use super::norm::columns::{Sum, sum};
 use super::norm::{IMAGES, Sizes, rounded, sums_of_pieces, total};
 use super::{Isa, MapShape};
 
-/// Values that one task works on.
+/// Values of a piece of work.
 const CHUNK: usize = 1 << 16;
 
 /// Replaces each x by tanh x, within 3e-7. NaN stays NaN.
@@ -30,8 +30,8 @@ unsafe fn tanh_body<L>(x: &mut [f32]) {
 
 /// tanh x = 2u / (1 + u²) with u = tanh(x / 2) = p / q, the seventh convergent of Lambert's continued fraction.
 ///
-/// The double-angle formula flattens where u nears 1, and the fraction's error with it, so that few terms are enough.
-/// At |x| = 9, tanh is 1 but for 3e-8.
+/// The slope of the double-angle formula goes to 0 as u goes to 1, and with it the influence of the fraction's error, so
+/// that few terms are enough. Beyond |x| = 9, tanh differs from ±1 by less than 3e-8.
 #[inline(always)]
 fn tanh_of(x: f32) -> f32 {
     let half = 0.5 * x.clamp(-9.0, 9.0);
@@ -70,7 +70,7 @@ for_each_isa! {
 #[inline(always)]
 unsafe fn leaky_body<L>(x: &mut [f32], slope: f32) {
     for x in x {
-        // A choice of factors: the compiler makes a branch of a choice of products.
+        // A choice between factors, not between products, of which the compiler would make a branch.
         *x *= if *x > 0.0 { 1.0 } else { slope };
     }
 }
@@ -94,7 +94,7 @@ unsafe fn leaky_backward_body<L>(out: &[f32], grad: &mut [f32], slope: f32) {
     }
 }
 
-/// Sum over images and pixels of each channel of `x`, `n` images of shape `map`.
+/// The sum of each channel of `x`, `n` maps of shape `map`, over images and pixels: `[channels]`.
 ///
 /// Where `x` is the gradient of a layer's output, this is the gradient of its bias.
 pub fn channel_sums(isa: Isa, n: usize, map: &MapShape, x: &[f32]) -> Vec<f32> {

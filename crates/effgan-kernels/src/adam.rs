@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::Isa;
 use super::isa::for_each_isa;
 
-/// Parameters that one task works on.
+/// Parameters of a piece of work.
 const CHUNK: usize = 1 << 16;
 
-/// One step's settings, as of `torch.optim.Adam`.
+/// Settings of one step, those of `torch.optim.Adam`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// α, > 0.
@@ -19,9 +19,9 @@ pub struct AdamStep {
     pub beta1: f32,
     /// Decay of the mean squared gradient, in [0, 1).
     pub beta2: f32,
-    /// ε, added to the root of the mean squared gradient.
+    /// ε, added to the square root of the mean squared gradient.
     pub epsilon: f32,
-    /// How many updates there are with this one, from 1.
+    /// Number t of this update, from 1.
     pub step: u32,
 }
 
@@ -45,7 +45,7 @@ pub fn update(
     chunks.for_each(|((params, grads), (first, second))| update_chunk(isa, &factors, params, grads, first, second));
 }
 
-/// What a step's values are multiplied by.
+/// The factors of a step's formulas, which are the same for all parameters.
 struct Factors {
     beta1: f32,
     rest1: f32,
@@ -59,7 +59,7 @@ struct Factors {
 }
 
 impl Factors {
-    /// In f64: β₂ᵗ is so near 1 at first that f32 would lose digits of the difference.
+    /// Computed in f64: in the first steps β₂ᵗ is so close to 1 that f32 would lose digits of 1 − β₂ᵗ.
     fn of(step: &AdamStep) -> Self {
         let (beta1, beta2) = (f64::from(step.beta1), f64::from(step.beta2));
         let correction = |beta: f64| 1.0 - beta.powf(f64::from(step.step));
@@ -109,7 +109,7 @@ mod tests {
 
     const STEP: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step: 1 };
 
-    /// `params` after a number of steps along noise.
+    /// `params` after some steps with noise for gradients.
     fn after_steps(isa: Isa, steps: u32, params: &[f32]) -> Vec<f32> {
         let (mut params, mut first, mut second) = (params.to_vec(), vec![0.0; params.len()], vec![0.0; params.len()]);
         for step in 1..=steps {
@@ -119,7 +119,7 @@ mod tests {
         params
     }
 
-    /// The same in f64, written as `PyTorch` documents `torch.optim.Adam`.
+    /// The same in f64, by the formulas in PyTorch's documentation of `torch.optim.Adam`.
     fn exact_after_steps(steps: u32, params: &[f32]) -> Vec<f64> {
         let mut params: Vec<f64> = params.iter().map(|&param| param.into()).collect();
         let (mut first, mut second) = (vec![0.0; params.len()], vec![0.0; params.len()]);
@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_steps_are_those_of_f64() {
+    fn a_hundred_steps_match_f64() {
         for n in [1, 15, 1000] {
             let params = noise(n, 1000);
             let exact = exact_after_steps(100, &params);
             for isa in Isa::available() {
-                // A hundred roundings of a parameter.
+                // 1e-6: a parameter is rounded a hundred times.
                 assert_close("params", &after_steps(isa, 100, &params), &exact, 1e-6);
             }
         }

@@ -1,29 +1,33 @@
-//! Memory that is used again: fresh pages from the system would cost as much as filling them.
+//! Memory that is reused: pages fresh from the system cost as much time as filling them.
 //!
-//! A training step takes and gives back the same lengths over and over. Each thread keeps what was given back, by
-//! length, so that the steady state asks the allocator for nothing. It keeps as many vectors of a length as were ever
-//! out at once, and so none that nobody will take: those that Burn made are dropped, but where they stand in for some
-//! that Burn has dropped.
+//! A training step takes and gives back vectors of the same lengths over and over. Each thread keeps what was given back,
+//! by length and type, so that in the steady state nothing is allocated. It keeps no more vectors of a length than were
+//! ever taken at once, so that the store does not grow: a vector that Burn allocated is kept only in the place of one that
+//! was taken from here and that Burn has dropped.
+//!
+//! Memory that is taken has unspecified contents. [`fill_with_nan`] makes tests notice a kernel that reads what it has not
+//! written.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 
-/// Lengths that a thread remembers; a training step has some tens.
+/// Most lengths that a thread keeps; a training step has some tens.
 const MOST_LENGTHS: usize = 256;
 
-/// What memory may hold: each type has a store of its own.
+/// A type of value that memory is kept for, in a store of its own.
 pub trait Element: Copy + 'static {
-    /// What new memory holds.
+    /// The value that new memory is filled with.
     const ZERO: Self;
-    /// What memory holds in tests: what is read before it is written shall be seen.
+    /// The value that [`fill_with_nan`] has memory filled with.
     const NOTHING: Self;
 
-    /// This thread's store.
+    /// The store of the current thread.
     fn store() -> &'static LocalKey<RefCell<Store<Self>>>;
 }
 
-/// Makes `$element` an [`Element`].
+/// Implements [`Element`] for `$element`.
 macro_rules! kept_by_length {
     ($element:ty, $zero:expr, $nothing:expr) => {
         impl $crate::buffer::Element for $element {
@@ -45,7 +49,7 @@ pub(crate) use kept_by_length;
 kept_by_length!(f32, 0.0, f32::NAN);
 kept_by_length!(f64, 0.0, f64::NAN);
 
-/// What a thread keeps of one type.
+/// The vectors of one type that a thread keeps.
 #[derive(Debug)]
 pub struct Store<T>(Vec<Shelf<T>>);
 
@@ -53,13 +57,13 @@ pub struct Store<T>(Vec<Shelf<T>>);
 #[derive(Debug)]
 struct Shelf<T> {
     len: usize,
-    /// How many were taken and not given back.
+    /// Number of vectors that are taken and not given back.
     out: usize,
     kept: Vec<Vec<T>>,
 }
 
 impl<T: Element> Store<T> {
-    /// Nothing kept.
+    /// An empty store.
     pub const EMPTY: Self = Self(Vec::new());
 
     fn take(&mut self, len: usize) -> Vec<T> {
@@ -84,44 +88,54 @@ impl<T: Element> Store<T> {
     }
 }
 
-/// A vector of length `len` that holds anything: whoever takes it writes all of it.
+/// Whether [`take`] fills what it returns with [`Element::NOTHING`].
+static FILL_WITH_NAN: AtomicBool = AtomicBool::new(cfg!(test));
+
+/// From now on, fills all memory that any thread [`take`]s with NaN, for tests of what runs on these kernels: a value that
+/// is read before it was written shows in the result. The tests of this crate do so from the start.
+// Not `cfg!(test)` alone, which is false when this crate is compiled for the tests of another one.
+pub fn fill_with_nan() {
+    FILL_WITH_NAN.store(true, Ordering::Relaxed);
+}
+
+/// A vector of length `len` with unspecified contents: the caller writes all of it before reading.
 pub fn take<T: Element>(len: usize) -> Vec<T> {
     let mut vector = T::store().with_borrow_mut(|store| store.take(len));
-    if cfg!(test) {
+    if FILL_WITH_NAN.load(Ordering::Relaxed) {
         vector.fill(T::NOTHING);
     }
     vector
 }
 
-/// Keeps `vector` for the next that [`take`]s its length.
+/// Keeps `vector` for the next call of [`take`] with its length on this thread.
 pub fn give_back<T: Element>(vector: Vec<T>) {
-    // A thread that ends has no store any more.
+    // A thread that is ending may have dropped its store.
     let _ = T::store().try_with(|store| store.borrow_mut().give_back(vector));
 }
 
-/// A vector that is [given back](give_back) when dropped.
+/// A vector that is [taken](take), and [given back](give_back) when dropped.
 #[derive(Debug, PartialEq)]
 pub struct Reused<T: Element>(Vec<T>);
 
-/// One of f32.
+/// Reused memory for f32.
 pub type Buffer = Reused<f32>;
-/// One of f64, in which sums are taken.
+/// Reused memory for f64, in which sums are taken.
 pub type Sums = Reused<f64>;
 
 impl<T: Element> Reused<T> {
-    /// Memory of length `len` that holds anything.
+    /// Memory of length `len` with unspecified contents.
     pub fn of(len: usize) -> Self {
         Self(take(len))
     }
 
-    /// Memory of length `len` that holds zeros.
+    /// Memory of length `len`, filled with zeros.
     pub fn zeros(len: usize) -> Self {
         let mut zeros = Self::of(len);
         zeros.fill(T::ZERO);
         zeros
     }
 
-    /// The vector, which whoever has it may [give back](give_back).
+    /// The vector itself, which is given back only when the caller [does so](give_back).
     pub fn into_vec(mut self) -> Vec<T> {
         std::mem::take(&mut self.0)
     }
@@ -166,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again_by_the_next_of_its_length() {
+    fn a_dropped_buffer_is_reused_by_the_next_of_its_length() {
         let first = Buffer::of(10_001);
         let address = first.as_ptr();
         drop(first);
@@ -175,16 +189,16 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_were_out_at_once() {
+    fn no_more_vectors_are_kept_than_were_taken_at_once() {
         let kept = || f32::store().with_borrow(|store| store.0.iter().map(|shelf| shelf.kept.len()).sum::<usize>());
         drop([Buffer::of(5), Buffer::of(5)]);
         drop(Buffer::of(5));
         assert_eq!(kept(), 2);
-        // Made by somebody else.
+        // Allocated elsewhere.
         give_back(vec![0.0_f32; 5]);
         give_back(vec![0.0_f32; 6]);
         assert_eq!(kept(), 2);
-        // One goes to somebody who gives back another.
+        // One is lost, and another one given back in its place.
         let lost = take::<f32>(5);
         give_back(vec![0.0_f32; 5]);
         drop(lost);

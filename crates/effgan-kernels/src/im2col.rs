@@ -1,15 +1,15 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
-//! The fallback for what the other kernels do not take. The windows of an image are written out as its *cols*,
-//! `[output.pixels, kernel² · input.channels]`, so that each direction is one product, the weights being a matrix
-//! `[kernel² · input.channels, output.channels]`:
+//! The fallback where no other kernel fits. The windows of an image are copied into a matrix, its *cols*,
+//! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix `[kernel² · input.channels, output.channels]`,
+//! each kernel is one product:
 //!
-//! - down: output = cols · weights;
-//! - up: cols = output · weightsᵀ, added up where the windows overlap;
-//! - the weights' gradient = colsᵀ · output.
+//! - convolution: output = cols · weights;
+//! - transposed convolution: cols = output · weightsᵀ, summed where the windows overlap;
+//! - gradient of the weights: colsᵀ · output.
 //!
-//! `gemm` picks its own instructions, so nothing here takes an [`Isa`](super::Isa). A thread keeps the cols of one to
-//! eight images, as many as make some 512 rows.
+//! `gemm` chooses its own instructions, so nothing here takes an [`Isa`](super::Isa). A thread keeps the cols of one to
+//! eight images, as many as have about 512 rows.
 
 use std::cell::RefCell;
 
@@ -19,31 +19,32 @@ use super::buffer::Buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::matrix::{Matrix, matmul};
 
-/// Images that one product covers, at most.
+/// Most images of one product.
 const IMAGES: usize = 8;
 
-/// Rows of the cols that one product covers, roughly: enough to use each weight often, few enough to stay near the
-/// caches.
+/// Rows of the cols of one product, roughly: enough to use each weight often, few enough to stay in the caches.
 const ROWS: usize = 512;
 
-/// Into how many pieces the images are cut for partial sums of a weight gradient, at most.
+/// Most pieces that a batch is divided into for the partial sums of a weight gradient.
 const PIECES: usize = 8;
 
-/// Values of a gradient that are folded at a time: what stays in the first cache.
+/// Values of a gradient that are folded at a time, so that they stay in the L1 cache.
 const FOLD: usize = 4096;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// What a thread keeps between calls.
+/// Memory that a thread keeps between calls.
 #[derive(Default)]
 struct Scratch {
     cols: Vec<f32>,
+    /// A map as `[pixels, channels]`.
     plain: Vec<f32>,
 }
 
-/// output = act(convolution of input + bias), where act(v) is v above zero and `slope` · v elsewhere; slope 1 is none.
+/// output = act(convolution of input + bias), with act(v) = v where v > 0 and `slope` · v elsewhere; a slope of 1 is no
+/// activation.
 ///
 /// `input` is `n` maps of `g.input`, `output` `n` maps of `g.output`, `bias` `[output.channels]`.
 pub fn conv(
@@ -56,7 +57,7 @@ pub fn conv(
     output: &mut [f32],
 ) {
     assert_lengths(g, n, input, weights, output);
-    assert!(bias.is_none_or(|bias| bias.len() == g.output.channels), "one bias a channel of the output map");
+    assert!(bias.is_none_or(|bias| bias.len() == g.output.channels), "one bias per channel of the output");
     let images = chunk_images(g);
     let chunks = output.par_chunks_mut(images * g.output.len()).zip(input.par_chunks(images * g.input.len()));
     chunks.for_each(|(output, input)| {
@@ -65,7 +66,7 @@ pub fn conv(
     });
 }
 
-/// input = transposed convolution of small + bias.
+/// input = transposed convolution of output + bias.
 ///
 /// `output` is `n` maps of `g.output`, `input` `n` maps of `g.input`, `bias` `[input.channels]`.
 pub fn conv_transpose(
@@ -77,7 +78,7 @@ pub fn conv_transpose(
     input: &mut [f32],
 ) {
     assert_lengths(g, n, input, weights, output);
-    assert!(bias.is_none_or(|bias| bias.len() == g.input.channels), "one bias a channel of the input map");
+    assert!(bias.is_none_or(|bias| bias.len() == g.input.channels), "one bias per channel of the input");
     let images = chunk_images(g);
     let chunks = input.par_chunks_mut(images * g.input.len()).zip(output.par_chunks(images * g.output.len()));
     chunks.for_each(|(input, output)| {
@@ -86,10 +87,10 @@ pub fn conv_transpose(
     });
 }
 
-/// The weights' gradient, summed over the images, which overwrites `grad`.
+/// Writes the gradient of the weights, summed over the images, to `grad`.
 ///
-/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`: one the layer's inputs, the other the gradient of
-/// its outputs. Takes memory of up to eight gradients.
+/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is what the layer read, the other the
+/// gradient of what it wrote. Needs memory for up to eight gradients.
 pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: &mut [f32]) {
     assert_lengths(g, n, input, grad, output);
     let images = n.div_ceil(PIECES).max(1);
@@ -106,7 +107,7 @@ pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: 
     });
 }
 
-/// Images of a chunk of work; follows from the geometry alone.
+/// Images of a chunk of work. It follows from the geometry alone, so that bits do not depend on the number of threads.
 fn chunk_images(g: &Geometry) -> usize {
     (ROWS / g.output.pixels()).clamp(1, IMAGES)
 }
@@ -140,7 +141,7 @@ fn conv_transpose_chunk(g: &Geometry, output: &[f32], weights: &[f32], input: &m
     }
 }
 
-/// Adds the gradient of one piece's images, a chunk at a time.
+/// Adds the gradient of the images of one piece to `grad`, one chunk after the other.
 fn add_piece_grad(g: &Geometry, input: &[f32], output: &[f32], scratch: &mut Scratch, grad: &mut [f32]) {
     let images = chunk_images(g);
     for (input, output) in input.chunks(images * g.input.len()).zip(output.chunks(images * g.output.len())) {
@@ -149,15 +150,15 @@ fn add_piece_grad(g: &Geometry, input: &[f32], output: &[f32], scratch: &mut Scr
     }
 }
 
-/// Columns of the cols: `kernel² · input.channels`.
+/// Number of columns of the cols: `kernel² · input.channels`.
 fn cols_width(g: &Geometry) -> usize {
     g.num_weights() / g.output.channels
 }
 
 /// The cols of the images in `input`, written to `buffer`: `[images · output.pixels, kernel² · input.channels]`.
 ///
-/// Their rows are an odd number of cache lines apart. Were it 4096 bytes, say, all rows would share a few sets of the
-/// caches, and a product that walks over rows would take two to three times as long.
+/// Rows start an odd number of cache lines apart. If the distance were, say, 4096 bytes, all rows would share a few sets
+/// of the caches, and a product that reads down the rows would take two to three times as long.
 pub(crate) fn cols_of<'a>(g: &Geometry, input: &[f32], buffer: &'a mut Vec<f32>) -> Matrix<'a> {
     let images = input.len() / g.input.len();
     let row_stride = (cols_width(g).div_ceil(BLOCK) | 1) * BLOCK;
@@ -175,7 +176,8 @@ pub(crate) fn cols_of<'a>(g: &Geometry, input: &[f32], buffer: &'a mut Vec<f32>)
     Matrix::of_spaced_rows(cols, images * g.output.pixels(), cols_width(g), row_stride)
 }
 
-/// The cols of an image whose map is plain: a window's row lies there in one run, of which the padding cuts off the ends.
+/// Writes the cols of an image whose map [is plain](is_plain): there a row of a window is one run of floats, except for
+/// what lies in the padding.
 fn copy_runs(g: &Geometry, row_stride: usize, input: &[f32], cols: &mut [f32]) {
     let MapShape { channels, height, width } = g.input;
     for (row, (sy, sx)) in each_pixel(g.output.height, g.output.width).enumerate() {
@@ -198,7 +200,7 @@ fn copy_runs(g: &Geometry, row_stride: usize, input: &[f32], cols: &mut [f32]) {
     }
 }
 
-/// Adds one image's cols, whose rows follow each other, to its map.
+/// Adds the cols of one image, whose rows are contiguous, to its map.
 fn add_cols(g: &Geometry, cols: &[f32], input: &mut [f32]) {
     each_line(g, cols_width(g), |col, pixel| {
         if let Some(pixel) = pixel {
@@ -207,8 +209,8 @@ fn add_cols(g: &Geometry, cols: &[f32], input: &mut [f32]) {
     });
 }
 
-/// Visits each block of channels that a window covers, as where it starts in an image's cols and where in its input map:
-/// none in the padding.
+/// Calls `visit` for each block of channels under each tap of each window, with the index of its first value in the
+/// image's cols and in its input map; the latter is `None` in the padding.
 #[inline]
 fn each_line(g: &Geometry, row_stride: usize, mut visit: impl FnMut(usize, Option<usize>)) {
     let inside = |at: usize, side: usize| at.checked_sub(g.padding).filter(|&at| at < side);
@@ -231,7 +233,8 @@ fn each_pixel(height: usize, width: usize) -> impl Iterator<Item = (usize, usize
     (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
 }
 
-/// A copy whose usual length the compiler knows: a call of `memcpy` for each 16 floats would take longer than the copy.
+/// Copies with a length known at compile time in the usual case: calling `memcpy` for 16 floats takes longer than the
+/// copy.
 #[inline]
 fn copy_line(to: &mut [f32], from: &[f32]) {
     if let (Ok(to), Ok(from)) = (<&mut [f32; BLOCK]>::try_from(&mut *to), <&[f32; BLOCK]>::try_from(from)) {
@@ -263,12 +266,12 @@ fn add_bias_and_activate(map: &MapShape, bias: Option<&[f32]>, slope: f32, value
     }
 }
 
-/// Whether the map's layout is `[pixels, channels]`.
+/// Whether the layout of the map is `[pixels, channels]`, all channels in one block.
 fn is_plain(map: &MapShape) -> bool {
     map.block() == map.channels
 }
 
-/// `[n · pixels, channels]` of `n` maps: as they are where one block holds all channels, else copied to `buffer`.
+/// Maps as `[n · pixels, channels]`: as they are where they [are plain](is_plain), else copied to `buffer`.
 pub(crate) fn plain_of<'a>(map: &MapShape, blocked: &'a [f32], buffer: &'a mut Vec<f32>) -> Matrix<'a> {
     let (rows, columns) = (blocked.len() / map.channels, map.channels);
     if is_plain(map) {
@@ -283,7 +286,7 @@ pub(crate) fn plain_of<'a>(map: &MapShape, blocked: &'a [f32], buffer: &'a mut V
     Matrix::new(plain, rows, columns)
 }
 
-/// The way back from [`plain_of`].
+/// The inverse of [`plain_of`], for a map that is not plain.
 fn to_blocks(map: &MapShape, plain: &[f32], blocked: &mut [f32]) {
     for (blocked, plain) in blocked.chunks_exact_mut(map.len()).zip(plain.chunks_exact(map.len())) {
         each_block_line(map, |blocked_at, plain_at| {
@@ -292,7 +295,8 @@ fn to_blocks(map: &MapShape, plain: &[f32], blocked: &mut [f32]) {
     }
 }
 
-/// Visits each block of each pixel as where it starts in a map in blocks of [`BLOCK`] and where in a plain one.
+/// Calls `visit` for each block of channels of each pixel, with the index of its first value in a blocked map and in a
+/// plain one.
 #[inline]
 fn each_block_line(map: &MapShape, mut visit: impl FnMut(usize, usize)) {
     for pixel in 0..map.pixels() {
@@ -302,7 +306,7 @@ fn each_block_line(map: &MapShape, mut visit: impl FnMut(usize, usize)) {
     }
 }
 
-/// The first `len` values of a buffer that only grows; what they hold is of no meaning.
+/// The first `len` values of a buffer that only grows. Their contents are unspecified.
 pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len {
         buffer.resize(len, 0.0);

@@ -1,10 +1,10 @@
-//! Convolutions and poolings of a trained network, forward alone and with windows of any shape: what features of images
-//! are computed with.
+//! The forward pass of a trained network's convolutions and poolings, with windows of any shape, for computing features of
+//! images.
 //!
-//! The maps of a few images are one matrix with a row for each pixel, `[channels / 16, n · height · width, 16]`. A
-//! convolution of 1 × 1 is then a product of matrices as they lie, any other one a product of its windows, written out
-//! for some rows at a time (im2col, Chellapilla, Puri and Simard 2006), and branches are joined by writing next to each
-//! other. Each row is computed alone, so that an image's values do not depend on its neighbours.
+//! The maps of a few images are one matrix with a row for each pixel, `[channels / 16, n · height · width, 16]`. A 1 × 1
+//! convolution is then a product of matrices in place. For any other one, the windows of some rows at a time are copied into
+//! a matrix first (im2col; Chellapilla, Puri and Simard 2006). Branches are concatenated by writing to neighbouring channels.
+//! Each row is computed by itself, so that the values of an image do not depend on its neighbours.
 
 mod convolution;
 mod maps;
@@ -16,32 +16,32 @@ pub use pooling::{Pooling, pool};
 
 use crate::geometry::BLOCK;
 
-/// Where a window lies: its height and width, its steps, and the border around the map.
+/// The window of a convolution or a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Height and width.
     pub size: [usize; 2],
-    /// Pixels from one window to the next, down and across.
+    /// Distance between neighbouring windows in pixels, vertically and horizontally.
     pub stride: usize,
-    /// Pixels above and below, and left and right, that are outside of the map.
+    /// Pixels of padding above and below, and left and right of the map.
     pub padding: [usize; 2],
 }
 
 impl Window {
-    /// The window of `height` × `width` whose centre is each pixel of the map: as many come out as go in.
+    /// A window of odd `height` and `width` centred on each pixel, so that the output has the size of the map.
     pub const fn same(height: usize, width: usize) -> Self {
         Self { size: [height, width], stride: 1, padding: [height / 2, width / 2] }
     }
 
-    /// A square window inside of the map.
+    /// A square window without padding.
     pub const fn inside(side: usize, stride: usize) -> Self {
         Self { size: [side, side], stride, padding: [0, 0] }
     }
 
-    /// Height and width of what comes of a map.
+    /// Height and width of the output for a map of height and width `map`.
     ///
     /// # Panics
-    /// When the window is larger than the map with its border.
+    /// When the window is larger than the map with its padding.
     pub fn of_map(&self, map: [usize; 2]) -> [usize; 2] {
         [0, 1].map(|i| (map[i] + 2 * self.padding[i] - self.size[i]) / self.stride + 1)
     }

@@ -1,16 +1,16 @@
-//! Which vector instructions the kernels use: chosen at run time, so that one binary serves every processor of its
-//! family.
+//! The vector instructions that the kernels use, chosen at run time: one binary serves all processors of a family.
 
 use std::sync::OnceLock;
 
-/// A set of vector instructions that the kernels are compiled for and this processor has: only [`available`](Self::available)
-/// makes one, so that who holds it may use it.
+/// A set of vector instructions that the kernels are compiled for and that this processor has.
+///
+/// Only this module makes one, after checking the processor, so that a value is proof that its instructions may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// What every processor of the target has; four lanes that the compiler maps to what it may use.
+    /// Four lanes in plain Rust, which the compiler maps to the instructions that all processors of the target have.
     Portable,
     /// Eight lanes and fused multiply-add.
     #[cfg(target_arch = "x86_64")]
@@ -24,14 +24,14 @@ pub(crate) enum Kind {
 }
 
 impl Isa {
-    /// What every processor of the target has.
+    /// The instructions that all processors of the target have.
     pub const PORTABLE: Self = Self(Kind::Portable);
 
     pub(crate) fn kind(self) -> Kind {
         self.0
     }
 
-    /// All that this processor has, the fastest last.
+    /// The sets that this processor has, the fastest last.
     pub fn available() -> Vec<Self> {
         let mut isas = vec![Self::PORTABLE];
         #[cfg(target_arch = "x86_64")]
@@ -46,20 +46,20 @@ impl Isa {
         isas
     }
 
-    /// The one that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names
-    /// (`portable`, `avx2`, `avx512`, `neon`), which is for measuring and for tests.
+    /// The set that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names (`portable`,
+    /// `avx2`, `avx512`, `neon`), which is for benchmarks and tests.
     ///
     /// # Panics
-    /// When `EFFGAN_ISA` names none that this processor has; [`wanted`](Self::wanted) says so before.
+    /// When `EFFGAN_ISA` names a set that this processor does not have; [`wanted`](Self::wanted) is an error then.
     pub fn in_use() -> Self {
         static IN_USE: OnceLock<Isa> = OnceLock::new();
         *IN_USE.get_or_init(|| Self::wanted().unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// What [`in_use`](Self::in_use) will be.
+    /// As [`in_use`](Self::in_use), but read from the environment each time.
     ///
     /// # Errors
-    /// A line that says so when `EFFGAN_ISA` names none that this processor has.
+    /// One line when `EFFGAN_ISA` names a set that this processor does not have.
     pub fn wanted() -> Result<Self, String> {
         let available = Self::available();
         let Ok(name) = std::env::var("EFFGAN_ISA") else {
@@ -67,7 +67,7 @@ impl Isa {
         };
         available.iter().find(|isa| isa.name() == name).copied().ok_or_else(|| {
             let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
-            format!("EFFGAN_ISA = {name} is none of this processor's {}", names.join(", "))
+            format!("EFFGAN_ISA = {name} is not available on this processor, which has {}", names.join(", "))
         })
     }
 
@@ -85,12 +85,13 @@ impl Isa {
     }
 }
 
-/// Defines `$name(isa, …)`, which runs `$body::<L>(…)` compiled for `isa`, `L` being its [lanes](super::lanes::Lanes).
+/// Defines `$name(isa, …)`, which runs `$body::<L>(…)` compiled for `isa`, where `L` are its [lanes](crate::lanes::Lanes).
 ///
-/// `$body` and all that it calls is `#[inline(always)]`, so that it takes on the instructions of the function it ends up in.
+/// `$body` and everything that it calls must be `#[inline(always)]`, so that it is compiled with the instructions of the
+/// function that it is inlined into.
 ///
-/// Soundness: an [`Isa`] is only made where the processor has the instructions; what else `$body` demands (lengths of
-/// slices, writable pointers) is checked where `$name` is called, in the same file.
+/// Soundness: an [`Isa`] exists only where the processor has the instructions. What else `$body` requires (lengths of
+/// slices, writable pointers) is checked in the same file, before `$name` is called.
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;) => {
         $(#[$doc])*
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_in_use_is_available() {
+    fn the_set_in_use_is_available() {
         assert!(Isa::available().contains(&Isa::in_use()));
     }
 }

@@ -1,33 +1,42 @@
-//! A vector of f32 for each set of instructions, behind one trait, so that a kernel is written once.
+//! Vectors of f32 for each instruction set behind one trait, so that each kernel is written once.
 //!
-//! A value exists only where its instructions do: `splat` and `load` make them and are unsafe, what computes with them
-//! is safe.
+//! A vector exists only where the processor has its instructions: `splat` and `load`, which make one, are unsafe, and
+//! arithmetic on vectors is safe.
 
 /// `N` values of f32 in one register.
 pub(crate) trait Lanes: Copy {
-    /// How many; divides [`BLOCK`](super::BLOCK).
+    /// Number of lanes; divides [`BLOCK`](super::BLOCK).
     const N: usize;
-    /// Rows of the largest register tile of a product, [`TILE_BLOCKS`](Self::TILE_BLOCKS) blocks wide.
+    /// Rows of the largest register tile of a product that is [`TILE_BLOCKS`](Self::TILE_BLOCKS) blocks wide.
     const TILE_ROWS: usize;
     /// Width of a product's register tile in blocks.
     const TILE_BLOCKS: usize;
 
-    /// `value` in every lane. The processor must have the instructions.
+    /// `value` in every lane.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
     unsafe fn splat(value: f32) -> Self;
-    /// The `N` values at `from`, of any alignment. They must be readable, and the processor must have the instructions.
+    /// The `N` values at `from`, which needs no alignment.
+    ///
+    /// # Safety
+    /// The values are readable, and the processor has the instructions.
     unsafe fn load(from: *const f32) -> Self;
-    /// Writes the `N` values to `to`, of any alignment. They must be writable.
+    /// Writes the `N` values to `to`, which needs no alignment.
+    ///
+    /// # Safety
+    /// They are writable.
     unsafe fn store(self, to: *mut f32);
-    /// Asks the caches for the line at `at`, which may be any address: nothing is read. Does nothing where there is no
-    /// such instruction.
+    /// Prefetches the cache line at `at`, which may be any address, since nothing is read. Does nothing on sets without
+    /// such an instruction.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
-    /// `self · factor + term`, rounded once where the processor can.
+    /// `self · factor + term`, rounded once if the processor can.
     fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// `self` where `sign` is above zero, `other` elsewhere.
+    /// Lane by lane, `self` where `sign` is above zero and `other` elsewhere.
     fn where_positive(self, sign: Self, other: Self) -> Self;
 
     /// `self · factor`.
@@ -61,7 +70,7 @@ mod x86 {
     use super::Lanes;
 
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512(__m512);
+    pub(crate) struct Avx512(__m512);
 
     // SAFETY (all blocks): a value of this type exists only where AVX-512 does; pointers are the caller's promise.
     impl Lanes for Avx512 {
@@ -119,7 +128,7 @@ mod x86 {
     }
 
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2(__m256);
+    pub(crate) struct Avx2(__m256);
 
     // SAFETY (all blocks): a value of this type exists only where AVX2 and FMA do; pointers are the caller's promise.
     impl Lanes for Avx2 {
@@ -187,7 +196,7 @@ mod arm {
     use super::Lanes;
 
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Neon(float32x4_t);
+    pub(crate) struct Neon(float32x4_t);
 
     // SAFETY (all blocks): NEON is part of the target; pointers are the caller's promise.
     impl Lanes for Neon {
@@ -237,7 +246,7 @@ mod arm {
     }
 }
 
-/// Four lanes in plain Rust, which the compiler maps to the vectors of its target.
+/// Four lanes in plain Rust, which the compiler maps to the vectors of the target.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 4]);
 
@@ -280,7 +289,7 @@ impl Lanes for Portable {
         Self([a * e, b * f, c * g, d * h])
     }
 
-    /// Rounded twice: `f32::mul_add` without the instruction is a call into the C library.
+    /// Rounded twice: without the instruction, `f32::mul_add` calls the C library.
     #[inline(always)]
     fn mul_add(self, factor: Self, term: Self) -> Self {
         self.mul(factor).add(term)

@@ -1,4 +1,4 @@
-//! Linear layers: y = x W + b with W `[inputs, outputs]`, and the gradients.
+//! Linear layers, y = x W + b with W `[inputs, outputs]`, and their gradients.
 
 use super::buffer;
 use super::isa::{Isa, for_each_isa};
@@ -10,9 +10,9 @@ use super::matrix::{Matrix, matmul};
 pub struct Sizes {
     /// Examples.
     pub n: usize,
-    /// Values that go in.
+    /// Length of each input.
     pub inputs: usize,
-    /// Values that come out.
+    /// Length of each output.
     pub outputs: usize,
 }
 
@@ -29,7 +29,7 @@ pub fn forward(isa: Isa, sizes: &Sizes, x: &[f32], weights: &[f32], bias: &[f32]
     out.chunks_exact_mut(sizes.outputs).for_each(|out| out.copy_from_slice(bias));
     sizes.check(x, weights, &out);
     if sizes.outputs == 1 {
-        // A product with one column would be packed for nothing.
+        // `gemm` packs its operands, which does not pay for a single column.
         for (out, x) in out.iter_mut().zip(x.chunks_exact(sizes.inputs)) {
             *out += dot(isa, x, weights);
         }
@@ -85,7 +85,7 @@ for_each_isa! { fn dot = dot_on(x: &[f32], y: &[f32]) -> f32; }
 for_each_isa! { fn scaled = scaled_on(factor: f32, x: &[f32], to: &mut [f32]); }
 for_each_isa! { fn add_scaled = add_scaled_on(factor: f32, x: &[f32], to: &mut [f32]); }
 
-/// Sums in 64 columns, which are added up at the end.
+/// Σ x · y, in 64 partial sums that are added at the end.
 #[inline(always)]
 unsafe fn dot_on<L: Lanes>(x: &[f32], y: &[f32]) -> f32 {
     let mut sums = [0.0_f32; 64];

@@ -1,4 +1,4 @@
-//! Matrices in slices, and their product by the crate `gemm`, which chooses its own instructions.
+//! Matrices in slices, multiplied by the crate `gemm`, which chooses its own instructions.
 
 /// A matrix in a slice, or the transpose of one.
 #[derive(Clone, Copy)]
@@ -11,7 +11,7 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// `[rows, columns]`, row after row.
+    /// `[rows, columns]`, row-major.
     pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::of_spaced_rows(values, rows, columns, columns)
     }
@@ -31,14 +31,14 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    /// The same values, with rows for columns.
+    /// The transpose, of the same values.
     pub(crate) fn transposed(self) -> Self {
         let Self { values, rows, columns, row_stride, column_stride } = self;
         Self { values, rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
     }
 }
 
-/// product = left · right, `[left.rows, right.columns]` row after row, or with `add` that added to what is there.
+/// Writes left · right, `[left.rows, right.columns]` row-major, to `product`, or adds it with `add`.
 pub(crate) fn matmul(left: Matrix, right: Matrix, product: &mut [f32], add: bool) {
     assert_eq!(left.columns, right.rows, "the columns of the left factor meet the rows of the right");
     assert_eq!(Some(product.len()), left.rows.checked_mul(right.columns), "rows of the left, columns of the right");

@@ -1,9 +1,9 @@
 //! Batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167) and group norm (Wu & He 2018, arXiv:1803.08494), each followed
 //! by a leaky ReLU.
 //!
-//! Both are sums per channel over pixels, then an affine map per channel, forward and backward. Feature maps are
-//! `[n, channels / b, pixels, b]`. The activation is act(v) = v where v > 0, `slope` · v elsewhere: slope 1 is none, 0
-//! is ReLU.
+//! Both take sums over pixels per channel and then apply an affine map per channel, in the forward and in the backward pass.
+//! Feature maps are `[n, channels / b, pixels, b]`. The activation is act(v) = v where v > 0 and `slope` · v elsewhere: a
+//! slope of 1 is no activation, 0 is ReLU.
 
 mod batch;
 pub(crate) mod columns;
@@ -17,10 +17,10 @@ pub use batch::{Statistics, batch_norm, batch_norm_backward};
 use columns::{Affine, affine};
 pub use group::{GroupStatistics, group_norm, group_norm_backward};
 
-/// ε that is added to a variance, `PyTorch`'s default.
+/// ε, added to a variance; PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-/// Images that one task works on; their sums are kept together.
+/// Images of a piece of work, which has one set of partial sums. Fixed, so that bits do not depend on the number of threads.
 pub(crate) const IMAGES: usize = 4;
 
 /// Sizes of a batch of feature maps.
@@ -40,7 +40,7 @@ impl Sizes {
         Self { n, channels: map.channels, pixels: map.pixels() }
     }
 
-    /// Channels side by side in memory, [`MapShape::block`].
+    /// Channels of a block, [`MapShape::block`].
     pub fn block(&self) -> usize {
         MapShape { channels: self.channels, height: 1, width: self.pixels }.block()
     }
@@ -55,24 +55,24 @@ impl Sizes {
         self.n * self.image()
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.n == 0
     }
 
-    /// The same for each of `batches` equal batches.
+    /// The sizes of each of `batches` equal batches.
     fn of_each(&self, batches: usize) -> Self {
         assert!(self.n.is_multiple_of(batches), "{batches} equal batches make up {} images", self.n);
         Self { n: self.n / batches, ..*self }
     }
 
-    /// The same for the images that `values` values are.
+    /// The sizes of a batch of `values` values.
     pub(crate) fn holding(&self, values: usize) -> Self {
         Self { n: values / self.image(), ..*self }
     }
 }
 
-/// What a normalisation's backward pass gives besides the gradient of x, `[channels]` each.
+/// Gradients of the parameters of a normalisation, `[channels]` each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormGrads {
     /// Gradient of gamma.
@@ -82,13 +82,13 @@ pub struct NormGrads {
 }
 
 impl NormGrads {
-    /// Of gradients `[2, channels]` in f64.
+    /// From `[2, channels]` in f64.
     fn rounded(of_params: &[f64]) -> Self {
         let (gamma, beta) = of_params.split_at(of_params.len() / 2);
         Self { gamma: rounded(gamma), beta: rounded(beta) }
     }
 
-    /// The sum of both: the gradients of two batches through the same layer.
+    /// The sum of both, for two batches through the same layer.
     fn plus(mut self, other: Self) -> Self {
         for (sums, others) in [(&mut self.gamma, other.gamma), (&mut self.beta, other.beta)] {
             sums.iter_mut().zip(&others).for_each(|(sum, other)| *sum += other);
@@ -108,9 +108,8 @@ pub fn affine_act(isa: Isa, sizes: &Sizes, x: &[f32], scale: &[f32], shift: &[f3
     });
 }
 
-/// How the gradient of x follows from that of the output: dx = `of_d` · d + `of_x` · x + `constant` per channel.
-///
-/// d is the gradient of gamma · x̂ + beta, with x̂ = (x − mean) · `inv_std`.
+/// The gradient of x as an affine map per channel: dx = `of_d` · d + `of_x` · x + `constant`, where d is the gradient of
+/// gamma · x̂ + beta and x̂ = (x − mean) · `inv_std`.
 struct Coefficients {
     of_d: Buffer,
     of_x: Buffer,
@@ -122,9 +121,9 @@ impl Coefficients {
         Self { of_d: Buffer::of(channels), of_x: Buffer::of(channels), constant: Buffer::of(channels) }
     }
 
-    /// Finds the coefficients from `sums`, Σ d and Σ d · x per channel, and adds the gradients of gamma and beta to
-    /// `of_params`, both `[2, channels]`; `mean` and `inv_std` are those of each group, `count` the values of a group: a
-    /// channel of a batch or some channels of an image.
+    /// Computes the coefficients from `sums`, Σ d and Σ d · x per channel, and adds the gradients of gamma and beta to
+    /// `of_params`; both are `[2, channels]`. `mean` and `inv_std` are per group, and `count` is the number of values of a
+    /// group. In batch norm, a group is one channel of a batch; in group norm, some channels of an image.
     ///
     /// dx = `inv_std` · (gamma · d − Σ gamma · d / count − x̂ · Σ gamma · d · x̂ / count), sums over the group.
     fn solve(&mut self, count: f64, [gamma, mean, inv_std]: [&[f32]; 3], sums: &[f64], of_params: &mut [f64]) {
@@ -146,14 +145,14 @@ impl Coefficients {
             for c in channels {
                 self.of_d[c] = (f64::from(gamma[c]) * inv_std) as f32;
                 self.of_x[c] = of_x as f32;
-                // From the rounded coefficient: it is multiplied by x, which may be far from zero.
+                // With the rounded `of_x`: x may be far from zero, and its products must cancel.
                 self.constant[c] = (-inv_std * sum / count - mean * f64::from(self.of_x[c])) as f32;
             }
         }
     }
 }
 
-/// Fills `scale` and `shift` per channel so that x · scale + shift = gamma · (x − mean) · `inv_std` + beta; mean and
+/// Writes `scale` and `shift` per channel, such that x · scale + shift = gamma · (x − mean) · `inv_std` + beta. `mean` and
 /// `inv_std` are per group of neighbouring channels.
 fn fill_scale_shift([gamma, beta, mean, inv_std]: [&[f32]; 4], scale: &mut [f32], shift: &mut [f32]) {
     assert_eq!([beta.len(), scale.len(), shift.len()], [gamma.len(); 3], "parameters are per channel");
@@ -167,10 +166,11 @@ fn fill_scale_shift([gamma, beta, mean, inv_std]: [&[f32]; 4], scale: &mut [f32]
     }
 }
 
-/// Mean and biased variance from Σ x and Σ x² of `count` values. In f64 their difference is exact enough for any f32 x.
+/// Mean and biased variance of `count` values with the sums Σ x and Σ x². The difference in the variance is accurate enough
+/// in f64 for any f32 x.
 fn mean_and_variance(sum: f64, squares: f64, count: f64) -> (f64, f64) {
     let mean = sum / count;
-    // A clamp keeps NaN, which a maximum would hide.
+    // Not `max`, which would turn NaN into 0.
     (mean, (squares / count - mean * mean).clamp(0.0, f64::INFINITY))
 }
 
@@ -178,12 +178,12 @@ fn inverse_deviation(variance: f64) -> f64 {
     1.0 / (variance + EPSILON).sqrt()
 }
 
-/// `len` sums for each piece of [`IMAGES`] of a batch of `n`, all zero: `[pieces, len]`.
+/// Zeros for `len` sums of each piece of [`IMAGES`] in a batch of `n`: `[pieces, len]`.
 pub(crate) fn sums_of_pieces(n: usize, len: usize) -> Sums {
     Sums::zeros(n.div_ceil(IMAGES).max(1) * len)
 }
 
-/// The sum of the pieces' `len` sums, in order, in the place of the first's.
+/// The `len` totals over all pieces, added in order in the place of the first piece's sums.
 pub(crate) fn total(sums: &mut [f64], len: usize) -> &[f64] {
     let (total, others) = sums.split_at_mut(len);
     for piece in others.chunks_exact(len) {

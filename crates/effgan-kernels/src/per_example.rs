@@ -1,22 +1,21 @@
-//! Gradients of single examples for differentially private training (Abadi et al. 2016, arXiv:1607.00133), without one
-//! backward pass per example.
+//! Norms of the gradients of single examples, for differentially private training (Abadi et al. 2016, arXiv:1607.00133),
+//! without one backward pass per example.
 //!
-//! A private step sums the gradients gᵢ of its examples after each is clipped to a norm C: Σ fᵢ · gᵢ with
-//! fᵢ = min(1, C / |gᵢ|), |gᵢ| taken over all parameters of the network. It does not need the gᵢ themselves:
+//! A private step clips the gradient gᵢ of each example to a norm C and sums them: Σ fᵢ · gᵢ with fᵢ = min(1, C / |gᵢ|),
+//! where |gᵢ| is the norm over all parameters of the network. It does not need the gᵢ themselves:
 //!
-//! 1. One backward pass over the batch, of the *sum* of the examples' losses, gives each layer's inputs and the
-//!    gradient of its outputs. Example i has its own part of both as long as no layer mixes examples: group norm, not
-//!    batch norm.
+//! 1. One backward pass of the *sum* of the examples' losses gives each layer's inputs and the gradient of its outputs. Each
+//!    example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
 //! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`linear_squared_norms`],
 //!    [`bias_squared_norms`] and [`group_norm_squared_norms`].
 //! 3. [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ; the kernels of an ordinary step then
 //!    give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second backward pass).
 //!
-//! An example is one pass through the network: where a step shows it real and fake images, each counts for itself.
+//! An example is one image that passes through the network; a real and a generated image are two examples.
 //!
-//! Noise, and what privacy it buys, is the caller's. The norms are those of f32 gradients and as exact: who needs |fᵢ ·
-//! gᵢ| ≤ C to the last bit clips to a little less. A gradient that is not finite has a norm that is not finite, and no
-//! factor mends it, not even 0; the caller leaves the step out.
+//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: for |fᵢ · gᵢ| ≤ C
+//! to the last bit, clip to slightly less. A gradient that is not finite has a norm that is not finite, and no factor makes
+//! it finite, not even 0: the caller must skip the step.
 
 use std::cell::RefCell;
 
@@ -33,29 +32,29 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// What a thread keeps between calls.
+/// Memory that a thread keeps between calls.
 #[derive(Default)]
 struct Scratch {
     cols: Vec<f32>,
     plain: Vec<f32>,
-    /// The gradient, or both matrices of products between positions.
+    /// The gradient, or both matrices of products between pixels.
     products: Vec<f32>,
 }
 
-/// How the squared norm of an example's gradient is found, of cols `[P, K]` and a small map `[P, S]` (see
+/// How to compute the squared norm of an example's gradient from its cols `[P, K]` and its output map `[P, S]` (see
 /// [`im2col`](super::im2col)): P = output.pixels, K = kernel² · input.channels, S = output.channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
-    /// Σ over positions p and q of `(cols_p · cols_q)(output_p · output_q)`: P² · (K + S) multiply-adds, memory 2 · P².
+    /// Σ over pixels p and q of `(cols_p · cols_q)(output_p · output_q)`: P² · (K + S) multiply-adds, memory 2 · P².
     ///
-    /// Goodfellow 2015 (arXiv:1510.01799) for one position; Li et al. 2022 (arXiv:2110.05679) for several.
+    /// Goodfellow 2015 (arXiv:1510.01799) for one pixel; Li et al. 2022 (arXiv:2110.05679) for several.
     Ghost,
     /// The gradient colsᵀ · output, squared and summed: P · K · S multiply-adds, memory K · S.
     OwnGradient,
 }
 
 impl Method {
-    /// The one with fewer multiply-adds: ghost norm where P · (K + S) < K · S.
+    /// The method with fewer multiply-adds: the ghost norm where P · (K + S) < K · S.
     fn cheaper(g: &Geometry) -> Self {
         let (p, s) = (g.output.pixels(), g.output.channels);
         let k = g.num_weights() / s;
@@ -65,21 +64,19 @@ impl Method {
 
 /// Squared norm of each example's weight gradient of a convolution, `[n]`.
 ///
-/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: the layer's inputs and the gradient of its
-/// outputs. For a transposed convolution `input` is the gradient of the outputs and `output_grad` the inputs: the product
-/// is the same.
+/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: what the layer read and the gradient of what it
+/// wrote. For a transposed convolution `input` is the gradient and `output_grad` what the layer read; the product is the same.
 ///
-/// Takes the cheaper of two ways, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose by
-/// memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels they are, in multiply-adds an
-/// example,
+/// Uses the cheaper of two methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose by
+/// memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels, their multiply-adds per example are
 ///
-/// - the ghost norm, from products between all pairs of positions: P² · (K + S);
-/// - the example's own gradient, squared and dropped: P · K · S;
+/// - ghost norm, from products between all pairs of pixels: P² · (K + S);
+/// - the norm of the example's own gradient, which is then dropped: P · K · S.
 ///
-/// so that the ghost norm is for P · (K + S) < K · S: layers of many channels and few pixels.
+/// The ghost norm is cheaper where P · (K + S) < K · S, in layers of many channels and few pixels.
 ///
-/// The ghost norm adds numbers of both signs. It is off by up to about 1e-6 · |input's cols|² · |output|², which is much
-/// for a gradient that all but cancels between positions, and |fᵢ · gᵢ| may pass C by as much; it is never below zero.
+/// The ghost norm adds numbers of both signs. Its error is up to about 1e-6 · |cols of the input|² · |output|², which is large
+/// relative to a gradient that almost cancels between pixels; |fᵢ · gᵢ| may exceed C by as much. The result is never negative.
 pub fn conv_squared_norms(g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
     squared_norms_by(Method::cheaper(g), Isa::in_use(), g, n, input, output_grad)
 }
@@ -105,7 +102,7 @@ fn ghost_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -
     matmul(cols, cols.transposed(), of_cols, false);
     matmul(output, output.transposed(), of_output, false);
     let norm = dot(isa, of_cols, of_output);
-    // Not `max`, which turns NaN into 0: an example without a norm would pass for one that needs no clipping.
+    // Not `max`, which would turn NaN into 0: an example without a norm would count as one that needs no clipping.
     if norm < 0.0 { 0.0 } else { norm }
 }
 
@@ -118,14 +115,14 @@ fn own_gradient_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<
 /// Squared norm of each example's weight gradient of a linear layer, `[n]`: |x|² · |dy|² (Goodfellow 2015,
 /// arXiv:1510.01799).
 ///
-/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. The bias is apart: [`bias_squared_norms`] of a map of one pixel.
+/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. For the bias, call [`bias_squared_norms`] with a map of one pixel.
 pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
     let isa = Isa::in_use();
     let norm = |(input, grad)| dot(isa, input, input) * dot(isa, grad, grad);
     collected(examples(n, inputs).zip(examples(n, output_grad)).map(norm))
 }
 
-/// Squared norm of each example's bias gradient, `[n]`: the sum over pixels, a channel.
+/// Squared norm of each example's bias gradient, which is the sum over pixels per channel: `[n]`.
 ///
 /// `grad` is the gradient of the outputs, `n` maps of `map`.
 pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
@@ -136,8 +133,8 @@ pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
 
 /// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`.
 ///
-/// The layer's output is γ · x̂ + β with a γ and a β a channel: γ's gradient is the sum over pixels of grad · x̂, β's
-/// that of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
+/// The layer's output is γ · x̂ + β with γ and β per channel: the gradient of γ is the sum over pixels of grad · x̂, that of
+/// β the sum of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
 pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], grad: &[f32]) -> Vec<f64> {
     assert_eq!(normalised.len(), n * map.len(), "{n} maps of {map:?}");
     assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
@@ -150,11 +147,10 @@ pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], gr
 
 /// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor.
 ///
-/// The gradient of parameters is linear in that of the outputs, so any kernel for it then gives the sum of the
-/// examples' gradients times their factors: weights, biases, γ and β alike. `grad` is `n` parts of one length,
-/// `factors` `[n]`.
+/// The gradient of the parameters is linear in the gradient of the outputs: any kernel, for weights, biases, γ or β, then
+/// computes the sum of the examples' gradients times their factors. `grad` has `n` parts of equal length, `factors` is `[n]`.
 pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
-    assert_eq!(factors.len(), n, "one factor an example");
+    assert_eq!(factors.len(), n, "one factor per example");
     let len = example_len(n, grad);
     grad.par_chunks_exact_mut(len).zip(factors).for_each(|(grad, &factor)| {
         for value in grad {
@@ -163,7 +159,7 @@ pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
     });
 }
 
-/// The norms in memory of the thread, which whoever has them may [give back](buffer::give_back).
+/// Collects the norms into reused memory, which the caller may [give back](buffer::give_back).
 fn collected(norms: impl IndexedParallelIterator<Item = f64>) -> Vec<f64> {
     let mut collected = buffer::take(norms.len());
     norms.collect_into_vec(&mut collected);
@@ -175,7 +171,7 @@ fn examples(n: usize, values: &[f32]) -> rayon::slice::ChunksExact<'_, f32> {
     values.par_chunks_exact(example_len(n, values))
 }
 
-/// Length of each of `n` equal parts; 1, of which there are none, where n is 0.
+/// Length of each of `n` equal parts; 1 where n is 0, since chunks of length 0 are a panic.
 fn example_len(n: usize, values: &[f32]) -> usize {
     let len = values.len() / n.max(1);
     assert_eq!(values.len(), n * len, "{n} examples of one length");
@@ -183,12 +179,12 @@ fn example_len(n: usize, values: &[f32]) -> usize {
 }
 
 for_each_isa! {
-    /// Σ a · b in f64, the same bits with all instructions: products of f32 are exact there, and the sums have one
-    /// order.
+    /// Σ a · b in f64. The bits are the same for all instruction sets: products of f32 are exact in f64, and the sums have
+    /// a fixed order.
     fn dot = dot_body(a: &[f32], b: &[f32]) -> f64;
 }
 
-/// Unsafe only because [`for_each_isa`] calls it so.
+/// Unsafe only because [`for_each_isa`] requires it.
 #[inline(always)]
 unsafe fn dot_body<L: Lanes>(a: &[f32], b: &[f32]) -> f64 {
     let (a_lines, a_rest) = a.as_chunks::<BLOCK>();
@@ -206,7 +202,7 @@ for_each_isa! {
     fn squared_channel_sums = squared_channel_sums_body(map: &MapShape, grad: &[f32], factor: Option<&[f32]>) -> f64;
 }
 
-/// Unsafe only because [`for_each_isa`] calls it so.
+/// Unsafe only because [`for_each_isa`] requires it.
 #[inline(always)]
 unsafe fn squared_channel_sums_body<L: Lanes>(map: &MapShape, grad: &[f32], factor: Option<&[f32]>) -> f64 {
     let block = map.block();
@@ -216,7 +212,7 @@ unsafe fn squared_channel_sums_body<L: Lanes>(map: &MapShape, grad: &[f32], fact
         let factor = factor.map(|factor| &factor[i * len..][..len]);
         for first in (0..block).step_by(BLOCK) {
             let width = BLOCK.min(block - first);
-            // The width of a full block is a constant to the compiler, which then keeps the sums in registers.
+            // With a width that is known at compile time, the compiler keeps the sums in registers.
             let sums = if block == BLOCK {
                 channel_sums(grad, factor, BLOCK, 0, BLOCK)
             } else {
@@ -230,7 +226,7 @@ unsafe fn squared_channel_sums_body<L: Lanes>(map: &MapShape, grad: &[f32], fact
     total
 }
 
-/// Sums over pixels of `width` channels from `first` on, of a block of `block` channels; the rest stay zero.
+/// Sums over pixels of `width` channels from `first` on, in a block of `block` channels; the other sums are zero.
 #[inline(always)]
 fn channel_sums(grad: &[f32], factor: Option<&[f32]>, block: usize, first: usize, width: usize) -> [f64; BLOCK] {
     let mut sums = [0.0; BLOCK];

@@ -1,8 +1,8 @@
-//! Matrix products on matrices in blocks of 16 columns, and the register tile that does all their arithmetic.
+//! Products of matrices in blocks of 16 columns, computed in register tiles.
 //!
-//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`: block after block, `stride` floats apart. Rows of a block
-//! follow each other, so that the tile finds its rows 64 bytes apart whatever the size of the matrix, reads whole cache
-//! lines in order, and needs no packing.
+//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`, with blocks `stride` floats apart. The rows of a block are
+//! contiguous: a tile reads whole cache lines in order, 64 bytes apart whatever the size of the matrix, and no operand has
+//! to be packed.
 
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::geometry::BLOCK;
 use super::isa::{Isa, for_each_isa};
 use super::lanes::Lanes;
 
-/// A matrix in blocks: where it starts, and the distance between its blocks.
+/// A matrix in blocks: its values, the distance between blocks in floats, and the number of blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks<'a> {
     pub(crate) values: &'a [f32],
@@ -19,7 +19,7 @@ pub(crate) struct Blocks<'a> {
     pub(crate) count: usize,
 }
 
-/// As [`Blocks`], to be written.
+/// As [`Blocks`], for writing.
 pub(crate) struct BlocksMut<'a> {
     values: *mut f32,
     len: usize,
@@ -33,15 +33,16 @@ impl<'a> BlocksMut<'a> {
         Self { values: values.as_mut_ptr(), len: values.len(), stride, count, slice: PhantomData }
     }
 
-    /// Where they start, how many floats may be written from there on, the distance between blocks, and their number.
+    /// Pointer to the first float, number of floats that may be written from there, distance between blocks, and number of
+    /// blocks.
     pub(crate) fn parts(self) -> (*mut f32, usize, usize, usize) {
         (self.values, self.len, self.stride, self.count)
     }
 
-    /// The same blocks from row `first` on, so that threads can write rows of one matrix.
+    /// The same blocks without the rows before `first`, so that threads can write different rows of one matrix.
     ///
     /// # Safety
-    /// Of the rows that this and other parts write at the same time, none is written twice.
+    /// No row is written through two parts at the same time.
     pub(crate) unsafe fn starting_at(&self, first: usize) -> Self {
         assert!(self.len >= first * BLOCK);
         // SAFETY: inside the slice, by the assertion.
@@ -50,11 +51,12 @@ impl<'a> BlocksMut<'a> {
     }
 }
 
-// SAFETY: it is a `&mut [f32]`, and what shares it promises to write other rows.
+// SAFETY: it is a `&mut [f32]`; parts of it write different rows, as `starting_at` requires.
 unsafe impl Send for BlocksMut<'_> {}
-// SAFETY: a shared one offers nothing but `starting_at`, whose promise is that rows are apart.
+// SAFETY: all that a shared one offers is `starting_at`, which requires different rows.
 unsafe impl Sync for BlocksMut<'_> {}
 
+/// Index after the last float of a matrix of `rows` rows in `count` blocks.
 pub(crate) fn end(stride: usize, count: usize, rows: usize) -> usize {
     if count == 0 { 0 } else { (count - 1) * stride + rows * BLOCK }
 }
@@ -81,7 +83,7 @@ pub(crate) fn product_of_transposed(isa: Isa, rows: usize, a: Blocks, b: Blocks,
 for_each_isa! { fn product_by_isa = product_on(rows: usize, a: Blocks, b: Blocks, c: BlocksMut); }
 for_each_isa! { fn transposed_by_isa = transposed_on(rows: usize, a: Blocks, b: Blocks, c: BlocksMut, add: bool); }
 
-/// Strip by strip of B's columns, so that a strip stays in the first cache while the rows of A pass.
+/// Computes C in strips of columns: a strip of B stays in the L1 cache while all rows of A are read.
 #[inline(always)]
 unsafe fn product_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMut) {
     let mut block = 0;
@@ -109,11 +111,12 @@ unsafe fn product_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMut) 
     }
 }
 
+/// What a tile reads and writes; distances are in floats.
 #[derive(Clone, Copy)]
 struct Tile {
     a: *const f32,
     a_stride: usize,
-    /// Blocks of A.
+    /// Blocks of A; its rows, for Aᵀ B.
     depth: usize,
     b: *const f32,
     b_stride: usize,
@@ -121,14 +124,14 @@ struct Tile {
     c_stride: usize,
 }
 
-/// The heights of tiles, nearly equal and `most` at most, that make up `rows`.
+/// Heights of tiles, nearly equal and at most `most`, that add up to `rows`.
 #[inline(always)]
 pub(crate) fn tile_heights(rows: usize, most: usize) -> impl Iterator<Item = usize> {
     let tiles = rows.div_ceil(most);
     (0..tiles).map(move |i| (rows * (i + 1)) / tiles - (rows * i) / tiles)
 }
 
-/// `$tile` with the constant `$H` for `$height`, which is 14 at most: tiles are compiled for each height.
+/// Evaluates `$tile` with the constant `$H` equal to `$height`, which is at most 14: a tile is compiled for each height.
 macro_rules! tile_of_height {
     ($height:expr, $H:ident => $tile:expr) => {
         tile_of_height!(@ $height, $H => $tile, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
@@ -145,7 +148,7 @@ macro_rules! tile_of_height {
 }
 pub(crate) use tile_of_height;
 
-/// All rows of one strip of columns, `V` vectors wide, in tiles of nearly equal height.
+/// Computes all rows of one strip of columns, `V` vectors wide, in tiles of nearly equal height.
 #[inline(always)]
 unsafe fn strip<L: Lanes, const V: usize>(rows: usize, mut at: Tile) {
     for height in tile_heights(rows, L::TILE_ROWS) {
@@ -158,11 +161,11 @@ unsafe fn strip<L: Lanes, const V: usize>(rows: usize, mut at: Tile) {
     }
 }
 
-/// `H` rows of A times `V` vectors of B's columns, in registers.
+/// Computes `H` rows of A times `V` vectors of B's columns, in registers.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const V: usize, const H: usize>(at: Tile) {
     if H > L::TILE_ROWS {
-        return; // Never called: `strip` makes no higher ones. Spares compiling them.
+        return; // Never reached, since `strip` has no higher tiles; spares the compiler their loops.
     }
     // SAFETY: the caller's rows and blocks are inside the matrices.
     unsafe {
@@ -203,7 +206,7 @@ unsafe fn step<L: Lanes, const V: usize, const H: usize, const APART: usize>(
     }
 }
 
-/// Vector `v` of a row that starts at `row` and goes on `stride` floats further for each block.
+/// Pointer to vector `v` of a row that starts at `row` and continues `stride` floats further in each block.
 #[inline(always)]
 unsafe fn vector<L: Lanes>(row: *const f32, stride: usize, v: usize) -> *const f32 {
     let per_block = BLOCK / L::N;
@@ -224,7 +227,7 @@ unsafe fn store<L: Lanes, const V: usize, const H: usize>(sums: &[[L; V]; H], c:
     }
 }
 
-/// Tiles of Aᵀ B have 8 (or 4) rows, which divide a block, and up to three blocks of columns.
+/// Computes Aᵀ B in tiles of 8, 4 or 2 rows, which divide a block, and up to three blocks of columns.
 #[inline(always)]
 unsafe fn transposed_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMut, add: bool) {
     let mut block = 0;
@@ -255,7 +258,7 @@ unsafe fn transposed_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMu
     }
 }
 
-/// The 16 rows of C that come of one block of A.
+/// Computes the 16 rows of C that belong to one block of A.
 #[inline(always)]
 unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, add: bool) {
     for first in (0..BLOCK).step_by(H) {
@@ -273,8 +276,8 @@ unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, a
     }
 }
 
-/// What one core does at best in f32 products, in 10⁹ operations a second (2 per multiply-add): a product that stays in
-/// the first cache, the best of several short runs.
+/// The peak speed of one core in f32 products, in 10⁹ operations per second (2 per multiply-add): the best of several
+/// short runs of a product whose operands stay in the L1 cache.
 pub fn peak_gflops() -> f64 {
     const ROWS: usize = 84;
     const DEPTH: usize = 64;
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_a_number_of_operations() {
+    fn the_peak_is_above_a_tenth_of_a_gigaflop() {
         assert!(peak_gflops() > 0.1);
     }
 }

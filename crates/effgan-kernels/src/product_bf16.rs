@@ -1,8 +1,8 @@
-//! The products of `product.rs` with operands rounded to bf16 and sums in f32, for processors with AVX-512 BF16.
+//! The products of `product.rs` with factors rounded to bf16 and sums in f32, for processors with AVX-512 BF16.
 //!
-//! Such a processor multiplies two pairs of bf16 and adds both products to an f32 in one lane, so that an instruction
-//! does twice the work of an f32 one. Operands come and results go in f32; in between, two rows of A or B, rounded to
-//! nearest (ties to even; what is below 2⁻¹²⁶ becomes 0), make one [`Line`].
+//! In each lane, an instruction of such a processor multiplies two pairs of bf16 and adds both products to an f32: twice
+//! the work of an f32 instruction. Operands and results are f32. Two rows of A or B, rounded to nearest (ties to even;
+//! values below 2⁻¹²⁶ become 0), are packed into one [`Line`].
 
 use std::cell::RefCell;
 
@@ -10,22 +10,22 @@ use super::buffer::{Reused, kept_by_length};
 use super::geometry::BLOCK;
 use super::product::{Blocks, BlocksMut, end};
 
-/// Whether this processor has what this file is made of; without it no product here may be called.
+/// Whether this processor has the instructions. If not, the functions here panic.
 pub(crate) fn available() -> bool {
     avx512::available()
 }
 
-/// Two rows of a block in bf16, one after the other or interleaved: one cache line.
+/// Two rows of a block in bf16, one after the other or interleaved; one cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u32; BLOCK]);
 
 kept_by_length!(Line, Line([0; BLOCK]), Line([u32::MAX; BLOCK]));
 
-/// A matrix in blocks as [`Line`]s: block after block, the last row of an odd number paired with zeros.
+/// A matrix in bf16, block after block. The last row of an odd number is paired with zeros.
 #[derive(Default)]
 pub(crate) struct Packed {
-    /// May be longer than the matrix: what a larger one has left.
+    /// May be longer than the matrix, since it is reused.
     lines: Reused<Line>,
     lines_per_block: usize,
     blocks: usize,
@@ -33,18 +33,18 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Becomes `matrix`, of `rows` rows, each row whole: the left side of a product.
+    /// Packs `matrix`, of `rows` rows, as the left factor of a product: row after row.
     fn rows(&mut self, rows: usize, matrix: Blocks) {
         self.pack::<false>(rows, matrix);
     }
 
-    /// Becomes `matrix`, of `rows` rows, the values of two rows interleaved: the right side of a product.
+    /// Packs `matrix`, of `rows` rows, as the right factor of a product: the values of two rows are interleaved.
     pub(crate) fn pairs_of_rows(&mut self, rows: usize, matrix: Blocks) {
         self.pack::<true>(rows, matrix);
     }
 
     fn pack<const INTERLEAVED: bool>(&mut self, rows: usize, matrix: Blocks) {
-        assert!(available(), "bf16 products are called only where `available()`");
+        assert!(available(), "bf16 products are for processors where `available()`");
         (self.rows, self.lines_per_block, self.blocks) = (rows, rows.div_ceil(2), matrix.count);
         let len = self.blocks * self.lines_per_block;
         if self.lines.len() < len {
@@ -59,8 +59,7 @@ impl Packed {
     }
 }
 
-/// B of a [`product`], of `rows` rows, for all products that it takes part in: packing it takes as long as a product
-/// with five to ten rows.
+/// Packs `b`, of `rows` rows, once for all [`product`]s with it: packing takes as long as a product with five to ten rows.
 pub(crate) fn pack(rows: usize, b: Blocks) -> Packed {
     let mut packed = Packed::default();
     packed.pairs_of_rows(rows, b);
@@ -68,7 +67,7 @@ pub(crate) fn pack(rows: usize, b: Blocks) -> Packed {
 }
 
 thread_local! {
-    /// A and B of the product that runs.
+    /// A and B of the current product.
     static SCRATCH: RefCell<[Packed; 2]> = RefCell::default();
 }
 
@@ -101,7 +100,7 @@ pub(crate) fn product_of_transposed(rows: usize, a: Blocks, b: Blocks, c: Blocks
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-/// Stands in where the target has no such instructions, for code that is never reached: packing asserts `available()`.
+/// For other targets. Never called, since packing asserts `available()`.
 #[cfg(not(target_arch = "x86_64"))]
 mod avx512 {
     use super::{Line, Packed};

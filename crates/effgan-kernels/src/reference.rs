@@ -1,9 +1,9 @@
-//! What the kernels are held to: plain loops in f64, and random numbers for the tests.
+//! Plain loops in f64 that the kernels are tested against, and random numbers for the tests.
 
 use super::geometry::Geometry;
 
-/// Visits each (output value, input value, weight) that a convolution multiplies, as indices into one image's maps and the
-/// weights.
+/// Calls `visit` for each multiply-add of a convolution, with the indices of its output value, its input value and its
+/// weight.
 fn each_product(g: &Geometry, mut visit: impl FnMut(usize, usize, usize)) {
     for sy in 0..g.output.height {
         for sx in 0..g.output.width {
@@ -54,14 +54,14 @@ pub(crate) fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32])
     grad
 }
 
-/// `n` numbers, normal, for the tests.
+/// `n` standard normal numbers.
 pub(crate) fn noise(n: usize, seed: u64) -> Vec<f32> {
     use rand::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
     StandardNormal.sample_iter(rand_chacha::ChaCha8Rng::seed_from_u64(seed)).take(n).collect()
 }
 
-/// Panics when `ours` is farther from `exact` than `tolerance` times the largest exact value, at any place.
+/// Panics when a value of `ours` differs from that of `exact` by more than `tolerance` times the largest exact value.
 pub(crate) fn assert_close(what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), exact.len(), "{what}");
     let bound = tolerance * exact.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));

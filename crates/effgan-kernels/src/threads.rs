@@ -1,8 +1,8 @@
-//! Work cut by shape, on as many threads as the pool has that it finds itself in.
+//! Work divided by shape, on the threads of the current pool.
 
 use rayon::prelude::*;
 
-/// `work(i)` for each `i < n`, each alone, in any order.
+/// Calls `work(i)` for each `i < n`, in any order and on any thread of the pool.
 pub(crate) fn each(n: usize, work: impl Fn(usize) + Send + Sync) {
     if rayon::current_num_threads() == 1 {
         (0..n).for_each(work);
@@ -11,11 +11,11 @@ pub(crate) fn each(n: usize, work: impl Fn(usize) + Send + Sync) {
     }
 }
 
-/// A `*mut f32` that threads share; who uses it promises that they write apart.
+/// A `*mut f32` that several threads write through, each to addresses of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(*mut f32);
 
-// SAFETY: only an address; each place where it is written through says why no other thread is there.
+// SAFETY: it is only an address; each write through it says why no other thread writes there.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

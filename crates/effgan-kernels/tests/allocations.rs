@@ -1,4 +1,4 @@
-//! The steady state of a kernel asks the allocator for nothing but what `gemm` takes for itself.
+//! In its steady state a kernel allocates nothing, except what `gemm` allocates for itself.
 
 mod counting;
 
@@ -19,8 +19,7 @@ fn assert_silent(what: &str, work: impl FnMut() + Send) {
     assert_eq!(third_time(work), [0; 2], "calls of the allocator and bytes of {what}");
 }
 
-/// `gemm` 0.19 offers no memory of the caller's: each product makes one vector of flags, and one of the operands that it
-/// packs.
+/// `gemm` 0.19 takes no memory from its caller: each product allocates one vector of flags and one for packed operands.
 fn assert_only_gemm(what: &str, products: usize, work: impl FnMut() + Send) {
     let [calls, _] = third_time(work);
     assert!(calls <= 2 * products, "{what}: {calls} calls of the allocator, {products} products");
@@ -37,8 +36,8 @@ fn map(channels: usize, side: usize) -> MapShape {
     MapShape { channels, height: side, width: side }
 }
 
-/// Forward and backward pass of a layer, again and again.
-fn both_ways(
+/// A forward and a backward pass of a layer, to be run repeatedly.
+fn both_passes(
     isa: Isa,
     precision: Precision,
     g: Geometry,
@@ -58,20 +57,20 @@ fn both_ways(
     }
 }
 
-const WAYS: [(Side, Activation); 4] =
+const LAYERS: [(Side, Activation); 4] =
     [(Side::Input, LEAKY), (Side::Input, Activation::Tanh), (Side::Output, LEAKY), (Side::Output, Activation::Tanh)];
 
 #[test]
-fn convolutions_of_a_dcgan_ask_for_nothing() {
-    let links = [Geometry::of_conv(map(1, 28), 32, 4, 2, 1), Geometry::of_conv(map(32, 14), 64, 4, 2, 1)];
-    for (g, isa) in links.into_iter().flat_map(|g| Isa::available().into_iter().map(move |isa| (g, isa))) {
-        for (from, activation) in WAYS {
-            // Whole chunks of images and a rest.
-            assert_silent(&format!("{g:?} {from:?}"), both_ways(isa, Precision::F32, g, from, activation, 21));
+fn convolutions_of_a_dcgan_allocate_nothing() {
+    let layers = [Geometry::of_conv(map(1, 28), 32, 4, 2, 1), Geometry::of_conv(map(32, 14), 64, 4, 2, 1)];
+    for (g, isa) in layers.into_iter().flat_map(|g| Isa::available().into_iter().map(move |isa| (g, isa))) {
+        for (from, activation) in LAYERS {
+            // 21 images are some whole chunks and a shorter one.
+            assert_silent(&format!("{g:?} {from:?}"), both_passes(isa, Precision::F32, g, from, activation, 21));
             if Precision::Bf16.is_available() {
                 assert_silent(
                     &format!("{g:?} {from:?} bf16"),
-                    both_ways(isa, Precision::Bf16, g, from, activation, 21),
+                    both_passes(isa, Precision::Bf16, g, from, activation, 21),
                 );
             }
         }
@@ -79,16 +78,16 @@ fn convolutions_of_a_dcgan_ask_for_nothing() {
 }
 
 #[test]
-fn convolutions_by_im2col_ask_for_what_gemm_takes() {
-    // Two chunks of eight images each way, and a gradient in eight pieces.
+fn convolutions_by_im2col_allocate_only_in_gemm() {
+    // Two chunks of eight images in each of two passes, and a gradient in eight pieces.
     let g = Geometry::of_conv(map(6, 9), 16, 5, 1, 0);
-    for (from, activation) in WAYS {
-        let layer = both_ways(Isa::in_use(), Precision::F32, g, from, activation, 16);
+    for (from, activation) in LAYERS {
+        let layer = both_passes(Isa::in_use(), Precision::F32, g, from, activation, 16);
         assert_only_gemm(&format!("{from:?}"), 2 + 2 + 8, layer);
     }
 }
 
-/// Forward and backward pass of a linear layer.
+/// A forward and a backward pass of a linear layer.
 fn linear_layer(isa: Isa, sizes: linear::Sizes) -> impl FnMut() {
     let (x, weights) = (noise(sizes.n * sizes.inputs, 1), noise(sizes.inputs * sizes.outputs, 2));
     let (bias, grad) = (noise(sizes.outputs, 3), noise(sizes.n * sizes.outputs, 4));
@@ -101,7 +100,7 @@ fn linear_layer(isa: Isa, sizes: linear::Sizes) -> impl FnMut() {
 }
 
 #[test]
-fn linear_layers_ask_for_what_gemm_takes() {
+fn linear_layers_allocate_only_in_gemm() {
     for isa in Isa::available() {
         assert_silent("one output", linear_layer(isa, linear::Sizes { n: 20, inputs: 300, outputs: 1 }));
         assert_only_gemm("many outputs", 3, linear_layer(isa, linear::Sizes { n: 20, inputs: 100, outputs: 300 }));
@@ -113,7 +112,7 @@ fn give_back(grads: NormGrads) {
 }
 
 #[test]
-fn norms_ask_for_nothing() {
+fn norms_allocate_nothing() {
     for (isa, channels) in Isa::available().into_iter().flat_map(|isa| [6, 32].map(|channels| (isa, channels))) {
         let sizes = Sizes::of(14, &map(channels, 7));
         let (x, gamma, beta) = (noise(sizes.len(), 1), noise(channels, 2), noise(channels, 3));
@@ -130,7 +129,7 @@ fn norms_ask_for_nothing() {
 }
 
 #[test]
-fn adam_asks_for_nothing() {
+fn adam_allocates_nothing() {
     let step = AdamStep { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step: 3 };
     let [mut params, grads, mut first] = [1, 2, 3].map(|which| noise(100_000, which));
     let mut second = vec![1.0; params.len()];
@@ -140,7 +139,7 @@ fn adam_asks_for_nothing() {
 }
 
 #[test]
-fn norms_of_examples_ask_for_what_gemm_takes() {
+fn norms_of_examples_allocate_only_in_gemm() {
     let (n, shape) = (5, map(32, 7));
     let (x, mut grad, factors) = (noise(n * shape.len(), 1), noise(n * shape.len(), 2), vec![0.5; n]);
     assert_silent("all but convolutions", || {
@@ -149,7 +148,7 @@ fn norms_of_examples_ask_for_what_gemm_takes() {
         buffer::give_back(group_norm_squared_norms(n, &shape, &x, &grad));
         weigh_examples(n, &factors, &mut grad);
     });
-    // 49 pixels of 512 x 64 weights: products between positions, two an example.
+    // 49 pixels and 512 x 64 weights: the ghost norm, with two products per example.
     let g = Geometry::of_conv(map(32, 14), 64, 4, 2, 1);
     let (input, output) = (noise(n * g.input.len(), 1), noise(n * g.output.len(), 2));
     assert_only_gemm("convolution", 2 * n, || buffer::give_back(conv_squared_norms(&g, n, &input, &output)));

@@ -1,7 +1,7 @@
-//! Networks, training step and random streams: the only crate that knows tensors and devices.
+//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows devices.
 //!
-//! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in PyTorch's names and layouts, images
-//! are `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
+//! Its interface is plain data: [`Params`] are named `f32` arrays with PyTorch's names and layouts, images are `u8`
+//! `[n, c, h, w]`, losses are numbers. Readers of the other crates need not know Burn.
 
 #![forbid(unsafe_code)]
 

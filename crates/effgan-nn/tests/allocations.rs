@@ -1,4 +1,4 @@
-//! The steady state of training asks the allocator for nothing but what Burn and `gemm` take for themselves.
+//! In its steady state training allocates nothing, except what Burn and `gemm` allocate for themselves.
 
 #[path = "../../effgan-kernels/tests/counting/mod.rs"]
 mod counting;
@@ -8,7 +8,7 @@ use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
 use effgan_nn::{Precision, Purpose, Streams};
 
-/// A DCGAN with batch norm for 28 × 28 grey images, and `steps` of it on batches of 20.
+/// A DCGAN with batch norm for 28 × 28 grey images, and the batches of 20 images of its steps.
 struct Training {
     gan: Option<Gan>,
     batches: Vec<[Vec<f32>; 2]>,
@@ -37,13 +37,13 @@ impl Training {
     }
 }
 
-/// What is left at this size is 2,670 calls and 436 KB: Burn's tensors (a counter, the owner of the memory and the
-/// strides, each boxed), its graph's nodes and hash maps, and its copy of both halves of the discriminator's batch
-/// (125 KB); a fifth of the calls are the running statistics' updates. Of memory for numbers, the kernels make ten small
-/// vectors anew in the place of those that Burn drops: logits, and the norms' statistics. A feature map that is not given
-/// back would be another 160 to 250 KB, and Winograd's plans made anew another 500 calls.
+/// At this size, 2,670 allocations and 436 KB remain: Burn's tensors (a reference count, the owner of the memory and the
+/// strides, each boxed), the nodes and hash maps of its graph, and its copy of both halves of the discriminator's batch
+/// (125 KB). A fifth of the calls update running statistics. The kernels allocate ten small vectors in the place of those
+/// that Burn drops: logits, and the statistics of the norms. A feature map that is not given back would add 160 to 250 KB,
+/// and Winograd plans that are not kept another 500 calls.
 #[test]
-fn a_step_asks_for_what_burn_takes() {
+fn a_step_allocates_only_in_burn() {
     for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available()) {
         let mut training = Training::new(3, precision);
         let [calls, bytes] = third_time(|| training.step());

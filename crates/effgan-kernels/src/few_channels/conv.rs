@@ -9,11 +9,12 @@ use crate::geometry::{BLOCK, Geometry};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
-/// `output` = act(convolution of `input` + `bias`), act(v) = v where v > 0, else `slope` · v; a `slope` of 1 is none.
+/// `output` = act(convolution of `input` + `bias`), with act(v) = v where v > 0 and `slope` · v elsewhere; a slope of 1 is
+/// no activation.
 ///
 /// `input` is `[n, pixels, input.channels]`, `weights` `[kernel², input.channels, output.channels]`, `bias`
 /// `[output.channels]`, `output` `[n, output.channels / 16, pixels, 16]`.
-#[allow(clippy::too_many_arguments)] // what a layer is
+#[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv(
     isa: Isa,
     g: &Geometry,

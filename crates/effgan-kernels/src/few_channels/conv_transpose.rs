@@ -14,9 +14,9 @@ const SPACE: &str = "runs of taps end inside the products and the frame's spare 
 
 /// `input` = transposed convolution of `output` (+ `bias`, `[input.channels]`).
 ///
-/// With `mask` = (out, slope), `output` is first multiplied by slope where out ≤ 0: the gradient of a leaky `ReLU` whose
-/// output is out, of `output`'s shape. Layouts as for [`conv`].
-#[allow(clippy::too_many_arguments)] // what a layer is
+/// With `mask` = (out, slope), `output` is multiplied by slope where out ≤ 0 first. That takes a gradient back through the
+/// leaky `ReLU` whose output is out, `output` being the gradient of out. Layouts are those of [`conv`](super::conv()).
+#[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv_transpose(
     isa: Isa,
     g: &Geometry,
@@ -45,8 +45,9 @@ pub fn conv_transpose(
     });
 }
 
-/// How a window's taps lie in a row of [`conv_transpose`]'s products: `[kernel, run]`, `run` rounded up to four floats, so that
-/// they are added to the frame four at a time; all of it rounded up to whole vectors. What is in excess is zero.
+/// Layout of a window's taps in a row of [`conv_transpose`]'s products: `[kernel, run]`, with `run` rounded up to a multiple
+/// of four floats, so that they are added to the frame four at a time, and the whole row rounded up to whole vectors.
+/// What rounding adds is zero.
 #[derive(Clone, Copy)]
 struct Taps {
     run: usize,
@@ -83,7 +84,7 @@ for_each_isa! {
 
 /// One image of [`conv_transpose`]: adds it to `frame`. `masked` holds a line of `output`, `products` the taps of its windows.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)] // the buffers belong to the thread
+#[allow(clippy::too_many_arguments, reason = "the buffers are the thread's")]
 unsafe fn conv_transpose_image_on<L: Lanes>(
     g: &Geometry,
     output: &[f32],
@@ -137,11 +138,11 @@ fn add_windows(g: &Geometry, taps: Taps, products: &[f32], frame: &mut [f32]) {
     }
 }
 
-/// The same for RUN floats of each run, from its place `part` on.
+/// As [`add_windows`], for RUN floats of each run, from its float `part` on.
 #[inline(always)]
 fn add_runs<const RUN: usize>(g: &Geometry, taps: Taps, part: usize, products: &[f32], frame: &mut [f32]) {
     let (line, step) = (Frame::of(g).line, g.stride * g.input.channels);
-    // Windows this far apart share no float: a load that overlaps two fresh stores would wait for them.
+    // Windows this far apart share no float. A load that overlaps two recent stores would wait for both.
     let apart = RUN.div_ceil(step);
     for first in 0..apart {
         for tap in 0..g.kernel {

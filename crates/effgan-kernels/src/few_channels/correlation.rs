@@ -4,11 +4,12 @@ use super::frame::Frame;
 use crate::geometry::{BLOCK, Geometry};
 use crate::lanes::Lanes;
 
-/// The most lines, and the longest run, of a tile of taps.
+/// Most lines of a tile of taps, and its longest run.
 pub(super) const TAP_TILE: usize = 5;
 
-/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` with the fewest products; two more
-/// per tile stand for its loads of `output`. 16 lanes come with 32 registers, fewer (on some processors) with 16.
+/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` floats with the fewest products. The
+/// two more per tile are for its loads of `output`. Vectors of 16 lanes come with 32 registers, shorter ones with as few
+/// as 16.
 #[inline(always)]
 pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
     let tiles = if L::N == BLOCK { &[(3, 3), (4, 4), (5, 5)] } else { &[(3, 3), (2, 4), (2, 5)] };
@@ -22,7 +23,7 @@ pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
     best
 }
 
-/// One image's frame and map, and the sums of products of the two.
+/// The frame and the map of one image, and the sums of their products.
 pub(super) struct Correlation<'a> {
     pub(super) g: &'a Geometry,
     pub(super) frame: &'a [f32],
@@ -51,7 +52,7 @@ impl<'a> Correlation<'a> {
         Self { g, frame, output, mask, masked, grad, sums }
     }
 
-    /// Adds the products of all taps, R runs of J at a time, and the sums of the map.
+    /// Adds the products of all taps, in tiles of R runs of J, and the sums of the map.
     #[inline(always)]
     pub(super) unsafe fn of_taps<L: Lanes, const R: usize, const J: usize>(mut self) {
         assert!(R <= TAP_TILE && J <= TAP_TILE, "the frame has room for the tile");
@@ -63,7 +64,8 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// The same for N channels. Walks over the map once per tile of taps, the first time to mask and to sum it as well.
+    /// As [`of_taps`](Self::of_taps), for N channels. Reads the map once per tile of taps; the first pass also masks and
+    /// sums it.
     #[inline(always)]
     pub(super) unsafe fn of_channels<L: Lanes, const R: usize, const J: usize>(&mut self, channel: usize) {
         let Geometry { input, output, kernel, .. } = *self.g;
@@ -91,9 +93,8 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// The same for one tile of taps, from run `line` and place `tap` of it on.
+    /// As [`of_channels`](Self::of_channels), for the tile of taps that starts at float `tap` of run `line`.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // indices into registers
     pub(super) unsafe fn of_tile<L: Lanes, const R: usize, const J: usize>(
         &mut self,
         pixels: &mut impl Pixels<L>,
@@ -132,13 +133,13 @@ impl<'a> Correlation<'a> {
     }
 }
 
-/// The vectors of a map's pixels, one after the other.
+/// An iterator over the vectors of a map's pixels.
 pub(super) trait Pixels<L: Lanes> {
     /// The next pixel's; there must be one.
     unsafe fn next(&mut self) -> L;
 }
 
-/// Pixels seen for the first time: masked, kept in `masked` when that changes them, and summed.
+/// Pixels read for the first time: they are masked, written to `masked` where there is a mask, and summed.
 pub(super) struct Fresh<L> {
     pub(super) map: *const f32,
     pub(super) mask: Option<(*const f32, f32)>,
@@ -165,7 +166,7 @@ impl<L: Lanes> Pixels<L> for Fresh<L> {
     }
 }
 
-/// Pixels as they are, `apart` floats from one to the next.
+/// Pixels that are ready to use, `apart` floats from one to the next.
 pub(super) struct Kept {
     pub(super) values: *const f32,
     pub(super) apart: usize,

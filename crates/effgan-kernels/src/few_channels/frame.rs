@@ -4,10 +4,10 @@ use super::correlation::TAP_TILE;
 use crate::buffer::Buffer;
 use crate::geometry::Geometry;
 
-/// Floats beyond the frame's last line: reading or adding four floats at a time may pass the end of a window.
+/// Floats after the frame's last line: reading or adding four floats at a time may pass the end of a window.
 const SPARE: usize = 8;
 
-/// An image with its padding: `lines` lines of `line` floats.
+/// The layout of an image with its padding: `lines` lines of `line` floats, then [`SPARE`].
 #[derive(Clone, Copy)]
 pub(super) struct Frame {
     lines: usize,
@@ -26,19 +26,19 @@ impl Frame {
         self.lines * self.line + SPARE
     }
 
-    /// With room for the taps that a [tile of them](tap_tile) has in excess of the kernel's.
+    /// The length with room for a [tile of taps](super::correlation::tap_tile) that is larger than the kernel.
     #[inline(always)]
     pub(super) fn len_for_taps(self) -> usize {
         self.len() + TAP_TILE * self.line
     }
 
-    /// Where the image's first value lies.
+    /// Index of the image's first value.
     #[inline(always)]
     pub(super) fn start(self, g: &Geometry) -> usize {
         g.padding * (self.line + g.input.channels)
     }
 
-    /// A frame whose pixels are all `bias`, or zero.
+    /// A frame in which each pixel is `bias`, or zero.
     pub(super) fn filled(self, g: &Geometry, bias: Option<&[f32]>) -> Buffer {
         let mut frame = Buffer::zeros(self.len());
         if let Some(bias) = bias {
@@ -47,7 +47,7 @@ impl Frame {
         frame
     }
 
-    /// Fills `frame` with zeros and the image.
+    /// Writes the image to `frame`, with zeros around it.
     #[inline(always)]
     pub(super) fn pad(self, g: &Geometry, image: &[f32], frame: &mut [f32]) {
         frame.fill(0.0);

@@ -9,7 +9,7 @@ use crate::reference::{self, assert_close, noise};
 /// f32 sums of at most some thousand products, relative to the largest result.
 const TOLERANCE: f64 = 2e-6;
 
-/// All that the kernels are compiled for; maps as narrow as one pixel and wider than the widest tile.
+/// Geometries of all kinds that the kernels are compiled for; maps as narrow as one pixel and wider than the widest tile.
 fn geometry() -> impl Strategy<Value = Geometry> {
     let window = (1..=5usize, 1..=4usize, 0..=2usize);
     ((1..=4usize, 1..=3usize), (1..=7usize, 1..=19usize), window)
@@ -18,7 +18,7 @@ fn geometry() -> impl Strategy<Value = Geometry> {
             let output = MapShape { channels: blocks * BLOCK, height, width };
             Geometry::of_conv_transpose(output, input_channels, kernel, stride, padding)
         })
-        .prop_filter("the kernels are for it", fits)
+        .prop_filter("the kernels take it", fits)
 }
 
 /// Random input and output maps, weights, biases of both maps, and outputs of a leaky `ReLU`.
@@ -88,7 +88,7 @@ fn colour() -> Geometry {
     Geometry::of_conv(MapShape { channels: 3, height: 32, width: 32 }, 32, 4, 2, 1)
 }
 
-fn holds_to_the_oracle(case: &Case) {
+fn assert_matches_the_reference(case: &Case) {
     let (g, n) = (&case.g, case.n);
     for isa in Isa::available() {
         let mut exact = reference::conv(g, n, &case.input, &case.weights);
@@ -127,33 +127,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn any_link_holds_to_the_f64_loops(g in geometry(), n in 0..=2usize) {
-        holds_to_the_oracle(&Case::of(g, n));
+    fn any_geometry_matches_the_f64_loops(g in geometry(), n in 0..=2usize) {
+        assert_matches_the_reference(&Case::of(g, n));
     }
 }
 
 #[test]
-fn outer_layers_of_a_dcgan_hold_to_the_f64_loops() {
-    holds_to_the_oracle(&Case::of(grey(), 9));
-    holds_to_the_oracle(&Case::of(colour(), 2));
+fn outer_layers_of_a_dcgan_match_the_f64_loops() {
+    assert_matches_the_reference(&Case::of(grey(), 9));
+    assert_matches_the_reference(&Case::of(colour(), 2));
 }
 
 #[test]
-fn pixels_that_no_window_reaches_are_only_bias() {
+fn pixels_that_no_window_covers_are_the_bias() {
     // Kernel 2, stride 2: the ninth line and column of the image are left out.
     let g = Geometry::of_conv(MapShape { channels: 1, height: 9, width: 9 }, 16, 2, 2, 0);
     let case = Case::of(g, 1);
-    holds_to_the_oracle(&case);
+    assert_matches_the_reference(&case);
     let input = case.conv_transpose(Isa::PORTABLE, None, Some(&[0.5]));
     assert!((0..9).all(|i| input[8 * 9 + i] == 0.5 && input[i * 9 + 8] == 0.5));
 }
 
 #[test]
 fn many_channels_and_far_windows_do_not_fit() {
-    let link =
+    let geometry =
         |channels, output, stride| Geometry::of_conv(MapShape { channels, height: 9, width: 9 }, output, 3, stride, 1);
-    assert!(fits(&link(3, 16, 2)) && fits(&link(1, 32, 4)));
-    assert!(!fits(&link(5, 16, 1)) && !fits(&link(1, 24, 2)) && !fits(&link(3, 16, 3)));
+    assert!(fits(&geometry(3, 16, 2)) && fits(&geometry(1, 32, 4)));
+    assert!(!fits(&geometry(5, 16, 1)) && !fits(&geometry(1, 24, 2)) && !fits(&geometry(3, 16, 3)));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use crate::geometry::BLOCK;
 use crate::lanes::Lanes;
 
-/// act(windows · weights + bias): the product that [`conv`] (over windows) and [`conv_transpose`] (over pixels) consist of.
+/// act(windows · weights + bias), the product that [`conv`](super::conv()) computes for windows and
+/// [`conv_transpose`](super::conv_transpose()) for pixels.
 ///
-/// Row t of the left factor is `lines` runs of `run` floats; the runs start `apart` floats apart, the first of them at
+/// Row t of the left factor is `lines` runs of `run` floats that start `apart` floats apart, the first of them at float
 /// STEP · t. `weights` is `[lines · run, width]`, `bias` `[width]`; `width` is a multiple of 16.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
@@ -20,7 +21,7 @@ pub(super) struct Product<'a> {
     pub(super) slope: f32,
 }
 
-/// Where a product goes: its rows are `row` floats apart, its blocks of 16 columns `block`.
+/// Where a product is written: its rows are `row` floats apart, its blocks of 16 columns `block` floats.
 pub(super) struct Place<'a> {
     pub(super) out: &'a mut [f32],
     pub(super) row: usize,
@@ -51,7 +52,8 @@ impl Product<'_> {
         }
     }
 
-    /// All columns, two vectors at a time; one is left where a block is a vector and their number is odd.
+    /// Computes all columns, two vectors at a time, and the last one by itself where a block is one vector and the number
+    /// of blocks is odd.
     #[inline(always)]
     pub(super) unsafe fn columns<L: Lanes, const STEP: usize, const T: usize>(&self, to: &mut Place) {
         let mut column = 0;
@@ -68,7 +70,7 @@ impl Product<'_> {
         }
     }
 
-    /// All rows of V vectors of columns.
+    /// Computes all rows of V vectors of columns.
     #[inline(always)]
     pub(super) unsafe fn rows<L: Lanes, const STEP: usize, const T: usize, const V: usize>(
         &self,
@@ -81,9 +83,8 @@ impl Product<'_> {
         }
     }
 
-    /// T rows of V vectors of columns.
+    /// Computes T rows of V vectors of columns, in registers.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // indices into registers
     pub(super) unsafe fn tile<L: Lanes, const STEP: usize, const T: usize, const V: usize>(
         &self,
         row: usize,
@@ -122,7 +123,7 @@ impl Product<'_> {
     }
 }
 
-/// V vectors side by side.
+/// Loads V contiguous vectors.
 #[inline(always)]
 pub(super) unsafe fn load<L: Lanes, const V: usize>(from: *const f32) -> [L; V] {
     // SAFETY: the caller's promise on V · N floats and on instructions.
@@ -135,8 +136,8 @@ pub(super) unsafe fn load<L: Lanes, const V: usize>(from: *const f32) -> [L; V] 
     }
 }
 
-/// The compiled height, at most `rows`, for which tiles compute the fewest rows; one more per tile stands for its loads
-/// of weights. Two vectors wide, the highest leave room in the 32 registers of AVX-512, and in 16 registers.
+/// The compiled height, at most `rows`, for which all tiles together compute the fewest rows. The one more per tile is for
+/// its loads of weights. The highest tiles, two vectors wide, fit into the 32 registers of AVX-512, or into 16.
 #[inline(always)]
 pub(super) fn tile_height<L: Lanes>(rows: usize) -> usize {
     let heights: &[usize] = match L::TILE_ROWS {

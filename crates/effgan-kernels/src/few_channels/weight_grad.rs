@@ -10,13 +10,14 @@ use crate::geometry::{BLOCK, Geometry};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
-/// Images whose weight gradients are summed by one thread. Fixed, so that bits do not depend on the number of threads.
+/// Images whose gradients are summed in one piece of work. Fixed, so that bits do not depend on the number of threads.
 pub(super) const CHUNK: usize = 8;
 
-/// `grad` = gradient of the weights, `[kernel², input.channels, output.channels]`, given `input` and the gradient `output`;
-/// returns the sum of `output` per channel, which is the gradient of a convolution's bias.
+/// `grad` = gradient of the weights, `[kernel², input.channels, output.channels]`. Returns the sum of `output` per channel,
+/// which is the gradient of a convolution's bias.
 ///
-/// `mask` is applied to `output` first, as in [`conv_transpose`]. Layouts as for [`conv`].
+/// One of `input` and `output` is what the layer read, the other the gradient of what it wrote. `mask` applies to `output`
+/// first, as in [`conv_transpose`](super::conv_transpose()). Layouts are those of [`conv`](super::conv()).
 pub fn weight_grad(
     isa: Isa,
     g: &Geometry,
@@ -40,7 +41,7 @@ pub fn weight_grad(
             }
         });
     });
-    // f32: one addition per chunk, few beside those of an image's own f32 sum, which has a term for each pixel.
+    // f32 is enough: one addition per chunk, where an image's own f32 sum has one per pixel.
     let (total, others) = partials.split_at_mut(length);
     for partial in others.chunks(length) {
         total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);

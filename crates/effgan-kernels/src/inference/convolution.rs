@@ -8,31 +8,32 @@ use crate::geometry::BLOCK;
 use crate::isa::{Isa, for_each_isa};
 use crate::product::{Blocks, BlocksMut, product};
 
-/// Floats of the left factor of one product, roughly: half a megabyte, which stays in the second cache.
+/// Floats of the left factor of one product, roughly: half a megabyte, which stays in the L2 cache.
 const CHUNK: usize = 1 << 17;
-/// Rows of one product at least, so that weights are used often enough once they are here.
+/// Fewest rows of one product, so that weights are used often once they are in the cache.
 const LEAST_ROWS: usize = 56;
 
 /// A convolution with bias, followed by `ReLU`.
 #[derive(Clone, Debug)]
 pub struct Convolution {
     window: Window,
-    /// Blocks of channels that come in.
+    /// Blocks of input channels.
     blocks: usize,
-    /// Blocks of the channels that go out, each a row for each number of a window: `[block, row, column, channel]`.
+    /// A matrix in blocks of output channels, with a row for each value of a window, in the order
+    /// `[block, row, column, channel]`.
     weights: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Convolution {
-    /// A convolution with PyTorch's `weight` `[out, in, height, width]` and `bias` `[out]`; `out` are whole blocks of 16,
-    /// `in` is filled up to whole blocks.
+    /// A convolution with PyTorch's `weight` `[out, in, height, width]` and `bias` `[out]`. Input channels are padded to whole
+    /// blocks of 16.
     ///
     /// # Panics
-    /// When the lengths do not fit.
+    /// When `out` is not a multiple of 16, or `weight` has another length.
     pub fn new(window: Window, inputs: usize, weight: &[f32], bias: Vec<f32>) -> Self {
         let (outputs, taps) = (bias.len(), window.size.iter().product::<usize>());
-        assert!(outputs.is_multiple_of(BLOCK), "{outputs} channels are no whole blocks");
+        assert!(outputs.is_multiple_of(BLOCK), "{outputs} channels are not whole blocks of {BLOCK}");
         assert_eq!(weight.len(), outputs * inputs * taps, "weights of {outputs} x {inputs} channels");
         let blocks = inputs.div_ceil(BLOCK);
         let depth = blocks * taps * BLOCK;
@@ -45,29 +46,29 @@ impl Convolution {
         Self { window, blocks, weights, bias }
     }
 
-    /// Where its windows lie.
+    /// Its window.
     pub fn window(&self) -> Window {
         self.window
     }
 
-    /// Number of channels that go out.
+    /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }
 
-    /// ReLU(convolution of `from` + bias), written to the channels of `to` from `channel` on.
+    /// Writes ReLU(convolution of `from` + bias) to the channels of `to` from `channel` on.
     ///
     /// # Panics
-    /// When `from` has other channels than the weights, or `to` has another size than comes out.
+    /// When `from` has another number of channels than the weights, or `to` another size than the output.
     pub fn run(&self, isa: Isa, from: &Maps, to: &mut Maps, channel: usize) {
-        assert_eq!(from.channels, self.blocks * BLOCK, "as many channels as the weights have");
-        assert_eq!((to.n, to.size()), (from.n, self.window.of_map(from.size())), "the size that comes out");
+        assert_eq!(from.channels, self.blocks * BLOCK, "the channels of the weights");
+        assert_eq!((to.n, to.size()), (from.n, self.window.of_map(from.size())), "images and size of the output");
         let (rows, size) = (to.rows(), to.size());
         let depth = self.blocks * self.window.size.iter().product::<usize>() * BLOCK;
         let weights = Blocks { values: &self.weights, stride: depth * BLOCK, count: self.outputs() / BLOCK };
         let most = (CHUNK / depth).max(LEAST_ROWS);
         let out = to.lines_from(channel);
-        // Of few lengths, as a thread keeps memory by length.
+        // The same length for most layers, since a thread keeps memory by length.
         let mut windows = Buffer::of(if self.window.is_a_pixel() { 0 } else { CHUNK.max(LEAST_ROWS * depth) });
         for first in (0..rows).step_by(most) {
             let n = most.min(rows - first);
@@ -89,8 +90,8 @@ impl Convolution {
     }
 }
 
-/// The windows of output pixels from `first` on, as a matrix in blocks: a block for each block of channels and pixel of
-/// the window.
+/// Writes the windows of the output pixels from `first` on as a matrix in blocks, with a block for each block of channels and
+/// each pixel of the window.
 fn write_windows(from: &Maps, window: Window, [out_height, out_width]: [usize; 2], first: usize, windows: &mut [f32]) {
     let [height, width] = window.size;
     let taps = height * width;
@@ -116,7 +117,7 @@ fn write_windows(from: &Maps, window: Window, [out_height, out_width]: [usize; 2
     }
 }
 
-/// Pixels of `line`, which has a border of `padding`, from `first` on in steps of `stride`.
+/// Copies every `stride`-th pixel of `line`, which has `padding` zeros on either side, from pixel `first` on.
 fn copy_run(line: &[f32], first: usize, padding: usize, stride: usize, to: &mut [f32]) {
     let run = to.len() / BLOCK;
     let left = padding.saturating_sub(first).div_ceil(stride).min(run);

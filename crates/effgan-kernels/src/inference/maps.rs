@@ -14,19 +14,22 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Maps that hold anything; `channels` are whole blocks of 16.
+    /// Maps with unspecified values.
+    ///
+    /// # Panics
+    /// When `channels` is not a multiple of 16.
     pub fn of(channels: usize, n: usize, [height, width]: [usize; 2]) -> Self {
-        assert!(channels.is_multiple_of(BLOCK), "{channels} channels are no whole blocks");
+        assert!(channels.is_multiple_of(BLOCK), "{channels} channels are not whole blocks of {BLOCK}");
         Self { channels, n, height, width, values: Buffer::of(channels * n * height * width) }
     }
 
-    /// Images `[n, c, height, width]` with c ≤ 16, filled up with channels of zero.
+    /// The maps of images `[n, c, height, width]` with c ≤ 16, padded to 16 channels with zeros.
     ///
     /// # Panics
-    /// When `images` are no whole number of images.
+    /// When c > 16, or `images` is not a whole number of images.
     pub fn of_images(images: &[f32], [c, height, width]: [usize; 3]) -> Self {
         let pixels = height * width;
-        assert!(c <= BLOCK && images.len().is_multiple_of(c * pixels), "images of up to {BLOCK} channels are whole");
+        assert!(c <= BLOCK && images.len().is_multiple_of(c * pixels), "whole images of at most {BLOCK} channels");
         let mut maps = Self::of(BLOCK, images.len() / (c * pixels), [height, width]);
         for (lines, image) in maps.values.chunks_exact_mut(pixels * BLOCK).zip(images.chunks_exact(c * pixels)) {
             for (pixel, line) in lines.chunks_exact_mut(BLOCK).enumerate() {
@@ -52,7 +55,7 @@ impl Maps {
         self.channels
     }
 
-    /// The mean of each channel over the pixels, `[n, channels]`, summed in f64.
+    /// The mean of each channel over the pixels, computed in f64: `[n, channels]`.
     pub fn means(&self) -> Vec<f32> {
         let pixels = self.height * self.width;
         let mut means = vec![0.0; self.n * self.channels];
@@ -66,11 +69,12 @@ impl Maps {
         means
     }
 
+    /// Rows of the matrix, one per pixel of each image.
     pub(super) fn rows(&self) -> usize {
         self.n * self.height * self.width
     }
 
-    /// The rows of the blocks from `channel` on.
+    /// The values of the blocks from `channel` on.
     pub(super) fn lines_from(&mut self, channel: usize) -> &mut [f32] {
         let rows = self.rows();
         &mut self.values[channel / BLOCK * rows * BLOCK..]

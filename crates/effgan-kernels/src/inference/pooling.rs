@@ -6,7 +6,7 @@ use super::{Maps, Window, line};
 use crate::geometry::BLOCK;
 use crate::isa::{Isa, for_each_isa};
 
-/// What a pooling says of the pixels of its window that are inside of the map.
+/// What a pooling computes of the pixels in its window; padding does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
     /// Their largest value.
@@ -18,9 +18,9 @@ pub enum Pooling {
 /// Pools `from` with `window` into the channels of `to` from `channel` on.
 ///
 /// # Panics
-/// When `to` has another size than comes out.
+/// When `to` has another number of images, or another size than the output.
 pub fn pool(isa: Isa, pooling: Pooling, window: Window, from: &Maps, to: &mut Maps, channel: usize) {
-    assert_eq!((to.n, to.size()), (from.n, window.of_map(from.size())), "the size that comes out");
+    assert_eq!((to.n, to.size()), (from.n, window.of_map(from.size())), "images and size of the output");
     let (size, map, len) = (to.size(), from.size(), to.rows() * BLOCK);
     let out = &mut to.lines_from(channel)[..len * from.channels / BLOCK];
     let planes = from.values.chunks_exact(from.height * from.width * BLOCK);
@@ -63,7 +63,7 @@ unsafe fn pool_plane_on<L>(
     }
 }
 
-/// The places of a window, at `at` in direction `axis`, that are inside of a map with `side` pixels there.
+/// The pixels of window `at` along `axis` that are inside a map with `side` pixels along it.
 #[inline(always)]
 fn inside(window: Window, axis: usize, at: usize, side: usize) -> std::ops::Range<usize> {
     let first = at * window.stride;

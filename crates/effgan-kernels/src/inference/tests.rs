@@ -17,7 +17,7 @@ fn shapes() -> impl Strategy<Value = (usize, [usize; 3], Window)> {
         .prop_map(|(n, c, height, width, window)| (n, [c, height + window.size[0], width + window.size[1]], window))
 }
 
-/// Visits each output pixel of an image with the pixels of its window that are inside: `(output, tap, input)`.
+/// Calls `visit` with the output pixel, the tap and the input pixel of each tap of each window that is inside the image.
 fn each_tap([_, height, width]: [usize; 3], window: Window, mut visit: impl FnMut(usize, usize, usize)) {
     let [out_height, out_width] = window.of_map([height, width]);
     for (out, tap) in
@@ -42,7 +42,7 @@ fn plain(maps: &Maps) -> Vec<f32> {
     (0..maps.n).flat_map(each).map(|(image, channel, pixel)| value(image, channel, pixel)).collect()
 }
 
-/// Maps of the images; more than a block of channels come of three parts.
+/// The maps of the images, also for more than one block of channels.
 fn maps_of(images: &[f32], n: usize, [c, height, width]: [usize; 3]) -> Maps {
     if c <= BLOCK {
         return Maps::of_images(images, [c, height, width]);
@@ -56,7 +56,7 @@ fn maps_of(images: &[f32], n: usize, [c, height, width]: [usize; 3]) -> Maps {
     maps
 }
 
-/// Pixels that come out of an image.
+/// Number of output pixels.
 fn pixels_after([_, height, width]: [usize; 3], window: Window) -> usize {
     window.of_map([height, width]).iter().product()
 }
@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_convolution_is_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
+    fn a_convolution_matches_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
         let (c, taps, pixels) = (shape[0], window.size[0] * window.size[1], pixels_after(shape, window));
         let images = noise(n * shape.iter().product::<usize>(), seed);
         let (weight, bias) = (noise(32 * c * taps, seed + 1), noise(32, seed + 2));
@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn poolings_are_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
+    fn poolings_match_the_plain_loops((n, shape, window) in shapes(), seed in 0_u64..99) {
         let images = noise(n * BLOCK * shape[1] * shape[2], seed);
         let shape = [BLOCK, shape[1], shape[2]];
         let [largest, means] = pooled(&images, shape, window);

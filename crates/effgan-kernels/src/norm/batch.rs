@@ -14,16 +14,16 @@ use crate::buffer::{Buffer, Sums};
 pub struct Statistics {
     /// Mean over images and pixels.
     pub mean: Buffer,
-    /// Variance, divided by the number of values.
+    /// Biased variance, divided by the number of values.
     pub variance: Buffer,
     /// 1 / √(variance + 1e-5).
     pub inv_std: Buffer,
 }
 
-/// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and gives back the statistics.
+/// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and returns the statistics.
 ///
-/// `x` is `batches` equal batches in a row, each of which is normalised by its own statistics; `sizes` are those of all
-/// together. `gamma` and `beta` are `[channels]`.
+/// `x` consists of `batches` equal batches, one after the other, each normalised by its own statistics. `sizes` are those of
+/// all batches together. `gamma` and `beta` are `[channels]`.
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn batch_norm(
     isa: Isa,
@@ -51,7 +51,7 @@ pub fn batch_norm(
     statistics
 }
 
-/// Writes the statistics of each channel of `x`, a batch of `sizes`.
+/// Writes the statistics of each channel of one batch.
 fn batch_statistics(isa: Isa, sizes: &Sizes, x: &[f32], mean: &mut [f32], variance: &mut [f32], inv_std: &mut [f32]) {
     assert_eq!(x.len(), sizes.len(), "x is a batch of {sizes:?}");
     let mut sums = sums_of_pieces(sizes.n, 2 * sizes.channels);
@@ -70,10 +70,10 @@ fn batch_statistics(isa: Isa, sizes: &Sizes, x: &[f32], mean: &mut [f32], varian
     }
 }
 
-/// Takes gradients back through [`batch_norm`] and the activation.
+/// The backward pass of [`batch_norm`]: turns `grad`, the gradient of `out`, into the gradient of `x`, and returns the
+/// gradients of the parameters.
 ///
-/// `statistics` are what it gave for `x`, and `out` what it wrote; `grad` is the gradient of `out` and becomes that of
-/// `x`.
+/// `statistics` are what [`batch_norm`] returned for `x`, and `out` is what it wrote.
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output, gradient and parameters")]
 pub fn batch_norm_backward(
     isa: Isa,

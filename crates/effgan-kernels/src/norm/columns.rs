@@ -1,18 +1,18 @@
-//! The walk that normalisations and sums over pixels share: down the pixels of neighbouring channels, a vector of
-//! channels at a time.
+//! The loop that normalisations and sums over pixels share: over the pixels of as many neighbouring channels as a vector has
+//! lanes.
 
 use std::ops::Range;
 
 use super::Sizes;
 use crate::{BLOCK, isa::for_each_isa, lanes::Lanes};
 
-/// Most pixels whose sum is taken in f32; sums of such runs are added in f64.
+/// Most pixels that are summed in f32; the sums of such runs are added in f64.
 const RUN: usize = 256;
 
 /// Up to [`RUN`] pixels of as many neighbouring channels as a vector has lanes.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Column {
-    /// Where the first pixel's value of the first channel lies.
+pub(crate) struct Column {
+    /// Index of the first channel's value at the first pixel.
     at: usize,
     /// First channel.
     channel: usize,
@@ -23,36 +23,38 @@ pub(in super::super) struct Column {
 }
 
 impl Column {
-    /// The channels of a vector `V`.
+    /// The channels of a column as wide as a vector `V`.
     #[inline(always)]
     fn channels<V: Lanes>(self) -> Range<usize> {
         self.channel..self.channel + V::N
     }
 
-    /// Where the values of pixel `p` lie.
+    /// Index of the values of pixel `p`.
     #[inline(always)]
     fn pixel(self, p: usize) -> usize {
         self.at + p * self.stride
     }
 }
 
-/// What is done with each column of a batch.
-pub(in super::super) trait Visit {
-    /// Whether the maps hold a batch of `sizes`, and what is kept by channel holds its channels.
+/// An operation on each column of a batch.
+pub(crate) trait Visit {
+    /// Whether the slices have the lengths of a batch of `sizes` and of its channels.
     fn fits(&self, sizes: &Sizes) -> bool;
 
-    /// Works on `column`, which lies inside a batch that [`fits`](Self::fits); the processor must have `V`'s
-    /// instructions.
+    /// Processes `column`.
+    ///
+    /// # Safety
+    /// The column is inside a batch that [`fits`](Self::fits), and the processor has the instructions of `V`.
     unsafe fn visit<V: Lanes>(&mut self, column: Column);
 }
 
-/// Shows `visitor` each column of a batch, in order.
+/// Calls `visitor` for each column of a batch, in order.
 #[inline(always)]
 unsafe fn walk<L: Lanes>(sizes: &Sizes, visitor: &mut impl Visit) {
     assert!(visitor.fits(sizes), "the slices hold a batch of {sizes:?}");
     // SAFETY: the slices hold the batch; the caller has the instructions.
     match sizes.block() {
-        // The same with a distance that the compiler knows.
+        // A stride that is known at compile time.
         BLOCK => unsafe { walk_blocks::<L>(sizes, BLOCK, visitor) },
         block => unsafe { walk_blocks::<L>(sizes, block, visitor) },
     }
@@ -70,7 +72,7 @@ unsafe fn walk_blocks<L: Lanes>(sizes: &Sizes, block: usize, visitor: &mut impl 
                 stride: block,
             };
             let end = column.channel + block;
-            // SAFETY: a column's channels end at the block's end and its pixels at the plane's; a `Single` needs no
+            // SAFETY: a column's channels end with the block and its pixels with the plane; a `Single` needs no special
             // instructions.
             while column.channel + L::N <= end {
                 unsafe { visitor.visit::<L>(column) };
@@ -85,14 +87,14 @@ unsafe fn walk_blocks<L: Lanes>(sizes: &Sizes, block: usize, visitor: &mut impl 
 }
 
 /// Adds Σ x per channel to `sum`.
-pub(in super::super) struct Sum<'a> {
-    pub(in super::super) x: &'a [f32],
-    pub(in super::super) sum: &'a mut [f64],
+pub(crate) struct Sum<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) sum: &'a mut [f64],
 }
 
 for_each_isa! {
     /// Visits a batch with [`Sum`].
-    pub(in super::super) fn sum = walk(sizes: &Sizes, visitor: &mut Sum<'_>);
+    pub(crate) fn sum = walk(sizes: &Sizes, visitor: &mut Sum<'_>);
 }
 
 impl Visit for Sum<'_> {
@@ -123,8 +125,8 @@ impl Visit for Sum<'_> {
 
 /// Adds Σ x and Σ x² per channel to `sum` and `squares`.
 ///
-/// A run's values are summed as distances from [near its mean](near_mean), so that f32 is enough where it is far from
-/// zero.
+/// The values of a run are summed as differences from a value [near their mean](near_mean), so that f32 is enough also where
+/// the mean is far from zero.
 pub(super) struct Moments<'a> {
     pub(super) x: &'a [f32],
     pub(super) sum: &'a mut [f64],
@@ -170,7 +172,7 @@ impl Visit for Moments<'_> {
     }
 }
 
-/// Writes act(x · `scale` + `shift`) per channel to `out`; act multiplies what is not above zero by `slope`.
+/// Writes act(x · `scale` + `shift`) per channel to `out`, where act multiplies values that are not above zero by `slope`.
 pub(super) struct Affine<'a> {
     pub(super) x: &'a [f32],
     pub(super) scale: &'a [f32],
@@ -205,7 +207,7 @@ impl Visit for Affine<'_> {
 
 /// Adds Σ d and Σ d · x per channel to `sum` and `products`.
 ///
-/// d is `grad` taken back through the activation that gave `out`. As in [`Moments`], a run's x are distances.
+/// d is `grad`, the gradient of `out`, taken back through the activation. As in [`Moments`], x is summed as differences.
 pub(super) struct GradSums<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a [f32],
@@ -248,9 +250,7 @@ impl Visit for GradSums<'_> {
     }
 }
 
-/// Turns `grad` into dx = `of_d` · d + `of_x` · x + `constant` per channel and adds Σ dx to `sum`.
-///
-/// d is as in [`GradSums`].
+/// Turns `grad` into dx = `of_d` · d + `of_x` · x + `constant` per channel, with d as in [`GradSums`].
 pub(super) struct GradApply<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a [f32],
@@ -288,10 +288,13 @@ impl Visit for GradApply<'_> {
     }
 }
 
-/// Sums side by side in a loop that waits for nothing but its additions.
+/// Independent sums of a loop that would otherwise wait for the latency of each addition.
 const UNROLL: usize = 4;
 
-/// The vector at `at`, which must lie inside `values`.
+/// Loads the vector at `at`.
+///
+/// # Safety
+/// The vector is inside `values`, and the processor has the instructions.
 #[inline(always)]
 unsafe fn load<V: Lanes>(values: &[f32], at: usize) -> V {
     debug_assert!(at + V::N <= values.len());
@@ -299,7 +302,10 @@ unsafe fn load<V: Lanes>(values: &[f32], at: usize) -> V {
     unsafe { V::load(values.as_ptr().add(at)) }
 }
 
-/// The mean of four pixels across the column, which must lie inside `x`: one alone may be far from the others.
+/// The mean of four pixels spread over the column: a single one may be far from the others.
+///
+/// # Safety
+/// The column is inside `x`, and the processor has the instructions.
 #[inline(always)]
 unsafe fn near_mean<V: Lanes>(x: &[f32], column: Column) -> V {
     let [a, b, c] = [column.pixels / 4, column.pixels / 2, column.pixels / 4 * 3];
@@ -321,7 +327,7 @@ fn total<V: Lanes>([a, b, c, d]: [V; UNROLL]) -> V {
     a.add(b).add(c.add(d))
 }
 
-/// The lanes of a vector, then zeros.
+/// The lanes of a vector, padded with zeros.
 #[inline(always)]
 fn values<V: Lanes>(vector: V) -> [f32; BLOCK] {
     let mut values = [0.0; BLOCK];
@@ -330,7 +336,7 @@ fn values<V: Lanes>(vector: V) -> [f32; BLOCK] {
     values
 }
 
-/// One lane, for the channels that no vector divides.
+/// A vector of one lane, for the channels that do not fill a vector.
 #[derive(Clone, Copy)]
 struct Single(f32);
 
@@ -370,7 +376,7 @@ impl Lanes for Single {
         Self(self.0 * other.0)
     }
 
-    /// Rounded twice: `f32::mul_add` without the instruction is a call into the C library.
+    /// Rounded twice: without the instruction, `f32::mul_add` calls the C library.
     #[inline(always)]
     fn mul_add(self, factor: Self, term: Self) -> Self {
         Self(self.0 * factor.0 + term.0)

@@ -1,5 +1,5 @@
-//! Group norm (Wu & He 2018, arXiv:1803.08494): each image's channels are normalised in groups, so no image depends on
-//! another.
+//! Group norm (Wu & He 2018, arXiv:1803.08494): the channels of each image are normalised in groups, so that no image depends
+//! on another.
 
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::buffer::{Buffer, Sums};
 
-/// Mean and deviation of each group of each image, `[n, groups]` each.
+/// Mean and inverse standard deviation of each group of each image, `[n, groups]` each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupStatistics {
     /// Mean over the group's channels and pixels.
@@ -19,7 +19,7 @@ pub struct GroupStatistics {
     pub inv_std: Buffer,
 }
 
-/// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and gives back the statistics of the groups.
+/// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and returns the statistics of the groups.
 ///
 /// `groups` divides the channels; `gamma` and `beta` are `[channels]`.
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
@@ -71,10 +71,10 @@ fn group_statistics(count: f64, sum: &[f64], squares: &[f64], mean: &mut [f32], 
     }
 }
 
-/// Takes gradients back through group norm and the activation.
+/// The backward pass of [`group_norm`]: turns `grad`, the gradient of `out`, into the gradient of `x`, and returns the
+/// gradients of the parameters.
 ///
-/// `statistics` are what [`group_norm`] gave for `x`, and `out` what it wrote; `grad` is the gradient of `out` and
-/// becomes that of `x`.
+/// `statistics` are what [`group_norm`] returned for `x`, and `out` is what it wrote.
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output, gradient and parameters")]
 pub fn group_norm_backward(
     isa: Isa,

@@ -3,14 +3,15 @@ use proptest::prelude::*;
 use super::super::reference::{assert_close, noise};
 use super::*;
 
-/// Which layer the tests run: `Batch`, or `Group` with a number of groups.
+/// The layer under test: `Batch`, or `Group` with a number of groups.
 #[derive(Clone, Copy, Debug)]
 enum Norm {
     Batch,
     Group(usize),
 }
 
-/// A layer with numbers; x lies ten deviations from zero, which a sum of squares in f32 would not survive.
+/// A layer with random numbers. The mean of x is ten deviations from zero, where a variance from sums of squares in f32 would
+/// be wrong.
 struct Case {
     norm: Norm,
     sizes: Sizes,
@@ -66,7 +67,8 @@ impl Case {
         sums
     }
 
-    /// Plain f64. `signs` decide which side of the activation a gradient passes: near zero, rounding may.
+    /// The results by plain loops in f64. The signs of `signs` decide which side of the activation a gradient passes: near
+    /// zero, f32 and f64 may disagree on it.
     fn exact(&self, signs: &[f32]) -> Results<f64> {
         let (num_groups, count) = match self.norm {
             Norm::Batch => (self.sizes.channels, (self.sizes.n * self.sizes.pixels) as f64),
@@ -108,7 +110,7 @@ impl Case {
             let exact = self.exact(&out);
             // f32 sums of at most 256 values.
             assert_close("inv_std", &inv_std, &exact.0, 1e-6);
-            // x · scale and shift cancel but for a tenth.
+            // 1e-5: nine tenths of x · scale and shift cancel.
             assert_close("out", &out, &exact.1, 1e-5);
             assert_close("dx", &dx, &exact.2, 1e-5);
             let terms = self.per_channel(|at| f64::from(self.grad[at].abs()));
@@ -118,7 +120,7 @@ impl Case {
     }
 }
 
-/// Terms of either sign may cancel, so an error is held against the sum of their sizes.
+/// Terms of either sign may cancel, so the tolerance is relative to the sum of their sizes.
 fn assert_sums(what: &str, ours: &[f32], exact: &[f64], terms: &[f64]) {
     assert_eq!(ours.len(), exact.len(), "{what}");
     for (c, (&ours, (exact, terms))) in ours.iter().zip(exact.iter().zip(terms)).enumerate() {
@@ -128,7 +130,7 @@ fn assert_sums(what: &str, ours: &[f32], exact: &[f64], terms: &[f64]) {
 
 fn any_sizes() -> impl Strategy<Value = Sizes> {
     let channels = prop::sample::select(vec![1, 3, 16, 20, 24, 32, 48]);
-    // Of few values the variance, or what a ReLU lets through, may be small by chance, and relative errors large.
+    // With few values the variance, or the output of a ReLU, may be small by chance, and relative errors large.
     (2..10_usize, channels, 16..300_usize).prop_map(|(n, channels, pixels)| Sizes { n, channels, pixels })
 }
 
@@ -157,7 +159,7 @@ proptest! {
 }
 
 #[test]
-fn maps_longer_than_a_run_are_summed_whole() {
+fn maps_longer_than_a_run_are_summed_completely() {
     let sizes = Sizes { n: 2, channels: 16, pixels: 27 * 27 };
     Case::new(Norm::Batch, sizes, 0.2, 1).check();
     Case::new(Norm::Group(4), sizes, 0.2, 1).check();

@@ -38,7 +38,7 @@ fn geometries() -> impl Strategy<Value = Geometry> {
         .prop_map(|(map, channels, kernel, stride)| Geometry::of_conv(map, channels, kernel, stride, 1))
 }
 
-/// Sums over pixels by the map's own index: `value(i)` for each place i of one example's map, `[channels]`.
+/// Sums over pixels per channel of `value(i)`, where i is the index of a value in one example's map.
 fn sums_by_index(map: &MapShape, value: impl Fn(usize) -> f64) -> Vec<f64> {
     let sum = |c| (0..map.pixels()).map(|p| value(map.index(c, p / map.width, p % map.width))).sum();
     (0..map.channels).map(sum).collect()
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_ways_give_the_norms_of_single_gradients(g in geometries(), n in 1..=5_usize) {
+    fn both_methods_give_the_norms_of_single_gradients(g in geometries(), n in 1..=5_usize) {
         let (input, output) = (noise(n * g.input.len(), 1), noise(n * g.output.len(), 2));
         let exact = exact_norms(&g, n, &input, &output);
         for isa in Isa::available() {
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn all_instructions_give_the_same_sums(map in maps()) {
+    fn all_instruction_sets_give_the_same_sums(map in maps()) {
         let (a, b) = (noise(map.len(), 1), noise(map.len(), 2));
         let all = |isa| {
             let (plain, weighed) =
@@ -157,7 +157,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
-fn a_gradient_that_cancels_between_positions_has_a_small_norm_not_below_zero() {
+fn a_gradient_that_cancels_between_pixels_has_a_small_norm_not_below_zero() {
     let g = Geometry::of_conv(MapShape { channels: 40, height: 6, width: 6 }, 16, 3, 1, 0);
     let input = vec![0.3; g.input.len()];
     let half = noise(g.output.len() / 2, 1);
@@ -171,7 +171,7 @@ fn a_gradient_that_cancels_between_positions_has_a_small_norm_not_below_zero() {
 }
 
 #[test]
-fn a_gradient_that_is_no_number_has_no_norm() {
+fn a_gradient_with_nan_has_no_norm() {
     let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);
     let (input, mut output) = (noise(2 * g.input.len(), 1), noise(2 * g.output.len(), 2));
     output[g.output.len()] = f32::NAN;

@@ -10,12 +10,12 @@ use std::mem::transmute;
 use super::{BLOCK, Line, Packed};
 use crate::product::{tile_heights, tile_of_height};
 
-/// Rows of a tile: with two blocks of columns, 28 of the 32 registers hold sums.
+/// Most rows of a tile: two blocks wide, it keeps its sums in 28 of the 32 registers.
 const TILE_ROWS: usize = 14;
-/// Pairs of columns in a row of a block.
+/// Pairs of columns in a block.
 const PAIRS: usize = BLOCK / 2;
 
-/// Lane 2 i of two rows' 32 values is value i of the first, lane 2 i + 1 that of the second.
+/// Interleaves two rows: lane 2 i is value i of the first row, lane 2 i + 1 that of the second.
 const INTERLEAVE: [u16; 2 * BLOCK] = {
     let mut from = [0; 2 * BLOCK];
     let mut i = 0;
@@ -31,7 +31,7 @@ pub(crate) fn available() -> bool {
     detected && is_x86_feature_detected!("avx512bf16")
 }
 
-/// Rounds the rows of one block, of which two make a line.
+/// Rounds the rows of one block, two to a line.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(crate) fn round<const INTERLEAVED: bool>(rows: &[f32], lines: &mut [Line]) {
     let (twos, last) = rows.as_chunks::<{ 2 * BLOCK }>();
@@ -60,7 +60,7 @@ fn round_two<const INTERLEAVED: bool>(two: &[f32; 2 * BLOCK], line: &mut Line) {
     }
 }
 
-/// What a tile reads and writes. Distances are in pairs for A, in lines for B, in floats for C.
+/// What a tile reads and writes. Distances are in pairs of values for A, in lines for B and in floats for C.
 #[derive(Clone, Copy)]
 struct Tile {
     a: *const u32,
@@ -74,7 +74,7 @@ struct Tile {
     add: bool,
 }
 
-/// Strip by strip of B's columns, so that a strip stays in the first cache while the rows of A pass.
+/// C = A B in strips of columns: a strip of B stays in the L1 cache while all rows of A are read.
 ///
 /// # Safety
 /// C's blocks, `c_stride` floats apart, hold A's rows; A has as many columns as B rows.
@@ -99,7 +99,7 @@ pub(crate) unsafe fn product(a: &Packed, b: &Packed, c: *mut f32, c_stride: usiz
     }
 }
 
-/// All rows of one strip of columns, `V` blocks wide, in tiles of nearly equal height.
+/// Computes all rows of one strip of columns, `V` blocks wide, in tiles of nearly equal height.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn strip<const V: usize>(rows: usize, mut at: Tile) {
     for height in tile_heights(rows, TILE_ROWS) {
@@ -112,8 +112,8 @@ unsafe fn strip<const V: usize>(rows: usize, mut at: Tile) {
     }
 }
 
-/// `H` values of A, `APART` pairs apart, times `V` blocks of B's columns, in registers; A's next pairs are `STEP`
-/// further.
+/// Computes `H` rows, whose pairs in A are `APART` pairs apart, times `V` blocks of B's columns, in registers. The next
+/// pair of a row is `STEP` pairs further.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn tile<const V: usize, const H: usize, const APART: usize, const STEP: usize>(at: Tile) {
     // SAFETY: the caller's rows and blocks are inside the matrices; types of 64 bytes that hold any bits.
@@ -147,7 +147,7 @@ unsafe fn tile<const V: usize, const H: usize, const APART: usize, const STEP: u
     }
 }
 
-/// Tiles of Aᵀ B have 8 rows, which divide a block, and up to three blocks of columns.
+/// C = Aᵀ B in tiles of 8 rows, which divide a block, and up to three blocks of columns.
 ///
 /// # Safety
 /// C's blocks, `c_stride` floats apart, hold as many rows as A has columns; A and B have the same number of rows.

@@ -1,14 +1,14 @@
-//! The one-dimensional maps F(4, 2) and F(3, 2) of an axis' tiles (Lavin & Gray 2016, arXiv:1509.09308), for the input
-//! and the output map.
+//! The one-dimensional transforms of F(4, 2) and F(3, 2), for the tiles of an axis of the input and of the output map
+//! (Lavin & Gray 2016, arXiv:1509.09308).
 
 use crate::lanes::Lanes;
 
-/// A map from the values of an axis to its products.
+/// The transform of the values of a tile into its products.
 pub(crate) trait IntoProducts {
-    /// Values that a tile takes beyond its size.
+    /// Number of values that a tile reads beyond its size.
     const EXTRA: usize;
     fn four<L: Lanes>(x: [L; 5]) -> [L; 5];
-    /// The fifth is nothing.
+    /// The last product is unused.
     fn three<L: Lanes>(x: [L; 5]) -> [L; 5];
 
     #[inline(always)]
@@ -17,8 +17,9 @@ pub(crate) trait IntoProducts {
     }
 }
 
-/// A map from the products of an axis to its values; a value that two tiles give is their sum.
+/// The transform of the products of a tile into its values. Where two tiles overlap, the value is the sum of both.
 pub(crate) trait OutOfProducts {
+    /// Number of values that a tile writes beyond its size.
     const EXTRA: usize;
     fn four<L: Lanes>(m: [L; 5]) -> [L; 5];
     fn three<L: Lanes>(m: [L; 5]) -> [L; 5];

@@ -1,30 +1,31 @@
-//! Convolution of width 4, stride 2, padding 1 (and its transpose) in Winograd's form (Winograd 1980; Lavin & Gray
-//! 2016, arXiv:1509.09308): 81 products of small matrices' elements where the plain form has 196, for 14 × 14 ↔ 7 × 7.
+//! Winograd's algorithm for convolutions with kernel 4, stride 2 and padding 1, and for their transposes (Winograd 1980;
+//! Lavin & Gray 2016, arXiv:1509.09308). For 14 × 14 ↔ 7 × 7 pixels it takes 81 multiplications where the plain loops take
+//! 196.
 //!
-//! The input map, split into its four phases (even and odd rows and columns), is a map of half the side and four times
-//! the channels; on it the convolution has width 2 and stride 1. An axis of the output map is cut into tiles of 4 and 3
-//! values; a tile of m values is computed by F(m, 2): m + 1 products at the points 0, 1, −1, 2 and ∞ (2 is left out for
-//! m = 3). A *product* is one (point, tile) pair of an axis, and in two dimensions a pair of those; all tiles of a
-//! point share its transformed weights, so that each of the 25 points is one matrix product whose rows are the images'
-//! tiles. With the matrices A, B, G of F(m, 2), one trilinear form gives all three directions:
+//! The input map, split into its four *phases* (even and odd rows and columns), is a map of half the side and four times
+//! the channels, on which the convolution has kernel 2 and stride 1. Each axis of the output map is divided into *tiles* of
+//! 4 and 3 values. F(m, 2) computes a tile of m values from m + 1 products at the *points* 0, 1, −1, 2 and ∞ (without 2
+//! for m = 3). A *product* is a pair (point, tile) along one axis, or a pair of those in two dimensions. All tiles share
+//! the transformed weights of a point, so that each of the 25 points is one matrix product, with a row for each tile of
+//! each image. With the matrices A, B and G of F(m, 2), one trilinear form gives the convolution, its transpose and the
+//! gradient of the weights:
 //!
 //! ```text
 //! output = Aᵀ [ (G w) · (Bᵀ input) ]      input = B [ (G w) · (A output) ]      grad w = Gᵀ [ (Bᵀ input) · (A output) ]
 //! ```
 //!
-//! Rounding: the largest factor that a transform multiplies by is 8, so that f32 results are within 2e-5 of the largest
-//! value.
+//! Rounding: transforms multiply by at most 8, which keeps f32 results within 2e-5 of the largest value.
 
 mod axis;
-mod transform;
 mod multiply;
 mod plan;
 mod planes;
+mod transform;
 mod weights;
 
-pub(super) use transform::{into_products, out_of_products};
 pub(super) use multiply::{Factors, multiply, multiply_for_weights};
 pub(super) use plan::{Plan, fits};
+pub(super) use transform::{into_products, out_of_products};
 pub(super) use weights::weights_out_of_products;
 
 #[cfg(test)]
@@ -36,20 +37,20 @@ mod tests {
     use crate::reference::{self, assert_close, noise};
     use crate::{Geometry, Isa, MapShape, Precision, Side};
 
-    fn link(height: usize, width: usize, input: usize, output: usize) -> Geometry {
+    fn geometry(height: usize, width: usize, input: usize, output: usize) -> Geometry {
         let input = MapShape { channels: input, height: 2 * height, width: 2 * width };
         Geometry::of_conv(input, output, 4, 2, 1)
     }
 
-    struct Directions {
+    struct Results {
         output: Vec<f32>,
         input: Vec<f32>,
         grad: Vec<f32>,
     }
 
-    fn winograd(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32], weights: &[f32]) -> Directions {
+    fn winograd(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32], weights: &[f32]) -> Results {
         let plan = Plan::new(g, n);
-        // Not a number: what is read must have been written.
+        // NaN, so that reading what was not written shows.
         let nan = |len| vec![f32::NAN; len];
         let products = |side, maps: &[f32]| {
             let mut products = nan(plan.products_len(side));
@@ -67,7 +68,7 @@ mod tests {
         let mut u = nan(plan.weights_len());
         multiply_for_weights(isa, Precision::F32, &plan, &v, &w, &mut u, false);
         let mut out =
-            Directions { output: nan(n * g.output.len()), input: nan(n * g.input.len()), grad: nan(g.num_weights()) };
+            Results { output: nan(n * g.output.len()), input: nan(n * g.input.len()), grad: nan(g.num_weights()) };
         out_of_products(isa, &plan, Side::Output, &to_output, None, 1.0, &mut out.output);
         out_of_products(isa, &plan, Side::Input, &to_input, None, 1.0, &mut out.input);
         weights_out_of_products(isa, &plan, &u, &mut out.grad);
@@ -82,12 +83,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(12))]
 
         #[test]
-        fn all_three_directions_are_those_of_plain_loops(
+        fn all_three_results_match_plain_loops(
             height in prop::sample::select(vec![3_usize, 4, 6, 7, 8, 9]),
             width in prop::sample::select(vec![3_usize, 4, 7, 8]),
             input in 1_usize..3, output in 1_usize..4, n in 1_usize..4, seed in 0_u64..99,
         ) {
-            let g = link(height, width, 16 * input, 16 * output);
+            let g = geometry(height, width, 16 * input, 16 * output);
             let [input, output, weights] = inputs(&g, n, seed);
             for isa in Isa::available() {
                 let ours = winograd(isa, &g, n, &input, &output, &weights);
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn bias_and_leaky_relu_come_after_the_convolution() {
-        let g = link(4, 3, 16, 16);
+        let g = geometry(4, 3, 16, 16);
         let [input, output, weights] = inputs(&g, 2, 5);
         let bias: Vec<f32> = noise(16, 9);
         let plan = Plan::new(&g, 2);
@@ -122,11 +123,11 @@ mod tests {
 
     #[test]
     fn the_bits_do_not_depend_on_the_number_of_threads() {
-        let g = link(7, 7, 16, 32);
+        let g = geometry(7, 7, 16, 32);
         let [input, output, weights] = inputs(&g, 5, 1);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let Directions { output, input, grad } =
+            let Results { output, input, grad } =
                 pool.install(|| winograd(Isa::in_use(), &g, 5, &input, &output, &weights));
             [output, input, grad]
         };

@@ -10,17 +10,17 @@ use crate::product::{BlocksMut, product, product_of_transposed};
 use crate::product_bf16::{self, Packed};
 use crate::threads::{self, Shared};
 
-/// The weights' products as the factor of a multiplication, in its precision.
-#[allow(clippy::large_enum_variant, reason = "on the stack, where it costs no allocation")]
+/// The products of the weights, in the precision that they are multiplied in.
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack and saves an allocation")]
 pub(crate) enum Factors {
-    /// As they are.
+    /// Not rounded.
     F32(Buffer),
-    /// Rounded, one matrix a point.
+    /// Rounded to bf16, one matrix per point.
     Bf16([Packed; POINTS]),
 }
 
 impl Factors {
-    /// The factor that takes the products of the map `from` to those of the other.
+    /// The factors that turn the products of the map `from` into those of the other map.
     pub(crate) fn new(isa: Isa, precision: Precision, plan: &Plan, from: Side, weights: &[f32]) -> Self {
         let mut products = Buffer::of(plan.weights_len());
         match from {
@@ -37,7 +37,7 @@ impl Factors {
     }
 }
 
-/// The products of the map at the other end: those of the map `from` times the weights'.
+/// Writes the products of the other map: `products`, those of the map `from`, times those of the weights.
 pub(crate) fn multiply(isa: Isa, plan: &Plan, from: Side, products: &[f32], weights: &Factors, other: &mut [f32]) {
     assert_eq!([products.len(), other.len()], [from, from.other()].map(|side| plan.products_len(side)));
     let other = BlocksMut::new(other, plan.rows * BLOCK, plan.columns(from.other()) / BLOCK);
@@ -52,7 +52,7 @@ pub(crate) fn multiply(isa: Isa, plan: &Plan, from: Side, products: &[f32], weig
     });
 }
 
-/// The gradient of the weights' products, of those of both maps; added to what is there when `add`.
+/// Writes the gradient of the weights' products, given the products of both maps, to `weights`, or adds it with `add`.
 pub(crate) fn multiply_for_weights(
     isa: Isa,
     precision: Precision,

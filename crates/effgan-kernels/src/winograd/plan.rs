@@ -1,19 +1,21 @@
-//! Where everything lies: tiles of the axes, rows of the points.
+//! The layout of products in memory: tiles of the axes, rows of the points.
 
 use crate::geometry::{BLOCK, Geometry, Side};
 use crate::product::Blocks;
 
-/// Points of an axis: 0, 1, −1, 2, ∞.
+/// Number of points of an axis: 0, 1, −1, 2, ∞.
 pub(crate) const AXIS_POINTS: usize = 5;
+/// Number of points in two dimensions.
 pub(crate) const POINTS: usize = AXIS_POINTS * AXIS_POINTS;
-/// The points of a tile of four and of a tile of three.
+/// Indices of the points of a tile of four and of a tile of three.
 pub(crate) const POINTS_OF: [&[usize]; 2] = [&[0, 1, 2, 3, 4], &[0, 1, 2, 4]];
-/// Lines between the rows of two points, and between the weights of two: without them the rows that one image writes
-/// fall into the same sets of the cache.
+/// Unused rows after those of each point. Without them, the rows that an image writes would fall into the same sets of the
+/// caches.
 pub(crate) const SPARE_ROWS: usize = 3;
+/// Unused floats after the weights of each point, for the same reason.
 pub(crate) const SPARE_WEIGHTS: usize = 5 * BLOCK;
 
-/// Whether this form serves `g`: its window, and channels in whole blocks.
+/// Whether the algorithm applies to `g`: to its window, its channels (whole blocks) and its sides.
 pub(crate) fn fits(g: &Geometry) -> bool {
     let blocks = g.input.channels.is_multiple_of(BLOCK) && g.output.channels.is_multiple_of(BLOCK);
     let sides = (g.input.height, g.input.width) == (2 * g.output.height, 2 * g.output.width);
@@ -23,13 +25,14 @@ pub(crate) fn fits(g: &Geometry) -> bool {
         && [g.output.height, g.output.width].into_iter().all(|side| fours_and_threes(side).is_some())
 }
 
-/// How many tiles of four and of three make up an axis of `side`, as few threes as can be; none for 1, 2 and 5.
+/// Numbers of tiles of four and of three that make up an axis of `side` values, with as few threes as possible; `None` for
+/// 1, 2 and 5.
 fn fours_and_threes(side: usize) -> Option<(usize, usize)> {
     let threes = (4 - side % 4) % 4;
     Some((side.checked_sub(3 * threes)? / 4, threes))
 }
 
-/// Values `start..start + size` of an axis of the output map, and its first product.
+/// Values `start..start + size` of an axis of the output map, whose first product is `product`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     pub start: usize,
@@ -37,12 +40,12 @@ pub(crate) struct Tile {
     pub product: usize,
 }
 
-/// One axis of the output map, in tiles: fours first, then threes.
+/// One axis of the output map, divided into tiles: fours first, then threes.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     pub tiles: Vec<Tile>,
     pub side: usize,
-    /// Point and tile of each product.
+    /// The point and the tile of each product.
     pub products: Vec<(usize, usize)>,
 }
 
@@ -60,25 +63,26 @@ impl Axis {
         Some(axis)
     }
 
-    /// How many tiles have `point`.
+    /// Number of tiles that have a product at `point`.
     pub(crate) fn tiles_at(&self, point: usize) -> usize {
         self.products.iter().filter(|(of, _)| *of == point).count()
     }
 }
 
-/// Where everything lies for `n` images of one geometry.
+/// The layout of the products of `n` images of one geometry.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub g: Geometry,
     pub n: usize,
-    /// Rows (vertical) and columns.
+    /// The vertical and the horizontal axis.
     pub axes: [Axis; 2],
-    /// First row of each point, and its rows an image.
+    /// First row of each point.
     pub first_row: [usize; POINTS],
+    /// Rows per image of each point.
     pub rows_of_image: [usize; POINTS],
-    /// Rows of all points, with the spare ones.
+    /// Rows of all points, including the spare ones.
     pub rows: usize,
-    /// For each product its point, and its row within those of an image.
+    /// The point of each product, and its row among the image's rows of that point.
     pub products: Vec<(usize, usize)>,
 }
 
@@ -114,12 +118,12 @@ impl Plan {
         plan
     }
 
-    /// Images of a batch.
+    /// Number of images.
     pub(crate) fn images(&self) -> usize {
         self.n
     }
 
-    /// Columns of a map's products: its channels, those of the input map once a phase.
+    /// Columns of a map's products: the channels of the output map, or those of the input map times the four phases.
     pub(crate) fn columns(&self, side: Side) -> usize {
         match side {
             Side::Input => 4 * self.g.input.channels,
@@ -132,16 +136,17 @@ impl Plan {
         self.columns(side) * self.rows
     }
 
-    /// Length of the weights' products, one matrix a point.
+    /// Length of the weights' products, one matrix per point.
     pub(crate) fn weights_len(&self) -> usize {
         POINTS * self.point_stride()
     }
 
+    /// Distance of two points' matrices among the weights' products.
     pub(crate) fn point_stride(&self) -> usize {
         self.columns(Side::Input) * self.columns(Side::Output) + SPARE_WEIGHTS
     }
 
-    /// Where in a block each product of image `i` lies.
+    /// Writes the index of each product of image `i` in a block to `offsets`.
     pub(crate) fn offsets(&self, i: usize, offsets: &mut Vec<usize>) {
         offsets.clear();
         let row = |&(point, row): &(usize, usize)| self.first_row[point] + i * self.rows_of_image[point] + row;
@@ -154,12 +159,13 @@ impl Plan {
         Blocks { values, stride: self.rows * BLOCK, count: self.columns(side) / BLOCK }
     }
 
-    /// The matrix of `point` among the weights' products that multiply those of the map `from`.
+    /// The matrix of `point` among the products of the weights, which multiplies the products of the map `from`.
     pub(crate) fn factor_at<'a>(&self, products: &'a [f32], point: usize, from: Side) -> Blocks<'a> {
         let values = &products[point * self.point_stride()..];
         Blocks { values, stride: self.columns(from) * BLOCK, count: self.columns(from.other()) / BLOCK }
     }
 
+    /// Rows of all images at `point`.
     pub(crate) fn image_rows(&self, point: usize) -> usize {
         self.n * self.rows_of_image[point]
     }

@@ -5,13 +5,13 @@ use super::plan::Axis;
 use crate::geometry::{BLOCK, MapShape};
 use crate::lanes::Lanes;
 
-/// A plane of 16 channels seen at every `step`-th pixel from `origin` on; zero outside.
+/// Every `step`-th pixel of a plane of 16 channels, from `origin` on; zero outside the plane.
 #[derive(Clone, Copy)]
 pub(crate) struct Lattice {
     pub height: usize,
     pub width: usize,
     pub step: usize,
-    /// Row and column of the first pixel, plus one, so that a border of one pixel is not negative.
+    /// Row and column of the first pixel, plus one, so that those in a border of one pixel are not negative.
     pub origin: [usize; 2],
 }
 
@@ -21,19 +21,19 @@ impl Lattice {
         Self { height: shape.height, width: shape.width, step: 1, origin: [1, 1] }
     }
 
-    /// One of the four phases of a map that has a border of one pixel.
+    /// One of the four phases of a map with a border of one pixel.
     pub(crate) fn phase(shape: &MapShape, phase: usize) -> Self {
         Self { height: shape.height, width: shape.width, step: 2, origin: [phase / 2, phase % 2] }
     }
 
-    /// Where row `y` of the lattice starts in its plane, if inside.
+    /// Index of the start of row `y` in the plane, if it is inside.
     #[inline(always)]
     pub(crate) fn row(&self, y: usize) -> Option<usize> {
         let row = (self.step * y + self.origin[0]).wrapping_sub(1);
         (row < self.height).then(|| row * self.width * BLOCK)
     }
 
-    /// Where column `x` of the lattice lies in a row, if inside.
+    /// Index of column `x` in a row of the plane, if it is inside.
     #[inline(always)]
     pub(crate) fn column(&self, x: usize) -> Option<usize> {
         let column = (self.step * x + self.origin[1]).wrapping_sub(1);
@@ -48,7 +48,7 @@ impl Lattice {
     }
 }
 
-/// The transform of one plane of 16 channels into its products, each at its offset in `products`.
+/// Transforms one plane of 16 channels into its products, each written at its offset in `products`.
 ///
 /// # Safety
 /// The processor has `L`; the lattice is inside `plane`, each offset plus 16 inside `products`; `scratch` holds
@@ -87,7 +87,7 @@ pub(crate) unsafe fn plane_into_products<L: Lanes, T: IntoProducts>(
     }
 }
 
-/// All columns of one vertical tile.
+/// Transforms all columns of one vertical tile.
 #[inline(always)]
 pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
     lattice: Lattice,
@@ -121,7 +121,7 @@ pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
     }
 }
 
-/// One row of one horizontal tile.
+/// Transforms one row of one horizontal tile.
 #[inline(always)]
 pub(crate) unsafe fn row_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
     from: *const f32,
@@ -141,7 +141,7 @@ pub(crate) unsafe fn row_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
     }
 }
 
-/// What is done to a value before it is stored: a bias, then a leaky ReLU where the slope is not 1.
+/// What happens to a value before it is stored: a bias is added, then a leaky ReLU applied where the slope is not 1.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish {
     /// 16 values, or null for none.
@@ -149,7 +149,7 @@ pub(crate) struct Finish {
     pub slope: f32,
 }
 
-/// The transform of the products of one plane of 16 channels back to its pixels.
+/// Transforms the products of one plane of 16 channels back into pixels.
 ///
 /// # Safety
 /// As [`plane_into_products`].
@@ -195,7 +195,8 @@ pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
     }
 }
 
-/// All columns of one vertical tile; `carry` when the tile before has left its last value where this one's first goes.
+/// Transforms all columns of one vertical tile. With `carry`, the last value of the tile above is already at `to` and is
+/// added to this tile's first.
 #[inline(always)]
 pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
     products: *const f32,
@@ -223,7 +224,7 @@ pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
     }
 }
 
-/// A row of a plane's pixels.
+/// A row of pixels to be written.
 #[derive(Clone, Copy)]
 pub(crate) struct RowOut<L> {
     pub lattice: Lattice,
@@ -233,7 +234,7 @@ pub(crate) struct RowOut<L> {
 }
 
 impl<L: Lanes> RowOut<L> {
-    /// Writes the values of one tile, `carry` added to the first; returns what it gives to the next one's first.
+    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile.
     #[inline(always)]
     unsafe fn tile<T: OutOfProducts, const SIZE: usize>(self, from: *const f32, start: usize, carry: L) -> L {
         // SAFETY: the caller's.

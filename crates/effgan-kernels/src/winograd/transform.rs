@@ -1,4 +1,4 @@
-//! The transforms of batches of feature maps, plane by plane.
+//! The transforms of batches of feature maps into products and back, plane by plane.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 use crate::threads::{self, Shared};
 
-/// The transforms of one of the two maps, and the lattices that they see a plane as.
+/// The transforms of one of the two maps, and the lattices that they split a plane into.
 trait Planes: IntoProducts + OutOfProducts {
     const PHASES: usize;
     fn lattice(shape: &MapShape, phase: usize) -> Lattice;
@@ -34,7 +34,7 @@ impl Planes for Output {
     }
 }
 
-/// Bᵀ input or A output: a batch of maps into their products `[phases · channels / 16, rows, 16]`.
+/// Bᵀ input or A output: writes the products `[phases · channels / 16, rows, 16]` of a batch of maps.
 pub(crate) fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
     let len = plan.g.map(side).len();
     assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
@@ -90,7 +90,7 @@ unsafe fn planes_into<L: Lanes, P: Planes>(
     }
 }
 
-/// B products or Aᵀ products, plus bias, through a leaky ReLU: a batch of maps of their products.
+/// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes a batch of maps, given their products.
 pub(crate) fn out_of_products(
     isa: Isa,
     plan: &Plan,
@@ -168,11 +168,11 @@ unsafe fn planes_out<L: Lanes, P: Planes>(
 }
 
 thread_local! {
-    /// Half-transformed planes and the offsets of an image's products.
+    /// A plane that is transformed along one axis, and the offsets of an image's products.
     static SCRATCH: RefCell<(Vec<f32>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
-/// `work` with scratch for one plane and the offsets of image `i`.
+/// Calls `work` with scratch for one plane and with the offsets of the products of image `i`.
 fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
     SCRATCH.with_borrow_mut(|(scratch, offsets)| {
         let lines = plan.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();

@@ -6,7 +6,7 @@ use crate::geometry::BLOCK;
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
-/// G w for products that take the input map to the output one: a matrix of 4 · input × output channels a point.
+/// G w for the convolution: a matrix of 4 · input channels × output channels per point.
 pub(crate) fn weights_into_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
     assert_eq!(weights.len(), plan.g.num_weights());
     assert_eq!(products.len(), plan.weights_len());
@@ -28,7 +28,7 @@ pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(plan: &Plan, weights: &[f32],
     }
 }
 
-/// (G w)ᵀ, for products that take the output map to the input one: a matrix of small × 4 · input channels a point.
+/// (G w)ᵀ for the transposed convolution: a matrix of output channels × 4 · input channels per point.
 pub(crate) fn weights_into_transposed_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
     assert_eq!(weights.len(), plan.g.num_weights());
     assert_eq!(products.len(), plan.weights_len());
@@ -38,7 +38,7 @@ pub(crate) fn weights_into_transposed_products(isa: Isa, plan: &Plan, weights: &
     weights_for_conv_transpose(isa, plan, &transposed, products);
 }
 
-/// `rows` × `columns`, both multiples of 16, to `columns` × `rows`, in squares of 16.
+/// Transposes a matrix of `rows` × `columns`, both multiples of 16, in squares of 16 × 16.
 pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
     for (row, column) in (0..rows).step_by(BLOCK).flat_map(|row| (0..columns).step_by(BLOCK).map(move |c| (row, c))) {
         let mut square = [[0.0; BLOCK]; BLOCK];
@@ -72,7 +72,7 @@ pub(crate) unsafe fn weights_for_conv_transpose_on<L: Lanes>(plan: &Plan, transp
     }
 }
 
-/// The 2 × 2 taps of a phase at the 25 points.
+/// Transforms between the 2 × 2 taps of a phase and the 25 points.
 #[derive(Clone, Copy)]
 pub(crate) struct WeightPoints {
     tap_stride: usize,
@@ -103,7 +103,7 @@ impl WeightPoints {
         }
     }
 
-    /// Gᵀ: the gradients of a phase's 2 × 2 taps of those of the 25 points.
+    /// Gᵀ: writes the gradients of the 2 × 2 taps of a phase, given those of the 25 points.
     #[inline(always)]
     unsafe fn back<L: Lanes>(self, points: *const f32, phase: usize, grad: *mut f32) {
         // SAFETY: the caller's.
@@ -130,25 +130,25 @@ impl WeightPoints {
     }
 }
 
-/// Tap (`y`, `x`) of a phase among the 16 of the window.
+/// Index of tap (`y`, `x`) of a phase among the 16 of the window.
 #[inline(always)]
 pub(crate) fn tap(phase: usize, y: usize, x: usize) -> usize {
     (phase / 2 + 2 * y) * 4 + phase % 2 + 2 * x
 }
 
-/// G: the polynomial w₀ + w₁ t at 0, 1, −1, 2, ∞.
+/// G: the values of the polynomial w₀ + w₁ t at 0, 1, −1, 2 and ∞.
 #[inline(always)]
 pub(crate) fn at_points<L: Lanes>([w0, w1]: [L; 2]) -> [L; AXIS_POINTS] {
     [w0, w0.add(w1), w0.sub(w1), w1.scale_add(2.0, w0), w1]
 }
 
-/// Gᵀ.
+/// Gᵀ, the transpose of [`at_points`].
 #[inline(always)]
 pub(crate) fn of_points<L: Lanes>([u0, u1, u2, u3, u4]: [L; AXIS_POINTS]) -> [L; 2] {
     [u0.add(u1).add(u2.add(u3)), u3.scale_add(2.0, u1.sub(u2)).add(u4)]
 }
 
-/// Gᵀ of the weights' products: the gradient of the weights.
+/// Gᵀ: writes the gradient of the weights, given that of their products.
 pub(crate) fn weights_out_of_products(isa: Isa, plan: &Plan, products: &[f32], grad: &mut [f32]) {
     assert_eq!(grad.len(), plan.g.num_weights());
     assert_eq!(products.len(), plan.weights_len());

@@ -1,5 +1,5 @@
-//! An allocator that counts, for the tests that hold the steady state of training to what it may ask for; shared with
-//! the tests of effgan-nn.
+//! An allocator that counts its calls, for tests of what the steady state of training allocates. The tests of effgan-nn
+//! include this file too.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Calls of the allocator by this thread, and the bytes that they asked for.
-    static ASKED: Cell<[usize; 2]> = const { Cell::new([0; 2]) };
+    /// Calls of the allocator by this thread, and the bytes that they requested.
+    static COUNT: Cell<[usize; 2]> = const { Cell::new([0; 2]) };
 }
 
 /// The system's allocator, which counts the calls of each thread.
@@ -18,10 +18,10 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: usize) {
-    // A thread that ends frees and may allocate when its counter is gone.
-    let _ = ASKED.try_with(|asked| {
-        let [calls, all] = asked.get();
-        asked.set([calls + 1, all + bytes]);
+    // A thread that is ending may allocate after its counter was dropped.
+    let _ = COUNT.try_with(|count| {
+        let [calls, all] = count.get();
+        count.set([calls + 1, all + bytes]);
     });
 }
 
@@ -51,14 +51,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Calls of the allocator and the bytes that they asked for, in the third call of `work`, on a thread of its own.
+/// Calls of the allocator, and the bytes that they requested, in the third call of `work` on a new thread.
 pub(crate) fn third_time(mut work: impl FnMut() + Send) -> [usize; 2] {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
     pool.install(|| {
         work();
         work();
-        ASKED.set([0; 2]);
+        COUNT.set([0; 2]);
         work();
-        ASKED.get()
+        COUNT.get()
     })
 }

@@ -1,4 +1,4 @@
-//! The operations of [`fused`](super) in Burn's own, for devices that have no kernels of ours.
+//! The operations of [`fused`](super) made of Burn's own, for devices without kernels.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, tanh};
@@ -13,7 +13,8 @@ pub(super) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolu
     let Convolution { geometry, from, activation, .. } = how;
     let (stride, padding) = ([geometry.stride; 2], [geometry.padding; 2]);
     let x = to_nchw(x, geometry.map(from));
-    // [k·k, big, small] to OIHW, which a transposed convolution reads as IOHW: both begin with the small map's channels.
+    // From [k·k, input, output] to OIHW for a convolution or IOHW for a transposed one: both begin with the channels of the
+    // geometry's output, which the transposed convolution reads.
     let w = window(w, &geometry).permute([3, 2, 0, 1]);
     let out = match from {
         Side::Input => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
@@ -49,7 +50,7 @@ fn activated(x: Tensor<4>, activation: Activation) -> Tensor<4> {
 
 /// x where it is positive, `slope` · x elsewhere.
 ///
-/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks.
+/// Composed from `relu`, which has a fast backward pass: that of Burn's `leaky_relu` uses masks.
 fn leaky(x: Tensor<4>, slope: f32) -> Tensor<4> {
     if slope == 1.0 { x } else { relu(x.clone()) * (1.0 - slope) + x * slope }
 }
@@ -58,7 +59,7 @@ pub(super) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     x.matmul(w) + bias.unsqueeze()
 }
 
-/// `[channels]` as `[1, channels / b, 1, b]`, beside maps of the same channels.
+/// `[channels]` as `[1, channels / b, 1, b]`, which broadcasts over the maps `x`.
 fn per_channel(values: Tensor<1>, x: &Tensor<4>) -> Tensor<4> {
     let [_, blocks, _, block] = x.dims();
     values.reshape([1, blocks, 1, block])
@@ -67,7 +68,7 @@ fn per_channel(values: Tensor<1>, x: &Tensor<4>) -> Tensor<4> {
 pub(super) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, batches: usize, slope: f32) -> Normed {
     let dims @ [n, blocks, pixels, block] = x.dims();
     let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
-    // Images and blocks together, so that each batch is one row.
+    // With an axis for the batches.
     let of_batch = |x: Tensor<4>| x.reshape([batches, n / batches, blocks, pixels, block]);
     let x = of_batch(x);
     let mean = x.clone().mean_dim(1).mean_dim(3);
@@ -84,7 +85,7 @@ pub(super) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, batche
 pub(super) fn group_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, groups: usize, slope: f32) -> Tensor<4> {
     let dims @ [n, blocks, pixels, block] = x.dims();
     let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
-    // Channels together, then by group.
+    // Channels before pixels, then divided into groups.
     let channels_first = x.permute([0, 1, 3, 2]);
     let x = channels_first.reshape([n, groups, blocks * block / groups * pixels]);
     let centred = x.clone() - x.mean_dim(2);

@@ -15,10 +15,10 @@ use crate::{Params, Result};
 
 /// Length of a feature vector.
 pub const LENET_FEATURES: usize = 84;
-/// Number of classes that it tells apart.
+/// Number of classes.
 pub const LENET_CLASSES: usize = 10;
 
-/// Tensors of the classifier for 28 × 28 grey images (first values: Kaiming's normal, arXiv:1502.01852).
+/// Tensors of the classifier for 28 × 28 grey images, with He's normal initialisation (He et al. 2015, arXiv:1502.01852).
 pub fn lenet_tensors() -> Vec<TensorSpec> {
     let linear = Layout::Linear { inputs: None, outputs: None };
     [
@@ -86,7 +86,7 @@ fn halved(map: &MapShape) -> MapShape {
     MapShape { channels: map.channels, height: map.height / 2, width: map.width / 2 }
 }
 
-/// Maps of shape `map`, by their maximum over squares of two by two.
+/// Max pooling of maps of shape `map` over 2 × 2 pixels.
 fn pooled(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
     let [n, blocks, _, block] = x.dims();
     let x = max_pool2d(images_of_map(x, map), MaxPoolOptions::new([2, 2]));
