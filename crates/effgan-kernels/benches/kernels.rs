@@ -1,7 +1,8 @@
-//! The kernels of a DCGAN's training step at base 64 and batch 64: `cargo bench --locked --profile release --bench kernels`.
+//! The kernels of a DCGAN's training step at base 64 and batch 64:
+//! `cargo bench --locked --profile release --bench kernels`.
 //!
-//! On one thread. Criterion's throughput counts the multiply-adds of plain loops, so that a faster algorithm has a higher
-//! throughput.
+//! On one thread. Criterion's throughput counts the multiply-adds of plain loops, so that a faster algorithm has a
+//! higher throughput.
 
 use std::hint::black_box;
 

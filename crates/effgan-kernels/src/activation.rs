@@ -30,8 +30,8 @@ unsafe fn tanh_body<L>(x: &mut [f32]) {
 
 /// tanh x = 2u / (1 + u²) with u = tanh(x / 2) = p / q, the seventh convergent of Lambert's continued fraction.
 ///
-/// The slope of the double-angle formula goes to 0 as u goes to 1, and with it the influence of the fraction's error, so
-/// that few terms are enough. Beyond |x| = 9, tanh differs from ±1 by less than 3e-8.
+/// The slope of the double-angle formula goes to 0 as u goes to 1, and with it the influence of the fraction's error,
+/// so that few terms are enough. Beyond |x| = 9, tanh differs from ±1 by less than 3e-8.
 #[inline(always)]
 fn tanh_of(x: f32) -> f32 {
     let half = 0.5 * x.clamp(-9.0, 9.0);

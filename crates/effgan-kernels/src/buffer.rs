@@ -1,12 +1,12 @@
 //! Memory that is reused: pages fresh from the system cost as much time as filling them.
 //!
-//! A training step takes and gives back vectors of the same lengths over and over. Each thread keeps what was given back,
-//! by length and type, so that in the steady state nothing is allocated. It keeps no more vectors of a length than were
-//! ever taken at once, so that the store does not grow: a vector that Burn allocated is kept only in the place of one that
-//! was taken from here and that Burn has dropped.
+//! A training step takes and gives back vectors of the same lengths over and over. Each thread keeps what was given
+//! back, by length and type, so that in the steady state nothing is allocated. It keeps no more vectors of a length
+//! than were ever taken at once, so that the store does not grow: a vector that Burn allocated is kept only in the
+//! place of one that was taken from here and that Burn has dropped.
 //!
-//! Memory that is taken has unspecified contents. [`fill_with_nan`] makes tests notice a kernel that reads what it has not
-//! written.
+//! Memory that is taken has unspecified contents. [`fill_with_nan`] makes tests notice a kernel that reads what it has
+//! not written.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -91,8 +91,8 @@ impl<T: Element> Store<T> {
 /// Whether [`take`] fills what it returns with [`Element::NOTHING`].
 static FILL_WITH_NAN: AtomicBool = AtomicBool::new(cfg!(test));
 
-/// From now on, fills all memory that any thread [`take`]s with NaN, for tests of what runs on these kernels: a value that
-/// is read before it was written shows in the result. The tests of this crate do so from the start.
+/// From now on, fills all memory that any thread [`take`]s with NaN, for tests of what runs on these kernels: a value
+/// that is read before it was written shows in the result. The tests of this crate do so from the start.
 // Not `cfg!(test)` alone, which is false when this crate is compiled for the tests of another one.
 pub fn fill_with_nan() {
     FILL_WITH_NAN.store(true, Ordering::Relaxed);

@@ -2,8 +2,8 @@
 //!
 //! A convolution takes its *input* map to its *output* map. The transposed convolution of the same [`Geometry`] takes
 //! the output map to the input map, and each is the gradient of the other with respect to what it reads: so three
-//! kernels (`conv`, `conv_transpose`, `weight_grad`) are the forward and the backward pass of both layers. Everywhere in
-//! this crate `input` and `output` name the maps of the *convolution*, for a transposed one too.
+//! kernels (`conv`, `conv_transpose`, `weight_grad`) are the forward and the backward pass of both layers. Everywhere
+//! in this crate `input` and `output` name the maps of the *convolution*, for a transposed one too.
 
 /// Channels that lie side by side in memory: 16 floats, one cache line and one AVX-512 register.
 pub const BLOCK: usize = 16;
@@ -119,7 +119,8 @@ impl Geometry {
         self.kernel * self.kernel * self.input.channels * self.output.channels
     }
 
-    /// Multiply-adds of one image, the same for `conv`, `conv_transpose` and `weight_grad`; those in the padding count too.
+    /// Multiply-adds of one image, the same for `conv`, `conv_transpose` and `weight_grad`; those in the padding count
+    /// too.
     pub fn multiply_adds(&self) -> usize {
         self.num_weights() * self.output.pixels()
     }

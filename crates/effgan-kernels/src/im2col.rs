@@ -1,8 +1,8 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
 //! The fallback where no other kernel fits. The windows of an image are copied into a matrix, its *cols*,
-//! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix `[kernel² · input.channels, output.channels]`,
-//! each kernel is one product:
+//! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix `[kernel² · input.channels,
+//! output.channels]`, each kernel is one product:
 //!
 //! - convolution: output = cols · weights;
 //! - transposed convolution: cols = output · weightsᵀ, summed where the windows overlap;
@@ -89,8 +89,8 @@ pub fn conv_transpose(
 
 /// Writes the gradient of the weights, summed over the images, to `grad`.
 ///
-/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is what the layer read, the other the
-/// gradient of what it wrote. Needs memory for up to eight gradients.
+/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is what the layer read, the other
+/// the gradient of what it wrote. Needs memory for up to eight gradients.
 pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: &mut [f32]) {
     assert_lengths(g, n, input, grad, output);
     let images = n.div_ceil(PIECES).max(1);
@@ -157,8 +157,8 @@ fn cols_width(g: &Geometry) -> usize {
 
 /// The cols of the images in `input`, written to `buffer`: `[images · output.pixels, kernel² · input.channels]`.
 ///
-/// Rows start an odd number of cache lines apart. If the distance were, say, 4096 bytes, all rows would share a few sets
-/// of the caches, and a product that reads down the rows would take two to three times as long.
+/// Rows start an odd number of cache lines apart. If the distance were, say, 4096 bytes, all rows would share a few
+/// sets of the caches, and a product that reads down the rows would take two to three times as long.
 pub(crate) fn cols_of<'a>(g: &Geometry, input: &[f32], buffer: &'a mut Vec<f32>) -> Matrix<'a> {
     let images = input.len() / g.input.len();
     let row_stride = (cols_width(g).div_ceil(BLOCK) | 1) * BLOCK;

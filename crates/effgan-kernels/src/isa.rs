@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 /// A set of vector instructions that the kernels are compiled for and that this processor has.
 ///
-/// Only this module makes one, after checking the processor, so that a value is proof that its instructions may be used.
+/// Only this module makes one, after checking the processor, so that a value is proof that its instructions may be
+/// used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(Kind);
 
@@ -46,8 +47,8 @@ impl Isa {
         isas
     }
 
-    /// The set that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names (`portable`,
-    /// `avx2`, `avx512`, `neon`), which is for benchmarks and tests.
+    /// The set that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names
+    /// (`portable`, `avx2`, `avx512`, `neon`), which is for benchmarks and tests.
     ///
     /// # Panics
     /// When `EFFGAN_ISA` names a set that this processor does not have; [`wanted`](Self::wanted) is an error then.
@@ -85,10 +86,11 @@ impl Isa {
     }
 }
 
-/// Defines `$name(isa, …)`, which runs `$body::<L>(…)` compiled for `isa`, where `L` are its [lanes](crate::lanes::Lanes).
+/// Defines `$name(isa, …)`, which runs `$body::<L>(…)` compiled for `isa`, where `L` are its
+/// [lanes](crate::lanes::Lanes).
 ///
-/// `$body` and everything that it calls must be `#[inline(always)]`, so that it is compiled with the instructions of the
-/// function that it is inlined into.
+/// `$body` and everything that it calls must be `#[inline(always)]`, so that it is compiled with the instructions of
+/// the function that it is inlined into.
 ///
 /// Soundness: an [`Isa`] exists only where the processor has the instructions. What else `$body` requires (lengths of
 /// slices, writable pointers) is checked in the same file, before `$name` is called.

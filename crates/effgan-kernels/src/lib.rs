@@ -1,9 +1,9 @@
 //! The CPU kernels of a training step, in which a client spends its time.
 //!
 //! Arguments and results are plain slices and vectors; `effgan-nn` makes Burn operations of them. The first argument of
-//! a kernel is the instruction set to run with, an [`Isa`]. Work is divided by the shape of the data, never by the number
-//! of threads, and sums are folded in a fixed order: results depend on the instruction set, but not on the number of
-//! threads. All `unsafe` code of the workspace is in this crate.
+//! a kernel is the instruction set to run with, an [`Isa`]. Work is divided by the shape of the data, never by the
+//! number of threads, and sums are folded in a fixed order: results depend on the instruction set, but not on the
+//! number of threads. All `unsafe` code of the workspace is in this crate.
 #![allow(unsafe_code)]
 // The body of a kernel must be inlined into the function that enables its instructions (see `for_each_isa`).
 #![allow(clippy::inline_always)]

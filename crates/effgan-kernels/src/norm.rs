@@ -1,9 +1,9 @@
 //! Batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167) and group norm (Wu & He 2018, arXiv:1803.08494), each followed
 //! by a leaky ReLU.
 //!
-//! Both take sums over pixels per channel and then apply an affine map per channel, in the forward and in the backward pass.
-//! Feature maps are `[n, channels / b, pixels, b]`. The activation is act(v) = v where v > 0 and `slope` · v elsewhere: a
-//! slope of 1 is no activation, 0 is ReLU.
+//! Both take sums over pixels per channel and then apply an affine map per channel, in the forward and in the backward
+//! pass. Feature maps are `[n, channels / b, pixels, b]`. The activation is act(v) = v where v > 0 and `slope` · v
+//! elsewhere: a slope of 1 is no activation, 0 is ReLU.
 
 mod batch;
 pub(crate) mod columns;
@@ -20,7 +20,8 @@ pub use group::{GroupStatistics, group_norm, group_norm_backward};
 /// ε, added to a variance; PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-/// Images of a piece of work, which has one set of partial sums. Fixed, so that bits do not depend on the number of threads.
+/// Images of a piece of work, which has one set of partial sums. Fixed, so that bits do not depend on the number of
+/// threads.
 pub(crate) const IMAGES: usize = 4;
 
 /// Sizes of a batch of feature maps.
@@ -108,8 +109,8 @@ pub fn affine_act(isa: Isa, sizes: &Sizes, x: &[f32], scale: &[f32], shift: &[f3
     });
 }
 
-/// The gradient of x as an affine map per channel: dx = `of_d` · d + `of_x` · x + `constant`, where d is the gradient of
-/// gamma · x̂ + beta and x̂ = (x − mean) · `inv_std`.
+/// The gradient of x as an affine map per channel: dx = `of_d` · d + `of_x` · x + `constant`, where d is the gradient
+/// of gamma · x̂ + beta and x̂ = (x − mean) · `inv_std`.
 struct Coefficients {
     of_d: Buffer,
     of_x: Buffer,
@@ -122,8 +123,8 @@ impl Coefficients {
     }
 
     /// Computes the coefficients from `sums`, Σ d and Σ d · x per channel, and adds the gradients of gamma and beta to
-    /// `of_params`; both are `[2, channels]`. `mean` and `inv_std` are per group, and `count` is the number of values of a
-    /// group. In batch norm, a group is one channel of a batch; in group norm, some channels of an image.
+    /// `of_params`; both are `[2, channels]`. `mean` and `inv_std` are per group, and `count` is the number of values
+    /// of a group. In batch norm, a group is one channel of a batch; in group norm, some channels of an image.
     ///
     /// dx = `inv_std` · (gamma · d − Σ gamma · d / count − x̂ · Σ gamma · d · x̂ / count), sums over the group.
     fn solve(&mut self, count: f64, [gamma, mean, inv_std]: [&[f32]; 3], sums: &[f64], of_params: &mut [f64]) {
@@ -152,8 +153,8 @@ impl Coefficients {
     }
 }
 
-/// Writes `scale` and `shift` per channel, such that x · scale + shift = gamma · (x − mean) · `inv_std` + beta. `mean` and
-/// `inv_std` are per group of neighbouring channels.
+/// Writes `scale` and `shift` per channel, such that x · scale + shift = gamma · (x − mean) · `inv_std` + beta. `mean`
+/// and `inv_std` are per group of neighbouring channels.
 fn fill_scale_shift([gamma, beta, mean, inv_std]: [&[f32]; 4], scale: &mut [f32], shift: &mut [f32]) {
     assert_eq!([beta.len(), scale.len(), shift.len()], [gamma.len(); 3], "parameters are per channel");
     assert_eq!(mean.len(), inv_std.len(), "statistics are per group");
@@ -166,8 +167,8 @@ fn fill_scale_shift([gamma, beta, mean, inv_std]: [&[f32]; 4], scale: &mut [f32]
     }
 }
 
-/// Mean and biased variance of `count` values with the sums Σ x and Σ x². The difference in the variance is accurate enough
-/// in f64 for any f32 x.
+/// Mean and biased variance of `count` values with the sums Σ x and Σ x². The difference in the variance is accurate
+/// enough in f64 for any f32 x.
 fn mean_and_variance(sum: f64, squares: f64, count: f64) -> (f64, f64) {
     let mean = sum / count;
     // Not `max`, which would turn NaN into 0.

@@ -1,8 +1,8 @@
-//! Norms of the gradients of single examples, for differentially private training (Abadi et al. 2016, arXiv:1607.00133),
-//! without one backward pass per example.
+//! Norms of the gradients of single examples, for differentially private training (Abadi et al. 2016,
+//! arXiv:1607.00133), without one backward pass per example.
 //!
-//! A private step clips the gradient gᵢ of each example to a norm C and sums them: Σ fᵢ · gᵢ with fᵢ = min(1, C / |gᵢ|),
-//! where |gᵢ| is the norm over all parameters of the network. It does not need the gᵢ themselves:
+//! A private step clips the gradient gᵢ of each example to a norm C and sums them: Σ fᵢ · gᵢ with fᵢ = min(1, C /
+//! |gᵢ|), where |gᵢ| is the norm over all parameters of the network. It does not need the gᵢ themselves:
 //!
 //! 1. One backward pass of the *sum* of the examples' losses gives each layer's inputs and the gradient of its outputs. Each
 //!    example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
@@ -13,9 +13,9 @@
 //!
 //! An example is one image that passes through the network; a real and a generated image are two examples.
 //!
-//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: for |fᵢ · gᵢ| ≤ C
-//! to the last bit, clip to slightly less. A gradient that is not finite has a norm that is not finite, and no factor makes
-//! it finite, not even 0: the caller must skip the step.
+//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: for |fᵢ ·
+//! gᵢ| ≤ C to the last bit, clip to slightly less. A gradient that is not finite has a norm that is not finite, and no
+//! factor makes it finite, not even 0: the caller must skip the step.
 
 use std::cell::RefCell;
 
@@ -64,19 +64,22 @@ impl Method {
 
 /// Squared norm of each example's weight gradient of a convolution, `[n]`.
 ///
-/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: what the layer read and the gradient of what it
-/// wrote. For a transposed convolution `input` is the gradient and `output_grad` what the layer read; the product is the same.
+/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: what the layer read and the gradient of
+/// what it wrote. For a transposed convolution `input` is the gradient and `output_grad` what the layer read; the
+/// product is the same.
 ///
-/// Uses the cheaper of two methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose by
-/// memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels, their multiply-adds per example are
+/// Uses the cheaper of two methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose
+/// by memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels, their multiply-adds per
+/// example are
 ///
 /// - ghost norm, from products between all pairs of pixels: P² · (K + S);
 /// - the norm of the example's own gradient, which is then dropped: P · K · S.
 ///
 /// The ghost norm is cheaper where P · (K + S) < K · S, in layers of many channels and few pixels.
 ///
-/// The ghost norm adds numbers of both signs. Its error is up to about 1e-6 · |cols of the input|² · |output|², which is large
-/// relative to a gradient that almost cancels between pixels; |fᵢ · gᵢ| may exceed C by as much. The result is never negative.
+/// The ghost norm adds numbers of both signs. Its error is up to about 1e-6 · |cols of the input|² · |output|², which
+/// is large relative to a gradient that almost cancels between pixels; |fᵢ · gᵢ| may exceed C by as much. The result is
+/// never negative.
 pub fn conv_squared_norms(g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
     squared_norms_by(Method::cheaper(g), Isa::in_use(), g, n, input, output_grad)
 }
@@ -115,7 +118,8 @@ fn own_gradient_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<
 /// Squared norm of each example's weight gradient of a linear layer, `[n]`: |x|² · |dy|² (Goodfellow 2015,
 /// arXiv:1510.01799).
 ///
-/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. For the bias, call [`bias_squared_norms`] with a map of one pixel.
+/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. For the bias, call [`bias_squared_norms`] with a map of one
+/// pixel.
 pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
     let isa = Isa::in_use();
     let norm = |(input, grad)| dot(isa, input, input) * dot(isa, grad, grad);
@@ -133,8 +137,8 @@ pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
 
 /// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`.
 ///
-/// The layer's output is γ · x̂ + β with γ and β per channel: the gradient of γ is the sum over pixels of grad · x̂, that of
-/// β the sum of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
+/// The layer's output is γ · x̂ + β with γ and β per channel: the gradient of γ is the sum over pixels of grad · x̂,
+/// that of β the sum of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
 pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], grad: &[f32]) -> Vec<f64> {
     assert_eq!(normalised.len(), n * map.len(), "{n} maps of {map:?}");
     assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
@@ -147,8 +151,9 @@ pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], gr
 
 /// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor.
 ///
-/// The gradient of the parameters is linear in the gradient of the outputs: any kernel, for weights, biases, γ or β, then
-/// computes the sum of the examples' gradients times their factors. `grad` has `n` parts of equal length, `factors` is `[n]`.
+/// The gradient of the parameters is linear in the gradient of the outputs: any kernel, for weights, biases, γ or β,
+/// then computes the sum of the examples' gradients times their factors. `grad` has `n` parts of equal length,
+/// `factors` is `[n]`.
 pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
     assert_eq!(factors.len(), n, "one factor per example");
     let len = example_len(n, grad);
@@ -179,8 +184,8 @@ fn example_len(n: usize, values: &[f32]) -> usize {
 }
 
 for_each_isa! {
-    /// Σ a · b in f64. The bits are the same for all instruction sets: products of f32 are exact in f64, and the sums have
-    /// a fixed order.
+    /// Σ a · b in f64. The bits are the same for all instruction sets: products of f32 are exact in f64, and the sums
+    /// have a fixed order.
     fn dot = dot_body(a: &[f32], b: &[f32]) -> f64;
 }
 

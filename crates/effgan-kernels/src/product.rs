@@ -1,8 +1,8 @@
 //! Products of matrices in blocks of 16 columns, computed in register tiles.
 //!
-//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`, with blocks `stride` floats apart. The rows of a block are
-//! contiguous: a tile reads whole cache lines in order, 64 bytes apart whatever the size of the matrix, and no operand has
-//! to be packed.
+//! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`, with blocks `stride` floats apart. The rows of a block
+//! are contiguous: a tile reads whole cache lines in order, 64 bytes apart whatever the size of the matrix, and no
+//! operand has to be packed.
 
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -33,8 +33,8 @@ impl<'a> BlocksMut<'a> {
         Self { values: values.as_mut_ptr(), len: values.len(), stride, count, slice: PhantomData }
     }
 
-    /// Pointer to the first float, number of floats that may be written from there, distance between blocks, and number of
-    /// blocks.
+    /// Pointer to the first float, number of floats that may be written from there, distance between blocks, and number
+    /// of blocks.
     pub(crate) fn parts(self) -> (*mut f32, usize, usize, usize) {
         (self.values, self.len, self.stride, self.count)
     }
@@ -131,7 +131,8 @@ pub(crate) fn tile_heights(rows: usize, most: usize) -> impl Iterator<Item = usi
     (0..tiles).map(move |i| (rows * (i + 1)) / tiles - (rows * i) / tiles)
 }
 
-/// Evaluates `$tile` with the constant `$H` equal to `$height`, which is at most 14: a tile is compiled for each height.
+/// Evaluates `$tile` with the constant `$H` equal to `$height`, which is at most 14: a tile is compiled for each
+/// height.
 macro_rules! tile_of_height {
     ($height:expr, $H:ident => $tile:expr) => {
         tile_of_height!(@ $height, $H => $tile, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)

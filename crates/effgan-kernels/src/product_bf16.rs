@@ -1,8 +1,8 @@
 //! The products of `product.rs` with factors rounded to bf16 and sums in f32, for processors with AVX-512 BF16.
 //!
-//! In each lane, an instruction of such a processor multiplies two pairs of bf16 and adds both products to an f32: twice
-//! the work of an f32 instruction. Operands and results are f32. Two rows of A or B, rounded to nearest (ties to even;
-//! values below 2⁻¹²⁶ become 0), are packed into one [`Line`].
+//! In each lane, an instruction of such a processor multiplies two pairs of bf16 and adds both products to an f32:
+//! twice the work of an f32 instruction. Operands and results are f32. Two rows of A or B, rounded to nearest (ties to
+//! even; values below 2⁻¹²⁶ become 0), are packed into one [`Line`].
 
 use std::cell::RefCell;
 
@@ -59,7 +59,8 @@ impl Packed {
     }
 }
 
-/// Packs `b`, of `rows` rows, once for all [`product`]s with it: packing takes as long as a product with five to ten rows.
+/// Packs `b`, of `rows` rows, once for all [`product`]s with it: packing takes as long as a product with five to ten
+/// rows.
 pub(crate) fn pack(rows: usize, b: Blocks) -> Packed {
     let mut packed = Packed::default();
     packed.pairs_of_rows(rows, b);

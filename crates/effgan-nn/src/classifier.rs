@@ -10,8 +10,8 @@ use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_
 use crate::optim::{Adam, Optimiser};
 use crate::{NnError, Params, Purpose, Result, Streams, pixels};
 
-/// Images are classified in batches of exactly this size, the last one padded, so that the features of an image do not depend
-/// on how many others there are.
+/// Images are classified in batches of exactly this size, the last one padded, so that the features of an image do not
+/// depend on how many others there are.
 const BATCH: usize = 64;
 const IMAGE_LEN: usize = 28 * 28;
 
@@ -85,9 +85,9 @@ pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
     Err(NnError::Config(reason))
 }
 
-/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10, by cross-entropy and Adam. The learning rate is
-/// 1e-3, and 1e-4 in the last third of the epochs. `on_epoch` is called with the number of each epoch, from 1, and its mean loss
-/// in nats.
+/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10, by cross-entropy and Adam. The
+/// learning rate is 1e-3, and 1e-4 in the last third of the epochs. `on_epoch` is called with the number of each epoch,
+/// from 1, and its mean loss in nats.
 ///
 /// # Errors
 /// Never fails in practice: the tensors are created here.

@@ -18,8 +18,8 @@ pub(crate) fn training_device() -> Device {
 
 /// The instruction set that all kernels of this crate run with.
 pub(crate) fn isa() -> Isa {
-    // In the tests of this crate, a kernel that reads memory before writing it reads NaN. Every kernel's caller asks for the
-    // instruction set first, so that no test has to remember this.
+    // In the tests of this crate, a kernel that reads memory before writing it reads NaN. Every kernel's caller asks
+    // for the instruction set first, so that no test has to remember this.
     #[cfg(test)]
     effgan_kernels::buffer::fill_with_nan();
     Isa::in_use()
@@ -54,8 +54,8 @@ pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     on_threads(1, work)
 }
 
-/// Number of threads of each worker, when `jobs` threads share `n` pieces of work: there are at most `n` workers, and spare
-/// threads are spread over them.
+/// Number of threads of each worker, when `jobs` threads share `n` pieces of work: there are at most `n` workers, and
+/// spare threads are spread over them.
 ///
 /// ```
 /// assert_eq!(effgan_nn::threads_of_workers(10, 4), [1, 1, 1, 1]);

@@ -1,8 +1,8 @@
 //! Places in the writing of a file where a test can end the program, as a power cut would.
 //!
-//! `EFFGAN_FAULT=half:round_:3` ends it in the middle of the third file whose path contains `round_`. The places are `half`
-//! (half of the file is written), `beside` (all of it is, under its temporary name) and `renamed` (its folder is not yet
-//! synced). Without the variable nothing happens.
+//! `EFFGAN_FAULT=half:round_:3` ends it in the middle of the third file whose path contains `round_`. The places are
+//! `half` (half of the file is written), `beside` (all of it is, under its temporary name) and `renamed` (its folder is
+//! not yet synced). Without the variable nothing happens.
 //!
 //! This is an environment variable and not a feature, because the tests would need a build of their own for that.
 

@@ -1,8 +1,8 @@
 //! Writes files completely or not at all, and never through a symbolic link.
 //!
-//! A folder may come from a stranger, who may have put symbolic links where files will be written. So a file is written under a
-//! new, unpredictable name (`O_EXCL`) and then renamed, which replaces a link instead of following it. Files that grow are
-//! opened with `O_NOFOLLOW`, and [`check_no_links`] finds folders that are links.
+//! A folder may come from a stranger, who may have put symbolic links where files will be written. So a file is written
+//! under a new, unpredictable name (`O_EXCL`) and then renamed, which replaces a link instead of following it. Files
+//! that grow are opened with `O_NOFOLLOW`, and [`check_no_links`] finds folders that are links.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -25,8 +25,8 @@ impl For {
     }
 }
 
-/// The bytes of a file of at most `most` bytes. A path to anything but a regular file is an error, so that a hostile pipe or
-/// device neither blocks nor fills the memory.
+/// The bytes of a file of at most `most` bytes. A path to anything but a regular file is an error, so that a hostile
+/// pipe or device neither blocks nor fills the memory.
 ///
 /// # Errors
 /// The system's error, or one line on what is wrong with the file.
@@ -42,8 +42,8 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes `bytes` to `path`, completely or not at all, even if the program or the machine stops meanwhile: they are written to
-/// a temporary file in the same folder, which is synced and renamed, and the folder is synced.
+/// Writes `bytes` to `path`, completely or not at all, even if the program or the machine stops meanwhile: they are
+/// written to a temporary file in the same folder, which is synced and renamed, and the folder is synced.
 ///
 /// # Errors
 /// The system's error. Then `path` is unchanged, and the temporary file is removed.
@@ -83,8 +83,8 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| if is_link(path) { link_error() } else { error })
 }
 
-/// Checks that neither the folder `name` in `folder` nor any folder inside it is a symbolic link, so that nothing is written to
-/// its target.
+/// Checks that neither the folder `name` in `folder` nor any folder inside it is a symbolic link, so that nothing is
+/// written to its target.
 ///
 /// # Errors
 /// One line that names the first link.
@@ -97,8 +97,8 @@ pub fn check_no_links(folder: &Path, name: &str) -> io::Result<()> {
     entries.iter().filter(|entry| path.join(entry).is_dir()).try_for_each(|entry| check_no_links(&path, entry))
 }
 
-/// Removes the temporary files that interrupted writes have left in `folder` and the folders inside it. Failures are ignored: a
-/// leftover file does no harm.
+/// Removes the temporary files that interrupted writes have left in `folder` and the folders inside it. Failures are
+/// ignored: a leftover file does no harm.
 pub fn remove_leftovers(folder: &Path) {
     for name in names_in(folder) {
         let path = folder.join(&name);

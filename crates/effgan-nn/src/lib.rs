@@ -1,4 +1,5 @@
-//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows devices.
+//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows
+//! devices.
 //!
 //! Its interface is plain data: [`Params`] are named `f32` arrays with PyTorch's names and layouts, images are `u8`
 //! `[n, c, h, w]`, losses are numbers. Readers of the other crates need not know Burn.

@@ -29,8 +29,8 @@ pub(crate) struct Optimiser {
     proximal: Option<Proximal>,
 }
 
-/// The proximal term μ/2 ‖w − w₀‖² of `FedProx` (Li et al. 2020, arXiv:1812.06127), where w₀ are the parameters before the
-/// first step.
+/// The proximal term μ/2 ‖w − w₀‖² of `FedProx` (Li et al. 2020, arXiv:1812.06127), where w₀ are the parameters before
+/// the first step.
 #[derive(Clone, Debug)]
 struct Proximal {
     mu: f64,
@@ -59,8 +59,9 @@ impl Optimiser {
         Ok(Self { steps, ..self })
     }
 
-    /// The optimiser state: both moments of each parameter and, with a proximal term, its w₀. The tensors are flat, in the
-    /// layouts of the kernels, and named by the number of the parameter in the order in which the module is visited.
+    /// The optimiser state: both moments of each parameter and, with a proximal term, its w₀. The tensors are flat, in
+    /// the layouts of the kernels, and named by the number of the parameter in the order in which the module is
+    /// visited.
     pub(crate) fn state(&self) -> Params {
         let array = |tensor: &Tensor<1>| Array::new(tensor.dims(), layers::values(tensor.clone()));
         let named = |(i, both): (usize, &[Tensor<1>; 2])| [0, 1].map(|of| (moment_name(of, i), array(&both[of])));

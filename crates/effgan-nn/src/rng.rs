@@ -1,7 +1,7 @@
 //! Random numbers as a function of (seed, purpose, round, client, step), without a position to save.
 //!
-//! A run that is interrupted and resumed, or whose clients reply in another order, draws the same numbers. The stream of a
-//! client is keyed by its *name*, so that a site that joins or leaves does not change the numbers of any other.
+//! A run that is interrupted and resumed, or whose clients reply in another order, draws the same numbers. The stream
+//! of a client is keyed by its *name*, so that a site that joins or leaves does not change the numbers of any other.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

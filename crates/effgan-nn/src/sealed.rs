@@ -1,8 +1,8 @@
 //! Sealed files: tensors that the program stores for itself, with a JSON header and a checksum of both.
 //!
-//! A sealed file is a safetensors file with one entry of metadata, `<format> <checksum> <header>`: the version of this format,
-//! the SHA-256 of the header and the tensors' [model hash](Params::hash), and the header as JSON. The checksum detects files that
-//! are torn or edited, but not an edit that also corrects the checksum.
+//! A sealed file is a safetensors file with one entry of metadata, `<format> <checksum> <header>`: the version of this
+//! format, the SHA-256 of the header and the tensors' [model hash](Params::hash), and the header as JSON. The checksum
+//! detects files that are torn or edited, but not an edit that also corrects the checksum.
 
 use std::path::Path;
 

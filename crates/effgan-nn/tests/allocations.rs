@@ -37,11 +37,11 @@ impl Training {
     }
 }
 
-/// At this size, 2,670 allocations and 436 KB remain: Burn's tensors (a reference count, the owner of the memory and the
-/// strides, each boxed), the nodes and hash maps of its graph, and its copy of both halves of the discriminator's batch
-/// (125 KB). A fifth of the calls update running statistics. The kernels allocate ten small vectors in the place of those
-/// that Burn drops: logits, and the statistics of the norms. A feature map that is not given back would add 160 to 250 KB,
-/// and Winograd plans that are not kept another 500 calls.
+/// At this size, 2,670 allocations and 436 KB remain: Burn's tensors (a reference count, the owner of the memory and
+/// the strides, each boxed), the nodes and hash maps of its graph, and its copy of both halves of the discriminator's
+/// batch (125 KB). A fifth of the calls update running statistics. The kernels allocate ten small vectors in the place
+/// of those that Burn drops: logits, and the statistics of the norms. A feature map that is not given back would add
+/// 160 to 250 KB, and Winograd plans that are not kept another 500 calls.
 #[test]
 fn a_step_allocates_only_in_burn() {
     for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available()) {

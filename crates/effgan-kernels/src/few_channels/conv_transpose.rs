@@ -14,8 +14,9 @@ const SPACE: &str = "runs of taps end inside the products and the frame's spare 
 
 /// `input` = transposed convolution of `output` (+ `bias`, `[input.channels]`).
 ///
-/// With `mask` = (out, slope), `output` is multiplied by slope where out ≤ 0 first. That takes a gradient back through the
-/// leaky `ReLU` whose output is out, `output` being the gradient of out. Layouts are those of [`conv`](super::conv()).
+/// With `mask` = (out, slope), `output` is multiplied by slope where out ≤ 0 first. That takes a gradient back through
+/// the leaky `ReLU` whose output is out, `output` being the gradient of out. Layouts are those of
+/// [`conv`](super::conv()).
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv_transpose(
     isa: Isa,
@@ -45,9 +46,9 @@ pub fn conv_transpose(
     });
 }
 
-/// Layout of a window's taps in a row of [`conv_transpose`]'s products: `[kernel, run]`, with `run` rounded up to a multiple
-/// of four floats, so that they are added to the frame four at a time, and the whole row rounded up to whole vectors.
-/// What rounding adds is zero.
+/// Layout of a window's taps in a row of [`conv_transpose`]'s products: `[kernel, run]`, with `run` rounded up to a
+/// multiple of four floats, so that they are added to the frame four at a time, and the whole row rounded up to whole
+/// vectors. What rounding adds is zero.
 #[derive(Clone, Copy)]
 struct Taps {
     run: usize,
@@ -82,7 +83,8 @@ for_each_isa! {
     );
 }
 
-/// One image of [`conv_transpose`]: adds it to `frame`. `masked` holds a line of `output`, `products` the taps of its windows.
+/// One image of [`conv_transpose`]: adds it to `frame`. `masked` holds a line of `output`, `products` the taps of its
+/// windows.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the buffers are the thread's")]
 unsafe fn conv_transpose_image_on<L: Lanes>(

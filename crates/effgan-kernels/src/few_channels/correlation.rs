@@ -7,9 +7,9 @@ use crate::lanes::Lanes;
 /// Most lines of a tile of taps, and its longest run.
 pub(super) const TAP_TILE: usize = 5;
 
-/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` floats with the fewest products. The
-/// two more per tile are for its loads of `output`. Vectors of 16 lanes come with 32 registers, shorter ones with as few
-/// as 16.
+/// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` floats with the fewest products.
+/// The two more per tile are for its loads of `output`. Vectors of 16 lanes come with 32 registers, shorter ones with
+/// as few as 16.
 #[inline(always)]
 pub(super) fn tap_tile<L: Lanes>(kernel: usize, run: usize) -> (usize, usize) {
     let tiles = if L::N == BLOCK { &[(3, 3), (4, 4), (5, 5)] } else { &[(3, 3), (2, 4), (2, 5)] };
@@ -64,8 +64,8 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// As [`of_taps`](Self::of_taps), for N channels. Reads the map once per tile of taps; the first pass also masks and
-    /// sums it.
+    /// As [`of_taps`](Self::of_taps), for N channels. Reads the map once per tile of taps; the first pass also masks
+    /// and sums it.
     #[inline(always)]
     pub(super) unsafe fn of_channels<L: Lanes, const R: usize, const J: usize>(&mut self, channel: usize) {
         let Geometry { input, output, kernel, .. } = *self.g;

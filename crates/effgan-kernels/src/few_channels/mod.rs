@@ -2,10 +2,10 @@
 //! outer layers of a DCGAN (Radford et al. 2016, arXiv:1511.06434).
 //!
 //! There is no im2col buffer, which would be kernel² / stride² times as large as the image. Windows are read from a
-//! *frame*, a copy of the image with its padding (14 KB for 32 × 32 pixels of colour, less than an L1 cache). A row of a
-//! window is one run of kernel · channels floats in the frame, and the windows of neighbouring pixels start
-//! stride · channels floats apart, a distance known at compile time. Besides the frame, a thread needs a line of the
-//! feature map and its products, or, for the gradient of the weights, one block of the map.
+//! *frame*, a copy of the image with its padding (14 KB for 32 × 32 pixels of colour, less than an L1 cache). A row of
+//! a window is one run of kernel · channels floats in the frame, and the windows of neighbouring pixels start stride ·
+//! channels floats apart, a distance known at compile time. Besides the frame, a thread needs a line of the feature map
+//! and its products, or, for the gradient of the weights, one block of the map.
 
 mod conv;
 mod conv_transpose;

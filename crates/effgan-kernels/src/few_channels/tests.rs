@@ -9,7 +9,8 @@ use crate::reference::{self, assert_close, noise};
 /// f32 sums of at most some thousand products, relative to the largest result.
 const TOLERANCE: f64 = 2e-6;
 
-/// Geometries of all kinds that the kernels are compiled for; maps as narrow as one pixel and wider than the widest tile.
+/// Geometries of all kinds that the kernels are compiled for; maps as narrow as one pixel and wider than the widest
+/// tile.
 fn geometry() -> impl Strategy<Value = Geometry> {
     let window = (1..=5usize, 1..=4usize, 0..=2usize);
     ((1..=4usize, 1..=3usize), (1..=7usize, 1..=19usize), window)

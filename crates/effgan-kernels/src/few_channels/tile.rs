@@ -52,8 +52,8 @@ impl Product<'_> {
         }
     }
 
-    /// Computes all columns, two vectors at a time, and the last one by itself where a block is one vector and the number
-    /// of blocks is odd.
+    /// Computes all columns, two vectors at a time, and the last one by itself where a block is one vector and the
+    /// number of blocks is odd.
     #[inline(always)]
     pub(super) unsafe fn columns<L: Lanes, const STEP: usize, const T: usize>(&self, to: &mut Place) {
         let mut column = 0;
@@ -136,8 +136,8 @@ pub(super) unsafe fn load<L: Lanes, const V: usize>(from: *const f32) -> [L; V] 
     }
 }
 
-/// The compiled height, at most `rows`, for which all tiles together compute the fewest rows. The one more per tile is for
-/// its loads of weights. The highest tiles, two vectors wide, fit into the 32 registers of AVX-512, or into 16.
+/// The compiled height, at most `rows`, for which all tiles together compute the fewest rows. The one more per tile is
+/// for its loads of weights. The highest tiles, two vectors wide, fit into the 32 registers of AVX-512, or into 16.
 #[inline(always)]
 pub(super) fn tile_height<L: Lanes>(rows: usize) -> usize {
     let heights: &[usize] = match L::TILE_ROWS {

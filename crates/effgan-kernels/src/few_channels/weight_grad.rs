@@ -13,11 +13,11 @@ use crate::lanes::Lanes;
 /// Images whose gradients are summed in one piece of work. Fixed, so that bits do not depend on the number of threads.
 pub(super) const CHUNK: usize = 8;
 
-/// `grad` = gradient of the weights, `[kernel², input.channels, output.channels]`. Returns the sum of `output` per channel,
-/// which is the gradient of a convolution's bias.
+/// `grad` = gradient of the weights, `[kernel², input.channels, output.channels]`. Returns the sum of `output` per
+/// channel, which is the gradient of a convolution's bias.
 ///
-/// One of `input` and `output` is what the layer read, the other the gradient of what it wrote. `mask` applies to `output`
-/// first, as in [`conv_transpose`](super::conv_transpose()). Layouts are those of [`conv`](super::conv()).
+/// One of `input` and `output` is what the layer read, the other the gradient of what it wrote. `mask` applies to
+/// `output` first, as in [`conv_transpose`](super::conv_transpose()). Layouts are those of [`conv`](super::conv()).
 pub fn weight_grad(
     isa: Isa,
     g: &Geometry,

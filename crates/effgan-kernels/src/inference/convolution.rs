@@ -26,8 +26,8 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// A convolution with PyTorch's `weight` `[out, in, height, width]` and `bias` `[out]`. Input channels are padded to whole
-    /// blocks of 16.
+    /// A convolution with PyTorch's `weight` `[out, in, height, width]` and `bias` `[out]`. Input channels are padded
+    /// to whole blocks of 16.
     ///
     /// # Panics
     /// When `out` is not a multiple of 16, or `weight` has another length.
@@ -90,8 +90,8 @@ impl Convolution {
     }
 }
 
-/// Writes the windows of the output pixels from `first` on as a matrix in blocks, with a block for each block of channels and
-/// each pixel of the window.
+/// Writes the windows of the output pixels from `first` on as a matrix in blocks, with a block for each block of
+/// channels and each pixel of the window.
 fn write_windows(from: &Maps, window: Window, [out_height, out_width]: [usize; 2], first: usize, windows: &mut [f32]) {
     let [height, width] = window.size;
     let taps = height * width;

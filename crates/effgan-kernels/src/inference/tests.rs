@@ -17,7 +17,8 @@ fn shapes() -> impl Strategy<Value = (usize, [usize; 3], Window)> {
         .prop_map(|(n, c, height, width, window)| (n, [c, height + window.size[0], width + window.size[1]], window))
 }
 
-/// Calls `visit` with the output pixel, the tap and the input pixel of each tap of each window that is inside the image.
+/// Calls `visit` with the output pixel, the tap and the input pixel of each tap of each window that is inside the
+/// image.
 fn each_tap([_, height, width]: [usize; 3], window: Window, mut visit: impl FnMut(usize, usize, usize)) {
     let [out_height, out_width] = window.of_map([height, width]);
     for (out, tap) in

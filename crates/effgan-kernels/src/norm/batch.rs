@@ -1,4 +1,5 @@
-//! Batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167): each channel is normalised over the images and pixels of its batch.
+//! Batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167): each channel is normalised over the images and pixels of its
+//! batch.
 
 use rayon::prelude::*;
 
@@ -22,8 +23,8 @@ pub struct Statistics {
 
 /// Writes act(gamma · (x − mean) · `inv_std` + beta) to `out` and returns the statistics.
 ///
-/// `x` consists of `batches` equal batches, one after the other, each normalised by its own statistics. `sizes` are those of
-/// all batches together. `gamma` and `beta` are `[channels]`.
+/// `x` consists of `batches` equal batches, one after the other, each normalised by its own statistics. `sizes` are
+/// those of all batches together. `gamma` and `beta` are `[channels]`.
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn batch_norm(
     isa: Isa,

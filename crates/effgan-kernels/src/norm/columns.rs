@@ -1,5 +1,5 @@
-//! The loop that normalisations and sums over pixels share: over the pixels of as many neighbouring channels as a vector has
-//! lanes.
+//! The loop that normalisations and sums over pixels share: over the pixels of as many neighbouring channels as a
+//! vector has lanes.
 
 use std::ops::Range;
 
@@ -125,8 +125,8 @@ impl Visit for Sum<'_> {
 
 /// Adds Σ x and Σ x² per channel to `sum` and `squares`.
 ///
-/// The values of a run are summed as differences from a value [near their mean](near_mean), so that f32 is enough also where
-/// the mean is far from zero.
+/// The values of a run are summed as differences from a value [near their mean](near_mean), so that f32 is enough also
+/// where the mean is far from zero.
 pub(super) struct Moments<'a> {
     pub(super) x: &'a [f32],
     pub(super) sum: &'a mut [f64],
@@ -172,7 +172,8 @@ impl Visit for Moments<'_> {
     }
 }
 
-/// Writes act(x · `scale` + `shift`) per channel to `out`, where act multiplies values that are not above zero by `slope`.
+/// Writes act(x · `scale` + `shift`) per channel to `out`, where act multiplies values that are not above zero by
+/// `slope`.
 pub(super) struct Affine<'a> {
     pub(super) x: &'a [f32],
     pub(super) scale: &'a [f32],
@@ -207,7 +208,8 @@ impl Visit for Affine<'_> {
 
 /// Adds Σ d and Σ d · x per channel to `sum` and `products`.
 ///
-/// d is `grad`, the gradient of `out`, taken back through the activation. As in [`Moments`], x is summed as differences.
+/// d is `grad`, the gradient of `out`, taken back through the activation. As in [`Moments`], x is summed as
+/// differences.
 pub(super) struct GradSums<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a [f32],

@@ -1,5 +1,5 @@
-//! Group norm (Wu & He 2018, arXiv:1803.08494): the channels of each image are normalised in groups, so that no image depends
-//! on another.
+//! Group norm (Wu & He 2018, arXiv:1803.08494): the channels of each image are normalised in groups, so that no image
+//! depends on another.
 
 use rayon::prelude::*;
 

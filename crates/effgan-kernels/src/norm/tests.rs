@@ -10,8 +10,8 @@ enum Norm {
     Group(usize),
 }
 
-/// A layer with random numbers. The mean of x is ten deviations from zero, where a variance from sums of squares in f32 would
-/// be wrong.
+/// A layer with random numbers. The mean of x is ten deviations from zero, where a variance from sums of squares in f32
+/// would be wrong.
 struct Case {
     norm: Norm,
     sizes: Sizes,
@@ -67,8 +67,8 @@ impl Case {
         sums
     }
 
-    /// The results by plain loops in f64. The signs of `signs` decide which side of the activation a gradient passes: near
-    /// zero, f32 and f64 may disagree on it.
+    /// The results by plain loops in f64. The signs of `signs` decide which side of the activation a gradient passes:
+    /// near zero, f32 and f64 may disagree on it.
     fn exact(&self, signs: &[f32]) -> Results<f64> {
         let (num_groups, count) = match self.norm {
             Norm::Batch => (self.sizes.channels, (self.sizes.n * self.sizes.pixels) as f64),

@@ -9,8 +9,8 @@ pub(crate) const AXIS_POINTS: usize = 5;
 pub(crate) const POINTS: usize = AXIS_POINTS * AXIS_POINTS;
 /// Indices of the points of a tile of four and of a tile of three.
 pub(crate) const POINTS_OF: [&[usize]; 2] = [&[0, 1, 2, 3, 4], &[0, 1, 2, 4]];
-/// Unused rows after those of each point. Without them, the rows that an image writes would fall into the same sets of the
-/// caches.
+/// Unused rows after those of each point. Without them, the rows that an image writes would fall into the same sets of
+/// the caches.
 pub(crate) const SPARE_ROWS: usize = 3;
 /// Unused floats after the weights of each point, for the same reason.
 pub(crate) const SPARE_WEIGHTS: usize = 5 * BLOCK;
@@ -25,8 +25,8 @@ pub(crate) fn fits(g: &Geometry) -> bool {
         && [g.output.height, g.output.width].into_iter().all(|side| fours_and_threes(side).is_some())
 }
 
-/// Numbers of tiles of four and of three that make up an axis of `side` values, with as few threes as possible; `None` for
-/// 1, 2 and 5.
+/// Numbers of tiles of four and of three that make up an axis of `side` values, with as few threes as possible; `None`
+/// for 1, 2 and 5.
 fn fours_and_threes(side: usize) -> Option<(usize, usize)> {
     let threes = (4 - side % 4) % 4;
     Some((side.checked_sub(3 * threes)? / 4, threes))

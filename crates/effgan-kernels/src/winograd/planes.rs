@@ -195,8 +195,8 @@ pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
     }
 }
 
-/// Transforms all columns of one vertical tile. With `carry`, the last value of the tile above is already at `to` and is
-/// added to this tile's first.
+/// Transforms all columns of one vertical tile. With `carry`, the last value of the tile above is already at `to` and
+/// is added to this tile's first.
 #[inline(always)]
 pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
     products: *const f32,

@@ -1,9 +1,9 @@
 //! Layers as one Burn operation each: our [kernels](effgan_kernels) on the CPU, Burn's own operations elsewhere.
 //!
-//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]). The weights of a convolution
-//! and of a transposed one are `[kernel · kernel, input channels, output channels]` (see [`Geometry`]). Each function checks
-//! the device of its tensor: [`portable`] has the bodies for devices without kernels, which are also what the kernels are
-//! tested against.
+//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]). The weights of a
+//! convolution and of a transposed one are `[kernel · kernel, input channels, output channels]` (see [`Geometry`]).
+//! Each function checks the device of its tensor: [`portable`] has the bodies for devices without kernels, which are
+//! also what the kernels are tested against.
 
 mod autodiff;
 mod flex;
@@ -105,8 +105,8 @@ pub(crate) struct Normed {
     pub(crate) variance: Tensor<2>,
 }
 
-/// Batch normalisation and a leaky ReLU. `x` is `batches` equal batches, one after the other, each normalised by its own
-/// statistics.
+/// Batch normalisation and a leaky ReLU. `x` is `batches` equal batches, one after the other, each normalised by its
+/// own statistics.
 pub(crate) fn batch_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -192,7 +192,8 @@ mod tests {
         }
     }
 
-    /// Compares an operation of three inputs with its portable body: the output, and the gradients of a weighted sum of it.
+    /// Compares an operation of three inputs with its portable body: the output, and the gradients of a weighted sum of
+    /// it.
     fn same<const W: usize, const X: usize, const O: usize>(
         what: &str,
         (x, w, b): (Tensor<X>, Tensor<W>, Tensor<1>),

@@ -13,8 +13,8 @@ pub(super) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolu
     let Convolution { geometry, from, activation, .. } = how;
     let (stride, padding) = ([geometry.stride; 2], [geometry.padding; 2]);
     let x = to_nchw(x, geometry.map(from));
-    // From [k·k, input, output] to OIHW for a convolution or IOHW for a transposed one: both begin with the channels of the
-    // geometry's output, which the transposed convolution reads.
+    // From [k·k, input, output] to OIHW for a convolution or IOHW for a transposed one: both begin with the channels of
+    // the geometry's output, which the transposed convolution reads.
     let w = window(w, &geometry).permute([3, 2, 0, 1]);
     let out = match from {
         Side::Input => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),

@@ -1,5 +1,5 @@
-//! A discriminator whose generator is at the server: it learns to tell real images from generated ones that it receives, and
-//! computes the gradient at those.
+//! A discriminator whose generator is at the server: it learns to tell real images from generated ones that it
+//! receives, and computes the gradient at those.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -23,9 +23,9 @@ pub struct LocalDiscriminator {
 }
 
 impl LocalDiscriminator {
-    /// The discriminator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the settings
-    /// `train`. Its optimiser has made `steps` steps and has the state `adam` ([`optimiser_state`](Self::optimiser_state); empty
-    /// at step 0).
+    /// The discriminator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
+    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.

@@ -6,8 +6,8 @@ use crate::device::{device, on_one_thread};
 use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
-/// Images are sampled in batches of exactly this size, the last one padded, so that the bits of an image do not depend on how
-/// many are sampled.
+/// Images are sampled in batches of exactly this size, the last one padded, so that the bits of an image do not depend
+/// on how many are sampled.
 pub const BATCH: usize = 64;
 
 /// Batches that [`recompute_statistics`] uses: 3,200 images.
@@ -32,8 +32,8 @@ impl Sampler {
         Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, device })
     }
 
-    /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the network is conditional, for the classes `labels`
-    /// `[BATCH]`, which other networks ignore.
+    /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the network is conditional, for the classes
+    /// `labels` `[BATCH]`, which other networks ignore.
     ///
     /// # Panics
     /// When `z` or `labels` has another length, or a label is not below `num_classes`.
@@ -45,8 +45,9 @@ impl Sampler {
     }
 }
 
-/// `generator` with recomputed batch-norm statistics: the means, over fixed batches of z, of the batches' mean and unbiased
-/// variance (PyTorch's `momentum=None`). All generators get the same z; a conditional one gets all classes in turn.
+/// `generator` with recomputed batch-norm statistics: the means, over fixed batches of z, of the batches' mean and
+/// unbiased variance (PyTorch's `momentum=None`). All generators get the same z; a conditional one gets all classes in
+/// turn.
 ///
 /// This is for an *average* of generators, whose statistics are not the average of their statistics.
 ///

@@ -1,5 +1,5 @@
-//! A generator whose discriminators are at the clients: it generates images for them, and learns from the gradients at these
-//! images that they return.
+//! A generator whose discriminators are at the clients: it generates images for them, and learns from the gradients at
+//! these images that they return.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -20,9 +20,9 @@ pub struct ServerGenerator {
 }
 
 impl ServerGenerator {
-    /// The generator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the settings `train`.
-    /// Its optimiser has made `steps` steps and has the state `adam` ([`optimiser_state`](Self::optimiser_state); empty at step
-    /// 0).
+    /// The generator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
+    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.

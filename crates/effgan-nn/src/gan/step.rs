@@ -41,8 +41,8 @@ struct Batch {
 }
 
 impl Gan {
-    /// Both networks with the tensors `generator.*` and `discriminator.*` of `params`, for training with the settings `train`.
-    /// Adam's moments start at zero.
+    /// Both networks with the tensors `generator.*` and `discriminator.*` of `params`, for training with the settings
+    /// `train`. Adam's moments start at zero.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
@@ -61,8 +61,8 @@ impl Gan {
         })
     }
 
-    /// Adds the proximal term of `FedProx`, μ/2 ‖w − w₀‖² with `mu` ≥ 0, to the loss of each later step; w₀ are the parameters
-    /// before the next one.
+    /// Adds the proximal term of `FedProx`, μ/2 ‖w − w₀‖² with `mu` ≥ 0, to the loss of each later step; w₀ are the
+    /// parameters before the next one.
     #[must_use]
     pub fn with_proximal_term(mut self, mu: f64) -> Self {
         self.adam_g.add_proximal_term(mu);
@@ -70,16 +70,17 @@ impl Gan {
         self
     }
 
-    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with
-    /// k = [`discriminator_steps`](TrainConfig::discriminator_steps). The discriminator is updated k times, on n images and n z
-    /// each; then the generator is updated once, on the last n z.
+    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with k =
+    /// [`discriminator_steps`](TrainConfig::discriminator_steps). The discriminator is updated k times, on n images and
+    /// n z each; then the generator is updated once, on the last n z.
     ///
-    /// `labels` `[k · n]` are the classes of the images, below the network's `num_classes`. A conditional generator generates
-    /// images of the same classes, so that real and generated images have equal class frequencies. Other networks ignore
-    /// labels, which may then be empty.
+    /// `labels` `[k · n]` are the classes of the images, below the network's `num_classes`. A conditional generator
+    /// generates images of the same classes, so that real and generated images have equal class frequencies. Other
+    /// networks ignore labels, which may then be empty.
     ///
     /// # Panics
-    /// When the lengths do not match, a label is not below `num_classes`, or the processor does not support the precision.
+    /// When the lengths do not match, a label is not below `num_classes`, or the processor does not support the
+    /// precision.
     #[must_use]
     pub fn step(mut self, real: Vec<f32>, z: Vec<f32>, labels: &[u8]) -> (Self, Losses) {
         let (mut discriminator_loss, mut last) = (0.0, None);
@@ -130,8 +131,8 @@ impl Gan {
         (0..k).map(batch).collect()
     }
 
-    /// The state of the training, on which all later steps depend: both networks as `generator.*` and `discriminator.*`, and
-    /// the state of their optimisers as `adam_g.*` and `adam_d.*`.
+    /// The state of the training, on which all later steps depend: both networks as `generator.*` and
+    /// `discriminator.*`, and the state of their optimisers as `adam_g.*` and `adam_d.*`.
     pub fn training_state(&self) -> Params {
         let adam_g = self.adam_g.state().named_under("adam_g");
         let adam_d = self.adam_d.state().named_under("adam_d");

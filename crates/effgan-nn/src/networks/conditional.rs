@@ -1,5 +1,6 @@
-//! Layers for the class of an image in conditional GANs (Mirza & Osindero 2014, arXiv:1411.1784): the generator multiplies z by
-//! a vector of the class, the discriminator projects its features onto one (Miyato & Koyama 2018, arXiv:1802.05637).
+//! Layers for the class of an image in conditional GANs (Mirza & Osindero 2014, arXiv:1411.1784): the generator
+//! multiplies z by a vector of the class, the discriminator projects its features onto one (Miyato & Koyama 2018,
+//! arXiv:1802.05637).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -1,5 +1,5 @@
-//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434): a generator whose stages each double the sides of a map, from
-//! 4 × 4 (7 × 7 for images of 28 × 28) to the image, and a discriminator whose stages halve them.
+//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434): a generator whose stages each double the sides of a map,
+//! from 4 × 4 (7 × 7 for images of 28 × 28) to the image, and a discriminator whose stages halve them.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -17,7 +17,8 @@ use crate::{NnError, Params, Result};
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f32 = 0.2;
 const KERNEL: usize = 4;
-/// Most channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from strangers.
+/// Most channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from
+/// strangers.
 const MOST_CHANNELS: usize = 8192;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
@@ -81,7 +82,8 @@ impl DcganConfig {
         )))
     }
 
-    /// The image and the feature map of each stage, which has half the sides and, from the second on, twice the channels.
+    /// The image and the feature map of each stage, which has half the sides and, from the second on, twice the
+    /// channels.
     fn maps(&self, [channels, height, width]: [usize; 3]) -> Vec<MapShape> {
         let map = |stage: usize| {
             let channels = if stage == 0 { channels } else { self.base_channels << (stage - 1) };
@@ -123,8 +125,8 @@ impl DcganConfig {
     }
 }
 
-/// Number of stages: two, and more as long as the sides stay even and at least 4. A side of 28 has 2 (down to 7), 32 has 3
-/// and 64 has 4 (down to 4); 1024, the longest side, has 8.
+/// Number of stages: two, and more as long as the sides stay even and at least 4. A side of 28 has 2 (down to 7), 32
+/// has 3 and 64 has 4 (down to 4); 1024, the longest side, has 8.
 fn stages(height: usize, width: usize) -> usize {
     let halves = |side: usize, stages: usize| (side >> stages).is_multiple_of(2) && side >> (stages + 1) >= 4;
     2 + (2..8).take_while(|&stages| halves(height, stages) && halves(width, stages)).count()
@@ -137,7 +139,8 @@ fn linear(name: &str, inputs: usize, outputs: usize, layout: Layout) -> Vec<Tens
     layer_tensors(name, vec![outputs, inputs], INIT, layout, outputs).to_vec()
 }
 
-/// Tensors of the convolution of `input` into `output`, or of its transpose; `outputs` are the channels that the layer writes.
+/// Tensors of the convolution of `input` into `output`, or of its transpose; `outputs` are the channels that the layer
+/// writes.
 fn conv(name: &str, input: MapShape, output: MapShape, outputs: usize) -> Vec<TensorSpec> {
     layer_tensors(name, vec![output.channels, input.channels, KERNEL, KERNEL], INIT, Layout::Window, outputs).to_vec()
 }

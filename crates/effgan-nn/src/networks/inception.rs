@@ -1,8 +1,8 @@
-//! Inception-v3 (Szegedy et al. 2016, arXiv:1512.00567) as in the graph `inception-2015-12-05`, whose 2048 pooled values are the
-//! features of FID (Heusel et al. 2017, arXiv:1706.08500).
+//! Inception-v3 (Szegedy et al. 2016, arXiv:1512.00567) as in the graph `inception-2015-12-05`, whose 2048 pooled
+//! values are the features of FID (Heusel et al. 2017, arXiv:1706.08500).
 //!
-//! That graph differs from torchvision's: average pooling does not count padding, and the last block has max pooling. Names are
-//! those of pytorch-fid's `fid_inception_v3` and of torch-fidelity, which are the same.
+//! That graph differs from torchvision's: average pooling does not count padding, and the last block has max pooling.
+//! Names are those of pytorch-fid's `fid_inception_v3` and of torch-fidelity, which are the same.
 //!
 //! It runs on the kernels directly, without Burn, since no gradient is needed; batch norm is folded into the weights.
 
@@ -34,7 +34,8 @@ enum Layer {
     Pool(Pooling, Window),
 }
 
-/// Layers that run one after the other, then layers that all read the last one's output and whose outputs are concatenated.
+/// Layers that run one after the other, then layers that all read the last one's output and whose outputs are
+/// concatenated.
 struct Branch {
     path: Vec<Layer>,
     ends: Vec<Layer>,
@@ -269,8 +270,8 @@ impl Inception {
 
     /// Features `[n, 2048]` of `images` `[n, 3, 299, 299]` with values in −1..1, computed on the current thread.
     ///
-    /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; a few images at a
-    /// time use each weight more often.
+    /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; a few
+    /// images at a time use each weight more often.
     ///
     /// # Panics
     /// When `images` is not a whole number of images.
@@ -344,8 +345,8 @@ mod tests {
     #[test]
     fn the_table_matches_torchvision() {
         let tensors = inception_tensors();
-        // 94 convolutions, each with four tensors of batch norm; 21,785,568 learned parameters, as torchvision counts them
-        // without `fc` and `AuxLogits`.
+        // 94 convolutions, each with four tensors of batch norm; 21,785,568 learned parameters, as torchvision counts
+        // them without `fc` and `AuxLogits`.
         assert_eq!(tensors.len(), 94 * 5);
         let learned = tensors.iter().filter(|tensor| !tensor.name.contains("running"));
         assert_eq!(learned.map(|tensor| tensor.shape.iter().product::<usize>()).sum::<usize>(), 21_785_568);

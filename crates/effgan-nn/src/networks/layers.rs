@@ -89,8 +89,8 @@ pub(crate) fn layer_tensors(
     [TensorSpec::new(format!("{name}.weight"), shape, init).laid_out(layout), bias]
 }
 
-/// Images `[n, c, h, w]` as feature maps. Images have fewer channels than a block, so that the channels of a pixel become
-/// contiguous.
+/// Images `[n, c, h, w]` as feature maps. Images have fewer channels than a block, so that the channels of a pixel
+/// become contiguous.
 pub(crate) fn map_of_images(images: Tensor<4>) -> Tensor<4> {
     let [n, channels, height, width] = images.dims();
     images.reshape([n, channels, 1, height * width]).permute([0, 2, 3, 1])
@@ -122,8 +122,8 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("the CPU backend computes in f32")
 }
 
-/// All tensors of `module`, parameters and running statistics, by dotted name and in the layouts of files. `tensors` is its
-/// table.
+/// All tensors of `module`, parameters and running statistics, by dotted name and in the layouts of files. `tensors` is
+/// its table.
 pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Params {
     to_files(&raw_tensors(module), tensors)
 }
@@ -162,8 +162,8 @@ impl ModuleVisitor for Names {
 pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    /// The variant of an enum (the kind of network or norm) is not part of a tensor's name. An element of a list is named by
-    /// the list and its index, such as `conv1`.
+    /// The variant of an enum (the kind of network or norm) is not part of a tensor's name. An element of a list is
+    /// named by the list and its index, such as `conv1`.
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         match container {
             "Vec" => self.0.push(name.to_owned()),

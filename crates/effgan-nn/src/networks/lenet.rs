@@ -18,7 +18,8 @@ pub const LENET_FEATURES: usize = 84;
 /// Number of classes.
 pub const LENET_CLASSES: usize = 10;
 
-/// Tensors of the classifier for 28 × 28 grey images, with He's normal initialisation (He et al. 2015, arXiv:1502.01852).
+/// Tensors of the classifier for 28 × 28 grey images, with He's normal initialisation (He et al. 2015,
+/// arXiv:1502.01852).
 pub fn lenet_tensors() -> Vec<TensorSpec> {
     let linear = Layout::Linear { inputs: None, outputs: None };
     [

@@ -1,7 +1,7 @@
 //! The networks that a config can choose, behind one generator type and one discriminator type.
 //!
-//! A network is a table of its tensors ([`TensorSpec`]: name, shape, initial values) and a forward pass. The table determines
-//! initialisation, the check of tensors that come from a file or a message, and the size.
+//! A network is a table of its tensors ([`TensorSpec`]: name, shape, initial values) and a forward pass. The table
+//! determines initialisation, the check of tensors that come from a file or a message, and the size.
 
 mod conditional;
 mod dcgan;
@@ -83,8 +83,8 @@ impl Network {
         Self { config, image_shape, num_classes: None }.checked()
     }
 
-    /// The network of `config` for images of `image_shape` in `num_classes` classes. A network that is not conditional ignores
-    /// the number.
+    /// The network of `config` for images of `image_shape` in `num_classes` classes. A network that is not conditional
+    /// ignores the number.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -100,8 +100,8 @@ impl Network {
     /// Checks a description that comes from a config or a file.
     ///
     /// # Errors
-    /// [`NnError::Config`] when a size is out of bounds, the images do not fit the network, or `num_classes` is missing for a
-    /// conditional network or given for one that is not.
+    /// [`NnError::Config`] when a size is out of bounds, the images do not fit the network, or `num_classes` is missing
+    /// for a conditional network or given for one that is not.
     pub fn check(&self) -> Result<()> {
         match (self.config.is_conditional(), self.num_classes) {
             (true, None) => return Err(NnError::Config("a conditional network needs num_classes".into())),

@@ -19,7 +19,8 @@ pub enum NormKind {
     /// Over the batch, with running statistics for inference.
     #[default]
     Batch,
-    /// Over groups of channels of each image. Nothing depends on the batch, and there are no running statistics to average.
+    /// Over groups of channels of each image. Nothing depends on the batch, and there are no running statistics to
+    /// average.
     Group,
     /// Nothing.
     None,
@@ -29,8 +30,8 @@ pub enum NormKind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
     /// Normalise each of `batches` equal batches, which are concatenated, by its own statistics, and move the running
-    /// statistics by `momentum` towards those of one batch after the other. (One pass of several batches shares the work that
-    /// does not depend on the images.)
+    /// statistics by `momentum` towards those of one batch after the other. (One pass of several batches shares the
+    /// work that does not depend on the images.)
     Train { momentum: f64, batches: usize },
     /// Normalise by the running statistics.
     Evaluate,
@@ -58,7 +59,8 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
     }
 }
 
-/// Whether the tensor `name` is a running statistic of a batch norm or a spectral norm, which is averaged but not optimised.
+/// Whether the tensor `name` is a running statistic of a batch norm or a spectral norm, which is averaged but not
+/// optimised.
 pub fn is_running_statistic(name: &str) -> bool {
     [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
 }

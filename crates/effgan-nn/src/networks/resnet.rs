@@ -1,7 +1,7 @@
 //! The `ResNet` of SNGAN (Miyato et al. 2018, arXiv:1802.05957, appendix B.4; blocks of Gulrajani et al. 2017,
-//! arXiv:1704.00028). The blocks of the generator, which has batch norm, double the sides of a map of 4 × 4 until it has the
-//! size of the image. The blocks of the discriminator, which has spectral norm, halve the image to 8 × 8; two more blocks and
-//! a sum over the pixels follow.
+//! arXiv:1704.00028). The blocks of the generator, which has batch norm, double the sides of a map of 4 × 4 until it
+//! has the size of the image. The blocks of the discriminator, which has spectral norm, halve the image to 8 × 8; two
+//! more blocks and a sum over the pixels follow.
 //!
 //! A block is x ↦ shortcut(x) + conv2(act(conv1(act(x)))). One of the convolutions resamples. The shortcut is a 1 × 1
 //! convolution that resamples too, or the identity where the shape stays the same.
@@ -176,8 +176,8 @@ impl ResnetConfig {
 /// Gain of the convolutions in the blocks, as in the authors' code.
 const RESIDUAL_GAIN: f32 = std::f32::consts::SQRT_2;
 
-/// Normal initialisation with Glorot's variance (Glorot & Bengio 2010) for a weight of `shape`, which begins with outputs and
-/// inputs.
+/// Normal initialisation with Glorot's variance (Glorot & Bengio 2010) for a weight of `shape`, which begins with
+/// outputs and inputs.
 fn glorot(shape: &[usize], gain: f32) -> Init {
     let taps: usize = shape[2..].iter().product();
     let std = gain * (2.0 / ((shape[0] + shape[1]) * taps) as f32).sqrt();

@@ -1,13 +1,13 @@
-//! Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957): layers whose weight, as a matrix, is divided by an estimate of
-//! its largest singular value σ, which bounds the Lipschitz constant of a discriminator.
+//! Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957): layers whose weight, as a matrix, is divided by an
+//! estimate of its largest singular value σ, which bounds the Lipschitz constant of a discriminator.
 //!
-//! σ = vᵀ W u. One power iteration in each training pass moves the unit vectors u and v towards the singular vectors; no
-//! gradient flows through them. Names and contents in files are those of `torch.nn.utils.spectral_norm`: `weight_orig`,
-//! `weight_u`, `weight_v`.
+//! σ = vᵀ W u. One power iteration in each training pass moves the unit vectors u and v towards the singular vectors;
+//! no gradient flows through them. Names and contents in files are those of `torch.nn.utils.spectral_norm`:
+//! `weight_orig`, `weight_u`, `weight_v`.
 //!
-//! The vectors are running statistics, as those of a batch norm: they are not trained, and are averaged with the parameters.
-//! The mean of unit vectors is not a unit vector, but a training pass uses only the direction of u. The directions of all
-//! clients are similar, since they start from the same u and an iteration turns it only slightly.
+//! The vectors are running statistics, as those of a batch norm: they are not trained, and are averaged with the
+//! parameters. The mean of unit vectors is not a unit vector, but a training pass uses only the direction of u. The
+//! directions of all clients are similar, since they start from the same u and an iteration turns it only slightly.
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
@@ -65,7 +65,8 @@ fn normalised<const D: usize>(
         u.update(unit((fixed * of_inputs(new_v.clone())).sum_dim(0).flatten(0, 1)));
         v.update(new_v);
     }
-    // Axis by axis: Burn divides the sum over all values of a large tensor by the number of threads, which would change bits.
+    // Axis by axis: Burn divides the sum over all values of a large tensor by the number of threads, which would change
+    // bits.
     let sigma = (matrix.clone() * of_inputs(v.value_sync()) * of_outputs(u.value_sync())).sum_dim(0).sum_dim(1);
     (matrix / sigma).reshape(dims)
 }

@@ -1,9 +1,9 @@
 //! Reads the tensors of PyTorch's state dicts, `torch.save(model.state_dict(), path)`, without running any code.
 //!
-//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; a call of any other
-//! function is an error. Files have one of two formats, both defined in `torch/serialization.py`. Since PyTorch 1.6, a file is a
-//! zip archive of `data.pkl` and each storage as `data/KEY`. Before, it consisted of pickles of a magic number, a version, a
-//! description of the machine and the state dict, followed by the storages.
+//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; a call of any
+//! other function is an error. Files have one of two formats, both defined in `torch/serialization.py`. Since PyTorch
+//! 1.6, a file is a zip archive of `data.pkl` and each storage as `data/KEY`. Before, it consisted of pickles of a
+//! magic number, a version, a description of the machine and the state dict, followed by the storages.
 
 mod pickle;
 
@@ -33,8 +33,8 @@ const COUNTER: &str = "num_batches_tracked";
 /// A result, or one line on what is wrong with the file.
 type Parsed<T> = std::result::Result<T, String>;
 
-/// The f32 tensors of a safetensors file or a PyTorch state dict, which are told apart by their first bytes. The counters
-/// `num_batches_tracked` of batch norm are skipped.
+/// The f32 tensors of a safetensors file or a PyTorch state dict, which are told apart by their first bytes. The
+/// counters `num_batches_tracked` of batch norm are skipped.
 ///
 /// # Errors
 /// [`NnError::Io`]; [`NnError::Format`] or [`NnError::StateDict`] for anything but a whole file of f32 tensors;
@@ -151,8 +151,8 @@ fn of_pickles(bytes: &[u8]) -> Parsed<(Views, Storages<'_>)> {
     Ok((views, storages))
 }
 
-/// The values of `view`, at most `left` bytes, which is then reduced: tensors may share a storage, and their sum is limited to
-/// the size of the file.
+/// The values of `view`, at most `left` bytes, which is then reduced: tensors may share a storage, and their sum is
+/// limited to the size of the file.
 fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Parsed<Array> {
     let View { storage, offset, shape, strides } = view;
     if storage.kind != Kind::Float {

@@ -69,8 +69,8 @@ impl Fixture {
         steps.filter(|step| !step.is_empty()).map(Step).collect()
     }
 
-    /// Whether the gradient of a bias is 0 but for rounding, as before a norm: then it is tiny relative to that of the layer's
-    /// weight.
+    /// Whether the gradient of a bias is 0 but for rounding, as before a norm: then it is tiny relative to that of the
+    /// layer's weight.
     fn is_rounding(&self, name: &str) -> bool {
         let Some(layer) = name.strip_suffix(".bias") else { return false };
         let gradient =
@@ -128,8 +128,8 @@ fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
 }
 
-/// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is zero but
-/// for rounding.
+/// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is
+/// zero but for rounding.
 fn assert_gradients(ours: &Params, theirs: &Params) {
     assert_eq!(ours.len(), theirs.len());
     for (name, array) in theirs {
@@ -139,7 +139,8 @@ fn assert_gradients(ours: &Params, theirs: &Params) {
     }
 }
 
-/// f32 means of a few logits, which are up to 27 for a `ResNet`. 1e-6 is eight roundings; PyTorch's own f32 is off by 2e-7.
+/// f32 means of a few logits, which are up to 27 for a `ResNet`. 1e-6 is eight roundings; PyTorch's own f32 is off by
+/// 2e-7.
 fn assert_loss(ours: f32, theirs: f32) {
     assert!((ours - theirs).abs() < 1e-6 * theirs.abs().max(10.0), "{ours}, PyTorch {theirs}");
 }
@@ -173,9 +174,9 @@ fn assert_final(fixture: &Fixture, ours: &Params) {
     let theirs = fixture.tensors.under("final");
     for (name, array) in ours {
         let difference = largest_difference(&array.values, &theirs.get(name).unwrap().values);
-        // From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the learning rate
-        // per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow. A tenth of it reaches
-        // the running mean.
+        // From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the
+        // learning rate per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow.
+        // A tenth of it reaches the running mean.
         let loose = fixture.is_rounding(name) || name.ends_with("running_mean");
         let bound = if loose { 1.3e-3 } else { 2e-6 * largest(&array.values).max(1.0) };
         assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
