@@ -1,8 +1,8 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
 //! The fallback where no other kernel fits. The windows of an image are copied into a matrix, its *cols*,
-//! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix `[kernel² · input.channels,
-//! output.channels]`, each kernel is one product:
+//! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix
+//! `[kernel² · input.channels, output.channels]`, each kernel is one product:
 //!
 //! - convolution: output = cols · weights;
 //! - transposed convolution: cols = output · weightsᵀ, summed where the windows overlap;

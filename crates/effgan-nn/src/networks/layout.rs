@@ -9,16 +9,16 @@ use effgan_kernels::MapShape;
 pub(crate) enum Layout {
     /// The same layout in both.
     Plain,
-    /// Weights of a convolution (OIHW) or of a transposed one (IOHW): `[output, input, k, k]` in files and `[k · k,
-    /// input, output]` in kernels, where input and output are those of the [geometry](effgan_kernels::Geometry).
+    /// Weights of a convolution (OIHW) or of a transposed one (IOHW): `[output, input, k, k]` in files and
+    /// `[k · k, input, output]` in kernels, where input and output are those of the [geometry](effgan_kernels::Geometry).
     Window,
     /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where the input or the output is a
     /// feature map, its values are in the order channel, row, column in files and in blocks of channels in kernels.
     Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
     /// One value for each value of a feature map, in the two orders of [`Linear`](Self::Linear).
     Map(MapShape),
-    /// One value for each tap and input channel of a [`Window`](Self::Window): `[input · k · k]` in files, `[k · k ·
-    /// input]` in kernels.
+    /// One value for each tap and input channel of a [`Window`](Self::Window): `[input · k · k]` in files,
+    /// `[k · k · input]` in kernels.
     WindowColumn { taps: usize },
 }
 

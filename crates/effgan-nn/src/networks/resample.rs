@@ -72,8 +72,8 @@ impl Resampled {
     }
 }
 
-/// The taps `[(k + 1)², a, b]` of the combined operation, but for the factor of the average, given weights `[k · k, a,
-/// b]`.
+/// The taps `[(k + 1)², a, b]` of the combined operation, but for the factor of the average, given weights
+/// `[k · k, a, b]`.
 fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
     let [taps, a, b] = weights.dims();
     let kernel = taps.isqrt();
