@@ -226,7 +226,7 @@ impl Conv {
             }
             (Form::FewChannels, Side::Input) => few_channels::conv(*isa, g, *n, input, weights, bias, slope, &mut out),
             (Form::FewChannels, Side::Output) => {
-                few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, &mut out)
+                few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, &mut out);
             }
             (Form::Im2col, Side::Input) => im2col::conv(g, *n, input, weights, bias, slope, &mut out),
             (Form::Im2col, Side::Output) => im2col::conv_transpose(g, *n, input, weights, bias, &mut out),

@@ -4,8 +4,8 @@
 //! A private step clips the gradient gᵢ of each example to a norm C and sums them: Σ fᵢ · gᵢ with fᵢ = min(1, C /
 //! |gᵢ|), where |gᵢ| is the norm over all parameters of the network. It does not need the gᵢ themselves:
 //!
-//! 1. One backward pass of the *sum* of the examples' losses gives each layer's inputs and the gradient of its outputs. Each
-//!    example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
+//! 1. One backward pass of the *sum* of the examples' losses gives each layer's inputs and the gradient of its outputs.
+//!    Each example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
 //! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`linear_squared_norms`],
 //!    [`bias_squared_norms`] and [`group_norm_squared_norms`].
 //! 3. [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ; the kernels of an ordinary step then

@@ -46,7 +46,7 @@ impl Fixture {
         Self::load("dcgan_steps_32", network, TrainConfig::new(ADAM))
     }
 
-    /// A ResNet with the hinge loss and two updates of the discriminator per step.
+    /// A `ResNet` with the hinge loss and two updates of the discriminator per step.
     fn resnet(conditional: bool) -> Self {
         let resnet = ResnetConfig { latent_dim: 8, base_channels: 4, norm: NormKind::Batch, conditional };
         let network = Network::of_classes(NetworkConfig::Resnet(resnet), [3, 16, 16], 3).unwrap();
