@@ -11,8 +11,8 @@ pub const BLOCK: usize = 16;
 /// Shape of a feature map.
 ///
 /// In memory a batch is `[n, channels / b, height · width, b]` with b = [`block`](Self::block): channels last within a
-/// block (oneDNN calls it nChw16c). A kernel then walks over lines of 16 channels with fixed distances, whatever the
-/// number of channels.
+/// block (oneDNN calls it nChw16c). Unlike in plain NHWC, a kernel then reads cache lines of 16 channels at fixed
+/// distances, whatever the number of channels, and products need no packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
     /// Channels, ≥ 1.

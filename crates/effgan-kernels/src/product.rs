@@ -147,6 +147,8 @@ macro_rules! tile_of_height {
         }
     };
 }
+// Only the bf16 products of x86-64 use it elsewhere.
+#[cfg(target_arch = "x86_64")]
 pub(crate) use tile_of_height;
 
 /// Computes all rows of one strip of columns, `V` vectors wide, in tiles of nearly equal height.

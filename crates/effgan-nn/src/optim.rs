@@ -1,4 +1,5 @@
-//! Adam (Kingma & Ba 2015, arXiv:1412.6980), as `PyTorch` computes it, in one pass over each tensor.
+//! Adam (Kingma & Ba 2015, arXiv:1412.6980) as PyTorch computes it, ε included, in one pass over each tensor.
+//! `burn-optim` would take ten passes, and has another ε.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;

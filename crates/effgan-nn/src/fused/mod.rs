@@ -75,6 +75,8 @@ pub(crate) trait Kernels: Backend {
 }
 
 /// Whether `x` is on the device that the kernels run on.
+// Asked here, above Burn's dispatch: `backend_extension` lists the CPU alone, so that the portable bodies are ordinary
+// differentiable code, which the tests run on the CPU too.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.device() == device::device()
 }

@@ -1,5 +1,8 @@
 //! Layers as thin modules over the [fused operations](crate::fused), with PyTorch's field names and the kernels'
 //! layouts.
+//!
+//! Not `burn-nn`'s: those would need adapters for PyTorch's names and linear layout, their running variance is biased,
+//! and their mode depends on the device instead of an explicit [`Mode`](super::Mode).
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};

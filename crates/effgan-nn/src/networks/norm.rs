@@ -51,6 +51,8 @@ impl Mode {
 pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<TensorSpec> {
     let spec = |field: &str, init| TensorSpec::new(format!("{name}.{field}"), [channels], init);
     let affine = [spec("weight", Init::Normal { mean: 1.0, std: 0.02 }), spec("bias", Init::Constant(0.0))];
+    // No `num_batches_tracked`: the momentum is fixed, and PyTorch fills the counter in when it loads a file without
+    // one.
     let running = [spec("running_mean", Init::Constant(0.0)), spec("running_var", Init::Constant(1.0))];
     match kind {
         NormKind::Batch => affine.into_iter().chain(running).collect(),
@@ -169,7 +171,7 @@ fn move_towards(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f
     running.update(running.value_sync() * (1.0 - momentum) + batch * momentum);
 }
 
-/// Group normalisation with `gcd(channels, 8)` groups.
+/// Group normalisation with `gcd(channels, 8)` groups, which divide any number of channels.
 #[derive(Module, Debug)]
 pub(crate) struct GroupNorm {
     weight: Param<Tensor<1>>,

@@ -1,10 +1,11 @@
 //! Convolutions with upsampling before or downsampling after them, as in the blocks of a `ResNet` (Gulrajani et al.
 //! 2017, arXiv:1704.00028), computed as a single operation.
 //!
-//! Nearest-neighbour upsampling by 2 followed by a k × k convolution is a transposed convolution of stride 2 whose taps,
-//! (k + 1) × (k + 1) of them, are sums of the k × k ones. A k × k convolution followed by 2 × 2 average pooling is a
-//! convolution of stride 2 with such taps. Along an axis, the taps w₀, w₁, w₂ become w₀, w₁ + w₀, w₂ + w₁, w₂; in reverse
-//! order for upsampling, and halved for the average. This saves the intermediate map and at least half of the products.
+//! Nearest-neighbour upsampling by 2 followed by a k × k convolution is a transposed convolution of stride 2 whose
+//! taps, (k + 1) × (k + 1) of them, are sums of the k × k ones. A k × k convolution followed by 2 × 2 average pooling
+//! is a convolution of stride 2 with such taps. Along an axis, the taps w₀, w₁, w₂ become w₀, w₁ + w₀, w₂ + w₁, w₂; in
+//! reverse order for upsampling, and halved for the average. This saves the intermediate map and at least half of the
+//! products.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
