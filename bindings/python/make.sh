@@ -10,7 +10,7 @@ skip() {
     exit 0
 }
 
-# The whole workspace, so that Burn is compiled once (crates/one-burn says why): maturin, which builds one package by itself, would compile it anew.
+# The whole workspace, so that Burn is compiled once (crates/workspace-hack says why): maturin, which builds one package by itself, would compile it anew.
 cargo build --locked --release --workspace
 
 python=${PYTHON:-python3}

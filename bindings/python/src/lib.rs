@@ -1,5 +1,7 @@
 //! The Python module `effgan._effgan`: arguments in, arrays and exceptions out. What is done with them is the program's own code.
 
+#![allow(unreachable_pub)]
+
 mod arguments;
 mod errors;
 mod evaluate;

@@ -88,4 +88,4 @@ def test_a_wrong_environment_is_told_at_import(script: Script) -> None:
     child = script(text)
     _, error = child.communicate(timeout=60)
     assert child.returncode == 1
-    assert error.splitlines()[-1].startswith("effgan.UsageError: EFFGAN_ISA = none-such is none of this processor's portable")
+    assert error.splitlines()[-1].startswith("effgan.UsageError: EFFGAN_ISA = none-such is not available on this processor, which has portable")

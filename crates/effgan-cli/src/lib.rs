@@ -1,7 +1,6 @@
 //! The `effgan` program: its commands, the setup of a federation, and the only code that prints.
 
 #![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one crate that prints")]
 
 mod commands;

@@ -347,13 +347,13 @@ fn each_instruction_set_trains_and_an_unknown_one_is_code_2() {
         command.args(["bench", "train-step", "--steps", "1", "--base-channels", "16", "--batch", "4", "--json"]);
         command.env("EFFGAN_ISA", isa).output().unwrap()
     };
-    for isa in effgan_nn::kernels::Isa::available() {
+    for isa in effgan_nn::Isa::available() {
         let said: Value = serde_json::from_str(&stdout(&bench(isa.name()))).unwrap();
         assert_eq!(said["instruction_set"], isa.name());
     }
     let (code, line) = failure(&bench("mmx"));
     assert_eq!(code, Some(2));
-    assert!(line.starts_with("EFFGAN_ISA = mmx is none of this processor's portable"), "{line}");
+    assert!(line.starts_with("EFFGAN_ISA = mmx is not available on this processor, which has portable"), "{line}");
 }
 
 /// What `effgan bench … --json` says: a result a line, each with all these `fields` finite and above 0.

@@ -3,6 +3,8 @@
 //! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::deal`] deals its first training images to clients, and
 //! [`heterogeneity`] says how far the result is from an even deal. Images stay u8; a partition holds indices, never pixels.
 
+#![forbid(unsafe_code)]
+
 pub mod datasets;
 pub mod download;
 mod error;

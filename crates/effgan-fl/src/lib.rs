@@ -3,6 +3,8 @@
 //! An [`Algorithm`] is a set of pure steps on named tensors. A driver ([`simulate`], or [`federation`] with [`site`]) carries
 //! messages between them and knows no algorithm.
 
+#![forbid(unsafe_code)]
+
 pub mod aggregate;
 pub mod algorithm;
 pub mod algorithms;

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ImageSet};
+use effgan_nn::Precision;
 use effgan_nn::gan::{Adam, Ema, Gan, Loss, Losses, TrainConfig};
-use effgan_nn::kernels::Precision;
 use effgan_nn::networks::{self, Network, TensorSpec};
 use effgan_nn::{Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
@@ -328,15 +328,15 @@ impl LocalTraining {
     fn begin(&self, broadcast: &Broadcast, left_off: Option<LeftOff>) -> Result<(Gan, Option<Ema>, Vec<Losses>)> {
         let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
         if let Some(mu) = self.mu {
-            gan = gan.pulled(mu);
+            gan = gan.with_proximal_term(mu);
         }
         let ema = self.config.ema;
         let Some(LeftOff { losses, work }) = left_off else {
             let ema = ema.map(|decay| Ema::new(decay, &gan));
             return Ok((gan, ema, Vec::new()));
         };
-        let gan = gan.go_on(&work, losses.len() as u32)?;
-        let ema = ema.map(|decay| Ema::go_on(decay, &gan, &work.under(EMA))).transpose()?;
+        let gan = gan.resume(&work, losses.len() as u32)?;
+        let ema = ema.map(|decay| Ema::resume(decay, &gan, &work.under(EMA))).transpose()?;
         Ok((gan, ema, losses))
     }
 }
@@ -347,7 +347,7 @@ const EMA: &str = "ema";
 /// All that later steps depend on.
 fn work_of(gan: &Gan, ema: Option<&Ema>) -> Params {
     let ema = ema.map(|ema| ema.params().named_under(EMA));
-    gan.work().merged_with(ema.unwrap_or_default())
+    gan.training_state().merged_with(ema.unwrap_or_default())
 }
 
 /// What is out of its bounds.

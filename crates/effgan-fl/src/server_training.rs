@@ -104,7 +104,7 @@ impl ServerTraining {
         let discriminator = state.params.under("discriminator").named_under("discriminator");
         let params = generator.params().named_under("generator").merged_with(discriminator);
         let last = exchange.iteration + 1 == exchange.iterations;
-        Ok(if last { params } else { params.merged_with(generator.moments().named_under(ADAM)) })
+        Ok(if last { params } else { params.merged_with(generator.optimiser_state().named_under(ADAM)) })
     }
 
     fn generator(&self, state: &ServerState, exchange: &Exchange) -> Result<ServerGenerator> {
@@ -181,7 +181,7 @@ pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
 /// What a client remembers of its discriminator.
 pub(crate) fn remembered(discriminator: &LocalDiscriminator) -> ClientState {
     let params = discriminator.params().named_under("discriminator");
-    params.merged_with(discriminator.moments().named_under(ADAM))
+    params.merged_with(discriminator.optimiser_state().named_under(ADAM))
 }
 
 /// A message of one tensor.

@@ -1,5 +1,7 @@
 //! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
 
+#![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
+
 #[path = "../../../fuzz/src/checkpoint.rs"]
 mod checkpoint;
 #[path = "../../../fuzz/src/manifest.rs"]

@@ -278,7 +278,7 @@ fn two_rounds_of_fedprox() {
     let mut params = first_params();
     for round in 1..=2 {
         let client = |name, train: std::ops::Range<u32>| {
-            train_by_hand(gan(&params).pulled(0.5), name, &train.collect::<Vec<_>>(), round, 1, |_| ())
+            train_by_hand(gan(&params).with_proximal_term(0.5), name, &train.collect::<Vec<_>>(), round, 1, |_| ())
         };
         params = mean_by_hand(&client("north", 0..12), &client("south", 12..20));
     }

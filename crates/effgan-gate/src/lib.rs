@@ -4,6 +4,8 @@
 //! the list ([`Sites`]) has it, and behind that the ten requests that a node needs ([`Call`]), each checked by [`decide()`]. At a site the
 //! forwarder ([`Forwarder`]) takes what its `SuperNode` asks on 127.0.0.1 and calls the gate; it lets no other app in than effgan's.
 
+#![forbid(unsafe_code)]
+
 mod body;
 mod book;
 pub mod call;

@@ -1,5 +1,7 @@
 //! What the fuzz target of this crate checks, on its seeds: `fuzz/` has the target.
 
+#![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
+
 #[path = "../../../fuzz/src/gate.rs"]
 mod gate;
 #[path = "../../../fuzz/seeds.rs"]

@@ -1,5 +1,7 @@
 //! Feature networks and scores of generated images.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod feature_scores;
 mod fid;

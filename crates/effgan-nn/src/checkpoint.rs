@@ -1,4 +1,4 @@
-//! Parameters in safetensors files, written beside and renamed, checked when read.
+//! Parameters in safetensors files, which are written atomically and checked when read.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use safetensors::{Dtype, SafeTensors};
 pub use crate::file::{read_file, write_file};
 use crate::{Array, NnError, Params, Result};
 
-/// Most bytes of a file of tensors that is read, 4 GiB: twice the largest layer that a network may have.
+/// Most bytes of a file of tensors, 4 GiB: twice the largest layer that a network may have.
 pub const MOST_BYTES: u64 = 1 << 32;
 
-/// Writes `params` to `path`: first beside it, then synced and renamed, so that a reader never sees half a file.
+/// Writes `params` to `path`, completely or not at all ([`write_file`]).
 ///
 /// # Errors
 /// [`NnError::Io`] naming the file.
@@ -19,10 +19,10 @@ pub fn save(path: &Path, params: &Params) -> Result<()> {
     write_file(path, &to_bytes(params)).map_err(|source| NnError::Io { path: path.into(), source })
 }
 
-/// Reads the f32 tensors of a safetensors file; nothing in such a file can run code.
+/// Reads the f32 tensors of a safetensors file, which cannot contain code.
 ///
 /// # Errors
-/// [`NnError::Io`], [`NnError::Format`] for anything but a whole safetensors file of f32 tensors,
+/// [`NnError::Io`]; [`NnError::Format`] for anything but a complete safetensors file of f32 tensors;
 /// [`NnError::NonFinite`].
 pub fn load(path: &Path) -> Result<Params> {
     let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
@@ -36,7 +36,7 @@ pub fn to_bytes(params: &Params) -> Vec<u8> {
     to_bytes_with(params, None)
 }
 
-/// As [`to_bytes`], with one entry of metadata: its key and its text.
+/// As [`to_bytes`], with one entry of metadata, a key and its text.
 pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
     let raw: Vec<(&String, &Array, Vec<u8>)> =
         params.iter().map(|(name, array)| (name, array, little_endian(&array.values))).collect();
@@ -48,10 +48,10 @@ pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -
     safetensors::serialize(views, metadata).expect("named f32 arrays always serialise")
 }
 
-/// The tensors in the bytes of a safetensors file, or what is wrong with them.
+/// The tensors in the bytes of a safetensors file.
 ///
 /// # Errors
-/// One line for anything but a whole safetensors file of f32 tensors.
+/// One line for anything but a complete safetensors file of f32 tensors.
 pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Params, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     file.iter().map(|(name, view)| Ok((name.to_owned(), array_of(name, &view)?))).collect()
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded() {
+    fn saved_params_are_loaded_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
         save(&path, &params()).unwrap();

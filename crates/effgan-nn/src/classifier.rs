@@ -1,4 +1,4 @@
-//! The small classifier behind `fd_small`: training it, and computing features and classes with it.
+//! The small classifier of `fd_small`: its training, and the features and classes that it computes.
 
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
@@ -10,15 +10,15 @@ use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_
 use crate::optim::{Adam, Optimiser};
 use crate::{NnError, Params, Purpose, Result, Streams, pixels};
 
-/// Images are classified in batches of exactly this many, the last one padded: an image's features do not depend on its
-/// neighbours.
+/// Images are classified in batches of exactly this size, the last one padded, so that the features of an image do not
+/// depend on how many others there are.
 const BATCH: usize = 64;
 const IMAGE_LEN: usize = 28 * 28;
 
-/// What a [`Classifier`] says of images.
+/// The results of a [`Classifier`] for n images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classified {
-    /// Penultimate values `[n, 84]`, row-major.
+    /// Outputs of the penultimate layer, `[n, 84]`, row-major.
     pub features: Vec<f32>,
     /// The most likely class of each image.
     pub classes: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Classifier {
 impl Classifier {
     /// Length of a feature vector.
     pub const FEATURES: usize = LENET_FEATURES;
-    /// Number of classes that it tells apart.
+    /// Number of classes.
     pub const CLASSES: usize = LENET_CLASSES;
 
     /// The classifier with the tensors `params`.
@@ -72,10 +72,10 @@ fn largest(logits: &[f32]) -> u8 {
     best.map_or(0, |(class, _)| class as u8)
 }
 
-/// Checks that images of `shape` `[c, h, w]`, `n` of them, can be trained on.
+/// Checks that `n` images of `shape` `[c, h, w]` can be trained on.
 ///
 /// # Errors
-/// [`NnError::Config`] when they are no 28 × 28 grey ones, or fewer than a batch.
+/// [`NnError::Config`] when they are not grey images of 28 × 28, or fewer than a batch.
 pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
     let reason = match (shape, n) {
         ([1, 28, 28], BATCH..) => return Ok(()),
@@ -85,11 +85,12 @@ pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
     Err(NnError::Config(reason))
 }
 
-/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10: cross-entropy, Adam at 1e-3 that falls
-/// to a tenth for the last third of the epochs. `on_epoch` is told each epoch, from 1, and its mean loss in nats.
+/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10, by cross-entropy and Adam. The
+/// learning rate is 1e-3, and 1e-4 in the last third of the epochs. `on_epoch` is called with the number of each epoch,
+/// from 1, and its mean loss in nats.
 ///
 /// # Errors
-/// None: the tensors are our own.
+/// Never fails in practice: the tensors are created here.
 ///
 /// # Panics
 /// When the images do not pass [`check`].

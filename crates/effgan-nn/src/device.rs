@@ -1,8 +1,9 @@
-//! Where tensors live, and how work is spread over cores.
+//! Where tensors live, which instructions compute them, and how work is spread over threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
+use effgan_kernels::Isa;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The device without gradients.
@@ -15,38 +16,46 @@ pub(crate) fn training_device() -> Device {
     device().autodiff()
 }
 
-/// Runs `work` with a thread pool of its own that has `threads` threads.
+/// The instruction set that all kernels of this crate run with.
+pub(crate) fn isa() -> Isa {
+    // In the tests of this crate, a kernel that reads memory before writing it reads NaN. Every kernel's caller asks
+    // for the instruction set first, so that no test has to remember this.
+    #[cfg(test)]
+    effgan_kernels::buffer::fill_with_nan();
+    Isa::in_use()
+}
+
+/// Runs `work` in a new thread pool of `threads` threads.
 ///
-/// The kernels and Burn's CPU backend spread work over the pool they find themselves in. Clients that share one pool
-/// wait for each other; in pools of their own they do not. The kernels cut work by its shape, so that `threads` changes
-/// no bit of a training step.
+/// The kernels and Burn's CPU backend spread work over the current pool. Clients that shared a pool would wait for each
+/// other. The kernels divide work by shape, so that `threads` changes no bit of a training step.
 pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     Threads::new(threads).run(work)
 }
 
-/// A thread pool for work that comes again and again, each piece of it [`on_threads`].
+/// A thread pool for repeated work, as [`on_threads`] makes for one piece of it.
 #[derive(Debug)]
 pub struct Threads(ThreadPool);
 
 impl Threads {
-    /// A pool of `n` threads, ≥ 1.
+    /// A pool of `n` ≥ 1 threads.
     pub fn new(n: usize) -> Self {
-        Self(ThreadPoolBuilder::new().num_threads(n).build().expect("the system gives a few more threads"))
+        Self(ThreadPoolBuilder::new().num_threads(n).build().expect("the system can start a few more threads"))
     }
 
-    /// Runs `work` in the pool, and waits for it.
+    /// Runs `work` in the pool and waits for its result.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.0.install(work)
     }
 }
 
-/// [`on_threads`] with one.
+/// [`on_threads`] with one thread.
 pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     on_threads(1, work)
 }
 
-/// Threads of each worker when `jobs` threads serve `n` pieces of work: as many workers as there is work for, and
-/// threads to spare spread over them.
+/// Number of threads of each worker, when `jobs` threads share `n` pieces of work: there are at most `n` workers, and
+/// spare threads are spread over them.
 ///
 /// ```
 /// assert_eq!(effgan_nn::threads_of_workers(10, 4), [1, 1, 1, 1]);
@@ -57,9 +66,10 @@ pub fn threads_of_workers(n: usize, jobs: usize) -> Vec<usize> {
     (0..workers).map(|worker| (jobs.max(1) + workers - 1 - worker) / workers).collect()
 }
 
-/// `work(i)` for each `i < n`, in order, computed by `jobs` threads that each work [`on_one_thread`].
+/// The results of `work(i)` for each `i < n`, in order, computed by `jobs` threads, each in a pool of [one
+/// thread](on_one_thread).
 ///
-/// The results are the same for any `jobs`, since each `i` is computed alone.
+/// The results do not depend on `jobs`, since each `i` is computed by itself.
 pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let take_turns = || {
@@ -70,7 +80,7 @@ pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + 
     };
     let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.clamp(1, n.max(1))).map(|_| scope.spawn(take_turns)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a worker's panic is a bug")).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("a panic in a worker is a bug")).collect()
     });
     results.sort_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, result)| result).collect()
@@ -91,5 +101,11 @@ mod tests {
     #[test]
     fn work_on_one_thread_sees_a_pool_of_one() {
         assert_eq!(on_one_thread(rayon::current_num_threads), 1);
+    }
+
+    #[test]
+    fn in_these_tests_memory_is_nan_until_it_is_written() {
+        isa();
+        assert!(effgan_kernels::buffer::take::<f32>(7).iter().all(|value| value.is_nan()));
     }
 }

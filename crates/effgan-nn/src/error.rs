@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// What can go wrong with networks, tensors and their files.
+/// Errors of networks, tensors and their files.
 #[derive(Debug, thiserror::Error)]
 pub enum NnError {
     /// A tensor that the network needs is not among the named ones.
@@ -11,7 +11,7 @@ pub enum NnError {
         /// How many tensors there are.
         found: usize,
     },
-    /// A tensor that the network does not know.
+    /// A tensor that the network does not have.
     #[error("unexpected tensor `{name}`; the network in the config and the file do not belong together")]
     UnknownTensor {
         /// Dotted name.
@@ -43,10 +43,10 @@ pub enum NnError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that is not the safetensors file that it should be.
+    /// A file that is not a safetensors file of f32 tensors.
     #[error("{path} is not a safetensors file of f32 tensors: {reason}")]
     Format {
         /// The file.
@@ -54,15 +54,15 @@ pub enum NnError {
         /// What is wrong.
         reason: String,
     },
-    /// A file that is not the state dict that it should be.
-    #[error("{path} is no PyTorch state dict of f32 tensors: {reason}")]
+    /// A file that is not a state dict of f32 tensors.
+    #[error("{path} is not a PyTorch state dict of f32 tensors: {reason}")]
     StateDict {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
-    /// A sealed file that is not what was written.
+    /// A sealed file that is torn, edited or of another format.
     #[error("{path} {reason}")]
     Sealed {
         /// The file.

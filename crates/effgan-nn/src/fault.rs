@@ -1,8 +1,10 @@
-//! Places where a test may end the program as a power cut would.
+//! Places in the writing of a file where a test can end the program, as a power cut would.
 //!
-//! `EFFGAN_FAULT=half:round_:3` ends it in the middle of the third file whose path holds `round_`; the places are `half`
-//! (of the file is written), `beside` (all of it is, under its temporary name) and `renamed` (its folder is not synced
-//! yet). Without the variable nothing happens.
+//! `EFFGAN_FAULT=half:round_:3` ends it in the middle of the third file whose path contains `round_`. The places are
+//! `half` (half of the file is written), `beside` (all of it is, under its temporary name) and `renamed` (its folder is
+//! not yet synced). Without the variable nothing happens.
+//!
+//! This is an environment variable and not a feature, because the tests would need a build of their own for that.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 struct Fault {
     place: String,
     part_of_path: String,
-    /// How many more times it is passed.
+    /// Number of matching writes until the program ends.
     left: AtomicU32,
 }
 
@@ -27,7 +29,7 @@ impl Fault {
     }
 }
 
-/// A place in the writing of `path`.
+/// Ends the program if the fault is at `place` in the writing of `path`.
 pub(crate) fn point(place: &str, path: &Path) {
     static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
     let Some(fault) = FAULT.get_or_init(Fault::from_environment) else { return };

@@ -1,8 +1,8 @@
-//! Files that are whole or not there, and are written nowhere else than where they are named.
+//! Writes files completely or not at all, and never through a symbolic link.
 //!
-//! A folder may come from a stranger, who can have put links where files are going to be. What is written is a new file of
-//! a name that nobody can guess (`O_EXCL`), which then takes the place of whatever has the name, a link too; files that
-//! grow are opened without following one (`O_NOFOLLOW`); and [`check_no_links`] looks for folders that are links.
+//! A folder may come from a stranger, who may have put symbolic links where files will be written. So a file is written
+//! under a new, unpredictable name (`O_EXCL`) and then renamed, which replaces a link instead of following it. Files
+//! that grow are opened with `O_NOFOLLOW`, and [`check_no_links`] finds folders that are links.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::fault;
 
-/// Who may read what is written, as far as the process' umask lets anybody.
+/// Who may read a file, within the limits of the umask.
 #[derive(Clone, Copy)]
 enum For {
     Everybody,
@@ -25,32 +25,33 @@ impl For {
     }
 }
 
-/// The bytes of a file of at most `most` bytes, which may be somebody else's: a pipe is not waited for, and nothing without an end is read.
+/// The bytes of a file of at most `most` bytes. A path to anything but a regular file is an error, so that a hostile
+/// pipe or device neither blocks nor fills the memory.
 ///
 /// # Errors
-/// What the system says, or what is wrong with the file.
+/// The system's error, or one line on what is wrong with the file.
 pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("is no file"));
+        return Err(io::Error::other("is not a file"));
     }
     let (file, mut bytes) = (File::open(path)?, Vec::new());
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("has more than the {most} bytes that are read")));
+        return Err(io::Error::other(format!("has more than {most} bytes, the most that are read")));
     }
     Ok(bytes)
 }
 
-/// Writes `bytes` to `path`: whole, or not at all, whatever ends the program or the machine meanwhile. They are written
-/// beside it and synced, renamed, and the folder is synced.
+/// Writes `bytes` to `path`, completely or not at all, even if the program or the machine stops meanwhile: they are
+/// written to a temporary file in the same folder, which is synced and renamed, and the folder is synced.
 ///
 /// # Errors
-/// What the system says; then `path` is as it was, and nothing lies beside it.
+/// The system's error. Then `path` is unchanged, and the temporary file is removed.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, bytes, For::Everybody)
 }
 
-/// As [`write_file`], for the owner's eyes alone: the file has mode 0600.
+/// As [`write_file`], with mode 0600, so that only the owner can read the file.
 ///
 /// # Errors
 /// As [`write_file`].
@@ -58,10 +59,10 @@ pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, bytes, For::Owner)
 }
 
-/// Makes a folder, and the folders that lead there, for the owner alone: those that are made have mode 0700.
+/// Creates a folder and its missing parents with mode 0700, so that only the owner can enter them.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn make_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -70,10 +71,10 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Opens a file that grows, and makes it where there is none.
+/// Opens a file for appending, and creates it if it does not exist.
 ///
 /// # Errors
-/// What the system says; that it is a link.
+/// The system's error, or one line when the file is a link.
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
@@ -82,10 +83,11 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| if is_link(path) { link_error() } else { error })
 }
 
-/// Checks that neither the folder `name` in `folder` nor a folder inside it is a link, so that nothing is written to where it leads.
+/// Checks that neither the folder `name` in `folder` nor any folder inside it is a symbolic link, so that nothing is
+/// written to its target.
 ///
 /// # Errors
-/// One line that names the first that is.
+/// One line that names the first link.
 pub fn check_no_links(folder: &Path, name: &str) -> io::Result<()> {
     let path = folder.join(name);
     if is_link(&path) {
@@ -95,8 +97,8 @@ pub fn check_no_links(folder: &Path, name: &str) -> io::Result<()> {
     entries.iter().filter(|entry| path.join(entry).is_dir()).try_for_each(|entry| check_no_links(&path, entry))
 }
 
-/// Removes what an end in the middle of a write has left in `folder` and the folders inside it; that there is none, or that one stays,
-/// hurts nobody.
+/// Removes the temporary files that interrupted writes have left in `folder` and the folders inside it. Failures are
+/// ignored: a leftover file does no harm.
 pub fn remove_leftovers(folder: &Path) {
     for name in names_in(folder) {
         let path = folder.join(&name);
@@ -110,7 +112,7 @@ pub fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// Names of what lies in `folder`, where they are text, sorted.
+/// The names of the entries of `folder` that are UTF-8, sorted.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -118,11 +120,11 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What names of files that are being written end in.
+/// The end of the name of a temporary file.
 const PART: &str = ".part";
 
 fn link_error() -> io::Error {
-    io::Error::other("is a link, and nothing is written to where one leads; put a file or folder of its own there")
+    io::Error::other("is a symbolic link, which is never written through; replace it by a file or folder")
 }
 
 fn is_link(path: &Path) -> bool {
@@ -131,14 +133,14 @@ fn is_link(path: &Path) -> bool {
 
 fn write(path: &Path, bytes: &[u8], reader: For) -> io::Result<()> {
     let beside = begin(path, reader)?;
-    // A full disk gets its room back when this fails: what is not persisted is removed.
+    // Dropping the temporary file removes it, so that a failed write to a full disk frees its space.
     write_beside(beside.as_file(), bytes, path)?;
     beside.persist(path).map_err(|error| error.error)?;
     fault::point("renamed", path);
     sync_folder(path)
 }
 
-/// A new file in the folder of `path`, whose name begins like its own.
+/// Creates a temporary file in the folder of `path`, whose name starts with a dot and that of `path`.
 fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     let name = path.file_name().unwrap_or_default();
     let mut prefix = OsStr::new(".").to_owned();
@@ -161,9 +163,9 @@ fn write_beside(mut file: &File, bytes: &[u8], path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the name of a new or renamed file last.
+/// Syncs the folder of `path`, so that the name of a new or renamed file is on disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    // Elsewhere folders cannot be opened, and a rename lasts by itself.
+    // Other systems cannot open folders, and sync renames by themselves.
     if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
 }
 
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        // A folder is in the way of the rename.
+        // The rename fails, since the path is a folder.
         let path = folder.path().join("m");
         fs::create_dir(&path).unwrap();
         assert!(write_file(&path, b"x").is_err());
@@ -186,19 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_to_its_bound_and_a_device_or_pipe_not_at_all() {
+    fn a_file_is_read_up_to_its_bound_and_a_device_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m");
         fs::write(&path, [0; 9]).unwrap();
         assert_eq!(read_file(&path, 9).unwrap(), [0; 9]);
-        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than the 8 bytes that are read");
-        assert_eq!(read_file(folder.path(), 8).unwrap_err().to_string(), "is no file");
+        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than 8 bytes, the most that are read");
+        assert_eq!(read_file(folder.path(), 8).unwrap_err().to_string(), "is not a file");
         let zeros = Path::new("/dev/zero");
-        assert!(!zeros.exists() || read_file(zeros, 8).unwrap_err().to_string() == "is no file");
+        assert!(!zeros.exists() || read_file(zeros, 8).unwrap_err().to_string() == "is not a file");
     }
 
     #[test]
-    fn what_a_kill_left_is_removed_and_nothing_else() {
+    fn leftovers_of_a_kill_are_removed_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("deep")).unwrap();
         for name in [".a.csv.0123456789ab.part", "a.part", ".hidden", "a.csv", "deep/.a.csv.0123456789ab.part"] {
@@ -217,7 +219,7 @@ mod tests {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let precious = elsewhere.path().join("bashrc");
         fs::write(&precious, b"precious").unwrap();
-        // The name itself, and the names that a temporary file once had.
+        // The name itself, the name of its temporary file in earlier versions, and two other files.
         for name in ["a.csv", "a.csv.part", "events", "samples"] {
             symlink(&precious, folder.path().join(name)).unwrap();
         }
@@ -226,11 +228,12 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), is_link(&path)), (b"new".to_vec(), false));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let error = open_to_append(&folder.path().join("events")).unwrap_err().to_string();
-        assert!(error.starts_with("is a link, and nothing is written to where one leads"), "{error}");
+        assert!(error.starts_with("is a symbolic link, which is never written through"), "{error}");
         let inside = folder.path().join("model");
         fs::create_dir(&inside).unwrap();
         symlink(elsewhere.path(), inside.join("members")).unwrap();
-        for (name, link) in [("samples", "/samples is a link"), ("model", "/model/members is a link")] {
+        for (name, link) in [("samples", "/samples is a symbolic link"), ("model", "/model/members is a symbolic link")]
+        {
             let error = check_no_links(folder.path(), name).unwrap_err().to_string();
             assert!(error.contains(link), "{error}");
         }

@@ -1,7 +1,10 @@
-//! Networks, training step and random streams: the only crate that knows tensors and devices.
+//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows
+//! devices.
 //!
-//! Everything that leaves this crate is plain: [`Params`] are named `f32` arrays in PyTorch's names and layouts, images
-//! are `u8` `[n, c, h, w]`, losses are numbers. A reader of the other crates needs no tensor library.
+//! Its interface is plain data: [`Params`] are named `f32` arrays with PyTorch's names and layouts, images are `u8`
+//! `[n, c, h, w]`, losses are numbers. Readers of the other crates need not know Burn.
+
+#![forbid(unsafe_code)]
 
 pub mod checkpoint;
 pub mod classifier;
@@ -11,7 +14,6 @@ mod fault;
 pub mod file;
 mod fused;
 pub mod gan;
-pub mod kernels;
 pub mod networks;
 mod optim;
 pub mod params;
@@ -21,6 +23,7 @@ pub mod sealed;
 pub mod state_dict;
 
 pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
+pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};

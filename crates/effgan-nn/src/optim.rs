@@ -1,4 +1,5 @@
-//! Adam (Kingma & Ba 2015, arXiv:1412.6980), as `PyTorch` computes it, in one pass over each tensor.
+//! Adam (Kingma & Ba 2015, arXiv:1412.6980) as PyTorch computes it, ε included, in one pass over each tensor.
+//! `burn-optim` would take ten passes, and has another ε.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -19,75 +20,68 @@ pub struct Adam {
     pub beta1: f64,
 }
 
-/// Adam with its moments, which start at zero, for one module.
+/// The optimiser of one module: Adam, with moments that start at zero, and perhaps a proximal term.
 #[derive(Clone, Debug)]
 pub(crate) struct Optimiser {
     adam: Adam,
     steps: u32,
     /// Both moments of each parameter, in the order in which the module is visited.
     moments: Vec<[Tensor<1>; 2]>,
-    pull: Option<Pull>,
+    proximal: Option<Proximal>,
 }
 
-/// The pull of `FedProx` (Li et al. 2020, arXiv:1812.06127): the gradient of μ/2 ‖w − w₀‖², where w₀ is the module
-/// before its first step.
+/// The proximal term μ/2 ‖w − w₀‖² of `FedProx` (Li et al. 2020, arXiv:1812.06127), where w₀ are the parameters before
+/// the first step.
 #[derive(Clone, Debug)]
-struct Pull {
+struct Proximal {
     mu: f64,
     /// w₀ of each parameter, in the order in which the module is visited; empty before the first step.
-    anchors: Vec<Tensor<1>>,
+    start: Vec<Tensor<1>>,
 }
 
 impl Optimiser {
     pub(crate) fn new(adam: Adam) -> Self {
-        Self { adam, steps: 0, moments: Vec::new(), pull: None }
+        Self { adam, steps: 0, moments: Vec::new(), proximal: None }
     }
 
-    /// Adam after `steps` steps that left `moments` behind.
+    /// Resumes after `steps` steps that ended in `state`, a [`state`](Self::state).
     ///
     /// # Errors
-    /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has one moment alone.
-    pub(crate) fn resumed(adam: Adam, steps: u32, moments: &Params) -> Result<Self> {
-        Self::new(adam).go_on(steps, moments)
-    }
-
-    /// The same optimiser after `steps` steps that left `moments` behind.
-    ///
-    /// # Errors
-    /// As [`resumed`](Self::resumed).
-    pub(crate) fn go_on(mut self, steps: u32, moments: &Params) -> Result<Self> {
-        let tensor = |name: String| Ok(layers::tensor(moments.get(&name)?, &device()));
-        let have = |name: String| moments.get(&name).is_ok();
+    /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has only one of its two moments.
+    pub(crate) fn resume(mut self, steps: u32, state: &Params) -> Result<Self> {
+        let tensor = |name: String| Ok(layers::tensor(state.get(&name)?, &device()));
+        let have = |name: String| state.get(&name).is_ok();
         let both = |i| Ok([tensor(moment_name(0, i))?, tensor(moment_name(1, i))?]);
         self.moments = (0..).take_while(|&i| have(moment_name(0, i))).map(both).collect::<Result<_>>()?;
-        if let Some(pull) = &mut self.pull {
-            pull.anchors =
-                (0..).take_while(|&i| have(anchor_name(i))).map(|i| tensor(anchor_name(i))).collect::<Result<_>>()?;
+        if let Some(proximal) = &mut self.proximal {
+            proximal.start =
+                (0..).take_while(|&i| have(start_name(i))).map(|i| tensor(start_name(i))).collect::<Result<_>>()?;
         }
         Ok(Self { steps, ..self })
     }
 
-    /// Both moments of each parameter, and where a pull draws it, flat, in the layouts of the kernels; by number, in
-    /// the order in which the module is visited.
-    pub(crate) fn moments(&self) -> Params {
+    /// The optimiser state: both moments of each parameter and, with a proximal term, its w₀. The tensors are flat, in
+    /// the layouts of the kernels, and named by the number of the parameter in the order in which the module is
+    /// visited.
+    pub(crate) fn state(&self) -> Params {
         let array = |tensor: &Tensor<1>| Array::new(tensor.dims(), layers::values(tensor.clone()));
         let named = |(i, both): (usize, &[Tensor<1>; 2])| [0, 1].map(|of| (moment_name(of, i), array(&both[of])));
-        let anchors = self.pull.iter().flat_map(|pull| &pull.anchors).enumerate();
-        let anchors = anchors.map(|(i, anchor)| (anchor_name(i), array(anchor)));
-        self.moments.iter().enumerate().flat_map(named).chain(anchors).collect()
+        let start = self.proximal.iter().flat_map(|proximal| &proximal.start).enumerate();
+        let start = start.map(|(i, start)| (start_name(i), array(start)));
+        self.moments.iter().enumerate().flat_map(named).chain(start).collect()
     }
 
-    /// From now on every step also pulls towards the module before its first one, as strongly as `mu`.
-    pub(crate) fn pull(&mut self, mu: f64) {
-        self.pull = Some(Pull { mu, anchors: Vec::new() });
+    /// Adds a proximal term with weight `mu` to each later step; its w₀ is the module before the next one.
+    pub(crate) fn add_proximal_term(&mut self, mu: f64) {
+        self.proximal = Some(Proximal { mu, start: Vec::new() });
     }
 
-    /// Sets another step size from now on.
+    /// Sets the step size of later steps.
     pub(crate) fn set_learning_rate(&mut self, learning_rate: f64) {
         self.adam.learning_rate = learning_rate;
     }
 
-    /// `module` after one step against `grads`.
+    /// `module` after one step with the gradients `grads`.
     pub(crate) fn step<M: Module>(&mut self, module: M, grads: GradientsParams) -> M {
         self.steps += 1;
         let step = AdamStep {
@@ -98,8 +92,8 @@ impl Optimiser {
             step: self.steps,
         };
         let moments = std::mem::take(&mut self.moments).into_iter();
-        let pull = self.pull.as_mut().map(Anchored::new);
-        let mut update = Update { step, grads, old: moments, new: &mut self.moments, pull };
+        let proximal = self.proximal.as_mut().map(ProximalStep::new);
+        let mut update = Update { step, grads, old: moments, new: &mut self.moments, proximal };
         module.map(&mut update)
     }
 }
@@ -108,41 +102,43 @@ fn moment_name(of: usize, parameter: usize) -> String {
     format!("{}.{parameter}", ["first", "second"][of])
 }
 
-fn anchor_name(parameter: usize) -> String {
+/// The name in checkpoints of a parameter's w₀.
+fn start_name(parameter: usize) -> String {
     format!("anchor.{parameter}")
 }
 
-/// A [`Pull`] during one walk over the module.
-struct Anchored<'a> {
+/// A [`Proximal`] term during one step, in which the module's parameters are visited in order.
+struct ProximalStep<'a> {
     mu: f64,
     old: std::vec::IntoIter<Tensor<1>>,
     new: &'a mut Vec<Tensor<1>>,
 }
 
-impl<'a> Anchored<'a> {
-    fn new(pull: &'a mut Pull) -> Self {
-        Self { mu: pull.mu, old: std::mem::take(&mut pull.anchors).into_iter(), new: &mut pull.anchors }
+impl<'a> ProximalStep<'a> {
+    fn new(term: &'a mut Proximal) -> Self {
+        Self { mu: term.mu, old: std::mem::take(&mut term.start).into_iter(), new: &mut term.start }
     }
 
-    /// The next parameter's gradient, and μ (w − w₀).
-    fn pulled(&mut self, grad: Tensor<1>, params: &Tensor<1>) -> Tensor<1> {
-        let anchor = self.old.next().unwrap_or_else(|| params.clone());
-        self.new.push(anchor.clone());
-        grad + (params.clone() - anchor) * self.mu
+    /// `grad` of the next parameter, plus μ (w − w₀).
+    fn add_to(&mut self, grad: Tensor<1>, params: &Tensor<1>) -> Tensor<1> {
+        let start = self.old.next().unwrap_or_else(|| params.clone());
+        self.new.push(start.clone());
+        grad + (params.clone() - start) * self.mu
     }
 }
 
+/// Updates a module's parameters one after the other; moments move from `old` to `new`.
 struct Update<'a> {
     step: AdamStep,
     grads: GradientsParams,
     old: std::vec::IntoIter<[Tensor<1>; 2]>,
     new: &'a mut Vec<[Tensor<1>; 2]>,
-    pull: Option<Anchored<'a>>,
+    proximal: Option<ProximalStep<'a>>,
 }
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Running statistics are visited too; they have no gradient.
+        // Running statistics are visited too, and have no gradient.
         let Some(grad) = self.grads.remove::<D>(param.id) else { return param };
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
@@ -150,7 +146,7 @@ impl ModuleMapper for Update<'_> {
         let zero = || Tensor::zeros_like(&params);
         let moments = self.old.next().unwrap_or_else(|| [zero(), zero()]);
         let grad = grad.reshape([-1]);
-        let grad = if let Some(pull) = &mut self.pull { pull.pulled(grad, &params) } else { grad };
+        let grad = if let Some(term) = &mut self.proximal { term.add_to(grad, &params) } else { grad };
         let (params, moments) = fused::adam(params, grad, moments, self.step);
         self.new.push(moments);
         let params = Tensor::from_inner(params.reshape(shape)).require_grad();
@@ -202,7 +198,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &training_device())
     }
 
-    /// `module` after a step against a loss whose gradient is `gradient` everywhere.
+    /// `module` after a step on a loss whose gradient is `gradient` everywhere.
     fn step(adam: &mut Optimiser, module: Vector, gradient: &[f32]) -> Vector {
         let loss = (module.weight.val() * vector(gradient)).sum();
         let grads = GradientsParams::from_grads(loss.backward(), &module);
@@ -213,27 +209,27 @@ mod tests {
     const GRADIENTS: [[f32; 2]; 4] = [[1.0, -2.0], [0.5, 0.25], [-3.0, 1.0], [0.125, 2.0]];
 
     #[test]
-    fn a_pull_is_mu_times_the_way_gone_added_to_the_gradient() {
+    fn the_proximal_term_adds_mu_times_the_distance_to_the_gradient() {
         let first = [3.0, -1.0];
         let module = || Vector { weight: Param::from_tensor(vector(&first)) };
-        let (mut pulled, mut plain) = (Optimiser::new(ADAM), Optimiser::new(ADAM));
-        pulled.pull(0.75);
+        let (mut proximal, mut plain) = (Optimiser::new(ADAM), Optimiser::new(ADAM));
+        proximal.add_proximal_term(0.75);
         let (mut a, mut b) = (module(), module());
         for gradient in &GRADIENTS {
-            let gone = layers::values(b.weight.val()).into_iter().zip(first).map(|(w, w0)| w - w0);
-            let by_hand: Vec<f32> = gone.zip(gradient).map(|(gone, g)| g + gone * 0.75).collect();
-            (a, b) = (step(&mut pulled, a, gradient), step(&mut plain, b, &by_hand));
+            let distance = layers::values(b.weight.val()).into_iter().zip(first).map(|(w, w0)| w - w0);
+            let by_hand: Vec<f32> = distance.zip(gradient).map(|(distance, g)| g + distance * 0.75).collect();
+            (a, b) = (step(&mut proximal, a, gradient), step(&mut plain, b, &by_hand));
             assert_eq!(layers::values(a.weight.val()), layers::values(b.weight.val()));
         }
         assert_ne!(layers::values(b.weight.val()), first);
     }
 
     #[test]
-    fn adam_goes_on_from_its_moments_to_the_bit() {
+    fn adam_resumes_from_its_state_to_the_bit() {
         let mut module = Vector { weight: Param::from_tensor(vector(&[3.0, -1.0])) };
         let mut adam = Optimiser::new(ADAM);
         for (steps, gradient) in (0..).zip(&GRADIENTS) {
-            let mut resumed = Optimiser::resumed(ADAM, steps, &adam.moments()).unwrap();
+            let mut resumed = Optimiser::new(ADAM).resume(steps, &adam.state()).unwrap();
             let again = step(&mut resumed, module.clone(), gradient);
             module = step(&mut adam, module, gradient);
             assert_eq!(layers::values(again.weight.val()), layers::values(module.weight.val()));

@@ -1,6 +1,6 @@
-//! Named tensors as plain arrays: what algorithms average, files store and messages carry.
+//! Named tensors as plain arrays, which algorithms average, files store and messages carry.
 //!
-//! Names and layouts are PyTorch's (`conv1.weight`, convolution OIHW, transposed convolution IOHW, linear out × in).
+//! Names and layouts are PyTorch's (`conv1.weight`; convolution OIHW, transposed convolution IOHW, linear out × in).
 
 use std::collections::{BTreeMap, btree_map};
 
@@ -11,9 +11,9 @@ use crate::{NnError, Result};
 /// One tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Sizes of its dimensions; empty for a single number.
+    /// Sizes of the dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// As many values as the shape's product.
+    /// The values; as many as the product of the shape.
     pub values: Vec<f32>,
 }
 
@@ -21,7 +21,7 @@ impl Array {
     /// A tensor of `shape` with row-major `values`.
     ///
     /// # Panics
-    /// When the number of values is not the shape's product: shapes are checked where data enters.
+    /// When the number of values is not the product of the shape. Shapes are checked where data enters the program.
     pub fn new(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
         let shape = shape.into();
         assert_eq!(
@@ -35,7 +35,7 @@ impl Array {
 
 /// Tensors by name, in the order of their names.
 ///
-/// The order is part of the meaning: every walk over a model has one order on every machine, so sums and hashes agree.
+/// The order matters: all loops over a model have the same order on all machines, so that sums and hashes are equal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params(BTreeMap<String, Array>);
 
@@ -45,10 +45,10 @@ impl Params {
         Self::default()
     }
 
-    /// The tensor called `name`.
+    /// The tensor `name`.
     ///
     /// # Errors
-    /// [`NnError::MissingTensor`] when there is none.
+    /// [`NnError::MissingTensor`] when there is no such tensor.
     pub fn get(&self, name: &str) -> Result<&Array> {
         self.0.get(name).ok_or_else(|| NnError::MissingTensor { name: name.into(), found: self.0.len() })
     }
@@ -63,7 +63,7 @@ impl Params {
         self.0.iter()
     }
 
-    /// Tensors in the order of their names, to change in place.
+    /// Tensors in the order of their names, to be modified in place.
     pub fn iter_mut(&mut self) -> btree_map::IterMut<'_, String, Array> {
         self.0.iter_mut()
     }
@@ -78,7 +78,7 @@ impl Params {
         self.0.is_empty()
     }
 
-    /// The tensors whose names start with `prefix.`, without it.
+    /// The tensors whose names start with `prefix.`, with that prefix removed from their names.
     #[must_use]
     pub fn under(&self, prefix: &str) -> Self {
         let strip = |(name, array): (&String, &Array)| {
@@ -94,14 +94,14 @@ impl Params {
         Self(self.0.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect())
     }
 
-    /// Both sets of tensors; on equal names those of `other` win.
+    /// The tensors of both; those of `other` replace those of the same name.
     #[must_use]
     pub fn merged_with(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// Size of the values in bytes, which is what a message of them weighs but for names.
+    /// Size of the values in bytes, which is the size of a message without the names.
     pub fn num_bytes(&self) -> u64 {
         self.0.values().map(|array| 4 * array.values.len() as u64).sum()
     }
@@ -111,7 +111,7 @@ impl Params {
     pub fn hash(&self) -> String {
         let mut sha = Sha256::new();
         for (name, array) in &self.0 {
-            // Lengths first, so that no two models share one stream of bytes.
+            // With lengths, so that different models are different sequences of bytes.
             sha.update((name.len() as u64).to_le_bytes());
             sha.update(name);
             sha.update((array.shape.len() as u64).to_le_bytes());
@@ -176,7 +176,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        let _ = write!(text, "{byte:02x}"); // writing to a `String` does not fail
         text
     })
 }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_and_its_prefix_make_the_whole() {
+    fn parts_under_their_prefixes_make_up_the_whole() {
         let whole = two_tensors();
         let parts = ["generator", "discriminator"].map(|part| whole.under(part).named_under(part));
         let [generator, discriminator] = parts;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_sees_values_names_and_shapes() {
+    fn the_hash_depends_on_values_names_and_shapes() {
         let one = two_tensors();
         let mut value = one.clone();
         value.insert("generator.fc.bias", Array::new([2], vec![1.0, 2.5]));

@@ -1,4 +1,4 @@
-//! Pixels: u8 in 0..=255 on disk and in pictures, f32 in [-1, 1] in networks. The only place that converts.
+//! Conversion of pixels between u8 in 0..=255, on disk and in pictures, and f32 in [-1, 1], in networks.
 
 /// 0 ↦ −1, 255 ↦ 1.
 pub fn to_f32(pixel: u8) -> f32 {
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pixel_comes_back() {
+    fn every_pixel_survives_both_conversions() {
         for pixel in 0..=255 {
             assert_eq!(to_u8(to_f32(pixel)), pixel);
         }

@@ -1,20 +1,20 @@
-//! Randomness is a function of (seed, purpose, round, client, step): there is no position to save.
+//! Random numbers as a function of (seed, purpose, round, client, step), without a position to save.
 //!
-//! A run that stops and goes on, or whose clients answer in another order, draws the same numbers. The stream of a
-//! client is keyed by its *name*, so a site that joins or leaves shifts nobody else's numbers.
+//! A run that is interrupted and resumed, or whose clients reply in another order, draws the same numbers. The stream
+//! of a client is keyed by its *name*, so that a site that joins or leaves does not change the numbers of any other.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use sha2::{Digest, Sha256};
 
-/// What random numbers are for; each purpose has numbers of its own.
+/// What random numbers are used for; each purpose has an independent stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {
-    /// Dealing images to clients.
+    /// Splitting images among clients.
     Partition = 1,
-    /// First parameters of the networks.
+    /// Initial parameters of the networks.
     Init = 2,
     /// Which clients take part in a round.
     Cohort = 3,
@@ -22,23 +22,23 @@ pub enum Purpose {
     Shuffle = 4,
     /// z of a training step.
     Latent = 5,
-    /// z of a drawn sample; the step is the sample's index.
+    /// z of a sample; the step is the sample's index.
     SampleLatent = 6,
-    /// Which member draws a sample; the step is the sample's index.
+    /// The member that draws a sample; the step is the sample's index.
     SampleMember = 7,
-    /// z from which an averaged generator's running statistics are computed anew; the step is the batch.
+    /// z for recomputing the running statistics of an averaged generator; the step is the batch.
     Statistics = 8,
-    /// Class of a drawn sample of a conditional network; the step is the sample's index.
+    /// Class of a sample of a conditional network; the step is the sample's index.
     SampleClass = 20,
-    /// Whether a client is away in a round.
+    /// Whether a client drops out of a round.
     Dropout = 32,
-    /// How fast a client is.
+    /// Speed of a client.
     Speed = 33,
-    /// Who is given whose discriminator.
+    /// Which client gets which discriminator in a swap.
     Swap = 34,
     /// Which clients attack, and the noise that they send.
     Attack = 35,
-    /// Images of a subset that a kernel distance is computed on; the step is the subset.
+    /// Images of a subset for a kernel distance; the step is the subset.
     Subset = 48,
 }
 
@@ -49,7 +49,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Streams of the server, or of what belongs to no round and client.
+    /// Streams of the whole run, for what belongs to no round or client.
     pub fn of_run(seed: u64) -> Self {
         Self::new(seed, 0, "")
     }
@@ -69,7 +69,7 @@ impl Streams {
         Self { key: digest.chain_update(client).finalize().into() }
     }
 
-    /// The generator for `purpose` at `step` (below 2^56).
+    /// The random generator for `purpose` at `step` (below 2^56).
     pub fn at(&self, purpose: Purpose, step: u64) -> ChaCha8Rng {
         debug_assert!(step < 1 << 56, "the step shares 64 bits with the purpose");
         let mut rng = ChaCha8Rng::from_seed(self.key);

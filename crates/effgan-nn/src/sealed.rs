@@ -1,8 +1,8 @@
-//! Sealed files: tensors that a program keeps for itself, under a head, with a checksum over both.
+//! Sealed files: tensors that the program stores for itself, with a JSON header and a checksum of both.
 //!
-//! It is a safetensors file whose one entry of metadata is `<format> <checksum> <head>`: the version of this layout, the
-//! SHA-256 of the head and the tensors' [model hash](Params::hash), and the head as JSON. What is torn or edited is told
-//! from what is whole; who edits a file and mends its checksum too is not found out.
+//! A sealed file is a safetensors file with one entry of metadata, `<format> <checksum> <header>`: the version of this
+//! format, the SHA-256 of the header and the tensors' [model hash](Params::hash), and the header as JSON. The checksum
+//! detects files that are torn or edited, but not an edit that also corrects the checksum.
 
 use std::path::Path;
 
@@ -15,19 +15,19 @@ use crate::file::{read_file, write_private_file};
 use crate::params::sha256;
 use crate::{NnError, Params, Result};
 
-/// A reader refuses any other.
+/// Version of the format; readers refuse any other.
 const FORMAT: &str = "1";
 const KEY: &str = "effgan";
 
-/// Writes `params` under `head`: whole, or not at all.
+/// Writes `params` with the header `head`, completely or not at all.
 ///
 /// # Errors
 /// [`NnError::Io`] naming the file.
 ///
 /// # Panics
-/// When `head` is no plain data.
+/// When `head` cannot be written as JSON.
 pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
-    let head = serde_json::to_string(head).expect("a head is plain data");
+    let head = serde_json::to_string(head).expect("a header is plain data");
     let bytes = to_bytes_with(params, Some((KEY, format!("{FORMAT} {} {head}", checksum(&head, params)))));
     write_private_file(path, &bytes).map_err(|source| NnError::Io { path: path.into(), source })
 }
@@ -35,7 +35,7 @@ pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
 /// Reads what [`save`] wrote.
 ///
 /// # Errors
-/// [`NnError::Io`]; [`NnError::Sealed`] for a file that is torn, edited, of another format or no sealed file at all.
+/// [`NnError::Io`]; [`NnError::Sealed`] for a file that is torn, edited, of another format or not a sealed file.
 pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
     let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     open(&bytes).map_err(|reason| NnError::Sealed { path: path.into(), reason })
@@ -44,23 +44,24 @@ pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
 /// As [`load`], from the bytes of a file.
 ///
 /// # Errors
-/// One line that goes after the file's name.
+/// One line that continues the file's name.
 pub fn open<H: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<(H, Params), String> {
     let torn = |what: String| format!("is torn: {what}");
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| torn(error.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or("is no sealed file")?;
+    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or("is not a sealed file")?;
     let mut parts = text.splitn(3, ' ');
-    let mut part = || parts.next().ok_or("is no sealed file");
+    let mut part = || parts.next().ok_or("is not a sealed file");
     let (format, sum, head) = (part()?, part()?, part()?);
     if format != FORMAT {
-        return Err(format!("is of format {format:.8}, this program reads {FORMAT}"));
+        return Err(format!("is of format {format:.8}, expected {FORMAT}"));
     }
     let params = from_bytes(bytes).map_err(torn)?;
     if checksum(head, &params) != sum {
         return Err("is torn or was edited: its checksum is wrong".into());
     }
     params.check_finite().map_err(|error| format!("is unusable: {error}"))?;
-    let head = serde_json::from_str(head).map_err(|error| format!("has another head than this program's: {error}"))?;
+    let head =
+        serde_json::from_str(head).map_err(|error| format!("has a header that this version cannot read: {error}"))?;
     Ok((head, params))
 }
 
@@ -70,7 +71,6 @@ fn checksum(head: &str, params: &Params) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::Array;
 
@@ -89,7 +89,7 @@ mod tests {
     type Head = (u32, f64, String);
 
     #[test]
-    fn head_and_tensors_come_back_to_the_bit() {
+    fn header_and_tensors_are_read_back_to_the_bit() {
         let (head, tensors) = open::<Head>(&sealed(&params())).unwrap();
         assert_eq!((head, tensors), ((7, 0.1 + 0.2, "north".to_owned()), params()));
     }
@@ -111,8 +111,8 @@ mod tests {
     fn another_format_and_a_plain_file_are_told_apart() {
         let error = |bytes: &[u8]| open::<Head>(bytes).unwrap_err();
         let newer = to_bytes_with(&params(), Some((KEY, "2 abc {}".into())));
-        assert_eq!(error(&newer), "is of format 2, this program reads 1");
-        assert_eq!(error(&to_bytes_with(&params(), None)), "is no sealed file");
+        assert_eq!(error(&newer), "is of format 2, expected 1");
+        assert_eq!(error(&to_bytes_with(&params(), None)), "is not a sealed file");
         let infinite = [("w".to_owned(), Array::new([1], vec![f32::INFINITY]))].into_iter().collect();
         assert_eq!(error(&sealed(&infinite)), "is unusable: tensor `w` has a non-finite value at index 0");
     }

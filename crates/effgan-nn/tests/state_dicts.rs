@@ -1,4 +1,4 @@
-//! State dicts that PyTorch wrote (`fixtures/state_dicts.py`), and files of somebody hostile.
+//! State dicts that PyTorch wrote (`fixtures/state_dicts.py`), and hostile files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ fn error(bytes: &[u8]) -> String {
     state_dict::from_bytes(bytes).expect_err("an error")
 }
 
-/// The numbers from `first` on, as many as `shape` says.
+/// An array of `shape` with the numbers from `first` on.
 fn counted(first: usize, shape: &[usize]) -> Array {
     let n: usize = shape.iter().product();
     Array::new(shape, (first..first + n).map(|value| value as f32).collect())
 }
 
 #[test]
-fn both_forms_are_the_tensors_that_were_saved() {
+fn both_formats_are_read() {
     let tensors = [
         ("conv.weight", counted(0, &[3, 2, 2, 2])),
         ("conv.bias", counted(100, &[3])),
@@ -32,7 +32,7 @@ fn both_forms_are_the_tensors_that_were_saved() {
         ("bn.bias", counted(300, &[3])),
         ("bn.running_mean", counted(400, &[3])),
         ("bn.running_var", counted(500, &[3])),
-        // The transpose of [[0, 1, 2], [3, 4, 5]]; the counter `bn.num_batches_tracked` is passed over.
+        // The transpose of [[0, 1, 2], [3, 4, 5]]; the counter `bn.num_batches_tracked` is skipped.
         ("columns", Array::new([3, 2], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0])),
         ("shared", counted(100, &[3])),
         ("middle", counted(4, &[3])),
@@ -86,13 +86,13 @@ fn other_types_and_other_objects_are_refused() {
         error(&bytes("double")),
         "tensor `a` is of a DoubleStorage, expected FloatStorage; save it after .float()"
     );
-    assert_eq!(error(&bytes("inside")), "\"epoch\" is no tensor; save model.state_dict() alone");
+    assert_eq!(error(&bytes("inside")), "\"epoch\" is not a tensor; save model.state_dict() alone");
     let error = state_dict::read_weights(&path("double")).unwrap_err().to_string();
-    let line = "no PyTorch state dict of f32 tensors: tensor `a` is of a DoubleStorage, expected FloatStorage;";
+    let line = "not a PyTorch state dict of f32 tensors: tensor `a` is of a DoubleStorage, expected FloatStorage;";
     assert!(error.contains(line), "{error}");
 }
 
-/// A file of the older form whose object is the pickle `object`, with a storage `0` of `numbers` zeros.
+/// A file in the older format with the state dict `object`, a pickle, and a storage `0` of `numbers` zeros.
 fn legacy(object: &[u8], numbers: u64) -> Vec<u8> {
     let head =
         b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.\x80\x02";
@@ -100,7 +100,7 @@ fn legacy(object: &[u8], numbers: u64) -> Vec<u8> {
     [head, object, b"\x80\x02]X\x01\0\0\x000a.", &numbers.to_le_bytes(), &values].concat()
 }
 
-/// A dict of one tensor of the storage `0` of two numbers, from `offset` on.
+/// A pickled dict of one tensor that views the storage `0` of two numbers from `offset` on.
 fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
     let tuple =
         |sizes: &[u8]| [b"(", &*sizes.iter().flat_map(|&size| [b'K', size]).collect::<Vec<u8>>(), b"t"].concat();
@@ -110,7 +110,7 @@ fn tensor(offset: u8, shape: &[u8], strides: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_function_that_no_state_dict_needs_is_named_and_not_called() {
+fn a_call_of_any_other_function_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
     let command = format!("touch {}", made.display());
@@ -118,7 +118,7 @@ fn a_function_that_no_state_dict_needs_is_named_and_not_called() {
     object.extend((command.len() as u32).to_le_bytes());
     object.extend(command.as_bytes());
     object.extend(b"\x85R.");
-    let line = "it calls for \"os.system\", which no state dict needs; nothing of it was run";
+    let line = "it calls \"os.system\", which no state dict needs; no code was run";
     assert_eq!(error(&legacy(&object, 2)), line);
     assert!(!made.exists());
     assert!(error(&legacy(b"cbuiltins\neval\n.", 2)).contains("\"builtins.eval\""));
@@ -126,7 +126,7 @@ fn a_function_that_no_state_dict_needs_is_named_and_not_called() {
 }
 
 #[test]
-fn a_tensor_lies_in_its_storage() {
+fn a_tensor_outside_its_storage_is_refused() {
     let read =
         |offset, shape: &[u8], strides: &[u8]| state_dict::from_bytes(&legacy(&tensor(offset, shape, strides), 2));
     assert_eq!(read(0, &[2], &[1]).unwrap().get("a").unwrap(), &Array::new([2], vec![0.0; 2]));
@@ -137,7 +137,7 @@ fn a_tensor_lies_in_its_storage() {
         assert_eq!(error, expected);
     }
     assert_eq!(read(0, &[2], &[1, 1]).unwrap_err(), "a tensor has 1 sizes and 2 strides");
-    // The file has a third number, or none.
+    // A storage of three numbers, or of none.
     assert!(
         state_dict::from_bytes(&legacy(&tensor(0, &[2], &[1]), 3))
             .unwrap_err()
@@ -147,11 +147,11 @@ fn a_tensor_lies_in_its_storage() {
 }
 
 #[test]
-fn a_small_file_takes_little_memory() {
-    // 255⁴ numbers that all lie at one place.
+fn a_small_file_never_takes_much_memory() {
+    // 255⁴ numbers that are all the same one.
     let many = legacy(&tensor(0, &[255; 4], &[0; 4]), 2);
     assert_eq!(error(&many), "tensor `a` and others share too many numbers");
-    // A storage of 2⁶² numbers, of which two are there.
+    // A storage of 2⁶² numbers, of which the file has two.
     let mut long = legacy(&tensor(0, &[2], &[1]), 2);
     let at = long.len() - 16;
     long[at..at + 8].copy_from_slice(&(1_u64 << 62).to_le_bytes());
@@ -165,20 +165,20 @@ fn a_small_file_takes_little_memory() {
 }
 
 #[test]
-fn nonsense_is_refused_in_one_line() {
+fn invalid_pickles_are_refused_in_one_line() {
     for (object, expected) in [
         (&b"."[..], "it takes more values than it has"),
         (b"t.", "it takes more values than it has"),
         (b"(N\x86.", "it takes more values than it has"),
-        (b"h\x07.", "it recalls what it did not remember"),
+        (b"h\x07.", "it reads a memo entry that it did not write"),
         (b"}NNNe.", "it takes more values than it has"),
         (b"}(Nu.", "a key has no value"),
-        (b"N(NNu.", "it sets items of what is no dict"),
-        (b"]NQ.", "a persistent id names no storage"),
+        (b"N(NNu.", "it sets items of something that is not a dict"),
+        (b"]NQ.", "a persistent id does not name a storage"),
         (b"X\xff\xff\xff\xffa.", "it ends early"),
         (b"X\x01\0\0\0\xff.", "a text is not UTF-8"),
-        (b"}NN\x86R.", "it calls what is no function of a state dict"),
-        (b"I1\n.", "operation 0x49 is none that a state dict needs"),
+        (b"}NN\x86R.", "it calls something that is not a function of a state dict"),
+        (b"I1\n.", "operation 0x49 is not one that a state dict needs"),
         (b"}NNs.", "it holds something without a name; save model.state_dict() alone"),
     ] {
         assert_eq!(error(&legacy(object, 2)), expected, "{}", object.escape_ascii());

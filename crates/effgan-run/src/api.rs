@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use effgan_data::{ClientName, ClientShare, Dataset, DatasetConfig, DatasetName};
 use effgan_fl::ensemble::Selection;
 use effgan_fl::{Ensemble, FlError, Refusal};
-use effgan_nn::kernels::Isa;
+use effgan_nn::Isa;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

@@ -4,7 +4,6 @@
 //! [`progress::Listener`], and what a person should know goes to the [`log`] facade.
 
 #![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
 
 pub mod api;
 pub mod config;

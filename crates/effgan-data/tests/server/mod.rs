@@ -12,14 +12,14 @@ use std::{
 
 /// What was asked: the path, and the first byte of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     pub path: String,
     pub from: Option<usize>,
 }
 
 /// How a file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// Whole, or from the byte that is asked for.
     Well,
     /// Whole, whatever is asked for.
@@ -31,7 +31,7 @@ pub enum Manner {
 }
 
 /// A server that runs until it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     address: String,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
@@ -40,7 +40,7 @@ pub struct Server {
 
 impl Server {
     /// Serves `body` at every path.
-    pub fn start(body: Vec<u8>, manner: Manner) -> Self {
+    pub(crate) fn start(body: Vec<u8>, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (requests, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -58,12 +58,12 @@ impl Server {
     }
 
     /// The address of a folder on this server.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/files/", self.address)
     }
 
     /// What was asked so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }

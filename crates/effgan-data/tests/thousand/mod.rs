@@ -4,10 +4,10 @@ use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage
 use std::{fs, path::Path};
 
 /// The broken ones, by path.
-pub const BROKEN: [&str; 3] = ["cats/0020.png", "dogs/0405.jpg", "frogs/0908.png"];
+pub(crate) const BROKEN: [&str; 3] = ["cats/0020.png", "dogs/0405.jpg", "frogs/0908.png"];
 
 /// Fills `dir`.
-pub fn make(dir: &Path) {
+pub(crate) fn make(dir: &Path) {
     for i in 0..1000 {
         let class = ["cats", "dogs", "frogs"][i / 334];
         fs::create_dir_all(dir.join(class)).unwrap();

@@ -1,5 +1,7 @@
 //! The gate and the forwarder on 127.0.0.1, with real TLS, and a `SuperLink` of the tests' own behind them.
 
+#![allow(unreachable_pub)]
+
 mod answers;
 mod bounds;
 mod figures;

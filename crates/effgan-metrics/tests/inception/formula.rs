@@ -4,7 +4,7 @@ use effgan_nn::networks::inception_tensors;
 use effgan_nn::{Array, Params};
 
 const SHAPES: [[usize; 3]; 4] = [[1, 28, 28], [3, 32, 32], [3, 64, 48], [3, 300, 400]];
-pub const NUM_IMAGES: usize = 12;
+pub(crate) const NUM_IMAGES: usize = 12;
 
 /// Whole numbers of 24 bits: splitmix64 (Steele et al. 2014) from the FNV-1a hash of the name.
 fn numbers(name: &str) -> impl Iterator<Item = u64> {
@@ -31,12 +31,12 @@ fn tensor(name: &str, shape: &[usize]) -> Array {
     Array::new(shape, values.take(shape.iter().product()).collect())
 }
 
-pub fn weights() -> Params {
+pub(crate) fn weights() -> Params {
     inception_tensors().iter().map(|spec| (spec.name.clone(), tensor(&spec.name, &spec.shape))).collect()
 }
 
 /// Image `i`, u8 `[c, h, w]`, and its shape.
-pub fn image(i: usize) -> (Vec<u8>, [usize; 3]) {
+pub(crate) fn image(i: usize) -> (Vec<u8>, [usize; 3]) {
     let shape = SHAPES[i % SHAPES.len()];
     let [c, h, w] = shape;
     let drawn: Vec<i64> = numbers(&format!("image {i}")).take(4).map(u64::cast_signed).collect();

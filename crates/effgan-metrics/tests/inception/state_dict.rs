@@ -3,7 +3,7 @@
 use effgan_nn::Params;
 
 /// The file that `torch.save(state_dict, path, _use_new_zipfile_serialization=False)` writes, but for what it remembers.
-pub fn to_bytes(params: &Params) -> Vec<u8> {
+pub(crate) fn to_bytes(params: &Params) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
     file.extend(b"\x80\x02}");
     text(&mut file, "little_endian");

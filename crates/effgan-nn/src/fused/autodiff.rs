@@ -11,10 +11,11 @@ use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
 use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::kernels::conv::{Conv, Forward, Grads, Wants};
-use crate::kernels::{Isa, buffer, linear, norm};
+use crate::device::isa;
+use effgan_kernels::conv::{Conv, Forward, Grads, Wants};
+use effgan_kernels::{buffer, linear, norm};
 
-/// A convolution, as its backward pass needs it.
+/// What the backward pass of a convolution needs.
 #[derive(Clone, Debug)]
 struct ConvState {
     conv: Conv,
@@ -55,7 +56,7 @@ impl Backward<Flex, 3> for ConvOp {
         let parents = [
             (x, found.input, x_shape),
             (w, found.weights, w_shape),
-            (bias, found.bias, Shape::from([how.link.map(how.from.other()).channels])),
+            (bias, found.bias, Shape::from([how.geometry.map(how.from.other()).channels])),
         ];
         for (parent, values, shape) in parents {
             if let (Some(parent), Some(values)) = (parent, values) {
@@ -75,7 +76,7 @@ impl Backward<Flex, 3> for LinearOp {
         let [to_x, to_w, to_bias] = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node);
         let (x, w) = ops.state;
-        let (isa, sizes) = (Isa::in_use(), linear_sizes(&x, &w));
+        let (isa, sizes) = (isa(), linear_sizes(&x, &w));
         let grad = into_vec(grad);
         if let Some(parent) = to_bias {
             let bias = linear::bias_grad(isa, &sizes, &grad);
@@ -94,7 +95,7 @@ impl Backward<Flex, 3> for LinearOp {
     }
 }
 
-/// Statistics of a normalisation that its backward pass needs.
+/// The statistics that the backward pass of a normalisation needs.
 #[derive(Clone, Debug)]
 enum Statistics {
     Batches(norm::Statistics),
@@ -122,7 +123,7 @@ impl Backward<Flex, 3> for NormOp {
         let mut grad = into_vec(grads.consume::<Flex>(&ops.node));
         let NormState { x, out, gamma, statistics, map, slope } = ops.state;
         let n = x.shape()[0];
-        let isa = Isa::in_use();
+        let isa = isa();
         let found = {
             let (x, out, gamma) = (Values::of(&x), Values::of(&out), Values::of(&gamma));
             let (x, out, gamma) = (x.get(), out.get(), gamma.get());
@@ -149,6 +150,7 @@ impl Backward<Flex, 3> for NormOp {
     }
 }
 
+/// Records a normalisation, whose backward pass needs `state` of its output.
 fn normed<C: CheckpointStrategy>(
     nodes: [NodeGuard; 3],
     out: FlexTensor,

@@ -1,4 +1,4 @@
-//! The operations on Burn's CPU backend: tensors as slices, handed to the kernels.
+//! The operations on Burn's CPU backend, which pass tensors to the kernels as slices.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,11 @@ use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
 use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::kernels::conv::Conv;
-use crate::kernels::{Isa, adam, buffer, linear, norm};
+use crate::device::isa;
+use effgan_kernels::conv::Conv;
+use effgan_kernels::{adam, buffer, linear, norm};
 
-/// A tensor's values, row after row: where they lie, or copied there where the tensor is a view of another order.
+/// The values of a tensor, row-major: borrowed, or copied where the tensor is a view in another order.
 pub(super) struct Values<'a>(Cow<'a, FlexTensor>);
 
 impl<'a> Values<'a> {
@@ -20,16 +21,16 @@ impl<'a> Values<'a> {
     }
 
     pub(super) fn get(&self) -> &[f32] {
-        self.0.as_slice().expect("in rows, and the CPU computes in f32")
+        self.0.as_slice().expect("it is row-major, and the CPU computes in f32")
     }
 }
 
-/// A tensor's values, to be changed; copied only when another tensor shares them.
+/// The values of a tensor, to be modified; copied only when another tensor shares them.
 pub(super) fn into_vec(tensor: FlexTensor) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("the CPU computes in f32")
 }
 
-/// Gives a tensor's memory to the next of its size, unless another tensor shares it.
+/// Gives the memory of a tensor back for reuse, unless another tensor shares it.
 pub(super) fn give_back(tensor: FlexTensor) {
     if tensor.is_unique() {
         buffer::give_back(into_vec(tensor));
@@ -40,7 +41,7 @@ pub(super) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// Shape of a batch of maps.
+/// The tensor shape of a batch of maps.
 pub(super) fn map_dims(n: usize, map: &MapShape) -> [usize; 4] {
     [n, map.channels / map.block(), map.pixels(), map.block()]
 }
@@ -58,7 +59,7 @@ impl Kernels for Flex {
     fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let sizes = linear_sizes(&x, &w);
         let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
-        let out = linear::forward(Isa::in_use(), &sizes, x.get(), w.get(), bias.get());
+        let out = linear::forward(isa(), &sizes, x.get(), w.get(), bias.get());
         tensor(out, [sizes.n, sizes.outputs])
     }
 
@@ -101,25 +102,25 @@ impl Kernels for Flex {
         let shape = params.shape();
         let grads = into_vec(grads);
         let [mut params, mut first, mut second] = [params, first_moment, second_moment].map(into_vec);
-        adam::update(Isa::in_use(), &step, &mut params, &grads, &mut first, &mut second);
+        adam::update(isa(), &step, &mut params, &grads, &mut first, &mut second);
         buffer::give_back(grads);
         (tensor(params, shape.clone()), tensor(first, shape.clone()), tensor(second, shape))
     }
 }
 
-/// The kernels of a convolution of `x`.
+/// The kernels for a convolution of `x`.
 pub(super) fn prepared(x: &FlexTensor, how: Convolution) -> Conv {
-    Conv::new(Isa::in_use(), how.precision, &how.link, how.from, x.shape()[0])
+    Conv::new(isa(), how.precision, &how.geometry, how.from, x.shape()[0])
 }
 
 pub(super) fn convolve(conv: &Conv, x: &FlexTensor, w: &FlexTensor, bias: &FlexTensor, how: Convolution) -> FlexTensor {
     let n = x.shape()[0];
     let (x, w, bias) = (Values::of(x), Values::of(w), Values::of(bias));
     let out = conv.forward(x.get(), w.get(), bias.get(), how.activation);
-    tensor(out, map_dims(n, how.link.map(how.from.other())))
+    tensor(out, map_dims(n, how.geometry.map(how.from.other())))
 }
 
-/// Output of batch norm, and the statistics of each batch.
+/// The output of batch norm, and the statistics of each batch.
 pub(super) fn batch_norm(
     x: &FlexTensor,
     gamma: &FlexTensor,
@@ -133,11 +134,11 @@ pub(super) fn batch_norm(
     let mut out = buffer::take(x.get().len());
     let sizes = norm::Sizes::of(n, map);
     let (gamma, beta) = (gamma.get(), beta.get());
-    let statistics = norm::batch_norm(Isa::in_use(), &sizes, batches, x.get(), gamma, beta, slope, &mut out);
+    let statistics = norm::batch_norm(isa(), &sizes, batches, x.get(), gamma, beta, slope, &mut out);
     (tensor(out, map_dims(n, map)), statistics)
 }
 
-/// `[batches, channels]` each.
+/// Mean and variance of each batch and channel, `[batches, channels]` each.
 pub(super) fn mean_and_variance(statistics: &norm::Statistics, batches: usize) -> [FlexTensor; 2] {
     [&statistics.mean, &statistics.variance].map(|values| {
         let channels = values.len() / batches;
@@ -149,11 +150,11 @@ fn affine(x: &FlexTensor, scale: &[f32], shift: &[f32], map: &MapShape, slope: f
     let n = x.shape()[0];
     let x = Values::of(x);
     let mut out = buffer::take(x.get().len());
-    norm::affine_act(Isa::in_use(), &norm::Sizes::of(n, map), x.get(), scale, shift, slope, &mut out);
+    norm::affine_act(isa(), &norm::Sizes::of(n, map), x.get(), scale, shift, slope, &mut out);
     tensor(out, map_dims(n, map))
 }
 
-/// Output and statistics of group norm.
+/// The output and the statistics of group norm.
 pub(super) fn group_norm(
     x: &FlexTensor,
     gamma: &FlexTensor,
@@ -167,6 +168,6 @@ pub(super) fn group_norm(
     let mut out = buffer::take(x.get().len());
     let sizes = norm::Sizes::of(n, map);
     let (gamma, beta) = (gamma.get(), beta.get());
-    let statistics = norm::group_norm(Isa::in_use(), &sizes, groups, x.get(), gamma, beta, slope, &mut out);
+    let statistics = norm::group_norm(isa(), &sizes, groups, x.get(), gamma, beta, slope, &mut out);
     (tensor(out, map_dims(n, map)), statistics)
 }

@@ -1,9 +1,9 @@
-//! The layers' operations as one Burn operation each: our [kernels](crate::kernels) on the CPU, Burn's own operations
-//! elsewhere.
+//! Layers as one Burn operation each: our [kernels](effgan_kernels) on the CPU, Burn's own operations elsewhere.
 //!
-//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]); weights of a convolution
-//! are `[kernel · kernel, big channels, small channels]` (see [`Geometry`]). Each operation asks for the device once;
-//! [`portable`] is the body for all devices that have no kernels of ours, and what the kernels are tested against.
+//! Feature maps are tensors `[n, channels / b, pixels, b]` on every device (see [`MapShape`]). The weights of a
+//! convolution and of a transposed one are `[kernel · kernel, input channels, output channels]` (see [`Geometry`]).
+//! Each function checks the device of its tensor: [`portable`] has the bodies for devices without kernels, which are
+//! also what the kernels are tested against.
 
 mod autodiff;
 mod flex;
@@ -14,22 +14,22 @@ use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use crate::device;
-pub(crate) use crate::kernels::adam::AdamStep;
-pub(crate) use crate::kernels::conv::Activation;
-pub(crate) use crate::kernels::{Geometry, MapShape, Precision, Side};
+pub(crate) use effgan_kernels::adam::AdamStep;
+pub(crate) use effgan_kernels::conv::Activation;
+pub(crate) use effgan_kernels::{Geometry, MapShape, Precision, Side};
 
-/// Which convolution, and what follows it.
+/// A convolution or a transposed one, and its activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Convolution {
-    pub(crate) link: Geometry,
-    /// The map that it starts from: the big one for a convolution, the small one for a transposed one.
+    pub(crate) geometry: Geometry,
+    /// The map that it reads: the geometry's input for a convolution, its output for a transposed one.
     pub(crate) from: Side,
     pub(crate) activation: Activation,
-    /// The CPU's; other devices compute in their own.
+    /// Precision of large products on the CPU; other devices ignore it.
     pub(crate) precision: Precision,
 }
 
-/// What the CPU backend can do beyond Burn's operations. Slopes are those of a leaky ReLU that follows, 1 for none.
+/// Operations of the CPU backend beyond Burn's. `slope` is that of the leaky ReLU that follows; 1 is no activation.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
     fn convolve(
@@ -39,7 +39,7 @@ pub(crate) trait Kernels: Backend {
         how: Convolution,
     ) -> FloatTensor<Self>;
     fn linear(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// Output, and each batch's mean and biased variance.
+    /// Returns the output, and mean and biased variance of each batch.
     fn batch_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -56,7 +56,7 @@ pub(crate) trait Kernels: Backend {
         groups: usize,
         slope: f32,
     ) -> FloatTensor<Self>;
-    /// No gradients flow through it.
+    /// For inference: no gradients flow through it.
     fn scale_shift(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
@@ -64,7 +64,7 @@ pub(crate) trait Kernels: Backend {
         map: MapShape,
         slope: f32,
     ) -> FloatTensor<Self>;
-    /// Parameters and both moments after the step.
+    /// Returns the parameters and both moments after the step.
     fn adam(
         params: FloatTensor<Self>,
         grads: FloatTensor<Self>,
@@ -74,12 +74,14 @@ pub(crate) trait Kernels: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// Whether `x` lives where our kernels run.
+/// Whether `x` is on the device that the kernels run on.
+// Asked here, above Burn's dispatch: `backend_extension` lists the CPU alone, so that the portable bodies are ordinary
+// differentiable code, which the tests run on the CPU too.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.device() == device::device()
 }
 
-/// act(convolution of `x` + bias), or of the transposed convolution: a batch of the map at the other end of the link.
+/// act(convolution of `x` + bias), transposed where `how` says so: a batch of the geometry's other map.
 pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
     if !has_kernels(&x) {
         return portable::convolve(x, w, bias, how);
@@ -95,7 +97,7 @@ pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch()))
 }
 
-/// What batch norm gives in training.
+/// The results of batch norm in training.
 pub(crate) struct Normed {
     /// act(γ · (x − mean) / √(variance + 1e-5) + β).
     pub(crate) output: Tensor<4>,
@@ -105,7 +107,8 @@ pub(crate) struct Normed {
     pub(crate) variance: Tensor<2>,
 }
 
-/// Batch normalisation, and a leaky ReLU, of `batches` equal batches in a row, each by its own statistics.
+/// Batch normalisation and a leaky ReLU. `x` is `batches` equal batches, one after the other, each normalised by its
+/// own statistics.
 pub(crate) fn batch_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
@@ -142,7 +145,7 @@ pub(crate) fn group_norm(
     Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, map, groups, slope))
 }
 
-/// act(x · scale + shift) per channel, for inference: no gradients flow through it.
+/// act(x · scale + shift) per channel, for inference; no gradients flow through it.
 pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, map: MapShape, slope: f32) -> Tensor<4> {
     if !has_kernels(&x) {
         return portable::scale_shift(x, scale, shift, slope);
@@ -191,7 +194,8 @@ mod tests {
         }
     }
 
-    /// Holds an operation of three inputs to its portable body: output, and gradients of a weighted sum of it.
+    /// Compares an operation of three inputs with its portable body: the output, and the gradients of a weighted sum of
+    /// it.
     fn same<const W: usize, const X: usize, const O: usize>(
         what: &str,
         (x, w, b): (Tensor<X>, Tensor<W>, Tensor<1>),
@@ -218,8 +222,8 @@ mod tests {
 
     const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::LeakyRelu { slope: 0.2 }, Activation::Tanh];
 
-    /// An outer and an inner layer of a DCGAN, and one of a LeNet: all three forms of a convolution.
-    fn links() -> [Geometry; 3] {
+    /// An outer and an inner layer of a DCGAN, and a layer of a LeNet: one for each of the three algorithms.
+    fn geometries() -> [Geometry; 3] {
         let map = |channels, side| MapShape { channels, height: side, width: side };
         [
             Geometry::of_conv(map(3, 16), 16, 4, 2, 1),
@@ -229,16 +233,19 @@ mod tests {
     }
 
     #[test]
-    fn convolutions_are_those_of_burn() {
-        for (link, activation) in links().into_iter().flat_map(|link| ACTIVATIONS.map(|activation| (link, activation)))
+    fn convolutions_match_burn() {
+        for (geometry, activation) in
+            geometries().into_iter().flat_map(|geometry| ACTIVATIONS.map(|activation| (geometry, activation)))
         {
-            for from in [Side::Big, Side::Small] {
-                let how = Convolution { link, from, activation, precision: Precision::F32 };
-                let weights = noise([link.kernel * link.kernel, link.big.channels, link.small.channels], 2) * 0.1;
-                let bias = noise([link.map(from.other()).channels], 3);
+            for from in [Side::Input, Side::Output] {
+                let how = Convolution { geometry, from, activation, precision: Precision::F32 };
+                let weights =
+                    noise([geometry.kernel * geometry.kernel, geometry.input.channels, geometry.output.channels], 2)
+                        * 0.1;
+                let bias = noise([geometry.map(from.other()).channels], 3);
                 same(
                     &format!("{how:?}"),
-                    (maps(3, *link.map(from), 1), weights, bias),
+                    (maps(3, *geometry.map(from), 1), weights, bias),
                     |x, w, b| convolve(x, w, b, how),
                     |x, w, b| portable::convolve(x, w, b, how),
                 );
@@ -247,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn linear_layers_are_those_of_burn() {
+    fn linear_layers_match_burn() {
         for outputs in [1, 7] {
             same("linear", (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3)), linear, portable::linear);
         }
     }
 
     #[test]
-    fn norms_are_those_of_burn() {
+    fn norms_match_burn() {
         for channels in [6, 16, 48] {
             let map = MapShape { channels, height: 3, width: 4 };
             let inputs = || (maps(4, map, 1), noise([channels], 2) + 1.0, noise([channels], 3));
@@ -307,25 +314,26 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_those_of_finite_differences() {
-        let [_, link, _] = links();
-        let lens = |from: Side| [2 * link.map(from).len(), link.num_weights(), link.map(from.other()).channels];
+    fn gradients_match_finite_differences() {
+        let [_, geometry, _] = geometries();
+        let lens =
+            |from: Side| [2 * geometry.map(from).len(), geometry.num_weights(), geometry.map(from.other()).channels];
         let of_map =
             |x: Tensor<1>, map: MapShape| x.reshape([2, map.channels / map.block(), map.pixels(), map.block()]);
-        let window = |w: Tensor<1>| w.reshape([16, link.big.channels, link.small.channels]) * 0.05;
-        let map = link.small;
+        let window = |w: Tensor<1>| w.reshape([16, geometry.input.channels, geometry.output.channels]) * 0.05;
+        let map = geometry.output;
         let norm_lens = [2 * map.len(), map.channels, map.channels];
         let conv = |from| {
-            let how = Convolution { link, from, activation: Activation::Tanh, precision: Precision::F32 };
-            slopes(|[x, w, b]| convolve(of_map(x, *link.map(from)), window(w), b, how), lens(from))
+            let how = Convolution { geometry, from, activation: Activation::Tanh, precision: Precision::F32 };
+            slopes(|[x, w, b]| convolve(of_map(x, *geometry.map(from)), window(w), b, how), lens(from))
         };
         for (what, [by_grads, by_differences]) in [
-            ("conv", conv(Side::Big)),
-            ("transposed", conv(Side::Small)),
+            ("conv", conv(Side::Input)),
+            ("transposed", conv(Side::Output)),
             ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, map, 1, 1.0).output, norm_lens)),
             ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, map, 8, 1.0), norm_lens)),
         ] {
-            // Differences over 1e-2 are off by the third derivative and by rounding of a sum of thousands.
+            // 2e-2: the third derivative over steps of 1e-2, and the rounding of sums of thousands.
             let off = (by_grads - by_differences).abs() / by_differences.abs();
             assert!(off < 2e-2, "{what}: {by_grads} by the backward pass, {by_differences} by differences");
         }
@@ -334,7 +342,7 @@ mod tests {
     type AdamOp = fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamStep) -> (Tensor<1>, [Tensor<1>; 2]);
 
     #[test]
-    fn adam_is_the_same_everywhere() {
+    fn adam_is_the_same_with_and_without_kernels() {
         let start = |which| noise([100], which).inner();
         let run = |adam: AdamOp| {
             let (mut params, mut moments) = (start(1), [start(2).zeros_like(), start(2).zeros_like()]);

@@ -1,4 +1,4 @@
-//! The operations of [`fused`](super) in Burn's own, for devices that have no kernels of ours.
+//! The operations of [`fused`](super) made of Burn's own, for devices without kernels.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, tanh};
@@ -10,22 +10,23 @@ use super::{Activation, AdamStep, Convolution, Geometry, MapShape, Normed, Side}
 const EPSILON: f64 = 1e-5;
 
 pub(super) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolution) -> Tensor<4> {
-    let Convolution { link, from, activation, .. } = how;
-    let (stride, padding) = ([link.stride; 2], [link.padding; 2]);
-    let x = to_nchw(x, link.map(from));
-    // [k·k, big, small] to OIHW, which a transposed convolution reads as IOHW: both begin with the small map's channels.
-    let w = window(w, &link).permute([3, 2, 0, 1]);
+    let Convolution { geometry, from, activation, .. } = how;
+    let (stride, padding) = ([geometry.stride; 2], [geometry.padding; 2]);
+    let x = to_nchw(x, geometry.map(from));
+    // From [k·k, input, output] to OIHW for a convolution or IOHW for a transposed one: both begin with the channels of
+    // the geometry's output, which the transposed convolution reads.
+    let w = window(w, &geometry).permute([3, 2, 0, 1]);
     let out = match from {
-        Side::Big => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
-        Side::Small => {
+        Side::Input => conv2d(x, w, Some(bias), ConvOptions::new(stride, padding, [1, 1], 1)),
+        Side::Output => {
             conv_transpose2d(x, w, Some(bias), ConvTransposeOptions::new(stride, padding, [0, 0], [1, 1], 1))
         }
     };
-    activated(to_blocks(out, link.map(from.other())), activation)
+    activated(to_blocks(out, geometry.map(from.other())), activation)
 }
 
-fn window(w: Tensor<3>, link: &Geometry) -> Tensor<4> {
-    w.reshape([link.kernel, link.kernel, link.big.channels, link.small.channels])
+fn window(w: Tensor<3>, geometry: &Geometry) -> Tensor<4> {
+    w.reshape([geometry.kernel, geometry.kernel, geometry.input.channels, geometry.output.channels])
 }
 
 fn to_nchw(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
@@ -49,7 +50,7 @@ fn activated(x: Tensor<4>, activation: Activation) -> Tensor<4> {
 
 /// x where it is positive, `slope` · x elsewhere.
 ///
-/// Written with `relu`, which has a backward pass of its own: Burn's differentiable `leaky_relu` goes through masks.
+/// Composed from `relu`, which has a fast backward pass: that of Burn's `leaky_relu` uses masks.
 fn leaky(x: Tensor<4>, slope: f32) -> Tensor<4> {
     if slope == 1.0 { x } else { relu(x.clone()) * (1.0 - slope) + x * slope }
 }
@@ -58,7 +59,7 @@ pub(super) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     x.matmul(w) + bias.unsqueeze()
 }
 
-/// `[channels]` as `[1, channels / b, 1, b]`, beside maps of the same channels.
+/// `[channels]` as `[1, channels / b, 1, b]`, which broadcasts over the maps `x`.
 fn per_channel(values: Tensor<1>, x: &Tensor<4>) -> Tensor<4> {
     let [_, blocks, _, block] = x.dims();
     values.reshape([1, blocks, 1, block])
@@ -67,7 +68,7 @@ fn per_channel(values: Tensor<1>, x: &Tensor<4>) -> Tensor<4> {
 pub(super) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, batches: usize, slope: f32) -> Normed {
     let dims @ [n, blocks, pixels, block] = x.dims();
     let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
-    // Images and blocks together, so that each batch is one row.
+    // With an axis for the batches.
     let of_batch = |x: Tensor<4>| x.reshape([batches, n / batches, blocks, pixels, block]);
     let x = of_batch(x);
     let mean = x.clone().mean_dim(1).mean_dim(3);
@@ -84,7 +85,7 @@ pub(super) fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, batche
 pub(super) fn group_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, groups: usize, slope: f32) -> Tensor<4> {
     let dims @ [n, blocks, pixels, block] = x.dims();
     let (gamma, beta) = (per_channel(gamma, &x), per_channel(beta, &x));
-    // Channels together, then by group.
+    // Channels before pixels, then divided into groups.
     let channels_first = x.permute([0, 1, 3, 2]);
     let x = channels_first.reshape([n, groups, blocks * block / groups * pixels]);
     let centred = x.clone() - x.mean_dim(2);

@@ -4,32 +4,32 @@ use super::Gan;
 use crate::networks::{TensorSpec, check, is_running_statistic, to_files, to_kernels};
 use crate::{Array, Params, Result};
 
-/// A copy of a generator that follows it slowly.
+/// The moving average of a generator's parameters during training.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f32,
-    /// In the layouts of the kernels, so that a step reorders nothing.
+    /// In the layouts of the kernels, so that a step has nothing to reorder.
     params: Params,
     tensors: Vec<TensorSpec>,
 }
 
 impl Ema {
-    /// Starts at the generator of `gan`; `decay` in 0..1 is the share of the old value that stays at each step.
+    /// Starts from the generator of `gan`. `decay`, in 0..1, is the weight of the old value in each step.
     pub fn new(decay: f32, gan: &Gan) -> Self {
         Self { decay, params: gan.raw_generator(), tensors: gan.network().generator_tensors() }
     }
 
-    /// One that has come to `params` ([`params`](Self::params)), beside the training of `gan`.
+    /// Resumes from the averaged generator `params` ([`params`](Self::params)) of an earlier training of `gan`.
     ///
     /// # Errors
-    /// When a tensor is missing.
-    pub fn go_on(decay: f32, gan: &Gan, params: &Params) -> Result<Self> {
+    /// When a tensor is missing, unknown or has another shape.
+    pub fn resume(decay: f32, gan: &Gan, params: &Params) -> Result<Self> {
         let tensors = gan.network().generator_tensors();
         check(params, &tensors)?;
         Ok(Self { decay, params: to_kernels(params, &tensors)?, tensors })
     }
 
-    /// One step towards the generator of `gan`. Running statistics are data, not parameters: the newest are taken over.
+    /// Averages the current generator of `gan` in. Running statistics are data, not parameters: the newest are copied.
     pub fn follow(&mut self, gan: &Gan) {
         self.follow_params(&gan.raw_generator());
     }
@@ -69,7 +69,7 @@ mod tests {
         let mut ema = Ema { decay: 0.75, params: generator(0.0, 0.0), tensors: tensors.to_vec() };
         ema.follow_params(&generator(4.0, 7.0));
         ema.follow_params(&generator(8.0, 9.0));
-        // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running mean is the newest.
+        // 0.75 · (0.25 · 4) + 0.25 · 8 = 2.75; the running mean is copied.
         assert_eq!(ema.params(), generator(2.75, 9.0));
     }
 }

@@ -1,5 +1,5 @@
-//! A discriminator whose generator is elsewhere: it learns to tell real images from those that it is sent, and says
-//! how they should change.
+//! A discriminator whose generator is at the server: it learns to tell real images from generated ones that it
+//! receives, and computes the gradient at those.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -11,9 +11,9 @@ use crate::networks::{Discriminator, Mode, Network, layers, named_tensors};
 use crate::optim::Optimiser;
 use crate::{Params, Result};
 
-/// A discriminator in training with its Adam: the half of [`Gan::step`](super::Gan::step) that needs no generator.
+/// A discriminator in training with its optimiser: the half of [`Gan::step`](super::Gan::step) that needs no generator.
 ///
-/// Images are `[n, c, h, w]` in [-1, 1]; lengths that are those of no n are a panic.
+/// Images are `[n, c, h, w]` in [-1, 1]. A length that is not a whole number of images is a panic.
 pub struct LocalDiscriminator {
     discriminator: Discriminator,
     adam: Optimiser,
@@ -23,19 +23,20 @@ pub struct LocalDiscriminator {
 }
 
 impl LocalDiscriminator {
-    /// The discriminator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train`
-    /// says; its Adam has made `steps` steps and left `moments` ([`moments`](Self::moments); none at step 0).
+    /// The discriminator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
+    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, moments: &Params) -> Result<Self> {
+    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, adam: &Params) -> Result<Self> {
         let device = training_device();
         let discriminator = network.discriminator(params, &device)?.with_precision(train.precision);
-        let adam = Optimiser::resumed(train.discriminator, steps, moments)?;
+        let adam = Optimiser::new(train.discriminator).resume(steps, adam)?;
         Ok(Self { discriminator, adam, loss: train.loss, network: network.clone(), device })
     }
 
-    /// One step on `real` and as many `fake` images, and its loss.
+    /// One step on `real` and as many `fake` images; returns its loss.
     #[must_use]
     pub fn step(mut self, real: Vec<f32>, fake: Vec<f32>) -> (Self, f32) {
         let (real, fake) = (self.images(real), self.images(fake));
@@ -47,7 +48,7 @@ impl LocalDiscriminator {
         (self, loss.into_scalar())
     }
 
-    /// The generator's loss for its `images`, and its gradient at them.
+    /// The generator's loss for its `images`, and the gradient of that loss at the images.
     pub fn feedback(&self, images: Vec<f32>) -> (f32, Vec<f32>) {
         self.gradient_of(images, |logits| self.loss.generator(logits))
     }
@@ -67,8 +68,8 @@ impl LocalDiscriminator {
     /// A loss of the logits of `images`, and its gradient at the images.
     fn gradient_of(&self, images: Vec<f32>, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> (f32, Vec<f32>) {
         let images = self.images(images).require_grad();
-        let judge = self.discriminator.clone().no_grad();
-        let loss = loss(judge.forward(images.clone(), None, Mode::TRAIN));
+        let frozen = self.discriminator.clone().no_grad();
+        let loss = loss(frozen.forward(images.clone(), None, Mode::TRAIN));
         let gradient = images.grad(&loss.backward()).expect("the logits depend on the images");
         (loss.into_scalar(), layers::values(gradient))
     }
@@ -84,8 +85,8 @@ impl LocalDiscriminator {
         named_tensors(&self.discriminator, &self.network.discriminator_tensors())
     }
 
-    /// Adam's moments, for [`new`](Self::new).
-    pub fn moments(&self) -> Params {
-        self.adam.moments()
+    /// The state of the optimiser, for [`new`](Self::new).
+    pub fn optimiser_state(&self) -> Params {
+        self.adam.state()
     }
 }

@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use crate::device::training_device;
 use crate::networks::layers;
 
-/// What both networks minimise; D is the discriminator's logit.
+/// The loss that both networks minimise; D is the discriminator's logit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Goodfellow et al. 2014 (arXiv:1406.2661, §3), in nats: −log σ(D(x)) − log(1 − σ(D(G(z)))), and −log σ(D(G(z)))
-    /// for the generator; 2 log 2 ≈ 1.39 and log 2 ≈ 0.69 when the discriminator cannot tell.
+    /// for the generator; 2 log 2 ≈ 1.39 and log 2 ≈ 0.69 when the discriminator cannot tell them apart.
     #[default]
     NonSaturating,
     /// LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 9): (D(x) − 1)² / 2 + D(G(z))² / 2, and (D(G(z)) − 1)² / 2 for the
-    /// generator; 1/4 and 1/8 when the discriminator cannot tell (its best answer is then 1/2).
+    /// generator; 1/4 and 1/8 when the discriminator cannot tell them apart (its optimal output is then 1/2).
     LeastSquares,
     /// Lim & Ye 2017 (arXiv:1705.02894): max(0, 1 − D(x)) + max(0, 1 + D(G(z))), and −D(G(z)) for the generator, which
-    /// may be below 0; 2 and 0 when the discriminator cannot tell.
+    /// may be below 0; 2 and 0 when the discriminator cannot tell them apart.
     Hinge,
 }
 
 impl Loss {
-    /// The discriminator's, on real and on generated images.
+    /// The discriminator's loss on real and on generated images.
     pub(super) fn discriminator(self, d_real: Tensor<2>, d_fake: Tensor<2>) -> Tensor<1> {
         match self {
             // 1 − σ(a) is σ(−a), whose logarithm does not overflow.
@@ -34,7 +34,7 @@ impl Loss {
         }
     }
 
-    /// The generator's for a discriminator's `logits` of its images, and its gradient at each of them.
+    /// The generator's loss, given the discriminator's `logits` for its images, and the gradient at each logit.
     pub fn of_generator(self, logits: Vec<f32>) -> (f32, Vec<f32>) {
         let n = logits.len();
         let logits = Tensor::<2>::from_data(TensorData::new(logits, [n, 1]), &training_device()).require_grad();
@@ -43,7 +43,7 @@ impl Loss {
         (loss.into_scalar(), layers::values(gradient))
     }
 
-    /// The generator's.
+    /// The generator's loss.
     pub(super) fn generator(self, d_fake: Tensor<2>) -> Tensor<1> {
         match self {
             Self::NonSaturating => -log_sigmoid(d_fake).mean(),
@@ -70,7 +70,7 @@ mod tests {
         assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} is not {theirs:?}");
     }
 
-    /// [discriminator, generator].
+    /// The losses of the discriminator and the generator.
     fn losses(loss: Loss, real: [f32; 2], fake: [f32; 2]) -> [f32; 2] {
         [loss.discriminator(logits(real), logits(fake)), loss.generator(logits(fake))].map(|loss| values(loss)[0])
     }
@@ -82,7 +82,7 @@ mod tests {
         for (loss, expected) in LOSSES.into_iter().zip(at_zero) {
             assert_close(&losses(loss, [0.0; 2], [0.0; 2]), &expected);
         }
-        // ln 3 is the logit of 3/4: −ln(3/4) for two right answers, −ln(1/4) for the deceived generator.
+        // ln 3 is the logit of 3/4: −ln(3/4) for each correct output, −ln(1/4) for the generator.
         let sure = 3.0_f32.ln();
         assert_close(&losses(Loss::NonSaturating, [sure; 2], [-sure; 2]), &[2.0 * (4.0_f32 / 3.0).ln(), 4.0_f32.ln()]);
         // (4 + 0) / 4 + (1 + 0) / 4, and (4 + 1) / 4.
@@ -96,7 +96,7 @@ mod tests {
         let (real, fake) = (logits(real).require_grad(), logits(fake).require_grad());
         let of_d = loss.discriminator(real.clone(), fake.clone()).backward();
         let of_g = loss.generator(fake.clone()).backward();
-        [real.grad(&of_d), fake.grad(&of_d), fake.grad(&of_g)].map(|grad| values(grad.expect("it takes part")))
+        [real.grad(&of_d), fake.grad(&of_d), fake.grad(&of_g)].map(|grad| values(grad.expect("the loss depends on it")))
     }
 
     #[test]

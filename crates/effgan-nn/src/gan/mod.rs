@@ -1,4 +1,4 @@
-//! Training a generator against a discriminator, and drawing images from it (Goodfellow et al. 2014, arXiv:1406.2661).
+//! Training a generator against a discriminator, and sampling images from it (Goodfellow et al. 2014, arXiv:1406.2661).
 
 mod ema;
 mod local_discriminator;

@@ -1,4 +1,4 @@
-//! Drawing images from a trained generator.
+//! Sampling images from a trained generator.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -6,14 +6,14 @@ use crate::device::{device, on_one_thread};
 use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
-/// Images are drawn in batches of exactly this many, the last one padded, so that an image's bits do not depend on how
-/// many are drawn beside it.
+/// Images are sampled in batches of exactly this size, the last one padded, so that the bits of an image do not depend
+/// on how many are sampled.
 pub const BATCH: usize = 64;
 
-/// Batches from which [`recompute_statistics`] computes: 3,200 images.
+/// Batches that [`recompute_statistics`] uses: 3,200 images.
 const STATISTICS_BATCHES: u64 = 50;
 
-/// A generator that draws images.
+/// A generator that samples images.
 pub struct Sampler {
     generator: Generator,
     latent_dim: usize,
@@ -32,11 +32,11 @@ impl Sampler {
         Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, device })
     }
 
-    /// Images `[BATCH, c, h, w]` of `z` `[BATCH, latent_dim]` and, for a conditional network, of the classes `labels`
-    /// `[BATCH]`, which others do not look at.
+    /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the network is conditional, for the classes
+    /// `labels` `[BATCH]`, which other networks ignore.
     ///
     /// # Panics
-    /// When `z` or `labels` has another length, or a label is no class.
+    /// When `z` or `labels` has another length, or a label is not below `num_classes`.
     pub fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
         let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.device);
         let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.device));
@@ -45,11 +45,11 @@ impl Sampler {
     }
 }
 
-/// `generator` with its batch-norm statistics computed anew: the mean over fixed batches of z of each batch's mean and unbiased
-/// variance (PyTorch's `momentum=None`). z depends on nothing, so every generator is given the same; a conditional one
-/// is asked for all classes in turn.
+/// `generator` with recomputed batch-norm statistics: the means, over fixed batches of z, of the batches' mean and
+/// unbiased variance (PyTorch's `momentum=None`). All generators get the same z; a conditional one gets all classes in
+/// turn.
 ///
-/// The statistics of an *average* of generators are not the average of their statistics; these are its own.
+/// This is for an *average* of generators, whose statistics are not the average of their statistics.
 ///
 /// # Errors
 /// As [`Sampler::new`].
@@ -68,7 +68,7 @@ pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Par
             let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
             let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
             let labels = network.num_classes.map(|classes| labels(batch, classes));
-            // A momentum of 1, 1/2, 1/3, … makes the running value the mean of all batches.
+            // With momentum 1, 1/2, 1/3, … the running value is the mean over all batches.
             module.forward(z, labels.as_ref(), Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
         }
         Ok(named_tensors(&module, &network.generator_tensors()))
@@ -88,23 +88,23 @@ mod tests {
     }
 
     #[test]
-    fn recomputed_statistics_are_those_of_the_first_layer_by_hand() {
+    fn recomputed_statistics_of_the_first_layer_by_hand() {
         let (network, mut generator) = network(NormKind::Batch);
         let bias: Vec<f32> = (0..16).map(|i| i as f32).collect();
         generator.insert("fc.bias", crate::Array::new([16], bias));
         let recomputed = recompute_statistics(&network, &generator).unwrap();
-        // A channel of 2 x 2 positions with weights ~ N(0, 0.02²) around its biases 4c, 4c + 1, 4c + 2, 4c + 3.
+        // A channel has 2 x 2 pixels with biases 4c, 4c + 1, 4c + 2 and 4c + 3, and weights ~ N(0, 0.02²).
         for (channel, mean) in recomputed.get("norm0.running_mean").unwrap().values.iter().enumerate() {
             assert!((mean - (4.0 * channel as f32 + 1.5)).abs() < 0.01, "{mean}");
         }
         for var in &recomputed.get("norm0.running_var").unwrap().values {
-            // 1.25 within the channel, unbiased over 256 values, and four weights' 0.02² · 4.
+            // 1.25 from the biases, unbiased over 256 values, and 4 · 0.02² from the weights.
             assert!((var - 1.25 * 256.0 / 255.0).abs() < 0.02, "{var}");
         }
     }
 
     #[test]
-    fn recomputing_changes_statistics_alone_and_twice_is_once() {
+    fn recomputing_changes_only_statistics_and_is_idempotent() {
         let (network, generator) = network(NormKind::Batch);
         let once = recompute_statistics(&network, &generator).unwrap();
         assert_eq!(recompute_statistics(&network, &once).unwrap(), once);

@@ -1,5 +1,5 @@
-//! A generator whose discriminators are elsewhere: it hands out images and learns from the gradient that comes back
-//! for them.
+//! A generator whose discriminators are at the clients: it generates images for them, and learns from the gradients at
+//! these images that they return.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -11,7 +11,7 @@ use crate::networks::{Generator, Mode, Network, layers, named_tensors};
 use crate::optim::Optimiser;
 use crate::{Params, Result};
 
-/// A generator in training with its Adam: the half of [`Gan::step`](super::Gan::step) that needs no discriminator.
+/// A generator in training with its optimiser: the half of [`Gan::step`](super::Gan::step) that needs no discriminator.
 pub struct ServerGenerator {
     generator: Generator,
     adam: Optimiser,
@@ -20,37 +20,38 @@ pub struct ServerGenerator {
 }
 
 impl ServerGenerator {
-    /// The generator of `network`, which takes no labels, with the tensors `params` (no prefix), to be trained as `train`
-    /// says; its Adam has made `steps` steps and left `moments` ([`moments`](Self::moments); none at step 0).
+    /// The generator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
+    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, moments: &Params) -> Result<Self> {
+    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, adam: &Params) -> Result<Self> {
         let device = training_device();
         let generator = network.generator(params, &device)?.with_precision(train.precision);
-        let adam = Optimiser::resumed(train.generator, steps, moments)?;
+        let adam = Optimiser::new(train.generator).resume(steps, adam)?;
         Ok(Self { generator, adam, network: network.clone(), device })
     }
 
-    /// Images `[n, c, h, w]` of z `[n, latent_dim]`, normalised as in training.
+    /// Images `[n, c, h, w]` for z `[n, latent_dim]`, normalised as in training.
     ///
     /// # Panics
-    /// When the length is that of no n.
+    /// When the length of `z` is not a multiple of `latent_dim`.
     pub fn images(&self, z: Vec<f32>) -> Vec<f32> {
-        // Without gradients; the copy's running statistics are not kept.
+        // A copy without gradients, whose running statistics are discarded.
         let generator = self.generator.valid();
         layers::values(generator.forward(self.z(z).inner(), None, Mode::TRAIN))
     }
 
-    /// One step against `gradient`, that of a loss at [`images`](Self::images) of the same z.
+    /// One step on `gradient`, the gradient of a loss at the [`images`](Self::images) of the same `z`.
     ///
     /// # Panics
-    /// When the lengths do not fit.
+    /// When the lengths do not match.
     #[must_use]
     pub fn step(mut self, z: Vec<f32>, gradient: Vec<f32>) -> Self {
         let images = self.generator.forward(self.z(z), None, Mode::TRAIN);
         let gradient = Tensor::from_data(TensorData::new(gradient, images.dims()), &self.device);
-        // The gradient of Σ x · g at x is g, to the bit.
+        // The gradient of Σ x · g at x is exactly g.
         let grads = (images * gradient).sum().backward();
         let grads = GradientsParams::from_grads(grads, &self.generator);
         self.generator = self.adam.step(self.generator, grads);
@@ -68,8 +69,8 @@ impl ServerGenerator {
         named_tensors(&self.generator, &self.network.generator_tensors())
     }
 
-    /// Adam's moments, for [`new`](Self::new).
-    pub fn moments(&self) -> Params {
-        self.adam.moments()
+    /// The state of the optimiser, for [`new`](Self::new).
+    pub fn optimiser_state(&self) -> Params {
+        self.adam.state()
     }
 }

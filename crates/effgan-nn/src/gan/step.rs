@@ -15,9 +15,9 @@ use crate::{Params, Result};
 /// Losses of one step, means over the batch; [`Loss`](super::Loss) has their formulas and units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Losses {
-    /// The discriminator's; the mean over its updates where it has more than one a step.
+    /// The discriminator's loss; the mean over its updates where a step has more than one.
     pub discriminator: f32,
-    /// The generator's.
+    /// The generator's loss.
     pub generator: f32,
 }
 
@@ -33,7 +33,7 @@ pub struct Gan {
     device: Device,
 }
 
-/// What one update of the discriminator sees: n images, as many z, and the classes of both.
+/// The data of one update of the discriminator: n images, as many z, and the classes of both.
 struct Batch {
     real: Tensor<4>,
     z: Tensor<2>,
@@ -41,8 +41,8 @@ struct Batch {
 }
 
 impl Gan {
-    /// Networks with the tensors `generator.*` and `discriminator.*` of `params`, to be trained as `train` says; Adam's
-    /// moments start at zero.
+    /// Both networks with the tensors `generator.*` and `discriminator.*` of `params`, for training with the settings
+    /// `train`. Adam's moments start at zero.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
@@ -61,24 +61,26 @@ impl Gan {
         })
     }
 
-    /// The same networks, from now on pulled towards what they are now as strongly as `mu` (≥ 0): `FedProx`'s term.
+    /// Adds the proximal term of `FedProx`, μ/2 ‖w − w₀‖² with `mu` ≥ 0, to the loss of each later step; w₀ are the
+    /// parameters before the next one.
     #[must_use]
-    pub fn pulled(mut self, mu: f64) -> Self {
-        self.adam_g.pull(mu);
-        self.adam_d.pull(mu);
+    pub fn with_proximal_term(mut self, mu: f64) -> Self {
+        self.adam_g.add_proximal_term(mu);
+        self.adam_d.add_proximal_term(mu);
         self
     }
 
-    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with
-    /// k = [`discriminator_steps`](TrainConfig::discriminator_steps): the discriminator has an update on each n of them,
-    /// then the generator has one on the last n z.
+    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with k =
+    /// [`discriminator_steps`](TrainConfig::discriminator_steps). The discriminator is updated k times, on n images and
+    /// n z each; then the generator is updated once, on the last n z.
     ///
-    /// `labels` `[k · n]` are the classes of the images, below the network's `num_classes`. A conditional generator is
-    /// asked for images of the same classes, so that real and generated ones differ in nothing else; other networks look
-    /// at no labels, and none need be given.
+    /// `labels` `[k · n]` are the classes of the images, below the network's `num_classes`. A conditional generator
+    /// generates images of the same classes, so that real and generated images have equal class frequencies. Other
+    /// networks ignore labels, which may then be empty.
     ///
     /// # Panics
-    /// When the lengths are those of no n, a label is no class, or the processor has not the precision.
+    /// When the lengths do not match, a label is not below `num_classes`, or the processor does not support the
+    /// precision.
     #[must_use]
     pub fn step(mut self, real: Vec<f32>, z: Vec<f32>, labels: &[u8]) -> (Self, Losses) {
         let (mut discriminator_loss, mut last) = (0.0, None);
@@ -95,6 +97,8 @@ impl Gan {
         (self, Losses { discriminator: discriminator_loss, generator: generator_loss })
     }
 
+    // Real and generated images are two batches of one pass, each normalised by itself. The numbers are those of two
+    // passes, but the weights are transformed once.
     fn discriminator_pass(&self, real: Tensor<4>, fake: Tensor<4>, labels: Option<&Labels>) -> (f32, GradientsParams) {
         let n = real.dims()[0];
         let labels = labels.map(|labels| Tensor::cat(vec![labels.clone(); 2], 0));
@@ -104,17 +108,17 @@ impl Gan {
     }
 
     fn generator_pass(&self, fake: Tensor<4>, labels: Option<&Labels>) -> (f32, GradientsParams) {
-        // The discriminator's own gradients are not needed here; its running statistics are shared with the copy.
-        let judge = self.discriminator.clone().no_grad();
-        let loss = self.train.loss.generator(judge.forward(fake, labels, Mode::TRAIN));
+        // The gradients of the discriminator's parameters are not needed. Running statistics are shared with the copy.
+        let frozen = self.discriminator.clone().no_grad();
+        let loss = self.train.loss.generator(frozen.forward(fake, labels, Mode::TRAIN));
         (loss.clone().into_scalar(), GradientsParams::from_grads(loss.backward(), &self.generator))
     }
 
-    /// The step's images, z and labels, one batch an update of the discriminator.
+    /// The step's images, z and labels, divided into one batch per update of the discriminator.
     fn batches(&self, real: Vec<f32>, z: Vec<f32>, labels: &[u8]) -> Vec<Batch> {
         let [c, h, w] = self.network.image_shape;
         let (n, k) = (real.len() / self.network.image_len(), self.train.discriminator_steps);
-        assert!(n.is_multiple_of(k), "{n} images are no {k} equal batches");
+        assert!(n.is_multiple_of(k), "{n} images are not {k} equal batches");
         let real = Tensor::from_data(TensorData::new(real, [n, c, h, w]), &self.device);
         let z = Tensor::from_data(TensorData::new(z, [n, self.network.latent_dim()]), &self.device);
         let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.device));
@@ -129,26 +133,26 @@ impl Gan {
         (0..k).map(batch).collect()
     }
 
-    /// All that later steps depend on: both networks as `generator.*` and `discriminator.*`, and what their Adams have in
-    /// mind as `adam_g.*` and `adam_d.*`.
-    pub fn work(&self) -> Params {
-        let minds =
-            self.adam_g.moments().named_under("adam_g").merged_with(self.adam_d.moments().named_under("adam_d"));
-        self.params().merged_with(minds)
+    /// The state of the training, on which all later steps depend: both networks as `generator.*` and
+    /// `discriminator.*`, and the state of their optimisers as `adam_g.*` and `adam_d.*`.
+    pub fn training_state(&self) -> Params {
+        let adam_g = self.adam_g.state().named_under("adam_g");
+        let adam_d = self.adam_d.state().named_under("adam_d");
+        self.params().merged_with(adam_g).merged_with(adam_d)
     }
 
-    /// The same training after `steps` steps that left `work` ([`work`](Self::work)) behind.
+    /// Resumes training after `steps` steps that ended in `state`, a [`training_state`](Self::training_state).
     ///
     /// # Errors
     /// When a tensor is missing or has another shape than the network says.
-    pub fn go_on(self, work: &Params, steps: u32) -> Result<Self> {
+    pub fn resume(self, state: &Params, steps: u32) -> Result<Self> {
         let train = self.train;
-        let adam_g = self.adam_g.go_on(steps, &work.under("adam_g"))?;
-        let adam_d = self.adam_d.go_on(steps * train.discriminator_steps as u32, &work.under("adam_d"))?;
-        Ok(Self { adam_g, adam_d, ..Self::new(&self.network, work, train)? })
+        let adam_g = self.adam_g.resume(steps, &state.under("adam_g"))?;
+        let adam_d = self.adam_d.resume(steps * train.discriminator_steps as u32, &state.under("adam_d"))?;
+        Ok(Self { adam_g, adam_d, ..Self::new(&self.network, state, train)? })
     }
 
-    /// The networks' sizes.
+    /// The description of both networks.
     pub(super) fn network(&self) -> &Network {
         &self.network
     }
@@ -168,7 +172,7 @@ impl Gan {
         named_tensors(&self.discriminator, &self.network.discriminator_tensors())
     }
 
-    /// Both networks, as `generator.*` and `discriminator.*`.
+    /// The tensors of both networks, as `generator.*` and `discriminator.*`.
     pub fn params(&self) -> Params {
         self.generator().named_under("generator").merged_with(self.discriminator().named_under("discriminator"))
     }

@@ -1,25 +1,25 @@
-//! How a generator and a discriminator are trained.
+//! The settings of training a generator and a discriminator.
 
 use super::{Adam, Loss};
-use crate::kernels::Precision;
+use effgan_kernels::Precision;
 
 /// Settings of [`Gan`](super::Gan)'s training steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainConfig {
-    /// What both networks minimise.
+    /// The loss that both networks minimise.
     pub loss: Loss,
     /// The generator's optimiser.
     pub generator: Adam,
     /// The discriminator's optimiser.
     pub discriminator: Adam,
-    /// Updates of the discriminator before each of the generator, ≥ 1; each sees images of its own.
+    /// Updates of the discriminator before each update of the generator, ≥ 1, each on different images.
     pub discriminator_steps: usize,
-    /// Numbers that the large products multiply.
+    /// Precision of the factors of large products.
     pub precision: Precision,
 }
 
 impl TrainConfig {
-    /// DCGAN's training: the non-saturating loss, one `adam` for both networks, which take turns; f32.
+    /// DCGAN's training: the non-saturating loss, the settings `adam` for both networks, alternating updates, f32.
     pub fn new(adam: Adam) -> Self {
         Self {
             loss: Loss::default(),

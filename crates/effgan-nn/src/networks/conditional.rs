@@ -1,6 +1,6 @@
-//! Networks that know the class of an image: z times a vector of the class at the generator (a conditional GAN, Mirza &
-//! Osindero 2014, arXiv:1411.1784), the projection of the features on the class at the discriminator (Miyato & Koyama
-//! 2018, arXiv:1802.05637).
+//! Layers for the class of an image in conditional GANs (Mirza & Osindero 2014, arXiv:1411.1784): the generator
+//! multiplies z by a vector of the class, the discriminator projects its features onto one (Miyato & Koyama 2018,
+//! arXiv:1802.05637).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -9,16 +9,16 @@ use super::layers::param;
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec};
 use crate::fused;
-use crate::kernels::MapShape;
 use crate::{Params, Result};
+use effgan_kernels::MapShape;
 
-/// Classes of a batch, `[n]`.
+/// The classes of a batch, `[n]`.
 pub(crate) type Labels = Tensor<1, Int>;
 
 /// `labels` as a tensor.
 ///
 /// # Panics
-/// When there are not `n` of them, or one is not below `num_classes`.
+/// When there are not `n` labels, or one is not below `num_classes`.
 pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, device: &Device) -> Labels {
     assert_eq!(labels.len(), n, "a conditional network is given the class of each image");
     assert!(labels.iter().all(|&label| usize::from(label) < num_classes), "labels are below {num_classes}");
@@ -26,22 +26,22 @@ pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, device:
     Tensor::from_data(TensorData::new(labels, [n]), device)
 }
 
-/// A learned vector e a class, as long as z: z ↦ z · e of its class, value by value (`torch.nn.Embedding`).
+/// A learned vector per class, as long as z (`torch.nn.Embedding`), that z is multiplied by value by value.
 ///
-/// A product and not, as in the paper, z beside the class: of a class alone a batch norm makes all the variance that it
-/// wants, and the generator then draws one image a class, whatever z; a product has none without z.
+/// The paper concatenates z and the class. Then the class alone can give batch norm the variance that it needs, and the
+/// generator learned to draw one image per class, whatever z. A product has no variance without z.
 #[derive(Module, Debug)]
 pub(crate) struct ClassInput {
     weight: Param<Tensor<2>>,
 }
 
 impl ClassInput {
-    /// Its table; first values are as z's.
+    /// Its table. Initial values are distributed as z.
     pub(crate) fn tensors(num_classes: usize, latent_dim: usize) -> TensorSpec {
         TensorSpec::new("embed.weight", [num_classes, latent_dim], Init::Normal { mean: 0.0, std: 1.0 })
     }
 
-    /// The layer of a conditional generator, or nothing.
+    /// The layer of a conditional generator; `None` without classes.
     pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
         num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
     }
@@ -51,7 +51,7 @@ impl ClassInput {
     }
 }
 
-/// z, times the vector of its class where the generator is conditional.
+/// z, multiplied by the vector of its class where the generator is conditional.
 ///
 /// # Panics
 /// When a conditional generator is given no labels.
@@ -62,20 +62,20 @@ pub(crate) fn of_classes(input: Option<&ClassInput>, z: Tensor<2>, labels: Optio
     }
 }
 
-/// A learned vector a class, as long as the features h: ⟨its vector, h⟩ is what the class adds to the logit.
+/// A learned vector e per class, as long as the features h; the class adds ⟨e, h⟩ to the logit.
 #[derive(Module, Debug)]
 pub(crate) struct Projection {
     weight: Param<Tensor<2>>,
 }
 
 impl Projection {
-    /// Its table, `[num_classes, features]`, for the features that are the map `features`.
+    /// Its table, `[num_classes, features]`, where the features are a map of shape `features`.
     pub(crate) fn tensors(num_classes: usize, features: MapShape, init: Init) -> TensorSpec {
         let layout = Layout::Linear { inputs: Some(features), outputs: None };
         TensorSpec::new("embed.weight", [num_classes, features.len()], init).laid_out(layout)
     }
 
-    /// The layer of a conditional discriminator, or nothing.
+    /// The layer of a conditional discriminator; `None` without classes.
     pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
         num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
     }
@@ -86,7 +86,7 @@ impl Projection {
     }
 }
 
-/// ⟨row of `features`, the class's column of `weight` `[features, classes]`⟩, `[n, 1]`.
+/// The product of each row of `features` with the column of its class in `weight`, `[features, classes]`: `[n, 1]`.
 ///
 /// # Panics
 /// When there are no labels.

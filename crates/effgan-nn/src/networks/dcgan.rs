@@ -1,5 +1,5 @@
-//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434): stages that double an image's sides, from 4 × 4 (7 × 7 for
-//! 28 × 28) to the whole.
+//! DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434): a generator whose stages each double the sides of a map,
+//! from 4 × 4 (7 × 7 for images of 28 × 28) to the image, and a discriminator whose stages halve them.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -17,7 +17,8 @@ use crate::{NnError, Params, Result};
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f32 = 0.2;
 const KERNEL: usize = 4;
-/// Channels of the innermost map, a bound for what comes from outside: one layer's weights are then at most 2 GB.
+/// Most channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from
+/// strangers.
 const MOST_CHANNELS: usize = 8192;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
@@ -29,13 +30,13 @@ pub struct DcganConfig {
     /// Length of z, 1..=4096.
     #[serde(default = "default_latent_dim")]
     pub latent_dim: usize,
-    /// Channels of the feature map next to the image; each one further inside has twice as many. 1..=1024.
+    /// Channels of the feature map next to the image, 1..=1024; each further one has twice as many.
     #[serde(default = "default_base_channels")]
     pub base_channels: usize,
     /// Normalisation between the layers.
     #[serde(default)]
     pub norm: NormKind,
-    /// Whether the networks are told the class of each image.
+    /// Whether the networks are given the class of each image.
     #[serde(default)]
     pub conditional: bool,
 }
@@ -68,7 +69,7 @@ impl DcganConfig {
         )))
     }
 
-    /// Channels double with each stage, and their weights' sizes with the square.
+    /// Checks the channels of the last stage, since they double with each stage.
     fn check_channels(&self, height: usize, width: usize) -> Result<()> {
         let most = self.base_channels << (stages(height, width) - 1);
         if most <= MOST_CHANNELS {
@@ -81,7 +82,8 @@ impl DcganConfig {
         )))
     }
 
-    /// The image, then a feature map a stage: half the side each, twice the channels from the second on.
+    /// The image and the feature map of each stage, which has half the sides and, from the second on, twice the
+    /// channels.
     fn maps(&self, [channels, height, width]: [usize; 3]) -> Vec<MapShape> {
         let map = |stage: usize| {
             let channels = if stage == 0 { channels } else { self.base_channels << (stage - 1) };
@@ -101,9 +103,9 @@ impl DcganConfig {
             bottom.len(),
             Layout::Linear { inputs: None, outputs: Some(bottom) },
         ));
-        for (i, link) in maps.windows(2).rev().enumerate() {
-            tensors.extend(norm_tensors(self.norm, &format!("norm{i}"), link[1].channels));
-            tensors.extend(conv(&format!("conv{}", i + 1), link[1], link[0], link[0].channels));
+        for (i, maps) in maps.windows(2).rev().enumerate() {
+            tensors.extend(norm_tensors(self.norm, &format!("norm{i}"), maps[1].channels));
+            tensors.extend(conv(&format!("conv{}", i + 1), maps[0], maps[1], maps[0].channels));
         }
         tensors
     }
@@ -112,10 +114,10 @@ impl DcganConfig {
         let maps = self.maps(network.image_shape);
         let bottom = maps[maps.len() - 1];
         let mut tensors = Vec::new();
-        for (i, link) in (1..).zip(maps.windows(2)) {
-            tensors.extend(conv(&format!("conv{i}"), link[1], link[0], link[1].channels));
+        for (i, maps) in (1..).zip(maps.windows(2)) {
+            tensors.extend(conv(&format!("conv{i}"), maps[0], maps[1], maps[1].channels));
             let norm = if i == 1 { NormKind::None } else { self.norm };
-            tensors.extend(norm_tensors(norm, &format!("norm{i}"), link[1].channels));
+            tensors.extend(norm_tensors(norm, &format!("norm{i}"), maps[1].channels));
         }
         tensors.extend(linear("fc", bottom.len(), 1, Layout::Linear { inputs: Some(bottom), outputs: None }));
         tensors.extend(network.num_classes.map(|classes| Projection::tensors(classes, bottom, INIT)));
@@ -123,38 +125,39 @@ impl DcganConfig {
     }
 }
 
-/// Stages that halve an image: two, and more while the sides stay even and no shorter than 4. 28 has 2 (it ends at 7),
-/// 32 has 3 and 64 has 4 (at 4); 1024, the longest side, would have 8.
+/// Number of stages: two, and more as long as the sides stay even and at least 4. A side of 28 has 2 (down to 7), 32
+/// has 3 and 64 has 4 (down to 4); 1024, the longest side, has 8.
 fn stages(height: usize, width: usize) -> usize {
     let halves = |side: usize, stages: usize| (side >> stages).is_multiple_of(2) && side >> (stages + 1) >= 4;
     2 + (2..8).take_while(|&stages| halves(height, stages) && halves(width, stages)).count()
 }
 
-/// Weight ~ N(0, 0.02) as DCGAN has it, bias 0.
+/// Weights ~ N(0, 0.02²), as in the paper.
 const INIT: Init = Init::Normal { mean: 0.0, std: 0.02 };
 
 fn linear(name: &str, inputs: usize, outputs: usize, layout: Layout) -> Vec<TensorSpec> {
     layer_tensors(name, vec![outputs, inputs], INIT, layout, outputs).to_vec()
 }
 
-/// Tensors of the link between two maps, in either direction.
-fn conv(name: &str, small: MapShape, big: MapShape, outputs: usize) -> Vec<TensorSpec> {
-    layer_tensors(name, vec![small.channels, big.channels, KERNEL, KERNEL], INIT, Layout::Window, outputs).to_vec()
+/// Tensors of the convolution of `input` into `output`, or of its transpose; `outputs` are the channels that the layer
+/// writes.
+fn conv(name: &str, input: MapShape, output: MapShape, outputs: usize) -> Vec<TensorSpec> {
+    layer_tensors(name, vec![output.channels, input.channels, KERNEL, KERNEL], INIT, Layout::Window, outputs).to_vec()
 }
 
-fn link(big: MapShape, small: MapShape) -> Geometry {
-    Geometry::of_conv(big, small.channels, KERNEL, STRIDE, PADDING)
+fn geometry(input: MapShape, output: MapShape) -> Geometry {
+    Geometry::of_conv(input, output.channels, KERNEL, STRIDE, PADDING)
 }
 
 #[derive(Module, Debug)]
 pub(crate) struct Generator {
     embed: Option<ClassInput>,
     fc: Linear,
-    /// norm0, norm1, …, each before the layer of the next number.
+    /// norm0, norm1, …; each comes before the convolution of the next number.
     norm: Vec<Option<Norm>>,
-    /// conv1, conv2, …: the first place is empty.
+    /// conv1, conv2, …; place 0 is empty.
     conv: Vec<Option<Conv>>,
-    /// The map that the convolutions start from, and the image.
+    /// The map that the first convolution reads, and the image.
     #[module(skip)]
     ends: [MapShape; 2],
 }
@@ -165,7 +168,7 @@ impl Generator {
         let (mut norm, mut conv) = (Vec::new(), vec![None]);
         for (i, maps) in maps.windows(2).rev().enumerate() {
             norm.push(Norm::load(config.norm, params, &format!("norm{i}"), maps[1], device)?);
-            conv.push(Some(Conv::load(link(maps[0], maps[1]), params, &format!("conv{}", i + 1), device)?));
+            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{}", i + 1), device)?));
         }
         Ok(Self {
             embed: ClassInput::load(network.num_classes, params, device)?,
@@ -188,19 +191,18 @@ impl Generator {
         let x = norm_relu(self.norm[0].as_ref(), x, mode);
         let mut layers: Vec<&Conv> = self.conv.iter().flatten().collect();
         let to_image = layers.pop().expect("a dcgan has two stages at least");
-        let x = layers
-            .into_iter()
-            .zip(&self.norm[1..])
-            .fold(x, |x, (layer, norm)| normed(norm.as_ref(), 0.0, mode, |activation| layer.up(x, activation)));
-        images_of_map(to_image.up(x, Activation::Tanh), image)
+        let x = layers.into_iter().zip(&self.norm[1..]).fold(x, |x, (layer, norm)| {
+            normed(norm.as_ref(), 0.0, mode, |activation| layer.conv_transpose(x, activation))
+        });
+        images_of_map(to_image.conv_transpose(x, Activation::Tanh), image)
     }
 }
 
 #[derive(Module, Debug)]
 pub(crate) struct Discriminator {
-    /// conv1, conv2, …: the first place is empty.
+    /// conv1, conv2, …; place 0 is empty.
     conv: Vec<Option<Conv>>,
-    /// norm2, norm3, …, each after the layer of its number.
+    /// norm2, norm3, …; each comes after the convolution of its number. The first two places are empty.
     norm: Vec<Option<Norm>>,
     fc: Linear,
     embed: Option<Projection>,
@@ -210,7 +212,7 @@ impl Discriminator {
     pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
         let (mut conv, mut norm) = (vec![None], vec![None]);
         for (i, maps) in (1..).zip(config.maps(network.image_shape).windows(2)) {
-            conv.push(Some(Conv::load(link(maps[0], maps[1]), params, &format!("conv{i}"), device)?));
+            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{i}"), device)?));
             let kind = if i == 1 { NormKind::None } else { config.norm };
             norm.push(Norm::load(kind, params, &format!("norm{i}"), maps[1], device)?);
         }
@@ -225,7 +227,7 @@ impl Discriminator {
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         let layers = self.conv.iter().zip(&self.norm).filter_map(|(layer, norm)| Some((layer.as_ref()?, norm)));
         let x = layers.fold(map_of_images(images), |x, (layer, norm)| {
-            normed(norm.as_ref(), SLOPE, mode, |activation| layer.down(x, activation))
+            normed(norm.as_ref(), SLOPE, mode, |activation| layer.conv(x, activation))
         });
         let features = x.flatten(1, 3);
         let logits = self.fc.forward(features.clone());
@@ -245,14 +247,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_end_at_4_or_where_a_side_is_odd() {
+    fn stages_end_at_a_side_of_4_or_an_odd_one() {
         let sides = [4, 8, 12, 16, 20, 28, 32, 40, 48, 64, 128, 1024];
         assert_eq!(sides.map(|side| stages(side, side)), [2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 5, 8]);
         assert_eq!(stages(64, 28), 2);
     }
 
     #[test]
-    fn a_network_of_more_channels_than_memory_is_refused() {
+    fn a_network_of_too_many_channels_is_refused() {
         let config = DcganConfig { base_channels: 1024, ..DcganConfig::default() };
         assert!(config.check([3, 64, 64]).is_ok());
         assert_eq!(

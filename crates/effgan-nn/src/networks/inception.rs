@@ -1,29 +1,31 @@
-//! Inception-v3 (Szegedy et al. 2016, arXiv:1512.00567) as the graph `inception-2015-12-05` has it, whose 2048 pooled
+//! Inception-v3 (Szegedy et al. 2016, arXiv:1512.00567) as in the graph `inception-2015-12-05`, whose 2048 pooled
 //! values are the features of FID (Heusel et al. 2017, arXiv:1706.08500).
 //!
-//! That graph differs from torchvision's: average pools leave out what is beyond the border, and the last block's pool
-//! takes the maximum. Names are those of pytorch-fid's `fid_inception_v3` and of torch-fidelity, which are the same.
+//! That graph differs from torchvision's: average pooling does not count padding, and the last block has max pooling.
+//! Names are those of pytorch-fid's `fid_inception_v3` and of torch-fidelity, which are the same.
+//!
+//! It runs on the kernels directly, without Burn, since no gradient is needed; batch norm is folded into the weights.
 
 use std::collections::BTreeMap;
 
 use super::spec::{Init, TensorSpec, check};
-use crate::kernels::Isa;
-use crate::kernels::inference::{Convolution, Maps, Pooling, Window, pool};
+use crate::device::isa;
 use crate::{NnError, Params, Result};
+use effgan_kernels::inference::{Convolution, Maps, Pooling, Window, pool};
 
 /// Length of a feature vector.
 pub const INCEPTION_FEATURES: usize = 2048;
-/// Pixels a side of the images that the network takes.
+/// Pixels per side of the network's input.
 pub const INCEPTION_SIDE: usize = 299;
-/// Added to a variance before its root.
+/// Added to a variance before its square root.
 const EPSILON: f64 = 0.001;
-/// What files may hold beside: the classifier, and the one that helped in training.
+/// Prefixes of tensors in files that are not used: the classifier and the auxiliary classifier.
 const NOT_USED: [&str; 2] = ["fc.", "AuxLogits."];
 
 /// A layer of the network.
 #[derive(Clone, Debug)]
 enum Layer {
-    /// Convolution to this many channels, batch norm and `ReLU`.
+    /// Convolution into `channels` channels, batch norm and `ReLU`.
     Conv {
         name: String,
         channels: usize,
@@ -32,13 +34,14 @@ enum Layer {
     Pool(Pooling, Window),
 }
 
-/// Layers in turn, and those that all start from the last of them and whose outputs lie next to each other.
+/// Layers that run one after the other, then layers that all read the last one's output and whose outputs are
+/// concatenated.
 struct Branch {
     path: Vec<Layer>,
     ends: Vec<Layer>,
 }
 
-/// Branches that start from one map and whose outputs lie next to each other.
+/// Branches that read the same map and whose outputs are concatenated.
 type Block = Vec<Branch>;
 
 fn conv(name: &str, channels: usize, window: Window) -> Layer {
@@ -49,13 +52,13 @@ fn pixel(name: &str, channels: usize) -> Layer {
     conv(name, channels, Window::same(1, 1))
 }
 
-/// One layer after the other.
+/// A branch of layers that run one after the other.
 fn chain(layers: &[Layer]) -> Branch {
     let (path, ends) = layers.split_at(layers.len() - 1);
     Branch { path: path.to_vec(), ends: ends.to_vec() }
 }
 
-/// A block whose layers' names follow `name` and a dot.
+/// A block, with `name` and a dot before the names of its layers.
 fn named<const N: usize>(name: &str, mut branches: [Branch; N]) -> Block {
     for layer in branches.iter_mut().flat_map(|branch| branch.path.iter_mut().chain(&mut branch.ends)) {
         if let Layer::Conv { name: own, .. } = layer {
@@ -131,7 +134,7 @@ fn block_d(name: &str) -> Block {
     named(name, branches)
 }
 
-/// `InceptionE`, whose pool is `pooling`.
+/// `InceptionE`, with this kind of pooling.
 fn block_e(name: &str, pooling: Pooling) -> Block {
     let split = |path: &[Layer], ends: [&str; 2]| Branch {
         path: path.to_vec(),
@@ -173,7 +176,7 @@ fn blocks() -> Vec<Block> {
     ]
 }
 
-/// Channels of what `layer` makes of `inputs` channels.
+/// Channels of the output of `layer` for `inputs` channels.
 fn channels_after(layer: &Layer, inputs: usize) -> usize {
     match layer {
         Layer::Conv { channels, .. } => *channels,
@@ -181,13 +184,13 @@ fn channels_after(layer: &Layer, inputs: usize) -> usize {
     }
 }
 
-/// Height and width of what `layer` makes of `from`.
+/// Height and width of the output of `layer` for `from`.
 fn size_after(layer: &Layer, from: &Maps) -> [usize; 2] {
     let (Layer::Conv { window, .. } | Layer::Pool(_, window)) = layer;
     window.of_map(from.size())
 }
 
-/// Channels of what `block` makes of `inputs` channels.
+/// Channels of the output of `block` for `inputs` channels.
 fn channels_of(block: &Block, inputs: usize) -> usize {
     let of_branch = |branch: &Branch| {
         let inner = branch.path.iter().fold(inputs, |channels, layer| channels_after(layer, channels));
@@ -196,7 +199,7 @@ fn channels_of(block: &Block, inputs: usize) -> usize {
     block.iter().map(of_branch).sum()
 }
 
-/// Visits each convolution with its name, the channels that it takes and gives, and its window.
+/// Calls `visit` for each convolution with its name, its numbers of input and output channels, and its window.
 fn each_conv(mut visit: impl FnMut(&str, [usize; 2], Window) -> Result<()>) -> Result<()> {
     let mut outer = 3;
     for block in blocks() {
@@ -229,7 +232,7 @@ pub fn inception_tensors() -> Vec<TensorSpec> {
         }
         Ok(())
     };
-    each_conv(add).expect("nothing fails");
+    each_conv(add).expect("`add` does not fail");
     tensors
 }
 
@@ -243,10 +246,10 @@ pub struct Inception {
 }
 
 impl Inception {
-    /// The network with the tensors `params`; the classifiers' are passed over.
+    /// The network with the tensors `params`. Those of the classifiers are ignored.
     ///
     /// # Errors
-    /// When a tensor is missing, unknown, has another shape, or a variance is below zero.
+    /// When a tensor is missing, unknown, has another shape or a value that is not finite, or a variance is below zero.
     pub fn new(params: Params) -> Result<Self> {
         let used = |name: &String| !NOT_USED.iter().any(|prefix| name.starts_with(prefix));
         let params: Params = params.into_iter().filter(|(name, _)| used(name)).collect();
@@ -260,18 +263,18 @@ impl Inception {
         Ok(Self { blocks: blocks(), convolutions, hash: params.hash() })
     }
 
-    /// [`Params::hash`] of the tensors that are used.
+    /// [`Params::hash`] of the tensors in use.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Features `[n, 2048]` of `images` `[n, 3, 299, 299]`, which are scaled to −1..1; on the thread that asks.
+    /// Features `[n, 2048]` of `images` `[n, 3, 299, 299]` with values in −1..1, computed on the current thread.
     ///
-    /// An image's features do not depend on its neighbours. One takes some 11 billion operations; a few at a time use
-    /// each weight more often.
+    /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; a few
+    /// images at a time use each weight more often.
     ///
     /// # Panics
-    /// When `images` are no whole number of images.
+    /// When `images` is not a whole number of images.
     pub fn features(&self, images: &[f32]) -> Vec<f32> {
         let mut maps = Maps::of_images(images, [3, INCEPTION_SIDE, INCEPTION_SIDE]);
         for block in &self.blocks {
@@ -307,13 +310,13 @@ impl Inception {
 
     fn run_into(&self, layer: &Layer, from: &Maps, to: &mut Maps, channel: usize) {
         match layer {
-            Layer::Conv { name, .. } => self.convolutions[name].run(Isa::in_use(), from, to, channel),
-            Layer::Pool(pooling, window) => pool(Isa::in_use(), *pooling, *window, from, to, channel),
+            Layer::Conv { name, .. } => self.convolutions[name].run(isa(), from, to, channel),
+            Layer::Pool(pooling, window) => pool(isa(), *pooling, *window, from, to, channel),
         }
     }
 }
 
-/// The convolution `name` with its batch norm in it, folded in f64.
+/// The convolution `name` with its batch norm folded in, in f64.
 fn folded(params: &Params, name: &str, [inputs, _]: [usize; 2], window: Window) -> Result<Convolution> {
     let values = |field: &str| Ok::<_, NnError>(params.get(&format!("{name}.{field}"))?.values.as_slice());
     let [gamma, beta, mean, variance] = NORM.map(values);
@@ -340,13 +343,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_that_of_the_paper() {
+    fn the_table_matches_torchvision() {
         let tensors = inception_tensors();
-        // 94 convolutions, each with four tensors of batch norm; 21,785,568 parameters that are learnt, as torchvision
-        // counts them without `fc` and `AuxLogits`.
+        // 94 convolutions, each with four tensors of batch norm; 21,785,568 learned parameters, as torchvision counts
+        // them without `fc` and `AuxLogits`.
         assert_eq!(tensors.len(), 94 * 5);
-        let learnt = tensors.iter().filter(|tensor| !tensor.name.contains("running"));
-        assert_eq!(learnt.map(|tensor| tensor.shape.iter().product::<usize>()).sum::<usize>(), 21_785_568);
+        let learned = tensors.iter().filter(|tensor| !tensor.name.contains("running"));
+        assert_eq!(learned.map(|tensor| tensor.shape.iter().product::<usize>()).sum::<usize>(), 21_785_568);
         assert_eq!(blocks().iter().fold(3, |channels, block| channels_of(block, channels)), INCEPTION_FEATURES);
     }
 }

@@ -1,5 +1,8 @@
 //! Layers as thin modules over the [fused operations](crate::fused), with PyTorch's field names and the kernels'
 //! layouts.
+//!
+//! Not `burn-nn`'s: those would need adapters for PyTorch's names and linear layout, their running variance is biased,
+//! and their mode depends on the device instead of an explicit [`Mode`](super::Mode).
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -26,24 +29,24 @@ impl Linear {
     }
 }
 
-/// Convolution or transposed convolution; weight window × big map's channels × small map's channels.
+/// A convolution or a transposed convolution, with weight window × input channels × output channels of the geometry.
 #[derive(Module, Debug)]
 pub(crate) struct Conv {
     weight: Param<Tensor<3>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    link: Geometry,
+    geometry: Geometry,
     #[module(skip)]
     precision: Precision,
 }
 
 impl Conv {
-    pub(crate) fn load(link: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
+    pub(crate) fn load(geometry: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
         let precision = Precision::F32;
         Ok(Self {
             weight: param(params, name, "weight", device)?,
             bias: param(params, name, "bias", device)?,
-            link,
+            geometry,
             precision,
         })
     }
@@ -53,27 +56,27 @@ impl Conv {
         Self { precision, ..self }
     }
 
-    pub(crate) fn link(&self) -> &Geometry {
-        &self.link
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
-    /// From the big map to the small one.
-    pub(crate) fn down(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Big, activation)
+    /// act(convolution of `x` + bias).
+    pub(crate) fn conv(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        self.convolve(x, Side::Input, activation)
     }
 
-    /// From the small map to the big one: the transposed convolution.
-    pub(crate) fn up(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        self.convolve(x, Side::Small, activation)
+    /// act(transposed convolution of `x` + bias).
+    pub(crate) fn conv_transpose(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        self.convolve(x, Side::Output, activation)
     }
 
     fn convolve(&self, x: Tensor<4>, from: Side, activation: Activation) -> Tensor<4> {
-        let how = Convolution { link: self.link, from, activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from, activation, precision: self.precision };
         fused::convolve(x, self.weight.val(), self.bias.val(), how)
     }
 }
 
-/// Weight, of these first values, and bias, zero at first, of a layer whose weight is laid out as `layout`.
+/// The weight of a layer, with shape, initial values and layout, and its bias, which is zero at first.
 pub(crate) fn layer_tensors(
     name: &str,
     shape: Vec<usize>,
@@ -89,7 +92,8 @@ pub(crate) fn layer_tensors(
     [TensorSpec::new(format!("{name}.weight"), shape, init).laid_out(layout), bias]
 }
 
-/// Images `[n, c, h, w]` as feature maps. (Images have fewer channels than a block, so that theirs lie side by side.)
+/// Images `[n, c, h, w]` as feature maps. Images have fewer channels than a block, so that the channels of a pixel
+/// become contiguous.
 pub(crate) fn map_of_images(images: Tensor<4>) -> Tensor<4> {
     let [n, channels, height, width] = images.dims();
     images.reshape([n, channels, 1, height * width]).permute([0, 2, 3, 1])
@@ -101,7 +105,7 @@ pub(crate) fn images_of_map(maps: Tensor<4>, map: &MapShape) -> Tensor<4> {
     maps.permute([0, 1, 3, 2]).reshape([n, map.channels, map.height, map.width])
 }
 
-/// The tensor `layer.field` as a trainable parameter.
+/// The tensor `layer.field` of `params` as a trainable parameter.
 pub(crate) fn param<const D: usize>(
     params: &Params,
     layer: &str,
@@ -116,13 +120,13 @@ pub(crate) fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D
     Tensor::from_data(TensorData::new(array.values.clone(), array.shape.clone()), device)
 }
 
-/// A tensor's values, row-major.
+/// The values of a tensor, row-major.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("the CPU backend computes in f32")
 }
 
-/// All tensors of `module`, whose table is `tensors`, by dotted name and in the layouts of files: trainable ones and
-/// running statistics.
+/// All tensors of `module`, parameters and running statistics, by dotted name and in the layouts of files. `tensors` is
+/// its table.
 pub(crate) fn named_tensors<M: Module>(module: &M, tensors: &[TensorSpec]) -> Params {
     to_files(&raw_tensors(module), tensors)
 }
@@ -135,6 +139,7 @@ pub(crate) fn raw_tensors<M: Module>(module: &M) -> Params {
     names.params
 }
 
+/// Collects the tensors of a module by name.
 struct Names {
     path: Path,
     params: Params,
@@ -155,13 +160,13 @@ impl ModuleVisitor for Names {
     }
 }
 
-/// Where a visitor of a module is.
+/// The position of a visitor in a module.
 #[derive(Default)]
 pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    /// An enum's variant (which network, which norm) is no part of a tensor's name; the second of a list `conv` is
-    /// `conv1`.
+    /// The variant of an enum (the kind of network or norm) is not part of a tensor's name. An element of a list is
+    /// named by the list and its index, such as `conv1`.
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         match container {
             "Vec" => self.0.push(name.to_owned()),
@@ -176,7 +181,7 @@ impl Path {
         }
     }
 
-    /// The dotted name of what is there.
+    /// The dotted name of the current position.
     pub(crate) fn name(&self) -> String {
         self.0.concat().trim_start_matches('.').to_owned()
     }

@@ -1,35 +1,36 @@
-//! How a tensor lies in memory: `PyTorch`'s way in files and messages, the [kernels](crate::kernels)' way in the
+//! The two layouts of a tensor in memory: PyTorch's in files and messages, that of the [kernels](effgan_kernels) in
 //! modules.
 
 use crate::Array;
-use crate::kernels::MapShape;
+use effgan_kernels::MapShape;
 
-/// What a tensor is, from which follow its two layouts.
+/// The kind of a tensor, which determines both of its layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// The same in both.
+    /// The same layout in both.
     Plain,
-    /// Weights of a convolution, OIHW, or of a transposed one, IOHW: `[small, big, k, k]` in files, `[k · k, big,
-    /// small]` in kernels.
+    /// Weights of a convolution (OIHW) or of a transposed one (IOHW): `[output, input, k, k]` in files and
+    /// `[k · k, input, output]` in kernels, where input and output are those of the [geometry](effgan_kernels::Geometry).
     Window,
-    /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where one side is a feature map, its
-    /// values are in the order of channel, row, column in files and in blocks of channels in kernels.
+    /// Weights of a linear layer: `[out, in]` in files, `[in, out]` in kernels. Where the input or the output is a
+    /// feature map, its values are in the order channel, row, column in files and in blocks of channels in kernels.
     Linear { inputs: Option<MapShape>, outputs: Option<MapShape> },
-    /// One value for each value of a feature map, in the two orders of `Linear`.
+    /// One value for each value of a feature map, in the two orders of [`Linear`](Self::Linear).
     Map(MapShape),
-    /// A value for each input of each tap of a `Window`: `[big · k · k]` in files, `[k · k · big]` in kernels.
+    /// One value for each tap and input channel of a [`Window`](Self::Window): `[input · k · k]` in files,
+    /// `[k · k · input]` in kernels.
     WindowColumn { taps: usize },
 }
 
 impl Layout {
-    /// `array` of a file, as the kernels want it.
+    /// Converts `array` from the layout of files to that of the kernels.
     pub(crate) fn to_kernels(self, array: &Array) -> Array {
         let shape = &array.shape;
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
-                let (small, big, taps) = (shape[0], shape[1], shape[2] * shape[3]);
-                gather([taps, big, small], |[tap, b, s]| array.values[(s * big + b) * taps + tap])
+                let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
+                gather([taps, input, output], |[tap, b, s]| array.values[(s * input + b) * taps + tap])
             }
             Self::Linear { inputs, outputs } => {
                 let (out, inp) = (shape[0], shape[1]);
@@ -44,15 +45,17 @@ impl Layout {
         }
     }
 
-    /// `array` of the kernels, in the shape and order of files.
+    /// Converts `array` from the layout of the kernels to that of files.
     pub(crate) fn to_files(self, array: &Array) -> Array {
         let shape = &array.shape;
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
-                let (taps, big, small) = (shape[0], shape[1], shape[2]);
+                let (taps, input, output) = (shape[0], shape[1], shape[2]);
                 let side = taps.isqrt();
-                gather([small, big, side, side], |[s, b, y, x]| array.values[((y * side + x) * big + b) * small + s])
+                gather([output, input, side, side], |[s, b, y, x]| {
+                    array.values[((y * side + x) * input + b) * output + s]
+                })
             }
             Self::Linear { inputs, outputs } => {
                 let (inp, out) = (shape[0], shape[1]);
@@ -68,12 +71,12 @@ impl Layout {
     }
 }
 
-/// The values of a matrix of `rows` and `columns`, column by column.
+/// The values of a row-major matrix of `rows` and `columns`, in column-major order.
 fn transposed(array: &Array, rows: usize, columns: usize) -> Array {
     gather([rows * columns], |[i]| array.values[(i % rows) * columns + i / rows])
 }
 
-/// For each place in the kernels' order the place in files; `len` values in the same order without a map.
+/// The index in files of each index in kernels, for `len` values; the identity without a map.
 fn order(map: Option<MapShape>, len: usize) -> Vec<usize> {
     let Some(map) = map else { return (0..len).collect() };
     let mut order = vec![0; len];
@@ -91,7 +94,7 @@ fn inverse(order: &[usize]) -> Vec<usize> {
     inverse
 }
 
-/// An array of `shape` whose values are those of `at`, row-major.
+/// The array of `shape` whose value at each index is `at(index)`.
 fn gather<const D: usize>(shape: [usize; D], at: impl Fn([usize; D]) -> f32) -> Array {
     let mut index = [0; D];
     let mut values = Vec::with_capacity(shape.iter().product());
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_layout_leads_there_and_back() {
+    fn converting_to_kernels_and_back_changes_nothing() {
         for channels in [3, 32] {
             let map = MapShape { channels, height: 2, width: 3 };
             for (layout, array) in [
@@ -135,23 +138,23 @@ mod tests {
     }
 
     #[test]
-    fn a_window_goes_from_small_big_tap_to_tap_big_small() {
+    fn a_window_is_converted_from_output_input_tap_to_tap_input_output() {
         let kernels = Layout::Window.to_kernels(&numbered([2, 3, 2, 2]));
         assert_eq!(kernels.shape, [4, 3, 2]);
-        // Tap 1 (row 0, column 1), big channel 2, small channel 1: (1 · 3 + 2) · 4 + 1.
+        // Tap 1 (row 0, column 1), input channel 2, output channel 1; in the file it is at (1 · 3 + 2) · 4 + 1.
         assert_eq!(kernels.values[(3 + 2) * 2 + 1], 21.0);
     }
 
     #[test]
-    fn a_window_and_its_column_go_together() {
-        // Of the first output, the inputs' taps are 0..8 for the first input and 9.. for the second, in both.
+    fn a_window_column_is_converted_as_the_window_is() {
+        // Both have the taps 0..9 of the first input channel before the taps 9..18 of the second.
         let (window, column) = (numbered([1, 2, 3, 3]), numbered([18]));
         let of_column = Layout::WindowColumn { taps: 9 }.to_kernels(&column);
         assert_eq!(Layout::Window.to_kernels(&window).values, of_column.values);
     }
 
     #[test]
-    fn a_map_goes_from_channel_pixel_to_blocks() {
+    fn a_map_is_converted_from_channel_pixel_to_blocks() {
         let map = MapShape { channels: 32, height: 1, width: 2 };
         // Channel 17 at pixel 1: the second block, second pixel, second channel.
         assert_eq!(Layout::Map(map).to_kernels(&numbered([64])).values[32 + 16 + 1], 35.0);

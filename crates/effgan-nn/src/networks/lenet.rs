@@ -15,10 +15,11 @@ use crate::{Params, Result};
 
 /// Length of a feature vector.
 pub const LENET_FEATURES: usize = 84;
-/// Number of classes that it tells apart.
+/// Number of classes.
 pub const LENET_CLASSES: usize = 10;
 
-/// Tensors of the classifier for 28 × 28 grey images (first values: Kaiming's normal, arXiv:1502.01852).
+/// Tensors of the classifier for 28 × 28 grey images, with He's normal initialisation (He et al. 2015,
+/// arXiv:1502.01852).
 pub fn lenet_tensors() -> Vec<TensorSpec> {
     let linear = Layout::Linear { inputs: None, outputs: None };
     [
@@ -55,7 +56,7 @@ impl LeNet {
         check(params, &lenet_tensors())?;
         let params = &to_kernels(params, &lenet_tensors())?;
         let first = Geometry::of_conv(IMAGE, 6, 5, 1, 2);
-        let second = Geometry::of_conv(halved(&first.small), 16, 5, 1, 0);
+        let second = Geometry::of_conv(halved(&first.output), 16, 5, 1, 0);
         Ok(Self {
             conv1: Conv::load(first, params, "conv1", device)?,
             conv2: Conv::load(second, params, "conv2", device)?,
@@ -68,10 +69,10 @@ impl LeNet {
     /// Images `[n, 1, 28, 28]` ↦ features `[n, 84]`.
     pub(crate) fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let relu_after = Activation::LeakyRelu { slope: 0.0 };
-        let x = self.conv1.down(map_of_images(images), relu_after);
-        let x = pooled(x, &self.conv1.link().small);
-        let x = self.conv2.down(x, relu_after);
-        let x = pooled(x, &self.conv2.link().small);
+        let x = self.conv1.conv(map_of_images(images), relu_after);
+        let x = pooled(x, &self.conv1.geometry().output);
+        let x = self.conv2.conv(x, relu_after);
+        let x = pooled(x, &self.conv2.geometry().output);
         let x = relu(self.fc1.forward(x.flatten(1, 3)));
         relu(self.fc2.forward(x))
     }
@@ -86,7 +87,7 @@ fn halved(map: &MapShape) -> MapShape {
     MapShape { channels: map.channels, height: map.height / 2, width: map.width / 2 }
 }
 
-/// Maps of shape `map`, by their maximum over squares of two by two.
+/// Max pooling of maps of shape `map` over 2 × 2 pixels.
 fn pooled(x: Tensor<4>, map: &MapShape) -> Tensor<4> {
     let [n, blocks, _, block] = x.dims();
     let x = max_pool2d(images_of_map(x, map), MaxPoolOptions::new([2, 2]));

@@ -1,7 +1,7 @@
-//! The networks that a config can name, behind one generator and one discriminator type.
+//! The networks that a config can choose, behind one generator type and one discriminator type.
 //!
-//! A network is a table of its tensors ([`TensorSpec`]: name, shape, first values) and a forward pass. From the table
-//! follow its initialisation, the check of what a file or a message brings, and its size.
+//! A network is a table of its tensors ([`TensorSpec`]: name, shape, initial values) and a forward pass. The table
+//! determines initialisation, the check of tensors that come from a file or a message, and the size.
 
 mod conditional;
 mod dcgan;
@@ -34,15 +34,15 @@ pub(crate) use spec::Init;
 pub use spec::{TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
-use crate::kernels::Precision;
 use crate::{NnError, Params, Result};
+use effgan_kernels::Precision;
 
-/// Pixels a side; a bound for files that come from outside.
+/// Most pixels per side; files may come from strangers.
 const MOST_PIXELS: usize = 1024;
-/// Labels are bytes.
+/// Most classes: labels are bytes.
 const MOST_CLASSES: usize = 256;
 
-/// The `[network]` table: which generator and discriminator.
+/// The `[network]` table: the kind of generator and discriminator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum NetworkConfig {
@@ -53,7 +53,7 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Whether the networks are told the class of each image.
+    /// Whether the networks are given the class of each image.
     pub fn is_conditional(&self) -> bool {
         match self {
             Self::Dcgan(dcgan) => dcgan.conditional,
@@ -62,20 +62,20 @@ impl NetworkConfig {
     }
 }
 
-/// A network for images of one shape: what must be known to build it from named tensors.
+/// A network for images of one shape: all that is needed to build it from named tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// Kind and sizes.
     pub config: NetworkConfig,
     /// `[channels, height, width]` of the images.
     pub image_shape: [usize; 3],
-    /// Classes that a conditional network knows, 1..=256; `None` where the network is not conditional.
+    /// Number of classes of a conditional network, 1..=256; `None` where the network is not conditional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
 }
 
 impl Network {
-    /// The network that `config`, which is not conditional, says, for images of `image_shape`.
+    /// The network of `config`, which must not be conditional, for images of `image_shape`.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -83,8 +83,8 @@ impl Network {
         Self { config, image_shape, num_classes: None }.checked()
     }
 
-    /// The network that `config` says, for images of `image_shape` in `num_classes` classes, which a network that is not
-    /// conditional has no use for.
+    /// The network of `config` for images of `image_shape` in `num_classes` classes. A network that is not conditional
+    /// ignores the number.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -97,11 +97,11 @@ impl Network {
         self.check().map(|()| self)
     }
 
-    /// Checks what comes from a config or a file.
+    /// Checks a description that comes from a config or a file.
     ///
     /// # Errors
-    /// [`NnError::Config`] when a size is out of its bounds, the images do not fit, or there is a number of classes and
-    /// the network is not conditional, or the other way round.
+    /// [`NnError::Config`] when a size is out of bounds, the images do not fit the network, or `num_classes` is missing
+    /// for a conditional network or given for one that is not.
     pub fn check(&self) -> Result<()> {
         match (self.config.is_conditional(), self.num_classes) {
             (true, None) => return Err(NnError::Config("a conditional network needs num_classes".into())),
@@ -132,7 +132,7 @@ impl Network {
         self.image_shape.iter().product()
     }
 
-    /// Whether batch norm is part of the networks, so that a batch of one image cannot be trained on.
+    /// Whether the networks have batch norm, and so cannot be trained on a batch of one image.
     pub fn has_batch_norm(&self) -> bool {
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => dcgan.norm == NormKind::Batch,
@@ -181,7 +181,7 @@ impl Network {
     }
 }
 
-/// Bounds for sizes that come from outside.
+/// Checks the bounds of sizes that come from a config or a file.
 fn check_sizes(latent_dim: usize, base_channels: usize) -> Result<()> {
     let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
     match bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
@@ -192,14 +192,14 @@ fn check_sizes(latent_dim: usize, base_channels: usize) -> Result<()> {
 
 /// A generator: z `[n, latent_dim]`, and labels `[n]` if it is conditional, ↦ images `[n, c, h, w]` in [-1, 1].
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it, moved once a step")]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, moved once per step")]
 pub(crate) enum Generator {
     Dcgan(dcgan::Generator),
     Resnet(resnet::Generator),
 }
 
 impl Generator {
-    /// The same network with large products of `precision`.
+    /// The same network, whose large products have factors of `precision`.
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         match self {
             Self::Dcgan(generator) => Self::Dcgan(generator.with_precision(precision)),
@@ -223,7 +223,7 @@ pub(crate) enum Discriminator {
 }
 
 impl Discriminator {
-    /// The same network with large products of `precision`.
+    /// The same network, whose large products have factors of `precision`.
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         match self {
             Self::Dcgan(discriminator) => Self::Dcgan(discriminator.with_precision(precision)),

@@ -12,15 +12,15 @@ use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
 
-/// Which normalisation a network has.
+/// The normalisation of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormKind {
     /// Over the batch, with running statistics for inference.
     #[default]
     Batch,
-    /// Over groups of channels of each image: nothing depends on the batch, and there is nothing to average but
-    /// parameters.
+    /// Over groups of channels of each image. Nothing depends on the batch, and there are no running statistics to
+    /// average.
     Group,
     /// Nothing.
     None,
@@ -29,8 +29,9 @@ pub enum NormKind {
 /// How a batch norm behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// Normalise each of `batches` equal batches in a row by itself, and move the running statistics by `momentum`
-    /// towards one after the other. (Together they share the work that does not depend on the images.)
+    /// Normalise each of `batches` equal batches, which are concatenated, by its own statistics, and move the running
+    /// statistics by `momentum` towards those of one batch after the other. (One pass of several batches shares the
+    /// work that does not depend on the images.)
     Train { momentum: f64, batches: usize },
     /// Normalise by the running statistics.
     Evaluate,
@@ -40,16 +41,18 @@ impl Mode {
     /// Training on one batch, with PyTorch's momentum.
     pub(crate) const TRAIN: Self = Self::train(1);
 
-    /// Training on `batches` equal batches in a row, with PyTorch's momentum.
+    /// Training on `batches` equal, concatenated batches, with PyTorch's momentum.
     pub(crate) const fn train(batches: usize) -> Self {
         Self::Train { momentum: 0.1, batches }
     }
 }
 
-/// Tensors of a norm called `name` over `channels` (DCGAN's first values: γ ~ N(1, 0.02), β = 0).
+/// Tensors of a norm called `name` over `channels`, with DCGAN's initial values: γ ~ N(1, 0.02²), β = 0.
 pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<TensorSpec> {
     let spec = |field: &str, init| TensorSpec::new(format!("{name}.{field}"), [channels], init);
     let affine = [spec("weight", Init::Normal { mean: 1.0, std: 0.02 }), spec("bias", Init::Constant(0.0))];
+    // No `num_batches_tracked`: the momentum is fixed, and PyTorch fills the counter in when it loads a file without
+    // one.
     let running = [spec("running_mean", Init::Constant(0.0)), spec("running_var", Init::Constant(1.0))];
     match kind {
         NormKind::Batch => affine.into_iter().chain(running).collect(),
@@ -58,8 +61,8 @@ pub(crate) fn norm_tensors(kind: NormKind, name: &str, channels: usize) -> Vec<T
     }
 }
 
-/// Whether a tensor of this name is a running statistic, of a batch norm or of a spectral norm:
-/// averaged as data, never optimised.
+/// Whether the tensor `name` is a running statistic of a batch norm or a spectral norm, which is averaged but not
+/// optimised.
 pub fn is_running_statistic(name: &str) -> bool {
     [".running_mean", ".running_var", ".weight_u", ".weight_v"].iter().any(|ending| name.ends_with(ending))
 }
@@ -87,7 +90,7 @@ impl Norm {
         })
     }
 
-    /// A batch of maps, normalised, through a leaky ReLU of `slope`.
+    /// Normalises a batch of maps and applies a leaky ReLU of `slope`.
     pub(crate) fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         match self {
             Self::Batch(norm) => norm.forward(x, mode, slope),
@@ -96,7 +99,7 @@ impl Norm {
     }
 }
 
-/// `x` through the norm, where there is one, and a ReLU.
+/// Applies the norm, if any, and a ReLU to `x`.
 pub(crate) fn norm_relu(norm: Option<&Norm>, x: Tensor<4>, mode: Mode) -> Tensor<4> {
     match norm {
         Some(norm) => norm.forward(x, mode, 0.0),
@@ -104,7 +107,7 @@ pub(crate) fn norm_relu(norm: Option<&Norm>, x: Tensor<4>, mode: Mode) -> Tensor
     }
 }
 
-/// A layer, its norm and a leaky ReLU: fused with the norm, or with the layer where there is no norm.
+/// A layer, its norm and a leaky ReLU, which is fused with the norm, or with the layer where there is no norm.
 pub(crate) fn normed(
     norm: Option<&Norm>,
     slope: f32,
@@ -117,7 +120,7 @@ pub(crate) fn normed(
     }
 }
 
-/// Batch normalisation with PyTorch's running statistics (Burn's own keeps the biased variance).
+/// Batch normalisation with PyTorch's running statistics. (Burn's own layer keeps the biased variance.)
 #[derive(Module, Debug)]
 pub(crate) struct BatchNorm {
     weight: Param<Tensor<1>>,
@@ -168,7 +171,7 @@ fn move_towards(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f
     running.update(running.value_sync() * (1.0 - momentum) + batch * momentum);
 }
 
-/// Group normalisation with `gcd(channels, 8)` groups.
+/// Group normalisation with `gcd(channels, 8)` groups, which divide any number of channels.
 #[derive(Module, Debug)]
 pub(crate) struct GroupNorm {
     weight: Param<Tensor<1>>,

@@ -1,57 +1,58 @@
-//! Convolutions that double or halve their map on the way, as the blocks of a `ResNet` do (Gulrajani et al. 2017,
-//! arXiv:1704.00028).
+//! Convolutions with upsampling before or downsampling after them, as in the blocks of a `ResNet` (Gulrajani et al.
+//! 2017, arXiv:1704.00028), computed as a single operation.
 //!
-//! To repeat each pixel in a square of 2 × 2 and convolve with a window of k × k is one transposed convolution with a
-//! window of k + 1, whose taps are sums of the k × k ones; to convolve and take means over squares of 2 × 2 is one
-//! convolution of the same kind. Along an axis, with taps w₀ … w₂, the wider window is w₀, w₁ + w₀, w₂ + w₁, w₂: backwards
-//! for doubling, halved for the mean. That spares the large map's intermediate, and half the products or more.
+//! Nearest-neighbour upsampling by 2 followed by a k × k convolution is a transposed convolution of stride 2 whose
+//! taps, (k + 1) × (k + 1) of them, are sums of the k × k ones. A k × k convolution followed by 2 × 2 average pooling
+//! is a convolution of stride 2 with such taps. Along an axis, the taps w₀, w₁, w₂ become w₀, w₁ + w₀, w₂ + w₁, w₂; in
+//! reverse order for upsampling, and halved for the average. This saves the intermediate map and at least half of the
+//! products.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Precision, Side};
 
-/// What happens to the sides of a map.
+/// The resampling of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resample {
-    /// They stay.
+    /// None.
     Same,
-    /// Each pixel is repeated in a square of 2 × 2, before the convolution.
+    /// Nearest-neighbour upsampling by 2, before the convolution.
     Up,
-    /// Squares of 2 × 2 pixels become their mean, after the convolution.
+    /// Average pooling over 2 × 2 pixels, after the convolution.
     Down,
 }
 
-/// A convolution with an odd window, zeros around the map, and resampling.
+/// A convolution with an odd kernel, padding that keeps the size, and resampling.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resampled {
-    link: Geometry,
+    geometry: Geometry,
     resample: Resample,
     precision: Precision,
 }
 
 impl Resampled {
-    /// From maps of shape `input` to maps of `outputs` channels.
+    /// A convolution of maps of shape `input` into `outputs` channels.
     pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample) -> Self {
         let padding = kernel / 2;
-        let link = match resample {
+        let geometry = match resample {
             Resample::Same => Geometry::of_conv(input, outputs, kernel, 1, padding),
-            Resample::Up => Geometry::of_transposed(input, outputs, kernel + 1, 2, padding),
+            Resample::Up => Geometry::of_conv_transpose(input, outputs, kernel + 1, 2, padding),
             Resample::Down => Geometry::of_conv(input, outputs, kernel + 1, 2, padding),
         };
-        Self { link, resample, precision: Precision::F32 }
+        Self { geometry, resample, precision: Precision::F32 }
     }
 
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Shape of the maps that it gives.
+    /// Shape of the resulting maps.
     pub(crate) fn output(&self) -> MapShape {
-        *self.link.map(self.from().other())
+        *self.geometry.map(self.from().other())
     }
 
     fn from(&self) -> Side {
-        if self.resample == Resample::Up { Side::Small } else { Side::Big }
+        if self.resample == Resample::Up { Side::Output } else { Side::Input }
     }
 
     /// act(convolution of `x` + `bias`) with `weights` `[k · k, channels of x, outputs]`.
@@ -67,12 +68,13 @@ impl Resampled {
             Resample::Up => widened(weights, true).swap_dims(1, 2),
             Resample::Down => widened(weights, false) * 0.25,
         };
-        let how = Convolution { link: self.link, from: self.from(), activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from: self.from(), activation, precision: self.precision };
         fused::convolve(x, weights, bias, how)
     }
 }
 
-/// Weights `[k · k, a, b]` as `[(k + 1)², a, b]`.
+/// The taps `[(k + 1)², a, b]` of the combined operation, but for the factor of the average, given weights
+/// `[k · k, a, b]`.
 fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
     let [taps, a, b] = weights.dims();
     let kernel = taps.isqrt();
@@ -80,7 +82,7 @@ fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
     sums.matmul(weights.reshape([taps, a * b])).reshape([(kernel + 1) * (kernel + 1), a, b])
 }
 
-/// `[(k + 1)², k²]` of 0 and 1: which taps make those of the wider window.
+/// A matrix `[(k + 1)², k²]` of zeros and ones that sums taps into those of the wider window.
 fn sums_of_taps(kernel: usize, backwards: bool, device: &Device) -> Tensor<2> {
     let along_axis = |wide: usize, tap: usize| {
         let wide = if backwards { kernel - wide } else { wide };
@@ -110,7 +112,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values, dims), &device())
     }
 
-    /// Repeat, convolve, take means: one after the other, by Burn's own operations.
+    /// Upsampling, convolution and average pooling, one after the other, by Burn's own operations.
     fn in_three_steps(x: Tensor<4>, weights: Tensor<3>, bias: Tensor<1>, resample: Resample) -> Tensor<4> {
         let [taps, a, b] = weights.dims();
         let kernel = taps.isqrt();
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn one_convolution_is_repeat_convolve_and_mean() {
+    fn the_single_operation_matches_upsampling_convolution_and_pooling() {
         for (resample, kernel) in [Resample::Same, Resample::Up, Resample::Down]
             .into_iter()
             .flat_map(|resample| [(resample, 1), (resample, 3)])

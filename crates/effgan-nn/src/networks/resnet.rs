@@ -1,9 +1,10 @@
 //! The `ResNet` of SNGAN (Miyato et al. 2018, arXiv:1802.05957, appendix B.4; blocks of Gulrajani et al. 2017,
-//! arXiv:1704.00028): a generator with batch norm whose blocks double a map of 4 × 4, a discriminator with spectral norm
-//! whose blocks halve the image to 8 × 8, two more blocks, and a sum over the pixels.
+//! arXiv:1704.00028). The blocks of the generator, which has batch norm, double the sides of a map of 4 × 4 until it
+//! has the size of the image. The blocks of the discriminator, which has spectral norm, halve the image to 8 × 8; two
+//! more blocks and a sum over the pixels follow.
 //!
-//! A block is x ↦ shortcut(x) + conv2(act(conv1(act(x)))), where one of the convolutions resamples and the shortcut is a
-//! convolution of 1 × 1 that resamples too, or nothing where the shape stays.
+//! A block is x ↦ shortcut(x) + conv2(act(conv1(act(x)))). One of the convolutions resamples. The shortcut is a 1 × 1
+//! convolution that resamples too, or the identity where the shape stays the same.
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
@@ -23,9 +24,9 @@ use crate::{NnError, Params, Result};
 
 /// Side of the generator's first map.
 const START: usize = 4;
-/// Side of the discriminator's last map; of an image of 8 × 8, it is 4.
+/// Side of the discriminator's last map; it is 4 for images of 8 × 8.
 const END: usize = 8;
-/// Blocks of the discriminator after the last that halves.
+/// Number of the discriminator's blocks after the last one that halves.
 const LAST_BLOCKS: usize = 2;
 const RELU: Activation = Activation::LeakyRelu { slope: 0.0 };
 
@@ -36,13 +37,13 @@ pub struct ResnetConfig {
     /// Length of z, 1..=4096.
     #[serde(default = "default_latent_dim")]
     pub latent_dim: usize,
-    /// Channels of all feature maps, 1..=1024; the paper has 256 in the generator and 128 in the discriminator.
+    /// Channels of all feature maps, 1..=1024; 256 in the paper's generator and 128 in its discriminator.
     #[serde(default = "default_base_channels")]
     pub base_channels: usize,
     /// Normalisation in the generator; the discriminator has spectral norm.
     #[serde(default)]
     pub norm: NormKind,
-    /// Whether the networks are told the class of each image.
+    /// Whether the networks are given the class of each image.
     #[serde(default)]
     pub conditional: bool,
 }
@@ -62,7 +63,7 @@ impl Default for ResnetConfig {
     }
 }
 
-/// One of a network's blocks.
+/// The shape of a block.
 struct BlockShape {
     name: String,
     input: MapShape,
@@ -80,7 +81,7 @@ impl BlockShape {
         format!("{}.{part}", self.name)
     }
 
-    /// Shapes of the weights: first, second, shortcut.
+    /// Shapes of the weights of the first convolution, the second one and the shortcut.
     fn weights(&self) -> [[usize; 4]; 3] {
         let (inputs, outputs) = (self.input.channels, self.outputs);
         [[outputs, inputs, 3, 3], [outputs, outputs, 3, 3], [outputs, inputs, 1, 1]]
@@ -172,10 +173,11 @@ impl ResnetConfig {
     }
 }
 
-/// Of the convolutions in the blocks, as in the authors' program.
+/// Gain of the convolutions in the blocks, as in the authors' code.
 const RESIDUAL_GAIN: f32 = std::f32::consts::SQRT_2;
 
-/// Normal with Glorot's variance (Glorot & Bengio 2010) for a weight of `shape`, outputs and inputs first.
+/// Normal initialisation with Glorot's variance (Glorot & Bengio 2010) for a weight of `shape`, which begins with
+/// outputs and inputs.
 fn glorot(shape: &[usize], gain: f32) -> Init {
     let taps: usize = shape[2..].iter().product();
     let std = gain * (2.0 / ((shape[0] + shape[1]) * taps) as f32).sqrt();
@@ -254,7 +256,7 @@ pub(crate) struct Generator {
     block: Vec<UpBlock>,
     norm: Option<Norm>,
     conv: Conv,
-    /// The map that the blocks start from.
+    /// The map that the first block reads.
     #[module(skip)]
     bottom: MapShape,
 }
@@ -318,7 +320,7 @@ impl DownBlock {
         Self { conv1, conv2, shortcut: self.shortcut.map(|conv| conv.with_precision(precision)) }
     }
 
-    /// `h` is what the first convolution sees of `x`.
+    /// `h` is act(x), or x itself in the first block.
     fn forward(&self, x: Tensor<4>, h: Tensor<4>, mode: Mode) -> Tensor<4> {
         let h = self.conv2.forward(self.conv1.forward(h, RELU, mode), Activation::Identity, mode);
         match &self.shortcut {
@@ -355,7 +357,7 @@ impl Discriminator {
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         let images = map_of_images(images);
         let (first, others) = self.block.split_first().expect("a resnet has three blocks at least");
-        // The first block sees the image itself: its pixels below 0 are as good as those above.
+        // No activation before the first block: the image's pixels below 0 matter as much as those above.
         let x = first.forward(images.clone(), images, mode);
         let x = others.iter().fold(x, |x, block| block.forward(x.clone(), relu(x), mode));
         let features: Tensor<2> = relu(x).sum_dim(2).flatten(1, 3);
@@ -372,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_for_32_pixels_are_those_of_the_paper() {
+    fn blocks_for_32_pixels_match_the_paper() {
         let config = ResnetConfig { base_channels: 128, ..ResnetConfig::default() };
         let sides = |blocks: Vec<BlockShape>| {
             blocks.iter().map(|block| (block.input.height, block.resample)).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! The table of a network's tensors: names, shapes and first values.
+//! The table of a network's tensors: names, shapes and initial values.
 
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
@@ -6,7 +6,7 @@ use rand_distr::{Distribution, Normal};
 use super::layout::Layout;
 use crate::{Array, NnError, Params, Result};
 
-/// First values of a tensor.
+/// Initial values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     /// The same number everywhere.
@@ -31,18 +31,18 @@ impl TensorSpec {
         Self { name: name.into(), shape: shape.into(), init, layout: Layout::Plain }
     }
 
-    /// The same tensor, of another layout.
+    /// The same tensor with another layout.
     pub(crate) fn laid_out(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 }
 
-/// Draws first values for all `tensors`, in their order.
+/// Draws initial values for all `tensors`, in their order.
 pub fn init(tensors: &[TensorSpec], rng: &mut impl Rng) -> Params {
-    tensors.iter().map(|tensor| (tensor.name.clone(), first_values(tensor, rng))).collect()
+    tensors.iter().map(|tensor| (tensor.name.clone(), initial_values(tensor, rng))).collect()
 }
 
-fn first_values(tensor: &TensorSpec, rng: &mut impl Rng) -> Array {
+fn initial_values(tensor: &TensorSpec, rng: &mut impl Rng) -> Array {
     let n = tensor.shape.iter().product();
     let values = match tensor.init {
         Init::Constant(value) => vec![value; n],
@@ -53,7 +53,7 @@ fn first_values(tensor: &TensorSpec, rng: &mut impl Rng) -> Array {
     Array::new(tensor.shape.clone(), values)
 }
 
-/// Checks that `params` are exactly `tensors`, by name and shape.
+/// Checks that `params` has exactly the names and shapes of `tensors`.
 ///
 /// # Errors
 /// [`NnError::MissingTensor`], [`NnError::Shape`] or [`NnError::UnknownTensor`], naming the first that differs.
@@ -70,16 +70,16 @@ pub fn check(params: &Params, tensors: &[TensorSpec]) -> Result<()> {
     }
 }
 
-/// `params`, which [check] as `tensors`, as the kernels want them.
+/// Converts `params`, which must pass [`check`], to the layouts of the kernels.
 pub(crate) fn to_kernels(params: &Params, tensors: &[TensorSpec]) -> Result<Params> {
     let laid_out = |spec: &TensorSpec| Ok((spec.name.clone(), spec.layout.to_kernels(params.get(&spec.name)?)));
     tensors.iter().map(laid_out).collect()
 }
 
-/// `params` of the kernels, as files have them.
+/// Converts `params` from the layouts of the kernels to those of files.
 ///
 /// # Panics
-/// When one of `tensors` is not there.
+/// When one of `tensors` is missing.
 pub(crate) fn to_files(params: &Params, tensors: &[TensorSpec]) -> Params {
     let array = |name| params.get(name).expect("the modules have the tensors of their table");
     tensors.iter().map(|spec| (spec.name.clone(), spec.layout.to_files(array(&spec.name)))).collect()
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_passes_the_check() {
+    fn initial_values_pass_the_check() {
         assert!(check(&drawn(), &tensors()).is_ok());
         assert_eq!(drawn().num_bytes(), num_bytes(&tensors()));
     }

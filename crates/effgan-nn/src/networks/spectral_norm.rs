@@ -1,13 +1,13 @@
 //! Spectral normalisation (Miyato et al. 2018, arXiv:1802.05957): layers whose weight, as a matrix, is divided by an
-//! estimate of its largest singular value σ, so that a discriminator's slope is bounded.
+//! estimate of its largest singular value σ, which bounds the Lipschitz constant of a discriminator.
 //!
-//! σ = vᵀ W u, where one power iteration at each pass in training moves the unit vectors u and v towards the singular ones;
-//! no gradient flows through them. Names, and what is in a file, are those of `torch.nn.utils.spectral_norm`:
+//! σ = vᵀ W u. One power iteration in each training pass moves the unit vectors u and v towards the singular vectors;
+//! no gradient flows through them. Names and contents in files are those of `torch.nn.utils.spectral_norm`:
 //! `weight_orig`, `weight_u`, `weight_v`.
 //!
-//! The vectors are running statistics, as those of a batch norm are: not trained, and averaged as the parameters are. The
-//! mean of the clients' unit vectors is none, but a pass in training uses nothing of u but its direction; and that the
-//! clients' directions go together is no accident: they set out from the same u, and an iteration turns it by little.
+//! The vectors are running statistics, as those of a batch norm: they are not trained, and are averaged with the
+//! parameters. The mean of unit vectors is not a unit vector, but a training pass uses only the direction of u. The
+//! directions of all clients are similar, since they start from the same u and an iteration turns it only slightly.
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
@@ -20,13 +20,13 @@ use super::spec::{Init, TensorSpec};
 use crate::fused::{self, Activation, Precision};
 use crate::{Params, Result};
 
-/// Keeps the length of a vector off 0, as in `PyTorch`.
+/// Least length of a vector that is divided by it, as in PyTorch.
 const EPSILON: f64 = 1e-12;
 
-/// Weight, u and v, of a layer called `name` with `weight` of PyTorch's shape, outputs first.
+/// The weight of PyTorch's `shape`, outputs first, and the vectors u and v of the layer `name`.
 fn weight_tensors(name: &str, shape: &[usize], init: Init, layout: Layout) -> [TensorSpec; 3] {
     let (rows, columns) = (shape[0], shape[1..].iter().product::<usize>());
-    // About as long as a unit vector.
+    // Values for a length of about 1.
     let unit = |len: usize| Init::Normal { mean: 0.0, std: 1.0 / (len as f32).sqrt() };
     let of_columns = match layout {
         Layout::Window => Layout::WindowColumn { taps: shape[2] * shape[3] },
@@ -47,7 +47,7 @@ fn running(params: &Params, name: &str, field: &str, device: &Device) -> Result<
     Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, device)))
 }
 
-/// `weight`, whose last axis is the outputs, over its σ.
+/// `weight`, whose last axis is the outputs, divided by its σ.
 fn normalised<const D: usize>(
     weight: Tensor<D>,
     u: &RunningState<Tensor<1>>,
@@ -65,7 +65,8 @@ fn normalised<const D: usize>(
         u.update(unit((fixed * of_inputs(new_v.clone())).sum_dim(0).flatten(0, 1)));
         v.update(new_v);
     }
-    // Axis by axis: a sum over all values of a large tensor would be cut by the number of threads.
+    // Axis by axis: Burn divides the sum over all values of a large tensor by the number of threads, which would change
+    // bits.
     let sigma = (matrix.clone() * of_inputs(v.value_sync()) * of_outputs(u.value_sync())).sum_dim(0).sum_dim(1);
     (matrix / sigma).reshape(dims)
 }
@@ -75,7 +76,7 @@ fn unit(vector: Tensor<1>) -> Tensor<1> {
     vector / length.clamp_min(EPSILON)
 }
 
-/// A convolution, perhaps with resampling.
+/// A convolution with spectral norm, perhaps with resampling.
 #[derive(Module, Debug)]
 pub(crate) struct SpectralConv {
     weight_orig: Param<Tensor<3>>,
@@ -114,7 +115,7 @@ impl SpectralConv {
     }
 }
 
-/// A linear layer, or without bias a [projection](super::conditional::project) on classes.
+/// A linear layer with spectral norm, or, without bias, a [projection](super::conditional::project) onto classes.
 #[derive(Module, Debug)]
 pub(crate) struct SpectralLinear {
     weight_orig: Param<Tensor<2>>,
@@ -182,7 +183,7 @@ mod tests {
         for (ours, expected) in normed.iter().zip([cos, -sin / 3.0, sin, cos / 3.0]) {
             assert!((ours - expected).abs() < 1e-6, "{ours} is not {expected}");
         }
-        // Evaluating takes the vectors as they are.
+        // Evaluation leaves the vectors as they are.
         assert_eq!(values(normalised(matrix, &u, &v, Mode::Evaluate)), normed);
     }
 }

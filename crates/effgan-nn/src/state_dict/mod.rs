@@ -1,9 +1,9 @@
-//! Tensors in PyTorch's state dicts, `torch.save(model.state_dict(), path)`, read without running any code.
+//! Reads the tensors of PyTorch's state dicts, `torch.save(model.state_dict(), path)`, without running any code.
 //!
-//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; any
-//! other function that a file calls for is an error. Files have one of two forms (`torch/serialization.py` has both):
-//! since PyTorch 1.6 a zip archive, `data.pkl` with each storage as `data/KEY` beside it; before, pickles of a magic
-//! number, a version, the machine and the state dict, then the storages one after the other.
+//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; a call of any
+//! other function is an error. Files have one of two formats, both defined in `torch/serialization.py`. Since PyTorch
+//! 1.6, a file is a zip archive of `data.pkl` and each storage as `data/KEY`. Before, it consisted of pickles of a
+//! magic number, a version, a description of the machine and the state dict, followed by the storages.
 
 mod pickle;
 
@@ -19,21 +19,22 @@ use crate::checkpoint::{self, MOST_BYTES};
 use crate::{Array, NnError, Params, Result};
 use pickle::{Kind, Reader, View};
 
-/// How a zip archive begins.
+/// The first bytes of a zip archive.
 const ZIP: &[u8] = b"PK\x03\x04";
-/// How a pickle of protocol 2 begins.
+/// The first bytes of a pickle of protocol 2.
 const PICKLE: &[u8] = b"\x80\x02";
-/// The first pickle of a file of the older form.
+/// The first pickle of a file in the older format.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
-/// The second one.
+/// The second pickle of a file in the older format.
 const VERSION: i128 = 1001;
-/// What batch norm counts and no forward pass needs; whole numbers, which are passed over.
+/// The counter of batch norm, an integer that no forward pass needs and that is skipped.
 const COUNTER: &str = "num_batches_tracked";
 
-type Read1<T> = std::result::Result<T, String>;
+/// A result, or one line on what is wrong with the file.
+type Parsed<T> = std::result::Result<T, String>;
 
-/// The f32 tensors of a safetensors file or of a PyTorch state dict, told apart by the first bytes. Batch norm's counters
-/// `num_batches_tracked` are passed over.
+/// The f32 tensors of a safetensors file or a PyTorch state dict, which are told apart by their first bytes. The
+/// counters `num_batches_tracked` of batch norm are skipped.
 ///
 /// # Errors
 /// [`NnError::Io`]; [`NnError::Format`] or [`NnError::StateDict`] for anything but a whole file of f32 tensors;
@@ -49,11 +50,11 @@ pub fn read_weights(path: &Path) -> Result<Params> {
     Ok(params)
 }
 
-/// The f32 tensors in the bytes of a state dict, or what is wrong with them.
+/// The f32 tensors in the bytes of a state dict.
 ///
 /// # Errors
 /// One line for anything but a whole state dict of f32 tensors.
-pub fn from_bytes(bytes: &[u8]) -> Read1<Params> {
+pub fn from_bytes(bytes: &[u8]) -> Parsed<Params> {
     let (views, storages) = match bytes {
         _ if bytes.starts_with(ZIP) => of_zip(bytes)?,
         _ if bytes.starts_with(PICKLE) => of_pickles(bytes)?,
@@ -68,7 +69,7 @@ pub fn from_bytes(bytes: &[u8]) -> Read1<Params> {
     Ok(params)
 }
 
-fn from_safetensors(bytes: &[u8]) -> Read1<Params> {
+fn from_safetensors(bytes: &[u8]) -> Parsed<Params> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let is_used = |name: &str, dtype| !(is_counter(name) && matches!(dtype, Dtype::I64 | Dtype::I32));
     file.iter()
@@ -81,12 +82,12 @@ fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some(COUNTER)
 }
 
-/// Tensors by name, as parts of storages.
+/// Tensors by name, as views of storages.
 type Views = Vec<(String, View)>;
 /// Bytes of the storages by key.
 type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;
 
-fn of_zip(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
+fn of_zip(bytes: &[u8]) -> Parsed<(Views, Storages<'_>)> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let pickle = archive
         .file_names()
@@ -103,7 +104,7 @@ fn of_zip(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
     for (_, View { storage, .. }) in views.iter().filter(|(name, _)| !is_counter(name)) {
         if !storages.contains_key(&storage.key) {
             let values = member(&mut archive, &format!("{folder}/data/{}", storage.key), left)?;
-            // Members may lie over each other, and are not to be more than the file for that.
+            // Members of an archive may overlap; their sum is still limited to the size of the file.
             left -= values.len() as u64;
             storages.insert(storage.key.clone(), values.into());
         }
@@ -111,11 +112,11 @@ fn of_zip(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
     Ok((views, storages))
 }
 
-/// The bytes of a member, `most` at most, which is stored as it is.
-fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, most: u64) -> Read1<Vec<u8>> {
+/// The bytes of an uncompressed member of the archive, at most `most`.
+fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, most: u64) -> Parsed<Vec<u8>> {
     let entry = archive.by_name(name).map_err(|error| format!("{name}: {error}"))?;
     if entry.compression() != CompressionMethod::Stored {
-        return Err(format!("{name} is packed; torch.save stores"));
+        return Err(format!("{name} is compressed, unlike members that torch.save writes"));
     }
     if entry.size() > most {
         return Err(format!("{name} has {} bytes, more than the {most} that are read", entry.size()));
@@ -125,7 +126,7 @@ fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, most: u64) -> Rea
     if bytes.len() as u64 == size { Ok(bytes) } else { Err(format!("{name} ends early")) }
 }
 
-fn of_pickles(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
+fn of_pickles(bytes: &[u8]) -> Parsed<(Views, Storages<'_>)> {
     let mut reader = Reader::new(bytes);
     if reader.number()? != MAGIC || reader.number()? != VERSION {
         return Err("it does not begin as torch.save does".into());
@@ -150,9 +151,9 @@ fn of_pickles(bytes: &[u8]) -> Read1<(Views, Storages<'_>)> {
     Ok((views, storages))
 }
 
-/// The values of `view`, of which `left` bytes may be taken: tensors may share a storage, and are not to be more than the
-/// file for that.
-fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Read1<Array> {
+/// The values of `view`, at most `left` bytes, which is then reduced: tensors may share a storage, and their sum is
+/// limited to the size of the file.
+fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Parsed<Array> {
     let View { storage, offset, shape, strides } = view;
     if storage.kind != Kind::Float {
         return Err(format!("is of a {}, expected FloatStorage; save it after .float()", storage.kind.name()));
@@ -183,7 +184,7 @@ fn array_of(view: &View, storages: &Storages, left: &mut u64) -> Read1<Array> {
     Ok(Array::new(sizes(shape), values))
 }
 
-/// Whether the numbers follow each other.
+/// Whether the numbers are contiguous, in row-major order.
 fn is_row_major(shape: &[u64], strides: &[u64]) -> bool {
     let mut apart = 1;
     shape.iter().zip(strides).rev().all(|(&size, &stride)| {
@@ -197,7 +198,7 @@ fn sizes(shape: &[u64]) -> Vec<usize> {
     shape.iter().map(|&size| size as usize).collect()
 }
 
-/// Where the values of a tensor lie, row-major, from the first on.
+/// The index of each value of a tensor relative to its first one, in row-major order.
 fn places(shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u64> {
     let count: u64 = shape.iter().product();
     (0..count).map(move |mut i| {
@@ -210,7 +211,7 @@ fn places(shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// A name out of a file, for a message.
+/// A name from a file, quoted and shortened for a message.
 fn shortened(text: &str) -> String {
     format!("{:?}", text.chars().take(40).collect::<String>())
 }

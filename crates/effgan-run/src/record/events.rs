@@ -6,7 +6,7 @@
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{Flagged, RoundRecord};
 use effgan_metrics::Scores;
-use effgan_nn::kernels::Precision;
+use effgan_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 /// One line of `metrics.jsonl`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use effgan_nn::kernels::Isa;
+use effgan_nn::Isa;
 
 use crate::record::events::Machine;
 

@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use effgan_nn::Precision;
 use effgan_nn::file::{check_no_links, write_file};
-use effgan_nn::kernels::Precision;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context, escape_formatter};
@@ -382,7 +382,7 @@ mod tests {
         symlink(elsewhere.path().join("samples"), &samples).unwrap();
         fs::remove_file(elsewhere.path().join("samples/rounds.gif")).unwrap();
         let error = write(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("/samples is a link, and nothing is written to where one leads"), "{error}");
+        assert!(error.contains("/samples is a symbolic link, which is never written through"), "{error}");
         assert!(!elsewhere.path().join("samples/rounds.gif").exists());
     }
 

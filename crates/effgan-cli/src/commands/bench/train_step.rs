@@ -5,10 +5,10 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use effgan_kernels::peak_gflops;
 use effgan_nn::gan::{Adam, Gan, TrainConfig};
-use effgan_nn::kernels::{Isa, Precision, peak_gflops};
 use effgan_nn::networks::{Network, init};
-use effgan_nn::{Purpose, Streams, on_threads, parallel_map};
+use effgan_nn::{Isa, Precision, Purpose, Streams, on_threads, parallel_map};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Training steps, held to `PyTorch`'s.
+//! Training steps, compared with PyTorch's.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ impl Fixture {
         Self { tensors: checkpoint::load(&file).unwrap(), network, train }
     }
 
-    /// A DCGAN's of grey 28 × 28 images.
+    /// A DCGAN for grey 28 × 28 images.
     fn dcgan(name: &str, norm: NormKind, base_channels: usize) -> Self {
         let dcgan = DcganConfig { latent_dim: 8, base_channels, norm, conditional: false };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
@@ -46,7 +46,7 @@ impl Fixture {
         Self::load("dcgan_steps_32", network, TrainConfig::new(ADAM))
     }
 
-    /// Two updates of the discriminator a step, hinge.
+    /// A `ResNet` with the hinge loss and two updates of the discriminator per step.
     fn resnet(conditional: bool) -> Self {
         let resnet = ResnetConfig { latent_dim: 8, base_channels: 4, norm: NormKind::Batch, conditional };
         let network = Network::of_classes(NetworkConfig::Resnet(resnet), [3, 16, 16], 3).unwrap();
@@ -54,7 +54,7 @@ impl Fixture {
         Self::load(if conditional { "resnet_steps_conditional" } else { "resnet_steps" }, network, train)
     }
 
-    /// One of each kind.
+    /// One fixture of each kind of network.
     fn some() -> [Self; 5] {
         let dcgan = Self::dcgan("batch", NormKind::Batch, 4);
         [dcgan, Self::conditional_dcgan(), Self::dcgan_32(), Self::resnet(false), Self::resnet(true)]
@@ -69,7 +69,8 @@ impl Fixture {
         steps.filter(|step| !step.is_empty()).map(Step).collect()
     }
 
-    /// Whether a bias' gradient is rounding in place of 0, as before a norm: nothing beside that of its layer's weight.
+    /// Whether the gradient of a bias is 0 but for rounding, as before a norm: then it is tiny relative to that of the
+    /// layer's weight.
     fn is_rounding(&self, name: &str) -> bool {
         let Some(layer) = name.strip_suffix(".bias") else { return false };
         let gradient =
@@ -127,8 +128,8 @@ fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
 }
 
-/// 1e-4 of the tensor's largest value: f32 sums in another order. 1e-5 in all: the gradient of a bias before a norm
-/// is zero, and what is left of it is rounding.
+/// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is
+/// zero but for rounding.
 fn assert_gradients(ours: &Params, theirs: &Params) {
     assert_eq!(ours.len(), theirs.len());
     for (name, array) in theirs {
@@ -138,7 +139,8 @@ fn assert_gradients(ours: &Params, theirs: &Params) {
     }
 }
 
-/// f32 means of a few logits, of up to 27 in a `ResNet`'s file: 1e-6 is eight roundings of one. PyTorch's own f32 is off by 2e-7.
+/// f32 means of a few logits, which are up to 27 for a `ResNet`. 1e-6 is eight roundings; PyTorch's own f32 is off by
+/// 2e-7.
 fn assert_loss(ours: f32, theirs: f32) {
     assert!((ours - theirs).abs() < 1e-6 * theirs.abs().max(10.0), "{ours}, PyTorch {theirs}");
 }
@@ -147,7 +149,7 @@ fn steps_match_pytorch(fixture: &Fixture) {
     let mut gan = fixture.gan();
     for step in fixture.steps() {
         let (mut loss_d, mut last) = (0.0, None);
-        // The parts of `Gan::step`, with a look at the gradients between.
+        // The parts of `Gan::step`, with checks of the gradients in between.
         for batch in gan.batches(step.values("real"), step.values("z"), &step.labels()) {
             let fake = gan.generator.forward(batch.z, batch.labels.as_ref(), Mode::TRAIN);
             let (loss, grads) = gan.discriminator_pass(batch.real, fake.clone().detach(), batch.labels.as_ref());
@@ -172,9 +174,9 @@ fn assert_final(fixture: &Fixture, ours: &Params) {
     let theirs = fixture.tensors.under("final");
     for (name, array) in ours {
         let difference = largest_difference(&array.values, &theirs.get(name).unwrap().values);
-        // Adam turns the rounding in the gradient of a bias before a norm into moves of about the learning rate a step,
-        // in whichever direction: 3 · 2e-4 twice, and a little more where gradients grow. A tenth of it reaches the
-        // running mean.
+        // From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the
+        // learning rate per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow.
+        // A tenth of it reaches the running mean.
         let loose = fixture.is_rounding(name) || name.ends_with("running_mean");
         let bound = if loose { 1.3e-3 } else { 2e-6 * largest(&array.values).max(1.0) };
         assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
@@ -229,7 +231,7 @@ fn three_steps_of_a_conditional_resnet_match_pytorch() {
 }
 
 #[test]
-fn step_is_its_two_halves() {
+fn a_step_matches_pytorch_as_a_whole() {
     for fixture in Fixture::some() {
         let mut gan = fixture.gan();
         for step in fixture.steps() {
@@ -289,7 +291,7 @@ fn samples_match_pytorch(fixture: &Fixture) {
     labels.resize(BATCH, 0);
     let expected: Vec<u8> = sample.values.iter().map(|&value| pixels::to_u8(value)).collect();
     let ours = &sampler.draw(z, &labels)[..expected.len()];
-    // One grey level: a value may lie on the edge between two.
+    // One grey level: a value may be on the border between two.
     assert!(ours.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1));
 }
 
@@ -312,11 +314,11 @@ fn a_network_of_another_size_is_refused_by_tensor() {
     assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
 }
 
-/// Steps in one go, and steps with everything but the work thrown away after each.
+/// Uninterrupted steps, and steps after each of which only the training state is kept.
 #[test]
-fn training_goes_on_from_its_work_to_the_bit() {
+fn training_resumes_from_its_state_to_the_bit() {
     for (fixture, mu) in Fixture::some().iter().flat_map(|fixture| [(fixture, 0.0), (fixture, 0.5)]) {
-        let begin = || if mu > 0.0 { fixture.gan().pulled(mu) } else { fixture.gan() };
+        let begin = || if mu > 0.0 { fixture.gan().with_proximal_term(mu) } else { fixture.gan() };
         let step = |gan: Gan| {
             let first = &fixture.steps()[0];
             gan.step(first.values("real"), first.values("z"), &first.labels()).0
@@ -325,7 +327,7 @@ fn training_goes_on_from_its_work_to_the_bit() {
         for steps in 1..=3 {
             (whole, cut) = (step(whole), step(cut));
             assert_eq!(cut.params(), whole.params(), "step {steps}");
-            cut = begin().go_on(&cut.work(), steps).unwrap();
+            cut = begin().resume(&cut.training_state(), steps).unwrap();
         }
     }
 }

@@ -1,0 +1,114 @@
+//! The kernels of a DCGAN's training step at base 64 and batch 64:
+//! `cargo bench --locked --profile release --bench kernels`.
+//!
+//! On one thread. Criterion's throughput counts the multiply-adds of plain loops, so that a faster algorithm has a
+//! higher throughput.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use effgan_kernels::adam::{self, AdamStep};
+use effgan_kernels::conv::{Activation, Conv, Forward, Wants};
+use effgan_kernels::norm::{self, Sizes};
+use effgan_kernels::{Geometry, Isa, MapShape, Precision, Side, buffer, im2col};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+const BATCH: usize = 64;
+const LEAKY: Activation = Activation::LeakyRelu { slope: 0.2 };
+const ALL: Wants = Wants { params: true, input: true };
+
+fn noise(len: usize, which: u64) -> Vec<f32> {
+    StandardNormal.sample_iter(ChaCha8Rng::seed_from_u64(which)).take(len).collect()
+}
+
+fn map(channels: usize, side: usize) -> MapShape {
+    MapShape { channels, height: side, width: side }
+}
+
+/// The outer and the inner layer of the discriminator.
+fn layers() -> [(&'static str, Geometry); 2] {
+    [
+        ("outer 1x28x28 64x14x14", Geometry::of_conv(map(1, 28), 64, 4, 2, 1)),
+        ("inner 64x14x14 128x7x7", Geometry::of_conv(map(64, 14), 128, 4, 2, 1)),
+    ]
+}
+
+fn convolutions(c: &mut Criterion) {
+    for (name, g) in layers() {
+        let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available());
+        for precision in precisions {
+            let conv = Conv::new(Isa::in_use(), precision, &g, Side::Input, BATCH);
+            let (input, weights, bias) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2), noise(1024, 3));
+            let bias = &bias[..g.output.channels];
+            let mut group = c.benchmark_group(format!("{name} {}", precision.name()));
+            let products = (BATCH * g.multiply_adds()) as u64;
+            group.throughput(Throughput::Elements(products));
+            group.bench_function("forward", |b| {
+                b.iter(|| buffer::give_back(conv.forward(black_box(&input), &weights, bias, LEAKY)));
+            });
+            let out = conv.forward(&input, &weights, bias, LEAKY);
+            let grad = noise(out.len(), 4);
+            group.throughput(Throughput::Elements(2 * products));
+            group.bench_function("backward", |b| {
+                b.iter(|| {
+                    let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
+                    let mut grad = grad.clone();
+                    let grads = conv.backward(forward, black_box(&mut grad), ALL);
+                    [grads.weights, grads.input].into_iter().flatten().for_each(buffer::give_back);
+                });
+            });
+            group.finish();
+        }
+        let mut group = c.benchmark_group(format!("{name} im2col"));
+        group.throughput(Throughput::Elements((BATCH * g.multiply_adds()) as u64));
+        let (input, weights) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2));
+        let mut output = vec![0.0; BATCH * g.output.len()];
+        group.bench_function("forward", |b| {
+            b.iter(|| im2col::conv(&g, BATCH, black_box(&input), &weights, None, 1.0, &mut output));
+        });
+        group.finish();
+    }
+}
+
+fn norms(c: &mut Criterion) {
+    let (isa, sizes) = (Isa::in_use(), Sizes::of(BATCH, &map(128, 7)));
+    let (x, gamma, beta) = (noise(sizes.len(), 1), noise(128, 2), noise(128, 3));
+    let mut out = vec![0.0; x.len()];
+    let mut group = c.benchmark_group("batch norm 128x7x7");
+    group.throughput(Throughput::Bytes(4 * x.len() as u64));
+    group.bench_function("forward", |b| {
+        b.iter(|| norm::batch_norm(isa, &sizes, 1, black_box(&x), &gamma, &beta, 0.2, &mut out));
+    });
+    let statistics = norm::batch_norm(isa, &sizes, 1, &x, &gamma, &beta, 0.2, &mut out);
+    let mut grad = noise(x.len(), 4);
+    group.bench_function("backward", |b| {
+        b.iter(|| norm::batch_norm_backward(isa, &sizes, &x, &out, black_box(&mut grad), &gamma, &statistics, 0.2));
+    });
+    group.finish();
+}
+
+fn adam(c: &mut Criterion) {
+    const PARAMS: usize = 890_000;
+    let step = AdamStep { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step: 3 };
+    let (mut params, grads) = (noise(PARAMS, 1), noise(PARAMS, 2));
+    let (mut first, mut second) = (vec![0.0; PARAMS], vec![0.0; PARAMS]);
+    let mut group = c.benchmark_group("adam");
+    group.throughput(Throughput::Elements(PARAMS as u64));
+    group.bench_function("890,000 parameters", |b| {
+        b.iter(|| adam::update(Isa::in_use(), &step, black_box(&mut params), &grads, &mut first, &mut second));
+    });
+    group.finish();
+}
+
+fn all(c: &mut Criterion) {
+    // The kernels run on the threads of the current pool.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was built before");
+    convolutions(c);
+    norms(c);
+    adam(c);
+}
+
+criterion_group!(kernels, all);
+criterion_main!(kernels);

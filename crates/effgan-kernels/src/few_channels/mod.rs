@@ -1,0 +1,65 @@
+//! Convolution of an image of few channels (grey or colour) into a feature map in blocks of 16, and its transpose: the
+//! outer layers of a DCGAN (Radford et al. 2016, arXiv:1511.06434).
+//!
+//! There is no im2col buffer, which would be kernel² / stride² times as large as the image. Windows are read from a
+//! *frame*, a copy of the image with its padding (14 KB for 32 × 32 pixels of colour, less than an L1 cache). A row of
+//! a window is one run of kernel · channels floats in the frame, and the windows of neighbouring pixels start stride ·
+//! channels floats apart, a distance known at compile time. Besides the frame, a thread needs a line of the feature map
+//! and its products, or, for the gradient of the weights, one block of the map.
+
+mod conv;
+mod conv_transpose;
+mod correlation;
+mod frame;
+mod tile;
+mod weight_grad;
+
+use std::cell::RefCell;
+
+pub use conv::conv;
+pub use conv_transpose::conv_transpose;
+pub use weight_grad::weight_grad;
+
+use crate::geometry::{BLOCK, Geometry};
+
+/// Whether these kernels take this geometry: at most four channels in `input`, whole blocks in `output`, and a distance
+/// between windows that they are compiled for.
+pub fn fits(g: &Geometry) -> bool {
+    let windows_lie_in_frame =
+        |output: usize, input: usize| (output - 1) * g.stride + g.kernel <= input + 2 * g.padding;
+    g.input.channels <= 4
+        && g.output.channels.is_multiple_of(BLOCK)
+        && matches!(g.stride * g.input.channels, 1 | 2 | 3 | 4 | 6 | 8)
+        && windows_lie_in_frame(g.output.height, g.input.height)
+        && windows_lie_in_frame(g.output.width, g.input.width)
+}
+
+fn check(g: &Geometry, n: usize, input: &[f32], output: &[f32], mask: Option<(&[f32], f32)>) {
+    assert!(fits(g), "the kernels of few channels do not take {g:?}");
+    assert_eq!(input.len(), n * g.input.len(), "input is [n, pixels, channels]");
+    assert_eq!(output.len(), n * g.output.len(), "output is [n, channels / 16, pixels, 16]");
+    assert!(mask.is_none_or(|(out, _)| out.len() == output.len()), "the mask has output's shape");
+}
+
+fn image_of<'a>(output: &'a [f32], i: usize, g: &Geometry) -> &'a [f32] {
+    &output[i * g.output.len()..][..g.output.len()]
+}
+
+/// Runs `work` on three buffers of the thread, of these lengths and with unspecified contents.
+fn with_scratch(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3])) {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let total = lengths.iter().sum();
+        if scratch.len() < total {
+            scratch.resize(total, 0.0);
+        }
+        let (first, rest) = scratch.split_at_mut(lengths[0]);
+        let (second, rest) = rest.split_at_mut(lengths[1]);
+        work([first, second, &mut rest[..lengths[2]]]);
+    });
+}
+
+#[cfg(test)]
+mod tests;

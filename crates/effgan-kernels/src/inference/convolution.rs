@@ -1,0 +1,153 @@
+//! Convolution with windows of any shape, bias and ReLU.
+
+#![allow(clippy::extra_unused_type_parameters, reason = "plain loops, which need no vectors of their own")]
+
+use super::{Maps, Window, line};
+use crate::buffer::Buffer;
+use crate::geometry::BLOCK;
+use crate::isa::{Isa, for_each_isa};
+use crate::product::{Blocks, BlocksMut, product};
+
+/// Floats of the left factor of one product, roughly: half a megabyte, which stays in the L2 cache.
+const CHUNK: usize = 1 << 17;
+/// Fewest rows of one product, so that weights are used often once they are in the cache.
+const LEAST_ROWS: usize = 56;
+
+/// A convolution with bias, followed by `ReLU`.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    window: Window,
+    /// Blocks of input channels.
+    blocks: usize,
+    /// A matrix in blocks of output channels, with a row for each value of a window, in the order
+    /// `[block, row, column, channel]`.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Convolution {
+    /// A convolution with PyTorch's `weight` `[out, in, height, width]` and `bias` `[out]`. Input channels are padded
+    /// to whole blocks of 16.
+    ///
+    /// # Panics
+    /// When `out` is not a multiple of 16, or `weight` has another length.
+    pub fn new(window: Window, inputs: usize, weight: &[f32], bias: Vec<f32>) -> Self {
+        let (outputs, taps) = (bias.len(), window.size.iter().product::<usize>());
+        assert!(outputs.is_multiple_of(BLOCK), "{outputs} channels are not whole blocks of {BLOCK}");
+        assert_eq!(weight.len(), outputs * inputs * taps, "weights of {outputs} x {inputs} channels");
+        let blocks = inputs.div_ceil(BLOCK);
+        let depth = blocks * taps * BLOCK;
+        let mut weights = vec![0.0; outputs * depth];
+        for (i, &value) in weight.iter().enumerate() {
+            let (output, input, tap) = (i / (inputs * taps), i / taps % inputs, i % taps);
+            let row = (input / BLOCK * taps + tap) * BLOCK + input % BLOCK;
+            weights[(output / BLOCK * depth + row) * BLOCK + output % BLOCK] = value;
+        }
+        Self { window, blocks, weights, bias }
+    }
+
+    /// Its window.
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// Number of output channels.
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Writes ReLU(convolution of `from` + bias) to the channels of `to` from `channel` on.
+    ///
+    /// # Panics
+    /// When `from` has another number of channels than the weights, or `to` another size than the output.
+    pub fn run(&self, isa: Isa, from: &Maps, to: &mut Maps, channel: usize) {
+        assert_eq!(from.channels, self.blocks * BLOCK, "the channels of the weights");
+        assert_eq!((to.n, to.size()), (from.n, self.window.of_map(from.size())), "images and size of the output");
+        let (rows, size) = (to.rows(), to.size());
+        let depth = self.blocks * self.window.size.iter().product::<usize>() * BLOCK;
+        let weights = Blocks { values: &self.weights, stride: depth * BLOCK, count: self.outputs() / BLOCK };
+        let most = (CHUNK / depth).max(LEAST_ROWS);
+        let out = to.lines_from(channel);
+        // The same length for most layers, since a thread keeps memory by length.
+        let mut windows = Buffer::of(if self.window.is_a_pixel() { 0 } else { CHUNK.max(LEAST_ROWS * depth) });
+        for first in (0..rows).step_by(most) {
+            let n = most.min(rows - first);
+            let out = &mut out[first * BLOCK..];
+            let into = BlocksMut::new(out, rows * BLOCK, weights.count);
+            if self.window.is_a_pixel() {
+                let left = Blocks { values: &from.values[first * BLOCK..], stride: rows * BLOCK, count: self.blocks };
+                product(isa, n, left, weights, into);
+            } else {
+                let windows = &mut windows[..n * depth];
+                write_windows(from, self.window, size, first, windows);
+                let left = Blocks { values: windows, stride: n * BLOCK, count: depth / BLOCK };
+                product(isa, n, left, weights, into);
+            }
+            for (block, bias) in self.bias.chunks_exact(BLOCK).enumerate() {
+                add_bias_and_rectify(isa, &mut out[block * rows * BLOCK..][..n * BLOCK], bias);
+            }
+        }
+    }
+}
+
+/// Writes the windows of the output pixels from `first` on as a matrix in blocks, with a block for each block of
+/// channels and each pixel of the window.
+fn write_windows(from: &Maps, window: Window, [out_height, out_width]: [usize; 2], first: usize, windows: &mut [f32]) {
+    let [height, width] = window.size;
+    let taps = height * width;
+    let blocks = from.channels / BLOCK * taps;
+    let rows = windows.len() / (blocks * BLOCK);
+    for (i, lines) in windows.chunks_exact_mut(rows * BLOCK).enumerate() {
+        let (block, ky, kx) = (i / taps, i % taps / width, i % width);
+        let mut row = first;
+        while row < first + rows {
+            let (image, y, x) = (row / (out_height * out_width), row / out_width % out_height, row % out_width);
+            let run = (out_width - x).min(first + rows - row);
+            let lines = &mut lines[(row - first) * BLOCK..][..run * BLOCK];
+            row += run;
+            match (y * window.stride + ky).checked_sub(window.padding[0]).filter(|&y| y < from.height) {
+                Some(y) => {
+                    let line = ((block * from.n + image) * from.height + y) * from.width;
+                    let line = &from.values[line * BLOCK..][..from.width * BLOCK];
+                    copy_run(line, x * window.stride + kx, window.padding[1], window.stride, lines);
+                }
+                None => lines.fill(0.0),
+            }
+        }
+    }
+}
+
+/// Copies every `stride`-th pixel of `line`, which has `padding` zeros on either side, from pixel `first` on.
+fn copy_run(line: &[f32], first: usize, padding: usize, stride: usize, to: &mut [f32]) {
+    let run = to.len() / BLOCK;
+    let left = padding.saturating_sub(first).div_ceil(stride).min(run);
+    let end = (line.len() / BLOCK + padding).saturating_sub(first).div_ceil(stride).clamp(left, run);
+    to[..left * BLOCK].fill(0.0);
+    to[end * BLOCK..].fill(0.0);
+    if left == end {
+        return;
+    }
+    let to = &mut to[left * BLOCK..end * BLOCK];
+    let line = &line[(first + left * stride - padding) * BLOCK..];
+    if stride == 1 {
+        to.copy_from_slice(&line[..to.len()]);
+        return;
+    }
+    for (to, from) in to.chunks_exact_mut(BLOCK).zip(line.chunks(stride * BLOCK)) {
+        to.copy_from_slice(&from[..BLOCK]);
+    }
+}
+
+for_each_isa! {
+    fn add_bias_and_rectify = add_bias_and_rectify_on(lines: &mut [f32], bias: &[f32]);
+}
+
+#[inline(always)]
+unsafe fn add_bias_and_rectify_on<L>(lines: &mut [f32], bias: &[f32]) {
+    let bias = line(bias, 0);
+    for line in lines.as_chunks_mut::<BLOCK>().0 {
+        for i in 0..BLOCK {
+            line[i] = (line[i] + bias[i]).max(0.0);
+        }
+    }
+}

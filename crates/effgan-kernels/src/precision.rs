@@ -1,0 +1,38 @@
+//! The precision of the large products.
+
+use serde::{Deserialize, Serialize};
+
+use super::isa::Isa;
+use super::product_bf16;
+
+/// The type of the factors in the products of Winograd's algorithm. Sums, parameters and everything else are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    F32,
+    /// 8 bits of mantissa, on processors with an instruction that multiplies twice as many of them (AVX-512 BF16).
+    ///
+    /// It has an effect where the inner layers take Winograd's algorithm: where `base_channels` is a multiple of 16,
+    /// and a quarter of the image's side is not 1, 2 or 5.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this processor supports it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::F32 => true,
+            Self::Bf16 => product_bf16::available() && Isa::in_use() == *Isa::available().last().expect("portable"),
+        }
+    }
+
+    /// `f32` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Two-dimensional transforms of one plane of 16 channels, between its pixels and its products.
+
+use super::axis::{IntoProducts, OutOfProducts};
+use super::plan::Axis;
+use crate::geometry::{BLOCK, MapShape};
+use crate::lanes::Lanes;
+
+/// Every `step`-th pixel of a plane of 16 channels, from `origin` on; zero outside the plane.
+#[derive(Clone, Copy)]
+pub(crate) struct Lattice {
+    pub height: usize,
+    pub width: usize,
+    pub step: usize,
+    /// Row and column of the first pixel, plus one, so that those in a border of one pixel are not negative.
+    pub origin: [usize; 2],
+}
+
+impl Lattice {
+    /// All pixels of a map.
+    pub(crate) fn whole(shape: &MapShape) -> Self {
+        Self { height: shape.height, width: shape.width, step: 1, origin: [1, 1] }
+    }
+
+    /// One of the four phases of a map with a border of one pixel.
+    pub(crate) fn phase(shape: &MapShape, phase: usize) -> Self {
+        Self { height: shape.height, width: shape.width, step: 2, origin: [phase / 2, phase % 2] }
+    }
+
+    /// Index of the start of row `y` in the plane, if it is inside.
+    #[inline(always)]
+    pub(crate) fn row(&self, y: usize) -> Option<usize> {
+        let row = (self.step * y + self.origin[0]).wrapping_sub(1);
+        (row < self.height).then(|| row * self.width * BLOCK)
+    }
+
+    /// Index of column `x` in a row of the plane, if it is inside.
+    #[inline(always)]
+    pub(crate) fn column(&self, x: usize) -> Option<usize> {
+        let column = (self.step * x + self.origin[1]).wrapping_sub(1);
+        (column < self.width).then(|| column * BLOCK)
+    }
+
+    /// From a pixel to the same one of the plane that follows: the transforms ask the caches for it while they are at
+    /// this one.
+    #[inline(always)]
+    pub(crate) fn next_plane(&self) -> usize {
+        self.height * self.width * BLOCK
+    }
+}
+
+/// Transforms one plane of 16 channels into its products, each written at its offset in `products`.
+///
+/// # Safety
+/// The processor has `L`; the lattice is inside `plane`, each offset plus 16 inside `products`; `scratch` holds
+/// products × (side + 1) lines.
+#[inline(always)]
+pub(crate) unsafe fn plane_into_products<L: Lanes, T: IntoProducts>(
+    [vertical, horizontal]: &[Axis; 2],
+    lattice: Lattice,
+    plane: *const f32,
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
+    let columns = horizontal.side + T::EXTRA;
+    // SAFETY: the caller's.
+    unsafe {
+        for lane in (0..BLOCK).step_by(L::N) {
+            for tile in &vertical.tiles {
+                let to = scratch.add(tile.product * columns * BLOCK);
+                match tile.size {
+                    4 => columns_into::<L, T, 4>(lattice, plane.add(lane), tile.start, columns, to),
+                    _ => columns_into::<L, T, 3>(lattice, plane.add(lane), tile.start, columns, to),
+                }
+            }
+            for (row, offsets) in offsets.chunks_exact(horizontal.products.len()).enumerate() {
+                for tile in &horizontal.tiles {
+                    let from = scratch.add((row * columns + tile.start) * BLOCK);
+                    let offsets = offsets.as_ptr().add(tile.product);
+                    match tile.size {
+                        4 => row_into::<L, T, 4>(from, products.add(lane), offsets),
+                        _ => row_into::<L, T, 3>(from, products.add(lane), offsets),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transforms all columns of one vertical tile.
+#[inline(always)]
+pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
+    lattice: Lattice,
+    plane: *const f32,
+    start: usize,
+    columns: usize,
+    to: *mut f32,
+) {
+    let mut rows = [None; 5];
+    for i in 0..5 {
+        rows[i] = lattice.row(start + i);
+    }
+    for x in 0..columns {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut values = [L::splat(0.0); 5];
+            if let Some(column) = lattice.column(x) {
+                for i in 0..SIZE + T::EXTRA {
+                    if let Some(row) = rows[i] {
+                        let pixel = plane.add(row + column);
+                        L::prefetch(pixel.wrapping_add(lattice.next_plane()));
+                        values[i] = L::load(pixel);
+                    }
+                }
+            }
+            let m = T::tile::<L, SIZE>(values);
+            for i in 0..=SIZE {
+                m[i].store(to.add((i * columns + x) * BLOCK));
+            }
+        }
+    }
+}
+
+/// Transforms one row of one horizontal tile.
+#[inline(always)]
+pub(crate) unsafe fn row_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
+    from: *const f32,
+    products: *mut f32,
+    offsets: *const usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut values = [L::splat(0.0); 5];
+        for i in 0..SIZE + T::EXTRA {
+            values[i] = L::load(from.add(i * BLOCK));
+        }
+        let m = T::tile::<L, SIZE>(values);
+        for i in 0..=SIZE {
+            m[i].store(products.add(*offsets.add(i)));
+        }
+    }
+}
+
+/// What happens to a value before it is stored: a bias is added, then a leaky ReLU applied where the slope is not 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    /// 16 values, or null for none.
+    pub bias: *const f32,
+    pub slope: f32,
+}
+
+/// Transforms the products of one plane of 16 channels back into pixels.
+///
+/// # Safety
+/// As [`plane_into_products`].
+#[inline(always)]
+pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
+    [vertical, horizontal]: &[Axis; 2],
+    lattice: Lattice,
+    products: *const f32,
+    offsets: &[usize],
+    scratch: *mut f32,
+    plane: *mut f32,
+    finish: Finish,
+) {
+    let width = horizontal.products.len();
+    // SAFETY: the caller's.
+    unsafe {
+        for lane in (0..BLOCK).step_by(L::N) {
+            for tile in &vertical.tiles {
+                let offsets = offsets.as_ptr().add(tile.product * width);
+                let to = scratch.add(tile.start * width * BLOCK);
+                match tile.size {
+                    4 => columns_out::<L, T, 4>(products.add(lane), offsets, width, tile.start > 0, to),
+                    _ => columns_out::<L, T, 3>(products.add(lane), offsets, width, tile.start > 0, to),
+                }
+            }
+            let bias = if finish.bias.is_null() { L::splat(0.0) } else { L::load(finish.bias.add(lane)) };
+            for y in 0..vertical.side + T::EXTRA {
+                let Some(row) = lattice.row(y) else { continue };
+                let to = RowOut { lattice, row: plane.add(row + lane), bias, slope: finish.slope };
+                let mut carry = L::splat(0.0);
+                for tile in &horizontal.tiles {
+                    let from = scratch.add((y * width + tile.product) * BLOCK);
+                    carry = match tile.size {
+                        4 => to.tile::<T, 4>(from, tile.start, carry),
+                        _ => to.tile::<T, 3>(from, tile.start, carry),
+                    };
+                }
+                if T::EXTRA == 1 {
+                    to.write(horizontal.side, carry);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms all columns of one vertical tile. With `carry`, the last value of the tile above is already at `to` and
+/// is added to this tile's first.
+#[inline(always)]
+pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
+    products: *const f32,
+    offsets: *const usize,
+    columns: usize,
+    carry: bool,
+    to: *mut f32,
+) {
+    for column in 0..columns {
+        // SAFETY: the caller's: offsets of all products of the tile, and scratch for all its values.
+        unsafe {
+            let mut m = [L::splat(0.0); 5];
+            for i in 0..=SIZE {
+                m[i] = L::load(products.add(*offsets.add(i * columns + column)));
+            }
+            let mut values = T::tile::<L, SIZE>(m);
+            let to = to.add(column * BLOCK);
+            if T::EXTRA == 1 && carry {
+                values[0] = values[0].add(L::load(to));
+            }
+            for i in 0..SIZE + T::EXTRA {
+                values[i].store(to.add(i * columns * BLOCK));
+            }
+        }
+    }
+}
+
+/// A row of pixels to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct RowOut<L> {
+    pub lattice: Lattice,
+    pub row: *mut f32,
+    pub bias: L,
+    pub slope: f32,
+}
+
+impl<L: Lanes> RowOut<L> {
+    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile.
+    #[inline(always)]
+    unsafe fn tile<T: OutOfProducts, const SIZE: usize>(self, from: *const f32, start: usize, carry: L) -> L {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut m = [L::splat(0.0); 5];
+            for i in 0..=SIZE {
+                m[i] = L::load(from.add(i * BLOCK));
+            }
+            let mut values = T::tile::<L, SIZE>(m);
+            if T::EXTRA == 1 {
+                values[0] = values[0].add(carry);
+            }
+            for i in 0..SIZE {
+                self.write(start + i, values[i]);
+            }
+            values[SIZE]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, x: usize, value: L) {
+        let value = value.add(self.bias);
+        let value = if self.slope == 1.0 { value } else { value.leaky(self.slope) };
+        if let Some(column) = self.lattice.column(x) {
+            let pixel = self.row.wrapping_add(column);
+            L::prefetch(pixel.wrapping_add(self.lattice.next_plane()));
+            // SAFETY: the caller's.
+            unsafe { value.store(pixel) }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The transforms of batches of feature maps into products and back, plane by plane.
+
+use std::cell::RefCell;
+
+use super::axis::{Input, IntoProducts, OutOfProducts, Output};
+use super::plan::Plan;
+use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
+use crate::geometry::{BLOCK, MapShape, Side};
+use crate::isa::{Isa, for_each_isa};
+use crate::lanes::Lanes;
+use crate::threads::{self, Shared};
+
+/// The transforms of one of the two maps, and the lattices that they split a plane into.
+trait Planes: IntoProducts + OutOfProducts {
+    const PHASES: usize;
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice;
+}
+
+impl Planes for Input {
+    const PHASES: usize = 4;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, phase: usize) -> Lattice {
+        Lattice::phase(shape, phase)
+    }
+}
+
+impl Planes for Output {
+    const PHASES: usize = 1;
+
+    #[inline(always)]
+    fn lattice(shape: &MapShape, _: usize) -> Lattice {
+        Lattice::whole(shape)
+    }
+}
+
+/// Bᵀ input or A output: writes the products `[phases · channels / 16, rows, 16]` of a batch of maps.
+pub(crate) fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
+    let len = plan.g.map(side).len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    let products = Shared::new(products);
+    threads::each(plan.n, |i| {
+        with_scratch(plan, i, |scratch, offsets| {
+            image_into(isa, plan, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
+        });
+    });
+}
+
+for_each_isa! {
+    fn image_into = image_into_on(plan: &Plan, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
+}
+
+#[inline(always)]
+unsafe fn image_into_on<L: Lanes>(
+    plan: &Plan,
+    side: Side,
+    map: &[f32],
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Input => planes_into::<L, Input>(plan, &plan.g.input, map, scratch, products, offsets),
+            Side::Output => planes_into::<L, Output>(plan, &plan.g.output, map, scratch, products, offsets),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn planes_into<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    map: &[f32],
+    scratch: *mut f32,
+    products: *mut f32,
+    offsets: &[usize],
+) {
+    let blocks = shape.channels / BLOCK;
+    for block in 0..blocks {
+        for phase in 0..P::PHASES {
+            // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
+            unsafe {
+                let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
+                let products = products.add((phase * blocks + block) * plan.rows * BLOCK);
+                plane_into_products::<L, P>(&plan.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
+            }
+        }
+    }
+}
+
+/// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes a batch of maps, given their products.
+pub(crate) fn out_of_products(
+    isa: Isa,
+    plan: &Plan,
+    side: Side,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    maps: &mut [f32],
+) {
+    let shape = plan.g.map(side);
+    let len = shape.len();
+    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    assert!(bias.is_none_or(|bias| bias.len() == shape.channels));
+    let maps = Shared::new(maps);
+    threads::each(plan.n, |i| {
+        with_scratch(plan, i, |scratch, offsets| {
+            // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
+            let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
+            image_out(isa, plan, side, products, bias, slope, scratch, offsets, map);
+        });
+    });
+}
+
+for_each_isa! {
+    fn image_out = image_out_on(plan: &Plan, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn image_out_on<L: Lanes>(
+    plan: &Plan,
+    side: Side,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    scratch: *mut f32,
+    offsets: &[usize],
+    map: &mut [f32],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match side {
+            Side::Input => planes_out::<L, Input>(plan, &plan.g.input, products, bias, slope, scratch, offsets, map),
+            Side::Output => planes_out::<L, Output>(plan, &plan.g.output, products, bias, slope, scratch, offsets, map),
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn planes_out<L: Lanes, P: Planes>(
+    plan: &Plan,
+    shape: &MapShape,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    slope: f32,
+    scratch: *mut f32,
+    offsets: &[usize],
+    map: &mut [f32],
+) {
+    let blocks = shape.channels / BLOCK;
+    for block in 0..blocks {
+        for phase in 0..P::PHASES {
+            let lattice = P::lattice(shape, phase);
+            // SAFETY: `out_of_products` has checked the lengths.
+            unsafe {
+                let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
+                let products = products.as_ptr().add((phase * blocks + block) * plan.rows * BLOCK);
+                let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
+                let finish = Finish { bias, slope };
+                plane_out_of_products::<L, P>(&plan.axes, lattice, products, offsets, scratch, plane, finish);
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// A plane that is transformed along one axis, and the offsets of an image's products.
+    static SCRATCH: RefCell<(Vec<f32>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+/// Calls `work` with scratch for one plane and with the offsets of the products of image `i`.
+fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
+    SCRATCH.with_borrow_mut(|(scratch, offsets)| {
+        let lines = plan.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
+        if scratch.len() < lines * BLOCK {
+            scratch.resize(lines * BLOCK, 0.0);
+        }
+        plan.offsets(i, offsets);
+        work(scratch.as_mut_ptr(), offsets);
+    });
+}
