@@ -11,8 +11,8 @@ use effgan_nn::{Array, Params, Purpose, Streams};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{norm, stretch};
 use crate::message::{Broadcast, ExchangeKind, Update};
+use crate::update_vector::{norm, scale};
 use crate::{FlError, Result};
 
 /// The `[simulation.attack]` table.
@@ -65,7 +65,7 @@ impl Attack {
     }
 
     /// Spoils the update of an attacker, whose answer is to `broadcast`.
-    pub(crate) fn spoil(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
+    pub(crate) fn poison(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
         // Networks that change hands are nobody's update.
         if broadcast.kind == ExchangeKind::Swap {
             return Ok(());
@@ -73,13 +73,13 @@ impl Attack {
         let (mut trained, running) = split(&update.params);
         let before = start_of(&trained, &broadcast.params);
         match self.kind {
-            AttackKind::Scaled => stretch(&before, &mut trained, self.factor)?,
-            AttackKind::SignFlipped => stretch(&before, &mut trained, -self.factor)?,
+            AttackKind::Scaled => scale(&before, &mut trained, self.factor)?,
+            AttackKind::SignFlipped => scale(&before, &mut trained, -self.factor)?,
             AttackKind::Random => {
                 let length = self.factor * norm(&before, &trained)?;
                 trained = noisy(&before, broadcast.iteration, streams);
                 let drawn = norm(&before, &trained)?;
-                stretch(&before, &mut trained, length / drawn)?;
+                scale(&before, &mut trained, length / drawn)?;
             }
         }
         update.params = trained.merged_with(running);
@@ -125,34 +125,34 @@ mod tests {
     }
 
     /// What an attacker who was sent `sent` makes of the answer 4, −3 with a running variance of 7.
-    fn spoiled(kind: AttackKind, factor: f64, sent: Params) -> Params {
+    fn poisoned(kind: AttackKind, factor: f64, sent: Params) -> Params {
         let attack = Attack { kind, clients: 1, factor };
         let broadcast = Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: sent };
         let mut update = Update { params: params([4.0, -3.0], 7.0), num_examples: 1, metrics: Numbers::new() };
-        attack.spoil(&broadcast, &Streams::of_client(1, 2, "a"), &mut update).unwrap();
+        attack.poison(&broadcast, &Streams::of_client(1, 2, "a"), &mut update).unwrap();
         update.params
     }
 
     #[test]
-    fn an_update_is_stretched_or_turned_by_hand_and_running_statistics_are_left() {
+    fn an_update_is_scaleed_or_turned_by_hand_and_running_statistics_are_left() {
         let sent = || params([1.0, 1.0], 5.0);
         // The update is 3, −4.
-        assert_eq!(spoiled(AttackKind::Scaled, 10.0, sent()), params([31.0, -39.0], 7.0));
-        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, sent()), params([-5.0, 9.0], 7.0));
+        assert_eq!(poisoned(AttackKind::Scaled, 10.0, sent()), params([31.0, -39.0], 7.0));
+        assert_eq!(poisoned(AttackKind::SignFlipped, 2.0, sent()), params([-5.0, 9.0], 7.0));
     }
 
     #[test]
     fn what_was_not_sent_starts_at_zero() {
-        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, Params::new()), params([-8.0, 6.0], 7.0));
+        assert_eq!(poisoned(AttackKind::SignFlipped, 2.0, Params::new()), params([-8.0, 6.0], 7.0));
     }
 
     #[test]
     fn noise_is_as_long_as_the_update_times_the_factor_and_points_elsewhere() {
         let sent = params([1.0, 1.0], 5.0);
-        let noise = spoiled(AttackKind::Random, 2.0, sent.clone());
+        let noise = poisoned(AttackKind::Random, 2.0, sent.clone());
         // 1e-6: two f32 roundings of numbers of size 10.
         assert!((norm(&sent, &noise).unwrap() - 10.0).abs() < 1e-6 * 10.0);
-        assert_ne!(noise, spoiled(AttackKind::Scaled, 2.0, sent));
+        assert_ne!(noise, poisoned(AttackKind::Scaled, 2.0, sent));
         assert_eq!(noise.get("norm0.running_var").unwrap().values, [7.0]);
     }
 

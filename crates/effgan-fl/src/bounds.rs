@@ -3,18 +3,9 @@
 //! Bounds of updates are checked by the [`Intake`](crate::Intake), in whose records a client that breaks one is named. n_k is what a
 //! client says of itself, so it has a cap too: one that says more counts as the cap, and its record has both numbers.
 
-use std::collections::BTreeMap;
-use std::vec::IntoIter;
-
-use effgan_data::ClientName;
 use effgan_nn::Params;
 
-use crate::aggregate::Weights;
-use crate::algorithm::Replies;
-use crate::change::norm;
-use crate::message::{Exchange, ExchangeKind, Update};
-use crate::roster::Roster;
-use crate::share::capped;
+use crate::update_vector::norm;
 use crate::{FlError, Result};
 
 /// No training comes to such values, and sums, squares and norms of smaller ones stay finite for any number of clients.
@@ -88,86 +79,14 @@ impl Bounds {
     }
 }
 
-/// Replies with the n_k that count: what the roster allows, and where `max_weight` is set, lowered until nobody has more than that share
-/// of those who answered. For that all of them are there at once.
-pub(crate) struct Counted<'a, 'b> {
-    replies: &'a mut Replies<'b>,
-    roster: &'a Roster,
-    max_weight: Option<f64>,
-    held: IntoIter<(ClientName, Update)>,
-    /// What each client counted as.
-    counts: BTreeMap<ClientName, u64>,
-}
-
-impl<'a, 'b> Counted<'a, 'b> {
-    pub(crate) fn new(
-        replies: &'a mut Replies<'b>,
-        roster: &'a Roster,
-        exchange: &Exchange,
-        weights: Weights,
-        bounds: &Bounds,
-    ) -> Self {
-        let is_mean = matches!(exchange.kind, ExchangeKind::Average | ExchangeKind::Feedback);
-        let max_weight = bounds.max_weight.filter(|_| is_mean && weights == Weights::Examples);
-        Self { replies, roster, max_weight, held: Vec::new().into_iter(), counts: BTreeMap::new() }
-    }
-
-    /// What each client that was folded counted as.
-    pub(crate) fn counts(self) -> BTreeMap<ClientName, u64> {
-        self.counts
-    }
-
-    fn next_reply(&mut self) -> Option<Result<(ClientName, Update)>> {
-        let (client, mut update) = match self.replies.next()? {
-            Ok(reply) => reply,
-            Err(error) => return Some(Err(error)),
-        };
-        update.num_examples = update.num_examples.min(self.roster.counts_of(&client));
-        Some(Ok((client, update)))
-    }
-
-    fn hold(&mut self, max_weight: f64) -> Result<()> {
-        let mut all = std::iter::from_fn(|| self.next_reply()).collect::<Result<Vec<_>>>()?;
-        let counts: Vec<f64> = all.iter().map(|(_, update)| update.num_examples as f64).collect();
-        for ((_, update), count) in all.iter_mut().zip(capped(&counts, max_weight)) {
-            // Whole numbers, so that the mean of equal models stays that model. A cap is never below the least n_k.
-            update.num_examples = count.floor() as u64;
-        }
-        self.held = all.into_iter();
-        Ok(())
-    }
-}
-
-impl Iterator for Counted<'_, '_> {
-    type Item = Result<(ClientName, Update)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(max_weight) = self.max_weight.take()
-            && let Err(error) = self.hold(max_weight)
-        {
-            return Some(Err(error));
-        }
-        let reply = self.held.next().map(Ok).or_else(|| self.next_reply());
-        if let Some(Ok((client, update))) = &reply {
-            self.counts.insert(client.clone(), update.num_examples);
-        }
-        reply
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use effgan_nn::Array;
 
     use super::*;
-    use crate::message::Numbers;
 
     fn params(value: f32) -> Params {
         [("w".to_owned(), Array::new([2], vec![0.0, value]))].into_iter().collect()
-    }
-
-    fn client(name: &str) -> ClientName {
-        ClientName::new(name).unwrap()
     }
 
     #[test]
@@ -185,44 +104,5 @@ mod tests {
         let error = Bounds::default().check(&params(3.4e38), Some(3.4e38)).unwrap_err();
         assert_eq!(error, "tensor `w` has the value 3.4e38 at index 1, beyond 1e15, which no training comes to");
         assert_eq!(Bounds::default().check(&params(1e12), Some(1e12)), Ok(()));
-    }
-
-    /// What each of `clients`, who say that they have so many images, counts as in `kind`.
-    fn counts(
-        clients: &[(&str, u64)],
-        max_examples: Option<u64>,
-        max_weight: Option<f64>,
-        kind: ExchangeKind,
-    ) -> Vec<u64> {
-        let roster =
-            Roster::new(clients.iter().map(|(name, n)| (client(name), *n)).collect()).at_most(|_| max_examples);
-        let exchange = Exchange::of_round(1, kind, roster.names().to_vec());
-        let reply = |&(name, num_examples): &(&str, u64)| {
-            Ok((client(name), Update { params: params(1.0), num_examples, metrics: Numbers::new() }))
-        };
-        let mut replies = clients.iter().map(reply);
-        let bounds = Bounds { max_weight, ..Bounds::default() };
-        let mut counted = Counted::new(&mut replies, &roster, &exchange, Weights::Examples, &bounds);
-        let folded: Vec<u64> = counted.by_ref().map(|reply| reply.unwrap().1.num_examples).collect();
-        assert_eq!(counted.counts().into_values().collect::<Vec<_>>(), folded);
-        folded
-    }
-
-    #[test]
-    fn a_client_that_says_more_than_the_cap_counts_as_the_cap() {
-        let clients = [("east", 10), ("north", (1 << 53) - 1), ("south", 40)];
-        assert_eq!(counts(&clients, Some(30), None, ExchangeKind::Average), [10, 30, 30]);
-        assert_eq!(counts(&clients, None, None, ExchangeKind::Average), [10, (1 << 53) - 1, 40]);
-    }
-
-    #[test]
-    fn nobody_has_more_than_max_weight_of_those_who_answered() {
-        let clients = [("east", 10), ("north", (1 << 53) - 1), ("south", 20)];
-        // c = 1/2 · (c + 30), so c = 30.
-        assert_eq!(counts(&clients, None, Some(0.5), ExchangeKind::Average), [10, 30, 20]);
-        // Two cannot have less than half each.
-        assert_eq!(counts(&clients[..2], None, Some(0.4), ExchangeKind::Average), [10, 10]);
-        // The ensemble has max_share.
-        assert_eq!(counts(&clients, None, Some(0.5), ExchangeKind::Collect), [10, (1 << 53) - 1, 20]);
     }
 }

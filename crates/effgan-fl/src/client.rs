@@ -10,10 +10,10 @@ use crate::algorithm::Algorithm;
 use crate::attack::Attack;
 use crate::checkpoints::{Checkpoints, Kept, Memories};
 use crate::local::Shard;
+use crate::loss_history::LossHistory;
 use crate::message::{Broadcast, Exchange, Reply};
-use crate::record::{LeftOff, StepRecord, Watch};
-use crate::rounds::{Done, Told, tell_again};
-use crate::steps::Steps;
+use crate::rounds::{Done, replay_steps};
+use crate::step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
 /// What a client works with.
@@ -27,7 +27,7 @@ pub(crate) struct Client<'a> {
     /// Where its answers and its unfinished work are kept.
     pub(crate) checkpoints: &'a Checkpoints,
     pub(crate) memories: &'a Memories<'a>,
-    pub(crate) told: &'a Told<'a>,
+    pub(crate) on_step: &'a OnStep<'a>,
     /// Set when nobody waits for it any more.
     pub(crate) stop: &'a AtomicBool,
 }
@@ -47,9 +47,9 @@ impl Client<'_> {
         }
         let streams = Streams::of_client(self.seed, round, self.shard.client.as_str());
         let mut memory = self.memories.take(self.shard.client)?;
-        let mut watch = ClientWatch { client: self, exchange: &exchange, steps: Steps::default() };
-        let done = self.algorithm.local_update(broadcast, &mut memory, &self.shard, &streams, &mut watch);
-        let (steps, seconds) = (watch.steps, started.elapsed().as_secs_f64());
+        let mut observer = ClientObserver { client: self, exchange: &exchange, steps: LossHistory::default() };
+        let done = self.algorithm.local_update(broadcast, &mut memory, &self.shard, &streams, &mut observer);
+        let (steps, seconds) = (observer.steps, started.elapsed().as_secs_f64());
         let mut update = match done {
             Ok(update) => update,
             Err(FlError::Interrupted) => return Err(FlError::Interrupted),
@@ -59,7 +59,7 @@ impl Client<'_> {
             }
         };
         if let Some(attack) = self.attack {
-            attack.spoil(broadcast, &streams, &mut update)?;
+            attack.poison(broadcast, &streams, &mut update)?;
         }
         let kept = Kept { update, memory, steps, seconds };
         if kind.trains() {
@@ -79,31 +79,31 @@ impl Client<'_> {
         let Some(Kept { update, memory, steps, seconds }) = self.checkpoints.reply(exchange, client)? else {
             return Ok(None);
         };
-        tell_again(&steps, client, exchange.round, self.told)?;
+        replay_steps(&steps, client, exchange.round, self.on_step)?;
         self.memories.put(client, memory)?;
         Ok(Some(Done { reply: Reply::Update(update), steps, seconds, is_kept: true }))
     }
 }
 
-/// Passes on what it is told, and keeps the work.
-struct ClientWatch<'a> {
+/// Passes on what it is on_step, and keeps the work.
+struct ClientObserver<'a> {
     client: &'a Client<'a>,
     exchange: &'a Exchange,
-    steps: Steps,
+    steps: LossHistory,
 }
 
-impl Watch for ClientWatch<'_> {
+impl StepObserver for ClientObserver<'_> {
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
         self.steps.add(record);
-        let Client { stop, told, .. } = *self.client;
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { told(record) }
+        let Client { stop, on_step, .. } = *self.client;
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { on_step(record) }
     }
 
-    fn left_off(&mut self) -> Result<Option<LeftOff>> {
+    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
         self.client.checkpoints.work(self.exchange, self.client.shard.client)
     }
 
-    fn keep(&mut self, step: u64, ending: bool, work: &dyn Fn() -> Params) -> Result<()> {
+    fn checkpoint(&mut self, step: u64, ending: bool, work: &dyn Fn() -> Params) -> Result<()> {
         let Client { checkpoints, shard, .. } = *self.client;
         let due = checkpoints.every_steps().is_some_and(|every| step.is_multiple_of(every));
         if !(due || ending) {

@@ -4,7 +4,7 @@ use effgan_data::ClientName;
 use effgan_nn::{Purpose, Streams};
 use rand::seq::SliceRandom;
 
-use crate::RoundContext;
+use crate::roster::RoundContext;
 
 /// `ceil(fraction · clients)` clients drawn for `round`, sorted by name; everyone when the fraction is 1.
 pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientName> {

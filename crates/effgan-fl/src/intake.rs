@@ -5,42 +5,17 @@
 //! record and changes nothing. A client that was asked and failed, or sent what cannot be used, is dealt with as the
 //! [`FailurePolicy`] says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use effgan_data::ClientName;
 use effgan_data::steering::steers;
 use effgan_nn::Params;
-use serde::{Deserialize, Serialize};
 
-use crate::bounds::Bounds;
-use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Update};
+use crate::failure_policy::{FailurePolicy, OnFailure};
+use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Shapes, Update};
 use crate::record::Missing;
-use crate::{FlError, Result, RoundContext};
-
-/// Names and shapes of the tensors of an answer.
-pub type Shapes = BTreeMap<String, Vec<usize>>;
-
-/// What becomes of a run when a client fails or sends what cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// The run ends and names the client.
-    #[default]
-    Stop,
-    /// The round goes on without the client, and its record says why; it is asked again in the next round.
-    LeaveOut,
-}
-
-/// What is done about clients that fail, and how many must be left.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FailurePolicy {
-    /// What becomes of the run.
-    pub on_failure: OnFailure,
-    /// Fewer usable replies in a round end the run; none asks for at least one of those that were asked.
-    pub min_clients: Option<usize>,
-    /// A client whose update lies beyond them has failed.
-    pub bounds: Bounds,
-}
+use crate::roster::RoundContext;
+use crate::{FlError, Result};
 
 /// A reply and what it says it answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,11 +196,6 @@ pub fn one_line(words: &str) -> String {
         line.push('…');
     }
     line
-}
-
-/// Names and shapes of `params`.
-pub(crate) fn shapes_of(params: &Params) -> Shapes {
-    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use effgan_data::ClientName;
 use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+
 /// Numbers by name, such as mean losses.
 pub type Numbers = BTreeMap<String, f64>;
 
@@ -129,4 +131,16 @@ pub enum Reply {
     Update(Update),
     /// One line, in the client's words.
     Failed(String),
+}
+
+/// Usable replies in the order of the clients' names, one at a time: their tensors have the names and shapes that the algorithm
+/// [expects](crate::Algorithm::expects), and all values are finite.
+pub type Replies<'a> = dyn Iterator<Item = Result<(ClientName, Update)>> + Send + 'a;
+
+/// Names and shapes of the tensors of an update.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// Names and shapes of `params`.
+pub(crate) fn shapes_of(params: &Params) -> Shapes {
+    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
 }

@@ -1,10 +1,10 @@
 //! What a site allows: its `policy.toml`, and how it is held against what a run wants, before an image is opened.
 //!
-//! A [`Policy`] is the site's; [`Wishes`] are plain numbers out of the server's config. Their comparison is a list of [`Clause`]s, which
+//! A [`Policy`] is the site's; [`RunRequest`] are plain numbers out of the server's config. Their comparison is a list of [`Clause`]s, which
 //! a person reads before an approval, and whose first refusal is the site's answer. A site without the file has the defaults.
 
 mod clauses;
-mod wishes;
+mod run_request;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -14,7 +14,7 @@ use effgan_data::datasets::MaxMemory;
 use serde::{Deserialize, Serialize};
 
 pub use self::clauses::Clause;
-pub use self::wishes::{Amount, Spent, Wishes};
+pub use self::run_request::{Amount, RunRequest, Spent};
 use crate::{FlError, Refusal, Result};
 use effgan_nn::Params;
 
@@ -204,7 +204,7 @@ impl Policy {
     ///
     /// # Errors
     /// The first clause that does not hold.
-    pub fn check(&self, wishes: &Wishes, spent: &Spent) -> std::result::Result<(), Refusal> {
+    pub fn check(&self, wishes: &RunRequest, spent: &Spent) -> std::result::Result<(), Refusal> {
         self.clauses(wishes, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
     }
 
@@ -212,7 +212,7 @@ impl Policy {
     ///
     /// # Errors
     /// The bound that would be passed.
-    pub fn check_work(&self, wishes: &Wishes, spent: &Spent, work: Amount) -> std::result::Result<(), Refusal> {
+    pub fn check_work(&self, wishes: &RunRequest, spent: &Spent, work: Amount) -> std::result::Result<(), Refusal> {
         let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
         // How many batches a server wants that trains its own generator hangs on the other sites.
         let is_planned = !wishes.by_the_batch;

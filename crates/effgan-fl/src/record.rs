@@ -1,68 +1,9 @@
-//! What a run tells while it works: each step to a [`Watch`], each round as a [`RoundRecord`].
-
-use std::ops::ControlFlow;
+//! What a run tells while it works: each step to a [`StepObserver`], each round as a [`RoundRecord`].
 
 use effgan_data::ClientName;
-use effgan_nn::Params;
-use effgan_nn::gan::Losses;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::message::{ExchangeKind, Numbers, STEPS};
-
-/// One training step of one client.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepRecord {
-    /// Who.
-    pub client: ClientName,
-    /// Round, from 1.
-    pub round: u32,
-    /// Step, from 1.
-    pub step: u64,
-    /// Steps that the client does in this round.
-    pub steps: u64,
-    /// Real images of the step.
-    pub batch_size: u64,
-    /// Losses of the step.
-    pub losses: Losses,
-}
-
-/// Is told every training step; progress, checkpoints and Ctrl-C live behind it.
-pub trait Watch {
-    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
-    fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
-
-    /// Where an earlier start of the program left this work off, if it did; asked before the first step.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn left_off(&mut self) -> Result<Option<LeftOff>> {
-        Ok(None)
-    }
-
-    /// May keep `work` after `step`, the last one if the work is `ending` before it is done.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn keep(&mut self, _step: u64, _ending: bool, _work: &dyn Fn() -> Params) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A client's unfinished work.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeftOff {
-    /// Of the steps that are done.
-    pub losses: Vec<Losses>,
-    /// What they led to, in the words of whoever did them.
-    pub work: Params,
-}
-
-impl<F: FnMut(&StepRecord) -> ControlFlow<()>> Watch for F {
-    fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
-        self(record)
-    }
-}
 
 /// One client's part in a round, all its exchanges together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -17,45 +17,45 @@ use serde_json::Value;
 use self::in_order::InOrder;
 pub(crate) use self::in_order::{Arrival, Arrivals, Done};
 use crate::aggregate::MemberSink;
-use crate::algorithm::{Algorithm, ServerState};
-use crate::bounds::Counted;
+use crate::algorithm::Algorithm;
 use crate::checkpoints::{Checkpoint, Checkpoints, Moment, OpenRound};
+use crate::counted::Counted;
 use crate::drift::Sketch;
-use crate::intake::{FailurePolicy, Intake};
+use crate::failure_policy::FailurePolicy;
+use crate::intake::Intake;
+use crate::loss_history::LossHistory;
 use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
-use crate::record::{Missing, RoundRecord, StepRecord};
+use crate::record::{Missing, RoundRecord};
 use crate::roster::Roster;
-use crate::steps::Steps;
+use crate::state::ServerState;
+use crate::step_observer::OnStep;
 use crate::{FlError, Result};
 
-/// What an [`Observer`] answers; its error ends the run.
-pub type Observed = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// What an [`RoundObserver`] answers; its error ends the run.
+pub type ObserverResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Keeps the state at hand, with what is noted beside it.
-pub type Keep<'a> = dyn FnMut(Value) -> Result<()> + 'a;
-
-/// Is told every training step of every client, from the client's thread; `Break` ends the run.
-pub type Told<'a> = dyn Fn(&StepRecord) -> ControlFlow<()> + Sync + 'a;
+pub type SaveState<'a> = dyn FnMut(Value) -> Result<()> + 'a;
 
 /// Is told what a run has come to, and says when it is to be kept.
-pub trait Observer {
+pub trait RoundObserver {
     /// A round is done. What is told before `keep` is called is not told again by a run that goes on from there.
     ///
     /// # Errors
     /// What ends the run.
-    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed;
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> ObserverResult;
 
     /// The state inside of a round of many exchanges is worth keeping.
     ///
     /// # Errors
     /// What ends the run.
-    fn inside(&mut self, keep: &mut Keep) -> Observed {
+    fn mid_round(&mut self, keep: &mut SaveState) -> ObserverResult {
         Ok(keep(Value::Null)?)
     }
 }
 
-impl<F: FnMut(&RoundRecord, &ServerState) -> Observed> Observer for F {
-    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed {
+impl<F: FnMut(&RoundRecord, &ServerState) -> ObserverResult> RoundObserver for F {
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> ObserverResult {
         self(record, state)?;
         Ok(keep(Value::Null)?)
     }
@@ -120,7 +120,7 @@ pub(crate) struct Rounds<'a> {
     /// Threads of the server's own work.
     pub(crate) jobs: usize,
     pub(crate) checkpoints: &'a Checkpoints,
-    pub(crate) watch: &'a Told<'a>,
+    pub(crate) on_step: &'a OnStep<'a>,
 }
 
 impl Rounds<'_> {
@@ -133,7 +133,7 @@ impl Rounds<'_> {
         clients: &mut dyn Clients,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
-        observer: &mut dyn Observer,
+        observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
         let server = Threads::new(self.jobs);
         let (mut state, mut open) = match from {
@@ -203,11 +203,11 @@ impl Round<'_> {
         first: &Exchange,
         open: Option<OpenRound>,
         members: &mut dyn MemberSink,
-        observer: &mut dyn Observer,
+        observer: &mut dyn RoundObserver,
     ) -> Result<(RoundRecord, ServerState)> {
         let started = Instant::now();
         let mut open = match open {
-            Some(open) => self.told_again(open)?,
+            Some(open) => self.replayed(open)?,
             None => OpenRound { record: self.begun(first), steps: BTreeMap::new() },
         };
         let seconds_before = open.record.seconds;
@@ -237,9 +237,9 @@ impl Round<'_> {
     }
 
     /// Tells the steps that were done before the run was cut off.
-    fn told_again(&self, open: OpenRound) -> Result<OpenRound> {
+    fn replayed(&self, open: OpenRound) -> Result<OpenRound> {
         for (client, steps) in &open.steps {
-            tell_again(steps, client, open.record.round, self.rounds.watch)?;
+            replay_steps(steps, client, open.record.round, self.rounds.on_step)?;
         }
         Ok(open)
     }
@@ -250,11 +250,11 @@ impl Round<'_> {
         next.iteration > done.iteration && every.is_some_and(|every| next.iteration.is_multiple_of(every))
     }
 
-    fn keep_inside(&mut self, state: &ServerState, open: &OpenRound, observer: &mut dyn Observer) -> Result<()> {
+    fn keep_inside(&mut self, state: &ServerState, open: &OpenRound, observer: &mut dyn RoundObserver) -> Result<()> {
         self.clients.remember(Moment::of(state))?;
         let checkpoints = self.rounds.checkpoints;
         let mut keep = |notes| checkpoints.save(state, Some(open), notes).and_then(|()| self.clients.forget());
-        observer.inside(&mut keep).map_err(driver_error)
+        observer.mid_round(&mut keep).map_err(driver_error)
     }
 
     /// A round to which nobody comes changes nothing, unless it needs some; without members there is no ensemble.
@@ -276,7 +276,7 @@ impl Round<'_> {
         let (ctx, server) = (roster.context(seed), self.server);
         let state = server.run(|| algorithm.prepare(state, exchange, &ctx))?;
         let expected = algorithm.expects(&state, exchange)?;
-        let mut intake = Some(Intake::new(exchange, roster.as_said(seed), expected, failures));
+        let mut intake = Some(Intake::new(exchange, roster.as_reported(seed), expected, failures));
         let mut tally = None;
         let folded = self.clients.exchange(&state, exchange, &mut |arrivals, room| {
             let intake = intake.take().expect("an exchange is folded once");
@@ -297,8 +297,8 @@ impl Round<'_> {
 }
 
 /// Tells the steps of `client` as they were told once.
-pub(crate) fn tell_again(steps: &Steps, client: &ClientName, round: u32, told: &Told) -> Result<()> {
-    match steps.records(client, round).try_for_each(|record| told(&record)) {
+pub(crate) fn replay_steps(steps: &LossHistory, client: &ClientName, round: u32, on_step: &OnStep) -> Result<()> {
+    match steps.records(client, round).try_for_each(|record| on_step(&record)) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(FlError::Interrupted),
     }

@@ -15,11 +15,11 @@ use effgan_nn::gan::{LocalDiscriminator, Losses, ServerGenerator};
 use effgan_nn::{Array, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
-use crate::algorithm::{ClientState, RoundContext, ServerState};
-use crate::intake::Shapes;
 use crate::local::{Batches, LocalTraining, Shard, check_finite, check_shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Update, metrics};
-use crate::record::{StepRecord, Watch};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Shapes, Update, metrics};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::{StepObserver, StepRecord};
 use crate::{FlError, Result, cohort};
 
 /// The server's images, in its state and in a message.
@@ -195,14 +195,14 @@ pub(crate) fn answer(
     losses: Losses,
     broadcast: &Broadcast,
     shard: &Shard,
-    watch: &mut dyn Watch,
+    observer: &mut dyn StepObserver,
 ) -> Result<Update> {
     let Broadcast { round, iteration, iterations, .. } = *broadcast;
     let batch_size = broadcast.params.get(IMAGES)?.shape[0] as u64;
     let client = shard.client.clone();
     let record = StepRecord { client, round, step: iteration + 1, steps: iterations, batch_size, losses };
     check_finite(&record)?;
-    if watch.step(&record) == ControlFlow::Break(()) {
+    if observer.step(&record) == ControlFlow::Break(()) {
         return Err(FlError::Interrupted);
     }
     let (loss_d, loss_g) = (f64::from(losses.discriminator), f64::from(losses.generator));

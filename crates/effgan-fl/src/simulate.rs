@@ -8,15 +8,17 @@ use effgan_nn::{Threads, threads_of_workers};
 
 use crate::Result;
 use crate::aggregate::MemberSink;
-use crate::algorithm::{Algorithm, ServerState};
+use crate::algorithm::Algorithm;
 use crate::checkpoints::{Checkpoint, Checkpoints, Memories, Moment};
 use crate::client::Client;
-use crate::intake::FailurePolicy;
+use crate::failure_policy::FailurePolicy;
 use crate::local::Shard;
 use crate::message::Exchange;
 use crate::participation::SimulationConfig;
 use crate::roster::Roster;
-use crate::rounds::{Arrival, Arrivals, Clients, Fold, Observer, PlannedRound, Rounds, Told, sketch};
+use crate::rounds::{Arrival, Arrivals, Clients, Fold, PlannedRound, RoundObserver, Rounds, sketch};
+use crate::state::ServerState;
+use crate::step_observer::OnStep;
 
 /// A federation to simulate.
 pub struct Simulation<'a> {
@@ -36,8 +38,8 @@ pub struct Simulation<'a> {
     pub jobs: usize,
     /// Where the run is kept, and replies out of turn wait.
     pub checkpoints: &'a Checkpoints,
-    /// Told every training step of every client, from the client's thread; `Break` ends the run.
-    pub watch: &'a Told<'a>,
+    /// OnStep every training step of every client, from the client's thread; `Break` ends the run.
+    pub on_step: &'a OnStep<'a>,
 }
 
 impl Simulation<'_> {
@@ -47,13 +49,13 @@ impl Simulation<'_> {
     /// ends a run does not depend on who is quicker. A round to which nobody comes leaves the parameters as they are.
     ///
     /// # Errors
-    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks, what `observer` or
+    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks, what `observer` or
     /// `members` say, [`FlError::NoReplies`](crate::FlError::NoReplies) when nobody is there to collect from; files that cannot be written.
     pub fn run(
         &self,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
-        observer: &mut dyn Observer,
+        observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
         let now = from.as_ref().map(|kept| Moment::of(&kept.state)).unwrap_or_default();
         let roster = self.roster();
@@ -84,8 +86,8 @@ impl Simulation<'_> {
     }
 
     fn rounds<'a>(&'a self, roster: &'a Roster) -> Rounds<'a> {
-        let Self { algorithm, failures, seed, jobs, checkpoints, watch, .. } = *self;
-        Rounds { algorithm, roster, failures, seed, jobs, checkpoints, watch }
+        let Self { algorithm, failures, seed, jobs, checkpoints, on_step, .. } = *self;
+        Rounds { algorithm, roster, failures, seed, jobs, checkpoints, on_step }
     }
 }
 
@@ -184,10 +186,10 @@ impl<'a> Workers<'a> {
 
     /// `client` at its work, until `stop`.
     fn client<'c>(&'c self, client: &'c ClientName, stop: &'c AtomicBool) -> Client<'c> {
-        let Simulation { algorithm, images, participation, seed, watch: told, checkpoints, .. } = *self.simulation;
+        let Simulation { algorithm, images, participation, seed, on_step, checkpoints, .. } = *self.simulation;
         let shard = Shard { client, images, train: &self.share(client).train };
         let attack = participation.attack_of(seed, self.roster.names(), client);
-        Client { algorithm, shard, seed, attack, checkpoints, memories: &self.memories, told, stop }
+        Client { algorithm, shard, seed, attack, checkpoints, memories: &self.memories, on_step, stop }
     }
 }
 

@@ -10,11 +10,12 @@ use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Params, Streams};
 
 use crate::aggregate::{MemberSink, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::{Shapes, shapes_of};
+use crate::algorithm::Algorithm;
 use crate::local::Shard;
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// An aggregation of trainable parameters.
@@ -93,9 +94,9 @@ impl Algorithm for WithStrategy {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.algorithm.local_update(broadcast, memory, shard, streams, watch)
+        self.algorithm.local_update(broadcast, memory, shard, streams, observer)
     }
 
     fn aggregate(

@@ -20,8 +20,8 @@ use std::path::Path;
 
 #[path = "two_clients/aggregation.rs"]
 mod aggregation;
-#[path = "two_clients/federation.rs"]
-mod federation;
+#[path = "two_clients/message_driver.rs"]
+mod message_driver;
 #[path = "two_clients/resume.rs"]
 mod resume;
 
@@ -127,7 +127,7 @@ fn driven(
         seed: SEED,
         jobs,
         checkpoints: &checkpoints(folder.path(), None),
-        watch: &|_| ControlFlow::Continue(()),
+        on_step: &|_| ControlFlow::Continue(()),
     };
     let mut members = Members::new();
     let state = simulation.run(None, &mut members, &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();

@@ -17,7 +17,7 @@ use effgan_data::datasets::Listed;
 use effgan_data::steering::shown;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
-use effgan_fl::{Algorithm, FlError, Letter, Refusal, Reply, RunId, Shard, Site};
+use effgan_fl::{Algorithm, FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
 use effgan_nn::networks::Network;
 use effgan_nn::params;
 
@@ -298,7 +298,7 @@ impl Desk<'_> {
         self.at_site.state_dir.join(run).join(self.images.share.name.as_str())
     }
 
-    fn answer(&self, letter: &Letter, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
+    fn answer(&self, letter: &SiteMessage, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
         let (Question { config, seconds, run, .. }, Images { dataset, share }) = (self.question, self.images);
         let train = &dataset.train;
         let algorithm = self.images.algorithm(config)?;
@@ -315,7 +315,7 @@ impl Desk<'_> {
             run: RunId { config: config.identity(), data: run.clone() },
             checkpoint: config.checkpoint.clone(),
             say: Arc::new(|line: &str| warn(line)),
-            watch: &watch,
+            on_step: &watch,
         };
         let answered = match site.answer(letter) {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),

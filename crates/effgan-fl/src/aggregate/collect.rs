@@ -3,7 +3,7 @@
 use effgan_data::ClientName;
 use effgan_nn::Params;
 
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
 /// Where collected generators go: a file in a run, a `Vec` in a test.

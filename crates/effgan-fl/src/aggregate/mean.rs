@@ -3,7 +3,7 @@
 use effgan_nn::{Array, Params};
 
 use super::Weights;
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
 /// A mean of parameters that takes one set at a time, in f64.

@@ -3,8 +3,8 @@
 //! Beside the mean there are rules that stand clients who send anything at all. A median, a trimmed mean and a clip
 //! that is itself a median hold all replies of a round at once; the others take one at a time.
 
+mod aggregation_config;
 mod collect;
-mod config;
 mod mean;
 mod norm_clipped_mean;
 mod trimmed_mean;
@@ -12,12 +12,12 @@ mod trimmed_mean;
 use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
+pub use self::aggregation_config::{AggregationConfig, AggregationKind, Flagged};
 pub use self::collect::{MemberSink, collect};
-pub use self::config::{AggregationConfig, AggregationKind, Flagged};
 pub use self::mean::{WeightedMean, average};
 use self::norm_clipped_mean::{clipped_to, clipped_to_median};
 use self::trimmed_mean::trimmed_mean;
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
 /// How much a client counts.

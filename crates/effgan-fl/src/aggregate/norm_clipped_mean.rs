@@ -7,8 +7,8 @@
 use effgan_nn::Params;
 
 use super::{Weights, average};
-use crate::algorithm::Replies;
-use crate::change::{norm, stretch};
+use crate::message::Replies;
+use crate::update_vector::{norm, scale};
 use crate::{FlError, Result};
 
 /// The mean of updates from `base`, shortened to `clip`. With a clip that none exceeds it is the mean, bit for bit.
@@ -23,7 +23,7 @@ pub(super) fn clipped_to(
         let (client, mut update) = reply?;
         let norm = norm(base, &update.params)?;
         if norm > clip {
-            stretch(base, &mut update.params, clip / norm)?;
+            scale(base, &mut update.params, clip / norm)?;
         }
         Ok((client, update))
     });

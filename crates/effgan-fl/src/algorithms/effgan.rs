@@ -9,11 +9,12 @@ use super::fedgan::{FedGan, FedGanConfig};
 use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights, collect};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
-use crate::local::{LocalTraining, Shard, Work};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::algorithm::Algorithm;
+use crate::local::{LocalTraining, LocalWork, Shard};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 
 /// Settings of `effgan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl EffganConfig {
     pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
         check_rounds(self.rounds, 0)?;
         check_cohort(self.cohort)?;
-        let fine_tune = Work::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
+        let fine_tune = LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
         let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
         Ok(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune })
     }
@@ -48,11 +49,11 @@ impl EffganConfig {
 /// Averaging, then one exchange that collects a fine-tuned generator from everyone.
 pub(super) struct Effgan {
     pub(super) averaging: FedGan,
-    pub(super) fine_tune: Work,
+    pub(super) fine_tune: LocalWork,
 }
 
 impl Effgan {
-    fn work(&self, kind: ExchangeKind) -> Work {
+    fn work(&self, kind: ExchangeKind) -> LocalWork {
         match kind {
             ExchangeKind::Collect => self.fine_tune,
             _ => self.averaging.training.work(),
@@ -86,9 +87,9 @@ impl Algorithm for Effgan {
         _: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.training.update(broadcast, self.work(broadcast.kind), shard, streams, watch)
+        self.averaging.training.update(broadcast, self.work(broadcast.kind), shard, streams, observer)
     }
 
     fn aggregate(

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// Settings of `fedadam` and `fedyogi`.
@@ -168,9 +169,9 @@ impl Algorithm for FedOpt {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.local_update(broadcast, memory, shard, streams, watch)
+        self.averaging.local_update(broadcast, memory, shard, streams, observer)
     }
 
     fn aggregate(

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{Result, cohort};
 
 /// Settings of `fedgan`.
@@ -70,9 +71,9 @@ impl Algorithm for FedGan {
         _: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.training.update(broadcast, self.training.work(), shard, streams, watch)
+        self.training.update(broadcast, self.training.work(), shard, streams, observer)
     }
 
     fn aggregate(

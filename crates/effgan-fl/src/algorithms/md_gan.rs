@@ -16,14 +16,15 @@ use serde::{Deserialize, Serialize};
 use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::{Shapes, shapes_of};
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
+use crate::roster::RoundContext;
 use crate::server_training::{
     GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered, send_images,
 };
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 
 /// Settings of `md-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,7 +143,7 @@ impl Algorithm for MdGan {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         if broadcast.kind == ExchangeKind::Swap {
             return Ok(Self::swap(broadcast, memory, shard));
@@ -152,7 +153,7 @@ impl Algorithm for MdGan {
         let (loss_g, gradient) = discriminator.feedback(images.values.clone());
         *memory = remembered(&discriminator);
         let losses = Losses { discriminator: loss_d, generator: loss_g };
-        answer(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, watch)
+        answer(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)
     }
 
     fn aggregate(

@@ -26,15 +26,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
 use crate::server_training::{
     ADAM, GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered,
     send_images,
 };
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// Settings of `ua-gan`.
@@ -77,13 +78,13 @@ pub(super) struct UaGan {
 
 impl UaGan {
     /// The first exchange of a step at a client.
-    fn judge(
+    fn compute_logits(
         &self,
         broadcast: &Broadcast,
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
@@ -93,15 +94,15 @@ impl UaGan {
         let logits = discriminator.logits(images.values.clone());
         let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
         let logits = Array::new([logits.len()], logits);
-        answer([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, watch)
+        answer([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, observer)
     }
 
     /// The second exchange of a step at a client.
-    fn explain(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
+    fn input_gradients(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
         let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
-        let judge = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
-        let gradient = judge.gradient(images.values.clone(), derivatives.values.clone());
-        let discriminator = judge.params().named_under("discriminator");
+        let discriminator = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
+        let gradient = discriminator.gradient(images.values.clone(), derivatives.values.clone());
+        let discriminator = discriminator.params().named_under("discriminator");
         *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
         Ok(answer_untrained(one_tensor(GRADIENT, &images, gradient), shard))
     }
@@ -206,11 +207,11 @@ impl Algorithm for UaGan {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         match broadcast.kind {
-            ExchangeKind::Logits => self.judge(broadcast, memory, shard, streams, watch),
-            _ => self.explain(broadcast, memory, shard),
+            ExchangeKind::Logits => self.compute_logits(broadcast, memory, shard, streams, observer),
+            _ => self.input_gradients(broadcast, memory, shard),
         }
     }
 

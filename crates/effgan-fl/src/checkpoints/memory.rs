@@ -11,7 +11,7 @@ use effgan_nn::sealed;
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoints, Moment, RunId, list, make_folder, remove};
-use crate::algorithm::ClientState;
+use crate::state::ClientState;
 use crate::{FlError, Result};
 
 /// A discriminator of base 64 and its moments are 1.7 MB; its client may be asked a thousand times a round.
@@ -186,8 +186,8 @@ mod tests {
     use effgan_nn::Array;
 
     use super::*;
-    use crate::ServerState;
     use crate::checkpoints::CheckpointConfig;
+    use crate::state::ServerState;
 
     fn memory(value: f32) -> ClientState {
         [("w".to_owned(), Array::new([2], vec![value; 2]))].into_iter().collect()

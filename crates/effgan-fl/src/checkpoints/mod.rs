@@ -27,9 +27,9 @@ use serde_json::Value;
 
 pub(crate) use self::memory::Memories;
 pub(crate) use self::reply::Kept;
-use crate::algorithm::ServerState;
+use crate::loss_history::LossHistory;
 use crate::record::RoundRecord;
-use crate::steps::Steps;
+use crate::state::ServerState;
 use crate::{FlError, Result};
 
 /// The `[checkpoint]` table. It changes no result, and may be changed when a run is resumed.
@@ -90,8 +90,8 @@ pub struct Checkpoint {
 pub struct OpenRound {
     /// What is known of it so far.
     pub(crate) record: RoundRecord,
-    /// Steps of each client, where the round is of many exchanges.
-    pub(crate) steps: BTreeMap<ClientName, Steps>,
+    /// LossHistory of each client, where the round is of many exchanges.
+    pub(crate) steps: BTreeMap<ClientName, LossHistory>,
 }
 
 /// The head of a state's file.
@@ -148,7 +148,7 @@ pub struct Checkpoints {
     folder: PathBuf,
     run: RunId,
     config: CheckpointConfig,
-    /// Told what is found unusable.
+    /// OnStep what is found unusable.
     say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -257,7 +257,7 @@ impl Checkpoints {
         }
         let steps = head.steps.into_iter().map(|(client, about)| {
             let losses = params.get(&format!("{LOSSES}.{client}"))?;
-            Ok((client, Steps::of_array(about, losses)))
+            Ok((client, LossHistory::of_array(about, losses)))
         });
         let steps = steps.collect::<Result<_>>()?;
         let Moment { round, exchanges } = moment;

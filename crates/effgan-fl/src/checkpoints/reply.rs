@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoints, RunId, make_folder, remove, round_name};
 use crate::Result;
-use crate::algorithm::ClientState;
+use crate::loss_history::LossHistory;
 use crate::message::{Exchange, ExchangeKind, Numbers, Update};
-use crate::record::LeftOff;
-use crate::steps::Steps;
+use crate::state::ClientState;
+use crate::step_observer::TrainingState;
 
 /// Tensors of a reply's file.
 const UPDATE: &str = "update";
@@ -28,7 +28,7 @@ pub(crate) struct Kept {
     pub(crate) update: Update,
     /// What the client remembers after it.
     pub(crate) memory: ClientState,
-    pub(crate) steps: Steps,
+    pub(crate) steps: LossHistory,
     /// Wall time of the work.
     pub(crate) seconds: f64,
 }
@@ -89,7 +89,7 @@ impl Checkpoints {
         };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
-        let steps = Steps::of_array(steps, params.get(LOSSES)?);
+        let steps = LossHistory::of_array(steps, params.get(LOSSES)?);
         Ok(Some(Kept { update, memory: params.under(MEMORY), steps, seconds }))
     }
 
@@ -101,7 +101,7 @@ impl Checkpoints {
         &self,
         exchange: &Exchange,
         client: &ClientName,
-        steps: &Steps,
+        steps: &LossHistory,
         work: Params,
     ) -> Result<()> {
         let head = WorkHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
@@ -113,13 +113,13 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When there is a file that cannot be read.
-    pub(crate) fn work(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<LeftOff>> {
+    pub(crate) fn work(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<TrainingState>> {
         let work = self.read::<WorkHead>(&self.work_file(exchange, client))?;
         let Some((head, params)) = work.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
-        let Steps { losses, .. } = Steps::of_array(head.steps, params.get(LOSSES)?);
-        Ok(Some(LeftOff { losses, work: params.under(WORK) }))
+        let LossHistory { losses, .. } = LossHistory::of_array(head.steps, params.get(LOSSES)?);
+        Ok(Some(TrainingState { losses, tensors: params.under(WORK) }))
     }
 
     /// A sealed file; nothing when there is none or it is unusable, which is told: its work is done again.
@@ -153,7 +153,7 @@ impl Checkpoints {
     }
 }
 
-fn with_losses(mut params: Params, steps: &Steps) -> Params {
+fn with_losses(mut params: Params, steps: &LossHistory) -> Params {
     params.insert(LOSSES, steps.to_array());
     params
 }

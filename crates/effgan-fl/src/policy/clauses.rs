@@ -2,9 +2,9 @@
 
 use effgan_data::datasets::MaxMemory;
 
-use super::{Policy, Spent, Wishes};
+use super::{Policy, RunRequest, Spent};
 use crate::Refusal;
-use crate::local::Work;
+use crate::local::LocalWork;
 
 /// A rule, what the run wants, and whether the rule allows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,14 +21,14 @@ pub struct Clause {
 
 impl Policy {
     /// All rules that can be held against what is known, in the order in which they refuse.
-    pub fn clauses(&self, wishes: &Wishes, spent: &Spent) -> Vec<Clause> {
+    pub fn clauses(&self, wishes: &RunRequest, spent: &Spent) -> Vec<Clause> {
         let mut clauses = self.of_the_config(wishes);
         clauses.extend(self.of_the_images(wishes));
         clauses.extend(self.of_the_work(wishes, spent));
         clauses
     }
 
-    fn of_the_config(&self, wishes: &Wishes) -> Vec<Clause> {
+    fn of_the_config(&self, wishes: &RunRequest) -> Vec<Clause> {
         let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         let told = |what, key: &str, wanted, allowed, refusal| {
             clause(what, yes_or_no(wanted), format!("{key} = {allowed}"), allowed || !wanted, refusal)
@@ -72,7 +72,7 @@ impl Policy {
         ]
     }
 
-    fn of_the_images(&self, wishes: &Wishes) -> Vec<Clause> {
+    fn of_the_images(&self, wishes: &RunRequest) -> Vec<Clause> {
         let size = |wanted: Option<u64>, what, key: &str, most: MaxMemory, refusal| {
             let allowed = format!("{key} = {most}");
             wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= most.bytes(), refusal))
@@ -90,7 +90,7 @@ impl Policy {
         [images, side, model, memory].into_iter().flatten().collect()
     }
 
-    fn of_the_work(&self, wishes: &Wishes, spent: &Spent) -> Vec<Clause> {
+    fn of_the_work(&self, wishes: &RunRequest, spent: &Spent) -> Vec<Clause> {
         let mut clauses: Vec<Clause> = self.whole_pass.then(|| whole_pass(wishes)).into_iter().collect();
         let others = spent.others;
         let rounds = wishes.last_round();
@@ -135,8 +135,8 @@ impl Policy {
 }
 
 /// Whether each answer is made of every image at least once, as far as is known.
-fn whole_pass(wishes: &Wishes) -> Clause {
-    let passes = |(_, work): (u64, Work)| wishes.passes(work);
+fn whole_pass(wishes: &RunRequest) -> Clause {
+    let passes = |(_, work): (u64, LocalWork)| wishes.passes(work);
     // A work in steps over images that are not counted yet is held against them once they are.
     let least = wishes.pieces().filter_map(passes).fold(f64::INFINITY, f64::min);
     let wanted = match least {
@@ -167,13 +167,13 @@ mod tests {
     use crate::policy::Amount;
 
     /// What an ordinary run wants: 40 passes over 3,600 images.
-    fn wishes() -> Wishes {
-        Wishes {
+    fn wishes() -> RunRequest {
+        RunRequest {
             name: "ordinary".into(),
             algorithm: "effgan".into(),
             rounds: 4,
-            local: Work::Epochs(5),
-            fine_tune: Some(Work::Epochs(20)),
+            local: LocalWork::Epochs(5),
+            fine_tune: Some(LocalWork::Epochs(20)),
             by_the_batch: false,
             held_out: 0.1,
             images: Some(3_600),
@@ -190,14 +190,15 @@ mod tests {
         }
     }
 
-    fn refusals(policy: &Policy, wishes: &Wishes, spent: &Spent) -> Vec<Refusal> {
+    fn refusals(policy: &Policy, wishes: &RunRequest, spent: &Spent) -> Vec<Refusal> {
         policy.clauses(wishes, spent).into_iter().filter_map(|clause| clause.refusal).collect()
     }
 
     #[test]
     fn an_ordinary_run_is_allowed() {
         assert_eq!(Policy::default().check(&wishes(), &Spent::default()), Ok(()));
-        let early = Wishes { images: None, image_size: None, channels: None, model: None, memory: None, ..wishes() };
+        let early =
+            RunRequest { images: None, image_size: None, channels: None, model: None, memory: None, ..wishes() };
         assert_eq!(Policy::default().check(&early, &Spent::default()), Ok(()), "before the images are counted");
     }
 
@@ -206,20 +207,21 @@ mod tests {
         // 3,600 / 64 = 56.25, begun 57 times; 4 × 5 × 57 + 20 × 57 = 2,280 steps, and 4 × 5 + 20 = 40 passes.
         assert_eq!((wishes().all_steps(), wishes().all_passes(), wishes().last_round()), (Some(2_280), Some(40.0), 5));
         // 90 steps of 2 × 64 images are 11,520, of 3,600: 3.2 passes.
-        let steps = Wishes { fine_tune: None, rounds: 1, local: Work::Steps(90), batches_a_step: 2, ..wishes() };
+        let steps =
+            RunRequest { fine_tune: None, rounds: 1, local: LocalWork::Steps(90), batches_a_step: 2, ..wishes() };
         assert_eq!((steps.all_steps(), steps.all_passes(), steps.last_round()), (Some(90), Some(3.2), 1));
-        assert_eq!(Wishes { images: None, ..steps }.all_passes(), None);
+        assert_eq!(RunRequest { images: None, ..steps }.all_passes(), None);
         // Fewer images than a batch holds: all of them in each step.
-        let few = Wishes { images: Some(10), local: Work::Steps(3), rounds: 1, fine_tune: None, ..wishes() };
+        let few = RunRequest { images: Some(10), local: LocalWork::Steps(3), rounds: 1, fine_tune: None, ..wishes() };
         assert_eq!(few.all_passes(), Some(3.0));
     }
 
     #[test]
     fn the_attack_of_one_image_breaks_three_rules() {
-        let attack = Wishes {
+        let attack = RunRequest {
             held_out: 0.99,
             images: Some(1),
-            fine_tune: Some(Work::Steps(1500)),
+            fine_tune: Some(LocalWork::Steps(1500)),
             rounds: 0,
             batch_size: 1,
             ..wishes()
@@ -232,23 +234,31 @@ mod tests {
     #[test]
     fn each_rule_refuses_with_its_code_and_its_key_is_said() {
         let w = wishes;
-        let run_of = |rounds| Wishes { rounds, ..w() };
+        let run_of = |rounds| RunRequest { rounds, ..w() };
         for (wishes, refusal, allowed) in [
-            (Wishes { algorithm: "md-gan".into(), ..w() }, Refusal::AlgorithmNotAllowed, "algorithms = effgan, "),
-            (Wishes { held_out: 0.51, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
-            (Wishes { held_out: f64::NAN, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
-            (Wishes { batch_size: 7, ..w() }, Refusal::BatchTooSmall, "min_batch_size = 8"),
-            (Wishes { images: Some(99), ..w() }, Refusal::TooFewImages, "min_images = 100"),
-            (Wishes { label_counts: true, ..w() }, Refusal::LabelCountsNotAllowed, "label_counts = false"),
-            (Wishes { class_names: true, ..w() }, Refusal::ClassNamesNotAllowed, "class_names = false"),
-            (Wishes { image_size: Some(129), ..w() }, Refusal::ImageTooLarge, "max_image_size = 128"),
-            (Wishes { model: Some((128 << 20) + 1), ..w() }, Refusal::ModelTooLarge, "max_model = 128 MiB"),
-            (Wishes { memory: Some((4 << 30) + 1), ..w() }, Refusal::TooMuchMemory, "max_memory = 4 GiB"),
-            (Wishes { fine_tune: Some(Work::Steps(56)), ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
-            (Wishes { by_the_batch: true, ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
-            (Wishes { local: Work::Epochs(1), ..run_of(200) }, Refusal::TooManyRounds, "max_rounds = 200"),
-            (Wishes { fine_tune: Some(Work::Steps(200_000)), ..w() }, Refusal::TooManySteps, "max_steps = 200000"),
-            (Wishes { fine_tune: Some(Work::Epochs(981)), ..w() }, Refusal::TooManyPasses, "max_passes = 1000"),
+            (RunRequest { algorithm: "md-gan".into(), ..w() }, Refusal::AlgorithmNotAllowed, "algorithms = effgan, "),
+            (RunRequest { held_out: 0.51, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
+            (RunRequest { held_out: f64::NAN, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
+            (RunRequest { batch_size: 7, ..w() }, Refusal::BatchTooSmall, "min_batch_size = 8"),
+            (RunRequest { images: Some(99), ..w() }, Refusal::TooFewImages, "min_images = 100"),
+            (RunRequest { label_counts: true, ..w() }, Refusal::LabelCountsNotAllowed, "label_counts = false"),
+            (RunRequest { class_names: true, ..w() }, Refusal::ClassNamesNotAllowed, "class_names = false"),
+            (RunRequest { image_size: Some(129), ..w() }, Refusal::ImageTooLarge, "max_image_size = 128"),
+            (RunRequest { model: Some((128 << 20) + 1), ..w() }, Refusal::ModelTooLarge, "max_model = 128 MiB"),
+            (RunRequest { memory: Some((4 << 30) + 1), ..w() }, Refusal::TooMuchMemory, "max_memory = 4 GiB"),
+            (RunRequest { fine_tune: Some(LocalWork::Steps(56)), ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
+            (RunRequest { by_the_batch: true, ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
+            (RunRequest { local: LocalWork::Epochs(1), ..run_of(200) }, Refusal::TooManyRounds, "max_rounds = 200"),
+            (
+                RunRequest { fine_tune: Some(LocalWork::Steps(200_000)), ..w() },
+                Refusal::TooManySteps,
+                "max_steps = 200000",
+            ),
+            (
+                RunRequest { fine_tune: Some(LocalWork::Epochs(981)), ..w() },
+                Refusal::TooManyPasses,
+                "max_passes = 1000",
+            ),
         ] {
             let clauses = Policy::default().clauses(&wishes, &Spent::default());
             let refused = clauses.iter().find(|clause| clause.refusal == Some(refusal)).expect("it is refused");
@@ -269,7 +279,7 @@ mod tests {
     #[test]
     fn a_run_that_is_repeated_may_train_twice_what_it_said_and_no_more() {
         let policy = Policy { max_passes: 60.0, ..Policy::default() };
-        let round = wishes().amount(Work::Epochs(5)).unwrap();
+        let round = wishes().amount(LocalWork::Epochs(5)).unwrap();
         assert_eq!(round, Amount { rounds: 1, steps: 285, passes: 5.0 });
         let after = |rounds, passes| Spent { run: Amount { rounds, steps: 0, passes }, others: Amount::default() };
         assert_eq!(policy.check_work(&wishes(), &after(5, 55.0), round), Ok(()));

@@ -9,15 +9,15 @@ use crate::aggregate::Weights;
 use crate::checkpoints::{Checkpoints, Kept, OpenRound};
 use crate::drift::{Sketch, drifts};
 use crate::intake::{Answer, Intake};
+use crate::loss_history::LossHistory;
 use crate::message::{Exchange, Reply, Update};
 use crate::record::{ClientRecord, Drift, Missing};
-use crate::steps::Steps;
 use crate::{FlError, Result};
 
 /// What a client has come to in an exchange.
 pub(crate) struct Done {
     pub(crate) reply: Reply,
-    pub(crate) steps: Steps,
+    pub(crate) steps: LossHistory,
     pub(crate) seconds: f64,
     /// Whether its tensors lie in a file too.
     pub(crate) is_kept: bool,
@@ -60,7 +60,7 @@ pub(crate) struct InOrder<'a> {
 #[derive(Default)]
 pub(crate) struct Tally {
     clients: Vec<(ClientRecord, Option<Sketch>)>,
-    steps: Vec<(ClientName, Steps)>,
+    steps: Vec<(ClientName, LossHistory)>,
     missing: Vec<Missing>,
     refused: Vec<Missing>,
     bytes_down: u64,
@@ -115,7 +115,7 @@ impl<'a> InOrder<'a> {
             let params = std::mem::take(&mut update.params);
             if !*is_kept {
                 let update = Update { params, ..update.clone() };
-                let kept = Kept { update, memory: Params::new(), steps: Steps::default(), seconds: 0.0 };
+                let kept = Kept { update, memory: Params::new(), steps: LossHistory::default(), seconds: 0.0 };
                 self.checkpoints.keep_reply(self.exchange, &arrival.client, &kept)?;
             }
             arrival.on_disk = true;

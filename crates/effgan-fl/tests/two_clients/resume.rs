@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use effgan_fl::rounds::{Keep, Observed};
-use effgan_fl::{FlError, Observer, StepRecord};
+use effgan_fl::rounds::{ObserverResult, SaveState};
+use effgan_fl::{FlError, RoundObserver, StepRecord};
 use effgan_nn::gan::Losses;
 
 use super::*;
@@ -25,8 +25,8 @@ pub(crate) struct Shown {
 #[derive(Default)]
 pub(crate) struct Recording(pub(crate) BTreeMap<u32, RoundRecord>);
 
-impl Observer for Recording {
-    fn round(&mut self, record: &RoundRecord, _: &ServerState, keep: &mut Keep) -> Observed {
+impl RoundObserver for Recording {
+    fn round(&mut self, record: &RoundRecord, _: &ServerState, keep: &mut SaveState) -> ObserverResult {
         let mut record = RoundRecord { seconds: 0.0, ..record.clone() };
         record.clients.iter_mut().for_each(|client| client.seconds = 0.0);
         self.0.insert(record.round, record);
@@ -49,7 +49,7 @@ pub(crate) fn shown(
     for start in 0.. {
         assert!(start < 1000, "{}: it comes to an end", config.name());
         let new = AtomicU64::new(0);
-        let watch = |record: &StepRecord| {
+        let on_step = |record: &StepRecord| {
             let StepRecord { client, round, step, steps, batch_size, losses } = record.clone();
             let known = told.lock().unwrap().insert((round, client, step), (steps, batch_size, losses));
             assert!(known.is_none_or(|known| known == (steps, batch_size, losses)), "a step told again is the same");
@@ -66,7 +66,7 @@ pub(crate) fn shown(
             seed: SEED,
             jobs,
             checkpoints: &checkpoints,
-            watch: &watch,
+            on_step: &on_step,
         };
         let from = checkpoints.latest(|_| Ok(())).unwrap();
         // A round of MD-GAN that is not kept inside must be given the time to end.
@@ -115,7 +115,7 @@ fn finished_replies_of_the_open_round_are_not_computed_again() {
     let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
         let (told, images, partition) = (Mutex::new(Vec::new()), images(), partition());
-        let watch = |record: &StepRecord| {
+        let on_step = |record: &StepRecord| {
             told.lock().unwrap().push(record.client.to_string());
             if stop_at == Some(record.client.as_str()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -129,7 +129,7 @@ fn finished_replies_of_the_open_round_are_not_computed_again() {
             seed: SEED,
             jobs: 1,
             checkpoints: &checkpoints,
-            watch: &watch,
+            on_step: &on_step,
         };
         let done = simulation.run(None, &mut Members::new(), &mut Recording::default());
         (done.is_ok(), told.into_inner().unwrap())

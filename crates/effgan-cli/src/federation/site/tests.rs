@@ -107,7 +107,7 @@ fn query(config: &str) -> Content {
 fn letter(config: &str, kind: ExchangeKind, round: u32, params: Params) -> Content {
     let broadcast = Broadcast { round, kind, iteration: 0, iterations: 1, params };
     let now = Moment { round: round - 1, exchanges: 0 };
-    asked(Content::of_letter(&Letter { broadcast, now, oldest: now }), config).packed()
+    asked(Content::of_letter(&SiteMessage { broadcast, now, oldest: now }), config).packed()
 }
 
 fn message_type_of(kind: ExchangeKind) -> &'static str {
@@ -313,7 +313,7 @@ fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
         params.insert("images", Array::new([num_images, 1, 16, 16], vec![0.0; num_images * 256]));
         let broadcast = Broadcast { round: 1, kind: ExchangeKind::Feedback, iteration: 0, iterations: 4, params };
         let now = Moment { round: 0, exchanges: 0 };
-        let message = Content::of_letter(&Letter { broadcast, now, oldest: now });
+        let message = Content::of_letter(&SiteMessage { broadcast, now, oldest: now });
         kit.ask("train.feedback", asked(message, &config).packed())
     };
     for num_images in [1, 63, 65] {

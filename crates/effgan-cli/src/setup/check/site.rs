@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{ClientName, DatasetConfig, DatasetName};
 use effgan_fl::policy::{Approve, Spent};
-use effgan_fl::{Policy, Refusal, Wishes};
+use effgan_fl::{Policy, Refusal, RunRequest};
 
 use super::super::SUPEREXEC_SECRET;
 use super::super::keys::{KEY, LOCAL};
@@ -125,7 +125,7 @@ struct Run {
     /// The config that was given.
     config: Option<Config>,
     /// What that one wants, or else what was asked last.
-    wishes: Option<Wishes>,
+    wishes: Option<RunRequest>,
     spent: Spent,
     /// Images for training, of which so many are held out, once they were looked at.
     images: Option<[u64; 2]>,

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights, average};
-use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::message::Numbers;
+use effgan_fl::message::Replies;
+use effgan_fl::state::ClientState;
 use effgan_fl::{
     Algorithm, Bounds, Broadcast, CheckpointConfig, Checkpoints, Exchange, ExchangeKind, FailurePolicy, Missing,
     OnFailure, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard, Simulation, SimulationConfig,
-    Update, Watch,
+    StepObserver, Update,
 };
 use effgan_nn::{Array, Params, Streams};
 
@@ -46,7 +47,7 @@ impl Algorithm for Of {
         _: &mut ClientState,
         shard: &Shard,
         _: &Streams,
-        _: &mut dyn Watch,
+        _: &mut dyn StepObserver,
     ) -> Result<Update> {
         let value = match shard.client.as_str() {
             "east" => 1.0,
@@ -89,7 +90,7 @@ fn round(north: f32, on_failure: OnFailure, bounds: Bounds) -> Result<(f32, Roun
         seed: 1,
         jobs: 1,
         checkpoints: &Checkpoints::new(folder.path().into(), RunId::default(), CheckpointConfig::default(), |_| ()),
-        watch: &|_| ControlFlow::Continue(()),
+        on_step: &|_| ControlFlow::Continue(()),
     };
     let mut records = Vec::new();
     let mut on_round = |record: &RoundRecord, _: &ServerState| {

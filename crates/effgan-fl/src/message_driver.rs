@@ -10,13 +10,14 @@ use effgan_data::ClientName;
 use effgan_nn::Params;
 
 use crate::aggregate::MemberSink;
-use crate::algorithm::{Algorithm, ServerState};
+use crate::algorithm::Algorithm;
 use crate::checkpoints::{Checkpoint, Checkpoints, Kept, Moment};
-use crate::intake::FailurePolicy;
+use crate::failure_policy::FailurePolicy;
+use crate::loss_history::LossHistory;
 use crate::message::{Broadcast, Exchange, Reply};
 use crate::roster::Roster;
-use crate::rounds::{Arrival, Arrivals, Clients, Done, Fold, Observer, PlannedRound, Rounds, sketch};
-use crate::steps::Steps;
+use crate::rounds::{Arrival, Arrivals, Clients, Done, Fold, PlannedRound, RoundObserver, Rounds, sketch};
+use crate::state::ServerState;
 use crate::{FlError, Result};
 
 /// Replies out of turn whose tensors wait in memory; those of others wait in their files.
@@ -24,7 +25,7 @@ const ROOM: usize = 1;
 
 /// A message to a site.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Letter {
+pub struct SiteMessage {
     /// What it is to work on.
     pub broadcast: Broadcast,
     /// How far the run is: what the site remembers of later is of a future that was given up.
@@ -51,7 +52,7 @@ pub trait Carrier: Send {
     ///
     /// # Errors
     /// What ends the run.
-    fn send(&mut self, client: &ClientName, letter: &Letter, bytes: u64) -> Result<()>;
+    fn send(&mut self, client: &ClientName, letter: &SiteMessage, bytes: u64) -> Result<()>;
 
     /// The next answer; waits for it, but no longer than about a tenth of a second.
     ///
@@ -92,7 +93,7 @@ impl Federation<'_> {
         carrier: &mut dyn Carrier,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
-        observer: &mut dyn Observer,
+        observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
         self.rounds().run(&mut Sites { federation: *self, carrier }, from, members, observer)
     }
@@ -109,8 +110,16 @@ impl Federation<'_> {
 
     fn rounds(&self) -> Rounds<'_> {
         let Self { algorithm, roster, failures, seed, jobs, checkpoints, .. } = *self;
-        // Steps are done elsewhere, and not told.
-        Rounds { algorithm, roster, failures, seed, jobs, checkpoints, watch: &|_| std::ops::ControlFlow::Continue(()) }
+        // LossHistory are done elsewhere, and not told.
+        Rounds {
+            algorithm,
+            roster,
+            failures,
+            seed,
+            jobs,
+            checkpoints,
+            on_step: &|_| std::ops::ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -163,7 +172,7 @@ impl<'a> Arriving<'a> {
                 self.kept.push_back(client.clone());
                 continue;
             }
-            self.carrier.send(client, &Letter { broadcast: self.broadcast(client), now, oldest }, bytes)?;
+            self.carrier.send(client, &SiteMessage { broadcast: self.broadcast(client), now, oldest }, bytes)?;
             self.waiting.insert(client.clone());
         }
         self.started = Instant::now();
@@ -186,7 +195,7 @@ impl<'a> Arriving<'a> {
     fn keep(&self, Answered { client, mut reply, seconds }: Answered) -> Result<Arrival> {
         let mut is_kept = false;
         if let (Reply::Update(update), true) = (&mut reply, self.exchange.kind.trains()) {
-            let kept = Kept { update: update.clone(), memory: Params::new(), steps: Steps::default(), seconds };
+            let kept = Kept { update: update.clone(), memory: Params::new(), steps: LossHistory::default(), seconds };
             self.federation.checkpoints.keep_reply(self.exchange, &client, &kept)?;
             is_kept = true;
         }
@@ -196,7 +205,7 @@ impl<'a> Arriving<'a> {
     fn arrival(&self, client: ClientName, reply: Reply, seconds: f64, is_kept: bool) -> Arrival {
         let broadcast = self.broadcast(&client);
         let (update, bytes_down) = (sketch(&broadcast, &reply), broadcast.params.num_bytes());
-        let done = Ok(Done { reply, steps: Steps::default(), seconds, is_kept });
+        let done = Ok(Done { reply, steps: LossHistory::default(), seconds, is_kept });
         Arrival { client, done, update, on_disk: false, bytes_down }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Rule;
 use crate::bounds::Bounds;
-use crate::intake::{FailurePolicy, OnFailure};
+use crate::failure_policy::{FailurePolicy, OnFailure};
 use crate::{FlError, Result};
 
 /// The `[aggregation]` table.

@@ -1,4 +1,4 @@
-//! The way from the parameters that a client was sent to those that it answers: how long it is, and stretching it.
+//! The way from the parameters that a client was sent to those that it answers: how long it is, and scaleing it.
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};
@@ -20,7 +20,7 @@ pub(crate) fn norm(before: &Params, after: &Params) -> Result<f64, NnError> {
 ///
 /// # Errors
 /// [`NnError::MissingTensor`] when `before` has not one of them.
-pub(crate) fn stretch(before: &Params, after: &mut Params, factor: f64) -> Result<(), NnError> {
+pub(crate) fn scale(before: &Params, after: &mut Params, factor: f64) -> Result<(), NnError> {
     for (name, array) in after {
         for (after, &before) in array.values.iter_mut().zip(&before.get(name)?.values) {
             let before = f64::from(before);

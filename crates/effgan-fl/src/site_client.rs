@@ -12,9 +12,9 @@ use crate::Result;
 use crate::algorithm::Algorithm;
 use crate::checkpoints::{CheckpointConfig, Checkpoints, Memories, Moment, RunId};
 use crate::client::Client;
-use crate::federation::{Answered, Letter};
 use crate::local::Shard;
-use crate::record::StepRecord;
+use crate::message_driver::{Answered, SiteMessage};
+use crate::step_observer::StepRecord;
 
 /// A site in a run.
 #[derive(Clone)]
@@ -33,21 +33,21 @@ pub struct Site<'a> {
     pub run: RunId,
     /// What is kept of unfinished work.
     pub checkpoint: CheckpointConfig,
-    /// Told in a line of each file that is found unusable.
+    /// OnStep in a line of each file that is found unusable.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Told every training step; `Break` ends the work.
-    pub watch: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    /// OnStep every training step; `Break` ends the work.
+    pub on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 }
 
 impl Site<'_> {
     /// Works on `letter`. One that was answered before, by a process that is gone, gets the same answer without the work.
     ///
     /// # Errors
-    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks; files that cannot be read or written. What is wrong with the work itself
+    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; files that cannot be read or written. What is wrong with the work itself
     /// is an answer.
-    pub fn answer(&self, letter: &Letter) -> Result<Answered> {
+    pub fn answer(&self, letter: &SiteMessage) -> Result<Answered> {
         remove_leftovers(self.folder);
-        let Letter { broadcast, now, oldest } = letter;
+        let SiteMessage { broadcast, now, oldest } = letter;
         let memory = self.checkpoints(self.run.clone());
         let memories = Memories::at(*now, &memory);
         memories.give_up_after(*now)?;
@@ -62,7 +62,7 @@ impl Site<'_> {
             attack: None,
             checkpoints: &answers,
             memories: &memories,
-            told: self.watch,
+            on_step: self.on_step,
             stop: &AtomicBool::new(false),
         };
         let done = Threads::new(self.jobs).run(|| client.answer(broadcast))?;

@@ -5,19 +5,19 @@ use effgan_data::ClientName;
 use effgan_nn::Array;
 use effgan_nn::gan::Losses;
 
-use crate::record::StepRecord;
+use crate::step_observer::StepRecord;
 
 /// All steps of one client in a round so far, without gaps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Steps {
-    /// Steps that the client does in the round.
+pub(crate) struct LossHistory {
+    /// LossHistory that the client does in the round.
     pub(crate) total: u64,
     /// Real images of each.
     pub(crate) batch_size: u64,
     pub(crate) losses: Vec<Losses>,
 }
 
-impl Steps {
+impl LossHistory {
     /// Adds the next step.
     pub(crate) fn add(&mut self, record: &StepRecord) {
         (self.total, self.batch_size) = (record.steps, record.batch_size);

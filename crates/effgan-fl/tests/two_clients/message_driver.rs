@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use effgan_fl::{Answered, Carrier, Federation, FlError, Letter, OnFailure, Roster, Shard, Site};
+use effgan_fl::{Answered, Carrier, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
 
 use super::resume::Recording;
 use super::*;
@@ -22,11 +22,11 @@ struct Post<'a> {
     silent: Option<(&'a str, u32)>,
     /// Answers until the server is cut off.
     left: u64,
-    sent: VecDeque<(ClientName, Letter)>,
+    sent: VecDeque<(ClientName, SiteMessage)>,
 }
 
 impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter, _: u64) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, letter: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
         if self.silent != Some((client.as_str(), letter.broadcast.round)) {
             self.sent.push_front((client.clone(), letter.clone()));
         }
@@ -46,7 +46,7 @@ impl Carrier for Post<'_> {
             run: RunId::default(),
             checkpoint: CheckpointConfig::default(),
             say: Arc::new(|line: &str| panic!("{line}")),
-            watch: &|_| {
+            on_step: &|_| {
                 self.steps.fetch_add(1, Ordering::Relaxed);
                 ControlFlow::Continue(())
             },

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::local::Work;
+use crate::local::LocalWork;
 
 /// What the config of a run wants, in plain numbers. What hangs on the images is `None` until it is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a question of its own")]
-pub struct Wishes {
+pub struct RunRequest {
     /// What the server calls the run.
     pub name: String,
     /// The algorithm's name in a config.
@@ -15,9 +15,9 @@ pub struct Wishes {
     /// Rounds after each of which both networks are sent; 0 where nothing is averaged.
     pub rounds: u32,
     /// The work of each of them.
-    pub local: Work,
+    pub local: LocalWork,
     /// The work after them, with the generator sent in the end; none where nothing is collected.
-    pub fine_tune: Option<Work>,
+    pub fine_tune: Option<LocalWork>,
     /// Whether answers are made of single batches, in the middle of a pass.
     pub by_the_batch: bool,
     /// Share of the images that is kept from training, 0..1.
@@ -78,7 +78,7 @@ pub struct Spent {
     pub others: Amount,
 }
 
-impl Wishes {
+impl RunRequest {
     /// The number of the last question: nothing is asked after it.
     pub fn last_round(&self) -> u32 {
         self.rounds.saturating_add(u32::from(self.fine_tune.is_some()))
@@ -90,22 +90,22 @@ impl Wishes {
     }
 
     /// Steps of `work`; known without images where it is given in steps.
-    pub fn steps(&self, work: Work) -> Option<u64> {
+    pub fn steps(&self, work: LocalWork) -> Option<u64> {
         match (work, self.images) {
-            (Work::Steps(steps), _) => Some(u64::from(steps)),
-            (Work::Epochs(epochs), Some(images)) => {
+            (LocalWork::Steps(steps), _) => Some(u64::from(steps)),
+            (LocalWork::Epochs(epochs), Some(images)) => {
                 Some(u64::from(epochs).saturating_mul(images.div_ceil(self.images_a_step(images))))
             }
-            (Work::Epochs(_), None) => None,
+            (LocalWork::Epochs(_), None) => None,
         }
     }
 
     /// Passes of `work`; known without images where it is given in passes.
-    pub fn passes(&self, work: Work) -> Option<f64> {
+    pub fn passes(&self, work: LocalWork) -> Option<f64> {
         match (work, self.images) {
-            (Work::Epochs(epochs), _) => Some(f64::from(epochs)),
-            (Work::Steps(steps), Some(images)) => Some(self.passes_of(u64::from(steps), images)),
-            (Work::Steps(_), None) => None,
+            (LocalWork::Epochs(epochs), _) => Some(f64::from(epochs)),
+            (LocalWork::Steps(steps), Some(images)) => Some(self.passes_of(u64::from(steps), images)),
+            (LocalWork::Steps(_), None) => None,
         }
     }
 
@@ -115,7 +115,7 @@ impl Wishes {
     }
 
     /// What an answer of `work` costs, as far as is known.
-    pub fn amount(&self, work: Work) -> Option<Amount> {
+    pub fn amount(&self, work: LocalWork) -> Option<Amount> {
         Some(Amount { rounds: 1, steps: self.steps(work)?, passes: self.passes(work)? })
     }
 
@@ -131,7 +131,7 @@ impl Wishes {
     }
 
     /// Pieces of work: how many times, and what.
-    pub fn pieces(&self) -> impl Iterator<Item = (u64, Work)> {
+    pub fn pieces(&self) -> impl Iterator<Item = (u64, LocalWork)> {
         let rounds = (self.rounds > 0).then_some((u64::from(self.rounds), self.local));
         rounds.into_iter().chain(self.fine_tune.map(|work| (1, work)))
     }

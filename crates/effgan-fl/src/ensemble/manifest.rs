@@ -1,0 +1,104 @@
+//! `manifest.json`: what a model folder holds.
+
+use std::collections::BTreeSet;
+
+use effgan_data::ClientName;
+use effgan_nn::networks::Network;
+use serde::{Deserialize, Serialize};
+
+/// Of `manifest.json`; a reader refuses any other.
+pub(super) const FORMAT_VERSION: u32 = 1;
+/// Most bytes of a manifest that is read, 64 MiB: 300,000 members.
+pub(super) const MAX_BYTES: u64 = 1 << 26;
+
+/// How an averaged generator's batch-norm statistics are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormStatistics {
+    /// Computed anew by running the averaged generator on fixed z.
+    #[default]
+    Recompute,
+    /// The average of the clients' statistics.
+    Average,
+}
+
+impl NormStatistics {
+    /// In a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recompute => "recomputed",
+            Self::Average => "averaged",
+        }
+    }
+}
+
+/// One generator of the folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The client that trained it.
+    pub name: ClientName,
+    /// n_k: images it was trained on, or what it counts as where a cap is lower.
+    pub num_examples: u64,
+    /// Its share of the samples, not normalised, ≥ 0.
+    pub weight: f64,
+    /// Of its file, as lower-case hex.
+    pub sha256: String,
+    /// Why its samples are not to be trusted; absent where nothing is known against them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged: Option<String>,
+}
+
+/// The averaged generator of the folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Global {
+    /// How its batch-norm statistics were made.
+    pub norm_statistics: NormStatistics,
+    /// Of its file, as lower-case hex.
+    pub sha256: String,
+}
+
+/// `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this layout.
+    pub format_version: u32,
+    /// The algorithm's name in a config.
+    pub algorithm: String,
+    /// Network and image shape: what is needed to build a generator.
+    pub network: Network,
+    /// What the classes of a conditional network are called, in the order of their labels; absent where nobody said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// The averaged generator.
+    pub global: Global,
+    /// The ensemble, sorted by name; empty for algorithms without one.
+    pub members: Vec<Member>,
+}
+
+pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), String> {
+    if manifest.format_version != FORMAT_VERSION {
+        return Err(format!("format_version is {}, this program reads {FORMAT_VERSION}", manifest.format_version));
+    }
+    manifest.network.check().map_err(|error| error.to_string())?;
+    let bad = manifest.members.iter().find(|member| !(member.weight.is_finite() && member.weight >= 0.0));
+    if let Some(member) = bad {
+        return Err(format!("member {} has weight {}, which must be 0 or more", member.name, member.weight));
+    }
+    let (names, classes) = (manifest.classes.len(), manifest.network.num_classes.unwrap_or(0));
+    if names > 0 && names != classes {
+        return Err(format!("classes has {names} names, and the network {classes} classes; name all or none"));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(member) = manifest.members.iter().find(|member| !names.insert(&member.name)) {
+        return Err(format!("member {} has two rows, expected one; remove one of them", member.name));
+    }
+    let total: f64 = manifest.members.iter().map(|member| member.weight).sum();
+    let drawable = total > 0.0 && total.is_finite();
+    if !drawable && !manifest.members.is_empty() {
+        return Err(format!("the members' weights sum to {total}, which must be above 0 and finite"));
+    }
+    Ok(())
+}
