@@ -333,7 +333,7 @@ fn a_damaged_model_is_code_3_and_one_line() {
     fs::write(&member, &bytes[..bytes.len() - 4]).unwrap();
     let (code, line) = sample();
     assert_eq!(code, Some(3));
-    assert!(line.contains("client-0001.safetensors does not make a model folder: its sha256 is"), "{line}");
+    assert!(line.contains("client-0001.safetensors: its sha256 is"), "{line}");
     fs::write(run.join("model/manifest.json"), "{}").unwrap();
     assert_eq!(sample().0, Some(3));
     fs::remove_dir_all(run.join("model")).unwrap();

@@ -1,6 +1,5 @@
-//! How much each reply counts: n_k is what a client says of itself, so the server caps it.
-//!
-//! A client that reports more images than a cap allows counts as the cap, and its record has both numbers.
+//! How much each reply counts. A client reports n_k itself, so the server caps it: a client that reports more counts as the cap, and its record
+//! has both numbers.
 
 use std::collections::BTreeMap;
 use std::vec::IntoIter;
@@ -14,14 +13,14 @@ use crate::capped_weights::capped;
 use crate::message::{Exchange, ExchangeKind, Replies, Update};
 use crate::roster::Roster;
 
-/// Replies with the n_k that count: what the roster allows, and where `max_weight` is set, lowered until nobody has more than that share
-/// of those who answered. For that all of them are there at once.
+/// The replies, with the n_k that count in place of those reported. These are capped by the roster and, where `max_weight` is set, lowered until
+/// no client has more than that share of the replies; for the latter, all replies are in memory at once.
 pub(crate) struct Counted<'a, 'b> {
     replies: &'a mut Replies<'b>,
     roster: &'a Roster,
     max_weight: Option<f64>,
     held: IntoIter<(ClientName, Update)>,
-    /// What each client counted as.
+    /// The n_k that counted, by client.
     counts: BTreeMap<ClientName, u64>,
 }
 
@@ -38,7 +37,7 @@ impl<'a, 'b> Counted<'a, 'b> {
         Self { replies, roster, max_weight, held: Vec::new().into_iter(), counts: BTreeMap::new() }
     }
 
-    /// What each client that was folded counted as.
+    /// The n_k that counted, of each client whose reply was folded.
     pub(crate) fn counts(self) -> BTreeMap<ClientName, u64> {
         self.counts
     }
@@ -52,11 +51,12 @@ impl<'a, 'b> Counted<'a, 'b> {
         Some(Ok((client, update)))
     }
 
+    /// Reads all replies into memory and caps their shares.
     fn hold(&mut self, max_weight: f64) -> Result<()> {
         let mut all = std::iter::from_fn(|| self.next_reply()).collect::<Result<Vec<_>>>()?;
         let counts: Vec<f64> = all.iter().map(|(_, update)| update.num_examples as f64).collect();
         for ((_, update), count) in all.iter_mut().zip(capped(&counts, max_weight)) {
-            // Whole numbers, so that the mean of equal models stays that model. A cap is never below the least n_k.
+            // Weights are whole numbers, so that the mean of equal models is that model. The cap is never below the smallest n_k.
             update.num_examples = count.floor() as u64;
         }
         self.held = all.into_iter();
@@ -96,7 +96,7 @@ mod tests {
         ClientName::new(name).unwrap()
     }
 
-    /// What each of `clients`, who say that they have so many images, counts as in `kind`.
+    /// The n_k that count of `clients`, given as (name, reported n_k), in an exchange of `kind`.
     fn counts(
         clients: &[(&str, u64)],
         max_examples: Option<u64>,
@@ -118,20 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_more_than_the_cap_counts_as_the_cap() {
+    fn a_client_that_reports_more_than_the_cap_counts_as_the_cap() {
         let clients = [("east", 10), ("north", (1 << 53) - 1), ("south", 40)];
         assert_eq!(counts(&clients, Some(30), None, ExchangeKind::Average), [10, 30, 30]);
         assert_eq!(counts(&clients, None, None, ExchangeKind::Average), [10, (1 << 53) - 1, 40]);
     }
 
     #[test]
-    fn nobody_has_more_than_max_weight_of_those_who_answered() {
+    fn no_client_has_a_larger_share_of_the_replies_than_max_weight() {
         let clients = [("east", 10), ("north", (1 << 53) - 1), ("south", 20)];
         // c = 1/2 · (c + 30), so c = 30.
         assert_eq!(counts(&clients, None, Some(0.5), ExchangeKind::Average), [10, 30, 20]);
-        // Two cannot have less than half each.
+        // Of two clients one has at least half.
         assert_eq!(counts(&clients[..2], None, Some(0.4), ExchangeKind::Average), [10, 10]);
-        // The ensemble has max_share.
+        // An ensemble is capped by max_share instead.
         assert_eq!(counts(&clients, None, Some(0.5), ExchangeKind::Collect), [10, (1 << 53) - 1, 20]);
     }
 }

@@ -1,5 +1,5 @@
-//! The losses of a client's steps in a round. They are kept with its work, and told again to the watch by whoever goes
-//! on with the run, so that it sees what an uninterrupted run shows.
+//! The losses of a client's steps in a round. They are saved with its work, so that a resumed run can call its observers again for these steps
+//! and they see the same steps as in an uninterrupted run.
 
 use effgan_data::ClientName;
 use effgan_nn::Array;
@@ -7,12 +7,12 @@ use effgan_nn::gan::Losses;
 
 use crate::step_observer::StepRecord;
 
-/// All steps of one client in a round so far, without gaps.
+/// The losses of one client's steps in a round so far, without gaps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LossHistory {
-    /// LossHistory that the client does in the round.
+    /// Number of steps that the client does in the round.
     pub(crate) total: u64,
-    /// Real images of each.
+    /// Real images per step.
     pub(crate) batch_size: u64,
     pub(crate) losses: Vec<Losses>,
 }
@@ -30,7 +30,7 @@ impl LossHistory {
         self.losses.extend(later.losses);
     }
 
-    /// What was told of each step of `client`, from its first of the round on.
+    /// The records of all steps of `client`, from the first of the round.
     pub(crate) fn records(&self, client: &ClientName, round: u32) -> impl Iterator<Item = StepRecord> {
         let Self { total: steps, batch_size, .. } = *self;
         (1..).zip(&self.losses).map(move |(step, &losses)| StepRecord {
@@ -49,7 +49,7 @@ impl LossHistory {
         Array::new([self.losses.len(), 2], values.collect())
     }
 
-    /// Of a tensor [`to_array`](Self::to_array).
+    /// The history of a tensor made by [`to_array`](Self::to_array).
     pub(crate) fn of_array([total, batch_size]: [u64; 2], losses: &Array) -> Self {
         let losses = losses.values.chunks_exact(2);
         let losses = losses.map(|pair| Losses { discriminator: pair[0], generator: pair[1] }).collect();

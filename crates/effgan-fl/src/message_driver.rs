@@ -1,7 +1,7 @@
 //! Driver 2: clients at sites of their own, reached by messages.
 //!
-//! Replies are taken as they come, and lie on disk from then on: a run that is cut off asks no site twice. Who has not
-//! answered when the deadline passes is missing in the round, and asked again in the next.
+//! A reply is saved to disk as soon as it arrives, so a server that is cut off does not ask a site twice for the same work. A site that has
+//! not replied by the deadline is missing from the round, and is asked again in the next.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,47 +20,48 @@ use crate::rounds::{Arrival, Arrivals, Clients, Done, Fold, PlannedRound, RoundO
 use crate::state::ServerState;
 use crate::{FlError, Result};
 
-/// Replies out of turn whose tensors wait in memory; those of others wait in their files.
-const ROOM: usize = 1;
+/// Number of replies that may wait in memory for their turn; the others wait in their files.
+const MAX_IN_MEMORY: usize = 1;
 
-/// A message to a site.
+/// A message from the server to a site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiteMessage {
-    /// What it is to work on.
+    /// The broadcast to work on.
     pub broadcast: Broadcast,
-    /// How far the run is: what the site remembers of later is of a future that was given up.
+    /// How far the server's run is. Client state that a site has saved for a later moment is discarded: the server has lost that moment, and
+    /// repeats the work.
     pub now: Moment,
-    /// How far back the server may yet go.
+    /// The oldest moment from which the server can still resume.
     pub oldest: Moment,
 }
 
-/// What a site answers.
+/// A site's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
-    /// Who.
+    /// The site.
     pub client: ClientName,
-    /// Its update, or why there is none.
+    /// Its update, or the reason why there is none.
     pub reply: Reply,
-    /// Wall time of its work.
+    /// Wall time of the work, in seconds.
     pub seconds: f64,
 }
 
-/// Carries letters to sites, and their answers back in any order.
+/// Carries messages to sites, and their answers back in any order.
 pub trait Carrier: Send {
-    /// Sends; a site that cannot be reached answers with the reason. The tensors of a usable answer are `bytes` long: of what is
-    /// longer no more need be taken.
+    /// Sends a message. For a site that cannot be reached, [`receive`](Self::receive) returns a failed answer with the reason. The tensors
+    /// of a usable answer have `bytes` bytes in all, so a longer answer need not be read to its end.
     ///
     /// # Errors
-    /// What ends the run.
-    fn send(&mut self, client: &ClientName, letter: &SiteMessage, bytes: u64) -> Result<()>;
+    /// An error ends the run.
+    fn send(&mut self, client: &ClientName, message: &SiteMessage, bytes: u64) -> Result<()>;
 
-    /// The next answer; waits for it, but no longer than about a tenth of a second.
+    /// The next answer; waits for it about a tenth of a second at most.
     ///
     /// # Errors
-    /// What ends the run, such as [`FlError::Interrupted`].
+    /// An error ends the run, such as [`FlError::Interrupted`].
     fn receive(&mut self) -> Result<Option<Answered>>;
 
-    /// Nobody waits for the answers that are still out: none of them may come from [`receive`](Self::receive) any more.
+    /// Ends the exchange: [`receive`](Self::receive) must not return any answer that is still outstanding.
     fn close(&mut self);
 }
 
@@ -69,25 +70,25 @@ pub trait Carrier: Send {
 pub struct Federation<'a> {
     /// The algorithm.
     pub algorithm: &'a dyn Algorithm,
-    /// Who is in it, from its first round to its last.
+    /// The clients, the same from the first round to the last.
     pub roster: &'a Roster,
-    /// What is done about clients that fail.
+    /// What happens when clients fail.
     pub failures: FailurePolicy,
-    /// How long an exchange waits for its answers.
+    /// How long an exchange waits for answers.
     pub deadline: Duration,
     /// The run's seed.
     pub seed: u64,
-    /// Threads of the server's own work, ≥ 1; changes no result.
+    /// Threads for the server's own work, ≥ 1; the result does not depend on it.
     pub jobs: usize,
-    /// Where the run and its replies are kept.
+    /// Where the state and the replies are saved.
     pub checkpoints: &'a Checkpoints,
 }
 
 impl Federation<'_> {
-    /// Runs the algorithm to its end, from its beginning or from where it was kept; `observer` is told after each round.
+    /// Runs the algorithm to its end, from the first round or from a checkpoint; calls `observer` after each round.
     ///
     /// # Errors
-    /// As [`Simulation::run`](crate::Simulation::run), and what the `carrier` says.
+    /// As [`Simulation::run`](crate::Simulation::run), and those of `carrier`.
     pub fn run(
         &self,
         carrier: &mut dyn Carrier,
@@ -98,7 +99,7 @@ impl Federation<'_> {
         self.rounds().run(&mut Sites { federation: *self, carrier }, from, members, observer)
     }
 
-    /// What follows `state`.
+    /// The exchange that follows `state`.
     pub fn next(&self, state: &ServerState) -> Option<Exchange> {
         self.rounds().next(state)
     }
@@ -110,7 +111,7 @@ impl Federation<'_> {
 
     fn rounds(&self) -> Rounds<'_> {
         let Self { algorithm, roster, failures, seed, jobs, checkpoints, .. } = *self;
-        // LossHistory are done elsewhere, and not told.
+        // Training steps happen at the sites, which do not report them.
         Rounds {
             algorithm,
             roster,
@@ -132,19 +133,19 @@ impl Clients for Sites<'_> {
     fn exchange(&mut self, state: &ServerState, exchange: &Exchange, fold: &mut Fold) -> Result<ServerState> {
         let Self { federation, carrier } = self;
         let mut arriving = Arriving::new(federation, *carrier, state, exchange);
-        let folded = arriving.send().and_then(|()| fold(&mut arriving, ROOM));
+        let folded = arriving.send().and_then(|()| fold(&mut arriving, MAX_IN_MEMORY));
         self.carrier.close();
         folded
     }
 }
 
-/// The answers of one exchange.
+/// The answers of one exchange, as they arrive.
 struct Arriving<'a> {
     federation: &'a Federation<'a>,
     carrier: &'a mut dyn Carrier,
     state: &'a ServerState,
     exchange: &'a Exchange,
-    /// Whose answers lie on disk already.
+    /// Clients whose replies are on disk already.
     kept: VecDeque<ClientName>,
     waiting: BTreeSet<ClientName>,
     started: Instant,
@@ -161,14 +162,14 @@ impl<'a> Arriving<'a> {
         Self { federation, carrier, state, exchange, kept, waiting, started }
     }
 
-    /// Asks everyone whose answer is not there.
+    /// Sends a message to each client whose reply is not on disk already.
     fn send(&mut self) -> Result<()> {
         let checkpoints = self.federation.checkpoints;
         let (now, oldest) = (Moment::of(self.state), checkpoints.oldest()?.unwrap_or_default());
         let expected = self.federation.algorithm.expects(self.state, self.exchange)?;
         let bytes = expected.values().map(|shape| 4 * shape.iter().product::<usize>() as u64).sum();
         for client in &self.exchange.cohort {
-            if self.exchange.kind.trains() && checkpoints.reply(self.exchange, client)?.is_some() {
+            if self.exchange.kind.trains() && checkpoints.load_reply(self.exchange, client)?.is_some() {
                 self.kept.push_back(client.clone());
                 continue;
             }
@@ -184,19 +185,19 @@ impl<'a> Arriving<'a> {
     }
 
     fn arrival_of_kept(&self, client: ClientName) -> Result<Arrival> {
-        let kept = self.federation.checkpoints.reply(self.exchange, &client)?;
+        let kept = self.federation.checkpoints.load_reply(self.exchange, &client)?;
         let Some(Kept { update, seconds, .. }) = kept else {
             return Err(FlError::LostReply { client, round: self.exchange.round });
         };
         Ok(self.arrival(client, Reply::Update(update), seconds, true))
     }
 
-    /// What arrived, on disk where it is a round's work.
+    /// Saves an answer to disk where it is a round's work.
     fn keep(&self, Answered { client, mut reply, seconds }: Answered) -> Result<Arrival> {
         let mut is_kept = false;
         if let (Reply::Update(update), true) = (&mut reply, self.exchange.kind.trains()) {
             let kept = Kept { update: update.clone(), memory: Params::new(), steps: LossHistory::default(), seconds };
-            self.federation.checkpoints.keep_reply(self.exchange, &client, &kept)?;
+            self.federation.checkpoints.save_reply(self.exchange, &client, &kept)?;
             is_kept = true;
         }
         Ok(self.arrival(client, reply, seconds, is_kept))
@@ -209,7 +210,7 @@ impl<'a> Arriving<'a> {
         Arrival { client, done, update, on_disk: false, bytes_down }
     }
 
-    fn is_late(&self) -> bool {
+    fn is_past_deadline(&self) -> bool {
         self.started.elapsed() >= self.federation.deadline
     }
 }
@@ -222,8 +223,9 @@ impl Arrivals for Arriving<'_> {
         loop {
             match self.carrier.receive()? {
                 Some(answered) if self.waiting.remove(&answered.client) => return self.keep(answered),
-                None if self.is_late() => {
-                    let client = self.waiting.pop_first().expect("the cohort's answers are all that is asked for");
+                None if self.is_past_deadline() => {
+                    let client =
+                        self.waiting.pop_first().expect("the fold asks for one reply per client of the cohort");
                     let seconds = self.federation.deadline.as_secs_f64();
                     let reason = Reply::Failed(format!("no answer within {seconds} s"));
                     return Ok(self.arrival(client, reason, seconds, false));

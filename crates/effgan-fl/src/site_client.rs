@@ -1,4 +1,5 @@
-//! A site's half of a [`federation`](crate::federation), letter by letter: between two of them nothing of it needs to be in memory.
+//! The client's half of the [message driver](crate::message_driver), at a site of its own: answers one message at a time, and needs nothing in
+//! memory between two messages.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -16,45 +17,45 @@ use crate::local::Shard;
 use crate::message_driver::{Answered, SiteMessage};
 use crate::step_observer::StepRecord;
 
-/// A site in a run.
+/// A client of a run at a site of its own.
 #[derive(Clone)]
 pub struct Site<'a> {
     /// The algorithm.
     pub algorithm: &'a dyn Algorithm,
-    /// Its images, and its name.
+    /// Its name and its images.
     pub shard: Shard<'a>,
     /// The run's seed.
     pub seed: u64,
-    /// Threads, ≥ 1; changes no result.
+    /// Threads, ≥ 1; the result does not depend on it.
     pub jobs: usize,
-    /// Where its memory, its answers and its unfinished work lie.
+    /// Folder for its client state, its finished answers and its unfinished work.
     pub folder: &'a Path,
-    /// Which run it is: what is kept of others is never taken for this one's.
+    /// Identifies the run; files of other runs are never used for this one.
     pub run: RunId,
-    /// What is kept of unfinished work.
+    /// How often unfinished work is saved.
     pub checkpoint: CheckpointConfig,
-    /// OnStep in a line of each file that is found unusable.
-    pub say: Arc<dyn Fn(&str) + Send + Sync>,
-    /// OnStep every training step; `Break` ends the work.
+    /// Called with one line of text for each file that is found unusable.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Called after every training step; `Break` ends the work.
     pub on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 }
 
 impl Site<'_> {
-    /// Works on `letter`. One that was answered before, by a process that is gone, gets the same answer without the work.
+    /// Works on `message`. If an earlier process has finished the answer to the same message, returns that answer without working again.
     ///
     /// # Errors
-    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; files that cannot be read or written. What is wrong with the work itself
-    /// is an answer.
-    pub fn answer(&self, letter: &SiteMessage) -> Result<Answered> {
+    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; files that cannot be read or written. A failure of
+    /// the work itself is an answer, not an error.
+    pub fn answer(&self, message: &SiteMessage) -> Result<Answered> {
         remove_leftovers(self.folder);
-        let SiteMessage { broadcast, now, oldest } = letter;
-        let memory = self.checkpoints(self.run.clone());
-        let memories = Memories::at(*now, &memory);
-        memories.give_up_after(*now)?;
-        // An answer is one to these very tensors.
+        let SiteMessage { broadcast, now, oldest } = message;
+        let states = self.checkpoints(self.run.clone());
+        let memories = Memories::at(*now, &states);
+        memories.discard_after(*now)?;
+        // A saved answer is only valid for the very tensors that it answers, so their hash is part of its run's identity.
         let data = format!("{} {}", self.run.data, broadcast.params.hash());
         let answers = self.checkpoints(RunId { data, ..self.run.clone() });
-        answers.let_go_of_rounds(now.round)?;
+        answers.remove_rounds_up_to(now.round)?;
         let client = Client {
             algorithm: self.algorithm,
             shard: self.shard,
@@ -72,7 +73,7 @@ impl Site<'_> {
     }
 
     fn checkpoints(&self, run: RunId) -> Checkpoints {
-        let say = self.say.clone();
-        Checkpoints::new(self.folder.into(), run, self.checkpoint.clone(), move |line| say(line))
+        let warn = self.warn.clone();
+        Checkpoints::new(self.folder.into(), run, self.checkpoint.clone(), move |line| warn(line))
     }
 }

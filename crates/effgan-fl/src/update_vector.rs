@@ -1,12 +1,12 @@
-//! The way from the parameters that a client was sent to those that it answers: how long it is, and scaleing it.
+//! An update as a vector: the difference between the parameters that a client returns and those that it was sent.
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};
 
-/// L2 norm of the way from `before` to `after` over the trainable tensors of `after`.
+/// L2 norm of `after` − `before`, over the trainable tensors of `after`.
 ///
 /// # Errors
-/// [`NnError::MissingTensor`] when `before` has not one of them.
+/// [`NnError::MissingTensor`] when `before` lacks one of them.
 pub(crate) fn norm(before: &Params, after: &Params) -> Result<f64, NnError> {
     let mut square = 0.0;
     for (name, array) in after.iter().filter(|(name, _)| !is_running_statistic(name)) {
@@ -16,10 +16,10 @@ pub(crate) fn norm(before: &Params, after: &Params) -> Result<f64, NnError> {
     Ok(square.sqrt())
 }
 
-/// Makes the way from `before` to `after` longer by `factor`, in all tensors of `after`.
+/// Scales the update: sets each tensor of `after` to `before` + `factor` · (`after` − `before`).
 ///
 /// # Errors
-/// [`NnError::MissingTensor`] when `before` has not one of them.
+/// [`NnError::MissingTensor`] when `before` lacks one of them.
 pub(crate) fn scale(before: &Params, after: &mut Params, factor: f64) -> Result<(), NnError> {
     for (name, array) in after {
         for (after, &before) in array.values.iter_mut().zip(&before.get(name)?.values) {

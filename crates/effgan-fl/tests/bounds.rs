@@ -111,7 +111,7 @@ fn values_whose_sums_would_be_infinite_leave_their_own_client_out_by_name() {
         let (mean, record) = round(value, OnFailure::LeaveOut, Bounds::default()).unwrap();
         assert_eq!(mean, 2.0, "(1 + 3) / 2");
         let reason = format!(
-            "unusable reply: tensor `w` has the value {value:e} at index 0, beyond 1e15, which no training comes to"
+            "unusable reply: tensor `w` has the value {value:e} at index 0, beyond 1e15, which no training reaches"
         );
         assert_eq!(record.missing, missing(&reason));
         let line = serde_json::to_string(&record).unwrap();

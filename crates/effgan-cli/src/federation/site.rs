@@ -314,7 +314,7 @@ impl Desk<'_> {
             folder: &self.state_dir(),
             run: RunId { config: config.identity(), data: run.clone() },
             checkpoint: config.checkpoint.clone(),
-            say: Arc::new(|line: &str| warn(line)),
+            warn: Arc::new(|line: &str| warn(line)),
             on_step: &watch,
         };
         let answered = match site.answer(letter) {

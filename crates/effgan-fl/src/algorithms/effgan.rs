@@ -1,5 +1,5 @@
-//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, then each client fine-tunes its own copy, and the
-//! server keeps the ensemble of the fine-tuned generators.
+//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, after which each client fine-tunes a copy of its own and the server
+//! keeps the ensemble of the fine-tuned generators.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
@@ -20,18 +20,18 @@ use crate::step_observer::StepObserver;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EffganConfig {
-    /// Rounds of averaging before the fine-tuning; 0 is `local-ensemble`.
+    /// Rounds of averaging before the fine-tuning; 0 makes it `local-ensemble`.
     pub rounds: u32,
-    /// Passes over its images with which each client fine-tunes; this or `fine_tune_steps`.
+    /// Passes over its images in each client's fine-tuning; set either this or `fine_tune_steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fine_tune_epochs: Option<u32>,
-    /// Training steps with which each client fine-tunes; this or `fine_tune_epochs`.
+    /// Training steps in each client's fine-tuning; set either this or `fine_tune_epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fine_tune_steps: Option<u32>,
-    /// Share of the clients that take part in a round, above 0 and at most 1. Everyone fine-tunes.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1. All clients fine-tune.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the averages and as members of the ensemble.
+    /// How clients are weighted in the averages and as members of the ensemble.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -46,7 +46,7 @@ impl EffganConfig {
     }
 }
 
-/// Averaging, then one exchange that collects a fine-tuned generator from everyone.
+/// Averaging, then one exchange that collects a fine-tuned generator from every client.
 pub(super) struct Effgan {
     pub(super) averaging: FedGan,
     pub(super) fine_tune: LocalWork,

@@ -20,10 +20,10 @@ use crate::{Result, cohort};
 pub struct FedGanConfig {
     /// Rounds of averaging, ≥ 1.
     pub rounds: u32,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the average.
+    /// How clients are weighted in the average.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -40,9 +40,9 @@ impl FedGanConfig {
 pub(super) struct FedGan {
     pub(super) config: FedGanConfig,
     pub(super) training: LocalTraining,
-    /// How the server folds a round.
+    /// How the server folds the replies of a round.
     pub(super) rule: Rule,
-    /// Whether all images are to lie at one client.
+    /// Whether all images are at one client.
     pub(super) pooled: bool,
 }
 

@@ -7,7 +7,7 @@ use effgan_nn::{Params, checkpoint, params};
 
 use crate::{FlError, Result};
 
-/// The tensors of a file that is as it was written.
+/// Reads a generator's file and checks it against its SHA-256.
 pub(super) fn read_generator(path: &Path, sha256: &str) -> Result<Params> {
     let unusable = |reason: String| FlError::Model { path: path.into(), reason };
     let bytes = checkpoint::read_file(path, checkpoint::MOST_BYTES).map_err(|error| unusable(error.to_string()))?;
@@ -20,11 +20,12 @@ pub(super) fn read_generator(path: &Path, sha256: &str) -> Result<Params> {
     Ok(generator)
 }
 
+/// Path of a member's file in the model folder `dir`.
 pub(super) fn member_file(dir: &Path, client: &ClientName) -> PathBuf {
     dir.join("members").join(format!("{client}.safetensors"))
 }
 
-/// Writes the tensors and answers with the SHA-256 of the file.
+/// Writes a generator's file and returns its SHA-256.
 pub(super) fn write_generator(path: &Path, generator: &Params) -> Result<String> {
     let bytes = checkpoint::to_bytes(generator);
     checkpoint::write_file(path, &bytes).map_err(|source| FlError::Io { path: path.into(), source })?;

@@ -6,16 +6,16 @@ use effgan_data::ClientName;
 use effgan_nn::networks::Network;
 use serde::{Deserialize, Serialize};
 
-/// Of `manifest.json`; a reader refuses any other.
+/// Format version of `manifest.json`; a reader refuses any other.
 pub(super) const FORMAT_VERSION: u32 = 1;
-/// Most bytes of a manifest that is read, 64 MiB: 300,000 members.
+/// Largest manifest that is read: 64 MiB, enough for 300,000 members.
 pub(super) const MAX_BYTES: u64 = 1 << 26;
 
-/// How an averaged generator's batch-norm statistics are made.
+/// How the running statistics of an averaged generator's batch norm are obtained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormStatistics {
-    /// Computed anew by running the averaged generator on fixed z.
+    /// Recomputed by running the averaged generator on fixed z.
     #[default]
     Recompute,
     /// The average of the clients' statistics.
@@ -23,7 +23,7 @@ pub enum NormStatistics {
 }
 
 impl NormStatistics {
-    /// In a sentence.
+    /// The name in messages: `recomputed` or `averaged`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Recompute => "recomputed",
@@ -36,15 +36,15 @@ impl NormStatistics {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// The client that trained it.
+    /// The client that trained the generator.
     pub name: ClientName,
-    /// n_k: images it was trained on, or what it counts as where a cap is lower.
+    /// n_k: the number of images that it was trained on, or the cap where that is lower.
     pub num_examples: u64,
-    /// Its share of the samples, not normalised, ≥ 0.
+    /// Weight of the member when samples are drawn, ≥ 0, not normalised.
     pub weight: f64,
-    /// Of its file, as lower-case hex.
+    /// SHA-256 of the file, in lower-case hex.
     pub sha256: String,
-    /// Why its samples are not to be trusted; absent where nothing is known against them.
+    /// Why the member was flagged as an outlier; absent for all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flagged: Option<String>,
 }
@@ -53,9 +53,9 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Global {
-    /// How its batch-norm statistics were made.
+    /// How its batch-norm statistics were obtained.
     pub norm_statistics: NormStatistics,
-    /// Of its file, as lower-case hex.
+    /// SHA-256 of the file, in lower-case hex.
     pub sha256: String,
 }
 
@@ -63,18 +63,18 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of this layout.
+    /// Version of this format.
     pub format_version: u32,
     /// The algorithm's name in a config.
     pub algorithm: String,
-    /// Network and image shape: what is needed to build a generator.
+    /// Network and image shape, from which a generator is built.
     pub network: Network,
-    /// What the classes of a conditional network are called, in the order of their labels; absent where nobody said.
+    /// Names of a conditional network's classes, in the order of their labels; absent where they are not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// The averaged generator.
     pub global: Global,
-    /// The ensemble, sorted by name; empty for algorithms without one.
+    /// The members of the ensemble, sorted by name; empty for algorithms without an ensemble.
     pub members: Vec<Member>,
 }
 
@@ -89,11 +89,13 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), String> {
     }
     let (names, classes) = (manifest.classes.len(), manifest.network.num_classes.unwrap_or(0));
     if names > 0 && names != classes {
-        return Err(format!("classes has {names} names, and the network {classes} classes; name all or none"));
+        return Err(format!(
+            "there are {names} names in classes, but the network has {classes} classes; name all of them or none"
+        ));
     }
     let mut names = BTreeSet::new();
     if let Some(member) = manifest.members.iter().find(|member| !names.insert(&member.name)) {
-        return Err(format!("member {} has two rows, expected one; remove one of them", member.name));
+        return Err(format!("member {} has two rows; remove one of them", member.name));
     }
     let total: f64 = manifest.members.iter().map(|member| member.weight).sum();
     let drawable = total > 0.0 && total.is_finite();

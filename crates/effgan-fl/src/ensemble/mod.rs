@@ -1,15 +1,16 @@
-//! The model folder: a manifest, the averaged generator and the members, each a PyTorch state dict in safetensors.
+//! The model folder: a manifest, the averaged generator and the members, each a PyTorch state dict in a safetensors file.
 //!
 //! ```text
 //! model/  manifest.json  global.safetensors  members/<client>.safetensors
 //! ```
-//! Removing a client is removing its member and its row. There are no discriminators here: they stay home.
+//! A client is removed by deleting its member file and its row in the manifest. The folder holds no discriminators: they never leave their client.
 
 mod generator_file;
 mod manifest;
 mod model_writer;
 mod selection;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
@@ -23,7 +24,7 @@ pub use self::model_writer::ModelWriter;
 pub use self::selection::Selection;
 use crate::{FlError, Result};
 
-/// A model folder that was opened.
+/// An opened model folder.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     dir: PathBuf,
@@ -31,27 +32,32 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Opens the model folder `dir`, or the one inside a run folder. Generators are read when they are needed.
+    /// Opens the model folder `dir`, or the folder `model` of a run folder `dir`. Generators are read when they are needed.
     ///
     /// # Errors
-    /// [`FlError::Model`] naming what is wrong.
+    /// [`FlError::Model`] when there is no manifest, or an unusable one.
     pub fn open(dir: &Path) -> Result<Self> {
         let inner = dir.join("model");
         let dir = if inner.join("manifest.json").exists() { &inner } else { dir };
         let path = dir.join("manifest.json");
         let unusable = |reason: String| FlError::Model { path: path.clone(), reason };
-        let json = checkpoint::read_file(&path, MAX_BYTES).map_err(|error| unusable(error.to_string()))?;
+        let json = checkpoint::read_file(&path, MAX_BYTES).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                FlError::Model { path: dir.into(), reason: "not a model folder (no manifest.json)".into() }
+            }
+            _ => unusable(error.to_string()),
+        })?;
         let manifest: Manifest = serde_json::from_slice(&json).map_err(|error| unusable(error.to_string()))?;
         check_manifest(&manifest).map_err(unusable)?;
         Ok(Self { dir: dir.into(), manifest })
     }
 
-    /// What the folder holds.
+    /// The folder's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Shape `[c, h, w]` of its images.
+    /// Shape `[c, h, w]` of the images.
     pub fn image_shape(&self) -> [usize; 3] {
         self.manifest.network.image_shape
     }
@@ -59,7 +65,7 @@ impl Ensemble {
     /// The averaged generator (tensors without prefix).
     ///
     /// # Errors
-    /// When the file is missing, is not what the manifest says, or does not fit the network.
+    /// When the file is missing, differs from what the manifest says, or does not fit the network.
     pub fn global(&self) -> Result<Params> {
         self.read(&self.dir.join("global.safetensors"), &self.manifest.global.sha256)
     }
@@ -134,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_opened() {
+    fn a_written_model_is_read_back() {
         let (folder, written) = model(Weights::Examples);
         let opened = Ensemble::open(folder.path()).unwrap();
         assert_eq!(opened.manifest(), written.manifest());
@@ -143,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn members_weigh_by_images_or_all_the_same() {
+    fn members_are_weighted_by_images_or_equally() {
         let weights =
             |weights| model(weights).1.manifest.members.iter().map(|member| member.weight).collect::<Vec<_>>();
         assert_eq!(weights(Weights::Examples), [30.0, 10.0]);
@@ -151,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flagged_member_keeps_its_share_or_has_none_and_the_manifest_says_why() {
+    fn a_flagged_member_keeps_its_weight_or_has_none_and_the_manifest_gives_the_reason() {
         for (flagged, weight) in [(Flagged::Keep, 10.0), (Flagged::LeaveOut, 0.0)] {
             let folder = tempfile::tempdir().unwrap();
             let mut writer = ModelWriter::create(folder.path(), Weights::Examples).unwrap();
@@ -198,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_leaves_with_its_row_and_the_others_are_unchanged() {
+    fn removing_a_row_removes_its_member_and_no_other() {
         let left = reopened(|manifest| drop(manifest["members"].as_array_mut().unwrap().remove(1))).unwrap();
         assert_eq!(left.manifest().members.len(), 1);
         assert_eq!(left.manifest().members[0].name, client("north"));
     }
 
     #[test]
-    fn names_of_members_may_come_in_any_order_and_twice() {
+    fn selected_members_may_be_named_in_any_order_and_twice() {
         let (_folder, ensemble) = model(Weights::Examples);
         let sample = |names: &[&str]| {
             let names = names.iter().map(|name| client(name)).collect();
@@ -218,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn sampling_ends_when_it_is_told_to() {
+    fn sampling_ends_with_the_error_of_its_callback() {
         let (_folder, ensemble) = model(Weights::Examples);
         let stop = || Err(FlError::Interrupted);
         for selection in [Selection::Ensemble, Selection::Global] {
@@ -228,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_makes_no_sense_is_refused() {
+    fn an_invalid_manifest_is_refused() {
         let error = |edit: fn(&mut Value)| reopened(edit).unwrap_err().to_string();
         let of_member = |manifest: &mut Value, weight: f64| manifest["members"][0]["weight"] = weight.into();
         assert!(
@@ -249,7 +255,7 @@ mod tests {
         let unclassed = error(|manifest| manifest["network"]["config"]["conditional"] = true.into());
         assert!(unclassed.ends_with("a conditional network needs num_classes"), "{unclassed}");
         let twice = error(|manifest| manifest["members"][1]["name"] = "north".into());
-        assert!(twice.ends_with("member north has two rows, expected one; remove one of them"), "{twice}");
+        assert!(twice.ends_with("member north has two rows; remove one of them"), "{twice}");
         let escape = error(|manifest| manifest["members"][0]["name"] = "../../x".into());
         assert!(escape.contains("a-z, 0-9 and -"), "{escape}");
     }

@@ -15,7 +15,7 @@ use crate::aggregate::{Flagged, MemberSink, WeightedMean, Weights};
 use crate::capped_weights::capped;
 use crate::{FlError, Result};
 
-/// Writes a model folder: members as they are collected, the manifest at the end.
+/// Writes a model folder: each member when it is collected, and the manifest at the end.
 #[derive(Debug)]
 pub struct ModelWriter {
     dir: PathBuf,
@@ -26,22 +26,22 @@ pub struct ModelWriter {
 }
 
 impl ModelWriter {
-    /// Starts the folder `dir`.
+    /// Starts a model in the folder `dir`, which is created if necessary.
     ///
     /// # Errors
-    /// [`FlError::Io`] when it cannot be made.
+    /// [`FlError::Io`] when it cannot be created.
     pub fn create(dir: &Path, weights: Weights) -> Result<Self> {
         let members = dir.join("members");
         fs::create_dir_all(&members).map_err(|source| FlError::Io { path: members, source })?;
-        // Of an earlier end of the same run: what is now made is no model before it is whole.
+        // An earlier, shorter run may have left a manifest. The folder must not count as a model until it is complete again.
         remove_manifest(&dir.join("manifest.json"))?;
         Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new(), classes: Vec::new() })
     }
 
-    /// Opens the folder `dir` again, in which `members` were written before the program ended.
+    /// Continues the folder `dir`, into which an earlier start of the program has written `members`.
     ///
     /// # Errors
-    /// [`FlError::Model`] when one of them is not as it was written.
+    /// [`FlError::Model`] when one of their files has changed.
     pub fn reopen(dir: &Path, weights: Weights, members: Vec<Member>) -> Result<Self> {
         let mut writer = Self::create(dir, weights)?;
         for member in &members {
@@ -52,18 +52,18 @@ impl ModelWriter {
         Ok(writer)
     }
 
-    /// The same folder, in which the classes of a conditional network are called so, in the order of their labels.
+    /// Sets the names of a conditional network's classes, in the order of their labels.
     #[must_use]
     pub fn with_class_names(self, classes: Vec<String>) -> Self {
         Self { classes, ..self }
     }
 
-    /// The members so far: with them [`reopen`](Self::reopen) goes on.
+    /// The members so far, from which [`reopen`](Self::reopen) continues.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// Puts the members in the order of names, where one came out of turn.
+    /// Sorts the members by name.
     pub fn sort(&mut self) {
         self.members.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -71,12 +71,12 @@ impl ModelWriter {
     /// A member's generator (tensors without prefix).
     ///
     /// # Errors
-    /// [`FlError::Model`] when its file is not as it was written.
+    /// [`FlError::Model`] when its file has changed.
     pub fn generator(&self, member: &Member) -> Result<Params> {
         read_generator(&member_file(&self.dir, &member.name), &member.sha256)
     }
 
-    /// Flags a member for `reason`; its weight becomes 0 where it is to be left out.
+    /// Flags the member of `client` as an outlier for `reason`; with [`Flagged::LeaveOut`], its weight becomes 0.
     pub fn flag(&mut self, client: &ClientName, reason: &str, flagged: Flagged) {
         for member in self.members.iter_mut().filter(|member| member.name == *client) {
             member.flagged = Some(reason.into());
@@ -86,9 +86,8 @@ impl ModelWriter {
         }
     }
 
-    /// Lowers the largest weights until none is more than `max_share` of all, and answers with the largest share that
-    /// is left. Where there are too few members for that, they all weigh the same. The [mean](Self::mean) of the
-    /// members stays as it is.
+    /// Lowers the largest weights until none exceeds `max_share` of the sum, and returns the largest remaining share. With too few members for
+    /// that, all weights become equal. The [mean](Self::mean) of the members does not change.
     pub fn cap(&mut self, max_share: f64) -> f64 {
         let weights: Vec<f64> = self.members.iter().map(|member| member.weight).collect();
         let capped = capped(&weights, max_share);
@@ -97,12 +96,12 @@ impl ModelWriter {
         largest / total
     }
 
-    /// The mean of all members so far by weight: what averaging would have made of the same work. `None` without members.
+    /// The weighted mean of all members so far, which is what averaging would have made of the same work; `None` without members.
     pub fn mean(&self) -> Option<Params> {
         self.mean.clone().finish()
     }
 
-    /// Writes the averaged generator (tensors without prefix) and the manifest; opens the whole.
+    /// Writes the averaged generator (tensors without prefix) and the manifest, and opens the finished model.
     ///
     /// # Errors
     /// [`FlError::Io`].

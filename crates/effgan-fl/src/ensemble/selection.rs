@@ -8,19 +8,19 @@ use effgan_data::ClientName;
 use super::{Ensemble, Member};
 use crate::{Result, sample};
 
-/// Which generators samples come from.
+/// The generators that samples are drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Selection {
-    /// All members by weight, or the averaged generator when there are none.
+    /// All members, by weight; the averaged generator when there are no members.
     Ensemble,
-    /// These members, by weight; members that are left out, and are asked for alone, count the same.
+    /// These members, by weight; equally when all of them have weight 0.
     Members(Vec<ClientName>),
     /// The averaged generator.
     Global,
 }
 
 impl Ensemble {
-    /// Images `range` of `seed` from `selection`: u8 `[n, c, h, w]`.
+    /// Draws the images `range` of `seed` from `selection`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
     /// [`FlError::UnknownMember`]; files as in [`global`](Self::global).
@@ -28,10 +28,10 @@ impl Ensemble {
         self.sample_classes(selection, &[], seed, range, jobs)
     }
 
-    /// As [`sample`](Self::sample), of these `classes` in turn (see [`sample_classes`](sample::sample_classes)).
+    /// As [`sample`](Self::sample), with images of the given `classes` in turn (see [`sample_classes`](sample::sample_classes)).
     ///
     /// # Errors
-    /// [`FlError::Config`] for a class that the model does not know; as [`sample`](Self::sample).
+    /// [`FlError::Config`] for a class that the model does not have; as [`sample`](Self::sample).
     pub fn sample_classes(
         &self,
         selection: &Selection,
@@ -43,10 +43,10 @@ impl Ensemble {
         self.sample_while(&|| Ok(()), selection, classes, seed, range, jobs)
     }
 
-    /// [`sample_classes`](Self::sample_classes), which ends with the error of `go_on` when it has one; it is asked every few hundred images.
+    /// As [`sample_classes`](Self::sample_classes); calls `go_on` every few hundred images and ends with its error, if it returns one.
     ///
     /// # Errors
-    /// As [`sample_classes`](Self::sample_classes), and what `go_on` says.
+    /// As [`sample_classes`](Self::sample_classes), and those of `go_on`.
     pub fn sample_while(
         &self,
         go_on: &(dyn Fn() -> Result<()> + Sync),
@@ -74,7 +74,7 @@ impl Ensemble {
         }
     }
 
-    /// The members of `selection`; none of them stands for the averaged generator.
+    /// The members of `selection`; an empty list stands for the averaged generator.
     fn selected(&self, selection: &Selection) -> Result<Vec<&Member>> {
         match selection {
             Selection::Ensemble => Ok(self.manifest.members.iter().collect()),

@@ -59,7 +59,10 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
         let line = format!("aggregation.kind = \"median\" is not for {why}; take mean");
         assert_eq!(error(config, &median), line);
     }
-    assert_eq!(error(fedgan(1), &capped), "aggregation.max_share is of an ensemble's members, and fedgan has none");
+    assert_eq!(
+        error(fedgan(1), &capped),
+        "aggregation.max_share is for the members of an ensemble, and fedgan has none; remove it"
+    );
     assert!(local_ensemble(1).build(network(), local(), &capped).is_ok());
 }
 

@@ -45,7 +45,7 @@ impl Carrier for Post<'_> {
             folder: &self.folder.join(client.as_str()),
             run: RunId::default(),
             checkpoint: CheckpointConfig::default(),
-            say: Arc::new(|line: &str| panic!("{line}")),
+            warn: Arc::new(|line: &str| panic!("{line}")),
             on_step: &|_| {
                 self.steps.fetch_add(1, Ordering::Relaxed);
                 ControlFlow::Continue(())

@@ -1,10 +1,4 @@
-//! What a site allows: its `policy.toml`, and how it is held against what a run wants, before an image is opened.
-//!
-//! A [`Policy`] is the site's; [`RunRequest`] are plain numbers out of the server's config. Their comparison is a list of [`Clause`]s, which
-//! a person reads before an approval, and whose first refusal is the site's answer. A site without the file has the defaults.
-
-mod clauses;
-mod run_request;
+//! `policy.toml`: the file and its defaults.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -13,15 +7,12 @@ use std::path::Path;
 use effgan_data::datasets::MaxMemory;
 use serde::{Deserialize, Serialize};
 
-pub use self::clauses::Clause;
-pub use self::run_request::{Amount, RunRequest, Spent};
-use crate::{FlError, Refusal, Result};
-use effgan_nn::Params;
+use crate::{FlError, Result};
 
 /// Algorithms whose every answer is made of whole passes, and that a policy may list.
 const KNOWN: [&str; 8] = ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble"];
 /// Most bytes of the file; ours has 5,000.
-const MOST_BYTES: u64 = 1 << 16;
+const MAX_BYTES: u64 = 1 << 16;
 /// A month, in seconds.
 const MONTH: f64 = 30.0 * 24.0 * 3600.0;
 /// More of anything than is ever counted.
@@ -126,7 +117,7 @@ impl Default for Policy {
 impl Policy {
     /// The file with the defaults, each line explained.
     pub fn text() -> &'static str {
-        include_str!("policy/policy.toml")
+        include_str!("policy.toml")
     }
 
     /// Of the file `path`; the defaults where there is none.
@@ -136,11 +127,11 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Self> {
         let wrong = |why: String| FlError::Config(format!("{}: {why}", path.display()));
         let mut text = String::new();
-        match File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)) {
+        match File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(wrong(error.to_string())),
-            Ok(n) if n as u64 > MOST_BYTES => {
-                return Err(wrong(format!("has more than the {MOST_BYTES} bytes of a policy; is it another file?")));
+            Ok(n) if n as u64 > MAX_BYTES => {
+                return Err(wrong(format!("has more than the {MAX_BYTES} bytes of a policy; is it another file?")));
             }
             Ok(_) => {}
         }
@@ -199,60 +190,10 @@ impl Policy {
         }
         Ok(())
     }
-
-    /// Whether the site does what a run wants, after what it has done before.
-    ///
-    /// # Errors
-    /// The first clause that does not hold.
-    pub fn check(&self, wishes: &RunRequest, spent: &Spent) -> std::result::Result<(), Refusal> {
-        self.clauses(wishes, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
-    }
-
-    /// Whether the site trains `work` once more: a run that is repeated in part may train twice what it said, within the policy.
-    ///
-    /// # Errors
-    /// The bound that would be passed.
-    pub fn check_work(&self, wishes: &RunRequest, spent: &Spent, work: Amount) -> std::result::Result<(), Refusal> {
-        let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
-        // How many batches a server wants that trains its own generator hangs on the other sites.
-        let is_planned = !wishes.by_the_batch;
-        let twice =
-            |planned: Option<f64>| planned.filter(|_| is_planned).map_or(f64::INFINITY, |planned| 2.0 * planned);
-        let wrong = [
-            (
-                run.rounds as f64,
-                twice(Some(wishes.last_round().into())).min(self.max_rounds as f64),
-                Refusal::TooManyRounds,
-            ),
-            (
-                run.steps as f64,
-                twice(wishes.all_steps().map(|n| n as f64)).min(self.max_steps as f64),
-                Refusal::TooManySteps,
-            ),
-            (run.passes, twice(wishes.all_passes()).min(self.max_passes), Refusal::TooManyPasses),
-            (all.rounds as f64, self.total_rounds as f64, Refusal::BudgetSpent),
-            (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
-            (all.passes, self.total_passes, Refusal::BudgetSpent),
-        ];
-        wrong.into_iter().find(|(value, most, _)| value > most).map_or(Ok(()), |(.., refusal)| Err(refusal))
-    }
-
-    /// Whether parameters that come or go are finite and bounded.
-    ///
-    /// # Errors
-    /// [`Refusal::ParametersOutOfBounds`].
-    pub fn check_params(&self, params: &Params) -> std::result::Result<(), Refusal> {
-        // NaN is not within anything.
-        let fine = |value: &f32| value.abs() <= self.max_parameter;
-        let all = params.iter().all(|(_, array)| array.values.iter().all(fine));
-        if all { Ok(()) } else { Err(Refusal::ParametersOutOfBounds) }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::Array;
-
     use super::*;
 
     #[test]
@@ -308,17 +249,6 @@ mod tests {
         ] {
             let error = Policy::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn parameters_are_finite_and_within_the_bound() {
-        let params =
-            |value: f32| -> Params { [("w".to_owned(), Array::new([2], vec![0.0, value]))].into_iter().collect() };
-        let policy = Policy { max_parameter: 10.0, ..Policy::default() };
-        assert_eq!([1.0, -10.0].map(|value| policy.check_params(&params(value))), [Ok(()); 2]);
-        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 10.1, -3.4e38] {
-            assert_eq!(policy.check_params(&params(value)), Err(Refusal::ParametersOutOfBounds));
         }
     }
 }
