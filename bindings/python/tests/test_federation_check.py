@@ -108,7 +108,7 @@ def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Pat
     config = tmp_path / "run.toml"
     text = TINY.read_text("utf-8").replace('name = "mnist-mini"\nlimit = 120', 'name = "folder"\nchannels = 1\nsize = 32')
     config.write_text(text)
-    wanted = 'policy: it refuses the run "tiny" (too-few-images): images that train: '
+    wanted = 'policy: it refuses the run "tiny" (too-few-images): training images: '
     assert_wrong(kit, wanted, "--data", data, "--config", config)
     (kit / "policy.toml").write_text("min_images = 10\n")
     code, said = federation("check", kit, "--data", data, "--config", config)

@@ -1,4 +1,4 @@
-//! What a server believes of what clients say: values, norms and n_k, in the simulation as in a federation.
+//! The server's bounds on values, norms and n_k in what clients send.
 
 use std::ops::ControlFlow;
 
@@ -17,14 +17,15 @@ use effgan_nn::{Array, Params, Streams};
 /// Values of a tensor: with 3.4e38 in all of them, sums of squares and of signed groups leave the range of an f32.
 const VALUES: usize = 8192;
 
-/// One round: `east` with 1 image answers 1 in all values, `north` with 8 what is said here, `south` with 1 answers 3.
-struct Of(f32);
+/// One round of averaging, in which `east` (1 image) replies with 1 in all values, `north` (8 images) with the given value, and `south` (1 image)
+/// with 3.
+struct FixedReplies(f32);
 
 fn tensor(value: f32) -> Params {
     [("w".to_owned(), Array::new([VALUES], vec![value; VALUES]))].into_iter().collect()
 }
 
-impl Algorithm for Of {
+impl Algorithm for FixedReplies {
     fn init(&self, _: &RoundContext) -> Result<ServerState> {
         Ok(ServerState::after_round(0, tensor(0.0)))
     }
@@ -82,7 +83,7 @@ fn round(north: f32, on_failure: OnFailure, bounds: Bounds) -> Result<(f32, Roun
     };
     let clients = vec![share("east", vec![0]), share("north", (1..9).collect()), share("south", vec![9])];
     let simulation = Simulation {
-        algorithm: &Of(north),
+        algorithm: &FixedReplies(north),
         images: &images,
         partition: &Partition { clients },
         participation: &SimulationConfig::default(),
@@ -106,7 +107,7 @@ fn missing(reason: &str) -> Vec<Missing> {
 }
 
 #[test]
-fn values_whose_sums_would_be_infinite_leave_their_own_client_out_by_name() {
+fn a_client_whose_values_would_make_sums_infinite_is_left_out_by_name() {
     for value in [3.4e38, -3.4e38, 1e16] {
         let (mean, record) = round(value, OnFailure::LeaveOut, Bounds::default()).unwrap();
         assert_eq!(mean, 2.0, "(1 + 3) / 2");
@@ -125,8 +126,8 @@ fn values_whose_sums_would_be_infinite_leave_their_own_client_out_by_name() {
 }
 
 #[test]
-fn an_update_beyond_a_bound_of_the_config_leaves_its_client_out_and_one_at_the_bound_does_not() {
-    // A step of 2 in each of 8,192 values is √8192 · 2 = 181.02 long.
+fn a_client_with_an_update_beyond_a_bound_of_the_config_is_left_out_and_one_at_the_bound_is_not() {
+    // A step of 2 in each of 8,192 values has the norm √8192 · 2 = 181.02; north's step of 20 has 1810.
     let norm = |max_norm| Bounds { max_norm: Some(max_norm), ..Bounds::default() };
     let (_, record) = round(2.0, OnFailure::LeaveOut, norm(272.0)).unwrap();
     assert_eq!(record.missing, []);
@@ -145,7 +146,7 @@ fn an_update_beyond_a_bound_of_the_config_leaves_its_client_out_and_one_at_the_b
 }
 
 #[test]
-fn a_client_counts_for_no_more_than_its_cap_and_the_record_has_both_numbers() {
+fn a_client_counts_as_its_cap_and_the_record_has_both_numbers() {
     let mean = |bounds| round(7.0, OnFailure::Stop, bounds).unwrap();
     // (1·1 + 8·7 + 1·3) / 10
     let (all, record) = mean(Bounds::default());

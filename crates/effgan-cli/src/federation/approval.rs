@@ -126,10 +126,11 @@ fn wants(wishes: &RunRequest) -> String {
 }
 
 fn in_all(wishes: &RunRequest) -> String {
-    let passes = wishes.all_passes().map(|passes| format!("{} passes over the images", (passes * 10.0).round() / 10.0));
+    let passes =
+        wishes.total_passes().map(|passes| format!("{} passes over the images", (passes * 10.0).round() / 10.0));
     let steps = wishes
-        .all_steps()
-        .map(|steps| format!("{steps} training steps of {} images", wishes.batch_size * wishes.batches_a_step));
+        .total_steps()
+        .map(|steps| format!("{steps} training steps of {} images", wishes.batch_size * wishes.batches_per_step));
     let parts: Vec<String> = passes.into_iter().chain(steps).collect();
     parts.join(", ")
 }
@@ -147,7 +148,7 @@ fn images(wishes: &RunRequest) -> String {
 
 fn sends(wishes: &RunRequest) -> String {
     let size = wishes.model.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
-    let networks = match (wishes.rounds, wishes.by_the_batch) {
+    let networks = match (wishes.rounds, wishes.single_batch_replies) {
         (0, _) => None,
         (_, true) => Some("after each batch gradients or logits, and the discriminator".to_owned()),
         (_, false) => Some(format!("after each round both networks{size}")),

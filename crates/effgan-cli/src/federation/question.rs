@@ -142,9 +142,9 @@ fn check_letter(letter: &SiteMessage, algorithm: &AlgorithmConfig, wishes: &RunR
     use ExchangeKind as E;
     let SiteMessage { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = letter;
     let is_asked = match kind {
-        E::Average => wishes.rounds > 0 && !wishes.by_the_batch,
+        E::Average => wishes.rounds > 0 && !wishes.single_batch_replies,
         E::Collect => wishes.fine_tune.is_some(),
-        E::Feedback => wishes.by_the_batch,
+        E::Feedback => wishes.single_batch_replies,
         E::Logits => matches!(algorithm, A::UaGan(_)),
         E::Swap => matches!(algorithm, A::MdGan(_)),
     };

@@ -39,7 +39,7 @@ pub fn wishes_of(site: &Path, config: &Config) -> Result<(RunRequest, Spent)> {
 pub(super) fn of_config(config: &Config, seconds: f64) -> Result<RunRequest> {
     let LocalConfig { batch_size, discriminator_steps, epochs, steps, .. } = config.local;
     let local = LocalWork::one_of(epochs, steps, "local.")?;
-    let by_the_batch = matches!(config.algorithm, AlgorithmConfig::MdGan(_) | AlgorithmConfig::UaGan(_));
+    let single_batch_replies = matches!(config.algorithm, AlgorithmConfig::MdGan(_) | AlgorithmConfig::UaGan(_));
     let (rounds, fine_tune) = match &config.algorithm {
         AlgorithmConfig::Effgan(effgan) => {
             let work = LocalWork::one_of(effgan.fine_tune_epochs, effgan.fine_tune_steps, "algorithm.fine_tune_")?;
@@ -54,11 +54,11 @@ pub(super) fn of_config(config: &Config, seconds: f64) -> Result<RunRequest> {
         rounds,
         local,
         fine_tune,
-        by_the_batch,
+        single_batch_replies,
         held_out: shares(config).held_out,
         images: None,
         batch_size: batch_size as u64,
-        batches_a_step: discriminator_steps as u64,
+        batches_per_step: discriminator_steps as u64,
         image_size: config.dataset.size.map(|size| size as u64),
         channels: config.dataset.channels.map(|channels| channels as u64),
         model: None,
@@ -90,7 +90,7 @@ pub(super) fn of_shape(
     let model =
         networks::num_bytes(&network.generator_tensors()) + networks::num_bytes(&network.discriminator_tensors());
     let image = shape.iter().map(|&n| n as u64).product::<u64>();
-    let batch = wishes.images_a_step(wishes.images.unwrap_or(u64::MAX));
+    let batch = wishes.images_per_step(wishes.images.unwrap_or(u64::MAX));
     let training = training_bytes(&config.network, shape, batch).saturating_add(COPIES.saturating_mul(model));
     Ok(RunRequest {
         image_size: Some(shape[1].max(shape[2]) as u64),

@@ -10,8 +10,8 @@ impl Policy {
     ///
     /// # Errors
     /// The refusal of the first clause that does not hold.
-    pub fn check(&self, wishes: &RunRequest, spent: &Spent) -> Result<(), Refusal> {
-        self.clauses(wishes, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
+    pub fn check(&self, request: &RunRequest, spent: &Spent) -> Result<(), Refusal> {
+        self.clauses(request, spent).into_iter().find_map(|clause| clause.refusal).map_or(Ok(()), Err)
     }
 
     /// Checks one more piece of `work`. A run that repeats rounds, because its server lost them, may train up to twice the amount that it
@@ -19,24 +19,24 @@ impl Policy {
     ///
     /// # Errors
     /// The refusal of the bound that would be exceeded.
-    pub fn check_work(&self, wishes: &RunRequest, spent: &Spent, work: Amount) -> Result<(), Refusal> {
+    pub fn check_work(&self, request: &RunRequest, spent: &Spent, work: Amount) -> Result<(), Refusal> {
         let (run, all) = (spent.run.plus(work), spent.run.plus(work).plus(spent.others));
         // A server that trains its own generator takes as many batches per round as all sites need on average, which no single site knows.
-        let is_planned = !wishes.by_the_batch;
+        let is_planned = !request.single_batch_replies;
         let twice =
             |planned: Option<f64>| planned.filter(|_| is_planned).map_or(f64::INFINITY, |planned| 2.0 * planned);
         let wrong = [
             (
                 run.rounds as f64,
-                twice(Some(wishes.last_round().into())).min(self.max_rounds as f64),
+                twice(Some(request.last_round().into())).min(self.max_rounds as f64),
                 Refusal::TooManyRounds,
             ),
             (
                 run.steps as f64,
-                twice(wishes.all_steps().map(|n| n as f64)).min(self.max_steps as f64),
+                twice(request.total_steps().map(|n| n as f64)).min(self.max_steps as f64),
                 Refusal::TooManySteps,
             ),
-            (run.passes, twice(wishes.all_passes()).min(self.max_passes), Refusal::TooManyPasses),
+            (run.passes, twice(request.total_passes()).min(self.max_passes), Refusal::TooManyPasses),
             (all.rounds as f64, self.total_rounds as f64, Refusal::BudgetSpent),
             (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
             (all.passes, self.total_passes, Refusal::BudgetSpent),

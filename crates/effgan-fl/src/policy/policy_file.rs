@@ -9,74 +9,74 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FlError, Result};
 
-/// Algorithms whose every answer is made of whole passes, and that a policy may list.
+/// Algorithms that a policy may list.
 const KNOWN: [&str; 8] = ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble"];
-/// Most bytes of the file; ours has 5,000.
+/// Largest file that is read; the default one has 5,000 bytes.
 const MAX_BYTES: u64 = 1 << 16;
 /// A month, in seconds.
 const MONTH: f64 = 30.0 * 24.0 * 3600.0;
-/// More of anything than is ever counted.
+/// Upper bound of all counts: the largest range of whole numbers that f64 holds exactly.
 const MOST: u64 = 1 << 53;
 
-/// Who says that a run may use the site's images.
+/// Who decides that a run may use the site's images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Approve {
-    /// Somebody at the site, for each run, by `effgan federation approve`.
+    /// A person at the site, for each run, with `effgan federation approve`.
     #[default]
     EachRun,
-    /// The policy alone: what it allows is done.
+    /// The policy alone: everything that it allows is done.
     Any,
 }
 
-/// `policy.toml`. [`text`](Self::text) explains each key to a data-protection officer.
+/// The file `policy.toml`. [`text`](Self::text) explains each key to a data-protection officer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Policy {
-    /// Whether each run waits for somebody's yes; default `"each-run"`.
+    /// Whether each run waits for approval by a person; default `"each-run"`.
     pub approve: Approve,
-    /// Fewest images that a run trains on, after the hold-out, 1..; default 100.
+    /// Fewest training images of a run, after the hold-out, ≥ 1; default 100.
     pub min_images: u64,
-    /// Largest share of the images that is kept from training, 0..1; default 0.5.
+    /// Largest share of the images that a run may hold out from training, 0..1; default 0.5.
     pub max_held_out: f64,
-    /// Fewest images in a batch (`local.batch_size`), 1..; default 8.
+    /// Smallest batch (`local.batch_size`), 1..=65536; default 8.
     pub min_batch_size: u64,
-    /// Whether each answer is made of at least a whole pass over the images; default true.
+    /// Whether each reply must be made of at least one whole pass over the images; default true.
     pub whole_pass: bool,
-    /// Largest absolute value of a parameter that comes or goes, > 0; default 1e4. None that is not finite ever does.
+    /// Largest absolute value of a parameter that is received or sent, > 0; default 1e4. Values that are not finite are always refused.
     pub max_parameter: f32,
-    /// Most answers of training in a run, ≥ 1; default 200.
+    /// Most replies of training in a run, ≥ 1; default 200.
     pub max_rounds: u64,
     /// Most training steps in a run, ≥ 1; default 200,000.
     pub max_steps: u64,
     /// Most passes over the images in a run, > 0; default 1,000.
     pub max_passes: f64,
-    /// Most answers of training in all runs together, ≥ 1; default 2,000.
+    /// Most replies of training in all runs together, ≥ 1; default 2,000.
     pub total_rounds: u64,
     /// Most training steps in all runs together, ≥ 1; default 2,000,000.
     pub total_steps: u64,
     /// Most passes over the images in all runs together, > 0; default 10,000.
     pub total_passes: f64,
-    /// Most pixels a side of the images that are trained on, 1..=1024; default 128.
+    /// Most pixels per side of the training images, 1..=1024; default 128.
     pub max_image_size: u64,
-    /// Largest size of both networks; default 128 MiB.
+    /// Largest size of both networks together; default 128 MiB.
     pub max_model: MaxMemory,
-    /// Most seconds of work on an answer, > 0 and at most a month; default 3,600.
+    /// Most seconds of work on one reply, > 0 and at most a month; default 3,600.
     pub max_seconds: f64,
     /// Most memory that images and training may take; default 4 GiB.
     pub max_memory: MaxMemory,
-    /// Algorithms that may be run, by their names in a config.
+    /// Algorithms that may be run, by their names in a config; default all but `md-gan` and `ua-gan`.
     pub algorithms: Vec<String>,
-    /// Whether the number of images of each class may leave; default false.
+    /// Whether the number of images of each class may leave the site; default false.
     pub label_counts: bool,
-    /// Whether the names of classes, which are those of folders, may leave; default false. No run of this version can have them: one that would
-    /// need them is refused also where this is true.
+    /// Whether the names of classes, which are names of folders, may leave the site; default false. This version never sends them: a run that
+    /// would need them is refused even where this is true.
     pub class_names: bool,
-    /// Whether links in the data folder may lead out of it; default false.
+    /// Whether symbolic links in the data folder may point outside of it; default false.
     pub allow_links: bool,
-    /// Days after the last write to what the site keeps of a run, beside the ledger, after which it is removed: when the site is started, or when a
-    /// run asks who it is; 1..=36500; default 90.
+    /// Days after the last write to a run's files at the site (all but the ledger) after which they are removed, 1..=36500; default 90. They are
+    /// removed when the site is started, or when a run asks for its introduction.
     pub keep_days: u64,
 }
 
@@ -115,12 +115,12 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The file with the defaults, each line explained.
+    /// The text of a file with all defaults, each line explained.
     pub fn text() -> &'static str {
         include_str!("policy.toml")
     }
 
-    /// Of the file `path`; the defaults where there is none.
+    /// Reads the file `path`; the defaults where it does not exist.
     ///
     /// # Errors
     /// [`FlError::Config`], which names the file and the key.
@@ -131,14 +131,16 @@ impl Policy {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(wrong(error.to_string())),
             Ok(n) if n as u64 > MAX_BYTES => {
-                return Err(wrong(format!("has more than the {MAX_BYTES} bytes of a policy; is it another file?")));
+                return Err(wrong(format!(
+                    "has more than {MAX_BYTES} bytes, the most of a policy; is it another file?"
+                )));
             }
             Ok(_) => {}
         }
         Self::parse(&text).map_err(|error| wrong(error.to_string()))
     }
 
-    /// Of the text of a file.
+    /// Parses the text of a file.
     ///
     /// # Errors
     /// [`FlError::Config`], which names the line or the key.
@@ -183,10 +185,10 @@ impl Policy {
             return wrong(key, &value, &format!("0..={most}, and it must be above 0"));
         }
         if let Some(name) = self.algorithms.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(format!("algorithms has {name:?}, which is none of {}", KNOWN.join(", ")));
+            return Err(format!("algorithms has {name:?}, which is not one of {}", KNOWN.join(", ")));
         }
         if self.algorithms.is_empty() {
-            return Err("algorithms = [] allows nothing; leave the site's node stopped instead".into());
+            return Err("algorithms = [] allows nothing; to take no part, leave the site's node stopped".into());
         }
         Ok(())
     }
@@ -197,11 +199,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_in_a_kit_says_the_defaults_and_every_key() {
+    fn the_default_file_has_every_key_with_its_default() {
         assert_eq!(Policy::parse(Policy::text()).unwrap(), Policy::default());
         let table: toml::Table = Policy::text().parse().unwrap();
-        assert_eq!(table.len(), toml::Table::try_from(Policy::default()).unwrap().len(), "every key has its line");
-        assert_eq!(Policy::parse("").unwrap(), Policy::default(), "what is left out is the default");
+        assert_eq!(table.len(), toml::Table::try_from(Policy::default()).unwrap().len(), "every key has a line");
+        assert_eq!(Policy::parse("").unwrap(), Policy::default(), "missing keys have their defaults");
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_make_no_sense_are_named_with_their_bound() {
+    fn values_out_of_bounds_are_named_with_their_bound() {
         for (text, expected) in [
             ("min_images = 0", "min_images = 0 is outside 1..="),
             ("max_held_out = 1.0", "max_held_out = 1 is outside 0..1"),
@@ -238,7 +240,7 @@ mod tests {
             ("max_seconds = 0", "max_seconds = 0 is outside 0..=2592000, and it must be above 0"),
             ("max_image_size = 4096", "max_image_size = 4096 is outside 1..=1024"),
             ("min_batch_size = 100000", "min_batch_size = 100000 is outside 1..=65536"),
-            ("algorithms = [\"central\"]", "algorithms has \"central\", which is none of effgan, fedgan"),
+            ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, fedgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),

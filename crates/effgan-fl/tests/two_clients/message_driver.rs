@@ -1,4 +1,4 @@
-//! Sites that are reached by letters: the bits of the simulation, whatever is slow, silent or cut off.
+//! Sites that are reached by messages: bit-identical to the simulation, whatever is slow, silent or cut off.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use effgan_fl::{Answered, Carrier, Federation, FlError, OnFailure, Roster, Shard
 use super::resume::Recording;
 use super::*;
 
-/// Sites in this process, which keep nothing in memory from letter to letter. The last who is asked answers first.
-struct Post<'a> {
+/// Sites in this process that keep nothing in memory between messages. The site that is asked last answers first.
+struct LocalCarrier<'a> {
     algorithm: &'a dyn Algorithm,
     partition: &'a Partition,
-    /// With a folder for each site.
+    /// Has one folder per site.
     folder: &'a Path,
-    /// Training steps of all sites.
+    /// Counts the training steps of all sites.
     steps: &'a AtomicU64,
-    /// Who does not answer in this round.
+    /// A site that does not answer, and the round in which it does not.
     silent: Option<(&'a str, u32)>,
-    /// Answers until the server is cut off.
+    /// Number of answers until the server is cut off.
     left: u64,
     sent: VecDeque<(ClientName, SiteMessage)>,
 }
 
-impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
-        if self.silent != Some((client.as_str(), letter.broadcast.round)) {
-            self.sent.push_front((client.clone(), letter.clone()));
+impl Carrier for LocalCarrier<'_> {
+    fn send(&mut self, client: &ClientName, message: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
+        if self.silent != Some((client.as_str(), message.broadcast.round)) {
+            self.sent.push_front((client.clone(), message.clone()));
         }
         Ok(())
     }
 
     fn receive(&mut self) -> effgan_fl::Result<Option<Answered>> {
-        let Some((client, letter)) = self.sent.pop_front() else { return Ok(None) };
+        let Some((client, message)) = self.sent.pop_front() else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(FlError::Interrupted)?;
         let share = self.partition.clients.iter().find(|share| share.name == client).unwrap();
         let site = Site {
@@ -51,7 +51,7 @@ impl Carrier for Post<'_> {
                 ControlFlow::Continue(())
             },
         };
-        site.answer(&letter).map(Some)
+        site.answer(&message).map(Some)
     }
 
     fn close(&mut self) {
@@ -59,10 +59,10 @@ impl Carrier for Post<'_> {
     }
 }
 
-/// What a run shows: parameters, members, records without times, and training steps that were done for it.
+/// The result of a run: parameters, members, records without times, and the number of training steps that were done.
 type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 
-/// Runs over sites, and goes on after each `cut` answers, until it is done.
+/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let algorithm = config.build(network(), local(), &AggregationConfig::default()).unwrap();
@@ -79,7 +79,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
             jobs: 1,
             checkpoints: &checkpoints,
         };
-        let mut post = Post {
+        let mut carrier = LocalCarrier {
             algorithm: &*algorithm,
             partition: &partition,
             folder: folder.path(),
@@ -90,7 +90,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
         };
         let from = checkpoints.latest(|_| Ok(())).unwrap();
         let mut members = Members::new();
-        match federation.run(&mut post, from, &mut members, &mut observer) {
+        match federation.run(&mut carrier, from, &mut members, &mut observer) {
             Ok(state) => {
                 let rounds = observer.0.into_values().collect();
                 return (state.params, members, rounds, steps.into_inner());
@@ -106,23 +106,23 @@ fn federated() -> impl Iterator<Item = AlgorithmConfig> {
 }
 
 #[test]
-fn every_algorithm_comes_to_the_bits_of_the_simulation() {
+fn every_algorithm_is_bit_identical_to_its_simulation() {
     for config in federated() {
         let (params, members, rounds, _) = over_sites(&config, None, u64::MAX);
-        let simulated = resume::shown(&config, &local(), None, 2, None);
+        let simulated = resume::outcome(&config, &local(), None, 2, None);
         assert_eq!((&params, &members), (&simulated.params, &simulated.members), "{}", config.name());
         assert_eq!(rounds, simulated.rounds.into_values().collect::<Vec<_>>(), "{}", config.name());
     }
 }
 
 #[test]
-fn a_server_that_is_cut_off_after_each_answer_asks_nobody_twice() {
+fn a_server_that_is_cut_off_after_each_answer_asks_no_site_twice() {
     for config in [fedgan(2), effgan(2, 1)] {
         assert_eq!(over_sites(&config, None, 1), over_sites(&config, None, u64::MAX), "{}", config.name());
     }
 }
 
-/// MD-GAN's and UA-GAN's sites remember: what they learned in a round that the server lost is forgotten.
+/// Sites of MD-GAN and UA-GAN have client state, which they must discard when it belongs to a round that the server has lost.
 #[test]
 fn sites_go_back_with_a_server_that_lost_a_round() {
     for config in [md_gan(3), ua_gan(3)] {
@@ -130,12 +130,12 @@ fn sites_go_back_with_a_server_that_lost_a_round() {
         let (whole, whole_members, whole_rounds, whole_steps) = over_sites(&config, None, u64::MAX);
         assert_eq!((params, members), (whole, whole_members), "{}", config.name());
         assert_eq!(rounds, whole_rounds, "{}", config.name());
-        assert!(steps > whole_steps, "{}: it was cut off inside of a round", config.name());
+        assert!(steps > whole_steps, "{}: it was cut off within a round", config.name());
     }
 }
 
 #[test]
-fn a_silent_site_is_missing_with_the_deadline_and_welcome_again() {
+fn a_silent_site_is_missing_from_its_round_and_asked_again_in_the_next() {
     let (.., rounds, _) = over_sites(&fedgan(3), Some(("north", 2)), u64::MAX);
     let here = |round: &RoundRecord| round.clients.iter().map(|client| client.name.to_string()).collect::<Vec<_>>();
     let both = vec!["north".to_owned(), "south".to_owned()];

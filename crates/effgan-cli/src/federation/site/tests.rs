@@ -144,7 +144,7 @@ fn a_site_with_the_default_policy_waits_for_somebodys_yes_and_then_takes_part() 
         "16 pixels a side, grey; 112 train; a share of 0.1 is kept from training",
         "after each round both networks",
         "in the end the generator, fine-tuned on this site's images",
-        "ok      images that train: 112   (min_images = 100)",
+        "ok      training images: 112   (min_images = 100)",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
