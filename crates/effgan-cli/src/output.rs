@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use effgan_data::steering::steers;
+use effgan_data::control_chars::is_control;
 
 /// Writes a line.
 pub fn say(line: impl Display) {
@@ -22,7 +22,7 @@ pub fn warn(line: &str) {
 
 /// Text in its lines, in which nothing moves a cursor or turns the letters around: parts of it may be somebody else's.
 pub fn plain(text: &str) -> String {
-    text.replace(|c| steers(c) && c != '\n' && c != '\t', "\u{fffd}")
+    text.replace(|c| is_control(c) && c != '\n' && c != '\t', "\u{fffd}")
 }
 
 /// `1 pass`, `2 passes`, `3 images`: a number of things whose name, in the singular, is `what`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use effgan_data::steering;
+use effgan_data::control_chars;
 use effgan_fl::RunRequest;
 use effgan_fl::local::LocalWork;
 use effgan_fl::policy::{Clause, Policy};
@@ -48,7 +48,7 @@ pub fn shown(site: &Path, request: &Request) -> Result<String> {
         let mark = if refusal.is_some() { "REFUSED" } else { "ok" };
         format!("    {mark:<8}{what}: {wanted}   ({allowed})\n")
     }));
-    Ok(text.lines().map(|line| steering::shown(line) + "\n").collect())
+    Ok(text.lines().map(|line| control_chars::without_control(line) + "\n").collect())
 }
 
 /// Writes a yes to `request` into the ledger.

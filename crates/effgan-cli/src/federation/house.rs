@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use effgan_data::datasets::{Listed, MaxMemory};
-use effgan_data::partition::Shares;
-use effgan_data::steering::shown;
+use effgan_data::control_chars::without_control as shown;
+use effgan_data::datasets::{FileList, MaxMemory};
+use effgan_data::partition::CommonKeys;
 use effgan_data::{ClientShare, Dataset};
 use effgan_fl::local::LocalWork;
 use effgan_fl::policy::{Amount, Approve, Policy, Spent};
@@ -160,7 +160,7 @@ impl House {
         &self,
         question: &Question,
         history: &History,
-        listed: &Listed,
+        listed: &FileList,
         record: &mut Record,
     ) -> Result<(), Unanswered> {
         let wishes = self.count(question, listed)?;
@@ -169,7 +169,7 @@ impl House {
     }
 
     /// What the run wants, of so many pictures.
-    fn count(&self, question: &Question, listed: &Listed) -> Result<RunRequest, Unanswered> {
+    fn count(&self, question: &Question, listed: &FileList) -> Result<RunRequest, Unanswered> {
         if !self.policy.allow_links
             && let Some(path) = listed.link_outside()?
         {
@@ -200,10 +200,10 @@ impl House {
         &self,
         config: &Config,
         dataset: &Dataset,
-        listed: Option<&Listed>,
+        listed: Option<&FileList>,
         share: &mut ClientShare,
     ) -> Result<(), Unanswered> {
-        let Shares { held_out, min_examples, .. } = wishes::shares(config);
+        let CommonKeys { held_out, min_examples, .. } = wishes::shares(config);
         if self.at_work.is_none() && !self.folder.join(hold_out::SECRET).exists() {
             let why = "hold-out.secret is missing; effgan federation join makes it";
             return Err(Unanswered::new(Refusal::WorkFailed, why));

@@ -196,7 +196,7 @@ impl<'a> Post<'a> {
     }
 
     fn wanted(&self) -> usize {
-        let dealt = || self.config.partition.shares().map_or(1, |shares| shares.clients);
+        let dealt = || self.config.partition.common_keys().map_or(1, |shares| shares.clients);
         self.config.federation.sites.as_ref().map_or_else(dealt, Vec::len)
     }
 

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use effgan_data::datasets::Listed;
-use effgan_data::steering::shown;
+use effgan_data::control_chars::without_control as shown;
+use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
@@ -221,7 +221,7 @@ fn list(
     question: &Question,
     history: &History,
     record: &mut Record,
-) -> std::result::Result<Option<Listed>, Unanswered> {
+) -> std::result::Result<Option<FileList>, Unanswered> {
     let listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
     if let Some(own) = listed.as_ref().filter(|_| at_site.images.is_own()) {
         house.check_counted(question, history, own, record)?;
@@ -241,7 +241,7 @@ impl Images {
         at_site: &AtSite,
         config: &Config,
         house: Option<&House>,
-        listed: Option<&Listed>,
+        listed: Option<&FileList>,
     ) -> std::result::Result<Self, Unanswered> {
         let mut config = config.clone();
         if let Some(house) = house {

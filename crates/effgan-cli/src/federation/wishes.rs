@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use effgan_data::partition::Shares;
+use effgan_data::partition::CommonKeys;
 use effgan_fl::local::LocalWork;
 use effgan_fl::policy::Spent;
 use effgan_fl::{AlgorithmConfig, LocalConfig, RunRequest};
@@ -115,6 +115,6 @@ fn training_bytes(network: &NetworkConfig, [_, h, w]: [usize; 3], batch: u64) ->
 }
 
 /// What a partition says of a site's own images; the defaults where a file deals them.
-pub(super) fn shares(config: &Config) -> Shares {
-    config.partition.shares().cloned().unwrap_or_else(|| Shares::of(1))
+pub(super) fn shares(config: &Config) -> CommonKeys {
+    config.partition.common_keys().cloned().unwrap_or_else(|| CommonKeys::of(1))
 }

@@ -1,4 +1,4 @@
-//! `dataset.max_memory`: what reading a data set may take, asked for before it is taken.
+//! `dataset.max_memory`: the memory that reading a data set may take, which is reserved before it is allocated.
 
 use crate::DataError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -11,22 +11,22 @@ use std::{
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// What pictures that are being decoded take together: one that needs more is decoded alone.
+/// Memory of all pictures that are being decoded at the same time; a picture that needs more is decoded alone.
 const IN_FLIGHT: u64 = GIB;
-/// Most bytes that are asked for, 1 PiB: more is a slip of the pen.
-const MOST: u64 = 1 << 50;
+/// Largest bound, 1 PiB; a larger one is a typing error.
+const MAX_BYTES: u64 = 1 << 50;
 
-/// A number of bytes, whole MiB, ≥ 1 MiB: in a config a whole number of MiB, or a text such as `"512 MiB"` or `"8 GiB"`.
+/// An amount of memory in whole MiB, 1 MiB to 1 PiB. In a config it is a whole number of MiB, or a text such as `"512 MiB"` or `"8 GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MaxMemory(u64);
 
 impl MaxMemory {
-    /// So many MiB; none outside of 1 MiB to 1 PiB.
+    /// `mib` MiB; `None` outside of 1 MiB to 1 PiB.
     pub fn from_mib(mib: u64) -> Option<Self> {
-        mib.checked_mul(MIB).filter(|bytes| (MIB..=MOST).contains(bytes)).map(Self)
+        mib.checked_mul(MIB).filter(|bytes| (MIB..=MAX_BYTES).contains(bytes)).map(Self)
     }
 
-    /// The bytes.
+    /// The amount in bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
@@ -55,7 +55,7 @@ impl FromStr for MaxMemory {
 
     /// Reads `8 GiB` or `512 MiB`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a whole number of MiB or GiB from 1 MiB on, such as \"8 GiB\"");
+        let wrong = || format!("{text:?} is not a whole number of MiB or GiB of at least 1 MiB, such as \"8 GiB\"");
         let (number, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
         let factor = match unit.trim() {
             "MiB" => 1,
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for MaxMemory {
             type Value = MaxMemory;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of MiB from 1 on, or a text such as \"8 GiB\"")
+                f.write_str("a whole number of MiB of at least 1, or a text such as \"8 GiB\"")
             }
 
             fn visit_u64<E: de::Error>(self, mib: u64) -> Result<MaxMemory, E> {
@@ -100,68 +100,68 @@ impl<'de> Deserialize<'de> for MaxMemory {
     }
 }
 
-/// What images are brought to while they are read, and what memory is left for it.
+/// The target shape of images that are being read, and the memory that is left for reading them.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     size: Option<usize>,
     channels: Option<usize>,
     most: MaxMemory,
-    taken: u64,
+    reserved: u64,
 }
 
 impl Budget {
-    /// Nothing is taken yet.
+    /// A budget from which nothing is reserved yet.
     pub(super) const fn new(size: Option<usize>, channels: Option<usize>, most: MaxMemory) -> Self {
-        Self { size, channels, most, taken: 0 }
+        Self { size, channels, most, reserved: 0 }
     }
 
-    /// Images as they are.
+    /// The default budget, without a target shape.
     pub(super) fn as_they_are() -> Self {
         Self::new(None, None, MaxMemory::default())
     }
 
-    /// The shape that images of shape `from` come to.
+    /// The target shape of images of shape `from`.
     pub(super) fn shape(&self, [c, h, w]: [usize; 3]) -> [usize; 3] {
         [self.channels.unwrap_or(c), self.size.unwrap_or(h), self.size.unwrap_or(w)]
     }
 
-    /// Takes what `num_images` of shape `from` need as they are and, where they are brought to another shape, in that as well.
+    /// Reserves the memory of `num_images` in shape `from` and, if that is not the target shape, also in the target shape.
     ///
     /// # Errors
-    /// [`DataError::TooMuchMemory`]; then nothing is taken.
-    pub(super) fn take(&mut self, num_images: usize, from: [usize; 3]) -> Result<(), DataError> {
+    /// [`DataError::TooMuchMemory`]; then nothing is reserved.
+    pub(super) fn reserve(&mut self, num_images: usize, from: [usize; 3]) -> Result<(), DataError> {
         let to = self.shape(from);
         let resized = if to == from {
             0
         } else {
             bytes_of(num_images, to).saturating_add(resizing(from, to).saturating_mul(threads()))
         };
-        self.take_bytes(num_images, to, bytes_of(num_images, from).saturating_add(resized))
+        self.reserve_bytes(num_images, to, bytes_of(num_images, from).saturating_add(resized))
     }
 
-    /// Takes what `num_images` of `shape` need, which are decoded into their place.
+    /// Reserves the memory of `num_images` of `shape` that are decoded in place.
     ///
     /// # Errors
-    /// [`DataError::TooMuchMemory`]; then nothing is taken.
-    pub(super) fn take_places(&mut self, num_images: usize, shape: [usize; 3]) -> Result<(), DataError> {
-        self.take_bytes(num_images, shape, bytes_of(num_images, shape))
+    /// [`DataError::TooMuchMemory`]; then nothing is reserved.
+    pub(super) fn reserve_in_place(&mut self, num_images: usize, shape: [usize; 3]) -> Result<(), DataError> {
+        self.reserve_bytes(num_images, shape, bytes_of(num_images, shape))
     }
 
-    fn take_bytes(&mut self, num_images: usize, shape: [usize; 3], more: u64) -> Result<(), DataError> {
-        let bytes = self.taken.saturating_add(more);
+    fn reserve_bytes(&mut self, num_images: usize, shape: [usize; 3], more: u64) -> Result<(), DataError> {
+        let bytes = self.reserved.saturating_add(more);
         if bytes > self.most.bytes() {
             return Err(DataError::TooMuchMemory { num_images, shape, bytes, bound: self.most });
         }
-        self.taken = bytes;
+        self.reserved = bytes;
         Ok(())
     }
 
-    /// Bytes that are not taken.
+    /// Bytes that are left.
     pub(super) fn left(&self) -> u64 {
-        self.most.bytes() - self.taken
+        self.most.bytes() - self.reserved
     }
 
-    /// What is left, for pictures to be decoded in.
+    /// The memory that is left, to be shared by decoders.
     pub(super) fn decoders(&self) -> Decoders {
         Decoders {
             most: self.left(),
@@ -172,13 +172,13 @@ impl Budget {
     }
 }
 
-/// Bytes of images.
+/// Bytes of `num_images` images of `shape`.
 fn bytes_of(num_images: usize, shape: [usize; 3]) -> u64 {
     shape.iter().fold(num_images as u64, |bytes, &side| bytes.saturating_mul(side as u64))
 }
 
-/// What one image takes, beside its two places, while it is brought from one shape to another: its planes in the channels that it
-/// comes to, the square of one of them, and the filter's columns, four f32 a pixel.
+/// Temporary memory for converting one image from one shape to another: its planes in the target channels, the cropped square of one plane, and the
+/// filter's columns at four f32 per pixel.
 pub(super) fn resizing([_, h, w]: [usize; 3], [c, side, _]: [usize; 3]) -> u64 {
     let square = h.min(w) as u64;
     (c as u64 * h as u64 * w as u64) + square * square + 16 * square * side as u64 + 2 * c as u64 * (side * side) as u64
@@ -188,7 +188,7 @@ fn threads() -> u64 {
     thread::available_parallelism().map_or(1, |threads| threads.get() as u64)
 }
 
-/// Memory that decoders share: each waits until what it needs is free.
+/// Memory that is shared by decoders; each waits until enough is free.
 pub(super) struct Decoders {
     most: u64,
     bound: MaxMemory,
@@ -197,15 +197,15 @@ pub(super) struct Decoders {
 }
 
 impl Decoders {
-    /// Does `work`, which takes `bytes`, once they are free; alone where it takes more than decoders share.
+    /// Waits until `bytes` are free, and calls `work`, which needs them. Work that needs more than decoders share runs alone.
     ///
     /// # Errors
-    /// One line when it would never fit, or when `work` fails.
+    /// One line of text when `bytes` would never be free, or when `work` fails.
     pub(super) fn with<T>(&self, bytes: u64, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         if bytes > self.most {
             let [needed, left] = [bytes.div_ceil(MIB), self.most / MIB];
             return Err(format!(
-                "takes {needed} MiB to decode, of which dataset.max_memory = {} leaves {left}; raise it or leave this out",
+                "needs {needed} MiB to decode, and dataset.max_memory = {} leaves {left} MiB; raise it or remove the file",
                 self.bound
             ));
         }
@@ -213,18 +213,18 @@ impl Decoders {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.freed.wait_while(free, |free| *free < share);
         *free.unwrap_or_else(PoisonError::into_inner) -= share;
-        let _given_back = Share { of: self, share };
+        let _freed_on_drop = Reserved { of: self, share };
         work()
     }
 }
 
-/// Gives back what a decoder took, also when it panics.
-struct Share<'a> {
+/// Frees the memory of a decoder when dropped, also when it panics.
+struct Reserved<'a> {
     of: &'a Decoders,
     share: u64,
 }
 
-impl Drop for Share<'_> {
+impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         *self.of.free.lock().unwrap_or_else(PoisonError::into_inner) += self.share;
         self.of.freed.notify_all();
@@ -237,7 +237,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
-    fn a_bound_is_written_as_it_is_read() {
+    fn bounds_are_written_as_they_are_read() {
         for (text, shown, bytes) in [
             ("\"8 GiB\"", "8 GiB", 8 * GIB),
             ("\"1536 MiB\"", "1536 MiB", 1536 * MIB),
@@ -252,12 +252,12 @@ mod tests {
             ["0", "-1", "0.5", "\"8\"", "\"8 GB\"", "\"0 MiB\"", "\"99999999999999 GiB\"", "99999999999999999", "\"\""]
         {
             let error = serde_json::from_str::<MaxMemory>(wrong).unwrap_err().to_string();
-            assert!(error.contains("expected a whole number of MiB from 1 on"), "{wrong}: {error}");
+            assert!(error.contains("expected a whole number of MiB of at least 1"), "{wrong}: {error}");
         }
     }
 
     #[test]
-    fn decoders_share_what_is_left_and_a_large_one_works_alone() {
+    fn decoders_share_what_is_left_and_a_large_one_runs_alone() {
         let decoders = Budget::new(None, None, MaxMemory(4 * GIB)).decoders();
         let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
         let work = |bytes: u64| {
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(most.load(Ordering::SeqCst), 24 * GIB / 16, "the largest, and nothing beside it");
         assert_eq!(
             work(4 * GIB + 1).unwrap_err(),
-            "takes 4097 MiB to decode, of which dataset.max_memory = 4 GiB leaves 4096; raise it or leave this out"
+            "needs 4097 MiB to decode, and dataset.max_memory = 4 GiB leaves 4096 MiB; raise it or remove the file"
         );
     }
 }

@@ -96,7 +96,7 @@ fn rehearsed(side: &Side, name: &ClientName, config: &Config) -> Rehearsal {
     let dealt = |partition_id| of(SiteImages::Dealt { partition_id, data_dir: None });
     // Which of them the site will be, start.sh is told.
     let first = dealt(0);
-    let others = 1..config.partition.shares().map_or(1, |shares| shares.clients);
+    let others = 1..config.partition.common_keys().map_or(1, |shares| shares.clients);
     if first.said.is_ok() { first } else { others.map(dealt).find(|other| other.said.is_ok()).unwrap_or(first) }
 }
 

@@ -1,8 +1,8 @@
-//! Images without a test split of their own: which become one, and in which order images come.
+//! The test split of data sets that have none, and the order of images.
 //!
-//! Both rules look at labels and order alone, never at a seed: the split of a data set is part of the data set.
+//! Both depend on labels and order alone, never on a seed: the test split is part of the data set, and no seed may influence what a score compares with.
 
-/// Whether each image is of the test split: of each class the tenth, the twentieth and so on, in the order given.
+/// Whether each image belongs to the test split, which has the tenth, twentieth, … image of each class in the given order.
 pub(super) fn every_tenth(labels: &[u8]) -> Vec<bool> {
     let mut seen = [0_usize; 256];
     let is_tenth = |&label: &u8| {
@@ -13,10 +13,10 @@ pub(super) fn every_tenth(labels: &[u8]) -> Vec<bool> {
     labels.iter().map(is_tenth).collect()
 }
 
-/// The images of all classes in turn, so that the first n of them have the mix of all, for any n.
+/// An order of the images that interleaves the classes, so that the first n images have the overall mix of classes, for any n.
 ///
-/// Image k of a class of m comes at (k + ½) / m of the way; the smaller label comes first where that is equal.
-pub(super) fn in_turn(labels: &[u8]) -> Vec<usize> {
+/// Image k of a class of m images has the position (k + ½) / m; of equal positions, the smaller label comes first.
+pub(super) fn interleaved(labels: &[u8]) -> Vec<usize> {
     let mut sizes = [0_u64; 256];
     let mut ranks = Vec::with_capacity(labels.len());
     for &label in labels {
@@ -26,8 +26,8 @@ pub(super) fn in_turn(labels: &[u8]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     let size = |i: usize| sizes[usize::from(labels[i])];
     order.sort_by(|&a, &b| {
-        let way = ((2 * ranks[a] + 1) * size(b)).cmp(&((2 * ranks[b] + 1) * size(a)));
-        way.then(labels[a].cmp(&labels[b]))
+        let by_position = ((2 * ranks[a] + 1) * size(b)).cmp(&((2 * ranks[b] + 1) * size(a)));
+        by_position.then(labels[a].cmp(&labels[b]))
     });
     order
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tenth_of_each_class_is_test() {
+    fn every_tenth_image_of_each_class_is_test() {
         let labels: Vec<u8> = (0..45).map(|i| i % 2).collect();
         let test: Vec<usize> = every_tenth(&labels).iter().enumerate().filter_map(|(i, &t)| t.then_some(i)).collect();
         // Of 23 and 22 images: the tenth and the twentieth.
@@ -46,14 +46,14 @@ mod tests {
     }
 
     #[test]
-    fn classes_come_in_turn_in_their_shares() {
-        // Ways: class 0 at 1/8, 3/8, 5/8, 7/8; class 1 at 1/4, 3/4.
-        assert_eq!(in_turn(&[0, 0, 0, 0, 1, 1]), [0, 4, 1, 2, 5, 3]);
-        assert_eq!(in_turn(&[1, 0]), [1, 0]);
+    fn classes_are_interleaved_in_proportion() {
+        // Positions: class 0 at 1/8, 3/8, 5/8, 7/8; class 1 at 1/4, 3/4.
+        assert_eq!(interleaved(&[0, 0, 0, 0, 1, 1]), [0, 4, 1, 2, 5, 3]);
+        assert_eq!(interleaved(&[1, 0]), [1, 0]);
         let labels = [vec![0; 300], vec![1; 100], vec![2; 200]].concat();
         for n in [6, 60, 300] {
             let mut counts = [0; 3];
-            in_turn(&labels)[..n].iter().for_each(|&i| counts[usize::from(labels[i])] += 1);
+            interleaved(&labels)[..n].iter().for_each(|&i| counts[usize::from(labels[i])] += 1);
             assert_eq!(counts, [n / 2, n / 6, n / 3]);
         }
     }

@@ -1,17 +1,17 @@
-//! How a whole is divided among clients: proportions from a law, and whole images in those proportions.
+//! Random proportions of the clients, and whole images in those proportions.
 
-use super::Shares;
+use super::CommonKeys;
 use crate::{ClientName, DataError};
 use rand::{Rng, RngExt, distr::Open01};
 use rand_distr::{Gamma, StandardNormal};
 use std::fmt;
 
-/// How often proportions are drawn before a partition with `min_examples` is given up.
+/// Number of draws of the proportions before a partition with `min_examples` is given up.
 pub(super) const MAX_DRAWS: usize = 100;
 
-/// The law of the clients' proportions of a whole.
+/// A distribution of the clients' proportions.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Law {
+pub enum Distribution {
     /// Dirichlet with equal concentrations α, finite and > 0; small is uneven.
     Dirichlet {
         /// Concentration α.
@@ -24,7 +24,7 @@ pub enum Law {
     },
 }
 
-impl Law {
+impl Distribution {
     /// Checks the range of the parameter.
     pub(super) fn check(self) -> Result<(), DataError> {
         match self {
@@ -34,7 +34,7 @@ impl Law {
         }
     }
 
-    /// What makes the proportions more even, as a message says it.
+    /// What makes the proportions more even, for messages.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::Dirichlet { .. } => "raise alpha",
@@ -42,34 +42,34 @@ impl Law {
         }
     }
 
-    /// Proportions of `n` parts, up to a common factor: each in [0, 1], the largest 1.
+    /// Draws the proportions of `n` parts, up to a common factor: each in [0, 1], the largest 1.
     pub(super) fn draw<R: Rng + ?Sized>(self, n: usize, rng: &mut R) -> Vec<f64> {
         match self {
             Self::Dirichlet { alpha } => draw_dirichlet(alpha, n, rng),
             Self::LogNormal { sigma } => {
                 let normals: Vec<f64> = (0..n).map(|_| rng.sample(StandardNormal)).collect();
                 let largest = normals.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                // The difference first: σ z alone can overflow.
+                // Subtract first, because σ z alone can overflow.
                 normals.iter().map(|z| (sigma * (z - largest)).exp()).collect()
             }
         }
     }
 
-    /// Sizes of the clients' shares of `num_images`, from the first draw in which each has `min_examples` to train on.
+    /// Draws sizes that sum to `num_images`, until each client has `min_examples` training images.
     ///
     /// # Errors
-    /// [`DataError::TooFewAfterDraws`] when no draw gives everyone enough.
+    /// [`DataError::TooFewAfterDraws`] when no draw gives every client enough images.
     pub(super) fn draw_sizes<R: Rng + ?Sized>(
         self,
-        shares: &Shares,
+        common: &CommonKeys,
         num_images: usize,
         rng: &mut R,
     ) -> Result<Vec<usize>, DataError> {
-        let Shares { clients, min_examples, .. } = *shares;
+        let CommonKeys { clients, min_examples, .. } = *common;
         let mut best = None;
         for _ in 0..MAX_DRAWS {
             let sizes = split_by(&self.draw(clients, rng), num_images);
-            let smallest = sizes.iter().enumerate().map(|(client, &size)| (shares.num_train(size), client)).min();
+            let smallest = sizes.iter().enumerate().map(|(client, &size)| (common.num_train(size), client)).min();
             if smallest.is_some_and(|(num_train, _)| num_train >= min_examples) {
                 return Ok(sizes);
             }
@@ -77,11 +77,18 @@ impl Law {
         }
         let (num_train, client) = best.expect("there is a client, and MAX_DRAWS is not 0");
         let name = ClientName::simulated(client, clients);
-        Err(DataError::TooFewAfterDraws { draws: MAX_DRAWS, name, num_train, min_examples, law: self, clients })
+        Err(DataError::TooFewAfterDraws {
+            draws: MAX_DRAWS,
+            name,
+            num_train,
+            min_examples,
+            distribution: self,
+            clients,
+        })
     }
 }
 
-impl fmt::Display for Law {
+impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dirichlet { alpha } => write!(f, "alpha = {alpha:?}"),
@@ -90,11 +97,10 @@ impl fmt::Display for Law {
     }
 }
 
-/// One draw of Dirichlet(α), up to a common factor.
+/// One draw from Dirichlet(α), up to a common factor.
 ///
-/// Proportions are Gamma(α) draws, which underflow to 0 all together when α is small. So this takes logarithms, by
-/// Gamma(α) = Gamma(α + 1) · U^(1/α), and multiplies them by min(α, 1) until the largest is subtracted, as ln U / α can
-/// overflow too.
+/// The proportions are Gamma(α) draws, which all underflow to 0 when α is small. Therefore this works with logarithms, by
+/// Gamma(α) = Gamma(α + 1) · U^(1/α), scaled by min(α, 1) until the largest is subtracted, because ln U / α can overflow too.
 fn draw_dirichlet<R: Rng + ?Sized>(alpha: f64, n: usize, rng: &mut R) -> Vec<f64> {
     let scale = alpha.min(1.0);
     let gamma = Gamma::new(alpha + 1.0, 1.0).expect("alpha is finite and above 0");
@@ -107,8 +113,7 @@ fn draw_dirichlet<R: Rng + ?Sized>(alpha: f64, n: usize, rng: &mut R) -> Vec<f64
     logs.iter().map(|log| ((log - largest) / scale).exp()).collect()
 }
 
-/// `size` images split in proportion to `proportions`, whose sum is above 0, by rounding their running sum: exact in
-/// all.
+/// Splits `size` images in proportion to `proportions`, whose sum is above 0, by rounding their running sum, so that the counts sum to `size`.
 pub(super) fn split_by(proportions: &[f64], size: usize) -> Vec<usize> {
     let per_unit = size as f64 / proportions.iter().sum::<f64>();
     let (mut sum, mut cut) = (0.0, 0);
@@ -119,7 +124,7 @@ pub(super) fn split_by(proportions: &[f64], size: usize) -> Vec<usize> {
         counts.push(next - cut);
         cut = next;
     }
-    assert_eq!(cut, size, "the running sum ends at the sum, so its cut is the whole class");
+    assert_eq!(cut, size, "the running sum ends at the total");
     counts
 }
 
@@ -129,8 +134,8 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    fn dirichlet(alpha: f64) -> Law {
-        Law::Dirichlet { alpha }
+    fn dirichlet(alpha: f64) -> Distribution {
+        Distribution::Dirichlet { alpha }
     }
 
     #[test]
@@ -181,7 +186,7 @@ mod tests {
     fn log_normal_proportions_have_logarithms_of_deviation_sigma() {
         let (num, mut rng) = (20_000, ChaCha8Rng::seed_from_u64(4));
         for sigma in [0.0, 0.3, 2.0] {
-            let logs: Vec<f64> = Law::LogNormal { sigma }.draw(num, &mut rng).iter().map(|p| p.ln()).collect();
+            let logs: Vec<f64> = Distribution::LogNormal { sigma }.draw(num, &mut rng).iter().map(|p| p.ln()).collect();
             let mean = logs.iter().sum::<f64>() / num as f64;
             let deviation = (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / num as f64).sqrt();
             // 5 standard errors of a deviation: σ / √(2 n) each.
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_extreme_sigma_gives_proportions() {
-        let draw = Law::LogNormal { sigma: f64::MAX }.draw(8, &mut ChaCha8Rng::seed_from_u64(5));
+        let draw = Distribution::LogNormal { sigma: f64::MAX }.draw(8, &mut ChaCha8Rng::seed_from_u64(5));
         assert!(draw.iter().all(|p| (0.0..=1.0).contains(p)) && draw.contains(&1.0), "{draw:?}");
     }
 
@@ -202,7 +207,7 @@ mod tests {
             assert_eq!(message, format!("partition.alpha = {alpha:?} is not a finite number above 0"));
         }
         for sigma in [-0.1, f64::NAN, f64::INFINITY] {
-            let message = Law::LogNormal { sigma }.check().unwrap_err().to_string();
+            let message = Distribution::LogNormal { sigma }.check().unwrap_err().to_string();
             assert_eq!(message, format!("partition.sigma = {sigma:?} is not a finite number of at least 0"));
         }
     }

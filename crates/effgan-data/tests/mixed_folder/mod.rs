@@ -1,12 +1,12 @@
-//! A folder as people have them: 1,000 small images of mixed sizes and modes in three classes, three of them broken.
+//! A realistic folder: 1,000 small images of mixed sizes and modes in three classes, three of them broken.
 
 use image::{DynamicImage, GrayImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::{fs, path::Path};
 
-/// The broken ones, by path.
+/// Paths of the broken images, sorted.
 pub const BROKEN: [&str; 3] = ["cats/0020.png", "dogs/0405.jpg", "frogs/0908.png"];
 
-/// Fills `dir`.
+/// Fills `dir` with the images.
 pub fn make(dir: &Path) {
     for i in 0..1000 {
         let class = ["cats", "dogs", "frogs"][i / 334];
@@ -15,7 +15,7 @@ pub fn make(dir: &Path) {
         let extension = if format == ImageFormat::Png { "png" } else { "jpg" };
         picture.save_with_format(dir.join(format!("{class}/{i:04}.{extension}")), format).unwrap();
     }
-    // An empty file, a file that was cut off, a file that is something else.
+    // An empty file, a truncated file, and a file in another format.
     fs::write(dir.join(BROKEN[0]), b"").unwrap();
     let whole = fs::read(dir.join(BROKEN[1])).unwrap();
     fs::write(dir.join(BROKEN[1]), &whole[..whole.len() / 2]).unwrap();

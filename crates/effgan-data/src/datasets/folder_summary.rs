@@ -1,4 +1,4 @@
-//! What the headers of a folder's pictures say, before any of them is decoded.
+//! A summary of a folder of pictures from their headers alone, without decoding any.
 
 use super::{LeftOut, folder::Listing, memory::Budget, picture::Mode};
 use crate::DataError;
@@ -7,30 +7,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A folder at a glance. A picture that is torn behind its header is not noticed.
+/// A summary of a folder of pictures. A picture that is damaged after its header is not detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glance {
-    /// Names of the classes and numbers of their training and test images, by label; those that cannot be read are not counted.
+pub struct FolderSummary {
+    /// Name of each class with its numbers of training and test images, in the order of the labels; images that cannot be read are not counted.
     pub classes: Vec<(String, [usize; 2])>,
-    /// Each width and height, how many images have it, and the first of them; most frequent first.
+    /// Each size as `[width, height]`, the number of images that have it, and the first of them; most frequent first.
     pub sizes: Vec<([usize; 2], usize, PathBuf)>,
-    /// Images of each mode, most frequent first.
+    /// Number of images of each mode, most frequent first.
     pub modes: Vec<(Mode, usize)>,
-    /// Images whose headers cannot be read, by path.
+    /// Images whose headers cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
-    /// Sub-folders that look like data sets of their own, although each is read as a class: they hold folders alone, which have the names of
-    /// splits, or names that are in another one too.
+    /// Sub-folders that look like data sets of their own, although each is read as one class: they hold only folders, which are named like splits, or
+    /// like the folders in another sub-folder.
     pub data_sets: Vec<String>,
-    /// Classes that hold folders alone, whose pictures all count as the class's: folders of patients, say, or classes of a site's one.
+    /// Classes that hold only folders, such as one per patient, whose pictures all count for the class.
     pub nested: Vec<String>,
 }
 
-impl Glance {
-    /// Reads the header of every picture of a folder that [`DatasetName::Folder`](super::DatasetName::Folder) reads, whose `classes` may be
-    /// known.
+impl FolderSummary {
+    /// Reads the header of every picture in `dir`, a folder for [`DatasetName::Folder`](super::DatasetName::Folder), whose `classes` may be given.
     ///
     /// # Errors
-    /// A folder that is not there, has no pictures, has pictures beside its classes, has too many classes, or one that is not among the known.
+    /// When the folder does not exist, has no pictures, has pictures beside its classes, has too many classes, or one that is not among `classes`.
     pub fn of(dir: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
         let listing = Listing::of(dir, classes)?;
         let classes_are_named = classes.is_some();
@@ -55,19 +54,20 @@ impl Glance {
         sizes.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
         let mut modes: Vec<_> = modes.into_iter().collect();
         modes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        // Whoever names the classes knows that they are some.
+        // When the classes are named in the config, sub-folders are known to be classes.
         let inside = folders_inside(&listing);
         let data_sets = if classes_are_named { Vec::new() } else { data_sets(&inside) };
         let nested = inside.into_keys().collect();
         Ok(Self { classes, sizes, modes, broken, data_sets, nested })
     }
 
-    /// Number of files, those that cannot be read among them.
+    /// Number of files, including those that cannot be read.
     pub fn num_images(&self) -> usize {
         self.modes.iter().map(|(_, count)| count).sum::<usize>() + self.broken.len()
     }
 }
 
+/// The classes that look like data sets of their own.
 fn data_sets(inside: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let looks_like_one = |(class, folders): &(&String, &BTreeSet<String>)| {
         let is_shared =
@@ -77,7 +77,7 @@ fn data_sets(inside: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     inside.iter().filter(looks_like_one).map(|(class, _)| class.clone()).collect()
 }
 
-/// Folders of pictures inside of each class that has no pictures beside them.
+/// The folders within each class that holds only folders.
 fn folders_inside(listing: &Listing) -> BTreeMap<String, BTreeSet<String>> {
     let mut inside = BTreeMap::<String, Option<BTreeSet<String>>>::new();
     for entry in listing.splits.iter().flatten() {
