@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
     ),
     "large images": (
         {}, "", lambda data: _enlarged(data, 256), None,
-        r'policy: it refuses the run "tiny" \(image-too-large\): pixels a side: 256, and policy.toml has max_image_size = 128',
+        r'policy: it refuses the run "tiny" \(image-too-large\): pixels per side: 256, and policy.toml has max_image_size = 128',
     ),
     "a size of no network": ({}, "", lambda data: _enlarged(data, 30), None, r"rehearsal: this site would refuse the run \(work-failed\): .*30"),
     "few images": (

@@ -180,7 +180,7 @@ fn a_partition_that_is_saved_or_written_by_a_run_is_dealt_again() {
     assert!(code == Some(2) && line.contains("nothing is overwritten"), "{line}");
     let few = ["partition", &tiny(), "--set", "dataset.limit=100", "--set", &from_run].map(String::from);
     let (code, line) = failure(&effgan(&few.each_ref().map(String::as_str)));
-    assert!(code == Some(2) && line.contains("but the images dealt are 0..100"), "{line}");
+    assert!(code == Some(2) && line.contains("but the images are 0..100"), "{line}");
 }
 
 #[test]

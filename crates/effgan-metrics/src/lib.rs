@@ -1,5 +1,7 @@
 //! Feature networks and scores of generated images.
 
+#![warn(missing_docs, unreachable_pub)]
+
 mod error;
 mod feature_scores;
 mod fid;

@@ -80,9 +80,9 @@ mod tests {
             assert_eq!(
                 assign(shards_per_client, clients, &[0; 7]).unwrap_err().to_string(),
                 format!(
-                    "{clients} clients with partition.shards_per_client = {shards_per_client} need \
-                     {clients} × {shards_per_client} images at least, at least 1 for each client, and 7 are assigned; \
-                     lower clients or shards_per_client"
+                    "{clients} clients with partition.shards_per_client = {shards_per_client} need at least 1 shard per \
+                     client and at least {clients} × {shards_per_client} images, of which there are 7; lower clients or \
+                     shards_per_client"
                 )
             );
         }
