@@ -1,8 +1,8 @@
-//! Control characters in text of unknown origin, such as file names, before it is shown on a terminal or a page. They could move the cursor, reverse
-//! the direction of text, or hide parts of it.
+//! Control characters in text of unknown origin, such as file names, before it is shown on a terminal or a page. They could move
+//! the cursor, reverse the direction of text, or hide parts of it.
 
-/// Whether `c` changes how the text around it is shown: control characters, and the Unicode characters that set the direction of text, join, tag, or
-/// have no width.
+/// Whether `c` changes how the text around it is shown: control characters, and the Unicode characters that set the direction of
+/// text, join, tag, or have no width.
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -85,8 +85,8 @@ impl ImageSet {
         Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
     }
 
-    /// Splits into the images for which `is_second` is false and those for which it is true, each in their order. The former stay in the same
-    /// allocation.
+    /// Splits into the images for which `is_second` is false and those for which it is true, each in their order. The former stay
+    /// in the same allocation.
     ///
     /// # Panics
     /// When `is_second` does not have one value per image.

@@ -1,7 +1,7 @@
 //! Images, data sets and partitions, without tensors.
 //!
-//! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::assign`] assigns its first training images to clients, and [`heterogeneity`] measures
-//! how far the result is from an even split. Images stay u8; a partition holds indices, never pixels.
+//! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::assign`] assigns its first training images to clients, and
+//! [`heterogeneity`] measures how far the result is from an even split. Images stay u8; a partition holds indices, never pixels.
 
 #![warn(missing_docs, unreachable_pub)]
 

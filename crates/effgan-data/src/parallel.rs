@@ -10,8 +10,8 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
     in_parallel_into(items, &mut vec![(); items.len()], |item, _| work(item))
 }
 
-/// Calls `work` with each item and its own part of `outputs`, which is cut into equal consecutive parts; returns the results in the order of the
-/// items.
+/// Calls `work` with each item and its own part of `outputs`, which is cut into equal consecutive parts; returns the results in
+/// the order of the items.
 ///
 /// # Panics
 /// When `work` panics, and when `outputs` cannot be cut into equal parts that are not empty.

@@ -1,8 +1,8 @@
 //! Resizing images and converting their channels, for `dataset.size` and `dataset.channels`.
 //!
-//! In this order: grey becomes three equal channels, and colour becomes luma (ITU-R BT.601, with Pillow's integer weights); the square in the middle
-//! is cropped; it is resized with a triangle filter that widens when images shrink, which Pillow calls bilinear and PyTorch
-//! `interpolate(mode="bilinear", antialias=True)`.
+//! In this order: grey becomes three equal channels, and colour becomes luma (ITU-R BT.601, with Pillow's integer weights); the
+//! square in the middle is cropped; it is resized with a triangle filter that widens when images shrink, which Pillow calls
+//! bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
 
 use crate::parallel::in_parallel_into;
 use image::{GrayImage, imageops, imageops::FilterType::Triangle};
@@ -52,7 +52,8 @@ fn luma(planes: &[u8]) -> Vec<u8> {
     red.iter().zip(green).zip(blue).map(|pixel| weigh(pixel) as u8).collect()
 }
 
-/// Crops the square in the middle of one channel `[h, w]` and resizes it to `side` pixels per side. An odd pixel is cut at the right or bottom.
+/// Crops the square in the middle of one channel `[h, w]` and resizes it to `side` pixels per side. An odd pixel is cut at the
+/// right or bottom.
 fn resize_plane(plane: &[u8], [h, w]: [usize; 2], side: usize) -> Vec<u8> {
     let square = h.min(w);
     let (top, left) = ((h - square) / 2, (w - square) / 2);

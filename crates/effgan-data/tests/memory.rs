@@ -64,7 +64,8 @@ fn mib(mib: u64) -> MaxMemory {
     MaxMemory::from_mib(mib).unwrap()
 }
 
-/// An `.npz` file of `n` black images `[64, 64, 3]`, which compress a thousandfold; its header claims `said` images. Returns the header's length.
+/// An `.npz` file of `n` black images `[64, 64, 3]`, which compress a thousandfold; its header claims `said` images. Returns the
+/// header's length.
 fn npz(path: &Path, n: usize, said: usize) -> usize {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);

@@ -10,8 +10,8 @@ use crate::{FlError, Result};
 /// No training reaches such values, and sums, squares and norms of smaller ones stay finite for any number of clients.
 const MAX_VALUE: f64 = 1e15;
 
-/// The bounds that a config sets. A bound that is `None` is not checked, except that no value may exceed 1e15, so that no sum or norm becomes
-/// infinite.
+/// The bounds that a config sets. A bound that is `None` is not checked, except that no value may exceed 1e15, so that no sum or
+/// norm becomes infinite.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounds {
     /// Largest L2 norm of an update.

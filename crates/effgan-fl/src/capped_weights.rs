@@ -1,7 +1,8 @@
 //! Weights of which none exceeds a given share of their sum.
 
-/// `min(w, c)` for each w of `weights` (≥ 0), with the c for which the largest result is `max_share` of the sum of all; the weights themselves
-/// when none exceeds that share. With fewer than 1 / `max_share` positive weights there is no such c: all become the smallest one.
+/// `min(w, c)` for each w of `weights` (≥ 0), with the c for which the largest result is `max_share` of the sum of all; the
+/// weights themselves when none exceeds that share. With fewer than 1 / `max_share` positive weights there is no such c: all
+/// become the smallest one.
 pub(crate) fn capped(weights: &[f64], max_share: f64) -> Vec<f64> {
     let mut sorted: Vec<f64> = weights.iter().copied().filter(|&weight| weight > 0.0).collect();
     sorted.sort_by(|a, b| b.total_cmp(a));

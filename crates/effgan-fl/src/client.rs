@@ -33,8 +33,8 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Does the work of `broadcast`, or returns the reply that an earlier start of the program has saved. A failure of the client's own work
-    /// is a reply too.
+    /// Does the work of `broadcast`, or returns the reply that an earlier start of the program has saved. A failure of the
+    /// client's own work is a reply too.
     ///
     /// # Errors
     /// Errors that end the run: [`FlError::Interrupted`], or files that cannot be written.

@@ -1,5 +1,5 @@
-//! How much each reply counts. A client reports n_k itself, so the server caps it: a client that reports more counts as the cap, and its record
-//! has both numbers.
+//! How much each reply counts. A client reports n_k itself, so the server caps it: a client that reports more counts as the cap,
+//! and its record has both numbers.
 
 use std::collections::BTreeMap;
 use std::vec::IntoIter;
@@ -13,8 +13,8 @@ use crate::capped_weights::capped;
 use crate::message::{Exchange, ExchangeKind, Replies, Update};
 use crate::roster::Roster;
 
-/// The replies, with the n_k that count in place of those reported. These are capped by the roster and, where `max_weight` is set, lowered until
-/// no client has more than that share of the replies; for the latter, all replies are in memory at once.
+/// The replies, with the n_k that count in place of those reported. These are capped by the roster and, where `max_weight` is
+/// set, lowered until no client has more than that share of the replies; for the latter, all replies are in memory at once.
 pub(crate) struct Counted<'a, 'b> {
     replies: &'a mut Replies<'b>,
     roster: &'a Roster,

@@ -1,11 +1,11 @@
 //! Client drift: the norm of each client's update and its cosine to the mean update of the round, in memory that does not grow with the
 //! model.
 //!
-//! A client's update is a vector of all trainable parameters. Its norm is exact. The cosine needs the round's mean, which is only known when
-//! all replies are in, so each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as
-//! feature hashing, Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums. A hash of each value's index says to which sum it is added, and
-//! with which sign. Sketches are linear, and their dot product is that of the vectors with a standard
-//! error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
+//! A client's update is a vector of all trainable parameters. Its norm is exact. The cosine needs the round's mean, which is only
+//! known when all replies are in, so each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as feature hashing,
+//! Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums. A hash of each value's index says to which sum it is added, and
+//! with which sign. Sketches are linear, and their dot product is that of the vectors with a standard error of at most ‖x‖ ‖y‖
+//! √(2 / [`BUCKETS`]).
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};

@@ -1,9 +1,9 @@
 //! The checks that every reply passes before it is folded.
 //!
-//! Both drivers hand each reply to the [`Intake`] of its exchange. A reply that was not asked for (from an unknown client, a second one, one
-//! for another exchange or after the deadline) is refused: the round's record names it, and it changes nothing else. If a client of the
-//! cohort failed or sent an unusable reply, the [`FailurePolicy`] decides. The checks are outside of the algorithms, so that every driver
-//! has the same ones and an algorithm only sees replies that can be folded.
+//! Both drivers hand each reply to the [`Intake`] of its exchange. A reply that was not asked for (from an unknown client, a
+//! second one, one for another exchange or after the deadline) is refused: the round's record names it, and it changes nothing
+//! else. If a client of the cohort failed or sent an unusable reply, the [`FailurePolicy`] decides. The checks are outside of the
+//! algorithms, so that every driver has the same ones and an algorithm only sees replies that can be folded.
 
 use std::collections::BTreeSet;
 

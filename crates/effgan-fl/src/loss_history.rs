@@ -1,5 +1,5 @@
-//! The losses of a client's steps in a round. They are saved with its work, so that a resumed run can call its observers again for these steps
-//! and they see the same steps as in an uninterrupted run.
+//! The losses of a client's steps in a round. They are saved with its work, so that a resumed run can call its observers again
+//! for these steps and they see the same steps as in an uninterrupted run.
 
 use effgan_data::ClientName;
 use effgan_nn::Array;

@@ -114,7 +114,8 @@ pub struct Broadcast {
 /// The result of a client's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], otherwise what the algorithm defines.
+    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], otherwise what the
+    /// algorithm defines.
     pub params: Params,
     /// n_k, the number of images that the client trained on.
     pub num_examples: u64,

@@ -28,8 +28,8 @@ const MAX_IN_MEMORY: usize = 1;
 pub struct SiteMessage {
     /// The broadcast to work on.
     pub broadcast: Broadcast,
-    /// How far the server's run is. Client state that a site has saved for a later moment is discarded: the server has lost that moment, and
-    /// repeats the work.
+    /// How far the server's run is. Client state that a site has saved for a later moment is discarded: the server has lost that
+    /// moment, and repeats the work.
     pub now: Moment,
     /// The oldest moment from which the server can still resume.
     pub oldest: Moment,

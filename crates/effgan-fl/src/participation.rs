@@ -1,7 +1,7 @@
 //! The `[simulation]` table: which clients of a cohort drop out or are too slow, and which attack.
 //!
-//! Time is simulated: a client takes its number of training steps divided by its speed, and a client that would be late does no work. Everything
-//! follows from the seed, so that it is known before the run and the same on every machine.
+//! Time is simulated: a client takes its number of training steps divided by its speed, and a client that would be late does no
+//! work. Everything follows from the seed, so that it is known before the run and the same on every machine.
 
 use effgan_data::ClientName;
 use effgan_nn::{Purpose, Streams};
@@ -34,7 +34,8 @@ pub struct SimulationConfig {
 pub struct Speed {
     /// Median over the clients, in steps per second, > 0.
     pub median: f64,
-    /// Standard deviation of the speed's logarithm, 0..=10; with 0.5, the fastest of a hundred clients is about ten times as fast as the slowest.
+    /// Standard deviation of the speed's logarithm, 0..=10; with 0.5, the fastest of a hundred clients is about ten times as fast
+    /// as the slowest.
     pub sigma: f64,
 }
 

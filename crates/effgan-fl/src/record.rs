@@ -29,8 +29,8 @@ pub struct ClientRecord {
 pub struct Drift {
     /// L2 norm over the trainable parameters of all networks that it returned, ≥ 0; exact. Running statistics are not counted.
     pub norm: f64,
-    /// Cosine to the weighted mean of the round's updates, in −1..=1: 1 when all point the same way, 0 for an update of zero. An estimate from
-    /// a sketch of 4,096 sums. Its standard error is at most 1/45, and 0 where all updates are equal.
+    /// Cosine to the weighted mean of the round's updates, in −1..=1: 1 when all point the same way, 0 for an update of zero. An
+    /// estimate from a sketch of 4,096 sums. Its standard error is at most 1/45, and 0 where all updates are equal.
     pub cosine: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Why a site refuses what it is asked to do, as one code of a closed list.
 //!
-//! The server learns the code and nothing else, because an error message may name files, folders and people. The details are in the site's own log
-//! and ledger.
+//! The server learns the code and nothing else, because an error message may name files, folders and people. The details are in
+//! the site's own log and ledger.
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! Sampling from an ensemble: draw a member by its weight, draw z, and run that member's generator (EFFGAN, §3).
 //!
-//! Image i of seed s is always the same, however many images are drawn and in whatever parts: its member, its z and its class are functions of
-//! (s, i), and it has a fixed position in a fixed batch of its member.
+//! Image i of seed s is always the same, however many images are drawn and in whatever parts: its member, its z and its class are
+//! functions of (s, i), and it has a fixed position in a fixed batch of its member.
 //!
-//! The member of a conditional network is drawn by its weight too, independently of the class, because the number of images of each class never
-//! leaves a client. A client without images of a class may therefore draw that class badly.
+//! The member of a conditional network is drawn by its weight too, independently of the class, because the number of images of
+//! each class never leaves a client. A client without images of a class may therefore draw that class badly.
 
 use std::ops::Range;
 
@@ -35,8 +35,8 @@ pub fn sample(
     sample_classes(network, &[], weights, load, seed, range, jobs)
 }
 
-/// As [`sample`], with images of the given `classes` in turn: image i is of class `classes[i mod n]`. When `classes` is empty, the class of an
-/// image of a conditional network is drawn uniformly.
+/// As [`sample`], with images of the given `classes` in turn: image i is of class `classes[i mod n]`. When `classes` is empty,
+/// the class of an image of a conditional network is drawn uniformly.
 ///
 /// # Errors
 /// [`FlError::Config`] for a class that the network does not have, or when it is not conditional; as [`sample`].

@@ -1,12 +1,13 @@
 //! Training with one generator at the server and a discriminator at each client, which MD-GAN and UA-GAN share.
 //!
-//! In each of its steps, the server draws one batch of images and sends it to every client of the round. A client trains its discriminator on them
-//! and on equally many of its own images, and replies with what the generator learns from. (In the paper of MD-GAN, the server draws k batches and
-//! sends two of them to each client, one to train on and one to give feedback on; this is its k = 1.) Images and the generator's step use the same z,
-//! so a federation of one client does the steps of a [`Gan`](effgan_nn::gan::Gan).
+//! In each of its steps, the server draws one batch of images and sends it to every client of the round. A client trains its
+//! discriminator on them and on equally many of its own images, and replies with what the generator learns from. (In the paper of
+//! MD-GAN, the server draws k batches and sends two of them to each client, one to train on and one to give feedback on; this is
+//! its k = 1.) Images and the generator's step use the same z, so a federation of one client does the steps of a
+//! [`Gan`](effgan_nn::gan::Gan).
 //!
-//! As everywhere in this crate, Adam's moments are reset at the beginning of each round. Within a round they are kept beside the parameters: those of
-//! the generator in the server's state, those of a discriminator in its client's state.
+//! As everywhere in this crate, Adam's moments are reset at the beginning of each round. Within a round they are kept beside the
+//! parameters: those of the generator in the server's state, those of a discriminator in its client's state.
 
 use std::ops::ControlFlow;
 
@@ -114,8 +115,8 @@ impl ServerTraining {
         Ok(ServerGenerator::new(network, &params, &train, steps, &moments)?)
     }
 
-    /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the discriminator and its
-    /// loss; the client's state is not changed yet.
+    /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the
+    /// discriminator and its loss; the client's state is not changed yet.
     pub(crate) fn train(
         &self,
         broadcast: &Broadcast,
@@ -133,8 +134,9 @@ impl ServerTraining {
         Ok(discriminator.step(real, fake.values.clone()))
     }
 
-    /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the largest possible one.
-    /// Otherwise a server could send a single image, and the reply would depend on a single image of the client.
+    /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the
+    /// largest possible one. Otherwise a server could send a single image, and the reply would depend on a single image of the
+    /// client.
     fn check_images(&self, images: &Array, num_examples: u64) -> Result<()> {
         let [c, h, w] = self.training.network.image_shape;
         let (least, most) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));

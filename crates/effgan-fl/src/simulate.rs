@@ -49,8 +49,9 @@ impl Simulation<'_> {
     /// which client is faster. A round with no participants leaves the parameters unchanged.
     ///
     /// # Errors
-    /// A client's failure where the [`FailurePolicy`] says so; [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; errors
-    /// of `observer` and `members`; [`FlError::NoReplies`](crate::FlError::NoReplies) when there is no client to collect from; files that cannot be written.
+    /// A client's failure where the [`FailurePolicy`] says so; [`FlError::Interrupted`](crate::FlError::Interrupted) when
+    /// `on_step` breaks; errors of `observer` and `members`; [`FlError::NoReplies`](crate::FlError::NoReplies) when there is no
+    /// client to collect from; files that cannot be written.
     pub fn run(
         &self,
         from: Option<Checkpoint>,
@@ -111,8 +112,8 @@ impl Clients for Workers<'_> {
         self.resize_pools(exchange.cohort.len());
         let (this, next_client, stop) = (&*self, AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            // Dropped in reverse order, also when a panic unwinds: first the receiver, which unblocks the senders, then this, which stops the
-            // clients at work.
+            // Dropped in reverse order, also when a panic unwinds: first the receiver, which unblocks the senders, then this,
+            // which stops the clients at work.
             let _stop = StopOnDrop(&stop);
             let (sender, mut receiver) = sync_channel(0);
             for threads in &this.pools {

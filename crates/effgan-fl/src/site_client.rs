@@ -1,5 +1,5 @@
-//! The client's half of the [message driver](crate::message_driver), at a site of its own: answers one message at a time, and needs nothing in
-//! memory between two messages.
+//! The client's half of the [message driver](crate::message_driver), at a site of its own: answers one message at a time, and
+//! needs nothing in memory between two messages.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! A foreign aggregation, such as a Flower strategy, in place of an algorithm's average.
 //!
-//! A strategy only sees trainable parameters. Running statistics are data, which strategies made for gradients do not know how to handle, so they are
-//! averaged as usual. What a strategy keeps from round to round is in the server's state, so that a resumed run continues with it, bit for bit.
+//! A strategy only sees trainable parameters. Running statistics are data, which strategies made for gradients do not know how to
+//! handle, so they are averaged as usual. What a strategy keeps from round to round is in the server's state, so that a resumed
+//! run continues with it, bit for bit.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use crate::{FlError, Result};
 
 /// An aggregation of trainable parameters.
 pub trait Strategy: Send + Sync {
-    /// Aggregates the `replies` of `round`. Returns the successor of the parameters `current`, and the strategy's own state, which is its `memory` in
-    /// the next round.
+    /// Aggregates the `replies` of `round`. Returns the successor of the parameters `current`, and the strategy's own state,
+    /// which is its `memory` in the next round.
     ///
     /// # Errors
     /// An error ends the run.

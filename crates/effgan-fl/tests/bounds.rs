@@ -17,8 +17,8 @@ use effgan_nn::{Array, Params, Streams};
 /// Values of a tensor: with 3.4e38 in all of them, sums of squares and of signed groups leave the range of an f32.
 const VALUES: usize = 8192;
 
-/// One round of averaging, in which `east` (1 image) replies with 1 in all values, `north` (8 images) with the given value, and `south` (1 image)
-/// with 3.
+/// One round of averaging, in which `east` (1 image) replies with 1 in all values, `north` (8 images) with the given value, and
+/// `south` (1 image) with 3.
 struct FixedReplies(f32);
 
 fn tensor(value: f32) -> Params {

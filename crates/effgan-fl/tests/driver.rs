@@ -23,7 +23,8 @@ use effgan_nn::{Array, Params, Streams};
 
 const CLIENTS: usize = 7;
 
-/// Each client counts its rounds in its state and replies with the count times its number; the server averages. The first client is the slowest.
+/// Each client counts its rounds in its state and replies with the count times its number; the server averages. The first client
+/// is the slowest.
 struct Counting {
     /// The round in which the third client fails; 0 for never.
     fails_in: u32,

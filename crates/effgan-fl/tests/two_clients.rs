@@ -341,8 +341,8 @@ fn two_rounds_of_fedyogi() {
     assert_eq!(networks(&params), server_steps_by_hand(2, second));
 }
 
-/// With β₁ = 0 the step is x + η Δ / (√v + τ), which is x + Δ for η = √v + τ and a large τ. For `FedAdam`, β₂ = 0 makes v = Δ², which is negligible
-/// beside τ; for `FedYogi`, v stays at its initial value τ², so η = 2 τ.
+/// With β₁ = 0 the step is x + η Δ / (√v + τ), which is x + Δ for η = √v + τ and a large τ. For `FedAdam`, β₂ = 0 makes v = Δ²,
+/// which is negligible beside τ; for `FedYogi`, v stays at its initial value τ², so η = 2 τ.
 #[test]
 fn server_optimisers_without_momentum_and_adaptivity_are_fedgan() {
     let tau = 1e9;
@@ -410,8 +410,9 @@ fn batches(client: &str, train: std::ops::Range<u32>, round: u32) -> impl Iterat
     })
 }
 
-/// Rounds of three steps, which is the mean of `north`'s 3 and `south`'s 2, rounded up. In each step both discriminators are trained, then the
-/// generator by `gradient` of the discriminators and the images. With `swap`, the discriminators are swapped between rounds.
+/// Rounds of three steps, which is the mean of `north`'s 3 and `south`'s 2, rounded up. In each step both discriminators are
+/// trained, then the generator by `gradient` of the discriminators and the images. With `swap`, the discriminators are swapped
+/// between rounds.
 fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminator; 2], &[f32]) -> Vec<f32>) -> Params {
     let (network, none) = (network(), Params::new());
     let first = first_params();

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FeatureStats, Kid, Prdc, Result, Subsets, frechet_distance, kernel_distance, prdc};
 
-/// How close fake features are to real ones. Each number depends on n, and must be compared with the floor, the score of equally many real images.
+/// How close fake features are to real ones. Each number depends on n, and must be compared with the floor, the score of equally
+/// many real images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureScores {
     /// Fréchet distance, ≥ 0, lower is closer; an FID if the features are those of Inception-2015.

@@ -1,8 +1,8 @@
 //! Fréchet distance between Gaussians fitted to two feature sets (Heusel et al. 2017, arXiv:1706.08500).
 //!
-//! The distance is |μ₁ − μ₂|² + tr C₁ + tr C₂ − 2 tr √(C₁C₂). The last term is numerically difficult: C₁C₂ is not
-//! symmetric, and its general matrix square root may fail or be complex when a covariance is singular. Here C₁ = `FFᵀ` is a Cholesky factor with pivots, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so
-//! symmetric eigenvalues suffice.
+//! The distance is |μ₁ − μ₂|² + tr C₁ + tr C₂ − 2 tr √(C₁C₂). The last term is numerically difficult: C₁C₂ is not symmetric, and
+//! its general matrix square root may fail or be complex when a covariance is singular. Here C₁ = `FFᵀ` is a Cholesky factor with
+//! pivots, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so symmetric eigenvalues suffice.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -28,8 +28,8 @@ const PAR: Par = Par::Seq;
 ///
 /// # Errors
 /// [`MetricError::FeatureDim`] when the two sets have different `d`, [`MetricError::CovarianceShape`] or
-/// [`MetricError::NonFiniteStats`] or [`MetricError::NegativeVariance`] when one of them is malformed, [`MetricError::Eigenvalues`] when an eigenvalue
-/// iteration does not converge.
+/// [`MetricError::NonFiniteStats`] or [`MetricError::NegativeVariance`] when one of them is malformed,
+/// [`MetricError::Eigenvalues`] when an eigenvalue iteration does not converge.
 pub fn frechet_distance(real: &FeatureStats, fake: &FeatureStats) -> Result<f64> {
     if real.dim() != fake.dim() {
         return Err(MetricError::FeatureDim { real: real.dim(), fake: fake.dim() });
@@ -66,8 +66,9 @@ fn trace_of_root_of_product(real: &FeatureStats, fake: &FeatureStats) -> Result<
 
 /// F, `[d, r]`, with `FFᵀ` = `cov`, which is not 0: a Cholesky factor with pivots (Higham 2002, section 10.3).
 ///
-/// The factorisation stops where the remaining variances are below d · ε times the largest, the threshold of `numpy.linalg.matrix_rank`. These are
-/// rounding noise, whose root would be √ε, and a singular covariance has hundreds of such directions.
+/// The factorisation stops where the remaining variances are below d · ε times the largest, the threshold of
+/// `numpy.linalg.matrix_rank`. These are rounding noise, whose root would be √ε, and a singular covariance has hundreds of such
+/// directions.
 fn factor(cov: MatRef<'_, f64>) -> Result<Mat<f64>> {
     let dim = cov.nrows();
     let mut lower = cov.to_owned();

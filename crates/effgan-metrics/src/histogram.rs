@@ -61,10 +61,11 @@ impl ClassHistogram {
         Ok(terms.sum::<f64>().max(0.0))
     }
 
-    /// Number of classes of the real images that the fake images cover: those whose share among the fake images is at least a tenth of their share
-    /// among the real ones.
+    /// Number of classes of the real images that the fake images cover: those whose share among the fake images is at least a
+    /// tenth of their share among the real ones.
     ///
-    /// A single image is not enough, because a classifier mislabels some: a generator that draws no sevens would still be credited with the class.
+    /// A single image is not enough, because a classifier mislabels some: a generator that draws no sevens would still be
+    /// credited with the class.
     ///
     /// # Errors
     /// [`MetricError::NumClasses`] when the two histograms have different numbers of classes.

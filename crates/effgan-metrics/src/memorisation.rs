@@ -18,8 +18,8 @@ pub struct Memorisation {
     /// Median distance of a sample from its nearest training image over that of a held-out image, ≥ 0: 1 means like unseen
     /// images, 0 means copies. Samples of poor quality are far from everything (above 1), which hides copies among them.
     pub ratio: f64,
-    /// Probability that a sample is nearer to the training images than a held-out image is, with ties counted as half, 0..1: 0.5 means like unseen
-    /// images, 1 means copies, below 0.5 means farther away.
+    /// Probability that a sample is nearer to the training images than a held-out image is, with ties counted as half, 0..1: 0.5
+    /// means like unseen images, 1 means copies, below 0.5 means farther away.
     pub auc: f64,
     /// Lower end of the 95 % interval of `auc` (`DeLong`), which narrows with the number of images; it has no width at 0 and 1.
     pub auc_low: f64,
@@ -35,8 +35,8 @@ pub struct Memorisation {
 
 /// Compares the distances of `samples` and of `held_out` images to their nearest among `train`.
 ///
-/// All are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64. For an ensemble, compute it per member, with the images that this
-/// member was trained on. The result does not depend on the number of threads, `jobs`.
+/// All are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64. For an ensemble, compute it per member,
+/// with the images that this member was trained on. The result does not depend on the number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when there are fewer than 2 samples, 2 held-out images or 1 training image,

@@ -1,4 +1,5 @@
-//! Nearest neighbours among feature vectors. Euclidean distances are computed in blocks, so that the distances of all pairs are never in memory at once.
+//! Nearest neighbours among feature vectors. Euclidean distances are computed in blocks, so that the distances of all pairs are
+//! never in memory at once.
 
 use std::ops::Range;
 
@@ -12,8 +13,8 @@ use crate::stats::{check_finite, num_rows};
 /// Rows and columns of a block of distances. Fixed, so that every distance is bit-identical for any number of threads.
 const BLOCK: usize = 256;
 
-/// A squared distance below this fraction of ‖x‖² + ‖y‖² is recomputed from x − y, because ‖x‖² + ‖y‖² − 2 x·y suffers from cancellation, and equal
-/// vectors must have distance 0.
+/// A squared distance below this fraction of ‖x‖² + ‖y‖² is recomputed from x − y, because ‖x‖² + ‖y‖² − 2 x·y suffers from
+/// cancellation, and equal vectors must have distance 0.
 const CANCELLED: f64 = 1e-6;
 
 /// Finite feature vectors `[n, d]`.
@@ -64,8 +65,8 @@ fn blocks(n: usize) -> Vec<Range<usize>> {
 
 /// Folds the squared distances of all rows of `points` from all rows of `others`; returns one result per block of rows.
 ///
-/// `start` makes the initial state of a block of rows. `visit` is called with the state, a row, a first column and the distances from that column on, in
-/// ascending order of columns.
+/// `start` makes the initial state of a block of rows. `visit` is called with the state, a row, a first column and the distances
+/// from that column on, in ascending order of columns.
 pub(crate) fn fold_distances<R: Send>(
     points: &Points<'_>,
     others: &Points<'_>,

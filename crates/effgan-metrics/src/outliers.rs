@@ -4,10 +4,10 @@ use crate::{FeatureStats, MetricError, Result};
 
 /// The distance of each set from the others, in units of the median such distance: 1 is usual, 5 is far.
 ///
-/// The distance of two sets is the Euclidean distance of the means and standard deviations of their features, which would be the root of their Fréchet
-/// distance if the features were independent. A set's distance from the others is the lower median of its distances. As long as fewer than half of the
-/// sets are bad, even if they collude, every set is measured against a good one, and the unit is the distance of a good set. Among two sets or fewer,
-/// none is far.
+/// The distance of two sets is the Euclidean distance of the means and standard deviations of their features, which would be the
+/// root of their Fréchet distance if the features were independent. A set's distance from the others is the lower median of its
+/// distances. As long as fewer than half of the sets are bad, even if they collude, every set is measured against a good one, and
+/// the unit is the distance of a good set. Among two sets or fewer, none is far.
 ///
 /// # Errors
 /// [`MetricError::FeatureDim`] when two sets have different features.

@@ -1,8 +1,9 @@
 //! Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al. 2020,
 //! arXiv:2002.09797).
 //!
-//! Each image has a ball whose radius is the distance to its k-th nearest neighbour in the same set. Precision and density count fake images in the balls
-//! of real ones, recall counts real images in the balls of fake ones, and coverage counts balls of real images that contain a fake one.
+//! Each image has a ball whose radius is the distance to its k-th nearest neighbour in the same set. Precision and density count
+//! fake images in the balls of real ones, recall counts real images in the balls of fake ones, and coverage counts balls of real
+//! images that contain a fake one.
 
 use std::ops::Range;
 
@@ -13,15 +14,16 @@ use crate::neighbours::{Points, fold_distances, kth_nearest};
 
 /// Quality (precision, density) and variety (recall, coverage) of fake images; higher is better.
 ///
-/// For two sets from one source, density and coverage are about 1 and 1 − 2⁻ᵏ for any n. Precision and recall depend on n, and are only comparable at the
-/// same n.
+/// For two sets from one source, density and coverage are about 1 and 1 − 2⁻ᵏ for any n. Precision and recall depend on n, and
+/// are only comparable at the same n.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prdc {
     /// Share of fake images in at least one real ball, 0..1. One outlier among the real images makes it large.
     pub precision: f64,
     /// Share of real images in at least one fake ball, 0..1. Scattered fake images increase it, whatever they show.
     pub recall: f64,
-    /// Mean number of real balls that contain a fake image, divided by k: ≥ 0, and above 1 when fake images gather where real ones are dense.
+    /// Mean number of real balls that contain a fake image, divided by k: ≥ 0, and above 1 when fake images gather where real
+    /// ones are dense.
     pub density: f64,
     /// Share of real balls with at least one fake image, 0..1.
     pub coverage: f64,
@@ -36,8 +38,9 @@ impl Prdc {
 
 /// Precision, recall, density and coverage as the package `prdc` counts them: an image on the edge of a ball is outside.
 ///
-/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64; `nearest_k` ≥ 1. Equal vectors have exactly the
-/// distance 0, which the package's arithmetic does not guarantee. The result does not depend on the number of threads, `jobs`.
+/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64; `nearest_k` ≥ 1. Equal
+/// vectors have exactly the distance 0, which the package's arithmetic does not guarantee. The result does not depend on the
+/// number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when a set has no more than `nearest_k` images, [`MetricError::NearestK`] when that is 0,

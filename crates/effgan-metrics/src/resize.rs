@@ -1,5 +1,5 @@
-//! Resizing images to the 299 × 299 pixels of Inception. FID changes by several points with the method (Parmar et al. 2022, arXiv:2104.11222), so each
-//! method here reproduces one package to the last digits.
+//! Resizing images to the 299 × 299 pixels of Inception. FID changes by several points with the method (Parmar et al. 2022,
+//! arXiv:2104.11222), so each method here reproduces one package to the last digits.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -18,7 +18,8 @@ pub enum Resize {
     /// torch-fidelity 0.4.0, and the original FID: TensorFlow 1's `resize_bilinear`, whose pixel i lies at i · size / 299,
     /// then (x − 128) / 128.
     TorchFidelity,
-    /// clean-fid 0.1.35, mode `clean`: Pillow's bicubic filter (a = −0.5, with antialiasing) without rounding, clamped to 0..=255, then (x − 128) / 128.
+    /// clean-fid 0.1.35, mode `clean`: Pillow's bicubic filter (a = −0.5, with antialiasing) without rounding, clamped to
+    /// 0..=255, then (x − 128) / 128.
     Clean,
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClassHistogram, FeatureStats, MetricError, Result, SmallNet, frechet_distance};
 
-/// How close a set of images is to the reference. Each number depends on `n`, and must be compared with the floor, the score of equally many real images
-/// against the same reference.
+/// How close a set of images is to the reference. Each number depends on `n`, and must be compared with the floor, the score of
+/// equally many real images against the same reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Number of images; the reference has equally many.

@@ -1,18 +1,18 @@
-//! Features of an image's texture, independent of its contents: a generator whose parameters are noise or far too large draws another texture than a
-//! trained one, for any data set and any classes. (Under label skew, features of a classifier differ more between honest members than between honest ones
-//! and noise.)
+//! Features of an image's texture, independent of its contents: a generator whose parameters are noise or far too large draws
+//! another texture than a trained one, for any data set and any classes. (Under label skew, features of a classifier differ more
+//! between honest members than between honest ones and noise.)
 
 /// Scales at which roughness is measured: windows of 1, 2, 4 and 8 pixels.
 const SCALES: usize = 4;
 /// Keeps logarithms finite for constant images, and for images of only black and white.
 const OFFSET: f64 = 0.01;
 
-/// Texture features of u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]`: `[n, d]` row-major, and d, which depends on the shape and is 4 from 16 × 16
-/// pixels on.
+/// Texture features of u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]`: `[n, d]` row-major, and d, which depends on the shape
+/// and is 4 from 16 × 16 pixels on.
 ///
-/// With x the grey values in −1..1, the features are log(0.01 + r₁) − log(0.01 + r₀) and so on, where rₛ is the mean
-/// absolute difference of neighbours, vertically and horizontally, after averaging 2 × 2 pixels s times; and log(0.01 + mean(1 − x²)), which is low when
-/// all pixels are black or white.
+/// With x the grey values in −1..1, the features are log(0.01 + r₁) − log(0.01 + r₀) and so on, where rₛ is the mean absolute
+/// difference of neighbours, vertically and horizontally, after averaging 2 × 2 pixels s times; and log(0.01 + mean(1 − x²)),
+/// which is low when all pixels are black or white.
 pub fn textures(images: &[u8], shape: [usize; 3]) -> (Vec<f32>, usize) {
     let len: usize = shape.iter().product();
     let features: Vec<Vec<f32>> = images.chunks_exact(len).map(|image| texture(image, shape)).collect();

@@ -23,8 +23,8 @@ pub struct Labelled<'a> {
 /// How well a classifier that was only trained on generated images classifies real ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainOnSynthetic {
-    /// Accuracy on the test images, 0..1; higher is better, and 0.1 is chance. It grows with n, and is only comparable at the same n and number of
-    /// epochs.
+    /// Accuracy on the test images, 0..1; higher is better, and 0.1 is chance. It grows with n, and is only comparable at the
+    /// same n and number of epochs.
     pub accuracy: f64,
     /// The ceiling: the accuracy after training on equally many real images with their true labels.
     pub accuracy_of_real: Option<f64>,
@@ -43,11 +43,12 @@ impl TrainOnSynthetic {
     pub const LEAST: usize = 64;
 }
 
-/// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; does the same with the first n images of `real`,
-/// if given.
+/// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; does the same with the
+/// first n images of `real`, if given.
 ///
-/// A generator whose samples `net` mislabels, or that leaves out a class, loses accuracy; one that copies its training images does not. `seed` determines
-/// the initial parameters and the order of the images. The result does not depend on the number of threads, `jobs`, of which at most two are used.
+/// A generator whose samples `net` mislabels, or that leaves out a class, loses accuracy; one that copies its training images
+/// does not. `seed` determines the initial parameters and the order of the images. The result does not depend on the number of
+/// threads, `jobs`, of which at most two are used.
 ///
 /// # Errors
 /// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28, [`MetricError::TooFewFor`] when there are fewer than 64

@@ -2,7 +2,7 @@
 //!
 //! They are ordinary IDX files, made by `assets/<name>/make.py`; their licence is `assets/<name>/LICENSE.md`.
 
-use super::{idx, memory::Budget};
+use super::{budget::Budget, idx};
 use crate::{DataError, ImageSet};
 
 macro_rules! mnist_mini_file {

@@ -1,6 +1,6 @@
 //! CIFAR-10 in its binary version (Krizhevsky 2009): records of a label byte and 3,072 bytes `[3, 32, 32]`, red first.
 
-use super::memory::Budget;
+use super::budget::Budget;
 use crate::{DataError, ImageSet};
 use std::{
     fs::File,

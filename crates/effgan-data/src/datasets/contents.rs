@@ -1,6 +1,6 @@
 //! Inspecting a path before a config is written for it.
 
-use super::{LeftOut, cifar, folder::Listing, idx, memory::Budget, npz, picture::Mode};
+use super::{LeftOut, budget::Budget, cifar, folder::Listing, idx, npz, picture::Mode};
 use crate::{DataError, ImageSet};
 use std::{collections::BTreeMap, path::Path};
 

@@ -32,7 +32,8 @@ impl DatasetConfig {
 }
 
 impl FileList {
-    /// Paths of the training images of `dataset`, which was loaded from this folder, in the same order. Images that could not be read are left out.
+    /// Paths of the training images of `dataset`, which was loaded from this folder, in the same order. Images that could not be
+    /// read are left out.
     pub fn paths_of<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = &'a Path> {
         let is_left_out = |path: &Path| {
             let name = path.strip_prefix(&self.dir).unwrap_or(path);

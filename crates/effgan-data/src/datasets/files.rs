@@ -1,7 +1,7 @@
-//! Images without labels or splits: all PNG and JPEG files below a folder, sorted by path, or the array `images` of an `.npy` or `.npz` file. A folder is
-//! decoded in parts, so that any number of files needs little memory; an array is read at once.
+//! Images without labels or splits: all PNG and JPEG files below a folder, sorted by path, or the array `images` of an `.npy` or
+//! `.npz` file. A folder is decoded in parts, so that any number of files needs little memory; an array is read at once.
 
-use super::{folder, memory::Budget, npz, picture};
+use super::{budget::Budget, folder, npz, picture};
 use crate::{
     DataError,
     parallel::{in_parallel, in_parallel_into},
@@ -28,8 +28,8 @@ impl ImageFiles {
     /// Opens a folder, an `.npy` file or an `.npz` file.
     ///
     /// # Errors
-    /// [`DataError::OtherShape`] when the images of a folder have several shapes, [`DataError::NoImages`] when there are none, and an error that names
-    /// the file when it is missing, damaged or in another format.
+    /// [`DataError::OtherShape`] when the images of a folder have several shapes, [`DataError::NoImages`] when there are none,
+    /// and an error that names the file when it is missing, damaged or in another format.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if !path.is_dir() {
             let (shape, pixels) = npz::read_images(path)?;

@@ -1,12 +1,12 @@
 //! A folder of PNG and JPEG files, with one sub-folder per class, or flat with a single class.
 //!
-//! The splits are `train/` and `test/` when both exist; otherwise every tenth image of each class, in the order of paths, is the test split
-//! ([`test_split`]). Labels number the sub-folders that hold images, sorted by name. Folders within a class belong to it. Hidden files and other kinds
-//! of files are ignored; symbolic links to folders are not followed.
+//! The splits are `train/` and `test/` when both exist; otherwise every tenth image of each class, in the order of paths, is the
+//! test split ([`test_split`]). Labels number the sub-folders that hold images, sorted by name. Folders within a class belong to
+//! it. Hidden files and other kinds of files are ignored; symbolic links to folders are not followed.
 
 use super::{
     LeftOut,
-    memory::{Budget, Decoders},
+    budget::{Budget, Decoders},
     picture::{self, Header},
     test_split,
 };

@@ -1,6 +1,6 @@
 //! A summary of a folder of pictures from their headers alone, without decoding any.
 
-use super::{LeftOut, folder::Listing, memory::Budget, picture::Mode};
+use super::{LeftOut, budget::Budget, folder::Listing, picture::Mode};
 use crate::DataError;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,8 @@ use std::{
 /// A summary of a folder of pictures. A picture that is damaged after its header is not detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderSummary {
-    /// Name of each class with its numbers of training and test images, in the order of the labels; images that cannot be read are not counted.
+    /// Name of each class with its numbers of training and test images, in the order of the labels; images that cannot be read
+    /// are not counted.
     pub classes: Vec<(String, [usize; 2])>,
     /// Each size as `[width, height]`, the number of images that have it, and the first of them; most frequent first.
     pub sizes: Vec<([usize; 2], usize, PathBuf)>,
@@ -18,18 +19,20 @@ pub struct FolderSummary {
     pub modes: Vec<(Mode, usize)>,
     /// Images whose headers cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
-    /// Sub-folders that look like data sets of their own, although each is read as one class: they hold only folders, which are named like splits, or
-    /// like the folders in another sub-folder.
+    /// Sub-folders that look like data sets of their own, although each is read as one class: they hold only folders, which are
+    /// named like splits, or like the folders in another sub-folder.
     pub data_sets: Vec<String>,
     /// Classes that hold only folders, such as one per patient, whose pictures all count for the class.
     pub nested: Vec<String>,
 }
 
 impl FolderSummary {
-    /// Reads the header of every picture in `dir`, a folder for [`DatasetName::Folder`](super::DatasetName::Folder), whose `classes` may be given.
+    /// Reads the header of every picture in `dir`, a folder for [`DatasetName::Folder`](super::DatasetName::Folder), whose
+    /// `classes` may be given.
     ///
     /// # Errors
-    /// When the folder does not exist, has no pictures, has pictures beside its classes, has too many classes, or one that is not among `classes`.
+    /// When the folder does not exist, has no pictures, has pictures beside its classes, has too many classes, or one that is not
+    /// among `classes`.
     pub fn of(dir: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
         let listing = Listing::of(dir, classes)?;
         let classes_are_named = classes.is_some();

@@ -2,7 +2,7 @@
 //!
 //! A file may be hostile: sizes are checked before memory is allocated, and no more is decompressed than the header promises.
 
-use super::{DEFLATE_RATIO, memory::Budget};
+use super::{DEFLATE_RATIO, budget::Budget};
 use crate::{DataError, ImageSet};
 use flate2::read::MultiGzDecoder;
 use std::{

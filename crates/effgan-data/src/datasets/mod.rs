@@ -1,137 +1,40 @@
 //! Data sets by name: the `[dataset]` table of a config, and the images that it stands for.
 
+mod budget;
 mod builtin;
 pub(crate) mod cifar;
 mod contents;
+mod dataset_name;
 mod file_list;
 mod files;
 mod folder;
 mod folder_summary;
 mod idx;
-mod memory;
+mod left_out;
+mod max_memory;
 mod npy;
 mod npz;
 mod picture;
 mod test_split;
 
 pub use contents::{Contents, ContentsKind};
+pub use dataset_name::DatasetName;
 pub use file_list::FileList;
 pub use files::ImageFiles;
 pub use folder_summary::FolderSummary;
-pub use memory::MaxMemory;
+pub use left_out::LeftOut;
+pub use max_memory::MaxMemory;
 pub use picture::Mode;
 
-use crate::{DataError, ImageSet, control_chars, download};
-use memory::Budget;
+use crate::{DataError, ImageSet, download};
+use budget::Budget;
 use serde::{Deserialize, Serialize};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
 /// Largest expansion of deflate, the compression of gzip, zip and PNG files: bytes out per byte in.
 const DEFLATE_RATIO: u64 = 1032;
 /// Largest `dataset.size`, in pixels per side.
 const MAX_SIZE: usize = 1024;
-
-/// A data set that the program can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DatasetName {
-    /// The first 1,000 training and 200 test images of each digit of MNIST, built into the binary.
-    MnistMini,
-    /// Handwritten digits, 60,000 + 10,000 images `[1, 28, 28]` of 10 classes (LeCun et al. 1998).
-    Mnist,
-    /// Clothes in the files and sizes of MNIST (Xiao et al. 2017, arXiv:1708.07747).
-    FashionMnist,
-    /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary version.
-    Cifar10,
-    /// PNG and JPEG files, in one sub-folder per class or all in one folder.
-    Folder,
-    /// `NumPy` arrays of images and labels in an `.npz` file, or of images in an `.npy` file.
-    Npz,
-}
-
-impl DatasetName {
-    /// Every data set, in the order in which messages list them.
-    pub const ALL: [Self; 6] =
-        [Self::MnistMini, Self::Mnist, Self::FashionMnist, Self::Cifar10, Self::Folder, Self::Npz];
-
-    /// The name in a config.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MnistMini => "mnist-mini",
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-            Self::Cifar10 => "cifar10",
-            Self::Folder => "folder",
-            Self::Npz => "npz",
-        }
-    }
-
-    /// Names of the classes, in the order of their labels; empty where the files define the classes.
-    pub const fn classes(self) -> &'static [&'static str] {
-        match self {
-            Self::MnistMini | Self::Mnist => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            Self::FashionMnist => &[
-                "T-shirt/top",
-                "trouser",
-                "pullover",
-                "dress",
-                "coat",
-                "sandal",
-                "shirt",
-                "sneaker",
-                "bag",
-                "ankle boot",
-            ],
-            Self::Cifar10 => &cifar::CLASSES,
-            Self::Folder | Self::Npz => &[],
-        }
-    }
-
-    /// What `dataset.dir` must point to, for messages.
-    pub(crate) const fn files(self) -> &'static str {
-        match self {
-            Self::MnistMini => "nothing, as it is built in",
-            Self::Mnist => {
-                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
-                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch mnist`"
-            }
-            Self::FashionMnist => {
-                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
-                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch fashion-mnist`"
-            }
-            Self::Cifar10 => {
-                "the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or run `effgan data fetch cifar10`"
-            }
-            Self::Folder => "a folder of PNG and JPEG files, or of one folder for each class",
-            Self::Npz => "an .npz or .npy file",
-        }
-    }
-}
-
-impl fmt::Display for DatasetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for DatasetName {
-    type Err = DataError;
-
-    /// Parses the name in a config.
-    ///
-    /// # Errors
-    /// [`DataError::UnknownDataset`], which lists the names.
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| DataError::UnknownDataset {
-            name: name.to_owned(),
-            known: Self::ALL.map(Self::as_str).join(", "),
-        })
-    }
-}
 
 /// The `[dataset]` table of a config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,26 +42,26 @@ impl FromStr for DatasetName {
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder. Must be absent for the built-in data set; when
-    /// absent for others, the cache folder of `effgan data fetch`.
+    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder. Must be absent for the
+    /// built-in data set; when absent for others, the cache folder of `effgan data fetch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// Number of first training images that are assigned to clients, 1..=n; default all n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Pixels per side to which all images are resized (see [`resize`](crate::resize)), 1..=1024; when absent, images keep their size, and those of a
-    /// `folder` must have the same.
+    /// Pixels per side to which all images are resized (see [`resize`](crate::resize)), 1..=1024; when absent, images keep their
+    /// size, and those of a `folder` must have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
-    /// Channels to which all images are converted, 1 (grey) or 3 (red, green, blue); when absent, images keep their channels, and those of a
-    /// `folder` must be all grey or all coloured.
+    /// Channels to which all images are converted, 1 (grey) or 3 (red, green, blue); when absent, images keep their channels, and
+    /// those of a `folder` must be all grey or all coloured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
     /// For `folder`: leave out images that cannot be read; default false, which makes them an error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skip_broken: bool,
-    /// Most memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such as `"512 MiB"`;
-    /// default `"8 GiB"`.
+    /// Most memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
+    /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
     pub max_memory: MaxMemory,
 }
@@ -179,15 +82,16 @@ impl DatasetConfig {
     ///
     /// # Errors
     /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, an error that names the key
-    /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken, [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or
-    /// `channels`, [`DataError::Broken`] when images of a folder cannot be read and `skip_broken` is not set, and an error
-    /// that names the file when one is missing, damaged or of another kind.
+    /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken,
+    /// [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or `channels`, [`DataError::Broken`]
+    /// when images of a folder cannot be read and `skip_broken` is not set, and an error that names the file when one is missing,
+    /// damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
         self.load_named(None)
     }
 
-    /// As [`load`](Self::load), with labels that index `classes` where these are given: a folder's classes are matched by name, those of other data
-    /// sets by number.
+    /// As [`load`](Self::load), with labels that index `classes` where these are given: a folder's classes are matched by name,
+    /// those of other data sets by number.
     ///
     /// # Errors
     /// Also [`DataError::UnknownClass`] for a folder of another name, and [`DataError::FewerClasses`] when a data set has more classes.
@@ -297,7 +201,8 @@ impl Splits {
 pub struct Dataset {
     /// Which data set this is.
     pub name: DatasetName,
-    /// The whole training split, regardless of the limit, because the real-against-real floor of a score needs as many images as are scored.
+    /// The whole training split, regardless of the limit, because the real-against-real floor of a score needs as many images as
+    /// are scored.
     pub train: ImageSet,
     /// The test split, the reference of every score.
     pub test: ImageSet,
@@ -323,36 +228,6 @@ impl Dataset {
     }
 }
 
-/// An image that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Its path within the folder.
-    pub file: PathBuf,
-    /// Why it could not be read.
-    pub reason: String,
-}
-
-impl LeftOut {
-    /// Number of files that a message names; it only counts the others.
-    const NAMED: usize = 10;
-
-    /// The first files with their reasons, and how many more there are.
-    pub(crate) fn list(files: &[Self]) -> String {
-        let named = files.iter().take(Self::NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match files.len().saturating_sub(Self::NAMED) {
-            0 => named,
-            more => format!("{named} and {more} more"),
-        }
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A file name may hold control characters.
-        write!(f, "{} ({})", control_chars::without_control(&self.file.display().to_string()), self.reason)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,18 +239,6 @@ mod tests {
     /// The error of loading with an empty cache.
     fn load_error(json: &str) -> String {
         config(json).unwrap().load_with_cache(None, None).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_name_is_parsed_back() {
-        for name in DatasetName::ALL {
-            assert_eq!(name.to_string().parse::<DatasetName>().unwrap(), name);
-            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
-        }
-        assert_eq!(
-            "mnst".parse::<DatasetName>().unwrap_err().to_string(),
-            "no data set is called `mnst`; choose one of mnist-mini, mnist, fashion-mnist, cifar10, folder, npz"
-        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One `NumPy` array: a header that is a Python dictionary, then the values. An own reader, because sizes must be checked before memory is allocated.
+//! One `NumPy` array: a header that is a Python dictionary, then the values. An own reader, because sizes must be checked before
+//! memory is allocated.
 //!
 //! A file may be hostile: the header is searched, never evaluated, and no more is read than its shape promises.
 
@@ -70,8 +71,8 @@ impl Header {
         Ok(Self { shape, kind, num_bytes, len })
     }
 
-    /// Reads the values after the header, of a file that claims `len` bytes in all and cannot have more than `max_len`. Memory is allocated once it is
-    /// known that the values can exist.
+    /// Reads the values after the header, of a file that claims `len` bytes in all and cannot have more than `max_len`. Memory is
+    /// allocated once it is known that the values can exist.
     pub(super) fn values(self, mut reader: impl Read, [len, max_len]: [u64; 2]) -> Result<Array, String> {
         let Self { shape, kind, num_bytes, .. } = self;
         let promised = self.len.saturating_add(num_bytes);

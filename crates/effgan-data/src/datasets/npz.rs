@@ -1,12 +1,12 @@
 //! Images as `NumPy` arrays: an `.npz` file with `images` and `labels` or with the names of `MedMNIST`, or a single `.npy` file.
 //!
-//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are integers 0..=255, `[n]` or `[n, 1]`, and all 0 when there are
-//! none. The splits are `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) when both exist; otherwise every tenth image of each class is
-//! the test split. Images keep the order of the file.
+//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are integers 0..=255, `[n]` or `[n, 1]`,
+//! and all 0 when there are none. The splits are `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) when both
+//! exist; otherwise every tenth image of each class is the test split. Images keep the order of the file.
 
 use super::{
     DEFLATE_RATIO,
-    memory::Budget,
+    budget::Budget,
     npy::{Array, Header, Kind},
     test_split,
 };

@@ -1,12 +1,12 @@
 //! Decoding one PNG or JPEG file into bytes.
 //!
-//! The format is detected from the file's contents, not from its name. An orientation in EXIF is applied; 16 bits become 8 by rounding; transparent
-//! pixels are blended with white. Colours are not changed otherwise. A file may be hostile: its header is checked before memory is allocated, and
-//! pictures that are decoded at the same time share the memory of [`Decoders`].
+//! The format is detected from the file's contents, not from its name. An orientation in EXIF is applied; 16 bits become 8 by
+//! rounding; transparent pixels are blended with white. Colours are not changed otherwise. A file may be hostile: its header is
+//! checked before memory is allocated, and pictures that are decoded at the same time share the memory of [`Decoders`].
 
 use super::{
     DEFLATE_RATIO,
-    memory::{Decoders, resizing},
+    budget::{Decoders, resizing},
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
@@ -75,8 +75,8 @@ pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String>
     decoders.with(metadata.len().min(MAX_FILE), || Ok(open(path)?.0))
 }
 
-/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape; an error is the reason why it cannot be decoded. `take`
-/// may resize the pixels to the shape `to`, for which memory is reserved.
+/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape; an error is the reason why it
+/// cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory is reserved.
 pub(super) fn read<T>(
     path: &Path,
     to: [usize; 3],
@@ -128,8 +128,8 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
 }
 
-/// Most bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder also holds the whole
-/// file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid.
+/// Most bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
+/// also holds the whole file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid.
 fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
     let raw = num_pixels * u64::from(colour.bytes_per_pixel());
     let channels = num_pixels * u64::from(colour.channel_count());
@@ -139,8 +139,8 @@ fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -
     }
 }
 
-/// Most pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels are deep; in a JPEG
-/// file, a bit stands for at most a block of 8 × 8 pixels.
+/// Most pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
+/// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels.
 fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
     match format {
         ImageFormat::Png if mode.deep => DEFLATE_RATIO * len / 2,
@@ -160,8 +160,8 @@ fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     }
 }
 
-/// Checks that a JPEG file has its end-of-image marker, because the decoder silently fills a truncated file with grey. The marker must follow the last
-/// start of a scan; that of a thumbnail in the header does not.
+/// Checks that a JPEG file has its end-of-image marker, because the decoder silently fills a truncated file with grey. The marker
+/// must follow the last start of a scan; that of a thumbnail in the header does not.
 fn check_jpeg_end(file: &mut File, len: u64) -> Result<(), String> {
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(len.saturating_sub(1 << 16)))
@@ -223,8 +223,8 @@ fn oriented(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orienta
     planes
 }
 
-/// The planes of the first `colours` of the `channels` of each pixel, converted to bytes. A further channel is alpha, by which they are blended with
-/// white.
+/// The planes of the first `colours` of the `channels` of each pixel, converted to bytes. A further channel is alpha, by which
+/// they are blended with white.
 fn over_white<T: Copy>(pixels: &[T], [colours, channels]: [usize; 2], byte: impl Fn(T) -> u8) -> Vec<u8> {
     let mut planes = Vec::with_capacity(pixels.len() / channels * colours);
     for colour in 0..colours {
@@ -249,7 +249,7 @@ fn one_line(error: &ImageError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datasets::memory::Budget;
+    use crate::datasets::budget::Budget;
     use image::{
         GrayAlphaImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
         codecs::{jpeg::JpegEncoder, png::PngEncoder},

@@ -1,6 +1,7 @@
 //! The test split of data sets that have none, and the order of images.
 //!
-//! Both depend on labels and order alone, never on a seed: the test split is part of the data set, and no seed may influence what a score compares with.
+//! Both depend on labels and order alone, never on a seed: the test split is part of the data set, and no seed may influence what
+//! a score compares with.
 
 /// Whether each image belongs to the test split, which has the tenth, twentieth, … image of each class in the given order.
 pub(super) fn every_tenth(labels: &[u8]) -> Vec<bool> {

@@ -1,7 +1,7 @@
 //! Downloading the files of data sets and the weights of Inception, once, and only when asked to.
 //!
-//! A file is written as `<name>.part`, resumed after interruptions (HTTP ranges), verified against its published SHA-256, and only then renamed. Existing
-//! files are never overwritten. Mirrors are tried in order.
+//! A file is written as `<name>.part`, resumed after interruptions (HTTP ranges), verified against its published SHA-256, and
+//! only then renamed. Existing files are never overwritten. Mirrors are tried in order.
 
 mod http;
 mod sources;
@@ -75,8 +75,8 @@ fn is_archive(item: Item) -> bool {
 
 /// Fetches the missing files of `item` into `dir`, which is created if necessary.
 ///
-/// `mirrors`, to which file names are appended, replace those of [`Source`] unless the list is empty. `on_progress` is called after each chunk, and `done`
-/// after each file.
+/// `mirrors`, to which file names are appended, replace those of [`Source`] unless the list is empty. `on_progress` is called
+/// after each chunk, and `done` after each file.
 ///
 /// # Errors
 /// [`DataError::NotFetched`] for a data set without mirrors, [`DataError::NoMirror`] when no mirror has a file,

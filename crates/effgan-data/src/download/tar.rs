@@ -1,7 +1,7 @@
 //! Unpacking the six files of CIFAR-10 from their `.tar.gz`. An own reader, because six members with known names need no crate.
 //!
-//! An archive has a header of 512 bytes and a body of whole blocks per member (POSIX.1-1988 ustar). Only members with one of the six known names are
-//! written, so none can end up outside of the folder; all others are ignored.
+//! An archive has a header of 512 bytes and a body of whole blocks per member (POSIX.1-1988 ustar). Only members with one of the
+//! six known names are written, so none can end up outside of the folder; all others are ignored.
 
 use super::unwritable;
 use crate::{DataError, datasets::cifar};

@@ -1,7 +1,7 @@
 //! Each client has only a few classes, in the spirit of the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629).
 //!
-//! There, images are sorted by label and cut into two shards per client, so that most clients have two classes. Here, each client has exactly
-//! `classes_per_client` different classes, and all classes are used as evenly as possible.
+//! There, images are sorted by label and cut into two shards per client, so that most clients have two classes. Here, each client
+//! has exactly `classes_per_client` different classes, and all classes are used as evenly as possible.
 
 use super::{CommonKeys, even_parts, images_by_class};
 use crate::DataError;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// `kind = "by-label"`: each client has `classes_per_client` classes, and each class is split evenly among its clients.
 ///
-/// With m clients of c classes each and k classes among the images, every class has ⌊mc/k⌋ or ⌈mc/k⌉ clients. The combinations of classes are random. If a
-/// class has fewer images than clients, some of them get no image of it.
+/// With m clients of c classes each and k classes among the images, every class has ⌊mc/k⌋ or ⌈mc/k⌉ clients. The combinations of
+/// classes are random. If a class has fewer images than clients, some of them get no image of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByLabel {
@@ -26,8 +26,8 @@ impl ByLabel {
     /// Assigns images to clients.
     ///
     /// # Errors
-    /// [`DataError::ClassesPerClient`] when a client cannot have that many different classes, and [`DataError::UnheldClass`] when all clients together
-    /// cannot have every class.
+    /// [`DataError::ClassesPerClient`] when a client cannot have that many different classes, and [`DataError::UnheldClass`] when
+    /// all clients together cannot have every class.
     pub(super) fn assign<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
         let mut classes = images_by_class((0..).take(labels.len()), labels);
         classes.retain(|images| !images.is_empty());
@@ -56,8 +56,9 @@ impl ByLabel {
 
     /// Draws the clients of each class.
     ///
-    /// Classes are drawn like cards from one shuffled deck after the other, so that the numbers of clients of any two classes differ by at most one.
-    /// Clients draw in random order, because consecutive ones share a deck, and clients with adjacent names should not.
+    /// Classes are drawn like cards from one shuffled deck after the other, so that the numbers of clients of any two classes
+    /// differ by at most one. Clients draw in random order, because consecutive ones share a deck, and clients with adjacent
+    /// names should not.
     fn draw_holders<R: Rng + ?Sized>(&self, num_classes: usize, rng: &mut R) -> Vec<Vec<usize>> {
         let mut clients: Vec<usize> = (0..self.common.clients).collect();
         clients.shuffle(rng);

@@ -1,7 +1,8 @@
 //! Each class is split over the clients by Dirichlet proportions (Hsu et al. 2019, arXiv:1909.06335).
 //!
-//! As in Yurochkin et al. 2019 (arXiv:1905.12022), the proportions are drawn per class, over the clients, so that clients differ in size as well as in
-//! their mix of classes: with α → 0 each class is on one client, with α → ∞ every client gets an even share of each class.
+//! As in Yurochkin et al. 2019 (arXiv:1905.12022), the proportions are drawn per class, over the clients, so that clients differ
+//! in size as well as in their mix of classes: with α → 0 each class is on one client, with α → ∞ every client gets an even share
+//! of each class.
 
 use super::{
     CommonKeys,

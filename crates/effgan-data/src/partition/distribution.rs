@@ -113,7 +113,8 @@ fn draw_dirichlet<R: Rng + ?Sized>(alpha: f64, n: usize, rng: &mut R) -> Vec<f64
     logs.iter().map(|log| ((log - largest) / scale).exp()).collect()
 }
 
-/// Splits `size` images in proportion to `proportions`, whose sum is above 0, by rounding their running sum, so that the counts sum to `size`.
+/// Splits `size` images in proportion to `proportions`, whose sum is above 0, by rounding their running sum, so that the counts
+/// sum to `size`.
 pub(super) fn split_by(proportions: &[f64], size: usize) -> Vec<usize> {
     let per_unit = size as f64 / proportions.iter().sum::<f64>();
     let (mut sum, mut cut) = (0.0, 0);

@@ -1,8 +1,8 @@
 //! Clients that differ in their mix of classes and in their number of images (`FedDyn`, Acar et al. 2021, arXiv:2111.04263).
 //!
-//! As in the paper's code, sizes are log-normal, and each client has a mix of classes ~ Dirichlet(α), as in Hsu et al. 2019 (arXiv:1909.06335). Images
-//! are then assigned one by one, each to a client with room left, from a class that is drawn by its mix. A class that has run out is skipped. Sizes are
-//! therefore exact, and mixes are as close as the available images allow.
+//! As in the paper's code, sizes are log-normal, and each client has a mix of classes ~ Dirichlet(α), as in Hsu et al. 2019
+//! (arXiv:1909.06335). Images are then assigned one by one, each to a client with room left, from a class that is drawn by its
+//! mix. A class that has run out is skipped. Sizes are therefore exact, and mixes are as close as the available images allow.
 
 use super::{CommonKeys, Distribution, images_by_class};
 use crate::DataError;

@@ -79,12 +79,14 @@ impl PartitionConfig {
 
     /// Assigns the first `num_assigned` of `images` to clients: each image to exactly one client, as a training image or a held-out one.
     ///
-    /// Equal states of `rng` give equal partitions. A partition from a file has the file's clients, and assigns each image to at most one client.
+    /// Equal states of `rng` give equal partitions. A partition from a file has the file's clients, and assigns each image to at
+    /// most one client.
     ///
     /// # Errors
-    /// An error that names the key whose value is out of range; [`DataError::NotEnoughImages`] when there are fewer images than `num_assigned`;
-    /// [`DataError::MoreClientsThanImages`]; [`DataError::TooFewExamples`] or, for random sizes, [`DataError::TooFewAfterDraws`] when a client has fewer
-    /// than `min_examples` training images; for `file`, an error about the file.
+    /// An error that names the key whose value is out of range; [`DataError::NotEnoughImages`] when there are fewer images than
+    /// `num_assigned`; [`DataError::MoreClientsThanImages`]; [`DataError::TooFewExamples`] or, for random sizes,
+    /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` training images; for `file`, an error about
+    /// the file.
     pub fn assign<R: Rng + ?Sized>(
         &self,
         images: &ImageSet,

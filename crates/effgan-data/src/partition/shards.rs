@@ -1,7 +1,7 @@
 //! Shards of images sorted by label, the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629, section 3).
 //!
-//! In the paper, MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most clients have two digits, some
-//! one, and some three or four.
+//! In the paper, MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most
+//! clients have two digits, some one, and some three or four.
 
 use super::{CommonKeys, even_parts, images_by_class};
 use crate::DataError;

@@ -19,16 +19,17 @@ pub struct AggregationConfig {
     /// For `norm-clipped-mean`: L2 norm to which larger updates are scaled down, > 0; the median norm of the round's updates when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
-    /// Largest L2 norm of an update over its trainable tensors, above 0; a client with a larger update has failed. The bound is absolute, so it
-    /// also holds with few clients, where a median norm says little.
+    /// Largest L2 norm of an update over its trainable tensors, above 0; a client with a larger update has failed. The bound is
+    /// absolute, so it also holds with few clients, where a median norm says little.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_norm: Option<f64>,
-    /// Largest absolute value in the tensors of a reply, above 0; a client that sends a larger one has failed. When absent, values beyond 1e15 are
-    /// refused all the same, so that no sum or norm becomes infinite.
+    /// Largest absolute value in the tensors of a reply, above 0; a client that sends a larger one has failed. When absent,
+    /// values beyond 1e15 are refused all the same, so that no sum or norm becomes infinite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_value: Option<f64>,
-    /// Largest share of one client in a round's mean, above 0 and at most 1; a larger n_k counts as less. With fewer than 1 / `max_weight` replies,
-    /// all clients count equally. All replies of a round are then in memory at once. `max_share` is the bound for ensembles.
+    /// Largest share of one client in a round's mean, above 0 and at most 1; a larger n_k counts as less. With fewer than 1 /
+    /// `max_weight` replies, all clients count equally. All replies of a round are then in memory at once. `max_share` is the
+    /// bound for ensembles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_weight: Option<f64>,
     /// Largest share of the samples that are drawn from one member of the ensemble, at most 1 and at least 1 / number of clients.
@@ -36,12 +37,12 @@ pub struct AggregationConfig {
     pub max_share: Option<f64>,
     /// What happens to members whose samples are outliers.
     pub flagged: Flagged,
-    /// What happens when a client fails or sends an unusable reply (NaN in a loss or an update, wrong names or shapes). When absent, a simulation
-    /// stops, so that bugs are noticed, and a federation leaves the client out.
+    /// What happens when a client fails or sends an unusable reply (NaN in a loss or an update, wrong names or shapes). When
+    /// absent, a simulation stops, so that bugs are noticed, and a federation leaves the client out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// Fewest usable replies of a round, ≥ 1; with fewer, the run stops. When absent, one usable reply is enough, and a round with no participants
-    /// is skipped.
+    /// Fewest usable replies of a round, ≥ 1; with fewer, the run stops. When absent, one usable reply is enough, and a round
+    /// with no participants is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_clients: Option<usize>,
 }

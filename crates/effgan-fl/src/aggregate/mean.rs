@@ -8,8 +8,8 @@ use crate::{FlError, Result};
 
 /// A running weighted mean of sets of parameters, in f64.
 ///
-/// The mean of equal sets is that set, bit for bit: products of an f32 and a whole number are exact in f64 as long as the weights sum to less
-/// than 2²⁹, and so is the quotient.
+/// The mean of equal sets is that set, bit for bit: products of an f32 and a whole number are exact in f64 as long as the weights
+/// sum to less than 2²⁹, and so is the quotient.
 #[derive(Clone, Debug, Default)]
 pub struct WeightedMean {
     sums: Vec<(String, Vec<usize>, Vec<f64>)>,

@@ -1,7 +1,8 @@
 //! Folding replies: how the parameters of all clients become one set, and where collected generators go.
 //!
-//! Besides the mean there are rules that are robust against clients that send arbitrary values. The median, the trimmed mean and clipping to the
-//! median norm hold all replies of a round in memory, because a median has no running form; the other rules take one reply at a time.
+//! Besides the mean there are rules that are robust against clients that send arbitrary values. The median, the trimmed mean and
+//! clipping to the median norm hold all replies of a round in memory, because a median has no running form; the other rules take
+//! one reply at a time.
 
 mod aggregation_config;
 mod collect;

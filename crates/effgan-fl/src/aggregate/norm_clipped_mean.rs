@@ -1,8 +1,8 @@
-//! The weighted mean of updates with clipped norms (Sun, Kairouz, Suresh, McMahan 2019, arXiv:1911.07963): a client chooses the direction of its
-//! update, but not how far it moves the mean.
+//! The weighted mean of updates with clipped norms (Sun, Kairouz, Suresh, McMahan 2019, arXiv:1911.07963): a client chooses the
+//! direction of its update, but not how far it moves the mean.
 //!
-//! Where Δ is a client's update, the mean takes Δ · min(1, clip / ‖Δ‖). The norm is over the trainable tensors. Running statistics are data of any
-//! magnitude, so they do not count towards the norm, but are scaled by the same factor.
+//! Where Δ is a client's update, the mean takes Δ · min(1, clip / ‖Δ‖). The norm is over the trainable tensors. Running
+//! statistics are data of any magnitude, so they do not count towards the norm, but are scaled by the same factor.
 
 use effgan_nn::Params;
 

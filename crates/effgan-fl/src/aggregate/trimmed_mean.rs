@@ -1,12 +1,14 @@
-//! The coordinate-wise trimmed mean, and with it the median (Yin, Chen, Kannan, Bartlett 2018, arXiv:1803.01498). As long as fewer than half of the
-//! clients (or at most `trim`) send arbitrary values, the result stays within the range of the values of the others.
+//! The coordinate-wise trimmed mean, and with it the median (Yin, Chen, Kannan, Bartlett 2018, arXiv:1803.01498). As long as
+//! fewer than half of the clients (or at most `trim`) send arbitrary values, the result stays within the range of the values of
+//! the others.
 //!
-//! All clients are weighted equally, whatever `algorithm.weights` says: a client reports n_k itself, and could outvote all others with a large one.
+//! All clients are weighted equally, whatever `algorithm.weights` says: a client reports n_k itself, and could outvote all others
+//! with a large one.
 
 use effgan_nn::{Array, NnError, Params};
 
-/// The mean of each value over `sets`, without the `trim` lowest and the `trim` highest. With `trim` = ⌈n / 2⌉ − 1 it is the median (for even n,
-/// the mean of the two middle values); with 0 it is the mean.
+/// The mean of each value over `sets`, without the `trim` lowest and the `trim` highest. With `trim` = ⌈n / 2⌉ − 1 it is the
+/// median (for even n, the mean of the two middle values); with 0 it is the mean.
 ///
 /// The result for equal sets is that set, bit for bit, and the order of the sets does not matter. There must be more than 2 · `trim` sets.
 ///

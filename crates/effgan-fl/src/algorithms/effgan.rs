@@ -1,5 +1,5 @@
-//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, after which each client fine-tunes a copy of its own and the server
-//! keeps the ensemble of the fine-tuned generators.
+//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, after which each client fine-tunes a copy of its
+//! own and the server keeps the ensemble of the fine-tuned generators.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;

@@ -1,7 +1,7 @@
 //! `FedProx` (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv:1812.06127): `fedgan` with a proximal term in the clients' loss.
 //!
-//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the broadcast: μ (w − w₀) is added
-//! to each gradient before Adam. μ = 0 is `fedgan`.
+//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the broadcast: μ (w
+//! − w₀) is added to each gradient before Adam. μ = 0 is `fedgan`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! EFFGAN's ablation without averaging: every client trains alone, from the same initial parameters, and the server keeps all generators. It is
-//! `effgan` with 0 rounds.
+//! EFFGAN's ablation without averaging: every client trains alone, from the same initial parameters, and the server keeps all
+//! generators. It is `effgan` with 0 rounds.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,11 @@
-//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server and a discriminator at each client. The clients swap
-//! their discriminators, so that none overfits to the images of one client.
+//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server and a discriminator at each client.
+//! The clients swap their discriminators, so that none overfits to the images of one client.
 //!
-//! In each step of the server, every client trains its discriminator on the server's images and its own, and replies with the gradient of the
-//! generator's loss at the server's images; the server then steps its generator by the mean of these gradients. After every round but the last,
-//! the discriminators are permuted among the clients so that no client keeps its own. This is the paper's swap every E epochs, where `[local]` sets E.
-//! The discriminators pass through the server, which holds those of the round's clients for one exchange.
+//! In each step of the server, every client trains its discriminator on the server's images and its own, and replies with the
+//! gradient of the generator's loss at the server's images; the server then steps its generator by the mean of these gradients.
+//! After every round but the last, the discriminators are permuted among the clients so that no client keeps its own. This is the
+//! paper's swap every E epochs, where `[local]` sets E. The discriminators pass through the server, which holds those of the
+//! round's clients for one exchange.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::Losses;

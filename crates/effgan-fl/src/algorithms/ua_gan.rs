@@ -1,8 +1,8 @@
 //! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server, which learns
 //! from the universal aggregation of the clients' discriminators.
 //!
-//! The odds of the aggregation are the weighted mean of the clients' odds, which are those of a discriminator trained on all images. In terms of
-//! logits,
+//! The odds of the aggregation are the weighted mean of the clients' odds, which are those of a discriminator trained on all
+//! images. In terms of logits,
 //!
 //! ```text
 //! l(x) = log Σ_j exp(log π_j + l_j(x))        ∂l/∂l_j = softmax_j(log π_j + l_j(x))
@@ -15,8 +15,8 @@
 //! 2. The server sends the derivatives of the generator's loss by these logits; each client replies with the gradient of Σ derivative · logit at
 //!    the images. The server sums the gradients of all clients, which is the chain rule, and steps its generator.
 //!
-//! A single exchange would be enough if each logit depended on its own image alone. With batch norm it depends on the whole batch, so a client must
-//! know the derivatives before it can compute the gradient.
+//! A single exchange would be enough if each logit depended on its own image alone. With batch norm it depends on the whole
+//! batch, so a client must know the derivatives before it can compute the gradient.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::{Loss, Losses};

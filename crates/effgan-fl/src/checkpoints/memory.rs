@@ -14,8 +14,8 @@ use super::{Checkpoints, Moment, RunId, list, make_folder, remove};
 use crate::state::ClientState;
 use crate::{FlError, Result};
 
-/// Bytes of client state that stay in memory. A discriminator with 64 base channels and its Adam moments are 1.7 MB, and MD-GAN needs them a
-/// thousand times per round.
+/// Bytes of client state that stay in memory. A discriminator with 64 base channels and its Adam moments are 1.7 MB, and MD-GAN
+/// needs them a thousand times per round.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// The states of all clients.

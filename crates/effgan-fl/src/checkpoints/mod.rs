@@ -93,8 +93,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints of `run` in `folder`, which is created when there is something to save. `warn` is called with one line of text for each
-    /// file that is found unusable.
+    /// The checkpoints of `run` in `folder`, which is created when there is something to save. `warn` is called with one line of
+    /// text for each file that is found unusable.
     pub fn new(
         folder: PathBuf,
         run: RunId,
@@ -155,8 +155,8 @@ impl Checkpoints {
         if some { Err(FlError::NoCheckpoint { folder: self.folder.clone() }) } else { Ok(None) }
     }
 
-    /// Copies the newest state between two rounds, of at most `max_rounds` rounds, from the folder `donor` into this run. Returns whether there
-    /// was one. The caller guarantees that the first rounds of both runs are the same.
+    /// Copies the newest state between two rounds, of at most `max_rounds` rounds, from the folder `donor` into this run. Returns
+    /// whether there was one. The caller guarantees that the first rounds of both runs are the same.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -212,8 +212,8 @@ impl Checkpoints {
         Ok(moments)
     }
 
-    /// Keeps the newest states up to `now`, and removes the replies of finished rounds. States later than `now` are removed too: the run has
-    /// gone back behind them, and computes them again.
+    /// Keeps the newest states up to `now`, and removes the replies of finished rounds. States later than `now` are removed too:
+    /// the run has gone back behind them, and computes them again.
     fn prune(&self, now: Moment) -> Result<()> {
         let (past, future): (Vec<_>, Vec<_>) = self.moments()?.into_iter().partition(|&moment| moment <= now);
         for moment in past.iter().skip(self.config.keep).chain(&future) {

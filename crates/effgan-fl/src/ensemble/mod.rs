@@ -3,7 +3,8 @@
 //! ```text
 //! model/  manifest.json  global.safetensors  members/<client>.safetensors
 //! ```
-//! A client is removed by deleting its member file and its row in the manifest. The folder holds no discriminators: they never leave their client.
+//! A client is removed by deleting its member file and its row in the manifest. The folder holds no discriminators: they never
+//! leave their client.
 
 mod generator_file;
 mod manifest;

@@ -86,8 +86,8 @@ impl ModelWriter {
         }
     }
 
-    /// Lowers the largest weights until none exceeds `max_share` of the sum, and returns the largest remaining share. With too few members for
-    /// that, all weights become equal. The [mean](Self::mean) of the members does not change.
+    /// Lowers the largest weights until none exceeds `max_share` of the sum, and returns the largest remaining share. With too
+    /// few members for that, all weights become equal. The [mean](Self::mean) of the members does not change.
     pub fn cap(&mut self, max_share: f64) -> f64 {
         let weights: Vec<f64> = self.members.iter().map(|member| member.weight).collect();
         let capped = capped(&weights, max_share);

@@ -11,7 +11,8 @@ use crate::decay::Decay;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalConfig {
-    /// Images per batch, 1..=65536 (at least 2 with batch norm), default 64; a client with fewer images trains on all of them in each batch.
+    /// Images per batch, 1..=65536 (at least 2 with batch norm), default 64; a client with fewer images trains on all of them in
+    /// each batch.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
     /// The loss that both networks minimise.

@@ -70,13 +70,13 @@ pub struct Policy {
     pub algorithms: Vec<String>,
     /// Whether the number of images of each class may leave the site; default false.
     pub label_counts: bool,
-    /// Whether the names of classes, which are names of folders, may leave the site; default false. This version never sends them: a run that
-    /// would need them is refused even where this is true.
+    /// Whether the names of classes, which are names of folders, may leave the site; default false. This version never sends
+    /// them: a run that would need them is refused even where this is true.
     pub class_names: bool,
     /// Whether symbolic links in the data folder may point outside of it; default false.
     pub allow_links: bool,
-    /// Days after the last write to a run's files at the site (all but the ledger) after which they are removed, 1..=36500; default 90. They are
-    /// removed when the site is started, or when a run asks for its introduction.
+    /// Days after the last write to a run's files at the site (all but the ledger) after which they are removed, 1..=36500;
+    /// default 90. They are removed when the site is started, or when a run asks for its introduction.
     pub keep_days: u64,
 }
 

@@ -86,7 +86,8 @@ fn features_and_distances_match_each_package() {
     }
 }
 
-/// The features' coordinates in an orthonormal basis of their span (Gram and Schmidt), which leaves their distances and therefore FID unchanged.
+/// The features' coordinates in an orthonormal basis of their span (Gram and Schmidt), which leaves their distances and therefore
+/// FID unchanged.
 fn in_their_span(features: &[f32]) -> Vec<f32> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let rows: Vec<Vec<f64>> =
