@@ -72,7 +72,7 @@ fn a_partial_file_of_an_earlier_call_is_resumed() {
         "{error}"
     );
     assert!(
-        error.ends_with("; try again later, which continues what is here, or name another with --mirror"),
+        error.ends_with("; try again later, which resumes the download, or name another mirror with --mirror"),
         "{error}"
     );
     assert_eq!(names(dir.path()), ["a.gz.part"]);

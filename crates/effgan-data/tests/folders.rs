@@ -56,12 +56,12 @@ fn mixed_sizes_and_colours_are_errors_that_name_the_keys() {
     let config = folder(dir.path());
     assert_eq!(
         error(&config),
-        "a/000.png has 4 × 4 pixels but a/100.png has 6 × 4; set dataset.size to the pixels a side that all shall have"
+        "a/000.png has 4 × 4 pixels but a/100.png has 6 × 4; set dataset.size to the pixels per side of all images"
     );
     let config = DatasetConfig { size: Some(8), ..config };
     assert_eq!(
         error(&config),
-        "a/000.png is grey but a/100.png has colours; set dataset.channels to 1 or 3, which all shall have"
+        "a/000.png is grey but a/100.png has colours; set dataset.channels to 1 or 3 for all images"
     );
     let dataset = DatasetConfig { channels: Some(1), ..config }.load().unwrap();
     assert_eq!((dataset.train.shape(), dataset.train.len(), dataset.test.len()), ([1, 8, 8], 12, 1));
@@ -118,9 +118,9 @@ fn ambiguous_folders_are_errors() {
         "DIR holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class"
     );
     grey(dir.path(), "a", 9);
-    assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, of which every tenth would be"));
+    assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, so there are no test images"));
     grey(dir.path(), "", 1);
-    assert!(error(&folder(dir.path())).contains("and beside them DIR/000.png; move it into a folder"));
+    assert!(error(&folder(dir.path())).contains("but also the image DIR/000.png; move it into one"));
     let everything_broken = TempDir::new().unwrap();
     for i in 0..10 {
         fs::write(everything_broken.path().join(format!("{i}.png")), b"").unwrap();
@@ -160,7 +160,7 @@ fn keys_out_of_range_are_named() {
     let plain = DatasetConfig::of(DatasetName::MnistMini);
     assert_eq!(
         error(DatasetConfig { size: Some(0), ..plain.clone() }),
-        "dataset.size = 0 is outside 1..=1024, the pixels a side of an image"
+        "dataset.size = 0 is outside 1..=1024, the pixels per side of an image"
     );
     assert_eq!(
         error(DatasetConfig { channels: Some(4), ..plain.clone() }),
@@ -171,7 +171,7 @@ fn keys_out_of_range_are_named() {
     // 31,457,280,000 bytes of pixels, 7,840,000 as they are, and what each thread resizes in.
     assert!(large.starts_with("reading 10000 images of shape [3, 1024, 1024] takes 314"), "{large}");
     let what_to_do =
-        "more than dataset.max_memory = 8 GiB; lower dataset.size, leave images away or raise dataset.max_memory";
+        "more than dataset.max_memory = 8 GiB; lower dataset.size, remove images or raise dataset.max_memory";
     assert!(large.ends_with(what_to_do), "{large}");
 }
 

@@ -137,7 +137,7 @@ fn thumbnails_that_are_enlarged_are_decoded_in_place() {
     assert_eq!(
         said.unwrap(),
         "reading 40 images of shape [3, 512, 512] takes 31457280 bytes of memory, more than dataset.max_memory = 29 MiB; \
-         lower dataset.size, leave images away or raise dataset.max_memory"
+         lower dataset.size, remove images or raise dataset.max_memory"
     );
     // 30 MiB of images, and what each thread resizes in.
     let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(40), ..config });
@@ -159,7 +159,7 @@ fn large_pictures_that_are_shrunk_are_decoded_within_the_bound() {
         let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(30), ..config });
         let said = said.unwrap();
         assert!(most_mib <= 3, "{format:?}: {most_mib} MiB before it is refused");
-        assert!(said.contains("MiB to decode, of which dataset.max_memory = 30 MiB leaves 29; raise it"), "{said}");
+        assert!(said.contains("MiB to decode, and dataset.max_memory = 30 MiB leaves 29 MiB; raise it"), "{said}");
     }
 }
 

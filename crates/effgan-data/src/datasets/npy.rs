@@ -81,7 +81,7 @@ impl Header {
         }
         if promised > max_len {
             return Err(format!(
-                "claims to hold {promised} bytes, more than its at most {max_len}; get the file again"
+                "claims to hold {promised} bytes, more than the {max_len} that the file can hold; get the file again"
             ));
         }
         let mut bytes = Vec::with_capacity(num_bytes as usize);

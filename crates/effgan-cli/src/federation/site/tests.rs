@@ -320,9 +320,7 @@ fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
         assert_eq!(refusal(&feedback(num_images)), Some(Refusal::WorkFailed), "{num_images}");
     }
     let last = kit.entries().pop();
-    assert!(
-        matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("expected 64 to 64 images"))
-    );
+    assert!(matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("expected 64 to 64 images")));
     assert_eq!(refusal(&feedback(64)), None);
 }
 
