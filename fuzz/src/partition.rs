@@ -22,7 +22,7 @@ thread_local! {
 pub fn check(json: &[u8]) {
     let deal = |json: &[u8]| {
         let config = PartitionConfig::File(PartitionFile { path: scratch::file("partition.json", json) });
-        IMAGES.with(|images| config.deal(images, NUM_IMAGES, &mut ChaCha8Rng::seed_from_u64(1))).ok()
+        IMAGES.with(|images| config.assign(images, NUM_IMAGES, &mut ChaCha8Rng::seed_from_u64(1))).ok()
     };
     let Some(partition) = deal(json) else { return };
     let mut images: Vec<u32> =

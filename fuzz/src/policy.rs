@@ -1,7 +1,7 @@
 //! A site's policy, and what a run wants of it.
 
 use effgan_fl::policy::Spent;
-use effgan_fl::{Policy, Wishes};
+use effgan_fl::{Policy, RunRequest};
 
 /// Reads the policy before the line `---`, and holds it against the wishes after it, in JSON.
 pub fn check(text: &[u8]) {
@@ -17,7 +17,7 @@ pub fn check(text: &[u8]) {
     };
     let written = serde_json::to_string(&policy).expect("a policy is plain data");
     assert_eq!(serde_json::from_str::<Policy>(&written).expect("a policy that is written is read"), policy);
-    let Ok(wishes) = serde_json::from_str::<Wishes>(wishes) else { return };
+    let Ok(wishes) = serde_json::from_str::<RunRequest>(wishes) else { return };
     let refused = policy.clauses(&wishes, &Spent::default()).into_iter().find_map(|clause| clause.refusal);
     assert_eq!(policy.check(&wishes, &Spent::default()).err(), refused, "the first rule that does not hold refuses");
 }

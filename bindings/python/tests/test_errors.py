@@ -40,7 +40,7 @@ def train(**arguments: object) -> Wrong:
         (lambda run, _: run.model.sample(10**12), effgan.UsageError, "n = 1000000000000 is outside"),
         (lambda run, _: run.model.sample(1, member="x"), effgan.UsageError, "no member x; it has client-0000, client-0001"),
         (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global stands alone"),
-        (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "manifest.json does not make a model folder"),
+        (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "not a model folder (no manifest.json)"),
         (lambda _, folder: effgan.Run(folder), effgan.DataError, "is no run folder: it has no run.json"),
         (lambda *_: effgan.evaluate(ZEROS.astype("f4")), effgan.UsageError, "expected images of u8 [n, c, h, w] or a Model"),
         (lambda *_: effgan.evaluate(ZEROS[0]), effgan.UsageError, "got shape [1, 28, 28]"),
@@ -64,7 +64,7 @@ def test_a_damaged_model_is_a_data_error(run: effgan.Run, tmp_path: Path) -> Non
     (model / "members").mkdir(parents=True)
     (model / "manifest.json").write_bytes((run.path / "model/manifest.json").read_bytes())
     (model / "members/client-0000.safetensors").write_bytes(b"damaged")
-    with pytest.raises(effgan.DataError, match=r"client-0000\.safetensors does not make a model folder: its sha256 is"):
+    with pytest.raises(effgan.DataError, match=r"client-0000\.safetensors: its sha256 is"):
         effgan.Model.load(model).sample(1, member="client-0000")
 
 

@@ -108,7 +108,7 @@ def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Pat
     config = tmp_path / "run.toml"
     text = TINY.read_text("utf-8").replace('name = "mnist-mini"\nlimit = 120', 'name = "folder"\nchannels = 1\nsize = 32')
     config.write_text(text)
-    wanted = 'policy: it refuses the run "tiny" (too-few-images): images that train: '
+    wanted = 'policy: it refuses the run "tiny" (too-few-images): training images: '
     assert_wrong(kit, wanted, "--data", data, "--config", config)
     (kit / "policy.toml").write_text("min_images = 10\n")
     code, said = federation("check", kit, "--data", data, "--config", config)
@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
     ),
     "large images": (
         {}, "", lambda data: _enlarged(data, 256), None,
-        r'policy: it refuses the run "tiny" \(image-too-large\): pixels a side: 256, and policy.toml has max_image_size = 128',
+        r'policy: it refuses the run "tiny" \(image-too-large\): pixels per side: 256, and policy.toml has max_image_size = 128',
     ),
     "a size of no network": ({}, "", lambda data: _enlarged(data, 30), None, r"rehearsal: this site would refuse the run \(work-failed\): .*30"),
     "few images": (

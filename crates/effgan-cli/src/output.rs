@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-use effgan_data::steering::plain;
+use effgan_data::control_chars::plain;
 use log::{LevelFilter, Log, Metadata, Record};
 
 /// Writes a line.

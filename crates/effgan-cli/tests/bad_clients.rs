@@ -78,14 +78,14 @@ fn a_cap_is_what_the_largest_member_draws() {
 fn settings_that_make_no_sense_are_refused_before_the_run() {
     let folder = tempfile::tempdir().unwrap();
     for (setting, line) in [
-        ("aggregation.trim=1", "aggregation.trim is for kind = \"trimmed-mean\", and kind is \"mean\""),
+        ("aggregation.trim=1", "aggregation.trim is for kind = \"trimmed-mean\", but kind is \"mean\""),
         (
             "aggregation={ kind = \"trimmed-mean\", trim = 2 }",
-            "aggregation.trim = 2 cuts 4 of 3 clients; it must leave one at least",
+            "aggregation.trim = 2 cuts 4 of 3 clients; it must leave at least one",
         ),
         (
             "aggregation.max_share=0.1",
-            "aggregation.max_share = 0.1 is below 0.3333, the share of each of 3 clients when all have the same; raise it",
+            "aggregation.max_share = 0.1 is below 0.3333, an equal share of 3 clients; raise it",
         ),
         (
             "simulation.attack={ kind = \"scaled\", clients = 3, factor = 2.0 }",

@@ -226,14 +226,14 @@ fn refused(settings: &[&str]) -> (Option<i32>, String) {
 fn a_wrong_config_is_code_2_and_one_line() {
     for (setting, said) in [
         ("local.epoch=3", "[local] unknown field `epoch`, expected one of"),
-        ("partition.clients=121", "partition.clients = 121 is more than the 120 images dealt"),
+        ("partition.clients=121", "partition.clients = 121 is more than the 120 images to assign"),
         ("partition.min_examples=50", "fewer than min_examples = 50, with 3 clients"),
         ("dataset.limit=10001", "dataset.limit = 10001 is outside 1..=10000"),
         ("dataset.name=mnist", "set dataset.dir to the folder with train-images-idx3-ubyte"),
         ("network.base_channels=0", "network.base_channels = 0 is outside 1..=1024"),
         ("algorithm.rounds=4000000000", "algorithm.rounds = 4000000000 is outside 0..=1000000"),
         ("local.batch_size=1", "local.batch_size = 1 must be at least 2"),
-        ("evaluation.samples=20", "reference images have none of class"),
+        ("evaluation.samples=20", "there is no image of class"),
         ("local.learning_rate=-1", "local.learning_rate = -1 must be above 0"),
         ("algorithm.cohort=1.5", "algorithm.cohort = 1.5 is outside 0..=1"),
         ("evaluation.samples=2001", "evaluation.samples = 2001 is outside 2..=2000"),
@@ -333,7 +333,7 @@ fn a_damaged_model_is_code_3_and_one_line() {
     fs::write(&member, &bytes[..bytes.len() - 4]).unwrap();
     let (code, line) = sample();
     assert_eq!(code, Some(3));
-    assert!(line.contains("client-0001.safetensors does not make a model folder: its sha256 is"), "{line}");
+    assert!(line.contains("client-0001.safetensors: its sha256 is"), "{line}");
     fs::write(run.join("model/manifest.json"), "{}").unwrap();
     assert_eq!(sample().0, Some(3));
     fs::remove_dir_all(run.join("model")).unwrap();

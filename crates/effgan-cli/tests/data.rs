@@ -1,11 +1,11 @@
 //! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
 //! file.
 
+#[path = "../../effgan-data/tests/mixed_folder/mod.rs"]
+mod mixed_folder;
 #[path = "../../effgan-data/tests/server/mod.rs"]
 #[expect(dead_code, reason = "the downloads' own tests use all of it")]
 mod server;
-#[path = "../../effgan-data/tests/thousand/mod.rs"]
-mod thousand;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,13 +73,13 @@ fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
 fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
     let folder = TempDir::new().unwrap();
     let (pictures, out) = (folder.path().join("pictures"), folder.path().join("run"));
-    thousand::make(&pictures);
+    mixed_folder::make(&pictures);
     let dir = format!("dataset.dir={}", pictures.display());
     let table = ["dataset.name=folder", &dir, "dataset.size=28", "dataset.channels=3"];
     let (code, line) = failure(&run(&out, &table));
     assert_eq!(code, Some(3));
     assert!(line.contains("3 of 1000 images of ") && line.contains("set dataset.skip_broken = true"), "{line}");
-    assert!(thousand::BROKEN.iter().all(|file| line.contains(file)), "{line}");
+    assert!(mixed_folder::BROKEN.iter().all(|file| line.contains(file)), "{line}");
     assert!(!out.exists());
 
     let output = run(&out, &[&table[..], &["dataset.skip_broken=true"]].concat());
@@ -99,7 +99,7 @@ fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
 #[test]
 fn a_folder_is_checked_before_a_config_is_written() {
     let folder = TempDir::new().unwrap();
-    thousand::make(folder.path());
+    mixed_folder::make(folder.path());
     let output = effgan(&["data", "check", folder.path().to_str().unwrap()]);
     let said = stdout(&output);
     for line in [
@@ -180,7 +180,7 @@ fn a_partition_that_is_saved_or_written_by_a_run_is_dealt_again() {
     assert!(code == Some(2) && line.contains("nothing is overwritten"), "{line}");
     let few = ["partition", &tiny(), "--set", "dataset.limit=100", "--set", &from_run].map(String::from);
     let (code, line) = failure(&effgan(&few.each_ref().map(String::as_str)));
-    assert!(code == Some(2) && line.contains("but the images dealt are 0..100"), "{line}");
+    assert!(code == Some(2) && line.contains("but the images are 0..100"), "{line}");
 }
 
 #[test]

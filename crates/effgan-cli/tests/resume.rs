@@ -135,11 +135,11 @@ fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_t
     let newest = states(&run)[0].clone();
     let bytes = fs::read(&newest).unwrap();
     let damages: [(Damage, &str); 3] = [
-        (|path, _| flip_a_bit(path), "its checksum is wrong; the one before it is looked at"),
-        (|path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(), "the one before it is looked at"),
+        (|path, _| flip_a_bit(path), "its checksum is wrong; trying the checkpoint before it"),
+        (|path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(), "trying the checkpoint before it"),
         (
             |path, _| assert!(fs::copy(&states_beside(path)[1], path).unwrap() > 0),
-            "was renamed: it is another round's; the one before it is looked at",
+            "was renamed: it is another round's; trying the checkpoint before it",
         ),
     ];
     for (damage, said) in damages {
@@ -170,16 +170,16 @@ fn checkpoints_of_another_run_or_of_no_use_are_refused() {
     let (code, line) = resume();
     assert_eq!(code, Some(3));
     assert!(
-        line.contains("round_0003.safetensors is of another config than this run's; put back what was changed"),
+        line.contains("round_0003.safetensors belongs to another config than this run's; restore what was changed"),
         "{line}"
     );
     fs::write(&newest, own).unwrap();
 
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
     fs::write(run.join("config.toml"), config.replace("learning_rate = 0.002", "learning_rate = 0.003")).unwrap();
-    assert!(resume().1.contains("is of another config"));
+    assert!(resume().1.contains("belongs to another config"));
     fs::write(run.join("config.toml"), config.replace("limit = 120", "limit = 130")).unwrap();
-    assert!(resume().1.contains("is of another config"));
+    assert!(resume().1.contains("belongs to another config"));
     fs::write(run.join("config.toml"), config).unwrap();
 
     for state in states(&run) {
@@ -189,7 +189,7 @@ fn checkpoints_of_another_run_or_of_no_use_are_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.lines().count()), (Some(3), 3), "{said}");
     assert!(
-        said.trim_end().ends_with("checkpoints has no usable checkpoint; remove the folder to begin anew"),
+        said.trim_end().ends_with("checkpoints has no usable checkpoint; remove the folder to start over"),
         "{said}"
     );
 

@@ -1,31 +1,31 @@
-//! Everything that can go wrong between a file of images and a partition.
+//! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
 use crate::{
     ClientName, DatasetName,
     datasets::{LeftOut, MaxMemory},
-    partition::Law,
+    partition::Distribution,
 };
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
-/// Why images could not be read or dealt; each message names the thing, its value, the bound and what to do.
+/// Why images could not be read or assigned to clients; each message names the thing, its value, the bound and what to do.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the message of a variant says what its fields are")]
 pub enum DataError {
     // Image sets.
-    /// A side of an image is 0, or the product of the sides has no place in memory.
+    /// A side of the images is 0, or an image is larger than the address space.
     #[error("image shape {shape:?} is empty or too large; channels, height and width are at least 1")]
     ImageShape { shape: [usize; 3] },
     /// Labels are u8, so there are 1 to 256 classes.
     #[error("num_classes = {num_classes} is outside 1..=256, as labels are single bytes")]
     NumClasses { num_classes: usize },
-    /// An index of an image is a u32.
+    /// Images are indexed by u32.
     #[error("an image set of {num_images} images is too large; it holds fewer than 4294967296")]
     TooManyImages { num_images: usize },
     /// The pixels do not fill the images exactly.
     #[error("expected {num_images} images of shape {shape:?}, one per label, got {got} pixels in all")]
     PixelCount { num_images: usize, shape: [usize; 3], got: usize },
-    /// A label names no class.
+    /// A label is not below the number of classes.
     #[error("image {image} has label {label}, which is not below num_classes = {num_classes}")]
     Label { image: usize, label: u8, num_classes: usize },
 
@@ -33,69 +33,70 @@ pub enum DataError {
     /// Neither the plain nor the gzip file exists.
     #[error("found neither {plain} nor {plain}.gz; set dataset.dir to the folder that holds it", plain = plain.display())]
     MissingFile { plain: PathBuf },
-    /// The operating system or the gzip decoder refuses the file.
+    /// The operating system or the gzip decoder cannot read the file.
     #[error("cannot read {file}: {reason}; get the file again if it is damaged")]
     Unreadable { file: String, reason: io::Error },
     /// The file is not an IDX file of the expected kind.
     #[error("{file} starts with {got:#010x}, expected {expected:#010x} of an IDX file of u8 {what}")]
     WrongMagic { file: String, got: u32, expected: u32, what: &'static str },
-    /// The header asks for more memory than any data set of this kind needs.
-    #[error("{file} says it holds {num_bytes} bytes, more than the {bound} that are read; its header is damaged")]
+    /// The header claims more bytes than any data set of this format has.
+    #[error(
+        "{file} claims to hold {num_bytes} bytes, more than the {bound} that are read at most; its header is damaged"
+    )]
     TooLarge { file: String, num_bytes: u64, bound: u64 },
     /// The file ends early.
     #[error("{file} is truncated: expected {expected} bytes in all, got {got}; get the file again")]
     Truncated { file: String, expected: u64, got: u64 },
-    /// The file goes on after the last image or label.
-    #[error("{file} goes on after the {expected} bytes that its header promises; get the file again")]
+    /// The file continues after the last image or label.
+    #[error("{file} continues after the {expected} bytes that its header promises; get the file again")]
     TrailingBytes { file: String, expected: u64 },
-    /// The file has a header and nothing else.
+    /// The file has a header and no values.
     #[error("{file} holds no {what}, expected at least one")]
     EmptyFile { file: String, what: &'static str },
     /// The two files of a split belong to different data sets.
     #[error("{images_file} holds {num_images} images but {labels_file} holds {num_labels} labels, expected as many")]
     CountMismatch { images_file: String, num_images: usize, labels_file: String, num_labels: usize },
-    /// The contents of a file are no image set.
+    /// The contents of a file do not form an image set.
     #[error("{file}: {reason}")]
     InFile { file: String, reason: Box<DataError> },
 
     // Folders, arrays and batches.
-    /// A file that belongs to a data set is not there.
-    #[error("{file} is missing; get it again, or set dataset.dir to where it lies", file = file.display())]
+    /// A file of a data set does not exist.
+    #[error("{file} is missing; get it again, or set dataset.dir to the folder that holds it", file = file.display())]
     Missing { file: PathBuf },
-    /// A file does not hold what it should; the reason has no name of its own, as there are many and nobody tells them
-    /// apart.
+    /// A file is damaged or in the wrong format. The many possible reasons share one variant, because no caller distinguishes them.
     #[error("{file}: {reason}")]
     Malformed { file: String, reason: String },
-    /// A folder without pictures.
+    /// A folder has no pictures.
     #[error(
         "{dir} holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class",
         dir = dir.display()
     )]
     NoImages { dir: PathBuf },
-    /// It cannot be told whether the folder is flat.
+    /// A folder has both pictures and folders of pictures, so it is unclear what its classes are.
     #[error(
-        "{dir} holds folders of images, which are classes, and beside them {file}; \
-         move it into a folder or out of the way",
+        "{dir} holds folders of images, which are classes, but also the image {file}; \
+         move it into one of the folders or elsewhere",
         dir = dir.display(), file = file.display()
     )]
     StrayImage { dir: PathBuf, file: PathBuf },
-    /// A folder that is not one of the classes that all sites agree on.
+    /// A folder does not belong to any of the classes that all sites agree on.
     #[error(
-        "{dir} holds images of {class:?}, which is not one of federation.classes ({known}); rename the folder, move it away, \
+        "{dir} holds images of {class:?}, which is not one of federation.classes ({known}); rename the folder, move it elsewhere, \
          or have the class added to the config",
         dir = dir.display(), known = known.join(", ")
     )]
     UnknownClass { dir: PathBuf, class: String, known: Vec<String> },
-    /// A data set whose labels are numbers has one beyond the classes that all sites agree on.
-    #[error("federation.classes names {named} classes, and data set {name} has {found}; name all of them")]
+    /// A data set with numbers as labels has more classes than all sites agree on.
+    #[error("federation.classes names {named} classes, but data set {name} has {found}; name all of them")]
     FewerClasses { name: DatasetName, found: usize, named: usize },
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
     TooManyClasses { dir: PathBuf, num_classes: usize },
-    /// No class is large enough to hold out every tenth image.
+    /// No class has ten images, of which the tenth would be a test image.
     #[error(
-        "{place} has no class of 10 images, of which every tenth would be a test image; \
-         add images, or name some of them test images (folders train and test, arrays train_images and test_images)"
+        "{place} has no class of 10 images, so there are no test images (every tenth of a class); \
+         add images, or provide a test split (folders train and test, arrays train_images and test_images)"
     )]
     NoTestImages { place: String },
     /// Some pictures cannot be decoded.
@@ -105,31 +106,31 @@ pub enum DataError {
         num_broken = files.len(), dir = dir.display(), list = LeftOut::list(files)
     )]
     Broken { dir: PathBuf, num_images: usize, files: Vec<LeftOut> },
-    /// Without the broken pictures nothing is left.
+    /// No picture of a split can be read.
     #[error("none of the training images or none of the test images of {dir} can be read", dir = dir.display())]
     AllBroken { dir: PathBuf },
-    /// Nobody said which of two sizes all images shall have.
+    /// Images have different sizes, and the config does not set one.
     #[error(
-        "{first} has {} × {} pixels but {other} has {} × {}; set dataset.size to the pixels a side that all shall have",
+        "{first} has {} × {} pixels but {other} has {} × {}; set dataset.size to the pixels per side of all images",
         first_size[0], first_size[1], other_size[0], other_size[1], first = first.display(), other = other.display()
     )]
     MixedSizes { first: PathBuf, first_size: [usize; 2], other: PathBuf, other_size: [usize; 2] },
-    /// Images that are compared with others have one shape.
+    /// Images of a set have different shapes.
     #[error(
         "{first} has shape {first_shape:?} but {other} has {other_shape:?}; all images of a set have one shape",
         first = first.display(), other = other.display()
     )]
     OtherShape { first: PathBuf, first_shape: [usize; 3], other: PathBuf, other_shape: [usize; 3] },
-    /// Nobody said whether all images shall be grey or coloured.
+    /// Some images are grey and others coloured, and the config does not set the channels.
     #[error(
-        "{grey} is grey but {colour} has colours; set dataset.channels to 1 or 3, which all shall have",
+        "{grey} is grey but {colour} has colours; set dataset.channels to 1 or 3 for all images",
         grey = grey.display(), colour = colour.display()
     )]
     MixedColours { grey: PathBuf, colour: PathBuf },
     /// All images together are too large.
     #[error(
         "reading {num_images} images of shape {shape:?} takes {bytes} bytes of memory, more than dataset.max_memory = {bound}; \
-         lower dataset.size, leave images away or raise dataset.max_memory"
+         lower dataset.size, remove images or raise dataset.max_memory"
     )]
     TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: MaxMemory },
     /// An archive lacks an array.
@@ -137,34 +138,34 @@ pub enum DataError {
     NoArray { file: String, wanted: String, found: String },
 
     // Downloads.
-    /// The data set has no files on the network.
-    #[error("data set {name} is not fetched from anywhere; choose one of mnist, fashion-mnist, cifar10, inception")]
+    /// The data set cannot be downloaded.
+    #[error("data set {name} cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception")]
     NotFetched { name: &'static str },
-    /// No mirror gave the file.
+    /// No mirror has the file.
     #[error(
         "could not fetch {file}: {reasons}; \
-         try again later, which continues what is here, or name another with --mirror",
+         try again later, which resumes the download, or name another mirror with --mirror",
         reasons = reasons.join("; ")
     )]
     NoMirror { file: String, reasons: Vec<String> },
-    /// A file that is there already is another one.
+    /// An existing file differs from the published one.
     #[error("{file} has sha256 {got}, expected {expected}; remove it to fetch it again", file = file.display())]
     WrongHash { file: PathBuf, got: String, expected: String },
-    /// The disk does not take it.
+    /// A file cannot be written.
     #[error("cannot write {file}: {reason}", file = file.display())]
     Unwritable { file: PathBuf, reason: io::Error },
-    /// There is no home to put a cache into.
-    #[error("none of EFFGAN_DATA, XDG_CACHE_HOME and HOME names a folder; name one with --to")]
+    /// There is no folder for the cache.
+    #[error("none of EFFGAN_DATA, XDG_CACHE_HOME and HOME is set; name a folder with --to")]
     NoCache,
 
     // Data sets.
     /// No data set has this name.
     #[error("no data set is called `{name}`; choose one of {known}")]
     UnknownDataset { name: String, known: String },
-    /// The data set lies in files, and nobody said where.
+    /// The data set is read from files, and the config does not say where they are.
     #[error("data set {name} is read from files; set dataset.dir to {files}", files = name.files())]
     MissingDir { name: DatasetName },
-    /// The data set is part of the program, and somebody said where it lies.
+    /// The data set is built into the program, but the config sets a folder for it.
     #[error("data set {name} is built in, but dataset.dir = {dir:?}; remove dataset.dir")]
     DirOfBuiltin { name: DatasetName, dir: PathBuf },
     /// Training and test images differ in shape.
@@ -172,32 +173,32 @@ pub enum DataError {
         "data set {name} has training images of shape {train:?} but test images of shape {test:?}; check dataset.dir"
     )]
     SplitShapes { name: DatasetName, train: [usize; 3], test: [usize; 3] },
-    /// Another size than images have.
-    #[error("dataset.size = {size} is outside 1..={max}, the pixels a side of an image")]
+    /// A size of images is out of range.
+    #[error("dataset.size = {size} is outside 1..={max}, the pixels per side of an image")]
     Size { size: usize, max: usize },
     /// Images are grey or have three colours.
     #[error("dataset.channels = {channels} is neither 1 (grey) nor 3 (red, green, blue)")]
     Channels { channels: usize },
-    /// Only pictures in a folder can be left out.
+    /// `skip_broken` only applies to folders of pictures.
     #[error(
         "dataset.skip_broken = true is for name = \"folder\", but the data set is {name}; remove dataset.skip_broken"
     )]
     NothingToSkip { name: DatasetName },
-    /// The limit deals no image, or more than there are.
+    /// The limit is 0, or larger than the training split.
     #[error("dataset.limit = {limit} is outside 1..={num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: DatasetName },
 
     // Partitions.
-    /// The name could not be a file name everywhere.
+    /// A client's name is not usable as a file name everywhere.
     #[error("client name {name:?} is not 1 to 64 characters of a-z, 0-9 and -; rename the client")]
     ClientName { name: String },
-    /// Nobody to deal to.
+    /// There are no clients.
     #[error("partition.clients = 0, expected at least 1")]
     NoClients,
     /// A client without images has nothing to train on.
     #[error("partition.min_examples = 0, expected at least 1, as a client without images cannot train")]
     NoMinExamples,
-    /// Some images must remain to train on.
+    /// The held-out fraction leaves no images to train on.
     #[error(
         "partition.held_out = {held_out:?} is outside 0..1; it is the fraction of a client's images kept from training"
     )]
@@ -205,77 +206,84 @@ pub enum DataError {
     /// A Dirichlet concentration is a positive number.
     #[error("partition.alpha = {alpha:?} is not a finite number above 0")]
     Alpha { alpha: f64 },
-    /// More images are to be dealt than there are.
-    #[error("cannot deal the first {num_dealt} images of a set of {num_images}; lower dataset.limit")]
-    DealtTooMany { num_dealt: usize, num_images: usize },
-    /// Some clients would get nothing whatever the kind.
+    /// More images are to be assigned than there are.
+    #[error("cannot assign the first {num_assigned} images of a set of {num_images}; lower dataset.limit")]
+    NotEnoughImages { num_assigned: usize, num_images: usize },
+    /// There are more clients than images.
     #[error(
-        "partition.clients = {clients} is more than the {num_dealt} images dealt; lower clients or raise dataset.limit"
+        "partition.clients = {clients} is more than the {num_assigned} images to assign; lower clients or raise dataset.limit"
     )]
-    MoreClientsThanImages { clients: usize, num_dealt: usize },
+    MoreClientsThanImages { clients: usize, num_assigned: usize },
     /// A client cannot hold that many different classes.
     #[error(
         "partition.classes_per_client = {classes_per_client} is outside 1..={num_present}, \
-         the number of classes among the images dealt"
+         the number of classes among the assigned images"
     )]
     ClassesPerClient { classes_per_client: usize, num_present: usize },
-    /// The images of some class would land nowhere.
+    /// Some class would have no client.
     #[error(
         "{clients} clients with classes_per_client = {classes_per_client} hold at most {hands} of the {num_present} classes \
-         among the images dealt; raise clients or classes_per_client",
+         among the assigned images; raise clients or classes_per_client",
         hands = clients * classes_per_client
     )]
     UnheldClass { clients: usize, classes_per_client: usize, num_present: usize },
-    /// A client of an iid or by-label partition is too small.
+    /// A client of a partition without random sizes is too small.
     #[error(
         "{name} gets {num_train} images to train on, fewer than min_examples = {min_examples}, \
          with {clients} clients; lower clients or min_examples"
     )]
     TooFewExamples { name: ClientName, num_train: usize, min_examples: usize, clients: usize },
-    /// A client stays too small however often the proportions are drawn.
+    /// A client is too small in every draw of the proportions.
     #[error(
         "after {draws} draws {name} got {num_train} images at best, fewer than min_examples = {min_examples}, \
-         with {law} and {clients} clients; {remedy} or lower clients or min_examples",
-        remedy = law.remedy()
+         with {distribution} and {clients} clients; {remedy} or lower clients or min_examples",
+        remedy = distribution.remedy()
     )]
-    TooFewAfterDraws { draws: usize, name: ClientName, num_train: usize, min_examples: usize, law: Law, clients: usize },
-    /// A standard deviation is a number that is not negative.
+    TooFewAfterDraws {
+        draws: usize,
+        name: ClientName,
+        num_train: usize,
+        min_examples: usize,
+        distribution: Distribution,
+        clients: usize,
+    },
+    /// A standard deviation is a finite number ≥ 0.
     #[error("partition.sigma = {sigma:?} is not a finite number of at least 0")]
     Sigma { sigma: f64 },
-    /// Sizes follow one law.
+    /// Client sizes follow exactly one distribution.
     #[error(
         "partition of kind \"quantity\" needs sigma (log-normal sizes) or alpha (Dirichlet sizes), \
          and not both; got {got}"
     )]
-    OneLaw { got: &'static str },
-    /// Not every client can have that many shards, or any.
+    OneDistribution { got: &'static str },
+    /// Some client would have no shard, or some shard no image.
     #[error(
-        "{clients} clients with partition.shards_per_client = {shards_per_client} need {clients} × {shards_per_client} \
-         images at least, at least 1 for each client, and {num_dealt} are dealt; lower clients or shards_per_client"
+        "{clients} clients with partition.shards_per_client = {shards_per_client} need at least 1 shard per client and at least \
+         {clients} × {shards_per_client} images, of which there are {num_assigned}; lower clients or shards_per_client"
     )]
-    Shards { clients: usize, shards_per_client: usize, num_dealt: usize },
-    /// A partition from a file has clients that are called the same.
+    Shards { clients: usize, shards_per_client: usize, num_assigned: usize },
+    /// A partition file has two clients of one name.
     #[error("{file} has client {name} twice; give each client its own name", file = file.display())]
     ClientTwice { file: PathBuf, name: ClientName },
-    /// A partition from a file has no clients, or one without images to train on.
+    /// A partition file has a client without training images.
     #[error("{file} gives {name} no image to train on; remove the client or give it one", file = file.display())]
     NothingToTrainOn { file: PathBuf, name: ClientName },
-    /// A partition from a file names an image that is not dealt.
+    /// A partition file names an image that does not exist or is beyond `dataset.limit`.
     #[error(
-        "{file} gives {name} image {image}, but the images dealt are 0..{num_dealt}; \
-         is it of another data set or dataset.limit?",
+        "{file} gives {name} image {image}, but the images are 0..{num_assigned}; \
+         was it made for another data set or dataset.limit?",
         file = file.display()
     )]
-    NoSuchImage { file: PathBuf, name: ClientName, image: u32, num_dealt: usize },
-    /// A partition from a file gives one image to two lists.
+    NoSuchImage { file: PathBuf, name: ClientName, image: u32, num_assigned: usize },
+    /// A partition file has one image on two lists.
     #[error(
-        "{file} has image {image} twice, the second time at {name}; an image lies on one list", file = file.display()
+        "{file} has image {image} twice, the second time at {name}; an image belongs on one list", file = file.display()
     )]
     ImageTwice { file: PathBuf, name: ClientName, image: u32 },
 }
 
 impl DataError {
-    /// Whether a file of images is missing or damaged; otherwise a config asks for what cannot be.
+    /// Whether a file of images is missing or damaged; all other errors are about the config.
     pub fn is_in_a_file(&self) -> bool {
         matches!(
             self,

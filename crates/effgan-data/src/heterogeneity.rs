@@ -1,15 +1,15 @@
-//! How far a partition is from an even deal, in one number.
+//! How far a partition is from an even split, in one number.
 
 /// Mean total variation distance between a client's class shares and those of all clients together, in 0..1.
 ///
-/// Clients weigh by n_k, their number of training images, and only training images count. The distance of shares p and q
-/// is ½ Σ |p − q|: the fraction of a client's images that would have to change class for the client to look like the whole.
-/// 0 is as an even deal; k classes of equal size with one client each give 1 − 1/k.
+/// Clients are weighted by n_k, their number of training images, and only training images count. The distance of shares p and q
+/// is ½ Σ |p − q|: the fraction of a client's images that would have to change class for its mix to equal the overall one.
+/// 0 is an even split; k classes of equal size with one client each give 1 − 1/k.
 ///
 /// `counts` are training images by client and class, as [`class_counts`](crate::Partition::class_counts) gives them.
 ///
 /// # Panics
-/// When one client has another number of classes than the first.
+/// When the clients do not all have the same number of classes.
 pub fn label_skew(counts: &[Vec<u64>]) -> f64 {
     let classes = counts.first().map_or(0, Vec::len);
     let overall: Vec<u64> = (0..classes).map(|class| counts.iter().map(|row| row[class]).sum()).collect();
@@ -28,7 +28,8 @@ pub fn label_skew(counts: &[Vec<u64>]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// The skew of clients who train on these labels, of 3 classes.
+
+    /// The skew of clients with these training labels, of 3 classes.
     fn skew(clients: &[&[u8]]) -> f64 {
         let count = |labels: &&[u8]| {
             let mut counts = vec![0; 3];
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_weighs_clients_by_their_images() {
+    fn the_mean_weights_clients_by_their_images() {
         // Overall shares 3/4 and 1/4. Client 0 (3 images): |1 − 3/4| = 1/4; client 1 (1 image): 3/4. (3·1/4 + 1·3/4) / 4.
         assert_close(skew(&[&[0, 0, 0], &[1]]), 3.0 / 8.0);
     }

@@ -1,10 +1,10 @@
-//! Images as files hold them: bytes, in order, each with a label.
+//! Images as files store them: bytes, in order, each with a label.
 
 use crate::{DataError, resize};
 
 /// Images `[n, c, h, w]`, u8 in 0..=255, with one label each.
 ///
-/// Labels are below `num_classes`. They steer partitions and heterogeneity; only conditional generators see them.
+/// Labels are below `num_classes`. Partitions and measures of heterogeneity use them; of the networks only conditional ones see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
     shape: [usize; 3],
@@ -14,11 +14,11 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// Wraps `labels.len()` images of `shape` (channels, height, width) whose pixels lie one image after the other.
+    /// `labels.len()` images of `shape` (channels, height, width), with the pixels of one image after the other.
     ///
     /// # Errors
     /// [`DataError::ImageShape`], [`DataError::NumClasses`] and [`DataError::TooManyImages`] for sizes out of range,
-    /// [`DataError::PixelCount`] when the pixels do not fill the images, [`DataError::Label`] for a label that is no class.
+    /// [`DataError::PixelCount`] when the pixels do not fill the images, [`DataError::Label`] for a label that is not below `num_classes`.
     pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>, num_classes: usize) -> Result<Self, DataError> {
         let image_len = shape.iter().try_fold(1, |len: usize, &side| len.checked_mul(side));
         let Some(image_len) = image_len.filter(|&len| len > 0) else {
@@ -85,18 +85,19 @@ impl ImageSet {
         Self { pixels: self.pixels[..n * self.image_len()].to_vec(), labels: self.labels[..n].to_vec(), ..*self }
     }
 
-    /// The images of which `away` is false and those of which it is true, each in their order; the first stay where they are in memory.
+    /// Splits into the images for which `is_second` is false and those for which it is true, each in their order. The former stay
+    /// in the same allocation.
     ///
     /// # Panics
-    /// When `away` does not say so of every image.
+    /// When `is_second` does not have one value per image.
     #[must_use]
-    pub(crate) fn split(mut self, away: &[bool]) -> (Self, Self) {
-        assert!(away.len() == self.len(), "each image goes to one side");
-        let (len, num_away) = (self.image_len(), away.iter().filter(|&&away| away).count());
-        let (mut pixels, mut labels) = (Vec::with_capacity(num_away * len), Vec::with_capacity(num_away));
+    pub(crate) fn split(mut self, is_second: &[bool]) -> (Self, Self) {
+        assert!(is_second.len() == self.len(), "one value per image");
+        let (len, num_second) = (self.image_len(), is_second.iter().filter(|&&is_second| is_second).count());
+        let (mut pixels, mut labels) = (Vec::with_capacity(num_second * len), Vec::with_capacity(num_second));
         let mut kept = 0;
-        for (i, &away) in away.iter().enumerate() {
-            if away {
+        for (i, &is_second) in is_second.iter().enumerate() {
+            if is_second {
                 pixels.extend_from_slice(self.image(i));
                 labels.push(self.labels[i]);
             } else {
@@ -107,18 +108,18 @@ impl ImageSet {
         }
         self.pixels.truncate(kept * len);
         self.labels.truncate(kept);
-        let away = Self { pixels, labels, ..self };
-        (self, away)
+        let second = Self { pixels, labels, ..self };
+        (self, second)
     }
 
-    /// The same images among `num_classes` classes, which are not fewer than now.
+    /// The same images with `num_classes` classes, at least as many as now.
     #[must_use]
     pub(crate) fn of_classes(self, num_classes: usize) -> Self {
         assert!((self.num_classes..=256).contains(&num_classes), "classes are only added");
         Self { num_classes, ..self }
     }
 
-    /// The images brought to `size` pixels a side and to `channels` channels, by the rule of [`resize`]; either may stay.
+    /// The images converted to `size` pixels per side and to `channels` channels by [`resize`]; `None` leaves either unchanged.
     #[must_use]
     pub(crate) fn fitted(self, size: Option<usize>, channels: Option<usize>) -> Self {
         let [c, h, w] = self.shape;
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn image_is_its_run_of_pixels() {
+    fn an_image_is_a_slice_of_the_pixels() {
         let images = three_images();
         assert_eq!((images.len(), images.is_empty()), (3, false));
         assert_eq!(images.image(1), [2, 3]);

@@ -1,10 +1,11 @@
-//! Images, data sets and partitions: no tensors.
+//! Images, data sets and partitions, without tensors.
 //!
-//! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::deal`] deals its first training images to clients, and
-//! [`heterogeneity`] says how far the result is from an even deal. Images stay u8; a partition holds indices, never pixels.
+//! [`DatasetConfig::load`] reads a data set, [`PartitionConfig::assign`] assigns its first training images to clients, and
+//! [`heterogeneity`] measures how far the result is from an even split. Images stay u8; a partition holds indices, never pixels.
 
 #![forbid(unsafe_code)]
 
+pub mod control_chars;
 pub mod datasets;
 pub mod download;
 mod error;
@@ -13,7 +14,6 @@ mod image_set;
 mod parallel;
 pub mod partition;
 pub mod resize;
-pub mod steering;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 pub use error::DataError;

@@ -1,32 +1,32 @@
-//! Images of one size and number of channels: how any data set follows `dataset.size` and `dataset.channels`.
+//! Resizing images and converting their channels, for `dataset.size` and `dataset.channels`.
 //!
-//! The rule, in this order: grey becomes three equal channels, colour becomes luma (ITU-R BT.601, in Pillow's whole
-//! numbers); the square in the middle is cut out; it is resized with a triangle filter that widens with the reduction,
-//! which is what Pillow calls bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
+//! In this order: grey becomes three equal channels, and colour becomes luma (ITU-R BT.601, with Pillow's integer weights); the
+//! square in the middle is cropped; it is resized with a triangle filter that widens when images shrink, which Pillow calls
+//! bilinear and PyTorch `interpolate(mode="bilinear", antialias=True)`.
 
-use crate::parallel::in_places;
+use crate::parallel::in_parallel_into;
 use image::{GrayImage, imageops, imageops::FilterType::Triangle};
 use std::borrow::Cow;
 
-/// u8 images `[n, c, h, w]` of shape `from`, brought to shape `to`; as they are where the shapes are equal.
+/// Converts u8 images `[n, c, h, w]` from shape `from` to shape `to`; unchanged when the shapes are equal.
 ///
-/// Channels are 1 or 3. Where the sides differ, those of `to` are equal to each other.
+/// There are 1 or 3 channels. When the sizes differ, `to` must be square.
 ///
 /// # Panics
-/// When `pixels` is no whole number of images, or a shape is none of the above.
+/// When `pixels` is not a whole number of images, or a shape is not as described.
 pub fn fit(pixels: &[u8], from: [usize; 3], to: [usize; 3]) -> Cow<'_, [u8]> {
     if from == to {
         return pixels.into();
     }
     let image_len = from.iter().product::<usize>();
-    assert!(image_len > 0 && pixels.len().is_multiple_of(image_len), "images are whole");
+    assert!(image_len > 0 && pixels.len().is_multiple_of(image_len), "there is a whole number of images");
     let images: Vec<&[u8]> = pixels.chunks_exact(image_len).collect();
     let mut fitted = vec![0; images.len() * to.iter().product::<usize>()];
-    in_places(&images, &mut fitted, |image, place| place.copy_from_slice(&fit_image(image, from, to)));
+    in_parallel_into(&images, &mut fitted, |image, output| output.copy_from_slice(&fit_image(image, from, to)));
     fitted.into()
 }
 
-/// One image `[c, h, w]` of shape `from`, brought to shape `to`.
+/// Converts one image `[c, h, w]` from shape `from` to shape `to`.
 pub(crate) fn fit_image(image: &[u8], from: [usize; 3], to: [usize; 3]) -> Vec<u8> {
     let ([c, h, w], [to_c, to_h, to_w]) = (from, to);
     let planes: Cow<[u8]> = match (c, to_c) {
@@ -42,7 +42,7 @@ pub(crate) fn fit_image(image: &[u8], from: [usize; 3], to: [usize; 3]) -> Vec<u
     planes.chunks_exact(h * w).flat_map(|plane| resize_plane(plane, [h, w], to_h)).collect()
 }
 
-/// 0.299 R + 0.587 G + 0.114 B of planes `[3, h, w]`, in 16 bits after the point as Pillow has it.
+/// 0.299 R + 0.587 G + 0.114 B of planes `[3, h, w]`, in 16-bit fixed point like Pillow.
 fn luma(planes: &[u8]) -> Vec<u8> {
     let (red, rest) = planes.split_at(planes.len() / 3);
     let (green, blue) = rest.split_at(rest.len() / 2);
@@ -52,8 +52,8 @@ fn luma(planes: &[u8]) -> Vec<u8> {
     red.iter().zip(green).zip(blue).map(|pixel| weigh(pixel) as u8).collect()
 }
 
-/// The square in the middle of one channel `[h, w]`, `side` pixels a side; the odd pixel is lost at the right and
-/// below.
+/// Crops the square in the middle of one channel `[h, w]` and resizes it to `side` pixels per side. An odd pixel is cut at the
+/// right or bottom.
 fn resize_plane(plane: &[u8], [h, w]: [usize; 2], side: usize) -> Vec<u8> {
     let square = h.min(w);
     let (top, left) = ((h - square) / 2, (w - square) / 2);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn luma_is_that_of_pillow() {
+    fn luma_matches_pillow() {
         // Image.fromarray(x, "RGB").convert("L") of red, green, blue, white and (10, 200, 30): 0.299 R + 0.587 G +
         // 0.114 B.
         let planes = [[255, 0, 0, 255, 10], [0, 255, 0, 255, 200], [0, 0, 255, 255, 30]].concat();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_middle_square_is_seen() {
+    fn only_the_middle_square_is_used() {
         // Two columns of 0, two of 9, three of 0: a square of two in the middle of the width.
         let row = [0, 0, 9, 9, 0, 0, 0];
         assert_eq!(fit_image(&row.repeat(2), [1, 2, 7], [1, 4, 4]), [9; 16]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn resizing_is_that_of_pytorch() {
+    fn resizing_matches_pytorch() {
         // tests/fixtures/resize.py writes these by side: a 6 × 6 image of (37 i) mod 256, made smaller and larger.
         let by_pytorch: BTreeMap<usize, Vec<f32>> =
             serde_json::from_str(include_str!("../tests/fixtures/resize.json")).unwrap();

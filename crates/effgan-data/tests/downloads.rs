@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that behaves as servers do.
+//! Downloads from a local server that behaves, and misbehaves, like real ones.
 
 mod server;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
-/// 100,000 bytes that repeat late.
+/// 100,000 bytes with a long period.
 fn body() -> Vec<u8> {
     (0..100_000_u32).map(|i| (i * i / 7) as u8).collect()
 }
@@ -42,7 +42,7 @@ fn asked(from: Option<usize>) -> Request {
 }
 
 #[test]
-fn a_file_comes_whole_and_is_not_fetched_twice() {
+fn a_file_is_downloaded_once() {
     let (dir, server) = (TempDir::new().unwrap(), Server::start(body(), Manner::Well));
     let mut seen = Vec::new();
     let outcome = fetch_file(&file(), &[server.url()], dir.path(), &mut |progress| seen.push(progress.have)).unwrap();
@@ -55,7 +55,7 @@ fn a_file_comes_whole_and_is_not_fetched_twice() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+fn a_broken_connection_is_resumed() {
     let (dir, server) = (TempDir::new().unwrap(), Server::start(body(), Manner::BreakingOff(40_000)));
     assert_eq!(fetch_from(&[&server], dir.path()), Ok(Outcome::From(server.url())));
     assert_eq!(fs::read(dir.path().join("a.gz")).unwrap(), body());
@@ -63,7 +63,7 @@ fn a_connection_that_breaks_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn what_an_earlier_call_got_is_kept_and_continued() {
+fn a_partial_file_of_an_earlier_call_is_resumed() {
     let (dir, dead) = (TempDir::new().unwrap(), Server::start(body(), Manner::BreakingOff(0)));
     fs::write(dir.path().join("a.gz.part"), &body()[..30_000]).unwrap();
     let error = fetch_from(&[&dead], dir.path()).unwrap_err();
@@ -72,7 +72,7 @@ fn what_an_earlier_call_got_is_kept_and_continued() {
         "{error}"
     );
     assert!(
-        error.ends_with("; try again later, which continues what is here, or name another with --mirror"),
+        error.ends_with("; try again later, which resumes the download, or name another mirror with --mirror"),
         "{error}"
     );
     assert_eq!(names(dir.path()), ["a.gz.part"]);
@@ -85,7 +85,7 @@ fn what_an_earlier_call_got_is_kept_and_continued() {
 #[test]
 fn a_server_without_ranges_starts_over() {
     let (dir, server) = (TempDir::new().unwrap(), Server::start(body(), Manner::WithoutRanges));
-    // Bytes that are wrong, to see that none of them stays.
+    // Wrong bytes, none of which may remain.
     fs::write(dir.path().join("a.gz.part"), vec![1; 70_000]).unwrap();
     assert_eq!(fetch_from(&[&server], dir.path()), Ok(Outcome::From(server.url())));
     assert_eq!(fs::read(dir.path().join("a.gz")).unwrap(), body());
@@ -100,7 +100,7 @@ fn mirrors_are_tried_in_turn() {
 }
 
 #[test]
-fn a_wrong_file_is_thrown_away_and_both_hashes_are_named() {
+fn a_wrong_file_is_removed_and_both_hashes_are_named() {
     let dir = TempDir::new().unwrap();
     let mut bytes = body();
     bytes[99_999] ^= 1;
@@ -114,7 +114,7 @@ fn a_wrong_file_is_thrown_away_and_both_hashes_are_named() {
 }
 
 #[test]
-fn a_wrong_beginning_is_not_blamed_on_the_mirror_that_ends_it() {
+fn a_wrong_beginning_is_not_blamed_on_the_mirror_that_resumes_it() {
     let (dir, good) = (TempDir::new().unwrap(), Server::start(body(), Manner::Well));
     fs::write(dir.path().join("a.gz.part"), vec![1; 50_000]).unwrap();
     assert_eq!(fetch_from(&[&good], dir.path()), Ok(Outcome::From(good.url())));
@@ -122,7 +122,7 @@ fn a_wrong_beginning_is_not_blamed_on_the_mirror_that_ends_it() {
 }
 
 #[test]
-fn a_file_of_another_length_is_not_even_read() {
+fn a_file_of_another_length_is_not_read() {
     let (dir, short) = (TempDir::new().unwrap(), Server::start(b"<html>".to_vec(), Manner::Well));
     let error = fetch_from(&[&short], dir.path()).unwrap_err();
     assert!(error.contains("a.gz has a file of 6 bytes, expected 100000;"), "{error}");
@@ -140,7 +140,7 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
-fn sources_are_whole_and_only_of_data_sets_that_are_fetched() {
+fn sources_are_complete_and_exist_only_for_items_that_can_be_fetched() {
     for item in DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]) {
         assert_eq!(item.to_string().parse::<Item>().unwrap(), item);
         let Some(source) = Source::of(item) else { continue };
@@ -154,11 +154,11 @@ fn sources_are_whole_and_only_of_data_sets_that_are_fetched() {
 }
 
 #[test]
-fn a_data_set_is_fetched_once_all_its_files_are_there() {
+fn a_data_set_counts_as_fetched_when_all_its_files_exist() {
     let dir = TempDir::new().unwrap();
     for (i, file) in Source::of(DatasetName::Mnist).unwrap().files.iter().enumerate() {
         assert!(!is_fetched(DatasetName::Mnist, dir.path()));
-        // Plain files do as well as packed ones.
+        // Uncompressed files count as well as compressed ones.
         let name = if i % 2 == 0 { file.name } else { file.name.trim_end_matches(".gz") };
         fs::write(dir.path().join(name), b"").unwrap();
     }
@@ -166,7 +166,7 @@ fn a_data_set_is_fetched_once_all_its_files_are_there() {
 }
 
 #[test]
-fn weights_that_are_others_than_the_published_ones_are_not_kept() {
+fn weights_with_another_hash_are_not_kept() {
     let dir = TempDir::new().unwrap();
     let wrong = Server::start(vec![7; 95_628_359], Manner::Well);
     let fetched =

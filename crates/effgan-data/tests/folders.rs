@@ -1,6 +1,6 @@
-//! Folders of pictures through the config, as a run reads them.
+//! Folders of pictures, read by a config as in a run.
 
-mod thousand;
+mod mixed_folder;
 
 use effgan_data::{
     DatasetConfig, DatasetName,
@@ -28,9 +28,9 @@ fn grey(dir: &Path, class: &str, count: u8) {
 }
 
 #[test]
-fn three_broken_of_a_thousand_are_one_message_and_one_switch() {
+fn three_broken_images_of_a_thousand_are_one_message_or_are_skipped() {
     let dir = TempDir::new().unwrap();
-    thousand::make(dir.path());
+    mixed_folder::make(dir.path());
     let config = DatasetConfig { size: Some(16), channels: Some(3), ..folder(dir.path()) };
     assert_eq!(
         error(&config),
@@ -39,7 +39,7 @@ fn three_broken_of_a_thousand_are_one_message_and_one_switch() {
     );
     let dataset = DatasetConfig { skip_broken: true, ..config }.load().unwrap();
     let left_out: Vec<_> = dataset.left_out.iter().map(|file| file.file.to_str().unwrap()).collect();
-    assert_eq!(left_out, thousand::BROKEN);
+    assert_eq!(left_out, mixed_folder::BROKEN);
     // 334 + 334 + 332 images, of which the 10th, 20th … 330th of a class are test; none of the broken is one of them.
     assert_eq!((dataset.train.len(), dataset.test.len(), dataset.train.shape()), (1000 - 99 - 3, 99, [3, 16, 16]));
     assert_eq!(dataset.class_names, ["cats", "dogs", "frogs"]);
@@ -49,35 +49,35 @@ fn three_broken_of_a_thousand_are_one_message_and_one_switch() {
 }
 
 #[test]
-fn mixed_sizes_and_colours_ask_for_their_keys() {
+fn mixed_sizes_and_colours_are_errors_that_name_the_keys() {
     let dir = TempDir::new().unwrap();
     grey(dir.path(), "a", 12);
     RgbImage::from_pixel(6, 4, Rgb([9; 3])).save(dir.path().join("a/100.png")).unwrap();
     let config = folder(dir.path());
     assert_eq!(
         error(&config),
-        "a/000.png has 4 × 4 pixels but a/100.png has 6 × 4; set dataset.size to the pixels a side that all shall have"
+        "a/000.png has 4 × 4 pixels but a/100.png has 6 × 4; set dataset.size to the pixels per side of all images"
     );
     let config = DatasetConfig { size: Some(8), ..config };
     assert_eq!(
         error(&config),
-        "a/000.png is grey but a/100.png has colours; set dataset.channels to 1 or 3, which all shall have"
+        "a/000.png is grey but a/100.png has colours; set dataset.channels to 1 or 3 for all images"
     );
     let dataset = DatasetConfig { channels: Some(1), ..config }.load().unwrap();
     assert_eq!((dataset.train.shape(), dataset.train.len(), dataset.test.len()), ([1, 8, 8], 12, 1));
 }
 
 #[test]
-fn equal_images_need_no_keys_and_their_bytes_stay() {
+fn equal_images_need_no_keys_and_are_unchanged() {
     let dir = TempDir::new().unwrap();
     grey(dir.path(), "b", 20);
     grey(dir.path(), "a", 10);
     let dataset = folder(dir.path()).load().unwrap();
     assert_eq!((dataset.class_names.join(" "), dataset.train.shape()), ("a b".into(), [1, 4, 4]));
-    // Of a the tenth is test; of b the tenth and the twentieth. In turn: ways 1/2; 1/4, 3/4.
+    // Of a the tenth is test; of b the tenth and the twentieth. Interleaved by position: 1/2; 1/4, 3/4.
     let shades = |set: &effgan_data::ImageSet| (0..set.len()).map(|i| set.image(i)[0]).collect::<Vec<_>>();
     assert_eq!((shades(&dataset.test), dataset.test.labels()), (vec![9, 9, 19], &[1, 0, 1][..]));
-    // Ways of a: 1/18, 3/18 …; of b: 1/36, 3/36, 5/36 …
+    // Positions of a: 1/18, 3/18 …; of b: 1/36, 3/36, 5/36 …
     assert_eq!(
         (&shades(&dataset.train)[..6], &dataset.train.labels()[..6]),
         (&[0, 0, 1, 2, 1, 3][..], &[1, 0, 1, 1, 0, 1][..])
@@ -111,16 +111,16 @@ fn a_flat_folder_is_one_class_and_folders_within_a_class_belong_to_it() {
 }
 
 #[test]
-fn folders_that_cannot_be_told_are_errors() {
+fn ambiguous_folders_are_errors() {
     let dir = TempDir::new().unwrap();
     assert_eq!(
         error(&folder(dir.path())),
         "DIR holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class"
     );
     grey(dir.path(), "a", 9);
-    assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, of which every tenth would be"));
+    assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, so there are no test images"));
     grey(dir.path(), "", 1);
-    assert!(error(&folder(dir.path())).contains("and beside them DIR/000.png; move it into a folder"));
+    assert!(error(&folder(dir.path())).contains("but also the image DIR/000.png; move it into one"));
     let everything_broken = TempDir::new().unwrap();
     for i in 0..10 {
         fs::write(everything_broken.path().join(format!("{i}.png")), b"").unwrap();
@@ -141,7 +141,7 @@ fn a_link_to_a_folder_is_not_followed() {
 }
 
 #[test]
-fn size_and_channels_work_for_a_set_that_is_built_in() {
+fn size_and_channels_apply_to_the_built_in_data_set() {
     let plain = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
     let config = DatasetConfig { size: Some(32), channels: Some(3), ..DatasetConfig::of(DatasetName::MnistMini) };
     let dataset = config.load().unwrap();
@@ -160,7 +160,7 @@ fn keys_out_of_range_are_named() {
     let plain = DatasetConfig::of(DatasetName::MnistMini);
     assert_eq!(
         error(DatasetConfig { size: Some(0), ..plain.clone() }),
-        "dataset.size = 0 is outside 1..=1024, the pixels a side of an image"
+        "dataset.size = 0 is outside 1..=1024, the pixels per side of an image"
     );
     assert_eq!(
         error(DatasetConfig { channels: Some(4), ..plain.clone() }),
@@ -171,30 +171,30 @@ fn keys_out_of_range_are_named() {
     // 31,457,280,000 bytes of pixels, 7,840,000 as they are, and what each thread resizes in.
     assert!(large.starts_with("reading 10000 images of shape [3, 1024, 1024] takes 314"), "{large}");
     let what_to_do =
-        "more than dataset.max_memory = 8 GiB; lower dataset.size, leave images away or raise dataset.max_memory";
+        "more than dataset.max_memory = 8 GiB; lower dataset.size, remove images or raise dataset.max_memory";
     assert!(large.ends_with(what_to_do), "{large}");
 }
 
 #[test]
-fn contents_say_what_is_there() {
+fn contents_describe_a_folder() {
     let dir = TempDir::new().unwrap();
-    thousand::make(dir.path());
+    mixed_folder::make(dir.path());
     let contents = Contents::of(dir.path()).unwrap();
     assert_eq!((contents.kind, contents.num_images(), contents.every_tenth), (ContentsKind::Folder, 997, true));
     // 334, 334 and 332 less one broken training image each, every tenth of them test.
     let classes = [("cats".into(), [300, 33]), ("dogs".into(), [300, 33]), ("frogs".into(), [298, 33])];
     assert_eq!(contents.classes, classes);
     let modes: Vec<String> = contents.modes.iter().map(|(mode, count)| format!("{count} {mode}")).collect();
-    // Three in a row of each of five kinds, 334 runs, the last of one: 201, 201 and 201, of whom one each is broken,
+    // Three in a row of each of five kinds, 334 runs, the last of one: 201, 201 and 201, one of each broken,
     // 199 and 198.
     assert_eq!(modes, ["397 grey", "200 16-bit grey", "200 colour", "200 colour with alpha"]);
     assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
-    assert_eq!((contents.broken.len(), contents.passed_over), (3, 1));
+    assert_eq!((contents.broken.len(), contents.ignored), (3, 1));
 }
 
 #[cfg(unix)]
 #[test]
-fn names_that_would_steer_a_terminal_are_shown_without_that() {
+fn names_with_control_characters_are_shown_without_them() {
     let dir = TempDir::new().unwrap();
     grey(dir.path(), "\u{1b}[2Jcats", 10);
     fs::write(dir.path().join("\u{1b}[2Jcats").join("\u{7}.png"), b"").unwrap();

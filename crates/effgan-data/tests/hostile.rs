@@ -1,4 +1,4 @@
-//! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
+//! Runs the checks of this crate's fuzz targets, which are in `fuzz/`, on their seeds.
 
 #![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
 
@@ -17,7 +17,7 @@ mod scratch;
 #[path = "../../../fuzz/seeds.rs"]
 mod seeds;
 
-/// Gives each file in the seeds of `target` to `check`.
+/// Calls `check` with each seed of `target`.
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let seeds = seeds::of(target);
     assert!(seeds.len() > 3, "{target} has seeds");

@@ -1,4 +1,4 @@
-//! What reading takes: an allocator counts, and each reader stays within `dataset.max_memory` and close to what its images need.
+//! Memory of reading, counted by an allocator: each reader stays within `dataset.max_memory` and close to what its images need.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static MAX_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
@@ -26,34 +26,34 @@ static ALLOCATOR: Counting = Counting;
 // SAFETY: the system's allocator does all the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller's.
+        MAX_BYTES.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
-    // Memory that nobody has written to yet is counted too, and not taken: many images fit into the test.
+    // Memory that is not written yet is counted too, but not used, so the test can have many images.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller's.
+        MAX_BYTES.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// One reader at a time is counted.
+/// Only one reader is counted at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// MiB that `config` takes at most, and what it says where it does not load.
-fn most(config: &DatasetConfig) -> (usize, Option<String>) {
+/// Peak MiB of loading `config`, and the error if it does not load.
+fn peak(config: &DatasetConfig) -> (usize, Option<String>) {
     let before = NOW.load(Ordering::SeqCst);
-    MOST.store(before, Ordering::SeqCst);
+    MAX_BYTES.store(before, Ordering::SeqCst);
     let said = config.load().err().map(|error| error.to_string());
-    ((MOST.load(Ordering::SeqCst) - before).div_ceil(1 << 20), said)
+    ((MAX_BYTES.load(Ordering::SeqCst) - before).div_ceil(1 << 20), said)
 }
 
 fn config(name: DatasetName, dir: &Path) -> DatasetConfig {
@@ -64,7 +64,8 @@ fn mib(mib: u64) -> MaxMemory {
     MaxMemory::from_mib(mib).unwrap()
 }
 
-/// An `.npz` file of `n` black images `[64, 64, 3]`, which pack a thousandfold; its header says that there are `said`. Answers with the header's length.
+/// An `.npz` file of `n` black images `[64, 64, 3]`, which compress a thousandfold; its header claims `said` images. Returns the
+/// header's length.
 fn npz(path: &Path, n: usize, said: usize) -> usize {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -78,7 +79,7 @@ fn npz(path: &Path, n: usize, said: usize) -> usize {
     10 + header.len()
 }
 
-/// A folder of `n` files that are this picture.
+/// A folder of `n` copies of a picture.
 fn folder(dir: &Path, picture: &DynamicImage, format: ImageFormat, n: usize) {
     fs::create_dir(dir.join("class")).unwrap();
     let first = dir.join("class/0.png");
@@ -87,30 +88,30 @@ fn folder(dir: &Path, picture: &DynamicImage, format: ImageFormat, n: usize) {
 }
 
 #[test]
-fn a_packed_array_takes_little_more_than_its_images_and_nothing_beyond_the_bound() {
+fn a_compressed_array_needs_little_more_than_its_images_and_stays_within_the_bound() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a.npz");
-    npz(&path, 4000, 4000); // 46.9 MiB, packed to 0.05
+    npz(&path, 4000, 4000); // 46.9 MiB, compressed to 0.05
     let config = config(DatasetName::Npz, &path);
-    let (most_mib, said) = most(&config);
+    let (most_mib, said) = peak(&config);
     // The images, a tenth of them for the test split once more, labels, and room for the decoder.
     assert!(said.is_none() && most_mib <= 47 + 5 + 2, "{most_mib} MiB: {said:?}");
-    let (most_mib, said) = most(&DatasetConfig { max_memory: mib(40), ..config.clone() });
+    let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(40), ..config.clone() });
     assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
     let said = said.unwrap();
     assert!(
         said.starts_with("reading 4000 images of shape [3, 64, 64] takes 49152000 bytes of memory, more than"),
         "{said}"
     );
-    // Brought to another size, both are held.
+    // With another size, both copies are in memory.
     let smaller = DatasetConfig { size: Some(32), max_memory: mib(68), ..config };
-    let (most_mib, said) = most(&smaller);
+    let (most_mib, said) = peak(&smaller);
     assert!(said.is_none() && most_mib <= 68, "{most_mib} MiB: {said:?}");
 }
 
 #[test]
-fn an_array_that_promises_more_than_its_file_can_hold_takes_nothing() {
+fn an_array_that_claims_more_than_its_file_can_hold_allocates_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a.npz");
@@ -120,31 +121,31 @@ fn an_array_that_promises_more_than_its_file_can_hold_takes_nothing() {
     let entry = bytes.windows(4).rposition(|start| start == b"PK\x01\x02").unwrap();
     bytes[entry + 24..entry + 28].copy_from_slice(&(len as u32).to_le_bytes());
     fs::write(&path, bytes).unwrap();
-    let (most_mib, said) = most(&config(DatasetName::Npz, &path));
+    let (most_mib, said) = peak(&config(DatasetName::Npz, &path));
     assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
-    assert!(said.unwrap().contains(&format!("images: says it holds {len} bytes, more than the")));
+    assert!(said.unwrap().contains(&format!("images: claims to hold {len} bytes, more than the")));
 }
 
 #[test]
-fn thumbnails_that_are_brought_to_many_pixels_are_decoded_into_their_place() {
+fn thumbnails_that_are_enlarged_are_decoded_in_place() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = TempDir::new().unwrap();
     folder(dir.path(), &DynamicImage::ImageRgb8(RgbImage::new(16, 16)), ImageFormat::Png, 40);
     let config = DatasetConfig { size: Some(512), channels: Some(3), ..config(DatasetName::Folder, dir.path()) };
-    let (most_mib, said) = most(&DatasetConfig { max_memory: mib(29), ..config.clone() });
+    let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(29), ..config.clone() });
     assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
     assert_eq!(
         said.unwrap(),
         "reading 40 images of shape [3, 512, 512] takes 31457280 bytes of memory, more than dataset.max_memory = 29 MiB; \
-         lower dataset.size, leave images away or raise dataset.max_memory"
+         lower dataset.size, remove images or raise dataset.max_memory"
     );
     // 30 MiB of images, and what each thread resizes in.
-    let (most_mib, said) = most(&DatasetConfig { max_memory: mib(40), ..config });
+    let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(40), ..config });
     assert!(said.is_none() && most_mib <= 40, "{most_mib} MiB: {said:?}");
 }
 
 #[test]
-fn large_pictures_that_are_brought_to_few_pixels_are_decoded_within_the_bound() {
+fn large_pictures_that_are_shrunk_are_decoded_within_the_bound() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // 4 million pixels: 32 MiB as the widest PNG has them, from a file of 32 KB.
     let deep = DynamicImage::ImageRgba16(ImageBuffer::new(2048, 2048));
@@ -153,12 +154,12 @@ fn large_pictures_that_are_brought_to_few_pixels_are_decoded_within_the_bound() 
         let dir = TempDir::new().unwrap();
         folder(dir.path(), picture, format, 10);
         let config = DatasetConfig { size: Some(32), channels: Some(3), ..config(DatasetName::Folder, dir.path()) };
-        let (most_mib, said) = most(&DatasetConfig { max_memory: mib(one), ..config.clone() });
+        let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(one), ..config.clone() });
         assert!(said.is_none() && most_mib <= one as usize, "{format:?}: {most_mib} of {one} MiB: {said:?}");
-        let (most_mib, said) = most(&DatasetConfig { max_memory: mib(30), ..config });
+        let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(30), ..config });
         let said = said.unwrap();
         assert!(most_mib <= 3, "{format:?}: {most_mib} MiB before it is refused");
-        assert!(said.contains("MiB to decode, of which dataset.max_memory = 30 MiB leaves 29; raise it"), "{said}");
+        assert!(said.contains("MiB to decode, and dataset.max_memory = 30 MiB leaves 29 MiB; raise it"), "{said}");
     }
 }
 
@@ -175,6 +176,6 @@ fn a_progressive_jpeg_of_four_channels_is_decoded_within_the_bound() {
     let config = DatasetConfig { size: Some(32), channels: Some(3), ..config(DatasetName::Folder, dir.path()) };
     let fits = |bound: &u64| DatasetConfig { max_memory: mib(*bound), ..config.clone() }.load().is_ok();
     let bound = (40..60).find(fits).unwrap();
-    let (most_mib, said) = most(&DatasetConfig { max_memory: mib(bound), ..config });
+    let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(bound), ..config });
     assert!(said.is_none() && most_mib <= bound as usize, "{most_mib} of {bound} MiB: {said:?}");
 }

@@ -1,9 +1,9 @@
-//! Clients that send bad updates, on purpose: what aggregations that stand them are measured with.
+//! Simulated clients that send poisoned updates, to measure how robust an aggregation is.
 //!
-//! Who attacks is drawn once from the seed and is the same in all rounds: the first clients by name are the largest in
-//! some partitions. An attacker trains like everyone, and then spoils the way from what it was sent to what it answers,
-//! in all of its answers, also the generator that is collected; where it was sent nothing of the kind, as the gradients
-//! of MD-GAN, that way starts at zero. Running statistics stay as they are: a variance below 0 would give it away.
+//! The attackers are drawn once from the seed and stay the same in all rounds. (They are not the first clients by name, because in some
+//! partitions these are the largest.) An attacker trains like every other client and then poisons its update, in every reply, including the
+//! generator that the server collects. A tensor that it was not sent, such as a gradient of MD-GAN, is an update from zero. Running
+//! statistics are left unchanged: a variance below 0 would give the attacker away.
 
 use effgan_data::ClientName;
 use effgan_nn::networks::is_running_statistic;
@@ -11,19 +11,19 @@ use effgan_nn::{Array, Params, Purpose, Streams};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{norm, stretch};
 use crate::message::{Broadcast, ExchangeKind, Update};
+use crate::update_vector::{norm, scale};
 use crate::{FlError, Result};
 
 /// The `[simulation.attack]` table.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attack {
-    /// What attackers do to their updates.
+    /// How attackers falsify their updates.
     pub kind: AttackKind,
-    /// How many attack, ≥ 1 and not all.
+    /// Number of attackers, ≥ 1 and fewer than all clients.
     pub clients: usize,
-    /// How much longer than the update is what is sent in its place, > 0.
+    /// Norm of the poisoned update in units of the honest update's norm, > 0.
     pub factor: f64,
 }
 
@@ -35,7 +35,7 @@ pub enum AttackKind {
     Scaled,
     /// −factor · Δ.
     SignFlipped,
-    /// Normal noise of the norm factor · ‖Δ‖.
+    /// Gaussian noise of norm factor · ‖Δ‖.
     Random,
 }
 
@@ -55,7 +55,7 @@ impl Attack {
         Ok(())
     }
 
-    /// Those of `clients` who attack, sorted by name.
+    /// The attackers among `clients`, sorted by name.
     pub(crate) fn attackers(&self, seed: u64, clients: &[ClientName]) -> Vec<ClientName> {
         let mut drawn = clients.to_vec();
         drawn.shuffle(&mut Streams::of_run(seed).at(Purpose::Attack, 0));
@@ -64,22 +64,22 @@ impl Attack {
         drawn
     }
 
-    /// Spoils the update of an attacker, whose answer is to `broadcast`.
-    pub(crate) fn spoil(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
-        // Networks that change hands are nobody's update.
+    /// Poisons an attacker's update, the reply to `broadcast`.
+    pub(crate) fn poison(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
+        // In a swap, networks are handed on unchanged: there is no update to poison.
         if broadcast.kind == ExchangeKind::Swap {
             return Ok(());
         }
         let (mut trained, running) = split(&update.params);
         let before = start_of(&trained, &broadcast.params);
         match self.kind {
-            AttackKind::Scaled => stretch(&before, &mut trained, self.factor)?,
-            AttackKind::SignFlipped => stretch(&before, &mut trained, -self.factor)?,
+            AttackKind::Scaled => scale(&before, &mut trained, self.factor)?,
+            AttackKind::SignFlipped => scale(&before, &mut trained, -self.factor)?,
             AttackKind::Random => {
                 let length = self.factor * norm(&before, &trained)?;
                 trained = noisy(&before, broadcast.iteration, streams);
                 let drawn = norm(&before, &trained)?;
-                stretch(&before, &mut trained, length / drawn)?;
+                scale(&before, &mut trained, length / drawn)?;
             }
         }
         update.params = trained.merged_with(running);
@@ -87,7 +87,7 @@ impl Attack {
     }
 }
 
-/// Trainable tensors, and running statistics.
+/// The trainable tensors, and the running statistics.
 fn split(params: &Params) -> (Params, Params) {
     let part = |running: bool| -> Params {
         let tensors = params.iter().filter(|(name, _)| is_running_statistic(name) == running);
@@ -96,7 +96,7 @@ fn split(params: &Params) -> (Params, Params) {
     (part(false), part(true))
 }
 
-/// Where each tensor of `trained` starts: as it was sent, or at zero.
+/// The start of each tensor's update: the tensor as it was sent, or zero.
 fn start_of(trained: &Params, sent: &Params) -> Params {
     let zero = |array: &Array| Array::new(array.shape.clone(), vec![0.0; array.values.len()]);
     let start =
@@ -124,35 +124,35 @@ mod tests {
         tensors.map(|(name, values)| (name.to_owned(), Array::new([values.len()], values))).into_iter().collect()
     }
 
-    /// What an attacker who was sent `sent` makes of the answer 4, −3 with a running variance of 7.
-    fn spoiled(kind: AttackKind, factor: f64, sent: Params) -> Params {
+    /// The reply of an attacker that was sent `sent` and whose honest reply is 4, −3 with a running variance of 7.
+    fn poisoned(kind: AttackKind, factor: f64, sent: Params) -> Params {
         let attack = Attack { kind, clients: 1, factor };
         let broadcast = Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: sent };
         let mut update = Update { params: params([4.0, -3.0], 7.0), num_examples: 1, metrics: Numbers::new() };
-        attack.spoil(&broadcast, &Streams::of_client(1, 2, "a"), &mut update).unwrap();
+        attack.poison(&broadcast, &Streams::of_client(1, 2, "a"), &mut update).unwrap();
         update.params
     }
 
     #[test]
-    fn an_update_is_stretched_or_turned_by_hand_and_running_statistics_are_left() {
+    fn updates_are_scaled_or_negated_and_running_statistics_are_unchanged() {
         let sent = || params([1.0, 1.0], 5.0);
         // The update is 3, −4.
-        assert_eq!(spoiled(AttackKind::Scaled, 10.0, sent()), params([31.0, -39.0], 7.0));
-        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, sent()), params([-5.0, 9.0], 7.0));
+        assert_eq!(poisoned(AttackKind::Scaled, 10.0, sent()), params([31.0, -39.0], 7.0));
+        assert_eq!(poisoned(AttackKind::SignFlipped, 2.0, sent()), params([-5.0, 9.0], 7.0));
     }
 
     #[test]
-    fn what_was_not_sent_starts_at_zero() {
-        assert_eq!(spoiled(AttackKind::SignFlipped, 2.0, Params::new()), params([-8.0, 6.0], 7.0));
+    fn a_tensor_that_was_not_sent_is_an_update_from_zero() {
+        assert_eq!(poisoned(AttackKind::SignFlipped, 2.0, Params::new()), params([-8.0, 6.0], 7.0));
     }
 
     #[test]
-    fn noise_is_as_long_as_the_update_times_the_factor_and_points_elsewhere() {
+    fn noise_has_the_norm_of_the_scaled_update_and_another_direction() {
         let sent = params([1.0, 1.0], 5.0);
-        let noise = spoiled(AttackKind::Random, 2.0, sent.clone());
+        let noise = poisoned(AttackKind::Random, 2.0, sent.clone());
         // 1e-6: two f32 roundings of numbers of size 10.
         assert!((norm(&sent, &noise).unwrap() - 10.0).abs() < 1e-6 * 10.0);
-        assert_ne!(noise, spoiled(AttackKind::Scaled, 2.0, sent));
+        assert_ne!(noise, poisoned(AttackKind::Scaled, 2.0, sent));
         assert_eq!(noise.get("norm0.running_var").unwrap().values, [7.0]);
     }
 

@@ -1,4 +1,4 @@
-//! A client at its work: its half of every exchange, on a thread of a simulation or at a site of its own.
+//! A client's half of every exchange, on a thread of a simulation or at a site of its own.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,46 +10,47 @@ use crate::algorithm::Algorithm;
 use crate::attack::Attack;
 use crate::checkpoints::{Checkpoints, Kept, Memories};
 use crate::local::Shard;
+use crate::loss_history::LossHistory;
 use crate::message::{Broadcast, Exchange, Reply};
-use crate::record::{LeftOff, StepRecord, Watch};
-use crate::rounds::{Done, Told, tell_again};
-use crate::steps::Steps;
+use crate::rounds::{Done, replay_steps};
+use crate::step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
-/// What a client works with.
+/// A client with everything that it works with.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     pub(crate) algorithm: &'a dyn Algorithm,
     pub(crate) shard: Shard<'a>,
     pub(crate) seed: u64,
-    /// What it does to its answers, where it is one of those who attack.
+    /// The attack by which it falsifies its updates, if it is an attacker.
     pub(crate) attack: Option<Attack>,
-    /// Where its answers and its unfinished work are kept.
+    /// Where its replies and its unfinished work are saved.
     pub(crate) checkpoints: &'a Checkpoints,
     pub(crate) memories: &'a Memories<'a>,
-    pub(crate) told: &'a Told<'a>,
-    /// Set when nobody waits for it any more.
+    pub(crate) on_step: &'a OnStep<'a>,
+    /// Set when the run ends and nothing waits for this client any more.
     pub(crate) stop: &'a AtomicBool,
 }
 
 impl Client<'_> {
-    /// Its answer to `broadcast`, or what was kept of it. A failure of its own is an answer too.
+    /// Does the work of `broadcast`, or returns the reply that an earlier start of the program has saved. A failure of the
+    /// client's own work is a reply too.
     ///
     /// # Errors
-    /// What ends the run: [`FlError::Interrupted`], or files that cannot be written.
+    /// Errors that end the run: [`FlError::Interrupted`], or files that cannot be written.
     pub(crate) fn answer(&self, broadcast: &Broadcast) -> Result<Done> {
         let started = Instant::now();
-        // The files of an answer are named by what it answers.
+        // Saved files are found by the exchange that they answer.
         let Broadcast { round, kind, iteration, iterations, .. } = *broadcast;
         let exchange = Exchange { round, kind, iteration, iterations, cohort: vec![self.shard.client.clone()] };
-        if let Some(kept) = self.kept(&exchange)? {
+        if let Some(kept) = self.saved_reply(&exchange)? {
             return Ok(kept);
         }
         let streams = Streams::of_client(self.seed, round, self.shard.client.as_str());
         let mut memory = self.memories.take(self.shard.client)?;
-        let mut watch = ClientWatch { client: self, exchange: &exchange, steps: Steps::default() };
-        let done = self.algorithm.local_update(broadcast, &mut memory, &self.shard, &streams, &mut watch);
-        let (steps, seconds) = (watch.steps, started.elapsed().as_secs_f64());
+        let mut observer = ClientObserver { client: self, exchange: &exchange, steps: LossHistory::default() };
+        let done = self.algorithm.local_update(broadcast, &mut memory, &self.shard, &streams, &mut observer);
+        let (steps, seconds) = (observer.steps, started.elapsed().as_secs_f64());
         let mut update = match done {
             Ok(update) => update,
             Err(FlError::Interrupted) => return Err(FlError::Interrupted),
@@ -59,56 +60,56 @@ impl Client<'_> {
             }
         };
         if let Some(attack) = self.attack {
-            attack.spoil(broadcast, &streams, &mut update)?;
+            attack.poison(broadcast, &streams, &mut update)?;
         }
         let kept = Kept { update, memory, steps, seconds };
         if kind.trains() {
-            self.checkpoints.keep_reply(&exchange, self.shard.client, &kept)?;
+            self.checkpoints.save_reply(&exchange, self.shard.client, &kept)?;
         }
         self.memories.put(self.shard.client, kept.memory)?;
         let (reply, steps) = (Reply::Update(kept.update), kept.steps);
         Ok(Done { reply, steps, seconds, is_kept: kind.trains() })
     }
 
-    /// The answer that an earlier start of the program has kept, where it is a round's work.
-    fn kept(&self, exchange: &Exchange) -> Result<Option<Done>> {
+    /// The reply that an earlier start of the program has saved, where the exchange is a round's work.
+    fn saved_reply(&self, exchange: &Exchange) -> Result<Option<Done>> {
         if !exchange.kind.trains() {
             return Ok(None);
         }
         let client = self.shard.client;
-        let Some(Kept { update, memory, steps, seconds }) = self.checkpoints.reply(exchange, client)? else {
+        let Some(Kept { update, memory, steps, seconds }) = self.checkpoints.load_reply(exchange, client)? else {
             return Ok(None);
         };
-        tell_again(&steps, client, exchange.round, self.told)?;
+        replay_steps(&steps, client, exchange.round, self.on_step)?;
         self.memories.put(client, memory)?;
         Ok(Some(Done { reply: Reply::Update(update), steps, seconds, is_kept: true }))
     }
 }
 
-/// Passes on what it is told, and keeps the work.
-struct ClientWatch<'a> {
+/// Calls the driver's `on_step`, and saves unfinished work.
+struct ClientObserver<'a> {
     client: &'a Client<'a>,
     exchange: &'a Exchange,
-    steps: Steps,
+    steps: LossHistory,
 }
 
-impl Watch for ClientWatch<'_> {
+impl StepObserver for ClientObserver<'_> {
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
         self.steps.add(record);
-        let Client { stop, told, .. } = *self.client;
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { told(record) }
+        let Client { stop, on_step, .. } = *self.client;
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { on_step(record) }
     }
 
-    fn left_off(&mut self) -> Result<Option<LeftOff>> {
-        self.client.checkpoints.work(self.exchange, self.client.shard.client)
+    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
+        self.client.checkpoints.load_training(self.exchange, self.client.shard.client)
     }
 
-    fn keep(&mut self, step: u64, ending: bool, work: &dyn Fn() -> Params) -> Result<()> {
+    fn checkpoint(&mut self, step: u64, interrupted: bool, state: &dyn Fn() -> Params) -> Result<()> {
         let Client { checkpoints, shard, .. } = *self.client;
         let due = checkpoints.every_steps().is_some_and(|every| step.is_multiple_of(every));
-        if !(due || ending) {
+        if !(due || interrupted) {
             return Ok(());
         }
-        checkpoints.keep_work(self.exchange, shard.client, &self.steps, work())
+        checkpoints.save_training(self.exchange, shard.client, &self.steps, state())
     }
 }

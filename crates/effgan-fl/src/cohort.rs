@@ -1,12 +1,12 @@
-//! Which clients take part in a round.
+//! Drawing the cohort of a round.
 
 use effgan_data::ClientName;
 use effgan_nn::{Purpose, Streams};
 use rand::seq::SliceRandom;
 
-use crate::RoundContext;
+use crate::roster::RoundContext;
 
-/// `ceil(fraction · clients)` clients drawn for `round`, sorted by name; everyone when the fraction is 1.
+/// `ceil(fraction · clients)` clients drawn for `round`, sorted by name; all clients when `fraction` is 1.
 pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientName> {
     let size = size(ctx.roster.len(), fraction);
     let mut cohort = ctx.roster.to_vec();
@@ -17,7 +17,7 @@ pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientN
 }
 
 fn size(clients: usize, fraction: f64) -> usize {
-    // 0.07 · 100 is a little over 7 in f64.
+    // 0.07 · 100 is slightly above 7 in f64, and must not become 8.
     let exact = fraction * clients as f64 - 1e-9;
     (exact.ceil() as usize).clamp(1, clients)
 }

@@ -1,27 +1,27 @@
-//! Learning rates that fall over a run.
+//! Learning rates that decay over a run.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{FlError, Result};
 
-/// `local.decay`: how Adam's step sizes fall over the rounds. The fine-tuning is the last round.
+/// `local.decay`: how Adam's step sizes decay over the rounds, of which fine-tuning is the last.
 ///
-/// It follows from the number of the round alone, so that there is nothing to remember, and a client that missed rounds
-/// trains as the others do. Within a round nothing falls: `local-ensemble`, which has one, has no decay.
+/// The decay depends on the round's number alone: there is no state to keep, and a client that missed rounds trains like the others. Step
+/// sizes are constant within a round, so there is no decay in `local-ensemble`, which has only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
-    /// The same in all rounds.
+    /// The same step size in all rounds.
     #[default]
     None,
-    /// 1 − (round − 1) / rounds: the whole in the first round, and by equal parts down to 1 / rounds in the last.
+    /// 1 − (round − 1) / rounds: from 1 in the first round down to 1 / rounds in the last.
     Linear,
-    /// This number, above 0 and at most 1, to the power of round − 1.
+    /// factor^(round − 1), with a factor above 0 and at most 1.
     Exponential(f64),
 }
 
 impl Decay {
-    /// Checks its bounds.
+    /// Checks that the factor is within its bounds.
     ///
     /// # Errors
     /// [`FlError::Config`].
@@ -34,12 +34,12 @@ impl Decay {
         }
     }
 
-    /// Whether a round's step size depends on how many rounds there are.
+    /// Whether the step size of a round depends on the total number of rounds.
     pub fn depends_on_the_length(self) -> bool {
         self == Self::Linear
     }
 
-    /// Share of the step size that is left in `round`, from 1, of `rounds`.
+    /// Factor of the step size in `round` (from 1) of `rounds`.
     pub fn factor(self, round: u32, rounds: u32) -> f64 {
         match self {
             Self::None => 1.0,

@@ -1,21 +1,21 @@
-//! How far each client's update goes, and whether it goes where the others go, in memory that does not grow with the
+//! Client drift: the norm of each client's update and its cosine to the mean update of the round, in memory that does not grow with the
 //! model.
 //!
-//! A client's update is a vector of all trainable parameters. Its norm is exact. For the cosine to the round's mean,
-//! which is known when all have answered, each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as
-//! feature hashing, Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums, to which each value goes with a sign,
-//! both by a hash of its place. Sketches are linear, and their dot product is that of the vectors with a standard
-//! error of at most ‖x‖ ‖y‖ √(2 / [`BUCKETS`]).
+//! A client's update is a vector of all trainable parameters. Its norm is exact. The cosine needs the round's mean, which is only
+//! known when all replies are in, so each update leaves a count sketch (Charikar, Chen, Farach-Colton 2002; as feature hashing,
+//! Weinberger et al. 2009, arXiv:0902.2206): [`BUCKETS`] sums. A hash of each value's index says to which sum it is added, and
+//! with which sign. Sketches are linear, and their dot product is that of the vectors with a standard error of at most ‖x‖ ‖y‖
+//! √(2 / [`BUCKETS`]).
 
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{NnError, Params};
 
 use crate::record::Drift;
 
-/// 16 KB a client.
+/// Number of sums in a sketch: 16 KB per client.
 const BUCKETS: usize = 4096;
 
-/// What is kept of an update.
+/// The sketch and the norm of an update.
 #[derive(Clone, Debug)]
 pub(crate) struct Sketch {
     norm: f64,
@@ -28,10 +28,10 @@ impl Sketch {
         self.norm
     }
 
-    /// Of the way from `before` to `after`, for the trainable tensors of `after`.
+    /// The sketch of `after` − `before`, over the trainable tensors of `after`.
     ///
     /// # Errors
-    /// [`NnError::MissingTensor`] when `before` has not one of them: then there is nothing to compare with.
+    /// [`NnError::MissingTensor`] when `before` lacks one of them, so that there is no update.
     pub(crate) fn of_update(before: &Params, after: &Params) -> Result<Self, NnError> {
         let (mut square, mut buckets, mut block) = (0.0, vec![0.0; BUCKETS], 0);
         for (name, array) in after.iter().filter(|(name, _)| !is_running_statistic(name)) {
@@ -45,10 +45,10 @@ impl Sketch {
     }
 }
 
-/// Neighbours that one hash serves: they go to different buckets, with signs of their own.
+/// Number of adjacent values that share one hash. They are added to different buckets, with signs of their own.
 const BLOCK: usize = 16;
 
-/// Adds the changes of one block, and gives the sum of their squares.
+/// Adds the changes of one block, and returns the sum of their squares.
 fn add_block(buckets: &mut [f32], block: u64, after: &[f32], before: &[f32]) -> f64 {
     let hash = hash(block);
     let first = hash as usize % (BUCKETS / BLOCK) * BLOCK;
@@ -58,7 +58,7 @@ fn add_block(buckets: &mut [f32], block: u64, after: &[f32], before: &[f32]) -> 
     for (lane, (after, before)) in after.iter().zip(before).enumerate() {
         let change = after - before;
         let sign = ((signs >> lane & 1) as u32) << 31;
-        // In another order in each block: a tap of a 4 × 4 window would else always find the same buckets.
+        // Each block is permuted differently. Otherwise a fixed tap of all 4 × 4 windows would always land in the same buckets.
         buckets[(lane ^ order as usize) % BLOCK] += f32::from_bits(change.to_bits() ^ sign);
         square += f64::from(change) * f64::from(change);
     }
@@ -73,7 +73,7 @@ fn hash(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The drift of each update among all of them, where the mean takes each with its weight.
+/// The drift of each update, given as (sketch, weight in the mean).
 pub(crate) fn drifts(updates: &[(Sketch, f64)]) -> Vec<Drift> {
     let mut mean = vec![0.0; BUCKETS];
     for (sketch, weight) in updates {
@@ -82,7 +82,7 @@ pub(crate) fn drifts(updates: &[(Sketch, f64)]) -> Vec<Drift> {
     updates.iter().map(|(sketch, _)| Drift { norm: sketch.norm, cosine: cosine(&sketch.buckets, &mean) }).collect()
 }
 
-/// 0 when one of them is zero.
+/// Cosine of two vectors; 0 when one of them is zero.
 fn cosine(a: &[f32], b: &[f64]) -> f64 {
     let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
     for (&a, &b) in a.iter().zip(b) {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_are_exact_and_see_parameters_alone() {
+    fn norms_are_exact_and_ignore_running_statistics() {
         let before = params(&[1.0, 1.0, -1.0]);
         let drift = Sketch::of_update(&before, &params(&[4.0, 1.0, 3.0])).unwrap();
         assert_eq!(drift.norm, 5.0);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_goes_where_the_mean_goes_and_a_still_one_nowhere() {
+    fn a_single_client_has_cosine_one_and_an_unchanged_one_has_norm_zero() {
         let mut alone = drifts(&[(sketch(&[3.0, -4.0, 12.0]), 7.0)]);
         // Two f64 roundings of a dot product.
         assert!((alone.remove(0).cosine - 1.0).abs() < 1e-12);
@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_repeats_like_a_window_is_told_apart_all_the_same() {
-        // Changes in one of sixteen places only, as of one tap.
+    fn updates_that_repeat_with_the_period_of_a_window_keep_their_cosine() {
+        // Only every sixteenth value changes, as when one tap of a window changes.
         let tap = |step| {
             let normal = Streams::of_run(1).normal(Purpose::Init, step, 4000);
             normal.iter().flat_map(|&x| [&[x][..], &[0.0; 15]].concat()).collect::<Vec<f32>>()
@@ -149,7 +149,7 @@ mod tests {
         let (a, b) = (tap(0), tap(1));
         let wide: Vec<f64> = b.iter().map(|&x| f64::from(x)).collect();
         let sketched: Vec<f64> = sketch(&b).buckets.iter().map(|&x| f64::from(x)).collect();
-        // Four standard errors of a cosine from 4,096 sums; were the places not shuffled, there would be 256.
+        // Four standard errors of a cosine from 4,096 sums; without the permutation there would be only 256.
         assert!((cosine(&sketch(&a).buckets, &sketched) - cosine(&a, &wide)).abs() < 4.0 / 64.0);
         let filled = sketched.iter().filter(|&&sum| sum != 0.0).count();
         // 4,000 balls in 4,096 bins leave e^(-4000/4096) of them empty: 62 % are filled.

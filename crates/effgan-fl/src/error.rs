@@ -1,3 +1,5 @@
+//! Errors of this crate.
+
 use std::path::PathBuf;
 
 use effgan_data::ClientName;
@@ -30,22 +32,22 @@ pub enum FlError {
         round: u32,
         /// Step, from 1.
         step: u64,
-        /// Steps that the client was to do.
+        /// Number of steps of the round.
         steps: u64,
         /// The loss.
         value: f32,
     },
-    /// A client answered with a failure.
+    /// A client reported that its work failed.
     #[error("client {client} failed in round {round}: {reason}")]
     ClientFailed {
         /// The client.
         client: ClientName,
         /// Round, from 1.
         round: u32,
-        /// In the client's words.
+        /// The client's own text.
         reason: String,
     },
-    /// A client's answer is not what was asked for.
+    /// A client's reply is unusable.
     #[error("client {client} sent an unusable reply in round {round}: {reason}")]
     BadReply {
         /// The client.
@@ -55,23 +57,23 @@ pub enum FlError {
         /// What is wrong with it.
         reason: String,
     },
-    /// So many clients failed that the round is not worth folding.
+    /// A round has fewer usable replies than `aggregation.min_clients`.
     #[error(
-        "{usable} of {asked} clients gave a usable reply in round {round}, and at least {least} must{first}; lower aggregation.min_clients or mend the clients"
+        "{usable} of {asked} clients gave a usable reply in round {round}, and at least {least} must{first}; lower aggregation.min_clients or fix the clients"
     )]
     TooFewClients {
         /// Round, from 1.
         round: u32,
-        /// Replies that can be folded.
+        /// Number of usable replies.
         usable: usize,
-        /// Clients that were to take part.
+        /// Number of clients that were asked.
         asked: usize,
-        /// How many must answer.
+        /// Number of usable replies that the round needs.
         least: usize,
-        /// The first that did not, and why, after `; `.
+        /// The first client without a usable reply and the reason, preceded by `; `.
         first: String,
     },
-    /// So few clients answered that nothing is left between those that are cut.
+    /// A trimmed mean would cut all replies of a round.
     #[error(
         "trimmed-mean with trim = {trim} needs more than {} replies, and round {round} has {replies}; lower aggregation.trim or raise algorithm.cohort",
         2 * trim
@@ -79,12 +81,12 @@ pub enum FlError {
     TooFewToTrim {
         /// Round, from 1.
         round: u32,
-        /// Replies of the round.
+        /// Number of replies of the round.
         replies: usize,
         /// Clients cut on each side.
         trim: usize,
     },
-    /// What the server computed cannot be used.
+    /// The server's new state is not finite.
     #[error("the server's state after round {round} is unusable: {source}; lower the learning rates")]
     ServerState {
         /// Round, from 1.
@@ -92,15 +94,15 @@ pub enum FlError {
         /// What is wrong with it.
         source: NnError,
     },
-    /// A round that nobody answered.
+    /// A round has no replies, and needs some.
     #[error("no client answered in round {round}")]
     NoReplies {
         /// Round, from 1.
         round: u32,
     },
-    /// A checkpoint of something else.
+    /// A checkpoint that belongs to something else.
     #[error(
-        "{path} is of another {what} than this run's; put back what was changed, or remove the folder checkpoints to begin anew"
+        "{path} belongs to another {what} than this run's; restore what was changed, or remove the checkpoints folder to start over"
     )]
     ForeignCheckpoint {
         /// The file.
@@ -109,56 +111,56 @@ pub enum FlError {
         what: &'static str,
     },
     /// No checkpoint is usable.
-    #[error("{folder} has no usable checkpoint; remove the folder to begin anew")]
+    #[error("{folder} has no usable checkpoint; remove the folder to start over")]
     NoCheckpoint {
         /// The folder of checkpoints.
         folder: PathBuf,
     },
-    /// A reply that waited in a file is gone.
-    #[error("the reply of client {client} in round {round} is gone from its file; resume the run")]
+    /// The file in which a reply waited is gone.
+    #[error("the file with the reply of client {client} in round {round} is gone; resume the run")]
     LostReply {
         /// The client.
         client: ClientName,
         /// Round, from 1.
         round: u32,
     },
-    /// The watch asked to stop.
+    /// A step observer asked to stop.
     #[error("interrupted")]
     Interrupted,
-    /// A file of a model folder that is missing or not what it should be.
-    #[error("{path} does not make a model folder: {reason}")]
+    /// A file of a model folder is missing or unusable.
+    #[error("unusable model: {path}: {reason}")]
     Model {
         /// The manifest or a generator.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A member that the model does not have.
+    /// The model has no member of this name.
     #[error("the model has no member {name}; it has {members}")]
     UnknownMember {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
         /// The members' names.
         members: String,
     },
-    /// Networks, tensors and their files.
+    /// An error about networks, tensors or their files.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// A folder or file that cannot be read or written.
+    /// A folder or file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// What the driver's callback said.
+    /// An error of the driver's callback.
     #[error(transparent)]
     Driver(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl FlError {
-    /// Whether it tells of the server's own files, and of no client.
+    /// Whether the error is about the server's own files, and not about a client.
     pub(crate) fn is_of_the_server(&self) -> bool {
         match self {
             Self::Io { .. } | Self::ForeignCheckpoint { .. } | Self::NoCheckpoint { .. } => true,
@@ -167,7 +169,7 @@ impl FlError {
         }
     }
 
-    /// What is wrong with a client, where the client is named beside it.
+    /// The error's text without the client's name, for places that name the client already.
     pub(crate) fn of_client(&self) -> String {
         match self {
             Self::ClientFailed { reason, .. } => reason.clone(),

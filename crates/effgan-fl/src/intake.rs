@@ -1,78 +1,53 @@
-//! Replies as they arrive, in any state: which of them count, and what becomes of the others.
+//! The checks that every reply passes before it is folded.
 //!
-//! Both drivers hand every answer to the [`Intake`] of its exchange before they fold it. One that nobody asked for (an
-//! unknown client's, a second one, one for another exchange or after the deadline) is refused: it is named in the
-//! record and changes nothing. A client that was asked and failed, or sent what cannot be used, is dealt with as the
-//! [`FailurePolicy`] says.
+//! Both drivers hand each reply to the [`Intake`] of its exchange. A reply that was not asked for (from an unknown client, a
+//! second one, one for another exchange or after the deadline) is refused: the round's record names it, and it changes nothing
+//! else. If a client of the cohort failed or sent an unusable reply, the [`FailurePolicy`] decides. The checks are outside of the
+//! algorithms, so that every driver has the same ones and an algorithm only sees replies that can be folded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use effgan_data::ClientName;
-use effgan_data::steering::steers;
 use effgan_nn::Params;
-use serde::{Deserialize, Serialize};
 
-use crate::bounds::Bounds;
-use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Update};
+use crate::failure_policy::{FailurePolicy, OnFailure};
+use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Shapes, Update};
+use crate::one_line::one_line;
 use crate::record::Missing;
-use crate::{FlError, Result, RoundContext};
+use crate::roster::RoundContext;
+use crate::{FlError, Result};
 
-/// Names and shapes of the tensors of an answer.
-pub type Shapes = BTreeMap<String, Vec<usize>>;
-
-/// What becomes of a run when a client fails or sends what cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// The run ends and names the client.
-    #[default]
-    Stop,
-    /// The round goes on without the client, and its record says why; it is asked again in the next round.
-    LeaveOut,
-}
-
-/// What is done about clients that fail, and how many must be left.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FailurePolicy {
-    /// What becomes of the run.
-    pub on_failure: OnFailure,
-    /// Fewer usable replies in a round end the run; none asks for at least one of those that were asked.
-    pub min_clients: Option<usize>,
-    /// A client whose update lies beyond them has failed.
-    pub bounds: Bounds,
-}
-
-/// A reply and what it says it answers.
+/// A reply, with the exchange that it claims to answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Who answers.
+    /// The client.
     pub client: ClientName,
-    /// Round of the message that it answers.
+    /// Round of the broadcast that it answers.
     pub round: u32,
-    /// What that message was for.
+    /// What the broadcast was for.
     pub kind: ExchangeKind,
-    /// Which of the server's steps that message belonged to.
+    /// The server's step to which the broadcast belonged.
     pub iteration: u64,
-    /// The answer.
+    /// The reply itself.
     pub reply: Reply,
-    /// L2 norm of its update, where it is one.
+    /// L2 norm of the update, where the reply is one.
     pub norm: Option<f64>,
 }
 
 impl Answer {
-    /// `client`'s answer to its message of `exchange`.
+    /// The reply of `client` to its broadcast of `exchange`.
     pub fn to(exchange: &Exchange, client: ClientName, reply: Reply) -> Self {
         Self { client, round: exchange.round, kind: exchange.kind, iteration: exchange.iteration, reply, norm: None }
     }
 
-    /// With the norm of its update.
+    /// The same answer with the norm of its update.
     #[must_use]
     pub fn of_norm(self, norm: Option<f64>) -> Self {
         Self { norm, ..self }
     }
 }
 
-/// Takes the answers of one exchange.
+/// Checks and counts the replies of one exchange.
 #[derive(Debug)]
 pub struct Intake<'a> {
     exchange: &'a Exchange,
@@ -87,19 +62,18 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// Of `exchange`, whose answers are `expected` to have these tensors (see
-    /// [`Algorithm::expects`](crate::Algorithm::expects)).
+    /// The intake of `exchange`, whose replies must have the tensors `expected` (see [`Algorithm::expects`](crate::Algorithm::expects)).
     pub fn new(exchange: &'a Exchange, ctx: RoundContext<'a>, expected: Shapes, policy: FailurePolicy) -> Self {
         let (answered, missing, refused) = (BTreeSet::new(), Vec::new(), Vec::new());
         Self { exchange, ctx, expected, policy, answered, usable: 0, closed: false, missing, refused }
     }
 
-    /// The update of `answer` when it is to be folded, and nothing when it is refused or its client left out.
+    /// Checks `answer`. Returns its update when it is to be folded, and `None` when it is refused or its client is left out.
     ///
     /// # Errors
     /// With [`OnFailure::Stop`]: [`FlError::ClientFailed`] or [`FlError::BadReply`].
     pub fn take(&mut self, answer: Answer) -> Result<Option<Update>> {
-        if let Some(reason) = self.unasked(&answer) {
+        if let Some(reason) = self.not_asked_for(&answer) {
             self.refused.push(Missing { name: answer.client, reason });
             return Ok(None);
         }
@@ -124,14 +98,14 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// From now on every answer is late; who has not answered is missing for `reason`.
+    /// Ends the exchange: every later answer is late, and clients that have not answered are missing for `reason`.
     pub fn close(&mut self, reason: &str) {
         self.closed = true;
         let silent = self.exchange.cohort.iter().filter(|name| !self.answered.contains(name));
         self.missing.extend(silent.map(|name| Missing { name: name.clone(), reason: reason.into() }));
     }
 
-    /// Checks, when no more answers are to come, that those that were taken are enough.
+    /// Checks, when all answers are in, that there are enough usable ones.
     ///
     /// # Errors
     /// [`FlError::TooFewClients`].
@@ -145,13 +119,13 @@ impl<'a> Intake<'a> {
         Err(FlError::TooFewClients { round, usable, asked, least, first: first.unwrap_or_default() })
     }
 
-    /// Who of those that were asked is not in, and what was refused.
+    /// The clients of the cohort without a usable reply, and the answers that were refused.
     pub fn finish(self) -> (Vec<Missing>, Vec<Missing>) {
         (self.missing, self.refused)
     }
 
-    /// Why nobody asked for this answer.
-    fn unasked(&self, answer: &Answer) -> Option<String> {
+    /// Why the answer was not asked for; `None` when it was.
+    fn not_asked_for(&self, answer: &Answer) -> Option<String> {
         let Exchange { round, kind, iteration, ref cohort, .. } = *self.exchange;
         let client = &answer.client;
         if self.ctx.roster.binary_search(client).is_err() {
@@ -163,7 +137,7 @@ impl<'a> Intake<'a> {
         } else if cohort.binary_search(client).is_err() {
             Some(format!("was not asked in round {round}"))
         } else if self.answered.contains(client) {
-            Some(format!("has answered round {round} before"))
+            Some(format!("has already answered round {round}"))
         } else {
             self.closed.then(|| format!("too late for round {round}"))
         }
@@ -172,7 +146,7 @@ impl<'a> Intake<'a> {
     fn check(&self, client: &ClientName, update: &Update, norm: Option<f64>) -> std::result::Result<(), String> {
         let known = self.ctx.num_examples_of(client);
         if update.num_examples != known {
-            return Err(format!("says it has {} images, the roster says {known}", update.num_examples));
+            return Err(format!("reports {} images, but the roster has {known}", update.num_examples));
         }
         check_numbers(&update.metrics)?;
         check_shapes(&update.params, &self.expected)?;
@@ -181,24 +155,24 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// A name that is on no list is not repeated: it is a client's text, and may say anything.
+/// Checks the metrics of a reply. An unknown name is not repeated in the error, because it is text of the client's choice.
 fn check_numbers(metrics: &Numbers) -> std::result::Result<(), String> {
     for (name, value) in metrics {
         if !METRICS.contains(&name.as_str()) {
-            return Err(format!("a metric that no algorithm has; there are {}", METRICS.join(", ")));
+            return Err(format!("has an unknown metric; the known ones are {}", METRICS.join(", ")));
         }
-        let is_sound = if name == STEPS { (0.0..=MOST_STEPS).contains(value) } else { value.abs() <= MOST_METRIC };
-        if !is_sound {
+        let is_in_bounds = if name == STEPS { (0.0..=MAX_STEPS).contains(value) } else { value.abs() <= MAX_METRIC };
+        if !is_in_bounds {
             return Err(format!("metric `{name}` is {value:e}"));
         }
     }
     Ok(())
 }
 
-/// Steps are counted in f64 without gaps, for many exchanges.
-const MOST_STEPS: f64 = 1e12;
-/// A loss is an f32.
-const MOST_METRIC: f64 = f32::MAX as f64;
+/// Steps are summed over many exchanges in f64, which must stay exact.
+const MAX_STEPS: f64 = 1e12;
+/// Losses are f32 values.
+const MAX_METRIC: f64 = f32::MAX as f64;
 
 /// Checks that `params` are exactly the tensors of `shapes`.
 fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), String> {
@@ -208,24 +182,8 @@ fn check_shapes(params: &Params, shapes: &Shapes) -> std::result::Result<(), Str
             return Err(format!("tensor `{name}` has shape {found:?}, expected {expected:?}"));
         }
     }
-    let unasked = params.len() - shapes.len();
-    if unasked == 0 { Ok(()) } else { Err(format!("{unasked} tensors more than it was asked for")) }
-}
-
-/// A client's words in the server's log: one line of 300 characters at most, whatever they are.
-#[must_use]
-pub fn one_line(words: &str) -> String {
-    const MOST: usize = 300;
-    let mut line: String = words.chars().map(|c| if steers(c) { ' ' } else { c }).take(MOST).collect();
-    if words.chars().nth(MOST).is_some() {
-        line.push('…');
-    }
-    line
-}
-
-/// Names and shapes of `params`.
-pub(crate) fn shapes_of(params: &Params) -> Shapes {
-    params.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect()
+    let extra = params.len() - shapes.len();
+    if extra == 0 { Ok(()) } else { Err(format!("has {extra} tensors more than it was asked for")) }
 }
 
 #[cfg(test)]
@@ -261,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_asked_for_changes_nothing_and_is_named_with_its_sender() {
+    fn an_answer_that_was_not_asked_for_is_recorded_with_its_sender_and_changes_nothing() {
         for policy in [FailurePolicy::default(), leave_out(None)] {
             with_intake(policy, |exchange, intake| {
                 let from = |client: &str| Answer::to(exchange, name(client), Reply::Update(good()));
@@ -279,7 +237,7 @@ mod tests {
                 ];
                 assert_eq!(intake.take(from("east")).unwrap(), Some(good()));
                 let second = Answer { reply: Reply::Failed("changed my mind".into()), ..from("east") };
-                let strays = strays.into_iter().chain([(second, "has answered round 4 before")]);
+                let strays = strays.into_iter().chain([(second, "has already answered round 4")]);
                 let mut expected = Vec::new();
                 for (answer, reason) in strays {
                     expected.push(Missing { name: answer.client.clone(), reason: reason.into() });
@@ -296,18 +254,18 @@ mod tests {
         }
     }
 
-    /// Answers that cannot be used, and why.
+    /// Unusable replies, and why they are unusable.
     fn unusable() -> Vec<(Reply, &'static str)> {
         let with = |params: Params| Reply::Update(Update { params, ..good() });
         let both = params("w", &[2], 1.0).merged_with(params("extra", &[1], 1.0));
         vec![
             (with(params("v", &[2], 1.0)), "unusable reply: no tensor `w` among 1 tensors"),
-            (with(both), "unusable reply: 1 tensors more than it was asked for"),
+            (with(both), "unusable reply: has 1 tensors more than it was asked for"),
             (with(params("w", &[1, 2], 1.0)), "unusable reply: tensor `w` has shape [1, 2], expected [2]"),
             (with(params("w", &[2], f32::NAN)), "unusable reply: tensor `w` has a non-finite value at index 0"),
             (
                 Reply::Update(Update { num_examples: 1 << 40, ..good() }),
-                "unusable reply: says it has 1099511627776 images, the roster says 3",
+                "unusable reply: reports 1099511627776 images, but the roster has 3",
             ),
             (
                 Reply::Update(Update { metrics: [("loss_d".to_owned(), f64::INFINITY)].into(), ..good() }),
@@ -323,18 +281,18 @@ mod tests {
             ),
             (
                 Reply::Update(Update { metrics: [("=cmd|' /C calc'!A1".to_owned(), 0.0)].into(), ..good() }),
-                "unusable reply: a metric that no algorithm has; there are loss_d, loss_g, steps",
+                "unusable reply: has an unknown metric; the known ones are loss_d, loss_g, steps",
             ),
             (
                 with(params("w", &[2], -3.4e38)),
-                "unusable reply: tensor `w` has the value -3.4e38 at index 0, beyond 1e15, which no training comes to",
+                "unusable reply: tensor `w` has the value -3.4e38 at index 0, beyond 1e15, which no training reaches",
             ),
             (Reply::Failed("disk\nfull".into()), "disk full"),
         ]
     }
 
     #[test]
-    fn a_client_that_sends_what_cannot_be_used_is_left_out_with_the_reason() {
+    fn a_client_with_an_unusable_reply_is_left_out_with_the_reason() {
         for (reply, reason) in unusable() {
             with_intake(leave_out(None), |exchange, intake| {
                 assert_eq!(intake.take(Answer::to(exchange, name("north"), reply)).unwrap(), None);
@@ -346,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_a_run_that_stops_at_failures_and_is_named_with_the_round() {
+    fn an_unusable_reply_ends_a_run_that_stops_at_failures_with_client_and_round() {
         for (reply, reason) in unusable() {
             with_intake(FailurePolicy::default(), |exchange, intake| {
                 let error = intake.take(Answer::to(exchange, name("north"), reply)).unwrap_err().to_string();
@@ -360,21 +318,15 @@ mod tests {
     }
 
     #[test]
-    fn too_few_usable_replies_are_an_error_that_names_the_first_who_is_missing() {
+    fn too_few_usable_replies_are_an_error_that_names_the_first_missing_client() {
         with_intake(leave_out(Some(2)), |exchange, intake| {
             intake.take(Answer::to(exchange, name("east"), Reply::Update(good()))).unwrap();
             intake.take(Answer::to(exchange, name("north"), Reply::Failed("disk full".into()))).unwrap();
             assert_eq!(
                 intake.enough().unwrap_err().to_string(),
                 "1 of 2 clients gave a usable reply in round 4, and at least 2 must; north: disk full; lower \
-                 aggregation.min_clients or mend the clients"
+                 aggregation.min_clients or fix the clients"
             );
         });
-    }
-
-    #[test]
-    fn a_clients_words_are_one_short_line() {
-        assert_eq!(one_line("a\u{1b}[2J\r\n\u{202e}b"), "a [2J   b");
-        assert_eq!(one_line(&"x".repeat(301)).chars().count(), 301);
     }
 }

@@ -1,7 +1,8 @@
-//! Federated algorithms without input or output, and what drives them.
+//! Federated algorithms without input or output, and the two drivers that run them.
 //!
-//! An [`Algorithm`] is a set of pure steps on named tensors. A driver ([`simulate`], or [`federation`] with [`site`]) carries
-//! messages between them and knows no algorithm.
+//! An [`Algorithm`] is a set of pure steps on named tensors. A driver knows no algorithm: it carries [`message`]s between the server and
+//! the clients, which are threads of this process ([`simulate`]) or sites of their own ([`message_driver`], whose other half at a site is
+//! [`site_client`]). Both share the loop over [`rounds`].
 
 #![forbid(unsafe_code)]
 
@@ -10,18 +11,22 @@ pub mod algorithm;
 pub mod algorithms;
 mod attack;
 mod bounds;
-mod change;
+mod capped_weights;
 pub mod checkpoints;
 mod client;
 mod cohort;
+mod counted;
 mod decay;
 mod drift;
 pub mod ensemble;
 mod error;
-pub mod federation;
+pub mod failure_policy;
 pub mod intake;
 pub mod local;
+mod loss_history;
 pub mod message;
+pub mod message_driver;
+mod one_line;
 mod participation;
 pub mod policy;
 pub mod record;
@@ -30,14 +35,15 @@ pub mod roster;
 pub mod rounds;
 pub mod sample;
 mod server_training;
-mod share;
 pub mod simulate;
-pub mod site;
-mod steps;
+pub mod site_client;
+pub mod state;
+pub mod step_observer;
 pub mod strategy;
+mod update_vector;
 
 pub use aggregate::{AggregationConfig, AggregationKind, Flagged};
-pub use algorithm::{Algorithm, RoundContext, ServerState};
+pub use algorithm::Algorithm;
 pub use algorithms::AlgorithmConfig;
 pub use attack::{Attack, AttackKind};
 pub use bounds::Bounds;
@@ -45,18 +51,22 @@ pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, Moment, RunId};
 pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;
-pub use federation::{Answered, Carrier, Federation, Letter};
-pub use intake::{Answer, FailurePolicy, Intake, OnFailure, Shapes, one_line};
-pub use local::{LocalConfig, Shard};
-pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Update};
+pub use failure_policy::{FailurePolicy, OnFailure};
+pub use intake::{Answer, Intake};
+pub use local::{LocalConfig, LocalWork, Shard};
+pub use message::{Broadcast, Exchange, ExchangeKind, Reply, Shapes, Update};
+pub use message_driver::{Answered, Carrier, Federation, SiteMessage};
+pub use one_line::one_line;
 pub use participation::{SimulationConfig, Speed};
-pub use policy::{Policy, Wishes};
-pub use record::{ClientRecord, Drift, LeftOff, Missing, RoundRecord, StepRecord, Watch};
+pub use policy::{Policy, RunRequest};
+pub use record::{ClientRecord, Drift, Missing, RoundRecord};
 pub use refusal::Refusal;
-pub use roster::Roster;
-pub use rounds::{Observer, PlannedRound};
+pub use roster::{Roster, RoundContext};
+pub use rounds::{PlannedRound, RoundObserver};
 pub use simulate::Simulation;
-pub use site::Site;
+pub use site_client::Site;
+pub use state::{ClientState, ServerState};
+pub use step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
 pub use strategy::{Strategy, StrategyReply, WithStrategy};
 
 /// Result of this crate.

@@ -1,8 +1,7 @@
-//! Who of a cohort takes part in a round, and why the others do not: clients that drop out, and clients that are too
-//! slow. And who of them attacks.
+//! The `[simulation]` table: which clients of a cohort drop out or are too slow, and which attack.
 //!
-//! Nobody waits: a client's time is its training steps over its speed, and one that would be late does no work. All
-//! of it follows from the seed, so that it is known before the run.
+//! Time is simulated: a client takes its number of training steps divided by its speed, and a client that would be late does no
+//! work. Everything follows from the seed, so that it is known before the run and the same on every machine.
 
 use effgan_data::ClientName;
 use effgan_nn::{Purpose, Streams};
@@ -12,36 +11,36 @@ use serde::{Deserialize, Serialize};
 use crate::attack::Attack;
 use crate::{FlError, Result};
 
-/// The `[simulation]` table: what becomes of the clients that are asked. By default all answer in time.
+/// The `[simulation]` table: how clients misbehave. By default all of them reply in time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulationConfig {
-    /// Probability that a client is away in a round, 0 ≤ p < 1; drawn anew for each client and round.
+    /// Probability that a client drops out of a round, 0 ≤ p < 1; drawn anew for each client and round. Default 0.
     pub dropout: f64,
-    /// Simulated seconds after which a round takes no more replies, > 0; with `speed`.
+    /// Simulated seconds after which a round accepts no more replies, > 0; needs `speed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<f64>,
-    /// How fast clients are; with `deadline`.
+    /// How fast the clients are; needs `deadline`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,
-    /// Clients that send bad updates.
+    /// Clients that send poisoned updates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack: Option<Attack>,
 }
 
-/// Training steps per simulated second: log-normal over the clients, the same for a client in all rounds.
+/// Speed of the clients in training steps per simulated second: log-normally distributed over the clients, constant over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Speed {
-    /// Half of the clients are faster, > 0.
+    /// Median over the clients, in steps per second, > 0.
     pub median: f64,
-    /// Standard deviation of the logarithm, ≥ 0; with 0.5 the fastest of a hundred are about ten times as fast as the
-    /// slowest.
+    /// Standard deviation of the speed's logarithm, 0..=10; with 0.5, the fastest of a hundred clients is about ten times as fast
+    /// as the slowest.
     pub sigma: f64,
 }
 
 impl Speed {
-    /// Steps per second of `client`.
+    /// Speed of `client`, in steps per second.
     fn of(&self, seed: u64, client: &ClientName) -> f64 {
         let normal = Streams::of_client(seed, 0, client.as_str()).normal(Purpose::Speed, 0, 1)[0];
         self.median * (self.sigma * f64::from(normal)).exp()
@@ -49,7 +48,7 @@ impl Speed {
 }
 
 impl SimulationConfig {
-    /// Checks the bounds.
+    /// Checks that the values are within their bounds.
     ///
     /// # Errors
     /// [`FlError::Config`], naming the key.
@@ -72,13 +71,13 @@ impl SimulationConfig {
                 wrong(format!("simulation.speed.sigma = {sigma} is outside 0..=10"))
             }
             (None, Some(_)) | (Some(_), None) => {
-                wrong("simulation.deadline and simulation.speed go together; set both or none".into())
+                wrong("simulation.deadline and simulation.speed go together; set both or neither".into())
             }
             _ => Ok(()),
         }
     }
 
-    /// Checks the bounds that hang on how many clients there are.
+    /// Checks the bounds that depend on the number of clients.
     ///
     /// # Errors
     /// [`FlError::Config`], naming the key.
@@ -92,17 +91,17 @@ impl SimulationConfig {
         }
     }
 
-    /// Those of `clients`, sorted by name, who attack in a run with this seed.
+    /// The attackers among `clients` in a run with this seed, sorted by name.
     pub fn attackers(&self, seed: u64, clients: &[ClientName]) -> Vec<ClientName> {
         self.attack.map(|attack| attack.attackers(seed, clients)).unwrap_or_default()
     }
 
-    /// What `client` does to its updates, where it is one of those of `clients` who attack.
+    /// The attack of `client`, if it is one of the attackers among `clients`.
     pub(crate) fn attack_of(&self, seed: u64, clients: &[ClientName], client: &ClientName) -> Option<Attack> {
         self.attack.filter(|attack| attack.attackers(seed, clients).contains(client))
     }
 
-    /// Why `client`, who has `steps` to do in `round`, is not in it; `None` when it is.
+    /// Why `client`, which would do `steps` training steps, does not take part in `round`; `None` when it does.
     pub fn absence(&self, seed: u64, round: u32, client: &ClientName, steps: u64) -> Option<String> {
         let mut coin = Streams::of_client(seed, round, client.as_str()).at(Purpose::Dropout, 0);
         if coin.random::<f64>() < self.dropout {
@@ -169,7 +168,7 @@ mod tests {
         let dropout = SimulationConfig { dropout: 1.0, ..SimulationConfig::default() };
         assert_eq!(error(dropout), "simulation.dropout = 1 is outside 0..1");
         let alone = SimulationConfig { deadline: Some(1.0), ..SimulationConfig::default() };
-        assert_eq!(error(alone.clone()), "simulation.deadline and simulation.speed go together; set both or none");
+        assert_eq!(error(alone.clone()), "simulation.deadline and simulation.speed go together; set both or neither");
         let speed = |median, sigma| SimulationConfig { speed: Some(Speed { median, sigma }), ..alone.clone() };
         assert_eq!(error(speed(0.0, 1.0)), "simulation.speed.median = 0 must be above 0");
         assert_eq!(error(speed(1.0, f64::NAN)), "simulation.speed.sigma = NaN is outside 0..=10");

@@ -1,97 +1,36 @@
-//! What a run tells while it works: each step to a [`Watch`], each round as a [`RoundRecord`].
-
-use std::ops::ControlFlow;
+//! The record of a round: who took part, with what metrics, and who is missing.
 
 use effgan_data::ClientName;
-use effgan_nn::Params;
-use effgan_nn::gan::Losses;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::message::{ExchangeKind, Numbers, STEPS};
 
-/// One training step of one client.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepRecord {
-    /// Who.
-    pub client: ClientName,
-    /// Round, from 1.
-    pub round: u32,
-    /// Step, from 1.
-    pub step: u64,
-    /// Steps that the client does in this round.
-    pub steps: u64,
-    /// Real images of the step.
-    pub batch_size: u64,
-    /// Losses of the step.
-    pub losses: Losses,
-}
-
-/// Is told every training step; progress, checkpoints and Ctrl-C live behind it.
-pub trait Watch {
-    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
-    fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
-
-    /// Where an earlier start of the program left this work off, if it did; asked before the first step.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn left_off(&mut self) -> Result<Option<LeftOff>> {
-        Ok(None)
-    }
-
-    /// May keep `work` after `step`, the last one if the work is `ending` before it is done.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn keep(&mut self, _step: u64, _ending: bool, _work: &dyn Fn() -> Params) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A client's unfinished work.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeftOff {
-    /// Of the steps that are done.
-    pub losses: Vec<Losses>,
-    /// What they led to, in the words of whoever did them.
-    pub work: Params,
-}
-
-impl<F: FnMut(&StepRecord) -> ControlFlow<()>> Watch for F {
-    fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
-        self(record)
-    }
-}
-
-/// One client's part in a round, all its exchanges together.
+/// One client's part in a round, over all its exchanges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientRecord {
-    /// Who.
+    /// The client.
     pub name: ClientName,
-    /// n_k, as it said.
+    /// n_k as the client reported it.
     pub num_examples: u64,
-    /// What it counted as, where a cap lowers n_k.
+    /// The n_k that counted, where a cap lowered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<u64>,
     /// `loss_d`, `loss_g`, `steps`.
     pub metrics: Numbers,
-    /// Wall time of its work.
+    /// Wall time of its work, in seconds.
     pub seconds: f64,
-    /// How far its update went, and whither; absent where there is none to compare with.
+    /// Norm and direction of its update; absent where the reply is not an update of what the client was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
 }
 
-/// A client's update, the trainable parameters that it answered with less those that it was sent, among the others' of its round.
+/// A client's update (the trainable parameters that it returned minus those that it was sent) compared with the others of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// L2 norm over the trainable parameters of all networks that it answered with, ≥ 0; exact. Running statistics
-    /// are no parameters.
+    /// L2 norm over the trainable parameters of all networks that it returned, ≥ 0; exact. Running statistics are not counted.
     pub norm: f64,
-    /// Cosine to the weighted mean of the round's updates, −1..1; 1 when all pull the same way, 0 where nothing
-    /// moved. An estimate from sums of 4,096 groups of values, whose standard error is at most 1/45, and 0 where all
-    /// updates are equal.
+    /// Cosine to the weighted mean of the round's updates, in −1..=1: 1 when all point the same way, 0 for an update of zero. An
+    /// estimate from a sketch of 4,096 sums. Its standard error is at most 1/45, and 0 where all updates are equal.
     pub cosine: f64,
 }
 
@@ -101,40 +40,40 @@ impl Drift {
     }
 }
 
-/// A client of the cohort whose reply is not in the round.
+/// A client whose reply is not part of the round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// Who.
+    /// The client.
     pub name: ClientName,
-    /// Why, in a few words: `dropped out`, `late: 12.3 s of 10.0 s` (simulated), or in what way it failed.
+    /// The reason in a few words: `dropped out` or `late: 12.3 s of 10.0 s` (simulated), or how the client failed.
     pub reason: String,
 }
 
-/// One round, all its exchanges of messages together.
+/// The record of one round, over all its exchanges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// Round, from 1.
     pub round: u32,
     /// What its first exchange was for.
     pub kind: ExchangeKind,
-    /// Who took part, by name.
+    /// The clients that took part, sorted by name.
     pub clients: Vec<ClientRecord>,
-    /// Who was asked and is not among them, by name.
+    /// The clients of the cohort that are not among them, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
-    /// Answers that nobody asked for, with their senders; they changed nothing.
+    /// Senders of replies that were not asked for, and why these were refused; they changed nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Missing>,
     /// Bytes of tensors sent to all clients.
     pub bytes_down: u64,
-    /// Bytes of tensors that came back.
+    /// Bytes of tensors received from all clients.
     pub bytes_up: u64,
-    /// Wall time of the round.
+    /// Wall time of the round, in seconds.
     pub seconds: f64,
 }
 
 impl RoundRecord {
-    /// Round `round` before its first exchange, without those who are `missing`.
+    /// The record of `round` before its first exchange, from which `missing` clients are already known to be absent.
     pub(crate) fn begun(round: u32, kind: ExchangeKind, missing: Vec<Missing>) -> Self {
         Self {
             round,
@@ -148,19 +87,19 @@ impl RoundRecord {
         }
     }
 
-    /// Adds clients that were asked and are not in, in the order of names.
-    pub(crate) fn miss(&mut self, missing: Vec<Missing>) {
+    /// Adds clients whose reply is missing, and sorts by name.
+    pub(crate) fn add_missing(&mut self, missing: Vec<Missing>) {
         self.missing.extend(missing);
         self.missing.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
-    /// Those of `cohort` that are not missing yet.
-    pub(crate) fn still_in(&self, mut cohort: Vec<ClientName>) -> Vec<ClientName> {
+    /// The clients of `cohort` that are not missing.
+    pub(crate) fn without_missing(&self, mut cohort: Vec<ClientName>) -> Vec<ClientName> {
         cohort.retain(|client| self.missing.iter().all(|missing| missing.name != *client));
         cohort
     }
 
-    /// Adds what `client` did in one exchange.
+    /// Adds a client's part in one exchange.
     pub(crate) fn add(&mut self, client: ClientRecord) {
         match self.clients.binary_search_by(|known| known.name.cmp(&client.name)) {
             Ok(index) => self.clients[index].add(client),
@@ -205,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn exchanges_of_a_round_add_up_by_client() {
+    fn exchanges_of_a_round_are_added_up_per_client() {
         let mut round = RoundRecord::begun(1, ExchangeKind::Feedback, Vec::new());
         round.add(record("b", &[("loss_d", 1.0), ("steps", 3.0)], 2.0));
         round.add(record("a", &[("loss_d", 8.0), ("steps", 1.0)], 1.0));

@@ -1,42 +1,43 @@
-//! Why a site does not do what it is asked, as a code of a closed list.
+//! Why a site refuses what it is asked to do, as one code of a closed list.
 //!
-//! A code is all that the server learns: what a site's own files, paths and images have to do with it is in the site's log and ledger.
+//! The server learns the code and nothing else, because an error message may name files, folders and people. The details are in
+//! the site's own log and ledger.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A site's reason. Its [`code`](Self::code) is what travels and what files say.
+/// A site's reason for a refusal. Messages and files hold its [`code`](Self::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
-    /// Nobody at the site has approved the run yet.
+    /// The run has not been approved at the site yet.
     WaitingForApproval,
-    /// Kind, type, round and config hash of the message do not belong together.
+    /// Kind, type, round and config hash of the message contradict each other.
     OtherQuestion,
     /// The server's effgan is another version.
     OtherVersion,
     /// The policy does not allow the algorithm.
     AlgorithmNotAllowed,
-    /// Fewer images are left after the hold-out than the policy wants.
+    /// Fewer images are left after the hold-out than the policy asks for.
     TooFewImages,
     /// The config holds out a larger share than the policy allows.
     HoldOutTooLarge,
-    /// The site's hold-out was dealt once, by another share.
+    /// The site's hold-out was drawn in an earlier run, with another share.
     HoldOutDiffers,
-    /// The config's batches are smaller than the policy wants.
+    /// The config's batches are smaller than the policy asks for.
     BatchTooSmall,
-    /// An answer would be made of fewer images than a whole pass.
+    /// A reply would be made of less than a whole pass over the images.
     LessThanAPass,
-    /// More rounds in a run than the policy allows.
+    /// The run has more rounds than the policy allows.
     TooManyRounds,
-    /// More training steps in a run than the policy allows.
+    /// The run has more training steps than the policy allows.
     TooManySteps,
-    /// More passes over the data in a run than the policy allows.
+    /// The run has more passes over the images than the policy allows.
     TooManyPasses,
     /// What the policy allows over all runs is used up.
     BudgetSpent,
-    /// The config wants larger images than the policy allows.
+    /// The config asks for larger images than the policy allows.
     ImageTooLarge,
     /// The networks are larger than the policy allows.
     ModelTooLarge,
@@ -46,13 +47,13 @@ pub enum Refusal {
     TooMuchMemory,
     /// The work would take longer than the policy allows.
     TooMuchTime,
-    /// The policy does not let label counts leave.
+    /// The policy does not allow label counts to leave the site.
     LabelCountsNotAllowed,
-    /// The policy does not let names of classes leave.
+    /// The policy does not allow class names to leave the site.
     ClassNamesNotAllowed,
-    /// A folder at the site is not one of the config's classes.
+    /// A folder at the site is not a class of the config.
     UnknownClass,
-    /// The site has handed its fine-tuned generator in: for this run it collects, and nothing else.
+    /// The site has already handed in its fine-tuned generator, and does no other work for this run.
     AlreadyFineTuned,
     /// The site's images are missing, damaged or of different sizes.
     DataUnusable,
@@ -63,7 +64,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All of them, in the order in which a reader meets them.
+    /// All refusals, in the order in which documents list them.
     pub const ALL: [Self; 25] = [
         Self::WaitingForApproval,
         Self::OtherQuestion,
@@ -92,7 +93,7 @@ impl Refusal {
         Self::WorkFailed,
     ];
 
-    /// As it travels: lower case, with hyphens.
+    /// The code in messages and files: lower case, with hyphens.
     pub fn code(self) -> &'static str {
         match self {
             Self::WaitingForApproval => "waiting-for-approval",
@@ -123,12 +124,12 @@ impl Refusal {
         }
     }
 
-    /// The refusal with this code; `None` for what is not on the list.
+    /// The refusal with this code; `None` for any other text.
     pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 
-    /// What the server's operator can do about it, in a few words.
+    /// What the server's operator can do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::WaitingForApproval => "somebody there must run effgan federation approve",
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_has_a_code_of_its_own_that_leads_back_to_it() {
+    fn every_refusal_has_its_own_code_and_is_found_by_it() {
         for refusal in Refusal::ALL {
             assert_eq!(Refusal::of_code(refusal.code()), Some(refusal));
             assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.code());

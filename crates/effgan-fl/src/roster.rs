@@ -1,10 +1,29 @@
-//! Who is in a federation, how much each has, and how much of it counts.
+//! The clients of a federation: their names, how many images each has, and how many of them count.
 
 use effgan_data::{ClientName, Partition};
 
-use crate::RoundContext;
+/// What a step of the server may depend on beside its state.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundContext<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// All clients, sorted by name.
+    pub roster: &'a [ClientName],
+    /// n_k of each of them, in the same order.
+    pub num_examples: &'a [u64],
+}
 
-/// Names and sizes of all clients, in the order of names.
+impl RoundContext<'_> {
+    /// n_k of `client`.
+    ///
+    /// # Panics
+    /// When `client` is not on the roster.
+    pub fn num_examples_of(&self, client: &ClientName) -> u64 {
+        self.num_examples[self.roster.binary_search(client).expect("every participant is on the roster")]
+    }
+}
+
+/// Names and sizes of all clients, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     names: Vec<ClientName>,
@@ -13,23 +32,23 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Of clients with so many training images, in any order.
+    /// A roster of clients with their numbers of training images, given in any order.
     pub fn new(mut clients: Vec<(ClientName, u64)>) -> Self {
         clients.sort();
         let (names, num_examples): (_, Vec<u64>) = clients.into_iter().unzip();
         Self { names, counts: num_examples.clone(), num_examples }
     }
 
-    /// Where a client that says it has more images than `most` counts as these, ≥ 1.
+    /// Caps how many images count: a client that reports more images than `max` gives for it (≥ 1) counts as that many.
     #[must_use]
-    pub fn at_most(mut self, most: impl Fn(&ClientName) -> Option<u64>) -> Self {
+    pub fn at_most(mut self, max: impl Fn(&ClientName) -> Option<u64>) -> Self {
         for (name, count) in self.names.iter().zip(&mut self.counts) {
-            *count = most(name).map_or(*count, |most| most.min(*count));
+            *count = max(name).map_or(*count, |max| max.min(*count));
         }
         self
     }
 
-    /// Of the clients of a partition.
+    /// The clients of a partition.
     pub fn of(partition: &Partition) -> Self {
         Self::new(partition.clients.iter().map(|share| (share.name.clone(), share.train.len() as u64)).collect())
     }
@@ -39,28 +58,28 @@ impl Roster {
         &self.names
     }
 
-    /// n_k of each, as it was said, in the order of [`names`](Self::names).
+    /// n_k as each client reported it, in the order of [`names`](Self::names).
     pub fn num_examples(&self) -> &[u64] {
         &self.num_examples
     }
 
-    /// What each counts as, in the order of [`names`](Self::names).
+    /// The n_k that counts for each client, in the order of [`names`](Self::names).
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// What `client` counts as.
+    /// The n_k that counts for `client`.
     pub(crate) fn counts_of(&self, client: &ClientName) -> u64 {
         self.context(0).num_examples_of(client)
     }
 
-    /// What an algorithm is told of them: n_k as it counts.
+    /// The context of an algorithm's steps, with the n_k that count.
     pub fn context(&self, seed: u64) -> RoundContext<'_> {
         RoundContext { seed, roster: &self.names, num_examples: &self.counts }
     }
 
-    /// What their answers must say: n_k as they said it.
-    pub(crate) fn as_said(&self, seed: u64) -> RoundContext<'_> {
+    /// The context against which replies are checked, with n_k as the clients reported it.
+    pub(crate) fn as_reported(&self, seed: u64) -> RoundContext<'_> {
         RoundContext { seed, roster: &self.names, num_examples: &self.num_examples }
     }
 }

@@ -1,10 +1,10 @@
-//! Sampling from an ensemble: draw a member by its weight, then z, then run that member's generator (EFFGAN, §3).
+//! Sampling from an ensemble: draw a member by its weight, draw z, and run that member's generator (EFFGAN, §3).
 //!
-//! Image i of seed s is the same image however many are drawn, in whatever parts: its member, its z and its class are functions of
-//! (s, i), and it has a fixed place in a fixed batch of its member.
+//! Image i of seed s is always the same, however many images are drawn and in whatever parts: its member, its z and its class are
+//! functions of (s, i), and it has a fixed position in a fixed batch of its member.
 //!
-//! A conditional network's member is drawn by its weight all the same, whatever the class: how many images of a class a client has
-//! stays at the client. A client that has none may draw that class badly.
+//! The member of a conditional network is drawn by its weight too, independently of the class, because the number of images of
+//! each class never leaves a client. A client without images of a class may therefore draw that class badly.
 
 use std::ops::Range;
 
@@ -15,15 +15,15 @@ use rand::RngExt;
 
 use crate::{FlError, Result};
 
-/// Batches that one load of a member serves.
-const BATCHES_A_LOAD: usize = 8;
+/// Number of batches that are drawn per loading of a member.
+const BATCHES_PER_LOAD: usize = 8;
 
 /// Images `range` of `seed` from a mixture of generators with these `weights` (≥ 0, not all 0): u8 `[n, c, h, w]`.
 ///
-/// `load(m)` gives the tensors of member m; it is called as often as needed, so that a large ensemble is never in memory at once.
+/// `load(m)` returns the tensors of member m. It is called repeatedly, so that a large ensemble is never in memory at once.
 ///
 /// # Errors
-/// What `load` says; tensors that do not fit `network`.
+/// Those of `load`; tensors that do not fit `network`.
 pub fn sample(
     network: &Network,
     weights: &[f64],
@@ -35,11 +35,11 @@ pub fn sample(
     sample_classes(network, &[], weights, load, seed, range, jobs)
 }
 
-/// As [`sample`], of these `classes` in turn: image i is of the class `classes[i mod their number]`. Without any, image i of a
-/// conditional network is of a class that is drawn uniformly.
+/// As [`sample`], with images of the given `classes` in turn: image i is of class `classes[i mod n]`. When `classes` is empty,
+/// the class of an image of a conditional network is drawn uniformly.
 ///
 /// # Errors
-/// [`FlError::Config`] for a class that the network does not know, or where it knows none; as [`sample`].
+/// [`FlError::Config`] for a class that the network does not have, or when it is not conditional; as [`sample`].
 pub fn sample_classes(
     network: &Network,
     classes: &[u8],
@@ -75,7 +75,7 @@ fn check_classes(network: &Network, classes: &[u8]) -> Result<()> {
     }
 }
 
-/// Classes of the images with these indices; none where the network knows none.
+/// Classes of the images with these indices; empty when the network is not conditional.
 fn labels(network: &Network, classes: &[u8], indices: &[u64], streams: &Streams) -> Vec<u8> {
     let Some(num_classes) = network.num_classes else { return Vec::new() };
     let label = |&index: &u64| match classes.len() as u64 {
@@ -85,28 +85,28 @@ fn labels(network: &Network, classes: &[u8], indices: &[u64], streams: &Streams)
     indices.iter().map(label).collect()
 }
 
-/// The member that draws each of the images `0..end`.
+/// The member of each of the images `0..end`.
 fn choose_members(weights: &[f64], streams: &Streams, end: u64) -> Vec<usize> {
     let total: f64 = weights.iter().sum();
     let choose = |index| {
-        let mut left = streams.at(Purpose::SampleMember, index).random::<f64>() * total;
+        let mut rest = streams.at(Purpose::SampleMember, index).random::<f64>() * total;
         let hit = weights.iter().position(|&weight| {
-            left -= weight;
-            left < 0.0
+            rest -= weight;
+            rest < 0.0
         });
-        // Rounding may leave a sliver beyond the last weight.
+        // Rounding may leave a remainder beyond the last weight.
         hit.unwrap_or_else(|| weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0))
     };
     (0..end).map(choose).collect()
 }
 
-/// Some batches of one member: each the indices of at most [`BATCH`] images.
+/// Batches of one member, each given by the indices of at most [`BATCH`] images.
 struct Portion {
     member: usize,
     batches: Vec<Vec<u64>>,
 }
 
-/// Cuts each member's images into batches, from image 0 on, and keeps those with an image at or after `start`.
+/// Cuts the images of each member into batches, beginning with image 0, and keeps the batches with an image at or after `start`.
 fn portions(members: &[usize], num_members: usize, start: u64) -> Vec<Portion> {
     let mut images = vec![Vec::new(); num_members];
     members.iter().enumerate().for_each(|(index, &member)| images[member].push(index as u64));
@@ -114,13 +114,15 @@ fn portions(members: &[usize], num_members: usize, start: u64) -> Vec<Portion> {
     for (member, images) in images.into_iter().enumerate() {
         let wanted = |batch: &&[u64]| batch.last().is_some_and(|&last| last >= start);
         let batches: Vec<_> = images.chunks(BATCH).filter(wanted).map(<[u64]>::to_vec).collect();
-        portions.extend(batches.chunks(BATCHES_A_LOAD).map(|batches| Portion { member, batches: batches.to_vec() }));
+        portions.extend(batches.chunks(BATCHES_PER_LOAD).map(|batches| Portion { member, batches: batches.to_vec() }));
     }
     portions
 }
 
+/// Index and pixels.
 type Image = (u64, Vec<u8>);
 
+/// Draws the images of `portion` at or after `start`.
 fn draw(
     network: &Network,
     classes: &[u8],
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_the_sum_of_its_parts() {
+    fn a_sample_is_the_same_whole_or_in_parts() {
         let whole = draw(0..1000, 1);
         for cut in [1, 50, 64, 700] {
             assert_eq!(whole, [draw(0..cut, 1), draw(cut..1000, 1)].concat(), "cut at {cut}");
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_drawn_in_turn_whichever_part_is_asked_for() {
+    fn given_classes_are_drawn_in_turn_in_every_part_of_a_sample() {
         let draw = |classes: &[u8], range| draw_from(&network(true), classes, range, 1).unwrap();
         let in_turn = draw(&[3, 1], 0..200);
         assert_eq!(in_turn, [draw(&[3, 1], 0..77), draw(&[3, 1], 77..200)].concat());
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wish_classes_are_drawn_uniformly_and_by_index() {
+    fn without_given_classes_they_are_drawn_uniformly_and_by_index() {
         let n = 20_000;
         let indices: Vec<u64> = (0..n).collect();
         let drawn = |indices: &[u64]| labels(&network(true), &[], indices, &Streams::of_run(1));
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_the_network_does_not_know_are_refused() {
+    fn classes_that_the_network_does_not_have_are_refused() {
         let error = |conditional, class| draw_from(&network(conditional), &[class], 0..1, 1).unwrap_err().to_string();
         assert_eq!(error(true, 4), "class 4 is outside 0..=3, the model's classes");
         assert_eq!(

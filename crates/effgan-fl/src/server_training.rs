@@ -1,13 +1,13 @@
-//! Training with one generator at the server and a discriminator at each client: what MD-GAN and UA-GAN share.
+//! Training with one generator at the server and a discriminator at each client, which MD-GAN and UA-GAN share.
 //!
-//! In each of its steps the server draws one batch of images and sends it to every client of the round; a client
-//! trains its discriminator on as many of its own, and answers with what the generator is to learn from. (The paper
-//! of MD-GAN lets the server draw k batches, and deals two of them to each client, one to train on and one to judge;
-//! this is its k = 1.) Images and generator are those of one z, so a federation of one client does the steps of a
+//! In each of its steps, the server draws one batch of images and sends it to every client of the round. A client trains its
+//! discriminator on them and on equally many of its own images, and replies with what the generator learns from. (In the paper of
+//! MD-GAN, the server draws k batches and sends two of them to each client, one to train on and one to give feedback on; this is
+//! its k = 1.) Images and the generator's step use the same z, so a federation of one client does the steps of a
 //! [`Gan`](effgan_nn::gan::Gan).
 //!
-//! As everywhere in this crate both Adams start afresh in each round. Their moments travel with the parameters: at
-//! the server in its state, at a client in its memory.
+//! As everywhere in this crate, Adam's moments are reset at the beginning of each round. Within a round they are kept beside the
+//! parameters: those of the generator in the server's state, those of a discriminator in its client's state.
 
 use std::ops::ControlFlow;
 
@@ -15,57 +15,57 @@ use effgan_nn::gan::{LocalDiscriminator, Losses, ServerGenerator};
 use effgan_nn::{Array, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
-use crate::algorithm::{ClientState, RoundContext, ServerState};
-use crate::intake::Shapes;
 use crate::local::{Batches, LocalTraining, Shard, check_finite, check_shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Update, metrics};
-use crate::record::{StepRecord, Watch};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Shapes, Update, metrics};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::{StepObserver, StepRecord};
 use crate::{FlError, Result, cohort};
 
-/// The server's images, in its state and in a message.
+/// The server's images, in its state and in a broadcast.
 pub(crate) const IMAGES: &str = "images";
-/// A gradient at these images, in a reply.
+/// The gradient at these images, in a reply.
 pub(crate) const GRADIENT: &str = "gradient";
 /// z of the server's images, in its state.
 const LATENT: &str = "latent";
-/// Prefix of Adam's moments: of the generator in the server's state, of the discriminator in a client's memory.
+/// Prefix of Adam's moments: of the generator in the server's state, of the discriminator in a client's state.
 pub(crate) const ADAM: &str = "adam";
 
-/// A generator at the server, discriminators at the clients, and how to train them.
+/// The training of a generator at the server and of discriminators at the clients.
 pub(crate) struct ServerTraining {
     pub(crate) training: LocalTraining,
     pub(crate) rounds: u32,
-    /// Share of the clients in a round.
+    /// Share of the clients that take part in a round.
     pub(crate) cohort: f64,
     pub(crate) weights: Weights,
 }
 
 impl ServerTraining {
-    /// Checks what this kind of training has not: labels, and several updates of a discriminator a step.
+    /// Refuses settings that this kind of training does not support: labels, several updates of a discriminator per step, a moving average.
     ///
     /// # Errors
-    /// [`FlError::Config`]; `name` is the algorithm's.
+    /// [`FlError::Config`], which names the algorithm by `name`.
     pub(crate) fn check(&self, name: &str) -> Result<()> {
         let wrong = [
-            (self.training.network.num_classes.is_some(), "network.conditional = true", "false"),
-            (self.training.discriminator_steps() > 1, "local.discriminator_steps above 1", "1"),
-            (self.training.has_ema(), "local.ema", "none"),
+            (self.training.network.num_classes.is_some(), "network.conditional = true", "set it to false"),
+            (self.training.discriminator_steps() > 1, "local.discriminator_steps above 1", "set it to 1"),
+            (self.training.has_ema(), "local.ema", "remove it"),
         ];
         match wrong.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, key, known)) => Err(FlError::Config(format!("{key} is not for {name}, which has {known}"))),
+            Some((_, key, fix)) => Err(FlError::Config(format!("{key} is not supported by {name}; {fix}"))),
             None => Ok(()),
         }
     }
 
-    /// The first parameters of both networks. The discriminator stays as it is: it is what a client begins with.
+    /// The initial parameters of both networks. The server never changes the discriminator: every new client begins with it.
     pub(crate) fn init(&self, seed: u64) -> ServerState {
         ServerState::after_round(0, self.training.init(seed))
     }
 
-    /// The first exchange of the round at hand, `None` when all are done.
+    /// The first exchange of the round after `state`; `None` when all rounds are done.
     ///
-    /// The server makes as many steps as clients would make on average by themselves, rounded up: with equal keys,
-    /// discriminators are trained as much in all as in `fedgan`.
+    /// The server makes as many steps as the clients of the cohort would make on average, rounded up. With equal `[local]` settings, the
+    /// discriminators are then trained as much in all as in `fedgan`.
     pub(crate) fn round(&self, state: &ServerState, ctx: &RoundContext, kind: ExchangeKind) -> Option<Exchange> {
         let round = state.round + 1;
         if round > self.rounds {
@@ -78,7 +78,7 @@ impl ServerTraining {
         Some(Exchange { iterations, ..Exchange::of_round(round, kind, cohort) })
     }
 
-    /// The state with a new batch of images, as many as the largest client of the cohort has for a batch.
+    /// The state with a new batch of images, of the batch size of the cohort's largest client.
     pub(crate) fn with_images(
         &self,
         mut state: ServerState,
@@ -97,7 +97,7 @@ impl ServerTraining {
         Ok(state)
     }
 
-    /// The server's parameters after a step of its generator against `gradient`, that of its loss at the images.
+    /// The server's parameters after a step of its generator, given the `gradient` of its loss at the images.
     pub(crate) fn step(&self, state: &ServerState, exchange: &Exchange, gradient: Vec<f32>) -> Result<Params> {
         let z = state.params.get(LATENT)?.values.clone();
         let generator = self.generator(state, exchange)?.step(z, gradient);
@@ -115,8 +115,8 @@ impl ServerTraining {
         Ok(ServerGenerator::new(network, &params, &train, steps, &moments)?)
     }
 
-    /// A client's discriminator after a step on the server's images and as many of its own, and its loss. The client
-    /// does not remember it yet.
+    /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the
+    /// discriminator and its loss; the client's state is not changed yet.
     pub(crate) fn train(
         &self,
         broadcast: &Broadcast,
@@ -134,8 +134,9 @@ impl ServerTraining {
         Ok(discriminator.step(real, fake.values.clone()))
     }
 
-    /// Whether the server's images are a batch of the largest client, which has no fewer images than this one with `num_examples`: an answer
-    /// to a single image would be made of one of the client's own.
+    /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the
+    /// largest possible one. Otherwise a server could send a single image, and the reply would depend on a single image of the
+    /// client.
     fn check_images(&self, images: &Array, num_examples: u64) -> Result<()> {
         let [c, h, w] = self.training.network.image_shape;
         let (least, most) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));
@@ -145,7 +146,7 @@ impl ServerTraining {
         }
         let got = &images.shape;
         Err(FlError::Config(format!(
-            "the server sent images of the shape {got:?}, and a batch of the config has {least} to {most} of {c} × {h} × {w}"
+            "the server sent images of shape {got:?}, expected {least} to {most} images of shape [{c}, {h}, {w}]"
         )))
     }
 
@@ -164,8 +165,7 @@ impl ServerTraining {
     }
 }
 
-/// The message with the server's images; in the first of a round also with the discriminator that a new client begins
-/// with.
+/// The broadcast of the server's images. The first of a round also has the discriminator with which a new client begins.
 pub(crate) fn send_images(state: &ServerState, exchange: &Exchange) -> Broadcast {
     let first = exchange.iteration == 0;
     let sent = |name: &str| name == IMAGES || (first && name.starts_with("discriminator."));
@@ -173,43 +173,43 @@ pub(crate) fn send_images(state: &ServerState, exchange: &Exchange) -> Broadcast
     exchange.message(params.map(|(name, array)| (name.clone(), array.clone())).collect())
 }
 
-/// An answer with the gradient at the server's images.
+/// The tensors of a reply with the gradient at the server's images.
 pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
     Ok([(GRADIENT.to_owned(), state.params.get(IMAGES)?.shape.clone())].into())
 }
 
-/// What a client remembers of its discriminator.
-pub(crate) fn remembered(discriminator: &LocalDiscriminator) -> ClientState {
+/// The state of a client with this discriminator.
+pub(crate) fn client_state(discriminator: &LocalDiscriminator) -> ClientState {
     let params = discriminator.params().named_under("discriminator");
     params.merged_with(discriminator.optimiser_state().named_under(ADAM))
 }
 
-/// A message of one tensor.
+/// A single tensor with the shape of `like`.
 pub(crate) fn one_tensor(name: impl Into<String>, like: &Array, values: Vec<f32>) -> Params {
     [(name.into(), Array::new(like.shape.clone(), values))].into_iter().collect()
 }
 
-/// A reply of `params` after a step with these `losses`.
-pub(crate) fn answer(
+/// The reply `params` of a client that has trained one step with these `losses`; reports the step to `observer`.
+pub(crate) fn trained_reply(
     params: Params,
     losses: Losses,
     broadcast: &Broadcast,
     shard: &Shard,
-    watch: &mut dyn Watch,
+    observer: &mut dyn StepObserver,
 ) -> Result<Update> {
     let Broadcast { round, iteration, iterations, .. } = *broadcast;
     let batch_size = broadcast.params.get(IMAGES)?.shape[0] as u64;
     let client = shard.client.clone();
     let record = StepRecord { client, round, step: iteration + 1, steps: iterations, batch_size, losses };
     check_finite(&record)?;
-    if watch.step(&record) == ControlFlow::Break(()) {
+    if observer.step(&record) == ControlFlow::Break(()) {
         return Err(FlError::Interrupted);
     }
     let (loss_d, loss_g) = (f64::from(losses.discriminator), f64::from(losses.generator));
     Ok(Update { params, num_examples: shard.train.len() as u64, metrics: metrics(loss_d, loss_g, 1) })
 }
 
-/// A reply of `params` of a client that trained nothing.
-pub(crate) fn answer_untrained(params: Params, shard: &Shard) -> Update {
+/// The reply `params` of a client that has not trained.
+pub(crate) fn untrained_reply(params: Params, shard: &Shard) -> Update {
     Update { params, num_examples: shard.train.len() as u64, metrics: Numbers::new() }
 }

@@ -1,4 +1,4 @@
-//! Driver 1: a whole federation in one process, clients in parallel, on a thread each or more.
+//! Driver 1: a whole federation in one process, with clients in parallel on one or more threads each.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,15 +8,17 @@ use effgan_nn::{Threads, threads_of_workers};
 
 use crate::Result;
 use crate::aggregate::MemberSink;
-use crate::algorithm::{Algorithm, ServerState};
+use crate::algorithm::Algorithm;
 use crate::checkpoints::{Checkpoint, Checkpoints, Memories, Moment};
 use crate::client::Client;
-use crate::intake::FailurePolicy;
+use crate::failure_policy::FailurePolicy;
 use crate::local::Shard;
 use crate::message::Exchange;
 use crate::participation::SimulationConfig;
 use crate::roster::Roster;
-use crate::rounds::{Arrival, Arrivals, Clients, Fold, Observer, PlannedRound, Rounds, Told, sketch};
+use crate::rounds::{Arrival, Arrivals, Clients, Fold, PlannedRound, RoundObserver, Rounds, sketch};
+use crate::state::ServerState;
+use crate::step_observer::OnStep;
 
 /// A federation to simulate.
 pub struct Simulation<'a> {
@@ -24,48 +26,49 @@ pub struct Simulation<'a> {
     pub algorithm: &'a dyn Algorithm,
     /// All images.
     pub images: &'a ImageSet,
-    /// Who has which of them.
+    /// Which images each client has.
     pub partition: &'a Partition,
-    /// Who of those that are asked is missing.
+    /// Which clients drop out, are late, or attack.
     pub participation: &'a SimulationConfig,
-    /// What is done about clients that fail.
+    /// What happens when clients fail.
     pub failures: FailurePolicy,
     /// The run's seed.
     pub seed: u64,
-    /// Threads, ≥ 1, shared out among the clients at work; changes no result.
+    /// Threads, ≥ 1, divided among the clients at work; the result does not depend on it.
     pub jobs: usize,
-    /// Where the run is kept, and replies out of turn wait.
+    /// Where the state is saved, and where replies wait for their turn.
     pub checkpoints: &'a Checkpoints,
-    /// Told every training step of every client, from the client's thread; `Break` ends the run.
-    pub watch: &'a Told<'a>,
+    /// Called after every training step of every client, from the client's thread; `Break` ends the run.
+    pub on_step: &'a OnStep<'a>,
 }
 
 impl Simulation<'_> {
-    /// Runs the algorithm to its end, from its beginning or from where it was kept; `observer` is told after each round.
+    /// Runs the algorithm to its end, from the first round or from a checkpoint; calls `observer` after each round.
     ///
-    /// A failure is told when its client's turn comes, after the clients before it in the order of names: which of several failures
-    /// ends a run does not depend on who is quicker. A round to which nobody comes leaves the parameters as they are.
+    /// A client's failure is handled when its turn comes in the order of names, so which of several failures ends a run does not depend on
+    /// which client is faster. A round with no participants leaves the parameters unchanged.
     ///
     /// # Errors
-    /// What the [`FailurePolicy`] says of failures, [`FlError::Interrupted`](crate::FlError::Interrupted) when `watch` breaks, what `observer` or
-    /// `members` say, [`FlError::NoReplies`](crate::FlError::NoReplies) when nobody is there to collect from; files that cannot be written.
+    /// A client's failure where the [`FailurePolicy`] says so; [`FlError::Interrupted`](crate::FlError::Interrupted) when
+    /// `on_step` breaks; errors of `observer` and `members`; [`FlError::NoReplies`](crate::FlError::NoReplies) when there is no
+    /// client to collect from; files that cannot be written.
     pub fn run(
         &self,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
-        observer: &mut dyn Observer,
+        observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
         let now = from.as_ref().map(|kept| Moment::of(&kept.state)).unwrap_or_default();
         let roster = self.roster();
         self.rounds(&roster).run(&mut Workers::new(self, &roster, now), from, members, observer)
     }
 
-    /// What follows `state`.
+    /// The exchange that follows `state`.
     pub fn next(&self, state: &ServerState) -> Option<Exchange> {
         self.rounds(&self.roster()).next(state)
     }
 
-    /// All rounds of the run, in order: what progress counts to.
+    /// All rounds of the run, in order; a progress bar counts up to them.
     pub fn plan(&self) -> Vec<PlannedRound> {
         let roster = self.roster();
         self.rounds(&roster).plan(&|exchange, client, steps| self.absence(exchange, client, steps))
@@ -76,7 +79,7 @@ impl Simulation<'_> {
     }
 
     fn absence(&self, exchange: &Exchange, client: &ClientName, steps: u64) -> Option<String> {
-        // All images at one client are no federation.
+        // With all images at one client there is no federation from which it could drop out.
         if self.algorithm.pools_data() {
             return None;
         }
@@ -84,20 +87,20 @@ impl Simulation<'_> {
     }
 
     fn rounds<'a>(&'a self, roster: &'a Roster) -> Rounds<'a> {
-        let Self { algorithm, failures, seed, jobs, checkpoints, watch, .. } = *self;
-        Rounds { algorithm, roster, failures, seed, jobs, checkpoints, watch }
+        let Self { algorithm, failures, seed, jobs, checkpoints, on_step, .. } = *self;
+        Rounds { algorithm, roster, failures, seed, jobs, checkpoints, on_step }
     }
 }
 
-/// The clients of a simulation: threads, each of which takes the next client when it is done with one.
+/// The clients of a simulation: each worker thread takes the next client when it is done with one.
 struct Workers<'a> {
     simulation: &'a Simulation<'a>,
     roster: &'a Roster,
     memories: Memories<'a>,
-    /// As many as there is work for.
-    threads: Vec<Threads>,
-    /// Clients for whom they are.
-    present: usize,
+    /// One pool of threads per worker.
+    pools: Vec<Threads>,
+    /// Number of clients for which the pools were sized.
+    num_clients: usize,
 }
 
 impl Clients for Workers<'_> {
@@ -106,26 +109,27 @@ impl Clients for Workers<'_> {
     }
 
     fn exchange(&mut self, state: &ServerState, exchange: &Exchange, fold: &mut Fold) -> Result<ServerState> {
-        self.hire(exchange.cohort.len());
+        self.resize_pools(exchange.cohort.len());
         let (this, next_client, stop) = (&*self, AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            // Dropped in reverse, also by a panic: first the receiver, which lets senders go, then clients at work are told to stop.
+            // Dropped in reverse order, also when a panic unwinds: first the receiver, which unblocks the senders, then this,
+            // which stops the clients at work.
             let _stop = StopOnDrop(&stop);
             let (sender, mut receiver) = sync_channel(0);
-            for threads in &this.threads {
+            for threads in &this.pools {
                 let (sender, next_client, stop) = (sender.clone(), &next_client, &stop);
                 scope.spawn(move || threads.run(|| this.work(state, exchange, next_client, stop, &sender)));
             }
             drop(sender);
-            fold(&mut receiver, this.threads.len())
+            fold(&mut receiver, this.pools.len())
         })
     }
 
-    fn remember(&mut self, moment: Moment) -> Result<()> {
+    fn save_client_states(&mut self, moment: Moment) -> Result<()> {
         self.memories.write(moment)
     }
 
-    fn forget(&self) -> Result<()> {
+    fn prune_client_states(&self) -> Result<()> {
         let oldest = self.simulation.checkpoints.oldest()?;
         oldest.map_or(Ok(()), |oldest| self.memories.prune(oldest))
     }
@@ -133,21 +137,21 @@ impl Clients for Workers<'_> {
 
 impl Arrivals for Receiver<Arrival> {
     fn next(&mut self) -> Result<Arrival> {
-        Ok(self.recv().expect("a worker hands in a reply for each client it took"))
+        Ok(self.recv().expect("a worker sends a reply for each client it took"))
     }
 }
 
 impl<'a> Workers<'a> {
     fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: Moment) -> Self {
         let memories = Memories::at(now, simulation.checkpoints);
-        Self { simulation, roster, memories, threads: Vec::new(), present: 0 }
+        Self { simulation, roster, memories, pools: Vec::new(), num_clients: 0 }
     }
 
-    /// Shares the threads out among `clients`. Fewer clients than threads: the training step itself uses those to spare.
-    fn hire(&mut self, clients: usize) {
-        if clients != self.present {
+    /// Divides the threads among `clients`. With fewer clients than threads, a training step runs on several threads.
+    fn resize_pools(&mut self, clients: usize) {
+        if clients != self.num_clients {
             let threads = threads_of_workers(clients, self.simulation.jobs);
-            (self.threads, self.present) = (threads.into_iter().map(Threads::new).collect(), clients);
+            (self.pools, self.num_clients) = (threads.into_iter().map(Threads::new).collect(), clients);
         }
     }
 
@@ -157,7 +161,7 @@ impl<'a> Workers<'a> {
         &clients[index.expect("the cohort is drawn from the partition's clients")]
     }
 
-    /// One worker: takes the next client until there is none, or one of its own ended the run.
+    /// The loop of one worker: takes the next client until there is none left, or until one of its clients ended the run.
     fn work(
         &self,
         state: &ServerState,
@@ -182,16 +186,16 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// `client` at its work, until `stop`.
+    /// `client` with everything that it works with, until `stop` is set.
     fn client<'c>(&'c self, client: &'c ClientName, stop: &'c AtomicBool) -> Client<'c> {
-        let Simulation { algorithm, images, participation, seed, watch: told, checkpoints, .. } = *self.simulation;
+        let Simulation { algorithm, images, participation, seed, on_step, checkpoints, .. } = *self.simulation;
         let shard = Shard { client, images, train: &self.share(client).train };
         let attack = participation.attack_of(seed, self.roster.names(), client);
-        Client { algorithm, shard, seed, attack, checkpoints, memories: &self.memories, told, stop }
+        Client { algorithm, shard, seed, attack, checkpoints, memories: &self.memories, on_step, stop }
     }
 }
 
-/// Tells clients at work to stop, however a round ends.
+/// Stops the clients at work, however a round ends.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

@@ -1,7 +1,8 @@
-//! Another aggregation in the place of the averaging: whoever has one is given the trainable parameters of a round.
+//! A foreign aggregation, such as a Flower strategy, in place of an algorithm's average.
 //!
-//! Running statistics are data, and no strategy for gradients knows what they mean: they are averaged as always, and put beside
-//! what the strategy makes of the rest. What it remembers from round to round lies in the server's state, so that a run goes on with it.
+//! A strategy only sees trainable parameters. Running statistics are data, which strategies made for gradients do not know how to
+//! handle, so they are averaged as usual. What a strategy keeps from round to round is in the server's state, so that a resumed
+//! run continues with it, bit for bit.
 
 use std::sync::Arc;
 
@@ -10,19 +11,21 @@ use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Params, Streams};
 
 use crate::aggregate::{MemberSink, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::{Shapes, shapes_of};
+use crate::algorithm::Algorithm;
 use crate::local::Shard;
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// An aggregation of trainable parameters.
 pub trait Strategy: Send + Sync {
-    /// What `current` becomes by the `replies` of round `round`, and what is to be remembered of `memory`.
+    /// Aggregates the `replies` of `round`. Returns the successor of the parameters `current`, and the strategy's own state,
+    /// which is its `memory` in the next round.
     ///
     /// # Errors
-    /// What ends the run.
+    /// An error ends the run.
     fn aggregate(
         &self,
         round: u32,
@@ -35,32 +38,32 @@ pub trait Strategy: Send + Sync {
 /// A client's trainable parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrategyReply {
-    /// Whose.
+    /// The client.
     pub client: ClientName,
-    /// n_k
+    /// n_k, the client's number of images.
     pub num_examples: u64,
-    /// Of both networks.
+    /// The trainable parameters of both networks.
     pub params: Params,
 }
 
-/// An algorithm whose rounds of averaging a strategy aggregates.
+/// An algorithm in whose rounds of averaging a strategy aggregates.
 pub struct WithStrategy {
     algorithm: Box<dyn Algorithm>,
     strategy: Arc<dyn Strategy>,
 }
 
-/// Of its memory in the server's state.
+/// Prefix of the strategy's own state in the server's state.
 const MEMORY: &str = "strategy";
 
 impl WithStrategy {
-    /// `algorithm`, which averages, with `strategy`.
+    /// `algorithm`, with `strategy` in place of its average.
     pub fn new(algorithm: Box<dyn Algorithm>, strategy: Arc<dyn Strategy>) -> Self {
         Self { algorithm, strategy }
     }
 }
 
-/// Without what the strategy remembers.
-fn bare(state: &ServerState) -> ServerState {
+/// The state without the strategy's own tensors.
+fn without_memory(state: &ServerState) -> ServerState {
     let networks = state.params.iter().filter(|(name, _)| !name.starts_with(&format!("{MEMORY}.")));
     ServerState { params: networks.map(|(name, array)| (name.clone(), array.clone())).collect(), ..*state }
 }
@@ -80,11 +83,11 @@ impl Algorithm for WithStrategy {
     }
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
-        self.algorithm.broadcast(&bare(state), exchange, client)
+        self.algorithm.broadcast(&without_memory(state), exchange, client)
     }
 
     fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
-        self.algorithm.expects(&bare(state), exchange)
+        self.algorithm.expects(&without_memory(state), exchange)
     }
 
     fn local_update(
@@ -93,9 +96,9 @@ impl Algorithm for WithStrategy {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.algorithm.local_update(broadcast, memory, shard, streams, watch)
+        self.algorithm.local_update(broadcast, memory, shard, streams, observer)
     }
 
     fn aggregate(
@@ -105,23 +108,23 @@ impl Algorithm for WithStrategy {
         replies: &mut Replies,
         members: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        let bare = bare(state);
+        let networks = without_memory(state);
         if exchange.kind != ExchangeKind::Average {
-            return self.algorithm.aggregate(&bare, exchange, replies, members);
+            return self.algorithm.aggregate(&networks, exchange, replies, members);
         }
-        let mut seen = Vec::new();
-        let mut watched = replies.inspect(|reply| {
+        let mut collected = Vec::new();
+        let mut inspected = replies.inspect(|reply| {
             if let Ok((client, Update { params, num_examples, .. })) = reply {
                 let (client, num_examples, params) = (client.clone(), *num_examples, trainable(params));
-                seen.push(StrategyReply { client, num_examples, params });
+                collected.push(StrategyReply { client, num_examples, params });
             }
         });
-        let averaged = self.algorithm.aggregate(&bare, exchange, &mut watched, members)?;
-        let (current, memory) = (trainable(&bare.params), state.params.under(MEMORY));
+        let averaged = self.algorithm.aggregate(&networks, exchange, &mut inspected, members)?;
+        let (current, memory) = (trainable(&networks.params), state.params.under(MEMORY));
         let shapes = shapes_of(&current);
-        let (params, memory) = self.strategy.aggregate(exchange.round, current, seen, memory)?;
+        let (params, memory) = self.strategy.aggregate(exchange.round, current, collected, memory)?;
         if shapes_of(&params) != shapes {
-            let reason = "federation.strategy gave other tensors than it was given".into();
+            let reason = "federation.strategy returned tensors with other names or shapes than it was given".into();
             return Err(FlError::Config(reason));
         }
         let params = averaged.params.merged_with(params).merged_with(memory.named_under(MEMORY));

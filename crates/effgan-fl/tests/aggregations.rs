@@ -1,4 +1,4 @@
-//! The rules by which a round's replies become one, by hand on a few clients and on arbitrary ones.
+//! The rules of aggregation, worked by hand on a few clients, and their properties on arbitrary ones.
 
 use effgan_data::ClientName;
 use effgan_fl::aggregate::{Rule, Weights};
@@ -20,7 +20,7 @@ fn params(weight: &[f32], running: f32) -> Params {
     tensors.map(|(name, values)| (name.to_owned(), Array::new([values.len()], values))).into_iter().collect()
 }
 
-/// What `rule` makes of clients that were sent `base` and answer with these parameters and numbers of images.
+/// The result of `rule` for clients that were sent `base` and reply with the given parameters and numbers of images.
 fn fold(rule: Rule, base: &Params, answers: &[(Params, u64)]) -> Result<Params, FlError> {
     let mut replies = answers.iter().enumerate().map(|(i, (params, num_examples))| {
         let update = Update { params: params.clone(), num_examples: *num_examples, metrics: Numbers::new() };
@@ -36,7 +36,7 @@ fn fold_values(rule: Rule, values: &[f32]) -> f32 {
 }
 
 #[test]
-fn medians_by_hand_count_every_client_the_same() {
+fn medians_by_hand_weight_all_clients_equally() {
     assert_eq!(fold_values(Rule::Median, &[5.0]), 5.0);
     assert_eq!(fold_values(Rule::Median, &[5.0, -1.0, 1e30]), 5.0);
     assert_eq!(fold_values(Rule::Median, &[5.0, -1.0, 1e30, 2.0]), 3.5); // (2 + 5) / 2
@@ -58,15 +58,15 @@ fn norm_clipped_means_by_hand() {
 }
 
 #[test]
-fn a_long_update_is_shortened_as_a_whole_and_its_running_statistics_with_it() {
+fn clipping_scales_the_whole_update_and_its_running_statistics() {
     let base = params(&[1.0, 1.0], 1.0);
-    // The update 3, 4 of length 5 becomes 1.5, 2, half of it; so does the step of the variance from 1 to 9.
+    // The update (3, 4) of norm 5 is halved to (1.5, 2); so is the step of the variance from 1 to 9.
     let folded = fold(Rule::NormClippedMean { clip: Some(2.5) }, &base, &[(params(&[4.0, 5.0], 9.0), 1)]);
     assert_eq!(folded.unwrap(), params(&[2.5, 3.0], 5.0));
 }
 
 #[test]
-fn running_statistics_do_not_make_an_update_long() {
+fn running_statistics_do_not_count_towards_the_norm() {
     let (base, answer) = (params(&[0.0], 1.0), params(&[1.0], 1000.0));
     assert_eq!(fold(Rule::NormClippedMean { clip: Some(1.0) }, &base, &[(answer.clone(), 1)]).unwrap(), answer);
 }
@@ -86,7 +86,7 @@ fn the_fold_of_equal_models_is_that_model_to_the_bit() {
 }
 
 #[test]
-fn a_clip_that_none_reaches_is_the_mean_to_the_bit() {
+fn a_clip_that_no_update_reaches_is_the_mean_to_the_bit() {
     let normal = |step| params(&Streams::of_run(2).normal(Purpose::Init, step, 10_000), 0.5 + step as f32);
     let answers: Vec<_> = (1..5).map(|step| (normal(step), 10 + step)).collect();
     let folded = |rule| fold(rule, &normal(0), &answers).unwrap().hash();
@@ -94,7 +94,7 @@ fn a_clip_that_none_reaches_is_the_mean_to_the_bit() {
 }
 
 #[test]
-fn cutting_all_but_the_middle_is_the_median() {
+fn trimming_all_but_the_middle_is_the_median() {
     for values in
         [&[3.0, 1.0, 2.0][..], &[4.0, 1.5, 2.0, 8.0], &[1.0, 7.0, 3.0, 2.0, 9.0], &[0.1, 0.7, 0.2, 0.9, 0.4, 0.5]]
     {
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn no_clients_that_are_cut_move_a_value_out_of_the_others_range(
+    fn as_many_bad_clients_as_are_trimmed_leave_the_result_in_the_range_of_the_others(
         honest in vec(-1e3_f32..1e3, 4..10), bad in vec(any::<f32>().prop_filter("finite", |x| x.is_finite()), 0..4),
     ) {
         let all = [&honest[..], &bad].concat();
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn no_client_moves_a_clipped_mean_further_than_its_share_of_the_clip(
+    fn a_client_moves_a_clipped_mean_by_at_most_its_share_of_the_clip(
         honest in vec(-1e3_f32..1e3, 1..8), bad in -1e30_f32..1e30,
     ) {
         let rule = Rule::NormClippedMean { clip: Some(2.0) };
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_names_does_not_matter_where_clients_count_the_same(
+    fn the_order_of_clients_does_not_matter_with_equal_weights(
         values in vec(-1e3_f32..1e3, 3..9), seed in 0u64..100,
     ) {
         use rand::seq::SliceRandom;

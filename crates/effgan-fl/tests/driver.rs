@@ -1,4 +1,4 @@
-//! The simulation as a driver: order of replies, what clients remember, failures, interruption.
+//! The simulation as a driver: order of replies, client state, failures, interruption.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -10,22 +10,23 @@ use std::time::Duration;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights, average};
-use effgan_fl::algorithm::{ClientState, Replies};
 use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
-use effgan_fl::message::Numbers;
+use effgan_fl::message::{Numbers, Replies};
+use effgan_fl::state::ClientState;
 use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange,
     ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId,
-    ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepRecord, Update, Watch,
+    ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepObserver, StepRecord, Update,
 };
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
 
 const CLIENTS: usize = 7;
 
-/// A client adds 1 to what it remembers and answers with it; the server averages. The first client is the slowest.
+/// Each client counts its rounds in its state and replies with the count times its number; the server averages. The first client
+/// is the slowest.
 struct Counting {
-    /// The round in which the third client's disk is full; none has the number 0.
+    /// The round in which the third client fails; 0 for never.
     fails_in: u32,
 }
 
@@ -59,7 +60,7 @@ impl Algorithm for Counting {
         memory: &mut ClientState,
         shard: &Shard,
         _: &Streams,
-        _: &mut dyn Watch,
+        _: &mut dyn StepObserver,
     ) -> Result<Update> {
         if broadcast.round == self.fails_in && shard.train[0] == 2 {
             return Err(FlError::Config("its disk is full".into()));
@@ -103,9 +104,9 @@ fn run(
     algorithm: &dyn Algorithm,
     jobs: usize,
     spool: &Path,
-    watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    on_step: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
-    run_with(&SimulationConfig::default(), algorithm, jobs, spool, watch)
+    run_with(&SimulationConfig::default(), algorithm, jobs, spool, on_step)
 }
 
 fn run_with(
@@ -113,18 +114,18 @@ fn run_with(
     algorithm: &dyn Algorithm,
     jobs: usize,
     spool: &Path,
-    watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    on_step: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
-    run_of(FailurePolicy::default(), participation, algorithm, jobs, spool, watch)
+    run_with_failures(FailurePolicy::default(), participation, algorithm, jobs, spool, on_step)
 }
 
-fn run_of(
+fn run_with_failures(
     failures: FailurePolicy,
     participation: &SimulationConfig,
     algorithm: &dyn Algorithm,
     jobs: usize,
     spool: &Path,
-    watch: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+    on_step: &(dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
 ) -> Result<(ServerState, Vec<RoundRecord>)> {
     let mut records = Vec::new();
     let (images, partition) = (images(), partition(4));
@@ -138,7 +139,7 @@ fn run_of(
         seed: 1,
         jobs,
         checkpoints: &checkpoints,
-        watch,
+        on_step,
     };
     let mut on_round = |record: &RoundRecord, _: &ServerState| {
         records.push(record.clone());
@@ -152,7 +153,7 @@ fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"))
 }
 
-fn watch_nothing(_: &StepRecord) -> ControlFlow<()> {
+fn ignore_steps(_: &StepRecord) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -177,11 +178,11 @@ fn fedgan_of_all() -> Box<dyn Algorithm> {
 }
 
 #[test]
-fn replies_are_folded_by_name_and_memories_kept_whoever_is_quicker() {
-    // With two jobs more replies wait for the first client than there is room for in memory.
+fn replies_are_folded_by_name_and_client_states_kept_whichever_client_is_faster() {
+    // With two jobs, more replies wait for the first client's than may wait in memory.
     for jobs in [1, 2, CLIENTS] {
         let folder = tempfile::tempdir().unwrap();
-        let (state, records) = run(&COUNTING, jobs, folder.path(), &watch_nothing).unwrap();
+        let (state, records) = run(&COUNTING, jobs, folder.path(), &ignore_steps).unwrap();
         // Third time: 3 · (1 + 2 + … + 7) / 7 = 12.
         assert_eq!(state.params, number(12.0));
         for record in records {
@@ -191,14 +192,14 @@ fn replies_are_folded_by_name_and_memories_kept_whoever_is_quicker() {
         let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let left: BTreeSet<_> = left.map(|name| name.into_string().unwrap()).collect();
         let expected = ["clients", "round_0002.safetensors", "round_0003.safetensors"].map(String::from);
-        assert_eq!(left, expected.into(), "replies are gone, and older states");
+        assert_eq!(left, expected.into(), "replies and older states are removed");
     }
 }
 
 #[test]
-fn a_loss_that_is_no_number_names_client_round_and_step() {
+fn a_loss_that_is_not_finite_names_client_round_and_step() {
     let folder = tempfile::tempdir().unwrap();
-    let error = run(&*fedgan(1e30), 2, folder.path(), &watch_nothing).unwrap_err().to_string();
+    let error = run(&*fedgan(1e30), 2, folder.path(), &ignore_steps).unwrap_err().to_string();
     assert!(error.starts_with("client client-000") && error.contains("failed in round 1: the "), "{error}");
     assert!(error.contains(" of 5 is "), "{error}");
 }
@@ -208,13 +209,13 @@ fn an_interrupted_run_stops_at_the_next_step() {
     for jobs in [1, 3] {
         let folder = tempfile::tempdir().unwrap();
         let steps = AtomicUsize::new(0);
-        let watch = |_: &StepRecord| match steps.fetch_add(1, Ordering::Relaxed) {
+        let on_step = |_: &StepRecord| match steps.fetch_add(1, Ordering::Relaxed) {
             0..7 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         };
-        let error = run(&*fedgan(1e-3), jobs, folder.path(), &watch).unwrap_err();
+        let error = run(&*fedgan(1e-3), jobs, folder.path(), &on_step).unwrap_err();
         assert_eq!(error.to_string(), "interrupted");
-        assert!(steps.load(Ordering::Relaxed) <= 7 + jobs, "each client at work does one step more at most");
+        assert!(steps.load(Ordering::Relaxed) <= 7 + jobs, "each client at work does at most one more step");
     }
 }
 
@@ -229,12 +230,12 @@ fn half_late() -> SimulationConfig {
 }
 
 #[test]
-fn a_progress_bar_counts_the_steps_that_are_done() {
+fn the_plan_has_as_many_steps_as_the_run() {
     let (algorithm, images, partition) = (fedgan(1e-3), images(), partition(4));
     for participation in [SimulationConfig::default(), dropout(0.4), half_late()] {
         let folder = tempfile::tempdir().unwrap();
         let done = AtomicUsize::new(0);
-        let watch = |_: &StepRecord| {
+        let on_step = |_: &StepRecord| {
             done.fetch_add(1, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
@@ -247,7 +248,7 @@ fn a_progress_bar_counts_the_steps_that_are_done() {
             seed: 1,
             jobs: 2,
             checkpoints: &checkpoints(folder.path()),
-            watch: &watch,
+            on_step: &on_step,
         };
         let total: u64 = simulation.plan().iter().map(|round| round.steps).sum();
         simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
@@ -258,16 +259,16 @@ fn a_progress_bar_counts_the_steps_that_are_done() {
 }
 
 #[test]
-fn who_is_missing_is_named_with_the_reason_and_does_no_work() {
+fn a_missing_client_is_named_with_the_reason_and_does_no_work() {
     let everyone: Vec<_> = (0..CLIENTS).map(|i| ClientName::simulated(i, CLIENTS)).collect();
     for (participation, word) in [(dropout(0.4), "dropped out"), (half_late(), "late: ")] {
         let steps_of = Mutex::new(BTreeSet::new());
-        let watch = |record: &StepRecord| {
+        let on_step = |record: &StepRecord| {
             steps_of.lock().unwrap().insert((record.round, record.client.clone()));
             ControlFlow::Continue(())
         };
         let folder = tempfile::tempdir().unwrap();
-        let (_, records) = run_with(&participation, &*fedgan_of_all(), 2, folder.path(), &watch).unwrap();
+        let (_, records) = run_with(&participation, &*fedgan_of_all(), 2, folder.path(), &on_step).unwrap();
         for RoundRecord { round, clients, missing, .. } in &records {
             assert!(missing.iter().all(|missing| missing.reason.starts_with(word)), "{missing:?}");
             assert!(missing.is_sorted_by_key(|missing| &missing.name));
@@ -282,12 +283,12 @@ fn who_is_missing_is_named_with_the_reason_and_does_no_work() {
 }
 
 #[test]
-fn the_mean_is_that_of_those_who_answered() {
+fn the_mean_is_over_the_clients_that_replied() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, records) = run_with(&dropout(0.4), &COUNTING, 2, folder.path(), &watch_nothing).unwrap();
+    let (state, records) = run_with(&dropout(0.4), &COUNTING, 2, folder.path(), &ignore_steps).unwrap();
     let last = records.last().unwrap();
     assert!(!last.missing.is_empty() && !last.clients.is_empty());
-    // A client answers with how often it was there, times its place.
+    // A client replies with the number of rounds in which it took part, times its number.
     let there =
         |name: &ClientName| records.iter().filter(|record| record.clients.iter().any(|c| c.name == *name)).count();
     let place = |name: &ClientName| (0..CLIENTS).position(|i| ClientName::simulated(i, CLIENTS) == *name).unwrap() + 1;
@@ -296,44 +297,44 @@ fn the_mean_is_that_of_those_who_answered() {
 }
 
 #[test]
-fn a_round_that_nobody_answers_leaves_the_parameters_and_is_recorded() {
+fn a_round_with_no_participants_leaves_the_parameters_unchanged_and_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, records) = run_with(&dropout(0.999), &COUNTING, 2, folder.path(), &watch_nothing).unwrap();
+    let (state, records) = run_with(&dropout(0.999), &COUNTING, 2, folder.path(), &ignore_steps).unwrap();
     assert_eq!((state.round, state.params), (3, number(0.0)));
     let numbers = records.iter().map(|record| (record.clients.len(), record.missing.len(), record.bytes_down));
     assert_eq!(numbers.collect::<Vec<_>>(), [(0, CLIENTS, 0); 3]);
 }
 
 #[test]
-fn an_ensemble_of_nobody_is_an_error() {
+fn an_ensemble_with_no_members_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
     let algorithm =
         AlgorithmConfig::LocalEnsemble(config).build(network(), local(1e-3), &AggregationConfig::default()).unwrap();
-    let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &watch_nothing).unwrap_err();
+    let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &ignore_steps).unwrap_err();
     assert_eq!(error.to_string(), "no client answered in round 1");
 }
 
 #[test]
-fn drift_is_the_way_from_what_was_sent_and_its_direction_among_the_others() {
+fn drift_has_the_norm_of_an_update_and_its_cosine_to_the_mean() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, records) = run(&COUNTING, 2, folder.path(), &watch_nothing).unwrap();
+    let (_, records) = run(&COUNTING, 2, folder.path(), &ignore_steps).unwrap();
     let drifts = |round: usize| -> Vec<(f64, f64)> {
         let drift = |client: &ClientRecord| client.drift.map(|drift| (drift.norm, drift.cosine)).unwrap();
         records[round].clients.iter().map(drift).collect()
     };
-    // They answer 0 with 1, 2, …, 7, and their mean 4 with 2, 4, …, 14, whose mean is 8.
+    // In round 1 they are sent 0 and reply 1, 2, …, 7; in round 2 they are sent the mean 4 and reply 2, 4, …, 14, whose mean is 8.
     assert_eq!(drifts(0), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].map(|norm| (norm, 1.0)));
     let second = [(2.0, -1.0), (0.0, 0.0), (2.0, 1.0), (4.0, 1.0), (6.0, 1.0), (8.0, 1.0), (10.0, 1.0)];
     assert_eq!(drifts(1), second);
 }
 
 #[test]
-fn a_client_that_fails_is_left_out_of_its_round_by_name_and_welcome_in_the_next() {
+fn a_client_that_fails_is_left_out_of_its_round_by_name_and_asked_again_in_the_next() {
     let failing = Counting { fails_in: 2 };
     let run = |failures| {
         let folder = tempfile::tempdir().unwrap();
-        run_of(failures, &SimulationConfig::default(), &failing, 2, folder.path(), &watch_nothing)
+        run_with_failures(failures, &SimulationConfig::default(), &failing, 2, folder.path(), &ignore_steps)
     };
     let leave_out =
         |min_clients| FailurePolicy { on_failure: OnFailure::LeaveOut, min_clients, ..FailurePolicy::default() };

@@ -1,4 +1,4 @@
-//! What the fuzz targets of this crate check, on their seeds: `fuzz/` has the targets and says what they found.
+//! Runs the checks of this crate's fuzz targets, which are in `fuzz/`, on their seeds.
 
 #![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
 
@@ -41,7 +41,7 @@ fn seeds_of_state_dicts_are_read_or_refused() {
 }
 
 #[test]
-fn seeds_of_checkpoints_are_gone_on_from_or_refused() {
+fn seeds_of_checkpoints_are_resumed_or_refused() {
     for seed in seeds::of("checkpoint") {
         checkpoint::check(&seed);
     }

@@ -1,4 +1,4 @@
-//! Each algorithm on two clients, worked by hand: plain steps of a GAN and a plain mean, beside what the algorithm does.
+//! Each algorithm on two clients, compared with plain steps of a GAN and a plain mean, worked by hand.
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::Weights;
@@ -20,8 +20,8 @@ use std::path::Path;
 
 #[path = "two_clients/aggregation.rs"]
 mod aggregation;
-#[path = "two_clients/federation.rs"]
-mod federation;
+#[path = "two_clients/message_driver.rs"]
+mod message_driver;
 #[path = "two_clients/resume.rs"]
 mod resume;
 
@@ -47,7 +47,7 @@ fn network() -> Network {
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap()
 }
 
-/// One epoch a round: 3 steps for `north`, 2 for `south`.
+/// One epoch per round: 3 steps for `north`, 2 for `south`.
 fn local() -> LocalConfig {
     LocalConfig { batch_size: BATCH, learning_rate: 2e-3, beta1: 0.5, epochs: Some(1), ..LocalConfig::default() }
 }
@@ -84,7 +84,7 @@ fn local_ensemble(rounds: u32) -> AlgorithmConfig {
     AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights: Weights::default() })
 }
 
-/// What the simulation makes of it: the server's parameters, and the members.
+/// The result of a simulation: the server's parameters, and the members.
 fn simulated(config: &AlgorithmConfig, jobs: usize) -> (Params, Members) {
     let pooled = matches!(config, AlgorithmConfig::Central(_));
     simulated_with(config, local(), &if pooled { partition().pooled() } else { partition() }, jobs)
@@ -127,7 +127,7 @@ fn driven(
         seed: SEED,
         jobs,
         checkpoints: &checkpoints(folder.path(), None),
-        watch: &|_| ControlFlow::Continue(()),
+        on_step: &|_| ControlFlow::Continue(()),
     };
     let mut members = Members::new();
     let state = simulation.run(None, &mut members, &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
@@ -153,7 +153,7 @@ fn gan(params: &Params) -> Gan {
     Gan::new(&network(), params, TrainConfig::new(ADAM)).unwrap()
 }
 
-/// Plain training: shuffle, cut into batches, step; shows the networks after each.
+/// Plain training: shuffle, cut into batches, step; calls `on_step` with the networks after each step.
 fn train_by_hand(
     mut gan: Gan,
     client: &str,
@@ -245,7 +245,7 @@ fn rounds_average_raw_parameters_and_the_ensemble_collects_their_moving_average(
 }
 
 #[test]
-fn uniform_weights_count_clients_and_not_images() {
+fn uniform_weights_ignore_numbers_of_images() {
     let config = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Uniform };
     let (north, south) = (north(&first_params(), 1, 1), south(&first_params(), 1, 1));
     let half = |(a, b): (&f32, &f32)| f64::midpoint(f64::from(*a), f64::from(*b)) as f32;
@@ -286,7 +286,7 @@ fn two_rounds_of_fedprox() {
 }
 
 #[test]
-fn fedprox_without_pull_is_fedgan_and_with_it_is_not() {
+fn fedprox_without_the_proximal_term_is_fedgan_and_with_it_is_not() {
     let fedgan = simulated(&fedgan(2), 1);
     assert_eq!(simulated(&fedprox(2, 0.0), 1), fedgan);
     assert_ne!(simulated(&fedprox(2, 0.1), 1), fedgan);
@@ -341,10 +341,10 @@ fn two_rounds_of_fedyogi() {
     assert_eq!(networks(&params), server_steps_by_hand(2, second));
 }
 
-/// β₁ = 0 and a large τ leave x + η Δ / (√v + τ), which is x + Δ for η = √v + τ: v is of the size of Δ² where β₂ = 0
-/// makes `FedAdam` forget that it began at τ², and stays at τ² with `FedYogi`.
+/// With β₁ = 0 the step is x + η Δ / (√v + τ), which is x + Δ for η = √v + τ and a large τ. For `FedAdam`, β₂ = 0 makes v = Δ²,
+/// which is negligible beside τ; for `FedYogi`, v stays at its initial value τ², so η = 2 τ.
 #[test]
-fn server_optimisers_of_no_memory_and_no_adaptivity_are_fedgan() {
+fn server_optimisers_without_momentum_and_adaptivity_are_fedgan() {
     let tau = 1e9;
     let forgetful = |eta| FedOptConfig { beta1: 0.0, beta2: 0.0, ..server_optimiser(1, eta, tau) };
     let (fedgan, _) = simulated(&fedgan(1), 1);
@@ -352,7 +352,7 @@ fn server_optimisers_of_no_memory_and_no_adaptivity_are_fedgan() {
         let params = networks(&simulated(&config, 1).0);
         for ((name, ours), (_, mean)) in params.iter().zip(&fedgan) {
             for (ours, mean) in ours.values.iter().zip(&mean.values) {
-                // Half a unit in the last place of the result, and 1e-8 of an update of at most 0.1, from √τ² in f32.
+                // f32 rounding of the result, and of √τ² relative to an update of at most 0.1.
                 assert!((ours - mean).abs() <= 6e-8 * mean.abs() + 1e-9, "{} {name}: {ours} {mean}", config.name());
             }
         }
@@ -387,7 +387,7 @@ fn md_gan_of_one_client_is_a_gan_on_its_images() {
 fn ua_gan_of_one_client_is_md_gan_of_one_client() {
     let pooled = partition().pooled();
     assert_eq!(simulated_with(&ua_gan(2), local(), &pooled, 1), simulated_with(&md_gan(2), local(), &pooled, 1));
-    // Also where each pass of a discriminator moves a spectral norm's vectors.
+    // The same with spectral norm, whose vectors are moved by each pass of a discriminator.
     let resnet = NetworkConfig::Resnet(ResnetConfig { latent_dim: 3, base_channels: 2, ..ResnetConfig::default() });
     let resnet = Network::new(resnet, [1, 8, 8]).unwrap();
     let simulated = |config| simulated_network(&resnet, &config, local(), &pooled, 1);
@@ -410,9 +410,9 @@ fn batches(client: &str, train: std::ops::Range<u32>, round: u32) -> impl Iterat
     })
 }
 
-/// Rounds of three steps, the mean of `north`'s 3 and `south`'s 2, rounded up: both discriminators learn, then the
-/// generator from the gradient that `gradient` makes of them and the images. Discriminators are swapped between
-/// rounds where `swap` says so.
+/// Rounds of three steps, which is the mean of `north`'s 3 and `south`'s 2, rounded up. In each step both discriminators are
+/// trained, then the generator by `gradient` of the discriminators and the images. With `swap`, the discriminators are swapped
+/// between rounds.
 fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminator; 2], &[f32]) -> Vec<f32>) -> Params {
     let (network, none) = (network(), Params::new());
     let first = first_params();
@@ -453,7 +453,7 @@ fn two_rounds_of_md_gan_with_a_swap() {
     let (params, members) = simulated(&md_gan(2), 1);
     assert_eq!(params.under("generator"), server_by_hand(2, true, mean));
     assert_ne!(params.under("generator"), server_by_hand(2, false, mean));
-    // The server keeps the discriminator that clients begin with, and nothing of theirs.
+    // The server's state has the discriminator with which clients begin, and none of theirs.
     assert_eq!((params.under("discriminator"), members), (first_params().under("discriminator"), Members::new()));
     assert_eq!(networks(&params), params);
 }
@@ -477,9 +477,9 @@ fn two_rounds_of_ua_gan() {
     assert_eq!(networks(&params), params);
 }
 
-/// Two updates a step take two batches, here the whole of `south` in one step; labels go with their images.
+/// Two discriminator updates per step take two batches, here all of `south`'s images in one step, with their labels.
 #[test]
-fn a_round_of_a_conditional_network_with_two_updates_a_step_that_falls() {
+fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_step_size() {
     let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional: true, ..DcganConfig::default() };
     let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap();
     let decay = Decay::Exponential(0.5);
@@ -502,7 +502,7 @@ fn a_round_of_a_conditional_network_with_two_updates_a_step_that_falls() {
     assert_eq!(simulated_network(&network, &fedgan(2), local, &south, 1).0, expected);
 }
 
-/// One of each. A new variant does not compile here until it is added to the row above.
+/// One config of each algorithm. The match does not compile when a variant is added; add its config to the list above.
 fn every_algorithm() -> Vec<AlgorithmConfig> {
     let all = vec![
         fedgan(2),
@@ -532,7 +532,7 @@ fn every_algorithm() -> Vec<AlgorithmConfig> {
 }
 
 #[test]
-fn jobs_change_no_bit() {
+fn results_do_not_depend_on_the_number_of_jobs() {
     for config in every_algorithm() {
         assert_eq!(simulated(&config, 1), simulated(&config, 2), "{}", config.name());
     }

@@ -1,9 +1,8 @@
 //! Fréchet distance between Gaussians fitted to two feature sets (Heusel et al. 2017, arXiv:1706.08500).
 //!
-//! The distance is |μ₁ − μ₂|² + tr C₁ + tr C₂ − 2 tr √(C₁C₂). The last term is the usual source of trouble: C₁C₂ is not
-//! symmetric, and a general matrix square root of it may fail or answer complex numbers where a covariance is singular.
-//! Here C₁ = `FFᵀ` is a Cholesky factor with pivots, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so
-//! symmetric eigenvalues suffice.
+//! The distance is |μ₁ − μ₂|² + tr C₁ + tr C₂ − 2 tr √(C₁C₂). The last term is numerically difficult: C₁C₂ is not symmetric, and
+//! its general matrix square root may fail or be complex when a covariance is singular. Here C₁ = `FFᵀ` is a Cholesky factor with
+//! pivots, and `FᵀC₂F` is symmetric with the non-zero eigenvalues of C₁C₂, so symmetric eigenvalues suffice.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -15,7 +14,7 @@ use faer::{Accum, Mat, MatRef, Par, Spec};
 use crate::error::{MetricError, Result};
 use crate::stats::FeatureStats;
 
-/// One thread everywhere, so that a distance has the same bits however many threads there are.
+/// One thread everywhere, so that a distance is bit-identical for any number of threads.
 const PAR: Par = Par::Seq;
 
 /// Fréchet distance between Gaussians fitted to two feature sets (Heusel et al. 2017, arXiv:1706.08500).
@@ -29,8 +28,8 @@ const PAR: Par = Par::Seq;
 ///
 /// # Errors
 /// [`MetricError::FeatureDim`] when the two sets have different `d`, [`MetricError::CovarianceShape`] or
-/// [`MetricError::NonFiniteStats`] or [`MetricError::NegativeVariance`] when one of them is malformed, [`MetricError::Eigenvalues`] when an eigenvalue
-/// iteration does not settle.
+/// [`MetricError::NonFiniteStats`] or [`MetricError::NegativeVariance`] when one of them is malformed,
+/// [`MetricError::Eigenvalues`] when an eigenvalue iteration does not converge.
 pub fn frechet_distance(real: &FeatureStats, fake: &FeatureStats) -> Result<f64> {
     if real.dim() != fake.dim() {
         return Err(MetricError::FeatureDim { real: real.dim(), fake: fake.dim() });
@@ -39,11 +38,11 @@ pub fn frechet_distance(real: &FeatureStats, fake: &FeatureStats) -> Result<f64>
     check("fake", fake)?;
     let means = real.mean.iter().zip(&fake.mean).map(|(real, fake)| (real - fake).powi(2)).sum::<f64>();
     let variances = real.total_variance() + fake.total_variance();
-    // Equal sets leave a rounding error of either sign.
+    // For equal sets, a rounding error of either sign remains.
     Ok((means + variances - 2.0 * trace_of_root_of_product(real, fake)?).max(0.0))
 }
 
-/// The fields are public: without this check a NaN would come out as the best of all distances, `NaN.max(0.0) = 0.0`.
+/// Checks the statistics, whose fields are public. Without it a NaN would become the best possible distance, because `NaN.max(0.0)` is 0.
 fn check(which: &'static str, stats: &FeatureStats) -> Result<()> {
     let (dim, values) = (stats.dim(), stats.cov.len());
     if values != dim * dim {
@@ -67,8 +66,9 @@ fn trace_of_root_of_product(real: &FeatureStats, fake: &FeatureStats) -> Result<
 
 /// F, `[d, r]`, with `FFᵀ` = `cov`, which is not 0: a Cholesky factor with pivots (Higham 2002, section 10.3).
 ///
-/// It ends where what is left has no variance beyond d · ε times the largest, the line that `numpy.linalg.matrix_rank` draws. That
-/// is rounding: the root of such noise would be √ε, and a singular covariance has hundreds of such directions.
+/// The factorisation stops where the remaining variances are below d · ε times the largest, the threshold of
+/// `numpy.linalg.matrix_rank`. These are rounding noise, whose root would be √ε, and a singular covariance has hundreds of such
+/// directions.
 fn factor(cov: MatRef<'_, f64>) -> Result<Mat<f64>> {
     let dim = cov.nrows();
     let mut lower = cov.to_owned();
@@ -81,7 +81,7 @@ fn factor(cov: MatRef<'_, f64>) -> Result<Mat<f64>> {
     Ok(Mat::from_fn(dim, info.rank, |row, column| entry(place[row], column)))
 }
 
-/// Eigenvalues of a symmetric matrix, of which the lower half is read.
+/// Eigenvalues of a symmetric matrix, from its lower half.
 fn eigenvalues(matrix: MatRef<'_, f64>) -> Result<Vec<f64>> {
     let (dim, values_only) = (matrix.nrows(), ComputeEigenvectors::No);
     let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(dim, values_only, PAR, Spec::default()));
@@ -117,7 +117,7 @@ mod tests {
         FeatureStats { n: 100, mean: mean.to_vec(), cov }
     }
 
-    /// Correlated features without a random generator: waves whose lengths share no period.
+    /// Correlated features without a random generator: waves with incommensurable lengths.
     fn waves(n: usize, dim: usize, phase: f32) -> FeatureStats {
         let wave =
             |i: usize| ((i / dim) as f32 * (1.3 + (i % dim) as f32 * 0.7) + phase).sin() + (i as f32 * 0.9).cos();

@@ -1,17 +1,16 @@
-//! Which classes a set of images holds, and how far that is from the classes of the real ones: a score of missing
-//! modes that reads without a feature network.
+//! The classes of a set of images, compared with those of the real images: a score of missing modes that needs no features.
 
 use serde::Serialize;
 
 use crate::error::{MetricError, Result};
 
-/// A class counts as hit from this part of its share in the real images on, as 1 / n.
+/// A class counts as hit when its share is at least 1 / `HIT_DIVISOR` of its share among the real images.
 const HIT_DIVISOR: u128 = 10;
 
-/// Number of images of each class, true or predicted: at least one image in all.
+/// Number of images of each class, true or predicted; at least one image in all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassHistogram {
-    /// Images of class i, `[num_classes]`.
+    /// Number of images of each class, `[num_classes]`.
     counts: Vec<u64>,
 }
 
@@ -33,7 +32,7 @@ impl ClassHistogram {
         Ok(Self { counts })
     }
 
-    /// Images of each class, `[num_classes]`.
+    /// Number of images of each class, `[num_classes]`.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
@@ -45,8 +44,8 @@ impl ClassHistogram {
 
     /// KL(fake ‖ real) of the class shares, in nats, ≥ 0; 0 means equal shares.
     ///
-    /// A class without fake images adds 0 (0 · log 0 = 0): [`modes_hit`](Self::modes_hit) counts those. A class that is
-    /// among the fake images and not among the real ones makes +∞.
+    /// A class without fake images adds 0 (0 · log 0 = 0): [`modes_hit`](Self::modes_hit) counts those. The result is +∞ when
+    /// a class of the fake images does not exist among the real ones.
     ///
     /// # Errors
     /// [`MetricError::NumClasses`] when the two histograms have different numbers of classes.
@@ -58,14 +57,14 @@ impl ClassHistogram {
             let (fake, real) = (fake as f64 / fake_images, real as f64 / real_images);
             fake * (fake / real).ln()
         });
-        // Equal shares leave a rounding error of either sign.
+        // For equal shares, a rounding error of either sign remains.
         Ok(terms.sum::<f64>().max(0.0))
     }
 
-    /// Number of classes of the real images that the fake ones reach: those whose share among the fake images is at
-    /// least a tenth of their share among the real ones.
+    /// Number of classes of the real images that the fake images cover: those whose share among the fake images is at least a
+    /// tenth of their share among the real ones.
     ///
-    /// One image is not enough, since a classifier mislabels some, and a generator without any sevens would still be
+    /// A single image is not enough, because a classifier mislabels some: a generator that draws no sevens would still be
     /// credited with the class.
     ///
     /// # Errors
@@ -73,7 +72,7 @@ impl ClassHistogram {
     pub fn modes_hit(fake: &Self, real: &Self) -> Result<usize> {
         check_num_classes(fake, real)?;
         let (fake_images, real_images) = (u128::from(fake.num_images()), u128::from(real.num_images()));
-        // Whole numbers, so that a share of exactly a tenth is a hit.
+        // Integers, so that a share of exactly a tenth is a hit.
         let is_hit = |&(&fake, &real): &(&u64, &u64)| {
             real > 0 && HIT_DIVISOR * u128::from(fake) * real_images >= u128::from(real) * fake_images
         };
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_real_images_lack_is_no_mode() {
+    fn a_class_that_real_images_lack_is_not_a_mode() {
         assert_eq!(ClassHistogram::modes_hit(&histogram(&[5, 5, 0]), &histogram(&[5, 0, 5])), Ok(1));
     }
 

@@ -1,4 +1,4 @@
-//! Features of FID's Inception network, from weights that the user has.
+//! Features of FID's Inception network, whose weights the user provides.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use effgan_nn::{NnError, parallel_map, state_dict};
 
 use crate::{MetricError, Resize, Result};
 
-/// Images that one worker resizes and computes at a time: the weights, 87 MB, are read once for all of them.
+/// Images that one worker resizes and evaluates at a time, so that the weights, 87 MB, are read once for all of them.
 const BATCH: usize = 4;
 
-/// The network behind FID (Heusel et al. 2017, arXiv:1706.08500): Inception-v3 of 2015 as pytorch-fid, torch-fidelity and
-/// clean-fid have it, whose 2048 pooled values are the features.
+/// The network behind FID (Heusel et al. 2017, arXiv:1706.08500): the Inception-v3 of 2015 that pytorch-fid, torch-fidelity
+/// and clean-fid use. Its 2048 pooled values are the features.
 pub struct Inception {
     network: networks::Inception,
     resize: Resize,
@@ -21,14 +21,14 @@ impl Inception {
     /// Length of a feature vector.
     pub const FEATURES: usize = INCEPTION_FEATURES;
 
-    /// The network with the weights in a safetensors or PyTorch state-dict file, such as pytorch-fid's
-    /// `pt_inception-2015-12-05-6726825d.pth`. Nothing in the file is run, and nothing is downloaded.
+    /// Loads the network's weights from a safetensors or PyTorch state-dict file, such as pytorch-fid's
+    /// `pt_inception-2015-12-05-6726825d.pth`. No code in the file is run, and nothing is downloaded.
     ///
     /// # Errors
     /// [`MetricError::Inception`] when the file cannot be read, or a tensor is missing, unknown or has another shape.
     pub fn load(path: &Path, resize: Resize) -> Result<Self> {
         let wrong = |error: NnError| match error {
-            // These name the file.
+            // These errors name the file already.
             NnError::Io { .. } | NnError::Format { .. } | NnError::StateDict { .. } => error.to_string(),
             _ => format!("{}: {error}", path.display()),
         };
@@ -37,21 +37,21 @@ impl Inception {
         Ok(Self { network, resize })
     }
 
-    /// SHA-256 of the tensors that are used, 64 hexadecimal digits: features belong to it and to [`resize`](Self::resize).
+    /// SHA-256 of the tensors that are used, 64 hexadecimal digits. Together with [`resize`](Self::resize) it identifies the features.
     pub fn sha256(&self) -> &str {
         self.network.hash()
     }
 
-    /// How images are brought to 299 × 299 pixels.
+    /// How images are resized to 299 × 299 pixels.
     pub fn resize(&self) -> Resize {
         self.resize
     }
 
-    /// Features `[n, 2048]` of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]` with c = 1 or 3; `jobs` threads change no
-    /// bit. Images are resized a few at a time.
+    /// Features `[n, 2048]` of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]` with c = 1 or 3. The result does not
+    /// depend on the number of threads, `jobs`. Images are resized a few at a time.
     ///
     /// # Errors
-    /// [`MetricError::InceptionShape`] for other channels, no pixels, or images that are not whole.
+    /// [`MetricError::InceptionShape`] for other numbers of channels, or when the pixels are not a whole number of images.
     pub fn features(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> Result<Vec<f32>> {
         let len: usize = shape.iter().product();
         if !matches!(shape[0], 1 | 3) || len == 0 || !images.len().is_multiple_of(len) {

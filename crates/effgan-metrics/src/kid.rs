@@ -1,4 +1,4 @@
-//! Kernel distance of two feature sets: KID where the features are Inception's (Bińkowski et al. 2018, arXiv:1801.01401).
+//! Kernel distance of two feature sets; KID if the features are Inception's (Bińkowski et al. 2018, arXiv:1801.01401).
 
 use effgan_nn::{Purpose, Streams, parallel_map};
 use faer::linalg::matmul::matmul;
@@ -13,34 +13,34 @@ use crate::stats::{check_finite, num_rows};
 /// A kernel distance, averaged over pairs of subsets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kid {
-    /// Mean over subsets. Lower is closer; 0 is expected of two sets from one source, and a value below 0 is noise around it.
+    /// Mean over subsets; lower is closer. Two sets from one source have the expected value 0, and noise may make it negative.
     pub mean: f64,
-    /// Standard deviation over subsets, divided by their number, as torch-fidelity's.
+    /// Standard deviation over subsets (divided by their number, as in torch-fidelity).
     pub std: f64,
     /// Number of subsets.
     pub subsets: usize,
-    /// Images of a subset.
+    /// Number of images per subset.
     pub subset_size: usize,
 }
 
-/// Which images the subsets hold: `real[i]` is compared with `fake[i]`.
+/// Pairs of subsets: `real[i]` is compared with `fake[i]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subsets {
-    /// Indices of real images, one list a subset.
+    /// Indices of real images, one list per subset.
     pub real: Vec<Vec<usize>>,
-    /// Indices of fake images, one list a subset.
+    /// Indices of fake images, one list per subset.
     pub fake: Vec<Vec<usize>>,
 }
 
 impl Subsets {
-    /// Subsets that are drawn, as many as torch-fidelity draws.
+    /// Number of subsets, as in torch-fidelity.
     pub const NUM: usize = 100;
-    /// Images of a subset, as in torch-fidelity; fewer where a set is smaller.
+    /// Number of images per subset, as in torch-fidelity; fewer if a set is smaller.
     pub const SIZE: usize = 1000;
 
-    /// Subsets without repetition, each of `Self::SIZE` images or as many as the smaller set has.
+    /// Draws subsets without repetition, each of [`SIZE`](Self::SIZE) images or as many as the smaller set has.
     ///
-    /// Where a subset is a whole set, all subsets are the same and the deviation says nothing.
+    /// When a subset is a whole set, all subsets are equal and the deviation is meaningless.
     pub fn draw(n_real: usize, n_fake: usize, seed: u64) -> Self {
         let (streams, size) = (Streams::of_run(seed), Self::SIZE.min(n_real).min(n_fake));
         let draw = |n: usize, step: usize| {
@@ -53,7 +53,7 @@ impl Subsets {
         }
     }
 
-    /// The size that all subsets have.
+    /// The common size of all subsets.
     fn size(&self) -> Result<usize> {
         let size = self.real.first().map_or(0, Vec::len);
         let found = if self.real.len() != self.fake.len() {
@@ -70,10 +70,10 @@ impl Subsets {
 }
 
 /// Squared maximum mean discrepancy with the kernel (x·y / d + 1)³, unbiased, averaged over `subsets` (Bińkowski et al.
-/// 2018, arXiv:1801.01401). It may be called KID only where the features are those of Inception-2015.
+/// 2018, arXiv:1801.01401). It is only called KID if the features are those of Inception-2015.
 ///
 /// `real` and `fake` are features `[n, d]` row-major with d = `dim`; arithmetic is in f64. Lower is closer, and unlike the
-/// Fréchet distance it does not depend on n but for noise. `jobs` threads change no bit.
+/// Fréchet distance, its expected value does not depend on n. The result does not depend on the number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when a set has fewer than 2 images, [`MetricError::FeatureShape`] or
@@ -131,7 +131,7 @@ fn squared_discrepancy(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> f64 {
     within / (m * (m - 1.0)) - 2.0 * between / (m * m)
 }
 
-/// Sum of (p / d + 1)³ over the products p from row `first(column)` of each column on.
+/// Sum of (p / d + 1)³ over the products p in each column, from row `first(column)` on.
 fn sum_of_kernel(products: MatRef<'_, f64>, dim: usize, first: impl Fn(usize) -> usize) -> f64 {
     let scale = 1.0 / dim as f64;
     let kernel = |product: &f64| {
@@ -210,24 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn bad_sets_and_subsets_are_told_in_one_line() {
-        let told = |real: &[f32], fake: &[f32], subsets: &Subsets| {
+    fn errors_of_sets_and_subsets_are_one_line() {
+        let error = |real: &[f32], fake: &[f32], subsets: &Subsets| {
             kernel_distance(real, fake, 1, subsets, 1).unwrap_err().to_string()
         };
         let (two, pairs) = ([0.0, 1.0], whole(2));
         assert_eq!(
-            told(&[1.0], &two, &Subsets::draw(1, 2, 1)),
+            error(&[1.0], &two, &Subsets::draw(1, 2, 1)),
             "1 real images, fewer than the 2 that a kernel distance needs; pass more images"
         );
         assert_eq!(
-            told(&two, &[0.0, f32::NAN], &pairs),
+            error(&two, &[0.0, f32::NAN], &pairs),
             "feature 0 of image 1 is NaN, expected a finite number; check the image and the feature network"
         );
-        assert_eq!(told(&two, &two, &whole(3)), "a subset names real image 2 of 2; draw the subsets for these sets");
+        assert_eq!(error(&two, &two, &whole(3)), "a subset has real image 2 of 2; draw the subsets for these sets");
         let uneven = Subsets { fake: vec![vec![0]], ..whole(2) };
         assert_eq!(
-            told(&two, &two, &uneven),
-            "subsets come in pairs of one size of at least 2, got sizes 2 and 1; draw them with `Subsets::draw`"
+            error(&two, &two, &uneven),
+            "subsets must be pairs of one size of at least 2, got sizes 2 and 1; draw them with `Subsets::draw`"
         );
     }
 }

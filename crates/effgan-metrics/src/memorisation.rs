@@ -1,4 +1,4 @@
-//! Memorisation: whether samples lie nearer to the training images than unseen real images do.
+//! Memorisation: whether samples are nearer to the training images than unseen real images are.
 //!
 //! Distances to the nearest training image, of samples and of held-out images, are compared by the area under the ROC curve
 //! (Mann and Whitney 1947), whose interval is that of `DeLong` et al. 1988 (Biometrics 44, 837–845). Meehan et al. 2020
@@ -12,31 +12,31 @@ use crate::neighbours::{Points, nearest};
 /// The 97.5 % point of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// How near samples lie to the training images, beside held-out real images.
+/// How near samples are to the training images, compared with held-out real images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memorisation {
-    /// Median distance of a sample from its nearest training image over that of a held-out image, ≥ 0: 1 is like unseen images,
-    /// 0 are copies. Samples of poor quality are far from everything, beyond 1, and hide what is copied.
+    /// Median distance of a sample from its nearest training image over that of a held-out image, ≥ 0: 1 means like unseen
+    /// images, 0 means copies. Samples of poor quality are far from everything (above 1), which hides copies among them.
     pub ratio: f64,
-    /// Probability that a sample lies nearer to the training images than a held-out image does, ties counted by half, 0..1:
-    /// 0.5 is like unseen images, 1 are copies, below 0.5 is farther off.
+    /// Probability that a sample is nearer to the training images than a held-out image is, with ties counted as half, 0..1: 0.5
+    /// means like unseen images, 1 means copies, below 0.5 means farther away.
     pub auc: f64,
-    /// Lower end of the 95 % interval of `auc` (`DeLong`), which narrows with the number of images; no width at 0 and 1.
+    /// Lower end of the 95 % interval of `auc` (`DeLong`), which narrows with the number of images; it has no width at 0 and 1.
     pub auc_low: f64,
-    /// Upper end of it.
+    /// Upper end of the interval.
     pub auc_high: f64,
-    /// Samples.
+    /// Number of samples.
     pub num_samples: usize,
-    /// Held-out images, which are no training images.
+    /// Number of held-out images, which are not training images.
     pub num_held_out: usize,
-    /// Training images. More of them make all distances smaller.
+    /// Number of training images. More of them make all distances smaller.
     pub num_train: usize,
 }
 
 /// Compares the distances of `samples` and of `held_out` images to their nearest among `train`.
 ///
-/// All are features `[n, d]` row-major with d = `dim`, distances Euclidean in f64. To be computed for each member of an
-/// ensemble with the images that this member was trained on. `jobs` threads change no bit.
+/// All are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64. For an ensemble, compute it per member,
+/// with the images that this member was trained on. The result does not depend on the number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when there are fewer than 2 samples, 2 held-out images or 1 training image,
@@ -73,7 +73,7 @@ pub fn memorisation(samples: &[f32], train: &[f32], held_out: &[f32], dim: usize
     })
 }
 
-/// Of ascending values, the mean of the middle two if their number is even.
+/// The median of ascending values; the mean of the two middle ones if their number is even.
 fn median(ascending: &[f64]) -> f64 {
     let n = ascending.len();
     f64::midpoint(ascending[(n - 1) / 2], ascending[n / 2])
@@ -81,14 +81,14 @@ fn median(ascending: &[f64]) -> f64 {
 
 /// P(x < y) + P(x = y) / 2 for ascending `xs` and `ys`, and half the width of its 95 % interval.
 fn area_under_curve(xs: &[f64], ys: &[f64]) -> (f64, f64) {
-    // `DeLong`'s placements: the share of ys above each x, and of xs below each y.
+    // DeLong's placements: the share of ys above each x, and of xs below each y.
     let of_xs: Vec<f64> = xs.iter().map(|&x| 1.0 - share_below(ys, x)).collect();
     let of_ys: Vec<f64> = ys.iter().map(|&y| share_below(xs, y)).collect();
     let variance = variance(&of_xs) / xs.len() as f64 + variance(&of_ys) / ys.len() as f64;
     (mean(&of_xs), Z * variance.sqrt())
 }
 
-/// Share of `ascending` values below `value`, equal ones counted by half.
+/// Share of the `ascending` values below `value`, with equal ones counted as half.
 fn share_below(ascending: &[f64], value: f64) -> f64 {
     let below = ascending.partition_point(|&other| other < value);
     let up_to = ascending.partition_point(|&other| other <= value);
@@ -99,7 +99,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Divided by n − 1.
+/// Sample variance, divided by n − 1.
 fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn held_out_images_among_themselves_are_even() {
+    fn samples_that_are_like_held_out_images_have_an_auc_of_one_half() {
         let train: Vec<f32> = (0..90).map(|i| i as f32).collect();
         let unseen: Vec<f32> = (0..40).map(|i| i as f32 * 1.1 + 0.3).collect();
         let scores = memorisation(&unseen, &train, &unseen, 1, 1).unwrap();
@@ -145,25 +145,25 @@ mod tests {
     }
 
     #[test]
-    fn bad_sets_are_told_in_one_line() {
-        let told = |samples: &[f32], train: &[f32], held_out: &[f32]| {
+    fn errors_of_sets_are_one_line() {
+        let error = |samples: &[f32], train: &[f32], held_out: &[f32]| {
             memorisation(samples, train, held_out, 1, 1).unwrap_err().to_string()
         };
         let (two, other) = ([0.0, 1.0], [3.0, 4.0]);
         assert_eq!(
-            told(&[1.0], &two, &other),
+            error(&[1.0], &two, &other),
             "1 generated images, fewer than the 2 that memorisation needs; pass more images"
         );
         assert_eq!(
-            told(&two, &[], &other),
+            error(&two, &[], &other),
             "0 training images, fewer than the 1 that memorisation needs; pass more images"
         );
         assert_eq!(
-            told(&two, &two, &two),
-            "the median of 2 held-out images lies at distance 0 from the training images; hold out images that are no training images"
+            error(&two, &two, &two),
+            "the median of 2 held-out images lies at distance 0 from the training images; hold out images that are not training images"
         );
         assert_eq!(
-            told(&two, &[f32::NAN], &other),
+            error(&two, &[f32::NAN], &other),
             "feature 0 of image 0 is NaN, expected a finite number; check the image and the feature network"
         );
     }

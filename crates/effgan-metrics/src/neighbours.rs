@@ -1,4 +1,5 @@
-//! Nearest neighbours among feature vectors: Euclidean distances by blocks, so that no table of all pairs is in memory.
+//! Nearest neighbours among feature vectors. Euclidean distances are computed in blocks, so that the distances of all pairs are
+//! never in memory at once.
 
 use std::ops::Range;
 
@@ -9,11 +10,11 @@ use faer::{Accum, MatMut, MatRef, Par};
 use crate::error::Result;
 use crate::stats::{check_finite, num_rows};
 
-/// Rows and columns of a block of distances. Fixed, so that every distance has the same bits for any number of threads.
+/// Rows and columns of a block of distances. Fixed, so that every distance is bit-identical for any number of threads.
 const BLOCK: usize = 256;
 
-/// A squared distance below this part of ‖x‖² + ‖y‖² is computed anew from x − y: ‖x‖² + ‖y‖² − 2 x·y has cancelled, and
-/// equal vectors shall have distance 0.
+/// A squared distance below this fraction of ‖x‖² + ‖y‖² is recomputed from x − y, because ‖x‖² + ‖y‖² − 2 x·y suffers from
+/// cancellation, and equal vectors must have distance 0.
 const CANCELLED: f64 = 1e-6;
 
 /// Finite feature vectors `[n, d]`.
@@ -62,16 +63,16 @@ fn blocks(n: usize) -> Vec<Range<usize>> {
     (0..n).step_by(BLOCK).map(|start| start..n.min(start + BLOCK)).collect()
 }
 
-/// Folds squared distances of all rows of `points` from all rows of `others`, and answers one result for each block of rows.
+/// Folds the squared distances of all rows of `points` from all rows of `others`; returns one result per block of rows.
 ///
-/// `start` makes the state of a block of rows; `see` is told the state, a row, a first column and the distances from there on,
-/// columns ascending.
+/// `start` makes the initial state of a block of rows. `visit` is called with the state, a row, a first column and the distances
+/// from that column on, in ascending order of columns.
 pub(crate) fn fold_distances<R: Send>(
     points: &Points<'_>,
     others: &Points<'_>,
     jobs: usize,
     start: impl Fn(&Range<usize>) -> R + Sync,
-    see: impl Fn(&mut R, usize, usize, &[f64]) + Sync,
+    visit: impl Fn(&mut R, usize, usize, &[f64]) + Sync,
 ) -> Vec<R> {
     let (dim, blocks_of_rows) = (points.dim, blocks(points.len()));
     parallel_map(blocks_of_rows.len(), jobs, |block| {
@@ -90,14 +91,14 @@ pub(crate) fn fold_distances<R: Send>(
             );
             for (row, distances) in rows.clone().zip(distances.chunks_exact_mut(columns.len())) {
                 points.to_squared_distances(row, others, columns.start, distances);
-                see(&mut state, row, columns.start, distances);
+                visit(&mut state, row, columns.start, distances);
             }
         }
         state
     })
 }
 
-/// Squared distance of each of `points` from the nearest of `others`; infinite if there is none.
+/// Squared distance of each of `points` from the nearest of `others`; infinite if there are none.
 pub(crate) fn nearest(points: &Points<'_>, others: &Points<'_>, jobs: usize) -> Vec<f64> {
     let start = |rows: &Range<usize>| (rows.start, vec![f64::INFINITY; rows.len()]);
     let blocks = fold_distances(points, others, jobs, start, |(first, nearest), row, _, distances| {

@@ -1,13 +1,13 @@
-//! Sets of images that lie far outside of the others'.
+//! Sets of images that are outliers among other sets.
 
 use crate::{FeatureStats, MetricError, Result};
 
-/// How far each set lies from the others, in units of the median set's own distance: 1 is usual, 5 is far.
+/// The distance of each set from the others, in units of the median such distance: 1 is usual, 5 is far.
 ///
-/// The distance of two sets is that of the means and the standard deviations of their features: the root of their
-/// Fréchet distance if features were independent. A set's distance from the others is the median of its distances, the
-/// lower one of two: as long as fewer than half of the sets are bad, however they conspire, a good set is measured
-/// against a good one and so is a bad one, and the unit is a good set's. Of up to two sets none is far.
+/// The distance of two sets is the Euclidean distance of the means and standard deviations of their features, which would be the
+/// root of their Fréchet distance if the features were independent. A set's distance from the others is the lower median of its
+/// distances. As long as fewer than half of the sets are bad, even if they collude, every set is measured against a good one, and
+/// the unit is the distance of a good set. Among two sets or fewer, none is far.
 ///
 /// # Errors
 /// [`MetricError::FeatureDim`] when two sets have different features.
@@ -25,7 +25,7 @@ pub fn distances_from_others(sets: &[FeatureStats]) -> Result<Vec<f64>> {
     Ok(distances.into_iter().map(|distance| if unit > 0.0 { distance / unit } else { 0.0 }).collect())
 }
 
-/// Means and standard deviations.
+/// Means and standard deviations of the features.
 fn point(set: &FeatureStats) -> Vec<f64> {
     let variances = set.cov.iter().step_by(set.dim() + 1);
     set.mean.iter().copied().chain(variances.map(|variance| variance.max(0.0).sqrt())).collect()
@@ -35,7 +35,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// 0 of nothing.
+/// The median, the lower one of two; 0 when there are no values.
 fn lower_median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_is_spread_otherwise_is_as_far_as_one_that_lies_elsewhere() {
+    fn a_set_with_another_spread_is_as_far_as_one_with_another_mean() {
         let sets = [set(0.0, 1.0), set(1.0, 1.0), set(2.0, 1.0), set(1.0, 100.0)];
         // The medians of three distances are 2, 1, 2 and √(9² + 1²), a deviation of 10 being 9 more than one of 1; the
         // second smallest of these is 2.
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_than_half_that_lie_together_are_far_and_the_others_are_not() {
+    fn a_minority_that_lies_together_is_far_and_the_others_are_not() {
         for bad in 1..5 {
             let means: Vec<f64> = (0..9).map(|i| if i < bad { 1000.0 } else { f64::from(i) }).collect();
             let distances = on_a_line(&means);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_far_among_two_or_among_equals() {
+    fn no_set_is_far_among_two_or_among_equal_ones() {
         assert_eq!(on_a_line(&[0.0, 9.0]), [1.0, 1.0]);
         assert_eq!(on_a_line(&[0.0, 0.0, 0.0, 9.0]), [0.0; 4]);
         assert_eq!((on_a_line(&[3.0]), on_a_line(&[])), (vec![0.0], vec![]));

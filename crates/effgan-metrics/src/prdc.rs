@@ -1,9 +1,9 @@
 //! Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al. 2020,
 //! arXiv:2002.09797).
 //!
-//! Around each image lies a ball that reaches to its k-th nearest neighbour of the same set. Precision and density ask for
-//! fake images in the balls of real ones, recall for real images in the balls of fake ones, coverage for balls of real
-//! images that hold a fake one.
+//! Each image has a ball whose radius is the distance to its k-th nearest neighbour in the same set. Precision and density count
+//! fake images in the balls of real ones, recall counts real images in the balls of fake ones, and coverage counts balls of real
+//! images that contain a fake one.
 
 use std::ops::Range;
 
@@ -14,31 +14,33 @@ use crate::neighbours::{Points, fold_distances, kth_nearest};
 
 /// Quality (precision, density) and variety (recall, coverage) of fake images; higher is better.
 ///
-/// For two sets from one source density and coverage are expected at about 1 and 1 − 2⁻ᵏ, whatever n; precision and recall depend
-/// on n, and compare only at the same.
+/// For two sets from one source, density and coverage are about 1 and 1 − 2⁻ᵏ for any n. Precision and recall depend on n, and
+/// are only comparable at the same n.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prdc {
     /// Share of fake images in at least one real ball, 0..1. One outlier among the real images makes it large.
     pub precision: f64,
-    /// Share of real images in at least one fake ball, 0..1. Grows with fake images that are scattered, whatever they show.
+    /// Share of real images in at least one fake ball, 0..1. Scattered fake images increase it, whatever they show.
     pub recall: f64,
-    /// Real balls that a fake image lies in, on average, over k: ≥ 0, beyond 1 where fake images gather where real ones are dense.
+    /// Mean number of real balls that contain a fake image, divided by k: ≥ 0, and above 1 when fake images gather where real
+    /// ones are dense.
     pub density: f64,
     /// Share of real balls with at least one fake image, 0..1.
     pub coverage: f64,
-    /// k.
+    /// The k of the k-th nearest neighbour.
     pub nearest_k: usize,
 }
 
 impl Prdc {
-    /// k of the papers' and of the package's examples.
+    /// The k in the examples of the papers and of the package `prdc`.
     pub const NEAREST_K: usize = 5;
 }
 
 /// Precision, recall, density and coverage as the package `prdc` counts them: an image on the edge of a ball is outside.
 ///
-/// `real` and `fake` are features `[n, d]` row-major with d = `dim`, distances Euclidean in f64, `nearest_k` ≥ 1. Equal
-/// vectors have distance 0 exactly, which the package's arithmetic does not promise. `jobs` threads change no bit.
+/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64; `nearest_k` ≥ 1. Equal
+/// vectors have exactly the distance 0, which the package's arithmetic does not guarantee. The result does not depend on the
+/// number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when a set has no more than `nearest_k` images, [`MetricError::NearestK`] when that is 0,
@@ -67,17 +69,17 @@ pub fn prdc(real: &[f32], fake: &[f32], dim: usize, nearest_k: usize, jobs: usiz
 }
 
 struct Counts {
-    /// Real images in a fake ball.
+    /// Number of real images in at least one fake ball.
     recalled: usize,
-    /// Real balls with a fake image.
+    /// Number of real balls with at least one fake image.
     covered: usize,
-    /// Real balls around each fake image.
+    /// Number of real balls that contain each fake image.
     balls: Vec<u64>,
 }
 
-/// Radii are squared.
+/// Counts images in balls; distances and radii are squared.
 fn count(real: &Points<'_>, fake: &Points<'_>, real_radii: &[f64], fake_radii: &[f64], jobs: usize) -> Counts {
-    /// Of a block of real images, the first of which is `first`.
+    /// Counts of a block of real images, which begins with image `first`.
     struct Block {
         first: usize,
         recalled: Vec<bool>,
@@ -88,7 +90,7 @@ fn count(real: &Points<'_>, fake: &Points<'_>, real_radii: &[f64], fake_radii: &
         let none = vec![false; rows.len()];
         Block { first: rows.start, recalled: none.clone(), covered: none, balls: vec![0; fake.len()] }
     };
-    let see = |block: &mut Block, row: usize, column: usize, distances: &[f64]| {
+    let visit = |block: &mut Block, row: usize, column: usize, distances: &[f64]| {
         let columns = column..column + distances.len();
         let mut recalled = false;
         let mut covered = false;
@@ -103,7 +105,7 @@ fn count(real: &Points<'_>, fake: &Points<'_>, real_radii: &[f64], fake_radii: &
         block.covered[row - block.first] |= covered;
     };
     let mut counts = Counts { recalled: 0, covered: 0, balls: vec![0; fake.len()] };
-    for block in fold_distances(real, fake, jobs, start, see) {
+    for block in fold_distances(real, fake, jobs, start, visit) {
         counts.recalled += block.recalled.iter().filter(|&&recalled| recalled).count();
         counts.covered += block.covered.iter().filter(|&&covered| covered).count();
         for (sum, balls) in counts.balls.iter_mut().zip(block.balls) {
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_mode_costs_recall_and_coverage_alone() {
+    fn a_missing_mode_lowers_only_recall_and_coverage() {
         let at = |centre: f32| (0..20).map(move |i| centre + i as f32);
         let real: Vec<f32> = at(0.0).chain(at(1000.0)).collect();
         let fake: Vec<f32> = at(0.25).collect();
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_images_lie_on_the_edge_of_balls_without_extent() {
+    fn equal_images_are_on_the_edge_of_balls_of_radius_zero() {
         let scores = prdc(&[0.3; 40], &[0.3; 32], 4, 5, 1).unwrap();
         assert_eq!(scores, Prdc { precision: 0.0, recall: 0.0, density: 0.0, coverage: 0.0, nearest_k: 5 });
     }
@@ -153,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn bad_sets_are_told_in_one_line() {
-        let told = |real: &[f32], k| prdc(real, &[0.0, 1.0, 2.0], 1, k, 1).unwrap_err().to_string();
+    fn errors_of_sets_are_one_line() {
+        let error = |real: &[f32], k| prdc(real, &[0.0, 1.0, 2.0], 1, k, 1).unwrap_err().to_string();
         assert_eq!(
-            told(&[1.0], 2),
+            error(&[1.0], 2),
             "1 real images, fewer than the 3 that precision and recall with its nearest neighbours needs; pass more images"
         );
-        assert_eq!(told(&[1.0, 2.0], 0), "nearest_k = 0, expected at least 1");
+        assert_eq!(error(&[1.0, 2.0], 0), "nearest_k = 0, expected at least 1");
         assert_eq!(
-            told(&[1.0, f32::NAN, 2.0], 2),
+            error(&[1.0, f32::NAN, 2.0], 2),
             "feature 0 of image 1 is NaN, expected a finite number; check the image and the feature network"
         );
     }

@@ -1,5 +1,5 @@
-//! How an image comes to the 299 × 299 pixels of Inception. FID depends on it by several points (Parmar et al. 2022,
-//! arXiv:2104.11222), so that each way is that of one package, to the last digits.
+//! Resizing images to the 299 × 299 pixels of Inception. FID changes by several points with the method (Parmar et al. 2022,
+//! arXiv:2104.11222), so each method here reproduces one package to the last digits.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -7,27 +7,27 @@ use std::str::FromStr;
 use effgan_nn::networks::INCEPTION_SIDE as SIDE;
 use serde::{Deserialize, Serialize};
 
-/// The package whose resizing and scaling is followed. An image of 299 × 299 pixels is left as it is by all three.
+/// The package whose resizing and scaling is reproduced. None of them resizes an image of 299 × 299 pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resize {
-    /// pytorch-fid 0.3.0: `F.interpolate(x / 255, mode="bilinear", align_corners=False)`, then 2x − 1. Pixels have their
-    /// centres at halves; nothing is smoothed when an image shrinks.
+    /// pytorch-fid 0.3.0: `F.interpolate(x / 255, mode="bilinear", align_corners=False)`, then 2x − 1. Pixel
+    /// centres are at half-integers, and there is no antialiasing.
     #[default]
     PytorchFid,
     /// torch-fidelity 0.4.0, and the original FID: TensorFlow 1's `resize_bilinear`, whose pixel i lies at i · size / 299,
     /// then (x − 128) / 128.
     TorchFidelity,
-    /// clean-fid 0.1.35, mode `clean`: Pillow's bicubic (a = −0.5, wider when an image shrinks) without rounding, held to
+    /// clean-fid 0.1.35, mode `clean`: Pillow's bicubic filter (a = −0.5, with antialiasing) without rounding, clamped to
     /// 0..=255, then (x − 128) / 128.
     Clean,
 }
 
 impl Resize {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 3] = [Self::PytorchFid, Self::TorchFidelity, Self::Clean];
 
-    /// Its name in configs and results.
+    /// The name in configs and results.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PytorchFid => "pytorch-fid",
@@ -36,11 +36,10 @@ impl Resize {
         }
     }
 
-    /// What the network is given of `image`, u8 `[c, h, w]` with c = 1 or 3: `[3, 299, 299]` in −1..1. One channel becomes
-    /// three equal ones.
+    /// The network's input for `image`, u8 `[c, h, w]` with c = 1 or 3: `[3, 299, 299]` in −1..1. A single channel is repeated three times.
     ///
     /// # Panics
-    /// When `image` has another length than `shape`, or `shape` other channels.
+    /// When the length of `image` does not fit `shape`, or `shape` has another number of channels.
     pub fn input(self, image: &[u8], shape: [usize; 3]) -> Vec<f32> {
         let [channels, height, width] = shape;
         assert!(matches!(channels, 1 | 3), "{channels} channels, expected 1 or 3");
@@ -74,7 +73,10 @@ impl FromStr for Resize {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let all = Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL.into_iter().find(|resize| resize.as_str() == name).ok_or(format!("resize = {name} is none of {all}"))
+        Self::ALL
+            .into_iter()
+            .find(|resize| resize.as_str() == name)
+            .ok_or(format!("resize = {name} is not one of {all}"))
     }
 }
 
@@ -87,7 +89,7 @@ fn scaled(plane: Vec<f32>) -> Vec<f32> {
     plane.into_iter().map(|x| (x - 128.0) / 128.0).collect()
 }
 
-/// Between the four pixels around `position(i, side / 299)`, in f32 as both packages have it.
+/// Interpolates between the four pixels around `position(i, side / 299)`, in f32 as in both packages.
 fn bilinear(plane: &[f32], [height, width]: [usize; 2], position: impl Fn(f32, f32) -> f32) -> Vec<f32> {
     let places = |side: usize| -> Vec<(usize, usize, f32)> {
         let scale = side as f32 / SIDE as f32;
@@ -111,13 +113,13 @@ fn bilinear(plane: &[f32], [height, width]: [usize; 2], position: impl Fn(f32, f
     out
 }
 
-/// Pillow's `Image.resize` of mode `F` with `Image.BICUBIC` (`src/libImaging/Resample.c`): first across, then down, sums in
-/// f64, f32 in between.
+/// Pillow's `Image.resize` of mode `F` with `Image.BICUBIC` (`src/libImaging/Resample.c`): first rows, then columns,
+/// with sums in f64 and intermediate values in f32.
 fn bicubic(plane: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
     let kernels = kernels(width);
     let across: Vec<f32> = plane
         .chunks_exact(width)
-        .flat_map(|row| kernels.iter().map(|(first, weights)| weighed(&row[*first..], weights)))
+        .flat_map(|row| kernels.iter().map(|(first, weights)| weighted_sum(&row[*first..], weights)))
         .collect();
     let mut out = Vec::with_capacity(SIDE * SIDE);
     let mut sums = [0.0; SIDE];
@@ -131,20 +133,20 @@ fn bicubic(plane: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
     out
 }
 
-fn weighed(values: &[f32], weights: &[f64]) -> f32 {
+fn weighted_sum(values: &[f32], weights: &[f64]) -> f32 {
     values.iter().zip(weights).map(|(&value, weight)| f64::from(value) * weight).sum::<f64>() as f32
 }
 
-/// The first pixel and the weights, of sum 1, of each of the 299 pixels that come of `side`.
+/// For each of the 299 output pixels: the first input pixel (of `side`), and the weights, which sum to 1.
 fn kernels(side: usize) -> Vec<(usize, Vec<f64>)> {
     let scale = side as f64 / SIDE as f64;
-    // Twice the width of the filter, which is that of the pixels that come out when there are fewer of them.
-    let (stretch, reach) = (scale.max(1.0), 2.0 * scale.max(1.0));
+    // The support of the filter is 2 pixels of the coarser grid on each side.
+    let (widening, support) = (scale.max(1.0), 2.0 * scale.max(1.0));
     let kernel = |i: usize| {
         let centre = (i as f64 + 0.5) * scale;
-        let first = (centre - reach + 0.5).max(0.0) as usize;
-        let end = ((centre + reach + 0.5) as usize).min(side);
-        let weights: Vec<f64> = (first..end).map(|x| cubic((x as f64 - centre + 0.5) / stretch)).collect();
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(side);
+        let weights: Vec<f64> = (first..end).map(|x| cubic((x as f64 - centre + 0.5) / widening)).collect();
         let sum: f64 = weights.iter().sum();
         (first, weights.iter().map(|weight| weight / sum).collect())
     };
@@ -166,21 +168,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_even_image_stays_even_at_any_size() {
+    fn a_constant_image_stays_constant_at_any_size() {
         for (resize, expected) in
             [(Resize::PytorchFid, 0.2), (Resize::TorchFidelity, 25.0 / 128.0), (Resize::Clean, 25.0 / 128.0)]
         {
             for [height, width] in [[1, 1], [2, 7], [299, 299], [640, 300]] {
                 let input = resize.input(&vec![153; height * width], [1, height, width]);
                 assert_eq!(input.len(), 3 * SIDE * SIDE);
-                // Weights of sum 1 but for f32 rounding; 2 · 153 / 255 − 1 = 0.2 and (153 − 128) / 128.
+                // The weights sum to 1 up to f32 rounding; 2 · 153 / 255 − 1 = 0.2 and (153 − 128) / 128.
                 assert!(input.iter().all(|x| (x - expected).abs() < 1e-6), "{resize} of {height} x {width}");
             }
         }
     }
 
     #[test]
-    fn an_image_of_the_network_s_size_is_only_scaled() {
+    fn an_image_of_the_networks_size_is_only_scaled() {
         let image: Vec<u8> = (0..SIDE * SIDE).map(|i| (i * i / 5 % 256) as u8).collect();
         for resize in Resize::ALL {
             let scale = |&pixel: &u8| match resize {
@@ -199,6 +201,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&resize).unwrap(), format!("\"{resize}\""));
         }
         let error = "bicubic".parse::<Resize>().unwrap_err();
-        assert_eq!(error, "resize = bicubic is none of pytorch-fid, torch-fidelity, clean");
+        assert_eq!(error, "resize = bicubic is not one of pytorch-fid, torch-fidelity, clean");
     }
 }

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClassHistogram, FeatureStats, MetricError, Result, SmallNet, frechet_distance};
 
-/// How close a set of images is to the reference. Every number is to be read beside `n` and the floor: what as many real images
-/// score against the same reference.
+/// How close a set of images is to the reference. Each number depends on `n`, and must be compared with the floor, the score of
+/// equally many real images against the same reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Images scored; the reference has as many.
+    /// Number of images; the reference has equally many.
     pub n: usize,
     /// Fréchet distance on the small network's 84 features, ≥ 0, lower is closer. Not an FID: another network, another scale.
     pub fd_small: f64,
     /// KL divergence of the predicted classes from the reference's true ones, in nats, ≥ 0.
     pub class_kl: f64,
-    /// Classes whose share is at least a tenth of their share in the reference.
+    /// Number of classes whose share is at least a tenth of their share in the reference.
     pub modes: usize,
-    /// Predicted classes of the images.
+    /// Number of images of each predicted class.
     pub class_counts: Vec<u64>,
 }
 
-/// A reference set with a feature network: the fixed side of a comparison.
+/// A reference set with its feature network, against which sets of images are scored.
 pub struct Reference {
     net: SmallNet,
     shape: [usize; 3],
@@ -34,8 +34,7 @@ impl Reference {
     /// The reference of u8 `images` `[n, c, h, w]` of `shape` with their true `labels`.
     ///
     /// # Errors
-    /// When the images do not fit the network, there are fewer than two, or a class has none, which would make the KL divergence
-    /// infinite.
+    /// When the images do not fit the network, there are fewer than two, or a class has none, which would make the KL divergence infinite.
     pub fn new(net: SmallNet, images: &[u8], shape: [usize; 3], labels: &[u8], jobs: usize) -> Result<Self> {
         let Classified { features, .. } = net.classify(images, shape, jobs)?;
         let stats = FeatureStats::of(&features, SmallNet::FEATURES)?;
@@ -46,7 +45,7 @@ impl Reference {
         Ok(Self { net, shape, stats, histogram, jobs })
     }
 
-    /// Images of the reference; as many are to be scored.
+    /// Number of reference images; equally many should be scored.
     pub fn n(&self) -> usize {
         self.stats.n
     }

@@ -1,4 +1,4 @@
-//! Features and classes of a small network that ships with the program.
+//! The small classifier that is built into the program, and its features.
 
 use effgan_nn::classifier::{Classified, Classifier};
 use effgan_nn::{Params, checkpoint, parallel_map};
@@ -8,7 +8,7 @@ use crate::{MetricError, Result};
 /// Images that one worker classifies at a time.
 const CHUNK: usize = 512;
 
-/// A LeNet trained to tell the classes of one data set apart; its 84 penultimate values are the features of `fd_small`.
+/// A LeNet trained to classify one data set; the 84 values of its penultimate layer are the features of `fd_small`.
 pub struct SmallNet {
     classifier: Classifier,
     hash: String,
@@ -17,17 +17,17 @@ pub struct SmallNet {
 impl SmallNet {
     /// Length of a feature vector.
     pub const FEATURES: usize = Classifier::FEATURES;
-    /// Number of classes that it tells apart.
+    /// Number of classes.
     pub const CLASSES: usize = Classifier::CLASSES;
 
-    /// The shipped network for MNIST (`weights/README.md` has its accuracy).
+    /// The built-in network for MNIST (its accuracy is in `weights/README.md`).
     pub fn mnist() -> Self {
-        Self::shipped(include_bytes!("../weights/mnist.safetensors"))
+        Self::built_in(include_bytes!("../weights/mnist.safetensors"))
     }
 
-    /// The shipped network for Fashion-MNIST.
+    /// The built-in network for Fashion-MNIST.
     pub fn fashion_mnist() -> Self {
-        Self::shipped(include_bytes!("../weights/fashion-mnist.safetensors"))
+        Self::built_in(include_bytes!("../weights/fashion-mnist.safetensors"))
     }
 
     /// A network with the tensors that `effgan features train` wrote.
@@ -44,12 +44,12 @@ impl SmallNet {
         &self.hash
     }
 
-    fn shipped(file: &[u8]) -> Self {
-        let params = checkpoint::from_bytes(file).expect("the shipped weights are a safetensors file");
-        Self::new(&params).expect("the shipped weights fit the network")
+    fn built_in(file: &[u8]) -> Self {
+        let params = checkpoint::from_bytes(file).expect("the built-in weights are a safetensors file");
+        Self::new(&params).expect("the built-in weights fit the network")
     }
 
-    /// Features and classes of `images`, u8 `[n, 1, 28, 28]`; `jobs` threads change no bit.
+    /// Features and classes of `images`, u8 `[n, 1, 28, 28]`. The result does not depend on the number of threads, `jobs`.
     ///
     /// # Errors
     /// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28.

@@ -6,7 +6,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use crate::error::{MetricError, Result};
 
-/// Rows that are centred at once. Fixed, so that the sums have one order and memory does not grow with the images.
+/// Rows that are centred at once. Fixed, so that sums have a fixed order and memory does not grow with the number of images.
 const ROWS_AT_ONCE: usize = 256;
 
 /// A Gaussian fitted to the features of one set of images.
@@ -23,11 +23,11 @@ pub struct FeatureStats {
 impl FeatureStats {
     /// Statistics of `features`, `[n, d]` row-major with d = `dim`.
     ///
-    /// Two passes in f64: the mean first, then products of centred features. One pass over raw products would cancel
-    /// where features are far from zero and close to each other.
+    /// Two passes in f64: the mean first, then products of centred features. A single pass over raw products would suffer
+    /// from cancellation when features are far from zero and close to each other.
     ///
     /// # Errors
-    /// [`MetricError::FeatureShape`] when `features` is no whole number of rows or `dim` is 0,
+    /// [`MetricError::FeatureShape`] when `features` is not a whole number of rows or `dim` is 0,
     /// [`MetricError::TooFewImages`] when n < 2, [`MetricError::NonFiniteFeature`] at the first infinity or NaN.
     pub fn of(features: &[f32], dim: usize) -> Result<Self> {
         let n = num_rows(features, dim)?;
@@ -51,7 +51,7 @@ impl FeatureStats {
     }
 }
 
-/// n of `features` `[n, d]`.
+/// The number of rows n of `features` `[n, d]`.
 pub(crate) fn num_rows(features: &[f32], dim: usize) -> Result<usize> {
     if dim == 0 || !features.len().is_multiple_of(dim) {
         return Err(MetricError::FeatureShape { values: features.len(), dim });
@@ -109,7 +109,7 @@ fn add_products(sums: &mut [f64], centred: &[f64], dim: usize) {
         rows,
         BlockStructure::Rectangular,
         1.0,
-        // One thread, so that the sums have one order however many threads there are.
+        // One thread, so that the sums have a fixed order for any number of threads.
         Par::Seq,
     );
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn features_that_are_no_rows_are_refused() {
+    fn features_that_are_not_whole_rows_are_refused() {
         assert_eq!(FeatureStats::of(&[1.0; 7], 2), Err(MetricError::FeatureShape { values: 7, dim: 2 }));
         assert_eq!(FeatureStats::of(&[1.0; 7], 0), Err(MetricError::FeatureShape { values: 7, dim: 0 }));
     }

@@ -1,17 +1,18 @@
-//! Features of an image's surface, whatever it shows: a generator whose parameters are noise or far too large draws
-//! another surface than one that was trained, on any data set and of any classes.
+//! Features of an image's texture, independent of its contents: a generator whose parameters are noise or far too large draws
+//! another texture than a trained one, for any data set and any classes. (Under label skew, features of a classifier differ more
+//! between honest members than between honest ones and noise.)
 
 /// Scales at which roughness is measured: windows of 1, 2, 4 and 8 pixels.
 const SCALES: usize = 4;
-/// Keeps logarithms of images without any roughness, or of black and white alone, finite.
-const LEAST: f64 = 0.01;
+/// Keeps logarithms finite for constant images, and for images of only black and white.
+const OFFSET: f64 = 0.01;
 
-/// Texture of u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]`: `[n, d]` row-major, and d, which follows from the shape
-/// and is 4 from 16 × 16 on.
+/// Texture features of u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]`: `[n, d]` row-major, and d, which depends on the shape
+/// and is 4 from 16 × 16 pixels on.
 ///
-/// With x the grey values in −1..1, the features are log(0.01 + r₁) − log(0.01 + r₀) and so on, where rₛ is the mean
-/// absolute difference of neighbours, down and across, after s times averaging 2 × 2 pixels; and log(0.01 + mean(1 − x²)),
-/// which is low where all is black or white.
+/// With x the grey values in −1..1, the features are log(0.01 + r₁) − log(0.01 + r₀) and so on, where rₛ is the mean absolute
+/// difference of neighbours, vertically and horizontally, after averaging 2 × 2 pixels s times; and log(0.01 + mean(1 − x²)),
+/// which is low when all pixels are black or white.
 pub fn textures(images: &[u8], shape: [usize; 3]) -> (Vec<f32>, usize) {
     let len: usize = shape.iter().product();
     let features: Vec<Vec<f32>> = images.chunks_exact(len).map(|image| texture(image, shape)).collect();
@@ -27,14 +28,14 @@ fn texture(image: &[u8], [_, height, width]: [usize; 3]) -> Vec<f32> {
     let between = grey.pixels.iter().map(|x| 1.0 - x * x).sum::<f64>() / grey.pixels.len() as f64;
     let mut roughness = Vec::new();
     while roughness.len() < SCALES && grey.height.min(grey.width) >= 2 {
-        roughness.push((LEAST + grey.roughness()).ln());
+        roughness.push((OFFSET + grey.roughness()).ln());
         grey = grey.halved();
     }
     let steps = roughness.windows(2).map(|pair| pair[1] - pair[0]);
-    steps.chain([(LEAST + between).ln()]).map(|feature| feature as f32).collect()
+    steps.chain([(OFFSET + between).ln()]).map(|feature| feature as f32).collect()
 }
 
-/// Pixels in −1..1.
+/// A grey image with pixels in −1..1.
 struct Grey {
     height: usize,
     width: usize,
@@ -42,7 +43,7 @@ struct Grey {
 }
 
 impl Grey {
-    /// The mean of the channels.
+    /// The mean over the channels of `image`.
     fn of(image: &[u8], height: usize, width: usize) -> Self {
         let channels = image.len() / (height * width);
         let mean = |pixel: usize| {
@@ -52,7 +53,7 @@ impl Grey {
         Self { height, width, pixels: (0..height * width).map(mean).collect() }
     }
 
-    /// Mean absolute difference of neighbours down, plus that of neighbours across.
+    /// Mean absolute difference of vertical neighbours, plus that of horizontal neighbours.
     fn roughness(&self) -> f64 {
         let rows = || self.pixels.chunks_exact(self.width);
         let down: f64 = rows().zip(rows().skip(1)).flat_map(|(a, b)| a.iter().zip(b)).map(|(a, b)| (a - b).abs()).sum();
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_seen_as_the_mean_of_the_channels_and_images_one_by_one() {
+    fn colours_are_averaged_and_images_are_independent() {
         let images = [[0; 16], [255; 16], [127; 16], [128; 16]].concat();
         let (features, dim) = textures(&images, [2, 4, 4]);
         // Both images are an even grey, 127.5 of 255.

@@ -1,5 +1,5 @@
 //! Train on synthetic, test on real (Esteban et al. 2017, arXiv:1706.02633; the classification accuracy score of Ravuri and
-//! Vinyals 2019, arXiv:1905.10887): what a network learns from generated images that holds for real ones.
+//! Vinyals 2019, arXiv:1905.10887): how well a classifier trained on generated images works on real ones.
 
 use effgan_nn::{classifier, parallel_map};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{MetricError, Result};
 use crate::small_net::SmallNet;
 
-/// 28 × 28 grey.
+/// Grey images of 28 × 28 pixels.
 const SHAPE: [usize; 3] = [1, 28, 28];
 const IMAGE_LEN: usize = 28 * 28;
 
@@ -20,17 +20,17 @@ pub struct Labelled<'a> {
     pub labels: &'a [u8],
 }
 
-/// How much a classifier that saw generated images alone knows of real ones.
+/// How well a classifier that was only trained on generated images classifies real ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainOnSynthetic {
-    /// Share of the test images that it classifies as they are labelled, 0..1; higher is better, 0.1 is a guess. Falls with
-    /// n, and compares only at the same n and epochs.
+    /// Accuracy on the test images, 0..1; higher is better, and 0.1 is chance. It grows with n, and is only comparable at the
+    /// same n and number of epochs.
     pub accuracy: f64,
-    /// The ceiling: the same network after as many real training images with their true labels.
+    /// The ceiling: the accuracy after training on equally many real images with their true labels.
     pub accuracy_of_real: Option<f64>,
-    /// Generated images.
+    /// Number of generated images.
     pub n: usize,
-    /// Real test images.
+    /// Number of real test images.
     pub num_test: usize,
     /// Passes over the generated images.
     pub epochs: usize,
@@ -39,16 +39,16 @@ pub struct TrainOnSynthetic {
 impl TrainOnSynthetic {
     /// Epochs of training, for any n.
     pub const EPOCHS: usize = 5;
-    /// Images of one training batch: with fewer there is no step.
+    /// Fewest generated images: one training batch.
     pub const LEAST: usize = 64;
 }
 
-/// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; likewise on the first n
-/// of `real`, if there are any.
+/// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; does the same with the
+/// first n images of `real`, if given.
 ///
-/// A generator whose samples `net` takes for another class than they show, or that leaves out a class, loses accuracy; one
-/// that copies its training images does not. `seed` gives first parameters and order; `jobs` threads change no bit, and two are
-/// of use.
+/// A generator whose samples `net` mislabels, or that leaves out a class, loses accuracy; one that copies its training images
+/// does not. `seed` determines the initial parameters and the order of the images. The result does not depend on the number of
+/// threads, `jobs`, of which at most two are used.
 ///
 /// # Errors
 /// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28, [`MetricError::TooFewFor`] when there are fewer than 64
@@ -123,8 +123,8 @@ mod tests {
         (labels.iter().flat_map(|&label| (0..IMAGE_LEN).map(move |at| pixel(label, at))).collect(), labels)
     }
 
-    /// A net that knows the bands.
-    fn knowing_net(images: &[u8], labels: &[u8]) -> SmallNet {
+    /// A network that was trained on the bands.
+    fn trained_net(images: &[u8], labels: &[u8]) -> SmallNet {
         let net = SmallNet::new(&classifier::train(images, labels, 16, 1, |_, _| {}).unwrap()).unwrap();
         assert_eq!(net.classify(images, SHAPE, 1).unwrap().classes, labels);
         net
@@ -136,7 +136,7 @@ mod tests {
         let (seen, true_labels) = bands(100, 8);
         let test = Labelled { images: &seen, labels: &true_labels };
         let real = Some(Labelled { images: &images, labels: &labels });
-        let net = knowing_net(&images, &labels);
+        let net = trained_net(&images, &labels);
         let score = |jobs| train_on_synthetic(&images, SHAPE, &net, real, test, 3, jobs).unwrap();
         let one = score(1);
         assert_eq!((one.n, one.num_test, one.epochs), (320, 100, 5));
@@ -147,39 +147,39 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_class_teach_that_class() {
+    fn a_classifier_of_one_class_has_the_accuracy_of_that_class() {
         let (images, labels) = bands(320, 0);
         let samples = images[..IMAGE_LEN].repeat(640);
         let (seen, true_labels) = bands(100, 0);
         let test = Labelled { images: &seen, labels: &true_labels };
-        let score = train_on_synthetic(&samples, SHAPE, &knowing_net(&images, &labels), None, test, 3, 1).unwrap();
+        let score = train_on_synthetic(&samples, SHAPE, &trained_net(&images, &labels), None, test, 3, 1).unwrap();
         assert_eq!((score.accuracy, score.accuracy_of_real), (0.1, None));
     }
 
     #[test]
-    fn what_cannot_be_trained_on_is_told_in_one_line() {
+    fn errors_of_images_and_labels_are_one_line() {
         let (images, labels) = bands(64, 0);
         let (net, all) = (SmallNet::mnist(), Labelled { images: &images, labels: &labels });
-        let told = |samples: &[u8], shape, real, test| {
+        let error = |samples: &[u8], shape, real, test| {
             train_on_synthetic(samples, shape, &net, real, test, 1, 1).unwrap_err().to_string()
         };
         assert_eq!(
-            told(&images[..63 * IMAGE_LEN], SHAPE, None, all),
+            error(&images[..63 * IMAGE_LEN], SHAPE, None, all),
             "63 generated images, fewer than the 64 that training on synthetic images needs; pass more images"
         );
         assert_eq!(
-            told(&images, [3, 32, 32], None, all),
-            "the small feature network takes images of shape [1, 28, 28], got [3, 32, 32]"
+            error(&images, [3, 32, 32], None, all),
+            "the small feature network needs images of shape [1, 28, 28], got [3, 32, 32]"
         );
         let few = Labelled { images: &images[..IMAGE_LEN], labels: &labels[..1] };
         assert_eq!(
-            told(&images, SHAPE, Some(few), all),
+            error(&images, SHAPE, Some(few), all),
             "1 real training images, fewer than the 64 that training on synthetic images needs; pass more images"
         );
         let short = Labelled { labels: &labels[..2], ..few };
         assert_eq!(
-            told(&images, SHAPE, None, short),
-            "test images come to 784 pixels, expected 2 x 784, one image of 28 x 28 for each label"
+            error(&images, SHAPE, None, short),
+            "test images have 784 pixels, expected 2 x 784, one image of 28 x 28 for each label"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Scores of the same features by this crate and by pytorch-fid, torch-fidelity, prdc and `SciPy`: `fixtures/agreement.py`.
+//! Agreement with pytorch-fid, torch-fidelity, prdc and `SciPy` on the same features, whose scores `fixtures/agreement.py` computed.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ impl Case {
         Subsets { real: of(0), fake: of(1) }
     }
 
-    /// Holds our scores to theirs, relative to theirs.
+    /// Compares our scores with theirs, relative to theirs.
     fn assert_near(&self, real: &[f32], fake: &[f32], tolerance: f64) {
         assert_eq!((real.len(), fake.len()), (self.n * self.dim, self.n * self.dim));
         let near = |name: &str, ours: f64, theirs: f64| {
@@ -70,7 +70,7 @@ fn digits() -> (Vec<f32>, Vec<f32>) {
     (real.to_vec(), fake.to_vec())
 }
 
-/// `smeared` of the script.
+/// The script's function `smeared`.
 fn smeared(images: &[u8]) -> Vec<u8> {
     let smear = |at: usize| {
         let (pixel, right) = (u32::from(images[at]), images.get(at + 1).map_or(0, |&pixel| u32::from(pixel)));
@@ -80,7 +80,7 @@ fn smeared(images: &[u8]) -> Vec<u8> {
     (0..images.len()).map(smear).collect()
 }
 
-/// `hashed` of the script, one number of it.
+/// One number of the script's function `hashed`.
 fn hashed(seed: u32, row: usize, column: usize, modulus: u32) -> i32 {
     let [row, column] = [row, column].map(|at| at as u32);
     let mut x = seed.wrapping_mul(0x9E37_79B9);
@@ -90,7 +90,7 @@ fn hashed(seed: u32, row: usize, column: usize, modulus: u32) -> i32 {
     ((x ^ x >> 16) % modulus).cast_signed()
 }
 
-/// `formula` of the script.
+/// The script's function `formula`.
 fn formula(seed: u32, n: usize, dim: usize, values: u32, lowest: i32) -> Vec<f32> {
     let directions: Vec<Vec<i32>> =
         (0..64).map(|rank| (0..dim).map(|column| hashed(1, rank, column, 16) - 8).collect()).collect();
@@ -106,7 +106,7 @@ fn formula(seed: u32, n: usize, dim: usize, values: u32, lowest: i32) -> Vec<f32
 }
 
 #[test]
-fn digits_have_the_features_that_the_other_programs_were_given() {
+fn digits_have_the_features_that_the_other_programs_used() {
     let config: DatasetConfig = serde_json::from_str(r#"{"name":"mnist-mini"}"#).unwrap();
     let splits = config.load().unwrap();
     let real = splits.test.pixels().to_vec();
@@ -131,7 +131,7 @@ fn scores_of_2_000_digits_are_those_of_the_packages() {
 }
 
 #[test]
-fn memorisation_of_digits_is_that_of_scipy() {
+fn memorisation_of_digits_matches_scipy() {
     let ((real, fake), case) = (digits(), Case::read("digits"));
     let dim = case.dim;
     let ours = memorisation(&fake[800 * dim..1400 * dim], &fake[..800 * dim], &real[..500 * dim], dim, 2).unwrap();

@@ -1,7 +1,7 @@
 //! How the program ends when it does not end well: one line on standard error, and an exit code that scripts can tell apart.
 
 use effgan_data::DataError;
-use effgan_data::steering::steers;
+use effgan_data::control_chars::is_control;
 use effgan_fl::FlError;
 use effgan_nn::NnError;
 
@@ -59,7 +59,7 @@ impl Failure {
 
     /// One line of at most 2,000 characters: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
     pub fn line(&self) -> String {
-        let line = format!("{:#}", self.error).replace(steers, " ");
+        let line = format!("{:#}", self.error).replace(is_control, " ");
         match line.char_indices().nth(MOST_CHARS) {
             Some((end, _)) => format!("{}…", &line[..line.floor_char_boundary(end - 1)]),
             None => line,

@@ -1,8 +1,8 @@
 //! Data sets inside the binary, so that a first run needs no download.
 //!
-//! They are IDX files as any other; `assets/<name>/make.py` made them and `assets/<name>/LICENSE.md` says whose they are.
+//! They are ordinary IDX files, made by `assets/<name>/make.py`; their licence is `assets/<name>/LICENSE.md`.
 
-use super::{idx, memory::Budget};
+use super::{budget::Budget, idx};
 use crate::{DataError, ImageSet};
 
 macro_rules! mnist_mini_file {
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn mnist_mini_has_as_many_images_of_each_class() {
+    fn mnist_mini_has_equally_many_images_of_each_class() {
         let (train, test) = mnist_mini(&mut Budget::as_they_are()).unwrap();
         assert_eq!((train.shape(), test.shape()), ([1, 28, 28], [1, 28, 28]));
         assert_eq!(class_counts(&train), [1000; 10]);
@@ -49,8 +49,8 @@ mod tests {
     }
 
     #[test]
-    fn mnist_mini_starts_as_mnist_does() {
-        // The first labels of MNIST's files, known from many a tutorial.
+    fn mnist_mini_begins_like_mnist() {
+        // The first labels of MNIST's files, which many tutorials show.
         let (train, test) = mnist_mini(&mut Budget::as_they_are()).unwrap();
         assert_eq!(train.labels()[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
         assert_eq!(test.labels()[..10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);

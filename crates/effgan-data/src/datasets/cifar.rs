@@ -1,6 +1,6 @@
 //! CIFAR-10 in its binary version (Krizhevsky 2009): records of a label byte and 3,072 bytes `[3, 32, 32]`, red first.
 
-use super::memory::Budget;
+use super::budget::Budget;
 use crate::{DataError, ImageSet};
 use std::{
     fs::File,
@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the archive calls its folder.
+/// Name of the folder in the archive.
 pub(crate) const FOLDER: &str = "cifar-10-batches-bin";
-/// The six files: five to train on, then the test split.
+/// The six files: five of the training split, then the test split.
 pub(crate) const FILES: [&str; 6] = [
     "data_batch_1.bin",
     "data_batch_2.bin",
@@ -25,12 +25,12 @@ pub(super) const CLASSES: [&str; 10] =
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const RECORD: u64 = 1 + 3 * 32 * 32;
-/// Records of a file.
+/// Records per file.
 const MAX_RECORDS: u64 = 10_000;
-/// Bytes of a whole file.
+/// Bytes of a complete file.
 pub(crate) const FILE_LEN: u64 = MAX_RECORDS * RECORD;
 
-/// Where in `dir` the files lie: in its sub-folder `cifar-10-batches-bin`, where that is, or in `dir` itself.
+/// The folder of the files: the sub-folder `cifar-10-batches-bin` of `dir` when it exists, or `dir` itself.
 pub(super) fn folder(dir: &Path) -> PathBuf {
     let inner = dir.join(FOLDER);
     if inner.is_dir() { inner } else { dir.to_owned() }
@@ -48,7 +48,7 @@ fn read_split(dir: &Path, files: &[&str], budget: &mut Budget) -> Result<ImageSe
         let path = dir.join(file);
         for record in read_file(&path, budget)?.chunks_exact(RECORD as usize) {
             if usize::from(record[0]) >= CLASSES.len() {
-                return Err(malformed(&path, format!("label {} of a record is no class, expected 0..=9", record[0])));
+                return Err(malformed(&path, format!("a record has label {}, expected 0..=9", record[0])));
             }
             labels.push(record[0]);
             pixels.extend_from_slice(&record[1..]);
@@ -57,7 +57,7 @@ fn read_split(dir: &Path, files: &[&str], budget: &mut Budget) -> Result<ImageSe
     ImageSet::new(SHAPE, pixels, labels, CLASSES.len())
 }
 
-/// A whole number of records, at most as many as the real files have.
+/// Reads a whole number of records, at most as many as the real files have.
 fn read_file(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, DataError> {
     let unreadable = |reason| DataError::Unreadable { file: path.display().to_string(), reason };
     if !path.is_file() {
@@ -70,7 +70,7 @@ fn read_file(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, DataError> {
             format!("has {len} bytes, expected 1 to {MAX_RECORDS} records of {RECORD} bytes; get the file again");
         return Err(malformed(path, line));
     }
-    budget.take((len / RECORD) as usize, SHAPE)?;
+    budget.reserve((len / RECORD) as usize, SHAPE)?;
     let mut bytes = Vec::new();
     file.take(len).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
@@ -86,7 +86,7 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    /// Six files of `records` records each; pixel i of record r is (r + i / 1024) in all files.
+    /// Six files of `records` records each; pixel i of record r has the value r + i / 1024.
     fn folder_of(records: u8) -> TempDir {
         let dir = TempDir::new().unwrap();
         for file in FILES {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn five_files_train_and_one_tests() {
+    fn five_files_are_the_training_split_and_one_the_test_split() {
         let dir = folder_of(3);
         let (train, test) = read(dir.path(), &mut Budget::as_they_are()).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (15, 3, [3, 32, 32], 10));
@@ -146,12 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_no_class_is_an_error() {
+    fn a_label_out_of_range_is_an_error() {
         let mut bytes = batch(2);
         bytes[3073] = 10;
-        assert_eq!(
-            error_with("data_batch_2.bin", &bytes),
-            "data_batch_2.bin: label 10 of a record is no class, expected 0..=9"
-        );
+        assert_eq!(error_with("data_batch_2.bin", &bytes), "data_batch_2.bin: a record has label 10, expected 0..=9");
     }
 }

@@ -1,10 +1,10 @@
-//! What lies at a path, before a config is written for it.
+//! Inspecting a path before a config is written for it.
 
-use super::{LeftOut, cifar, folder::Listing, idx, memory::Budget, npz, picture::Mode};
+use super::{LeftOut, budget::Budget, cifar, folder::Listing, idx, npz, picture::Mode};
 use crate::{DataError, ImageSet};
 use std::{collections::BTreeMap, path::Path};
 
-/// What a path leads to.
+/// The kind of data at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentsKind {
     /// The four files of MNIST or Fashion-MNIST: `name = "mnist"` or `"fashion-mnist"`.
@@ -17,30 +17,30 @@ pub enum ContentsKind {
     Npz,
 }
 
-/// What lies at a path: all that a person has to know before writing a config.
+/// The data at a path: everything that a user must know before writing a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// Which data set can read it.
+    /// The kind of data, which determines `dataset.name`.
     pub kind: ContentsKind,
-    /// Names and numbers of training and test images of each class, by label.
+    /// Name of each class with its numbers of training and test images, in the order of the labels.
     pub classes: Vec<(String, [usize; 2])>,
-    /// Whether the test split is every tenth image of each class, as the files name none.
+    /// Whether the test split is every tenth image of each class, because the files define none.
     pub every_tenth: bool,
-    /// Images of each width and height, most frequent first.
+    /// Each size as `[width, height]` with its number of images, most frequent first.
     pub sizes: Vec<([usize; 2], usize)>,
-    /// Images of each mode, most frequent first.
+    /// Number of images of each mode, most frequent first.
     pub modes: Vec<(Mode, usize)>,
-    /// Images that cannot be read, by path.
+    /// Images that cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
-    /// Files or arrays that are passed over.
-    pub passed_over: usize,
+    /// Number of files or arrays that are ignored.
+    pub ignored: usize,
 }
 
 impl Contents {
-    /// Looks at `path`: reads every image once, and keeps none of them.
+    /// Inspects `path`: reads every image once, without keeping it.
     ///
     /// # Errors
-    /// What is wrong with which file; images of a folder that cannot be read are in `broken` instead.
+    /// An error that names the file; images of a folder that cannot be read are listed in `broken` instead.
     pub fn of(path: &Path) -> Result<Self, DataError> {
         let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
         if !path.exists() {
@@ -70,7 +70,7 @@ impl Contents {
     fn of_arrays(path: &Path) -> Result<Self, DataError> {
         let arrays = npz::read(path, &mut Budget::as_they_are())?;
         let contents = Self::of_sets(ContentsKind::Npz, &arrays.train, &arrays.test);
-        Ok(Self { every_tenth: arrays.every_tenth, passed_over: arrays.passed_over.len(), ..contents })
+        Ok(Self { every_tenth: arrays.every_tenth, ignored: arrays.ignored.len(), ..contents })
     }
 
     fn of_sets(kind: ContentsKind, train: &ImageSet, test: &ImageSet) -> Self {
@@ -88,14 +88,14 @@ impl Contents {
             sizes: vec![([w, h], num_images)],
             modes: vec![(mode, num_images)],
             broken: Vec::new(),
-            passed_over: 0,
+            ignored: 0,
         }
     }
 
     fn of_folder(path: &Path) -> Result<Self, DataError> {
         let listing = Listing::of(path, None)?;
         let broken = listing.broken();
-        // What is wrong with files is told first.
+        // Errors of files are reported before the lack of a test split.
         if broken.is_empty() && listing.splits[1].is_empty() {
             return Err(DataError::NoTestImages { place: path.display().to_string() });
         }
@@ -118,12 +118,12 @@ impl Contents {
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
-            passed_over: listing.passed_over,
+            ignored: listing.ignored,
         })
     }
 }
 
-/// Most frequent first, then in their own order.
+/// The counts, most frequent first, then in the order of the keys.
 fn by_count<T: Ord>(counts: BTreeMap<T, usize>) -> Vec<(T, usize)> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

@@ -1,18 +1,17 @@
-//! Images as somebody has them, without splits: all PNG and JPEG files below a folder, by path, or the `images` of an
-//! `.npy` or `.npz` file. A folder is decoded piece by piece, so that any number of files takes little memory; an array is
-//! read at once.
+//! Images without labels or splits: all PNG and JPEG files below a folder, sorted by path, or the array `images` of an `.npy` or
+//! `.npz` file. A folder is decoded in parts, so that any number of files needs little memory; an array is read at once.
 
-use super::{folder, memory::Budget, npz, picture};
+use super::{budget::Budget, folder, npz, picture};
 use crate::{
     DataError,
-    parallel::{in_parallel, in_places},
+    parallel::{in_parallel, in_parallel_into},
 };
 use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
 
-/// Images of one shape that are not in memory yet.
+/// A list of images of one shape, which are read on demand.
 #[derive(Debug)]
 pub struct ImageFiles {
     shape: [usize; 3],
@@ -26,11 +25,11 @@ enum Source {
 }
 
 impl ImageFiles {
-    /// Looks at a folder, an `.npy` or an `.npz` file.
+    /// Opens a folder, an `.npy` file or an `.npz` file.
     ///
     /// # Errors
-    /// [`DataError::OtherShape`] when the images of a folder are of several shapes, [`DataError::NoImages`] when there are none,
-    /// and one that names the file when it is missing, damaged or of another kind.
+    /// [`DataError::OtherShape`] when the images of a folder have several shapes, [`DataError::NoImages`] when there are none,
+    /// and an error that names the file when it is missing, damaged or in another format.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if !path.is_dir() {
             let (shape, pixels) = npz::read_images(path)?;
@@ -66,18 +65,18 @@ impl ImageFiles {
         }
     }
 
-    /// Never: images are there.
+    /// Always false, because there is at least one image.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The images of `range`, u8 `[n, c, h, w]`.
+    /// Reads the images of `range`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// One that names the file when it cannot be decoded, or is no longer what it was.
+    /// An error that names the file when it cannot be decoded, or has changed since it was opened.
     ///
     /// # Panics
-    /// When `range` goes beyond the last image.
+    /// When `range` ends beyond the last image.
     pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, DataError> {
         let (dir, files) = match &self.source {
             Source::Array(pixels) => {
@@ -87,15 +86,15 @@ impl ImageFiles {
         };
         let mut pixels = vec![0; files.len() * self.image_len()];
         let decoders = Budget::as_they_are().decoders();
-        let read = |file: &PathBuf, place: &mut [u8]| -> Result<[usize; 3], String> {
+        let read = |file: &PathBuf, output: &mut [u8]| -> Result<[usize; 3], String> {
             picture::read(file, self.shape, &decoders, |image, shape| {
                 if shape == self.shape {
-                    place.copy_from_slice(&image);
+                    output.copy_from_slice(&image);
                 }
                 shape
             })
         };
-        for (file, shape) in files.iter().zip(in_places(files, &mut pixels, read)) {
+        for (file, shape) in files.iter().zip(in_parallel_into(files, &mut pixels, read)) {
             let shape = shape.map_err(|reason| malformed(file, reason))?;
             if shape != self.shape {
                 let (first, other) = (inside(dir, &files[0]), inside(dir, file));
@@ -131,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_read_in_order_of_its_paths_whatever_lies_below() {
+    fn a_folder_is_read_in_the_order_of_paths_at_any_depth() {
         let dir = tempfile::tempdir().unwrap();
         for (name, value) in [("b/2.png", 3), ("a.png", 1), ("b/1.png", 2)] {
             save(dir.path(), name, [2, 1], value);
         }
-        fs::write(dir.path().join("note.txt"), "no image").unwrap();
+        fs::write(dir.path().join("note.txt"), "not an image").unwrap();
         let files = ImageFiles::open(dir.path()).unwrap();
         assert_eq!((files.len(), files.shape()), (3, [1, 1, 2]));
         assert_eq!(files.read(0..3).unwrap(), [1, 1, 2, 2, 3, 3]);
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_named() {
+    fn a_file_that_is_not_an_image_is_named() {
         let dir = tempfile::tempdir().unwrap();
         assert!(ImageFiles::open(dir.path()).unwrap_err().to_string().contains("no PNG"));
         fs::write(dir.path().join("a.png"), "text").unwrap();

@@ -1,19 +1,19 @@
-//! A folder of PNG and JPEG files, one sub-folder a class; or a flat folder, all of one class.
+//! A folder of PNG and JPEG files, with one sub-folder per class, or flat with a single class.
 //!
-//! `train/` and `test/` are the splits where both are there; otherwise every tenth image of each class, in order of its
-//! path, is the test split ([`split`]). Labels number the sub-folders that hold images, sorted by name. Folders inside
-//! of a class belong to it. Hidden files and other kinds of files are passed over; links to folders are not followed.
+//! The splits are `train/` and `test/` when both exist; otherwise every tenth image of each class, in the order of paths, is the
+//! test split ([`test_split`]). Labels number the sub-folders that hold images, sorted by name. Folders within a class belong to
+//! it. Hidden files and other kinds of files are ignored; symbolic links to folders are not followed.
 
 use super::{
     LeftOut,
-    memory::{Budget, Decoders},
+    budget::{Budget, Decoders},
     picture::{self, Header},
-    split,
+    test_split,
 };
 use crate::{
-    DataError, ImageSet,
-    parallel::{in_parallel, in_places},
-    resize, steering,
+    DataError, ImageSet, control_chars,
+    parallel::{in_parallel, in_parallel_into},
+    resize,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,17 +22,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files of a folder, none of them opened yet.
+/// The files of a folder, not opened yet.
 pub(super) struct Listing {
     dir: PathBuf,
     /// Names of the classes, in the order of their labels.
     pub(super) classes: Vec<String>,
-    /// Training files and test files, classes in turn.
+    /// Training files and test files, with classes interleaved.
     pub(super) splits: [Vec<Entry>; 2],
     /// Whether the test split is every tenth image of the folder.
     pub(super) every_tenth: bool,
-    /// Files that are neither PNG nor JPEG by their names.
-    pub(super) passed_over: usize,
+    /// Number of files that are neither PNG nor JPEG by their names.
+    pub(super) ignored: usize,
 }
 
 /// A picture and its label.
@@ -41,15 +41,15 @@ pub(super) struct Entry {
     pub(super) label: u8,
 }
 
-/// How a folder is read.
-pub(super) struct Wanted {
+/// Options for reading a folder.
+pub(super) struct ReadOptions {
     pub(super) size: Option<usize>,
     pub(super) channels: Option<usize>,
     pub(super) skip_broken: bool,
     pub(super) budget: Budget,
 }
 
-/// What became of a folder.
+/// A folder that has been read.
 pub(super) struct Loaded {
     pub(super) train: ImageSet,
     pub(super) test: ImageSet,
@@ -58,7 +58,7 @@ pub(super) struct Loaded {
 }
 
 impl Listing {
-    /// Walks through `dir`, in which labels are places in `known`, or number the folders that are there.
+    /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that exist.
     pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
         let parts = ["train", "test"].map(|part| dir.join(part));
         let every_tenth = !parts.iter().all(|part| part.is_dir());
@@ -80,23 +80,23 @@ impl Listing {
             classes: known.map_or_else(|| names.iter().map(|name| shown(name)).collect(), <[String]>::to_vec),
             splits: [train, test].map(classes_in_turn),
             every_tenth,
-            passed_over: parts.iter().map(|part| part.passed_over).sum(),
+            ignored: parts.iter().map(|part| part.ignored).sum(),
         })
     }
 
-    /// Decodes all pictures into one shape.
-    pub(super) fn load(&self, wanted: &Wanted) -> Result<Loaded, DataError> {
+    /// Decodes all pictures and converts them to one shape.
+    pub(super) fn load(&self, options: &ReadOptions) -> Result<Loaded, DataError> {
         if self.splits[1].is_empty() {
             return Err(DataError::NoTestImages { place: self.dir.display().to_string() });
         }
-        let shape = self.shape(wanted)?;
+        let shape = self.shape(options)?;
         let num_images = self.num_images();
-        let mut budget = wanted.budget.clone();
-        budget.take_places(num_images, shape)?;
+        let mut budget = options.budget.clone();
+        budget.reserve_in_place(num_images, shape)?;
         let (decoders, mut left_out) = (budget.decoders(), Vec::new());
         let [train, test] = [0, 1].map(|split| self.decode(split, shape, &decoders, &mut left_out));
         left_out.sort_by(|a, b| a.file.cmp(&b.file));
-        if !left_out.is_empty() && !wanted.skip_broken {
+        if !left_out.is_empty() && !options.skip_broken {
             return Err(DataError::Broken { dir: self.dir.clone(), num_images, files: left_out });
         }
         let (train, test) = (train?, test?);
@@ -111,20 +111,20 @@ impl Listing {
         self.splits.iter().map(Vec::len).sum()
     }
 
-    /// What each file's header says, by split.
+    /// The header of each file, by split.
     pub(super) fn headers(&self, decoders: &Decoders) -> [Vec<Result<Header, String>>; 2] {
         self.splits.each_ref().map(|split| in_parallel(split, |entry| picture::header(&entry.path, decoders)))
     }
 
-    /// What `path` is called in messages: its path inside of the folder.
+    /// The name of `path` in messages: its path within the folder.
     pub(super) fn name(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
     }
 
-    /// The shape of all images: as wanted, and as all have it where nothing is wanted.
-    fn shape(&self, wanted: &Wanted) -> Result<[usize; 3], DataError> {
-        let is_known = wanted.size.is_some() && wanted.channels.is_some();
-        let headers = if is_known { Default::default() } else { self.headers(&wanted.budget.decoders()) };
+    /// The shape of all images: from the options, or else the one that all images have.
+    fn shape(&self, options: &ReadOptions) -> Result<[usize; 3], DataError> {
+        let is_known = options.size.is_some() && options.channels.is_some();
+        let headers = if is_known { Default::default() } else { self.headers(&options.budget.decoders()) };
         let known: Vec<(&Entry, Header)> = self
             .splits
             .iter()
@@ -133,11 +133,11 @@ impl Listing {
             .filter_map(|(entry, header)| Some((entry, header.ok()?)))
             .collect();
         let [mut c, mut h, mut w] = known.first().map_or([1; 3], |(_, header)| header.shape());
-        match wanted.size {
+        match options.size {
             Some(size) => (h, w) = (size, size),
             None => self.check_sizes(&known)?,
         }
-        match wanted.channels {
+        match options.channels {
             Some(channels) => c = channels,
             None => self.check_colours(&known)?,
         }
@@ -169,7 +169,7 @@ impl Listing {
         }
     }
 
-    /// The pictures of one split that can be read; the others go to `left_out`.
+    /// Decodes the pictures of one split; those that cannot be read are added to `left_out`.
     fn decode(
         &self,
         split: usize,
@@ -179,12 +179,12 @@ impl Listing {
     ) -> Result<ImageSet, DataError> {
         let (entries, image_len) = (&self.splits[split], shape.iter().product::<usize>());
         let mut pixels = vec![0; entries.len() * image_len];
-        let read = |entry: &Entry, place: &mut [u8]| {
-            let fit = |pixels: Vec<u8>, from| place.copy_from_slice(&resize::fit_image(&pixels, from, shape));
+        let read = |entry: &Entry, output: &mut [u8]| {
+            let fit = |pixels: Vec<u8>, from| output.copy_from_slice(&resize::fit_image(&pixels, from, shape));
             picture::read(&entry.path, shape, decoders, fit)
         };
         let mut labels = Vec::with_capacity(entries.len());
-        for (i, (entry, read)) in entries.iter().zip(in_places(entries, &mut pixels, read)).enumerate() {
+        for (i, (entry, read)) in entries.iter().zip(in_parallel_into(entries, &mut pixels, read)).enumerate() {
             match read {
                 Ok(()) => {
                     pixels.copy_within(i * image_len..(i + 1) * image_len, labels.len() * image_len);
@@ -197,7 +197,7 @@ impl Listing {
         ImageSet::new(shape, pixels, labels, self.classes.len())
     }
 
-    /// Decodes every picture and keeps none: those that cannot be read.
+    /// The pictures that cannot be read, found by decoding all of them.
     pub(super) fn broken(&self) -> Vec<LeftOut> {
         let decoders = Budget::as_they_are().decoders();
         let check = |entry: &Entry| {
@@ -211,7 +211,7 @@ impl Listing {
     }
 }
 
-/// The places of folders' `names` among those of all classes, of which there are at most 256.
+/// The index of each folder's name in `known`, which has at most 256 names.
 fn labels_among<'a>(
     known: &[String],
     names: &BTreeSet<&'a OsString>,
@@ -224,24 +224,24 @@ fn labels_among<'a>(
     names.iter().map(label).collect()
 }
 
-/// All pictures below `dir`, by path, whatever folders they lie in.
+/// All pictures below `dir` at any depth, sorted by path.
 pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let (mut files, mut classes) = (Vec::new(), Classes { files: BTreeMap::new(), passed_over: 0 });
+    let (mut files, mut classes) = (Vec::new(), Classes { files: BTreeMap::new(), ignored: 0 });
     classes.walk(dir, &mut files)?;
     files.sort();
     if files.is_empty() { Err(DataError::NoImages { dir: dir.to_owned() }) } else { Ok(files) }
 }
 
-/// Files by the class that their folder names.
+/// The files of each class.
 struct Classes {
     files: BTreeMap<OsString, Vec<PathBuf>>,
-    passed_over: usize,
+    ignored: usize,
 }
 
 impl Classes {
     fn of(dir: &Path) -> Result<Self, DataError> {
         let mut flat = Vec::new();
-        let mut classes = Self { files: BTreeMap::new(), passed_over: 0 };
+        let mut classes = Self { files: BTreeMap::new(), ignored: 0 };
         for (name, path) in entries(dir)? {
             if path.is_dir() {
                 let mut files = Vec::new();
@@ -250,7 +250,7 @@ impl Classes {
                     classes.files.insert(name, files);
                 }
             } else {
-                classes.take(path, &mut flat);
+                classes.add(path, &mut flat);
             }
         }
         match (flat.is_empty(), classes.files.is_empty()) {
@@ -264,27 +264,27 @@ impl Classes {
         }
     }
 
-    /// All pictures below `dir`, by path.
+    /// Adds all pictures below `dir` to `files`, sorted by path.
     fn walk(&mut self, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
         for (_, path) in entries(dir)? {
             if path.is_dir() {
                 self.walk(&path, files)?;
             } else {
-                self.take(path, files);
+                self.add(path, files);
             }
         }
         Ok(())
     }
 
-    /// Notes a file: a picture by its name, or one that is passed over.
-    fn take(&mut self, path: PathBuf, files: &mut Vec<PathBuf>) {
+    /// Adds a file to `files` if its name is that of a picture, and counts it as ignored otherwise.
+    fn add(&mut self, path: PathBuf, files: &mut Vec<PathBuf>) {
         let extension = path.extension().map(OsStr::to_ascii_lowercase);
         let is_picture =
             extension.is_some_and(|extension| ["png", "jpg", "jpeg"].iter().any(|known| extension == *known));
         if is_picture {
             files.push(path);
         } else {
-            self.passed_over += 1;
+            self.ignored += 1;
         }
     }
 
@@ -295,7 +295,7 @@ impl Classes {
     }
 }
 
-/// What lies in `dir`, by name, without hidden files and links to folders.
+/// The entries of `dir`, sorted by name, without hidden files and links to folders.
 fn entries(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
     let list = || -> io::Result<Vec<(OsString, PathBuf)>> {
         let mut entries = Vec::new();
@@ -312,20 +312,20 @@ fn entries(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, DataError> {
     list().map_err(|reason| DataError::Unreadable { file: dir.display().to_string(), reason })
 }
 
-/// What a class is called after its folder, whose name may hold anything.
+/// The class name for a folder, whose own name may hold control characters.
 fn shown(name: &OsStr) -> String {
-    steering::shown(&name.to_string_lossy())
+    control_chars::without_control(&name.to_string_lossy())
 }
 
-/// All but every tenth of each class, and every tenth.
+/// Splits into all but every tenth image of each class, and every tenth.
 fn hold_out(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
-    let mut is_test = split::every_tenth(&labels(&entries)).into_iter();
+    let mut is_test = test_split::every_tenth(&labels(&entries)).into_iter();
     let (test, train) = entries.into_iter().partition(|_| is_test.next() == Some(true));
     (train, test)
 }
 
 fn classes_in_turn(entries: Vec<Entry>) -> Vec<Entry> {
-    let order = split::in_turn(&labels(&entries));
+    let order = test_split::interleaved(&labels(&entries));
     let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
     order.into_iter().filter_map(|i| entries[i].take()).collect()
 }

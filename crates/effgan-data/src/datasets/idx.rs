@@ -1,8 +1,8 @@
 //! IDX, the format of MNIST's files: a magic number, big-endian u32 sizes, then bytes.
 //!
-//! A file may be hostile. Sizes are checked before memory is taken, and no more is unpacked than the header promises.
+//! A file may be hostile: sizes are checked before memory is allocated, and no more is decompressed than the header promises.
 
-use super::{DEFLATE_RATIO, memory::Budget};
+use super::{DEFLATE_RATIO, budget::Budget};
 use crate::{DataError, ImageSet};
 use flate2::read::MultiGzDecoder;
 use std::{
@@ -11,10 +11,10 @@ use std::{
     path::Path,
 };
 
-/// Most bytes that are read from one file: EMNIST, the largest set in this format, has 0.6 GB of images.
+/// Most bytes that are read from one file. EMNIST, the largest data set in this format, has 0.6 GB of images.
 const MAX_BYTES: u64 = 1 << 31;
 
-/// What a file holds: its magic number (u8 with three sizes or one) and the word for it.
+/// The kind of a file: its magic number (u8 values with three sizes or one) and its name in messages.
 #[derive(Clone, Copy)]
 struct Kind {
     magic: u32,
@@ -25,29 +25,29 @@ struct Kind {
 const IMAGES: Kind = Kind { magic: 0x803, num_sizes: 3, what: "images" };
 const LABELS: Kind = Kind { magic: 0x801, num_sizes: 1, what: "labels" };
 
-/// An IDX file that is open and not yet read.
+/// An IDX file that has been opened.
 pub(super) struct IdxFile {
-    /// What errors call the file.
+    /// Name of the file in errors.
     name: String,
     reader: Box<dyn Read>,
     len: Length,
 }
 
-/// Bytes of a file.
+/// Length of a file in bytes.
 #[derive(Clone, Copy)]
 enum Length {
-    /// Known before reading.
+    /// Length of an uncompressed file.
     Plain(u64),
-    /// Of what is packed.
-    Packed(u64),
+    /// Length of a compressed file.
+    Compressed(u64),
 }
 
-/// The training and the test split of MNIST or of a data set in its files.
+/// The training and test split of MNIST, or of a data set with MNIST's files.
 pub(super) fn read_splits(dir: &Path, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
     Ok((read_split(dir, "train", 10, budget)?, read_split(dir, "t10k", 10, budget)?))
 }
 
-/// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each plain or with `.gz`, plain first.
+/// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each uncompressed or else with `.gz`.
 ///
 /// `split` is `train` or `t10k`.
 fn read_split(dir: &Path, split: &str, num_classes: usize, budget: &mut Budget) -> Result<ImageSet, DataError> {
@@ -56,7 +56,7 @@ fn read_split(dir: &Path, split: &str, num_classes: usize, budget: &mut Budget) 
     parse_split(images, labels, num_classes, budget)
 }
 
-/// Reads the images and the labels of one split: as many of each, and every label below `num_classes`.
+/// Reads the images and labels of one split, equally many of each, with every label below `num_classes`.
 pub(super) fn parse_split(
     images: IdxFile,
     labels: IdxFile,
@@ -77,7 +77,7 @@ pub(super) fn parse_split(
 }
 
 impl IdxFile {
-    /// Opens `plain`, or the file beside it with `.gz` where there is no plain one.
+    /// Opens `plain`, or else the file of that name with `.gz`.
     fn open(plain: &Path) -> Result<Self, DataError> {
         let mut packed = plain.as_os_str().to_owned();
         packed.push(".gz");
@@ -89,19 +89,19 @@ impl IdxFile {
         } else if packed.is_file() {
             let (name, file) = open_file(packed)?;
             let len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
-            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), len: Length::Packed(len) })
+            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), len: Length::Compressed(len) })
         } else {
             Err(DataError::MissingFile { plain: plain.to_owned() })
         }
     }
 
-    /// A gzip file that is part of the binary.
+    /// A gzip file that is built into the binary.
     pub(super) fn in_memory(name: &str, packed: &'static [u8]) -> Self {
-        let len = Length::Packed(packed.len() as u64);
+        let len = Length::Compressed(packed.len() as u64);
         Self { name: name.to_owned(), reader: Box::new(MultiGzDecoder::new(packed)), len }
     }
 
-    /// The sizes of the header and the bytes after it, exactly as many as the sizes say.
+    /// Reads the sizes in the header and the values after it, exactly as many as the sizes say.
     fn read(mut self, kind: Kind, budget: &mut Budget) -> Result<(Vec<usize>, Vec<u8>), DataError> {
         let header_len = 4 + 4 * kind.num_sizes as u64;
         let header = self.take(header_len, header_len)?;
@@ -110,15 +110,15 @@ impl IdxFile {
         let total = header_len + num_bytes;
         self.check_len(total)?;
         match words[1..] {
-            [n, h, w] => budget.take(n as usize, [1, h as usize, w as usize])?,
-            _ => budget.take_places(num_bytes as usize, [1; 3])?,
+            [n, h, w] => budget.reserve(n as usize, [1, h as usize, w as usize])?,
+            _ => budget.reserve_in_place(num_bytes as usize, [1; 3])?,
         }
         let bytes = self.take(num_bytes, total)?;
         self.check_end(total)?;
         Ok((words[1..].iter().map(|&size| size as usize).collect(), bytes))
     }
 
-    /// The number of bytes that the header promises, 1..=[`MAX_BYTES`].
+    /// Checks the header; returns the number of bytes that it promises, 1..=[`MAX_BYTES`].
     fn check_header(&self, kind: Kind, words: &[u32]) -> Result<u64, DataError> {
         let Kind { magic: expected, what, .. } = kind;
         if words[0] != expected {
@@ -140,9 +140,9 @@ impl IdxFile {
         match self.len {
             Length::Plain(got) if got < expected => Err(DataError::Truncated { file, expected, got }),
             Length::Plain(got) if got > expected => Err(DataError::TrailingBytes { file, expected }),
-            Length::Packed(len) if expected > DEFLATE_RATIO * len => {
+            Length::Compressed(len) if expected > DEFLATE_RATIO * len => {
                 let reason = format!(
-                    "says it holds {expected} bytes, more than its {len} packed bytes can hold; get the file again"
+                    "claims to hold {expected} bytes, more than its {len} compressed bytes can hold; get the file again"
                 );
                 Err(DataError::Malformed { file, reason })
             }
@@ -150,9 +150,9 @@ impl IdxFile {
         }
     }
 
-    /// The next `len` bytes, which end the first `total` bytes of the file.
+    /// Reads the next `len` bytes, which end at byte `total` of the file.
     ///
-    /// Memory is taken once: `len` has been held against the file's own size.
+    /// Memory is allocated at once, because `len` has been checked against the file's own size.
     fn take(&mut self, len: u64, total: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::with_capacity(len as usize);
         match self.reader.by_ref().take(len).read_to_end(&mut bytes) {
@@ -165,7 +165,7 @@ impl IdxFile {
         }
     }
 
-    /// Makes sure that the file ends here; for gzip this also reads and compares its checksum.
+    /// Checks that the file ends here; for gzip, this also verifies the checksum.
     fn check_end(&mut self, total: u64) -> Result<(), DataError> {
         match self.reader.by_ref().take(1).read_to_end(&mut Vec::new()) {
             Ok(0) => Ok(()),
@@ -175,7 +175,7 @@ impl IdxFile {
     }
 }
 
-/// The opened file and what errors call it.
+/// Opens a file; returns its name in errors, too.
 fn open_file(path: &Path) -> Result<(String, File), DataError> {
     let name = path.display().to_string();
     match File::open(path) {
@@ -227,7 +227,7 @@ mod tests {
         read_split(dir.path(), "train", 10, &mut Budget::as_they_are())
     }
 
-    /// The error of a split whose images are `images`, plain and packed, without the folder before the file's name.
+    /// The error of a split with the images file `images`, uncompressed and compressed, without the path of the folder.
     fn error_of_images(images: &[u8]) -> [String; 2] {
         let packed_name = format!("{IMAGES_FILE}.gz");
         [(IMAGES_FILE, images.to_vec()), (packed_name.as_str(), gzip(images))].map(|(name, bytes)| {
@@ -245,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn plain_file_comes_before_gzip() {
+    fn the_uncompressed_file_comes_first() {
         let packed = format!("{IMAGES_FILE}.gz");
-        assert!(read(&[(IMAGES_FILE, &images()), (&packed, b"no gzip"), (LABELS_FILE, &labels())]).is_ok());
+        assert!(read(&[(IMAGES_FILE, &images()), (&packed, b"not gzip"), (LABELS_FILE, &labels())]).is_ok());
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn file_cut_anywhere_is_truncated() {
+    fn a_file_cut_anywhere_is_truncated() {
         for len in 0..images().len() {
             let expected = if len < 16 { 16 } else { 22 };
             let message = format!("FILE is truncated: expected {expected} bytes in all, got {len}; get the file again");
@@ -286,7 +286,7 @@ mod tests {
     fn trailing_bytes_are_an_error() {
         let mut long = images();
         long.push(0);
-        let message = "FILE goes on after the 22 bytes that its header promises; get the file again";
+        let message = "FILE continues after the 22 bytes that its header promises; get the file again";
         assert_eq!(error_of_images(&long), [message, message]);
     }
 
@@ -297,17 +297,17 @@ mod tests {
     }
 
     #[test]
-    fn header_beyond_the_bound_takes_no_memory() {
+    fn a_header_beyond_the_bound_allocates_no_memory() {
         let message = format!(
-            "FILE says it holds {} bytes, more than the {MAX_BYTES} that are read; its header is damaged",
+            "FILE claims to hold {} bytes, more than the {MAX_BYTES} that are read at most; its header is damaged",
             u64::MAX
         );
         assert_eq!(error_of_images(&idx(&[0x803, u32::MAX, u32::MAX, u32::MAX], &[])), [message.clone(), message]);
     }
 
     #[test]
-    fn header_within_the_bound_takes_only_what_can_be_there() {
-        // 2 GiB promised, none there: allocating the promise first would show in memory and time.
+    fn a_header_within_the_bound_allocates_only_what_the_file_can_hold() {
+        // The header promises 2 GiB, and there is nothing: allocating first would show in memory and time.
         let file = idx(&[0x803, 1 << 21, 32, 32], &[]);
         let len = gzip(&file).len();
         assert_eq!(
@@ -315,27 +315,27 @@ mod tests {
             [
                 "FILE is truncated: expected 2147483664 bytes in all, got 16; get the file again".to_owned(),
                 format!(
-                    "FILE: says it holds 2147483664 bytes, more than its {len} packed bytes can hold; get the file again"
+                    "FILE: claims to hold 2147483664 bytes, more than its {len} compressed bytes can hold; get the file again"
                 ),
             ]
         );
     }
 
     #[test]
-    fn gzip_bomb_is_read_no_further_than_its_header() {
-        // 64 MiB of zeros after three small images, 64 KiB packed.
+    fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
+        // 64 MiB of zeros after three small images, compressed to 64 KiB.
         let mut bomb = images();
         bomb.resize(64 << 20, 0);
         let packed: &'static [u8] = gzip(&bomb).leak();
         let file = IdxFile::in_memory("bomb.gz", packed);
         assert_eq!(
             file.read(IMAGES, &mut Budget::as_they_are()).unwrap_err().to_string(),
-            "bomb.gz goes on after the 22 bytes that its header promises; get the file again"
+            "bomb.gz continues after the 22 bytes that its header promises; get the file again"
         );
     }
 
     #[test]
-    fn images_and_labels_must_be_as_many() {
+    fn there_must_be_as_many_labels_as_images() {
         let four = idx(&[0x801, 4], &[0; 4]);
         let error = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &four)]).unwrap_err().to_string();
         assert!(
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn label_that_is_no_class_names_its_file() {
+    fn a_label_that_is_out_of_range_names_its_file() {
         let bad = idx(&[0x801, 3], &[7, 10, 9]);
         let error = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &bad)]).unwrap_err().to_string();
         assert!(

@@ -1,137 +1,40 @@
-//! Data sets by name: what `[dataset]` of a config says, and the images it leads to.
+//! Data sets by name: the `[dataset]` table of a config, and the images that it stands for.
 
+mod budget;
 mod builtin;
 pub(crate) mod cifar;
 mod contents;
+mod dataset_name;
+mod file_list;
 mod files;
 mod folder;
-mod glance;
+mod folder_summary;
 mod idx;
-mod listed;
-mod memory;
+mod left_out;
+mod max_memory;
 mod npy;
 mod npz;
 mod picture;
-mod split;
+mod test_split;
 
 pub use contents::{Contents, ContentsKind};
+pub use dataset_name::DatasetName;
+pub use file_list::FileList;
 pub use files::ImageFiles;
-pub use glance::Glance;
-pub use listed::Listed;
-pub use memory::MaxMemory;
+pub use folder_summary::FolderSummary;
+pub use left_out::LeftOut;
+pub use max_memory::MaxMemory;
 pub use picture::Mode;
 
-use crate::{DataError, ImageSet, download, steering};
-use memory::Budget;
+use crate::{DataError, ImageSet, download};
+use budget::Budget;
 use serde::{Deserialize, Serialize};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
-/// Bytes that deflate, the packing of gzip, zip and PNG files, makes of one at most.
+/// Largest expansion of deflate, the compression of gzip, zip and PNG files: bytes out per byte in.
 const DEFLATE_RATIO: u64 = 1032;
-/// Most pixels a side that images are brought to.
+/// Largest `dataset.size`, in pixels per side.
 const MAX_SIZE: usize = 1024;
-
-/// A data set that the program can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DatasetName {
-    /// 10,000 + 2,000 images of MNIST, in the binary: the first 1,000 and 200 of each digit.
-    MnistMini,
-    /// Handwritten digits, 60,000 + 10,000 images `[1, 28, 28]` of 10 classes (LeCun et al. 1998).
-    Mnist,
-    /// Clothes in the files and sizes of MNIST (Xiao et al. 2017, arXiv:1708.07747).
-    FashionMnist,
-    /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary version.
-    Cifar10,
-    /// PNG and JPEG files, one sub-folder a class, or all in one folder.
-    Folder,
-    /// `NumPy` arrays of images and labels in an `.npz` file, or of images in an `.npy` file.
-    Npz,
-}
-
-impl DatasetName {
-    /// Every data set, in the order that messages name them.
-    pub const ALL: [Self; 6] =
-        [Self::MnistMini, Self::Mnist, Self::FashionMnist, Self::Cifar10, Self::Folder, Self::Npz];
-
-    /// The name as a config writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MnistMini => "mnist-mini",
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-            Self::Cifar10 => "cifar10",
-            Self::Folder => "folder",
-            Self::Npz => "npz",
-        }
-    }
-
-    /// What the classes are called, in the order of their labels; none where the files say.
-    pub const fn classes(self) -> &'static [&'static str] {
-        match self {
-            Self::MnistMini | Self::Mnist => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            Self::FashionMnist => &[
-                "T-shirt/top",
-                "trouser",
-                "pullover",
-                "dress",
-                "coat",
-                "sandal",
-                "shirt",
-                "sneaker",
-                "bag",
-                "ankle boot",
-            ],
-            Self::Cifar10 => &cifar::CLASSES,
-            Self::Folder | Self::Npz => &[],
-        }
-    }
-
-    /// What `dataset.dir` is to lead to, as a message says it.
-    pub(crate) const fn files(self) -> &'static str {
-        match self {
-            Self::MnistMini => "nothing, as it is built in",
-            Self::Mnist => {
-                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
-                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch mnist`"
-            }
-            Self::FashionMnist => {
-                "the folder with train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and \
-                 t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch fashion-mnist`"
-            }
-            Self::Cifar10 => {
-                "the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or run `effgan data fetch cifar10`"
-            }
-            Self::Folder => "a folder of PNG and JPEG files, or of one folder for each class",
-            Self::Npz => "an .npz or .npy file",
-        }
-    }
-}
-
-impl fmt::Display for DatasetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for DatasetName {
-    type Err = DataError;
-
-    /// Parses the name as a config writes it.
-    ///
-    /// # Errors
-    /// [`DataError::UnknownDataset`], which lists the names.
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| DataError::UnknownDataset {
-            name: name.to_owned(),
-            known: Self::ALL.map(Self::as_str).join(", "),
-        })
-    }
-}
 
 /// The `[dataset]` table of a config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,26 +42,26 @@ impl FromStr for DatasetName {
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files, for `npz` the file itself, relative to the working folder. Not for the one that
-    /// is built in; for one that `effgan data fetch` fetched, its folder in the cache when absent.
+    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder. Must be absent for the
+    /// built-in data set; when absent for others, the cache folder of `effgan data fetch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// How many of the first training images are dealt to clients, 1..=n; default all n.
+    /// Number of first training images that are assigned to clients, 1..=n; default all n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Pixels a side that all images are brought to, 1..=1024, by the rule of [`resize`](crate::resize); default as
-    /// they are, which for `folder` needs images of one size.
+    /// Pixels per side to which all images are resized (see [`resize`](crate::resize)), 1..=1024; when absent, images keep their
+    /// size, and those of a `folder` must have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
-    /// Channels that all images are brought to, 1 (grey) or 3 (red, green, blue); default as they are, which for
-    /// `folder` needs images that are all grey or all coloured.
+    /// Channels to which all images are converted, 1 (grey) or 3 (red, green, blue); when absent, images keep their channels, and
+    /// those of a `folder` must be all grey or all coloured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
-    /// For `folder`: leave out images that cannot be read; default false, which makes them an error that names them.
+    /// For `folder`: leave out images that cannot be read; default false, which makes them an error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skip_broken: bool,
-    /// Most memory that reading the images may take: all of them as bytes, and what decoders need meanwhile; in MiB, or a text such as
-    /// `"512 MiB"`; default `"8 GiB"`.
+    /// Most memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
+    /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
     pub max_memory: MaxMemory,
 }
@@ -169,7 +72,7 @@ const fn is_false(value: &bool) -> bool {
 }
 
 impl DatasetConfig {
-    /// The whole data set `name` as it is, where it can be found without being told.
+    /// The config of the whole data set `name`, with all defaults.
     pub fn of(name: DatasetName) -> Self {
         let max_memory = MaxMemory::default();
         Self { name, dir: None, limit: None, size: None, channels: None, skip_broken: false, max_memory }
@@ -179,24 +82,25 @@ impl DatasetConfig {
     ///
     /// # Errors
     /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, an error that names the key
-    /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken, [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or
-    /// `channels`, [`DataError::Broken`] when images of a folder cannot be read and `skip_broken` is not set, and an error
-    /// that names the file when one is missing, damaged or of another kind.
+    /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken,
+    /// [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or `channels`, [`DataError::Broken`]
+    /// when images of a folder cannot be read and `skip_broken` is not set, and an error that names the file when one is missing,
+    /// damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
         self.load_named(None)
     }
 
-    /// [`load`](Self::load) with labels that are places in `classes`, where that is given: of a folder's classes by their names, of other data sets
-    /// by number.
+    /// As [`load`](Self::load), with labels that index `classes` where these are given: a folder's classes are matched by name,
+    /// those of other data sets by number.
     ///
     /// # Errors
-    /// Also [`DataError::UnknownClass`] for a folder of another name, [`DataError::FewerClasses`] when a data set has a class beyond them.
+    /// Also [`DataError::UnknownClass`] for a folder of another name, and [`DataError::FewerClasses`] when a data set has more classes.
     pub fn load_named(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
-        self.load_beside(download::cache_dir().ok().as_deref(), classes)
+        self.load_with_cache(download::cache_dir().ok().as_deref(), classes)
     }
 
-    /// [`load_named`](Self::load_named) with this folder of fetched data sets.
-    fn load_beside(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Dataset, DataError> {
+    /// As [`load_named`](Self::load_named), with the given cache folder of fetched data sets.
+    fn load_with_cache(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Dataset, DataError> {
         self.check()?;
         let Splits { train, test, class_names, left_out } = match classes {
             None => self.read_splits(cache, None)?,
@@ -214,7 +118,7 @@ impl DatasetConfig {
         Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
     }
 
-    /// Checks what can be checked without files.
+    /// Checks everything that can be checked without files.
     fn check(&self) -> Result<(), DataError> {
         if let Some(size) = self.size.filter(|size| !(1..=MAX_SIZE).contains(size)) {
             return Err(DataError::Size { size, max: MAX_SIZE });
@@ -254,19 +158,19 @@ impl DatasetConfig {
 
     fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
-        let wanted = folder::Wanted { size, channels, skip_broken, budget: self.budget() };
+        let wanted = folder::ReadOptions { size, channels, skip_broken, budget: self.budget() };
         let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir, classes)?.load(&wanted)?;
         Ok(Splits { train, test, class_names: classes, left_out })
     }
 
-    /// `dir`, or where a fetched data set lies.
+    /// `dir`, or the cache folder of a fetched data set.
     fn find_dir(&self, cache: Option<&Path>) -> Result<PathBuf, DataError> {
         let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
         self.dir.clone().or_else(fetched).ok_or(DataError::MissingDir { name: self.name })
     }
 }
 
-/// What a reader makes of files.
+/// The result of reading a data set.
 struct Splits {
     train: ImageSet,
     test: ImageSet,
@@ -275,13 +179,13 @@ struct Splits {
 }
 
 impl Splits {
-    /// The splits of a data set whose classes have names of their own.
+    /// Splits whose classes have the names that the data set defines.
     fn named(name: DatasetName, (train, test): (ImageSet, ImageSet)) -> Self {
         let class_names = name.classes().iter().map(ToString::to_string).collect();
         Self { train, test, class_names, left_out: Vec::new() }
     }
 
-    /// The same images, whose classes are called so.
+    /// The same images, with `classes` as the names of the classes.
     fn named_by(self, classes: &[String], name: DatasetName) -> Result<Self, DataError> {
         let (found, named) = (self.train.num_classes(), classes.len());
         if found > named {
@@ -297,59 +201,30 @@ impl Splits {
 pub struct Dataset {
     /// Which data set this is.
     pub name: DatasetName,
-    /// The whole training split, whatever the limit: scores take their real-against-real floor from it.
+    /// The whole training split, regardless of the limit, because the real-against-real floor of a score needs as many images as
+    /// are scored.
     pub train: ImageSet,
-    /// The test split: the reference of every score.
+    /// The test split, the reference of every score.
     pub test: ImageSet,
-    /// How many of the first training images are dealt to clients, 1..=`train.len()`.
+    /// Number of first training images that are assigned to clients, 1..=`train.len()`.
     pub limit: usize,
-    /// What the classes are called, in the order of their labels.
+    /// Names of the classes, in the order of their labels.
     pub class_names: Vec<String>,
-    /// Images of a folder that could not be read, by path; not counted anywhere else.
+    /// Images of a folder that could not be read, sorted by path; they are not part of the splits.
     pub left_out: Vec<LeftOut>,
 }
 
 impl Dataset {
-    /// How many of the first training images are dealt to clients, 1..=`train.len()`.
-    pub fn num_dealt(&self) -> usize {
+    /// Number of first training images that are assigned to clients, 1..=`train.len()`.
+    pub fn num_assigned(&self) -> usize {
         self.limit
     }
 
-    /// What was left out, in one line; none where nothing was.
+    /// One line about the images that were left out; `None` when there are none.
     pub fn left_out_line(&self) -> Option<String> {
         let (num, left) = (self.left_out.len(), self.train.len() + self.test.len());
         let list = LeftOut::list(&self.left_out);
         (num > 0).then(|| format!("left out {num} of {} images, which cannot be read: {list}", num + left))
-    }
-}
-
-/// An image that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Its path inside of the folder.
-    pub file: PathBuf,
-    /// Why.
-    pub reason: String,
-}
-
-impl LeftOut {
-    /// Files that a message names before it only counts them.
-    const NAMED: usize = 10;
-
-    /// The first files with their reasons, and how many more there are.
-    pub(crate) fn list(files: &[Self]) -> String {
-        let named = files.iter().take(Self::NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match files.len().saturating_sub(Self::NAMED) {
-            0 => named,
-            more => format!("{named} and {more} more"),
-        }
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A file's name may hold anything.
-        write!(f, "{} ({})", steering::shown(&self.file.display().to_string()), self.reason)
     }
 }
 
@@ -361,21 +236,9 @@ mod tests {
         serde_json::from_str(json)
     }
 
-    /// The error where nothing was fetched before.
+    /// The error of loading with an empty cache.
     fn load_error(json: &str) -> String {
-        config(json).unwrap().load_beside(None, None).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_name_reads_back() {
-        for name in DatasetName::ALL {
-            assert_eq!(name.to_string().parse::<DatasetName>().unwrap(), name);
-            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
-        }
-        assert_eq!(
-            "mnst".parse::<DatasetName>().unwrap_err().to_string(),
-            "no data set is called `mnst`; choose one of mnist-mini, mnist, fashion-mnist, cifar10, folder, npz"
-        );
+        config(json).unwrap().load_with_cache(None, None).unwrap_err().to_string()
     }
 
     #[test]
@@ -391,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn dir_must_suit_the_name() {
+    fn dir_must_fit_the_name() {
         let error = load_error(r#"{"name":"fashion-mnist"}"#);
         assert!(error.starts_with("data set fashion-mnist is read from files; set dataset.dir to"), "{error}");
         assert!(error.contains("train-images-idx3-ubyte[.gz]"), "{error}");
@@ -402,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn limit_counts_the_dealt_images_and_keeps_the_split_whole() {
+    fn the_limit_bounds_the_assigned_images_and_keeps_the_split_whole() {
         let dataset = config(r#"{"name":"mnist-mini","limit":2000}"#).unwrap().load().unwrap();
-        assert_eq!((dataset.num_dealt(), dataset.train.len(), dataset.test.len()), (2000, 10_000, 2000));
+        assert_eq!((dataset.num_assigned(), dataset.train.len(), dataset.test.len()), (2000, 10_000, 2000));
         let whole = config(r#"{"name":"mnist-mini"}"#).unwrap().load().unwrap();
-        assert_eq!(whole.num_dealt(), 10_000);
+        assert_eq!(whole.num_assigned(), 10_000);
     }
 
     #[test]

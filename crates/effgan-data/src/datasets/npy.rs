@@ -1,18 +1,18 @@
-//! One `NumPy` array: a header that is a Python dictionary, then the values.
+//! One `NumPy` array: a header that is a Python dictionary, then the values. An own reader, because sizes must be checked before
+//! memory is allocated.
 //!
-//! A file may be hostile. The header is searched, never evaluated; sizes are checked before memory is taken, and no
-//! more is read than the shape promises.
+//! A file may be hostile: the header is searched, never evaluated, and no more is read than its shape promises.
 
 use std::io::{self, Read};
 
-/// Longest header that is read; a plain array's has 118 bytes.
+/// Longest header that is read; that of an ordinary array has 118 bytes.
 const MAX_HEADER: usize = 1 << 16;
-/// Most dimensions, which are `NumPy`'s.
+/// Most dimensions that `NumPy` supports.
 const MAX_DIMENSIONS: usize = 64;
-/// Longest type that a message names whole.
+/// Most characters of a type that a message shows.
 const MAX_SHOWN: usize = 40;
 
-/// Whole numbers as `NumPy` writes them, in C order.
+/// Integers in the format of `NumPy`, in C order.
 pub(super) struct Array {
     pub(super) shape: Vec<usize>,
     pub(super) kind: Kind,
@@ -22,7 +22,7 @@ pub(super) struct Array {
 /// The type of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// Bytes: 1, 2, 4 or 8.
+    /// Bytes per value: 1, 2, 4 or 8.
     pub(super) size: usize,
     signed: bool,
     big_endian: bool,
@@ -32,7 +32,7 @@ impl Kind {
     /// `NumPy`'s `uint8`.
     pub(super) const U8: Self = Self { size: 1, signed: false, big_endian: false };
 
-    /// Reads `'|u1'`, `'<i8'` and the like.
+    /// Parses a type such as `'|u1'` or `'<i8'`.
     fn parse(descr: &str) -> Option<Self> {
         let mut chars = descr.trim_matches(['\'', '"']).chars();
         let order = chars.next().filter(|order| "<>|=".contains(*order))?;
@@ -46,24 +46,23 @@ impl Kind {
     }
 }
 
-/// What comes before the values of an array.
+/// The header of an array.
 pub(super) struct Header {
     pub(super) shape: Vec<usize>,
     pub(super) kind: Kind,
     /// Bytes of all values.
     pub(super) num_bytes: u64,
-    /// Its own bytes.
+    /// Bytes of the header itself.
     len: u64,
 }
 
 impl Header {
-    /// Reads it; an error is the reason without the file's name.
+    /// Reads the header; an error is the reason without the file's name.
     pub(super) fn read(reader: &mut impl Read) -> Result<Self, String> {
         let (header, len) = read_header(reader)?;
         let descr = value(&header, "descr").ok_or("has a header without 'descr'")?;
-        let kind = Kind::parse(descr).ok_or_else(|| {
-            format!("holds values of type {descr:.MAX_SHOWN$}, expected whole numbers (images are u8)")
-        })?;
+        let kind = Kind::parse(descr)
+            .ok_or_else(|| format!("holds values of type {descr:.MAX_SHOWN$}, expected integers (images are u8)"))?;
         if value(&header, "fortran_order") != Some("False") {
             return Err("is in Fortran order; save numpy.ascontiguousarray of it".into());
         }
@@ -72,17 +71,17 @@ impl Header {
         Ok(Self { shape, kind, num_bytes, len })
     }
 
-    /// The values behind it, of a file that says it has `len` bytes in all and cannot have more than `can_have`. Memory is taken once, when
-    /// it is known that the values can be there.
-    pub(super) fn values(self, mut reader: impl Read, [len, can_have]: [u64; 2]) -> Result<Array, String> {
+    /// Reads the values after the header, of a file that claims `len` bytes in all and cannot have more than `max_len`. Memory is
+    /// allocated once it is known that the values can exist.
+    pub(super) fn values(self, mut reader: impl Read, [len, max_len]: [u64; 2]) -> Result<Array, String> {
         let Self { shape, kind, num_bytes, .. } = self;
         let promised = self.len.saturating_add(num_bytes);
         if len != promised {
             return Err(format!("has {len} bytes, expected {promised} by its shape {shape:?}; get the file again"));
         }
-        if promised > can_have {
+        if promised > max_len {
             return Err(format!(
-                "says it holds {promised} bytes, more than the {can_have} that it can; get the file again"
+                "claims to hold {promised} bytes, more than the {max_len} that the file can hold; get the file again"
             ));
         }
         let mut bytes = Vec::with_capacity(num_bytes as usize);
@@ -96,7 +95,7 @@ impl Header {
 }
 
 impl Array {
-    /// All values, which are 0..=255; otherwise the first that is not.
+    /// All values as bytes; an error is the first that is outside 0..=255.
     pub(super) fn as_bytes(&self) -> Result<Vec<u8>, i128> {
         let Kind { size, signed, big_endian } = self.kind;
         let value = |bytes: &[u8]| {
@@ -113,27 +112,27 @@ impl Array {
     }
 }
 
-/// The text of the header and the length of all that comes before the values.
+/// The text of the header, and the number of bytes before the values.
 fn read_header(reader: &mut impl Read) -> Result<(String, u64), String> {
-    let no_array = |error: io::Error| format!("is no NumPy array: {error}");
+    let not_an_array = |error: io::Error| format!("is not a NumPy array: {error}");
     let mut start = [0; 8];
-    reader.read_exact(&mut start).map_err(no_array)?;
+    reader.read_exact(&mut start).map_err(not_an_array)?;
     if start[..6] != *b"\x93NUMPY" {
-        return Err("is no NumPy array".into());
+        return Err("is not a NumPy array".into());
     }
     let mut len = [0; 4];
     let len_bytes = if start[6] == 1 { 2 } else { 4 };
-    reader.read_exact(&mut len[..len_bytes]).map_err(no_array)?;
+    reader.read_exact(&mut len[..len_bytes]).map_err(not_an_array)?;
     let header_len = u32::from_le_bytes(len) as usize;
     if header_len > MAX_HEADER {
-        return Err(format!("says its header has {header_len} bytes, more than the {MAX_HEADER} that are read"));
+        return Err(format!("claims a header of {header_len} bytes, more than the {MAX_HEADER} that are read"));
     }
     let mut header = vec![0; header_len];
-    reader.read_exact(&mut header).map_err(no_array)?;
+    reader.read_exact(&mut header).map_err(not_an_array)?;
     Ok((String::from_utf8_lossy(&header).into_owned(), (8 + len_bytes + header_len) as u64))
 }
 
-/// The text of one value of the header's dictionary: a tuple, or what comes before the next comma.
+/// The text of one value of the header's dictionary: a tuple, or everything up to the next comma.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = header.split_once(&format!("'{key}':"))?;
     let rest = rest.trim_start();
@@ -141,18 +140,18 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(rest[..end].trim())
 }
 
-/// Reads `(60000, 28, 28)` or `(3,)`, of at most [`MAX_DIMENSIONS`].
+/// Parses a shape such as `(60000, 28, 28)` or `(3,)`, of at most [`MAX_DIMENSIONS`].
 fn parse_shape(tuple: &str) -> Option<Vec<usize>> {
     let sizes = tuple.strip_prefix('(')?.strip_suffix(')')?.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
     (shape.len() <= MAX_DIMENSIONS).then_some(shape)
 }
 
-/// Makes sure that nothing is left; for a zip entry this also compares its checksum.
+/// Checks that nothing is left; for a zip entry, this also verifies the checksum.
 fn check_end(mut reader: impl Read) -> Result<(), String> {
     match reader.read(&mut [0]) {
         Ok(0) => Ok(()),
-        Ok(_) => Err("goes on after its values; get the file again".into()),
+        Ok(_) => Err("continues after its values; get the file again".into()),
         Err(error) => Err(error.to_string()),
     }
 }

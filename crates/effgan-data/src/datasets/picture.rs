@@ -1,12 +1,12 @@
-//! One PNG or JPEG file, brought to bytes by one rule.
+//! Decoding one PNG or JPEG file into bytes.
 //!
-//! What the file holds decides how it is read, not its name. A turn that a camera noted (EXIF) is made; 16 bits become
-//! 8 by rounding; what is transparent is laid over white. Nothing else is done to colours. A file may be hostile: its
-//! header is checked before memory is taken, and pictures that are decoded at the same time share what [`Decoders`] have.
+//! The format is detected from the file's contents, not from its name. An orientation in EXIF is applied; 16 bits become 8 by
+//! rounding; transparent pixels are blended with white. Colours are not changed otherwise. A file may be hostile: its header is
+//! checked before memory is allocated, and pictures that are decoded at the same time share the memory of [`Decoders`].
 
 use super::{
     DEFLATE_RATIO,
-    memory::{Decoders, resizing},
+    budget::{Decoders, resizing},
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
@@ -19,19 +19,19 @@ use std::{
     path::Path,
 };
 
-/// Most pixels of one picture: more than any camera's, and 512 MiB in the widest mode.
+/// Most pixels of one picture: more than any camera has, and 512 MiB in the widest mode.
 const MAX_PIXELS: u64 = 1 << 26;
-/// Most bytes of one file, of which a JPEG decoder reads all at once.
+/// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
 
-/// How a file writes its pixels.
+/// The pixel format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mode {
-    /// Whether there are colours; otherwise the image is grey.
+    /// Whether the image has colours; otherwise it is grey.
     pub colour: bool,
-    /// Whether pixels can be transparent.
+    /// Whether there is an alpha channel.
     pub alpha: bool,
-    /// Whether a channel has 16 bits.
+    /// Whether channels have 16 bits.
     pub deep: bool,
 }
 
@@ -43,18 +43,18 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What the header of a file says.
+/// The header of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) mode: Mode,
-    /// Bytes of memory that decoding takes at most, this much of the file itself included.
+    /// Most bytes of memory that decoding needs, including those for the file itself.
     decoding: u64,
 }
 
 impl Header {
-    /// Channels, height and width as the file has them.
+    /// Channels, height and width of the decoded image.
     pub(super) fn shape(&self) -> [usize; 3] {
         [if self.mode.colour { 3 } else { 1 }, self.height, self.width]
     }
@@ -64,19 +64,19 @@ impl Header {
     }
 }
 
-/// What `path` says it holds, or why it is no picture.
+/// Reads the header of `path`; an error is the reason why it is not a picture.
 pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String> {
-    // Opening a pipe would wait for somebody to write into it.
+    // Opening a pipe would block until another process writes into it.
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("is no file".into());
+        return Err("is not a file".into());
     }
-    // A decoder may begin with reading the whole file.
+    // A decoder may read the whole file first.
     decoders.with(metadata.len().min(MAX_FILE), || Ok(open(path)?.0))
 }
 
-/// What `take` makes of the pixels `[c, h, w]` and the shape that the header says, or why there are none. `take` may bring them to the
-/// shape `to`.
+/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape; an error is the reason why it
+/// cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory is reserved.
 pub(super) fn read<T>(
     path: &Path,
     to: [usize; 3],
@@ -115,21 +115,21 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     let (width, height) = decoder.dimensions();
     let num_pixels = u64::from(width) * u64::from(height);
     if !(1..=MAX_PIXELS).contains(&num_pixels) {
-        return Err(format!("says it has {width} × {height} pixels, outside 1..={MAX_PIXELS} in all"));
+        return Err(format!("claims to have {width} × {height} pixels, outside 1..={MAX_PIXELS} in all"));
     }
     let mode = mode(decoder.color_type())?;
-    // What a small file says of itself alone takes no memory.
+    // The header of a small file cannot make the program allocate much memory.
     if num_pixels > most_pixels(format, mode, len) {
-        return Err(format!("says it has {width} × {height} pixels, more than its {len} bytes can hold"));
+        return Err(format!("claims to have {width} × {height} pixels, more than its {len} bytes can hold"));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
+    let (width, height) = if swaps_sides(orientation) { (height, width) } else { (width, height) };
     let decoding = decoding(format, decoder.color_type(), num_pixels, len);
     Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
 }
 
-/// Bytes that decoding takes at most. The pixels as the file has them, then their planes beside them, which are turned one by one. A JPEG
-/// decoder holds the whole file, and of a progressive one up to four coefficients of 16 bits for each pixel of a grid that is a little larger.
+/// Most bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
+/// also holds the whole file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid.
 fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
     let raw = num_pixels * u64::from(colour.bytes_per_pixel());
     let channels = num_pixels * u64::from(colour.channel_count());
@@ -139,8 +139,8 @@ fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -
     }
 }
 
-/// Pixels that `len` bytes cannot exceed: in a PNG file one takes a bit before packing, or 16 where channels are deep; in a JPEG file a bit
-/// stands for a block of 8 × 8 at best.
+/// Most pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
+/// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels.
 fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
     match format {
         ImageFormat::Png if mode.deep => DEFLATE_RATIO * len / 2,
@@ -149,7 +149,7 @@ fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
     }
 }
 
-/// PNG or JPEG by the first bytes of the file.
+/// PNG or JPEG, detected from the first bytes of the file.
 fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     let mut start = Vec::new();
     file.take(16).read_to_end(&mut start).map_err(|error| error.to_string())?;
@@ -160,8 +160,8 @@ fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     }
 }
 
-/// Looks for the end-of-image marker: the decoder fills up a JPEG file that was cut off with grey and says nothing. The marker comes after the
-/// last start of a scan, which a thumbnail's, in the header, does not.
+/// Checks that a JPEG file has its end-of-image marker, because the decoder silently fills a truncated file with grey. The marker
+/// must follow the last start of a scan; that of a thumbnail in the header does not.
 fn check_jpeg_end(file: &mut File, len: u64) -> Result<(), String> {
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(len.saturating_sub(1 << 16)))
@@ -186,13 +186,13 @@ fn mode(colour: ColorType) -> Result<Mode, String> {
     }
 }
 
-/// Whether width and height change places.
-fn turns(orientation: Orientation) -> bool {
+/// Whether the orientation swaps width and height.
+fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation as O;
     matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH)
 }
 
-/// The planes of a picture over white, turned.
+/// The planes of a picture, blended with white and oriented.
 fn planes(picture: DynamicImage, orientation: Orientation, [c, h, w]: [usize; 3]) -> Vec<u8> {
     use DynamicImage as D;
     let (width, height) = (picture.width(), picture.height());
@@ -208,12 +208,12 @@ fn planes(picture: DynamicImage, orientation: Orientation, [c, h, w]: [usize; 3]
         D::ImageRgba16(pixels) => over_white(pixels.as_raw(), [3, 4], byte),
         _ => unreachable!("the mode of the header is one of these"),
     };
-    assert!(planes.len() == c * h * w, "the decoder gives the pixels that its header says");
-    if orientation == Orientation::NoTransforms { planes } else { turned(planes, [width, height], orientation) }
+    assert!(planes.len() == c * h * w, "the decoder returns as many pixels as its header says");
+    if orientation == Orientation::NoTransforms { planes } else { oriented(planes, [width, height], orientation) }
 }
 
-/// Planes of so many pixels a row and column as the camera was held.
-fn turned(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orientation) -> Vec<u8> {
+/// Applies the orientation to planes of `width` × `height` pixels.
+fn oriented(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orientation) -> Vec<u8> {
     for plane in planes.chunks_exact_mut(width as usize * height as usize) {
         let pixels = GrayImage::from_raw(width, height, plane.to_vec()).expect("a plane of pixels");
         let mut picture = DynamicImage::ImageLuma8(pixels);
@@ -223,7 +223,8 @@ fn turned(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orientati
     planes
 }
 
-/// The planes of `colours` of the `channels` of each pixel, brought to bytes and, by the last channel where it is one more, laid over white.
+/// The planes of the first `colours` of the `channels` of each pixel, converted to bytes. A further channel is alpha, by which
+/// they are blended with white.
 fn over_white<T: Copy>(pixels: &[T], [colours, channels]: [usize; 2], byte: impl Fn(T) -> u8) -> Vec<u8> {
     let mut planes = Vec::with_capacity(pixels.len() / channels * colours);
     for colour in 0..colours {
@@ -248,7 +249,7 @@ fn one_line(error: &ImageError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datasets::memory::Budget;
+    use crate::datasets::budget::Budget;
     use image::{
         GrayAlphaImage, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
         codecs::{jpeg::JpegEncoder, png::PngEncoder},
@@ -256,7 +257,7 @@ mod tests {
     use std::{fs, path::PathBuf};
     use tempfile::TempDir;
 
-    /// What reading of a file with these bytes gives.
+    /// The result of reading a file with these bytes.
     fn read_bytes(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
         let dir = TempDir::new().unwrap();
         let path: PathBuf = dir.path().join("a.png");
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_transparent_is_laid_over_white() {
+    fn transparent_pixels_are_blended_with_white() {
         // 100 at α = 0, 255 and 102 = 0.4 · 255: 255; 100; 0.4 · 100 + 0.6 · 255 = 193.
         let grey = GrayAlphaImage::from_fn(3, 1, |x, _| LumaA([100, [0, 255, 102][x as usize]]));
         assert_eq!(png(grey), ([1, 1, 3], vec![255, 100, 193]));
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_decide_and_not_the_name() {
+    fn the_format_is_detected_from_the_contents() {
         // Here a JPEG file is called a.png.
         let (shape, pixels) = read_bytes(&saved(RgbImage::from_pixel(8, 8, Rgb([90; 3])), ImageFormat::Jpeg)).unwrap();
         assert_eq!(shape, [3, 8, 8]);
@@ -315,8 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_the_camera_noted_is_made() {
-        // EXIF with one entry: orientation 6, to be turned by 90 degrees clockwise.
+    fn the_orientation_in_exif_is_applied() {
+        // EXIF with one entry: orientation 6, a rotation by 90 degrees clockwise.
         let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         let (mut jpeg, mut png) = (Vec::new(), Vec::new());
         let wide = RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 0 } else { 255 }; 3]));
@@ -334,11 +335,11 @@ mod tests {
     }
 
     #[test]
-    fn a_thumbnails_end_is_not_the_pictures() {
+    fn the_end_marker_of_a_thumbnail_does_not_count() {
         let noise = RgbImage::from_fn(40, 40, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
         let (picture, thumbnail) =
             (saved(noise, ImageFormat::Jpeg), saved(RgbImage::from_pixel(8, 8, Rgb([90; 3])), ImageFormat::Jpeg));
-        // The thumbnail in an application segment behind the start of the picture.
+        // The thumbnail is in an application segment after the start of the picture.
         let len = u16::try_from(thumbnail.len() + 2).unwrap().to_be_bytes();
         let whole = [&picture[..2], &[0xff, 0xe1], &len, &thumbnail, &picture[2..]].concat();
         assert_eq!(read_bytes(&whole).unwrap(), read_bytes(&picture).unwrap());
@@ -347,15 +348,15 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_is_not_waited_for() {
+    fn a_path_that_is_not_a_file_does_not_block() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("a.png");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert_eq!(header(&path, &Budget::as_they_are().decoders()).unwrap_err(), "is no file");
+        assert_eq!(header(&path, &Budget::as_they_are().decoders()).unwrap_err(), "is not a file");
     }
 
     #[test]
-    fn a_file_that_is_cut_off_is_an_error() {
+    fn a_truncated_file_is_an_error() {
         let noise = RgbImage::from_fn(40, 40, |x, y| Rgb([(x * 37) as u8, (y * 91) as u8, (x * y) as u8]));
         for format in [ImageFormat::Png, ImageFormat::Jpeg] {
             let whole = saved(noise.clone(), format);
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_many_pixels_takes_no_memory() {
+    fn a_header_of_many_pixels_allocates_no_memory() {
         // A PNG of 60,000 × 60,000 pixels of 16 bit RGBA, 28 GB, by its header alone.
         let mut file = saved(RgbImage::new(1, 1), ImageFormat::Png);
         file[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
@@ -375,12 +376,12 @@ mod tests {
         let sum = crc32(&file[12..29]);
         file[29..33].copy_from_slice(&sum.to_be_bytes());
         let reason = read_bytes(&file).unwrap_err();
-        assert_eq!(reason, "says it has 60000 × 60000 pixels, outside 1..=67108864 in all");
+        assert_eq!(reason, "claims to have 60000 × 60000 pixels, outside 1..=67108864 in all");
     }
 
     #[test]
-    fn a_small_file_that_says_it_is_large_takes_no_memory() {
-        // 8000 × 8000 pixels, within what is read, would be 64 MB and 512 MB.
+    fn a_small_file_that_claims_to_be_large_allocates_no_memory() {
+        // 8000 × 8000 pixels are within the bound, and would be 64 MB and 512 MB.
         let mut jpeg = saved(GrayImage::new(8, 8), ImageFormat::Jpeg);
         let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0x40, 0x1f, 0x40]);
@@ -390,14 +391,14 @@ mod tests {
         let sum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&sum.to_be_bytes());
         for file in [jpeg, png] {
-            let expected = format!("says it has 8000 × 8000 pixels, more than its {} bytes can hold", file.len());
+            let expected = format!("claims to have 8000 × 8000 pixels, more than its {} bytes can hold", file.len());
             assert_eq!(read_bytes(&file).unwrap_err(), expected);
         }
     }
 
     #[test]
-    fn the_emptiest_pictures_are_within_what_their_bytes_can_hold() {
-        // White in one colour packs best; nothing that an encoder makes may be refused.
+    fn the_most_compressible_pictures_are_accepted() {
+        // A single colour compresses best, and no encoder's output may be refused.
         let white = GrayImage::from_pixel(4000, 4000, Luma([255]));
         assert_eq!(read_bytes(&saved(white.clone(), ImageFormat::Jpeg)).unwrap().0, [1, 4000, 4000]);
         assert_eq!(read_bytes(&saved(white, ImageFormat::Png)).unwrap().0, [1, 4000, 4000]);

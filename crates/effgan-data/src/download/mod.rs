@@ -1,7 +1,7 @@
-//! Getting files of data sets and weights of Inception from mirrors, once, and only when asked.
+//! Downloading the files of data sets and the weights of Inception, once, and only when asked to.
 //!
-//! A file is written beside as `<name>.part`, continued where it broke off (HTTP ranges), held against its published
-//! SHA-256 and only then renamed. What is there is never overwritten. Mirrors are tried in turn.
+//! A file is written as `<name>.part`, resumed after interruptions (HTTP ranges), verified against its published SHA-256, and
+//! only then renamed. Existing files are never overwritten. Mirrors are tried in order.
 
 mod http;
 mod sources;
@@ -19,28 +19,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How far a file is.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// Its name.
+    /// Name of the file.
     pub file: &'a str,
-    /// Bytes that are here.
+    /// Bytes that have arrived.
     pub have: u64,
-    /// Bytes that it has.
+    /// Bytes of the whole file.
     pub len: u64,
 }
 
-/// How a file came to be here.
+/// Where a file came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was here, and is the right one.
+    /// It existed already, and is the right one.
     AlreadyHere,
-    /// It came from this mirror.
+    /// It was downloaded from this mirror.
     From(String),
 }
 
-/// The folder of what is fetched, one sub-folder each: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else
-/// `~/.cache/effgan`.
+/// The cache folder of downloads, with one sub-folder per item: `$EFFGAN_DATA`, else `$XDG_CACHE_HOME/effgan`, else `~/.cache/effgan`.
 ///
 /// # Errors
 /// [`DataError::NoCache`] when none of the variables is set.
@@ -52,46 +51,46 @@ pub fn cache_dir() -> Result<PathBuf, DataError> {
         .ok_or(DataError::NoCache)
 }
 
-/// The weights of FID's network where `fetch` puts them, if they lie there.
+/// Path of the weights of FID's network in the cache, if they have been fetched.
 pub fn inception_weights() -> Option<PathBuf> {
     let dir = cache_dir().ok()?.join(Item::Inception.as_str());
     is_fetched(Item::Inception, &dir).then(|| dir.join(sources::INCEPTION.files[0].name))
 }
 
-/// Whether all files of `item` lie in `dir`, whatever is in them; never for a data set that is not fetched.
+/// Whether all files of `item` exist in `dir`, whatever they contain; false for a data set that cannot be fetched.
 pub fn is_fetched(item: impl Into<Item>, dir: &Path) -> bool {
     let item = item.into();
     let plain = |file: &RemoteFile| dir.join(file.name.trim_end_matches(".gz"));
     match Source::of(item) {
-        _ if unpacks(item) => cifar::FILES.iter().all(|file| dir.join(file).is_file()),
+        _ if is_archive(item) => cifar::FILES.iter().all(|file| dir.join(file).is_file()),
         Some(source) => source.files.iter().all(|file| dir.join(file.name).is_file() || plain(file).is_file()),
         None => false,
     }
 }
 
-/// Whether its file is an archive of those that are wanted.
-fn unpacks(item: Item) -> bool {
+/// Whether the item's file is an archive that must be unpacked.
+fn is_archive(item: Item) -> bool {
     item == Item::Dataset(DatasetName::Cifar10)
 }
 
-/// Fetches what is missing of `item` into `dir`, which is made where it is not there.
+/// Fetches the missing files of `item` into `dir`, which is created if necessary.
 ///
-/// `mirrors` stand in for those of [`Source`] unless there are none; a file's name is appended to each. `watch` is told
-/// after each piece, and `done` after each file.
+/// `mirrors`, to which file names are appended, replace those of [`Source`] unless the list is empty. `on_progress` is called
+/// after each chunk, and `done` after each file.
 ///
 /// # Errors
 /// [`DataError::NotFetched`] for a data set without mirrors, [`DataError::NoMirror`] when no mirror has a file,
-/// [`DataError::WrongHash`] when another file is in the way, [`DataError::Unwritable`] when the disk refuses.
+/// [`DataError::WrongHash`] when an existing file differs from the published one, [`DataError::Unwritable`] when a file cannot be written.
 pub fn fetch(
     item: impl Into<Item>,
     dir: &Path,
     mirrors: &[String],
-    watch: &mut dyn FnMut(Progress),
+    on_progress: &mut dyn FnMut(Progress),
     done: &mut dyn FnMut(&str, &Outcome),
 ) -> Result<(), DataError> {
     let item = item.into();
     let source = Source::of(item).ok_or(DataError::NotFetched { name: item.as_str() })?;
-    if unpacks(item) && is_fetched(item, dir) {
+    if is_archive(item) && is_fetched(item, dir) {
         for file in cifar::FILES {
             done(file, &Outcome::AlreadyHere);
         }
@@ -100,10 +99,10 @@ pub fn fetch(
     let listed: Vec<String> = source.mirrors.iter().map(ToString::to_string).collect();
     fs::create_dir_all(dir).map_err(|reason| unwritable(dir, reason))?;
     for file in source.files {
-        let outcome = fetch_file(file, if mirrors.is_empty() { &listed } else { mirrors }, dir, watch)?;
+        let outcome = fetch_file(file, if mirrors.is_empty() { &listed } else { mirrors }, dir, on_progress)?;
         done(file.name, &outcome);
     }
-    if unpacks(item) {
+    if is_archive(item) {
         let archive = dir.join(source.files[0].name);
         tar::unpack(&archive, dir)?;
         fs::remove_file(&archive).map_err(|reason| unwritable(&archive, reason))?;
@@ -119,7 +118,7 @@ pub fn fetch_file(
     file: &RemoteFile,
     mirrors: &[String],
     dir: &Path,
-    watch: &mut dyn FnMut(Progress),
+    on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, DataError> {
     let path = dir.join(file.name);
     if path.exists() {
@@ -131,42 +130,46 @@ pub fn fetch_file(
     let mut reasons = Vec::new();
     for mirror in mirrors {
         let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
-        match from_mirror(&url, file, &part, watch) {
+        match from_mirror(&url, file, &part, on_progress) {
             Ok(()) => {
                 fs::rename(&part, &path).map_err(|reason| unwritable(&path, reason))?;
                 return Ok(Outcome::From(mirror.clone()));
             }
-            Err(Trouble::Mirror(reason)) => reasons.push(format!("{url} {reason}")),
-            Err(Trouble::Disk(reason)) => return Err(unwritable(&part, reason)),
+            Err(DownloadError::Mirror(reason)) => reasons.push(format!("{url} {reason}")),
+            Err(DownloadError::Disk(reason)) => return Err(unwritable(&part, reason)),
         }
     }
     Err(DataError::NoMirror { file: file.name.into(), reasons })
 }
 
 /// Why a file did not come from a mirror.
-enum Trouble {
-    /// The mirror's fault: another may do better.
+enum DownloadError {
+    /// A problem of the mirror; another one may work.
     Mirror(String),
-    /// Ours.
+    /// A problem of the local disk.
     Disk(io::Error),
 }
 
-/// Makes `part` the right file. One that has the wrong hash in the end is removed, as nobody knows which of its bytes
-/// are wrong.
-fn from_mirror(url: &str, file: &RemoteFile, part: &Path, watch: &mut dyn FnMut(Progress)) -> Result<(), Trouble> {
+/// Downloads `part` until it is the right file. A file with a wrong hash is removed, because it is not known which of its bytes are wrong.
+fn from_mirror(
+    url: &str,
+    file: &RemoteFile,
+    part: &Path,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<(), DownloadError> {
     loop {
         let was_begun = part.exists();
-        http::download(url, file, part, watch)?;
-        let Some(got) = hash_if_wrong(part, file).map_err(Trouble::Disk)? else { return Ok(()) };
-        fs::remove_file(part).map_err(Trouble::Disk)?;
-        // The beginning may have come from another mirror: this one is asked for the whole before it is blamed.
+        http::download(url, file, part, on_progress)?;
+        let Some(got) = hash_if_wrong(part, file).map_err(DownloadError::Disk)? else { return Ok(()) };
+        fs::remove_file(part).map_err(DownloadError::Disk)?;
+        // The beginning may have come from another mirror, so this one is first asked for the whole file.
         if !was_begun {
-            return Err(Trouble::Mirror(format!("has a file of sha256 {got}, expected {}", file.sha256)));
+            return Err(DownloadError::Mirror(format!("has a file of sha256 {got}, expected {}", file.sha256)));
         }
     }
 }
 
-/// The hash of the file at `path` where it is not the one that was published.
+/// The hash of the file at `path` if it differs from the published one.
 fn hash_if_wrong(path: &Path, file: &RemoteFile) -> io::Result<Option<String>> {
     let got = sha256(File::open(path)?)?;
     Ok((got != file.sha256).then_some(got))

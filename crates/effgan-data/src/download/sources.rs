@@ -1,9 +1,9 @@
-//! Where files come from, and what they must be.
+//! The addresses of downloads, with the length and hash of each file.
 //!
 //! Lengths and SHA-256 are those of TensorFlow Datasets 4.9.10 (`url_checksums/mnist.txt`, `fashion_mnist.txt` and
 //! `cifar10.txt` of its package on `PyPI`), as is the first mirror of each; the second one of MNIST is torchvision's,
-//! that of Fashion-MNIST is its authors' repository. What a mirror sends is held against the hash, so a mirror need not
-//! be trusted. Inception's weights are pytorch-fid's release `fid_weights`; the first digits of their hash are in their name.
+//! that of Fashion-MNIST is its authors' repository. Every download is verified against its hash, so mirrors need
+//! not be trusted. Inception's weights are pytorch-fid's release `fid_weights`; the first digits of their hash are in their name.
 
 use crate::{DataError, DatasetName};
 use std::{
@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-/// What is fetched by one name.
+/// Something that can be fetched by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item {
     /// A data set.
@@ -21,7 +21,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// Its name, and that of its folder.
+    /// The item's name, which is also that of its folder.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dataset(name) => name.as_str(),
@@ -53,15 +53,15 @@ impl FromStr for Item {
 /// A file on a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// Its name here and, after the mirror's address, there.
+    /// Name of the file, which is also appended to the mirror's address.
     pub name: &'static str,
-    /// Its bytes.
+    /// Length in bytes.
     pub len: u64,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: &'static str,
 }
 
-/// The files of an item and the addresses of the folders that have them.
+/// The files of an item, and the addresses of their mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// All files, fetched in this order.
@@ -71,7 +71,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Where the item is fetched from; none for a data set that is built in or that a person has.
+    /// The source of an item; `None` for a data set that is built in, or that a user brings.
     pub fn of(item: impl Into<Item>) -> Option<&'static Self> {
         match item.into() {
             Item::Dataset(DatasetName::Mnist) => Some(&MNIST),

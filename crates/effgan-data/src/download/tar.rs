@@ -1,7 +1,7 @@
-//! The six files of CIFAR-10 out of their `.tar.gz`.
+//! Unpacking the six files of CIFAR-10 from their `.tar.gz`. An own reader, because six members with known names need no crate.
 //!
-//! An archive is a header of 512 bytes and a body of whole blocks for each member (POSIX.1-1988 ustar). Members go by
-//! their names alone into files of ours, so none can lie outside of the folder; every other member is passed over.
+//! An archive has a header of 512 bytes and a body of whole blocks per member (POSIX.1-1988 ustar). Only members with one of the
+//! six known names are written, so none can end up outside of the folder; all others are ignored.
 
 use super::unwritable;
 use crate::{DataError, datasets::cifar};
@@ -13,10 +13,10 @@ use std::{
 };
 
 const BLOCK: usize = 512;
-/// Most bytes that are unpacked: the real archive has 185 MB.
+/// Most bytes that are unpacked; the real archive has 185 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Unpacks the members `cifar-10-batches-bin/<file>` of a `.tar.gz` that `dir` lacks.
+/// Unpacks those members `cifar-10-batches-bin/<file>` of a `.tar.gz` that do not exist in `dir`.
 ///
 /// # Errors
 /// [`DataError::Malformed`] when the archive is damaged or lacks one of the six.
@@ -44,22 +44,22 @@ pub fn unpack(archive: &Path, dir: &Path) -> Result<(), DataError> {
         }
     }
     match cifar::FILES.iter().find(|file| !dir.join(file).is_file()) {
-        Some(missing) => Err(malformed(format!("holds no {}/{missing}", cifar::FOLDER))),
+        Some(missing) => Err(malformed(format!("has no {}/{missing}", cifar::FOLDER))),
         None => Ok(()),
     }
 }
 
-/// What a header says.
+/// The header of a member.
 struct Member {
     name: String,
     len: u64,
     is_file: bool,
 }
 
-/// The next header; none at the block of zeros that ends an archive.
+/// Reads the next header; `None` at the block of zeros that ends an archive.
 fn next(reader: &mut impl Read) -> Result<Option<Member>, String> {
     let mut header = [0; BLOCK];
-    reader.read_exact(&mut header).map_err(|error| format!("ends without its end mark: {error}"))?;
+    reader.read_exact(&mut header).map_err(|error| format!("ends without its end marker: {error}"))?;
     if header == [0; BLOCK] {
         return Ok(None);
     }
@@ -68,17 +68,17 @@ fn next(reader: &mut impl Read) -> Result<Option<Member>, String> {
         String::from_utf8_lossy(field).trim().to_owned()
     };
     let number = |from: usize, to: usize| u64::from_str_radix(&text(from, to), 8).ok();
-    // The sum of the header's bytes, its own field counted as spaces.
+    // The checksum of the header's bytes, with its own field counted as spaces.
     let sum: u64 =
         header.iter().enumerate().map(|(i, &b)| u64::from(if (148..156).contains(&i) { b' ' } else { b })).sum();
     if number(148, 156) != Some(sum) {
-        return Err("is no tar archive, or damaged: a header has a wrong checksum".into());
+        return Err("is not a tar archive, or it is damaged: a header has a wrong checksum".into());
     }
     let len = number(124, 136).ok_or("has a header without a size")?;
     Ok(Some(Member { name: text(0, 100), len, is_file: matches!(header[156], 0 | b'0') }))
 }
 
-/// Writes a new file beside `path` and renames it, which replaces a link and writes through none.
+/// Writes a temporary file beside `path` and renames it, so that a symbolic link is replaced and never followed.
 fn write(path: &Path, contents: &[u8]) -> Result<(), DataError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -117,7 +117,7 @@ mod tests {
         cifar::FILES.iter().map(|file| member(&format!("{}/{file}", cifar::FOLDER), b'0', file.as_bytes())).collect()
     }
 
-    /// What unpacking of `members` leaves in an empty folder, or its error.
+    /// The files that unpacking of `members` creates in an empty folder, or its error.
     fn unpacked(members: &[Vec<u8>], cut: usize) -> Result<Vec<(String, Vec<u8>)>, String> {
         let dir = TempDir::new().unwrap();
         let inner = dir.path().join("inner");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_six_files_come_out_and_nothing_else() {
+    fn only_the_six_files_are_unpacked() {
         let mut members = six();
         members.insert(0, member("cifar-10-batches-bin/", b'5', b""));
         members.insert(3, member("cifar-10-batches-bin/readme.html", b'0', &[b'x'; 700]));
@@ -155,10 +155,10 @@ mod tests {
 
     #[test]
     fn a_damaged_archive_is_an_error_that_says_how() {
-        assert_eq!(unpacked(&six()[1..], 0).unwrap_err(), "a.tar.gz: holds no cifar-10-batches-bin/data_batch_1.bin");
+        assert_eq!(unpacked(&six()[1..], 0).unwrap_err(), "a.tar.gz: has no cifar-10-batches-bin/data_batch_1.bin");
         let last = "cifar-10-batches-bin/test_batch.bin";
         assert_eq!(unpacked(&six(), 1025).unwrap_err(), format!("a.tar.gz: ends within {last}; get the file again"));
-        assert!(unpacked(&six(), 1024).unwrap_err().starts_with("a.tar.gz: ends without its end mark: "));
+        assert!(unpacked(&six(), 1024).unwrap_err().starts_with("a.tar.gz: ends without its end marker: "));
         let mut members = six();
         members[2][0] ^= 1;
         assert!(unpacked(&members, 0).unwrap_err().ends_with("a header has a wrong checksum"));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_cut_off_leaves_no_file() {
+    fn a_truncated_member_leaves_no_file() {
         let dir = TempDir::new().unwrap();
         let archive = dir.path().join("a.tar.gz");
         let mut packed = GzEncoder::new(File::create(&archive).unwrap(), Compression::fast());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_unpacked_to_its_bound_only() {
+    fn an_archive_bomb_is_unpacked_only_up_to_the_bound() {
         let dir = TempDir::new().unwrap();
         let archive = dir.path().join("a.tar.gz");
         let gzip = |bytes: &[u8]| {
@@ -197,7 +197,7 @@ mod tests {
         header[148..156].fill(b' ');
         let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
         header[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
-        // 65 times 16 MiB, packed one by one: more than the gibibyte that is unpacked, less than the header says.
+        // 65 times 16 MiB: more than the 1 GiB that is unpacked, and less than the header claims.
         fs::write(&archive, [gzip(&header), gzip(&vec![0; 1 << 24]).repeat(65)].concat()).unwrap();
         let error = unpack(&archive, dir.path()).unwrap_err().to_string();
         assert!(error.ends_with("ends within bomb; get the file again"), "{error}");

@@ -1,50 +1,50 @@
-//! Each client holds a few classes only, in the spirit of the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629).
+//! Each client has only a few classes, in the spirit of the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629).
 //!
-//! Theirs cuts the images, sorted by label, into two shards per client, so that most clients see two classes. Here each
-//! client has exactly `classes_per_client` different classes, and the classes are in use as evenly as they can be.
+//! There, images are sorted by label and cut into two shards per client, so that most clients have two classes. Here, each client
+//! has exactly `classes_per_client` different classes, and all classes are used as evenly as possible.
 
-use super::{Shares, even_parts, images_by_class};
+use super::{CommonKeys, even_parts, images_by_class};
 use crate::DataError;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-/// `kind = "by-label"`: each client holds `classes_per_client` classes, each class is split evenly among its holders.
+/// `kind = "by-label"`: each client has `classes_per_client` classes, and each class is split evenly among its clients.
 ///
-/// Of m clients with c classes each and k classes among the images, every class has ⌊mc/k⌋ or ⌈mc/k⌉ holders. Which classes
-/// go together is random. A class with fewer images than holders leaves some of them without an image of it.
+/// With m clients of c classes each and k classes among the images, every class has ⌊mc/k⌋ or ⌈mc/k⌉ clients. The combinations of
+/// classes are random. If a class has fewer images than clients, some of them get no image of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByLabel {
-    /// Different classes of each client, at least 1 and at most the classes among the images dealt.
+    /// Number of different classes per client, at least 1 and at most the number of classes among the images.
     pub classes_per_client: usize,
-    /// The keys that each kind has.
+    /// The keys that all kinds share.
     #[serde(flatten)]
-    pub shares: Shares,
+    pub common: CommonKeys,
 }
 
 impl ByLabel {
-    /// The images of each client.
+    /// Assigns images to clients.
     ///
     /// # Errors
-    /// [`DataError::ClassesPerClient`] when a client cannot hold that many different classes, and [`DataError::UnheldClass`]
-    /// when all clients together cannot hold every class.
-    pub(super) fn deal<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
+    /// [`DataError::ClassesPerClient`] when a client cannot have that many different classes, and [`DataError::UnheldClass`] when
+    /// all clients together cannot have every class.
+    pub(super) fn assign<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
         let mut classes = images_by_class((0..).take(labels.len()), labels);
         classes.retain(|images| !images.is_empty());
         self.check_classes(classes.len())?;
         let holders = self.draw_holders(classes.len(), rng);
-        let mut dealt = vec![Vec::new(); self.shares.clients];
+        let mut assigned = vec![Vec::new(); self.common.clients];
         for (images, holders) in classes.iter_mut().zip(&holders) {
             images.shuffle(rng);
             for (part, &client) in even_parts(images, holders.len()).zip(holders) {
-                dealt[client].extend_from_slice(part);
+                assigned[client].extend_from_slice(part);
             }
         }
-        Ok(dealt)
+        Ok(assigned)
     }
 
     fn check_classes(&self, num_present: usize) -> Result<(), DataError> {
-        let Self { classes_per_client, shares: Shares { clients, .. } } = *self;
+        let Self { classes_per_client, common: CommonKeys { clients, .. } } = *self;
         if !(1..=num_present).contains(&classes_per_client) {
             return Err(DataError::ClassesPerClient { classes_per_client, num_present });
         }
@@ -54,12 +54,13 @@ impl ByLabel {
         Ok(())
     }
 
-    /// The clients that hold each class.
+    /// Draws the clients of each class.
     ///
-    /// Classes are dealt as cards, one shuffled deck after the other, so that no class is ever two holders ahead of
-    /// another. Clients come in random order: neighbours at the table share decks, neighbours by name should not.
+    /// Classes are drawn like cards from one shuffled deck after the other, so that the numbers of clients of any two classes
+    /// differ by at most one. Clients draw in random order, because consecutive ones share a deck, and clients with adjacent
+    /// names should not.
     fn draw_holders<R: Rng + ?Sized>(&self, num_classes: usize, rng: &mut R) -> Vec<Vec<usize>> {
-        let mut clients: Vec<usize> = (0..self.shares.clients).collect();
+        let mut clients: Vec<usize> = (0..self.common.clients).collect();
         clients.shuffle(rng);
         let mut deck = Vec::new();
         let mut holders = vec![Vec::new(); num_classes];
@@ -72,13 +73,13 @@ impl ByLabel {
     }
 }
 
-/// `size` different classes from the top of the deck; a deck that runs out is followed by a fresh one.
+/// Draws `size` different classes from the top of the deck; a deck that runs out is followed by a fresh one.
 fn draw_hand<R: Rng + ?Sized>(deck: &mut Vec<usize>, size: usize, num_classes: usize, rng: &mut R) -> Vec<usize> {
     let mut hand = deck.split_off(deck.len().saturating_sub(size));
     if hand.len() < size {
         deck.extend(0..num_classes);
         deck.shuffle(rng);
-        // Classes in hand move to the bottom, where they wait for the next client: a fresh deck has enough others.
+        // Classes that are already drawn move to the bottom of the fresh deck, which has enough others.
         deck.sort_by_key(|class| !hand.contains(class));
         let missing = size - hand.len();
         hand.extend(deck.split_off(deck.len() - missing));
@@ -95,7 +96,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn by_label(classes_per_client: usize, clients: usize) -> ByLabel {
-        ByLabel { classes_per_client, shares: Shares::of(clients) }
+        ByLabel { classes_per_client, common: CommonKeys::of(clients) }
     }
 
     fn labels(num_images: usize) -> Vec<u8> {
@@ -107,60 +108,60 @@ mod tests {
     }
 
     #[test]
-    fn each_client_holds_its_number_of_classes_and_classes_are_used_evenly() {
+    fn each_client_has_its_number_of_classes_and_classes_are_used_evenly() {
         for (classes_per_client, clients) in [(1, 10), (2, 5), (2, 7), (3, 4), (3, 50), (7, 9), (10, 3)] {
             let mut rng = ChaCha8Rng::seed_from_u64(clients as u64);
-            let dealt = by_label(classes_per_client, clients).deal(&labels(1000), &mut rng).unwrap();
-            assert!(dealt.iter().all(|images| classes_of(images).len() == classes_per_client));
+            let assigned = by_label(classes_per_client, clients).assign(&labels(1000), &mut rng).unwrap();
+            assert!(assigned.iter().all(|images| classes_of(images).len() == classes_per_client));
             let hands = clients * classes_per_client;
             for class in 0..10 {
-                let holders = dealt.iter().filter(|images| classes_of(images).contains(&class)).count();
+                let holders = assigned.iter().filter(|images| classes_of(images).contains(&class)).count();
                 assert!((hands / 10..=hands.div_ceil(10)).contains(&holders), "class {class} has {holders} holders");
             }
         }
     }
 
     #[test]
-    fn holders_of_a_class_get_as_many_images_of_it() {
-        let dealt = by_label(2, 10).deal(&labels(1000), &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        assert!(dealt.iter().all(|images| images.len() == 100));
+    fn clients_of_a_class_get_equally_many_images_of_it() {
+        let assigned = by_label(2, 10).assign(&labels(1000), &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        assert!(assigned.iter().all(|images| images.len() == 100));
     }
 
     #[test]
-    fn which_classes_go_together_depends_on_the_generator() {
+    fn combinations_of_classes_depend_on_the_random_generator() {
         let pairs = |seed| -> BTreeSet<BTreeSet<u32>> {
-            let dealt = by_label(2, 5).deal(&labels(100), &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
-            dealt.iter().map(|images| classes_of(images)).collect()
+            let assigned = by_label(2, 5).assign(&labels(100), &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+            assigned.iter().map(|images| classes_of(images)).collect()
         };
         assert_eq!(pairs(0), pairs(0));
         assert_ne!(pairs(0), pairs(1));
     }
 
     #[test]
-    fn classes_without_images_are_dealt_to_nobody() {
-        let dealt = by_label(1, 2).deal(&[3, 200, 3, 200], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        assert!(dealt.iter().all(|images| images.len() == 2));
+    fn classes_without_images_are_not_assigned() {
+        let assigned = by_label(1, 2).assign(&[3, 200, 3, 200], &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        assert!(assigned.iter().all(|images| images.len() == 2));
     }
 
     #[test]
     fn more_classes_than_there_are_is_an_error() {
         for classes_per_client in [0, 11] {
             let error =
-                by_label(classes_per_client, 5).deal(&labels(100), &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
+                by_label(classes_per_client, 5).assign(&labels(100), &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
             let message = format!(
                 "partition.classes_per_client = {classes_per_client} is outside 1..=10, \
-                 the number of classes among the images dealt"
+                 the number of classes among the assigned images"
             );
             assert_eq!(error.to_string(), message);
         }
     }
 
     #[test]
-    fn class_that_nobody_can_hold_is_an_error() {
-        let error = by_label(2, 4).deal(&labels(100), &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
+    fn a_class_without_a_client_is_an_error() {
+        let error = by_label(2, 4).assign(&labels(100), &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "4 clients with classes_per_client = 2 hold at most 8 of the 10 classes among the images dealt; \
+            "4 clients with classes_per_client = 2 hold at most 8 of the 10 classes among the assigned images; \
              raise clients or classes_per_client"
         );
     }

@@ -1,4 +1,4 @@
-//! What a client is called: order, random streams and files all go by the name.
+//! Names of clients, which determine their order, their random streams and their files.
 
 use crate::DataError;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::fmt;
 
 /// The name of a client: 1 to 64 characters of a-z, 0-9 and `-`, since it becomes a file name.
 ///
-/// Clients are ordered by name. A config, a partition or a message holds it as a plain string, checked when read.
+/// Clients are ordered by name. In a config, a partition or a message it is a plain string, which is checked when read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientName(String);
@@ -28,13 +28,13 @@ impl ClientName {
 
     /// The name of simulated client `i` of `num_clients`: `client-0007`.
     ///
-    /// All names of one simulation are as long as each other, at least four digits, so that their order is that of `i`.
+    /// All names of one simulation have equally many digits, at least four, so that they sort like `i`.
     pub fn simulated(i: usize, num_clients: usize) -> Self {
         let digits = num_clients.saturating_sub(1).to_string().len().max(4);
         Self(format!("client-{i:0digits$}"))
     }
 
-    /// The one client of a partition in which all images lie together.
+    /// The name of the only client of a pooled partition.
     pub(super) fn pooled() -> Self {
         Self("pooled".to_owned())
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_file_names_are_errors() {
+    fn names_that_are_not_portable_file_names_are_errors() {
         assert_eq!(ClientName::new("north-2").unwrap().to_string(), "north-2");
         for name in ["", "North", "../north", "a b", "nord.", "é", &"x".repeat(65)] {
             assert!(ClientName::new(name).is_err(), "{name}");

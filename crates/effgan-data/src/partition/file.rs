@@ -1,4 +1,4 @@
-//! A partition from a file: one that a run or `effgan partition --save` wrote, or one that says who really holds what.
+//! A partition from a file that a run or `effgan partition --save` wrote, or that describes the real clients.
 
 use super::{ClientShare, Partition};
 use crate::DataError;
@@ -9,12 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Most bytes of a file: 40 million images, a line each.
+/// Largest file that is read: enough for 40 million images with a line each.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// `kind = "file"`: the clients and images of a `partition.json`.
 ///
-/// Images that the file does not name go to nobody. Lists are sorted when read, clients by name.
+/// Images that the file does not name are not assigned. Lists are sorted when read, clients by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartitionFile {
@@ -23,23 +23,23 @@ pub struct PartitionFile {
 }
 
 impl PartitionFile {
-    /// Reads the file and holds it against the `num_dealt` images that there are.
+    /// Reads the file and checks it against the `num_assigned` images that exist.
     ///
     /// # Errors
-    /// [`DataError::Unreadable`] or [`DataError::Malformed`] for the file as such; [`DataError::ClientTwice`],
-    /// [`DataError::NothingToTrainOn`], [`DataError::NoSuchImage`] or [`DataError::ImageTwice`] for what it says.
-    pub(super) fn read(&self, num_dealt: usize) -> Result<Partition, DataError> {
+    /// [`DataError::Unreadable`] or [`DataError::Malformed`] for the file itself; [`DataError::ClientTwice`],
+    /// [`DataError::NothingToTrainOn`], [`DataError::NoSuchImage`] or [`DataError::ImageTwice`] for its contents.
+    pub(super) fn read(&self, num_assigned: usize) -> Result<Partition, DataError> {
         let mut partition = read(&self.path)?;
         partition.clients.sort_by(|a, b| a.name.cmp(&b.name));
         for share in &mut partition.clients {
             share.train.sort_unstable();
             share.held_out.sort_unstable();
         }
-        self.check(&partition, num_dealt)?;
+        self.check(&partition, num_assigned)?;
         Ok(partition)
     }
 
-    fn check(&self, partition: &Partition, num_dealt: usize) -> Result<(), DataError> {
+    fn check(&self, partition: &Partition, num_assigned: usize) -> Result<(), DataError> {
         if partition.clients.is_empty() {
             let reason = "names no clients, expected at least one".into();
             return Err(DataError::Malformed { file: self.path.display().to_string(), reason });
@@ -47,18 +47,18 @@ impl PartitionFile {
         if let Some([_, second]) = partition.clients.array_windows().find(|[first, second]| first.name == second.name) {
             return Err(DataError::ClientTwice { file: self.path.clone(), name: second.name.clone() });
         }
-        let mut seen = vec![false; num_dealt];
+        let mut seen = vec![false; num_assigned];
         partition.clients.iter().try_for_each(|share| self.check_share(share, &mut seen))
     }
 
     fn check_share(&self, share: &ClientShare, seen: &mut [bool]) -> Result<(), DataError> {
-        let (file, name, num_dealt) = (|| self.path.clone(), || share.name.clone(), seen.len());
+        let (file, name, num_assigned) = (|| self.path.clone(), || share.name.clone(), seen.len());
         if share.train.is_empty() {
             return Err(DataError::NothingToTrainOn { file: file(), name: name() });
         }
         for &image in share.train.iter().chain(&share.held_out) {
             match seen.get_mut(image as usize) {
-                None => return Err(DataError::NoSuchImage { file: file(), name: name(), image, num_dealt }),
+                None => return Err(DataError::NoSuchImage { file: file(), name: name(), image, num_assigned }),
                 Some(true) => return Err(DataError::ImageTwice { file: file(), name: name(), image }),
                 Some(seen) => *seen = true,
             }
@@ -69,9 +69,9 @@ impl PartitionFile {
 
 fn read(path: &Path) -> Result<Partition, DataError> {
     let file = || path.display().to_string();
-    // Opening a pipe would wait for somebody to write into it.
+    // Opening a pipe would block until another process writes into it.
     if path.exists() && !path.is_file() {
-        return Err(DataError::Malformed { file: file(), reason: "is no file".into() });
+        return Err(DataError::Malformed { file: file(), reason: "is not a file".into() });
     }
     let bytes = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Partition, DataError> {
         return Err(DataError::TooLarge { file: file(), num_bytes: bytes.len() as u64, bound: MAX_BYTES });
     }
     serde_json::from_slice(&bytes).map_err(|error| {
-        let reason = format!("{error}; expected a partition.json as a run writes it");
+        let reason = format!("{error}; expected a partition.json as written by a run");
         DataError::Malformed { file: file(), reason }
     })
 }
@@ -94,11 +94,11 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    fn read_text(json: &str, num_dealt: usize) -> Result<Partition, String> {
+    fn read_text(json: &str, num_assigned: usize) -> Result<Partition, String> {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("p.json");
         fs::write(&path, json).unwrap();
-        let result = PartitionFile { path }.read(num_dealt);
+        let result = PartitionFile { path }.read(num_assigned);
         result.map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_and_images_are_sorted_and_some_images_may_be_nobodys() {
+    fn clients_and_images_are_sorted_and_some_images_may_be_unassigned() {
         let json = clients(&[client("south", &[7, 3], &[]), client("north", &[1], &[5, 4])]);
         let partition = read_text(&json, 8).unwrap();
         let [north, south] = &partition.clients[..] else { panic!("two clients") };
@@ -120,15 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_data_is_named() {
+    fn entries_that_do_not_fit_the_data_are_named() {
         for (json, expected) in [
             (
                 clients(&[client("a", &[1, 8], &[])]),
-                "p.json gives a image 8, but the images dealt are 0..8; is it of another data set or dataset.limit?",
+                "p.json gives a image 8, but the images are 0..8; was it made for another data set or dataset.limit?",
             ),
             (
                 clients(&[client("a", &[1, 2], &[]), client("b", &[3], &[2])]),
-                "p.json has image 2 twice, the second time at b; an image lies on one list",
+                "p.json has image 2 twice, the second time at b; an image belongs on one list",
             ),
             (
                 clients(&[client("a", &[1], &[]), client("a", &[3], &[])]),
@@ -145,21 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_partition_is_named_with_the_place() {
+    fn a_file_that_is_not_a_partition_is_named_with_the_position() {
         let error = read_text("{\"clients\":[{\"name\":\"../a\"", 8).unwrap_err();
         assert!(error.starts_with(r#"p.json: client name "../a" is not 1 to 64"#), "{error}");
-        assert!(error.ends_with("; expected a partition.json as a run writes it"), "{error}");
+        assert!(error.ends_with("; expected a partition.json as written by a run"), "{error}");
         let error = PartitionFile { path: "no-such.json".into() }.read(1).unwrap_err().to_string();
         assert!(error.starts_with("cannot read no-such.json: "), "{error}");
     }
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_is_not_waited_for() {
+    fn a_path_that_is_not_a_file_does_not_block() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("p.json");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let error = PartitionFile { path }.read(8).unwrap_err().to_string();
-        assert!(error.ends_with("p.json: is no file"), "{error}");
+        assert!(error.ends_with("p.json: is not a file"), "{error}");
     }
 }

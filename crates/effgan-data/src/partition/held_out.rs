@@ -1,4 +1,4 @@
-//! A client's held-out images: as mixed as the client's own, so that both parts show the same distribution.
+//! Holding out images of a client, stratified by class, so that both parts have the same mix of classes.
 
 use super::images_by_class;
 use rand::{Rng, seq::SliceRandom};
@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 /// Splits one client's `images` into (train, held out) with `num_held_out` of them held out, both sorted.
 ///
-/// Each class gives its share of the held-out images, rounded down or up; which images, the generator says.
+/// Each class contributes its share of the held-out images, rounded down or up; the images are drawn by `rng`.
 pub(super) fn hold_out<R: Rng + ?Sized>(
     images: &[u32],
     labels: &[u8],
@@ -26,7 +26,7 @@ pub(super) fn hold_out<R: Rng + ?Sized>(
     (train, held_out)
 }
 
-/// `total` split in proportion to `sizes` by largest remainder; equal remainders go to classes at random.
+/// Splits `total` in proportion to `sizes` by the largest-remainder method; ties are broken at random.
 fn quotas<R: Rng + ?Sized>(sizes: &[usize], total: usize, rng: &mut R) -> Vec<usize> {
     let sum = sizes.iter().sum::<usize>().max(1);
     let mut quotas: Vec<usize> = sizes.iter().map(|size| size * total / sum).collect();
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn quotas_by_hand() {
-        // 7 of 20: shares 3.5, 2.8 and 0.7, rounded down 3, 2, 0; the two left go to the remainders 0.8 and 0.7.
+        // 7 of 20: common 3.5, 2.8 and 0.7, rounded down 3, 2, 0; the two left go to the remainders 0.8 and 0.7.
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         assert_eq!(quotas(&[10, 8, 2], 7, &mut rng), [3, 3, 1]);
         assert_eq!(quotas(&[0, 0], 0, &mut rng), [0, 0]);

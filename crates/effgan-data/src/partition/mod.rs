@@ -1,29 +1,29 @@
-//! Who holds which images: what `[partition]` of a config says, and the deal it leads to.
+//! Which client has which images: the `[partition]` table of a config, and the partition that it describes.
 //!
-//! A new kind is a file with its config struct and its `deal`, a variant of [`PartitionConfig`] and a test.
+//! A new kind needs a file with its config struct and its `assign`, a variant of [`PartitionConfig`] and a test.
 
 mod by_label;
 mod client_name;
+mod common_keys;
 mod dirichlet;
+mod distribution;
 mod file;
 mod held_out;
 mod iid;
 mod label_quantity;
-mod law;
 mod quantity;
 mod shards;
-mod shares;
 
 pub use by_label::ByLabel;
 pub use client_name::ClientName;
+pub use common_keys::CommonKeys;
 pub use dirichlet::Dirichlet;
+pub use distribution::Distribution;
 pub use file::PartitionFile;
 pub use iid::Iid;
 pub use label_quantity::LabelQuantity;
-pub use law::Law;
 pub use quantity::Quantity;
 pub use shards::Shards;
-pub use shares::Shares;
 
 use crate::{DataError, ImageSet};
 use rand::Rng;
@@ -37,38 +37,38 @@ pub enum PartitionConfig {
     Iid(Iid),
     /// Each class is split over the clients by Dirichlet proportions.
     Dirichlet(Dirichlet),
-    /// Each client holds a few classes only.
+    /// Each client has only a few classes.
     ByLabel(ByLabel),
-    /// Each client holds a few runs of the images sorted by label.
+    /// Each client has a few shards of the images sorted by label.
     Shards(Shards),
-    /// Clients differ in size alone.
+    /// Clients differ only in size.
     Quantity(Quantity),
     /// Clients differ in size and in their mix of classes.
     LabelQuantity(LabelQuantity),
-    /// A file says who holds what.
+    /// A file lists the images of each client.
     File(PartitionFile),
 }
 
 impl PartitionConfig {
-    /// The keys that each kind has that is dealt; none for a partition from a file.
-    pub fn shares(&self) -> Option<&Shares> {
+    /// The keys that all kinds share; `None` for a partition from a file.
+    pub fn common_keys(&self) -> Option<&CommonKeys> {
         match self {
-            Self::Iid(Iid { shares })
-            | Self::Dirichlet(Dirichlet { shares, .. })
-            | Self::ByLabel(ByLabel { shares, .. })
-            | Self::Shards(Shards { shares, .. })
-            | Self::Quantity(Quantity { shares, .. })
-            | Self::LabelQuantity(LabelQuantity { shares, .. }) => Some(shares),
+            Self::Iid(Iid { common })
+            | Self::Dirichlet(Dirichlet { common, .. })
+            | Self::ByLabel(ByLabel { common, .. })
+            | Self::Shards(Shards { common, .. })
+            | Self::Quantity(Quantity { common, .. })
+            | Self::LabelQuantity(LabelQuantity { common, .. }) => Some(common),
             Self::File(_) => None,
         }
     }
 
-    /// Checks what can be checked without images; [`deal`](Self::deal) does so too.
+    /// Checks everything that can be checked without images; [`assign`](Self::assign) does so too.
     ///
     /// # Errors
-    /// One that names the key whose value is out of range.
+    /// An error that names the key whose value is out of range.
     pub fn check(&self) -> Result<(), DataError> {
-        self.shares().map_or(Ok(()), Shares::check)?;
+        self.common_keys().map_or(Ok(()), CommonKeys::check)?;
         match self {
             Self::Dirichlet(kind) => kind.check(),
             Self::Quantity(kind) => kind.check(),
@@ -77,69 +77,69 @@ impl PartitionConfig {
         }
     }
 
-    /// Deals the first `num_dealt` of `images` to simulated clients: each image to one client, to train on or held out.
+    /// Assigns the first `num_assigned` of `images` to clients: each image to exactly one client, as a training image or a held-out one.
     ///
-    /// The same generator state gives the same partition. A partition from a file has the file's clients, and each image
-    /// goes to one client at most.
+    /// Equal states of `rng` give equal partitions. A partition from a file has the file's clients, and assigns each image to at
+    /// most one client.
     ///
     /// # Errors
-    /// One that names the key whose value is out of range, [`DataError::DealtTooMany`] when there are fewer images than
-    /// `num_dealt`, [`DataError::MoreClientsThanImages`], [`DataError::TooFewExamples`] or, where sizes are drawn,
-    /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` images to train on; for `file`, what is
-    /// wrong with the file.
-    pub fn deal<R: Rng + ?Sized>(
+    /// An error that names the key whose value is out of range; [`DataError::NotEnoughImages`] when there are fewer images than
+    /// `num_assigned`; [`DataError::MoreClientsThanImages`]; [`DataError::TooFewExamples`] or, for random sizes,
+    /// [`DataError::TooFewAfterDraws`] when a client has fewer than `min_examples` training images; for `file`, an error about
+    /// the file.
+    pub fn assign<R: Rng + ?Sized>(
         &self,
         images: &ImageSet,
-        num_dealt: usize,
+        num_assigned: usize,
         rng: &mut R,
     ) -> Result<Partition, DataError> {
         self.check()?;
-        let Some(labels) = images.labels().get(..num_dealt) else {
-            return Err(DataError::DealtTooMany { num_dealt, num_images: images.len() });
+        let Some(labels) = images.labels().get(..num_assigned) else {
+            return Err(DataError::NotEnoughImages { num_assigned, num_images: images.len() });
         };
-        if let Some(&Shares { clients, .. }) = self.shares().filter(|shares| shares.clients > num_dealt) {
-            return Err(DataError::MoreClientsThanImages { clients, num_dealt });
+        if let Some(&CommonKeys { clients, .. }) = self.common_keys().filter(|common| common.clients > num_assigned) {
+            return Err(DataError::MoreClientsThanImages { clients, num_assigned });
         }
         match self {
-            Self::Iid(kind) => share_out(&kind.shares, &kind.deal(labels, rng), labels, rng),
-            Self::Dirichlet(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
-            Self::ByLabel(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
-            Self::Shards(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
-            Self::Quantity(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
-            Self::LabelQuantity(kind) => share_out(&kind.shares, &kind.deal(labels, rng)?, labels, rng),
-            Self::File(kind) => kind.read(num_dealt),
+            Self::Iid(kind) => with_held_out(&kind.common, &kind.assign(labels, rng), labels, rng),
+            Self::Dirichlet(kind) => with_held_out(&kind.common, &kind.assign(labels, rng)?, labels, rng),
+            Self::ByLabel(kind) => with_held_out(&kind.common, &kind.assign(labels, rng)?, labels, rng),
+            Self::Shards(kind) => with_held_out(&kind.common, &kind.assign(labels, rng)?, labels, rng),
+            Self::Quantity(kind) => with_held_out(&kind.common, &kind.assign(labels, rng)?, labels, rng),
+            Self::LabelQuantity(kind) => with_held_out(&kind.common, &kind.assign(labels, rng)?, labels, rng),
+            Self::File(kind) => kind.read(num_assigned),
         }
     }
 }
 
-/// What each client does with the images that were `dealt` to it: some are held out, enough of them left to train on.
-fn share_out<R: Rng + ?Sized>(
-    shares: &Shares,
-    dealt: &[Vec<u32>],
+/// Splits the images that are assigned to each client into training images and held-out ones.
+fn with_held_out<R: Rng + ?Sized>(
+    common: &CommonKeys,
+    assigned: &[Vec<u32>],
     labels: &[u8],
     rng: &mut R,
 ) -> Result<Partition, DataError> {
-    let Shares { clients, min_examples, .. } = *shares;
+    let CommonKeys { clients, min_examples, .. } = *common;
     let mut share = |(i, images): (usize, &Vec<u32>)| {
         let name = ClientName::simulated(i, clients);
-        let (train, held_out) = held_out::hold_out(images, labels, shares.num_held_out(images.len()), rng);
+        let (train, held_out) = held_out::hold_out(images, labels, common.num_held_out(images.len()), rng);
         if train.len() < min_examples {
             return Err(DataError::TooFewExamples { name, num_train: train.len(), min_examples, clients });
         }
         Ok(ClientShare { name, train, held_out })
     };
-    Ok(Partition { clients: dealt.iter().enumerate().map(&mut share).collect::<Result<_, _>>()? })
+    Ok(Partition { clients: assigned.iter().enumerate().map(&mut share).collect::<Result<_, _>>()? })
 }
 
 /// One client's images, as indices into the training split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientShare {
-    /// Whose images these are.
+    /// The client.
     pub name: ClientName,
-    /// Images to train on, ascending; their number is n_k.
+    /// Indices of the training images, ascending; their number is n_k.
     pub train: Vec<u32>,
-    /// Images kept from training, ascending, with the client's mix of classes.
+    /// Indices of the held-out images, ascending, with the client's mix of classes.
     pub held_out: Vec<u32>,
 }
 
@@ -152,10 +152,10 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Training images of each class, `[clients, classes]`, where `images` is the split that was dealt.
+    /// Number of training images `[client][class]`, where `images` is the split that the partition was made for.
     ///
     /// # Panics
-    /// When the partition belongs to a larger split.
+    /// When the partition was made for a larger split.
     pub fn class_counts(&self, images: &ImageSet) -> Vec<Vec<u64>> {
         let counts_of = |client: &ClientShare| {
             let mut counts = vec![0; images.num_classes()];
@@ -167,7 +167,7 @@ impl Partition {
         self.clients.iter().map(counts_of).collect()
     }
 
-    /// The same images on one client, called `pooled`: what training without federation sees.
+    /// The same images at a single client named `pooled`, for training without federation.
     #[must_use]
     pub fn pooled(&self) -> Self {
         let sorted = |list: fn(&ClientShare) -> &[u32]| {
@@ -180,7 +180,7 @@ impl Partition {
     }
 }
 
-/// `images` by their label, one list for each of the 256 labels, each in the order given.
+/// `images` grouped by label: one list for each of the 256 labels, in the given order.
 fn images_by_class(images: impl Iterator<Item = u32>, labels: &[u8]) -> Vec<Vec<u32>> {
     let mut classes = vec![Vec::new(); 256];
     for image in images {
@@ -189,7 +189,7 @@ fn images_by_class(images: impl Iterator<Item = u32>, labels: &[u8]) -> Vec<Vec<
     classes
 }
 
-/// `images` cut into `parts` runs whose lengths differ by at most one.
+/// `images` cut into `parts` consecutive parts whose lengths differ by at most one.
 fn even_parts(images: &[u32], parts: usize) -> impl Iterator<Item = &[u32]> {
     let cut = move |part: usize| images.len() * part / parts;
     (0..parts).map(move |part| &images[cut(part)..cut(part + 1)])
@@ -210,12 +210,12 @@ mod tests {
         ImageSet::new([1, 1, 1], vec![0; 100], (0..100).map(|i| i % 10).collect(), 10).unwrap()
     }
 
-    fn deal(json: &str, num_dealt: usize) -> Result<Partition, DataError> {
-        config(json).unwrap().deal(&images(), num_dealt, &mut ChaCha8Rng::seed_from_u64(0))
+    fn assign(json: &str, num_assigned: usize) -> Result<Partition, DataError> {
+        config(json).unwrap().assign(&images(), num_assigned, &mut ChaCha8Rng::seed_from_u64(0))
     }
 
     #[test]
-    fn every_kind_reads_back() {
+    fn every_kind_is_parsed_back() {
         for json in [
             r#"{"kind":"iid","clients":4,"min_examples":2,"held_out":0.0}"#,
             r#"{"kind":"dirichlet","alpha":0.5,"clients":4,"min_examples":16,"held_out":0.1}"#,
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn common_keys_have_defaults() {
-        assert_eq!(config(r#"{"kind":"iid","clients":4}"#).unwrap().shares(), Some(&Shares::of(4)));
+        assert_eq!(config(r#"{"kind":"iid","clients":4}"#).unwrap().common_keys(), Some(&CommonKeys::of(4)));
         let whole_number = config(r#"{"kind":"dirichlet","clients":4,"alpha":1,"held_out":0}"#).unwrap();
         assert!(matches!(whole_number, PartitionConfig::Dirichlet(Dirichlet { alpha: 1.0, .. })));
     }
@@ -263,33 +263,34 @@ mod tests {
     #[test]
     fn more_clients_than_images_names_both() {
         assert_eq!(
-            deal(r#"{"kind":"iid","clients":51}"#, 50).unwrap_err().to_string(),
-            "partition.clients = 51 is more than the 50 images dealt; lower clients or raise dataset.limit"
+            assign(r#"{"kind":"iid","clients":51}"#, 50).unwrap_err().to_string(),
+            "partition.clients = 51 is more than the 50 images to assign; lower clients or raise dataset.limit"
         );
     }
 
     #[test]
     fn more_images_than_the_split_holds_is_an_error() {
         assert_eq!(
-            deal(r#"{"kind":"iid","clients":2}"#, 101).unwrap_err().to_string(),
-            "cannot deal the first 101 images of a set of 100; lower dataset.limit"
+            assign(r#"{"kind":"iid","clients":2}"#, 101).unwrap_err().to_string(),
+            "cannot assign the first 101 images of a set of 100; lower dataset.limit"
         );
     }
 
     #[test]
-    fn client_below_min_examples_is_named() {
+    fn a_client_below_min_examples_is_named() {
         // 25 images each, of which 3 (2.5, rounded) are held out.
         assert_eq!(
-            deal(r#"{"kind":"iid","clients":4,"min_examples":23}"#, 100).unwrap_err().to_string(),
+            assign(r#"{"kind":"iid","clients":4,"min_examples":23}"#, 100).unwrap_err().to_string(),
             "client-0000 gets 22 images to train on, fewer than min_examples = 23, with 4 clients; \
              lower clients or min_examples"
         );
-        assert!(deal(r#"{"kind":"iid","clients":4,"min_examples":22}"#, 100).is_ok());
+        assert!(assign(r#"{"kind":"iid","clients":4,"min_examples":22}"#, 100).is_ok());
     }
 
     #[test]
     fn class_counts_are_those_of_the_training_images() {
-        let partition = deal(r#"{"kind":"by-label","clients":5,"classes_per_client":2,"held_out":0.2}"#, 100).unwrap();
+        let partition =
+            assign(r#"{"kind":"by-label","clients":5,"classes_per_client":2,"held_out":0.2}"#, 100).unwrap();
         for counts in partition.class_counts(&images()) {
             assert_eq!(counts.iter().filter(|&&count| count == 8).count(), 2);
             assert_eq!(counts.iter().sum::<u64>(), 16);
@@ -297,16 +298,16 @@ mod tests {
     }
 
     #[test]
-    fn pooled_holds_the_same_images() {
-        let pooled = deal(r#"{"kind":"iid","clients":4}"#, 100).unwrap().pooled();
+    fn a_pooled_partition_has_the_same_images() {
+        let pooled = assign(r#"{"kind":"iid","clients":4}"#, 100).unwrap().pooled();
         let [ClientShare { name, train, held_out }] = pooled.clients.as_slice() else { panic!("one client") };
         assert_eq!((name.as_str(), train.len(), held_out.len()), ("pooled", 88, 12));
         assert!(train.is_sorted() && held_out.is_sorted());
     }
 
     #[test]
-    fn partition_reads_back() {
-        let partition = deal(r#"{"kind":"iid","clients":4}"#, 100).unwrap();
+    fn a_partition_is_parsed_back() {
+        let partition = assign(r#"{"kind":"iid","clients":4}"#, 100).unwrap();
         let json = serde_json::to_string(&partition).unwrap();
         assert_eq!(serde_json::from_str::<Partition>(&json).unwrap(), partition);
     }

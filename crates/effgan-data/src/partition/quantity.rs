@@ -1,54 +1,53 @@
-//! Clients that differ in how many images they hold, and in nothing else.
+//! Clients that differ only in their number of images.
 //!
 //! Sizes are log-normal (`FedDyn`, Acar et al. 2021, arXiv:2111.04263; `FedProx`, Li et al. 2020, arXiv:1812.06127, for
 //! its synthetic data) or Dirichlet (the quantity skew q ~ Dir(β) of Li, Diao, Chen and He 2022, arXiv:2102.02079).
 
-use super::{Law, Shares};
+use super::{CommonKeys, Distribution};
 use crate::DataError;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-/// `kind = "quantity"`: sizes from a law, drawn anew until nobody is too small; each client's images are a random
-/// sample of all.
+/// `kind = "quantity"`: random sizes, redrawn until no client is too small; each client's images are a random sample of all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantity {
-    /// Log-normal sizes: standard deviation σ of their logarithms, finite and ≥ 0; 0 is even. This or `alpha`.
+    /// Log-normal sizes: standard deviation σ of their logarithms, finite and ≥ 0; 0 is even. Set either this or `alpha`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,
-    /// Dirichlet sizes: concentration α, finite and > 0; small is uneven. This or `sigma`.
+    /// Dirichlet sizes: concentration α, finite and > 0; small is uneven. Set either this or `sigma`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// The keys that each kind has.
+    /// The keys that all kinds share.
     #[serde(flatten)]
-    pub shares: Shares,
+    pub common: CommonKeys,
 }
 
 impl Quantity {
-    /// Checks what can be checked without images.
+    /// Checks everything that can be checked without images.
     pub(super) fn check(&self) -> Result<(), DataError> {
-        self.law()?.check()
+        self.distribution()?.check()
     }
 
-    /// The images of each client, of whom each has `min_examples` to train on.
+    /// Assigns images to clients, at least `min_examples` training images to each.
     ///
     /// # Errors
-    /// [`DataError::TooFewAfterDraws`] when no draw gives everyone enough.
-    pub(super) fn deal<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
-        let sizes = self.law()?.draw_sizes(&self.shares, labels.len(), rng)?;
+    /// [`DataError::TooFewAfterDraws`] when no draw gives every client enough images.
+    pub(super) fn assign<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
+        let sizes = self.distribution()?.draw_sizes(&self.common, labels.len(), rng)?;
         let mut images: Vec<u32> = (0..).take(labels.len()).collect();
         images.shuffle(rng);
         let mut rest = images.as_slice();
-        let mut deal = |&size: &usize| rest.split_off(..size).expect("sizes sum to the number of images").to_vec();
-        Ok(sizes.iter().map(&mut deal).collect())
+        let mut take = |&size: &usize| rest.split_off(..size).expect("sizes sum to the number of images").to_vec();
+        Ok(sizes.iter().map(&mut take).collect())
     }
 
-    fn law(&self) -> Result<Law, DataError> {
+    fn distribution(&self) -> Result<Distribution, DataError> {
         match (self.sigma, self.alpha) {
-            (Some(sigma), None) => Ok(Law::LogNormal { sigma }),
-            (None, Some(alpha)) => Ok(Law::Dirichlet { alpha }),
-            (None, None) => Err(DataError::OneLaw { got: "neither" }),
-            (Some(_), Some(_)) => Err(DataError::OneLaw { got: "both" }),
+            (Some(sigma), None) => Ok(Distribution::LogNormal { sigma }),
+            (None, Some(alpha)) => Ok(Distribution::Dirichlet { alpha }),
+            (None, None) => Err(DataError::OneDistribution { got: "neither" }),
+            (Some(_), Some(_)) => Err(DataError::OneDistribution { got: "both" }),
         }
     }
 }
@@ -60,10 +59,10 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn sizes(sigma: Option<f64>, alpha: Option<f64>, clients: usize, num_images: usize) -> Vec<f64> {
-        let shares = Shares { min_examples: 1, ..Shares::of(clients) };
+        let common = CommonKeys { min_examples: 1, ..CommonKeys::of(clients) };
         let labels = vec![0; num_images];
-        let dealt = Quantity { sigma, alpha, shares }.deal(&labels, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
-        dealt.iter().map(|images| images.len() as f64).collect()
+        let assigned = Quantity { sigma, alpha, common }.assign(&labels, &mut ChaCha8Rng::seed_from_u64(7)).unwrap();
+        assigned.iter().map(|images| images.len() as f64).collect()
     }
 
     fn deviation(values: &[f64]) -> f64 {
@@ -90,20 +89,20 @@ mod tests {
     }
 
     #[test]
-    fn no_deviation_is_an_even_deal() {
+    fn a_sigma_of_zero_is_an_even_split() {
         assert!(sizes(Some(0.0), None, 8, 400).iter().all(|&size| size == 50.0));
     }
 
     #[test]
-    fn images_are_shuffled_before_they_are_dealt() {
-        let quantity = Quantity { sigma: Some(0.0), alpha: None, shares: Shares::of(1) };
-        assert!(!quantity.deal(&[0; 100], &mut ChaCha8Rng::seed_from_u64(0)).unwrap()[0].is_sorted());
+    fn images_are_shuffled_before_they_are_assigned() {
+        let quantity = Quantity { sigma: Some(0.0), alpha: None, common: CommonKeys::of(1) };
+        assert!(!quantity.assign(&[0; 100], &mut ChaCha8Rng::seed_from_u64(0)).unwrap()[0].is_sorted());
     }
 
     #[test]
-    fn one_law_is_needed_and_not_two() {
+    fn exactly_one_distribution_must_be_set() {
         for (sigma, alpha, got) in [(None, None, "neither"), (Some(1.0), Some(1.0), "both")] {
-            let message = Quantity { sigma, alpha, shares: Shares::of(2) }.check().unwrap_err().to_string();
+            let message = Quantity { sigma, alpha, common: CommonKeys::of(2) }.check().unwrap_err().to_string();
             let expected = r#"partition of kind "quantity" needs sigma (log-normal sizes) or alpha (Dirichlet sizes), and not both; got "#;
             assert_eq!(message, format!("{expected}{got}"));
         }
@@ -111,8 +110,8 @@ mod tests {
 
     #[test]
     fn a_client_that_stays_too_small_is_named_with_the_remedy() {
-        let quantity = Quantity { sigma: Some(50.0), alpha: None, shares: Shares::of(20) };
-        let message = quantity.deal(&[0; 1000], &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err().to_string();
+        let quantity = Quantity { sigma: Some(50.0), alpha: None, common: CommonKeys::of(20) };
+        let message = quantity.assign(&[0; 1000], &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err().to_string();
         assert!(
             message.ends_with("with sigma = 50.0 and 20 clients; lower sigma or lower clients or min_examples"),
             "{message}"

@@ -1,36 +1,36 @@
 //! Shards of images sorted by label, the pathological split of `McMahan` et al. 2017 (arXiv:1602.05629, section 3).
 //!
-//! Theirs: MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most
-//! clients see two digits, some one, some three or four.
+//! In the paper, MNIST sorted by digit is cut into 200 shards of 300 images, and each of 100 clients gets two, so that most
+//! clients have two digits, some one, and some three or four.
 
-use super::{Shares, even_parts, images_by_class};
+use super::{CommonKeys, even_parts, images_by_class};
 use crate::DataError;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-/// `kind = "shards"`: images sorted by label, cut into `clients × shards_per_client` runs, dealt at random.
+/// `kind = "shards"`: images sorted by label are cut into `clients × shards_per_client` shards, which are assigned at random.
 ///
-/// Images of one label keep the order of the data set. Runs differ in length by at most one image.
+/// Images of one label keep the order of the data set. Shards differ in length by at most one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shards {
-    /// Shards of each client, ≥ 1; 2 in the paper. Few are heterogeneous.
+    /// Number of shards per client, ≥ 1; 2 in the paper. Fewer are more heterogeneous.
     pub shards_per_client: usize,
-    /// The keys that each kind has.
+    /// The keys that all kinds share.
     #[serde(flatten)]
-    pub shares: Shares,
+    pub common: CommonKeys,
 }
 
 impl Shards {
-    /// The images of each client.
+    /// Assigns images to clients.
     ///
     /// # Errors
     /// [`DataError::Shards`] when a client would have no shard, or a shard no image.
-    pub(super) fn deal<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
-        let Self { shards_per_client, shares: Shares { clients, .. } } = *self;
+    pub(super) fn assign<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
+        let Self { shards_per_client, common: CommonKeys { clients, .. } } = *self;
         let num_shards = clients.saturating_mul(shards_per_client);
         if !(1..=labels.len()).contains(&num_shards) {
-            return Err(DataError::Shards { clients, shards_per_client, num_dealt: labels.len() });
+            return Err(DataError::Shards { clients, shards_per_client, num_assigned: labels.len() });
         }
         let sorted = images_by_class((0..).take(labels.len()), labels).concat();
         let mut shards: Vec<&[u32]> = even_parts(&sorted, num_shards).collect();
@@ -46,22 +46,22 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use std::collections::BTreeSet;
 
-    fn deal(shards_per_client: usize, clients: usize, labels: &[u8]) -> Result<Vec<Vec<u32>>, DataError> {
-        let shards = Shards { shards_per_client, shares: Shares::of(clients) };
-        shards.deal(labels, &mut ChaCha8Rng::seed_from_u64(1))
+    fn assign(shards_per_client: usize, clients: usize, labels: &[u8]) -> Result<Vec<Vec<u32>>, DataError> {
+        let shards = Shards { shards_per_client, common: CommonKeys::of(clients) };
+        shards.assign(labels, &mut ChaCha8Rng::seed_from_u64(1))
     }
 
     #[test]
     fn the_split_of_the_paper_has_its_numbers() {
         // 60,000 images, 10 digits, 100 clients with 2 shards of 300: 20 shards a digit, none across two digits.
         let labels: Vec<u8> = (0..60_000).map(|i| (i % 10) as u8).collect();
-        let dealt = deal(2, 100, &labels).unwrap();
-        assert_eq!(dealt.len(), 100);
-        for images in &dealt {
+        let assigned = assign(2, 100, &labels).unwrap();
+        assert_eq!(assigned.len(), 100);
+        for images in &assigned {
             let classes: BTreeSet<u32> = images.iter().map(|image| image % 10).collect();
             assert!(images.len() == 600 && (1..=2).contains(&classes.len()));
         }
-        let alone = dealt.iter().filter(|images| images.iter().all(|image| image % 10 == images[0] % 10)).count();
+        let alone = assigned.iter().filter(|images| images.iter().all(|image| image % 10 == images[0] % 10)).count();
         // The second shard has the first one's digit with chance 19/199: 9.5 clients of 100, deviation about 3.
         assert!((1..=25).contains(&alone), "{alone} clients with one digit");
     }
@@ -69,20 +69,20 @@ mod tests {
     #[test]
     fn a_shard_is_a_run_of_the_sorted_images() {
         // Sorted by label: 1, 3, 5, 0, 2, 4; three shards of two.
-        let mut dealt = deal(1, 3, &[1, 0, 1, 0, 1, 0]).unwrap();
-        dealt.sort();
-        assert_eq!(dealt, [vec![1, 3], vec![2, 4], vec![5, 0]]);
+        let mut assigned = assign(1, 3, &[1, 0, 1, 0, 1, 0]).unwrap();
+        assigned.sort();
+        assert_eq!(assigned, [vec![1, 3], vec![2, 4], vec![5, 0]]);
     }
 
     #[test]
     fn shards_that_cannot_be_are_an_error() {
         for (shards_per_client, clients) in [(0, 2), (4, 2), (usize::MAX, 2)] {
             assert_eq!(
-                deal(shards_per_client, clients, &[0; 7]).unwrap_err().to_string(),
+                assign(shards_per_client, clients, &[0; 7]).unwrap_err().to_string(),
                 format!(
-                    "{clients} clients with partition.shards_per_client = {shards_per_client} need \
-                     {clients} × {shards_per_client} images at least, at least 1 for each client, and 7 are dealt; \
-                     lower clients or shards_per_client"
+                    "{clients} clients with partition.shards_per_client = {shards_per_client} need at least 1 shard per \
+                     client and at least {clients} × {shards_per_client} images, of which there are 7; lower clients or \
+                     shards_per_client"
                 )
             );
         }

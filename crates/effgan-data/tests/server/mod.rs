@@ -1,4 +1,4 @@
-//! A small HTTP server on 127.0.0.1 for tests of downloads: it keeps what was asked, and can behave badly.
+//! A small HTTP server on 127.0.0.1 for tests of downloads. It records the requests, and can misbehave.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// What was asked: the path, and the first byte of a range.
+/// A request: the path, and the first byte of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub path: String,
@@ -20,13 +20,13 @@ pub(crate) struct Request {
 /// How a file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Whole, or from the byte that is asked for.
+    /// Whole, or the requested range.
     Well,
-    /// Whole, whatever is asked for.
+    /// Always whole; ranges are ignored.
     WithoutRanges,
-    /// The connection breaks after so many bytes of each answer.
+    /// The connection breaks after this many bytes of each response.
     BreakingOff(usize),
-    /// Not at all.
+    /// Not found.
     NotFound,
 }
 
@@ -62,7 +62,7 @@ impl Server {
         format!("http://{}/files/", self.address)
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }

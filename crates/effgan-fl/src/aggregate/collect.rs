@@ -1,17 +1,17 @@
-//! Collecting generators: each goes where members are kept, and none waits for another.
+//! Collecting generators one by one, so that they need not be in memory together.
 
 use effgan_data::ClientName;
 use effgan_nn::Params;
 
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
-/// Where collected generators go: a file in a run, a `Vec` in a test.
+/// Stores collected generators: in files in a run, in a `Vec` in tests.
 pub trait MemberSink: Send {
-    /// Takes one client's generator (tensors without prefix).
+    /// Stores one client's generator (tensors without prefix).
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// When it cannot be stored.
     fn member(&mut self, client: ClientName, num_examples: u64, generator: Params) -> Result<()>;
 }
 
@@ -22,10 +22,10 @@ impl MemberSink for Vec<(ClientName, u64, Params)> {
     }
 }
 
-/// Hands each reply's generator to `members`.
+/// Hands the generator of each reply to `members`.
 ///
 /// # Errors
-/// Of the first reply that cannot be had; [`FlError::NoReplies`].
+/// The error of the first reply that is one; [`FlError::NoReplies`].
 pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
     let mut collected = 0;
     for reply in replies {

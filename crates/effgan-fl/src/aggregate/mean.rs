@@ -1,15 +1,15 @@
-//! The weighted mean of FedAvg (McMahan et al. 2017, arXiv:1602.05629), which takes one reply at a time.
+//! The weighted mean of FedAvg (McMahan et al. 2017, arXiv:1602.05629), computed one reply at a time.
 
 use effgan_nn::{Array, Params};
 
 use super::Weights;
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
-/// A mean of parameters that takes one set at a time, in f64.
+/// A running weighted mean of sets of parameters, in f64.
 ///
-/// The mean of equal sets is that set, bit for bit: an f32 times a whole number is exact in f64 as long as the weights sum to
-/// less than 2^29, and so is the quotient.
+/// The mean of equal sets is that set, bit for bit: products of an f32 and a whole number are exact in f64 as long as the weights
+/// sum to less than 2²⁹, and so is the quotient.
 #[derive(Clone, Debug, Default)]
 pub struct WeightedMean {
     sums: Vec<(String, Vec<usize>, Vec<f64>)>,
@@ -17,7 +17,7 @@ pub struct WeightedMean {
 }
 
 impl WeightedMean {
-    /// A mean of nothing yet.
+    /// An empty mean.
     pub fn new() -> Self {
         Self::default()
     }
@@ -53,11 +53,12 @@ impl WeightedMean {
     }
 }
 
-/// The weighted mean of all replies. f64 and the order of names: replies arrive in any order, and f32 sums would differ.
+/// The weighted mean of all replies, summed in f64 and in the order of the clients' names.
 ///
 /// # Errors
-/// Of the first reply that cannot be had; [`FlError::NoReplies`].
+/// The error of the first reply that is one; [`FlError::NoReplies`].
 pub fn average(replies: &mut Replies, weights: Weights, round: u32) -> Result<Params> {
+    // f64 and a fixed order: replies arrive in any order, and f32 sums would differ.
     let mut mean = WeightedMean::new();
     for reply in replies {
         let (_, update) = reply?;

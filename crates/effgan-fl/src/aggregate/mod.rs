@@ -1,10 +1,11 @@
-//! Folding replies: how the parameters that clients answer with become one set, and where collected generators go.
+//! Folding replies: how the parameters of all clients become one set, and where collected generators go.
 //!
-//! Beside the mean there are rules that stand clients who send anything at all. A median, a trimmed mean and a clip
-//! that is itself a median hold all replies of a round at once; the others take one at a time.
+//! Besides the mean there are rules that are robust against clients that send arbitrary values. The median, the trimmed mean and
+//! clipping to the median norm hold all replies of a round in memory, because a median has no running form; the other rules take
+//! one reply at a time.
 
+mod aggregation_config;
 mod collect;
-mod config;
 mod mean;
 mod norm_clipped_mean;
 mod trimmed_mean;
@@ -12,27 +13,27 @@ mod trimmed_mean;
 use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
+pub use self::aggregation_config::{AggregationConfig, AggregationKind, Flagged};
 pub use self::collect::{MemberSink, collect};
-pub use self::config::{AggregationConfig, AggregationKind, Flagged};
 pub use self::mean::{WeightedMean, average};
 use self::norm_clipped_mean::{clipped_to, clipped_to_median};
 use self::trimmed_mean::trimmed_mean;
-use crate::algorithm::Replies;
+use crate::message::Replies;
 use crate::{FlError, Result};
 
-/// How much a client counts.
+/// How clients are weighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weights {
     /// By its number of images: n_k / n.
     #[default]
     Examples,
-    /// All the same.
+    /// All clients equally.
     Uniform,
 }
 
 impl Weights {
-    /// Weight of a client with `num_examples` images, not normalised; always a whole number.
+    /// Weight of a client with `num_examples` images; not normalised, and always a whole number.
     pub fn of(self, num_examples: u64) -> f64 {
         match self {
             Self::Examples => num_examples as f64,
@@ -47,14 +48,14 @@ pub enum Rule {
     /// The weighted mean.
     #[default]
     Mean,
-    /// The median of each value; clients count the same.
+    /// The median of each value; clients are weighted equally.
     Median,
-    /// The mean of each value without the `trim` lowest and the `trim` highest; clients count the same.
+    /// The mean of each value without the `trim` lowest and the `trim` highest; clients are weighted equally.
     TrimmedMean {
-        /// Clients cut on each side.
+        /// Number of clients that are cut on each side.
         trim: usize,
     },
-    /// The weighted mean of updates that are shortened to `clip`.
+    /// The weighted mean of updates whose norm is clipped to `clip`.
     NormClippedMean {
         /// L2 norm; the median norm of the round's updates when absent.
         clip: Option<f64>,
@@ -62,10 +63,10 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// One set of parameters from all replies, whose updates start at `base`; it may have more tensors than they.
+    /// Folds all replies into one set of parameters. Updates are differences from `base`, which may have more tensors than the replies.
     ///
     /// # Errors
-    /// Of the first reply that cannot be had; [`FlError::NoReplies`]; [`FlError::TooFewToTrim`].
+    /// The error of the first reply that is one; [`FlError::NoReplies`]; [`FlError::TooFewToTrim`].
     pub fn fold(self, base: &Params, replies: &mut Replies, weights: Weights, round: u32) -> Result<Params> {
         match self {
             Self::Mean => average(replies, weights, round),
@@ -86,7 +87,7 @@ impl Rule {
     }
 }
 
-/// The parameters of all replies, in the order of names; at least one.
+/// The parameters of all replies, in the order of the clients' names; at least one.
 fn params_of(replies: &mut Replies, round: u32) -> Result<Vec<Params>> {
     let sets = replies.map(|reply| Ok(reply?.1.params)).collect::<Result<Vec<_>>>()?;
     if sets.is_empty() { Err(FlError::NoReplies { round }) } else { Ok(sets) }

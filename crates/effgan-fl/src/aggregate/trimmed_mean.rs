@@ -1,16 +1,16 @@
-//! The mean of each value without its extremes, and with it the median (Yin, Chen, Kannan, Bartlett 2018,
-//! arXiv:1803.01498): of n clients, fewer than half of whom send anything at all, neither leaves the range of what the
-//! others sent.
+//! The coordinate-wise trimmed mean, and with it the median (Yin, Chen, Kannan, Bartlett 2018, arXiv:1803.01498). As long as
+//! fewer than half of the clients (or at most `trim`) send arbitrary values, the result stays within the range of the values of
+//! the others.
 //!
-//! All clients count the same, whatever `algorithm.weights` says: n_k is what a client says of itself, and one that
-//! says a large one would outvote the others.
+//! All clients are weighted equally, whatever `algorithm.weights` says: a client reports n_k itself, and could outvote all others
+//! with a large one.
 
 use effgan_nn::{Array, NnError, Params};
 
-/// The mean of each value of `sets` without the `trim` lowest and the `trim` highest. With `trim` = ⌈n / 2⌉ − 1 it is
-/// the median, for an even n the mean of the two in the middle; with 0 it is the mean.
+/// The mean of each value over `sets`, without the `trim` lowest and the `trim` highest. With `trim` = ⌈n / 2⌉ − 1 it is the
+/// median (for even n, the mean of the two middle values); with 0 it is the mean.
 ///
-/// Of equal sets it is that set, bit for bit, and the order of the sets does not matter. There are more than 2 · `trim`.
+/// The result for equal sets is that set, bit for bit, and the order of the sets does not matter. There must be more than 2 · `trim` sets.
 ///
 /// # Errors
 /// [`NnError`] when a tensor is missing or has another shape than in the first set.
@@ -40,7 +40,7 @@ fn of_shape<'a>(set: &'a Params, name: &str, shape: &[usize]) -> Result<&'a Arra
     Err(NnError::Shape { name: name.into(), found: array.shape.clone(), expected: shape.to_vec() })
 }
 
-/// The sum is taken in ascending order, so that it does not depend on whose values they are.
+/// Sums in ascending order, so that the result does not depend on the order of the clients.
 fn mean_of_middle(values: &mut [f32], trim: usize) -> f32 {
     values.sort_unstable_by(f32::total_cmp);
     let kept = &values[trim..values.len() - trim];

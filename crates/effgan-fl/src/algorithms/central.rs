@@ -1,4 +1,4 @@
-//! The upper bound that no federation may have: all images at one client. It is `fedgan` of one client.
+//! The upper bound for any federation: all images at one client. It is `fedgan` with one client.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::local::LocalTraining;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CentralConfig {
-    /// Rounds of `[local]` work, ≥ 1; Adam starts afresh in each, as it does in a federation.
+    /// Rounds of `[local]` work, ≥ 1; Adam's moments are reset in each, as in a federation.
     pub rounds: u32,
 }
 

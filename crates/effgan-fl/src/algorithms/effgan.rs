@@ -1,5 +1,5 @@
-//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, then each client fine-tunes its own copy, and the
-//! server keeps the ensemble of the fine-tuned generators.
+//! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, after which each client fine-tunes a copy of its
+//! own and the server keeps the ensemble of the fine-tuned generators.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
@@ -9,28 +9,29 @@ use super::fedgan::{FedGan, FedGanConfig};
 use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights, collect};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
-use crate::local::{LocalTraining, Shard, Work};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::algorithm::Algorithm;
+use crate::local::{LocalTraining, LocalWork, Shard};
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 
 /// Settings of `effgan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EffganConfig {
-    /// Rounds of averaging before the fine-tuning; 0 is `local-ensemble`.
+    /// Rounds of averaging before the fine-tuning; 0 makes it `local-ensemble`.
     pub rounds: u32,
-    /// Passes over its images with which each client fine-tunes; this or `fine_tune_steps`.
+    /// Passes over its images in each client's fine-tuning; set either this or `fine_tune_steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fine_tune_epochs: Option<u32>,
-    /// Training steps with which each client fine-tunes; this or `fine_tune_epochs`.
+    /// Training steps in each client's fine-tuning; set either this or `fine_tune_epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fine_tune_steps: Option<u32>,
-    /// Share of the clients that take part in a round, above 0 and at most 1. Everyone fine-tunes.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1. All clients fine-tune.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the averages and as members of the ensemble.
+    /// How clients are weighted in the averages and as members of the ensemble.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -39,20 +40,20 @@ impl EffganConfig {
     pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
         check_rounds(self.rounds, 0)?;
         check_cohort(self.cohort)?;
-        let fine_tune = Work::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
+        let fine_tune = LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
         let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
         Ok(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune })
     }
 }
 
-/// Averaging, then one exchange that collects a fine-tuned generator from everyone.
+/// Averaging, then one exchange that collects a fine-tuned generator from every client.
 pub(super) struct Effgan {
     pub(super) averaging: FedGan,
-    pub(super) fine_tune: Work,
+    pub(super) fine_tune: LocalWork,
 }
 
 impl Effgan {
-    fn work(&self, kind: ExchangeKind) -> Work {
+    fn work(&self, kind: ExchangeKind) -> LocalWork {
         match kind {
             ExchangeKind::Collect => self.fine_tune,
             _ => self.averaging.training.work(),
@@ -86,9 +87,9 @@ impl Algorithm for Effgan {
         _: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.training.update(broadcast, self.work(broadcast.kind), shard, streams, watch)
+        self.averaging.training.update(broadcast, self.work(broadcast.kind), shard, streams, observer)
     }
 
     fn aggregate(

@@ -1,10 +1,9 @@
 //! `FedAdam` and `FedYogi` (Reddi, Charles, Zaheer, Garrett, Rush, Konečný, Kumar, McMahan 2021, arXiv:2003.00295,
-//! Algorithm 2): `fedgan` whose server takes the mean of the clients' updates for a gradient, and gives it to an
-//! optimiser of its own.
+//! Algorithm 2): `fedgan` whose server treats the mean of the clients' updates as a gradient, and applies it with an optimiser of its own.
 //!
 //! With Δ the mean update of a trainable parameter x: m ← β₁ m + (1 − β₁) Δ, v ← β₂ v + (1 − β₂) Δ² (`FedAdam`) or v
-//! ← v − (1 − β₂) Δ² sign(v − Δ²) (`FedYogi`), x ← x + η m / (√v + τ); m starts at 0 and v at τ², and there is no
-//! correction of their bias. Running statistics are data: they are averaged, as in `fedgan`.
+//! ← v − (1 − β₂) Δ² sign(v − Δ²) (`FedYogi`), x ← x + η m / (√v + τ); m starts at 0 and v at τ², without bias correction. Running
+//! statistics are data: they are averaged, as in `fedgan`.
 
 use effgan_data::ClientName;
 use effgan_nn::networks::is_running_statistic;
@@ -14,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// Settings of `fedadam` and `fedyogi`.
@@ -36,13 +36,13 @@ pub struct FedOptConfig {
     /// β₂, decay of the second moment, 0 ≤ β₂ < 1; default 0.99.
     #[serde(default = "default_beta2")]
     pub beta2: f64,
-    /// τ, the degree of adaptivity, > 0: the smaller, the more all parameters move alike; default 0.001.
+    /// τ, the degree of adaptivity, > 0: the smaller, the more equal the step sizes of all parameters; default 0.001.
     #[serde(default = "default_tau")]
     pub tau: f64,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the mean.
+    /// How clients are weighted in the mean.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -63,7 +63,7 @@ fn default_tau() -> f64 {
     1e-3
 }
 
-/// How v follows Δ².
+/// The update rule of v.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SecondMoment {
     Adam,
@@ -85,7 +85,7 @@ impl FedOptConfig {
             ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "is outside 0..1"),
             ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "is outside 0..1"),
         ];
-        if let Some((key, value, _, bound)) = keys.into_iter().find(|(_, _, fine, _)| !fine) {
+        if let Some((key, value, _, bound)) = keys.into_iter().find(|(_, _, is_valid, _)| !is_valid) {
             return Err(FlError::Config(format!("algorithm.{key} = {value} {bound}")));
         }
         let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
@@ -124,7 +124,7 @@ impl FedOpt {
             SecondMoment::Adam => beta2 * v + (1.0 - beta2) * square,
             SecondMoment::Yogi => v - (1.0 - beta2) * square * sign(v - square),
         };
-        // Yogi subtracts at most v, but for rounding.
+        // Yogi's v is never negative but for rounding.
         [x + server_learning_rate * m / (v.max(0.0).sqrt() + tau), m, v]
     }
 }
@@ -168,9 +168,9 @@ impl Algorithm for FedOpt {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.local_update(broadcast, memory, shard, streams, watch)
+        self.averaging.local_update(broadcast, memory, shard, streams, observer)
     }
 
     fn aggregate(

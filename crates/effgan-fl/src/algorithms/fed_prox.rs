@@ -1,8 +1,7 @@
-//! `FedProx` (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv:1812.06127): `fedgan` whose clients are pulled
-//! back to what they were sent.
+//! `FedProx` (Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, arXiv:1812.06127): `fedgan` with a proximal term in the clients' loss.
 //!
-//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the
-//! broadcast: each gradient has μ (w − w₀) added to it before Adam. μ = 0 is `fedgan`.
+//! A client minimises its loss plus μ/2 ‖w − w₀‖² over the trainable parameters of both networks, where w₀ is the broadcast: μ (w
+//! − w₀) is added to each gradient before Adam. μ = 0 is `fedgan`.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,12 +17,12 @@ use crate::{FlError, Result};
 pub struct FedProxConfig {
     /// Rounds of averaging, ≥ 1.
     pub rounds: u32,
-    /// Pull towards the broadcast parameters, ≥ 0; the paper tries 0.001 to 1.
+    /// μ, weight of the proximal term, ≥ 0; the paper tries 0.001 to 1.
     pub mu: f64,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the average.
+    /// How clients are weighted in the average.
     #[serde(default)]
     pub weights: Weights,
 }

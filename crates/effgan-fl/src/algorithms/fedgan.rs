@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{Result, cohort};
 
 /// Settings of `fedgan`.
@@ -19,10 +20,10 @@ use crate::{Result, cohort};
 pub struct FedGanConfig {
     /// Rounds of averaging, ≥ 1.
     pub rounds: u32,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the average.
+    /// How clients are weighted in the average.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -39,9 +40,9 @@ impl FedGanConfig {
 pub(super) struct FedGan {
     pub(super) config: FedGanConfig,
     pub(super) training: LocalTraining,
-    /// How the server folds a round.
+    /// How the server folds the replies of a round.
     pub(super) rule: Rule,
-    /// Whether all images are to lie at one client.
+    /// Whether all images are at one client.
     pub(super) pooled: bool,
 }
 
@@ -70,9 +71,9 @@ impl Algorithm for FedGan {
         _: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.training.update(broadcast, self.training.work(), shard, streams, watch)
+        self.training.update(broadcast, self.training.work(), shard, streams, observer)
     }
 
     fn aggregate(

@@ -1,5 +1,5 @@
-//! The ablation of EFFGAN without averaging: every client trains from the same first parameters on its own, and the server keeps
-//! all generators. It is `effgan` with no rounds.
+//! EFFGAN's ablation without averaging: every client trains alone, from the same initial parameters, and the server keeps all
+//! generators. It is `effgan` with 0 rounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ use crate::local::LocalTraining;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalEnsembleConfig {
-    /// Each client does the local work of so many rounds (≥ 1) in one go: equal work to `fedgan` of as many rounds.
+    /// Number of rounds, ≥ 1, whose local work each client does in one go: as much work as in `fedgan` with as many rounds.
     pub rounds: u32,
-    /// How clients count as members of the ensemble.
+    /// How clients are weighted as members of the ensemble.
     #[serde(default)]
     pub weights: Weights,
 }

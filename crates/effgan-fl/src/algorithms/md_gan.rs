@@ -1,11 +1,11 @@
-//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server, a discriminator at each
-//! client, and the clients swap their discriminators, so that none learns its client's images by heart.
+//! MD-GAN (Hardy, Le Merrer, Sericola 2019, arXiv:1811.03850): one generator at the server and a discriminator at each client.
+//! The clients swap their discriminators, so that none overfits to the images of one client.
 //!
-//! In each step of the server every client trains its discriminator on the server's images and its own, and answers
-//! with the gradient of the generator's loss at these images; the server steps its generator against their mean.
-//! After a round (but the last) the discriminators are dealt anew, so that nobody keeps its own: the paper's swap
-//! every E epochs, where `[local]` says E. They pass through the server, which holds those of the round's clients for
-//! one exchange.
+//! In each step of the server, every client trains its discriminator on the server's images and its own, and replies with the
+//! gradient of the generator's loss at the server's images; the server then steps its generator by the mean of these gradients.
+//! After every round but the last, the discriminators are permuted among the clients so that no client keeps its own. This is the
+//! paper's swap every E epochs, where `[local]` sets E. The discriminators pass through the server, which holds those of the
+//! round's clients for one exchange.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::Losses;
@@ -16,25 +16,27 @@ use serde::{Deserialize, Serialize};
 use super::{check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::{Shapes, shapes_of};
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
+use crate::roster::RoundContext;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered, send_images,
+    GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
+    untrained_reply,
 };
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 
 /// Settings of `md-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MdGanConfig {
-    /// Rounds, ≥ 1, each of as many steps of the server as `[local]` makes a client do on average.
+    /// Rounds, ≥ 1. In each, the server makes as many steps as a client does on average with the `[local]` settings.
     pub rounds: u32,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// How clients count in the mean of the gradients. (The paper's clients have equally many images.)
+    /// How clients are weighted in the mean of the gradients. (In the paper, all clients have equally many images.)
     #[serde(default)]
     pub weights: Weights,
 }
@@ -62,14 +64,14 @@ pub(super) struct MdGan {
 }
 
 impl MdGan {
-    /// A client's part in a swap: it gives its discriminator, or takes the one that it is sent.
+    /// A client's part in a swap: it sends its discriminator to the server, or stores the one that the server sends.
     fn swap(broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Update {
         if broadcast.params.is_empty() {
             let discriminator = memory.under("discriminator").named_under("discriminator");
-            return answer_untrained(discriminator, shard);
+            return untrained_reply(discriminator, shard);
         }
         memory.clone_from(&broadcast.params);
-        answer_untrained(Params::new(), shard)
+        untrained_reply(Params::new(), shard)
     }
 
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
@@ -84,7 +86,7 @@ impl MdGan {
         Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
     }
 
-    /// Holds the discriminators that come up, and lets go those that went down.
+    /// Stores the discriminators that the clients sent, or drops them once they have been sent on.
     fn fold_swap(state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let networks = ["generator", "discriminator"].map(|network| state.params.under(network).named_under(network));
         let [generator, discriminator] = networks;
@@ -105,7 +107,7 @@ impl Algorithm for MdGan {
         Ok(self.server.init(ctx.seed))
     }
 
-    /// After the last step of a round come two exchanges: discriminators go up, and come down.
+    /// The steps of a round are followed by two exchanges of kind `Swap`: the discriminators go to the server, and back to other clients.
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let round = self.server.round(state, ctx, ExchangeKind::Feedback)?;
         let iteration = state.exchanges;
@@ -115,7 +117,7 @@ impl Algorithm for MdGan {
 
     fn prepare(&self, state: ServerState, exchange: &Exchange, ctx: &RoundContext) -> Result<ServerState> {
         match exchange.kind {
-            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(dealt(state, exchange, ctx.seed)),
+            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(permuted(state, exchange, ctx.seed)),
             ExchangeKind::Swap => Ok(state),
             _ => self.server.with_images(state, exchange, ctx),
         }
@@ -142,7 +144,7 @@ impl Algorithm for MdGan {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         if broadcast.kind == ExchangeKind::Swap {
             return Ok(Self::swap(broadcast, memory, shard));
@@ -150,9 +152,9 @@ impl Algorithm for MdGan {
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
         let (loss_g, gradient) = discriminator.feedback(images.values.clone());
-        *memory = remembered(&discriminator);
+        *memory = client_state(&discriminator);
         let losses = Losses { discriminator: loss_d, generator: loss_g };
-        answer(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, watch)
+        trained_reply(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)
     }
 
     fn aggregate(
@@ -177,8 +179,8 @@ impl Algorithm for MdGan {
     }
 }
 
-/// The state with the discriminators of the cohort dealt to each other.
-fn dealt(mut state: ServerState, exchange: &Exchange, seed: u64) -> ServerState {
+/// The state in which the discriminators of the cohort are permuted.
+fn permuted(mut state: ServerState, exchange: &Exchange, seed: u64) -> ServerState {
     let clients = &exchange.cohort;
     let order = derangement(clients.len(), &Streams::of_round(seed, exchange.round));
     let moved =
@@ -188,11 +190,11 @@ fn dealt(mut state: ServerState, exchange: &Exchange, seed: u64) -> ServerState 
     state
 }
 
-/// Who gives to whom: a random order of 0..n in which nobody gives to itself, but for one who is alone.
+/// A random permutation of 0..n without fixed points; the identity for n = 1. Client i's discriminator goes to client `order[i]`.
 fn derangement(n: usize, streams: &Streams) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     let mut rng = streams.at(Purpose::Swap, 0);
-    // One shuffle in e will do.
+    // A shuffle has no fixed point with probability of about 1/e.
     while n > 1 && order.iter().enumerate().any(|(from, &to)| from == to) {
         order.shuffle(&mut rng);
     }
@@ -204,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_keeps_its_discriminator_and_none_is_lost() {
+    fn no_client_keeps_its_discriminator_and_none_is_lost() {
         for n in 2..9 {
             for round in 1..20 {
                 let order = derangement(n, &Streams::of_round(1, round));
@@ -217,10 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn every_derangement_of_three_is_as_likely() {
+    fn both_derangements_of_three_are_equally_likely() {
         let forward = |round| derangement(3, &Streams::of_round(1, round)) == [1, 2, 0];
         let share = (0..1000).filter(|&round| forward(round)).count() as f64 / 1000.0;
-        // There are two; five standard errors of a binomial share.
+        // Five standard errors of a binomial share.
         assert!((share - 0.5).abs() < 5.0 * (0.25_f64 / 1000.0).sqrt(), "{share}");
     }
 }

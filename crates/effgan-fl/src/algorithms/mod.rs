@@ -1,4 +1,4 @@
-//! The algorithms, one file each, named after their papers. A new one is a file, a variant here, its config and its test.
+//! The algorithms, one file each, named after their papers. A new one needs a file, a variant here, its config and its test.
 
 mod central;
 mod effgan;
@@ -26,21 +26,21 @@ use crate::aggregate::{AggregationConfig, Rule, Weights};
 use crate::local::{LocalConfig, LocalTraining};
 use crate::{Algorithm, FlError, Result};
 
-/// The `[algorithm]` table: the one place where names meet types.
+/// The `[algorithm]` table; the only place that maps names to types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum AlgorithmConfig {
-    /// Rounds of averaging, then each client fine-tunes its copy, and the server keeps them all.
+    /// Rounds of averaging, then each client fine-tunes a copy of its own, and the server keeps all of their generators.
     Effgan(EffganConfig),
     /// Rounds of averaging.
     Fedgan(FedGanConfig),
-    /// Rounds of averaging with clients that are pulled back to what they were sent.
+    /// Rounds of averaging with a proximal term in the clients' loss.
     Fedprox(FedProxConfig),
     /// Rounds of averaging with Adam at the server.
     Fedadam(FedOptConfig),
     /// Rounds of averaging with Yogi at the server.
     Fedyogi(FedOptConfig),
-    /// One generator at the server, discriminators at the clients, which they swap.
+    /// One generator at the server, and discriminators at the clients, which swap them.
     MdGan(MdGanConfig),
     /// One generator at the server against the aggregation of the clients' discriminators.
     UaGan(UaGanConfig),
@@ -51,10 +51,10 @@ pub enum AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
-    /// The algorithm that it names, training `network` as `local` says and folding replies as `aggregation` says.
+    /// Builds the algorithm, which trains `network` by the settings of `local` and folds replies by those of `aggregation`.
     ///
     /// # Errors
-    /// [`FlError::Config`] when a setting is out of its bounds, or the algorithm has no use for it.
+    /// [`FlError::Config`] when a setting is out of its bounds, or does not apply to the algorithm.
     pub fn build(
         &self,
         network: Network,
@@ -77,7 +77,7 @@ impl AlgorithmConfig {
         })
     }
 
-    /// Checks that what `aggregation` asks for is there: something to average, members to cap.
+    /// Checks that `aggregation` applies to the algorithm: that there is something to average, or members to cap.
     fn check_aggregation(&self, aggregation: &AggregationConfig) -> Result<()> {
         let (name, kind) = (self.name(), aggregation.kind.name());
         let only_mean = match self {
@@ -88,21 +88,21 @@ impl AlgorithmConfig {
         };
         match only_mean {
             Some(why) if aggregation.rule()? != Rule::Mean => {
-                Err(FlError::Config(format!("aggregation.kind = \"{kind}\" is not for {name}, which {why}; take mean")))
+                Err(FlError::Config(format!("aggregation.kind = \"{kind}\" is not for {name}, which {why}; use mean")))
             }
-            _ if aggregation.max_share.is_some() && !self.has_members() => {
-                Err(FlError::Config(format!("aggregation.max_share is of an ensemble's members, and {name} has none")))
-            }
+            _ if aggregation.max_share.is_some() && !self.has_members() => Err(FlError::Config(format!(
+                "aggregation.max_share is for the members of an ensemble, and {name} has none; remove it"
+            ))),
             _ => Ok(()),
         }
     }
 
-    /// Whether it leaves an ensemble.
+    /// Whether the result is an ensemble.
     fn has_members(&self) -> bool {
         matches!(self, Self::Effgan(_) | Self::LocalEnsemble(_))
     }
 
-    /// Rounds and what follows them: over so many a learning rate decays.
+    /// Number of rounds including a final fine-tuning, over which learning rates decay.
     fn num_exchanges(&self) -> u32 {
         match self {
             Self::Effgan(config) => config.rounds.saturating_add(1),
@@ -116,8 +116,7 @@ impl AlgorithmConfig {
         }
     }
 
-    /// The same algorithm with a number of rounds that stands for all: equal for two configs whose first rounds are the
-    /// same.
+    /// The same algorithm with its number of rounds set to 0. Two configs have equal first rounds when this makes them equal.
     #[must_use]
     pub fn of_any_length(&self) -> Self {
         let mut algorithm = self.clone();
@@ -125,7 +124,7 @@ impl AlgorithmConfig {
         algorithm
     }
 
-    /// What its rounds are, without what follows them: `effgan`'s are `fedgan`'s, of the same number.
+    /// The algorithm that only does this one's rounds: for `effgan`, a `fedgan` of the same number of rounds.
     #[must_use]
     pub fn rounds_alone(&self) -> Self {
         match self {
@@ -136,20 +135,20 @@ impl AlgorithmConfig {
         }
     }
 
-    /// Whether a run of `total` rounds had, after `round` of them, the state that this algorithm has then.
-    pub fn goes_by(&self, total: u32, round: u32) -> bool {
+    /// Whether this algorithm and the same one with `total` rounds have the same state after `round` rounds.
+    pub fn has_same_prefix(&self, total: u32, round: u32) -> bool {
         let Some(&mut rounds) = self.clone().rounds_to_extend() else { return true };
-        // The last round of MD-GAN does not swap.
+        // MD-GAN does not swap discriminators after its last round, so that round differs.
         let same = if matches!(self, Self::MdGan(_)) { total.min(rounds).saturating_sub(1) } else { total.min(rounds) };
         total == rounds || round <= same
     }
 
-    /// Rounds in all; none where they are one piece of work.
+    /// Number of rounds; `None` where the work is not divided into rounds.
     pub fn rounds(&self) -> Option<u32> {
         self.clone().rounds_to_extend().copied()
     }
 
-    /// The number of rounds, where more of them are more of the same.
+    /// The number of rounds, where a run can be extended by more of them.
     fn rounds_to_extend(&mut self) -> Option<&mut u32> {
         match self {
             Self::Effgan(config) => Some(&mut config.rounds),
@@ -163,7 +162,7 @@ impl AlgorithmConfig {
         }
     }
 
-    /// Its name in a config.
+    /// The algorithm's name in a config.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Effgan(_) => "effgan",
@@ -178,7 +177,7 @@ impl AlgorithmConfig {
         }
     }
 
-    /// How the members of its ensemble are weighted.
+    /// How clients and members are weighted.
     pub fn weights(&self) -> Weights {
         match self {
             Self::Effgan(config) => config.weights,
@@ -193,14 +192,14 @@ impl AlgorithmConfig {
     }
 }
 
-/// More rounds than any run ends.
-const MOST_ROUNDS: u32 = 1_000_000;
+/// No run has this many rounds; larger numbers are typing errors.
+const MAX_ROUNDS: u32 = 1_000_000;
 
 fn check_rounds(rounds: u32, least: u32) -> Result<()> {
-    if (least..=MOST_ROUNDS).contains(&rounds) {
+    if (least..=MAX_ROUNDS).contains(&rounds) {
         return Ok(());
     }
-    Err(FlError::Config(format!("algorithm.rounds = {rounds} is outside {least}..={MOST_ROUNDS}")))
+    Err(FlError::Config(format!("algorithm.rounds = {rounds} is outside {least}..={MAX_ROUNDS}")))
 }
 
 fn check_cohort(cohort: f64) -> Result<()> {

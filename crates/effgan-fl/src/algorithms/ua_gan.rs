@@ -1,8 +1,8 @@
-//! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server that learns from
-//! the universal aggregation of the clients' discriminators.
+//! UA-GAN (Zhang, Qu, Chang, Liu, Metaxas, Chen 2021, arXiv:2102.04655): one generator at the server, which learns
+//! from the universal aggregation of the clients' discriminators.
 //!
-//! The odds of the aggregation are the mean of the clients' odds: those of a discriminator that saw all images. In
-//! logits,
+//! The odds of the aggregation are the weighted mean of the clients' odds, which are those of a discriminator trained on all
+//! images. In terms of logits,
 //!
 //! ```text
 //! l(x) = log Σ_j exp(log π_j + l_j(x))        ∂l/∂l_j = softmax_j(log π_j + l_j(x))
@@ -10,14 +10,13 @@
 //!
 //! Each step of the server is two exchanges:
 //!
-//! 1. images go down; a client trains its discriminator on them and its own, and answers with the new discriminator's
-//!    logits of them;
-//! 2. the derivatives of the generator's loss by these logits go down; a client answers with the gradient at the
-//!    images of Σ derivative · logit. The server adds the gradients of all clients up, which is the chain rule, and
-//!    steps its generator.
+//! 1. The server sends images; each client trains its discriminator on them and on its own images, and replies with the new discriminator's logits
+//!    of the server's images.
+//! 2. The server sends the derivatives of the generator's loss by these logits; each client replies with the gradient of Σ derivative · logit at
+//!    the images. The server sums the gradients of all clients, which is the chain rule, and steps its generator.
 //!
-//! One exchange would do where a logit depends on its own image alone; with batch norm it depends on the whole batch,
-//! and the client must know the derivatives first.
+//! A single exchange would be enough if each logit depended on its own image alone. With batch norm it depends on the whole
+//! batch, so a client must know the derivatives before it can compute the gradient.
 
 use effgan_data::ClientName;
 use effgan_nn::gan::{Loss, Losses};
@@ -26,27 +25,28 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Weights};
-use crate::algorithm::{Algorithm, ClientState, Replies, RoundContext, ServerState};
-use crate::intake::Shapes;
+use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
-use crate::message::{Broadcast, Exchange, ExchangeKind, Update};
-use crate::record::Watch;
+use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
+use crate::roster::RoundContext;
 use crate::server_training::{
-    ADAM, GRADIENT, IMAGES, ServerTraining, answer, answer_untrained, expects_gradient, one_tensor, remembered,
-    send_images,
+    ADAM, GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
+    untrained_reply,
 };
+use crate::state::{ClientState, ServerState};
+use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
 /// Settings of `ua-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UaGanConfig {
-    /// Rounds, ≥ 1, each of as many steps of the server as `[local]` makes a client do on average.
+    /// Rounds, ≥ 1. In each, the server makes as many steps as a client does on average with the `[local]` settings.
     pub rounds: u32,
-    /// Share of the clients that take part in a round, above 0 and at most 1.
+    /// Share of the clients that take part in a round, above 0 and at most 1; default 1.
     #[serde(default = "everyone")]
     pub cohort: f64,
-    /// π: how clients count in the aggregation.
+    /// π: how clients are weighted in the aggregation.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -57,7 +57,8 @@ impl UaGanConfig {
         check_cohort(self.cohort)?;
         let Self { rounds, cohort, weights } = *self;
         if training.loss() != Loss::NonSaturating {
-            let line = "local.loss must be non-saturating for ua-gan: its aggregation is of odds, which other losses do not learn";
+            let line =
+                "local.loss must be non-saturating for ua-gan, which aggregates odds; other losses do not learn odds";
             return Err(FlError::Config(line.into()));
         }
         let server = ServerTraining { training, rounds, cohort, weights };
@@ -68,7 +69,7 @@ impl UaGanConfig {
 
 /// A client's logits of the images, in its reply.
 const LOGITS: &str = "logits";
-/// Derivatives of the generator's loss by a client's logits, in a message and, with its name, in the server's state.
+/// Derivatives of the generator's loss by a client's logits: in a broadcast and, followed by the client's name, in the server's state.
 const DERIVATIVES: &str = "derivatives";
 
 pub(super) struct UaGan {
@@ -76,37 +77,37 @@ pub(super) struct UaGan {
 }
 
 impl UaGan {
-    /// The first exchange of a step at a client.
-    fn judge(
+    /// A client's half of the first exchange of a step: trains the discriminator and computes the logits of the server's images.
+    fn compute_logits(
         &self,
         broadcast: &Broadcast,
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        // As it is before the pass, which `explain` makes again: a spectral norm's vectors go on by a step in each.
-        *memory = remembered(&discriminator);
+        // Saved before the forward pass, which `input_gradients` repeats: every pass moves the vectors of a spectral norm by one step.
+        *memory = client_state(&discriminator);
         memory.insert(IMAGES, images.clone());
         let logits = discriminator.logits(images.values.clone());
         let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
         let logits = Array::new([logits.len()], logits);
-        answer([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, watch)
+        trained_reply([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, observer)
     }
 
-    /// The second exchange of a step at a client.
-    fn explain(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
+    /// A client's half of the second exchange of a step: the gradient at the images, given the derivatives by its logits.
+    fn input_gradients(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
         let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
-        let judge = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
-        let gradient = judge.gradient(images.values.clone(), derivatives.values.clone());
-        let discriminator = judge.params().named_under("discriminator");
+        let discriminator = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
+        let gradient = discriminator.gradient(images.values.clone(), derivatives.values.clone());
+        let discriminator = discriminator.params().named_under("discriminator");
         *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
-        Ok(answer_untrained(one_tensor(GRADIENT, &images, gradient), shard))
+        Ok(untrained_reply(one_tensor(GRADIENT, &images, gradient), shard))
     }
 
-    /// The state with the derivatives of the generator's loss by each client's logits.
+    /// Folds the logits: the new state has the derivatives of the generator's loss by each client's logits.
     fn fold_logits(&self, state: &ServerState, replies: &mut Replies) -> Result<ServerState> {
         let (mut clients, mut weights, mut logits) = (Vec::new(), Vec::new(), Vec::new());
         for reply in replies {
@@ -139,8 +140,7 @@ impl UaGan {
     }
 }
 
-/// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j counts as
-/// `weights[j]`.
+/// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j has the weight `weights[j]`.
 fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let total: f64 = weights.iter().sum();
     let n = logits.first().map_or(0, Vec::len);
@@ -157,13 +157,13 @@ fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
     (0..weights.len()).map(of_client).collect()
 }
 
-/// log Σ exp of `values`, and its derivatives: their softmax.
+/// log Σ exp of `values`, and its derivatives, which are the softmax of `values`.
 fn log_sum_exp(values: &[f64]) -> (f64, Vec<f64>) {
-    // The largest becomes exp(0), so that nothing overflows.
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exps: Vec<f64> = values.iter().map(|value| (value - most).exp()).collect();
+    // The largest value becomes exp(0), so that nothing overflows.
+    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = values.iter().map(|value| (value - max).exp()).collect();
     let sum: f64 = exps.iter().sum();
-    (most + sum.ln(), exps.into_iter().map(|exp| exp / sum).collect())
+    (max + sum.ln(), exps.into_iter().map(|exp| exp / sum).collect())
 }
 
 impl Algorithm for UaGan {
@@ -189,7 +189,7 @@ impl Algorithm for UaGan {
             return send_images(state, exchange);
         }
         let derivatives = state.params.get(&format!("{DERIVATIVES}.{client}"));
-        let derivatives = derivatives.expect("who is asked to explain has judged").clone();
+        let derivatives = derivatives.expect("every client of this exchange has sent its logits").clone();
         exchange.message([(DERIVATIVES.to_owned(), derivatives)].into_iter().collect())
     }
 
@@ -206,11 +206,11 @@ impl Algorithm for UaGan {
         memory: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
-        watch: &mut dyn Watch,
+        observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         match broadcast.kind {
-            ExchangeKind::Logits => self.judge(broadcast, memory, shard, streams, watch),
-            _ => self.explain(broadcast, memory, shard),
+            ExchangeKind::Logits => self.compute_logits(broadcast, memory, shard, streams, observer),
+            _ => self.input_gradients(broadcast, memory, shard),
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odds_are_the_weighted_mean_of_the_clients_odds() {
+    fn aggregated_odds_are_the_weighted_mean_of_the_clients_odds() {
         // (1 · 3 + 3 · 0.2) / 4 = 0.9 of odds 3 and 0.2.
         let (logit, shares) = log_sum_exp(&[(0.25_f64 * 3.0).ln(), (0.75_f64 * 0.2).ln()]);
         // Two f64 roundings.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn derivatives_are_those_of_differences() {
+    fn derivatives_are_those_of_central_differences() {
         let weights = [12.0, 8.0];
         let logits = [vec![0.5, -1.0, 3.0], vec![-0.25, 2.0, -4.0]];
         // −mean log σ(log Σ π Φ), in f64.

@@ -1,5 +1,5 @@
-//! What clients remember between their exchanges: in memory up to a bound, in files beyond it, and in a file for each
-//! moment from which the run may go on.
+//! The state that clients keep between their exchanges: in memory up to a bound, in files beyond it, and in a file for each moment from
+//! which the run may resume. One file per moment, so that a server state and the client states that belong to it are never mixed up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,53 +11,54 @@ use effgan_nn::sealed;
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoints, Moment, RunId, list, make_folder, remove};
-use crate::algorithm::ClientState;
+use crate::state::ClientState;
 use crate::{FlError, Result};
 
-/// A discriminator of base 64 and its moments are 1.7 MB; its client may be asked a thousand times a round.
-const MOST_BYTES: u64 = 256 << 20;
+/// Bytes of client state that stay in memory. A discriminator with 64 base channels and its Adam moments are 1.7 MB, and MD-GAN
+/// needs them a thousand times per round.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// The memories of all clients.
+/// The states of all clients.
 pub(crate) struct Memories<'a> {
     checkpoints: &'a Checkpoints,
     held: Mutex<Held>,
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
 struct Held {
     by_client: BTreeMap<ClientName, ClientState>,
     bytes: u64,
-    /// Those for which there was no room: they lie in a file that the next moment takes over.
-    aside: BTreeSet<ClientName>,
-    /// What lies in files of later moments is of a future that was given up.
+    /// Clients for whose state there was no room in memory. It is in a file, which `write` turns into the file of the next moment.
+    spilled: BTreeSet<ClientName>,
+    /// Files of later moments are ignored: the run has gone back behind them.
     now: Moment,
 }
 
-/// The head of a memory's file.
+/// The head of a client state's file.
 #[derive(PartialEq, Serialize, Deserialize)]
 struct Head {
     run: RunId,
     client: ClientName,
-    /// None while it lies aside.
+    /// `None` in the file of a spilled state.
     moment: Option<Moment>,
 }
 
 impl<'a> Memories<'a> {
-    /// As they were at `now`.
+    /// The client states as they were at `now`.
     pub(crate) fn at(now: Moment, checkpoints: &'a Checkpoints) -> Self {
-        let held = Held { by_client: BTreeMap::new(), bytes: 0, aside: BTreeSet::new(), now };
-        Self { checkpoints, held: Mutex::new(held), most_bytes: MOST_BYTES }
+        let held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now };
+        Self { checkpoints, held: Mutex::new(held), max_bytes: MAX_BYTES }
     }
 
-    /// Takes what `client` remembers; nothing when it is new.
+    /// Takes the state of `client`; empty for a new client.
     ///
     /// # Errors
-    /// When its file cannot be read or is not what was written.
+    /// When its file cannot be read or has been changed.
     pub(crate) fn take(&self, client: &ClientName) -> Result<ClientState> {
-        let (held, aside, now) = self.lock(|held| (held.take(client), held.aside.contains(client), held.now));
+        let (held, spilled, now) = self.lock(|held| (held.take(client), held.spilled.contains(client), held.now));
         match held {
             Some(memory) => Ok(memory),
-            None if aside => self.load(client, None),
+            None if spilled => self.load(client, None),
             None => match self.moments(client)?.into_iter().filter(|&moment| moment <= now).max() {
                 Some(moment) => self.load(client, Some(moment)),
                 None => Ok(ClientState::new()),
@@ -65,7 +66,7 @@ impl<'a> Memories<'a> {
         }
     }
 
-    /// Keeps what `client` is to remember.
+    /// Stores the state of `client`.
     ///
     /// # Errors
     /// When there is no room in memory and its file cannot be written.
@@ -73,35 +74,35 @@ impl<'a> Memories<'a> {
         if memory.is_empty() {
             return Ok(());
         }
-        match self.lock(|held| held.put(client, memory, self.most_bytes)) {
+        match self.lock(|held| held.put(client, memory, self.max_bytes)) {
             None => Ok(()),
             Some(memory) => self.save(client, None, &memory),
         }
     }
 
-    /// Writes what clients learned since the last call to files of `moment`.
+    /// Writes all states that changed since the last call to files of `moment`.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When a file cannot be written.
     pub(crate) fn write(&self, moment: Moment) -> Result<()> {
         self.lock(|held| {
             for (client, memory) in &held.by_client {
                 self.save(client, Some(moment), memory)?;
             }
-            for client in &held.aside {
+            for client in &held.spilled {
                 self.save(client, Some(moment), &self.load(client, None)?)?;
                 remove(fs::remove_file, &self.file(client, None))?;
             }
-            *held = Held { by_client: BTreeMap::new(), bytes: 0, aside: BTreeSet::new(), now: moment };
+            *held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now: moment };
             Ok(())
         })
     }
 
-    /// Lets go what was remembered after `now`: a future that was given up.
+    /// Removes the states saved after `now`: the run has gone back behind them.
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub(crate) fn give_up_after(&self, now: Moment) -> Result<()> {
+    pub(crate) fn discard_after(&self, now: Moment) -> Result<()> {
         for folder in list(&self.checkpoints.folder.join("clients"))? {
             for path in list(&folder)?.iter().filter(|path| Moment::of_file(path).is_some_and(|moment| moment > now)) {
                 remove(fs::remove_file, path)?;
@@ -110,7 +111,7 @@ impl<'a> Memories<'a> {
         Ok(())
     }
 
-    /// Lets go what nobody needs who goes on from `oldest` or later.
+    /// Removes the states that a run which resumes from `oldest` or later does not need.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -119,7 +120,7 @@ impl<'a> Memories<'a> {
             let mut moments: Vec<Moment> = list(&folder)?.iter().filter_map(|path| Moment::of_file(path)).collect();
             moments.retain(|&moment| moment <= oldest);
             moments.sort_unstable();
-            // The newest of them is what the oldest state goes on with.
+            // The newest of them belongs to the oldest state that is kept.
             moments.pop();
             moments.iter().try_for_each(|moment| remove(fs::remove_file, &folder.join(moment.file_name())))?;
         }
@@ -167,14 +168,14 @@ impl Held {
         Some(memory)
     }
 
-    /// Keeps `memory`, or gives it back, to be put aside, when there would be more than `most_bytes`.
-    fn put(&mut self, client: &ClientName, memory: ClientState, most_bytes: u64) -> Option<ClientState> {
+    /// Stores `memory`, or returns it, to be spilled to a file, when all together would be more than `max_bytes`.
+    fn put(&mut self, client: &ClientName, memory: ClientState, max_bytes: u64) -> Option<ClientState> {
         let bytes = self.bytes + memory.num_bytes();
-        if bytes > most_bytes {
-            self.aside.insert(client.clone());
+        if bytes > max_bytes {
+            self.spilled.insert(client.clone());
             return Some(memory);
         }
-        self.aside.remove(client);
+        self.spilled.remove(client);
         self.bytes = bytes;
         self.by_client.insert(client.clone(), memory);
         None
@@ -186,8 +187,8 @@ mod tests {
     use effgan_nn::Array;
 
     use super::*;
-    use crate::ServerState;
     use crate::checkpoints::CheckpointConfig;
+    use crate::state::ServerState;
 
     fn memory(value: f32) -> ClientState {
         [("w".to_owned(), Array::new([2], vec![value; 2]))].into_iter().collect()
@@ -206,13 +207,13 @@ mod tests {
         clients.iter().map(|client| memories.take(client).unwrap()).collect()
     }
 
-    /// Three rounds in which `a` learns 10, 20, 30 and `b`, who is only in the first two, 11 and 21.
+    /// Three rounds in which `a` stores 10, 20, 30, and `b`, which takes part in the first two only, 11 and 21.
     #[test]
-    fn memories_come_back_as_they_were_at_each_moment_that_is_kept() {
+    fn client_states_are_restored_as_they_were_at_each_kept_moment() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, clients) = (checkpoints(&folder, 2), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
-        // Room for one of eight bytes.
-        let memories = Memories { most_bytes: 15, ..Memories::at(Moment::of(&after(0)), &checkpoints) };
+        // 15 bytes are room for one state of eight bytes.
+        let memories = Memories { max_bytes: 15, ..Memories::at(Moment::of(&after(0)), &checkpoints) };
         for round in 1..=3 {
             for (client, i) in clients.iter().zip([0.0, 1.0]).take(if round < 3 { 2 } else { 1 }) {
                 memories.take(client).unwrap();
@@ -227,11 +228,11 @@ mod tests {
             assert_eq!(taken(&Memories::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
         }
         let files = |client: &ClientName| list(&memories.folder(client)).unwrap().len();
-        assert_eq!(clients.each_ref().map(files), [2, 1], "what no kept state needs is gone");
+        assert_eq!(clients.each_ref().map(files), [2, 1], "files that no kept state needs are removed");
     }
 
     #[test]
-    fn a_new_client_remembers_nothing_and_leaves_no_file() {
+    fn a_new_client_has_no_state_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, client) = (checkpoints(&folder, 1), ClientName::new("a").unwrap());
         let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn another_clients_memory_is_not_taken_for_its_own() {
+    fn a_client_state_under_another_clients_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, [a, b]) = (checkpoints(&folder, 1), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
         let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
@@ -250,6 +251,6 @@ mod tests {
         memories.write(Moment::of(&after(1))).unwrap();
         fs::rename(memories.folder(&a), memories.folder(&b)).unwrap();
         let error = memories.take(&b).unwrap_err().to_string();
-        assert!(error.contains("b/round_0001.safetensors is of another client or round"), "{error}");
+        assert!(error.contains("b/round_0001.safetensors belongs to another client or round"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Finished replies of the open round, and what clients at work have come to.
+//! Files of the open round: finished replies, and the unfinished training of clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoints, RunId, make_folder, remove, round_name};
 use crate::Result;
-use crate::algorithm::ClientState;
+use crate::loss_history::LossHistory;
 use crate::message::{Exchange, ExchangeKind, Numbers, Update};
-use crate::record::LeftOff;
-use crate::steps::Steps;
+use crate::state::ClientState;
+use crate::step_observer::TrainingState;
 
-/// Tensors of a reply's file.
+/// Prefixes of the tensors in a reply's file.
 const UPDATE: &str = "update";
 const MEMORY: &str = "memory";
-/// Tensors of a work's file.
-const WORK: &str = "work";
+/// Prefixes of the tensors in the file of unfinished training.
+const TRAINING: &str = "work";
 const LOSSES: &str = "losses";
 
-/// A finished reply with all that goes with it.
+/// A finished reply with everything that is saved beside it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) update: Update,
-    /// What the client remembers after it.
+    /// The client's state after it.
     pub(crate) memory: ClientState,
-    pub(crate) steps: Steps,
-    /// Wall time of the work.
+    pub(crate) steps: LossHistory,
+    /// Wall time of the work, in seconds.
     pub(crate) seconds: f64,
 }
 
-/// What a file answers: a head that differs in one of these is of another message.
+/// The broadcast that a file belongs to. A file whose head differs in any field belongs to another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Asked {
     run: RunId,
@@ -53,17 +53,17 @@ struct ReplyHead {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WorkHead {
+struct TrainingHead {
     asked: Asked,
     steps: [u64; 2],
 }
 
 impl Checkpoints {
-    /// Keeps the reply of `client`, and lets its work go.
+    /// Saves the reply of `client`, and removes its unfinished training.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn keep_reply(&self, exchange: &Exchange, client: &ClientName, kept: &Kept) -> Result<()> {
+    /// When a file cannot be written.
+    pub(crate) fn save_reply(&self, exchange: &Exchange, client: &ClientName, kept: &Kept) -> Result<()> {
         let Kept { update, memory, steps, seconds } = kept;
         let head = ReplyHead {
             asked: self.asked(exchange, client),
@@ -75,60 +75,64 @@ impl Checkpoints {
         let params = update.params.clone().named_under(UPDATE).merged_with(memory.clone().named_under(MEMORY));
         make_folder(&self.folder_of(exchange))?;
         sealed::save(&self.reply_file(exchange, client), &head, &with_losses(params, steps))?;
-        remove(fs::remove_file, &self.work_file(exchange, client))
+        remove(fs::remove_file, &self.training_file(exchange, client))
     }
 
-    /// The reply of `client` that was kept for this very exchange.
+    /// The saved reply of `client` to exactly this exchange, if there is one.
     ///
     /// # Errors
-    /// When there is a file that cannot be read.
-    pub(crate) fn reply(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<Kept>> {
+    /// When the file exists and cannot be read.
+    pub(crate) fn load_reply(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<Kept>> {
         let kept = self.read::<ReplyHead>(&self.reply_file(exchange, client))?;
         let Some((head, params)) = kept.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
-        let steps = Steps::of_array(steps, params.get(LOSSES)?);
+        let steps = LossHistory::of_array(steps, params.get(LOSSES)?);
         Ok(Some(Kept { update, memory: params.under(MEMORY), steps, seconds }))
     }
 
-    /// Keeps what `client` has come to after `steps`.
+    /// Saves the unfinished training of `client` after `steps`.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn keep_work(
+    /// When the file cannot be written.
+    pub(crate) fn save_training(
         &self,
         exchange: &Exchange,
         client: &ClientName,
-        steps: &Steps,
-        work: Params,
+        steps: &LossHistory,
+        tensors: Params,
     ) -> Result<()> {
-        let head = WorkHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
+        let head = TrainingHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
         make_folder(&self.folder_of(exchange))?;
-        Ok(sealed::save(&self.work_file(exchange, client), &head, &with_losses(work.named_under(WORK), steps))?)
+        Ok(sealed::save(
+            &self.training_file(exchange, client),
+            &head,
+            &with_losses(tensors.named_under(TRAINING), steps),
+        )?)
     }
 
-    /// Where `client` left off in this very exchange.
+    /// The saved unfinished training of `client` in exactly this exchange, if there is one.
     ///
     /// # Errors
-    /// When there is a file that cannot be read.
-    pub(crate) fn work(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<LeftOff>> {
-        let work = self.read::<WorkHead>(&self.work_file(exchange, client))?;
-        let Some((head, params)) = work.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
+    /// When the file exists and cannot be read.
+    pub(crate) fn load_training(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<TrainingState>> {
+        let saved = self.read::<TrainingHead>(&self.training_file(exchange, client))?;
+        let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
-        let Steps { losses, .. } = Steps::of_array(head.steps, params.get(LOSSES)?);
-        Ok(Some(LeftOff { losses, work: params.under(WORK) }))
+        let LossHistory { losses, .. } = LossHistory::of_array(head.steps, params.get(LOSSES)?);
+        Ok(Some(TrainingState { losses, tensors: params.under(TRAINING) }))
     }
 
-    /// A sealed file; nothing when there is none or it is unusable, which is told: its work is done again.
+    /// Reads a sealed file; `None` when it does not exist, or is unusable, of which `warn` is told: the work is then done again.
     fn read<H: DeserializeOwned>(&self, path: &Path) -> Result<Option<(H, Params)>> {
         match sealed::load(path) {
             Ok(file) => Ok(Some(file)),
             Err(NnError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(NnError::Sealed { path, reason }) => {
-                (self.say)(&format!("{} {reason}; its client's work is done again", path.display()));
+                (self.warn)(&format!("{} {reason}; the client's work is done again", path.display()));
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -148,12 +152,12 @@ impl Checkpoints {
         self.folder_of(exchange).join(format!("{client}.safetensors"))
     }
 
-    fn work_file(&self, exchange: &Exchange, client: &ClientName) -> PathBuf {
+    fn training_file(&self, exchange: &Exchange, client: &ClientName) -> PathBuf {
         self.folder_of(exchange).join(format!("{client}.work.safetensors"))
     }
 }
 
-fn with_losses(mut params: Params, steps: &Steps) -> Params {
+fn with_losses(mut params: Params, steps: &LossHistory) -> Params {
     params.insert(LOSSES, steps.to_array());
     params
 }

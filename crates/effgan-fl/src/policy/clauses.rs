@@ -1,109 +1,109 @@
-//! Each rule of a policy against what a run wants, in words for people.
+//! The clauses of a policy: each rule beside what a run asks for, in words for the people at the site.
 
 use effgan_data::datasets::MaxMemory;
 
-use super::{Policy, Spent, Wishes};
+use super::{Policy, RunRequest, Spent};
 use crate::Refusal;
-use crate::local::Work;
+use crate::local::LocalWork;
 
-/// A rule, what the run wants, and whether the rule allows it.
+/// One rule of a policy, what the run asks for, and whether the rule allows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clause {
-    /// What it is about.
+    /// What the rule is about.
     pub what: &'static str,
-    /// What the run wants.
+    /// What the run asks for.
     pub wanted: String,
-    /// What the policy allows, with its key.
+    /// What the policy allows, with its key in `policy.toml`.
     pub allowed: String,
-    /// Why the site does not do it; none where it may.
+    /// The refusal where the rule forbids it; `None` where it is allowed.
     pub refusal: Option<Refusal>,
 }
 
 impl Policy {
-    /// All rules that can be held against what is known, in the order in which they refuse.
-    pub fn clauses(&self, wishes: &Wishes, spent: &Spent) -> Vec<Clause> {
-        let mut clauses = self.of_the_config(wishes);
-        clauses.extend(self.of_the_images(wishes));
-        clauses.extend(self.of_the_work(wishes, spent));
+    /// All rules that can be checked with what is known, in the order in which they are applied.
+    pub fn clauses(&self, request: &RunRequest, spent: &Spent) -> Vec<Clause> {
+        let mut clauses = self.config_clauses(request);
+        clauses.extend(self.image_clauses(request));
+        clauses.extend(self.work_clauses(request, spent));
         clauses
     }
 
-    fn of_the_config(&self, wishes: &Wishes) -> Vec<Clause> {
+    fn config_clauses(&self, request: &RunRequest) -> Vec<Clause> {
         let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let told = |what, key: &str, wanted, allowed, refusal| {
+        let disclosure = |what, key: &str, wanted, allowed, refusal| {
             clause(what, yes_or_no(wanted), format!("{key} = {allowed}"), allowed || !wanted, refusal)
         };
         vec![
             clause(
                 "algorithm",
-                wishes.algorithm.clone(),
+                request.algorithm.clone(),
                 format!("algorithms = {}", self.algorithms.join(", ")),
-                self.algorithms.contains(&wishes.algorithm),
+                self.algorithms.contains(&request.algorithm),
                 Refusal::AlgorithmNotAllowed,
             ),
             clause(
                 "share of the images held out",
-                wishes.held_out.to_string(),
+                request.held_out.to_string(),
                 format!("max_held_out = {}", self.max_held_out),
-                (0.0..=self.max_held_out).contains(&wishes.held_out),
+                (0.0..=self.max_held_out).contains(&request.held_out),
                 Refusal::HoldOutTooLarge,
             ),
             clause(
                 "images in a batch",
-                wishes.batch_size.to_string(),
+                request.batch_size.to_string(),
                 format!("min_batch_size = {}", self.min_batch_size),
-                wishes.batch_size >= self.min_batch_size,
+                request.batch_size >= self.min_batch_size,
                 Refusal::BatchTooSmall,
             ),
-            told(
-                "numbers of images by class are told",
+            disclosure(
+                "numbers of images by class leave the site",
                 "label_counts",
-                wishes.label_counts,
+                request.label_counts,
                 self.label_counts,
                 Refusal::LabelCountsNotAllowed,
             ),
-            told(
-                "names of classes are told",
+            disclosure(
+                "names of classes leave the site",
                 "class_names",
-                wishes.class_names,
+                request.class_names,
                 self.class_names,
                 Refusal::ClassNamesNotAllowed,
             ),
         ]
     }
 
-    fn of_the_images(&self, wishes: &Wishes) -> Vec<Clause> {
+    fn image_clauses(&self, request: &RunRequest) -> Vec<Clause> {
         let size = |wanted: Option<u64>, what, key: &str, most: MaxMemory, refusal| {
             let allowed = format!("{key} = {most}");
             wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= most.bytes(), refusal))
         };
-        let images = wishes.images.map(|images| {
+        let images = request.images.map(|images| {
             let allowed = format!("min_images = {}", self.min_images);
-            clause("images that train", images.to_string(), allowed, images >= self.min_images, Refusal::TooFewImages)
+            clause("training images", images.to_string(), allowed, images >= self.min_images, Refusal::TooFewImages)
         });
-        let side = wishes.image_size.map(|side| {
+        let side = request.image_size.map(|side| {
             let allowed = format!("max_image_size = {}", self.max_image_size);
-            clause("pixels a side", side.to_string(), allowed, side <= self.max_image_size, Refusal::ImageTooLarge)
+            clause("pixels per side", side.to_string(), allowed, side <= self.max_image_size, Refusal::ImageTooLarge)
         });
-        let model = size(wishes.model, "both networks", "max_model", self.max_model, Refusal::ModelTooLarge);
-        let memory = size(wishes.memory, "memory", "max_memory", self.max_memory, Refusal::TooMuchMemory);
+        let model = size(request.model, "both networks", "max_model", self.max_model, Refusal::ModelTooLarge);
+        let memory = size(request.memory, "memory", "max_memory", self.max_memory, Refusal::TooMuchMemory);
         [images, side, model, memory].into_iter().flatten().collect()
     }
 
-    fn of_the_work(&self, wishes: &Wishes, spent: &Spent) -> Vec<Clause> {
-        let mut clauses: Vec<Clause> = self.whole_pass.then(|| whole_pass(wishes)).into_iter().collect();
+    fn work_clauses(&self, request: &RunRequest, spent: &Spent) -> Vec<Clause> {
+        let mut clauses: Vec<Clause> = self.whole_pass.then(|| whole_pass(request)).into_iter().collect();
         let others = spent.others;
-        let rounds = wishes.last_round();
+        let rounds = request.last_round();
         let amounts = [
-            ("answers", Some(f64::from(rounds)), "rounds", self.max_rounds as f64, Refusal::TooManyRounds),
+            ("replies", Some(f64::from(rounds)), "rounds", self.max_rounds as f64, Refusal::TooManyRounds),
             (
                 "training steps",
-                wishes.all_steps().map(|n| n as f64),
+                request.total_steps().map(|n| n as f64),
                 "steps",
                 self.max_steps as f64,
                 Refusal::TooManySteps,
             ),
-            ("passes over the images", wishes.all_passes(), "passes", self.max_passes, Refusal::TooManyPasses),
+            ("passes over the images", request.total_passes(), "passes", self.max_passes, Refusal::TooManyPasses),
         ];
         let totals = [
             (others.rounds as f64, self.total_rounds as f64),
@@ -117,7 +117,7 @@ impl Policy {
         for ((_, wanted, key, ..), (before, most)) in amounts.into_iter().zip(totals) {
             let Some(wanted) = wanted else { continue };
             let what = match key {
-                "rounds" => "answers of all runs",
+                "rounds" => "replies of all runs",
                 "steps" => "training steps of all runs",
                 _ => "passes of all runs",
             };
@@ -134,25 +134,25 @@ impl Policy {
     }
 }
 
-/// Whether each answer is made of every image at least once, as far as is known.
-fn whole_pass(wishes: &Wishes) -> Clause {
-    let passes = |(_, work): (u64, Work)| wishes.passes(work);
-    // A work in steps over images that are not counted yet is held against them once they are.
-    let least = wishes.pieces().filter_map(passes).fold(f64::INFINITY, f64::min);
-    let wanted = match least {
-        _ if wishes.by_the_batch => "a batch".to_owned(),
+/// Whether each reply is made of at least one pass over the images, as far as is known.
+fn whole_pass(request: &RunRequest) -> Clause {
+    let passes = |(_, work): (u64, LocalWork)| request.passes(work);
+    // Work given in steps is checked once the images have been counted.
+    let fewest = request.pieces().filter_map(passes).fold(f64::INFINITY, f64::min);
+    let wanted = match fewest {
+        _ if request.single_batch_replies => "a batch".to_owned(),
         f64::INFINITY => "not known yet".to_owned(),
-        least => format!("{} passes", number(least)),
+        fewest => format!("{} passes", number(fewest)),
     };
-    let holds = !wishes.by_the_batch && least >= 1.0;
-    clause("smallest answer", wanted, "whole_pass = true".into(), holds, Refusal::LessThanAPass)
+    let holds = !request.single_batch_replies && fewest >= 1.0;
+    clause("smallest reply", wanted, "whole_pass = true".into(), holds, Refusal::LessThanAPass)
 }
 
 fn clause(what: &'static str, wanted: String, allowed: String, holds: bool, refusal: Refusal) -> Clause {
     Clause { what, wanted, allowed, refusal: (!holds).then_some(refusal) }
 }
 
-/// With at most one digit after the point.
+/// The number with at most one decimal digit.
 fn number(value: f64) -> String {
     ((value * 10.0).round() / 10.0).to_string()
 }
@@ -166,19 +166,19 @@ mod tests {
     use super::*;
     use crate::policy::Amount;
 
-    /// What an ordinary run wants: 40 passes over 3,600 images.
-    fn wishes() -> Wishes {
-        Wishes {
+    /// The request of an ordinary run: 40 passes over 3,600 images.
+    fn request() -> RunRequest {
+        RunRequest {
             name: "ordinary".into(),
             algorithm: "effgan".into(),
             rounds: 4,
-            local: Work::Epochs(5),
-            fine_tune: Some(Work::Epochs(20)),
-            by_the_batch: false,
+            local: LocalWork::Epochs(5),
+            fine_tune: Some(LocalWork::Epochs(20)),
+            single_batch_replies: false,
             held_out: 0.1,
             images: Some(3_600),
             batch_size: 64,
-            batches_a_step: 1,
+            batches_per_step: 1,
             image_size: Some(32),
             channels: Some(3),
             model: Some(20 << 20),
@@ -190,39 +190,44 @@ mod tests {
         }
     }
 
-    fn refusals(policy: &Policy, wishes: &Wishes, spent: &Spent) -> Vec<Refusal> {
-        policy.clauses(wishes, spent).into_iter().filter_map(|clause| clause.refusal).collect()
+    fn refusals(policy: &Policy, request: &RunRequest, spent: &Spent) -> Vec<Refusal> {
+        policy.clauses(request, spent).into_iter().filter_map(|clause| clause.refusal).collect()
     }
 
     #[test]
     fn an_ordinary_run_is_allowed() {
-        assert_eq!(Policy::default().check(&wishes(), &Spent::default()), Ok(()));
-        let early = Wishes { images: None, image_size: None, channels: None, model: None, memory: None, ..wishes() };
+        assert_eq!(Policy::default().check(&request(), &Spent::default()), Ok(()));
+        let early =
+            RunRequest { images: None, image_size: None, channels: None, model: None, memory: None, ..request() };
         assert_eq!(Policy::default().check(&early, &Spent::default()), Ok(()), "before the images are counted");
     }
 
     #[test]
     fn steps_and_passes_of_a_run_by_hand() {
-        // 3,600 / 64 = 56.25, begun 57 times; 4 × 5 × 57 + 20 × 57 = 2,280 steps, and 4 × 5 + 20 = 40 passes.
-        assert_eq!((wishes().all_steps(), wishes().all_passes(), wishes().last_round()), (Some(2_280), Some(40.0), 5));
-        // 90 steps of 2 × 64 images are 11,520, of 3,600: 3.2 passes.
-        let steps = Wishes { fine_tune: None, rounds: 1, local: Work::Steps(90), batches_a_step: 2, ..wishes() };
-        assert_eq!((steps.all_steps(), steps.all_passes(), steps.last_round()), (Some(90), Some(3.2), 1));
-        assert_eq!(Wishes { images: None, ..steps }.all_passes(), None);
-        // Fewer images than a batch holds: all of them in each step.
-        let few = Wishes { images: Some(10), local: Work::Steps(3), rounds: 1, fine_tune: None, ..wishes() };
-        assert_eq!(few.all_passes(), Some(3.0));
+        // 3,600 / 64 = 56.25, so an epoch has 57 steps; 4 × 5 × 57 + 20 × 57 = 2,280 steps, and 4 × 5 + 20 = 40 passes.
+        assert_eq!(
+            (request().total_steps(), request().total_passes(), request().last_round()),
+            (Some(2_280), Some(40.0), 5)
+        );
+        // 90 steps of 2 × 64 images are 11,520 images, or 3.2 passes over 3,600.
+        let steps =
+            RunRequest { fine_tune: None, rounds: 1, local: LocalWork::Steps(90), batches_per_step: 2, ..request() };
+        assert_eq!((steps.total_steps(), steps.total_passes(), steps.last_round()), (Some(90), Some(3.2), 1));
+        assert_eq!(RunRequest { images: None, ..steps }.total_passes(), None);
+        // With fewer images than a batch holds, each step sees all of them.
+        let few = RunRequest { images: Some(10), local: LocalWork::Steps(3), rounds: 1, fine_tune: None, ..request() };
+        assert_eq!(few.total_passes(), Some(3.0));
     }
 
     #[test]
-    fn the_attack_of_one_image_breaks_three_rules() {
-        let attack = Wishes {
+    fn a_run_that_would_train_on_a_single_image_breaks_four_rules() {
+        let attack = RunRequest {
             held_out: 0.99,
             images: Some(1),
-            fine_tune: Some(Work::Steps(1500)),
+            fine_tune: Some(LocalWork::Steps(1500)),
             rounds: 0,
             batch_size: 1,
-            ..wishes()
+            ..request()
         };
         let expected =
             [Refusal::HoldOutTooLarge, Refusal::BatchTooSmall, Refusal::TooFewImages, Refusal::TooManyPasses];
@@ -230,53 +235,61 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_refuses_with_its_code_and_its_key_is_said() {
-        let w = wishes;
-        let run_of = |rounds| Wishes { rounds, ..w() };
-        for (wishes, refusal, allowed) in [
-            (Wishes { algorithm: "md-gan".into(), ..w() }, Refusal::AlgorithmNotAllowed, "algorithms = effgan, "),
-            (Wishes { held_out: 0.51, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
-            (Wishes { held_out: f64::NAN, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
-            (Wishes { batch_size: 7, ..w() }, Refusal::BatchTooSmall, "min_batch_size = 8"),
-            (Wishes { images: Some(99), ..w() }, Refusal::TooFewImages, "min_images = 100"),
-            (Wishes { label_counts: true, ..w() }, Refusal::LabelCountsNotAllowed, "label_counts = false"),
-            (Wishes { class_names: true, ..w() }, Refusal::ClassNamesNotAllowed, "class_names = false"),
-            (Wishes { image_size: Some(129), ..w() }, Refusal::ImageTooLarge, "max_image_size = 128"),
-            (Wishes { model: Some((128 << 20) + 1), ..w() }, Refusal::ModelTooLarge, "max_model = 128 MiB"),
-            (Wishes { memory: Some((4 << 30) + 1), ..w() }, Refusal::TooMuchMemory, "max_memory = 4 GiB"),
-            (Wishes { fine_tune: Some(Work::Steps(56)), ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
-            (Wishes { by_the_batch: true, ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
-            (Wishes { local: Work::Epochs(1), ..run_of(200) }, Refusal::TooManyRounds, "max_rounds = 200"),
-            (Wishes { fine_tune: Some(Work::Steps(200_000)), ..w() }, Refusal::TooManySteps, "max_steps = 200000"),
-            (Wishes { fine_tune: Some(Work::Epochs(981)), ..w() }, Refusal::TooManyPasses, "max_passes = 1000"),
+    fn each_rule_refuses_with_its_own_code_and_names_its_key() {
+        let w = request;
+        let run_of = |rounds| RunRequest { rounds, ..w() };
+        for (request, refusal, allowed) in [
+            (RunRequest { algorithm: "md-gan".into(), ..w() }, Refusal::AlgorithmNotAllowed, "algorithms = effgan, "),
+            (RunRequest { held_out: 0.51, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
+            (RunRequest { held_out: f64::NAN, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
+            (RunRequest { batch_size: 7, ..w() }, Refusal::BatchTooSmall, "min_batch_size = 8"),
+            (RunRequest { images: Some(99), ..w() }, Refusal::TooFewImages, "min_images = 100"),
+            (RunRequest { label_counts: true, ..w() }, Refusal::LabelCountsNotAllowed, "label_counts = false"),
+            (RunRequest { class_names: true, ..w() }, Refusal::ClassNamesNotAllowed, "class_names = false"),
+            (RunRequest { image_size: Some(129), ..w() }, Refusal::ImageTooLarge, "max_image_size = 128"),
+            (RunRequest { model: Some((128 << 20) + 1), ..w() }, Refusal::ModelTooLarge, "max_model = 128 MiB"),
+            (RunRequest { memory: Some((4 << 30) + 1), ..w() }, Refusal::TooMuchMemory, "max_memory = 4 GiB"),
+            (RunRequest { fine_tune: Some(LocalWork::Steps(56)), ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
+            (RunRequest { single_batch_replies: true, ..w() }, Refusal::LessThanAPass, "whole_pass = true"),
+            (RunRequest { local: LocalWork::Epochs(1), ..run_of(200) }, Refusal::TooManyRounds, "max_rounds = 200"),
+            (
+                RunRequest { fine_tune: Some(LocalWork::Steps(200_000)), ..w() },
+                Refusal::TooManySteps,
+                "max_steps = 200000",
+            ),
+            (
+                RunRequest { fine_tune: Some(LocalWork::Epochs(981)), ..w() },
+                Refusal::TooManyPasses,
+                "max_passes = 1000",
+            ),
         ] {
-            let clauses = Policy::default().clauses(&wishes, &Spent::default());
+            let clauses = Policy::default().clauses(&request, &Spent::default());
             let refused = clauses.iter().find(|clause| clause.refusal == Some(refusal)).expect("it is refused");
             assert!(refused.allowed.starts_with(allowed), "{refused:?}");
         }
     }
 
     #[test]
-    fn what_is_left_for_all_runs_counts_the_others_and_the_whole_of_this_one() {
+    fn the_total_budget_counts_other_runs_and_all_of_this_one() {
         let policy = Policy { total_passes: 100.0, ..Policy::default() };
         let after = |passes| Spent { run: Amount::default(), others: Amount { passes, ..Amount::default() } };
-        assert_eq!(policy.check(&wishes(), &after(60.0)), Ok(()));
-        assert_eq!(policy.check(&wishes(), &after(60.5)), Err(Refusal::BudgetSpent));
+        assert_eq!(policy.check(&request(), &after(60.0)), Ok(()));
+        assert_eq!(policy.check(&request(), &after(60.5)), Err(Refusal::BudgetSpent));
         let mine = Spent { run: Amount { passes: 39.0, ..Amount::default() }, ..after(60.0) };
-        assert_eq!(policy.check(&wishes(), &mine), Ok(()), "this run's own are counted once");
+        assert_eq!(policy.check(&request(), &mine), Ok(()), "the passes of this run are counted once");
     }
 
     #[test]
-    fn a_run_that_is_repeated_may_train_twice_what_it_said_and_no_more() {
+    fn a_run_that_repeats_rounds_may_train_up_to_twice_what_it_announced() {
         let policy = Policy { max_passes: 60.0, ..Policy::default() };
-        let round = wishes().amount(Work::Epochs(5)).unwrap();
+        let round = request().amount(LocalWork::Epochs(5)).unwrap();
         assert_eq!(round, Amount { rounds: 1, steps: 285, passes: 5.0 });
         let after = |rounds, passes| Spent { run: Amount { rounds, steps: 0, passes }, others: Amount::default() };
-        assert_eq!(policy.check_work(&wishes(), &after(5, 55.0), round), Ok(()));
-        assert_eq!(policy.check_work(&wishes(), &after(5, 55.5), round), Err(Refusal::TooManyPasses));
-        assert_eq!(Policy::default().check_work(&wishes(), &after(10, 0.0), round), Err(Refusal::TooManyRounds));
-        assert_eq!(Policy::default().check_work(&wishes(), &after(5, 76.0), round), Err(Refusal::TooManyPasses));
+        assert_eq!(policy.check_work(&request(), &after(5, 55.0), round), Ok(()));
+        assert_eq!(policy.check_work(&request(), &after(5, 55.5), round), Err(Refusal::TooManyPasses));
+        assert_eq!(Policy::default().check_work(&request(), &after(10, 0.0), round), Err(Refusal::TooManyRounds));
+        assert_eq!(Policy::default().check_work(&request(), &after(5, 76.0), round), Err(Refusal::TooManyPasses));
         let others = Spent { run: Amount::default(), others: Amount { steps: 1_999_800, ..Amount::default() } };
-        assert_eq!(Policy::default().check_work(&wishes(), &others, round), Err(Refusal::BudgetSpent));
+        assert_eq!(Policy::default().check_work(&request(), &others, round), Err(Refusal::BudgetSpent));
     }
 }

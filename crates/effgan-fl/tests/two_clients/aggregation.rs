@@ -1,17 +1,17 @@
-//! Rules of aggregation other than the mean, and an attacker, with every algorithm that they are for.
+//! Aggregation rules other than the mean, and an attacker, with every algorithm that they apply to.
 
 use effgan_fl::{AggregationKind, Attack, AttackKind};
 
 use super::*;
 
-/// What `kind` of aggregation makes of two rounds of `config`.
+/// The result of two rounds of `config` with this kind of aggregation.
 fn aggregated(config: &AlgorithmConfig, kind: AggregationKind, clip: Option<f64>) -> (Params, Members) {
     let aggregation = AggregationConfig { kind, clip, ..AggregationConfig::default() };
     let algorithm = config.build(network(), local(), &aggregation).unwrap();
     driven(&*algorithm, &SimulationConfig::default(), &partition(), 1)
 }
 
-/// Every algorithm whose server averages, where clients count like `weights`.
+/// Every algorithm whose server averages, with these `weights`.
 fn every_average(weights: Weights) -> Vec<AlgorithmConfig> {
     let averages = |config| match config {
         AlgorithmConfig::Fedgan(config) => Some(AlgorithmConfig::Fedgan(FedGanConfig { weights, ..config })),
@@ -26,7 +26,7 @@ fn every_average(weights: Weights) -> Vec<AlgorithmConfig> {
 }
 
 #[test]
-fn the_median_of_two_clients_is_their_mean_where_they_count_the_same() {
+fn the_median_of_two_clients_is_their_mean_with_uniform_weights() {
     for (by_images, uniform) in every_average(Weights::Examples).iter().zip(&every_average(Weights::Uniform)) {
         let (median, _) = aggregated(by_images, AggregationKind::Median, None);
         assert_eq!(median, simulated(uniform, 1).0, "{}", uniform.name());
@@ -35,7 +35,7 @@ fn the_median_of_two_clients_is_their_mean_where_they_count_the_same() {
 }
 
 #[test]
-fn a_clip_that_nobody_reaches_changes_no_bit_of_any_algorithm_and_a_short_one_does() {
+fn a_clip_that_no_update_reaches_changes_nothing_and_a_small_one_does() {
     for config in every_average(Weights::Examples) {
         let clipped = |clip| aggregated(&config, AggregationKind::NormClippedMean, Some(clip));
         assert_eq!(clipped(1e9), simulated(&config, 1), "{}", config.name());
@@ -56,16 +56,19 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
         (local_ensemble(1), "local-ensemble, which averages nothing"),
         (central, "central, which has one client"),
     ] {
-        let line = format!("aggregation.kind = \"median\" is not for {why}; take mean");
+        let line = format!("aggregation.kind = \"median\" is not for {why}; use mean");
         assert_eq!(error(config, &median), line);
     }
-    assert_eq!(error(fedgan(1), &capped), "aggregation.max_share is of an ensemble's members, and fedgan has none");
+    assert_eq!(
+        error(fedgan(1), &capped),
+        "aggregation.max_share is for the members of an ensemble, and fedgan has none; remove it"
+    );
     assert!(local_ensemble(1).build(network(), local(), &capped).is_ok());
 }
 
-/// `south`, whom the seed draws, turns its update around by a factor of 2: x₀ − 2 (x − x₀).
+/// `south`, which the seed draws as the attacker, sends x₀ − 2 (x − x₀) in place of x.
 #[test]
-fn an_attacker_spoils_what_it_sends_in_rounds_and_the_generator_that_is_collected() {
+fn an_attacker_poisons_its_updates_and_the_generator_that_is_collected() {
     let turned = |sent: &Params, honest: Params| -> Params {
         let turn =
             |(sent, honest): (&f32, &f32)| (f64::from(*sent) + -2.0 * (f64::from(*honest) - f64::from(*sent))) as f32;

@@ -1,18 +1,18 @@
-//! A run that is cut off, again and again, and goes on from what it kept: the same bits as in one go.
+//! A run that is cut off again and again and resumes is bit-identical to an uninterrupted run.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use effgan_fl::rounds::{Keep, Observed};
-use effgan_fl::{FlError, Observer, StepRecord};
+use effgan_fl::rounds::{ObserverResult, SaveState};
+use effgan_fl::{FlError, RoundObserver, StepRecord};
 use effgan_nn::gan::Losses;
 
 use super::*;
 
-/// All that a run shows.
+/// Everything that is observed of a run.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Shown {
+pub(crate) struct Outcome {
     pub(crate) params: Params,
     pub(crate) members: Members,
     /// Without times.
@@ -21,12 +21,12 @@ pub(crate) struct Shown {
     steps: BTreeMap<(u32, ClientName, u64), (u64, u64, Losses)>,
 }
 
-/// Keeps each round, and takes its record without times.
+/// Saves the state after each round, and collects the records without times.
 #[derive(Default)]
 pub(crate) struct Recording(pub(crate) BTreeMap<u32, RoundRecord>);
 
-impl Observer for Recording {
-    fn round(&mut self, record: &RoundRecord, _: &ServerState, keep: &mut Keep) -> Observed {
+impl RoundObserver for Recording {
+    fn round(&mut self, record: &RoundRecord, _: &ServerState, keep: &mut SaveState) -> ObserverResult {
         let mut record = RoundRecord { seconds: 0.0, ..record.clone() };
         record.clients.iter_mut().for_each(|client| client.seconds = 0.0);
         self.0.insert(record.round, record);
@@ -34,25 +34,25 @@ impl Observer for Recording {
     }
 }
 
-/// Starts the run until it ends; each start ends after `steps_a_start` new training steps.
-pub(crate) fn shown(
+/// Starts the run again and again until it ends. Each start is interrupted after `cut` new training steps.
+pub(crate) fn outcome(
     config: &AlgorithmConfig,
     local: &LocalConfig,
     every_steps: Option<u64>,
     jobs: usize,
     cut: Option<u64>,
-) -> Shown {
+) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
     let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
-    let (mut observer, told) = (Recording::default(), Mutex::new(BTreeMap::new()));
+    let (mut observer, observed) = (Recording::default(), Mutex::new(BTreeMap::new()));
     for start in 0.. {
-        assert!(start < 1000, "{}: it comes to an end", config.name());
+        assert!(start < 1000, "{}: it ends", config.name());
         let new = AtomicU64::new(0);
-        let watch = |record: &StepRecord| {
+        let on_step = |record: &StepRecord| {
             let StepRecord { client, round, step, steps, batch_size, losses } = record.clone();
-            let known = told.lock().unwrap().insert((round, client, step), (steps, batch_size, losses));
-            assert!(known.is_none_or(|known| known == (steps, batch_size, losses)), "a step told again is the same");
+            let known = observed.lock().unwrap().insert((round, client, step), (steps, batch_size, losses));
+            assert!(known.is_none_or(|known| known == (steps, batch_size, losses)), "a repeated step is the same");
             let cut = known.is_none() && cut.is_some_and(|cut| new.fetch_add(1, Ordering::Relaxed) + 1 >= cut);
             if cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -66,15 +66,14 @@ pub(crate) fn shown(
             seed: SEED,
             jobs,
             checkpoints: &checkpoints,
-            watch: &watch,
+            on_step: &on_step,
         };
         let from = checkpoints.latest(|_| Ok(())).unwrap();
-        // A round of MD-GAN that is not kept inside must be given the time to end.
         let mut members = Members::new();
         match simulation.run(from, &mut members, &mut observer) {
             Ok(state) => {
-                let steps = told.into_inner().unwrap();
-                return Shown { params: state.params, members, rounds: observer.0, steps };
+                let steps = observed.into_inner().unwrap();
+                return Outcome { params: state.params, members, rounds: observer.0, steps };
             }
             Err(FlError::Interrupted) => (),
             Err(error) => panic!("{}: {error}", config.name()),
@@ -84,13 +83,13 @@ pub(crate) fn shown(
 }
 
 #[test]
-fn a_run_that_is_cut_off_after_every_few_steps_comes_to_the_same_bits() {
+fn a_run_that_is_cut_off_every_few_steps_is_bit_identical() {
     let local = LocalConfig { ema: None, ..local() };
     for config in every_algorithm() {
-        let whole = shown(&config, &local, None, 1, None);
+        let whole = outcome(&config, &local, None, 1, None);
         for (jobs, cut) in [(1, 1), (2, 1), (1, 2), (2, 4)] {
             assert_eq!(
-                shown(&config, &local, Some(1), jobs, Some(cut)),
+                outcome(&config, &local, Some(1), jobs, Some(cut)),
                 whole,
                 "{}, {jobs} jobs, {cut}",
                 config.name()
@@ -100,23 +99,23 @@ fn a_run_that_is_cut_off_after_every_few_steps_comes_to_the_same_bits() {
 }
 
 #[test]
-fn moving_averages_pulls_and_more_updates_of_the_discriminator_go_on_too() {
+fn moving_averages_proximal_terms_and_several_discriminator_updates_are_resumed_too() {
     let local = LocalConfig { ema: Some(0.9), discriminator_steps: 2, epochs: None, steps: Some(5), ..local() };
     for config in [effgan(1, 2), fedprox(2, 0.5), local_ensemble(1)] {
-        let whole = shown(&config, &local, None, 1, None);
-        assert_eq!(shown(&config, &local, Some(2), 2, Some(1)), whole, "{}", config.name());
+        let whole = outcome(&config, &local, None, 1, None);
+        assert_eq!(outcome(&config, &local, Some(2), 2, Some(1)), whole, "{}", config.name());
     }
 }
 
-/// Clients whose work is done are not asked again: without steps in between, a run of a round of two clients goes on at the second.
+/// Clients whose work is done are not asked again: a run that was cut off at the second of two clients resumes there.
 #[test]
 fn finished_replies_of_the_open_round_are_not_computed_again() {
     let folder = tempfile::tempdir().unwrap();
     let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
-        let (told, images, partition) = (Mutex::new(Vec::new()), images(), partition());
-        let watch = |record: &StepRecord| {
-            told.lock().unwrap().push(record.client.to_string());
+        let (observed, images, partition) = (Mutex::new(Vec::new()), images(), partition());
+        let on_step = |record: &StepRecord| {
+            observed.lock().unwrap().push(record.client.to_string());
             if stop_at == Some(record.client.as_str()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let checkpoints = checkpoints(folder.path(), None);
@@ -129,16 +128,16 @@ fn finished_replies_of_the_open_round_are_not_computed_again() {
             seed: SEED,
             jobs: 1,
             checkpoints: &checkpoints,
-            watch: &watch,
+            on_step: &on_step,
         };
         let done = simulation.run(None, &mut Members::new(), &mut Recording::default());
-        (done.is_ok(), told.into_inner().unwrap())
+        (done.is_ok(), observed.into_inner().unwrap())
     };
     assert_eq!(steps(Some("south")), (false, ["north", "north", "north", "south"].map(String::from).to_vec()));
     let file = folder.path().join("round_0001/north.safetensors");
     let written = || std::fs::metadata(&file).unwrap().modified().unwrap();
     let before = written();
-    // Its steps are told again, and its file is as it was.
+    // The observer is called again for its steps, and its file is unchanged.
     assert_eq!(steps(Some("south")).1.len(), 4);
     assert_eq!(written(), before);
     assert!(steps(None).0);

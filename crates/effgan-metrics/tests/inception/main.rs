@@ -1,7 +1,7 @@
-//! FID's network and its three ways of resizing, held to the packages that they are named after.
+//! FID's network and the three methods of resizing, compared with the packages that they are named after.
 //!
 //! `fixtures/inception.py` made the numbers with pytorch-fid 0.3.0, torch-fidelity 0.4.0 and clean-fid 0.1.35, on weights
-//! and images that both sides make by one formula.
+//! and images that both sides compute by the same formula.
 
 mod formula;
 mod state_dict;
@@ -60,7 +60,7 @@ fn images_are_resized_as_each_package_does() {
 }
 
 #[test]
-fn features_and_distances_are_those_of_each_package() {
+fn features_and_distances_match_each_package() {
     for (resize, file) in [(Resize::PytorchFid, 0), (Resize::TorchFidelity, 1), (Resize::Clean, 1)] {
         let inception = Inception::load(&FILES.1[file], resize).unwrap();
         let features_of = |i| {
@@ -86,8 +86,8 @@ fn features_and_distances_are_those_of_each_package() {
     }
 }
 
-/// The features' coordinates in an orthonormal basis of what they span (Gram and Schmidt): their distances from each other
-/// stay, and with them FID.
+/// The features' coordinates in an orthonormal basis of their span (Gram and Schmidt), which leaves their distances and therefore
+/// FID unchanged.
 fn in_their_span(features: &[f32]) -> Vec<f32> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let rows: Vec<Vec<f64>> =
@@ -126,7 +126,7 @@ fn grey_is_three_equal_channels_and_files_of_both_kinds_are_the_same_network() {
     assert_eq!(safetensors.features(&image.repeat(3), [3, height, width], 1).unwrap(), grey);
 }
 
-/// What is said of the formula's weights after `change`.
+/// The error of loading the formula's weights after `change`.
 fn error_of(change: impl FnOnce(&mut Params)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
@@ -167,7 +167,7 @@ fn weights_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn the_classifiers_are_passed_over() {
+fn the_classifiers_tensors_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
     let mut params = WEIGHTS.clone();
@@ -178,11 +178,14 @@ fn the_classifiers_are_passed_over() {
 }
 
 #[test]
-fn images_of_two_channels_or_in_pieces_are_refused() {
+fn images_of_two_channels_or_incomplete_ones_are_refused() {
     let inception = Inception::load(&FILES.1[1], Resize::Clean).unwrap();
     for (values, shape) in [(8, [2, 2, 2]), (5, [1, 2, 2]), (0, [3, 0, 4])] {
         let error = inception.features(&vec![0; values], shape, 1).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{values} values are no images of shape {shape:?}; ")), "{error}");
+        assert!(
+            error.starts_with(&format!("{values} values are not a whole number of images of shape {shape:?} ")),
+            "{error}"
+        );
     }
     assert!(inception.features(&[], [3, 4, 4], 1).unwrap().is_empty());
 }

@@ -1,8 +1,8 @@
-//! A writer of PyTorch's older form of state dicts, which the published weights have.
+//! A writer of PyTorch's older format of state dicts, which the published weights have.
 
 use effgan_nn::Params;
 
-/// The file that `torch.save(state_dict, path, _use_new_zipfile_serialization=False)` writes, but for what it remembers.
+/// The file that `torch.save(state_dict, path, _use_new_zipfile_serialization=False)` writes, except for the memo.
 pub(crate) fn to_bytes(params: &Params) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
     file.extend(b"\x80\x02}");

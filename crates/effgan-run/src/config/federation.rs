@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use effgan_data::ClientName;
-use effgan_data::steering::steers;
+use effgan_data::control_chars::is_control;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,7 +89,7 @@ impl FederationConfig {
         if !(1..=256).contains(&names.len()) {
             return wrong(format!("has {} names, outside 1..=256, as labels are single bytes", names.len()));
         }
-        let is_name = |name: &&String| (1..=MOST_NAME).contains(&name.len()) && !name.contains(steers);
+        let is_name = |name: &&String| (1..=MOST_NAME).contains(&name.len()) && !name.contains(is_control);
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
             return wrong(format!("has {name:?}, which is not 1 to {MOST_NAME} bytes of text that shows"));
         }

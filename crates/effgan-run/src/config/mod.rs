@@ -129,7 +129,7 @@ impl Config {
     /// When the partition cannot be dealt.
     pub fn deal(&self, dataset: &Dataset) -> Result<Partition> {
         let mut rng = Streams::of_run(self.seed).at(Purpose::Partition, 0);
-        Ok(self.partition.deal(&dataset.train, dataset.num_dealt(), &mut rng)?)
+        Ok(self.partition.assign(&dataset.train, dataset.num_assigned(), &mut rng)?)
     }
 
     /// What is done about clients that fail, `otherwise` where it does not say, and how much of an answer is believed.

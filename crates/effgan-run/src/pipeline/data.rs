@@ -129,7 +129,7 @@ impl Data {
         let ((image_shape, num_classes), roster) =
             (self.image_shape_and_classes(), self.roster(config.federation.max_examples));
         let (num_dealt, num_test) = match self {
-            Self::Here(dataset, _) => (dataset.num_dealt(), Some(dataset.test.len())),
+            Self::Here(dataset, _) => (dataset.num_assigned(), Some(dataset.test.len())),
             Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None),
         };
         let name = config.dataset.name.to_string();

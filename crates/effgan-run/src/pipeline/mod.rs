@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::local::check_shard;
-use effgan_fl::rounds::{Keep, Observed};
+use effgan_fl::rounds::{ObserverResult, SaveState};
 use effgan_fl::{
-    Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, Observer,
-    OnFailure, Roster, RoundRecord, RunId, ServerState, Simulation, StepRecord, Strategy, WithStrategy,
+    Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, OnFailure,
+    Roster, RoundObserver, RoundRecord, RunId, ServerState, Simulation, StepRecord, Strategy, WithStrategy,
 };
 use effgan_nn::checkpoint;
 use effgan_nn::file::{make_private_folder, write_private_file};
@@ -257,7 +257,7 @@ impl<'a> Run<'a> {
             seed: self.config.seed,
             jobs: self.jobs,
             checkpoints: &checkpoints,
-            watch: &watch,
+            on_step: &watch,
         };
         progress.started(simulation.plan(), rounds_done(from.as_ref()));
         Ok(simulation.run(from, members, self)?)
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         Ok(serde_json::to_value(notes)?)
     }
 
-    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> anyhow::Result<()> {
+    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> anyhow::Result<()> {
         self.seconds.train += record.seconds;
         self.record(&Event::Round(record.clone()))?;
         let curves = match self.data {
@@ -363,12 +363,12 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Observer for Run<'_> {
-    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut Keep) -> Observed {
+impl RoundObserver for Run<'_> {
+    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> ObserverResult {
         Ok(self.after_round(record, state, keep)?)
     }
 
-    fn inside(&mut self, keep: &mut Keep) -> Observed {
+    fn mid_round(&mut self, keep: &mut SaveState) -> ObserverResult {
         Ok(keep(self.notes(&[])?)?)
     }
 }

@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
     fn can_go_on_from(&self, checkpoint: &Checkpoint) -> std::result::Result<(), String> {
         let Notes { lengths, rounds, .. } = notes_of(checkpoint).map_err(|failure| failure.line())?;
         let (round, algorithm) = (checkpoint.state.round, &self.config.algorithm);
-        if !rounds.is_none_or(|rounds| algorithm.goes_by(rounds, round)) {
+        if !rounds.is_none_or(|rounds| algorithm.has_same_prefix(rounds, round)) {
             let now = algorithm.rounds().unwrap_or_default();
             return Err(format!("is of a run of {} rounds, and no state of one of {now}", rounds.unwrap_or_default()));
         }

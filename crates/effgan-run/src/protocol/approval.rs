@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use effgan_data::steering;
-use effgan_fl::Wishes;
-use effgan_fl::local::Work;
+use effgan_data::control_chars;
+use effgan_fl::RunRequest;
+use effgan_fl::local::LocalWork;
 use effgan_fl::policy::{Clause, Policy};
 
 use super::house::POLICY;
@@ -48,7 +48,7 @@ pub fn shown(site: &Path, request: &Request) -> Result<String> {
         let mark = if refusal.is_some() { "REFUSED" } else { "ok" };
         format!("    {mark:<8}{what}: {wanted}   ({allowed})\n")
     }));
-    Ok(text.lines().map(|line| steering::shown(line) + "\n").collect())
+    Ok(text.lines().map(|line| control_chars::without_control(line) + "\n").collect())
 }
 
 /// Writes a yes to `request` into the ledger.
@@ -106,16 +106,16 @@ fn named(digits: &str, hashes: impl Iterator<Item = String>, what: &str) -> Resu
     }
 }
 
-fn work(work: Work) -> String {
+fn work(work: LocalWork) -> String {
     match work {
-        Work::Epochs(1) => "1 pass over the images".into(),
-        Work::Epochs(epochs) => format!("{epochs} passes over the images"),
-        Work::Steps(steps) => format!("{steps} training steps"),
+        LocalWork::Epochs(1) => "1 pass over the images".into(),
+        LocalWork::Epochs(epochs) => format!("{epochs} passes over the images"),
+        LocalWork::Steps(steps) => format!("{steps} training steps"),
     }
 }
 
-fn wants(wishes: &Wishes) -> String {
-    let Wishes { algorithm, rounds, local, fine_tune, .. } = wishes;
+fn wants(wishes: &RunRequest) -> String {
+    let RunRequest { algorithm, rounds, local, fine_tune, .. } = wishes;
     let rounds = (*rounds > 0).then(|| match rounds {
         1 => format!("1 round of {}", work(*local)),
         rounds => format!("{rounds} rounds, each of {}", work(*local)),
@@ -125,16 +125,17 @@ fn wants(wishes: &Wishes) -> String {
     format!("{algorithm}: {}", parts.join(", then "))
 }
 
-fn in_all(wishes: &Wishes) -> String {
-    let passes = wishes.all_passes().map(|passes| format!("{} passes over the images", (passes * 10.0).round() / 10.0));
+fn in_all(wishes: &RunRequest) -> String {
+    let passes =
+        wishes.total_passes().map(|passes| format!("{} passes over the images", (passes * 10.0).round() / 10.0));
     let steps = wishes
-        .all_steps()
-        .map(|steps| format!("{steps} training steps of {} images", wishes.batch_size * wishes.batches_a_step));
+        .total_steps()
+        .map(|steps| format!("{steps} training steps of {} images", wishes.batch_size * wishes.batches_per_step));
     let parts: Vec<String> = passes.into_iter().chain(steps).collect();
     parts.join(", ")
 }
 
-fn images(wishes: &Wishes) -> String {
+fn images(wishes: &RunRequest) -> String {
     let size = match (wishes.image_size, wishes.channels) {
         (Some(size), Some(channels)) => {
             format!("{size} pixels a side, {}", if channels == 1 { "grey" } else { "in colour" })
@@ -145,9 +146,9 @@ fn images(wishes: &Wishes) -> String {
     format!("{size}{number}; a share of {} is kept from training", wishes.held_out)
 }
 
-fn sends(wishes: &Wishes) -> String {
+fn sends(wishes: &RunRequest) -> String {
     let size = wishes.model.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
-    let networks = match (wishes.rounds, wishes.by_the_batch) {
+    let networks = match (wishes.rounds, wishes.single_batch_replies) {
         (0, _) => None,
         (_, true) => Some("after each batch gradients or logits, and the discriminator".to_owned()),
         (_, false) => Some(format!("after each round both networks{size}")),

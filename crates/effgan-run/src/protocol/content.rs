@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
 use effgan_fl::message::Numbers;
-use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Refusal, Reply, Shapes, Update};
+use effgan_fl::{Answered, Broadcast, ExchangeKind, Moment, Refusal, Reply, Shapes, SiteMessage, Update};
 use effgan_nn::{Array, Params, params};
 
 use super::introduction::VERSION;
@@ -101,8 +101,8 @@ impl Content {
     }
 
     /// As a letter says it.
-    pub fn of_letter(letter: &Letter) -> Self {
-        let Letter { broadcast, now, oldest } = letter;
+    pub fn of_letter(letter: &SiteMessage) -> Self {
+        let SiteMessage { broadcast, now, oldest } = letter;
         let numbers = [
             (ROUND, u64::from(broadcast.round)),
             (ITERATION, broadcast.iteration),
@@ -121,7 +121,7 @@ impl Content {
     ///
     /// # Errors
     /// A line that names what is missing.
-    pub fn into_letter(self) -> Result<Letter, String> {
+    pub fn into_letter(self) -> Result<SiteMessage, String> {
         let round = |name: &str| u32::try_from(self.count(name)?).map_err(|error| error.to_string());
         let word = self.word(KIND)?;
         let kind = ExchangeKind::of_name(word).ok_or_else(|| format!("there is no exchange of kind {word}"))?;
@@ -130,7 +130,11 @@ impl Content {
         };
         let (now, oldest) = (moment("rounds-done", "exchanges-done")?, moment("oldest-round", "oldest-exchanges")?);
         let (round, iteration, iterations) = (round(ROUND)?, self.count(ITERATION)?, self.count("iterations")?);
-        Ok(Letter { broadcast: Broadcast { round, kind, iteration, iterations, params: self.params }, now, oldest })
+        Ok(SiteMessage {
+            broadcast: Broadcast { round, kind, iteration, iterations, params: self.params },
+            now,
+            oldest,
+        })
     }
 
     /// The question who a node is.
@@ -304,8 +308,11 @@ mod tests {
     fn a_letter_comes_out_as_it_went_in() {
         let broadcast =
             Broadcast { round: 3, kind: ExchangeKind::Collect, iteration: 4, iterations: 9, params: params() };
-        let letter =
-            Letter { broadcast, now: Moment { round: 2, exchanges: 7 }, oldest: Moment { round: 1, exchanges: 5 } };
+        let letter = SiteMessage {
+            broadcast,
+            now: Moment { round: 2, exchanges: 7 },
+            oldest: Moment { round: 1, exchanges: 5 },
+        };
         assert_eq!(Content::of_letter(&letter).into_letter(), Ok(letter.clone()));
         let mut without = Content::of_letter(&letter);
         without.numbers.remove("iteration");
@@ -365,7 +372,7 @@ mod tests {
     fn question() -> Content {
         let broadcast =
             Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: Params::new() };
-        let letter = Letter { broadcast, now: Moment::default(), oldest: Moment::default() };
+        let letter = SiteMessage { broadcast, now: Moment::default(), oldest: Moment::default() };
         Content::of_letter(&letter).with_config("seed = 1\n")
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use effgan_data::datasets::Listed;
+use effgan_data::datasets::FileList;
 use effgan_data::{DataError, Dataset};
 use effgan_nn::params;
 use ssh_key::rand_core::{OsRng, RngCore};
@@ -64,7 +64,7 @@ pub fn num_held_out(num: usize, share: f64) -> usize {
 ///
 /// # Errors
 /// When a file cannot be read again.
-pub(super) fn prints(dataset: &Dataset, listed: Option<&Listed>) -> Result<Vec<String>, DataError> {
+pub(super) fn prints(dataset: &Dataset, listed: Option<&FileList>) -> Result<Vec<String>, DataError> {
     let Some(listed) = listed else {
         return Ok((0..dataset.train.len()).map(|place| format!("{place}")).collect());
     };

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use effgan_data::datasets::{Listed, MaxMemory};
-use effgan_data::partition::Shares;
-use effgan_data::steering::shown;
+use effgan_data::control_chars::without_control;
+use effgan_data::control_chars::without_control as shown;
+use effgan_data::datasets::{FileList, MaxMemory};
+use effgan_data::partition::CommonKeys;
 use effgan_data::{ClientShare, Dataset};
-use effgan_fl::local::Work;
+use effgan_fl::local::LocalWork;
 use effgan_fl::policy::{Amount, Approve, Policy, Spent};
-use effgan_fl::{Broadcast, ExchangeKind, Letter, Refusal, Wishes, one_line};
+use effgan_fl::{Broadcast, ExchangeKind, Refusal, RunRequest, SiteMessage, one_line};
 use effgan_nn::params;
 
 use super::answer::Unanswered;
@@ -42,7 +43,7 @@ pub(super) struct House {
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) question: ledger::Question,
-    pub(super) wishes: Option<Wishes>,
+    pub(super) wishes: Option<RunRequest>,
     pub(super) trained: Amount,
 }
 
@@ -90,7 +91,8 @@ impl House {
     pub(super) fn check_question(&self, question: &Question, history: &History) -> Result<(), Unanswered> {
         self.policy.check(&question.wishes, &Spent::default())?;
         // Another question to collect would be another generator, from parameters of the server's choice.
-        let is_same_again = |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered();
+        let is_same_again =
+            |letter: &SiteMessage| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered();
         if history.is_fine_tuned && question.letter.as_ref().is_some_and(|letter| !is_same_again(letter)) {
             let why = "the generator that was fine-tuned for this run has left; only the same question is answered, and the same again";
             return Err(Unanswered::new(Refusal::AlreadyFineTuned, why));
@@ -158,7 +160,7 @@ impl House {
         &self,
         question: &Question,
         history: &History,
-        listed: &Listed,
+        listed: &FileList,
         record: &mut Record,
     ) -> Result<(), Unanswered> {
         let wishes = self.count(question, listed)?;
@@ -167,7 +169,7 @@ impl House {
     }
 
     /// What the run wants, of so many pictures.
-    fn count(&self, question: &Question, listed: &Listed) -> Result<Wishes, Unanswered> {
+    fn count(&self, question: &Question, listed: &FileList) -> Result<RunRequest, Unanswered> {
         if !self.policy.allow_links
             && let Some(path) = listed.link_outside()?
         {
@@ -178,7 +180,7 @@ impl House {
         let mut sizes = [0_usize; 256];
         listed.train.iter().for_each(|(_, label)| sizes[usize::from(*label)] += 1);
         let train = |&size: &usize| (size - hold_out::num_held_out(size, question.wishes.held_out)) as u64;
-        let wishes = Wishes { images: Some(sizes.iter().map(train).sum()), ..question.wishes.clone() };
+        let wishes = RunRequest { images: Some(sizes.iter().map(train).sum()), ..question.wishes.clone() };
         let dataset = &question.config.dataset;
         match (dataset.size, dataset.channels) {
             (Some(size), Some(channels)) => {
@@ -198,10 +200,10 @@ impl House {
         &self,
         config: &Config,
         dataset: &Dataset,
-        listed: Option<&Listed>,
+        listed: Option<&FileList>,
         share: &mut ClientShare,
     ) -> Result<(), Unanswered> {
-        let Shares { held_out, min_examples, .. } = wishes::shares(config);
+        let CommonKeys { held_out, min_examples, .. } = wishes::shares(config);
         if self.at_work.is_none() && !self.folder.join(hold_out::SECRET).exists() {
             let why = "hold-out.secret is missing; effgan federation join makes it";
             return Err(Unanswered::new(Refusal::WorkFailed, why));
@@ -237,7 +239,7 @@ impl House {
     ) -> Result<(), Unanswered> {
         let Images { dataset, share } = images;
         let train = &dataset.train;
-        let counted = Wishes { images: Some(share.train.len() as u64), ..question.wishes.clone() };
+        let counted = RunRequest { images: Some(share.train.len() as u64), ..question.wishes.clone() };
         let num_images = train.len() + dataset.test.len();
         let wishes = wishes::of_shape(counted, &question.config, train.shape(), train.num_classes(), num_images)?;
         record.wishes = Some(wishes.clone());
@@ -277,7 +279,7 @@ impl House {
     /// answer nothing.
     pub(super) fn forget(&self, state_dir: &Path) {
         if let Err(error) = retention::forget(state_dir, Duration::from_hours(24 * self.policy.keep_days)) {
-            log::warn!("{}", shown(&one_line(&format!("{error:#}"))));
+            log::warn!("{}", without_control(&one_line(&format!("{error:#}"))));
         }
     }
 
@@ -338,11 +340,11 @@ fn refused(record: Record, unanswered: &Unanswered) -> Entry {
 }
 
 /// The training that an answer to `broadcast` takes.
-fn amount(wishes: &Wishes, broadcast: &Broadcast) -> Amount {
+fn amount(wishes: &RunRequest, broadcast: &Broadcast) -> Amount {
     let work = match broadcast.kind {
         ExchangeKind::Average => Some(wishes.local),
         ExchangeKind::Collect => wishes.fine_tune,
-        ExchangeKind::Feedback | ExchangeKind::Logits => Some(Work::Steps(1)),
+        ExchangeKind::Feedback | ExchangeKind::Logits => Some(LocalWork::Steps(1)),
         ExchangeKind::Swap => None,
     };
     let amount = work.and_then(|work| wishes.amount(work)).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
-use effgan_fl::{Broadcast, ExchangeKind, Letter, Moment};
+use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
 use effgan_nn::{Params, checkpoint, sealed};
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ pub fn fine_tune(kit: &Path, at_site: &AtSite, out: &Path, stop: &AtomicBool) ->
         return Err(Failure::usage(anyhow!("this site answers: {refusal}")));
     }
     let site = Introduction::of(&introduction).map_err(said)?;
-    let message = asked(Content::of_letter(&Letter { broadcast, now, oldest: now }));
+    let message = asked(Content::of_letter(&SiteMessage { broadcast, now, oldest: now }));
     let tie = message.tie();
     let answered = answer(at_site, "train.finetune", message.packed(), stop)?.unpacked().map_err(said)?;
     let answered = answered.into_answer(site.name.clone(), &tie);

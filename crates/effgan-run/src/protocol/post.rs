@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Letter, Refusal, Reply};
+use effgan_fl::{Answered, Carrier, ExchangeKind, FlError, Refusal, Reply, SiteMessage};
 
 use super::content::QUERY;
 use super::heads::Heads;
@@ -106,7 +106,7 @@ impl fmt::Display for Reason {
 
 /// A letter, and how many bytes its answer has at most.
 struct Held {
-    letter: Letter,
+    letter: SiteMessage,
     most: u64,
 }
 
@@ -196,7 +196,7 @@ impl<'a> Post<'a> {
     }
 
     fn wanted(&self) -> usize {
-        let dealt = || self.config.partition.shares().map_or(1, |shares| shares.clients);
+        let dealt = || self.config.partition.common_keys().map_or(1, |shares| shares.clients);
         self.config.federation.sites.as_ref().map_or_else(dealt, Vec::len)
     }
 
@@ -523,7 +523,7 @@ impl<'a> Post<'a> {
 }
 
 impl Carrier for Post<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter, bytes: u64) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, letter: &SiteMessage, bytes: u64) -> effgan_fl::Result<()> {
         self.look_around()?;
         let held = Held { letter: letter.clone(), most: bytes.saturating_add(BESIDE) };
         if let Some(node) = self.node_of(client) {

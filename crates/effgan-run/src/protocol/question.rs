@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use effgan_fl::{AlgorithmConfig, Broadcast, ExchangeKind, Letter, Refusal, Wishes};
+use effgan_fl::{AlgorithmConfig, Broadcast, ExchangeKind, Refusal, RunRequest, SiteMessage};
 use effgan_nn::params;
 
 use super::answer::Unanswered;
@@ -30,9 +30,9 @@ pub(super) struct Question {
     /// For so long the server waits.
     pub(super) seconds: Duration,
     /// What the config wants, before an image is known.
-    pub(super) wishes: Wishes,
+    pub(super) wishes: RunRequest,
     /// The work; none when the site is only asked who it is.
-    pub(super) letter: Option<Letter>,
+    pub(super) letter: Option<SiteMessage>,
 }
 
 impl Question {
@@ -123,7 +123,7 @@ const KINDS: [ExchangeKind; 5] =
     [ExchangeKind::Average, ExchangeKind::Collect, ExchangeKind::Feedback, ExchangeKind::Logits, ExchangeKind::Swap];
 
 /// The letter in a message of Flower's type `kind`, which is the one of the letter's kind.
-fn letter(kind: &str, message: Content) -> Result<Option<Letter>, Unanswered> {
+fn letter(kind: &str, message: Content) -> Result<Option<SiteMessage>, Unanswered> {
     let said = message.words.get(KIND).map(String::as_str);
     if kind == QUERY && said == Some(QUERY) {
         return Ok(None);
@@ -137,14 +137,14 @@ fn letter(kind: &str, message: Content) -> Result<Option<Letter>, Unanswered> {
 }
 
 /// Whether a run of this algorithm comes to this letter.
-fn check_letter(letter: &Letter, algorithm: &AlgorithmConfig, wishes: &Wishes) -> Result<(), String> {
+fn check_letter(letter: &SiteMessage, algorithm: &AlgorithmConfig, wishes: &RunRequest) -> Result<(), String> {
     use AlgorithmConfig as A;
     use ExchangeKind as E;
-    let Letter { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = letter;
+    let SiteMessage { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = letter;
     let is_asked = match kind {
-        E::Average => wishes.rounds > 0 && !wishes.by_the_batch,
+        E::Average => wishes.rounds > 0 && !wishes.single_batch_replies,
         E::Collect => wishes.fine_tune.is_some(),
-        E::Feedback => wishes.by_the_batch,
+        E::Feedback => wishes.single_batch_replies,
         E::Logits => matches!(algorithm, A::UaGan(_)),
         E::Swap => matches!(algorithm, A::MdGan(_)),
     };

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use effgan_data::datasets::Listed;
-use effgan_data::steering::shown;
+use effgan_data::control_chars::without_control;
+use effgan_data::control_chars::without_control as shown;
+use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
-use effgan_fl::{Algorithm, FlError, Letter, Refusal, Reply, RunId, Shard, Site};
+use effgan_fl::{Algorithm, FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
 use effgan_nn::networks::Network;
 use effgan_nn::params;
 
@@ -98,7 +99,7 @@ pub fn answer(at_site: &AtSite, kind: &str, message: Content, stop: &AtomicBool)
 /// When the line is not on the disk.
 pub fn write_refusal(policy: &Path, question: LedgerQuestion, refusal: Refusal, why: &str) -> Result<String> {
     let unanswered = Unanswered::new(refusal, why);
-    log::warn!("{}", shown(&unanswered.line()));
+    log::warn!("{}", without_control(&unanswered.line()));
     let record = Record { question, ..Record::default() };
     House::write_closed(policy, record, &unanswered).map_err(|unanswered| Failure::from(anyhow!(unanswered.why)))
 }
@@ -119,7 +120,7 @@ fn leaving(
         Err(unanswered) => (Err(unanswered), None),
     };
     let refused = |unanswered: Unanswered| {
-        log::warn!("{}", shown(&unanswered.line()));
+        log::warn!("{}", without_control(&unanswered.line()));
         Content::refused(unanswered.refusal).tied(tie)
     };
     let mut content = said.unwrap_or_else(refused);
@@ -220,7 +221,7 @@ fn list(
     question: &Question,
     history: &History,
     record: &mut Record,
-) -> std::result::Result<Option<Listed>, Unanswered> {
+) -> std::result::Result<Option<FileList>, Unanswered> {
     let listed = question.config.dataset.list(question.config.federation.classes.as_deref())?;
     if let Some(own) = listed.as_ref().filter(|_| at_site.images.is_own()) {
         house.check_counted(question, history, own, record)?;
@@ -240,7 +241,7 @@ impl Images {
         at_site: &AtSite,
         config: &Config,
         house: Option<&House>,
-        listed: Option<&Listed>,
+        listed: Option<&FileList>,
     ) -> std::result::Result<Self, Unanswered> {
         let mut config = config.clone();
         if let Some(house) = house {
@@ -297,7 +298,7 @@ impl Desk<'_> {
         self.at_site.state_dir.join(run).join(self.images.share.name.as_str())
     }
 
-    fn answer(&self, letter: &Letter, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
+    fn answer(&self, letter: &SiteMessage, stop: &AtomicBool) -> std::result::Result<Content, Unanswered> {
         let (Question { config, seconds, run, .. }, Images { dataset, share }) = (self.question, self.images);
         let train = &dataset.train;
         let algorithm = self.images.algorithm(config)?;
@@ -313,8 +314,8 @@ impl Desk<'_> {
             folder: &self.state_dir(),
             run: RunId { config: config.identity(), data: run.clone() },
             checkpoint: config.checkpoint.clone(),
-            say: Arc::new(|line: &str| log::warn!("{line}")),
-            watch: &watch,
+            warn: Arc::new(|line: &str| log::warn!("{line}")),
+            on_step: &watch,
         };
         let answered = match site.answer(letter) {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),

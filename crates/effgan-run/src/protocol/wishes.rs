@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use effgan_data::partition::Shares;
-use effgan_fl::local::Work;
+use effgan_data::partition::CommonKeys;
+use effgan_fl::local::LocalWork;
 use effgan_fl::policy::Spent;
-use effgan_fl::{AlgorithmConfig, LocalConfig, Wishes};
+use effgan_fl::{AlgorithmConfig, LocalConfig, RunRequest};
 use effgan_nn::networks::{self, Network, NetworkConfig};
 
 use super::ledger::{History, Ledger};
@@ -16,7 +16,7 @@ use crate::failure::Result;
 ///
 /// # Errors
 /// A ledger that is broken.
-pub fn last_wishes(site: &Path) -> Result<Option<(Wishes, Spent)>> {
+pub fn last_wishes(site: &Path) -> Result<Option<(RunRequest, Spent)>> {
     let ledger = Ledger::of(site);
     let Some((wishes, identity)) = History::last_wishes(&ledger).map_err(anyhow::Error::from)? else { return Ok(None) };
     let history = History::of_config(&ledger, &identity).map_err(anyhow::Error::from)?;
@@ -27,7 +27,7 @@ pub fn last_wishes(site: &Path) -> Result<Option<(Wishes, Spent)>> {
 ///
 /// # Errors
 /// A config without work or with networks that cannot be; a ledger that is broken.
-pub fn wishes_of(site: &Path, config: &Config) -> Result<(Wishes, Spent)> {
+pub fn wishes_of(site: &Path, config: &Config) -> Result<(RunRequest, Spent)> {
     let history = History::of_config(&Ledger::of(site), &config.identity()).map_err(anyhow::Error::from)?;
     Ok((of_config(config, config.federation.deadline)?, history.spent))
 }
@@ -36,29 +36,29 @@ pub fn wishes_of(site: &Path, config: &Config) -> Result<(Wishes, Spent)> {
 ///
 /// # Errors
 /// When the work of the config is not given, or its networks cannot be.
-pub(super) fn of_config(config: &Config, seconds: f64) -> Result<Wishes> {
+pub(super) fn of_config(config: &Config, seconds: f64) -> Result<RunRequest> {
     let LocalConfig { batch_size, discriminator_steps, epochs, steps, .. } = config.local;
-    let local = Work::one_of(epochs, steps, "local.")?;
-    let by_the_batch = matches!(config.algorithm, AlgorithmConfig::MdGan(_) | AlgorithmConfig::UaGan(_));
+    let local = LocalWork::one_of(epochs, steps, "local.")?;
+    let single_batch_replies = matches!(config.algorithm, AlgorithmConfig::MdGan(_) | AlgorithmConfig::UaGan(_));
     let (rounds, fine_tune) = match &config.algorithm {
         AlgorithmConfig::Effgan(effgan) => {
-            let work = Work::one_of(effgan.fine_tune_epochs, effgan.fine_tune_steps, "algorithm.fine_tune_")?;
+            let work = LocalWork::one_of(effgan.fine_tune_epochs, effgan.fine_tune_steps, "algorithm.fine_tune_")?;
             (effgan.rounds, Some(work))
         }
         AlgorithmConfig::LocalEnsemble(ensemble) => (0, Some(local.times(ensemble.rounds))),
         algorithm => (algorithm.rounds().unwrap_or_default(), None),
     };
-    let wishes = Wishes {
+    let wishes = RunRequest {
         name: config.name.clone(),
         algorithm: config.algorithm.name().into(),
         rounds,
         local,
         fine_tune,
-        by_the_batch,
+        single_batch_replies,
         held_out: shares(config).held_out,
         images: None,
         batch_size: batch_size as u64,
-        batches_a_step: discriminator_steps as u64,
+        batches_per_step: discriminator_steps as u64,
         image_size: config.dataset.size.map(|size| size as u64),
         channels: config.dataset.channels.map(|channels| channels as u64),
         model: None,
@@ -80,19 +80,19 @@ pub(super) fn of_config(config: &Config, seconds: f64) -> Result<Wishes> {
 /// # Errors
 /// When the networks cannot have images of this shape.
 pub(super) fn of_shape(
-    wishes: Wishes,
+    wishes: RunRequest,
     config: &Config,
     shape: [usize; 3],
     num_classes: usize,
     num_images: usize,
-) -> Result<Wishes> {
+) -> Result<RunRequest> {
     let network = Network::of_classes(config.network.clone(), shape, num_classes)?;
     let model =
         networks::num_bytes(&network.generator_tensors()) + networks::num_bytes(&network.discriminator_tensors());
     let image = shape.iter().map(|&n| n as u64).product::<u64>();
-    let batch = wishes.images_a_step(wishes.images.unwrap_or(u64::MAX));
+    let batch = wishes.images_per_step(wishes.images.unwrap_or(u64::MAX));
     let training = training_bytes(&config.network, shape, batch).saturating_add(COPIES.saturating_mul(model));
-    Ok(Wishes {
+    Ok(RunRequest {
         image_size: Some(shape[1].max(shape[2]) as u64),
         channels: Some(shape[0] as u64),
         model: Some(model),
@@ -115,6 +115,6 @@ fn training_bytes(network: &NetworkConfig, [_, h, w]: [usize; 3], batch: u64) ->
 }
 
 /// What a partition says of a site's own images; the defaults where a file deals them.
-pub(super) fn shares(config: &Config) -> Shares {
-    config.partition.shares().cloned().unwrap_or_else(|| Shares::of(1))
+pub(super) fn shares(config: &Config) -> CommonKeys {
+    config.partition.common_keys().cloned().unwrap_or_else(|| CommonKeys::of(1))
 }

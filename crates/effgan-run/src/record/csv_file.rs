@@ -3,7 +3,7 @@
 //! A spreadsheet computes a cell that begins with `=`, `+`, `-` or `@`, some also behind spaces, quotes, or a `;` that parts cells in half of
 //! Europe. Text that does so gets a `'` before the character, which makes it text (OWASP, CSV injection). Numbers stay what they are.
 
-use effgan_data::steering::steers;
+use effgan_data::control_chars::is_control;
 
 /// What a spreadsheet begins to compute at, as on a keyboard and in its full-width form.
 const BEGINNINGS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
@@ -30,7 +30,7 @@ fn harmless(cell: &str) -> String {
         return cell.into();
     }
     let (mut text, mut at_beginning) = (String::with_capacity(cell.len()), true);
-    for c in cell.chars().map(|c| if steers(c) { ' ' } else { c }) {
+    for c in cell.chars().map(|c| if is_control(c) { ' ' } else { c }) {
         if at_beginning && BEGINNINGS.contains(&c) {
             text.push('\'');
         }

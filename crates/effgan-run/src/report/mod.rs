@@ -33,7 +33,7 @@ use sha2::{Digest, Sha256};
 
 use crate::record::events::{RunInfo, Status};
 use crate::units;
-use effgan_data::steering::plain;
+use effgan_data::control_chars::plain;
 use folder::Folder;
 
 /// Writes `report.html`, `metrics.csv`, `clients.csv` and `samples/rounds.gif` into the run folder, each beside and renamed, and
@@ -344,7 +344,7 @@ mod tests {
         let dir = run_folder(&evil, &[]);
         fs::write(dir.path().join("config.toml"), "name = \"a\u{202e}b\"\n\tx\n").unwrap();
         let html = written(&dir);
-        let turning = |c| effgan_data::steering::steers(c) && c != '\n' && c != '\t';
+        let turning = |c| effgan_data::control_chars::is_control(c) && c != '\n' && c != '\t';
         assert!(!html.contains(turning), "{:?}", html.find(turning));
         assert_has_all(&html, &["\u{fffd}lmth.\u{fffd}&lt;script&gt;", "a\u{fffd}b&quot;\n\tx\n"]);
         assert!(!html.contains("script-src 'unsafe-inline'"));

@@ -67,7 +67,7 @@ impl<'a> Share<'a> {
     /// All images that a config deals of a data set, held against its test split.
     pub fn of_dataset(dataset: &'a Dataset) -> Self {
         let (train, test, shape) = (&dataset.train, &dataset.test, dataset.train.shape());
-        let dealt = dataset.num_dealt() * shape.iter().product::<usize>();
+        let dealt = dataset.num_assigned() * shape.iter().product::<usize>();
         let (train, held_out) = (Images::Pixels(&train.pixels()[..dealt], shape), Images::Pixels(test.pixels(), shape));
         Self { name: "all".into(), train, held_out, samples: None }
     }

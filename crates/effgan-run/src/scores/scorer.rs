@@ -220,6 +220,6 @@ mod tests {
         let config = DatasetConfig::of(DatasetName::MnistMini);
         let network = crate::config::tests::network();
         let error = Scorer::new(&config.load().unwrap(), Some(10), &network, 1, 1).err().unwrap().line();
-        assert!(error.starts_with("evaluation.samples = 10: the 10 reference images have none of class"), "{error}");
+        assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

@@ -25,7 +25,7 @@ use toml::{Table, Value};
 
 use crate::config::{Config, read};
 use crate::failure::{Failure, Result};
-use effgan_data::steering::steers;
+use effgan_data::control_chars::is_control;
 
 /// Most cells of one sweep.
 const MOST_CELLS: usize = 100_000;
@@ -240,7 +240,7 @@ impl Cell {
 }
 
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace(steers, " ")
+    error.message().replace(is_control, " ")
 }
 
 fn usage(line: String) -> Failure {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
+use effgan_data::control_chars;
 use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
-use effgan_data::steering;
 
 use crate::output::say;
 use effgan_run::failure::{Failure, Result};
@@ -64,7 +64,7 @@ fn describe(path: &Path, contents: &Contents) -> String {
         format!("pixels   {}", sizes(contents)),
         format!("modes    {}", modes(contents)),
     ];
-    if contents.passed_over > 0 {
+    if contents.ignored > 0 {
         lines.push(format!("besides  {}, which no run reads", passed_over(contents)));
     }
     lines.push(String::new());
@@ -73,7 +73,7 @@ fn describe(path: &Path, contents: &Contents) -> String {
         lines.extend([String::new(), "cannot be read:".into()]);
         let width = contents.broken.iter().map(|file| file.file.as_os_str().len()).max().unwrap_or(0);
         // A file's name may hold anything.
-        let name = |file: &LeftOut| steering::shown(&file.file.display().to_string());
+        let name = |file: &LeftOut| control_chars::without_control(&file.file.display().to_string());
         lines.extend(contents.broken.iter().map(|file| format!("  {:<width$}  {}", name(file), file.reason)));
     }
     lines.push(String::new());
@@ -101,8 +101,8 @@ fn sizes(contents: &Contents) -> String {
 /// Files or arrays that are no images.
 fn passed_over(contents: &Contents) -> String {
     let what = if contents.kind == ContentsKind::Npz { "other array" } else { "other file" };
-    let plural = if contents.passed_over == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", thousands(contents.passed_over))
+    let plural = if contents.ignored == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", thousands(contents.ignored))
 }
 
 fn modes(contents: &Contents) -> String {
@@ -203,7 +203,7 @@ mod tests {
                 sizes: sizes.to_vec(),
                 modes: vec![(mode, sizes.iter().map(|(_, count)| count).sum())],
                 broken: Vec::new(),
-                passed_over: 0,
+                ignored: 0,
             })
         };
         assert_eq!(of(&[([640, 480], 9), ([20, 20], 8)]), 64);

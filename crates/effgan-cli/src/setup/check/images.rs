@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use effgan_data::datasets::Glance;
+use effgan_data::datasets::FolderSummary;
 use effgan_data::{DataError, DatasetConfig, DatasetName};
 
 use super::right;
@@ -55,7 +55,7 @@ fn folder(
     classes: Option<&[String]>,
     is_known: bool,
 ) -> Result<(Vec<usize>, String)> {
-    let glance = Glance::of(data, classes)?;
+    let glance = FolderSummary::of(data, classes)?;
     if !glance.data_sets.is_empty() {
         let why = format!(
             "{} holds several data sets and not one: {} have folders of classes; give one of them, or if they \
@@ -99,7 +99,7 @@ fn folder(
 }
 
 /// Such as `4213 images of 3 classes (benign, malignant, normal), 64 × 64 pixels, grey`.
-fn described(glance: &Glance) -> String {
+fn described(glance: &FolderSummary) -> String {
     let mut classes = listed(glance.classes.iter().map(|(name, _)| name));
     if !glance.nested.is_empty() {
         classes += "; the folders inside of them count as parts of these";

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{ClientName, DatasetConfig, DatasetName};
 use effgan_fl::policy::{Approve, Spent};
-use effgan_fl::{Policy, Refusal, Wishes};
+use effgan_fl::{Policy, Refusal, RunRequest};
 
 use super::super::SUPEREXEC_SECRET;
 use super::super::keys::{KEY, LOCAL};
@@ -96,7 +96,7 @@ fn rehearsed(side: &Side, name: &ClientName, config: &Config) -> Rehearsal {
     let dealt = |partition_id| of(SiteImages::Dealt { partition_id, data_dir: None });
     // Which of them the site will be, start.sh is told.
     let first = dealt(0);
-    let others = 1..config.partition.shares().map_or(1, |shares| shares.clients);
+    let others = 1..config.partition.common_keys().map_or(1, |shares| shares.clients);
     if first.said.is_ok() { first } else { others.map(dealt).find(|other| other.said.is_ok()).unwrap_or(first) }
 }
 
@@ -125,7 +125,7 @@ struct Run {
     /// The config that was given.
     config: Option<Config>,
     /// What that one wants, or else what was asked last.
-    wishes: Option<Wishes>,
+    wishes: Option<RunRequest>,
     spent: Spent,
     /// Images for training, of which so many are held out, once they were looked at.
     images: Option<[u64; 2]>,

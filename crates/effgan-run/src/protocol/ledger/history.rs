@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use effgan_fl::policy::Spent;
-use effgan_fl::{ExchangeKind, Refusal, Wishes};
+use effgan_fl::{ExchangeKind, Refusal, RunRequest};
 use effgan_nn::params;
 
 use super::line::{Answered, Array, Entry, Question};
@@ -54,7 +54,7 @@ pub struct Request {
     /// When it asked first.
     pub since: String,
     /// What it wants.
-    pub wishes: Wishes,
+    pub wishes: RunRequest,
     /// [`Config::identity`](crate::config::Config::identity)
     pub identity: String,
 }
@@ -155,7 +155,7 @@ impl History {
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn last_wishes(ledger: &Ledger) -> Result<Option<(Wishes, String)>, LedgerError> {
+    pub fn last_wishes(ledger: &Ledger) -> Result<Option<(RunRequest, String)>, LedgerError> {
         let mut last = None;
         ledger.read(|_, line| {
             let (question, wishes) = match line.entry {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_fl::policy::Amount;
-use effgan_fl::{Refusal, Wishes};
+use effgan_fl::{Refusal, RunRequest};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -94,7 +94,7 @@ pub struct Answered {
     pub held_out: f64,
     /// What the run wants; with the answer to a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wishes: Option<Wishes>,
+    pub wishes: Option<RunRequest>,
     /// What was trained for it; nothing where the same question had been answered before, with the same.
     pub trained: Amount,
 }
@@ -120,7 +120,7 @@ pub struct Refused {
     pub why: String,
     /// What the run wants, where that was understood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wishes: Option<Wishes>,
+    pub wishes: Option<RunRequest>,
 }
 
 impl Line {

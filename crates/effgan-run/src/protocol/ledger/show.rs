@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use effgan_data::steering::shown;
+use effgan_data::control_chars::without_control as shown;
 use effgan_fl::policy::Amount;
 use effgan_nn::params;
 

@@ -1,6 +1,6 @@
 //! What a site would say to a run that has not asked yet: its own steps, up to the training, which leave nothing behind.
 
-use effgan_fl::{Refusal, Wishes};
+use effgan_fl::{Refusal, RunRequest};
 
 use super::{AtSite, House, Record, Unanswered, decide, understand};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::protocol::question;
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     /// What the run wants, of the images as far as they were counted.
-    pub wishes: Option<Wishes>,
+    pub wishes: Option<RunRequest>,
     /// How many images train and how many are held out; or the code of the refusal, and why in one line.
     pub said: Result<[u64; 2], (Refusal, String)>,
 }

@@ -107,7 +107,7 @@ fn query(config: &str) -> Content {
 fn letter(config: &str, kind: ExchangeKind, round: u32, params: Params) -> Content {
     let broadcast = Broadcast { round, kind, iteration: 0, iterations: 1, params };
     let now = Moment { round: round - 1, exchanges: 0 };
-    asked(Content::of_letter(&Letter { broadcast, now, oldest: now }), config).packed()
+    asked(Content::of_letter(&SiteMessage { broadcast, now, oldest: now }), config).packed()
 }
 
 fn message_type_of(kind: ExchangeKind) -> &'static str {
@@ -144,7 +144,7 @@ fn a_site_with_the_default_policy_waits_for_somebodys_yes_and_then_takes_part() 
         "16 pixels a side, grey; 112 train; a share of 0.1 is kept from training",
         "after each round both networks",
         "in the end the generator, fine-tuned on this site's images",
-        "ok      images that train: 112   (min_images = 100)",
+        "ok      training images: 112   (min_images = 100)",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
@@ -313,16 +313,14 @@ fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
         params.insert("images", Array::new([num_images, 1, 16, 16], vec![0.0; num_images * 256]));
         let broadcast = Broadcast { round: 1, kind: ExchangeKind::Feedback, iteration: 0, iterations: 4, params };
         let now = Moment { round: 0, exchanges: 0 };
-        let message = Content::of_letter(&Letter { broadcast, now, oldest: now });
+        let message = Content::of_letter(&SiteMessage { broadcast, now, oldest: now });
         kit.ask("train.feedback", asked(message, &config).packed())
     };
     for num_images in [1, 63, 65] {
         assert_eq!(refusal(&feedback(num_images)), Some(Refusal::WorkFailed), "{num_images}");
     }
     let last = kit.entries().pop();
-    assert!(
-        matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("a batch of the config has 64 to 64"))
-    );
+    assert!(matches!(last, Some(Entry::Refused(refused)) if refused.why.contains("expected 64 to 64 images")));
     assert_eq!(refusal(&feedback(64)), None);
 }
 

@@ -1,0 +1,61 @@
+//! The files of a folder of pictures, listed without opening any, so that a site can count its images first.
+
+use super::{Dataset, DatasetConfig, DatasetName, folder::Listing};
+use crate::{DataError, download};
+use std::path::{Path, PathBuf};
+
+/// The pictures of a folder, listed by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileList {
+    dir: PathBuf,
+    /// Training images with their labels, in the order of [`DatasetConfig::load_named`].
+    pub train: Vec<(PathBuf, u8)>,
+    /// Test images.
+    pub test: Vec<PathBuf>,
+}
+
+impl DatasetConfig {
+    /// Lists the folder, with labels that index `classes` where these are given; `None` for data sets other than folders of pictures.
+    ///
+    /// # Errors
+    /// Those of [`load_named`](Self::load_named) that are visible without opening a file.
+    pub fn list(&self, classes: Option<&[String]>) -> Result<Option<FileList>, DataError> {
+        self.check()?;
+        if self.name != DatasetName::Folder {
+            return Ok(None);
+        }
+        let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
+        let Listing { splits: [train, test], .. } = Listing::of(&dir, classes)?;
+        let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
+        Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect() }))
+    }
+}
+
+impl FileList {
+    /// Paths of the training images of `dataset`, which was loaded from this folder, in the same order. Images that could not be
+    /// read are left out.
+    pub fn paths_of<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = &'a Path> {
+        let is_left_out = |path: &Path| {
+            let name = path.strip_prefix(&self.dir).unwrap_or(path);
+            dataset.left_out.binary_search_by(|file| file.file.as_path().cmp(name)).is_ok()
+        };
+        self.train.iter().map(|(path, _)| path.as_path()).filter(move |path| !is_left_out(path))
+    }
+
+    /// The first file that is a symbolic link to outside of the folder, if there is one.
+    ///
+    /// # Errors
+    /// [`DataError::Unreadable`] when the folder or the target of a link does not exist.
+    pub fn link_outside(&self) -> Result<Option<&Path>, DataError> {
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|reason| DataError::Unreadable { file: path.display().to_string(), reason })
+        };
+        let dir = real(&self.dir)?;
+        for path in self.train.iter().map(|(path, _)| path).chain(&self.test) {
+            if path.is_symlink() && !real(path)?.starts_with(&dir) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+}

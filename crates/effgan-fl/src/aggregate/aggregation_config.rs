@@ -1,0 +1,243 @@
+//! The `[aggregation]` table: how the server folds the replies of a round, and what it does with the members of the ensemble.
+
+use serde::{Deserialize, Serialize};
+
+use super::Rule;
+use crate::bounds::Bounds;
+use crate::failure_policy::{FailurePolicy, OnFailure};
+use crate::{FlError, Result};
+
+/// The `[aggregation]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AggregationConfig {
+    /// The rule that folds the replies of a round into one set of parameters.
+    pub kind: AggregationKind,
+    /// For `trimmed-mean`: number of clients that are cut on each side, per value, ≥ 1; a round needs more than twice as many replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trim: Option<usize>,
+    /// For `norm-clipped-mean`: L2 norm to which larger updates are scaled down, > 0; the median norm of the round's updates when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Largest L2 norm of an update over its trainable tensors, above 0; a client with a larger update has failed. The bound is
+    /// absolute, so it also holds with few clients, where a median norm says little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_norm: Option<f64>,
+    /// Largest absolute value in the tensors of a reply, above 0; a client that sends a larger one has failed. When absent,
+    /// values beyond 1e15 are refused all the same, so that no sum or norm becomes infinite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_value: Option<f64>,
+    /// Largest share of one client in a round's mean, above 0 and at most 1; a larger n_k counts as less. With fewer than 1 /
+    /// `max_weight` replies, all clients count equally. All replies of a round are then in memory at once. `max_share` is the
+    /// bound for ensembles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_weight: Option<f64>,
+    /// Largest share of the samples that are drawn from one member of the ensemble, at most 1 and at least 1 / number of clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_share: Option<f64>,
+    /// What happens to members whose samples are outliers.
+    pub flagged: Flagged,
+    /// What happens when a client fails or sends an unusable reply (NaN in a loss or an update, wrong names or shapes). When
+    /// absent, a simulation stops, so that bugs are noticed, and a federation leaves the client out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// Fewest usable replies of a round, ≥ 1; with fewer, the run stops. When absent, one usable reply is enough, and a round
+    /// with no participants is skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_clients: Option<usize>,
+}
+
+/// `aggregation.kind`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AggregationKind {
+    /// [`Rule::Mean`]
+    #[default]
+    Mean,
+    /// [`Rule::Median`]
+    Median,
+    /// [`Rule::TrimmedMean`]
+    TrimmedMean,
+    /// [`Rule::NormClippedMean`]
+    NormClippedMean,
+}
+
+/// What happens to a member of the ensemble that is flagged as an outlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flagged {
+    /// It keeps its weight; the run and the manifest say that it is flagged.
+    #[default]
+    Keep,
+    /// Its weight becomes 0; its file stays.
+    LeaveOut,
+}
+
+impl AggregationKind {
+    /// Its name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Median => "median",
+            Self::TrimmedMean => "trimmed-mean",
+            Self::NormClippedMean => "norm-clipped-mean",
+        }
+    }
+}
+
+impl AggregationConfig {
+    /// Checks that the values are within their bounds.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        let max_share = self.max_share.filter(|share| !(*share > 0.0 && *share <= 1.0));
+        if self.min_clients == Some(0) {
+            return Err(FlError::Config("aggregation.min_clients = 0 must be at least 1".into()));
+        }
+        if let Some(share) = max_share {
+            return Err(FlError::Config(format!("aggregation.max_share = {share} must be above 0 and at most 1")));
+        }
+        self.bounds().check_config()?;
+        let is_mean = matches!(self.kind, AggregationKind::Mean | AggregationKind::NormClippedMean);
+        if self.max_weight.is_some() && !is_mean {
+            let kind = self.kind.name();
+            let line = format!(
+                "aggregation.max_weight is for weighted means, but kind = \"{kind}\" weights all clients equally"
+            );
+            return Err(FlError::Config(line));
+        }
+        self.rule().map(drop)
+    }
+
+    /// Checks the bounds that depend on the number of clients.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check_clients(&self, clients: usize) -> Result<()> {
+        let least = 1.0 / clients as f64;
+        // 1e-9: a user may write exactly 1 / clients, such as 0.1 for 10, which f64 rounds.
+        let too_low = |share: &f64| *share < least * (1.0 - 1e-9);
+        let wrong = |line: String| Err(FlError::Config(line));
+        let shares = [("max_weight", self.max_weight), ("max_share", self.max_share)];
+        let too_low =
+            shares.into_iter().find_map(|(key, share)| Some((key, share.filter(too_low)?))).filter(|_| clients > 1);
+        match (self.rule()?, too_low) {
+            (Rule::TrimmedMean { trim }, _) if 2 * trim >= clients => wrong(format!(
+                "aggregation.trim = {trim} cuts {} of {clients} clients; it must leave at least one",
+                2 * trim
+            )),
+            (_, Some((key, share))) => wrong(format!(
+                "aggregation.{key} = {share} is below {least:.4}, an equal share of {clients} clients; raise it"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rule that the keys name.
+    ///
+    /// # Errors
+    /// [`FlError::Config`] when a key is missing, out of its bounds, or belongs to another kind.
+    pub fn rule(&self) -> Result<Rule> {
+        let Self { kind, trim, clip, .. } = *self;
+        let wrong = |line: String| Err(FlError::Config(line));
+        let other_kind = |key: &str, of: AggregationKind| {
+            wrong(format!("aggregation.{key} is for kind = \"{}\", but kind is \"{}\"", of.name(), kind.name()))
+        };
+        if trim.is_some() && kind != AggregationKind::TrimmedMean {
+            return other_kind("trim", AggregationKind::TrimmedMean);
+        }
+        if clip.is_some() && kind != AggregationKind::NormClippedMean {
+            return other_kind("clip", AggregationKind::NormClippedMean);
+        }
+        match (kind, trim, clip) {
+            (AggregationKind::Mean, ..) => Ok(Rule::Mean),
+            (AggregationKind::Median, ..) => Ok(Rule::Median),
+            (AggregationKind::TrimmedMean, None, _) => {
+                wrong("aggregation.trim is missing; set it to the number of clients that trimmed-mean cuts on each side, at least 1".into())
+            }
+            (AggregationKind::TrimmedMean, Some(0), _) => wrong("aggregation.trim = 0 must be at least 1".into()),
+            (AggregationKind::TrimmedMean, Some(trim), _) => Ok(Rule::TrimmedMean { trim }),
+            (AggregationKind::NormClippedMean, _, Some(clip)) if !(clip > 0.0 && clip.is_finite()) => {
+                wrong(format!("aggregation.clip = {clip} must be above 0 and finite"))
+            }
+            (AggregationKind::NormClippedMean, _, clip) => Ok(Rule::NormClippedMean { clip }),
+        }
+    }
+
+    /// What happens when clients fail; `default` where the config does not say.
+    pub fn failures(&self, default: OnFailure) -> FailurePolicy {
+        let on_failure = self.on_failure.unwrap_or(default);
+        FailurePolicy { on_failure, min_clients: self.min_clients, bounds: self.bounds() }
+    }
+
+    /// Bounds of an update, and of how much a client may count.
+    pub fn bounds(&self) -> Bounds {
+        let Self { max_norm, max_value, max_weight, .. } = *self;
+        Bounds { max_norm, max_value, max_weight, max_examples: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_kind(kind: AggregationKind) -> AggregationConfig {
+        AggregationConfig { kind, ..AggregationConfig::default() }
+    }
+
+    fn trimmed(trim: usize) -> AggregationConfig {
+        AggregationConfig { trim: Some(trim), ..of_kind(AggregationKind::TrimmedMean) }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_an_error_that_names_both_kinds() {
+        use AggregationKind as Kind;
+        let error = |config: AggregationConfig| config.check().unwrap_err().to_string();
+        let trim = AggregationConfig { trim: Some(1), ..of_kind(Kind::Median) };
+        assert_eq!(error(trim), "aggregation.trim is for kind = \"trimmed-mean\", but kind is \"median\"");
+        let clip = AggregationConfig { clip: Some(1.0), ..trimmed(1) };
+        assert_eq!(error(clip), "aggregation.clip is for kind = \"norm-clipped-mean\", but kind is \"trimmed-mean\"");
+    }
+
+    #[test]
+    fn settings_out_of_bounds_are_named() {
+        let error = |config: AggregationConfig| config.check().unwrap_err().to_string();
+        assert_eq!(error(trimmed(0)), "aggregation.trim = 0 must be at least 1");
+        assert!(error(of_kind(AggregationKind::TrimmedMean)).starts_with("aggregation.trim is missing"));
+        let clip = |clip| AggregationConfig { clip: Some(clip), ..of_kind(AggregationKind::NormClippedMean) };
+        assert_eq!(error(clip(0.0)), "aggregation.clip = 0 must be above 0 and finite");
+        assert!(clip(1e30).check().is_ok());
+        let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
+        assert_eq!(error(share(0.0)), "aggregation.max_share = 0 must be above 0 and at most 1");
+        assert_eq!(error(share(f64::NAN)), "aggregation.max_share = NaN must be above 0 and at most 1");
+        let norm = AggregationConfig { max_norm: Some(f64::INFINITY), ..AggregationConfig::default() };
+        assert_eq!(error(norm), "aggregation.max_norm = inf must be above 0 and at most 1e15");
+        let value = AggregationConfig { max_value: Some(f64::NAN), ..AggregationConfig::default() };
+        assert_eq!(error(value), "aggregation.max_value = NaN must be above 0 and at most 1e15");
+        let weight = AggregationConfig { max_weight: Some(1.5), ..AggregationConfig::default() };
+        assert_eq!(error(weight), "aggregation.max_weight = 1.5 must be above 0 and at most 1");
+        let median = AggregationConfig { max_weight: Some(0.5), ..of_kind(AggregationKind::Median) };
+        assert_eq!(
+            error(median),
+            "aggregation.max_weight is for weighted means, but kind = \"median\" weights all clients equally"
+        );
+        let min_clients = AggregationConfig { min_clients: Some(0), ..AggregationConfig::default() };
+        assert_eq!(error(min_clients), "aggregation.min_clients = 0 must be at least 1");
+    }
+
+    #[test]
+    fn bounds_that_depend_on_the_number_of_clients_are_checked() {
+        let error = |config: AggregationConfig, clients| config.check_clients(clients).unwrap_err().to_string();
+        assert_eq!(error(trimmed(3), 6), "aggregation.trim = 3 cuts 6 of 6 clients; it must leave at least one");
+        assert!(trimmed(3).check_clients(7).is_ok());
+        let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
+        assert_eq!(
+            error(share(0.2), 4),
+            "aggregation.max_share = 0.2 is below 0.2500, an equal share of 4 clients; raise it"
+        );
+        for clients in 1..100 {
+            assert!(share(1.0 / clients as f64).check_clients(clients).is_ok());
+        }
+    }
+}

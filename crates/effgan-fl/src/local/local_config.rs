@@ -1,0 +1,166 @@
+//! The `[local]` table: how a client trains.
+
+use effgan_nn::Precision;
+use effgan_nn::gan::Loss;
+use effgan_nn::networks::Network;
+use serde::{Deserialize, Serialize};
+
+use crate::decay::Decay;
+
+/// The `[local]` table: how a client trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalConfig {
+    /// Images per batch, 1..=65536 (at least 2 with batch norm), default 64; a client with fewer images trains on all of them in
+    /// each batch.
+    #[serde(default = "default_batch_size")]
+    pub batch_size: usize,
+    /// The loss that both networks minimise.
+    #[serde(default)]
+    pub loss: Loss,
+    /// Updates of the discriminator per update of the generator, ≥ 1, default 1; each takes the next `batch_size` images.
+    #[serde(default = "one")]
+    pub discriminator_steps: usize,
+    /// Adam's step size for both networks, > 0, default 2e-4.
+    #[serde(default = "default_learning_rate")]
+    pub learning_rate: f64,
+    /// Adam's step size for the generator, > 0; `learning_rate` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_learning_rate: Option<f64>,
+    /// Adam's step size for the discriminator, > 0; `learning_rate` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discriminator_learning_rate: Option<f64>,
+    /// How the step sizes decay over the rounds.
+    #[serde(default)]
+    pub decay: Decay,
+    /// Decay of Adam's first moment, 0..1, default 0.5.
+    #[serde(default = "default_beta1")]
+    pub beta1: f64,
+    /// Passes over the client's images per round; set either this or `steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
+    /// Training steps per round, each with one update of the generator; set either this or `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Decay of the generator's moving average, 0..1; off when absent. Rounds of averaging send the raw parameters; a generator that the
+    /// server collects is the moving average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
+    /// Number format of the inputs of a training step's large matrix products: `f32`, or `bf16` on processors with the instruction
+    /// ([`Precision::Bf16`] says where it has an effect).
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+impl Default for LocalConfig {
+    /// The defaults of the `[local]` table; a config must still set `epochs` or `steps`.
+    fn default() -> Self {
+        Self {
+            batch_size: default_batch_size(),
+            loss: Loss::default(),
+            discriminator_steps: one(),
+            learning_rate: default_learning_rate(),
+            generator_learning_rate: None,
+            discriminator_learning_rate: None,
+            decay: Decay::default(),
+            beta1: default_beta1(),
+            epochs: None,
+            steps: None,
+            ema: None,
+            precision: Precision::default(),
+        }
+    }
+}
+
+/// Upper bound on the images of a step, because the memory of its matrix products grows with them.
+const MAX_IMAGES_PER_STEP: usize = 1 << 16;
+
+fn default_batch_size() -> usize {
+    64
+}
+
+fn one() -> usize {
+    1
+}
+
+fn default_learning_rate() -> f64 {
+    2e-4
+}
+
+fn default_beta1() -> f64 {
+    0.5
+}
+
+/// The first setting that is out of its bounds, as an error message.
+pub(super) fn out_of_bounds(config: &LocalConfig, network: &Network) -> Option<String> {
+    let &LocalConfig { batch_size, discriminator_steps, beta1, ema, precision, .. } = config;
+    let unit = 0.0..1.0;
+    // Batch norm over a single image would normalise every feature to zero.
+    let least = if network.has_batch_norm() { 2 } else { 1 };
+    let wrong = [
+        (
+            !(least..=MAX_IMAGES_PER_STEP).contains(&batch_size),
+            format!("local.batch_size = {batch_size} must be at least {least} and at most {MAX_IMAGES_PER_STEP}"),
+        ),
+        (
+            discriminator_steps == 0 || discriminator_steps.saturating_mul(batch_size) > MAX_IMAGES_PER_STEP,
+            format!(
+                "local.discriminator_steps = {discriminator_steps} must be at least 1, and times batch_size at most \
+                 {MAX_IMAGES_PER_STEP}"
+            ),
+        ),
+        // Adam computes in f32, where 0.99999999 is 1.
+        (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
+        (
+            !precision.is_available(),
+            format!("local.precision = {} needs a processor with AVX-512 BF16; use f32", precision.name()),
+        ),
+        (
+            ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
+            format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
+        ),
+    ];
+    let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, reason)| reason);
+    wrong.or_else(|| learning_rate_out_of_bounds(config))
+}
+
+fn learning_rate_out_of_bounds(config: &LocalConfig) -> Option<String> {
+    let rates = [
+        ("learning_rate", Some(config.learning_rate)),
+        ("generator_learning_rate", config.generator_learning_rate),
+        ("discriminator_learning_rate", config.discriminator_learning_rate),
+    ];
+    let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
+    let (key, rate) = given.find(|(_, rate)| !(*rate > 0.0 && rate.is_finite()))?;
+    Some(format!("local.{key} = {rate} must be above 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::networks::{DcganConfig, NetworkConfig};
+
+    use super::*;
+    use crate::local::LocalTraining;
+
+    #[test]
+    fn settings_out_of_bounds_are_named() {
+        let error = |config: LocalConfig| {
+            let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
+            let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
+            LocalTraining::new(network, config).unwrap_err().to_string()
+        };
+        let one_epoch = || LocalConfig { epochs: Some(1), ..LocalConfig::default() };
+        assert_eq!(error(LocalConfig::default()), "set exactly one of local.epochs and local.steps");
+        let both = LocalConfig { steps: Some(1), ..one_epoch() };
+        assert_eq!(error(both), "set exactly one of local.epochs and local.steps");
+        let empty = LocalConfig { batch_size: 0, ..one_epoch() };
+        assert_eq!(error(empty), "local.batch_size = 0 must be at least 2 and at most 65536");
+        for wrong in [0, 1025] {
+            let line =
+                format!("local.discriminator_steps = {wrong} must be at least 1, and times batch_size at most 65536");
+            assert_eq!(error(LocalConfig { discriminator_steps: wrong, ..one_epoch() }), line);
+        }
+        let rate = LocalConfig { generator_learning_rate: Some(0.0), ..one_epoch() };
+        assert_eq!(error(rate), "local.generator_learning_rate = 0 must be above 0");
+    }
+}

@@ -1,0 +1,28 @@
+//! The images of one client.
+
+use effgan_data::{ClientName, ImageSet};
+use effgan_nn::networks::Network;
+
+use crate::{FlError, Result};
+
+/// The images that one client trains on.
+#[derive(Clone, Copy, Debug)]
+pub struct Shard<'a> {
+    /// The client.
+    pub client: &'a ClientName,
+    /// All images of the data set.
+    pub images: &'a ImageSet,
+    /// Indices of the images that this client trains on.
+    pub train: &'a [u32],
+}
+
+/// Checks that a client can train `network` on `num_examples` images.
+///
+/// # Errors
+/// [`FlError::OneImage`].
+pub fn check_shard(network: &Network, client: &ClientName, num_examples: usize) -> Result<()> {
+    if num_examples == 1 && network.has_batch_norm() {
+        return Err(FlError::OneImage { client: client.clone() });
+    }
+    Ok(())
+}

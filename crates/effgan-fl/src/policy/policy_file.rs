@@ -1,0 +1,256 @@
+//! `policy.toml`: the file and its defaults.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use effgan_data::datasets::MaxMemory;
+use serde::{Deserialize, Serialize};
+
+use crate::{FlError, Result};
+
+/// Algorithms that a policy may list.
+const KNOWN: [&str; 8] = ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble"];
+/// Largest file that is read; the default one has 5,000 bytes.
+const MAX_BYTES: u64 = 1 << 16;
+/// A month, in seconds.
+const MONTH: f64 = 30.0 * 24.0 * 3600.0;
+/// Upper bound of all counts: the largest range of whole numbers that f64 holds exactly.
+const MOST: u64 = 1 << 53;
+
+/// Who decides that a run may use the site's images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approve {
+    /// A person at the site, for each run, with `effgan federation approve`.
+    #[default]
+    EachRun,
+    /// The policy alone: everything that it allows is done.
+    Any,
+}
+
+/// The file `policy.toml`. [`text`](Self::text) explains each key to a data-protection officer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
+pub struct Policy {
+    /// Whether each run waits for approval by a person; default `"each-run"`.
+    pub approve: Approve,
+    /// Fewest training images of a run, after the hold-out, ≥ 1; default 100.
+    pub min_images: u64,
+    /// Largest share of the images that a run may hold out from training, 0..1; default 0.5.
+    pub max_held_out: f64,
+    /// Smallest batch (`local.batch_size`), 1..=65536; default 8.
+    pub min_batch_size: u64,
+    /// Whether each reply must be made of at least one whole pass over the images; default true.
+    pub whole_pass: bool,
+    /// Largest absolute value of a parameter that is received or sent, > 0; default 1e4. Values that are not finite are always refused.
+    pub max_parameter: f32,
+    /// Most replies of training in a run, ≥ 1; default 200.
+    pub max_rounds: u64,
+    /// Most training steps in a run, ≥ 1; default 200,000.
+    pub max_steps: u64,
+    /// Most passes over the images in a run, > 0; default 1,000.
+    pub max_passes: f64,
+    /// Most replies of training in all runs together, ≥ 1; default 2,000.
+    pub total_rounds: u64,
+    /// Most training steps in all runs together, ≥ 1; default 2,000,000.
+    pub total_steps: u64,
+    /// Most passes over the images in all runs together, > 0; default 10,000.
+    pub total_passes: f64,
+    /// Most pixels per side of the training images, 1..=1024; default 128.
+    pub max_image_size: u64,
+    /// Largest size of both networks together; default 128 MiB.
+    pub max_model: MaxMemory,
+    /// Most seconds of work on one reply, > 0 and at most a month; default 3,600.
+    pub max_seconds: f64,
+    /// Most memory that images and training may take; default 4 GiB.
+    pub max_memory: MaxMemory,
+    /// Algorithms that may be run, by their names in a config; default all but `md-gan` and `ua-gan`.
+    pub algorithms: Vec<String>,
+    /// Whether the number of images of each class may leave the site; default false.
+    pub label_counts: bool,
+    /// Whether the names of classes, which are names of folders, may leave the site; default false. This version never sends
+    /// them: a run that would need them is refused even where this is true.
+    pub class_names: bool,
+    /// Whether symbolic links in the data folder may point outside of it; default false.
+    pub allow_links: bool,
+    /// Days after the last write to a run's files at the site (all but the ledger) after which they are removed, 1..=36500;
+    /// default 90. They are removed when the site is started, or when a run asks for its introduction.
+    pub keep_days: u64,
+}
+
+fn mebibytes(mib: u64) -> MaxMemory {
+    MaxMemory::from_mib(mib).expect("a few MiB are in its bounds")
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            approve: Approve::EachRun,
+            min_images: 100,
+            max_held_out: 0.5,
+            min_batch_size: 8,
+            whole_pass: true,
+            max_parameter: 1e4,
+            max_rounds: 200,
+            max_steps: 200_000,
+            max_passes: 1_000.0,
+            total_rounds: 2_000,
+            total_steps: 2_000_000,
+            total_passes: 10_000.0,
+            max_image_size: 128,
+            max_model: mebibytes(128),
+            max_seconds: 3_600.0,
+            max_memory: mebibytes(4096),
+            algorithms: ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "local-ensemble"]
+                .map(String::from)
+                .into(),
+            label_counts: false,
+            class_names: false,
+            allow_links: false,
+            keep_days: 90,
+        }
+    }
+}
+
+impl Policy {
+    /// The text of a file with all defaults, each line explained.
+    pub fn text() -> &'static str {
+        include_str!("policy.toml")
+    }
+
+    /// Reads the file `path`; the defaults where it does not exist.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], which names the file and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: String| FlError::Config(format!("{}: {why}", path.display()));
+        let mut text = String::new();
+        match File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(wrong(error.to_string())),
+            Ok(n) if n as u64 > MAX_BYTES => {
+                return Err(wrong(format!(
+                    "has more than {MAX_BYTES} bytes, the most of a policy; is it another file?"
+                )));
+            }
+            Ok(_) => {}
+        }
+        Self::parse(&text).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], which names the line or the key.
+    pub fn parse(text: &str) -> Result<Self> {
+        let policy: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
+            FlError::Config(format!("line {line}: {}", error.message().replace(char::is_control, " ")))
+        })?;
+        policy.check_values().map_err(FlError::Config)?;
+        Ok(policy)
+    }
+
+    fn check_values(&self) -> std::result::Result<(), String> {
+        let wrong =
+            |key: &str, value: &dyn std::fmt::Display, bound: &str| Err(format!("{key} = {value} is outside {bound}"));
+        let counts = [
+            ("min_images", self.min_images, MOST),
+            ("min_batch_size", self.min_batch_size, 65_536),
+            ("max_rounds", self.max_rounds, MOST),
+            ("max_steps", self.max_steps, MOST),
+            ("total_rounds", self.total_rounds, MOST),
+            ("total_steps", self.total_steps, MOST),
+            ("max_image_size", self.max_image_size, 1024),
+            ("keep_days", self.keep_days, 36_500),
+        ];
+        if let Some((key, value, most)) = counts.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
+            return wrong(key, &value, &format!("1..={most}"));
+        }
+        if !(0.0..1.0).contains(&self.max_held_out) {
+            return wrong("max_held_out", &self.max_held_out, "0..1, a share of the images");
+        }
+        let above_zero = [
+            ("max_parameter", f64::from(self.max_parameter), f64::from(f32::MAX)),
+            ("max_passes", self.max_passes, MOST as f64),
+            ("total_passes", self.total_passes, MOST as f64),
+            ("max_seconds", self.max_seconds, MONTH),
+        ];
+        if let Some((key, value, most)) =
+            above_zero.into_iter().find(|(_, value, most)| !(*value > 0.0 && value <= most))
+        {
+            return wrong(key, &value, &format!("0..={most}, and it must be above 0"));
+        }
+        if let Some(name) = self.algorithms.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            return Err(format!("algorithms has {name:?}, which is not one of {}", KNOWN.join(", ")));
+        }
+        if self.algorithms.is_empty() {
+            return Err("algorithms = [] allows nothing; to take no part, leave the site's node stopped".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_has_every_key_with_its_default() {
+        assert_eq!(Policy::parse(Policy::text()).unwrap(), Policy::default());
+        let table: toml::Table = Policy::text().parse().unwrap();
+        assert_eq!(table.len(), toml::Table::try_from(Policy::default()).unwrap().len(), "every key has a line");
+        assert_eq!(Policy::parse("").unwrap(), Policy::default(), "missing keys have their defaults");
+    }
+
+    #[test]
+    fn every_line_of_the_file_is_explained() {
+        let mut explained = false;
+        for line in Policy::text().lines() {
+            assert!(explained || !line.contains(" = ") || line.starts_with('#'), "{line}");
+            explained = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn a_site_without_the_file_has_the_defaults_and_a_broken_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        assert_eq!(Policy::read(&path).unwrap(), Policy::default());
+        std::fs::write(&path, "min_images = 1\napprov = \"any\"").unwrap();
+        let error = Policy::read(&path).unwrap_err().to_string();
+        assert!(error.contains("policy.toml: line 2: unknown field `approv`, expected one of `approve`, "), "{error}");
+        std::fs::write(&path, vec![b'#'; 70_000]).unwrap();
+        assert!(Policy::read(&path).unwrap_err().to_string().ends_with("is it another file?"));
+        assert!(Policy::read(folder.path()).is_err());
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_named_with_their_bound() {
+        for (text, expected) in [
+            ("min_images = 0", "min_images = 0 is outside 1..="),
+            ("max_held_out = 1.0", "max_held_out = 1 is outside 0..1"),
+            ("max_held_out = nan", "max_held_out = NaN is outside 0..1"),
+            ("max_parameter = inf", "max_parameter = inf is outside 0..="),
+            ("max_parameter = -1.0", "max_parameter = -1 is outside 0..="),
+            ("max_passes = nan", "max_passes = NaN is outside 0..="),
+            ("max_seconds = 0", "max_seconds = 0 is outside 0..=2592000, and it must be above 0"),
+            ("max_image_size = 4096", "max_image_size = 4096 is outside 1..=1024"),
+            ("min_batch_size = 100000", "min_batch_size = 100000 is outside 1..=65536"),
+            ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, fedgan"),
+            ("algorithms = []", "algorithms = [] allows nothing"),
+            ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
+            ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
+            (
+                "max_memory = \"4 parsecs\"",
+                "line 1: invalid value: string \"4 parsecs\", expected a whole number of MiB",
+            ),
+        ] {
+            let error = Policy::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The client's half of the [message driver](crate::message_driver), at a site of its own: answers one message at a time, and
+//! needs nothing in memory between two messages.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use effgan_nn::Threads;
+use effgan_nn::file::remove_leftovers;
+
+use crate::Result;
+use crate::algorithm::Algorithm;
+use crate::checkpoints::{CheckpointConfig, Checkpoints, Memories, Moment, RunId};
+use crate::client::Client;
+use crate::local::Shard;
+use crate::message_driver::{Answered, SiteMessage};
+use crate::step_observer::StepRecord;
+
+/// A client of a run at a site of its own.
+#[derive(Clone)]
+pub struct Site<'a> {
+    /// The algorithm.
+    pub algorithm: &'a dyn Algorithm,
+    /// Its name and its images.
+    pub shard: Shard<'a>,
+    /// The run's seed.
+    pub seed: u64,
+    /// Threads, ≥ 1; the result does not depend on it.
+    pub jobs: usize,
+    /// Folder for its client state, its finished answers and its unfinished work.
+    pub folder: &'a Path,
+    /// Identifies the run; files of other runs are never used for this one.
+    pub run: RunId,
+    /// How often unfinished work is saved.
+    pub checkpoint: CheckpointConfig,
+    /// Called with one line of text for each file that is found unusable.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Called after every training step; `Break` ends the work.
+    pub on_step: &'a (dyn Fn(&StepRecord) -> ControlFlow<()> + Sync),
+}
+
+impl Site<'_> {
+    /// Works on `message`. If an earlier process has finished the answer to the same message, returns that answer without working again.
+    ///
+    /// # Errors
+    /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; files that cannot be read or written. A failure of
+    /// the work itself is an answer, not an error.
+    pub fn answer(&self, message: &SiteMessage) -> Result<Answered> {
+        remove_leftovers(self.folder);
+        let SiteMessage { broadcast, now, oldest } = message;
+        let states = self.checkpoints(self.run.clone());
+        let memories = Memories::at(*now, &states);
+        memories.discard_after(*now)?;
+        // A saved answer is only valid for the very tensors that it answers, so their hash is part of its run's identity.
+        let data = format!("{} {}", self.run.data, broadcast.params.hash());
+        let answers = self.checkpoints(RunId { data, ..self.run.clone() });
+        answers.remove_rounds_up_to(now.round)?;
+        let client = Client {
+            algorithm: self.algorithm,
+            shard: self.shard,
+            seed: self.seed,
+            attack: None,
+            checkpoints: &answers,
+            memories: &memories,
+            on_step: self.on_step,
+            stop: &AtomicBool::new(false),
+        };
+        let done = Threads::new(self.jobs).run(|| client.answer(broadcast))?;
+        memories.write(Moment { exchanges: now.exchanges + 1, ..*now })?;
+        memories.prune(*oldest)?;
+        Ok(Answered { client: self.shard.client.clone(), reply: done.reply, seconds: done.seconds })
+    }
+
+    fn checkpoints(&self, run: RunId) -> Checkpoints {
+        let warn = self.warn.clone();
+        Checkpoints::new(self.folder.into(), run, self.checkpoint.clone(), move |line| warn(line))
+    }
+}

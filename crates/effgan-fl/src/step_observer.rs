@@ -1,0 +1,67 @@
+//! The hooks of a client's training loop: progress, interruption, checkpoints of unfinished work.
+
+use std::ops::ControlFlow;
+
+use effgan_data::ClientName;
+use effgan_nn::Params;
+use effgan_nn::gan::Losses;
+
+use crate::Result;
+
+/// One training step of one client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRecord {
+    /// The client.
+    pub client: ClientName,
+    /// Round, from 1.
+    pub round: u32,
+    /// Step, from 1.
+    pub step: u64,
+    /// Number of steps that the client does in this round.
+    pub steps: u64,
+    /// Real images per step.
+    pub batch_size: u64,
+    /// Losses of the step.
+    pub losses: Losses,
+}
+
+/// Is called after every training step of a client. Progress output, checkpoints and Ctrl-C are implemented behind it.
+pub trait StepObserver {
+    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
+    fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
+
+    /// The state in which an earlier start of the program left this work, if it left one; called before the first step.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
+        Ok(None)
+    }
+
+    /// Called after each new step with its number, from 1; may save what `state` returns. `interrupted` says that the work ends here,
+    /// before its last step.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    fn checkpoint(&mut self, _step: u64, _interrupted: bool, _state: &dyn Fn() -> Params) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&StepRecord) -> ControlFlow<()>> StepObserver for F {
+    fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
+        self(record)
+    }
+}
+
+/// Is called after every training step of every client, from the client's thread; `Break` ends the run.
+pub type OnStep<'a> = dyn Fn(&StepRecord) -> ControlFlow<()> + Sync + 'a;
+
+/// A snapshot of a client's unfinished training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingState {
+    /// Losses of the finished steps.
+    pub losses: Vec<Losses>,
+    /// All tensors that later steps depend on, under the names of the algorithm that saved them.
+    pub tensors: Params,
+}

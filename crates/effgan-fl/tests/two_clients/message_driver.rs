@@ -1,0 +1,145 @@
+//! Sites that are reached by messages: bit-identical to the simulation, whatever is slow, silent or cut off.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use effgan_fl::{Answered, Carrier, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
+
+use super::resume::Recording;
+use super::*;
+
+/// Sites in this process that keep nothing in memory between messages. The site that is asked last answers first.
+struct LocalCarrier<'a> {
+    algorithm: &'a dyn Algorithm,
+    partition: &'a Partition,
+    /// Has one folder per site.
+    folder: &'a Path,
+    /// Counts the training steps of all sites.
+    steps: &'a AtomicU64,
+    /// A site that does not answer, and the round in which it does not.
+    silent: Option<(&'a str, u32)>,
+    /// Number of answers until the server is cut off.
+    left: u64,
+    sent: VecDeque<(ClientName, SiteMessage)>,
+}
+
+impl Carrier for LocalCarrier<'_> {
+    fn send(&mut self, client: &ClientName, message: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
+        if self.silent != Some((client.as_str(), message.broadcast.round)) {
+            self.sent.push_front((client.clone(), message.clone()));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> effgan_fl::Result<Option<Answered>> {
+        let Some((client, message)) = self.sent.pop_front() else { return Ok(None) };
+        self.left = self.left.checked_sub(1).ok_or(FlError::Interrupted)?;
+        let share = self.partition.clients.iter().find(|share| share.name == client).unwrap();
+        let site = Site {
+            algorithm: self.algorithm,
+            shard: Shard { client: &client, images: &images(), train: &share.train },
+            seed: SEED,
+            jobs: 1,
+            folder: &self.folder.join(client.as_str()),
+            run: RunId::default(),
+            checkpoint: CheckpointConfig::default(),
+            warn: Arc::new(|line: &str| panic!("{line}")),
+            on_step: &|_| {
+                self.steps.fetch_add(1, Ordering::Relaxed);
+                ControlFlow::Continue(())
+            },
+        };
+        site.answer(&message).map(Some)
+    }
+
+    fn close(&mut self) {
+        self.sent.clear();
+    }
+}
+
+/// The result of a run: parameters, members, records without times, and the number of training steps that were done.
+type Outcome = (Params, Members, Vec<RoundRecord>, u64);
+
+/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
+fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let algorithm = config.build(network(), local(), &AggregationConfig::default()).unwrap();
+    let (partition, steps) = (partition(), AtomicU64::new(0));
+    let (roster, mut observer) = (Roster::of(&partition), Recording::default());
+    loop {
+        let checkpoints = checkpoints(&folder.path().join("server"), None);
+        let federation = Federation {
+            algorithm: &*algorithm,
+            roster: &roster,
+            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, ..FailurePolicy::default() },
+            deadline: Duration::from_millis(if silent.is_some() { 1 } else { 60_000 }),
+            seed: SEED,
+            jobs: 1,
+            checkpoints: &checkpoints,
+        };
+        let mut carrier = LocalCarrier {
+            algorithm: &*algorithm,
+            partition: &partition,
+            folder: folder.path(),
+            steps: &steps,
+            silent,
+            left: cut,
+            sent: VecDeque::new(),
+        };
+        let from = checkpoints.latest(|_| Ok(())).unwrap();
+        let mut members = Members::new();
+        match federation.run(&mut carrier, from, &mut members, &mut observer) {
+            Ok(state) => {
+                let rounds = observer.0.into_values().collect();
+                return (state.params, members, rounds, steps.into_inner());
+            }
+            Err(FlError::Interrupted) => {}
+            Err(error) => panic!("{}: {error}", config.name()),
+        }
+    }
+}
+
+fn federated() -> impl Iterator<Item = AlgorithmConfig> {
+    every_algorithm().into_iter().filter(|config| !matches!(config, AlgorithmConfig::Central(_)))
+}
+
+#[test]
+fn every_algorithm_is_bit_identical_to_its_simulation() {
+    for config in federated() {
+        let (params, members, rounds, _) = over_sites(&config, None, u64::MAX);
+        let simulated = resume::outcome(&config, &local(), None, 2, None);
+        assert_eq!((&params, &members), (&simulated.params, &simulated.members), "{}", config.name());
+        assert_eq!(rounds, simulated.rounds.into_values().collect::<Vec<_>>(), "{}", config.name());
+    }
+}
+
+#[test]
+fn a_server_that_is_cut_off_after_each_answer_asks_no_site_twice() {
+    for config in [fedgan(2), effgan(2, 1)] {
+        assert_eq!(over_sites(&config, None, 1), over_sites(&config, None, u64::MAX), "{}", config.name());
+    }
+}
+
+/// Sites of MD-GAN and UA-GAN have client state, which they must discard when it belongs to a round that the server has lost.
+#[test]
+fn sites_go_back_with_a_server_that_lost_a_round() {
+    for config in [md_gan(3), ua_gan(3)] {
+        let (params, members, rounds, steps) = over_sites(&config, None, 17);
+        let (whole, whole_members, whole_rounds, whole_steps) = over_sites(&config, None, u64::MAX);
+        assert_eq!((params, members), (whole, whole_members), "{}", config.name());
+        assert_eq!(rounds, whole_rounds, "{}", config.name());
+        assert!(steps > whole_steps, "{}: it was cut off within a round", config.name());
+    }
+}
+
+#[test]
+fn a_silent_site_is_missing_from_its_round_and_asked_again_in_the_next() {
+    let (.., rounds, _) = over_sites(&fedgan(3), Some(("north", 2)), u64::MAX);
+    let here = |round: &RoundRecord| round.clients.iter().map(|client| client.name.to_string()).collect::<Vec<_>>();
+    let both = vec!["north".to_owned(), "south".to_owned()];
+    assert_eq!(rounds.iter().map(here).collect::<Vec<_>>(), [both.clone(), vec!["south".to_owned()], both]);
+    assert_eq!(rounds[1].missing[0].name.as_str(), "north");
+    assert_eq!(rounds[1].missing[0].reason, "no answer within 0.001 s");
+}
