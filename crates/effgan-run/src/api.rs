@@ -27,7 +27,7 @@ pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
 use crate::record::machine;
 pub use crate::scores::Evaluation;
-use crate::scores::{FeatureNet, Images, Question, Reference};
+use crate::scores::{Evaluator, FeatureNet, Images, Reference};
 
 /// Images of one call: all of them are in memory.
 const MOST_AT_ONCE: u64 = 10_000_000;
@@ -286,22 +286,22 @@ pub fn evaluate(
         Scored::Images(images, [_, shape @ ..]) => Images::Pixels(images, *shape),
         Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
     };
-    let unknown = || Failure::usage(anyhow!("there is no feature network for the images of {}", dataset.name));
+    let unknown = || Failure::usage(anyhow!("no built-in feature network fits the images of {}", dataset.name));
     let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
-    let question = Question {
+    let evaluator = Evaluator {
         images,
         name: "images".into(),
         reference: Reference::of_dataset(&dataset),
         network: &network,
-        copies_by: &network,
+        memorisation_network: &network,
         n,
         in_depth: false,
         shares: Vec::new(),
         jobs,
         stop,
-        tell: &|_, _, _| {},
+        progress: &|_, _, _| {},
     };
-    question.answer()
+    evaluator.evaluate()
 }
 
 /// Checks what the environment says of the processor, once, before any work.

@@ -11,9 +11,10 @@ use effgan_fl::{ExchangeKind, RoundRecord};
 use effgan_nn::checkpoint::read_file;
 
 use super::axis::Axis;
-use crate::record::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
 use crate::record::grid_name::round_of_grid;
 use crate::record::run_dir::MOST_BYTES;
+use crate::record::run_info::RunInfo;
 
 /// The files of a run, sorted. Of two lines about one thing the later holds.
 pub(crate) struct Folder {

@@ -31,7 +31,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context, escape_formatter};
 use sha2::{Digest, Sha256};
 
-use crate::record::events::{RunInfo, Status};
+use crate::record::run_info::{RunInfo, Status};
 use crate::units;
 use effgan_data::steering::plain;
 use folder::Folder;
@@ -168,10 +168,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::record::events::{
-        DatasetInfo, Event, LossCurve, Machine, MemberClasses, NetworkInfo, PartitionInfo, Score, Scored, Stage,
-    };
+    use crate::record::events::{Event, LossCurve, MemberClasses, Score, Scored, Stage};
+    use crate::record::machine::Machine;
     use crate::record::pictures::{grid, save_png};
+    use crate::record::run_info::{DatasetInfo, NetworkInfo, PartitionInfo};
 
     /// Of every run.
     const ALWAYS: [&str; 12] = [

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::matrix::{Cell, DEEP, Drawing, Matrix};
-use crate::record::events::PartitionInfo;
+use crate::record::run_info::PartitionInfo;
 use crate::units::{count, percent};
 
 /// More clients or classes than these are drawn without numbers, in thin rows.

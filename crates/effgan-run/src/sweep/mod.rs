@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Kind, Result};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::record::events::Status;
+use crate::record::run_info::Status;
 use crate::scores;
 
 /// Runs what is missing of `sweep` in `out` with `jobs` threads until done or `stop`, and writes table and figures.
