@@ -39,7 +39,7 @@ def train(**arguments: object) -> Wrong:
         (lambda run, _: run.model.sample(0), effgan.UsageError, "n = 0 is outside 1..=10000000"),
         (lambda run, _: run.model.sample(10**12), effgan.UsageError, "n = 1000000000000 is outside"),
         (lambda run, _: run.model.sample(1, member="x"), effgan.UsageError, "no member x; it has client-0000, client-0001"),
-        (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global stands alone"),
+        (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global cannot be combined"),
         (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "manifest.json does not make a model folder"),
         (lambda _, folder: effgan.Run(folder), effgan.DataError, "is no run folder: it has no run.json"),
         (lambda *_: effgan.evaluate(ZEROS.astype("f4")), effgan.UsageError, "expected images of u8 [n, c, h, w] or a Model"),
