@@ -235,7 +235,7 @@ fn a_record_with_null_a_bad_line_and_a_torn_end_is_read_without_them_by_report_e
 
     assert!(effgan(&["report", text(&run)]).status.success());
     let page = fs::read_to_string(run.join("report.html")).unwrap();
-    let lines = format!("left out: lines 1, {}, {last}.", drift + 1);
+    let lines = format!("were skipped: lines 1, {}, {last}.", drift + 1);
     assert!(page.contains(&lines), "{lines}");
     let scored = effgan(&["evaluate", text(&run), "--num", "64"]);
     assert!(scored.status.success(), "{scored:?}");

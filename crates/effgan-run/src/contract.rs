@@ -120,7 +120,7 @@ impl Steps {
             let refused = || FlError::ClientFailed {
                 client: client.clone(),
                 round: exchange.round,
-                reason: "is not in the cohort, or replied twice".into(),
+                reason: "was not in the cohort, or replied twice".into(),
             };
             taken.map(|update| (client.clone(), update)).ok_or_else(refused)
         });

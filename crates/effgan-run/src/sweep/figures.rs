@@ -12,7 +12,8 @@ use super::config::short;
 use super::table::{Row, Spread, Table};
 use super::{Cell, Sweep};
 use crate::report::axis::Axis;
-use crate::report::charts::{Bar, Chart, Label, Plot, Series, Shape};
+use crate::report::chart::Chart;
+use crate::report::plot::{Bar, Label, Plot, Series, Shape};
 use crate::units::three_digits;
 
 /// Lines of one figure: there are as many colours.
