@@ -12,7 +12,7 @@ use crate::record::pictures::{captioned, save_png};
 ///
 /// # Errors
 /// When a grid cannot be read or the picture cannot be written.
-pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
+pub(crate) fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
     let mean = if dir.info().mean_is_fedgan { "FedGAN at equal work" } else { Scored::MeanOfMembers.title() };
     let mut panels = Vec::new();
     for (of, title) in [
