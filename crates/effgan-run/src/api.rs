@@ -70,7 +70,7 @@ pub fn run(run: Run, stop: &AtomicBool, on_event: impl Fn(String) + Send + Sync 
 
 /// Runs a federation over the sites that `grid` reaches, or resumes the one in the folder `run.out`, and returns the folder.
 ///
-/// `server` is the server's folder, whose list says which node is which site; without it nodes are believed. `log` is called with
+/// `server` is the server's folder, whose list maps nodes to sites; without it a node's own claim counts. `log` is called with
 /// a line per round.
 ///
 /// # Errors

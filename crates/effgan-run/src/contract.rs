@@ -79,7 +79,7 @@ impl Steps {
     }
 
     /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `memory` is the state that the client keeps
-    /// between rounds. `go_on` is asked after each training step.
+    /// between rounds. `go_on` is called after each training step.
     ///
     /// # Errors
     /// When the images do not fit; as [`Algorithm::local_update`]; [`FlError::Interrupted`] when `go_on` returns false.

@@ -32,7 +32,7 @@ pub enum Kind {
     Data = 3,
     /// The run itself failed.
     Run = 4,
-    /// It was asked to stop.
+    /// It was stopped from outside, as by Ctrl-C.
     Interrupted = 130,
 }
 

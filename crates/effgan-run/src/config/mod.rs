@@ -1,7 +1,7 @@
 //! The configuration of a run: one TOML file, checked once when it is read.
 //!
 //! `parse.rs` reads the file, `settings.rs` applies `--set`, `check.rs` holds the checks that span several tables, and
-//! `identity.rs` hashes what the bits of a run depend on. Each table's struct stands in the crate that uses it.
+//! `identity.rs` hashes what the bits of a run depend on. Each table's struct is beside the code that uses it.
 
 mod check;
 mod federation;
@@ -156,7 +156,7 @@ pub(crate) mod tests {
         for file in files {
             let config = Config::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
-            // Images of a folder may be of any size; the config says which.
+            // Images of a folder may have any size, which the config gives.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
             let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
             assert!(config.algorithm.build(network, config.local, &config.aggregation).is_ok(), "{}", file.display());

@@ -19,7 +19,7 @@ pub(super) struct Attendance {
     /// Absent where all clients took part in all rounds.
     drawing: Option<MatrixSvg>,
     /// Whether a client was not selected in some round.
-    unasked: bool,
+    unselected: bool,
     /// Rounds with missing clients.
     rows: Vec<Row>,
     short: bool,
@@ -31,8 +31,8 @@ pub(super) struct Attendance {
 struct Row {
     round: u32,
     kind: &'static str,
-    answered: usize,
-    asked: usize,
+    replied: usize,
+    selected: usize,
     /// Name and reason of each missing client.
     missing: Vec<(String, String)>,
 }
@@ -41,19 +41,20 @@ struct Row {
 pub(super) fn attendance(folder: &Folder) -> Option<Attendance> {
     let rounds = || folder.rounds.values();
     rounds().next()?;
-    let unasked = rounds().any(|round| asked(round) < folder.info.partition.clients.len());
+    let unselected = rounds().any(|round| selected(round) < folder.info.partition.clients.len());
     let rows: Vec<Row> = rounds().filter(|round| !round.missing.is_empty()).map(row).collect();
     Some(Attendance {
         sentence: sentence(folder, &rows),
-        drawing: (unasked || !rows.is_empty()).then(|| by_client(folder, "participation by client and round", cells)),
-        unasked,
+        drawing: (unselected || !rows.is_empty())
+            .then(|| by_client(folder, "participation by client and round", cells)),
+        unselected,
         short: rows.len() <= SHORT,
         rows,
         every: every(folder),
     })
 }
 
-fn asked(round: &RoundRecord) -> usize {
+fn selected(round: &RoundRecord) -> usize {
     round.clients.len() + round.missing.len()
 }
 
@@ -61,14 +62,14 @@ fn row(round: &RoundRecord) -> Row {
     Row {
         round: round.round,
         kind: kind_name(round.kind),
-        answered: round.clients.len(),
-        asked: asked(round),
+        replied: round.clients.len(),
+        selected: selected(round),
         missing: round.missing.iter().map(|missing| (missing.name.to_string(), missing.reason.clone())).collect(),
     }
 }
 
 fn sentence(folder: &Folder, rows: &[Row]) -> String {
-    let (rounds, replies) = (folder.rounds.len(), folder.rounds.values().map(asked).sum::<usize>());
+    let (rounds, replies) = (folder.rounds.len(), folder.rounds.values().map(selected).sum::<usize>());
     let exchanges = if rounds == 1 { "the only exchange".into() } else { format!("all {rounds} exchanges") };
     if rows.is_empty() {
         return format!("All selected clients replied in {exchanges}.");

@@ -2,8 +2,8 @@
 //!
 //! Everything is read from the run folder, so a report can be made again at any time, also of a run that was interrupted or
 //! failed. The page contains its pictures and styles and loads nothing. Without scripts the rounds lie side by side; `player.js`
-//! makes an animation of them. Rust turns data into texts and coordinates, `template.html` these into markup, `style.css` gives it
-//! its looks.
+//! makes an animation of them. Rust turns data into texts and coordinates, `template.html` turns these into markup, `style.css`
+//! formats it.
 
 mod attendance;
 pub(crate) mod axis;

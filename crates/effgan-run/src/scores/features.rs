@@ -1,4 +1,4 @@
-//! What a feature network makes of images.
+//! Features and classes of images, as a feature network computes them.
 
 /// Shape `[c, h, w]` of the images that the small feature networks take; others are resized to it first.
 pub(super) const SMALL_NET_SHAPE: [usize; 3] = [1, 28, 28];

@@ -22,8 +22,8 @@ impl<'a> Share<'a> {
     /// The share of all clients together: the training images that are split among them, with the test split held out.
     pub fn of_dataset(dataset: &'a Dataset) -> Self {
         let (train, test, shape) = (&dataset.train, &dataset.test, dataset.train.shape());
-        let dealt = dataset.num_dealt() * shape.iter().product::<usize>();
-        let (train, held_out) = (Images::Pixels(&train.pixels()[..dealt], shape), Images::Pixels(test.pixels(), shape));
+        let split = dataset.num_dealt() * shape.iter().product::<usize>();
+        let (train, held_out) = (Images::Pixels(&train.pixels()[..split], shape), Images::Pixels(test.pixels(), shape));
         Self { name: "all".into(), train, held_out, samples: None }
     }
 

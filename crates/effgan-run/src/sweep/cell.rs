@@ -1,4 +1,4 @@
-//! A cell of a sweep: one run, and where it stands in the grid.
+//! A cell of a sweep: one run, and its place in the grid.
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
-/// table and figures and returns their paths. `tell` is called with a line for each finished cell.
+/// table and figures and returns their paths. `on_line` is called with a line for each finished cell.
 ///
 /// Cells run in parallel, on one thread each where there are enough of them: that is faster than one after the other on all cores, as
 /// measured in docs/sweeps.md.
@@ -42,13 +42,13 @@ pub fn run(
     out: &Path,
     jobs: usize,
     stop: &AtomicBool,
-    tell: &(dyn Fn(&str) + Sync),
+    on_line: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
     check_data(sweep, out)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
-    let failed = workers::run_groups(sweep, out, groups, jobs, stop, tell);
+    let failed = workers::run_groups(sweep, out, groups, jobs, stop, on_line);
     if stop.load(Ordering::Relaxed) {
         let line = format!("interrupted; the same command continues {}", out.display());
         return Err(Failure::interrupted(anyhow!(line)));

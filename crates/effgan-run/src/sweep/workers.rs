@@ -28,7 +28,7 @@ struct Workers<'a> {
     /// Threads per cell.
     threads: usize,
     stop: &'a AtomicBool,
-    tell: &'a (dyn Fn(&str) + Sync),
+    on_line: &'a (dyn Fn(&str) + Sync),
     started: Instant,
     /// What remains to be done.
     queue: Mutex<Queue>,
@@ -53,7 +53,7 @@ pub(super) fn run_groups(
     groups: Vec<Group>,
     jobs: usize,
     stop: &AtomicBool,
-    tell: &(dyn Fn(&str) + Sync),
+    on_line: &(dyn Fn(&str) + Sync),
 ) -> Vec<String> {
     let is_open = |&cell: &usize| is_open(sweep, &sweep.cells[cell], out);
     let cost = |group: &Group| group.cells().filter(is_open).map(|cell| sweep.cells[cell].work()).sum::<f64>();
@@ -66,10 +66,10 @@ pub(super) fn run_groups(
         open.iter().map(|(cost, _)| cost).sum(),
         open.iter().map(|(_, group)| group.cells().filter(is_open).count()).sum(),
     );
-    tell(&format!("{} cells, {cells} of them to run, {workers} at a time", sweep.cells.len()));
+    on_line(&format!("{} cells, {cells} of them to run, {workers} at a time", sweep.cells.len()));
     let waiting = open.into_iter().map(|(_, group)| group).collect();
     let queue = Mutex::new(Queue { waiting, cells, done: 0.0, all, failed: Vec::new() });
-    let shared = Workers { sweep, out, threads: jobs / workers, stop, tell, started: Instant::now(), queue };
+    let shared = Workers { sweep, out, threads: jobs / workers, stop, on_line, started: Instant::now(), queue };
     thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(|| shared.run_groups()))));
     shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner).failed
 }
@@ -145,6 +145,6 @@ impl Workers<'_> {
             0 => String::new(),
             cells => format!("; {cells} left, about {}", duration(left)),
         };
-        (self.tell)(&format!("{}  {how}{rest}", cell.name));
+        (self.on_line)(&format!("{}  {how}{rest}", cell.name));
     }
 }

@@ -92,14 +92,14 @@ impl Layout {
         fill(picture, [left, top, width, height], |_, _| RULE);
         fill(picture, [left, top, width - rule, height - rule], |_, _| colour(share));
         let text = count.to_string();
-        let pen = Pen { font: self.letters(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
+        let pen = Pen { font: self.count_font(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
         if count > 0 && pen.width(&text) + 4 <= width && pen.height() < height {
             pen.write(picture, &text, left + (width - pen.width(&text)) / 2, top + (height - pen.height()) / 2);
         }
     }
 
     /// The font of the counts in the cells.
-    fn letters(&self) -> &'static MonoFont<'static> {
+    fn count_font(&self) -> &'static MonoFont<'static> {
         if self.cell[1] >= 14 { self.font } else { &FONT_5X8 }
     }
 }
