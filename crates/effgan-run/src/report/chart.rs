@@ -3,6 +3,9 @@
 //! Each chart is drawn twice, for wide and for narrow screens, since text in a picture that is scaled down becomes too small to
 //! read; the style sheet shows one of the two.
 
+// SVG from a template instead of a plotting crate such as `plotters`: its fixed colours would not follow light and dark pages, nor would
+// its text stay readable on a phone.
+
 use std::fmt::Write as _;
 
 use serde::Serialize;

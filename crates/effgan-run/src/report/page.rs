@@ -28,6 +28,8 @@ pub(super) fn render(folder: &Folder) -> Result<String, minijinja::Error> {
     environment.get_template("template.html")?.render(page(folder))
 }
 
+// The page is given to others: with its Content-Security-Policy the browser itself enforces that it loads nothing and runs only our script.
+
 /// The source expression of a Content-Security-Policy that allows an inline script or style: the SHA-256 of its text.
 pub(super) fn source(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))

@@ -1,6 +1,8 @@
 //! A cache of the features of reference images between evaluations: one sealed file per set of images, named by the SHA-256 of
 //! what the features follow from (network, weights, resize, pixels). What is missing or unusable is computed again.
 
+// Features rather than their means and covariances: the kernel distance, precision and memorisation need all of them.
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};

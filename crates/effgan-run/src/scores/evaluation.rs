@@ -41,6 +41,7 @@ pub struct SetScores {
     pub n: usize,
     /// Number of reference images.
     pub n_reference: usize,
+    // `fid` and `kid` are names for Inception's features alone: another network has another scale.
     /// Fréchet distance on Inception-2015's features, ≥ 0; lower is closer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fid: Option<f64>,

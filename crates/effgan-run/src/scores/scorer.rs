@@ -37,6 +37,7 @@ impl Scorer {
         let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
+            // No number is made up for images that no network was trained for.
             None => Some(format!("no scores: no built-in feature network fits the images of {}", dataset.name)),
             Some(_) if [c, h, w] != SMALL_NET_SHAPE => Some(format!(
                 "real and generated images are converted from {c} × {h} × {w} to 1 × 28 × 28 before they are scored"

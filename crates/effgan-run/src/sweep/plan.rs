@@ -2,7 +2,7 @@
 //!
 //! Two cells share their rounds when everything that these depend on is equal: the longer run continues from the last state of the
 //! shorter one, and the rounds of `effgan` are those of `fedgan`. A `fedgan` cell that equals an `effgan` cell whose fine-tuning is
-//! averaged as one more round is not run at all: the `effgan` run scores that average, too.
+//! averaged as one more round is not run at all: the `effgan` run scores that average, too. A test compares the two runs bit for bit.
 
 use super::Cell;
 use effgan_fl::AlgorithmConfig;

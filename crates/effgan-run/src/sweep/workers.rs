@@ -108,6 +108,7 @@ impl Workers<'_> {
     }
 
     /// Starts a cell from the rounds of a finished cell of its group, where there is one.
+    // The cell copies that run's checkpoint and is then resumed like any other run folder.
     fn branch(&self, cell: &Cell, folder: &Path, group: &Group) -> Result<bool> {
         for donor in group.cells().rev().map(|donor| self.sweep.cells[donor].folder(self.out)) {
             if status(&donor) == Some(Status::Done) && pipeline::branch(&donor, &cell.config, folder)? {

@@ -1,6 +1,8 @@
 //! The messages of an event file, with the field numbers of TensorFlow's `event.proto` and `summary.proto`; fields that we
 //! never write are left out.
 
+// Written by hand, since four messages are not worth a protoc: the tests compare the bytes with those of TensorBoard.
+
 use prost::Message;
 
 /// One record of an event file. Exactly one of `file_version` and `summary` is set.
