@@ -91,7 +91,9 @@ struct Lines<F>(F);
 
 impl<F: Fn(&str) + Send + Sync> Listener for Lines<F> {
     fn event(&self, event: &Event) {
-        line_of(event).iter().for_each(|line| self.0(line));
+        if let Some(line) = line_of(event) {
+            self.0(&line);
+        }
     }
 
     fn line(&self, line: &str) {

@@ -126,11 +126,11 @@ impl Evaluator<'_> {
     fn sizes(&self) -> Result<(usize, usize)> {
         let Reference { name, images, train, .. } = &self.reference;
         let image_len: usize = images.shape().iter().product();
-        let most = images.len().expect("a reference has a number of images");
+        let most = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
         let most = train.map_or(most, |(train, _)| most.min(train.len() / image_len));
         let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={most}, the images of {name}")));
-        let n = match (self.n, self.images.len()) {
+        let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
                 return Err(usage(format!("n = {n} is more than the {have} images given")));
             }

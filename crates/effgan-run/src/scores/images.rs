@@ -32,7 +32,7 @@ impl Images<'_> {
     }
 
     /// The number of images; `None` for a model.
-    pub fn len(&self) -> Option<usize> {
+    pub fn count(&self) -> Option<usize> {
         match self {
             Self::Model(..) => None,
             Self::Files(files) => Some(files.len()),

@@ -49,7 +49,7 @@ impl Evaluator<'_> {
         for (i, share) in self.shares.iter().enumerate() {
             self.check_stop()?;
             let [train, held_out] = [&share.train, &share.held_out].map(|images| -> Result<Features> {
-                let n = images.len().expect("shares have a number of images");
+                let n = images.count().expect("shares have a number of images");
                 self.extract_cached(network, "training images", images, n)
             });
             let samples = match &share.samples {

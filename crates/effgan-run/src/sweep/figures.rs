@@ -1,4 +1,4 @@
-//! Figures of a sweep: fd_small against each numeric key, and against the bytes sent; one line per algorithm, with mean and range over
+//! Figures of a sweep: `fd_small` against each numeric key, and against the bytes sent; one line per algorithm, with mean and range over
 //! the seeds.
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub is_main: bool,
     /// The score.
     pub score: Score,
-    /// fd_small of real images in the same run.
+    /// `fd_small` of real images in the same run.
     pub floor: Option<f64>,
     /// Bytes of tensors sent in the run, in both directions, / 10⁶.
     pub megabytes: f64,
