@@ -119,7 +119,7 @@ mod tests {
     use anyhow::anyhow;
 
     #[test]
-    fn a_message_is_one_line_without_control_characters() {
+    fn a_message_is_one_line_that_does_nothing_to_a_terminal() {
         let failure = Failure::usage(anyhow!("unknown field `\u{1b}[2J\r\n\u{202e}`")).context("a.toml");
         assert_eq!(failure.line(), "a.toml: unknown field ` [2J   `");
     }

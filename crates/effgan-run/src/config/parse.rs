@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_and_infinity_are_refused_for_every_key() {
+    fn no_key_takes_a_number_that_is_not_finite() {
         let settings = [
             "partition.kind=dirichlet",
             "partition.alpha=0.5",

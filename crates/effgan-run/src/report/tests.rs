@@ -180,7 +180,7 @@ fn no_text_reorders_the_page_and_only_our_own_script_and_style_are_allowed() {
 }
 
 #[test]
-fn links_in_a_run_folder_from_elsewhere_are_not_followed() {
+fn a_folder_of_a_stranger_with_links_at_every_name_leads_nowhere() {
     use std::os::unix::fs::symlink;
     let dir = finished_run();
     let samples = dir.path().join("samples");
