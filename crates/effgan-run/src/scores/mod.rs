@@ -1,4 +1,4 @@
-//! Scores: of the generators of a run while it works ([`Scorer`]), and of finished images and models ([`Evaluator`]).
+//! Scores: of the generators of a run while it works (`Scorer`), and of finished images and models ([`Evaluator`]).
 //!
 //! A run computes `fd_small`, class KL and modes after each round. The evaluator adds the rest, which would take longer than a round:
 //! nearest neighbours among 10,000 images, and training a classifier.
