@@ -1,4 +1,4 @@
-"""The program ``effgan``, for machines that have the wheel alone: ``python -m effgan``."""
+"""The command ``effgan`` for machines that have only the wheel: ``python -m effgan``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from . import _effgan
 
 
 def main() -> None:
-    """Does what the command line says, and ends with its exit code."""
-    # `flwr` is the one that was installed with it, also where its folder is not on the path: venv/bin/effgan.
+    """Runs the command line and exits with its exit code."""
+    # Finds the `flwr` that was installed beside this package even when its folder is not on the PATH, as with venv/bin/effgan.
     programs = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
     os.environ["PATH"] = os.pathsep.join(programs)
     sys.exit(_effgan.main(["effgan", *sys.argv[1:]]))

@@ -33,7 +33,7 @@ __all__ = [
 __version__: str
 
 class EffganError(Exception):
-    """What effgan says when it cannot do something: one line."""
+    """Base class of effgan's exceptions; the message is one line."""
 
 class UsageError(EffganError):
     """An argument or the config is wrong; nothing was written."""
@@ -49,7 +49,7 @@ class InternalError(EffganError):
 
 @final
 class Model:
-    """The generators of a model folder. They are read when they are needed."""
+    """The generators of a model folder. Each is read when it is needed."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -58,15 +58,15 @@ class Model:
     def sample(
         self, n: int, seed: int = 1, *, member: str | Sequence[str] | None = None, jobs: int | None = None
     ) -> NDArray[np.uint8]:
-        """Images ``0..n`` of ``seed``, u8 ``[n, c, h, w]``: the images of ``effgan sample``.
+        """Generates images ``0..n`` of ``seed``, u8 ``[n, c, h, w]``, as ``effgan sample`` does.
 
-        From the ensemble, from one or several members, or from ``"global"``, the averaged generator. Image i of a seed is the same image however many
-        are drawn, by any number of ``jobs`` [all cores].
+        The images come from the ensemble, from one or several members, or from ``"global"``, the averaged generator. Image i of a seed does not depend
+        on ``n`` or on the number of threads, ``jobs`` (default: all cores).
         """
 
     @property
     def members(self) -> list[str]:
-        """Names of the members, sorted; none for an algorithm without an ensemble."""
+        """Names of the members, sorted; empty for an algorithm without an ensemble."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -74,7 +74,7 @@ class Model:
 
     @property
     def classes(self) -> list[str]:
-        """What the classes of a conditional model are called, in the order of their labels; none where nobody said."""
+        """Names of the classes of a conditional model, in the order of their labels; empty where they are not known."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -82,92 +82,92 @@ class Model:
 
 @final
 class State:
-    """What the server carries from exchange to exchange."""
+    """The state of the server between exchanges."""
 
     def __new__(cls, round: int, exchanges: int, arrays: dict[str, NDArray[np.float32]]) -> State: ...
     @property
     def round(self) -> int:
-        """Rounds done."""
+        """Finished rounds."""
 
     @property
     def exchanges(self) -> int:
-        """Exchanges done of the round after those; 0 between rounds."""
+        """Finished exchanges of the round that follows; 0 between rounds."""
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """``generator.*``, ``discriminator.*``, and what else the algorithm remembers."""
+        """``generator.*``, ``discriminator.*``, and other state of the algorithm."""
 
 @final
 class Exchange:
-    """What is to be done next, and with whom."""
+    """The next exchange: its kind and its cohort."""
 
     @property
     def round(self) -> int:
-        """Round, from 1."""
+        """The round, from 1."""
 
     @property
     def kind(self) -> str:
-        """What for: ``average``, ``collect``, ``feedback``, ``logits`` or ``swap``."""
+        """The kind: ``average``, ``collect``, ``feedback``, ``logits`` or ``swap``."""
 
     @property
     def iteration(self) -> int:
-        """Which of the server's steps in the round, from 0."""
+        """The index of the server's step in the round, from 0."""
 
     @property
     def cohort(self) -> list[str]:
-        """With whom, sorted."""
+        """The clients that take part, sorted."""
 
 @final
 class Broadcast:
-    """Server to client."""
+    """A message from the server to a client."""
 
     def __new__(
         cls, round: int, kind: str, iteration: int, iterations: int, arrays: dict[str, NDArray[np.float32]]
     ) -> Broadcast: ...
     @property
     def round(self) -> int:
-        """Round, from 1."""
+        """The round, from 1."""
 
     @property
     def kind(self) -> str:
-        """As the exchange's."""
+        """The kind of the exchange."""
 
     @property
     def iteration(self) -> int:
-        """Which of the server's steps in the round, from 0."""
+        """The index of the server's step in the round, from 0."""
 
     @property
     def iterations(self) -> int:
-        """The server's steps in the round."""
+        """The number of the server's steps in the round."""
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What the client is to work on."""
+        """The tensors for the client."""
 
 @final
 class Update:
-    """Client to server."""
+    """A message from a client to the server."""
 
     def __new__(
         cls, arrays: dict[str, NDArray[np.float32]], num_examples: int, metrics: dict[str, float]
     ) -> Update: ...
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What the client answers: both networks, its generator alone when that is collected, or what the algorithm says."""
+        """The tensors of the reply: both networks, only the generator when it is collected, or as the algorithm defines."""
 
     @property
     def num_examples(self) -> int:
-        """n_k: the images that the client trained on."""
+        """n_k: the number of the client's training images."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """``loss_d`` and ``loss_g`` (means over the steps) and ``steps``; empty where nothing was trained."""
+        """``loss_d`` and ``loss_g`` (means over the steps) and ``steps``; empty in an exchange without training."""
 
 @final
 class Steps:
-    """The steps of an algorithm on named arrays, for a loop or a transport of one's own.
+    """The steps of an algorithm on named arrays, for programs with a loop or a transport of their own.
 
-    No step reads a clock, a file or a global generator: with equal arguments it gives equal bits, wherever it runs.
+    No step reads a clock, a file or a global random generator: equal arguments give equal bits.
     """
 
     def __new__(
@@ -180,19 +180,22 @@ class Steps:
         settings: dict[str, Any] | None = None,
         jobs: int | None = None,
     ) -> Steps:
-        """Of ``config``'s algorithm for ``clients`` with so many training images each, of the shape ``(c, h, w)``."""
+        """The algorithm of ``config`` for ``clients``, a dict from names to n_k, on images of shape ``(c, h, w)``."""
 
     def init(self) -> State:
         """The state before round 1."""
 
     def next(self, state: State) -> Exchange | None:
-        """What follows ``state``; ``None`` when the algorithm is done. Clients of the cohort may be left out, of all exchanges of a round alike."""
+        """The exchange that follows ``state``; ``None`` when the algorithm is done.
+
+        Clients of the cohort may be left out, but then of all exchanges of a round.
+        """
 
     def prepare(self, state: State, exchange: Exchange) -> State:
-        """What the server computes once, before it sends."""
+        """The state after what the server computes once per exchange, before it broadcasts."""
 
     def broadcast(self, state: State, exchange: Exchange, client: str) -> Broadcast:
-        """The message to ``client``."""
+        """The broadcast to ``client``."""
 
     def local_update(
         self,
@@ -202,15 +205,15 @@ class Steps:
         labels: NDArray[np.uint8],
         memory: dict[str, NDArray[np.float32]] | None = None,
     ) -> tuple[Update, dict[str, NDArray[np.float32]]]:
-        """The work of ``client`` on its images, u8 ``[n, c, h, w]``, and their labels ``[n]``.
+        """The update of ``client`` from its images, u8 ``[n, c, h, w]``, and their labels ``[n]``.
 
-        Answers with its update and what it is to remember until its next one, which stays with it.
+        Also returns the state that the client keeps until its next update, to be passed as ``memory``; it never leaves the client.
         """
 
     def aggregate(
         self, state: State, exchange: Exchange, updates: dict[str, Update]
     ) -> tuple[State, list[tuple[str, int, dict[str, NDArray[np.float32]]]]]:
-        """Folds the updates by client, in the order of names, and answers with the state and what was collected: ``(client, n_k, arrays)``.
+        """Combines the updates, given by client, into the next state; also returns collected members as ``(client, n_k, arrays)``.
 
         Raises ``RunFailed`` for an update with wrong names, shapes or n_k, or with NaN.
         """
@@ -218,7 +221,7 @@ class Steps:
 def deal(
     config: str | os.PathLike[str] | dict[str, Any], *, settings: dict[str, Any] | None = None
 ) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What each client of ``config`` trains on: u8 images ``[n, c, h, w]`` and labels ``[n]``, by name."""
+    """Splits the data set of ``config``: the training images u8 ``[n, c, h, w]`` and labels ``[n]`` of each client, by name."""
 
 def main(arguments: list[str]) -> int: ...
 def federate(

@@ -1,4 +1,4 @@
-//! Python's values as the program's: configs, settings, counts.
+//! Conversion of Python values: configs, settings, counts.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::errors::usage;
 
-/// A dict with text as keys; `what` names it in errors.
+/// Converts a dict with str keys to JSON; `what` names the dict in errors.
 ///
 /// # Errors
 /// [`UsageError`](crate::errors::UsageError) naming the key.
@@ -16,17 +16,17 @@ pub fn tables(dict: &Bound<'_, PyDict>, what: &str) -> PyResult<Map<String, Valu
     entries(dict, what, "")
 }
 
-/// Entries of `what`; `path` goes before their keys in errors.
+/// Converts the entries of the dict `what`; `path` precedes their keys in errors.
 fn entries(dict: &Bound<'_, PyDict>, what: &str, path: &str) -> PyResult<Map<String, Value>> {
     let entry = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-        let key: String = key.extract().map_err(|_| usage(format!("{what} has the key {key}, which is no text")))?;
+        let key: String = key.extract().map_err(|_| usage(format!("{what} has the key {key}, which is not a str")))?;
         let value = json(&value, &format!("{path}{key}"))?;
         Ok((key, value))
     };
     dict.iter().map(entry).collect()
 }
 
-/// Numbers, text, truth, paths, and lists and dicts of them.
+/// Converts a number, str, bool, path, or a list or dict of these to JSON; `key` names it in errors.
 ///
 /// # Errors
 /// [`UsageError`](crate::errors::UsageError) naming `key`.
@@ -46,9 +46,9 @@ pub fn json(value: &Bound<'_, PyAny>, key: &str) -> PyResult<Value> {
     if value.is_instance_of::<PyFloat>() {
         return number(value.extract()?, key);
     }
-    // NumPy's numbers are none of Python's own.
+    // NumPy's integers are not instances of int.
     if value.is_instance_of::<PyInt>() || value.hasattr("__index__")? {
-        let whole: i64 = value.extract().map_err(|_| usage(format!("{key} = {value} is no 64-bit integer")))?;
+        let whole: i64 = value.extract().map_err(|_| usage(format!("{key} = {value} is not a 64-bit integer")))?;
         return Ok(whole.into());
     }
     if value.hasattr("__float__")? {
@@ -56,7 +56,7 @@ pub fn json(value: &Bound<'_, PyAny>, key: &str) -> PyResult<Value> {
     }
     let path: PathBuf = value.extract().map_err(|_| {
         let kind = value.get_type().name().map_or_else(|_| "value".into(), |name| name.to_string());
-        usage(format!("{key} is of type {kind}; expected a number, text, a truth value, a path, a list or a dict"))
+        usage(format!("{key} is of type {kind}; expected a number, str, bool, path, list or dict"))
     })?;
     Ok(Value::String(path.to_string_lossy().into_owned()))
 }
@@ -66,7 +66,7 @@ fn number(value: f64, key: &str) -> PyResult<Value> {
     number.map(Value::Number).ok_or_else(|| usage(format!("{key} = {value} is not finite")))
 }
 
-/// A number that counts something; `name` is the argument's.
+/// Converts a count; `name` is the argument's.
 ///
 /// # Errors
 /// [`UsageError`](crate::errors::UsageError) when it is negative.
@@ -74,7 +74,7 @@ pub fn count(value: i64, name: &str) -> PyResult<u64> {
     value.try_into().map_err(|_| usage(format!("{name} = {value} must be at least 0")))
 }
 
-/// As [`count`], of something that may be absent.
+/// Like [`count`], for an argument that may be absent.
 ///
 /// # Errors
 /// As [`count`].

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::model::Model;
 use crate::{arguments, errors, work};
 
-/// Scores images, or samples of a model, against a reference data set; answers with JSON.
+/// Scores images, or samples of a model, against a reference data set; returns JSON.
 #[pyfunction]
 #[pyo3(signature = (images_or_model, reference, *, n=None, seed=1, jobs=None))]
 pub fn evaluate(
@@ -31,7 +31,7 @@ pub fn evaluate(
     Ok(serde_json::to_string(&evaluation?).expect("an evaluation is plain data"))
 }
 
-/// A copy of the pixels, since somebody may write into the array while it is scored.
+/// A copy of the pixels, since another thread may write into the array while it is scored.
 fn images(array: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, [usize; 4])> {
     let wrong = |found: String| errors::usage(format!("expected images of u8 [n, c, h, w] or a Model, got {found}"));
     let Ok(images) = array.cast::<PyArrayDyn<u8>>() else {

@@ -1,4 +1,4 @@
-//! `effgan.flower` below its records: the server's half of a federation with Python to carry messages, and a site's.
+//! The native half of `effgan.flower`: the server of a federation, for which Python carries messages, and a site's replies.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::{exception, usage};
 use crate::{arguments, run, tensors, work};
 
-/// Runs a federation into the folder `out`, or goes on with the one that is there; `server` is the folder whose list says who the nodes
-/// are, where there is one. `nodes`, `push` and `pull` are called on the
-/// caller's thread to carry messages, `aggregate` where the config names a strategy, `log` with a line a round.
+/// Runs a federation into the folder `out`, or resumes the one that is there. `server` is the server's folder, whose list maps nodes to
+/// sites. On the caller's thread, `nodes`, `push` and `pull` are called to carry messages, `aggregate` where the config names a strategy,
+/// and `log` with a line per round.
 #[pyfunction]
 #[pyo3(signature = (config, *, out, nodes, push, pull, aggregate, log, server=None, settings=None, jobs=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
@@ -39,15 +39,15 @@ pub fn federate(
     let flower = Flower { nodes, push, pull, aggregate, log };
     let federate = |stop: &_, calls: Sender<Call>| {
         let log = calls.clone();
-        // Nobody may hear any more, after Ctrl-C.
+        // After Ctrl-C there may be no receiver any more.
         api::federate(run, server, &mut Calls(calls), stop, move |line| {
             drop(log.send(Call::Log(line.into())));
         })
     };
-    work::work(config.py(), federate, |call| flower.hear(call))
+    work::work(config.py(), federate, |call| flower.handle(call))
 }
 
-/// What the site answers to a message of the type `kind`: arrays, numbers and words by name.
+/// The site's reply to a message of the type `kind`: arrays, numbers and words by name.
 #[pyfunction]
 #[pyo3(signature = (kind, arrays, numbers, words, *, state_dir, policy=None, data_dir=None, client_name=None, partition_id=None, jobs=None))]
 #[allow(clippy::too_many_arguments, reason = "each has its name in Python")]
@@ -72,7 +72,7 @@ pub fn answer<'py>(
     content_to_python(py, &answer)
 }
 
-/// What the site's ledger has of a message of the type `kind`, as JSON.
+/// What the site's ledger records of a message of the type `kind`, as JSON.
 #[pyfunction]
 pub fn question_of(
     kind: &str,
@@ -84,10 +84,10 @@ pub fn question_of(
     Ok(api::question_of(kind, Content { params, numbers: tensors::numbers(numbers, "numbers")?, words }))
 }
 
-/// Writes into the site's ledger that `question`, of [`question_of`], is refused with the code `refusal`, and answers with the ledger's head.
+/// Records in the site's ledger that `question`, from [`question_of`], is refused with the code `refusal`; returns the ledger's head.
 #[pyfunction]
 #[pyo3(signature = (question, refusal, why, *, state_dir, policy=None, data_dir=None))]
-#[allow(clippy::needless_pass_by_value, reason = "a path of Python's comes as a value")]
+#[allow(clippy::needless_pass_by_value, reason = "pyo3 passes paths by value")]
 pub fn write_refusal(
     question: &str,
     refusal: &str,
@@ -116,7 +116,7 @@ fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Op
     }
 }
 
-/// What the server's thread asks of Python's.
+/// A call from the server's thread to Python's.
 enum Call {
     Log(String),
     Nodes(SyncSender<Vec<NodeId>>),
@@ -141,7 +141,7 @@ enum Call {
     },
 }
 
-/// A grid whose every step is a call; one that Python does not answer ends the run, and Python's exception says why.
+/// A grid whose every step is a call to Python. When a call fails, the run ends and Python's exception says why.
 struct Calls(Sender<Call>);
 
 impl Calls {
@@ -170,7 +170,7 @@ impl Grid for Calls {
     }
 }
 
-/// A strategy that Python works out.
+/// A strategy that Python computes.
 struct Called {
     calls: Calls,
     config: StrategyConfig,
@@ -189,7 +189,7 @@ impl Strategy for Called {
     }
 }
 
-/// Python's side of the calls.
+/// The Python callables behind the calls.
 struct Flower<'a, 'py> {
     nodes: &'a Bound<'py, PyAny>,
     push: &'a Bound<'py, PyAny>,
@@ -199,9 +199,10 @@ struct Flower<'a, 'py> {
 }
 
 impl Flower<'_, '_> {
-    fn hear(&self, call: Call) -> PyResult<()> {
+    /// Makes a call and sends its result back.
+    fn handle(&self, call: Call) -> PyResult<()> {
         let py = self.log.py();
-        // A run that has ended wants no answer.
+        // A run that has ended no longer receives results.
         match call {
             Call::Log(line) => drop(self.log.call1((line,))?),
             Call::Nodes(done) => drop(done.send(self.nodes.call0()?.extract()?)),
@@ -230,17 +231,16 @@ fn json(strategy: &StrategyConfig) -> String {
     serde_json::to_string(&strategy.settings).expect("settings are plain data")
 }
 
-/// `None`, or a message's id with what it says, or with the reason why it says nothing.
+/// Converts a pulled reply: `None`, or a message's id with its content or with the reason why there is none.
 fn pulled(reply: &Bound<'_, PyAny>) -> PyResult<Option<Pulled>> {
-    let Some((id, said)) = reply.extract::<Option<(MessageId, Bound<'_, PyAny>)>>()? else { return Ok(None) };
-    let said = match said.extract::<String>() {
+    let Some((id, content)) = reply.extract::<Option<(MessageId, Bound<'_, PyAny>)>>()? else { return Ok(None) };
+    let content = match content.extract::<String>() {
         Ok(reason) => Err(reason),
-        // Its words may be the site's.
-        Err(_) => {
-            content_of_python(&said).map_err(|_| "unusable reply: it holds other than arrays, numbers and words".into())
-        }
+        // The text of the error may be the site's and is not repeated.
+        Err(_) => content_of_python(&content)
+            .map_err(|_| "unusable reply: it contains more than arrays, numbers and words".into()),
     };
-    Ok(Some((id, said)))
+    Ok(Some((id, content)))
 }
 
 fn content_to_python<'py>(py: Python<'py>, content: &Content) -> PyResult<Bound<'py, PyTuple>> {
@@ -248,8 +248,9 @@ fn content_to_python<'py>(py: Python<'py>, content: &Content) -> PyResult<Bound<
     (tensors::to_dict(py, params)?, numbers, words).into_pyobject(py)
 }
 
-fn content_of_python(said: &Bound<'_, PyAny>) -> PyResult<Content> {
-    let (arrays, numbers, words): (Bound<'_, PyDict>, Bound<'_, PyDict>, BTreeMap<String, String>) = said.extract()?;
+fn content_of_python(content: &Bound<'_, PyAny>) -> PyResult<Content> {
+    let (arrays, numbers, words): (Bound<'_, PyDict>, Bound<'_, PyDict>, BTreeMap<String, String>) =
+        content.extract()?;
     let params = tensors::of_dict(&arrays, "arrays")?;
     Ok(Content { params, numbers: tensors::numbers(&numbers, "numbers")?, words })
 }

@@ -1,4 +1,4 @@
-//! The Python module `effgan._effgan`: arguments in, arrays and exceptions out. What is done with them is the program's own code.
+//! The Python module `effgan._effgan`: arguments in, arrays and exceptions out. All work is done by `effgan-run`.
 
 #![allow(unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! `effgan.Model`
+//! `effgan.Model`: the generators of a model folder.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::{arguments, errors, work};
 
-/// The generators of a model folder. They are read when they are needed, so that a model is no larger in memory than one of them.
+/// The generators of a model folder. Each is read when it is needed, so that at most one is in memory at a time.
 #[pyclass(frozen, module = "effgan")]
 pub struct Model {
     pub(crate) ensemble: Ensemble,
@@ -27,7 +27,8 @@ impl Model {
         Ok(Self { ensemble, path })
     }
 
-    /// Images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged generator.
+    /// Generates images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged
+    /// generator.
     #[pyo3(signature = (n, seed=1, *, member=None, jobs=None))]
     fn sample<'py>(
         &self,
@@ -45,7 +46,7 @@ impl Model {
         PyArray1::from_vec(py, work::quietly(py, draw)?).reshape([n as usize, c, h, w])
     }
 
-    /// Names of the members, sorted; none for an algorithm without an ensemble.
+    /// Names of the members, sorted; empty for an algorithm without an ensemble.
     #[getter]
     fn members(&self) -> Vec<&str> {
         self.ensemble.manifest().members.iter().map(|member| member.name.as_str()).collect()
@@ -62,7 +63,7 @@ impl Model {
         Ok(weights)
     }
 
-    /// What the classes of a conditional model are called, in the order of their labels; none where nobody said.
+    /// Names of the classes of a conditional model, in the order of their labels; empty where they are not known.
     #[getter]
     fn classes(&self) -> Vec<&str> {
         self.ensemble.manifest().classes.iter().map(String::as_str).collect()

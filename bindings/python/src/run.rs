@@ -1,4 +1,4 @@
-//! `effgan.run`, and going on with a run
+//! `effgan.run`, resuming a run, and the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::{arguments, work};
 
-/// Trains as `config` says, into a new run folder, and answers with the folder. `progress` is called with each round and each score.
+/// Runs `config` into a new run folder and returns the folder. `progress` is called with each round and each score.
 #[pyfunction]
 #[pyo3(signature = (config, *, out=None, jobs=None, seed=None, settings=None, progress=None))]
 pub fn run(
@@ -26,11 +26,11 @@ pub fn run(
     let seed = seed.map(|seed| arguments::count(seed, "seed")).transpose()?;
     let jobs = arguments::some_count(jobs, "jobs")?;
     let run = api::Run { config: source(config)?, settings, seed, out, jobs };
-    // Nobody may hear any more, after Ctrl-C.
-    work::work(py, |stop, sender| api::run(run, stop, move |line| drop(sender.send(line))), hearing(py, progress)?)
+    // After Ctrl-C there may be no receiver any more.
+    work::work(py, |stop, sender| api::run(run, stop, move |line| drop(sender.send(line))), passing_to(py, progress)?)
 }
 
-/// Goes on with the run in the folder `path`.
+/// Resumes the run in the folder `path`.
 #[pyfunction]
 #[pyo3(signature = (path, *, jobs=None, settings=None, progress=None))]
 pub fn resume(
@@ -42,20 +42,20 @@ pub fn resume(
 ) -> PyResult<()> {
     let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
     let jobs = arguments::some_count(jobs, "jobs")?;
-    let go_on = move |stop: &_, sender: Sender<String>| {
+    let resume = move |stop: &_, sender: Sender<String>| {
         api::resume(&path, &settings, jobs, stop, move |line| drop(sender.send(line)))
     };
-    work::work(py, go_on, hearing(py, progress)?)
+    work::work(py, resume, passing_to(py, progress)?)
 }
 
-/// The program: does what its command line says, and answers with the exit code.
+/// Runs the command line `arguments` and returns its exit code.
 #[pyfunction]
 pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     py.detach(|| effgan_cli::run(arguments.into_iter()))
 }
 
-/// Calls `progress`, if there is one, with what a line of JSON says.
-fn hearing<'py>(
+/// A function that decodes a line of JSON and passes it to `progress`, if given.
+fn passing_to<'py>(
     py: Python<'py>,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<impl Fn(String) -> PyResult<()> + use<'py>> {
@@ -67,6 +67,7 @@ fn hearing<'py>(
     })
 }
 
+/// Converts a config: a path, or a dict of its tables.
 pub(crate) fn source(config: &Bound<'_, PyAny>) -> PyResult<Source> {
     match config.cast::<PyDict>() {
         Ok(tables) => Ok(Source::Tables(arguments::tables(tables, "the config")?)),

@@ -1,4 +1,4 @@
-//! `effgan.Steps`: the steps of the contract on named arrays, for a loop or a transport of one's own.
+//! `effgan.Steps`: the steps of an algorithm on named arrays, for programs with a loop or a transport of their own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -18,19 +18,19 @@ use crate::{arguments, run, tensors, work};
 #[pyclass(frozen, module = "effgan")]
 pub struct Steps(api::Steps);
 
-/// What the server carries from exchange to exchange.
+/// The state of the server between exchanges.
 #[pyclass(frozen, module = "effgan")]
 pub struct State(fl::ServerState);
 
-/// What is to be done next, and with whom.
+/// The next exchange: its kind and its cohort.
 #[pyclass(frozen, module = "effgan")]
 pub struct Exchange(fl::Exchange);
 
-/// Server to client.
+/// A message from the server to a client.
 #[pyclass(frozen, module = "effgan")]
 pub struct Broadcast(fl::Broadcast);
 
-/// Client to server.
+/// A message from a client to the server.
 #[pyclass(frozen, module = "effgan")]
 pub struct Update(fl::Update);
 
@@ -60,26 +60,26 @@ impl Steps {
         self.0.init().map(State).map_err(|failure| errors::exception(&failure))
     }
 
-    /// What follows `state`; `None` when the algorithm is done.
+    /// The exchange that follows `state`; `None` when the algorithm is done.
     fn next(&self, state: &State) -> Option<Exchange> {
         self.0.next(&state.0).map(Exchange)
     }
 
-    /// What the server computes once, before it sends.
+    /// The state after what the server computes once per exchange, before it broadcasts.
     fn prepare(&self, py: Python<'_>, state: &State, exchange: &Exchange) -> PyResult<State> {
         work::quietly(py, |_| self.0.prepare(state.0.clone(), &exchange.0)).map(State)
     }
 
-    /// The message to `client`.
+    /// The broadcast to `client`.
     fn broadcast(&self, state: &State, exchange: &Exchange, client: &str) -> PyResult<Broadcast> {
         let client = name(client)?;
         if exchange.0.cohort.binary_search(&client).is_err() {
-            return Err(usage(format!("{client} is not asked in round {}", exchange.0.round)));
+            return Err(usage(format!("{client} is not in the cohort of round {}", exchange.0.round)));
         }
         Ok(Broadcast(self.0.broadcast(&state.0, &exchange.0, &client)))
     }
 
-    /// The work of `client` on its images, u8 `[n, c, h, w]`, and their labels; answers with its update and what it is to remember.
+    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels, and the state that it keeps between rounds.
     #[pyo3(signature = (broadcast, client, images, labels, memory=None))]
     fn local_update<'py>(
         &self,
@@ -103,7 +103,7 @@ impl Steps {
         Ok((Update(update), tensors::to_dict(py, &memory)?))
     }
 
-    /// Folds the updates of an exchange, by client; answers with the state and the members that were collected, `(client, n_k, arrays)`.
+    /// Combines the updates of an exchange, given by client, into the next state; collected members are `(client, n_k, arrays)`.
     fn aggregate<'py>(
         &self,
         py: Python<'py>,
@@ -132,19 +132,19 @@ impl State {
         Ok(Self(fl::ServerState { round, exchanges, params: tensors::of_dict(arrays, "arrays")? }))
     }
 
-    /// Rounds done.
+    /// Finished rounds.
     #[getter]
     fn round(&self) -> u32 {
         self.0.round
     }
 
-    /// Exchanges done of the round after those.
+    /// Finished exchanges of the round that follows; 0 between rounds.
     #[getter]
     fn exchanges(&self) -> u64 {
         self.0.exchanges
     }
 
-    /// `generator.*`, `discriminator.*`, and what else the algorithm remembers.
+    /// `generator.*`, `discriminator.*`, and other state of the algorithm.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         tensors::to_dict(py, &self.0.params)
@@ -153,25 +153,25 @@ impl State {
 
 #[pymethods]
 impl Exchange {
-    /// Round, from 1.
+    /// The round, from 1.
     #[getter]
     fn round(&self) -> u32 {
         self.0.round
     }
 
-    /// What for: `average`, `collect`, `feedback`, `logits` or `swap`.
+    /// The kind: `average`, `collect`, `feedback`, `logits` or `swap`.
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind.name()
     }
 
-    /// Which of the server's steps in the round, from 0.
+    /// The index of the server's step in the round, from 0.
     #[getter]
     fn iteration(&self) -> u64 {
         self.0.iteration
     }
 
-    /// With whom, sorted.
+    /// The clients that take part, sorted.
     #[getter]
     fn cohort(&self) -> Vec<&str> {
         self.0.cohort.iter().map(ClientName::as_str).collect()
@@ -191,31 +191,31 @@ impl Broadcast {
         Ok(Self(fl::Broadcast { round, kind, iteration, iterations, params: tensors::of_dict(arrays, "arrays")? }))
     }
 
-    /// Round, from 1.
+    /// The round, from 1.
     #[getter]
     fn round(&self) -> u32 {
         self.0.round
     }
 
-    /// As the exchange's.
+    /// The kind of the exchange.
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind.name()
     }
 
-    /// Which of the server's steps in the round, from 0.
+    /// The index of the server's step in the round, from 0.
     #[getter]
     fn iteration(&self) -> u64 {
         self.0.iteration
     }
 
-    /// The server's steps in the round.
+    /// The number of the server's steps in the round.
     #[getter]
     fn iterations(&self) -> u64 {
         self.0.iterations
     }
 
-    /// What the client is to work on.
+    /// The tensors for the client.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         tensors::to_dict(py, &self.0.params)
@@ -230,19 +230,19 @@ impl Update {
         Ok(Self(fl::Update { params, num_examples, metrics }))
     }
 
-    /// What the client answers.
+    /// The tensors of the reply.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         tensors::to_dict(py, &self.0.params)
     }
 
-    /// n_k.
+    /// n_k, the number of the client's training images.
     #[getter]
     fn num_examples(&self) -> u64 {
         self.0.num_examples
     }
 
-    /// Mean losses, and steps.
+    /// Mean losses, and the number of steps.
     #[getter]
     fn metrics(&self) -> Numbers {
         self.0.metrics.clone()
@@ -253,16 +253,16 @@ fn name(text: &str) -> PyResult<ClientName> {
     ClientName::new(text).map_err(|error| usage(error.to_string()))
 }
 
-/// What each client of a config trains on: u8 images `[n, c, h, w]` and labels `[n]`, by name.
+/// Splits a config's data set: the training images u8 `[n, c, h, w]` and labels `[n]` of each client, by name.
 #[pyfunction]
 #[pyo3(signature = (config, *, settings=None))]
 pub fn deal<'py>(config: &Bound<'py, PyAny>, settings: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
     let settings = settings.map(|settings| arguments::tables(settings, "settings")).transpose()?.unwrap_or_default();
     let source = run::source(config)?;
-    let dealt = work::quietly(py, |_| api::deal(source, &settings))?;
+    let shares = work::quietly(py, |_| api::deal(source, &settings))?;
     let dict = PyDict::new(py);
-    for share in dealt {
+    for share in shares {
         let [c, h, w] = share.shape;
         let n = share.labels.len();
         let images = PyArray1::from_vec(py, share.pixels).reshape([n, c, h, w])?;

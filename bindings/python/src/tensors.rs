@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::usage;
 
-/// A dict of f32 arrays by name, in the order of names.
+/// Converts params to a dict of f32 arrays, in the order of names.
 pub fn to_dict<'py>(py: Python<'py>, params: &Params) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, array) in params {
@@ -19,14 +19,15 @@ pub fn to_dict<'py>(py: Python<'py>, params: &Params) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
-/// Of a dict of f32 arrays; `what` names it in errors.
+/// Converts a dict of f32 arrays to params; `what` names the dict in errors.
 ///
 /// # Errors
-/// [`UsageError`](crate::errors::UsageError) naming the tensor that is none.
+/// [`UsageError`](crate::errors::UsageError) naming the entry that is not an f32 array.
 pub fn of_dict(dict: &Bound<'_, PyDict>, what: &str) -> PyResult<Params> {
     let tensor = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-        let name: String = name.extract().map_err(|_| usage(format!("{what} has the key {name}, which is no text")))?;
-        let wrong = || usage(format!("{what}[{name:?}] is no NumPy array of float32"));
+        let name: String =
+            name.extract().map_err(|_| usage(format!("{what} has the key {name}, which is not a str")))?;
+        let wrong = || usage(format!("{what}[{name:?}] is not a NumPy array of float32"));
         let array: PyReadonlyArrayDyn<'_, f32> = value.extract().map_err(|_| wrong())?;
         let values = array.as_array().iter().copied().collect();
         Ok((name, Array::new(array.shape(), values)))
@@ -34,10 +35,10 @@ pub fn of_dict(dict: &Bound<'_, PyDict>, what: &str) -> PyResult<Params> {
     dict.iter().map(tensor).collect()
 }
 
-/// Numbers by name.
+/// Converts a dict of numbers; `what` names it in errors.
 ///
 /// # Errors
 /// [`UsageError`](crate::errors::UsageError) naming `what`.
 pub fn numbers(dict: &Bound<'_, PyDict>, what: &str) -> PyResult<Numbers> {
-    dict.extract().map_err(|error| usage(format!("{what} is no dict of numbers by name: {error}")))
+    dict.extract().map_err(|error| usage(format!("{what} is not a dict of numbers by name: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Work without the interpreter's lock: on a thread of its own, while the caller's listens for Ctrl-C and hands on what the work tells.
+//! Work without the GIL: on a thread of its own, while the caller's thread checks for Ctrl-C and passes on events.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -10,43 +10,47 @@ use pyo3::prelude::*;
 
 use crate::errors;
 
-/// How long a Ctrl-C may wait.
+/// Time between checks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Does `work`, which is to end early when its flag becomes true, and gives `hear` what it sends.
+/// Runs `work` and calls `handle` with each event that it sends. `work` must end early when its flag becomes true.
 ///
 /// # Errors
-/// `KeyboardInterrupt` or what `hear` raised, once the work has ended; the work's failure; [`InternalError`](errors::InternalError) when it
+/// `KeyboardInterrupt` or what `handle` raised, once the work has ended; the work's failure; [`InternalError`](errors::InternalError) when it
 /// panicked.
 pub fn work<T: Send, E: Send>(
     py: Python<'_>,
     work: impl FnOnce(&AtomicBool, Sender<E>) -> Result<T> + Send,
-    hear: impl FnMut(E) -> PyResult<()>,
+    handle: impl FnMut(E) -> PyResult<()>,
 ) -> PyResult<T> {
     let stop = AtomicBool::new(false);
     let (sender, receiver) = channel();
     thread::scope(|scope| {
         let worker = scope.spawn(|| work(&stop, sender));
-        let heard = listen(py, receiver, hear);
-        stop.store(heard.is_err(), Ordering::Relaxed);
+        let handled = listen(py, receiver, handle);
+        stop.store(handled.is_err(), Ordering::Relaxed);
         let outcome = py.detach(|| worker.join());
-        heard?;
+        handled?;
         outcome.map_err(|panic| errors::internal(&*panic))?.map_err(|failure| errors::exception(&failure))
     })
 }
 
-/// [`work`] that tells nothing on its way.
+/// Like [`work`], without events.
 pub fn quietly<T: Send>(py: Python<'_>, quiet: impl FnOnce(&AtomicBool) -> Result<T> + Send) -> PyResult<T> {
     work(py, |stop, _hold: Sender<()>| quiet(stop), |()| Ok(()))
 }
 
-/// Until the work ends, and with it its sender.
-fn listen<E: Send>(py: Python<'_>, mut receiver: Receiver<E>, mut hear: impl FnMut(E) -> PyResult<()>) -> PyResult<()> {
+/// Handles events until the work ends, which drops its sender.
+fn listen<E: Send>(
+    py: Python<'_>,
+    mut receiver: Receiver<E>,
+    mut handle: impl FnMut(E) -> PyResult<()>,
+) -> PyResult<()> {
     loop {
         let (received, back) = py.detach(move || (receiver.recv_timeout(POLL), receiver));
         receiver = back;
         match received {
-            Ok(event) => hear(event)?,
+            Ok(event) => handle(event)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }

@@ -212,7 +212,7 @@ def test_an_executor_ends_with_an_app_that_leaves_half_an_answer_to_its_supernod
         kill_group(running.pid, signal.SIGKILL)
         running.communicate()
     # Whoever supervises both starts both again: this SuperNode would wait for the rest for ever.
-    assert status == 1 and "in the middle of its answer" in log
+    assert status == 1 and "in the middle of its reply" in log
 
 
 @pytest.mark.slow

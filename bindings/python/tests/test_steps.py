@@ -79,9 +79,9 @@ def test_an_update_that_cannot_be_used_names_its_client() -> None:
     bad = effgan.Update({name: np.full_like(a, np.nan) for name, a in state.arrays.items()}, 40, {})
     with pytest.raises(effgan.RunFailed, match=r"client b sent an unusable reply in round 1: tensor .* non-finite"):
         steps.aggregate(state, exchange, {"b": bad, "a": good})
-    with pytest.raises(effgan.RunFailed, match=r"client c failed in round 1: was not asked"):
+    with pytest.raises(effgan.RunFailed, match=r"client c failed in round 1: was not in the cohort"):
         steps.aggregate(state, exchange, {"a": good, "b": good, "c": good})
-    with pytest.raises(effgan.UsageError, match=r"arrays\['w'\] is no NumPy array of float32|arrays\[\"w\"\]"):
+    with pytest.raises(effgan.UsageError, match=r"arrays\['w'\] is not a NumPy array of float32|arrays\[\"w\"\]"):
         effgan.Update({"w": np.zeros(3)}, 1, {})  # type: ignore[dict-item]
 
 

@@ -40,7 +40,10 @@ fn an_attacker_is_named_and_flagged_and_left_out_when_that_is_asked_for() {
         assert_eq!(flagged.as_deref(), attackers.contains(name.as_str()).then(|| flags[0]["reason"].as_str().unwrap()));
     }
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("is flagged and keeps its share") && report.contains("attacks in this simulation"));
+    assert!(
+        report.contains("is flagged as an outlier and keeps its share")
+            && report.contains("attacks in this simulation")
+    );
 
     // The rounds do not depend on it, so a run that is done goes on to another ensemble.
     let (hash, before) = outcome(&run);

@@ -181,8 +181,8 @@ fn nothing_is_overwritten() {
     let before = fs::read(run.join("run.json")).unwrap();
     let (code, line) = failure(&run_tiny(&run, &[]));
     assert_eq!(code, Some(2));
-    assert!(line.contains("exists and nothing is overwritten; effgan resume "), "{line}");
-    assert!(line.ends_with("goes on with it, or choose another --out"), "{line}");
+    assert!(line.contains("exists and nothing is overwritten; resume it with effgan resume "), "{line}");
+    assert!(line.ends_with(", or choose another --out"), "{line}");
     assert_eq!(fs::read(run.join("run.json")).unwrap(), before);
     let png = folder.path().join("grid.png");
     fs::write(&png, "mine").unwrap();
@@ -203,7 +203,7 @@ fn a_place_that_cannot_be_written_is_code_2_and_one_line() {
     ] {
         let (code, line) = failure(&effgan(command));
         assert_eq!(code, Some(2), "{line}");
-        assert!(line.contains("nowhere is no folder, so"), "{line}");
+        assert!(line.contains("nowhere is not a folder, so"), "{line}");
     }
     let file = folder.path().join("file");
     fs::write(&file, "mine").unwrap();

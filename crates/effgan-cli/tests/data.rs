@@ -56,7 +56,7 @@ fn events(run: &Path) -> Vec<Value> {
 /// What holds for each run whose images no feature network knows.
 fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
     assert!(output.status.success(), "{output:?}");
-    let line = format!("no scores: there is no feature network for the images of {name}");
+    let line = format!("no scores: no built-in feature network fits the images of {name}");
     assert_eq!(stdout(output).matches(&line).count(), 1, "{output:?}");
     let events = events(run);
     assert!(events.iter().any(|event| event["note"] == line.as_str()));
@@ -151,7 +151,7 @@ fn digits_in_colours_are_scored_in_grey_and_say_so() {
     let out = folder.path().join("run");
     let output = run(&out, &["dataset.channels=3"]);
     assert!(output.status.success(), "{output:?}");
-    let line = "scores are of the images brought from 3 × 28 × 28 to 28 × 28 grey, real and generated alike";
+    let line = "real and generated images are converted from 3 × 28 × 28 to 1 × 28 × 28 before they are scored";
     assert!(stdout(&output).starts_with(line), "{output:?}");
     let floor = events(&out).into_iter().find(|event| event["of"] == "floor").unwrap();
     // Three equal channels have the luma of each, so this is the golden run's floor of the same 200 digits, in its

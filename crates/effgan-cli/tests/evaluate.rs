@@ -120,7 +120,7 @@ fn an_evaluation_is_read_by_people() {
     let output = place.evaluate("run", &["--num", "100", "--member", "client-0001"]);
     let text = stdout(&output);
     assert!(
-        text.starts_with("run: client-0001, seed 1 against mnist-mini\nfeatures: LeNet (mnist), 84 of an image\n"),
+        text.starts_with("run: client-0001, seed 1 against mnist-mini\nfeatures: LeNet (mnist), 84 per image\n"),
         "{text}"
     );
     for part in [
@@ -163,7 +163,7 @@ fn bad_images_are_one_line() {
         place.line("equal.npy", &[&digits[..], &["--member", "global"]].concat()).starts_with("--member is of a model")
     );
     assert!(
-        place.line("equal.npy", &[&digits[..], &["--features", "resnet"]].concat()).contains("resnet is no network")
+        place.line("equal.npy", &[&digits[..], &["--features", "resnet"]].concat()).contains("resnet is not a network")
     );
     assert!(
         place
@@ -172,7 +172,7 @@ fn bad_images_are_one_line() {
     );
     // The first 20 test digits lack a class: there are no scores of classes, and it is said.
     let few = place.json("equal.npy", &[&digits[..], &["--num", "20"]].concat());
-    assert!(few["warnings"][0].as_str().unwrap().starts_with("no scores of classes: there is no image of class"));
+    assert!(few["warnings"][0].as_str().unwrap().starts_with("no class scores: there is no image of class"));
     assert_eq!((&few["class_kl"], few["fd_small"].is_number()), (&Value::Null, true));
     // A singular covariance is fine.
     let equal = place.json("equal.npy", &digits);

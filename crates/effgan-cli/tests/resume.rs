@@ -235,7 +235,7 @@ fn a_record_with_null_a_bad_line_and_a_torn_end_is_read_without_them_by_report_e
 
     assert!(effgan(&["report", text(&run)]).status.success());
     let page = fs::read_to_string(run.join("report.html")).unwrap();
-    let lines = format!("left out: lines 1, {}, {last}.", drift + 1);
+    let lines = format!("were skipped: lines 1, {}, {last}.", drift + 1);
     assert!(page.contains(&lines), "{lines}");
     let scored = effgan(&["evaluate", text(&run), "--num", "64"]);
     assert!(scored.status.success(), "{scored:?}");
@@ -243,8 +243,7 @@ fn a_record_with_null_a_bad_line_and_a_torn_end_is_read_without_them_by_report_e
     let output = effgan(&["resume", text(&run), "--set", "algorithm.rounds=3"]);
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let told =
-        format!("{} has lines that are no events, and is read without them: lines 1, {}", path.display(), drift + 1);
+    let told = format!("{}: skipped unreadable lines 1, {}", path.display(), drift + 1);
     assert!(said.contains(&told), "{said}");
     let (_whole, longer) = done(&["--set", "algorithm.rounds=3"]);
     let hash = |run: &Path| json(&run.join("run.json"))["model_hash"].clone();
@@ -258,7 +257,7 @@ fn two_programs_are_never_in_one_run_folder() {
     let first = at_work(&run, &["--set", "local.epochs=15"], "round 1 ");
     let (code, line) = failure(&effgan(&["resume", text(&run)]));
     assert_eq!(code, Some(2));
-    assert!(line.ends_with("is in use: another effgan runs in it; wait for its end, or stop it"), "{line}");
+    assert!(line.ends_with("is in use by another effgan process; wait until it ends, or stop it"), "{line}");
     assert!(first.wait_with_output().unwrap().status.success());
     assert_eq!(outcome(&run), outcome(&whole));
 }

@@ -134,7 +134,7 @@ fn a_sweep_goes_on_where_it_was_stopped_and_runs_nothing_twice() {
     let done = lines.by_ref().map(Result::unwrap).find(|line| line.contains(" left, about ")).unwrap();
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
-    let line = format!("interrupted; the same command goes on with {}", swept.out.display());
+    let line = format!("interrupted; the same command continues {}", swept.out.display());
     assert_eq!(failure(&output), (Some(130), line));
     let done = swept.cell(done.split_whitespace().next().unwrap()).join("run.json");
     let before = fs::metadata(&done).unwrap().modified().unwrap();
@@ -223,7 +223,7 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
     let swept = Swept::new(SIMPLE);
     let (code, line) = failure(&effgan(&swept.args(&nowhere)));
     assert!(code == Some(3) && line.contains("/nowhere") && !swept.out.exists(), "{code:?}: {line}");
-    assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is no key of an axis"));
+    assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is not a key of any axis"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The steps of the contract, one call each: for who carries the messages in another way than this program does.
+//! The steps of an algorithm, one call each, for programs with a loop or a transport of their own.
 
 use effgan_data::{ClientName, ImageSet};
 use effgan_fl::local::check_shard;
@@ -13,10 +13,10 @@ use effgan_nn::{Params, Streams, Threads};
 use crate::config::Config;
 use crate::failure::Result;
 
-/// Collected generators with n_k, in the order of names.
+/// Collected generators: client, n_k and params, in the order of names.
 pub type Members = Vec<(ClientName, u64, Params)>;
 
-/// An algorithm and its clients.
+/// An algorithm and its clients. The calls follow the contract of [`Algorithm`].
 pub struct Steps {
     algorithm: Box<dyn Algorithm>,
     roster: Roster,
@@ -27,10 +27,10 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// As `config` says, for `clients` with so many training images each.
+    /// The algorithm of `config` for `clients`, given by name and n_k.
     ///
     /// # Errors
-    /// What is wrong with the config.
+    /// When the config is wrong, or a client has too few images for the network.
     pub(crate) fn new(
         config: &Config,
         clients: Vec<(ClientName, u64)>,
@@ -60,12 +60,12 @@ impl Steps {
         Ok(self.algorithm.init(&self.context())?)
     }
 
-    /// What is to be done next and with whom.
+    /// The exchange that follows `state`; `None` when the algorithm is done.
     pub fn next(&self, state: &ServerState) -> Option<Exchange> {
         self.algorithm.next(state, &self.context())
     }
 
-    /// What the server computes once, before it sends.
+    /// The state after what the server computes once per exchange, before it broadcasts.
     ///
     /// # Errors
     /// As [`Algorithm::prepare`].
@@ -73,15 +73,16 @@ impl Steps {
         Ok(Threads::new(self.jobs).run(|| self.algorithm.prepare(state, exchange, &self.context()))?)
     }
 
-    /// The message to `client`.
+    /// The broadcast to `client`.
     pub fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
         self.algorithm.broadcast(state, exchange, client)
     }
 
-    /// The work of `client` on u8 `pixels` `[n, c, h, w]` of these `labels`; `memory` is what it keeps between its rounds.
+    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `memory` is the state that the client keeps
+    /// between rounds. `go_on` is called after each training step.
     ///
     /// # Errors
-    /// What is wrong with the images; as [`Algorithm::local_update`]; [`FlError::Interrupted`] when `go_on` says so.
+    /// When the images do not fit; as [`Algorithm::local_update`]; [`FlError::Interrupted`] when `go_on` returns false.
     pub fn local_update(
         &self,
         broadcast: &Broadcast,
@@ -101,10 +102,10 @@ impl Steps {
         Ok(Threads::new(self.jobs).run(update)?)
     }
 
-    /// Folds `replies`, in whatever order they come; generators that are collected come beside the state.
+    /// Combines `replies`, given in any order, into the next state; collected generators are returned beside it.
     ///
     /// # Errors
-    /// A reply that cannot be used, with its client; as [`Algorithm::aggregate`].
+    /// When a reply is unusable, naming its client; as [`Algorithm::aggregate`].
     pub fn aggregate(
         &self,
         state: &ServerState,
@@ -119,7 +120,7 @@ impl Steps {
             let refused = || FlError::ClientFailed {
                 client: client.clone(),
                 round: exchange.round,
-                reason: "was not asked, or answers twice".into(),
+                reason: "was not in the cohort, or replied twice".into(),
             };
             taken.map(|update| (client.clone(), update)).ok_or_else(refused)
         });

@@ -1,63 +1,64 @@
-//! How the program ends when it does not end well: one line on standard error, and an exit code that scripts can tell apart.
+//! Failures: one line for standard error, and a kind that becomes the exit code.
 
 use effgan_data::DataError;
 use effgan_data::control_chars::is_control;
 use effgan_fl::FlError;
 use effgan_nn::NnError;
 
-/// What `effgan help exit-codes` says.
+/// The text of `effgan help exit-codes`.
 pub const EXIT_CODES: &str = "\
 0    done
 2    the command line or the config is wrong; nothing was written
 3    a data file is missing or damaged; nothing was written
-4    the run failed; its folder says why, and when the cause is gone effgan resume goes on
-130  interrupted by Ctrl-C or SIGTERM; effgan resume goes on";
+4    the run failed; its folder says why, and effgan resume continues once the cause is fixed
+130  interrupted by Ctrl-C or SIGTERM; effgan resume continues";
 
-/// Longest message: some quote what a file holds.
+/// Most characters of a message: some quote the content of a file.
 const MOST_CHARS: usize = 2000;
 
-/// Why the program ends.
+/// Why an operation failed: its kind, and an error with its causes.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
     error: anyhow::Error,
 }
 
-/// What went wrong, as far as an exit code tells.
+/// What kind of thing went wrong; the number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The command line, the config or an argument.
+    /// The command line, the config or an argument is wrong.
     Usage = 2,
-    /// A data file or a model.
+    /// A data file or a model is missing or damaged.
     Data = 3,
-    /// The run itself.
+    /// The run itself failed.
     Run = 4,
-    /// Somebody asked it to end.
+    /// It was stopped from outside, as by Ctrl-C.
     Interrupted = 130,
 }
 
 impl Failure {
-    /// The command line or the config is wrong.
+    /// A failure of kind [`Kind::Usage`].
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { kind: Kind::Usage, error: error.into() }
     }
 
-    /// A data file is missing or damaged.
+    /// A failure of kind [`Kind::Data`].
     pub fn data(error: impl Into<anyhow::Error>) -> Self {
         Self { kind: Kind::Data, error: error.into() }
     }
 
-    /// Somebody asked it to end.
+    /// A failure of kind [`Kind::Interrupted`].
     pub fn interrupted(error: impl Into<anyhow::Error>) -> Self {
         Self { kind: Kind::Interrupted, error: error.into() }
     }
 
-    /// What went wrong, as far as an exit code tells.
+    /// The kind of the failure.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// One line of at most 2,000 characters: the error and its causes. What a hostile file says of itself moves no cursor of a terminal.
+    /// One line of at most 2,000 characters: the error and its causes. Control characters, which a hostile file could contain, are
+    /// replaced by spaces.
     pub fn line(&self) -> String {
         let line = format!("{:#}", self.error).replace(is_control, " ");
         match line.char_indices().nth(MOST_CHARS) {
@@ -66,7 +67,7 @@ impl Failure {
         }
     }
 
-    /// The same failure, with what was being done before it.
+    /// The same failure with `doing`, what was being done, in front of its message.
     #[must_use]
     pub fn context(self, doing: impl std::fmt::Display + Send + Sync + 'static) -> Self {
         Self { error: self.error.context(doing), ..self }
@@ -109,7 +110,7 @@ impl From<DataError> for Failure {
     }
 }
 
-/// Result of a command.
+/// A result whose error is a [`Failure`].
 pub type Result<T> = std::result::Result<T, Failure>;
 
 #[cfg(test)]
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_quotes_a_whole_file_is_cut() {
+    fn a_message_that_quotes_a_whole_file_is_cut_off() {
         let line = Failure::usage(anyhow!("é".repeat(5000))).line();
         assert_eq!((line.chars().count(), line.ends_with("é…")), (MOST_CHARS, true));
         let whole = "é".repeat(MOST_CHARS);

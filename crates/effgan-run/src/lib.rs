@@ -1,7 +1,58 @@
-//! A run of a federated GAN, from its config to its report: in one process, or over sites that keep their images.
+//! Federated GANs: a run from its config to its report, on one machine or across sites that keep their images.
 //!
-//! The command line and the Python module are thin layers over this crate. It prints nothing: what happens is told to a
-//! [`progress::Listener`], and what a person should know goes to the [`log`] facade.
+//! A **run** reads a [`Config`] (one TOML file), splits a data set among clients (or connects to sites that have images of their own),
+//! trains a generator with a federated algorithm, collects an ensemble where the algorithm has one, scores what it generates, and
+//! leaves a **run folder**: config, events, checkpoints, samples, a model, and a report. A run that was interrupted is resumed from
+//! its folder, with the same bits as an uninterrupted one.
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use effgan_fl::{Ensemble, ensemble::Selection};
+//! use effgan_run::progress::Progress;
+//! use effgan_run::{Config, pipeline, report};
+//!
+//! // 120 embedded digits, split among three clients by label.
+//! let text = r#"
+//!     name = "tiny"
+//!     seed = 1
+//!     dataset = { name = "mnist-mini", limit = 120 }
+//!     partition = { kind = "by-label", classes_per_client = 5, clients = 3, held_out = 0.2 }
+//!     network = { kind = "dcgan", latent_dim = 8, base_channels = 8 }
+//!     local = { batch_size = 16, learning_rate = 2e-3, epochs = 1 }
+//!     algorithm = { kind = "effgan", rounds = 1, fine_tune_epochs = 1 }
+//!     evaluation = { samples = 200 }
+//! "#;
+//! let config = Config::parse(text, &[])?;
+//! let place = tempfile::tempdir().expect("a temporary folder");
+//! let (folder, jobs, stop) = (place.path().join("tiny"), 2, AtomicBool::new(false));
+//!
+//! // The listener is called with each line that `effgan run` would print.
+//! pipeline::run(&config, &folder, jobs, &Progress::lines(|line| println!("{line}")), &stop)?;
+//!
+//! let model = Ensemble::open(&folder)?;
+//! let images = model.sample(&Selection::Ensemble, 1, 0..16, jobs)?; // u8 [16, 1, 28, 28]
+//! assert_eq!(images.len(), 16 * 28 * 28);
+//! assert_eq!(pipeline::info_of(&folder)?.partition.clients.len(), 3);
+//! assert!(report::write(&folder)?.is_file());
+//! # effgan_run::Result::Ok(())
+//! ```
+//!
+//! The modules, in the order in which to read them:
+//!
+//! - [`config`]: the config file and its checks;
+//! - [`pipeline`]: [`run`](pipeline::run), [`resume`](pipeline::resume) and [`federate`](pipeline::federate), top to bottom;
+//! - [`progress`]: what a run reports while it works, to a [`Listener`](progress::Listener);
+//! - [`record`]: the run folder, its events and pictures;
+//! - [`scores`]: scores of generated images, during a run and afterwards;
+//! - [`report`]: the run folder as one HTML page and two CSV tables;
+//! - [`sweep`]: grids of runs;
+//! - [`protocol`]: what server and sites of a federation say to each other, and what a site allows;
+//! - [`api`]: the same as single calls on plain values, for Python;
+//! - [`failure`] and [`units`]: errors, and numbers as text.
+//!
+//! Each module imports only from those before it in the order failure, units; config; record; scores; report, progress; protocol;
+//! pipeline; sweep; api. The crate prints nothing: a listener is called, and warnings go to the [`log`] facade.
 
 #![forbid(unsafe_code)]
 

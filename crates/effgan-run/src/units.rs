@@ -1,10 +1,10 @@
-//! How numbers are written for people.
+//! Numbers as text for people: significant digits, thousands, bytes, durations, dates.
 
-/// Parts the thousands of a number: narrow, and no line breaks at it.
+/// Separates thousands: narrow and not breaking.
 const THIN_SPACE: char = '\u{202f}';
 const NO_BREAK: char = '\u{a0}';
 
-/// Three significant digits: `1.94`, `21.3`, `413`; a dash for what is not finite.
+/// Three significant digits: `1.94`, `21.3`, `413`; a dash for NaN and infinity.
 pub fn three_digits(value: f64) -> String {
     if !value.is_finite() {
         return "–".into();
@@ -18,7 +18,7 @@ pub fn three_digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// A count with its thousands parted.
+/// A count with separated thousands from 10,000 on.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -31,7 +31,7 @@ pub fn count(n: u64) -> String {
     text
 }
 
-/// Numbers of lines: `line 3`, `lines 2, 4, 6, 8, 9 and 3 more`.
+/// Line numbers: `line 3`, `lines 2, 4, 6, 8, 9 and 3 more`.
 pub fn lines(numbers: &[usize]) -> String {
     const SHOWN: usize = 5;
     let shown = numbers.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -50,13 +50,13 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// Size and name of the largest decimal unit that `n` bytes fill.
+/// The largest decimal unit that is at most `n` bytes: its size in bytes and its name.
 pub fn byte_unit(n: u64) -> (f64, &'static str) {
     let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
     units.into_iter().find(|(size, _)| n as f64 >= *size).unwrap_or((1.0, "B"))
 }
 
-/// A span of time: `0.42 s`, `3 min 20 s`, `1 h 5 min`.
+/// A duration: `0.42 s`, `3 min 20 s`, `1 h 5 min`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 0.9995 {
         return format!("{seconds:.2}{NO_BREAK}s");
@@ -71,14 +71,14 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A share of 0..1 in whole per cent.
+/// A share of 0..1 as a whole percentage.
 pub fn percent(share: f64) -> String {
     format!("{:.0}{NO_BREAK}%", share * 100.0)
 }
 
-/// Seconds since 1970 as date and time of UTC: `2026-03-21 14:05 UTC`.
+/// Seconds since 1970 as date and time in UTC: `2026-03-21 14:05 UTC`.
 pub fn utc(seconds: u64) -> String {
-    // No run started after the year 9999.
+    // At most the end of the year 9999.
     let seconds = seconds.min(253_402_300_799);
     let (mut day, minute) = (seconds / 86_400, seconds / 60 % 1440);
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
@@ -96,7 +96,7 @@ pub fn utc(seconds: u64) -> String {
     format!("{year}-{:02}-{:02} {:02}:{:02} UTC", month + 1, day + 1, minute / 60, minute % 60)
 }
 
-/// `1 pass`, `2 passes`, `3 images`: a number of things whose name, in the singular, is `what`.
+/// A number with a noun, `what` being its singular: `1 pass`, `2 passes`, `3 images`.
 pub fn counted(n: u64, what: &str) -> String {
     let ending = match n {
         1 => "",
@@ -111,33 +111,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thing_is_in_the_singular() {
+    fn the_noun_is_singular_for_one() {
         assert_eq!([0, 1, 2].map(|n| counted(n, "image")), ["0 images", "1 image", "2 images"]);
         assert_eq!([1, 3].map(|n| counted(n, "class")), ["1 class", "3 classes"]);
     }
 
     #[test]
-    fn numbers_keep_three_digits() {
+    fn numbers_have_three_significant_digits() {
         let texts = [0.0, 0.012_34, 0.9996, 1.944, 9.996, 21.34, 99.96, 412.7].map(three_digits);
         assert_eq!(texts, ["0.00", "0.012", "1.00", "1.94", "10.0", "21.3", "100", "413"]);
         assert_eq!(three_digits(f64::NAN), "–");
     }
 
     #[test]
-    fn counts_and_bytes_are_parted_and_shortened() {
+    fn thousands_are_separated_and_bytes_have_units() {
         assert_eq!([count(12), count(5400), count(60_000)], ["12", "5400", "60\u{202f}000"]);
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!([bytes(999), bytes(13_342_720), bytes(2_000)], ["999\u{a0}B", "13.3\u{a0}MB", "2.00\u{a0}kB"]);
     }
 
     #[test]
-    fn durations_grow_into_minutes_and_hours() {
+    fn durations_are_in_seconds_minutes_or_hours() {
         assert_eq!([duration(0.42), duration(12.34)], ["0.42\u{a0}s", "12.3\u{a0}s"]);
         assert_eq!([duration(59.97), duration(3900.0)], ["1\u{a0}min 0\u{a0}s", "1\u{a0}h 5\u{a0}min"]);
     }
 
     #[test]
-    fn dates_know_leap_years() {
+    fn dates_follow_leap_years() {
         // From `date -u -d @…`.
         assert_eq!(utc(0), "1970-01-01 00:00 UTC");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");

@@ -1,6 +1,5 @@
-"""effgan on Flower: a ServerApp and a ClientApp, whose every number comes from Rust.
+"""effgan on Flower: a ServerApp and a ClientApp that call Rust for all arithmetic.
 
-Flower carries the messages, knows the nodes and keeps others out; what is in the messages is in :mod:`effgan.flower.records`. An app
-that runs it is a folder with a ``pyproject.toml`` whose components are ``effgan.flower.server_app:app`` and
-``effgan.flower.client_app:app``.
+Flower carries the messages and authenticates the nodes; :mod:`effgan.flower.records` defines the content of messages. An app is a folder with
+a ``pyproject.toml`` whose components are ``effgan.flower.server_app:app`` and ``effgan.flower.client_app:app``.
 """

@@ -1,4 +1,4 @@
-"""A reply is taken as far as its size is known to be sound: whoever asked says how many bytes it has at most."""
+"""Pulls replies with a bound on their size, which is checked before their bytes are received."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .records import Content, of_reply
 
 
 def pull(grid: Grid, message: str, most: int) -> Content | str | None:
-    """The reply to ``message``, or why there is none to use; ``None`` where none has come.
+    """The reply to ``message``, or the reason why it is unusable; ``None`` where it has not arrived yet.
 
-    Of one that is longer than ``most`` bytes no more is asked for, and the SuperLink may forget it.
+    A reply of more than ``most`` bytes is not pulled any further, and the SuperLink is told to drop it.
     """
     client = getattr(grid, "_runtime_client", None)
     if client is None and not isinstance(grid, InMemoryGrid):
-        # Another Flower, say, whose replies would come whole before anybody knows how long they are.
+        # Possibly another version of Flower, where a reply arrives whole before its length is known.
         kind = f"{type(grid).__module__}.{type(grid).__name__}"
-        raise UsageError(f"a {kind} does not let the length of a reply be bounded; take a version of flwr that effgan's requirements name")
+        raise UsageError(f"the length of a reply cannot be bounded with {kind}; install a version of flwr that effgan's requirements allow")
     if client is None:
-        # The grid of Flower's simulation is of this process, and has the whole already.
+        # The grid of Flower's simulation is in this process and already has the whole reply.
         replies = list(grid.pull_messages([message]))
         return _of(replies[0], most) if replies else None
     bounded: Any = Bounded(client, most)
@@ -39,30 +39,30 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
     except httpx.HTTPError:
         raise
     except Exception as error:
-        # Whatever a site sends as a message, the run goes on without the site.
+        # Whatever a site sends, the run continues without that site.
         for found in bounded.found:
             client.ConfirmMessageReceived(found)
-        return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot make a message of it"
+        return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot decode it"
     finally:
         grid._client = client  # type: ignore[attr-defined]
     return _of(replies[0], most) if replies else None
 
 
 class TooLong(Exception):
-    """The reply has more bytes than it may have."""
+    """The reply has more bytes than allowed."""
 
 
 class Bounded:
-    """Flower's client of the SuperLink, which stops to pull objects when they are more than so many bytes in all."""
+    """Flower's client of the SuperLink, which stops pulling objects once they exceed ``most`` bytes in total."""
 
     def __init__(self, client: Any, most: int) -> None:
         self.client, self.most, self.left = client, most, most
-        # What tells the SuperLink that a message was taken.
+        # Requests that confirm the received messages to the SuperLink.
         self.found: list[ConfirmMessageReceivedRequest] = []
         self.sizes: dict[str, int] = {}
-        # Flower's objects that say which pieces an array is made of.
+        # Flower's objects that list the pieces of an array.
         self.arrays: list[bytes] = []
-        # Objects are pulled by several threads.
+        # Several threads pull objects.
         self.lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -92,7 +92,7 @@ class Bounded:
         return response
 
     def ConfirmMessageReceived(self, request: Any) -> Any:
-        """All objects are there; they have not been put together yet. A piece that an array names often counts as often."""
+        """Counts the bytes of the assembled arrays, before they are assembled: a piece counts as often as an array names it."""
         self.found.clear()
         response = self.client.ConfirmMessageReceived(request)
         self.left = self.most

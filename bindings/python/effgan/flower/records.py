@@ -1,4 +1,4 @@
-"""What a message says, as Flower's records and back: arrays, numbers and words by name."""
+"""The content of messages as Flower's records, and back: arrays, numbers and words by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Content = tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]
 
 ARRAYS, NUMBERS, WORDS = "arrays", "metrics", "config"
 
-# What a site's ledger has of a question of which nothing is known.
+# What a site's ledger records of a message of which nothing is known.
 UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
 
-# Flower's errors, in words of our own: the text that comes with them is the site's.
+# Flower's error codes in words of our own: the text that comes with them is the site's.
 ERRORS = {
     1: "the site's app cannot be started; its own log says why",
     2: "the site's app failed; its own log says why",
-    3: "the message is gone: nobody took it in time",
-    4: "the reply is gone, or came too late",
+    3: "the message expired before the node fetched it",
+    4: "the reply expired, or came too late",
     5: "the node is not available",
     6: "a mod at the site refused; its own log says why",
     7: "the site refuses the app",
@@ -30,7 +30,7 @@ ERRORS = {
 }
 
 
-def letter(content: Content, node: int, kind: str, seconds: float) -> Message:
+def to_message(content: Content, node: int, kind: str, seconds: float) -> Message:
     """A message of the type ``kind`` to ``node``, which Flower drops after ``seconds``."""
     arrays, numbers, words = content
     records = RecordDict({WORDS: ConfigRecord({**numbers, **words})})
@@ -39,13 +39,13 @@ def letter(content: Content, node: int, kind: str, seconds: float) -> Message:
     return Message(records, dst_node_id=node, message_type=kind, ttl=seconds)
 
 
-def of_letter(message: Message) -> Content:
-    """What a letter says."""
-    return _tensors(message), *said(message)
+def content_of(message: Message) -> Content:
+    """The content of a message from the server."""
+    return _tensors(message), *numbers_and_words(message)
 
 
-def said(message: Message) -> tuple[dict[str, float], dict[str, str]]:
-    """A letter's numbers and words; none of a message that is no letter."""
+def numbers_and_words(message: Message) -> tuple[dict[str, float], dict[str, str]]:
+    """Numbers and words of a message from the server; empty for any other message."""
     values = dict(message.content.config_records.get(WORDS, {})) if message.has_content() else {}
     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
     words = {name: value for name, value in values.items() if isinstance(value, str)}
@@ -53,10 +53,11 @@ def said(message: Message) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def what_leaves(content: Content, message: Message) -> Message:
-    """All that ever leaves a site: the reply to ``message``.
+    """The reply to ``message``: all that ever leaves a site.
 
-    Its arrays are parameters, its numbers n_k, the shape of the images, the round and named metrics, its words the site's name, the version
-    of its effgan, the head of its ledger, what it was asked, or the code of a refusal. docs/what-leaves-your-site.md lists them by name; a test holds the messages of whole runs to it.
+    Its arrays are params; its numbers are n_k, the shape of the images, the round and named metrics; its words are the site's name, the version of
+    effgan, the head of the ledger, identifiers of the request, or the code of a refusal. docs/what-leaves-your-site.md lists all names, and a test
+    compares the messages of whole runs with that list.
     """
     arrays, numbers, words = content
     records = RecordDict()
@@ -70,7 +71,7 @@ def what_leaves(content: Content, message: Message) -> Message:
 
 
 def of_reply(message: Message) -> Content | str:
-    """What a reply says, or why there is none, in words of our own."""
+    """The content of a reply, or the reason why there is none, in words of our own."""
     if message.has_error():
         code = int(message.error.code)
         return f"Flower's error {code}: {ERRORS.get(code, 'its log says why')}"
@@ -79,7 +80,7 @@ def of_reply(message: Message) -> Content | str:
     try:
         return _tensors(message), numbers, words
     except Exception:
-        # Whatever a site says are arrays, the run goes on without the site.
+        # Whatever a site sends as arrays, the run continues without that site.
         return "unusable reply: its arrays are not float32 in C order, as large as their shapes"
 
 
@@ -93,11 +94,11 @@ def _tensors(message: Message) -> dict[str, NDArray[np.float32]]:
 
 
 def _float32(array: Array) -> NDArray[np.float32]:
-    """The values where they lie. What a header says is checked before any memory is taken for it."""
+    """A view of the array's bytes. The header is checked before any memory is allocated for it."""
     if array.stype != "numpy.ndarray":
         raise TypeError(array.stype)
     data = io.BytesIO(array.data)
-    # The first of NumPy's formats, in which it writes short headers.
+    # Version 1.0 of NumPy's format, which it uses for short headers.
     if np.lib.format.read_magic(data) != (1, 0):
         raise ValueError("format")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(data)
@@ -109,6 +110,6 @@ def _float32(array: Array) -> NDArray[np.float32]:
 
 
 def _only(message: Message, key: str) -> dict[str, object]:
-    """The record ``key``, whatever kind it is of; nothing where there is none."""
+    """The numbers or words of the record ``key``; empty where there is none."""
     record = message.content.get(key)
     return dict(record) if isinstance(record, MetricRecord | ConfigRecord) else {}

@@ -1,4 +1,4 @@
-"""Flower's strategies in the place of the averaging: one round at a time, so that a run goes on from where it was kept."""
+"""Aggregation by Flower's strategies, one round at a time, so that a run can be resumed from any checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .. import UsageError
 
 Arrays = dict[str, NDArray[np.float32]]
 
-# What a strategy is given anew each round, and does not remember.
+# An attribute that a strategy is given in each round and that is not part of its memory.
 GIVEN = "current_arrays"
 
 
@@ -26,9 +26,9 @@ def aggregate(
     replies: Sequence[tuple[int, Arrays]],
     memory: Arrays,
 ) -> tuple[Arrays, Arrays]:
-    """What ``current`` becomes by the replies, ``(n_k, arrays)`` each, and what the strategy is to remember.
+    """The arrays that follow ``current`` given the replies, ``(n_k, arrays)`` each, and the memory of the strategy.
 
-    What it remembers (moments, momentum) is kept as float32 between rounds, also in a run that nobody interrupts.
+    The memory (moments, momentum) is kept as float32 between rounds, even in an uninterrupted run, so that resuming changes no bit.
     """
     strategy = made(name, settings)
     remember(strategy, memory)
@@ -36,16 +36,16 @@ def aggregate(
     answers = [answer(asked[0], n, arrays) for n, arrays in replies]
     arrays, _ = strategy.aggregate_train(round_, answers)
     if arrays is None:
-        raise UsageError(f"federation.strategy: {name} makes nothing of {len(replies)} replies")
+        raise UsageError(f"federation.strategy: {name} returns no result for {len(replies)} replies")
     return plain(arrays), remembered(strategy)
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Any:
-    """The strategy of Flower's that is called ``name``."""
+    """Creates Flower's strategy ``name`` with ``settings``."""
     kind = getattr(strategies, name, None)
     known = sorted(one for one in strategies.__all__ if hasattr(getattr(strategies, one), "aggregate_train"))
     if not (isinstance(kind, type) and hasattr(kind, "aggregate_train")):
-        raise UsageError(f"federation.strategy.name = {name!r} is none of Flower's: {', '.join(known)}")
+        raise UsageError(f"federation.strategy.name = {name!r} is not a strategy of Flower: {', '.join(known)}")
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:
@@ -53,7 +53,7 @@ def made(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 class Nodes:
-    """As much of a grid as a strategy asks for before it is told what is there."""
+    """As much of a grid as a strategy uses: a list of node ids."""
 
     def __init__(self, replies: int) -> None:
         self.ids = range(1, max(replies, 1000) + 1)
@@ -76,7 +76,7 @@ def plain(arrays: ArrayRecord) -> Arrays:
 
 
 def remember(strategy: Any, memory: Arrays) -> None:
-    """Gives the strategy back what :func:`remembered` took from it."""
+    """Restores in the strategy what :func:`remembered` returned."""
     attributes: dict[str, Any] = {}
     for path, array in memory.items():
         attribute, kind, key = path.split("/", 2)
@@ -90,7 +90,7 @@ def remember(strategy: Any, memory: Arrays) -> None:
 
 
 def remembered(strategy: Any) -> Arrays:
-    """All arrays that the strategy holds, whatever it calls them."""
+    """All arrays in the attributes of the strategy, by path."""
     memory: Arrays = {}
     for attribute, held in vars(strategy).items():
         if attribute == GIVEN:

@@ -17,7 +17,7 @@ use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::scores::{self, Evaluation, FeatureNet, Images, Question, Reference, Share};
+use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
 
 /// Score a model or images against real ones
 ///
@@ -109,26 +109,26 @@ impl Evaluate {
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
         let bar = bar();
-        let question = Question {
+        let evaluator = Evaluator {
             images,
             name,
             reference: self.reference(&real),
             network: &network,
-            copies_by: small.as_ref().unwrap_or(&network),
+            memorisation_network: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
             in_depth: true,
             shares,
             jobs: self.jobs.map_or_else(machine::cores, usize::from),
             stop,
-            tell: &|what, done, of| {
+            progress: &|what, done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
                 bar.set_message(what.to_owned());
             },
         };
-        let answer = question.answer();
+        let evaluation = evaluator.evaluate();
         bar.finish_and_clear();
-        answer
+        evaluation
     }
 
     fn real(&self, run: Option<&Path>) -> Result<Real> {
@@ -186,10 +186,10 @@ impl Evaluate {
 
     fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
         let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
-        let partition = run.filter(|_| self.reference.is_none()).map(scores::partition).transpose()?;
+        let partition = run.filter(|_| self.reference.is_none()).map(scores::read_partition).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
-                scores::of_run(dataset, &partition, model, self.seed)
+                Share::of_run(dataset, &partition, model, self.seed)
             }
             _ => vec![Share::of_dataset(dataset)],
         })

@@ -13,7 +13,7 @@ use signal_hook::flag;
 use super::screen::Screen;
 use super::size::{Size, wants_colour};
 use super::view::{Paint, Stage, View};
-use effgan_run::progress::{Clients, Standing};
+use effgan_run::progress::{ClientProgress, Clients};
 use effgan_run::record::events::{Event, Scored};
 
 const EVERY: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ fn draw(screen: &Mutex<Screen>, history: &Mutex<History>, clients: &Clients, hel
         if resized.swap(false, Ordering::Relaxed) {
             size = Size::ask();
         }
-        let view = lock(history).view(clients.standings(), Instant::now());
+        let view = lock(history).view(clients.progress(), Instant::now());
         lock(screen).draw(view.lines(size, paint), size.columns);
     }
 }
@@ -119,7 +119,7 @@ impl History {
         self.since = now;
     }
 
-    fn view(&self, begun: Vec<Standing>, now: Instant) -> View {
+    fn view(&self, begun: Vec<ClientProgress>, now: Instant) -> View {
         let worked = now.saturating_duration_since(self.since);
         let in_round: u64 = begun.iter().map(|client| client.step).sum();
         let images: u64 = begun.iter().map(|client| client.images).sum();
@@ -178,8 +178,8 @@ mod tests {
         [(1, 100), (2, 100), (3, 300)].map(round).into()
     }
 
-    fn begun(step: u64) -> Vec<Standing> {
-        vec![Standing { client: "a".into(), step, steps: 50, images: 10 * step, loss_d: 1.0, loss_g: 1.0 }]
+    fn begun(step: u64) -> Vec<ClientProgress> {
+        vec![ClientProgress { client: "a".into(), step, steps: 50, images: 10 * step, loss_d: 1.0, loss_g: 1.0 }]
     }
 
     fn round(seconds: f64) -> Event {

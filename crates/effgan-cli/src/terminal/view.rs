@@ -5,7 +5,7 @@ use std::time::Duration;
 use effgan_fl::{ExchangeKind, PlannedRound};
 
 use super::size::Size;
-use effgan_run::progress::Standing;
+use effgan_run::progress::ClientProgress;
 use effgan_run::units::counted;
 
 /// Everything that is shown at one moment.
@@ -35,7 +35,7 @@ pub(super) enum Stage {
     Round {
         round: PlannedRound,
         /// Everyone who has begun.
-        begun: Vec<Standing>,
+        begun: Vec<ClientProgress>,
         /// Time left of the round.
         left: Option<Duration>,
     },
@@ -107,13 +107,13 @@ impl View {
 }
 
 /// A line for each client at work, as far as there is room.
-fn client_lines(begun: &[Standing], room: usize, columns: usize, paint: Paint) -> Vec<String> {
-    let at_work: Vec<&Standing> = begun.iter().filter(|client| !client.is_done()).collect();
+fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Paint) -> Vec<String> {
+    let at_work: Vec<&ClientProgress> = begun.iter().filter(|client| !client.is_done()).collect();
     let shown = if at_work.len() > room { room.saturating_sub(1) } else { at_work.len() };
     let name_columns = at_work.iter().map(|client| client.client.len()).max().unwrap_or(0).min(LONGEST_NAME);
     let step_columns = at_work.iter().map(|client| client.steps.to_string().len()).max().unwrap_or(0);
-    let line = |client: &&Standing| {
-        let Standing { client, step, steps, loss_d, loss_g, .. } = client;
+    let line = |client: &&ClientProgress| {
+        let ClientProgress { client, step, steps, loss_d, loss_g, .. } = client;
         let name = format!("{:<name_columns$}{INDENT}", clip(client, name_columns));
         let said = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
         with_bar(&name, *step as f64 / *steps as f64, &said, columns, paint)
@@ -188,9 +188,9 @@ mod tests {
 
     const PLAIN: Paint = Paint { colours: false };
 
-    fn standing(i: u64, step: u64) -> Standing {
+    fn standing(i: u64, step: u64) -> ClientProgress {
         let client = format!("client-{i:04}");
-        Standing { client, step, steps: 225, images: 16 * step, loss_d: 1.0, loss_g: 0.75 }
+        ClientProgress { client, step, steps: 225, images: 16 * step, loss_d: 1.0, loss_g: 0.75 }
     }
 
     fn view(at_work: u64) -> View {

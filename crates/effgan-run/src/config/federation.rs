@@ -1,4 +1,4 @@
-//! The `[federation]` table.
+//! The `[federation]` table, and its checks.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,46 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
-/// Most images that a site may have.
+/// Most images that a site may report.
 pub(crate) const MOST_EXAMPLES: u64 = 1 << 32;
 
-/// The `[federation]` table: who is in it, how much each counts, and how long the server waits. A simulation looks at `max_examples` alone.
+/// The `[federation]` table: the sites, how much each counts, and how long the server waits.
+///
+/// A simulation uses `max_examples` alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FederationConfig {
-    /// Names of all sites, to whom others cannot be added. When absent, the run waits until there are as many as
-    /// `partition.clients` says, and takes all who are there then.
+    /// Names of all sites; no other site may join. When absent, the run waits until `partition.clients` sites are connected
+    /// and takes all that are connected then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<ClientName>>,
-    /// Seconds that the server waits for the sites at the start, and for the answers of each exchange, > 0.
+    /// Seconds that the server waits for the sites at the start and for the replies of each exchange, > 0 and at most 30
+    /// days; 600 by default.
     pub deadline: f64,
-    /// Names of all classes, in the order of their labels: 1 to 256, each once. A label at a site follows the name of its folder, whichever of
-    /// the classes the site has, and a folder of another name is refused there. A conditional network over folders needs it.
+    /// Names of all classes in the order of their labels: 1 to 256, each once.
+    ///
+    /// A site labels the images of a folder by the folder's place in this list, and refuses a folder that is not in it. Required
+    /// for a conditional network on `dataset.name = "folder"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
-    /// Whether sites tell how many images of each class they have, for the heat map of the report.
+    /// Whether sites report how many images of each class they have, for the heat map of the report.
     pub label_counts: bool,
-    /// Most images that a site counts for, in 1..=2^32: one that says it has more counts as these, and its record has both numbers. What
-    /// a site says of itself cannot be checked, and n_k decides how much its word weighs. It holds in a simulation, too.
+    /// Upper bound on n_k, 1..=2^32; the round's record keeps both the reported and the counted number.
+    ///
+    /// The server cannot verify n_k, which decides a site's weight. Applies in a simulation, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<u64>,
-    /// One of Flower's strategies, in the place of the averaging of trainable parameters.
+    /// A strategy of Flower that replaces the mean of the trainable parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyConfig>,
 }
 
-/// `federation.strategy`: a strategy of Flower's by its name, and its settings by theirs, as in `{ name = "FedAdam", eta = 0.01 }`.
+/// `federation.strategy`: the name of a strategy of Flower and its settings, as in `{ name = "FedAdam", eta = 0.01 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StrategyConfig {
-    /// `FedAdam`, `FedMedian`, `Krum`, …
+    /// The class in `flwr.serverapp.strategy`: `FedAdam`, `FedMedian`, `Krum`, …
     pub name: String,
-    /// Its keyword arguments.
+    /// The keyword arguments of its constructor.
     #[serde(flatten)]
     pub settings: BTreeMap<String, Value>,
 }
@@ -62,7 +68,7 @@ impl FederationConfig {
     pub fn check(&self) -> Result<()> {
         let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
         if !(self.deadline > 0.0 && self.deadline <= MOST_SECONDS) {
-            return wrong(format!("federation.deadline = {} is outside 0..={MOST_SECONDS}", self.deadline));
+            return wrong(format!("federation.deadline = {} is not above 0 and at most {MOST_SECONDS}", self.deadline));
         }
         if let Some(n) = self.max_examples.filter(|n| !(1..=MOST_EXAMPLES).contains(n)) {
             return wrong(format!("federation.max_examples = {n} is outside 1..={MOST_EXAMPLES}"));
@@ -73,13 +79,13 @@ impl FederationConfig {
         sorted.sort();
         match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => wrong(format!("federation.sites names {} twice", pair[0])),
-            None if sites.is_empty() => wrong("federation.sites = [] names nobody".into()),
+            None if sites.is_empty() => wrong("federation.sites = [] names no site".into()),
             None => Ok(()),
         }
     }
 }
 
-/// Longest name of a class: that of a folder.
+/// Most bytes of a class name: that of a folder name.
 const MOST_NAME: usize = 255;
 
 impl FederationConfig {
@@ -91,7 +97,7 @@ impl FederationConfig {
         }
         let is_name = |name: &&String| (1..=MOST_NAME).contains(&name.len()) && !name.contains(is_control);
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
-            return wrong(format!("has {name:?}, which is not 1 to {MOST_NAME} bytes of text that shows"));
+            return wrong(format!("has {name:?}, which is not 1 to {MOST_NAME} bytes of printable text"));
         }
         match names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
             Some((_, name)) => wrong(format!("has {name:?} twice")),
@@ -100,5 +106,5 @@ impl FederationConfig {
     }
 }
 
-/// A month.
+/// 30 days.
 const MOST_SECONDS: f64 = 30.0 * 24.0 * 3600.0;

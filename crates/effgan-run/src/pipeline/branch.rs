@@ -11,9 +11,9 @@ use effgan_nn::file::{make_private_folder, read_file, write_file};
 
 use crate::config::Config;
 use crate::failure::Result;
-use crate::record::events::{RunInfo, Status};
 use crate::record::grid_name::round_of_grid;
 use crate::record::run_dir::{MOST_BYTES, beside, check_new, make_new_folder};
+use crate::record::run_info::{RunInfo, Status};
 
 /// Makes the run folder `out` as if `config` had been interrupted after rounds that the run in `donor` has done, and
 /// answers whether there were any. [`resume`](super::resume) then goes on to the bits of a run of its own: it is for the

@@ -8,8 +8,8 @@ use effgan_nn::params;
 use crate::config::Config;
 use crate::failure::Result;
 use crate::protocol::{Introduction, classes};
-use crate::record::events::{DatasetInfo, PartitionInfo};
 use crate::record::run_dir::RunDir;
+use crate::record::run_info::{DatasetInfo, PartitionInfo};
 use crate::scores::Scorer;
 
 /// The images of a run, and who has which.

@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::protocol::{Grid, Introduction, Post, Roll};
-use crate::record::events::{RunInfo, Status};
 use crate::record::run_dir::{MOST_BYTES, RunDir};
+use crate::record::run_info::{RunInfo, Status};
 
 /// Runs `config` over the sites that `grid` reaches, whose names are those of the `roll` where there is one, into the folder `out`, or
 /// goes on with the run that is there.

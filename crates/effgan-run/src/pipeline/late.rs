@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::protocol::{Late, networks};
-use crate::record::events::{Event, Note, Status};
+use crate::record::events::{Event, Note};
+use crate::record::run_info::Status;
 
 /// Adds what `file` holds to the ensemble of the run in `path`, which is then as if the site had been in time, and answers with its name.
 ///

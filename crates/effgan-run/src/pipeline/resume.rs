@@ -14,8 +14,9 @@ use super::{Data, Material, Notes, Run, Seconds};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::record::events::{Event, RunInfo, Status};
+use crate::record::events::Event;
 use crate::record::run_dir::{MOST_BYTES, RunDir};
+use crate::record::run_info::{RunInfo, Status};
 
 /// Goes on with the run in `path` from its newest usable checkpoint, or from its beginning when there is none. It ends
 /// as it would have without the interruption. `settings` may change what [`Config::identity`] leaves out.

@@ -12,7 +12,7 @@ use effgan_nn::networks::Network;
 use super::{Data, Run};
 use crate::failure::Result;
 use crate::record::events::{Event, MemberClasses, Note, Score, Scored};
-use crate::record::{grid_name, summary};
+use crate::record::{grid_name, samples};
 
 impl Run<'_> {
     /// Says what is to be known of the images and of the scores before they come.
@@ -26,8 +26,7 @@ impl Run<'_> {
         let started = Instant::now();
         let scores = self.scorer.floor(&dataset.train)?;
         self.record_score(0, Scored::Floor, None, scores, started)?;
-        let shown = summary::SHOWN * summary::SHOWN;
-        summary::save_grid(&self.dir, "real", dataset.test.first(shown).pixels(), self.network.image_shape)
+        samples::save_grid(&self.dir, "real", dataset.test.first(samples::NUM_SHOWN).pixels(), self.network.image_shape)
     }
 
     /// Scores an average of generators, its batch-norm statistics made both ways, and draws the first way.
@@ -41,7 +40,7 @@ impl Run<'_> {
             if statistics != Some(NormStatistics::Average) {
                 let name =
                     if of == Scored::Average { grid_name::grid_of_round(round) } else { "mean_of_members".into() };
-                summary::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
+                samples::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
             }
             let scores = self.scorer.score(&images)?;
             self.record_score(round, of, statistics, scores, started)?;
@@ -51,7 +50,7 @@ impl Run<'_> {
 
     /// The ways in which an averaged generator's statistics can be made; the one that is drawn, where nothing is scored.
     fn ways(&self) -> Vec<Option<NormStatistics>> {
-        match (self.network.has_batch_norm(), self.scorer.scores()) {
+        match (self.network.has_batch_norm(), self.scorer.has_reference()) {
             (true, true) => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
             (true, false) => vec![Some(NormStatistics::Recompute)],
             (false, _) => vec![None],
@@ -62,7 +61,7 @@ impl Run<'_> {
         self.go_on()?;
         let started = Instant::now();
         let images = self.scorer.samples_of_ensemble(ensemble)?;
-        summary::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
+        samples::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
         let scores = self.scorer.score(&images)?;
         Ok(self.record_score(round, Scored::Ensemble, None, scores, started)?)
     }
@@ -70,11 +69,11 @@ impl Run<'_> {
     pub(super) fn draw_members(&mut self, ensemble: &Ensemble) -> Result<()> {
         self.go_on()?;
         let started = Instant::now();
-        let is_drawn = |(i, member): &(usize, &Member)| *i < summary::MEMBERS_SHOWN || member.flagged.is_some();
+        let is_drawn = |(i, member): &(usize, &Member)| *i < samples::MEMBERS_SHOWN || member.flagged.is_some();
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_drawn) {
             let selection = Selection::Members(vec![member.name.clone()]);
-            let images = ensemble.sample(&selection, self.config.seed, 0..summary::MEMBER_SAMPLES, self.jobs)?;
-            summary::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
+            let images = ensemble.sample(&selection, self.config.seed, 0..samples::MEMBER_SAMPLES, self.jobs)?;
+            samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
             if let Some(Scores { class_counts, .. }) = self.scorer.score(&images)? {
                 self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
             }

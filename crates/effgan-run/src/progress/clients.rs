@@ -1,5 +1,6 @@
-//! What clients at work tell of their steps. Many threads call it after every step, so each client has a lock of its own, and what all share is
-//! only read.
+//! The progress of clients within a round, updated by many threads after every training step.
+//!
+//! Each client has a lock of its own, and the map of all clients is written only when a client begins: threads do not wait for each other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -9,31 +10,33 @@ use effgan_fl::StepRecord;
 
 use crate::record::events::LossCurve;
 
-/// Stretches of a round over which losses are averaged.
-const STRETCHES: u64 = 40;
-/// Course over which a recent loss is averaged.
+/// Parts of a round over which losses are averaged.
+const PARTS: u64 = 40;
+/// Steps over which a recent loss is averaged.
 const RECENT: u64 = 50;
 
-/// All clients that did a step in a round that is not yet written down, by round and name.
+/// The clients that have done a step in a round that is not finished yet, by round and name.
 #[derive(Default)]
-pub struct Clients(RwLock<BTreeMap<u32, BTreeMap<ClientName, Mutex<Course>>>>);
+pub struct Clients(RwLock<BTreeMap<u32, BTreeMap<ClientName, Mutex<ClientRound>>>>);
 
-/// How far a client is within a round.
+/// How far a client has come in its round.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct ClientProgress {
+    /// The client.
     pub client: String,
-    /// Course done.
+    /// Training steps done.
     pub step: u64,
-    /// Course of its round, ≥ 1.
+    /// Training steps of the client in the round, ≥ 1.
     pub steps: u64,
-    /// Images of all its steps.
+    /// Images that it has trained on, each as often as it was used.
     pub images: u64,
-    /// Means over its last steps.
+    /// Discriminator loss, in nats: the mean over the last 50 steps, where older ones fade out.
     pub loss_d: f64,
+    /// Generator loss, likewise.
     pub loss_g: f64,
 }
 
-impl Standing {
+impl ClientProgress {
     /// Whether the client has done all steps of its round.
     pub fn is_done(&self) -> bool {
         self.step >= self.steps
@@ -41,7 +44,7 @@ impl Standing {
 }
 
 impl Clients {
-    /// A training step was done.
+    /// Records a training step.
     pub fn step(&self, record: &StepRecord) {
         if !self.add(record) {
             let mut rounds = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -51,49 +54,49 @@ impl Clients {
         }
     }
 
-    /// Adds a step of a client that is known.
+    /// Records a step of a client that has begun; `false` for any other client.
     fn add(&self, record: &StepRecord) -> bool {
         let rounds = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let steps = rounds.get(&record.round).and_then(|clients| clients.get(&record.client));
         steps.map(|steps| steps.lock().unwrap_or_else(PoisonError::into_inner).add(record)).is_some()
     }
 
-    /// The loss curves of a round, by client. They are forgotten, and whatever came before them.
+    /// Removes and returns the loss curves of a round, by client name. Earlier rounds are removed, too.
     pub fn take_losses(&self, round: u32) -> Vec<LossCurve> {
         let mut rounds = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let later = rounds.split_off(&(round + 1));
         let mut done = std::mem::replace(&mut *rounds, later);
         drop(rounds);
-        let curve = |(client, steps): (ClientName, Mutex<Course>)| {
+        let curve = |(client, steps): (ClientName, Mutex<ClientRound>)| {
             steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_curve(round, client.to_string())
         };
         done.remove(&round).into_iter().flatten().map(curve).collect()
     }
 
-    /// Everyone who did a step in the earliest round that is not yet written down, by name.
-    pub fn standings(&self) -> Vec<Standing> {
+    /// The clients that have done a step in the earliest unfinished round, by name.
+    pub fn progress(&self) -> Vec<ClientProgress> {
         let rounds = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let clients = rounds.values().next().into_iter().flatten();
-        let standing = |(client, steps): (&ClientName, &Mutex<Course>)| {
-            steps.lock().unwrap_or_else(PoisonError::into_inner).standing(client)
+        let progress = |(client, steps): (&ClientName, &Mutex<ClientRound>)| {
+            steps.lock().unwrap_or_else(PoisonError::into_inner).progress(client)
         };
-        clients.map(standing).collect()
+        clients.map(progress).collect()
     }
 }
 
-/// How one client's round goes.
+/// One client's steps in one round.
 #[derive(Default)]
-struct Course {
+struct ClientRound {
     step: u64,
     steps: u64,
     images: u64,
-    /// Discriminator, generator.
+    /// Recent losses of discriminator and generator.
     recent: [f64; 2],
-    /// Of each stretch: steps, discriminator, generator.
+    /// For each part of the round: steps, and the sums of discriminator and generator losses.
     sums: Vec<(u64, f64, f64)>,
 }
 
-impl Course {
+impl ClientRound {
     fn add(&mut self, record: &StepRecord) {
         let losses = [record.losses.discriminator, record.losses.generator].map(f64::from);
         self.step = record.step;
@@ -102,11 +105,11 @@ impl Course {
         let weight = 1.0 / record.step.min(RECENT) as f64;
         self.recent.iter_mut().zip(losses).for_each(|(recent, loss)| *recent += weight * (loss - *recent));
 
-        let stretch = ((record.step - 1) * STRETCHES.min(record.steps) / record.steps) as usize;
-        if self.sums.len() <= stretch {
-            self.sums.resize(stretch + 1, (0, 0.0, 0.0));
+        let part = ((record.step - 1) * PARTS.min(record.steps) / record.steps) as usize;
+        if self.sums.len() <= part {
+            self.sums.resize(part + 1, (0, 0.0, 0.0));
         }
-        let (steps, d, g) = &mut self.sums[stretch];
+        let (steps, d, g) = &mut self.sums[part];
         *steps += 1;
         *d += losses[0];
         *g += losses[1];
@@ -117,9 +120,9 @@ impl Course {
         LossCurve { round, client, steps: self.steps, loss_d: mean(|sums| sums.1), loss_g: mean(|sums| sums.2) }
     }
 
-    fn standing(&self, client: &ClientName) -> Standing {
+    fn progress(&self, client: &ClientName) -> ClientProgress {
         let Self { step, steps, images, recent: [loss_d, loss_g], .. } = *self;
-        Standing { client: client.to_string(), step, steps, images, loss_d, loss_g }
+        ClientProgress { client: client.to_string(), step, steps, images, loss_d, loss_g }
     }
 }
 
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_taken_once_by_round_and_client() {
+    fn losses_of_a_round_are_returned_once_by_client_name() {
         let clients = Clients::default();
         for (client, round) in [("b", 1), ("a", 1), ("a", 2)] {
             clients.step(&record(client, round, 1, 1, 3.0));
@@ -155,17 +158,17 @@ mod tests {
     }
 
     #[test]
-    fn a_recent_loss_is_the_mean_at_first_and_forgets_later() {
+    fn a_recent_loss_is_a_mean_at_first_and_forgets_old_steps_later() {
         let clients = Clients::default();
-        let standing = |step, loss| {
+        let progress = |step, loss| {
             clients.step(&record("a", 1, step, 1000, loss));
-            clients.standings().remove(0)
+            clients.progress().remove(0)
         };
-        standing(1, 1.0);
-        assert_eq!(standing(2, 4.0).loss_d, 2.5);
-        (3..=1000).for_each(|step| drop(standing(step, 7.0)));
-        let last = clients.standings().remove(0);
-        // (49/50)^950 of what came first is left.
+        progress(1, 1.0);
+        assert_eq!(progress(2, 4.0).loss_d, 2.5);
+        (3..=1000).for_each(|step| drop(progress(step, 7.0)));
+        let last = clients.progress().remove(0);
+        // (49/50)^950 of the first losses is left.
         assert!((last.loss_d - 7.0).abs() < 1e-6 && (last.loss_g - 14.0).abs() < 1e-6, "{last:?}");
         assert_eq!((last.step, last.images), (1000, 16_000));
     }

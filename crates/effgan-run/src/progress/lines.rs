@@ -1,10 +1,10 @@
-//! What is said of an event in a line: in a log, and above the live view.
+//! Events as single lines of text, for logs and above the live view.
 
 use effgan_fl::{ExchangeKind, RoundRecord};
 
 use crate::record::events::{Event, Score};
 
-/// An event's line, where it has one.
+/// An event as a line of text; `None` for events that are only for files.
 pub fn line_of(event: &Event) -> Option<String> {
     match event {
         Event::Round(record) => Some(round_line(record)),
@@ -15,14 +15,14 @@ pub fn line_of(event: &Event) -> Option<String> {
     }
 }
 
-/// More names of who is missing would fill the line.
+/// Most missing clients that are named with their reasons; of more, only the number is given.
 const MOST_NAMES: usize = 3;
 
 fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
         ExchangeKind::Collect => "collected",
-        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "heard",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "trained with",
     };
     let missing = match &record.missing[..] {
         [] => String::new(),
@@ -33,7 +33,7 @@ fn round_line(record: &RoundRecord) -> String {
         some => format!(" ({} missing)", some.len()),
     };
     if record.clients.is_empty() {
-        return format!("round {:<3} nobody answered{missing}", record.round);
+        return format!("round {:<3} no client replied{missing}", record.round);
     }
     let mean = |name: &str| {
         let values = record.clients.iter().filter_map(|client| client.metrics.get(name));
@@ -51,7 +51,7 @@ fn round_line(record: &RoundRecord) -> String {
     )
 }
 
-/// A score with its n, within 80 columns; the floor is a line of its own, before all others.
+/// A score with its n, within 80 columns.
 fn score_line(score: &Score) -> String {
     let statistics = score.norm_statistics.map(|how| format!(", {}", how.name())).unwrap_or_default();
     format!(
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_missing_in_a_round_is_said_with_the_reason() {
+    fn missing_clients_are_named_with_their_reasons() {
         let round = |num_missing: usize| {
             let reasons = ["not connected", "no answer within 20 s"].into_iter().cycle();
             let missing = |(i, reason): (usize, &str)| Missing {
@@ -91,11 +91,11 @@ mod tests {
             };
             line_of(&Event::Round(record)).unwrap()
         };
-        assert_eq!(round(0), "round 3   nobody answered");
+        assert_eq!(round(0), "round 3   no client replied");
         assert_eq!(
             round(2),
-            "round 3   nobody answered (missing: site-0: not connected; site-1: no answer within 20 s)"
+            "round 3   no client replied (missing: site-0: not connected; site-1: no answer within 20 s)"
         );
-        assert_eq!(round(4), "round 3   nobody answered (4 missing)");
+        assert_eq!(round(4), "round 3   no client replied (4 missing)");
     }
 }

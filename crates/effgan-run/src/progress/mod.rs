@@ -1,4 +1,4 @@
-//! What a run tells while it works: to a terminal, a log, or a program that it is a part of.
+//! What a run reports while it works: to a terminal, a log, or the program that embeds it.
 
 mod clients;
 mod lines;
@@ -7,22 +7,22 @@ use std::sync::Arc;
 
 use effgan_fl::{PlannedRound, StepRecord};
 
-pub use self::clients::{Clients, Standing};
+pub use self::clients::{ClientProgress, Clients};
 pub use self::lines::line_of;
 use crate::record::events::{Event, LossCurve};
 
-/// Is told what a run does. The run waits for each call to return, so calls must be quick.
+/// Receives what a run does. The run waits for each call, so calls must return quickly.
 pub trait Listener: Send + Sync {
-    /// The run has these rounds, of which the first `done` were finished by an earlier start. `clients` knows at any moment
-    /// how far each client is.
+    /// The run begins its rounds, `plan`, of which an earlier start has finished the first `done`. `clients` has the progress of each
+    /// client at any time.
     fn started(&self, plan: Vec<PlannedRound>, done: usize, clients: &Arc<Clients>) {
         let _ = (plan, done, clients);
     }
 
-    /// An event, as it is written to `metrics.jsonl`.
+    /// An event, as it is appended to `metrics.jsonl`.
     fn event(&self, event: &Event);
 
-    /// A line for a person. Programs that read events can ignore it.
+    /// A line for people. Programs that read events can ignore it.
     fn line(&self, line: &str) {
         let _ = line;
     }
@@ -31,24 +31,24 @@ pub trait Listener: Send + Sync {
     fn finished(&self) {}
 }
 
-/// Tells a [`Listener`] what happens, and keeps the loss curves of the clients.
+/// Passes what happens to a [`Listener`], and collects the loss curves of the clients.
 pub struct Progress {
     clients: Arc<Clients>,
     listener: Box<dyn Listener>,
 }
 
 impl Progress {
-    /// Tells `listener`.
+    /// Passes everything to `listener`.
     pub fn new(listener: impl Listener + 'static) -> Self {
         Self { clients: Arc::default(), listener: Box::new(listener) }
     }
 
-    /// Calls `event` with each event, and does not show lines.
+    /// Calls `event` with each event and ignores lines.
     pub fn events(event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self::new(Events(event))
     }
 
-    /// Calls `line` with each line for a person, events included.
+    /// Calls `line` with each line for people, and with each event that has a line.
     pub fn lines(line: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self::new(Lines(line))
     }
@@ -61,7 +61,7 @@ impl Progress {
         self.clients.step(record);
     }
 
-    /// The loss curves of a round, per client; they are forgotten afterwards.
+    /// Removes and returns the loss curves of a round, one per client.
     pub(crate) fn take_losses(&self, round: u32) -> Vec<LossCurve> {
         self.clients.take_losses(round)
     }
@@ -91,7 +91,9 @@ struct Lines<F>(F);
 
 impl<F: Fn(&str) + Send + Sync> Listener for Lines<F> {
     fn event(&self, event: &Event) {
-        line_of(event).iter().for_each(|line| self.0(line));
+        if let Some(line) = line_of(event) {
+            self.0(&line);
+        }
     }
 
     fn line(&self, line: &str) {

@@ -12,8 +12,8 @@ use anyhow::{Context, anyhow};
 use effgan_nn::file::open_to_append;
 
 use crate::failure::{Failure, Result};
-use crate::record::events::{RunInfo, Status};
 use crate::record::run_dir::{MOST_BYTES, is_in_use};
+use crate::record::run_info::{RunInfo, Status};
 
 /// Lists what in `folder` nobody has written to for `older_than`, with its bytes, sorted; removes it where that is `really` meant. The folder is a
 /// site's kit, a server's folder or a run folder.

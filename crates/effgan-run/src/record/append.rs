@@ -1,21 +1,21 @@
-//! Files that are only appended to, and cut back to where a checkpoint found them.
+//! Files that are only appended to, and cut back to their length at a checkpoint when a run is resumed.
 
 use std::fs::File;
 use std::io;
 
-/// Length in bytes of a file that is only appended to, after all of it has reached the disk.
+/// The length of `file` in bytes, after all of them have reached the disk.
 ///
 /// # Errors
-/// What the system says.
+/// When the file cannot be synced.
 pub(crate) fn synced_len(file: &File) -> io::Result<u64> {
     file.sync_data()?;
     Ok(file.metadata()?.len())
 }
 
-/// Removes what was appended after the first `len` bytes.
+/// Cuts `file` back to its first `len` bytes.
 ///
 /// # Errors
-/// What the system says.
+/// When the file cannot be cut.
 pub(crate) fn rewind(file: &File, len: u64) -> io::Result<()> {
     if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
 }

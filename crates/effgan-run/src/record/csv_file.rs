@@ -1,30 +1,31 @@
-//! CSV files, which people open in spreadsheets: no cell is a formula, whoever wrote the text in it.
+//! CSV files, which people open in spreadsheets: no cell can become a formula, whoever wrote its text.
 //!
-//! A spreadsheet computes a cell that begins with `=`, `+`, `-` or `@`, some also behind spaces, quotes, or a `;` that parts cells in half of
-//! Europe. Text that does so gets a `'` before the character, which makes it text (OWASP, CSV injection). Numbers stay what they are.
+//! A spreadsheet evaluates a cell that begins with `=`, `+`, `-` or `@`; some programs also skip spaces and quotes first, or
+//! split cells at `;`. In such text a `'` is put before the character, which makes it plain text (OWASP, CSV injection).
+//! Numbers are written unchanged.
 
 use effgan_data::control_chars::is_control;
 
-/// What a spreadsheet begins to compute at, as on a keyboard and in its full-width form.
+/// Characters that begin a formula, and their full-width forms.
 const BEGINNINGS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
-/// The bytes of the table that `fill` writes, each cell made harmless.
+/// Returns the bytes of the table that `fill` writes, with every cell made harmless.
 ///
 /// # Errors
 /// When a row does not serialise.
-#[allow(clippy::disallowed_methods, reason = "the one place that is meant")]
+#[allow(clippy::disallowed_methods, reason = "the one place that makes cells harmless")]
 pub fn write(fill: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> csv::Result<Vec<u8>> {
     let mut raw = csv::Writer::from_writer(Vec::new());
     fill(&mut raw)?;
-    let raw = raw.into_inner().expect("a vector takes all");
+    let raw = raw.into_inner().expect("writing to a vector cannot fail");
     let mut table = csv::Writer::from_writer(Vec::new());
     for record in csv::ReaderBuilder::new().has_headers(false).from_reader(raw.as_slice()).into_records() {
         table.write_record(record?.iter().map(harmless))?;
     }
-    Ok(table.into_inner().expect("a vector takes all"))
+    Ok(table.into_inner().expect("writing to a vector cannot fail"))
 }
 
-/// A cell that is a number or a text.
+/// The cell itself if it is a number, otherwise text that no spreadsheet evaluates.
 fn harmless(cell: &str) -> String {
     if cell.parse::<f64>().is_ok() {
         return cell.into();
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_would_be_computed_is_text_and_numbers_stay() {
+    fn text_that_looks_like_a_formula_is_escaped_and_numbers_are_not() {
         for (cell, expected) in [
             ("=cmd|' /C calc'!A1", "'=cmd|' /C calc'!A1"),
             ("@SUM(1)", "'@SUM(1)"),

@@ -1,4 +1,4 @@
-//! Names of the grids of samples that are drawn after a round.
+//! Names of the grids of samples that are drawn after each round: `samples/round_0007.png`.
 
 /// The name of the grid of samples after `round`.
 pub(crate) fn grid_of_round(round: u32) -> String {

@@ -1,4 +1,4 @@
-//! Where the program runs, for `run.json`: equal bits are promised for equal machines and builds only.
+//! The machine that a run works on, for `run.json`: bits are equal only on equal machines and builds.
 
 use std::fs;
 use std::num::NonZero;
@@ -6,9 +6,22 @@ use std::thread::available_parallelism;
 
 use effgan_nn::Isa;
 
-use crate::record::events::Machine;
+use serde::{Deserialize, Serialize};
 
-/// This machine.
+/// The machine that a run works on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's model name, or `unknown`.
+    pub cpu: String,
+    /// Cores that the process may use.
+    pub cores: usize,
+    /// The instruction set that the kernels use, as in `EFFGAN_ISA`.
+    pub instruction_set: String,
+    /// Operating system and architecture, as in `linux x86_64`.
+    pub os: String,
+}
+
+/// Describes this machine.
 pub fn this() -> Machine {
     Machine {
         cpu: cpu().unwrap_or_else(|| "unknown".into()),
@@ -18,7 +31,7 @@ pub fn this() -> Machine {
     }
 }
 
-/// Cores that this process may use.
+/// The number of cores that this process may use, ≥ 1.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }

@@ -16,18 +16,18 @@ pub use animation::animation;
 pub use captioned::captioned;
 pub use heat_map::heat_map;
 
-/// Paper.
+/// The background.
 const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
-/// What shows between the images of a grid.
+/// The lines between the images of a grid.
 const GUTTER: Rgb<u8> = Rgb([200, 204, 208]);
 
-/// u8 `images` `[n, c, h, w]` of shape `[c, h, w]` in rows of `columns`, each pixel `scale` pixels wide and high.
+/// Draws u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]` in rows of `columns`, each pixel `scale` pixels wide and high.
 ///
-/// `c` is 1 (grey) or 3 (red, green, blue). A gutter of 1 pixel (2 from `scale` 3 on) parts the images; places that are left
-/// over in the last row are white. A grid of no images is one white pixel.
+/// `c` is 1 (grey) or 3 (red, green, blue). A gutter of 1 pixel (2 from `scale` 3 on) separates the images; empty places in
+/// the last row are white. A grid of no images is one white pixel.
 ///
 /// # Panics
-/// When `images` is no whole number of images, or `c` is neither 1 nor 3.
+/// When `images` is not a whole number of images, or `c` is neither 1 nor 3.
 pub fn grid(images: &[u8], shape: [usize; 3], columns: usize, scale: usize) -> RgbImage {
     let [c, h, w] = shape;
     let size = c * h * w;
@@ -48,7 +48,8 @@ pub fn grid(images: &[u8], shape: [usize; 3], columns: usize, scale: usize) -> R
     picture
 }
 
-/// Paints the rectangle `[left, top, width, height]`, as far as it lies inside; `colour` is asked with the place in the rectangle.
+/// Fills the part of the rectangle `[left, top, width, height]` that lies inside the picture; `colour` is called with `(x, y)` within
+/// the rectangle.
 fn fill(picture: &mut RgbImage, rectangle: [usize; 4], colour: impl Fn(usize, usize) -> Rgb<u8>) {
     let [left, top, width, height] = rectangle;
     let right = (left + width).min(picture.width() as usize);
@@ -61,11 +62,17 @@ fn fill(picture: &mut RgbImage, rectangle: [usize; 4], colour: impl Fn(usize, us
 }
 
 /// Writes a PNG file beside `path` and renames it, so that nobody sees half a picture.
+///
+/// # Errors
+/// When it cannot be written.
 pub fn save_png(path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
     write_file(path, &to_png(picture)?).with_context(|| format!("writing {}", path.display()))
 }
 
-/// The bytes of a PNG file.
+/// Encodes a picture as the bytes of a PNG file.
+///
+/// # Errors
+/// When it cannot be encoded.
 pub fn to_png(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
     let mut png = Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png)?;
@@ -77,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pixels_of_a_grey_grid_lie_where_they_should() {
+    fn pixels_of_a_grey_grid_by_hand() {
         // Three images of 1 × 2 pixels, two in a row, twice as large, 1 pixel between.
         let picture = grid(&[10, 20, 30, 40, 50, 60], [1, 1, 2], 2, 2);
         assert_eq!(picture.dimensions(), (9, 5));
@@ -89,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_become_red_green_and_blue() {
+    fn the_three_channels_are_red_green_and_blue() {
         let picture = grid(&[1, 2, 3, 4, 5, 6], [3, 2, 1], 1, 1);
         assert_eq!(picture.dimensions(), (1, 2));
         assert_eq!([picture.get_pixel(0, 0).0, picture.get_pixel(0, 1).0], [[1, 3, 5], [2, 4, 6]]);
@@ -105,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_picture_reads_back_and_leaves_nothing_beside() {
+    fn a_saved_picture_reads_back_and_leaves_no_other_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("grid.png");
         let picture = grid(&[1, 2, 3, 4], [1, 2, 2], 1, 1);

@@ -1,4 +1,4 @@
-//! The pictures of a run: grids of samples, and the one that shows what the run is about.
+//! `samples/summary.png`: the generators of a run beside real images, each with its score.
 
 use std::io::Error;
 use std::path::PathBuf;
@@ -6,31 +6,13 @@ use std::path::PathBuf;
 use super::grid_name::{grid_of_round, round_of_grid};
 use super::run_dir::RunDir;
 use crate::record::events::{Score, Scored};
-use crate::record::pictures::{captioned, grid, save_png};
+use crate::record::pictures::{captioned, save_png};
 
-/// Images a side of a grid.
-pub const SHOWN: usize = 8;
-/// Members whose samples are drawn.
-pub const MEMBERS_SHOWN: usize = 12;
-/// Samples of a member whose classes are counted: eight of the batches that images are drawn in.
-pub const MEMBER_SAMPLES: u64 = 512;
-/// Screen pixels a side of an image's pixel.
-const SCALE: usize = 2;
-
-/// Draws the first images as `samples/<name>.png`.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
-    let len = (SHOWN * SHOWN * shape.iter().product::<usize>()).min(images.len());
-    dir.save_samples(name, &grid(&images[..len], shape, SHOWN, SCALE))
-}
-
-/// Draws `samples/summary.png`: what averaging gives, what the ensemble gives, and real images, side by side with their scores.
+/// Draws `samples/summary.png`: samples of the averaged generator, of the mean of members and of the ensemble, and real images, side by side.
 ///
 /// # Errors
 /// When a grid cannot be read or the picture cannot be written.
-pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
+pub(crate) fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
     let mean = if dir.info().mean_is_fedgan { "FedGAN at equal work" } else { Scored::MeanOfMembers.title() };
     let mut panels = Vec::new();
     for (of, title) in [
@@ -39,24 +21,25 @@ pub fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
         (Scored::Ensemble, Scored::Ensemble.title()),
         (Scored::Floor, "real images"),
     ] {
-        // The last of its kind whose picture was drawn: the first way of making statistics comes first.
+        // The latest score, preferring the batch-norm statistics with which the grid was drawn.
         let best = scores.iter().filter(|score| score.of == of).max_by_key(|score| (score.round, is_drawn(score)));
         if let Some(score) = best {
             let picture = image::open(file(dir, &grid_name(of, score.round)))?.to_rgb8();
             panels.push((title.to_owned(), format!("fd_small {:.1}", score.scores.fd_small), picture));
-        } else if let Some(path) = drawn(dir, of)? {
+        } else if let Some(path) = unscored_grid(dir, of)? {
             panels.push((title.to_owned(), String::new(), image::open(path)?.to_rgb8()));
         }
     }
     save_png(&file(dir, "summary"), &captioned(&panels))
 }
 
+/// Whether the grid shows the images of this score.
 fn is_drawn(score: &Score) -> bool {
     score.norm_statistics != Some(effgan_fl::ensemble::NormStatistics::Average)
 }
 
-/// The grid of what was drawn and not scored: of the averaged generator, the last.
-fn drawn(dir: &RunDir, of: Scored) -> anyhow::Result<Option<PathBuf>> {
+/// The grid of a generator that was drawn but not scored; of the averaged generator, the one after its last round.
+fn unscored_grid(dir: &RunDir, of: Scored) -> anyhow::Result<Option<PathBuf>> {
     if of != Scored::Average {
         return Ok(Some(file(dir, &grid_name(of, 0))).filter(|path| path.is_file()));
     }

@@ -1,6 +1,6 @@
-//! TensorBoard's event file: losses, bytes, clients and scores as scalars by round, and the grids of samples as images.
+//! TensorBoard's event file: losses, bytes, clients and scores as scalars by round, and grids of samples as images.
 //!
-//! `tensorboard --logdir runs` shows all runs below `runs/`, while they work too. The file is a sequence of `TFRecord`s (length, masked
+//! `tensorboard --logdir runs` shows all runs below `runs/`, finished or not. The file is a sequence of `TFRecord`s (length, masked
 //! CRC-32C of the length, message, masked CRC-32C of the message); its tags are in `docs/run-folder.md`.
 
 mod message;
@@ -24,20 +24,20 @@ use crate::record::events::{Event, Score};
 /// An event file that grows with its run.
 pub(super) struct EventFile {
     file: File,
-    /// Seconds since 1970.
+    /// Returns seconds since 1970; tests fix it.
     clock: fn() -> f64,
 }
 
 impl EventFile {
-    /// Makes `events.out.tfevents.<started>.effgan` in `folder`; `started` is in seconds since 1970.
+    /// Creates `events.out.tfevents.<started>.effgan` in `folder`; `started` is in seconds since 1970.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub(super) fn create(folder: &Path, started: u64) -> io::Result<Self> {
         Self::begin(open_to_append(&folder.join(file_name(started)))?, now)
     }
 
-    /// Opens the file that [`create`](Self::create) made, to append to it; makes it when it is gone.
+    /// Opens the file that [`create`](Self::create) made, to append to it; creates it when it is gone.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -46,18 +46,18 @@ impl EventFile {
         if file.metadata()?.len() == 0 { Self::begin(file, now) } else { Ok(Self { file, clock: now }) }
     }
 
-    /// Bytes written so far, all of them on the disk.
+    /// The length of the file in bytes, all of them on the disk.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file cannot be synced.
     pub(super) fn synced_len(&self) -> io::Result<u64> {
         synced_len(&self.file)
     }
 
-    /// Takes back what was written after the first `len` bytes.
+    /// Cuts the file back to its first `len` bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file cannot be cut.
     pub(super) fn rewind(&self, len: u64) -> io::Result<()> {
         rewind(&self.file, len)?;
         if len == 0 { self.write_version() } else { Ok(()) }
@@ -73,7 +73,7 @@ impl EventFile {
         self.write(0, Some("brain.Event:2".into()), None)
     }
 
-    /// Appends the scalars of `event`; some events have none.
+    /// Appends the scalars of `event`; only rounds and scores have any.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -105,7 +105,7 @@ impl EventFile {
         self.write(round, None, Some(Summary { value }))
     }
 
-    /// In one call, so that a reader meets whole records.
+    /// Writes one record in one call, so that a concurrent reader sees whole records.
     fn write(&self, round: u32, file_version: Option<String>, summary: Option<Summary>) -> io::Result<()> {
         let event = message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
         (&self.file).write_all(&record(&event.encode_to_vec()))
@@ -119,13 +119,13 @@ fn file_name(started: u64) -> String {
 /// A scalar's tag and value.
 type Scalar = (String, f64);
 
-/// None of what is no finite f32.
+/// A scalar as a message; `None` when it is not a finite f32.
 fn scalar((tag, value): Scalar) -> Option<Value> {
     let scalar = Some(value as f32).filter(|value| value.is_finite());
     Some(Value { tag, scalar: Some(scalar?), image: None })
 }
 
-/// Means over the clients that took part, and what was sent.
+/// The scalars of a round: means over the clients that took part, counts and bytes.
 fn of_round(round: &RoundRecord) -> Vec<Scalar> {
     let loss = |name: &str| mean(round.clients.iter().filter_map(|client| client.metrics.get(name).copied()));
     let drift = |of: fn(&ClientRecord) -> Option<f64>| mean(round.clients.iter().filter_map(of));
@@ -151,7 +151,7 @@ fn of_score(score: &Score) -> Vec<Scalar> {
     values.map(|(metric, value)| (format!("{metric}/{of}"), value)).into()
 }
 
-/// None of nothing.
+/// The mean; `None` of no values.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (n, sum) = values.fold((0_u64, 0.0), |(n, sum), value| (n + 1, sum + value));
     (n > 0).then(|| sum / n as f64)
@@ -161,13 +161,13 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// `data` as a `TFRecord`.
+/// `data` as one `TFRecord`.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     [&length[..], &masked_crc(&length), data, &masked_crc(data)].concat()
 }
 
-/// `TFRecord`'s mask keeps a checksum of data that holds checksums from being weak.
+/// CRC-32C with `TFRecord`'s mask, without which a checksum of data that contains checksums would be weak.
 fn masked_crc(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_events_are_the_bytes_that_tensorboard_writes() {
+    fn our_bytes_are_those_that_tensorboard_writes_for_the_same_events() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
         let events = EventFile::begin(File::create(&path).unwrap(), || 1.5).unwrap();

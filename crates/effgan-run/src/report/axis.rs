@@ -1,18 +1,19 @@
-//! Axes: from numbers to places in 0..1, and where the ticks go.
+//! Axes: from numbers to places in 0..1, and their ticks.
 
 /// One axis of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
     pub(crate) label: String,
+    /// Whether the scale is logarithmic.
     pub(crate) log: bool,
     low: f64,
     high: f64,
-    /// Numbers that are named, each with its text.
+    /// Labelled numbers with their texts.
     pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// From 0 to a round number above `values`, or in decades when they lie more than 20 times apart and above 0.
+    /// From 0 to a round number above `values`; logarithmic when all are positive and they differ by more than a factor of 20.
     pub(crate) fn of_sizes(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let values = values.filter(|value| value.is_finite());
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
@@ -41,7 +42,7 @@ impl Axis {
         Self { label: label.into(), log: true, low: all[first], high: all[last], ticks }
     }
 
-    /// Rounds `first..=last` with `around` of a round to both sides, and at most 10 of them named.
+    /// Rounds `first..=last` with a margin of `around` rounds on both sides, and at most 10 ticks.
     pub(crate) fn of_rounds(label: &str, first: u32, last: u32, around: f64) -> Self {
         let step = nice_step(f64::from(last.saturating_sub(first)) / 9.0).max(1.0) as u32;
         let named = (first.next_multiple_of(step)..=last).step_by(step as usize);
@@ -49,7 +50,7 @@ impl Axis {
         Self { label: label.into(), log: false, low: f64::from(first) - around, high: f64::from(last) + around, ticks }
     }
 
-    /// Names the high end's round in words.
+    /// Labels the last round with `text`.
     pub(crate) fn name_last(mut self, last: u32, text: &str) -> Self {
         let last = f64::from(last);
         self.ticks.retain(|(tick, _)| *tick < last);
@@ -57,12 +58,12 @@ impl Axis {
         self
     }
 
-    /// From its low end to its high end.
+    /// The difference between its ends.
     pub(crate) fn span(&self) -> f64 {
         self.high - self.low
     }
 
-    /// Where `value` lies from 0 (the low end) to 1; what lies outside is moved to the end.
+    /// The place of `value` from 0 (the low end) to 1 (the high end); values outside are moved to the nearer end.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let on = |value: f64| if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         ((on(value) - on(self.low)) / (on(self.high) - on(self.low))).clamp(0.0, 1.0)
@@ -76,7 +77,7 @@ fn nice_step(step: f64) -> f64 {
     [1.0, 2.0, 5.0].map(|digit| digit * unit).into_iter().find(|nice| *nice >= step * 0.999).unwrap_or(10.0 * unit)
 }
 
-/// A tick of decades without trailing noise.
+/// The text of a tick of a logarithmic axis.
 fn plain(tick: f64) -> String {
     let decimals = (-tick.log10().floor()).max(0.0) as usize;
     format!("{tick:.decimals$}")
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn near_numbers_start_at_zero_in_round_steps() {
+    fn similar_numbers_get_a_linear_axis_from_zero() {
         let axis = Axis::of_sizes("", [3.1, 17.0].into_iter());
         assert_eq!(texts(&axis), ["0", "5", "10", "15", "20"]);
         assert!((axis.place(5.0) - 0.25).abs() < 1e-12 && axis.place(99.0) >= 1.0);
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn far_numbers_go_in_decades() {
+    fn numbers_far_apart_get_a_logarithmic_axis() {
         let axis = Axis::of_sizes("", [1.9, 88.0, f64::NAN].into_iter());
         assert!(axis.log);
         assert_eq!(texts(&axis), ["1", "2", "5", "10", "20", "50", "100"]);
@@ -109,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_few_rounds_are_all_named_and_many_are_not() {
+    fn of_many_rounds_only_some_have_ticks() {
         assert_eq!(texts(&Axis::of_rounds("", 1, 4, 0.5)), ["1", "2", "3", "4"]);
         assert_eq!(texts(&Axis::of_rounds("", 1, 100, 0.5)), ["20", "40", "60", "80", "100"]);
         assert_eq!(texts(&Axis::of_rounds("", 1, 1, 0.5)), ["1"]);
     }
 
     #[test]
-    fn the_last_round_can_have_a_name() {
+    fn the_last_round_can_have_a_label() {
         assert_eq!(texts(&Axis::of_rounds("", 1, 3, 0.5).name_last(3, "last")), ["1", "2", "last"]);
         assert_eq!(
             texts(&Axis::of_rounds("", 1, 41, 0.5).name_last(41, "last")),

@@ -1,17 +1,17 @@
-//! Figures with a row for each client and a column for each round.
+//! Pictures with a row for each client and a column for each round.
 
 use std::collections::BTreeMap;
 
 use effgan_fl::RoundRecord;
 
 use super::folder::{Folder, one_in};
-use super::matrix::{Cell, Drawing, Matrix};
+use super::matrix::{Cell, Matrix, MatrixSvg};
 
-/// Rounds that are shown at most: columns of two pixels on a phone.
+/// Most rounds that are shown: then columns are two pixels wide on a phone.
 const MOST_ROUNDS: usize = 120;
 
-/// How a client's cell of a round looks; row and column are filled in.
-pub(super) struct Look {
+/// A client's cell in one round. Its row and column follow from the client and the round.
+pub(super) struct ClientCell {
     pub(super) client: String,
     pub(super) class: &'static str,
     pub(super) share: f64,
@@ -19,28 +19,29 @@ pub(super) struct Look {
     pub(super) title: String,
 }
 
-/// Every how many rounds one is shown.
+/// One in so many rounds is shown.
 pub(super) fn every(folder: &Folder) -> usize {
     one_in(folder.rounds.len(), MOST_ROUNDS)
 }
 
-/// The rounds, or an even choice of them with the last one, as `looks` sees them. Clients that the partition does not know are left out.
-pub(super) fn by_client(folder: &Folder, title: &str, looks: impl Fn(&RoundRecord) -> Vec<Look>) -> Drawing {
+/// Draws the `cells` of all rounds, or of an even choice that includes the last one. Clients that are not in the partition are left out.
+pub(super) fn by_client(folder: &Folder, title: &str, cells: impl Fn(&RoundRecord) -> Vec<ClientCell>) -> MatrixSvg {
     let clients = &folder.info.partition.clients;
     let rows: BTreeMap<&str, usize> = clients.iter().enumerate().map(|(row, name)| (name.as_str(), row)).collect();
     let mut rounds: Vec<&RoundRecord> = folder.rounds.values().rev().step_by(every(folder)).collect();
     rounds.reverse();
-    let cell = |column: usize, look: Look| {
-        let (row, share) = (*rows.get(look.client.as_str())?, look.share.clamp(0.0, 1.0));
-        Some(Cell { row, column, class: look.class, share, text: look.text, title: look.title })
+    let place = |column: usize, cell: ClientCell| {
+        let (row, share) = (*rows.get(cell.client.as_str())?, cell.share.clamp(0.0, 1.0));
+        Some(Cell { row, column, class: cell.class, share, text: cell.text, title: cell.title })
     };
-    let cells = rounds.iter().enumerate();
-    let cells = cells.flat_map(|(column, round)| looks(round).into_iter().filter_map(move |look| cell(column, look)));
+    let columns = rounds.iter().enumerate();
+    let placed =
+        columns.flat_map(|(column, round)| cells(round).into_iter().filter_map(move |cell| place(column, cell)));
     let matrix = Matrix {
         title: title.into(),
         rows: clients.clone(),
         columns: rounds.iter().map(|round| round.round.to_string()).collect(),
-        cells: cells.collect(),
+        cells: placed.collect(),
     };
     matrix.draw()
 }

@@ -1,4 +1,4 @@
-//! The table of clients: what each holds, and how its last round went.
+//! The table of clients: their numbers of images, and their last round.
 
 use effgan_fl::ClientRecord;
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::folder::Folder;
 use crate::units::{count, duration};
 
-/// Clients in a table that is open from the start.
+/// Longest table that is expanded when the page opens.
 const SHORT: usize = 20;
 
-/// All clients of the partition.
+/// The rows of all clients of the partition.
 #[derive(Serialize)]
 pub(super) struct Clients {
     rows: Vec<ClientRow>,
@@ -19,10 +19,10 @@ pub(super) struct Clients {
 #[derive(Serialize)]
 struct ClientRow {
     name: String,
-    /// Whether the simulation has it attack.
+    /// Whether it attacks in the simulation.
     attacks: bool,
     num_examples: String,
-    /// The last round that the client took part in; the rest is about it, and empty where there is none.
+    /// The last round in which the client took part; the fields below are of that round, and empty where there is none.
     round: String,
     steps: String,
     loss_d: String,
@@ -30,7 +30,7 @@ struct ClientRow {
     seconds: String,
 }
 
-/// Clients in order of their names.
+/// The table, in the order of names.
 pub(super) fn clients(folder: &Folder) -> Clients {
     let partition = &folder.info.partition;
     let rows = partition.clients.iter().zip(&partition.num_examples).map(|(name, &n)| row(folder, name, n)).collect();

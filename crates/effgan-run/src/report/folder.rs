@@ -1,4 +1,4 @@
-//! What a run folder holds, as far as the run got.
+//! A run folder, read back: everything that the run has recorded so far.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,27 +11,32 @@ use effgan_fl::{ExchangeKind, RoundRecord};
 use effgan_nn::checkpoint::read_file;
 
 use super::axis::Axis;
-use crate::record::events::{Event, Flag, LossCurve, RunInfo, Score, Scored, Stage};
+use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
 use crate::record::grid_name::round_of_grid;
 use crate::record::run_dir::MOST_BYTES;
+use crate::record::run_info::RunInfo;
 
-/// The files of a run, sorted. Of two lines about one thing the later holds.
+/// The recorded events of a run, sorted. Of two events about the same thing, as after a resume, the later one counts.
 pub(crate) struct Folder {
+    /// The content of `run.json`.
     pub(crate) info: RunInfo,
-    /// `config.toml` as it stands, empty when it is missing.
+    /// The text of `config.toml`; empty when it is missing.
     pub(crate) config: String,
+    /// Finished rounds, by number.
     pub(crate) rounds: BTreeMap<u32, RoundRecord>,
-    /// By round and client.
+    /// Loss curves, by round and client.
     pub(crate) losses: BTreeMap<(u32, String), LossCurve>,
+    /// Scores, by what was scored, how its statistics were made, and round.
     pub(crate) scores: BTreeMap<(Scored, Option<NormStatistics>, u32), Score>,
     /// Predicted classes of a member's samples, by client.
     pub(crate) members: BTreeMap<String, Vec<u64>>,
-    /// Members that are flagged, by client.
+    /// Flagged members, by client.
     pub(crate) flags: BTreeMap<String, Flag>,
+    /// Times of the stages, in the order of the events.
     pub(crate) stages: Vec<Stage>,
-    /// What is to be known of the data or the scores.
+    /// Remarks about the data or the scores.
     pub(crate) notes: Vec<String>,
-    /// Numbers, from 1, of the lines of `metrics.jsonl` that are no events.
+    /// Numbers, from 1, of the lines of `metrics.jsonl` that are not events.
     pub(crate) unreadable: Vec<usize>,
     dir: PathBuf,
 }
@@ -75,7 +80,7 @@ impl Folder {
         }
     }
 
-    /// The latest score of `of`, with statistics computed anew where there is a choice.
+    /// The latest score of `of`, preferring recomputed batch-norm statistics.
     pub(crate) fn latest(&self, of: Scored) -> Option<&Score> {
         let scores = || self.scores.values().filter(|score| score.of == of);
         let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
@@ -87,25 +92,26 @@ impl Folder {
         self.rounds.range(..=round).map(|(_, round)| round.bytes_down + round.bytes_up).sum()
     }
 
-    /// Why there are no scores; none where there are some.
+    /// Why there are no scores; `None` where there are some.
     pub(crate) fn no_scores(&self) -> Option<String> {
         let noted = || self.notes.iter().find(|note| is_of_scores(note)).cloned();
         let nothing = || "no scores: nothing has been scored in this run".into();
         self.scores.is_empty().then(|| noted().unwrap_or_else(nothing))
     }
 
-    /// What is to be known, but for why there are no scores.
+    /// Notes and flags, without the note why there are no scores.
     pub(crate) fn other_notes(&self) -> Vec<String> {
         let notes = self.notes.iter().filter(|note| !is_of_scores(note)).cloned();
         notes.chain(self.flags.values().map(Flag::sentence)).collect()
     }
 
-    /// Whether the simulation has the client attack.
+    /// Whether the client attacks in the simulation.
     pub(crate) fn attacks(&self, client: &str) -> bool {
         self.info.attackers.iter().any(|name| name == client)
     }
 
-    /// The axis of rounds `first..=last`, with `around` of a round to both sides, where fine-tuning is called by its name.
+    /// The axis of rounds `first..=last`, with a margin of `around` rounds on both sides and the label `fine-tuning` where the last
+    /// round is that.
     pub(crate) fn axis(&self, first: u32, last: u32, around: f64) -> Axis {
         let axis = Axis::of_rounds("round", first, last, around);
         let collects = |round: &RoundRecord| round.kind == ExchangeKind::Collect;
@@ -124,7 +130,7 @@ impl Folder {
         names
     }
 
-    /// Where the sample file `name` lies.
+    /// The path of the sample file `name`.
     pub(crate) fn sample_path(&self, name: &str) -> PathBuf {
         self.dir.join("samples").join(name)
     }
@@ -139,7 +145,7 @@ impl Folder {
     }
 }
 
-/// Every how many of `len` things one is shown, counted from the last, so that at most `most` are.
+/// The step at which `len` things are shown so that at most `most` are; counted from the last.
 pub(crate) fn one_in(len: usize, most: usize) -> usize {
     len.div_ceil(most).max(1)
 }

@@ -1,18 +1,19 @@
-//! Loss curves: each client as a thin line, their mean as a strong one, over all rounds.
+//! Loss curves over all rounds: a thin line for each client, a strong one for their mean.
 
 use std::collections::BTreeMap;
 
 use super::axis::Axis;
-use super::charts::{Chart, Plot, Series, Shape};
+use super::chart::Chart;
 use super::folder::Folder;
+use super::plot::{Plot, Series, Shape};
 use crate::record::events::LossCurve;
 
-/// More clients than this are drawn as an even choice of them.
+/// Most clients that are drawn; of more, an even choice.
 const MOST_CLIENTS: usize = 24;
-/// More stretches than this over all rounds are joined.
+/// Most points of a line; of more, neighbours are averaged.
 const MOST_POINTS: usize = 400;
 
-/// The discriminators' and the generators' losses; none before the first.
+/// The charts of discriminator and generator losses; none before the first loss.
 pub(super) fn charts(folder: &Folder) -> Vec<Chart> {
     let discriminator = chart(folder, "discriminator loss (nats)", |curve| &curve.loss_d);
     let generator = chart(folder, "generator loss (nats)", |curve| &curve.loss_g);
@@ -39,7 +40,7 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
 
 /// A thin line for each client, or for an even choice of them, and their mean.
 fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
-    let join = num_stretches(folder).div_ceil(MOST_POINTS);
+    let join = num_points(folder).div_ceil(MOST_POINTS);
     let mut clients: BTreeMap<&str, Vec<Piece>> = BTreeMap::new();
     let mut rounds: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
     for ((round, client), curve) in &folder.losses {
@@ -48,22 +49,22 @@ fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
         rounds.entry(*round).or_default().push(values);
     }
     let every = clients.len().div_ceil(MOST_CLIENTS).max(1);
-    let drawn = if every == 1 { String::new() } else { format!(" (one in {every} is drawn)") };
+    let drawn = if every == 1 { String::new() } else { format!(" (one in {every} is shown)") };
     let names = [format!("one client{drawn}")].into_iter().chain(std::iter::repeat(String::new()));
     let thin = clients.into_values().step_by(every).zip(names).map(|(pieces, name)| series("thin", name, pieces));
     let means = rounds.iter().map(|(round, curves)| piece(*round, &mean(curves))).collect();
     thin.chain([series("strong", "mean of clients".into(), means)]).collect()
 }
 
-/// Points of an unbroken line.
+/// The points of an unbroken line.
 type Piece = Vec<(f64, f64)>;
 
 fn series(class: &'static str, name: String, pieces: Vec<Piece>) -> Series {
     Series { class, name, pieces, shape: Shape::None, label: None }
 }
 
-/// Stretches of all rounds together.
-fn num_stretches(folder: &Folder) -> usize {
+/// The points of all rounds together.
+fn num_points(folder: &Folder) -> usize {
     let mut lengths: BTreeMap<u32, usize> = BTreeMap::new();
     for curve in folder.losses.values() {
         let length = lengths.entry(curve.round).or_default();
@@ -72,13 +73,13 @@ fn num_stretches(folder: &Folder) -> usize {
     lengths.values().sum::<usize>().max(1)
 }
 
-/// Means over `join` neighbours each.
+/// Means over each `join` neighbours.
 fn joined(values: &[f64], join: usize) -> Vec<f64> {
     values.chunks(join).map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64).collect()
 }
 
-/// A round goes from half a round before its number to half a round after it; a stretch stands in its own middle, and the only one of
-/// a round, as sites tell it, goes all the way.
+/// The points of one round, which spans half a round on both sides of its number: each value at the middle of its part. The single
+/// value of a round that sites report becomes a horizontal line over the whole round.
 fn piece(round: u32, values: &[f64]) -> Piece {
     if let &[value] = values {
         let ends = [f64::from(round) - 0.5, f64::from(round) + 0.5];
@@ -89,7 +90,7 @@ fn piece(round: u32, values: &[f64]) -> Piece {
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
-/// The mean of curves of one round, each stretched to the longest: clients with few steps have few stretches.
+/// The mean of the curves of one round, each stretched to the longest: clients with few steps have few values.
 fn mean(curves: &[Vec<f64>]) -> Vec<f64> {
     let length = curves.iter().map(Vec::len).max().unwrap_or(0);
     let curves: Vec<&Vec<f64>> = curves.iter().filter(|curve| !curve.is_empty()).collect();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn stretches_stand_in_the_middle_of_their_part_of_the_round() {
+    fn each_value_is_at_the_middle_of_its_part_of_the_round() {
         assert_eq!(piece(2, &[7.0, f64::NAN, 8.0, 9.0]), [(1.625, 7.0), (2.125, 8.0), (2.375, 9.0)]);
         assert_eq!(piece(2, &[7.0]), [(1.5, 7.0), (2.5, 7.0)]);
         assert_eq!(joined(&[1.0, 3.0, 5.0], 2), [2.0, 5.0]);

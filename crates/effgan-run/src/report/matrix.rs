@@ -1,29 +1,29 @@
-//! Clients against rounds or classes, as a picture of small cells: it stays readable for hundreds of rows.
+//! A picture of small cells, clients against rounds or classes, which stays readable for hundreds of rows.
 
 use serde::Serialize;
 
-/// Width of every such picture.
+/// Width of the picture, in pixels.
 const WIDTH: f64 = 360.0;
-/// Above the cells, where columns are named.
+/// Space above the cells for the names of columns.
 const TOP: f64 = 20.0;
-/// About as wide as a letter.
+/// Approximate width of a letter.
 const LETTER: f64 = 6.0;
-/// All rows together, at most, while each is at least 2 high.
+/// Greatest height of all rows together, as long as each is at least 2 pixels high.
 const TALLEST: f64 = 700.0;
-/// More cells than this have no titles: the page would become large.
+/// Most cells that have titles: with more, the page would become large.
 const MOST_TITLES: usize = 3000;
-/// Share from which a cell is so deep that its text has to be light.
+/// Share above which a cell is so dark that its text must be light.
 pub(super) const DEEP: f64 = 0.65;
 
-/// What a matrix shows.
+/// The data of the picture.
 pub(super) struct Matrix {
-    /// For who cannot see it.
+    /// A description for screen readers.
     pub(super) title: String,
     /// Names of all rows.
     pub(super) rows: Vec<String>,
     /// Names of all columns.
     pub(super) columns: Vec<String>,
-    /// Where there is something.
+    /// The cells that are not empty.
     pub(super) cells: Vec<Cell>,
 }
 
@@ -33,17 +33,17 @@ pub(super) struct Cell {
     pub(super) column: usize,
     /// Class in the style sheet.
     pub(super) class: &'static str,
-    /// How deep its colour is, 0..1.
+    /// Opacity of its colour, 0..1.
     pub(super) share: f64,
-    /// Inside, where there is room.
+    /// The text inside, where there is room.
     pub(super) text: String,
-    /// What it says when it is pointed at.
+    /// The text shown on hover.
     pub(super) title: String,
 }
 
-/// A matrix for the template.
+/// The picture for the template, in pixels.
 #[derive(Serialize)]
-pub(super) struct Drawing {
+pub(super) struct MatrixSvg {
     title: String,
     height: f64,
     left: f64,
@@ -67,8 +67,8 @@ struct Placed {
 }
 
 impl Matrix {
-    /// Rows that shrink with their number; names are left out evenly when they would touch.
-    pub(super) fn draw(self) -> Drawing {
+    /// Computes the picture. Rows shrink with their number; names that would overlap are skipped evenly.
+    pub(super) fn draw(self) -> MatrixSvg {
         let height = (TALLEST / self.rows.len().max(1) as f64).clamp(2.0, 18.0);
         let longest = self.rows.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let left = (longest as f64 * LETTER + 8.0).min(160.0);
@@ -86,7 +86,7 @@ impl Matrix {
             text: if roomy(&cell.text) { cell.text } else { String::new() },
             title: if titled { cell.title } else { String::new() },
         };
-        Drawing {
+        MatrixSvg {
             title: self.title,
             height: y(self.rows.len() as f64) + 2.0,
             left,
@@ -99,7 +99,7 @@ impl Matrix {
     }
 }
 
-/// An even choice of `names` that are `size` apart and each need `room`, with their places.
+/// An even choice of `names`, with their indices, where neighbours are `size` apart and each name needs `room`.
 fn named(names: Vec<String>, size: f64, room: f64) -> impl Iterator<Item = (f64, String)> {
     names.into_iter().enumerate().step_by((room / size).ceil().max(1.0) as usize).map(|(i, name)| (i as f64, name))
 }
@@ -112,7 +112,7 @@ fn tenth(value: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn drawing(rows: usize, columns: usize) -> Drawing {
+    fn drawing(rows: usize, columns: usize) -> MatrixSvg {
         let names = |n: usize| (0..n).map(|i| format!("client-{i:04}")).collect();
         let cell = |at: usize| Cell {
             row: at / columns,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn all_cells_lie_inside_whatever_their_number() {
+    fn all_cells_are_inside_the_picture_whatever_their_number() {
         for (rows, columns) in [(1, 1), (4, 10), (41, 10), (500, 10), (3, 100), (5000, 1), (100, 1000)] {
             let drawing = drawing(rows, columns);
             let [width, height] = drawing.cell;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn names_never_touch_and_numbers_stand_where_there_is_room() {
+    fn names_never_overlap_and_numbers_are_written_where_there_is_room() {
         for (rows, columns) in [(4, 10), (100, 10), (500, 40)] {
             let drawing = drawing(rows, columns);
             assert!(drawing.rows.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 11.9), "{rows} rows");

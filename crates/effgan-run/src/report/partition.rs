@@ -1,12 +1,12 @@
-//! Who held what: the heat map of the partition, and the class mixes of clients and of generated images.
+//! The heat map of the partition, and the class shares of clients and of generated images.
 
 use serde::Serialize;
 
-use super::matrix::{Cell, DEEP, Drawing, Matrix};
-use crate::record::events::PartitionInfo;
+use super::matrix::{Cell, DEEP, Matrix, MatrixSvg};
+use crate::record::run_info::PartitionInfo;
 use crate::units::{count, percent};
 
-/// More clients or classes than these are drawn without numbers, in thin rows.
+/// Most clients and classes of a table with numbers; more are drawn as thin rows without numbers.
 const MOST_ROWS: usize = 40;
 const MOST_COLUMNS: usize = 16;
 
@@ -18,7 +18,7 @@ pub(super) struct Heat {
     clients: usize,
     classes: Vec<usize>,
     rows: Vec<HeatRow>,
-    drawing: Option<Drawing>,
+    drawing: Option<MatrixSvg>,
 }
 
 #[derive(Serialize)]
@@ -31,13 +31,13 @@ struct HeatRow {
 #[derive(Serialize)]
 struct HeatCell {
     text: String,
-    /// Of the largest count, 0..1.
+    /// Share of the largest count, 0..1.
     share: f64,
-    /// Whether its text has to be light.
+    /// Whether its text must be light.
     deep: bool,
 }
 
-/// The partition of a run; none where the sites did not tell.
+/// The partition of a run; `None` where sites did not report their classes.
 pub(super) fn heat(partition: &PartitionInfo) -> Option<Heat> {
     let counts = partition.class_counts.as_ref()?;
     let skew = partition.label_skew?;
@@ -64,7 +64,7 @@ fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
     HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
 }
 
-fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> Drawing {
+fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
     let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: usize, column: usize, n: u64| Cell {
         row,
@@ -96,12 +96,12 @@ pub(super) struct Mix {
 #[derive(Serialize)]
 pub(super) struct MixBar {
     class: usize,
-    /// Per cent of the tallest bar of all mixes.
+    /// Height in per cent of the tallest bar of all mixes.
     height: f64,
     share: String,
 }
 
-/// Class counts as bars of one scale, so that they can be compared.
+/// Class counts as bars on one common scale.
 pub(super) fn mixes(counts: &[&[u64]]) -> Vec<Mix> {
     let shares = |counts: &[u64]| -> Vec<f64> {
         let total = counts.iter().sum::<u64>().max(1);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn mixes_share_one_scale() {
+    fn mixes_have_one_common_scale() {
         let mixes = mixes(&[&[1, 1], &[3, 1], &[]]);
         let heights = |mix: &Mix| mix.bars.iter().map(|bar| bar.height.round() as u32).collect::<Vec<_>>();
         assert_eq!([heights(&mixes[0]), heights(&mixes[1]), heights(&mixes[2])], [vec![67, 67], vec![100, 33], vec![]]);

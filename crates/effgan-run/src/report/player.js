@@ -1,4 +1,4 @@
-// The grids of the rounds, one after the other in one place. Without this script they lie side by side.
+// Plays the grids of the rounds as an animation. Without this script they lie side by side.
 (() => {
   const frames = [...document.querySelectorAll("#frames figure")];
   if (frames.length < 2) return;
@@ -39,7 +39,7 @@
   slider.oninput = () => { pause(); show(Number(slider.value)); };
   player.hidden = false;
   document.getElementById("frames").open = false;
-  // It starts by itself when it is first seen, and not for those who asked for less motion.
+  // It starts when it is first scrolled into view, unless the system asks for reduced motion.
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
     const seen = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return;

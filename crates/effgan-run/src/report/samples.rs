@@ -1,4 +1,4 @@
-//! Pictures of samples, inside of the page.
+//! Pictures of samples, embedded in the page.
 
 use std::io::Cursor;
 
@@ -15,16 +15,16 @@ use crate::record::events::{Score, Scored};
 use crate::record::pictures::animation;
 use crate::units::{count, three_digits};
 
-/// Pictures that are wider are shown smaller than they are, where hard pixels would become uneven.
+/// Widest picture that is shown enlarged with hard pixels; wider ones are scaled smoothly.
 const SHOWN_LARGER: u32 = 240;
 
-/// Most bytes of a picture that becomes part of the page.
+/// Most bytes of an embedded picture.
 const MOST_BYTES: u64 = 1 << 26;
-/// Rounds that are shown at most on the page.
+/// Most rounds that are shown on the page.
 const MOST_ROUNDS: usize = 24;
-/// Frames of the GIF at most.
+/// Most frames of the GIF.
 const MOST_FRAMES: usize = 60;
-/// Pixels of all frames together at most; earlier rounds are left out.
+/// Most pixels of all frames together; beyond them, earlier rounds are left out.
 const MOST_PIXELS: u64 = 1 << 28;
 
 /// A PNG file as a data URI.
@@ -33,12 +33,12 @@ pub(super) struct Picture {
     uri: String,
     width: u32,
     height: u32,
-    /// Whether it is shown larger than it is, with hard pixels.
+    /// Whether it is shown enlarged, with hard pixels.
     pixels: bool,
     alt: String,
 }
 
-/// The sample file `name`; none when it is missing or no picture.
+/// The sample file `name`; `None` when it is missing or not a picture.
 fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
     let bytes = read_file(&folder.sample_path(name), MOST_BYTES).ok()?;
     let (width, height) = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png).into_dimensions().ok()?;
@@ -46,7 +46,7 @@ fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
     Some(Picture { uri, width, height, pixels: width <= SHOWN_LARGER, alt })
 }
 
-/// One of the pictures that stand side by side, with its scores.
+/// One of the pictures side by side, with its scores.
 #[derive(Serialize)]
 pub(super) struct Panel {
     class: &'static str,
@@ -60,13 +60,14 @@ pub(super) struct Panel {
     mix: Option<Mix>,
 }
 
-/// Averaged generator, mean of members, ensemble, real images: those that were drawn or scored.
+/// Averaged generator, mean of members, ensemble and real images, as far as they were drawn or scored.
 pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
     let (average, round) = folder.round_files().pop().unwrap_or_default();
     let after = if round == 0 { String::new() } else { format!("after round {round}") };
     let title = average_name(folder).trim_start_matches("the ");
-    let mean_note = if folder.info.mean_is_fedgan { "FedGAN at equal work" } else { "averaged once more" };
-    let floor_note = if folder.no_scores().is_some() { "of the test split" } else { "the floor of the score" };
+    let mean_note =
+        if folder.info.mean_is_fedgan { "FedGAN at equal work" } else { "mean of the fine-tuned generators" };
+    let floor_note = if folder.no_scores().is_some() { "of the test split" } else { "the floor" };
     let rows = [
         (Scored::Average, "average", title, after.as_str(), average.as_str()),
         (Scored::MeanOfMembers, "mean", "mean of members", mean_note, "mean_of_members.png"),
@@ -108,7 +109,7 @@ fn panel(
     }
 }
 
-/// A picture and what it is called.
+/// A picture with its title.
 #[derive(Serialize)]
 pub(super) struct Titled {
     title: String,
@@ -120,7 +121,7 @@ pub(super) struct Titled {
 #[derive(Serialize)]
 pub(super) struct Rounds {
     shown: Vec<Titled>,
-    /// Every how many rounds one is shown, counted from the last.
+    /// One in `every` rounds is shown, counted from the last.
     every: usize,
 }
 
@@ -140,7 +141,7 @@ pub(super) fn rounds(folder: &Folder) -> Rounds {
     Rounds { shown, every }
 }
 
-/// `samples/rounds.gif`: the same, with the round's number in each frame; none before the first round is drawn.
+/// The bytes of `samples/rounds.gif`: samples after each round, or an even choice; `None` before the first round is drawn.
 pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
     let files = folder.round_files();
     let mut room = MOST_PIXELS;
@@ -162,21 +163,21 @@ pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
 pub(super) struct Member {
     name: String,
     picture: Picture,
-    /// Classes that it was trained on; none for a client that the partition does not know.
+    /// Class shares of its training images; absent for a client that is not in the partition.
     trained: Option<Mix>,
     num_trained: String,
-    /// Classes that it draws; none where no classifier knows the images.
+    /// Class shares of its samples; absent where no classifier fits the images.
     drawn: Option<Mix>,
     num_drawn: String,
     /// Total variation distance between the two, 0..1.
     distance: Option<String>,
     /// Why it is flagged.
     flagged: Option<String>,
-    /// Whether the simulation has its client attack.
+    /// Whether its client attacks in the simulation.
     attacks: bool,
 }
 
-/// The members of the ensemble that were drawn, each with the classes that it was trained on and those that it draws.
+/// The members of the ensemble that were drawn, each with the classes of its training images and of its samples.
 pub(super) fn members(folder: &Folder) -> Vec<Member> {
     let partition = &folder.info.partition;
     let files = folder.sample_files();
@@ -195,7 +196,7 @@ pub(super) fn members(folder: &Folder) -> Vec<Member> {
     names.iter().zip(sides).filter_map(|(name, (trained, drawn))| member(folder, name, trained, drawn)).collect()
 }
 
-/// A member with the counts and the mixes of its classes; none where its picture is missing.
+/// A member with the counts and shares of its classes; `None` where its picture is missing.
 fn member(folder: &Folder, name: &str, trained: (&[u64], Mix), drawn: (&[u64], Mix)) -> Option<Member> {
     Some(Member {
         name: name.into(),
@@ -210,7 +211,8 @@ fn member(folder: &Folder, name: &str, trained: (&[u64], Mix), drawn: (&[u64], M
     })
 }
 
-/// Half the sum of what two mixes of classes differ by; none where one is empty or they are not of the same classes.
+/// The total variation distance between the class shares of two counts, 0..1: half the sum of absolute differences. `None` where one
+/// is empty or their classes differ.
 fn distance(a: &[u64], b: &[u64]) -> Option<f64> {
     let [of_a, of_b] = [a, b].map(|counts| counts.iter().sum::<u64>() as f64);
     let differences = a.iter().zip(b).map(|(a, b)| (*a as f64 / of_a - *b as f64 / of_b).abs());

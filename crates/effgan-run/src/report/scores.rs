@@ -1,11 +1,12 @@
-//! The scores: the result in one sentence, the table, and the curve over the rounds.
+//! The scores in the report: the result in one sentence, the table, and the curves over rounds and over bytes.
 
 use effgan_fl::ensemble::NormStatistics;
 use serde::Serialize;
 
 use super::axis::Axis;
-use super::charts::{Chart, Label, Plot, Series, Shape};
+use super::chart::Chart;
 use super::folder::Folder;
+use super::plot::{Label, Plot, Series, Shape};
 use crate::record::events::{Score, Scored};
 use crate::units::{byte_unit, count, three_digits};
 
@@ -42,7 +43,7 @@ fn ensemble_name(folder: &Folder) -> String {
     }
 }
 
-/// What the server's generator is called: where all images lie together there is nothing to average.
+/// What the server's generator is called: `central` trains on all images and averages nothing.
 pub(super) fn average_name(folder: &Folder) -> &'static str {
     if folder.info.algorithm == "central" { "the central generator" } else { "the averaged generator" }
 }

@@ -1,6 +1,6 @@
 //! `metrics.csv` and `clients.csv`: the numbers of a run as tables for pandas, R and spreadsheets.
 //!
-//! Both are made from `metrics.jsonl`; `docs/run-folder.md` explains their columns. What does not apply is empty.
+//! Both are made from `metrics.jsonl`; `docs/run-folder.md` explains their columns. Values that do not apply are empty.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::folder::Folder;
 use crate::record::csv_file;
 use crate::record::events::{Score, Scored};
 
-/// What has been scored after a round, and what the round took. A round of which nothing was scored is a row too.
+/// A row of `metrics.csv`: a score, and the round after which it was taken. A round without scores is one row, too.
 #[derive(Serialize)]
 struct Row {
     round: u32,
@@ -35,7 +35,7 @@ struct Row {
     score_seconds: Option<f64>,
 }
 
-/// `metrics.csv`: a row for each round and thing that was scored after it.
+/// `metrics.csv`: a row for each round and score.
 pub(super) fn metrics(folder: &Folder) -> csv::Result<Vec<u8>> {
     let rounds: BTreeSet<u32> = folder.rounds.keys().copied().chain(folder.scores.keys().map(|key| key.2)).collect();
     csv_file::write(|table| {
@@ -73,16 +73,16 @@ fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
     }
 }
 
-/// Over the clients that took part, each counted once.
+/// The unweighted mean over the clients that took part.
 fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
     let values: Vec<f64> = record.clients.iter().filter_map(|client| client.metrics.get(name).copied()).collect();
     Some(values.iter().sum::<f64>() / values.len() as f64).filter(|mean| mean.is_finite())
 }
 
-/// `clients.csv`: a row for each round and client of its cohort, also where no reply came.
+/// `clients.csv`: a row for each round and client of its cohort, also where the reply is missing.
 pub(super) fn clients(folder: &Folder) -> csv::Result<Vec<u8>> {
     let clients = || folder.rounds.values().flat_map(|round| &round.clients);
-    // A record from elsewhere may hold names that somebody made up.
+    // A record from elsewhere may contain arbitrary names; only known metrics become columns.
     let known = METRICS.into_iter().filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
     let metrics: BTreeSet<&str> = known.collect();
     let (before, after) =

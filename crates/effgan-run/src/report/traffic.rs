@@ -1,17 +1,18 @@
-//! What was sent, and how long things took.
+//! Bytes sent per exchange, and the time of each stage.
 
 use effgan_fl::{ExchangeKind, RoundRecord};
 use serde::Serialize;
 
 use super::axis::Axis;
-use super::charts::{Bar, Chart, Plot, Series, Shape};
+use super::chart::Chart;
 use super::folder::Folder;
+use super::plot::{Bar, Plot, Series, Shape};
 use crate::units::{byte_unit, bytes, duration};
 
-/// Exchanges in a table that is open from the start.
+/// Longest table that is expanded when the page opens.
 const SHORT: usize = 12;
 
-/// Bytes of all exchanges.
+/// The bytes of all exchanges.
 #[derive(Serialize)]
 pub(super) struct Traffic {
     chart: Chart,
@@ -28,12 +29,12 @@ struct TrafficRow {
     clients: usize,
     down: String,
     up: String,
-    /// Both directions, from the first exchange on.
+    /// Bytes in both directions since the first exchange.
     total: String,
     seconds: String,
 }
 
-/// Bytes by round; none before the first exchange is done.
+/// Bytes by round; `None` before the first exchange is done.
 pub(super) fn traffic(folder: &Folder) -> Option<Traffic> {
     let sum = |of: fn(&RoundRecord) -> u64| bytes(folder.rounds.values().map(of).sum());
     Some(Traffic {
@@ -70,14 +71,14 @@ fn chart(folder: &Folder) -> Option<Chart> {
     Some(plot.draw())
 }
 
-/// Two bars beside each other: down and up.
+/// Two bars side by side: down and up.
 fn bars(record: &RoundRecord, size: f64) -> [Bar; 2] {
     let round = f64::from(record.round);
-    let bar = |class, from: f64, sent: u64, whither: &str| Bar {
+    let bar = |class, from: f64, sent: u64, direction: &str| Bar {
         class,
         x: [round + from, round + from + 0.3],
         y: [0.0, sent as f64 / size],
-        title: format!("round {}: {} {whither}", record.round, bytes(sent)),
+        title: format!("round {}: {} {direction}", record.round, bytes(sent)),
     };
     [bar("down", -0.31, record.bytes_down, "to the clients"), bar("up", 0.01, record.bytes_up, "to the server")]
 }
@@ -100,7 +101,7 @@ fn rows(folder: &Folder) -> Vec<TrafficRow> {
     folder.rounds.values().zip(totals).map(row).collect()
 }
 
-/// What an exchange was for.
+/// The name of an exchange's kind.
 pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::Average => "average",
@@ -109,16 +110,16 @@ pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
     }
 }
 
-/// One stage of the run: all its times together.
+/// The total time of one stage of the run.
 #[derive(Serialize)]
 pub(super) struct StageTime {
     name: String,
     time: String,
-    /// Of the longest stage.
+    /// Per cent of the longest stage.
     percent: f64,
 }
 
-/// Time by stage, in order of their first appearance.
+/// Time by stage, in the order in which they first appear.
 pub(super) fn stages(folder: &Folder) -> Vec<StageTime> {
     let mut times: Vec<(&str, f64)> = Vec::new();
     for stage in &folder.stages {

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! Sources of images: a model, files, or memory.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,42 +9,42 @@ use effgan_fl::{Ensemble, FlError};
 
 use crate::failure::Result;
 
-/// Images of one shape, some of which are asked for at a time.
+/// Images of one shape, which are read or generated in parts.
 pub enum Images<'a> {
-    /// Samples of these generators with this seed: as many as are asked for.
+    /// Samples of the selected generators of a model with this seed; there is no limit to their number.
     Model(&'a Ensemble, Selection, u64),
-    /// A folder or an array file.
+    /// A folder of images or an array file.
     Files(&'a ImageFiles),
-    /// u8 `[n, c, h, w]` in memory, and `[c, h, w]`.
+    /// Images in memory, u8 `[n, c, h, w]`, and their shape `[c, h, w]`.
     Pixels(&'a [u8], [usize; 3]),
-    /// Some of those, by their places.
-    Some(&'a [u8], [usize; 3], Vec<u32>),
+    /// The images in memory with these indices.
+    Subset(&'a [u8], [usize; 3], Vec<u32>),
 }
 
 impl Images<'_> {
-    /// `[c, h, w]`.
+    /// The shape `[c, h, w]` of an image.
     pub fn shape(&self) -> [usize; 3] {
         match self {
             Self::Model(model, ..) => model.image_shape(),
             Self::Files(files) => files.shape(),
-            Self::Pixels(_, shape) | Self::Some(_, shape, _) => *shape,
+            Self::Pixels(_, shape) | Self::Subset(_, shape, _) => *shape,
         }
     }
 
-    /// How many there are; nothing for a model.
-    pub fn len(&self) -> Option<usize> {
+    /// The number of images; `None` for a model.
+    pub fn count(&self) -> Option<usize> {
         match self {
             Self::Model(..) => None,
             Self::Files(files) => Some(files.len()),
             Self::Pixels(pixels, shape) => Some(pixels.len() / shape.iter().product::<usize>()),
-            Self::Some(_, _, places) => Some(places.len()),
+            Self::Subset(_, _, indices) => Some(indices.len()),
         }
     }
 
-    /// The images of `range`, u8 `[n, c, h, w]`.
+    /// Returns the images of `range`, u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// A file that cannot be read, a member that is not what the manifest says; `stop` became true.
+    /// When a file cannot be read, a member does not match the manifest, or `stop` becomes true.
     pub fn read(&self, range: Range<usize>, jobs: usize, stop: &AtomicBool) -> Result<Vec<u8>> {
         let image_len: usize = self.shape().iter().product();
         Ok(match self {
@@ -55,9 +55,9 @@ impl Images<'_> {
             }
             Self::Files(files) => files.read(range)?,
             Self::Pixels(pixels, _) => pixels[range.start * image_len..range.end * image_len].to_vec(),
-            Self::Some(pixels, _, places) => {
-                let image = |place: &u32| &pixels[*place as usize * image_len..][..image_len];
-                places[range].iter().flat_map(image).copied().collect()
+            Self::Subset(pixels, _, indices) => {
+                let image = |index: &u32| &pixels[*index as usize * image_len..][..image_len];
+                indices[range].iter().flat_map(image).copied().collect()
             }
         })
     }

@@ -1,15 +1,25 @@
-//! Scores: during a run ([`Scorer`]), and of finished images and models ([`Question`]).
+//! Scores: of the generators of a run while it works (`Scorer`), and of finished images and models ([`Evaluator`]).
+//!
+//! A run computes `fd_small`, class KL and modes after each round. The evaluator adds the rest, which would take longer than a round:
+//! nearest neighbours among 10,000 images, and training a classifier.
 
 mod cache;
 mod evaluation;
+mod evaluator;
+mod feature_net;
+mod features;
 mod images;
-mod network;
+mod in_depth;
 mod of_run;
 mod scorer;
+mod share;
 mod text;
 
-pub use self::evaluation::{Evaluation, Question, Reference};
+pub use self::evaluation::{ClassScores, Evaluation, MemberMemorisation, SetScores};
+pub use self::evaluator::{Evaluator, Reference};
+pub use self::feature_net::FeatureNet;
+pub use self::features::Features;
 pub use self::images::Images;
-pub use self::network::FeatureNet;
-pub use self::of_run::{Share, evaluate_run, of_run, partition};
+pub use self::of_run::{evaluate_run, read_partition};
 pub(crate) use self::scorer::Scorer;
+pub use self::share::Share;

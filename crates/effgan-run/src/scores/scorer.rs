@@ -1,28 +1,27 @@
-//! Drawing images and scoring them against the data set's test split.
+//! Generates images during a run and scores them against the data set's test split.
 //!
-//! Feature networks are there for digits and clothes, 28 × 28 and grey. Where these data sets have another size or
-//! colours, all images on both sides of a comparison are brought to that by the rule of [`effgan_data::resize`] first.
-//! Images of other data sets are drawn and not scored.
+//! The built-in feature networks take digits and clothes of 1 × 28 × 28. Where a run has these data sets in another size or in
+//! colour, real and generated images alike are resized first, by the rule of [`effgan_data::resize`]. Images of other data
+//! sets are drawn but not scored.
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, DatasetName, ImageSet, resize};
+use effgan_data::{Dataset, ImageSet, resize};
 use effgan_fl::sample::sample;
 use effgan_fl::{Ensemble, ensemble::Selection};
-use effgan_metrics::{MetricError, Reference, Scores, SmallNet};
+use effgan_metrics::{MetricError, Reference, Scores};
 use effgan_nn::Params;
 use effgan_nn::networks::Network;
 
+use super::feature_net::small_net;
+use super::features::SMALL_NET_SHAPE;
 use crate::failure::{Failure, Result};
-use crate::record::summary::SHOWN;
+use crate::record::samples::NUM_SHOWN;
 
-/// What the feature networks see.
-const SEEN: [usize; 3] = [1, 28, 28];
-
-/// The fixed side of all comparisons of a run: n reference images, and the seed of the samples.
+/// The scoring of a run: n reference images, and the seed of the samples.
 pub(crate) struct Scorer {
-    /// None where no feature network knows such images.
+    /// Absent where no feature network fits the images.
     reference: Option<DatasetReference>,
-    /// Why there are no scores, or what is to be known of them.
+    /// Why there are no scores, or what to know about them.
     note: Option<String>,
     network: Network,
     seed: u64,
@@ -30,7 +29,7 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Scores `n` samples (all test images when `None`) against the first `n` test images.
+    /// Will score `n` samples against the first `n` test images; all test images when `None`.
     ///
     /// # Errors
     /// When a split has fewer than `n` images.
@@ -38,41 +37,41 @@ impl Scorer {
         let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
-            None => Some(format!("no scores: there is no feature network for the images of {}", dataset.name)),
-            Some(_) if [c, h, w] != SEEN => Some(format!(
-                "scores are of the images brought from {c} × {h} × {w} to 28 × 28 grey, real and generated alike"
+            // No number is made up for images that no network was trained for.
+            None => Some(format!("no scores: no built-in feature network fits the images of {}", dataset.name)),
+            Some(_) if [c, h, w] != SMALL_NET_SHAPE => Some(format!(
+                "real and generated images are converted from {c} × {h} × {w} to 1 × 28 × 28 before they are scored"
             )),
             Some(_) => None,
         };
         Ok(Self { reference, note, network: network.clone(), seed, jobs })
     }
 
-    /// Draws and scores nothing, since the real images are elsewhere.
+    /// Generates images without scoring them, for a server that has no real images.
     pub(crate) fn without_images(network: &Network, seed: u64, jobs: usize) -> Self {
-        let note =
-            "no scores: the sites' images stay with them; effgan evaluate scores the model where there are some".into();
+        let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
         Self { reference: None, note: Some(note), network: network.clone(), seed, jobs }
     }
 
-    /// What a person has to know of the scores, or why there are none.
+    /// Why there are no scores, or what to know about them.
     pub(crate) fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
     /// Whether images are scored.
-    pub(crate) fn scores(&self) -> bool {
+    pub(crate) fn has_reference(&self) -> bool {
         self.reference.is_some()
     }
 
-    /// Real training images against the reference: what a perfect generator would score.
+    /// Scores real training images: what a perfect generator would reach.
     ///
     /// # Errors
-    /// When the features are unusable.
+    /// When a feature is not finite.
     pub(crate) fn floor(&self, train: &ImageSet) -> anyhow::Result<Option<Scores>> {
         self.score(train.first(self.num_samples()).pixels())
     }
 
-    /// As many samples of one generator as the reference has images.
+    /// Generates as many samples of one generator as are scored, or as a picture shows.
     ///
     /// # Errors
     /// When the tensors do not fit the network.
@@ -81,7 +80,7 @@ impl Scorer {
         Ok(sample(&self.network, &[1.0], &|_| Ok(generator.clone()), self.seed, range, self.jobs)?)
     }
 
-    /// As many samples of an ensemble as the reference has images.
+    /// Generates as many samples of an ensemble as are scored, or as a picture shows.
     ///
     /// # Errors
     /// When a member cannot be read.
@@ -90,52 +89,44 @@ impl Scorer {
         Ok(ensemble.sample(&Selection::Ensemble, self.seed, range, self.jobs)?)
     }
 
-    /// Scores u8 images `[n, c, h, w]`; none where there is no feature network.
+    /// Scores u8 images `[n, c, h, w]`; `None` where no feature network fits them.
     ///
     /// # Errors
-    /// When the features are unusable.
+    /// When a feature is not finite.
     pub(crate) fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
         self.reference.as_ref().map(|reference| reference.score(images)).transpose()
     }
 
-    /// As many as are scored, or as a picture shows.
+    /// The number of images that are scored, or else that a picture shows.
     fn num_samples(&self) -> usize {
-        self.reference.as_ref().map_or(SHOWN * SHOWN, DatasetReference::n)
+        self.reference.as_ref().map_or(NUM_SHOWN, DatasetReference::n)
     }
 }
 
-/// Test images of a data set as its feature network sees them.
-pub(super) struct DatasetReference {
+/// Test images of a data set, in the shape of its feature network.
+struct DatasetReference {
     reference: Reference,
     shape: [usize; 3],
 }
 
 impl DatasetReference {
-    /// Images of the reference; as many are to be scored.
-    pub(super) fn n(&self) -> usize {
+    /// The number of reference images, which is also that of the images to score.
+    fn n(&self) -> usize {
         self.reference.n()
     }
 
     /// Scores u8 images `[n, c, h, w]` of the data set's shape.
-    ///
-    /// # Errors
-    /// When the features are unusable.
-    pub(super) fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
-        Ok(self.reference.score(&resize::fit(images, self.shape, SEEN))?)
+    fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
+        Ok(self.reference.score(&resize::fit(images, self.shape, SMALL_NET_SHAPE))?)
     }
 }
 
-/// The first `n` test images (all when `None`) to score against; `key` is what a person calls `n`. None where no
-/// feature network knows such images.
+/// The first `n` test images (all when `None`) as a reference; `key` names `n` in errors. `None` where no feature network fits
+/// the images.
 ///
 /// # Errors
 /// When a split has fewer than `n` images: the floor needs as many training images.
-pub(super) fn reference(
-    dataset: &Dataset,
-    n: Option<usize>,
-    key: &str,
-    jobs: usize,
-) -> Result<Option<DatasetReference>> {
+fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) -> Result<Option<DatasetReference>> {
     let Some(net) = small_net(dataset.name) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
@@ -144,45 +135,37 @@ pub(super) fn reference(
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
-    let seen = resize::fit(test.pixels(), shape, SEEN);
-    let reference = Reference::new(net, &seen, SEEN, test.labels(), jobs).map_err(|error| match error {
-        MetricError::ImageShape { .. } => Failure::data(error),
-        _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
-    })?;
+    let resized = resize::fit(test.pixels(), shape, SMALL_NET_SHAPE);
+    let reference =
+        Reference::new(net, &resized, SMALL_NET_SHAPE, test.labels(), jobs).map_err(|error| match error {
+            MetricError::ImageShape { .. } => Failure::data(error),
+            _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
+        })?;
     Ok(Some(DatasetReference { reference, shape }))
-}
-
-/// The shipped feature network that was trained on the same kind of images; none for others.
-pub(super) fn small_net(dataset: DatasetName) -> Option<SmallNet> {
-    match dataset {
-        DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist()),
-        DatasetName::FashionMnist => Some(SmallNet::fashion_mnist()),
-        DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use effgan_data::DatasetConfig;
+    use effgan_data::{DatasetConfig, DatasetName};
 
     use super::*;
 
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
-        let seen = resize::fit(test.pixels(), test.shape(), SEEN);
-        let classes = small_net(config.name).unwrap().classify(&seen, SEEN, 2).unwrap().classes;
+        let resized = resize::fit(test.pixels(), test.shape(), SMALL_NET_SHAPE);
+        let classes = small_net(config.name).unwrap().classify(&resized, SMALL_NET_SHAPE, 2).unwrap().classes;
         let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         right as f64 / test.len() as f64
     }
 
     #[test]
-    fn the_shipped_network_reads_the_digits_inside_the_program() {
+    fn the_built_in_network_reads_the_embedded_digits() {
         let accuracy = accuracy(&DatasetConfig::of(DatasetName::MnistMini));
         assert!(accuracy >= 0.985, "{accuracy}");
     }
 
     #[test]
-    fn digits_of_another_size_and_in_colours_are_read_nearly_as_well() {
+    fn digits_of_another_size_or_in_colour_are_read_nearly_as_well() {
         // 28 to 32 and back blurs a little, 28 to 64 and back less; half a percent is ten of the 2,000 digits.
         for (size, channels) in [(28, 3), (32, 3), (64, 1)] {
             let config = DatasetConfig {
@@ -196,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn images_of_other_data_sets_have_no_score_and_a_line_that_says_so() {
+    fn images_of_other_data_sets_have_no_score_and_a_note_that_says_so() {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
         let dataset = Dataset { name: DatasetName::Folder, ..digits };
         let scorer = Scorer::new(&dataset, None, &crate::config::tests::network(), 1, 1).unwrap();
-        assert_eq!(scorer.note(), Some("no scores: there is no feature network for the images of folder"));
+        assert_eq!(scorer.note(), Some("no scores: no built-in feature network fits the images of folder"));
         assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
         assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
     }
 
     #[test]
-    #[ignore = "wants the full data sets: set EFFGAN_DATA to the folder with mnist/ and fashion-mnist/"]
-    fn the_shipped_networks_have_the_accuracy_that_is_claimed() {
+    #[ignore = "needs the full data sets: set EFFGAN_DATA to the folder with mnist/ and fashion-mnist/"]
+    fn the_built_in_networks_have_the_claimed_accuracy() {
         let data = std::path::PathBuf::from(std::env::var_os("EFFGAN_DATA").expect("EFFGAN_DATA is set"));
         for (name, at_least) in [(DatasetName::Mnist, 0.9915), (DatasetName::FashionMnist, 0.9080)] {
             let accuracy = accuracy(&DatasetConfig { dir: Some(data.join(name.as_str())), ..DatasetConfig::of(name) });

@@ -1,4 +1,4 @@
-//! An evaluation for people.
+//! An evaluation as text for people.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,40 +6,41 @@ use effgan_metrics::Memorisation;
 
 use super::evaluation::{Evaluation, SetScores};
 
-/// Members that are listed.
+/// Most members that are listed.
 const LISTED: usize = 20;
 
 impl Display for Evaluation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} against {}", self.of, self.reference)?;
-        writeln!(f, "features: {}, {} of an image\n", self.features, self.dim)?;
+        writeln!(f, "features: {}, {} per image\n", self.features, self.dim)?;
         writeln!(f, "{:<24}{:>14}{:>14}  ", "", "images", if self.floor.is_some() { "floor" } else { "" })?;
         for (name, value) in ROWS {
             let Some(ours) = value(&self.scores) else { continue };
             let floor = self.floor.as_ref().and_then(value).unwrap_or_default();
             writeln!(f, "{name:<24}{ours:>14}{floor:>14}  {}", remark(name, &self.scores))?;
         }
-        if let Some(lessons) = &self.train_on_synthetic {
-            let of_real = lessons.accuracy_of_real.map(|accuracy| format!("{accuracy:.4}")).unwrap_or_default();
-            let (epochs, test) = (lessons.epochs, lessons.num_test);
-            let remark = format!("a classifier trained on them for {epochs} epochs, tested on {test} real images");
-            writeln!(f, "{:<24}{:>14.4}{of_real:>14}  {remark}", "accuracy", lessons.accuracy)?;
+        if let Some(trained) = &self.train_on_synthetic {
+            let of_real = trained.accuracy_of_real.map(|accuracy| format!("{accuracy:.4}")).unwrap_or_default();
+            let (epochs, test) = (trained.epochs, trained.num_test);
+            let remark =
+                format!("of a classifier trained on the images for {epochs} epochs, tested on {test} real images");
+            writeln!(f, "{:<24}{:>14.4}{of_real:>14}  {remark}", "accuracy", trained.accuracy)?;
         }
-        self.copies(f)?;
+        self.write_memorisation(f)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "\nwarning: {warning}"))
     }
 }
 
 impl Evaluation {
-    fn copies(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write_memorisation(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.memorisation.is_empty() {
             return Ok(());
         }
         writeln!(
             f,
-            "\nnearest training image, against that of images that were held out (ratio 1 and AUC 0.5: like unseen ones)"
+            "\ndistance to the nearest training image, compared with that of held-out images (not memorised: ratio 1, AUC 0.5)"
         )?;
-        writeln!(f, "in features of {}", self.memorisation_features)?;
+        writeln!(f, "on features of {}", self.memorisation_features)?;
         writeln!(
             f,
             "{:<24}{:>8}{:>8}{:>16}{:>9}{:>9}{:>9}",
@@ -57,7 +58,7 @@ impl Evaluation {
         }
         match self.memorisation.len().saturating_sub(LISTED) {
             0 => Ok(()),
-            more => writeln!(f, "and {more} more members (--json has all)"),
+            more => writeln!(f, "and {more} more members (all of them with --json)"),
         }
     }
 }
@@ -78,12 +79,12 @@ const ROWS: [Row; 11] = [
     ("modes", |s| s.classes.as_ref().map(|classes| classes.modes.to_string())),
 ];
 
-/// What a number hangs on.
+/// How to read a number: direction, unit, and what it was computed with.
 fn remark(name: &str, scores: &SetScores) -> String {
     match name {
         "n" => format!("against {} reference images", scores.n_reference),
         "fid" => "lower is closer".into(),
-        "fd_small" => "lower is closer; not a FID".into(),
+        "fd_small" => "lower is closer; not an FID".into(),
         "kid" | "kd_small" => {
             let SetScores { kd_std, kd_subsets, kd_subset_size, .. } = scores;
             let no = if name == "kid" { "" } else { "; not a KID" };

@@ -1,5 +1,5 @@
-//! Figures of a sweep: the score against each key that is a number, and against what was sent; one line for each algorithm,
-//! the mean over the seeds with their range.
+//! Figures of a sweep: `fd_small` against each numeric key, and against the bytes sent; one line per algorithm, with mean and range over
+//! the seeds.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,25 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
-use super::config::short;
-use super::table::{Row, Spread, Table};
+use super::cell::short;
+use super::rows::Row;
+use super::spread::Spread;
+use super::table::Table;
 use super::{Cell, Sweep};
 use crate::report::axis::Axis;
-use crate::report::charts::{Bar, Chart, Label, Plot, Series, Shape};
+use crate::report::chart::Chart;
+use crate::report::plot::{Bar, Label, Plot, Series, Shape};
 use crate::units::three_digits;
 
-/// Lines of one figure: there are as many colours.
+/// Classes of the lines, one per colour: a figure has at most as many lines.
 const CLASSES: [&str; 8] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
-/// Where a figure's x comes from when it is no key.
+/// Names the x axis of bytes sent, among those of keys.
 const MEGABYTES: &str = "megabytes";
 
-/// Name and SVG text of each figure.
+/// The file name and the SVG text of each figure.
 ///
 /// # Errors
-/// None: the template is our own.
+/// When the template does not render.
 pub(super) fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, String)>> {
     let facets = facets(sweep);
     let mut figures = Vec::new();
@@ -41,7 +44,7 @@ pub(super) fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, St
     Ok(figures)
 }
 
-/// Values of the key that figures are parted by.
+/// The values of the key that has a figure for each of its values; a single `None` without such a key.
 fn facets(sweep: &Sweep) -> Vec<Option<(String, String)>> {
     let Some(key) = &sweep.facet else { return vec![None] };
     let mut values: Vec<String> = Vec::new();
@@ -53,7 +56,7 @@ fn facets(sweep: &Sweep) -> Vec<Option<(String, String)>> {
     values.into_iter().map(|value| Some((key.clone(), value))).collect()
 }
 
-/// Keys that have several numbers.
+/// The keys with several numeric values.
 fn numbers(sweep: &Sweep) -> Vec<String> {
     let several = |key: &&String| {
         let values: Vec<f64> = sweep.cells.iter().filter_map(|cell| cell.number(key)).collect();
@@ -62,6 +65,7 @@ fn numbers(sweep: &Sweep) -> Vec<String> {
     sweep.keys.iter().filter(several).cloned().collect()
 }
 
+/// The last part of a dotted key.
 fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
@@ -69,9 +73,9 @@ fn last(key: &str) -> &str {
 /// A line of a figure.
 struct Line {
     name: String,
-    /// Scores of all seeds by x; numbers of equal sign are sorted as their bits are.
+    /// Scores of all seeds by x. The keys are the bits of x, which sort like the numbers since none is negative.
     points: BTreeMap<u64, Vec<f64>>,
-    /// Whether x is nothing that its cells vary: it is as high everywhere.
+    /// Whether its cells do not vary x: it is drawn as a horizontal line.
     is_flat: bool,
 }
 
@@ -84,7 +88,7 @@ fn chart(sweep: &Sweep, table: &Table, x: &str, facet: Option<&(String, String)>
             continue;
         }
         let name = line_name(cell, x, facet);
-        let is_flat = x != MEGABYTES && !cell.goes_along(x, x);
+        let is_flat = x != MEGABYTES && !cell.share_axis(x, x);
         let Some(at) = place(cell, row, x).or(is_flat.then_some(0.0)).filter(|at| *at >= 0.0) else { continue };
         let i = lines.iter().position(|other| other.name == name).unwrap_or_else(|| {
             lines.push(Line { name, points: BTreeMap::new(), is_flat });
@@ -97,7 +101,7 @@ fn chart(sweep: &Sweep, table: &Table, x: &str, facet: Option<&(String, String)>
     is_shown.then(|| plot(table, x, facet, &lines).draw())
 }
 
-/// Draws flat lines from the first to the last x of the others; without others there is no figure.
+/// Extends flat lines from the first to the last x of the others; without others there is no figure.
 fn flatten(lines: &mut Vec<Line>) {
     let places = || lines.iter().filter(|line| !line.is_flat).flat_map(|line| line.points.keys().copied());
     let (Some(first), Some(last)) = (places().min(), places().max()) else {
@@ -110,12 +114,12 @@ fn flatten(lines: &mut Vec<Line>) {
     }
 }
 
-/// The label, and what else tells lines apart: the other axes' first keys.
+/// The name of the line: the label, and the first keys of the axes other than that of `x`.
 fn line_name(cell: &Cell, x: &str, facet: Option<&(String, String)>) -> String {
     let others = cell.point.iter().filter(|(key, _)| key != x && facet.is_none_or(|(facet, _)| facet != key));
-    // Keys of the axis that x belongs to go along with it; against bytes, the first axis does.
+    // Keys of the axis of x vary along the line; against bytes, those of the first axis do.
     let others = others.filter(|(key, _)| x != MEGABYTES || cell.point.first().is_none_or(|(first, _)| first != key));
-    let of_x_axis = |key: &str| cell.goes_along(key, x);
+    let of_x_axis = |key: &str| cell.share_axis(key, x);
     let others: Vec<String> = others
         .filter(|(key, _)| !of_x_axis(key))
         .map(|(key, value)| format!("{} {}", last(key), short(value)))
@@ -136,7 +140,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     let scores = lines.iter().flat_map(|line| line.points.values().flatten()).copied();
     let mut y = Axis::of_sizes("fd_small", scores.clone());
     y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
-    // Bars of the seeds' range, a little wider than a line.
+    // The range over the seeds is a bar, slightly wider than a line.
     let half = |at: f64| {
         if x_axis.log { [at / 1.012, at * 1.012] } else { [at - x_axis.span() * 0.003, at + x_axis.span() * 0.003] }
     };
@@ -163,10 +167,10 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
             label,
         });
     }
-    let in_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
+    let of_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));
     Plot {
-        title: format!("fd_small against {x}{in_facet}"),
+        title: format!("fd_small against {x}{of_facet}"),
         x: x_axis,
         y,
         series,
@@ -177,7 +181,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     }
 }
 
-/// A picture that stands alone, in light and in dark.
+/// A standalone SVG picture for light and dark pages.
 fn svg(chart: &Chart) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);

@@ -1,34 +1,34 @@
-//! Which cells share work, where that is exact.
+//! Which cells share work without changing a bit.
 //!
-//! Two cells share their rounds when all that these depend on is the same: the longer run goes on from the shorter one's
-//! last state, and an `effgan` cell's rounds are a `fedgan` cell's. A `fedgan` cell that is an `effgan` cell with the
-//! fine-tuning averaged as one round more is not run at all: the `effgan` run scores that average too.
+//! Two cells share their rounds when everything that these depend on is equal: the longer run continues from the last state of the
+//! shorter one, and the rounds of `effgan` are those of `fedgan`. A `fedgan` cell that equals an `effgan` cell whose fine-tuning is
+//! averaged as one more round is not run at all: the `effgan` run scores that average, too. A test compares the two runs bit for bit.
 
 use super::Cell;
 use effgan_fl::AlgorithmConfig;
 
-/// Cells with the same rounds, the shortest first: each goes on from the one before.
+/// Cells with the same rounds, the shortest first: each continues from the one before it.
 pub(super) struct Group {
     cells: Vec<usize>,
 }
 
-/// How a cell comes to its scores.
+/// Where the scores of a cell come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// By a run of its own.
+    /// A run of its own.
     Run,
-    /// From the mean of the members of that cell's run.
+    /// The mean of the members of the run of the cell with this index.
     MeanOfMembers(usize),
 }
 
 impl Group {
-    /// Its cells, in the order in which they are run.
-    pub(super) fn own(&self) -> impl DoubleEndedIterator<Item = usize> {
+    /// The indices of its cells, in the order in which they are run.
+    pub(super) fn cells(&self) -> impl DoubleEndedIterator<Item = usize> {
         self.cells.iter().copied()
     }
 }
 
-/// The cells that have runs of their own, by what they share.
+/// Groups the cells that have runs of their own by their shared rounds.
 pub(super) fn groups(cells: &[Cell]) -> Vec<Group> {
     let mut groups: Vec<(String, Group)> = Vec::new();
     for (i, source) in sources(cells).into_iter().enumerate() {
@@ -48,7 +48,7 @@ pub(super) fn groups(cells: &[Cell]) -> Vec<Group> {
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// Of rounds that are the same whatever follows them; a cell whose rounds are nobody else's has one of its own.
+/// A string that is equal for cells that share their rounds.
 fn identity(cell: &Cell) -> String {
     match &cell.config.algorithm {
         AlgorithmConfig::Effgan(_) | AlgorithmConfig::Fedgan(_) => cell.config.identity_of_rounds(),
@@ -56,7 +56,7 @@ fn identity(cell: &Cell) -> String {
     }
 }
 
-/// How each cell comes to its scores.
+/// Where the scores of each cell come from.
 pub(super) fn sources(cells: &[Cell]) -> Vec<Source> {
     let averaged = |fedgan: &Cell| {
         cells.iter().position(|effgan| {

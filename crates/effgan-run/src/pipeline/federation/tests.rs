@@ -236,13 +236,13 @@ fn a_strategy_takes_the_place_of_the_averaging_and_remembers() {
     assert_eq!(hash(&cut), hash(&whole));
     assert_ne!(hash(&whole), simulated(&config(&[]), &folder));
     let error = run(&strict, &folder.path().join("no"), 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
-    assert!(error.starts_with("federation.strategy is Flower's, and a simulation has none"), "{error}");
-    let median = config(&[strategy, "aggregation.kind=median"]);
-    let error = over(&mut post(sites()), &median, &folder.path().join("no")).0.unwrap_err().line();
     assert!(
-        error.starts_with("federation.strategy takes the place of the mean of fedgan, fedprox and effgan"),
+        error.starts_with("federation.strategy names a strategy of Flower, which a simulation does not use"),
         "{error}"
     );
+    let median = config(&[strategy, "aggregation.kind=median"]);
+    let error = over(&mut post(sites()), &median, &folder.path().join("no")).0.unwrap_err().line();
+    assert!(error.starts_with("federation.strategy replaces the mean of fedgan, fedprox and effgan"), "{error}");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn what_a_federation_cannot_do_is_refused_before_anything() {
     let central = Config::parse(&central, &[]).unwrap();
     for (config, reason) in [
         (central, "algorithm.kind = \"central\" trains on all images in one place"),
-        (config(&["simulation.dropout=0.5"]), "[simulation] says who is missing and who attacks"),
+        (config(&["simulation.dropout=0.5"]), "[simulation] describes simulated dropouts and attackers"),
         (of_folders(&["dataset={name=\"folder\",size=37,channels=3}"]), "images of 3 x 37 x 37 do not fit a dcgan"),
     ] {
         let error = over(&mut post(Vec::new()), &config, &folder.path().join("run")).0.unwrap_err().line();

@@ -1,4 +1,4 @@
-//! Grids of samples over the rounds as a GIF, each frame under its round's number.
+//! Grids of samples over the rounds as a GIF, with the round's number above each frame.
 
 use embedded_graphics::mono_font::iso_8859_1::FONT_9X18_BOLD;
 use image::codecs::gif::{GifEncoder, Repeat};
@@ -8,18 +8,18 @@ use super::text::Pen;
 use super::{GUTTER, WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([27, 27, 27]);
-/// A GIF has 256 colours: with this gutter grey images keep every shade.
+/// Replaces the gutter of a grid: a GIF has 256 colours, and with a grey gutter grey images keep every shade.
 const GREY_GUTTER: Rgb<u8> = Rgb([204, 204, 204]);
-/// From the edges to the caption.
+/// Pixels from the edges to the caption.
 const EDGE: usize = 8;
-/// Milliseconds of the last frame.
+/// Milliseconds for which the last frame is shown.
 const LAST: u32 = 2000;
-/// Milliseconds of all other frames together, as far as each has between a tenth of a second and 0.7 s.
+/// Milliseconds of all other frames together, each shown for 100 to 700 ms.
 const OTHERS: u32 = 6000;
-/// Of the choice of 256 colours, 1 (best) to 30: pictures in colour take a few milliseconds a frame.
+/// Speed of choosing 256 colours, 1 (best) to 30: at 10 a frame in colour takes a few milliseconds.
 const SPEED: i32 = 10;
 
-/// The bytes of a GIF that goes through `(caption, picture)`, rests at the last and starts again.
+/// Encodes the frames, `(caption, picture)`, as a GIF that pauses at the last frame and starts again.
 ///
 /// # Errors
 /// When a picture is larger than a GIF can be, 65,535 pixels a side.
@@ -39,7 +39,7 @@ pub fn animation(frames: &[(String, RgbImage)]) -> anyhow::Result<Vec<u8>> {
     Ok(gif)
 }
 
-/// `picture` under its caption, on a sheet for pictures of `[width, height]`.
+/// `picture` below its caption, on a sheet for pictures of `[width, height]`.
 fn captioned(caption: &str, picture: &RgbImage, [width, height]: [usize; 2]) -> RgbImage {
     let pen = Pen { font: &FONT_9X18_BOLD, scale: 1, colour: INK };
     let head = pen.height() + 2 * EDGE;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shade_of_a_grey_grid_comes_back_under_its_caption() {
+    fn a_grey_grid_keeps_every_shade_below_its_caption() {
         let frames = frames(3, [1, 20, 40]);
         let read = read(&animation(&frames).unwrap());
         assert_eq!(read.len(), 3);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_keeps_its_hue_and_the_last_frame_rests() {
+    fn colours_are_kept_and_the_last_frame_is_shown_longest() {
         // Four images, each all red; 256 colours are enough for one.
         let red: Vec<u8> = [vec![220; 64], vec![10; 128]].concat().repeat(4);
         let frames = [("round 1".into(), grid(&red, [3, 8, 8], 2, 1)), ("round 2".into(), grid(&red, [3, 8, 8], 2, 1))];

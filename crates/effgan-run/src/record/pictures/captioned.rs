@@ -1,4 +1,4 @@
-//! Pictures side by side, each under its caption: what README shows.
+//! Pictures side by side, each below its caption: `samples/summary.png`, which README shows.
 
 use embedded_graphics::mono_font::iso_8859_1::{FONT_8X13, FONT_9X18_BOLD};
 use image::{Rgb, RgbImage};
@@ -8,16 +8,17 @@ use super::{WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([23, 27, 33]);
 const GREY: Rgb<u8> = Rgb([98, 106, 116]);
-/// Dots of space: at the edges, between panels, between the lines of a caption, and from a caption to its picture.
+/// Spaces in dots: at the edges, between panels, between the lines of a caption, and from a caption to its picture.
 const EDGE: usize = 16;
 const BETWEEN: usize = 20;
 const LEADING: usize = 3;
 const BELOW: usize = 10;
 
-/// `(title, second line, picture)` side by side on white, top edges in line, captions at the left edge of their pictures.
+/// Draws panels, `(title, second line, picture)`, side by side on white, with aligned tops and captions at the left edge of
+/// their pictures.
 ///
-/// Letters grow in whole steps with the pictures, as far as every caption stays as narrow as its picture, so that they are
-/// still read when the whole is shown at the width of a page. A caption that is wider than its picture widens the column.
+/// Letters are as large as fits the narrowest picture, in whole steps, so that they stay readable when the picture is scaled
+/// down to the width of a page. A caption that is wider than its picture widens the column.
 pub fn captioned(panels: &[(String, String, RgbImage)]) -> RgbImage {
     let scale = scale(panels);
     let (title, second) = pens(scale);
@@ -39,12 +40,12 @@ pub fn captioned(panels: &[(String, String, RgbImage)]) -> RgbImage {
     whole
 }
 
-/// The pens of a title and of the line below it.
+/// The pens of the title and of the second line.
 fn pens(scale: usize) -> (Pen<'static>, Pen<'static>) {
     (Pen { font: &FONT_9X18_BOLD, scale, colour: INK }, Pen { font: &FONT_8X13, scale, colour: GREY })
 }
 
-/// The largest of 1..=4 at which every caption is as narrow as its picture.
+/// The largest of 1..=4 at which no caption is wider than its picture; 1 where there is none.
 fn scale(panels: &[(String, String, RgbImage)]) -> usize {
     let fits = |scale: &usize| {
         let (title, second) = pens(*scale);
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn panels_stand_in_a_row_under_their_captions() {
+    fn panels_are_in_a_row_below_their_captions() {
         let whole = captioned(&[panel("average", 120, [200, 0, 0]), panel("ensemble", 120, [0, 0, 200])]);
         let head = (EDGE + 18 + LEADING + 13 + BELOW) as u32;
         assert_eq!(whole.dimensions(), (16 + 120 + 20 + 120 + 16, head + 120 + 16));
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_grow_with_the_pictures_and_wide_captions_widen_their_column() {
+    fn letters_grow_with_the_pictures_and_a_wide_caption_widens_its_column() {
         assert_eq!(scale(&[panel("ensemble", 120, [0; 3])]), 1);
         assert_eq!(scale(&[panel("ensemble", 240, [0; 3])]), 2);
         assert_eq!(scale(&[panel("ensemble", 240, [0; 3]), panel("averaged generator", 240, [0; 3])]), 1);

@@ -1,4 +1,4 @@
-//! The heat map of a partition: who holds how many images of which class.
+//! The heat map of a partition: images by client and class.
 
 use embedded_graphics::mono_font::MonoFont;
 use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_7X13};
@@ -10,21 +10,21 @@ use super::{WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([23, 27, 33]);
 const RULE: Rgb<u8> = Rgb([226, 230, 234]);
-/// White to deep blue, even steps of lightness: a grey print keeps the order.
+/// White to deep blue in even steps of lightness, so that a grey print keeps the order.
 const SCALE: [[f64; 3]; 5] =
     [[255.0, 255.0, 255.0], [198.0, 219.0, 239.0], [107.0, 174.0, 214.0], [33.0, 113.0, 181.0], [8.0, 48.0, 107.0]];
-/// Share of the largest count from which a cell is so dark that its number is white.
+/// Share of the largest count from which a cell is dark and its number is written in white.
 const DARK: f64 = 0.65;
-/// Maps of so few clients are drawn twice as large.
+/// Maps of at most this many clients are drawn twice as large.
 const FEW: usize = 20;
 const EDGE: usize = 12;
-/// No picture is taller than this, edges and class numbers aside.
+/// Greatest height of all rows together, in pixels.
 const TALLEST: usize = 1900;
 
-/// A table of `counts` `[clients][classes]` in colours: one row for each of `clients`, one column for each class.
+/// Draws `counts` `[clients][classes]` as a table of colours: a row for each of `clients`, a column for each class.
 ///
-/// Colour goes from white for 0 to deep blue for the largest count; the counts stand in the cells where there is room. Rows shrink
-/// with the number of clients, and names are left out evenly when they would touch, so that 500 clients still fit in 2,000 pixels.
+/// Colours run from white for 0 to deep blue for the largest count; counts are written where there is room. Rows shrink with
+/// the number of clients, and names that would touch are skipped evenly, so that 500 clients fit in 2,000 pixels.
 pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: usize) -> RgbImage {
     let map = Layout::new(counts, clients, classes);
     let width = map.left + map.cell[0] * classes.max(1) + EDGE;
@@ -41,7 +41,7 @@ pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: usize) -> RgbI
     imageops::resize(&picture, picture.width() * zoom, picture.height() * zoom, FilterType::Nearest)
 }
 
-/// Where things stand and in which letters.
+/// Positions, sizes and fonts.
 struct Layout {
     left: usize,
     top: usize,
@@ -49,7 +49,7 @@ struct Layout {
     cell: [usize; 2],
     largest: u64,
     font: &'static MonoFont<'static>,
-    /// Every how many rows a name has room.
+    /// A name is written every so many rows.
     every: usize,
 }
 
@@ -92,19 +92,19 @@ impl Layout {
         fill(picture, [left, top, width, height], |_, _| RULE);
         fill(picture, [left, top, width - rule, height - rule], |_, _| colour(share));
         let text = count.to_string();
-        let pen = Pen { font: self.letters(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
+        let pen = Pen { font: self.count_font(), scale: 1, colour: if share >= DARK { WHITE } else { INK } };
         if count > 0 && pen.width(&text) + 4 <= width && pen.height() < height {
             pen.write(picture, &text, left + (width - pen.width(&text)) / 2, top + (height - pen.height()) / 2);
         }
     }
 
-    /// The font of the counts.
-    fn letters(&self) -> &'static MonoFont<'static> {
+    /// The font of the counts in the cells.
+    fn count_font(&self) -> &'static MonoFont<'static> {
         if self.cell[1] >= 14 { self.font } else { &FONT_5X8 }
     }
 }
 
-/// The colour of `share` in 0..1.
+/// The colour for `share` of the largest count, 0..1.
 fn colour(share: f64) -> Rgb<u8> {
     let place = share.clamp(0.0, 1.0) * (SCALE.len() - 1) as f64;
     let step = (place as usize).min(SCALE.len() - 2);

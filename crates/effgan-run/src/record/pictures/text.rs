@@ -11,7 +11,7 @@ use embedded_graphics::pixelcolor::{Rgb888, RgbColor as _};
 use embedded_graphics::text::{Baseline, Text};
 use image::{Rgb, RgbImage};
 
-/// A font, how many pixels wide each of its dots is, and a colour.
+/// A font, the pixels per dot of it, and a colour.
 #[derive(Clone, Copy)]
 pub(super) struct Pen<'a> {
     pub(super) font: &'a MonoFont<'a>,
@@ -20,20 +20,20 @@ pub(super) struct Pen<'a> {
 }
 
 impl Pen<'_> {
-    /// Pixels that `text` is wide.
+    /// The width of `text` in pixels.
     pub(super) fn width(&self, text: &str) -> usize {
         let advance = self.font.character_size.width + self.font.character_spacing;
         (text.chars().count() * advance as usize * self.scale).saturating_sub(self.font.character_spacing as usize)
     }
 
-    /// Pixels that a line is high.
+    /// The height of a line in pixels.
     pub(super) fn height(&self) -> usize {
         self.font.character_size.height as usize * self.scale
     }
 
-    /// Writes one line with its upper left corner at `(left, top)`; what lies outside of the picture is left out.
+    /// Writes one line with its upper left corner at `(left, top)`; what lies outside the picture is cut off.
     ///
-    /// The fonts hold Latin-1: any other character is a question mark.
+    /// The fonts cover Latin-1: any other character becomes a question mark.
     pub(super) fn write(&self, picture: &mut RgbImage, text: &str, left: usize, top: usize) {
         let [red, green, blue] = self.colour.0;
         let style = MonoTextStyle::new(self.font, Rgb888::new(red, green, blue));
@@ -43,7 +43,7 @@ impl Pen<'_> {
     }
 }
 
-/// A picture as embedded-graphics sees it: dots of `scale` pixels from `(left, top)` on.
+/// Makes a picture a target of embedded-graphics: its dots are squares of `scale` pixels, from `(left, top)` on.
 struct Canvas<'a> {
     picture: &'a mut RgbImage,
     left: usize,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_the_scale_is_four_times_the_ink_on_twice_the_width() {
+    fn doubling_the_scale_doubles_the_width_and_quadruples_the_ink() {
         let [one, two] = [1, 2].map(|scale| {
             let pen = Pen { font: &FONT_6X10, scale, colour: BLACK };
             let mut picture = RgbImage::from_pixel(100, 40, super::super::WHITE);

@@ -1,8 +1,11 @@
-//! The messages of an event file, as TensorFlow's `event.proto` and `summary.proto` number their fields; no others are written.
+//! The messages of an event file, with the field numbers of TensorFlow's `event.proto` and `summary.proto`; fields that we
+//! never write are left out.
+
+// Written by hand, since four messages are not worth a protoc: the tests compare the bytes with those of TensorBoard.
 
 use prost::Message;
 
-/// One record of an event file. Exactly one of `file_version` and `summary` is there.
+/// One record of an event file. Exactly one of `file_version` and `summary` is set.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Event {
     /// Seconds since 1970.
@@ -22,12 +25,12 @@ pub(super) struct Summary {
     pub(super) value: Vec<Value>,
 }
 
-/// A named number or picture. Exactly one of `scalar` and `image` is there.
+/// A named number or picture. Exactly one of `scalar` and `image` is set.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Value {
     #[prost(string, tag = "1")]
     pub(super) tag: String,
-    /// `simple_value` in the source.
+    /// Called `simple_value` in `summary.proto`.
     #[prost(float, optional, tag = "2")]
     pub(super) scalar: Option<f32>,
     #[prost(message, optional, tag = "4")]

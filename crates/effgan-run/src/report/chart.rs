@@ -1,94 +1,43 @@
-//! Charts: from data to the coordinates of an SVG picture. Markup is the template's, colours are the style sheet's.
+//! Charts: from a [`Plot`] to the coordinates of an SVG picture. The template has the markup, the style sheet the colours.
 //!
-//! Each chart is drawn twice, for a wide and for a narrow screen, since letters in a picture that is scaled down become too
-//! small to read; the style sheet shows one of them.
+//! Each chart is drawn twice, for wide and for narrow screens, since text in a picture that is scaled down becomes too small to
+//! read; the style sheet shows one of the two.
+
+// SVG from a template instead of a plotting crate such as `plotters`: its fixed colours would not follow light and dark pages, nor would
+// its text stay readable on a phone.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::axis::Axis;
+use super::plot::{Bar, Label, Plot, Series, Shape};
 
-/// Least distance between the lines of two labels.
+/// Least vertical distance between two labels.
 const LABEL_HEIGHT: f64 = 17.0;
-/// Lines with more points than this are marked at the last one alone, and more dividers than this are left out.
+/// A series with more points is marked at the last one only, and more dividers are left out.
 const MOST_MARKS: usize = 40;
-/// About as wide as a letter of a tick.
+/// Approximate width of a letter in a tick.
 const LETTER_WIDTH: f64 = 7.0;
-
-/// What a chart shows.
-pub(crate) struct Plot {
-    /// For who cannot see it.
-    pub(crate) title: String,
-    pub(crate) x: Axis,
-    pub(crate) y: Axis,
-    /// Later ones lie on top.
-    pub(crate) series: Vec<Series>,
-    pub(crate) bars: Vec<Bar>,
-    /// A level that all is compared with, and its label.
-    pub(crate) level: Option<(f64, Label)>,
-    /// Where on the x axis one thing ends and the next begins.
-    pub(crate) dividers: Vec<f64>,
-    /// Height of the wide drawing.
-    pub(crate) height: f64,
-}
-
-/// A line, or points, in one colour.
-pub(crate) struct Series {
-    /// Class in the style sheet.
-    pub(crate) class: &'static str,
-    /// In the legend; none there when it is empty.
-    pub(crate) name: String,
-    /// Pieces of a line, each unbroken: `(x, y)`.
-    pub(crate) pieces: Vec<Vec<(f64, f64)>>,
-    pub(crate) shape: Shape,
-    /// Beside the last point.
-    pub(crate) label: Option<Label>,
-}
-
-/// How the points of a series are marked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    None,
-    Circle,
-    Diamond,
-    Square,
-}
-
-/// A direct label.
-#[derive(Clone)]
-pub(crate) struct Label {
-    pub(crate) value: String,
-    /// After the value where there is room.
-    pub(crate) name: String,
-}
-
-/// A bar between two places on each axis.
-pub(crate) struct Bar {
-    pub(crate) class: &'static str,
-    pub(crate) x: [f64; 2],
-    pub(crate) y: [f64; 2],
-    pub(crate) title: String,
-}
 
 /// A chart for the template.
 #[derive(Serialize)]
 pub(crate) struct Chart {
     title: String,
     legend: Vec<Legend>,
-    drawings: Vec<Drawing>,
+    drawings: Vec<ChartSvg>,
 }
 
 #[derive(Serialize)]
 struct Legend {
     class: &'static str,
     name: String,
-    /// Path of its mark in a box of 12 × 12, empty for a plain line.
+    /// The path of its mark in a box of 12 × 12; empty for a plain line.
     mark: String,
 }
 
+/// One drawing of a chart, in pixels.
 #[derive(Serialize)]
-struct Drawing {
+struct ChartSvg {
     class: &'static str,
     width: f64,
     height: f64,
@@ -137,12 +86,12 @@ struct PlacedLabel {
     y: f64,
     value: String,
     name: String,
-    /// Path from the point to the label.
+    /// The path from the point to the label.
     leader: String,
 }
 
 impl Plot {
-    /// Both drawings and the legend.
+    /// Computes both drawings and the legend.
     pub(crate) fn draw(&self) -> Chart {
         let labelled = self.level.is_some() || self.series.iter().any(|series| series.label.is_some());
         let wide =
@@ -174,10 +123,10 @@ impl Plot {
         legend
     }
 
-    fn drawing(&self, frame: &Frame) -> Drawing {
+    fn drawing(&self, frame: &Frame) -> ChartSvg {
         let (x, y) = (|value| frame.x(self.x.place(value)), |value| frame.y(self.y.place(value)));
         let tick = |at: f64, text: &String| Tick { at, text: text.clone() };
-        Drawing {
+        ChartSvg {
             class: frame.class,
             width: frame.width,
             height: frame.height,
@@ -198,7 +147,7 @@ impl Plot {
         }
     }
 
-    /// The ticks that have room, from the right: the last one may be a word.
+    /// The ticks that have room, chosen from the right, where the last one may be a word.
     fn x_ticks(&self, frame: &Frame) -> Vec<Tick> {
         let mut free = f64::INFINITY;
         let mut ticks = Vec::new();
@@ -213,7 +162,7 @@ impl Plot {
         ticks
     }
 
-    /// The direct labels at the right end, moved apart where they would touch, each with a line from its point.
+    /// The labels at the right end, moved apart where they would overlap, each with a line from its point.
     fn labels(&self, frame: &Frame, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Vec<PlacedLabel> {
         let labelled = |series: &Series| {
             let (at, value) = *series.pieces.last()?.last()?;
@@ -233,7 +182,7 @@ impl Plot {
     }
 }
 
-/// The frame of a drawing: what is inside of the axes.
+/// The frame of a drawing: the rectangle within the axes.
 struct Frame {
     class: &'static str,
     width: f64,
@@ -259,7 +208,7 @@ impl Frame {
 }
 
 impl Shape {
-    /// Its outline around `(x, y)`; all shapes look equally large.
+    /// The outline of the mark around `(x, y)`; all marks look equally large.
     fn path(self, x: f64, y: f64) -> String {
         match self {
             Self::None => String::new(),
@@ -313,13 +262,14 @@ fn spread(places: &mut [f64], top: f64, bottom: f64) {
     }
 }
 
-/// To a tenth: SVG needs no more, and files stay small.
+/// Rounds to 0.1 pixels: SVG needs no more, and files stay small.
 fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::axis::Axis;
     use super::*;
 
     fn series(points: &[(f64, f64)]) -> Series {
@@ -334,10 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn places_by_hand() {
+    fn coordinates_by_hand() {
         let chart = plot(vec![series(&[(1.0, 0.0), (3.0, 2.0)])]).draw();
         let wide = &chart.drawings[0];
-        // Inside of the axes: x from 44 to 548, y from 230 (0) up to 30 (4).
+        // Within the axes: x from 44 to 548, y from 230 (0) up to 30 (4).
         assert_eq!(wide.lines[0].d, "M44 230L548 130");
         assert_eq!((wide.level, wide.dividers[0]), (Some(180.0), 296.0));
         assert_eq!(wide.marks[1].d, "M543.5 125.5h9v9h-9z");
@@ -346,19 +296,19 @@ mod tests {
     }
 
     #[test]
-    fn ticks_that_would_touch_are_left_out() {
+    fn ticks_that_would_overlap_are_left_out() {
         let mut plot = plot(vec![]);
         plot.x = Axis::of_rounds("round", 1, 10, 0.0).name_last(10, "fine-tuning");
-        let texts = |drawing: &Drawing| {
+        let texts = |drawing: &ChartSvg| {
             drawing.x_ticks.iter().rev().map(|tick| tick.text.clone()).collect::<Vec<_>>().join(" ")
         };
-        let [wide, narrow] = <[Drawing; 2]>::try_from(plot.draw().drawings).ok().unwrap();
+        let [wide, narrow] = <[ChartSvg; 2]>::try_from(plot.draw().drawings).ok().unwrap();
         assert_eq!(texts(&wide), "1 2 3 4 5 6 7 8 fine-tuning");
         assert_eq!(texts(&narrow), "1 2 3 4 5 6 fine-tuning");
     }
 
     #[test]
-    fn labels_at_one_place_are_moved_apart() {
+    fn labels_at_the_same_place_are_moved_apart() {
         let same = || series(&[(1.0, 4.0)]);
         let chart = plot(vec![same(), same(), same()]).draw();
         for drawing in &chart.drawings {

@@ -1,4 +1,4 @@
-//! The networks that features are of.
+//! The networks whose features are compared: small ones that are built in or trained, and Inception-2015.
 
 use std::path::Path;
 
@@ -7,17 +7,13 @@ use effgan_data::{DatasetName, resize};
 use effgan_metrics::{Inception, Resize, SmallNet};
 use effgan_nn::{checkpoint, params};
 
-use super::evaluation::Seen;
-use super::scorer::small_net;
+use super::features::{Features, SMALL_NET_SHAPE};
 use crate::failure::{Failure, Result};
-
-/// What the small networks see.
-pub(super) const SEEN: [usize; 3] = [1, 28, 28];
 
 /// A feature network, and a classifier for the same images where there is one.
 pub struct FeatureNet {
     kind: Kind,
-    /// What it is called, and for a file what its weights are.
+    /// The name in results; of a network from a file, with its path.
     name: String,
     /// SHA-256 of the weights.
     hash: String,
@@ -25,29 +21,29 @@ pub struct FeatureNet {
 
 enum Kind {
     Small(SmallNet),
-    /// Features of Inception-2015, classes of a small network.
+    /// Features of Inception-2015, and classes of a small network where there is one for the images.
     Inception(Box<Inception>, Resize, Option<SmallNet>),
 }
 
 impl FeatureNet {
-    /// The network `name`: `mnist` or `fashion-mnist`, which are in the program, or a file that `effgan features train` wrote.
+    /// The small network `name`: `mnist` or `fashion-mnist`, which are built in, or a file that `effgan features train` wrote.
     ///
     /// # Errors
-    /// A file that is no such network.
+    /// When there is no such file, or it does not hold such a network.
     pub fn small(name: &str) -> Result<Self> {
-        let shipped = match name {
+        let built_in = match name {
             "mnist" => small_net(DatasetName::Mnist),
             "fashion-mnist" => small_net(DatasetName::FashionMnist),
             _ => None,
         };
-        if let Some(net) = shipped {
+        if let Some(net) = built_in {
             let hash = net.hash().to_owned();
             return Ok(Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash });
         }
         let path = Path::new(name);
         if !path.is_file() {
             let line = format!(
-                "--features {name} is no network: take mnist, fashion-mnist, inception, or a file of `effgan features train`"
+                "--features {name} is not a network; give mnist, fashion-mnist, inception, or a file that effgan features train wrote"
             );
             return Err(Failure::usage(anyhow!(line)));
         }
@@ -57,16 +53,16 @@ impl FeatureNet {
         Ok(Self { kind: Kind::Small(net), name: format!("LeNet ({})", path.display()), hash })
     }
 
-    /// The shipped network for the images of a data set; none for others.
+    /// The built-in network for the images of a data set; `None` where there is none.
     pub fn of_dataset(dataset: DatasetName) -> Option<Self> {
         let name = if dataset == DatasetName::FashionMnist { "fashion-mnist" } else { "mnist" };
         small_net(dataset).and_then(|_| Self::small(name).ok())
     }
 
-    /// Inception-2015 with the weights of a file, and the classifier for the images of `dataset`, where there is one.
+    /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one.
     ///
     /// # Errors
-    /// A file that is not there or holds other weights.
+    /// When the file cannot be read or holds other weights.
     pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>) -> Result<Self> {
         let inception = Inception::load(weights, resize).map_err(Failure::data)?;
         let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
@@ -74,12 +70,12 @@ impl FeatureNet {
         Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash })
     }
 
-    /// What an answer calls it.
+    /// The name in results, as in `LeNet (mnist)`.
     pub fn name(&self) -> String {
         self.name.clone()
     }
 
-    /// What its features follow from, besides the images.
+    /// An identifier of everything that the features follow from, besides the images.
     pub fn id(&self) -> String {
         match &self.kind {
             Kind::Small(_) => format!("small {}", self.hash),
@@ -89,7 +85,7 @@ impl FeatureNet {
         }
     }
 
-    /// Length of a feature vector.
+    /// d, the length of a feature vector.
     pub fn dim(&self) -> usize {
         match self.kind {
             Kind::Small(_) => SmallNet::FEATURES,
@@ -97,16 +93,17 @@ impl FeatureNet {
         }
     }
 
-    /// Images that are looked at before it is asked whether to go on: some seconds' work.
+    /// Images per call of [`extract`](Self::extract), between checks whether to stop: a few seconds of work.
     pub fn piece(&self) -> usize {
         if self.is_inception() { 64 } else { 2048 }
     }
 
+    /// Whether the features are Inception's, so that scores are FID and KID.
     pub fn is_inception(&self) -> bool {
         matches!(self.kind, Kind::Inception(..))
     }
 
-    /// The network that tells classes apart.
+    /// The network that predicts classes, where there is one.
     pub fn classifier(&self) -> Option<&SmallNet> {
         match &self.kind {
             Kind::Small(net) => Some(net),
@@ -114,19 +111,31 @@ impl FeatureNet {
         }
     }
 
-    /// Features and classes of u8 images `[n, c, h, w]` of `shape` `[c, h, w]`; `jobs` threads change no bit.
+    /// Computes features and classes of u8 images `[n, c, h, w]` of `shape` `[c, h, w]`; the number of threads, `jobs`, changes no bit.
     ///
     /// # Errors
-    /// Images that the network does not take.
-    pub fn see(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> effgan_metrics::Result<Seen> {
-        let classified = |net: &SmallNet| net.classify(&resize::fit(images, shape, SEEN), SEEN, jobs);
+    /// When the network does not take such images.
+    pub fn extract(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> effgan_metrics::Result<Features> {
+        let classified =
+            |net: &SmallNet| net.classify(&resize::fit(images, shape, SMALL_NET_SHAPE), SMALL_NET_SHAPE, jobs);
         match &self.kind {
-            Kind::Small(net) => classified(net).map(|seen| Seen { features: seen.features, classes: seen.classes }),
+            Kind::Small(net) => {
+                classified(net).map(|found| Features { values: found.features, classes: found.classes })
+            }
             Kind::Inception(inception, _, classifier) => {
-                let classes = classifier.as_ref().map(|net| classified(net).map(|seen| seen.classes)).transpose()?;
-                let features = inception.features(images, shape, jobs)?;
-                Ok(Seen { features, classes: classes.unwrap_or_default() })
+                let classes = classifier.as_ref().map(|net| classified(net).map(|found| found.classes)).transpose()?;
+                let values = inception.features(images, shape, jobs)?;
+                Ok(Features { values, classes: classes.unwrap_or_default() })
             }
         }
+    }
+}
+
+/// The built-in network that was trained on the images of `dataset`; `None` for other data sets.
+pub(super) fn small_net(dataset: DatasetName) -> Option<SmallNet> {
+    match dataset {
+        DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist()),
+        DatasetName::FashionMnist => Some(SmallNet::fashion_mnist()),
+        DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
     }
 }

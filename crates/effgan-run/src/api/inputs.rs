@@ -1,0 +1,83 @@
+//! The arguments of [`api`](super) as the crate's own types: configs, settings, data sets, numbers of threads.
+
+use anyhow::anyhow;
+use effgan_data::{Dataset, DatasetConfig, DatasetName};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Source;
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use crate::record::machine;
+
+/// Most threads.
+const MOST_JOBS: usize = 1024;
+
+/// Reads and checks the config of `source` with `settings`.
+pub(super) fn config_of(source: Source, settings: &[String]) -> Result<Config> {
+    match source {
+        Source::File(path) => Config::load(&path, settings),
+        Source::Tables(tables) => Config::parse(&toml_text(&tables, "the config")?, settings),
+    }
+}
+
+/// Settings in the form `section.key=value`.
+pub(super) fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>> {
+    settings.iter().map(|(key, value)| setting(key, value)).collect()
+}
+
+/// The number of threads: all cores when absent.
+pub(super) fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
+    match jobs {
+        Some(jobs) if !(1..=MOST_JOBS).contains(&jobs) => {
+            Err(usage(format!("jobs = {jobs} is outside 1..={MOST_JOBS}")))
+        }
+        jobs => Ok(jobs.unwrap_or_else(machine::cores)),
+    }
+}
+
+/// Loads a data set, given by its name or by the keys of a `[dataset]` table.
+pub(super) fn dataset(reference: &Value) -> Result<Dataset> {
+    let config = match reference {
+        Value::String(name) => DatasetConfig::of(name.parse::<DatasetName>()?),
+        tables => DatasetConfig::deserialize(tables).map_err(|error| usage(format!("reference: {error}")))?,
+    };
+    Ok(config.load()?)
+}
+
+/// A setting in the form `section.key=value`, with strings quoted so that they stay strings.
+fn setting(key: &str, value: &Value) -> Result<String> {
+    let table = Map::from_iter([("x".to_owned(), value.clone())]);
+    let toml: toml::Table = toml_text(&table, key)?.parse().expect("written as TOML a line above");
+    Ok(format!("{key}={}", toml["x"]))
+}
+
+fn toml_text(tables: &Map<String, Value>, what: &str) -> Result<String> {
+    toml::to_string(tables).map_err(|error| usage(format!("{what} cannot be written as TOML: {error}")))
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_keeps_the_type_of_its_value() {
+        let setting = |value: Value| setting("a.b", &value).unwrap();
+        assert_eq!(setting(json!(2)), "a.b=2");
+        assert_eq!(setting(json!(0.5)), "a.b=0.5");
+        assert_eq!(setting(json!("true")), "a.b=\"true\"");
+        assert_eq!(setting(json!({ "kind": "iid", "clients": 3 })), "a.b={ clients = 3, kind = \"iid\" }");
+    }
+
+    #[test]
+    fn a_value_that_toml_does_not_have_is_named() {
+        let error = setting("local.ema", &Value::Null).unwrap_err().line();
+        assert!(error.starts_with("local.ema cannot be written as TOML"), "{error}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Checks that span several tables of a config, and the checks of what only a simulation or only a federation has.
+
+use anyhow::anyhow;
+use effgan_data::DatasetName;
+use effgan_fl::{AggregationKind, AlgorithmConfig, SimulationConfig};
+use effgan_nn::networks::Network;
+
+use super::Config;
+use crate::failure::{Failure, Result};
+
+impl Config {
+    /// Checks the bounds of every table.
+    pub(super) fn check(self) -> Result<Self> {
+        check_name(&self.name)?;
+        if self.evaluation.every == 0 {
+            return Err(usage("evaluation.every = 0 must be at least 1".into()));
+        }
+        self.partition.check()?;
+        self.aggregation.check()?;
+        self.checkpoint.check()?;
+        self.simulation.check()?;
+        self.federation.check()?;
+        Ok(self)
+    }
+
+    /// Checks the bounds that depend on the number of clients.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check_clients(&self, clients: usize) -> Result<()> {
+        self.aggregation.check_clients(clients)?;
+        Ok(self.simulation.check_clients(clients)?)
+    }
+
+    /// Checks that a label means the same class at all sites.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check_classes(&self) -> Result<()> {
+        let named = self.dataset.name == DatasetName::Folder;
+        if self.network.is_conditional() && named && self.federation.classes.is_none() {
+            let line = "network.conditional = true with dataset.name = \"folder\" needs federation.classes, the names of the folders in the \
+                        order of their labels, such as [\"cat\", \"dog\"]: otherwise each site would number its folders differently";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that the run can be a federation of several machines.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check_federated(&self) -> Result<()> {
+        if self.pools_data() {
+            let line = "algorithm.kind = \"central\" trains on all images in one place, and in a federation they stay where they \
+                        are; choose another algorithm, or use effgan run";
+            return Err(usage(line.into()));
+        }
+        self.check_classes()?;
+        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
+            // A network that does not fit is refused here; otherwise each site would notice it only after its approval.
+            let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
+            Network::of_classes(self.network.clone(), [channels, size, size], num_classes)?;
+        }
+        if self.simulation != SimulationConfig::default() {
+            let line =
+                "[simulation] describes simulated dropouts and attackers and has no meaning at real sites; remove it";
+            return Err(usage(line.into()));
+        }
+        let averages = matches!(
+            self.algorithm,
+            AlgorithmConfig::Fedgan(_) | AlgorithmConfig::Fedprox(_) | AlgorithmConfig::Effgan(_)
+        );
+        if self.federation.strategy.is_some() && !(averages && self.aggregation.kind == AggregationKind::Mean) {
+            let line = "federation.strategy replaces the mean of fedgan, fedprox and effgan; remove it, or use one of these \
+                        algorithms with aggregation.kind = \"mean\"";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that the run can be a simulation on one machine.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check_simulated(&self) -> Result<()> {
+        if self.federation.strategy.is_some() {
+            let line = "federation.strategy names a strategy of Flower, which a simulation does not use; remove it, or use \
+                        algorithm.kind = \"fedadam\" or aggregation.kind = \"median\"";
+            return Err(usage(line.into()));
+        }
+        Ok(())
+    }
+}
+
+/// Checks a name that becomes a folder, so that it cannot lead out of its parent.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(fine) && !name.starts_with('.') {
+        return Ok(());
+    }
+    Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}

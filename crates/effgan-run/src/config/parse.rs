@@ -1,0 +1,218 @@
+//! From TOML text to a [`Config`], with errors that name the line, the table and the key.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::{Config, settings};
+use crate::failure::{Failure, Result};
+
+/// Most bytes of a config; the longest in this repository has 2,000.
+const MOST_BYTES: u64 = 1 << 20;
+/// Most keys of a table in which the wrong key is searched for; no table of a config has as many.
+const MOST_KEYS: usize = 64;
+
+const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
+
+/// Reads a text file of at most 1 MiB, as configs and certificates are; a pipe will do.
+///
+/// # Errors
+/// When the file cannot be read, is longer, or is not UTF-8.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(io::Error::other(format!("has more than the {MOST_BYTES} bytes of a config; is it another file?")));
+    }
+    Ok(text)
+}
+
+impl Config {
+    /// Reads and checks the file at `path`, after replacing values by `settings`, each `section.key=value`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the file and the key.
+    pub fn load(path: &Path, settings: &[String]) -> Result<Self> {
+        let text = read(path).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))?;
+        Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
+    }
+
+    /// Like [`load`](Self::load), from the text of a file.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the line or the key.
+    pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
+        let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
+        settings.iter().try_for_each(|setting| settings::apply(&mut table, setting))?;
+        table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
+        let config = Self {
+            name: take(&mut table, "name")?,
+            seed: take(&mut table, "seed")?,
+            dataset: take(&mut table, "dataset")?,
+            partition: take(&mut table, "partition")?,
+            network: take(&mut table, "network")?,
+            local: take(&mut table, "local")?,
+            algorithm: take(&mut table, "algorithm")?,
+            aggregation: take_or_empty(&mut table, "aggregation")?,
+            simulation: take_or_empty(&mut table, "simulation")?,
+            federation: take_or_empty(&mut table, "federation")?,
+            evaluation: take_or_empty(&mut table, "evaluation")?,
+            checkpoint: take_or_empty(&mut table, "checkpoint")?,
+        };
+        if let Some(key) = table.keys().next() {
+            return Err(usage(format!("unknown key `{key}`, expected one of {KEYS}")));
+        }
+        config.check()
+    }
+}
+
+/// Refuses `nan` and `inf`: they have no meaning for any key, and a comparison with NaN would pass a bound.
+fn check_finite(key: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {number} is not a finite number"))),
+        Value::Table(table) => {
+            table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| check_finite(key, value)),
+        _ => Ok(()),
+    }
+}
+
+fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
+    let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
+    usage(format!("line {line}: {}", error.message()))
+}
+
+/// Moves one value out of the table; what remains at the end is unknown.
+fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
+    let value = table.remove(key).ok_or_else(|| usage(format!("`{key}` is missing")))?;
+    let parsed: std::result::Result<T, _> = value.clone().try_into();
+    parsed.map_err(|error: toml::de::Error| {
+        let at = wrong_key::<T>(&value, error.message()).unwrap_or_default();
+        usage(format!("[{key}] {at}{}", error.message()))
+    })
+}
+
+fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
+    table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+    take(table, key)
+}
+
+/// The key that an error is about, where serde's message does not name it.
+///
+/// It is the key whose value the message quotes and without which there is another error, or none.
+fn wrong_key<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
+    let table = value.as_table().filter(|table| table.len() <= MOST_KEYS)?;
+    let explains = |key: &&String| {
+        let without: Table =
+            table.iter().filter(|(other, _)| other != key).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let parsed: std::result::Result<T, _> = without.try_into();
+        parsed.err().is_none_or(|error: toml::de::Error| error.message() != message)
+    };
+    let quoted = |key: &&String| message.contains(table[*key].to_string().trim_matches('"'));
+    let named = table.keys().any(|key| message.contains(&format!("`{key}`")));
+    table.keys().filter(quoted).find(explains).filter(|_| !named).map(|key| format!("{key}: "))
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{QUICKSTART, quickstart};
+    use super::*;
+
+    fn error(text: &str, settings: &[&str]) -> String {
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        Config::parse(text, &settings).unwrap_err().line()
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_section() {
+        assert_eq!(error("name = ", &[]).split(':').next(), Some("line 1"));
+        assert_eq!(error(QUICKSTART, &["sead=1"]), format!("unknown key `sead`, expected one of {KEYS}"));
+        assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown field `epoch`, expected one of"));
+        assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown field `mu`"));
+        assert!(error(QUICKSTART, &["algorithm.kind=fedavg"]).contains("unknown variant `fedavg`, expected one of"));
+        assert_eq!(
+            error(QUICKSTART, &["local.batch_size=x"]),
+            "[local] batch_size: invalid type: string \"x\", expected usize"
+        );
+        assert!(
+            error(QUICKSTART, &["partition.clients=-1"])
+                .starts_with("[partition] clients: invalid value: integer `-1`")
+        );
+        assert_eq!(error(QUICKSTART, &["simulation.dropout=2"]), "simulation.dropout = 2 is outside 0..1");
+        assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
+        assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
+        assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+
+    #[test]
+    fn no_key_takes_a_number_that_is_not_finite() {
+        let settings = [
+            "partition.kind=dirichlet",
+            "partition.alpha=0.5",
+            "partition.held_out=0.1",
+            "local.ema=0.9",
+            "algorithm.cohort=0.5",
+            "aggregation.kind=norm-clipped-mean",
+            "aggregation.clip=3.0",
+            "aggregation.max_share=0.5",
+            "simulation.dropout=0.1",
+            "simulation.deadline=10.0",
+            "simulation.slowdown_sigma=0.5",
+            "federation.deadline=60.0",
+            "federation.strategy={ name = 'FedAdam', eta = 0.1 }",
+        ];
+        let known = |setting: &&&str| quickstart(&[setting]).is_ok();
+        let settings: Vec<&str> = settings.iter().filter(known).copied().collect();
+        let config = quickstart(&settings).unwrap();
+        let table: Table = config.to_toml().parse().unwrap();
+        let mut keys = Vec::new();
+        floats("", &Value::Table(table), &mut keys);
+        assert!(keys.len() > 8 && keys.iter().any(|key| key == "federation.deadline"), "{keys:?}");
+        for key in &keys {
+            for number in ["nan", "-nan", "inf", "-inf"] {
+                let line = error(&config.to_toml(), &[&format!("{key}={number}")]);
+                assert!(line.starts_with(&format!("{key} = ")) && line.ends_with("is not a finite number"), "{line}");
+            }
+        }
+    }
+
+    /// Collects the keys whose values are floats.
+    fn floats(key: &str, value: &Value, keys: &mut Vec<String>) {
+        match value {
+            Value::Float(_) => keys.push(key.trim_start_matches('.').to_owned()),
+            Value::Table(table) => {
+                table.iter().for_each(|(inner, value)| floats(&format!("{key}.{inner}"), value, keys));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_for_a_config_is_not_read() {
+        let zeros = Path::new("/dev/zero");
+        let long = tempfile::NamedTempFile::new().unwrap();
+        long.as_file().set_len(MOST_BYTES + 1).unwrap();
+        for path in [long.path(), zeros].into_iter().filter(|path| path.exists()) {
+            let error = Config::load(path, &[]).unwrap_err().line();
+            assert!(error.ends_with("has more than the 1048576 bytes of a config; is it another file?"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_many_keys_is_refused_at_once() {
+        // All values are the one that the message quotes: trying each of 50,000 keys would take minutes.
+        let keys: String = (0..50_000).map(|i| format!("a{i} = 5\n")).collect();
+        let config = QUICKSTART.replace("kind = \"dcgan\"", &format!("kind = 5\n{keys}"));
+        assert!(error(&config, &[]).starts_with("[network] "));
+    }
+}

@@ -1,0 +1,284 @@
+//! Scores images against real ones, top to bottom: sizes, features, scores, floor, and in depth what `in_depth.rs` adds.
+//!
+//! Images are read or generated piece by piece and only their features stay in memory. Features of images that do not change
+//! are kept in the [`cache`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use effgan_data::{Dataset, resize};
+use effgan_fl::FlError;
+use effgan_metrics::{ClassHistogram, FeatureScores, Kid, MetricError, Prdc, SmallNet};
+use effgan_nn::params;
+
+use super::cache;
+use super::evaluation::{ClassScores, Evaluation, SetScores};
+use super::feature_net::FeatureNet;
+use super::features::Features;
+use super::images::Images;
+use super::share::Share;
+use crate::failure::{Failure, Result};
+
+/// Below this number of images, distances are rough whatever the network.
+const FEW: usize = 1000;
+
+/// What to score, against what, and how.
+pub struct Evaluator<'a> {
+    /// The images to score.
+    pub images: Images<'a>,
+    /// The name of the images in the result.
+    pub name: String,
+    /// The real images that they are compared with.
+    pub reference: Reference<'a>,
+    /// The network whose features are compared.
+    pub network: &'a FeatureNet,
+    /// The network whose features memorisation is measured in: a small one where there is one, since all training images
+    /// go through it.
+    pub memorisation_network: &'a FeatureNet,
+    /// Images on each side; when absent, all images, or of a model as many samples as there are reference images.
+    pub n: Option<usize>,
+    /// Whether to also train a classifier on the images and to measure memorisation.
+    pub in_depth: bool,
+    /// The shares that memorisation is measured for; empty to skip it.
+    pub shares: Vec<Share<'a>>,
+    /// Threads, ≥ 1; changes no result.
+    pub jobs: usize,
+    /// Ends the evaluation with [`Kind::Interrupted`](crate::Kind::Interrupted) when it becomes true.
+    pub stop: &'a AtomicBool,
+    /// Called with the kind of work, and how many of how many pieces of it are done.
+    pub progress: &'a dyn Fn(&str, usize, usize),
+}
+
+/// Real images that others are compared with.
+pub struct Reference<'a> {
+    /// The name in the result.
+    pub name: String,
+    /// The images.
+    pub images: Images<'a>,
+    /// True classes of the images, below 10; absent where they are not known.
+    pub labels: Option<&'a [u8]>,
+    /// Training images of the same kind, u8 `[n, c, h, w]`, and their true classes: the floor is scored on them.
+    pub train: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Reference<'a> {
+    /// The test split of a data set, with its training split for the floor.
+    pub fn of_dataset(dataset: &'a Dataset) -> Self {
+        let (train, test) = (&dataset.train, &dataset.test);
+        Self {
+            name: dataset.name.to_string(),
+            images: Images::Pixels(test.pixels(), test.shape()),
+            labels: Some(test.labels()),
+            train: Some((train.pixels(), train.labels())),
+        }
+    }
+}
+
+impl Evaluator<'_> {
+    /// Scores the images.
+    ///
+    /// # Errors
+    /// When the images have another size than the reference's or are too few, a file cannot be read, or a feature is not
+    /// finite.
+    pub fn evaluate(&self) -> Result<Evaluation> {
+        self.check_shapes()?;
+        let (n, n_reference) = self.sizes()?;
+        let reference = self.extract_cached(self.network, "reference", &self.reference.images, n_reference)?;
+        let features = self.extract(self.network, "images", &self.images, n)?;
+        let mut warnings = Vec::new();
+        let histogram = self.histogram(n_reference, &mut warnings)?;
+        let scores = self.score(&reference, &features, histogram.as_ref())?;
+        let floor = self.floor(&reference, n, histogram.as_ref())?;
+        let (mut train_on_synthetic, mut memorisation) = (None, Vec::new());
+        if self.in_depth {
+            train_on_synthetic = self.train_on_synthetic(n)?;
+            memorisation = self.memorisation(n, &features, &mut warnings)?;
+        }
+        warnings.extend(self.warnings(&scores));
+        Ok(Evaluation {
+            of: self.name.clone(),
+            reference: self.reference.name.clone(),
+            features: self.network.name(),
+            dim: self.network.dim(),
+            scores,
+            floor,
+            train_on_synthetic,
+            memorisation,
+            memorisation_features: self.memorisation_network.name(),
+            warnings,
+        })
+    }
+
+    /// Checks that both sides have the same size. Grey and coloured images can be compared: one of them is converted.
+    fn check_shapes(&self) -> Result<()> {
+        let (found, expected) = (self.images.shape(), self.reference.images.shape());
+        if found[1..] == expected[1..] {
+            return Ok(());
+        }
+        let name = &self.reference.name;
+        Err(usage(format!(
+            "the images have shape {found:?}, those of the reference {name} have {expected:?}; resize one of them (in Python the \
+             reference may be a table with size)"
+        )))
+    }
+
+    /// The number of images to score, and of reference images.
+    fn sizes(&self) -> Result<(usize, usize)> {
+        let Reference { name, images, train, .. } = &self.reference;
+        let image_len: usize = images.shape().iter().product();
+        let most = images.count().expect("a reference has a number of images");
+        // The floor needs as many training images.
+        let most = train.map_or(most, |(train, _)| most.min(train.len() / image_len));
+        let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={most}, the images of {name}")));
+        let n = match (self.n, self.images.count()) {
+            (Some(n), Some(have)) if n > have => {
+                return Err(usage(format!("n = {n} is more than the {have} images given")));
+            }
+            (Some(n), _) if !(2..=most).contains(&n) => return outside(n),
+            (Some(n), _) => return Ok((n, n)),
+            (None, Some(have)) if have < 2 => return outside(have),
+            (None, have) => have.unwrap_or(most),
+        };
+        // Without `n`, images are compared with all images of a folder or file; a data set's floor needs equal numbers.
+        let against = if train.is_some() { n.min(most) } else { most };
+        Ok((n, against))
+    }
+
+    /// Reads or generates the first `n` images, piece by piece, and keeps their features alone.
+    pub(super) fn extract(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Features> {
+        let mut all = Features::default();
+        let (shape, piece) = (self.reference.images.shape(), network.piece());
+        for start in (0..n).step_by(piece) {
+            self.check_stop()?;
+            let end = (start + piece).min(n);
+            let pixels = images.read(start..end, self.jobs, self.stop)?;
+            let pixels = resize::fit(&pixels, images.shape(), shape);
+            let features = network.extract(&pixels, shape, self.jobs).map_err(Failure::data)?;
+            all.values.extend(features.values);
+            all.classes.extend(features.classes);
+            (self.progress)(what, end, n);
+        }
+        Ok(all)
+    }
+
+    /// Like [`extract`](Self::extract), with the [`cache`], for images that later evaluations use again.
+    pub(super) fn extract_cached(
+        &self,
+        network: &FeatureNet,
+        what: &str,
+        images: &Images,
+        n: usize,
+    ) -> Result<Features> {
+        let Some(cache) = cache::folder() else { return self.extract(network, what, images, n) };
+        let (mut parts, piece) = (Vec::new(), network.piece());
+        for start in (0..n).step_by(piece) {
+            let end = (start + piece).min(n);
+            parts.push(params::sha256(&images.read(start..end, self.jobs, self.stop)?));
+        }
+        let made_of = format!("{} | {:?} | {}", network.id(), images.shape(), parts.join(" "));
+        cache::features(&cache, &made_of, network.dim(), || self.extract(network, what, images, n))
+    }
+
+    /// The true classes of the first `n` reference images; a warning instead when a class is missing.
+    fn histogram(&self, n: usize, warnings: &mut Vec<String>) -> Result<Option<ClassHistogram>> {
+        let Some(labels) = self.reference.labels.filter(|_| self.network.classifier().is_some()) else {
+            return Ok(None);
+        };
+        let histogram = ClassHistogram::from_classes(&labels[..n], SmallNet::CLASSES).map_err(Failure::data)?;
+        match histogram.counts().iter().position(|&count| count == 0) {
+            Some(class) => {
+                warnings.push(format!("no class scores: {}", MetricError::MissingClass { class, n }));
+                Ok(None)
+            }
+            None => Ok(Some(histogram)),
+        }
+    }
+
+    fn score(
+        &self,
+        reference: &Features,
+        features: &Features,
+        histogram: Option<&ClassHistogram>,
+    ) -> Result<SetScores> {
+        let dim = self.network.dim();
+        let scores =
+            FeatureScores::of(&reference.values, &features.values, dim, 1, self.jobs).map_err(Failure::data)?;
+        let FeatureScores { frechet_distance, kid, prdc } = scores;
+        let Kid { mean, std, subsets, subset_size } = kid;
+        let Prdc { precision, recall, density, coverage, nearest_k } = prdc;
+        let of = |distance: f64, wanted: bool| Some(distance).filter(|_| wanted);
+        let is_inception = self.network.is_inception();
+        let classes = histogram.map(|histogram| class_scores(&features.classes, histogram)).transpose();
+        Ok(SetScores {
+            n: features.values.len() / dim,
+            n_reference: reference.values.len() / dim,
+            fid: of(frechet_distance, is_inception),
+            fd_small: of(frechet_distance, !is_inception),
+            kid: of(mean, is_inception),
+            kd_small: of(mean, !is_inception),
+            kd_std: std,
+            kd_subsets: subsets,
+            kd_subset_size: subset_size,
+            precision,
+            recall,
+            density,
+            coverage,
+            nearest_k,
+            classes: classes.map_err(Failure::data)?,
+        })
+    }
+
+    /// Scores as many training images as there are images, where there are any.
+    fn floor(&self, reference: &Features, n: usize, histogram: Option<&ClassHistogram>) -> Result<Option<SetScores>> {
+        let Some((train, _)) = self.reference.train else { return Ok(None) };
+        let shape = self.reference.images.shape();
+        let n = n.min(train.len() / shape.iter().product::<usize>());
+        let features = self.extract_cached(self.network, "floor", &Images::Pixels(train, shape), n)?;
+        self.score(reference, &features, histogram).map(Some)
+    }
+
+    /// What the numbers of images make unreliable.
+    fn warnings(&self, scores: &SetScores) -> Vec<String> {
+        let SetScores { n, n_reference, .. } = *scores;
+        let (dim, fewest) = (self.network.dim(), n.min(n_reference));
+        let mut warnings = Vec::new();
+        if fewest <= dim {
+            warnings.push(format!(
+                "{fewest} images are too few for {dim} features: the covariance is singular and the Fréchet distance too large; use \
+                 {} or more, and compare only with the same n",
+                dim + 1
+            ));
+        } else if fewest < FEW {
+            warnings
+                .push(format!("{fewest} images are few: distances are too large and depend on n; use {FEW} or more"));
+        }
+        if scores.kd_subset_size == fewest {
+            warnings.push(format!(
+                "each subset of the kernel distance is the whole set of {fewest} images, so its standard deviation has no meaning; use more \
+                 than {}",
+                effgan_metrics::Subsets::SIZE
+            ));
+        }
+        if n != n_reference {
+            warnings.push(format!("{n} images are compared with {n_reference} reference images"));
+        }
+        warnings
+    }
+
+    pub(super) fn check_stop(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+fn class_scores(classes: &[u8], reference: &ClassHistogram) -> effgan_metrics::Result<ClassScores> {
+    let histogram = ClassHistogram::from_classes(classes, SmallNet::CLASSES)?;
+    Ok(ClassScores {
+        class_kl: ClassHistogram::kl(&histogram, reference)?,
+        modes: ClassHistogram::modes_hit(&histogram, reference)?,
+        class_counts: histogram.counts().to_vec(),
+    })
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}

@@ -1,0 +1,50 @@
+//! Who trained on which images: what memorisation is measured against.
+
+use effgan_data::{ClientShare, Dataset, Partition};
+use effgan_fl::Ensemble;
+use effgan_fl::ensemble::Selection;
+
+use super::images::Images;
+
+/// Images that a generator was trained on, and images of the same kind that it never saw.
+pub struct Share<'a> {
+    /// The member's name, or `all`.
+    pub name: String,
+    /// The images that it was trained on.
+    pub train: Images<'a>,
+    /// Images that it was not trained on.
+    pub held_out: Images<'a>,
+    /// Samples of the member; absent for `all`, where the images that are scored are used.
+    pub samples: Option<Images<'a>>,
+}
+
+impl<'a> Share<'a> {
+    /// The share of all clients together: the training images that are split among them, with the test split held out.
+    pub fn of_dataset(dataset: &'a Dataset) -> Self {
+        let (train, test, shape) = (&dataset.train, &dataset.test, dataset.train.shape());
+        let split = dataset.num_assigned() * shape.iter().product::<usize>();
+        let (train, held_out) = (Images::Pixels(&train.pixels()[..split], shape), Images::Pixels(test.pixels(), shape));
+        Self { name: "all".into(), train, held_out, samples: None }
+    }
+
+    /// The shares of a run: those of all clients together, for the images that are scored, and that of each member.
+    pub fn of_run(dataset: &'a Dataset, partition: &Partition, model: &'a Ensemble, seed: u64) -> Vec<Self> {
+        let (pixels, shape) = (dataset.train.pixels(), dataset.train.shape());
+        let subset = |indices: Vec<u32>| Images::Subset(pixels, shape, indices);
+        let gather =
+            |of: fn(&ClientShare) -> &Vec<u32>| subset(partition.clients.iter().flat_map(of).copied().collect());
+        let (train, held_out) = (gather(|share| &share.train), gather(|share| &share.held_out));
+        let mut shares = vec![Self { name: "all".into(), train, held_out, samples: None }];
+        let members = model.manifest().members.iter();
+        for member in members {
+            let Some(share) = partition.clients.iter().find(|share| share.name == member.name) else { continue };
+            shares.push(Self {
+                name: member.name.to_string(),
+                train: subset(share.train.clone()),
+                held_out: subset(share.held_out.clone()),
+                samples: Some(Images::Model(model, Selection::Members(vec![member.name.clone()]), seed)),
+            });
+        }
+        shares
+    }
+}
