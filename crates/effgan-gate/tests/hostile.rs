@@ -1,4 +1,4 @@
-//! What the fuzz target of this crate checks, on its seeds: `fuzz/` has the target.
+//! Runs the fuzz target of this crate (in `fuzz/`) on its seeds.
 
 #[path = "../../../fuzz/src/gate.rs"]
 mod gate;
