@@ -51,8 +51,8 @@ impl Listener for Terminal {
         }
         if self.json {
             self.print(&serde_json::to_string(event).expect("an event is plain data"));
-        } else {
-            line_of(event).iter().for_each(|line| self.print(line));
+        } else if let Some(line) = line_of(event) {
+            self.print(&line);
         }
     }
 

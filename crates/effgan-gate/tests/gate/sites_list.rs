@@ -108,7 +108,10 @@ fn a_key_admitted_while_the_gate_runs_is_accepted() {
 #[test]
 fn an_unreadable_list_leaves_the_one_before_in_force() {
     let lab = Lab::new();
-    std::fs::write(lab.list(), "[[site").expect("it is written");
+    // In one step: the gate may look at any moment.
+    let beside = lab.folder.path().join("beside");
+    std::fs::write(&beside, "[[site").expect("it is written");
+    std::fs::rename(&beside, lab.list()).expect("it is replaced");
     lab.north().activate();
     assert_eq!(lab.gate.log.count("the list stays as it was"), 1, "{}", lab.gate.log.all());
 }

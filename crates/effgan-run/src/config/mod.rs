@@ -81,6 +81,7 @@ impl Config {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
         settings.iter().try_for_each(|setting| set(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
+        check_complete(&table)?;
         let config = Self {
             name: take(&mut table, "name")?,
             seed: take(&mut table, "seed")?,
@@ -271,6 +272,9 @@ const MOST_BYTES: u64 = 1 << 20;
 /// Most keys of one table among which the wrong one is looked for; no part of a config has as many.
 const MOST_KEYS: usize = 64;
 
+/// The keys without defaults.
+const REQUIRED: [&str; 7] = ["name", "seed", "dataset", "partition", "network", "local", "algorithm"];
+
 const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
 
 /// The text of a config, which may come through a pipe.
@@ -296,6 +300,18 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
 }
 
+/// Reports all missing keys at once.
+fn check_complete(table: &Table) -> Result<()> {
+    let missing: Vec<String> =
+        REQUIRED.iter().filter(|key| !table.contains_key(**key)).map(|key| format!("`{key}`")).collect();
+    let listed = match &missing[..] {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    };
+    Err(usage(format!("config lacks {listed}; see configs/quickstart.toml")))
+}
+
 /// Refuses what TOML calls `nan` and `inf`: no key means anything by them, and comparisons with a bound let them through.
 fn check_finite(key: &str, value: &Value) -> Result<()> {
     match value {
@@ -316,7 +332,7 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
 
 /// Moves one part of the config out of the table, so that what is left over is unknown.
 fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
-    let value = table.remove(key).ok_or_else(|| usage(format!("`{key}` is missing")))?;
+    let value = table.remove(key).expect("required keys were checked, and optional tables inserted");
     let parsed: std::result::Result<T, _> = value.clone().try_into();
     parsed.map_err(|error: toml::de::Error| {
         let at = culprit::<T>(&value, error.message()).unwrap_or_default();
@@ -427,6 +443,15 @@ pub mod tests {
         let settings = ["seed=7", "local.epochs = 2", "network.norm=group", "evaluation.samples=100"];
         let config = Config::parse(QUICKSTART, &settings.map(String::from)).unwrap();
         assert_eq!((config.seed, config.local.epochs, config.evaluation.samples), (7, Some(2), Some(100)));
+    }
+
+    #[test]
+    fn missing_keys_are_named_all_at_once() {
+        assert_eq!(
+            error("name = 'x'\nseed = 1\ndataset.name = 'mnist-mini'\npartition.kind = 'iid'", &[]),
+            "config lacks `network`, `local` and `algorithm`; see configs/quickstart.toml"
+        );
+        assert_eq!(error(&QUICKSTART.replace("seed", "#"), &[]), "config lacks `seed`; see configs/quickstart.toml");
     }
 
     #[test]

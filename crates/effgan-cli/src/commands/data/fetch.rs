@@ -21,7 +21,7 @@ use crate::output::{can_draw, say};
 pub(crate) struct Fetch {
     /// mnist, fashion-mnist, cifar10 or inception
     name: Item,
-    /// The folder for the files [default: NAME in $EFFGAN_DATA, or else in ~/.cache/effgan]
+    /// The folder for the files [default: NAME in `$EFFGAN_DATA`, or else in `~/.cache/effgan`]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// URL of a folder that holds the files, instead of the built-in ones; repeatable, tried in turn

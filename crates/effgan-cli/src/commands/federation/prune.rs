@@ -23,7 +23,7 @@ pub(crate) struct Prune {
     /// A site's kit, the server folder or a run folder
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Age in days since the last write [default: keep_days of the kit's policy.toml, which is 90]
+    /// Age in days since the last write [default: `keep_days` of the kit's policy.toml, which is 90]
     #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(..=36_500))]
     older_than: Option<u64>,
     /// Remove the files instead of listing them

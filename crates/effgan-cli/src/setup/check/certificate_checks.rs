@@ -50,7 +50,7 @@ pub(super) fn of_loopback(folder: &Path) -> Result<()> {
     });
     let reason = match found.map(|certificate| belongs_to_key(&key, certificate)) {
         Ok(Ok(true)) => return Ok(()),
-        Ok(Ok(false)) => format!("{} is not the key of it", key.display()),
+        Ok(Ok(false)) => format!("{} is not its key", key.display()),
         Ok(Err(failure)) => failure.line(),
         Err(reason) => reason,
     };
