@@ -54,7 +54,10 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
 
     fs::write(kit.path().join("ledger.jsonl"), [WHOLE, b"{\"time"].concat()).unwrap();
     let torn = stdout(&ledger(&["--verify"]));
-    assert!(torn.starts_with(verified.trim_end()) && torn.contains("after them 6 bytes of an incomplete line"), "{torn}");
+    assert!(
+        torn.starts_with(verified.trim_end()) && torn.contains("after them 6 bytes of an incomplete line"),
+        "{torn}"
+    );
     fs::write(kit.path().join("ledger.jsonl"), WHOLE).unwrap();
 
     let (page, elsewhere) = (kit.path().join("page.html"), kit.path().join("elsewhere"));

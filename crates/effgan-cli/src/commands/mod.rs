@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn said(line: &str) -> String {
+    fn error_of(line: &str) -> String {
         let words = line.split(' ').filter(|word| !word.is_empty());
         let error = Cli::try_parse_from(["effgan"].into_iter().chain(words)).err().unwrap();
         one_line(&error.render().to_string())
@@ -184,20 +184,23 @@ mod tests {
     #[test]
     fn a_usage_error_is_one_line() {
         assert_eq!(
-            said("run x --job 3"),
+            error_of("run x --job 3"),
             "unexpected argument '--job' found; a similar argument exists: '--jobs'; usage: effgan run --jobs <JOBS> <CONFIG>"
         );
         assert_eq!(
-            said("sample"),
+            error_of("sample"),
             "the following required arguments were not provided: --out <PATH> <MODEL>; usage: effgan sample --out <PATH> <MODEL>"
         );
-        assert_eq!(said("run x --jobs 0"), "invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=1024; try --help");
         assert_eq!(
-            said("sampel"),
+            error_of("run x --jobs 0"),
+            "invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=1024; try --help"
+        );
+        assert_eq!(
+            error_of("sampel"),
             "unrecognized subcommand 'sampel'; a similar subcommand exists: 'sample'; usage: effgan <COMMAND>"
         );
         assert!(
-            said("completions tcsh")
+            error_of("completions tcsh")
                 .starts_with("invalid value 'tcsh' for '<SHELL>' [possible values: bash, elvish, fish,")
         );
     }

@@ -38,26 +38,26 @@ pub(crate) struct Listed {
     pub seen: Option<OffsetDateTime>,
 }
 
-/// Admits the site whose public key is `key`: the line that `join` printed, or a file that holds it. `told` is the fingerprint that the site
+/// Admits the site whose public key is `key`: the line that `join` printed, or a file that holds it. `read_out` is the fingerprint that the site
 /// has read out by telephone; the key must have this one.
 ///
 /// # Errors
 /// [`Kind::Usage`](effgan_run::Kind::Usage) when it is not a site's key, not of a site of this federation, or has another
-/// fingerprint than `told`.
-pub(crate) fn admit(key: &str, folder: &Path, told: Option<&str>) -> Result<Admitted> {
+/// fingerprint than `read_out`.
+pub(crate) fn admit(key: &str, folder: &Path, read_out: Option<&str>) -> Result<Admitted> {
     let admit = || -> anyhow::Result<Admitted> {
         let text = if Path::new(key).is_file() { effgan_run::config::read(Path::new(key))? } else { key.to_owned() };
         let key = public_key(&text)?;
         let known = fingerprint(&key);
-        if let Some(told) = told.filter(|told| digits(told) != digits(&known)) {
-            let (given, all) = (digits(told).len(), digits(&known).len());
+        if let Some(read_out) = read_out.filter(|read_out| digits(read_out) != digits(&known)) {
+            let (given, all) = (digits(read_out).len(), digits(&known).len());
             if given < all {
                 bail!(
-                    "{told:?} has {given} of a fingerprint's {all} digits; ask the site to read you all 16 groups of four"
+                    "{read_out:?} has {given} of a fingerprint's {all} digits; ask the site to read you all 16 groups of four"
                 );
             }
             bail!(
-                "the key's fingerprint is {known}, not {told}; do not admit it unless the site reads you the first of these"
+                "the key's fingerprint is {known}, not {read_out}; do not admit it unless the site reads you the first of these"
             );
         }
         edit(folder, |sites| {

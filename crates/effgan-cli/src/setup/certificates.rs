@@ -196,9 +196,9 @@ mod tests {
             params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
         };
         assert!(date_error(&self_signed([-1, 1])).is_none());
-        let said = |days| format!("{:?}", date_error(&self_signed(days)).unwrap());
-        assert!(said([-9, -1]).starts_with("Expired"));
-        assert!(said([1, 9]).starts_with("NotValidYet"));
+        let error = |days| format!("{:?}", date_error(&self_signed(days)).unwrap());
+        assert!(error([-9, -1]).starts_with("Expired"));
+        assert!(error([1, 9]).starts_with("NotValidYet"));
     }
 
     #[test]

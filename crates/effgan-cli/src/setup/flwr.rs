@@ -24,14 +24,14 @@ pub(super) const CONNECTION: &str = "federation";
 pub(super) fn output(server: &Path, arguments: &[&str]) -> Result<String> {
     let output =
         command(server, arguments)?.stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(not_found)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
-        return Ok(said);
+        return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
     let words =
         |text: &str| text.split(|c: char| c.is_whitespace() || "│╭╮╰╯─".contains(c)).collect::<Vec<_>>().join(" ");
-    let line = words(&without_colours(&format!("{said} {errors}")));
+    let line = words(&without_colours(&format!("{text} {errors}")));
     Err(Failure::from(anyhow!("flwr says: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
@@ -41,8 +41,8 @@ pub(super) fn output(server: &Path, arguments: &[&str]) -> Result<String> {
 /// When none is installed.
 pub(super) fn version() -> Result<String> {
     let output = Command::new("flwr").arg("--version").output().map_err(not_found)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
 /// Whether effgan is tested with this version of `flwr`.

@@ -225,14 +225,14 @@ mod tests {
         #[test]
         fn what_is_accepted_can_be_called(text in "\\PC{0,20}|[a-zA-Z0-9.:%-]{0,40}|([a-z0-9-]{1,63}\\.){0,5}[a-z0-9-]{1,20}|([0-9a-f]{0,4}:){1,8}[0-9a-f]{0,4}") {
             if let Ok(host) = text.parse::<Host>() {
-                let said = host.to_string();
-                prop_assert!(ServerName::try_from(said.clone()).is_ok());
-                prop_assert_eq!(&said.parse::<Host>().unwrap(), &host);
+                let shown = host.to_string();
+                prop_assert!(ServerName::try_from(shown.clone()).is_ok());
+                prop_assert_eq!(&shown.parse::<Host>().unwrap(), &host);
                 let address = host.at(9);
                 let (before, port) = address.rsplit_once(':').unwrap();
                 prop_assert_eq!(port, "9");
-                prop_assert_eq!(before.trim_matches(['[', ']']), &said);
-                prop_assert_eq!(before.starts_with('['), said.contains(':'));
+                prop_assert_eq!(before.trim_matches(['[', ']']), &shown);
+                prop_assert_eq!(before.starts_with('['), shown.contains(':'));
             }
         }
 

@@ -133,11 +133,11 @@ fn relay_output(lines: impl Iterator<Item = String>, say: &mut dyn FnMut(&str)) 
         if line.contains("ServerApp raised an exception") {
             failure.get_or_insert_default();
         }
-        let said = line.trim_start().strip_prefix("INFO :").unwrap_or(&line).trim();
+        let text = line.trim_start().strip_prefix("INFO :").unwrap_or(&line).trim();
         match &mut failure {
-            _ if said.is_empty() => {}
-            Some(lines) => lines.push(said.to_owned()),
-            None => say(said),
+            _ if text.is_empty() => {}
+            Some(lines) => lines.push(text.to_owned()),
+            None => say(text),
         }
     }
     if exception.is_none() {
@@ -169,9 +169,9 @@ mod tests {
                 exception,
                 "ERROR :     Exit Code: 201",
             ];
-            let mut said = Vec::new();
-            let ended = relay_output(lines.map(String::from).into_iter(), &mut |line| said.push(line.to_owned()));
-            (ended, said.len())
+            let mut text = Vec::new();
+            let ended = relay_output(lines.map(String::from).into_iter(), &mut |line| text.push(line.to_owned()));
+            (ended, text.len())
         };
         let id = Some("7".to_owned());
         assert_eq!(ended_by("effgan.RunFailed: 2 of 3 sites"), ((id.clone(), Some("2 of 3 sites".into())), 2));

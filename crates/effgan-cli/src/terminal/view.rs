@@ -92,8 +92,8 @@ impl View {
             (_, Some(of_run)) => format!("   {} left of the run", clock(of_run)),
             _ => String::new(),
         };
-        let said = format!("{:>3.0} %{left}", (100.0 * share).floor());
-        with_bar("", share, &said, size.columns, paint)
+        let text = format!("{:>3.0} %{left}", (100.0 * share).floor());
+        with_bar("", share, &text, size.columns, paint)
     }
 
     fn footer(&self) -> String {
@@ -116,8 +116,8 @@ fn client_lines(begun: &[Standing], room: usize, columns: usize, paint: Paint) -
     let line = |client: &&Standing| {
         let Standing { client, step, steps, loss_d, loss_g, .. } = client;
         let name = format!("{:<name_columns$}{INDENT}", clip(client, name_columns));
-        let said = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
-        with_bar(&name, *step as f64 / *steps as f64, &said, columns, paint)
+        let text = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
+        with_bar(&name, *step as f64 / *steps as f64, &text, columns, paint)
     };
     let mut lines: Vec<String> = at_work[..shown].iter().map(line).collect();
     if shown < at_work.len() {
@@ -126,12 +126,12 @@ fn client_lines(begun: &[Standing], room: usize, columns: usize, paint: Paint) -
     lines
 }
 
-/// `before`, a bar that fills the space, and `said`; without a bar when fewer than 5 columns are left for one.
-fn with_bar(before: &str, share: f64, said: &str, columns: usize, paint: Paint) -> String {
-    let taken = [INDENT, before, said, INDENT].iter().map(|part| part.chars().count()).sum::<usize>();
+/// `before`, a bar that fills the space, and `text`; without a bar when fewer than 5 columns are left for one.
+fn with_bar(before: &str, share: f64, text: &str, columns: usize, paint: Paint) -> String {
+    let taken = [INDENT, before, text, INDENT].iter().map(|part| part.chars().count()).sum::<usize>();
     match columns.saturating_sub(taken).min(LONGEST_BAR) {
-        0..5 => clip(&format!("{INDENT}{before}{said}"), columns),
-        length => format!("{INDENT}{before}{}{INDENT}{said}", bar(share, length, paint)),
+        0..5 => clip(&format!("{INDENT}{before}{text}"), columns),
+        length => format!("{INDENT}{before}{}{INDENT}{text}", bar(share, length, paint)),
     }
 }
 

@@ -1,21 +1,15 @@
 //! The forwarder: what may leave a site, what may enter it, and what it logs.
 
-use std::io::{BufReader, Read, Write};
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-
 use effgan_gate::wire::{
     Error, Fab, GetFabRequest, GetFabResponse, GetRunRequest, GetRunResponse, Node, PullMessagesRequest,
     PullMessagesResponse, PullObjectRequest, Run,
 };
-use effgan_gate::{ALLOWED_ERRORS, Endpoint, ForwarderConfig, Proxy, loopback_certificate};
+use effgan_gate::{ALLOWED_ERRORS, Endpoint, ForwarderConfig};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::support::{
-    BUNDLE, BUNDLE_SHA256, Http, Lab, NodeConnection, Running, message, name, new_key, object, object_id, reply,
-    sealed, wait_until,
+    BUNDLE, BUNDLE_SHA256, Lab, NodeConnection, Running, message, object, object_id, reply, sealed, wait_until,
 };
 
 fn fab(content: &[u8], hash: &str) -> Vec<u8> {
@@ -30,18 +24,10 @@ fn run(kind: &str) -> Vec<u8> {
     GetRunResponse { run: Some(Run { run_id: 7, primary_task_type: kind.into() }) }.encode_to_vec()
 }
 
-/// North's kit, its forwarder, and its node, connected to the forwarder.
-fn north_through_its_forwarder(lab: &Lab) -> (tempfile::TempDir, Running, NodeConnection) {
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forwarder_config(kit.path(), &lab.north));
-    let node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
-    (kit, forwarder, node)
-}
-
 #[test]
 fn a_node_trains_through_the_forwarder() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     lab.superlink.queue(id, message("train", 5, id, &[6]));
     assert_eq!(node.pull(id).messages_list.len(), 1);
@@ -64,7 +50,7 @@ fn a_node_trains_through_the_forwarder() {
 #[test]
 fn a_bundle_other_than_effgans_is_refused() {
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
     let evil: &[u8] = b"import os";
@@ -88,7 +74,7 @@ fn a_bundle_other_than_effgans_is_refused() {
 #[test]
 fn a_zip_bomb_is_refused_before_the_supernode_unzips_it() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
     // A gigabyte of zeros in a thousand bytes; and the same after more bytes than any bundle has.
@@ -112,7 +98,7 @@ fn a_zip_bomb_is_refused_before_the_supernode_unzips_it() {
 #[test]
 fn the_run_of_an_agent_is_refused() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     for kind in ["flwr-agentapp", "flwr-model", "flwr-connector", "flwr-simulation", ""] {
         lab.superlink.set_response(Endpoint::GetRun, run(kind));
@@ -148,7 +134,7 @@ fn a_response_with_millions_of_messages_is_refused() {
 #[test]
 fn the_words_of_an_exception_stay_at_the_site() {
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     lab.superlink.queue(id, message("train", 5, id, &[]));
     node.pull(id);
@@ -175,7 +161,7 @@ fn the_words_of_an_exception_stay_at_the_site() {
 #[test]
 fn a_reply_that_cannot_be_parsed_stays_at_the_site() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let before = lab.superlink.count();
     let mut request = reply("train", 5, id, &[]);
@@ -207,7 +193,7 @@ fn the_errors_of_the_executor_may_leave() {
 fn a_refusal_in_the_middle_of_an_object_arrives() {
     // A node that only finds the connection closed would retry for ever.
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     lab.superlink.queue(id, message("query", 5, id, &[]));
     node.pull(id);
@@ -244,172 +230,11 @@ fn a_message_with_more_bytes_than_the_site_accepts_is_refused() {
 }
 
 #[test]
-fn a_site_may_be_started_before_it_is_admitted() {
-    let lab = Lab::new();
-    let west = new_key();
-    let kit = lab.kit(&west);
-    let forwarder = Running::forwarder(lab.forwarder_config(kit.path(), &west));
-    let mut node = NodeConnection::through(forwarder.address, kit.path(), &west);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    for _ in 0..3 {
-        assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503);
-    }
-    let line = "the server does not know this site's key";
-    assert_eq!(forwarder.log.count(line), 1, "once: {}", forwarder.log.all());
-    assert_eq!(forwarder.log.count(&effgan_gate::fingerprint(west.public_key())), 1);
-    lab.edit(|sites| assert!(sites.admit(&name("west"), west.public_key()).expect("it is on the list")));
-    node.activate();
-    assert_eq!(forwarder.log.count("connected to 127.0.0.1"), 1);
-}
-
-#[test]
-fn a_removed_site_receives_401_through_its_forwarder() {
-    let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_through_its_forwarder(&lab);
-    let id = node.activate();
-    lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
-    let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
-    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 401);
-    assert_eq!(forwarder.log.count("no longer knows this site's key"), 1);
-    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503, "its next handshake fails");
-}
-
-#[test]
-fn without_a_gate_the_node_retries() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let mut config = lab.forwarder_config(kit.path(), &lab.north);
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    config.destination.server.port = free;
-    let forwarder = Running::forwarder(config);
-    let mut node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.log.count("cannot connect to"), 1);
-}
-
-#[test]
-fn a_server_with_another_ca_than_the_kits_is_refused() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    crate::support::make_certificates(kit.path(), "127.0.0.1");
-    let forwarder = Running::forwarder(lab.forwarder_config(kit.path(), &lab.north));
-    let mut node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.log.count("not signed by this kit's ca.crt"), 1, "{}", forwarder.log.all());
-}
-
-#[test]
 fn endpoints_that_a_node_does_not_need_are_not_forwarded() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_through_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     for path in ["/docs", "/v1/control/list-runs", "/v1/fleet/register-node"] {
         assert_eq!(node.post(path, b"x").status(), 404);
     }
     assert_eq!(lab.superlink.count(), 0);
-}
-
-/// A proxy that accepts one login and sends each request to the receiver.
-fn proxy(wanted: &'static str) -> (u16, mpsc::Receiver<Http>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a call");
-            let request = Http::read(&mut BufReader::new(stream.try_clone().expect("a stream")))
-                .expect("lines")
-                .expect("a request");
-            let is_known = request.headers.get("proxy-authorization").map(String::as_str) == Some(wanted);
-            let place = request.path().to_owned();
-            // The test may be over.
-            let _ = sender.send(request);
-            if !is_known {
-                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
-                stream.write_all(refusal).expect("it is sent");
-                continue;
-            }
-            let mut server = std::net::TcpStream::connect(place).expect("the server");
-            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").expect("it is sent");
-            let (mut back, mut there) = (server.try_clone().expect("a stream"), stream.try_clone().expect("a stream"));
-            std::thread::spawn(move || std::io::copy(&mut back, &mut there));
-            std::thread::spawn(move || std::io::copy(&mut stream, &mut server));
-        }
-    });
-    (port, receiver)
-}
-
-#[test]
-fn a_site_behind_a_proxy_connects_through_it() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    // printf 'site:p@ss' | base64
-    let (port, asked) = proxy("Basic c2l0ZTpwQHNz");
-    let mut config = lab.forwarder_config(kit.path(), &lab.north);
-    config.destination.proxy = Some(Proxy::parse(&format!("http://site:p%40ss@127.0.0.1:{port}")).expect("a proxy"));
-    let forwarder = Running::forwarder(config);
-    NodeConnection::through(forwarder.address, kit.path(), &lab.north).activate();
-    let request = asked.recv().expect("a request");
-    assert_eq!(request.line, format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", lab.gate.address.port()));
-}
-
-#[test]
-fn a_refusing_proxy_is_named_in_the_log() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let (port, _asked) = proxy("Basic c2l0ZTpwQHNz");
-    let mut config = lab.forwarder_config(kit.path(), &lab.north);
-    config.destination.proxy = Some(Proxy::parse(&format!("http://127.0.0.1:{port}")).expect("a proxy"));
-    let forwarder = Running::forwarder(config);
-    let mut node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.log.count(&format!("the proxy 127.0.0.1:{port} answers 407")), 1, "{}", forwarder.log.all());
-}
-
-#[test]
-fn python_accepts_the_loopback_certificate_even_when_strict() {
-    let Ok(python) = std::env::var("PYTHON").or_else(|_| which("python3")) else { return };
-    let (certificate, key) = loopback_certificate().expect("a certificate");
-    let folder = tempfile::tempdir().expect("a folder");
-    for (name, text) in [("local.crt", certificate), ("local.key", key)] {
-        std::fs::write(folder.path().join(name), text).expect("a file");
-    }
-    let script = "\
-import socket, ssl, threading
-server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-server.load_cert_chain('local.crt', 'local.key')
-for strict in (0, ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_STRICT | getattr(ssl, 'VERIFY_X509_PARTIAL_CHAIN', 0)):
-    listener = socket.create_server(('127.0.0.1', 0))
-    def answer():
-        stream, _ = listener.accept()
-        server.wrap_socket(stream, server_side=True).sendall(b'hello')
-    threading.Thread(target=answer, daemon=True).start()
-    context = ssl.create_default_context(cafile='local.crt')
-    context.verify_flags |= strict
-    stream = context.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname='127.0.0.1')
-    assert stream.recv(5) == b'hello'
-print('accepted')
-";
-    let mut child = Command::new(python)
-        .current_dir(folder.path())
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Python starts");
-    child.stdin.take().expect("it was piped").write_all(script.as_bytes()).expect("it is sent");
-    let mut output = String::new();
-    child.stdout.take().expect("it was piped").read_to_string(&mut output).expect("text");
-    assert!(child.wait().expect("it ends").success());
-    assert_eq!(output, "accepted\n");
-}
-
-/// The path of a program.
-fn which(program: &str) -> Result<String, std::env::VarError> {
-    let path = std::env::var("PATH")?;
-    let found =
-        path.split(':').map(|folder| format!("{folder}/{program}")).find(|file| std::path::Path::new(file).exists());
-    found.ok_or(std::env::VarError::NotPresent)
 }

@@ -5,20 +5,12 @@ use std::time::{Duration, Instant};
 use effgan_gate::wire::{Node, PullMessagesRequest, SendNodeHeartbeatRequest};
 use effgan_gate::{Endpoint, Limits};
 
-use crate::support::{Lab, NodeConnection, message, object, reply};
-
-fn with_message(lab: &Lab, kind: &str) -> (NodeConnection, u64) {
-    let mut north = lab.north();
-    let node = north.activate();
-    lab.superlink.queue(node, message(kind, 5, node, &[]));
-    north.pull(node);
-    (north, node)
-}
+use crate::support::{Lab, NodeConnection, object, reply};
 
 #[test]
 fn four_hundred_megabytes_in_reply_to_a_query_are_refused_before_they_are_read() {
     let lab = Lab::new();
-    let (mut north, node) = with_message(&lab, "query");
+    let (mut north, node) = lab.north_with_message("query", &[]);
     let pieces: Vec<u64> = (100..180).collect();
     assert_eq!(north.call(Endpoint::PushMessages, &reply("query", 5, node, &pieces)).status(), 200);
     let before = lab.superlink.count();
@@ -36,7 +28,7 @@ fn four_hundred_megabytes_in_reply_to_a_query_are_refused_before_they_are_read()
 #[test]
 fn a_reply_to_a_query_has_at_most_64_kib() {
     let lab = Lab::new();
-    let (mut north, node) = with_message(&lab, "query");
+    let (mut north, node) = lab.north_with_message("query", &[]);
     assert_eq!(north.call(Endpoint::PushMessages, &reply("query", 5, node, &[8, 9])).status(), 200);
     assert_eq!(north.call(Endpoint::PushObject, &object(node, 8, vec![0; 40 << 10])).status(), 200);
     assert_eq!(
@@ -51,7 +43,7 @@ fn a_reply_to_a_query_has_at_most_64_kib() {
 #[test]
 fn a_reply_to_a_query_has_few_objects() {
     let lab = Lab::new();
-    let (mut north, node) = with_message(&lab, "query");
+    let (mut north, node) = lab.north_with_message("query", &[]);
     let many: Vec<u64> = (100..400).collect();
     assert_eq!(north.call(Endpoint::PushMessages, &reply("query", 5, node, &many)).status(), 403);
 }
@@ -60,7 +52,7 @@ fn a_reply_to_a_query_has_few_objects() {
 fn any_reply_has_at_most_the_objects_that_its_bytes_need_and_1024_more() {
     // Each object costs the ServerApp a request.
     let lab = Lab::with(Limits { max_reply: 50 << 20, ..Limits::default() });
-    let (mut north, node) = with_message(&lab, "train");
+    let (mut north, node) = lab.north_with_message("train", &[]);
     let before = lab.superlink.count();
     // The message is an object as well.
     let most: Vec<u64> = (100..100 + 1024 + 10 - 1).collect();
@@ -73,7 +65,7 @@ fn any_reply_has_at_most_the_objects_that_its_bytes_need_and_1024_more() {
 #[test]
 fn any_reply_has_at_most_max_reply_bytes() {
     let lab = Lab::with(Limits { max_reply: 10 << 20, ..Limits::default() });
-    let (mut north, node) = with_message(&lab, "train");
+    let (mut north, node) = lab.north_with_message("train", &[]);
     assert_eq!(north.call(Endpoint::PushMessages, &reply("train", 5, node, &[8, 9, 10])).status(), 200);
     for id in [9, 10] {
         assert_eq!(north.call(Endpoint::PushObject, &object(node, id, vec![0; 5 << 20])).status(), 200);
@@ -84,7 +76,7 @@ fn any_reply_has_at_most_max_reply_bytes() {
 #[test]
 fn a_body_that_is_too_long_is_refused_by_its_content_length() {
     let lab = Lab::new();
-    let (north, _) = with_message(&lab, "train");
+    let (north, _) = lab.north_with_message("train", &[]);
     let before = lab.superlink.count();
     for call in Endpoint::ALL {
         let mut site = lab.north();

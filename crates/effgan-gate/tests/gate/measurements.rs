@@ -44,7 +44,7 @@ fn a_gate_by_itself() {
 struct Process {
     child: Child,
     /// Kept open, since the gate writes to it.
-    _said: BufReader<ChildStdout>,
+    _output: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -58,10 +58,10 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a gate");
-        let mut said = BufReader::new(child.stdout.take().expect("it was piped"));
-        let mut lines = said.by_ref().lines().map_while(Result::ok);
+        let mut output = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("listens at ").map(str::to_owned));
-        Self { child, _said: said, address: address.expect("a line").parse().expect("an address") }
+        Self { child, _output: output, address: address.expect("a line").parse().expect("an address") }
     }
 
     /// Resident memory in KiB.

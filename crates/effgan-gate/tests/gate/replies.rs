@@ -9,15 +9,9 @@ use crate::support::{Lab, NodeConnection, message, object, object_id, reply, sea
 
 /// North with message 5 to train on, whose object is 6, and south's node.
 fn with_message(lab: &Lab) -> (NodeConnection, u64, u64) {
-    let mut north = lab.north();
-    let (node, south) = (north.activate(), lab.south().activate());
-    lab.superlink.queue(node, message("train", 5, node, &[6]));
-    assert_eq!(north.pull(node).messages_list.len(), 1);
+    let south = lab.south().activate();
+    let (north, node) = lab.north_with_message("train", &[6]);
     (north, node, south)
-}
-
-fn push(site: &mut NodeConnection, request: &PushMessagesRequest) -> u16 {
-    site.call(Endpoint::PushMessages, request).status()
 }
 
 #[test]

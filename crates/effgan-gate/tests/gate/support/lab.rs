@@ -8,6 +8,7 @@ use effgan_gate::{
 };
 use ssh_key::PrivateKey;
 
+use super::messages::message;
 use super::node::NodeConnection;
 use super::running::Running;
 use super::superlink::SuperLink;
@@ -72,6 +73,22 @@ impl Lab {
 
     pub fn forwarder_config(&self, kit: &Path, key: &PrivateKey) -> ForwarderConfig {
         forwarder_config(kit, key, self.gate.address.port())
+    }
+    /// North's activated node, which has pulled message 5 with these objects; and the node's id.
+    pub fn north_with_message(&self, message_type: &str, objects: &[u64]) -> (NodeConnection, u64) {
+        let mut north = self.north();
+        let node = north.activate();
+        self.superlink.queue(node, message(message_type, 5, node, objects));
+        assert_eq!(north.pull(node).messages_list.len(), 1);
+        (north, node)
+    }
+
+    /// North's kit, its forwarder, and its node, connected to the forwarder.
+    pub fn north_through_forwarder(&self) -> (tempfile::TempDir, Running, NodeConnection) {
+        let kit = self.kit(&self.north);
+        let forwarder = Running::forwarder(self.forwarder_config(kit.path(), &self.north));
+        let node = NodeConnection::through(forwarder.address, kit.path(), &self.north);
+        (kit, forwarder, node)
     }
 }
 
