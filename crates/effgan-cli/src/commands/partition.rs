@@ -17,7 +17,7 @@ use crate::output::say;
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan partition configs/quickstart.toml
-  effgan partition configs/quickstart.toml --set partition.alpha=0.1 --out heatmap.png --save split.json")]
+  effgan partition configs/quickstart.toml --set partition.classes_per_client=3 --out heatmap.png --save split.json")]
 pub(super) struct Partition {
     /// The config file
     config: PathBuf,

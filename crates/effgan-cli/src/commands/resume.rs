@@ -16,7 +16,7 @@ use crate::terminal;
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan resume runs/quickstart
-  effgan resume runs/quickstart --set algorithm.rounds=40")]
+  effgan resume runs/quickstart --set algorithm.rounds=6")]
 pub(super) struct Resume {
     /// The run folder
     run_dir: PathBuf,

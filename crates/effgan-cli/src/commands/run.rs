@@ -15,7 +15,7 @@ use crate::terminal;
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan run configs/quickstart.toml
-  effgan run configs/quickstart.toml --set algorithm.rounds=40 --seed 2 --out runs/seed-2")]
+  effgan run configs/quickstart.toml --set algorithm.rounds=6 --seed 2 --out runs/seed-2")]
 pub(super) struct Run {
     /// The config file
     config: PathBuf,

@@ -5,13 +5,17 @@ use effgan_gate::entry_count::EntryCounts;
 use effgan_gate::wire::{ConfirmMessageReceivedRequest, Error, Node, PullObjectRequest, PushMessagesRequest};
 use prost::Message;
 
-use crate::support::{Lab, NodeConnection, message, object, object_id, reply, sealed};
+use crate::support::{Lab, NodeConnection, object, object_id, reply, sealed};
 
 /// North with message 5 to train on, whose object is 6, and south's node.
 fn with_message(lab: &Lab) -> (NodeConnection, u64, u64) {
     let south = lab.south().activate();
     let (north, node) = lab.north_with_message("train", &[6]);
     (north, node, south)
+}
+
+fn push(site: &mut NodeConnection, request: &PushMessagesRequest) -> u16 {
+    site.call(Endpoint::PushMessages, request).status()
 }
 
 #[test]
