@@ -8,6 +8,7 @@ from pathlib import Path
 
 # Keys of [dataset] for images as they are, which must be of one size; or all brought to one.
 AS_THEY_ARE, SIZED = "skip_broken = false", "size = 16\nchannels = 1"
+# A template, and so not a config itself.
 CONFIG = """\
 name = "small"
 seed = 1

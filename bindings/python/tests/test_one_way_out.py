@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from lab import Lab
-from small_run import AS_THEY_ARE, SIZED, png, small_config
+from small_run import AS_THEY_ARE, CONFIG, SIZED, png, small_config
 
 import effgan
 from effgan.flower.client_app import client_app
@@ -99,7 +99,7 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         ],
         start=1,
     ):
-        answer = client_app(mods=[raises(error)])(query(small_config(), round=number), site)
+        answer = client_app(mods=[raises(error)])(query(CONFIG, round=number), site)
         assert said(answer)["refused"] == code and "Mustermann" not in str(answer.content)
         assert "Mustermann" in capfd.readouterr().err
         *_, line = (tmp_path / "kit/ledger.jsonl").read_text("utf-8").splitlines()
@@ -107,19 +107,19 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         assert (entry["refused"], entry["kind"], entry["round"]) == (code, "query", number)
         assert PATIENT in entry["why"] and said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
     # A message without any content, and one whose words are longer than any of ours.
-    for strange in [Message(Error(code=0, reason=PATIENT), reply_to=query(small_config())), query(small_config(), kind="x" * 200_000)]:
+    for strange in [Message(Error(code=0, reason=PATIENT), reply_to=query(CONFIG)), query(CONFIG, kind="x" * 200_000)]:
         answer = client_app()(strange, site)
         assert said(answer)["refused"] in ("work-failed", "other-question")
         assert len(str(answer.content)) < 1000 and "Mustermann" not in str(answer.content)
         *_, line = (tmp_path / "kit/ledger.jsonl").read_text("utf-8").splitlines()
         assert said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
     with pytest.raises(KeyboardInterrupt):
-        client_app(mods=[raises(KeyboardInterrupt())])(query(small_config()), context())
+        client_app(mods=[raises(KeyboardInterrupt())])(query(CONFIG), context())
     # What Flower carries and nobody of ours wrote.
     for message in [
-        query(small_config(), deadline=float("nan")),
-        query(small_config(), deadline=1e300),
-        query(small_config(), deadline=-1.0),
+        query(CONFIG, deadline=float("nan")),
+        query(CONFIG, deadline=1e300),
+        query(CONFIG, deadline=-1.0),
         Message(RecordDict(), dst_node_id=1, message_type="query"),
     ]:
         assert said(client_app()(message, context(data_dir=PATIENT)))["refused"] == "work-failed"
