@@ -24,7 +24,7 @@ import effgan
 def test_check_is_content_where_a_run_would_work(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, data = admitted
     code, said = federation("check", kit)
-    assert code == 4 and said.endswith("data: not looked at; say where this site's images lie: --data DIR\n"), said
+    assert code == 4 and said.endswith("data: not checked; pass the folder of this site's images: --data DIR\n"), said
     code, said = federation("check", kit, "--data", data)
     assert code == 4 and re.search(r"policy: it refuses every run: \d\d images for training are fewer than min_images = 100", said), said
     (kit / "policy.toml").write_text("min_images = 10\n")
@@ -57,24 +57,24 @@ def test_check_knows_a_key_that_was_never_admitted(admitted: tuple[Path, Path, P
 def test_check_knows_a_secret_of_the_server_that_others_can_read(tmp_path: Path, name: str) -> None:
     server = init(tmp_path / "federation")
     (server / name).chmod(0o644)
-    assert_wrong(server, f"files: other accounts may read {server / name} (mode 644); chmod 600 {server / name}")
+    assert_wrong(server, f"files: other accounts can read {server / name} (mode 644); chmod 600 {server / name}")
     (server / name).chmod(0o600)
     server.chmod(0o755)
-    assert_wrong(server, f"files: other accounts may look into {server} (mode 755); chmod 700 {server}")
+    assert_wrong(server, f"files: other accounts can list {server} (mode 755); chmod 700 {server}")
 
 
 def test_check_knows_a_secret_of_the_site_that_others_can_read(admitted: tuple[Path, Path, Path]) -> None:
     _, kit, _ = admitted
     for name in ("key", "local.key", "superexec.secret", "hold-out.secret"):
         (kit / name).chmod(0o640)
-        assert_wrong(kit, f"files: other accounts may read {kit / name} (mode 640)")
+        assert_wrong(kit, f"files: other accounts can read {kit / name} (mode 640)")
         (kit / name).chmod(0o600)
     (kit / "state").chmod(0o755)
-    assert_wrong(kit, f"files: other accounts may look into {kit / 'state'} (mode 755)")
+    assert_wrong(kit, f"files: other accounts can list {kit / 'state'} (mode 755)")
 
 
 def test_check_knows_a_folder_that_is_neither_a_kit_nor_a_servers(tmp_path: Path) -> None:
-    assert_wrong(tmp_path, f"{tmp_path} is neither a site's kit (site.toml) nor a server's folder (server.toml)", code=2)
+    assert_wrong(tmp_path, f"{tmp_path} is neither a site kit (site.toml) nor a server folder (server.toml)", code=2)
 
 
 def test_check_knows_the_folder_above_several_data_sets(admitted: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_check_knows_the_folder_above_several_data_sets(admitted: tuple[Path, Pa
     above = tmp_path / "above"
     for i, site in enumerate(["east", "north", "west"]):
         pictures(above / site, f"client-{i:04}")
-    wanted = f"data: {above} holds several data sets and not one: east, north, west have folders of classes; give one of them"
+    wanted = f"data: {above} holds several data sets: east, north, west have folders of classes; give one of them"
     assert_wrong(kit, wanted, "--data", above, code=3)
 
 
@@ -113,7 +113,7 @@ def test_check_holds_the_policy_to_a_run_that_is_going_to_be(admitted: tuple[Pat
     (kit / "policy.toml").write_text("min_images = 10\n")
     code, said = federation("check", kit, "--data", data, "--config", config)
     assert code == 0, said
-    assert re.search(r'policy       ok: allows the run "tiny": \d\d images here train, and \d are held out', said), said
+    assert re.search(r'policy       ok: allows the run "tiny": \d\d images here train, \d are held out', said), said
     config.write_text(text.replace("held_out = 0.2", "held_out = 0.9"))
     assert_wrong(kit, 'policy: it refuses the run "tiny" (hold-out-too-large)', "--data", data, "--config", config)
 
@@ -136,9 +136,9 @@ def test_check_knows_another_server_another_version_and_a_policy_that_is_none(
     (kit / "ca.crt").write_bytes(real)
     site = (kit / "site.toml").read_text("utf-8")
     (kit / "site.toml").write_text(site.replace(f'effgan = "{effgan.__version__}"', 'effgan = "0.0.7"'))
-    assert_wrong(kit, f"wheel: effgan here is {effgan.__version__}, and the federation's is 0.0.7")
+    assert_wrong(kit, f"wheel: effgan here is {effgan.__version__}, the federation's is 0.0.7")
     (kit / "site.toml").write_text(site.replace('"north"', '"south"'))
-    assert_wrong(kit, "key: it was made for north, and site.toml is of south")
+    assert_wrong(kit, "key: it was made for north, and site.toml is for south")
     (kit / "site.toml").write_text(re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{free_port()}", site))
     assert_wrong(kit, "port: 127.0.0.1:")
     (kit / "site.toml").write_text(site)
@@ -178,7 +178,7 @@ def _dealt_before(kit: Path) -> None:
 
 # What is changed of config, policy, images and kit, and how the line begins that says so.
 REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, Callable[[Path], object] | None, str]] = {
-    "another site": ({"": '[federation]\nsites = ["south", "west"]\n'}, "", None, None, r"\S+run.toml: federation.sites names south, west, and not north"),
+    "another site": ({"": '[federation]\nsites = ["south", "west"]\n'}, "", None, None, r"\S+run.toml: federation.sites names south, west, but not north"),
     "simulation": ({"": "[simulation]\ndropout = 0.5\n"}, "", None, None, r"\S+run.toml: \[simulation\] says who is missing"),
     "labels without names": (
         {"base_channels = 8": "base_channels = 8\nconditional = true"}, "", None, None,
@@ -210,12 +210,12 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
     ),
     "no secret of the hold-out": ({}, "", None, lambda kit: (kit / "hold-out.secret").write_text(""), r"files: \S+/hold-out.secret: holds no 32 bytes"),
     "no secret of the processes": ({}, "", None, lambda kit: (kit / "superexec.secret").write_text(""), r"files: \S+/superexec.secret is missing or empty"),
-    "no certificate": ({}, "", None, lambda kit: (kit / "local.crt").write_text("none"), r"certificate: \S+/local.crt is not usable .*is no certificate"),
+    "no certificate": ({}, "", None, lambda kit: (kit / "local.crt").write_text("none"), r"certificate: \S+/local.crt cannot be used .*is not a certificate"),
     "another's key": (
         {}, "", None, lambda kit: (kit / "local.key").write_bytes((kit.parents[1] / "server/server.key").read_bytes()),
-        r"certificate: \S+/local.crt is not usable .*\S+/local.key is not its key",
+        r"certificate: \S+/local.crt cannot be used .*\S+/local.key is not its key",
     ),
-    "an old certificate": ({}, "", None, lambda kit: _dated(kit / "local.crt", kit / "local.key"), r"certificate: \S+/local.crt is not usable .*expired"),
+    "an old certificate": ({}, "", None, lambda kit: _dated(kit / "local.crt", kit / "local.key"), r"certificate: \S+/local.crt cannot be used .*expired"),
 }
 
 
@@ -246,10 +246,10 @@ def test_a_check_with_a_config_reads_every_image_and_leaves_nothing_behind(admit
     before = files()
     code, said = federation("check", kit, "--data", data, "--config", tmp_path / "run.toml")
     assert code == 0 and "only headers" not in said, said
-    assert "rehearsal    ok: all images were decoded, and this site would take part in the run, once somebody here says yes to it" in said
+    assert "rehearsal    ok: all images were decoded, and this site would take part in the run, once somebody here approves it" in said
     assert files() == before
     code, said = federation("check", kit, "--data", data)
-    assert code == 0 and "; only headers were read, and --config FILE reads all" in said, said
+    assert code == 0 and "; only headers were read, --config FILE decodes all images" in said, said
 
 
 def test_check_says_of_folders_that_hold_folders_alone_what_they_count_as(admitted: tuple[Path, Path, Path]) -> None:
@@ -257,7 +257,7 @@ def test_check_says_of_folders_that_hold_folders_alone_what_they_count_as(admitt
     (kit / "policy.toml").write_text("min_images = 10\n")
     _parents(data)
     code, said = federation("check", kit, "--data", data)
-    assert code == 0 and "images of 2 classes (sitea, siteb; the folders inside of them count as parts of these)" in said, said
+    assert code == 0 and "images of 2 classes (sitea, siteb; folders inside them count as parts of these)" in said, said
 
 
 @pytest.mark.parametrize("name", ["state", "flower", "local.key", "superexec.secret", "hold-out.secret", "ledger.jsonl"])
@@ -269,7 +269,7 @@ def test_check_knows_what_this_account_may_not_use(name: str, admitted: tuple[Pa
     (kit / name).chmod(0o500 if name in ("state", "flower") else 0o200)
     words = [sys.executable, "-m", "effgan", "federation", "check", str(kit), "--data", str(data)]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, preexec_fn=_like_anybody)
-    assert done.returncode == 4 and re.match(rf"effgan: files: this account may not read (and write )?{kit / name} \(", done.stderr), done.stderr
+    assert done.returncode == 4 and re.match(rf"effgan: files: this account cannot read (and write )?{kit / name} \(", done.stderr), done.stderr
 
 
 def test_check_knows_a_server_that_cannot_start(tmp_path: Path) -> None:

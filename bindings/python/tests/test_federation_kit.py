@@ -58,7 +58,7 @@ def test_a_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
         tmp_path / WHEEL.replace("2_28", "2_32"): "No such file",
     }
     (torn := tmp_path / WHEEL.replace("2_28", "2_33")).write_bytes(b"PK\x03\x04")
-    for wheel, reason in (wrong | {torn: "it is no zip archive"}).items():
+    for wheel, reason in (wrong | {torn: "it is not a zip archive"}).items():
         code, said = federation("init", "--sites", "a", "--host", "h", "--wheel", wheel, "--out", tmp_path / "out")
         assert code == 2 and reason in said and said.count("\n") == 1 and not (tmp_path / "out").exists(), said
 

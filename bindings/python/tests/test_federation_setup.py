@@ -86,14 +86,14 @@ def test_a_certificate_is_renewed_by_its_own_ca_alone(tmp_path: Path) -> None:
     torn = files["ca.key"][:60]
     for name, wrong, reason in [
         ("ca.key", None, "ca.key: No such file"),
-        ("ca.key", torn, "ca.key is no key"),
+        ("ca.key", torn, "ca.key is not a key"),
         ("ca.key", (other / "ca.key").read_bytes(), "ca.key is not the key of ca.crt"),
-        ("ca.crt", torn, "ca.crt is no certificate"),
-        ("server.key", torn, "server.key is no key"),
+        ("ca.crt", torn, "ca.crt is not a certificate"),
+        ("server.key", torn, "server.key is not a key"),
     ]:
         (server / name).unlink() if wrong is None else (server / name).write_bytes(wrong)
         code, said = federation("renew", server)
-        wanted = f"effgan: renewing takes ca.crt, ca.key and server.key in {server} as init wrote them: {reason}"
+        wanted = f"effgan: renew needs ca.crt, ca.key and server.key in {server} as init wrote them: {reason}"
         assert code == 2 and said.count("\n") == 1 and said.startswith(wanted), said
         (server / name).write_bytes(files[name])
         (server / name).chmod(0o600)
@@ -113,7 +113,7 @@ def test_certificates_that_are_not_good_are_told_and_a_renewed_one_is_good_for_t
     for days, host, reason in [
         ((-730, -1), "127.0.0.1", "has expired (effgan federation renew at the server), or this machine's clock is wrong"),
         ((1, 730), "127.0.0.1", "is not valid yet: this machine's clock is wrong"),
-        ((-1, 730), "127.0.0.2", "is for another name than the kit"),
+        ((-1, 730), "127.0.0.2", "is for another name than the one in the kit"),
     ]:
         other = x509.CertificateBuilder(fresh.issuer, fresh.subject, fresh.public_key(), x509.random_serial_number())
         other = other.not_valid_before(now + timedelta(days[0])).not_valid_after(now + timedelta(days[1]))
@@ -125,7 +125,7 @@ def test_certificates_that_are_not_good_are_told_and_a_renewed_one_is_good_for_t
         assert_wrong(kit, f"certificate: the server's certificate {reason}")
         processes.stop()
 
-    assert federation("renew", server) == (0, f"{server}/server.crt is renewed; start {server}/start.sh again\n")
+    assert federation("renew", server) == (0, f"{server}/server.crt is renewed; restart {server}/start.sh\n")
     renewed = certificate(server / "server.crt")
     renewed.verify_directly_issued_by(ca)
     assert renewed.public_key() == fresh.public_key()
@@ -134,7 +134,7 @@ def test_certificates_that_are_not_good_are_told_and_a_renewed_one_is_good_for_t
     assert good_for == pytest.approx([730, 3650], abs=0.01)
     processes.serve(server)
     said = federation("check", kit)[1]
-    assert "is who it says" in said and is_admitted(kit), said
+    assert "certificate verified" in said and is_admitted(kit), said
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -177,7 +177,7 @@ def test_two_people_read_the_same_fingerprint_to_each_other(tmp_path: Path) -> N
     # Whoever forges the last digits alone is found out.
     forged = ("0" if digits[0] != "0" else "1") + digits[1:]
     code, said = federation("admit", key, "--server", server, "--fingerprint", forged)
-    assert code == 2 and f"the key's fingerprint is {fingerprint}, and not {forged}" in said, said
+    assert code == 2 and f"the key's fingerprint is {fingerprint}, not {forged}" in said, said
     code, said = federation("admit", kit / "key.pub", "--server", server, "--fingerprint", digits.upper())
     assert code == 0 and said == f"north is admitted, with the key\n  {fingerprint}\n", said
 
@@ -197,7 +197,7 @@ def test_keys_that_are_none_or_of_nobody_are_not_admitted(tmp_path: Path) -> Non
     for wrong, reason in [
         ("nonsense", "the key cannot be read"),
         (ed25519, "the key is of the kind ssh-ed25519"),
-        (key.replace(" north", " west"), 'the key is of "west", and the sites are north, south'),
+        (key.replace(" north", " west"), 'the key is for "west", and the sites are north, south'),
     ]:
         code, said = federation("admit", wrong, "--server", server)
         assert code == 2 and reason in said, said
@@ -206,7 +206,7 @@ def test_keys_that_are_none_or_of_nobody_are_not_admitted(tmp_path: Path) -> Non
         assert code == 0 and out.startswith(said)
     fingerprint = out.splitlines()[1].strip()
     code, said = federation("admit", key, "--server", server, "--fingerprint", fingerprint[-9:])
-    assert code == 2 and "has 8 of a fingerprint's 64 digits; let the site read you all 16 groups of four" in said, said
+    assert code == 2 and "has 8 of a fingerprint's 64 digits; ask the site to read you all 16 groups of four" in said, said
     code, said = federation("admit", key.replace(" north", " south"), "--server", server)
     assert code == 2 and "this key is admitted already, as north's" in said, said
     other = command("federation", "join", south)[1].strip()
@@ -243,8 +243,8 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
 
     assert federation("add", "east", "--server", server) == (
         0,
-        f"{tmp_path}/federation/kits/east goes to east; it holds no secret\n"
-        "east takes part in runs whose config names it in federation.sites, or names no sites\n",
+        f"send {tmp_path}/federation/kits/east to east; it holds no secret\n"
+        "east takes part in runs whose federation.sites names it, or names no site\n",
     )
     east = tmp_path / "federation/kits/east"
     assert federation("admit", command("federation", "join", east)[1].strip(), "--server", server)[0] == 0

@@ -62,11 +62,11 @@ def test_a_folder_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
     init(tmp_path / "federation")
     kit = tmp_path / "federation/kits/north"
     for words, reason in [
-        ([], "say where the images lie"),
-        (["/nowhere"], "there is nothing at /nowhere"),
-        (["--partition-id", "1;2"], "--partition-id takes the number of a client"),
+        ([], "pass the folder of the images"),
+        (["/nowhere"], "/nowhere does not exist"),
+        (["--partition-id", "1;2"], "--partition-id needs the number of a client"),
         (["--help"], "there is no option --help"),
-        ([str(tmp_path)], "there is no key yet: effgan federation join"),
+        ([str(tmp_path)], "there is no key yet; make it with effgan federation join"),
     ]:
         done = subprocess.run([kit / "start.sh", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 2 and reason in done.stderr and done.stdout == "", done.stderr

@@ -12,50 +12,12 @@ from typing import Any
 import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from lab import Lab
+from small_run import AS_THEY_ARE, CONFIG, SIZED, png, small_config
 
 import effgan
 from effgan.flower.client_app import client_app
 
 PATIENT = "Erika Mustermann 1961-02-03"
-CONFIG = """\
-name = "small"
-seed = 1
-[dataset]
-name = "folder"
-{images}
-[partition]
-kind = "iid"
-clients = 3
-min_examples = 1
-[network]
-kind = "dcgan"
-latent_dim = 4
-base_channels = 2
-[local]
-batch_size = 16
-epochs = 1
-[algorithm]
-kind = "fedgan"
-rounds = 1
-[federation]
-deadline = 60
-"""
-# Images as they are, which must be of one size; or all brought to one.
-AS_THEY_ARE, SIZED = "skip_broken = false", "size = 16\nchannels = 1"
-
-
-def png(path: Path, side: int) -> None:
-    """A grey picture, without a library that writes some."""
-    import struct
-    import zlib
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    rows = b"".join(b"\0" + bytes((hash((path.name, y, x)) % 256) for x in range(side)) for y in range(side))
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def images(folder: Path, num: int = 40) -> Path:
@@ -106,7 +68,7 @@ def test_a_site_whose_images_cannot_be_used_sends_a_code(
 ) -> None:
     clinic = tmp_path / f"clinic of {PATIENT}"
     site = context(data_dir=data(clinic), client_name="north", policy=kit(clinic / "kit"), state_dir=clinic / "kit/state")
-    question = query(CONFIG.format(images=settings))
+    question = query(small_config(settings))
     answer = client_app()(question, site)
     ledger = hashlib.sha256((clinic / "kit/ledger.jsonl").read_bytes().rstrip(b"\n")).hexdigest()
     repeated = {"kind": "query", "config-hash": said(question)["config-hash"]}
@@ -167,7 +129,7 @@ def test_no_name_of_a_file_or_folder_of_a_site_is_anywhere_at_the_server(tmp_pat
     """Three sites that cannot take part, each for another reason, and every byte that the server and its SuperLink keep."""
     clinic, config = tmp_path / f"clinic of {PATIENT}", tmp_path / "server/small.toml"
     config.parent.mkdir()
-    config.write_text(CONFIG.format(images=AS_THEY_ARE))
+    config.write_text(small_config(AS_THEY_ARE))
     folders = {"north": missing(clinic), "south": mixed(clinic), "west": broken(clinic)}
     with Lab(tmp_path / "server/lab", database=True) as lab:
         for name, data in folders.items():
@@ -193,7 +155,7 @@ def test_no_name_of_a_file_or_folder_of_a_site_is_anywhere_at_the_server(tmp_pat
 
 def test_a_run_waits_until_somebody_at_each_site_says_yes(tmp_path: Path, program: Path) -> None:
     config = tmp_path / "small.toml"
-    config.write_text(CONFIG.format(images=SIZED).replace("clients = 3", "clients = 2").replace("deadline = 60", "deadline = 120"))
+    config.write_text(small_config(clients=2, deadline=120))
     kits = {name: tmp_path / name for name in ["north", "south"]}
     with Lab(tmp_path / "lab", tls=False) as lab:
         for name, folder in kits.items():
@@ -223,7 +185,7 @@ def waiting(program: Path, folder: Path) -> str:
     for _ in range(600):
         done = subprocess.run([program, "federation", "approve", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if shown := re.search(r"SHA-256 ([0-9a-f ]{79})", done.stdout):
-            assert (done.returncode, "nobody can be asked here" in done.stderr) == (2, True)
+            assert (done.returncode, "there is no terminal to ask on" in done.stderr) == (2, True)
             return shown[1]
         time.sleep(0.1)
     raise AssertionError(f"no run came: {done.stdout}{done.stderr}")

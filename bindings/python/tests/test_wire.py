@@ -23,7 +23,7 @@ import pytest
 from conftest import REPOSITORY
 from deployment import Processes, command, federation, init
 from lab import free_port, wait_for
-from test_one_way_out import png
+from small_run import AS_THEY_ARE, SIZED, png, small_config
 from traces import traces
 from wiretap import Wiretap, heads
 
@@ -33,33 +33,6 @@ CLASSES = ["hiv-positive", "hiv-negative"]
 # Of the machine and of its user.
 HOST = "ward7-imaging"
 ACCOUNT = "dr.mabuse"
-CONFIG = """\
-name = "small"
-seed = 1
-[dataset]
-name = "folder"
-{images}
-[partition]
-kind = "iid"
-clients = 1
-held_out = 0.2
-min_examples = 1
-[network]
-kind = "dcgan"
-latent_dim = 4
-base_channels = 2
-[local]
-batch_size = 16
-epochs = 1
-[algorithm]
-kind = "effgan"
-rounds = 1
-fine_tune_epochs = 1
-[federation]
-sites = ["north", "south"]
-deadline = 60
-"""
-SIZED, AS_THEY_ARE = "size = 16\nchannels = 1", "skip_broken = false"
 
 
 @pytest.fixture
@@ -68,6 +41,11 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     processes = Processes(tmp_path / "logs")
     yield processes
     processes.stop()
+
+
+def config_of(images: str) -> str:
+    algorithm, sites = 'kind = "effgan"\nfine_tune_epochs = 1', f"sites = {json.dumps(SITES)}"
+    return small_config(images, clients=1, held_out="held_out = 0.2", algorithm=algorithm, sites=sites)
 
 
 def packed(text: bytes) -> dict[str, bytes]:
@@ -203,14 +181,14 @@ def test_no_name_of_a_site_is_in_any_byte_between_it_and_the_server(
             stack.enter_context(clinic.tap)
             clinic.start(processes)
         wait_for("the server", lambda: federation("check", server)[0] == 0)
-        config.write_text(CONFIG.format(images=SIZED))
+        config.write_text(config_of(SIZED))
         code, said = federation("run", config, "--server", server, "--out", tmp_path / "run")
         assert code == 0 and "round 2   collected 2 clients" in said, said
         terminal += said + federation("report", tmp_path / "run")[1]
         for images, fates in failures:
             for clinic in clinics:
                 fates[clinic.name][0](clinic.data)
-            config.write_text(CONFIG.format(images=images) + (f"classes = {json.dumps(LISTED)}\n" if SIZED in images else ""))
+            config.write_text(config_of(images) + (f"classes = {json.dumps(LISTED)}\n" if SIZED in images else ""))
             code, said = federation("run", config, "--server", server, "--out", tmp_path / "failed")
             terminal += said
             answers = [f"{name} takes no part: refused: {refusal} (" for name, (_, refusal) in fates.items()]

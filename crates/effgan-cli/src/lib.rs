@@ -14,16 +14,16 @@ use std::process::ExitCode;
 pub use output::log_to_stderr;
 pub use setup::BUNDLE_SHA256;
 
-/// Of the binary and of the Python module alike: with the system's allocator a training step takes half as long again.
+/// The allocator of the binary and of the Python module: with the system's one a training step takes half as long again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Does what the command line says.
+/// Runs the command line of this process.
 pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
 }
 
-/// Does what a command line says, the program's name first, and returns the exit code.
+/// Runs a command line, which begins with the program's name, and returns the exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     log_to_stderr();
     match commands::Cli::read(arguments).and_then(commands::Cli::run) {

@@ -226,7 +226,7 @@ fn a_data_set_in_the_cache_needs_no_dir() {
     assert!(said.lines().any(|line| line.starts_with("cifar10") && line.ends_with(dir.to_str().unwrap())), "{said}");
     let by_label = [&config[..], &["--set", "partition={kind=\"by-label\", classes_per_client=5, clients=2}"]].concat();
     assert!(with_cache(&by_label).status.success());
-    assert!(stdout(&with_cache(&["data", "fetch", "cifar10"])).contains("is here already"));
+    assert!(stdout(&with_cache(&["data", "fetch", "cifar10"])).contains("already here"));
 }
 
 #[test]

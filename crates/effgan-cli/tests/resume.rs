@@ -83,7 +83,7 @@ fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
     let child = at_work(&run, &long, "round 1 ");
     signal(&child, "-TERM");
     let output = child.wait_with_output().unwrap();
-    let line = format!("interrupted; effgan resume {} goes on", run.display());
+    let line = format!("interrupted; effgan resume {} continues the run", run.display());
     assert_eq!(failure(&output), (Some(130), line));
     assert_eq!(json(&run.join("run.json"))["status"], "interrupted");
     let said = resumed(&run, &["--jobs", "1"]);

@@ -1,4 +1,4 @@
-//! What people at a site see of it: its ledger, the runs that wait for a yes, its hold-out.
+//! The commands of a site: its ledger, its approvals, its split.
 
 mod program;
 
@@ -54,7 +54,10 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
 
     fs::write(kit.path().join("ledger.jsonl"), [WHOLE, b"{\"time"].concat()).unwrap();
     let torn = stdout(&ledger(&["--verify"]));
-    assert!(torn.starts_with(verified.trim_end()) && torn.contains("after them 6 bytes of a line"), "{torn}");
+    assert!(
+        torn.starts_with(verified.trim_end()) && torn.contains("after them 6 bytes of an incomplete line"),
+        "{torn}"
+    );
     fs::write(kit.path().join("ledger.jsonl"), WHOLE).unwrap();
 
     let (page, elsewhere) = (kit.path().join("page.html"), kit.path().join("elsewhere"));
@@ -73,16 +76,16 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
 }
 
 #[test]
-fn a_yes_names_a_run_that_waits_by_enough_digits() {
+fn an_approval_names_a_waiting_run_by_enough_digits() {
     let kit = tempfile::tempdir().unwrap();
     let approve = |more: &[&str]| effgan(&[&["federation", "approve", text(kit.path())], more].concat());
-    // In another folder nothing waits either, and that is not what somebody wants to know.
+    // In another folder nothing waits either, which would be misleading.
     for command in ["approve", "ledger"] {
         let (code, line) = failure(&effgan(&["federation", command, text(kit.path())]));
-        assert!(code == Some(2) && line.contains("is no site's folder"), "{line}");
+        assert!(code == Some(2) && line.contains("is not a site's folder"), "{line}");
     }
     fs::write(kit.path().join("policy.toml"), "").unwrap();
-    assert_eq!(stdout(&approve(&[])), "no run waits for a yes\n");
+    assert_eq!(stdout(&approve(&[])), "no run waits for approval\n");
     let (code, line) = failure(&approve(&["--yes", "0123"]));
     assert_eq!(code, Some(2));
     assert!(line.contains("\"0123\" is too short: a run is named by 32 digits or more"), "{line}");
@@ -97,7 +100,7 @@ fn a_yes_names_a_run_that_waits_by_enough_digits() {
 }
 
 #[test]
-fn a_site_writes_its_split_for_itself_alone() {
+fn a_split_is_private_to_its_site() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../effgan-run/tests/tiny.toml");
     let split = |site: &str, out: &str| {

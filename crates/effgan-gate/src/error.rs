@@ -1,30 +1,30 @@
-//! What can be wrong with the list, a key, a certificate or a port.
+//! Errors about the list of sites, a key, a certificate or a port.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 
-/// Why the gate or the forwarder cannot do its work.
+/// Why the gate or the forwarder cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// A file that is not there, or not as the system lets it be read or written.
+    /// A file that cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file that does not say what it should.
+    /// A file with invalid content.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// What is wrong.
         reason: String,
     },
-    /// A key that is no site's key.
+    /// A key that cannot be a site's.
     #[error(
         "{reason}; a site's key is a line that begins with ecdsa-sha2-nistp384, as effgan federation join prints it"
     )]
@@ -33,11 +33,11 @@ pub enum GateError {
         reason: String,
     },
     /// A name that is not on the list.
-    #[error("there is no site {name} here; the sites are {known}")]
+    #[error("there is no site {name}; the sites are {known}")]
     NoSite {
         /// The name.
         name: ClientName,
-        /// Those that are, separated by commas.
+        /// The names on the list, separated by commas.
         known: String,
     },
     /// A name that is on the list already.
@@ -46,12 +46,12 @@ pub enum GateError {
         /// The name.
         name: ClientName,
     },
-    /// A site that has a key.
-    #[error("{name} is admitted already, with the key {fingerprint}; effgan federation remove {name} takes it away")]
+    /// A site that has another key.
+    #[error("{name} is admitted already, with the key {fingerprint}; effgan federation remove {name} removes it")]
     Admitted {
         /// The site.
         name: ClientName,
-        /// Of the key that it has.
+        /// Fingerprint of the key that it has.
         fingerprint: String,
     },
     /// A key that another site has.
@@ -60,30 +60,30 @@ pub enum GateError {
         /// The site that has it.
         name: ClientName,
     },
-    /// A certificate or key that TLS cannot be set up with.
+    /// A certificate or key that TLS does not accept.
     #[error("{what}: {reason}")]
     Tls {
-        /// Of what.
+        /// The certificate or key.
         what: String,
         /// What is wrong.
         reason: String,
     },
-    /// An address at which nobody can listen.
-    #[error("cannot listen at {address}: {error}")]
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
     Listen {
         /// `host:port`
         address: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// A destination or a proxy that is none.
-    #[error("{what} {value:?} is no {expected}")]
+    /// An argument of a wrong form.
+    #[error("{what} {value:?} is not {expected}")]
     Address {
-        /// What it is meant to be.
+        /// What the value is meant to be.
         what: &'static str,
-        /// What was said.
+        /// The value.
         value: String,
-        /// What it should look like.
+        /// The expected form, with its article.
         expected: &'static str,
     },
 }

@@ -1,52 +1,57 @@
-//! The one public port of a federation, and the site's half of it.
+//! The one public port of a federation (the gate), and the site's end of it (the forwarder).
 //!
-//! Flower's `SuperLink` listens on 127.0.0.1. What the network reaches is the gate ([`Gate`]): mutual TLS in which a site is its key, as
-//! the list ([`Sites`]) has it, and behind that the ten requests that a node needs ([`Call`]), each checked by [`decide()`]. At a site the
-//! forwarder ([`Forwarder`]) takes what its `SuperNode` asks on 127.0.0.1 and calls the gate; it lets no other app in than effgan's.
+//! Flower's `SuperLink` listens on 127.0.0.1 only. The network reaches the gate ([`Gate`]): mutual TLS, in which a site is identified by its
+//! key on the list ([`Sites`]), and behind it the ten endpoints that a node needs ([`Endpoint`]), each request checked by [`check_request()`].
+//! At a site, the forwarder ([`Forwarder`]) accepts the requests of the `SuperNode` on 127.0.0.1 and sends them to the gate; it lets no app
+//! into the site other than effgan's.
 
-#![forbid(unsafe_code)]
-
+mod address;
 mod body;
-mod book;
-pub mod call;
-pub mod count;
-pub mod decide;
-mod destination;
-mod dial;
+mod client_identity;
+mod connect_error;
+mod connection_count;
+mod connector;
+pub mod endpoint;
+pub mod entry_count;
 mod error;
-mod file;
-mod forward;
+mod forwarder;
 mod gate;
-mod identity;
-mod key;
+mod gate_state;
+mod headers;
 pub mod limits;
-mod listen;
-mod member;
-mod news;
-pub mod node;
-mod pass;
+mod listener;
+mod loopback;
+mod object_body;
 mod proxy;
-mod question;
+mod rate_limited_log;
+pub mod request_check;
+mod site_key;
 mod sites;
-mod state;
+mod small_file;
 mod tls;
-mod waiting;
-#[expect(missing_docs, reason = "they are Flower's names")]
+mod watched_sites;
+#[expect(missing_docs, reason = "the names are Flower's")]
 pub mod wire;
 
-pub use body::{SILENCE, WHOLE};
-pub use call::Call;
-pub use decide::decide;
-pub use destination::{Destination, probe};
-pub use dial::Place;
+use std::sync::Arc;
+
+pub use address::ServerAddress;
+pub use body::{MAX_BODY_TIME, MAX_SILENCE};
+pub use client_identity::{ClientIdentity, client_identity};
+pub use connect_error::{CertificateProblem, ConnectError};
+pub use endpoint::Endpoint;
 pub use error::GateError;
-pub use forward::{ForwardConfig, Forwarder, HARMLESS, MAX_QUESTION};
-pub use gate::{Gate, GateConfig, Say};
-pub use identity::{ClientIdentity, client_identity, loopback_certificate};
-pub use key::{fingerprint, public_key};
+pub use forwarder::{
+    ALLOWED_ERRORS, Bundle, Destination, Forwarder, ForwarderConfig, MAX_MESSAGE, check_fab, check_run, probe,
+};
+pub use gate::{Gate, GateConfig};
+pub use gate_state::{GATE_STATE, GateState, PulledMessage, SiteState};
 pub use limits::Limits;
+pub use loopback::loopback_certificate;
 pub use proxy::Proxy;
-pub use question::{Bundle, is_our_fab, is_our_run};
+pub use request_check::check_request;
+pub use site_key::{fingerprint, public_key};
 pub use sites::{SITES, Site, Sites};
-pub use state::{GATE_STATE, GateState, Question, SiteState};
-pub use tls::{CertificateTrouble, Trouble};
+
+/// Receives the lines that the gate or the forwarder logs.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! An HTTP proxy on the way to the server: CONNECT (RFC 9110, 9.3.6), with a password where the address has one.
+//! An HTTP proxy between site and server: CONNECT (RFC 9110, 9.3.6), with a password if the URL has one.
 
 use std::io;
 
@@ -7,84 +7,87 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::dial::Place;
+use crate::address::ServerAddress;
 use crate::error::GateError;
 
-/// Most bytes of a proxy's answer.
-const MOST: usize = 8 << 10;
+/// Most bytes of a proxy's response.
+const MAX_RESPONSE: usize = 8 << 10;
 
-/// A proxy that is called without TLS, as nearly all are; what passes through it is TLS with the server.
+/// A proxy. The connection to it is plain, as with nearly all proxies; what passes through it is TLS to the server.
 #[derive(Clone, PartialEq)]
 pub struct Proxy {
-    place: Place,
+    address: ServerAddress,
     /// `Basic …`
     authorization: Option<String>,
 }
 
 impl std::fmt::Debug for Proxy {
-    // Not the password.
+    // Without the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Proxy({})", self.place)
+        write!(f, "Proxy({})", self.address)
     }
 }
 
 impl Proxy {
-    /// The proxy that this process is told to use for `server`: `HTTPS_PROXY` or `https_proxy`, unless `NO_PROXY` or `no_proxy` names it.
+    /// The proxy for `server` in the environment: `HTTPS_PROXY` or `https_proxy`, unless `NO_PROXY` or `no_proxy` names the server.
     ///
     /// # Errors
     /// [`GateError::Address`].
-    pub fn of_environment(server: &Place) -> Result<Option<Self>, GateError> {
+    pub fn of_environment(server: &ServerAddress) -> Result<Option<Self>, GateError> {
         let variable = |names: [&str; 2]| {
             names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
         };
-        let spared = variable(["NO_PROXY", "no_proxy"]).is_some_and(|list| is_spared(&server.host, &list));
+        let exempt = variable(["NO_PROXY", "no_proxy"]).is_some_and(|list| is_exempt(&server.host, &list));
         match variable(["HTTPS_PROXY", "https_proxy"]) {
-            Some(url) if !spared => Self::parse(&url).map(Some),
+            Some(url) if !exempt => Self::parse(&url).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// `http://user:password@host:port`; without the scheme too.
+    /// Parses `http://user:password@host:port`, also without the scheme.
     ///
     /// # Errors
-    /// [`GateError::Address`], which does not quote what may hold a password.
+    /// [`GateError::Address`], which does not quote the part that may hold a password.
     pub fn parse(url: &str) -> Result<Self, GateError> {
         let shown = url.rsplit('@').next().unwrap_or_default().to_owned();
-        let wrong = || GateError::Address { what: "HTTPS_PROXY", value: shown.clone(), expected: "http://host:port" };
+        let wrong =
+            || GateError::Address { what: "HTTPS_PROXY", value: shown.clone(), expected: "an http://host:port" };
         let rest = match url.split_once("://") {
             Some((scheme, rest)) => scheme.eq_ignore_ascii_case("http").then_some(rest).ok_or_else(wrong)?,
             None => url,
         };
         let rest = rest.trim_end_matches('/');
         let (login, host) = rest.rsplit_once('@').map_or((None, rest), |(login, host)| (Some(login), host));
-        let place = Place::parse(host).or_else(|_| Place::parse(&format!("{host}:80"))).map_err(|_| wrong())?;
+        let address =
+            ServerAddress::parse(host).or_else(|_| ServerAddress::parse(&format!("{host}:80"))).map_err(|_| wrong())?;
         let authorization = login.map(|login| unescaped(login).ok_or_else(wrong)).transpose()?;
-        Ok(Self { place, authorization: authorization.map(|login| format!("Basic {}", STANDARD.encode(login))) })
+        Ok(Self { address, authorization: authorization.map(|login| format!("Basic {}", STANDARD.encode(login))) })
     }
 
-    pub(crate) async fn connect(&self, server: &Place) -> io::Result<TcpStream> {
-        let refuse = |why: String| io::Error::other(format!("the proxy {} {why}", self.place));
-        let stream = TcpStream::connect((self.place.host.as_str(), self.place.port)).await;
+    /// Opens a connection to `server` through the proxy.
+    pub(crate) async fn connect(&self, server: &ServerAddress) -> io::Result<TcpStream> {
+        let refuse = |why: String| io::Error::other(format!("the proxy {} {why}", self.address));
+        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await;
         let mut stream = stream.map_err(|error| refuse(format!("does not answer: {error}")))?;
         let login =
             self.authorization.as_ref().map(|basic| format!("Proxy-Authorization: {basic}\r\n")).unwrap_or_default();
         stream.write_all(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n{login}\r\n").as_bytes()).await?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() == MOST {
-                return Err(refuse("says more than a proxy says".into()));
+            if answer.len() == MAX_RESPONSE {
+                return Err(refuse("sent more than a proxy's response".into()));
             }
-            answer.push(stream.read_u8().await.map_err(|error| refuse(format!("ended the call: {error}")))?);
+            answer.push(stream.read_u8().await.map_err(|error| refuse(format!("closed the connection: {error}")))?);
         }
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.split_whitespace().nth(1).unwrap_or_default();
         let connected = answer.starts_with("HTTP/1.") && status.len() == 3 && status.starts_with('2');
-        if connected { Ok(stream) } else { Err(refuse(format!("says {}", printable(status)))) }
+        if connected { Ok(stream) } else { Err(refuse(format!("answers {}", printable(status)))) }
     }
 }
 
 /// Whether `NO_PROXY` names the host: itself, a domain that it is in, or `*`.
-fn is_spared(host: &str, list: &str) -> bool {
+fn is_exempt(host: &str, list: &str) -> bool {
     let host = host.to_ascii_lowercase();
     list.split(',').map(|name| name.trim().trim_start_matches('.').to_ascii_lowercase()).any(|name| {
         name == "*"
@@ -93,6 +96,7 @@ fn is_spared(host: &str, list: &str) -> bool {
     })
 }
 
+/// `text` without its percent-encoding; `None` when that is invalid.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -109,6 +113,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What of a foreign text may be logged.
 fn printable(text: &str) -> String {
     text.chars().filter(char::is_ascii_graphic).take(40).collect()
 }
@@ -118,9 +123,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_in_the_address_is_sent_as_it_is_meant() {
+    fn a_percent_encoded_password_is_decoded() {
         let proxy = Proxy::parse("http://site:p%40ss@proxy.example:3128/").expect("a proxy");
-        assert_eq!(proxy.place, Place { host: "proxy.example".into(), port: 3128 });
+        assert_eq!(proxy.address, ServerAddress { host: "proxy.example".into(), port: 3128 });
         // printf 'site:p@ss' | base64
         assert_eq!(proxy.authorization.as_deref(), Some("Basic c2l0ZTpwQHNz"));
         assert!(!format!("{proxy:?}").contains("c2l0"));
@@ -130,17 +135,17 @@ mod tests {
     fn an_error_does_not_quote_the_password() {
         for url in ["https://site:secret@proxy.example:3128", "http://site:secret@proxy:x:y", "http://site:%zz@proxy:1"]
         {
-            let said = Proxy::parse(url).expect_err("no proxy of ours").to_string();
-            assert!(!said.contains("secret") && !said.contains("zz"), "{said}");
+            let error = Proxy::parse(url).expect_err("not a proxy").to_string();
+            assert!(!error.contains("secret") && !error.contains("zz"), "{error}");
         }
     }
 
     #[test]
-    fn no_proxy_names_hosts_and_domains() {
-        assert!(is_spared("fl.example", "localhost, .example"));
-        assert!(is_spared("FL.example", "fl.EXAMPLE"));
-        assert!(is_spared("10.0.0.1", "*"));
-        assert!(!is_spared("fl.example", "l.example"));
-        assert!(!is_spared("fl.example", ",,"));
+    fn no_proxy_exempts_hosts_and_domains() {
+        assert!(is_exempt("fl.example", "localhost, .example"));
+        assert!(is_exempt("FL.example", "fl.EXAMPLE"));
+        assert!(is_exempt("10.0.0.1", "*"));
+        assert!(!is_exempt("fl.example", "l.example"));
+        assert!(!is_exempt("fl.example", ",,"));
     }
 }

@@ -1,7 +1,6 @@
-//! The list of sites, `sites.toml`: who may connect, by which key. `admit` and `remove` edit it, and a running gate notices.
+//! The list of sites, `sites.toml`: which site may connect, and by which key.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 
 use effgan_data::ClientName;
 use serde::{Deserialize, Serialize};
@@ -10,29 +9,29 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::GateError;
-use crate::file;
-use crate::key::{fingerprint, line, public_key, spki_der};
+use crate::site_key::{fingerprint, openssh, public_key, spki_der};
+use crate::small_file;
 
-/// Of the server's folder.
+/// File in the server folder.
 pub const SITES: &str = "sites.toml";
 
-/// Most bytes of `sites.toml`: thousands of sites.
-const MOST: u64 = 1 << 20;
+/// Most bytes of `sites.toml`: enough for thousands of sites.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A site of the federation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
-    /// By which all know it; never what it says of itself.
+    /// The name that everybody knows it by; never one that it sends.
     pub name: ClientName,
     /// `None` until it is admitted, and after it was removed.
     pub key: Option<PublicKey>,
-    /// When it was.
+    /// When it was admitted.
     pub admitted: Option<OffsetDateTime>,
-    /// Most images that an answer of it counts for; `None` where the config's own bound is enough.
+    /// Most images that its replies count for; `None` leaves it to the config's bound.
     pub max_examples: Option<u64>,
 }
 
-/// The list, in the order of the file.
+/// The list of sites, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sites(Vec<Site>);
 
@@ -40,20 +39,20 @@ impl Sites {
     /// Reads the list.
     ///
     /// # Errors
-    /// [`GateError::File`], or [`GateError::Content`] for a key that is none, a name or a key that occurs twice, an unknown entry.
+    /// [`GateError::File`], or [`GateError::Content`] for an invalid key, a name or a key that occurs twice, or an unknown entry.
     pub fn read(path: &Path) -> Result<Self, GateError> {
         let wrong = |reason: String| GateError::Content { path: path.to_owned(), reason };
-        let text = file::read(path, MOST)?;
-        // Somebody is writing it: a list of nobody is `site = []`.
+        let text = small_file::read(path, MAX_BYTES)?;
+        // Another program may be about to write it. A list without sites is `site = []`.
         if text.trim().is_empty() {
-            return Err(wrong("it is empty".into()));
+            return Err(wrong("empty".into()));
         }
         let entries: Entries = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
         let mut sites = Self::default();
         for entry in entries.site {
             let site = entry.into_site().map_err(&wrong)?;
             if sites.get(&site.name).is_some() {
-                return Err(wrong(format!("{} is there twice", site.name)));
+                return Err(wrong(format!("{} occurs twice", site.name)));
             }
             if let Some(other) = site.key.as_ref().and_then(|key| sites.by_key(&spki_der(key))) {
                 return Err(wrong(format!("{} has the key of {}", site.name, other.name)));
@@ -63,17 +62,17 @@ impl Sites {
         Ok(sites)
     }
 
-    /// Writes the list: whole or not at all, readable by its owner alone.
+    /// Writes the list, whole or not at all, readable by its owner alone.
     ///
     /// # Errors
     /// [`GateError::File`].
     pub fn write(&self, path: &Path) -> Result<(), GateError> {
         let entries = Entries { site: self.0.iter().map(Entry::of).collect() };
         let text = toml::to_string(&entries).expect("names, keys and dates are TOML");
-        file::write(path, text.as_bytes())
+        small_file::write(path, text.as_bytes())
     }
 
-    /// Puts a site at the end of the list, without a key.
+    /// Appends a site without a key.
     ///
     /// # Errors
     /// [`GateError::SiteExists`].
@@ -85,7 +84,7 @@ impl Sites {
         Ok(())
     }
 
-    /// Gives the site `name` its key, now; whether it did not have this key before.
+    /// Admits the site `name` with this key. Returns false when it had this key already.
     ///
     /// # Errors
     /// [`GateError::NoSite`], [`GateError::Admitted`] where it has another key, [`GateError::KeyOfAnother`].
@@ -100,12 +99,12 @@ impl Sites {
             }
             return Err(GateError::Admitted { name: name.clone(), fingerprint: fingerprint(known) });
         }
-        site.key = Some(public_key(&line(key))?);
+        site.key = Some(public_key(&openssh(key))?);
         site.admitted = Some(OffsetDateTime::now_utc().replace_nanosecond(0).expect("0 is a nanosecond"));
         Ok(true)
     }
 
-    /// Takes the key of `name` away: it is not let in, and its open connections end at their next request. The name stays, and may be
+    /// Removes the key of `name`: the site cannot connect, and its open connections end at their next request. The name stays, and can be
     /// admitted again, with the same key or another.
     ///
     /// # Errors
@@ -131,15 +130,15 @@ impl Sites {
         self.0.iter()
     }
 
-    /// Whose key came and whose went since the list was `before`, a line each.
-    fn changes_from(&self, before: &Self) -> Vec<String> {
+    /// The sites that were admitted or removed since `before`, a line each.
+    pub(crate) fn changes_from(&self, before: &Self) -> Vec<String> {
         let key = |sites: &Self, name: &ClientName| sites.get(name).and_then(|site| site.key.as_ref()).map(spki_der);
         let names = before.0.iter().chain(self.0.iter().filter(|site| before.get(&site.name).is_none()));
         let line = |site: &Site| {
             let name = &site.name;
             match (key(before, name), key(self, name)) {
                 (old, new) if old == new => None,
-                (_, None) => Some(format!("{name} is removed: its key is refused from now on")),
+                (_, None) => Some(format!("{name} is removed; its key is refused from now on")),
                 (_, Some(_)) => Some(format!("{name} is admitted")),
             }
         };
@@ -159,52 +158,6 @@ impl<'a> IntoIterator for &'a Sites {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
-    }
-}
-
-/// The list of a running gate, which is read anew whenever the file is another.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    path: PathBuf,
-    last: Mutex<Last>,
-}
-
-#[derive(Debug)]
-struct Last {
-    sites: Arc<Sites>,
-    stamp: Option<file::Stamp>,
-    /// What has changed, in lines, and was not told yet.
-    news: Vec<String>,
-}
-
-impl Watched {
-    pub(crate) fn open(path: &Path) -> Result<Self, GateError> {
-        let stamp = file::stamp(path);
-        let sites = Sites::read(path)?.into();
-        Ok(Self { path: path.to_owned(), last: Last { sites, stamp, news: Vec::new() }.into() })
-    }
-
-    /// The list as it is now. A file that cannot be read leaves it as it was.
-    pub(crate) fn current(&self) -> Arc<Sites> {
-        let mut last = self.last.lock().expect("nobody panics with the list");
-        let stamp = file::stamp(&self.path);
-        if stamp != last.stamp {
-            last.stamp = stamp;
-            match Sites::read(&self.path) {
-                Ok(sites) => {
-                    let changes = sites.changes_from(&last.sites);
-                    last.news.extend(changes);
-                    last.sites = sites.into();
-                }
-                Err(error) => last.news.push(format!("{error}; the list stays as it was")),
-            }
-        }
-        Arc::clone(&last.sites)
-    }
-
-    /// Whom the list lets in and keeps out, and what was wrong with the file, since this was asked last: a line each.
-    pub(crate) fn news(&self) -> Vec<String> {
-        std::mem::take(&mut self.last.lock().expect("nobody panics with the list").news)
     }
 }
 
@@ -230,11 +183,11 @@ struct Entry {
 
 impl Entry {
     fn of(site: &Site) -> Self {
-        let date = |date: OffsetDateTime| date.format(&Rfc3339).expect("a date of this age");
+        let date = |date: OffsetDateTime| date.format(&Rfc3339).expect("a date can be formatted");
         let Site { name, key, admitted, max_examples } = site;
         Self {
             name: name.clone(),
-            key: key.as_ref().map(line),
+            key: key.as_ref().map(openssh),
             admitted: admitted.map(date),
             max_examples: *max_examples,
         }
@@ -247,9 +200,9 @@ impl Entry {
             |text: String| OffsetDateTime::parse(&text, &Rfc3339).map_err(|error| format!("{name}: admitted: {error}"));
         let admitted = admitted.map(date).transpose()?;
         if key.is_some() != admitted.is_some() {
-            return Err(format!("{name} has one of key and admitted, and a site has both or neither"));
+            return Err(format!("{name} has only one of key and admitted; a site has both or neither"));
         }
-        // The comment is whatever its owner typed.
+        // The key's comment is of no meaning.
         let key = key.map(|key| PublicKey::new(key.key_data().clone(), ""));
         Ok(Site { name, key, admitted, max_examples })
     }

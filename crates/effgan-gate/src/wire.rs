@@ -1,12 +1,12 @@
-//! Flower's messages as far as the gate looks into them, with the numbers of Flower's own descriptors (1.41 and 1.42 have the same).
+//! Flower's protobuf messages as far as the gate reads them, with Flower's field numbers (the same in 1.41 and 1.42).
 //!
-//! What is decoded here is encoded again before it is passed on, so that Flower reads what was checked and nothing else: no entry twice,
-//! none that is not in this file.
+//! What is decoded here is encoded again before it is passed on, so that Flower reads exactly what was checked: no field twice, and none that
+//! is not in this file.
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// Of a request that names its node.
+/// The node that sends a request.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Node {
     #[prost(uint64, tag = "1")]
@@ -64,7 +64,7 @@ pub struct PushMessagesRequest {
     pub clientapp_runtime_list: Vec<f64>,
 }
 
-/// Flower's `Message`. Its content travels as objects; what stands here of it is whether there is one.
+/// Flower's `Message`. Its content travels as objects; this only tells whether there is any.
 #[derive(Clone, PartialEq, Message)]
 pub struct FlowerMessage {
     #[prost(message, optional, tag = "1")]
@@ -76,10 +76,10 @@ pub struct FlowerMessage {
 }
 
 impl FlowerMessage {
-    /// The id that a message with these `children` has: SHA-256 of the object that holds its metadata and its failure. Flower checks an
-    /// object against its id, and a reader of the message takes both from the object.
+    /// Computes the id of a message with these `children`: SHA-256 of the object that holds its metadata and its error. Flower verifies an
+    /// object's id, and reads metadata and error of a reply from the object.
     pub fn object_id(&self, children: &[ObjectTree]) -> String {
-        let metadata = self.metadata.clone().map(|about| Metadata { message_id: String::new(), ..about });
+        let metadata = self.metadata.clone().map(|metadata| Metadata { message_id: String::new(), ..metadata });
         let body = Self { metadata, content: None, error: self.error.clone() }.encode_to_vec();
         let children: Vec<&str> = children.iter().map(|child| child.object_id.as_str()).collect();
         let mut object = format!("Message {} {}\0", children.join(","), body.len()).into_bytes();
@@ -134,7 +134,7 @@ pub struct ObjectTree {
 }
 
 impl ObjectTree {
-    /// The ids of this object and all below it, one that occurs twice twice.
+    /// The ids of this object and of all below it; duplicates occur each time.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let mut rest = vec![self];
         std::iter::from_fn(move || {
@@ -156,7 +156,7 @@ pub struct PushObjectHead {
     pub object_id: String,
 }
 
-/// What follows its content.
+/// A `PushObjectRequest` after its content.
 #[derive(Clone, PartialEq, Message)]
 pub struct PushObjectTail {
     #[prost(string, tag = "5")]
@@ -197,7 +197,7 @@ pub struct GetRunResponse {
     pub run: Option<Run>,
 }
 
-/// Of Flower's `Run`, what a site decides by.
+/// The fields of Flower's `Run` that a site checks.
 #[derive(Clone, PartialEq, Message)]
 pub struct Run {
     #[prost(uint64, tag = "1")]
@@ -230,7 +230,7 @@ pub struct Fab {
     pub content: Vec<u8>,
 }
 
-/// Of the Control API, which the gate alone calls.
+/// A request of the Control API, which only the gate calls.
 #[derive(Clone, PartialEq, Message)]
 pub struct RegisterNodeRequest {
     #[prost(bytes = "vec", tag = "1")]

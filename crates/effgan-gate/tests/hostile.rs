@@ -1,4 +1,4 @@
-//! What the fuzz target of this crate checks, on its seeds: `fuzz/` has the target.
+//! Runs the fuzz target of this crate (in `fuzz/`) on its seeds.
 
 #![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
 

@@ -1,6 +1,5 @@
 //! `effgan evaluate`
 
-use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -9,58 +8,60 @@ use clap::Args;
 use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::run::interrupt;
-use crate::output::{say, write};
 use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// Score a model or images against real ones
+use super::interrupt::stop_flag;
+use crate::output::{can_draw, say, write};
+
+/// Score a model or images against real images
 ///
-/// Fréchet and kernel distance, precision, recall, density and coverage, classes, what a classifier learns from the images,
-/// and how near they come to training images: each beside the floor, which is what as many real images score.
+/// The scores are Fréchet and kernel distance, precision, recall, density and coverage, class balance, the accuracy of a classifier trained on the
+/// images, and memorisation. Each stands beside its floor: the score of as many real images.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan evaluate runs/quickstart
+  effgan evaluate images.npy --reference mnist-mini --json")]
 pub(super) struct Evaluate {
-    /// A run or model folder, a folder of PNG or JPEG files, or an `.npy` or `.npz` file
+    /// A run or model folder, a folder of PNG or JPEG files, or an .npy or .npz file
     images: PathBuf,
-    /// Real images: a data set's name, a folder of PNG or JPEG files, or an `.npy` or `.npz` file [default: the data set of the run]
+    /// Real images: a data set's name, a folder of PNG or JPEG files, or an .npy or .npz file [default: the run's data set]
     #[arg(long, value_name = "DATASET|PATH")]
     reference: Option<String>,
-    /// Folder of the reference data set's files, unless it is in the program or was fetched
+    /// The folder of the reference data set's files, unless it is built in or was fetched
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The network that features are of: mnist, fashion-mnist, inception, or a file of `effgan features train` [default: that
-    /// of the data set]
+    /// Feature network: mnist, fashion-mnist, inception, or a file made by `effgan features train` [default: the data set's own]
     #[arg(long, value_name = "NET")]
     features: Option<String>,
-    /// Inception-2015's weights: safetensors or a PyTorch state dict [default: what `effgan data fetch inception` fetched]
+    /// Weights of Inception-2015: safetensors or a PyTorch state dict [default: those of `effgan data fetch inception`]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// How images come to Inception's size: pytorch-fid, torch-fidelity or clean, as these packages do
+    /// How images are resized for Inception: as in pytorch-fid, torch-fidelity or clean (clean-fid)
     #[arg(long, default_value_t)]
     resize: Resize,
-    /// Images on each side [default: all; of a model, as many samples as there are reference images]
+    /// Number of images on each side [default: all; for a model, as many samples as there are reference images]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
     num: Option<u32>,
-    /// Which samples of a model
+    /// Seed of a model's samples
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Score this member of a model only; may be repeated. `global` is the averaged generator
+    /// Score this member of a model only, `global` being the averaged generator; repeatable
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
-    /// Threads; changes no result [default: all cores]
+    /// Threads; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// One JSON object on standard output, and nothing else there
+    /// Print one JSON object, and nothing else, on standard output
     #[arg(long)]
     json: bool,
 }
 
-/// What real images are taken from.
+/// Where the real images come from.
 enum Real {
     Dataset(Box<Dataset>),
     Files(ImageFiles),
@@ -68,7 +69,7 @@ enum Real {
 
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
-        let stop = interrupt()?;
+        let stop = stop_flag()?;
         let evaluation = self.evaluate(&stop)?;
         if self.json {
             write(&serde_json::to_vec_pretty(&evaluation).expect("an evaluation is plain data"));
@@ -82,8 +83,9 @@ impl Evaluate {
     fn evaluate(&self, stop: &AtomicBool) -> Result<Evaluation> {
         if !self.images.exists() {
             let path = self.images.display();
-            let line =
-                format!("{path} is not there; give a run or model folder, a folder of images, or an .npy or .npz file");
+            let line = format!(
+                "{path} does not exist; pass a run or model folder, a folder of images, or an .npy or .npz file"
+            );
             return Err(usage(line));
         }
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
@@ -105,7 +107,7 @@ impl Evaluate {
                 (Images::Model(model, selection.clone(), self.seed), name)
             }
             (None, Some(files)) if self.members.is_empty() => (Images::Files(files), self.images.display().to_string()),
-            _ => return Err(usage(format!("--member is of a model, and {} is none", self.images.display()))),
+            _ => return Err(usage(format!("--member is for a model, and {} is not one", self.images.display()))),
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
         let bar = bar();
@@ -139,7 +141,9 @@ impl Evaluate {
                     return Ok(Real::Files(ImageFiles::open(Path::new(reference))?));
                 }
                 Err(unknown) => {
-                    return Err(usage(format!("--reference: {unknown}, or a path; {reference} is not there")));
+                    return Err(usage(format!(
+                        "--reference: {unknown}, or an existing path; {reference} does not exist"
+                    )));
                 }
             },
             (None, Some(run)) => {
@@ -147,7 +151,7 @@ impl Evaluate {
                 DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }
             }
             (None, None) => {
-                let line = format!("{} says of no data set; give --reference DATASET or PATH", self.images.display());
+                let line = format!("{} records no data set; pass --reference DATASET or PATH", self.images.display());
                 return Err(usage(line));
             }
         };
@@ -160,14 +164,14 @@ impl Evaluate {
             Some("inception") => {
                 let fetched = download::inception_weights;
                 let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
-                    usage("Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception".into())
+                    usage("Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE".into())
                 })?;
                 FeatureNet::inception(&weights, self.resize, dataset)
             }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
             Some(name) => FeatureNet::small(name),
             None => dataset.and_then(FeatureNet::of_dataset).ok_or_else(|| {
-                usage("no network knows such images; give --features mnist, fashion-mnist, inception or a file".into())
+                usage("no built-in feature network fits these images; pass --features mnist, fashion-mnist, inception or a file".into())
             }),
         }
     }
@@ -200,15 +204,15 @@ fn is_model(path: &Path) -> bool {
     ["manifest.json", "model/manifest.json"].iter().any(|file| path.join(file).is_file())
 }
 
-/// The run folder that a model lies in.
+/// The run folder that holds the model, if any.
 fn run_of(model: &Path) -> Option<PathBuf> {
     let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
     [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
 }
 
-/// A bar with time left where somebody watches.
+/// A progress bar with the time left, hidden unless standard error is a terminal.
 fn bar() -> ProgressBar {
-    let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if can_draw() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let template = "{bar:30} {pos} of {len}  {msg}, {eta} left";
     bar.with_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─"))
 }

@@ -6,33 +6,39 @@ use clap::{Args, Subcommand};
 use effgan_data::{DatasetConfig, DatasetName};
 use effgan_metrics::SmallNet;
 use effgan_nn::{checkpoint, classifier};
-
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::record::run_dir::check_new_file;
 
-/// Feature networks for scores
+use crate::output::say;
+
+/// Train feature networks for scores
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  effgan features train mnist-mini --out mini.safetensors
+  effgan features train fashion-mnist --dir data --out fashion.safetensors")]
 pub(super) enum Features {
     Train(Train),
 }
 
 /// Train the small feature network on a data set of 28 × 28 grey images
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan features train mnist-mini --out mini.safetensors
+  effgan features train fashion-mnist --dir data --epochs 20 --out fashion.safetensors")]
 pub(super) struct Train {
-    /// mnist-mini, mnist, fashion-mnist, or another whose images are 28 × 28 and grey
+    /// mnist-mini, mnist, fashion-mnist, or another data set of 28 × 28 grey images
     dataset: DatasetName,
-    /// Folder of the data set's files, unless it is in the program or was fetched
+    /// The folder of the data set's files, unless it is built in or was fetched
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Where the weights go (safetensors)
+    /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Passes over the training images
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
     epochs: u16,
-    /// Of the first weights and the order of the images
+    /// Seed of the initial weights and of the order of the images
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -51,7 +57,7 @@ impl Train {
         let (train, test) = (&dataset.train, &dataset.test);
         classifier::check(train.shape(), train.len()).map_err(Failure::data)?;
         let on_epoch = |epoch, loss| say(format!("epoch {epoch:>2}: cross-entropy {loss:.4}"));
-        // One thread: the weights are the same on any number of cores.
+        // On one thread, so that the weights are the same on any number of cores.
         let params = effgan_nn::on_one_thread(|| {
             classifier::train(train.pixels(), train.labels(), usize::from(self.epochs), self.seed, on_epoch)
         })?;

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::{Args, Command, CommandFactory};
 use effgan_nn::file::write_file;
-
-use super::Cli;
-use crate::output::{say, write};
 use effgan_run::failure::{EXIT_CODES, Failure, Result};
 use effgan_run::record::run_dir::check_new_file;
 
-/// Make manual pages
+use super::Cli;
+use crate::output::{say, write};
+
+/// Write manual pages
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan man --out man1
+  effgan man > effgan.1")]
 pub(super) struct Man {
-    /// A folder for one page a command; without it, the page of `effgan` goes to standard output
+    /// A folder for one page per command; without it, the page of `effgan` is printed
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -33,11 +36,13 @@ impl Man {
     }
 }
 
-/// The program with all its commands, the names of their pages, and its exit codes.
+/// The program with all its commands and its exit codes.
 fn program() -> Command {
-    // Blank lines keep the table's lines apart.
+    // Without blank lines, man would join the lines of the table.
     let codes = EXIT_CODES.replace('\n', "\n\n");
-    let mut program = Cli::command().disable_help_subcommand(true).after_long_help(format!("Exit codes:\n\n{codes}"));
+    let extra = Cli::command().get_after_help().map(ToString::to_string).unwrap_or_default();
+    let extra = format!("{extra}\n\nExit codes:\n\n{codes}");
+    let mut program = Cli::command().disable_help_subcommand(true).after_long_help(extra);
     program.build();
     program
 }
@@ -55,7 +60,7 @@ fn pages(command: &Command, folder: &Path) -> anyhow::Result<()> {
     write_file(&file, &page(command)?).with_context(|| format!("writing {}", file.display()))
 }
 
-/// In ASCII: not every `man` knows of encodings.
+/// The page of a command, in ASCII: not every `man` handles encodings.
 fn page(command: &Command) -> anyhow::Result<Vec<u8>> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;

@@ -1,4 +1,4 @@
-//! The command line: one file a verb.
+//! The command line. `a/b.rs` is the command `effgan a b`.
 
 mod bench;
 mod completions;
@@ -7,12 +7,14 @@ mod ensemble;
 mod evaluate;
 mod features;
 mod federation;
+mod interrupt;
 mod man;
 mod partition;
 mod report;
 mod resume;
 mod run;
 mod sample;
+mod site_images;
 mod sweep;
 
 use std::ffi::OsString;
@@ -20,14 +22,22 @@ use std::ffi::OsString;
 use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-
-use crate::output::say;
 use effgan_run::api;
 use effgan_run::failure::{EXIT_CODES, Failure, Result};
 
-/// Learn one image generator from data that cannot leave its owners, and sample from it in one place.
+use crate::output::say;
+
+/// Train one image generator across sites that cannot share their data.
 #[derive(Parser)]
-#[command(name = "effgan", version, after_help = "Exit codes: effgan help exit-codes")]
+#[command(
+    name = "effgan",
+    version,
+    after_help = "Examples:
+  effgan run configs/quickstart.toml
+  effgan sample runs/quickstart --out grid.png
+
+Exit codes: effgan help exit-codes"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -54,16 +64,16 @@ enum Verb {
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
-    /// What the exit codes mean
+    /// Explain the exit codes
     #[command(hide = true, long_about = EXIT_CODES)]
     ExitCodes,
 }
 
 impl Cli {
-    /// Reads the command line, the program's name first. Help and the version are printed at once, and end the program.
+    /// Parses a command line, which begins with the program's name. Help and version are printed, and end the program.
     ///
     /// # Errors
-    /// [`Kind::Usage`](effgan_run::Kind::Usage).
+    /// [`Kind::Usage`](effgan_run::Kind::Usage), in one line.
     pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
         use ErrorKind as E;
         Self::try_parse_from(arguments).map_err(|error| match error.kind() {
@@ -72,10 +82,10 @@ impl Cli {
         })
     }
 
-    /// Does what the command line says.
+    /// Runs the command.
     ///
     /// # Errors
-    /// What went wrong, with its exit code.
+    /// The failure, whose kind is the exit code.
     pub(crate) fn run(self) -> Result<()> {
         api::check_environment()?;
         match self.verb {
@@ -101,15 +111,15 @@ impl Cli {
     }
 }
 
-/// What clap says in several paragraphs: what is wrong, what may have been meant, and how it is used.
-fn one_line(said: &str) -> String {
+/// clap's message of several paragraphs as one line: the error, a suggestion, and the usage.
+fn one_line(message: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match (parts.last_mut(), line.split_once(": ")) {
             (_, Some(("error" | "tip", what))) => parts.push(what.into()),
             (_, Some(("Usage", usage))) => parts.push(format!("usage: {usage}")),
             (_, _) if line.starts_with("For more information") => {}
-            // The list of what is missing.
+            // An item in a list of missing arguments.
             (Some(part), _) => *part += &format!(" {line}"),
             (None, _) => parts.push(line.into()),
         }
@@ -126,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn said(line: &str) -> String {
+    fn error_of(line: &str) -> String {
         let words = line.split(' ').filter(|word| !word.is_empty());
         let error = Cli::try_parse_from(["effgan"].into_iter().chain(words)).err().unwrap();
         one_line(&error.render().to_string())
@@ -137,23 +147,60 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The words of an example, up to a redirection; single quotes keep blanks together.
+    fn words(example: &str) -> Vec<String> {
+        let command = example.split(" > ").next().unwrap_or_default();
+        let parts = command.split('\'').enumerate();
+        let words = |(i, part): (usize, &str)| match i % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        };
+        parts.flat_map(words).collect()
+    }
+
+    /// The examples in the help of `command`, whose full name is `name`, and of its subcommands.
+    fn check_examples(command: &clap::Command, name: &str) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.strip_prefix("Examples:\n").unwrap_or_else(|| panic!("{name} has no examples"));
+        let examples: Vec<&str> = examples.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        assert!(examples.len() >= 2, "{name} has fewer than two examples");
+        for example in examples {
+            let is_own = name == "effgan" || words(example).join(" ").starts_with(name);
+            assert!(is_own, "{example:?} is not an example of {name}");
+            if let Err(error) = Cli::try_parse_from(words(example)) {
+                panic!("{example:?}: {error}");
+            }
+        }
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            check_examples(inner, &format!("{name} {}", inner.get_name()));
+        }
+    }
+
     #[test]
-    fn a_mistake_in_the_command_line_is_one_line() {
+    fn every_command_has_two_examples_that_parse() {
+        check_examples(&Cli::command(), "effgan");
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
         assert_eq!(
-            said("run x --job 3"),
+            error_of("run x --job 3"),
             "unexpected argument '--job' found; a similar argument exists: '--jobs'; usage: effgan run --jobs <JOBS> <CONFIG>"
         );
         assert_eq!(
-            said("sample"),
+            error_of("sample"),
             "the following required arguments were not provided: --out <PATH> <MODEL>; usage: effgan sample --out <PATH> <MODEL>"
         );
-        assert_eq!(said("run x --jobs 0"), "invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=1024; try --help");
         assert_eq!(
-            said("sampel"),
+            error_of("run x --jobs 0"),
+            "invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=1024; try --help"
+        );
+        assert_eq!(
+            error_of("sampel"),
             "unrecognized subcommand 'sampel'; a similar subcommand exists: 'sample'; usage: effgan <COMMAND>"
         );
         assert!(
-            said("completions tcsh")
+            error_of("completions tcsh")
                 .starts_with("invalid value 'tcsh' for '<SHELL>' [possible values: bash, elvish, fish,")
         );
     }

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::report;
 
-/// Make a run's report.html again from its folder
+use crate::output::say;
+
+/// Rebuild report.html from a run folder
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan report runs/quickstart
+  effgan report runs/seed-2")]
 pub(super) struct Report {
     /// The run folder
     run_dir: PathBuf,

@@ -3,27 +3,30 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use super::run::{interrupt, with_the_way_on};
-use crate::terminal;
 use effgan_run::failure::Result;
 use effgan_run::pipeline;
 use effgan_run::record::machine;
 
-/// Go on with a run that was interrupted, killed or failed, or give it more rounds
+use super::interrupt::{stop_flag, with_resume_hint};
+use crate::terminal;
+
+/// Resume a run that was interrupted, killed or failed, or extend it by more rounds
 ///
-/// It goes on from its checkpoints and ends as it would have in one go: the same model, the same metrics.
+/// It continues from its checkpoints, and its model and metrics are bit-identical to those of an uninterrupted run.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan resume runs/quickstart
+  effgan resume runs/quickstart --set algorithm.rounds=6")]
 pub(super) struct Resume {
     /// The run folder
     run_dir: PathBuf,
-    /// Change what may change, such as the total of rounds; may be repeated
+    /// Override a value that may change, such as the total number of rounds; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// Threads, shared out among the clients at work; changes no result [default: all cores]
+    /// Threads, shared by the clients at work; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// JSON lines on standard output, and nothing else there
+    /// Print JSON lines, and nothing else, on standard output
     #[arg(long)]
     json: bool,
 }
@@ -32,7 +35,7 @@ impl Resume {
     pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
-        let outcome = pipeline::resume(&self.run_dir, &self.settings, jobs, &progress, &*interrupt()?);
-        with_the_way_on(outcome, &self.run_dir)
+        let outcome = pipeline::resume(&self.run_dir, &self.settings, jobs, &progress, &*stop_flag()?);
+        with_resume_hint(outcome, &self.run_dir)
     }
 }

@@ -8,41 +8,44 @@ use clap::Args;
 use effgan_data::ClientName;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
-use npyz::WriterBuilder;
-
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::record::pictures::{grid, save_png};
 use effgan_run::record::run_dir::check_new_file;
+use npyz::WriterBuilder;
 
-/// Images of one PNG grid.
-const MOST_IN_A_GRID: u32 = 10_000;
+use crate::output::say;
+
+/// Most images of one PNG grid, which is held in memory.
+const MAX_IN_GRID: u32 = 10_000;
 
 /// Draw images from a trained model
 ///
-/// Image i of a seed is the same image however many are drawn.
+/// Image i of a seed is the same however many are drawn.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan sample runs/quickstart --out grid.png
+  effgan sample runs/quickstart --num 1000 --seed 2 --out images.npy")]
 pub(super) struct Sample {
-    /// A model folder, or the run folder that holds it
+    /// A run folder, or a model folder
     model: PathBuf,
-    /// How many images
+    /// Number of images
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     num: u32,
-    /// Which images
+    /// Seed of the images
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// `FILE.png` for a grid, `FILE.npy` for u8 `[n, c, h, w]`, anything else for a new folder of PNG files
+    /// FILE.png for a grid, FILE.npy for a u8 array [n, c, h, w], any other path for a new folder of PNG files
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Draw from this member only; may be repeated. `global` is the averaged generator
+    /// Draw from this member only, `global` being the averaged generator; repeatable
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
-    /// Draw this class only, of a conditional model, by its name or number; may be repeated, and then image i is of the i-th in turn. `all` is all
-    /// classes in turn. Without it, each image's class is drawn at random
+    /// Draw this class only, by name or number, from a conditional model; repeatable: image i then has the i-th class in turn. `all` stands for
+    /// all classes [default: random classes]
     #[arg(long = "class", value_name = "CLASS")]
     classes: Vec<String>,
-    /// Threads; changes no result [default: all cores]
+    /// Threads; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
@@ -62,11 +65,11 @@ impl Sample {
     }
 }
 
-/// A grid is one picture in memory.
+/// Refuses grids that are too large.
 fn check_grid(out: &Path, num: u32) -> Result<()> {
-    if num > MOST_IN_A_GRID && kind(out) == Some("png") {
+    if num > MAX_IN_GRID && kind(out) == Some("png") {
         let line =
-            format!("--num {num} is too many for one grid (at most {MOST_IN_A_GRID}); use a .npy file or a folder");
+            format!("--num {num} is too many for one grid (at most {MAX_IN_GRID}); use an .npy file or a folder");
         return Err(Failure::usage(anyhow::anyhow!(line)));
     }
     Ok(())
@@ -76,17 +79,17 @@ fn kind(out: &Path) -> Option<&str> {
     out.extension().and_then(|extension| extension.to_str())
 }
 
-/// The classes to draw in turn.
+/// The labels to draw in turn.
 fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
     if names == ["all"] {
-        // Of a model without classes, the first is asked for: that it has none is said in one place.
+        // For an unconditional model, asks for class 0: the sampler has the error for it.
         let last = model.manifest().network.num_classes.unwrap_or(1) - 1;
         return Ok((0..=last as u8).collect());
     }
     let known = &model.manifest().classes;
     let class = |name: &String| {
         let names = if known.is_empty() { String::new() } else { format!(" nor one of {}", known.join(", ")) };
-        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number of 0 to 255{names}");
+        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number from 0 to 255{names}");
         match known.iter().position(|known| known == name) {
             Some(label) => Ok(label as u8),
             None => name.parse::<u8>().map_err(|_| Failure::usage(line())),
@@ -95,7 +98,7 @@ fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
     names.iter().map(class).collect()
 }
 
-/// In a sentence.
+/// What the images are drawn from, as part of a sentence.
 pub(super) fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
     match selection {
         Selection::Members(names) => names.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", "),

@@ -3,32 +3,35 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use super::run::interrupt;
-use crate::output::say;
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use effgan_run::sweep;
 
-/// Run a grid of configs and seeds, and make one table and figures of it
+use super::interrupt::stop_flag;
+use crate::output::{advise, say, write};
+
+/// Run a grid of configs and seeds, and summarise it in a table and figures
 ///
-/// Each cell is a run folder; cells that are done are not run again, so the same command goes on where it was stopped.
-/// Cells that share rounds share their computation.
+/// Each cell of the grid is a run folder. Finished cells are not run again, so repeating the command resumes a sweep. Cells whose first rounds
+/// are equal compute them once.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan sweep configs/paper/epochs.sweep.toml
+  effgan sweep configs/paper/epochs.sweep.toml --set dataset.dir=data --out sweeps/epochs")]
 pub(super) struct Sweep {
-    /// What is varied
+    /// The sweep file
     #[arg(value_name = "SWEEP")]
     file: PathBuf,
-    /// Replace a value of the config in all cells; may be repeated
+    /// Override a value of the config in all cells; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// The folder for the cells, the table and the figures [default: sweeps/ and the name]
+    /// The folder for the cells, the table and the figures [default: sweeps/NAME, after the sweep's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads, shared out among the cells at work; changes no result [default: all cores]
+    /// Threads, shared by the cells at work; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// The table as JSON on standard output, and nothing else there
+    /// Print the table as JSON, and nothing else, on standard output
     #[arg(long)]
     json: bool,
 }
@@ -38,14 +41,14 @@ impl Sweep {
         let swept = sweep::Sweep::load(&self.file, &self.settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let tell = |line: &str| if self.json { eprintln!("{line}") } else { say(line) };
-        let written = sweep::run(&swept, &out, jobs, &*interrupt()?, &tell)?;
+        let tell = |line: &str| if self.json { advise(line) } else { say(line) };
+        let written = sweep::run(&swept, &out, jobs, &*stop_flag()?, &tell)?;
         if self.json {
-            crate::output::write(&std::fs::read(out.join("table.json")).unwrap_or_default());
+            write(&std::fs::read(out.join("table.json")).unwrap_or_default());
             return Ok(());
         }
         say("");
-        crate::output::write(&std::fs::read(out.join("table.md")).unwrap_or_default());
+        write(&std::fs::read(out.join("table.md")).unwrap_or_default());
         say("");
         for path in written {
             say(path.display());

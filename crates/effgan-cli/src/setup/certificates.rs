@@ -1,4 +1,4 @@
-//! The CA of a federation, and the certificate of its server.
+//! The CA of a federation and the certificate of its server: made, renewed, verified.
 
 use anyhow::{Context, Result, anyhow};
 use rcgen::{
@@ -16,8 +16,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::host::Host;
 
-/// For so long the server's certificate is good, and the CA's, which all sites hold.
+/// Days for which the server's certificate is valid.
 const SERVER_DAYS: i64 = 730;
+/// Days for which the CA's certificate, which every kit holds, is valid.
 const CA_DAYS: i64 = 3650;
 
 /// A key and its certificate, as PEM.
@@ -26,7 +27,7 @@ pub(super) struct Signed {
     pub(super) key: String,
 }
 
-/// A CA of its own, and a certificate for `host` and for the machine itself.
+/// Makes a CA, and a certificate that it signs for `host` and for the machine's own loopback.
 pub(super) fn make(host: &Host) -> Result<[Signed; 2]> {
     let [ca_key, server_key] = [KeyPair::generate()?, KeyPair::generate()?];
     let ca = Signed { certificate: ca()?.self_signed(&ca_key)?.pem(), key: ca_key.serialize_pem() };
@@ -34,57 +35,53 @@ pub(super) fn make(host: &Host) -> Result<[Signed; 2]> {
     Ok([ca, Signed { certificate: sign(host, &server_key, &ca_key)?.pem(), key }])
 }
 
-/// A new certificate for the `server`'s key, by the same CA. All are PEM.
+/// Signs a new certificate for the key `server` by the same CA; all are PEM.
 ///
 /// # Errors
-/// A file that is no key or no certificate, by its name; a CA whose certificate does not stand for what its key signs.
+/// When a file is not a key or a certificate, naming it, or `ca.key` does not belong to `ca.crt`.
 pub(super) fn renew(host: &Host, server: &str, ca: &Signed) -> Result<String> {
-    let key = |pem: &str, name| KeyPair::from_pem(pem).with_context(|| format!("{name} is no key"));
+    let key = |pem: &str, name| KeyPair::from_pem(pem).with_context(|| format!("{name} is not a key"));
     let (server_key, ca_key) = (key(server, "server.key")?, key(&ca.key, "ca.key")?);
     let root = parsed("ca.crt", &ca.certificate)?;
     let certificate = sign(host, &server_key, &ca_key)?;
-    is_trusted(certificate.der(), root).map_err(|error| anyhow!("ca.key is not the key of ca.crt ({error})"))?;
+    verify_chain(certificate.der(), root).map_err(|error| anyhow!("ca.key is not the key of ca.crt ({error})"))?;
     Ok(certificate.pem())
 }
 
-/// The certificate in a file of this `name` and text.
+/// Parses a certificate; `name` is its file.
 ///
 /// # Errors
-/// A text that is none.
+/// When the text is not a certificate.
 pub(super) fn parsed(name: &str, pem: &str) -> Result<CertificateDer<'static>> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).ok().with_context(|| format!("{name} is no certificate"))
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok().with_context(|| format!("{name} is not a certificate"))
 }
 
-/// What whoever holds `root` finds wrong with a certificate, when it calls whoever shows it by `host`; `None` where it takes it.
+/// Verifies `certificate` as a caller of `host` that trusts `root` would. Returns what is wrong, `None` when it is valid.
 ///
 /// # Errors
-/// A host that no certificate can be for.
-pub(super) fn is_taken(
-    host: &Host,
-    certificate: &CertificateDer,
-    root: CertificateDer,
-) -> Result<Option<rustls::Error>> {
+/// When no certificate can be issued for the host.
+pub(super) fn verify(host: &Host, certificate: &CertificateDer, root: CertificateDer) -> Result<Option<rustls::Error>> {
     let name = ServerName::try_from(host.to_string()).context("server.toml")?;
     let named = |()| verify_server_name(&ParsedCertificate::try_from(certificate)?, &name);
-    Ok(is_trusted(certificate, root).and_then(named).err())
+    Ok(verify_chain(certificate, root).and_then(named).err())
 }
 
 /// Whether `key`, as PEM, is the private key of the certificate.
 ///
 /// # Errors
-/// What is no key.
-pub(super) fn is_of_key(certificate: CertificateDer<'static>, key: &str) -> Result<bool> {
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok().context("is no key")?;
+/// When the text is not a key that TLS can use.
+pub(super) fn belongs_to_key(certificate: CertificateDer<'static>, key: &str) -> Result<bool> {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok().context("is not a key")?;
     match CertifiedKey::from_der(vec![certificate], key, &ring::default_provider()) {
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Ok(false),
-        found => found.map(|_| true).context("is no key of TLS"),
+        found => found.map(|_| true).context("is not a key for TLS"),
     }
 }
 
-/// What is wrong with the dates of an authority's certificate: a handshake does not look at them, and Flower's processes do.
-pub(super) fn is_out_of_date(ca: &CertificateDer) -> Option<CertificateError> {
-    // The dates come first: one that is in force is found to be an authority's, where a server's was wanted.
-    match is_trusted(ca, ca.clone()) {
+/// What is wrong with the dates of a CA's certificate, if anything. A handshake ignores them, but Flower's processes check them.
+pub(super) fn date_error(ca: &CertificateDer) -> Option<CertificateError> {
+    // rustls checks the dates first: a CA in force fails later, for not being a server's certificate.
+    match verify_chain(ca, ca.clone()) {
         Err(rustls::Error::InvalidCertificate(
             error @ (CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
@@ -95,8 +92,8 @@ pub(super) fn is_out_of_date(ca: &CertificateDer) -> Option<CertificateError> {
     }
 }
 
-/// Whether a site that holds `root` takes the `certificate`.
-fn is_trusted(certificate: &CertificateDer, root: CertificateDer) -> Result<(), rustls::Error> {
+/// Verifies that `root` has signed `certificate` and that both are in force.
+fn verify_chain(certificate: &CertificateDer, root: CertificateDer) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(root)?;
     let certificate = ParsedCertificate::try_from(certificate)?;
@@ -115,8 +112,8 @@ fn sign(host: &Host, server_key: &KeyPair, ca_key: &KeyPair) -> Result<rcgen::Ce
     let host = host.to_string();
     let local = ["localhost", "127.0.0.1"].map(str::to_owned).into_iter().filter(|local| *local != host);
     let hosts = std::iter::once(host.clone()).chain(local).collect();
-    // Whoever calls sees the certificate, so its names do not say what is here. The host stands in the list of names alone: a common name
-    // has 64 characters at most.
+    // Any caller sees the certificate, so its names do not tell what runs here. The host is in the subject alternative names only: a common
+    // name has at most 64 characters.
     let mut server = named("server", hosts, SERVER_DAYS)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -128,7 +125,7 @@ fn named(name: &str, hosts: Vec<String>, days: i64) -> Result<CertificateParams>
     let mut params = CertificateParams::new(hosts)?;
     params.distinguished_name.push(DnType::CommonName, name);
     let now = OffsetDateTime::now_utc();
-    // Clocks of sites are not all right to the minute.
+    // A day back: not every site's clock is right.
     (params.not_before, params.not_after) = (now - Duration::days(1), now + Duration::days(days));
     Ok(params)
 }
@@ -141,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a client with the CA takes the server's certificate for one of `host`, by a TLS handshake in memory.
+    /// A TLS handshake in memory: whether a client that trusts the CA accepts the server's certificate for `host`.
     fn shake_hands(host: &Host, [ca, server]: &[Signed; 2]) -> Result<(), rustls::Error> {
         let provider = Arc::new(ring::default_provider());
         let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_reads_in_the_certificate_no_more_than_host_and_dates() {
+    fn a_certificate_reveals_no_more_than_host_and_dates() {
         let [ca, server] = make(&"fl.hospital.example".parse().unwrap()).unwrap();
         for signed in [ca, server] {
             let der = CertificateDer::from_pem_slice(signed.certificate.as_bytes()).unwrap();
@@ -183,29 +180,29 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_of_its_own_key_and_of_no_other() {
+    fn a_certificate_belongs_to_its_own_key_and_no_other() {
         let [ca, server] = make(&"fl.hospital.example".parse().unwrap()).unwrap();
         let certificate = parsed("server.crt", &server.certificate).unwrap();
-        assert!(is_of_key(certificate.clone(), &server.key).unwrap());
-        assert!(!is_of_key(certificate.clone(), &ca.key).unwrap());
-        assert!(is_of_key(certificate, &server.certificate).is_err());
+        assert!(belongs_to_key(certificate.clone(), &server.key).unwrap());
+        assert!(!belongs_to_key(certificate.clone(), &ca.key).unwrap());
+        assert!(belongs_to_key(certificate, &server.certificate).is_err());
     }
 
     #[test]
-    fn an_authority_is_out_of_date_before_its_first_day_and_after_its_last() {
+    fn a_ca_is_refused_before_its_first_day_and_after_its_last() {
         let self_signed = |[from, to]: [i64; 2]| {
             let (mut params, now) = (ca().unwrap(), OffsetDateTime::now_utc());
             (params.not_before, params.not_after) = (now + Duration::days(from), now + Duration::days(to));
             params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
         };
-        assert!(is_out_of_date(&self_signed([-1, 1])).is_none());
-        let said = |days| format!("{:?}", is_out_of_date(&self_signed(days)).unwrap());
-        assert!(said([-9, -1]).starts_with("Expired"));
-        assert!(said([1, 9]).starts_with("NotValidYet"));
+        assert!(date_error(&self_signed([-1, 1])).is_none());
+        let error = |days| format!("{:?}", date_error(&self_signed(days)).unwrap());
+        assert!(error([-9, -1]).starts_with("Expired"));
+        assert!(error([1, 9]).starts_with("NotValidYet"));
     }
 
     #[test]
-    fn a_site_takes_the_certificate_of_every_kind_of_host_and_of_no_other() {
+    fn a_site_accepts_the_certificate_of_any_kind_of_host_and_of_no_other_host() {
         let longest = [&["x".repeat(63), "x".repeat(63), "x".repeat(63)].join("."), "example"].join(".");
         let other: Host = "another.example".parse().unwrap();
         for host in
@@ -215,7 +212,7 @@ mod tests {
             let signed = make(&host).unwrap();
             shake_hands(&host, &signed).unwrap();
             assert!(shake_hands(&other, &signed).is_err(), "{host}");
-            // Flower's own processes call the server so.
+            // Flower's processes on the server call it by this address.
             shake_hands(&"127.0.0.1".parse().unwrap(), &signed).unwrap();
         }
     }

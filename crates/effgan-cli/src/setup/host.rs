@@ -1,4 +1,4 @@
-//! The name or address by which sites reach the server: one that a certificate can stand for and that can be called.
+//! The DNS name or IP address by which sites reach the server: one that a certificate can be issued for and that can be called.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 /// A DNS name, in lower case, or an IP address.
 ///
-/// As text it has no brackets and no port; [`at`](Self::at) adds both.
+/// Its text has no brackets and no port; [`at`](Self::at) adds both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Host {
     /// Labels of RFC 1123, the last one not all digits; at most 253 characters.
     Name(String),
-    /// An address of one machine.
+    /// The address of one machine.
     Address(IpAddr),
 }
 
@@ -27,7 +27,7 @@ impl Host {
         }
     }
 
-    /// Whether nobody but the machine itself can call it.
+    /// Whether only the machine itself can call it.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
@@ -39,10 +39,10 @@ impl Host {
 impl FromStr for Host {
     type Err = String;
 
-    /// Reads what a person gave.
+    /// Parses a name or an address.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a line that begins with the text.
+    /// What is wrong, as the end of a sentence that begins with the text.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(why.to_owned());
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -63,13 +63,13 @@ impl FromStr for Host {
             return wrong(&format!("takes no port; use --port {port}"));
         }
         if text.contains('%') {
-            return wrong("has a zone, which is another on each machine; give an address that all sites can call");
+            return wrong("has a zone, which differs from machine to machine; give an address that all sites can call");
         }
         if text.contains(':') {
             return wrong("is not an IPv6 address");
         }
         let name = text.to_ascii_lowercase();
-        match why_no_name(&name) {
+        match why_not_a_name(&name) {
             Some(why) => wrong(why),
             None => Ok(Self::Name(name)),
         }
@@ -80,7 +80,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit())
 }
 
-/// Why no machine can be called by this address.
+/// Why no machine can be called by this address, if so.
 fn why_unreachable(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => why_unreachable_v4(address),
@@ -103,7 +103,7 @@ fn why_unreachable_v6(address: Ipv6Addr) -> Option<&'static str> {
     } else if address.is_multicast() {
         Some("is a multicast address, not one machine's")
     } else if address.is_unicast_link_local() {
-        Some("is a link-local address, which needs another zone on each machine; give one that all sites can call")
+        Some("is a link-local address, whose zone differs from machine to machine; give one that all sites can call")
     } else if address.to_ipv4_mapped().is_some() {
         Some("is an IPv4 address in IPv6's form; write it with dots")
     } else {
@@ -111,7 +111,7 @@ fn why_unreachable_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-fn why_no_name(name: &str) -> Option<&'static str> {
+fn why_not_a_name(name: &str) -> Option<&'static str> {
     let labels: Vec<&str> = name.split('.').collect();
     let is_label = |label: &&str| {
         (1..=63).contains(&label.len())
@@ -221,19 +221,18 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is typed: it is refused, or it is a name that rustls calls servers by, is the same when read again, and its
-        /// address leads back to it.
+        /// Any text is refused, or is a name that rustls accepts, parses again to itself, and can be recovered from its address.
         #[test]
         fn what_is_accepted_can_be_called(text in "\\PC{0,20}|[a-zA-Z0-9.:%-]{0,40}|([a-z0-9-]{1,63}\\.){0,5}[a-z0-9-]{1,20}|([0-9a-f]{0,4}:){1,8}[0-9a-f]{0,4}") {
             if let Ok(host) = text.parse::<Host>() {
-                let said = host.to_string();
-                prop_assert!(ServerName::try_from(said.clone()).is_ok());
-                prop_assert_eq!(&said.parse::<Host>().unwrap(), &host);
+                let shown = host.to_string();
+                prop_assert!(ServerName::try_from(shown.clone()).is_ok());
+                prop_assert_eq!(&shown.parse::<Host>().unwrap(), &host);
                 let address = host.at(9);
                 let (before, port) = address.rsplit_once(':').unwrap();
                 prop_assert_eq!(port, "9");
-                prop_assert_eq!(before.trim_matches(['[', ']']), &said);
-                prop_assert_eq!(before.starts_with('['), said.contains(':'));
+                prop_assert_eq!(before.trim_matches(['[', ']']), &shown);
+                prop_assert_eq!(before.starts_with('['), shown.contains(':'));
             }
         }
 

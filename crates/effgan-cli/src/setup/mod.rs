@@ -1,25 +1,29 @@
-//! Setting a federation up: the server's folder, a kit for each site, keys, who is admitted, and what is wrong with them.
+//! Setting up a federation: the server's folder, a kit for each site, keys, the list of sites, and checks of all of these.
 //!
-//! Certificates and keys are made here, so that nobody needs to know how; who may connect is the gate's list.
+//! Certificates and keys are made here, so that nobody has to know how; which site may connect is decided by the gate's list.
 
+mod admission;
 mod bundle;
 mod certificates;
 mod check;
-mod flower;
+mod flwr;
 mod host;
-pub(crate) mod keys;
-pub(crate) mod kit;
-pub(crate) mod server;
-mod sites;
+mod launch;
+mod new_federation;
+mod server_folder;
+mod site_keys;
+mod site_kit;
 mod wheel;
 
+pub(crate) use self::admission::{Admitted, Listed, add, admit, default_kit, list, remove};
 pub use self::bundle::BUNDLE_SHA256;
-pub(crate) use self::check::{Side, check};
-pub(crate) use self::flower::{Launch, launch};
+pub(crate) use self::check::{Target, check};
 pub(crate) use self::host::Host;
-pub(crate) use self::keys::{Joined, join};
-pub(crate) use self::server::{Plan, SUPERLINK_PORT, init, renew};
-pub(crate) use self::sites::{Admitted, Listed, add, admit, kit_of, list, remove};
+pub(crate) use self::launch::{Launch, launch};
+pub(crate) use self::new_federation::{Plan, init, renew};
+pub(crate) use self::server_folder::{SUPERLINK_PORT, ServerFolder};
+pub(crate) use self::site_keys::{Joined, join};
+pub(crate) use self::site_kit::SiteKit;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -28,26 +32,26 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Readable by all who get into the folder.
+/// Mode of a file that every account with access to the folder may read.
 const OPEN: u32 = 0o644;
-/// Runs.
+/// Mode of a script.
 const SCRIPT: u32 = 0o755;
-/// For its owner alone.
+/// Mode of a secret: its owner alone may read it.
 const SECRET: u32 = 0o600;
-/// A folder for its owner alone.
+/// Mode of a folder that its owner alone may enter.
 const PRIVATE: u32 = 0o700;
 
-/// Of the server's folder and of a kit: by which Flower's processes of one machine know each other.
+/// File in the server's folder and in a kit: the secret by which Flower's processes on one machine authenticate each other.
 pub(crate) const SUPEREXEC_SECRET: &str = "superexec.secret";
 
-/// Writes a new file with these rights.
+/// Writes a new file with these permissions.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let made = fs::File::options().write(true).create_new(true).mode(mode).open(path);
     let written = made.and_then(|mut file| file.write_all(text.as_bytes()));
     written.with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes a file with these rights in the place of one that may be there.
+/// Writes a file with these permissions, replacing one that may exist.
 fn write_over(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -57,7 +61,7 @@ fn write_over(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     }
 }
 
-/// Makes a folder and those above it, for their owner alone.
+/// Makes a folder and its parents, for their owner alone.
 fn private_folder(path: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path);
     made.with_context(|| format!("making {}", path.display()))

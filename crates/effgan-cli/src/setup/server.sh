@@ -1,18 +1,18 @@
 #!/bin/sh
-# Starts the server: the gate, which sites call at port {port}, and behind it, for this machine alone, Flower's SuperLink (port {superlink_port})
-# and the SuperExec that starts a run's process. All state is in this folder, and it goes on with it when it is started again.
-# LISTEN=127.0.0.1 ./start.sh listens for this machine alone, which is for trying things out.
+# Starts the server: the gate on port {port}, which sites call, and behind it, on 127.0.0.1, Flower's SuperLink (port {superlink_port}) and the
+# SuperExec that starts the process of a run. All state is in this folder; after a restart the server continues from it.
+# For a trial, LISTEN=127.0.0.1 ./start.sh accepts connections from this machine only.
 set -eu
 umask 077
 case $0 in */*) CDPATH='' cd -- "${0%/*}/" ;; esac
-# Where pip put effgan, if it is here.
+# effgan in this folder's venv, if there is one.
 if [ -x venv/bin/python3 ]; then PATH="$PWD/venv/bin:$PATH"; fi
-# A socket that systemd hands over (deploy/systemd) is the gate's: it takes the one of its parent, and the others have it closed.
+# A socket handed over by systemd (deploy/systemd) is for the gate. Without LISTEN_PID it accepts its parent's socket; 3<&- closes it for the others.
 unset LISTEN_PID
 export FLWR_HOME="$PWD/flower" FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
-# Whoever ends first ends the others, and a service manager starts all again.
+# When one process ends, the others are ended too, so that a service manager restarts them all.
 started=
 trap 'kill $started 2> /dev/null || true; wait' EXIT
 trap 'exit 143' INT TERM

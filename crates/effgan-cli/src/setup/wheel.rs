@@ -1,4 +1,4 @@
-//! The wheel that a kit brings: effgan's own, of this version, known by its SHA-256, with the hashes of all that it needs.
+//! The wheel in a kit: effgan's own, of this version, identified by its SHA-256, with the hashes of all its dependencies.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -13,23 +13,24 @@ use super::{OPEN, write};
 
 /// Most bytes of a wheel; effgan's has about 20 MB.
 const MOST: u64 = 1 << 29;
-/// Most bytes of its `METADATA`.
+/// Most bytes of a wheel's `METADATA`.
 const MOST_METADATA: u64 = 1 << 20;
 
-/// What pip is given besides the wheel. `scripts/lock_requirements.sh` makes it.
+/// The dependencies in pip's format, with hashes; `scripts/lock_requirements.sh` writes the file.
 const LOCK: &str = include_str!("requirements.lock");
 
-/// All that an image is built from (docker/): keys, ledger and state, which come to lie beside it, are no business of a builder's cache.
-const IMAGE: &str = "*\n!*.whl\n!requirements.txt\n";
+/// `.dockerignore`: a container image (docker/) is built from the wheel and requirements.txt alone. Keys, ledger and state, which lie beside
+/// them later, must not get into a builder's cache.
+const DOCKERIGNORE: &str = "*\n!*.whl\n!requirements.txt\n";
 
-/// Of a kit with a wheel.
+/// File in a kit that has a wheel.
 pub(super) const REQUIREMENTS: &str = "requirements.txt";
 
-/// Which wheel, as `site.toml` and `server.toml` name it.
+/// A wheel as `site.toml` and `server.toml` name it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wheel {
-    /// Its name, by which pip knows for which machines it is. It lies in the same folder.
+    /// File name in the same folder; from it pip knows the platforms that the wheel is for.
     pub(super) file: String,
     /// 64 hexadecimal digits.
     pub(super) sha256: String,
@@ -45,13 +46,13 @@ impl Checked {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// In one line: a file that is no wheel, or one of something else.
+    /// When the file is not a wheel, or of something else than this effgan.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let read = || {
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             check_name(&file)?;
             let about = fs::metadata(path)?;
-            ensure!(about.is_file() && about.len() <= MOST, "it is no file of at most {MOST} bytes");
+            ensure!(about.is_file() && about.len() <= MOST, "it is not a file of at most {MOST} bytes");
             let bytes = fs::read(path)?;
             check_metadata(&bytes)?;
             Ok(Self { wheel: Wheel { file, sha256: params::sha256(&bytes) }, bytes })
@@ -59,27 +60,27 @@ impl Checked {
         read().with_context(|| format!("{} is not the wheel of effgan {}", path.display(), env!("CARGO_PKG_VERSION")))
     }
 
-    /// Puts the wheel and its `requirements.txt` into `folder`, and what keeps all else in it out of container images.
+    /// Writes the wheel, its `requirements.txt` and a `.dockerignore` into `folder`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(&self.wheel.file);
         fs::write(&path, &self.bytes).with_context(|| format!("writing {}", path.display()))?;
         write(&folder.join(REQUIREMENTS), &self.wheel.requirements(), OPEN)?;
-        write(&folder.join(".dockerignore"), IMAGE, OPEN)
+        write(&folder.join(".dockerignore"), DOCKERIGNORE, OPEN)
     }
 }
 
 impl Wheel {
-    /// `requirements.txt`: pip takes nothing but files with these hashes.
+    /// `requirements.txt`, with which pip accepts only files that have these hashes.
     fn requirements(&self) -> String {
         let Self { file, sha256 } = self;
-        let how = "# In this folder: pip install --require-hashes -r requirements.txt";
-        format!("{how}\n{LOCK}./{file} --hash=sha256:{sha256}\n")
+        let usage = "# In this folder: pip install --require-hashes -r requirements.txt";
+        format!("{usage}\n{LOCK}./{file} --hash=sha256:{sha256}\n")
     }
 
-    /// Holds the file in `folder`, if it is there, to the hash.
+    /// Checks the hash of the file in `folder`, if there is one.
     ///
     /// # Errors
-    /// When it is another one.
+    /// When the hash differs.
     pub(super) fn check(&self, folder: &Path) -> Result<()> {
         let path = folder.join(&self.file);
         let Ok(bytes) = fs::read(&path) else { return Ok(()) };
@@ -89,7 +90,7 @@ impl Wheel {
     }
 }
 
-/// `effgan-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl`, without a character that a requirements file would take for something else.
+/// `effgan-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl`, without characters that have a meaning in a requirements file.
 fn check_name(file: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     let parts: Vec<&str> = file.strip_suffix(".whl").unwrap_or_default().split('-').collect();
@@ -104,7 +105,7 @@ fn check_name(file: &str) -> Result<()> {
 }
 
 fn check_metadata(bytes: &[u8]) -> Result<()> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).context("it is no zip archive")?;
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).context("it is not a zip archive")?;
     let name = format!("effgan-{}.dist-info/METADATA", env!("CARGO_PKG_VERSION"));
     let mut text = String::new();
     let member = archive.by_name(&name).with_context(|| format!("it has no {name}"))?;

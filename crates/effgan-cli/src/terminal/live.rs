@@ -1,4 +1,4 @@
-//! The live view of a terminal: a thread that draws ten times a second what clients have told. They never wait for it.
+//! The live view of a run: a thread that redraws the clients' progress ten times a second. Clients never wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,9 +16,10 @@ use super::view::{Paint, Stage, View};
 use effgan_run::progress::{ClientProgress, Clients};
 use effgan_run::record::events::{Event, Scored};
 
-const EVERY: Duration = Duration::from_millis(100);
+/// Time between two frames.
+const FRAME: Duration = Duration::from_millis(100);
 
-/// A view that is drawn until it is dropped.
+/// The live view; it is redrawn until this is dropped.
 pub(super) struct Live {
     screen: Arc<Mutex<Screen>>,
     history: Arc<Mutex<History>>,
@@ -28,7 +29,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Starts to draw a run that will have the rounds of `plan`, of which so many were `done` by an earlier start.
+    /// Starts to draw a run whose rounds are `plan`, the first `done` of which an earlier start has finished.
     pub(super) fn start(plan: Vec<PlannedRound>, done: usize, clients: Arc<Clients>) -> Self {
         let screen = Arc::<Mutex<Screen>>::default();
         let history = Arc::new(Mutex::new(History::new(plan, done)));
@@ -40,12 +41,12 @@ impl Live {
         Self { screen, history, hold: Some(hold), thread: Some(thread) }
     }
 
-    /// Notes what an event says of the run.
+    /// Updates the view with an event of the run.
     pub(super) fn note(&self, event: &Event) {
         lock(&self.history).note(event, Instant::now());
     }
 
-    /// Does `print` while the view is away.
+    /// Calls `print` while the view is erased.
     pub(super) fn above(&self, print: impl FnOnce()) {
         lock(&self.screen).above(print);
     }
@@ -54,7 +55,7 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         drop(self.hold.take());
-        // Had it panicked, it would have said so.
+        // A panic of the thread has already been printed.
         let _ = self.thread.take().map(JoinHandle::join);
         lock(&self.screen).clear();
     }
@@ -62,12 +63,12 @@ impl Drop for Live {
 
 fn draw(screen: &Mutex<Screen>, history: &Mutex<History>, clients: &Clients, held: &Receiver<()>) {
     let resized = Arc::new(AtomicBool::new(false));
-    // Without it the view keeps the size that it began with.
+    // When this fails, the view keeps its first size.
     let _ = flag::register(SIGWINCH, Arc::clone(&resized));
-    let (mut size, paint) = (Size::ask(), Paint { colours: wants_colour() });
-    while held.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+    let (mut size, paint) = (Size::current(), Paint { colours: wants_colour() });
+    while held.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
         if resized.swap(false, Ordering::Relaxed) {
-            size = Size::ask();
+            size = Size::current();
         }
         let view = lock(history).view(clients.progress(), Instant::now());
         lock(screen).draw(view.lines(size, paint), size.columns);
@@ -78,20 +79,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is known of the run, but for the round at hand.
+/// Progress of the run up to the current round.
 struct History {
     plan: Vec<PlannedRound>,
-    /// Steps of an earlier start, whose time is not known.
+    /// Steps done by an earlier start, whose duration is not known.
     before: u64,
-    /// Rounds that are done, and steps and time of training of this start.
+    /// Finished rounds in all; training steps and training time of this start.
     rounds: usize,
     steps: u64,
     trained: Duration,
-    /// Time that scoring took, after rounds.
+    /// Time spent on scoring, after rounds.
     scored: Duration,
     bytes: u64,
     score: Option<String>,
-    /// Since when clients work on the round at hand.
+    /// When the current round began.
     since: Instant,
 }
 
@@ -146,14 +147,14 @@ impl History {
         }
     }
 
-    /// As long for each round to come as for those that are done.
+    /// Time left for scoring: as long per remaining round as per finished one.
     fn scoring_left(&self) -> Duration {
         let to_come = self.plan.len().saturating_sub(self.rounds);
         self.scored.mul_f64(to_come as f64 / self.rounds.max(1) as f64)
     }
 }
 
-/// Steps and the time that they took.
+/// A number of steps and the time that they took.
 #[derive(Clone, Copy)]
 struct Pace {
     steps: u64,
@@ -161,7 +162,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// The time of so many steps.
+    /// The time that `steps` take at this pace; `None` before the first step.
     fn of(self, steps: u64) -> Option<Duration> {
         (self.steps > 0).then(|| self.time.mul_f64(steps as f64 / self.steps as f64))
     }
@@ -201,13 +202,13 @@ mod tests {
     fn time_left_counts_the_steps_of_later_rounds() {
         let mut history = History::new(plan(), 0);
         let start = history.since;
-        // 40 steps in 4 s: a tenth of a second each, 60 more in this round and 400 after it.
+        // 40 steps in 4 s are 0.1 s each; 60 more in this round and 400 after it.
         let view = history.view(begun(40), start + Duration::from_secs(4));
         assert_eq!(view.left, Some(Duration::from_secs(46)));
         let Stage::Round { left, .. } = view.stage else { panic!("clients work") };
         assert_eq!((left, view.images_per_second), (Some(Duration::from_secs(6)), 100.0));
 
-        // The round took 20 s: a fifth of a second a step. Time that passes between rounds is none of training.
+        // The round took 20 s: 0.2 s per step. Time between rounds does not count as training.
         history.note(&round(20.0), start + Duration::from_secs(50));
         let view = history.view(Vec::new(), start + Duration::from_secs(50));
         assert_eq!((view.left, view.step, view.bytes), (Some(Duration::from_secs(80)), 100, 2_500_000));
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_an_earlier_start_count_as_done_and_not_as_pace() {
+    fn steps_of_an_earlier_start_count_as_done_but_not_towards_the_pace() {
         let history = History::new(plan(), 2);
         // 40 steps in 4 s, and 260 of the last round to come.
         let view = history.view(begun(40), history.since + Duration::from_secs(4));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_time_before_the_first_step() {
+    fn no_time_left_is_shown_before_the_first_step() {
         let history = History::new(plan(), 0);
         let view = history.view(Vec::new(), Instant::now());
         assert!(view.left.is_none() && matches!(view.stage, Stage::Starting));

@@ -1,4 +1,4 @@
-//! A run on a terminal: a live view on standard error, and on standard output a line per round, or JSON lines for programs.
+//! The progress of a run: a live view on standard error when that is a terminal, and on standard output a line per round or JSON lines.
 
 mod live;
 mod screen;
@@ -14,14 +14,14 @@ use effgan_run::record::events::Event;
 use self::live::Live;
 use crate::output::say;
 
-/// The progress of a run, shown here; with `json`, standard output holds JSON lines and nothing else.
+/// Returns a progress that is shown on the terminal. With `json`, standard output holds JSON lines and nothing else.
 pub(crate) fn progress(json: bool) -> Progress {
     Progress::new(Terminal { json, live: Mutex::default() })
 }
 
 struct Terminal {
     json: bool,
-    /// From the start of the run to its end, where standard error is a terminal.
+    /// `Some` while the run goes on and standard error is a terminal.
     live: Mutex<Option<Live>>,
 }
 
@@ -51,8 +51,8 @@ impl Listener for Terminal {
         }
         if self.json {
             self.print(&serde_json::to_string(event).expect("an event is plain data"));
-        } else {
-            line_of(event).iter().for_each(|line| self.print(line));
+        } else if let Some(line) = line_of(event) {
+            self.print(&line);
         }
     }
 

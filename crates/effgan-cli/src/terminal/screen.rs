@@ -1,9 +1,13 @@
-//! A block of lines at the end of a terminal's screen, drawn over again in place: one write a frame, and no line is empty in between, so nothing
-//! flickers. The cursor rests below the block, where the `^C` of a Ctrl-C does no harm.
+//! A block of lines at the bottom of a terminal, redrawn in place.
+//!
+//! Each frame is one write and no line is blank in between, so nothing flickers. The cursor rests below the block, where the `^C` of a Ctrl-C
+//! overwrites nothing.
 
-use std::io::{Write, stderr};
+use std::io::Write;
 
-/// What stands on the screen.
+use crate::output::error_stream;
+
+/// The block as it was drawn last.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
     lines: Vec<String>,
@@ -11,21 +15,21 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Draws `lines`, none wider than `columns`, in place of those that were drawn last.
+    /// Draws `lines`, none wider than `columns`, over the previous block.
     pub(super) fn draw(&mut self, lines: Vec<String>, columns: usize) {
         self.columns = columns;
         let frame: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
-        write(&format!("{}{frame}\x1b[J", self.home()));
+        write(&format!("{}{frame}\x1b[J", self.to_first_row()));
         self.lines = lines;
     }
 
-    /// The block goes away.
+    /// Erases the block.
     pub(super) fn clear(&mut self) {
-        write(&format!("{}\x1b[J", self.home()));
+        write(&format!("{}\x1b[J", self.to_first_row()));
         self.lines.clear();
     }
 
-    /// Does `print`, whose lines go above the block.
+    /// Calls `print` while the block is erased, so that its lines stay above the block.
     pub(super) fn above(&mut self, print: impl FnOnce()) {
         let (lines, columns) = (self.lines.clone(), self.columns);
         self.clear();
@@ -33,14 +37,14 @@ impl Screen {
         self.draw(lines, columns);
     }
 
-    /// To the first character of the block. Where the terminal became narrower since, a line became several.
-    fn home(&self) -> String {
+    /// The code that moves the cursor to the block's first character. A line takes several rows once the terminal has become narrower.
+    fn to_first_row(&self) -> String {
         let rows: usize = self.lines.iter().map(|line| width(line).div_ceil(self.columns.max(1)).max(1)).sum();
         if rows == 0 { "\r".into() } else { format!("\r\x1b[{rows}A") }
     }
 }
 
-/// Columns of a line, without the codes of its colours.
+/// Columns of a line, not counting colour codes.
 fn width(line: &str) -> usize {
     let mut in_code = false;
     let shown = |c: &char| {
@@ -51,9 +55,9 @@ fn width(line: &str) -> usize {
     line.chars().filter(shown).count()
 }
 
-/// A terminal that is gone is no reason to stop.
+/// Writes to the terminal; one that has been closed is no reason to stop the run.
 fn write(text: &str) {
-    let _ = stderr().write_all(text.as_bytes());
+    let _ = error_stream().write_all(text.as_bytes());
 }
 
 #[cfg(test)]
@@ -61,13 +65,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_home_counts_lines_as_the_terminal_wraps_them() {
+    fn moving_back_to_the_block_counts_wrapped_rows() {
         let coloured = format!("\x1b[36m{}\x1b[0m", "━".repeat(80));
         let mut screen = Screen { lines: vec!["a".repeat(80), coloured, String::new()], columns: 80 };
-        assert_eq!(screen.home(), "\r\x1b[3A");
+        assert_eq!(screen.to_first_row(), "\r\x1b[3A");
         screen.columns = 60;
-        assert_eq!(screen.home(), "\r\x1b[5A");
+        assert_eq!(screen.to_first_row(), "\r\x1b[5A");
         screen.lines.clear();
-        assert_eq!(screen.home(), "\r");
+        assert_eq!(screen.to_first_row(), "\r");
     }
 }

@@ -8,53 +8,54 @@ use super::size::Size;
 use effgan_run::progress::ClientProgress;
 use effgan_run::units::counted;
 
-/// Everything that is shown at one moment.
+/// Everything that one frame shows.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub stage: Stage,
     /// Rounds of the run.
     pub rounds: u32,
-    /// Training steps done and to do in all, with those of later rounds.
+    /// Training steps done, and in all rounds together.
     pub step: u64,
     pub steps: u64,
     pub images_per_second: f64,
     /// Bytes sent so far, down and up.
     pub bytes: u64,
-    /// The last score, in words.
+    /// The last score as text.
     pub score: Option<String>,
-    /// Time left in all; none before anything is known.
+    /// Time left of the run; `None` before the first step.
     pub left: Option<Duration>,
 }
 
-/// What goes on.
+/// What the run is doing.
 #[derive(Clone, Debug)]
 pub(super) enum Stage {
-    /// Nobody has done a step.
+    /// No client has done a step.
     Starting,
     /// Clients train.
     Round {
         round: PlannedRound,
-        /// Everyone who has begun.
+        /// Clients that have begun.
         begun: Vec<ClientProgress>,
         /// Time left of the round.
         left: Option<Duration>,
     },
-    /// So many rounds are done.
+    /// Scoring after this many rounds.
     Scoring(u32),
 }
 
-/// Columns of a line before and between its parts.
+/// Blanks before and between the parts of a line.
 const INDENT: &str = "  ";
-/// Columns of the longest bar that still is one glance.
+/// Most columns of a bar.
 const LONGEST_BAR: usize = 30;
+/// Most columns of a client's name.
 const LONGEST_NAME: usize = 24;
 
 impl View {
-    /// Fewer lines than the terminal has, none wider than it.
+    /// The lines of the frame: fewer than the terminal has, none wider than it.
     pub(super) fn lines(&self, size: Size, paint: Paint) -> Vec<String> {
         let mut lines = vec![paint.bold(&clip(&self.heading(), size.columns))];
         lines.push(self.run_line(size, paint));
-        // All but the heading, the line of the run, the last line, and three for what scrolls and the cursor.
+        // Six lines are taken: the heading, the run's bar, the footer, and three for scrolling output and the cursor.
         let room = size.lines.saturating_sub(6);
         if let Stage::Round { begun, .. } = &self.stage {
             lines.extend(client_lines(begun, room, size.columns, paint));
@@ -81,7 +82,7 @@ impl View {
         }
     }
 
-    /// How far the run is, and the time left of the round and of the run.
+    /// The run's bar, with the time left of the round and of the run.
     fn run_line(&self, size: Size, paint: Paint) -> String {
         let share = self.step as f64 / self.steps.max(1) as f64;
         let left = match (&self.stage, self.left) {
@@ -91,8 +92,8 @@ impl View {
             (_, Some(of_run)) => format!("   {} left of the run", clock(of_run)),
             _ => String::new(),
         };
-        let said = format!("{:>3.0} %{left}", (100.0 * share).floor());
-        with_bar("", share, &said, size.columns, paint)
+        let text = format!("{:>3.0} %{left}", (100.0 * share).floor());
+        with_bar("", share, &text, size.columns, paint)
     }
 
     fn footer(&self) -> String {
@@ -106,7 +107,7 @@ impl View {
     }
 }
 
-/// A line for each client at work, as far as there is room.
+/// A line for each client that is training, `room` lines at most.
 fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Paint) -> Vec<String> {
     let at_work: Vec<&ClientProgress> = begun.iter().filter(|client| !client.is_done()).collect();
     let shown = if at_work.len() > room { room.saturating_sub(1) } else { at_work.len() };
@@ -115,8 +116,8 @@ fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Pa
     let line = |client: &&ClientProgress| {
         let ClientProgress { client, step, steps, loss_d, loss_g, .. } = client;
         let name = format!("{:<name_columns$}{INDENT}", clip(client, name_columns));
-        let said = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
-        with_bar(&name, *step as f64 / *steps as f64, &said, columns, paint)
+        let text = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
+        with_bar(&name, *step as f64 / *steps as f64, &text, columns, paint)
     };
     let mut lines: Vec<String> = at_work[..shown].iter().map(line).collect();
     if shown < at_work.len() {
@@ -125,12 +126,12 @@ fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Pa
     lines
 }
 
-/// `before`, a bar as long as there is room for, and `said`; without a bar where the terminal is narrow.
-fn with_bar(before: &str, share: f64, said: &str, columns: usize, paint: Paint) -> String {
-    let taken = [INDENT, before, said, INDENT].iter().map(|part| part.chars().count()).sum::<usize>();
+/// `before`, a bar that fills the space, and `text`; without a bar when fewer than 5 columns are left for one.
+fn with_bar(before: &str, share: f64, text: &str, columns: usize, paint: Paint) -> String {
+    let taken = [INDENT, before, text, INDENT].iter().map(|part| part.chars().count()).sum::<usize>();
     match columns.saturating_sub(taken).min(LONGEST_BAR) {
-        0..5 => clip(&format!("{INDENT}{before}{said}"), columns),
-        length => format!("{INDENT}{before}{}{INDENT}{said}", bar(share, length, paint)),
+        0..5 => clip(&format!("{INDENT}{before}{text}"), columns),
+        length => format!("{INDENT}{before}{}{INDENT}{text}", bar(share, length, paint)),
     }
 }
 
@@ -139,7 +140,7 @@ fn bar(share: f64, length: usize, paint: Paint) -> String {
     paint.lively(&"━".repeat(filled)) + &paint.faint(&"─".repeat(length - filled))
 }
 
-/// The first characters, as many as fit.
+/// `text` cut to `columns` characters, with `…` at the end when something is cut off.
 fn clip(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();
@@ -158,7 +159,7 @@ pub(super) fn clock(time: Duration) -> String {
     }
 }
 
-/// Colours where they help: what is done stands out, what is not steps back.
+/// Terminal colours, or none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint {
     pub colours: bool,
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_works_how_it_goes_and_how_long_it_takes() {
+    fn a_frame_shows_clients_losses_and_time_left() {
         let lines = view(2).lines(Size { columns: 80, lines: 24 }, PLAIN);
         assert_eq!(
             lines,
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_any_terminal_and_counts_those_it_has_no_line_for() {
+    fn a_frame_fits_any_terminal_and_counts_the_clients_without_a_line() {
         for (columns, lines) in [(80, 24), (120, 40), (60, 20), (30, 6), (200, 10)] {
             for at_work in [0, 1, 2, 16, 17, 30, 500] {
                 let drawn = view(at_work).lines(Size { columns, lines }, PLAIN);
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_change_no_letter() {
+    fn colours_change_no_character() {
         let size = Size { columns: 80, lines: 24 };
         let coloured = view(5).lines(size, Paint { colours: true }).join("\n");
         assert!(coloured.contains("\x1b[36m━"));

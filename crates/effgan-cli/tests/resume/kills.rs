@@ -66,6 +66,7 @@ fn start(run: &Path, settings: &[&str], end: Option<&End>) -> ExitStatus {
 }
 
 /// Kills `kills` starts of tiny runs, two on the way of each, and holds every outcome to that of an uninterrupted run.
+#[expect(clippy::print_stdout, reason = "it prints the figure of docs/reliability.md")]
 fn kill(kills: usize, settings: &[&str]) {
     let mut random = Random::new();
     let seed = random.0;

@@ -1,20 +1,15 @@
-//! The site's half.
-
-use std::io::{BufReader, Read, Write};
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+//! The forwarder: what may leave a site, what may enter it, and what it logs.
 
 use effgan_gate::wire::{
     Error, Fab, GetFabRequest, GetFabResponse, GetRunRequest, GetRunResponse, Node, PullMessagesRequest,
     PullMessagesResponse, PullObjectRequest, Run,
 };
-use effgan_gate::{Call, ForwardConfig, HARMLESS, Proxy, loopback_certificate};
+use effgan_gate::{ALLOWED_ERRORS, Endpoint, ForwarderConfig};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::support::{
-    BUNDLE, BUNDLE_SHA256, Http, Lab, Running, Site, answer, name, new_key, object, object_id, question, sealed, until,
+    BUNDLE, BUNDLE_SHA256, Lab, NodeConnection, Running, message, object, object_id, reply, sealed, wait_until,
 };
 
 fn fab(content: &[u8], hash: &str) -> Vec<u8> {
@@ -29,39 +24,33 @@ fn run(kind: &str) -> Vec<u8> {
     GetRunResponse { run: Some(Run { run_id: 7, primary_task_type: kind.into() }) }.encode_to_vec()
 }
 
-/// North's kit, its forwarder, and its node that calls there.
-fn north_behind_its_forwarder(lab: &Lab) -> (tempfile::TempDir, Running, Site) {
-    let kit = lab.kit(&lab.north);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let node = Site::through(forwarder.address, kit.path(), &lab.north);
-    (kit, forwarder, node)
-}
-
 #[test]
 fn a_node_trains_through_the_forwarder() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
-    lab.superlink.asks(id, question("train", 5, id, &[6]));
+    lab.superlink.queue(id, message("train", 5, id, &[6]));
     assert_eq!(node.pull(id).messages_list.len(), 1);
-    lab.superlink.says(Call::GetRun, run("flwr-serverapp"));
-    lab.superlink.says(Call::GetFab, fab(BUNDLE, BUNDLE_SHA256));
+    lab.superlink.set_response(Endpoint::GetRun, run("flwr-serverapp"));
+    lab.superlink.set_response(Endpoint::GetFab, fab(BUNDLE, BUNDLE_SHA256));
     let its = || Some(Node { node_id: id });
-    let answered = node.call(Call::GetRun, &GetRunRequest { node: its(), run_id: 7 });
+    let answered = node.call(Endpoint::GetRun, &GetRunRequest { node: its(), run_id: 7 });
     assert_eq!((answered.status(), answered.body), (200, run("flwr-serverapp")));
-    let answered = node.call(Call::GetFab, &GetFabRequest { node: its(), hash_str: BUNDLE_SHA256.into(), run_id: 7 });
+    let answered =
+        node.call(Endpoint::GetFab, &GetFabRequest { node: its(), hash_str: BUNDLE_SHA256.into(), run_id: 7 });
     assert_eq!((answered.status(), answered.body), (200, fab(BUNDLE, BUNDLE_SHA256)));
-    lab.superlink.says(Call::PullObject, vec![4; 100_000]);
-    let answered = node.call(Call::PullObject, &PullObjectRequest { node: its(), run_id: 7, object_id: object_id(6) });
+    lab.superlink.set_response(Endpoint::PullObject, vec![4; 100_000]);
+    let answered =
+        node.call(Endpoint::PullObject, &PullObjectRequest { node: its(), run_id: 7, object_id: object_id(6) });
     assert_eq!((answered.status(), answered.body), (200, vec![4; 100_000]));
-    assert_eq!(node.call(Call::PushMessages, &answer("train", 5, id, &[9])).status(), 200);
-    assert_eq!(node.call(Call::PushObject, &object(id, 9, vec![3; 5 << 20])).status(), 200);
+    assert_eq!(node.call(Endpoint::PushMessages, &reply("train", 5, id, &[9])).status(), 200);
+    assert_eq!(node.call(Endpoint::PushObject, &object(id, 9, vec![3; 5 << 20])).status(), 200);
 }
 
 #[test]
-fn another_bundle_than_effgans_does_not_come_in() {
+fn a_bundle_other_than_effgans_is_refused() {
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
     let evil: &[u8] = b"import os";
@@ -70,335 +59,182 @@ fn another_bundle_than_effgans_does_not_come_in() {
         fab(BUNDLE, &"0".repeat(64)),
         fab(BUNDLE, ""),
         vec![],
-        // The last one of an entry counts: both readers take the same.
+        // Of a repeated field the last one counts, for both readers.
         [fab(BUNDLE, BUNDLE_SHA256), fab(evil, BUNDLE_SHA256)].concat(),
         fab(&vec![0; 100 << 10], BUNDLE_SHA256),
         b"\xff\xff".to_vec(),
     ] {
-        lab.superlink.says(Call::GetFab, bytes);
-        let answered = node.call(Call::GetFab, &request);
+        lab.superlink.set_response(Endpoint::GetFab, bytes);
+        let answered = node.call(Endpoint::GetFab, &request);
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
     }
-    until("it is in the log", || forwarder.said.count("refused: ") > 0);
+    wait_until("it is logged", || forwarder.log.count("refused: ") > 0);
 }
 
 #[test]
-fn a_zip_bomb_as_bundle_is_dropped_before_the_supernode_unzips_it() {
+fn a_zip_bomb_is_refused_before_the_supernode_unzips_it() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let request = GetFabRequest { node: Some(Node { node_id: id }), hash_str: BUNDLE_SHA256.into(), run_id: 7 };
-    // A gigabyte of zeros in a thousand bytes; and more bytes than any bundle has, in front of it.
+    // A gigabyte of zeros in a thousand bytes; and the same after more bytes than any bundle has.
     let bomb = include_bytes!("../fixtures/bomb.zip");
     let long = [&vec![0; 4 << 20][..], bomb].concat();
     for content in [&bomb[..], &long] {
         for hash in [BUNDLE_SHA256.to_owned(), sha256(content)] {
-            lab.superlink.says(Call::GetFab, fab(content, &hash));
-            let answered = node.call(Call::GetFab, &request);
+            lab.superlink.set_response(Endpoint::GetFab, fab(content, &hash));
+            let answered = node.call(Endpoint::GetFab, &request);
             assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]), "{} bytes", content.len());
         }
     }
-    lab.superlink.says(Call::GetFab, fab(BUNDLE, BUNDLE_SHA256));
-    assert_eq!(node.call(Call::GetFab, &request).body, fab(BUNDLE, BUNDLE_SHA256), "effgan's own comes in after it");
+    lab.superlink.set_response(Endpoint::GetFab, fab(BUNDLE, BUNDLE_SHA256));
+    assert_eq!(
+        node.call(Endpoint::GetFab, &request).body,
+        fab(BUNDLE, BUNDLE_SHA256),
+        "effgan's own bundle is accepted afterwards"
+    );
 }
 
 #[test]
-fn a_run_of_an_agent_does_not_come_in() {
+fn the_run_of_an_agent_is_refused() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     for kind in ["flwr-agentapp", "flwr-model", "flwr-connector", "flwr-simulation", ""] {
-        lab.superlink.says(Call::GetRun, run(kind));
-        let answered = node.call(Call::GetRun, &GetRunRequest { node: Some(Node { node_id: id }), run_id: 7 });
+        lab.superlink.set_response(Endpoint::GetRun, run(kind));
+        let answered = node.call(Endpoint::GetRun, &GetRunRequest { node: Some(Node { node_id: id }), run_id: 7 });
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]), "{kind}");
     }
 }
 
 #[test]
-fn a_server_that_answers_with_millions_of_messages_is_not_heard() {
+fn a_response_with_millions_of_messages_is_refused() {
     let lab = Lab::new();
     let kit = lab.kit(&lab.north);
-    let mut config = lab.forward(kit.path(), &lab.north);
-    // A server that has no gate.
+    let mut config = lab.forwarder_config(kit.path(), &lab.north);
+    // Directly to the SuperLink: a server without a gate.
     config.destination.server.port = lab.superlink.port;
     let forwarder = Running::forwarder(config);
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let mut node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
     let request = PullMessagesRequest { node: Some(Node { node_id: 5 }), message_ids: vec![] };
-    let two = [question("train", 5, 5, &[6]), question("train", 7, 5, &[8])];
+    let two = [message("train", 5, 5, &[6]), message("train", 7, 5, &[8])];
     let two = two.iter().flat_map(Message::encode_to_vec).collect();
     let many: Vec<u64> = (100..3000).collect();
-    let many = question("train", 5, 5, &many).encode_to_vec();
-    let tree = PullMessagesResponse { messages_list: vec![], ..question("train", 5, 5, &[6]) }.encode_to_vec();
+    let many = message("train", 5, 5, &many).encode_to_vec();
+    let tree = PullMessagesResponse { messages_list: vec![], ..message("train", 5, 5, &[6]) }.encode_to_vec();
     for bytes in [b"\x12\x00".repeat(4 << 20), b"\x1a\x00".repeat(4 << 20), two, many, tree, b"\xff".into()] {
-        lab.superlink.says(Call::PullMessages, bytes);
-        let answered = node.call(Call::PullMessages, &request);
+        lab.superlink.set_response(Endpoint::PullMessages, bytes);
+        let answered = node.call(Endpoint::PullMessages, &request);
         assert_eq!((answered.status(), &answered.body[..]), (403, &b""[..]));
     }
-    lab.superlink.says(Call::PullMessages, question("train", 5, 5, &[6]).encode_to_vec());
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 200);
+    lab.superlink.set_response(Endpoint::PullMessages, message("train", 5, 5, &[6]).encode_to_vec());
+    assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 200);
 }
 
 #[test]
-fn words_of_a_failure_stay_at_the_site() {
+fn the_words_of_an_exception_stay_at_the_site() {
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
-    lab.superlink.asks(id, question("train", 5, id, &[]));
+    lab.superlink.queue(id, message("train", 5, id, &[]));
     node.pull(id);
     let failed = |reason: &str| {
-        let mut request = answer("train", 5, id, &[]);
+        let mut request = reply("train", 5, id, &[]);
         request.messages_list[0].content = None;
         request.messages_list[0].error = Some(Error { code: 2, reason: reason.into() });
         sealed(request)
     };
     let before = lab.superlink.count();
     let words = "<class 'OSError'>:<no /home/anna/scans/smith-1970-01-01.png>";
-    assert_eq!(node.call(Call::PushMessages, &failed(words)).status(), 403, "the node forgets it and lives on");
+    assert_eq!(
+        node.call(Endpoint::PushMessages, &failed(words)).status(),
+        403,
+        "the node drops the message and goes on"
+    );
     assert_eq!(lab.superlink.count(), before);
-    assert_eq!(forwarder.said.count("words that are to stay here"), 1);
-    for reason in HARMLESS {
-        assert_eq!(node.call(Call::PushMessages, &failed(reason)).status(), 200);
+    assert_eq!(forwarder.log.count("whose words must stay at the site"), 1);
+    for reason in ALLOWED_ERRORS {
+        assert_eq!(node.call(Endpoint::PushMessages, &failed(reason)).status(), 200);
     }
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_stays_at_the_site() {
+fn a_reply_that_cannot_be_parsed_stays_at_the_site() {
     let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
     let before = lab.superlink.count();
-    let mut request = answer("train", 5, id, &[]);
+    let mut request = reply("train", 5, id, &[]);
     request.messages_list[0].error = Some(Error { code: 2, reason: "smith-1970-01-01".into() });
     let mut broken = request.encode_to_vec();
     let at = broken.windows(5).position(|five| five == b"smith").expect("the reason");
-    // No UTF-8: the whole answer is none to one reader, and another takes the rest of it.
+    // Not UTF-8: one reader rejects the whole reply, another takes the rest of it.
     broken[at] = 0xff;
     let cut = &broken[..broken.len() - 1];
     for body in [b"\xff\xff\xff", &broken[..], cut] {
-        assert_eq!(node.post(Call::PushMessages.path(), body).status(), 403);
+        assert_eq!(node.post(Endpoint::PushMessages.path(), body).status(), 403);
     }
     assert_eq!(lab.superlink.count(), before);
-    assert_eq!(lab.gate.said.count("north: a body"), 0, "it does not reach the gate: {}", lab.gate.said.all());
+    assert_eq!(lab.gate.log.count("north: a body"), 0, "it does not reach the gate: {}", lab.gate.log.all());
 }
 
 #[test]
-fn what_the_executor_says_passes() {
+fn the_errors_of_the_executor_may_leave() {
     let executor = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bindings/python/effgan/flower/executor.py");
     let source = std::fs::read_to_string(executor).expect("the executor");
     for constant in ["FAILED", "REFUSED"] {
         let start = format!("{constant} = \"");
         let said = source.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix('"')).expect("a sentence");
-        assert!(HARMLESS.contains(&said), "{constant}: {said}");
+        assert!(ALLOWED_ERRORS.contains(&said), "{constant}: {said}");
     }
 }
 
 #[test]
-fn one_who_is_refused_in_the_middle_of_an_object_hears_it() {
-    // A node that only finds the line cut would try again for ever.
+fn a_refusal_in_the_middle_of_an_object_arrives() {
+    // A node that only finds the connection closed would retry for ever.
     let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, forwarder, mut node) = lab.north_through_forwarder();
     let id = node.activate();
-    lab.superlink.asks(id, question("query", 5, id, &[]));
+    lab.superlink.queue(id, message("query", 5, id, &[]));
     node.pull(id);
-    assert_eq!(node.call(Call::PushMessages, &answer("query", 5, id, &[9])).status(), 200);
+    assert_eq!(node.call(Endpoint::PushMessages, &reply("query", 5, id, &[9])).status(), 200);
     let large = object(id, 9, vec![3; 5 << 20]);
     for _ in 0..10 {
-        assert_eq!(node.call(Call::PushObject, &large).status(), 403);
-        assert_eq!(lab.north().call(Call::PushObject, &large).status(), 403);
+        assert_eq!(node.call(Endpoint::PushObject, &large).status(), 403);
+        assert_eq!(lab.north().call(Endpoint::PushObject, &large).status(), 403);
     }
-    assert_eq!(node.pull(id).messages_list.len(), 0, "the connection lives on");
-    assert_eq!(forwarder.said.count("is not reached"), 0, "{}", forwarder.said.all());
+    assert_eq!(node.pull(id).messages_list.len(), 0, "the connection stays open");
+    assert_eq!(forwarder.log.count("cannot connect to"), 0, "{}", forwarder.log.all());
 }
 
 #[test]
-fn a_message_of_more_bytes_than_the_site_takes_ends() {
+fn a_message_with_more_bytes_than_the_site_accepts_is_refused() {
     let lab = Lab::new();
     let kit = lab.kit(&lab.north);
-    let config = ForwardConfig { max_question: 10 << 20, ..lab.forward(kit.path(), &lab.north) };
+    let config = ForwarderConfig { max_message: 10 << 20, ..lab.forwarder_config(kit.path(), &lab.north) };
     let forwarder = Running::forwarder(config);
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
+    let mut node = NodeConnection::through(forwarder.address, kit.path(), &lab.north);
     let id = node.activate();
-    lab.superlink.asks(id, question("train", 5, id, &[6]));
+    lab.superlink.queue(id, message("train", 5, id, &[6]));
     node.pull(id);
-    lab.superlink.says(Call::PullObject, vec![4; 5 << 20]);
+    lab.superlink.set_response(Endpoint::PullObject, vec![4; 5 << 20]);
     let request = PullObjectRequest { node: Some(Node { node_id: id }), run_id: 7, object_id: object_id(6) };
-    let mut statuses = [0; 3].map(|_: u8| node.call(Call::PullObject, &request).status());
+    let mut statuses = [0; 3].map(|_: u8| node.call(Endpoint::PullObject, &request).status());
     assert_eq!(statuses, [200, 200, 403]);
-    lab.superlink.asks(id, question("train", 15, id, &[6]));
+    lab.superlink.queue(id, message("train", 15, id, &[6]));
     node.pull(id);
-    statuses[0] = node.call(Call::PullObject, &request).status();
-    assert_eq!(statuses[0], 200, "the next message has room of its own");
-    lab.superlink.says(Call::PullObject, vec![4; 9 << 20]);
-    assert_eq!(node.call(Call::PullObject, &request).status(), 403, "one object of more than any has");
+    statuses[0] = node.call(Endpoint::PullObject, &request).status();
+    assert_eq!(statuses[0], 200, "the next message has its own limit");
+    lab.superlink.set_response(Endpoint::PullObject, vec![4; 9 << 20]);
+    assert_eq!(node.call(Endpoint::PullObject, &request).status(), 403, "an object larger than any of Flower's");
 }
 
 #[test]
-fn a_site_may_be_started_before_it_is_admitted() {
+fn endpoints_that_a_node_does_not_need_are_not_forwarded() {
     let lab = Lab::new();
-    let west = new_key();
-    let kit = lab.kit(&west);
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &west));
-    let mut node = Site::through(forwarder.address, kit.path(), &west);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    for _ in 0..3 {
-        assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
-    }
-    let waits = "the server does not know this site's key";
-    assert_eq!(forwarder.said.count(waits), 1, "once: {}", forwarder.said.all());
-    assert_eq!(forwarder.said.count(&effgan_gate::fingerprint(west.public_key())), 1);
-    lab.edit(|sites| assert!(sites.admit(&name("west"), west.public_key()).expect("it is on the list")));
-    node.activate();
-    assert_eq!(forwarder.said.count("is reached"), 1);
-}
-
-#[test]
-fn a_removed_site_hears_401_through_its_forwarder() {
-    let lab = Lab::new();
-    let (_kit, forwarder, mut node) = north_behind_its_forwarder(&lab);
-    let id = node.activate();
-    lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
-    let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 401);
-    assert_eq!(forwarder.said.count("does not know this site's key any more"), 1);
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 503, "its next handshake fails");
-}
-
-#[test]
-fn without_a_gate_a_node_is_to_try_again() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let mut config = lab.forward(kit.path(), &lab.north);
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    config.destination.server.port = free;
-    let forwarder = Running::forwarder(config);
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.said.count("is not reached"), 1);
-}
-
-#[test]
-fn another_server_than_the_kits_is_not_called() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    crate::support::certificates(kit.path(), "127.0.0.1");
-    let forwarder = Running::forwarder(lab.forward(kit.path(), &lab.north));
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.said.count("not signed by this kit's ca.crt"), 1, "{}", forwarder.said.all());
-}
-
-#[test]
-fn the_forwarder_asks_for_nothing_that_a_node_does_not_need() {
-    let lab = Lab::new();
-    let (_kit, _forwarder, mut node) = north_behind_its_forwarder(&lab);
+    let (_kit, _forwarder, mut node) = lab.north_through_forwarder();
     for path in ["/docs", "/v1/control/list-runs", "/v1/fleet/register-node"] {
         assert_eq!(node.post(path, b"x").status(), 404);
     }
     assert_eq!(lab.superlink.count(), 0);
-}
-
-/// A proxy that lets one call through, and answers with what it was asked.
-fn proxy(wanted: &'static str) -> (u16, mpsc::Receiver<Http>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a call");
-            let request = Http::read(&mut BufReader::new(stream.try_clone().expect("a stream")))
-                .expect("lines")
-                .expect("a request");
-            let is_known = request.headers.get("proxy-authorization").map(String::as_str) == Some(wanted);
-            let place = request.path().to_owned();
-            // The test may be over.
-            let _ = sender.send(request);
-            if !is_known {
-                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
-                stream.write_all(refusal).expect("it is sent");
-                continue;
-            }
-            let mut server = std::net::TcpStream::connect(place).expect("the server");
-            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").expect("it is sent");
-            let (mut back, mut there) = (server.try_clone().expect("a stream"), stream.try_clone().expect("a stream"));
-            std::thread::spawn(move || std::io::copy(&mut back, &mut there));
-            std::thread::spawn(move || std::io::copy(&mut stream, &mut server));
-        }
-    });
-    (port, receiver)
-}
-
-#[test]
-fn a_site_behind_a_proxy_calls_through_it() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    // printf 'site:p@ss' | base64
-    let (port, asked) = proxy("Basic c2l0ZTpwQHNz");
-    let mut config = lab.forward(kit.path(), &lab.north);
-    config.destination.proxy = Some(Proxy::parse(&format!("http://site:p%40ss@127.0.0.1:{port}")).expect("a proxy"));
-    let forwarder = Running::forwarder(config);
-    Site::through(forwarder.address, kit.path(), &lab.north).activate();
-    let request = asked.recv().expect("a request");
-    assert_eq!(request.line, format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", lab.gate.address.port()));
-}
-
-#[test]
-fn a_proxy_that_refuses_is_named() {
-    let lab = Lab::new();
-    let kit = lab.kit(&lab.north);
-    let (port, _asked) = proxy("Basic c2l0ZTpwQHNz");
-    let mut config = lab.forward(kit.path(), &lab.north);
-    config.destination.proxy = Some(Proxy::parse(&format!("http://127.0.0.1:{port}")).expect("a proxy"));
-    let forwarder = Running::forwarder(config);
-    let mut node = Site::through(forwarder.address, kit.path(), &lab.north);
-    let request = PullMessagesRequest { node: Some(Node { node_id: 1 }), message_ids: vec![] };
-    assert_eq!(node.call(Call::PullMessages, &request).status(), 503);
-    assert_eq!(forwarder.said.count(&format!("the proxy 127.0.0.1:{port} says 407")), 1, "{}", forwarder.said.all());
-}
-
-#[test]
-fn python_takes_the_certificate_of_127_0_0_1_also_when_it_is_strict() {
-    let Ok(python) = std::env::var("PYTHON").or_else(|_| which("python3")) else { return };
-    let (certificate, key) = loopback_certificate().expect("a certificate");
-    let folder = tempfile::tempdir().expect("a folder");
-    for (name, text) in [("local.crt", certificate), ("local.key", key)] {
-        std::fs::write(folder.path().join(name), text).expect("a file");
-    }
-    let script = "\
-import socket, ssl, threading
-server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-server.load_cert_chain('local.crt', 'local.key')
-for strict in (0, ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_STRICT | getattr(ssl, 'VERIFY_X509_PARTIAL_CHAIN', 0)):
-    listener = socket.create_server(('127.0.0.1', 0))
-    def answer():
-        stream, _ = listener.accept()
-        server.wrap_socket(stream, server_side=True).sendall(b'hello')
-    threading.Thread(target=answer, daemon=True).start()
-    context = ssl.create_default_context(cafile='local.crt')
-    context.verify_flags |= strict
-    stream = context.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname='127.0.0.1')
-    assert stream.recv(5) == b'hello'
-print('taken')
-";
-    let mut child = Command::new(python)
-        .current_dir(folder.path())
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("Python starts");
-    child.stdin.take().expect("it was piped").write_all(script.as_bytes()).expect("it is sent");
-    let mut said = String::new();
-    child.stdout.take().expect("it was piped").read_to_string(&mut said).expect("text");
-    assert!(child.wait().expect("it ends").success());
-    assert_eq!(said, "taken\n");
-}
-
-/// A program of the path.
-fn which(program: &str) -> Result<String, std::env::VarError> {
-    let path = std::env::var("PATH")?;
-    let found =
-        path.split(':').map(|folder| format!("{folder}/{program}")).find(|file| std::path::Path::new(file).exists());
-    found.ok_or(std::env::VarError::NotPresent)
 }

@@ -1,13 +1,12 @@
-//! The gate and the forwarder on 127.0.0.1, with real TLS, and a `SuperLink` of the tests' own behind them.
+//! The gate and the forwarder on 127.0.0.1, with real TLS, in front of the tests' own `SuperLink`.
 
-#![allow(unreachable_pub)]
-
-mod answers;
-mod bounds;
-mod figures;
 mod forwarder;
-mod list;
-mod probes;
+mod forwarder_connection;
+mod limits;
+mod measurements;
+mod probe;
+mod replies;
 mod requests;
+mod sites_list;
 mod strangers;
 mod support;

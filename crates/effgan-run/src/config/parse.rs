@@ -49,6 +49,7 @@ impl Config {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
         settings.iter().try_for_each(|setting| settings::apply(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
+        check_complete(&table)?;
         let config = Self {
             name: take(&mut table, "name")?,
             seed: take(&mut table, "seed")?,
@@ -68,6 +69,21 @@ impl Config {
         }
         config.check()
     }
+}
+
+/// The keys without defaults.
+const REQUIRED: [&str; 7] = ["name", "seed", "dataset", "partition", "network", "local", "algorithm"];
+
+/// Reports all missing keys at once.
+fn check_complete(table: &Table) -> Result<()> {
+    let missing: Vec<String> =
+        REQUIRED.iter().filter(|key| !table.contains_key(**key)).map(|key| format!("`{key}`")).collect();
+    let listed = match &missing[..] {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    };
+    Err(usage(format!("config lacks {listed}; see configs/quickstart.toml")))
 }
 
 /// Refuses `nan` and `inf`: they have no meaning for any key, and a comparison with NaN would pass a bound.
@@ -90,7 +106,7 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
 
 /// Moves one value out of the table; what remains at the end is unknown.
 fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
-    let value = table.remove(key).ok_or_else(|| usage(format!("`{key}` is missing")))?;
+    let value = table.remove(key).expect("required keys were checked, and optional tables inserted");
     let parsed: std::result::Result<T, _> = value.clone().try_into();
     parsed.map_err(|error: toml::de::Error| {
         let at = wrong_key::<T>(&value, error.message()).unwrap_or_default();
@@ -131,6 +147,15 @@ mod tests {
     fn error(text: &str, settings: &[&str]) -> String {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         Config::parse(text, &settings).unwrap_err().line()
+    }
+
+    #[test]
+    fn missing_keys_are_named_all_at_once() {
+        assert_eq!(
+            error("name = 'x'\nseed = 1\ndataset.name = 'mnist-mini'\npartition.kind = 'iid'", &[]),
+            "config lacks `network`, `local` and `algorithm`; see configs/quickstart.toml"
+        );
+        assert_eq!(error(&QUICKSTART.replace("seed", "#"), &[]), "config lacks `seed`; see configs/quickstart.toml");
     }
 
     #[test]

@@ -6,24 +6,27 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use effgan_fl::aggregate::WeightedMean;
 use effgan_nn::{Array, Params, Purpose, Streams};
+use effgan_run::failure::Result;
 use serde::Serialize;
 
-use super::{ENGINE, say_result};
-use effgan_run::failure::Result;
+use super::{ENGINE, print_result};
 
-/// Tensors of a client, all of one size.
+/// Tensors per client, all of one size.
 const TENSORS: u64 = 10;
 
-/// Weighted mean of many clients' parameters, as the server folds them: one after the other, on one thread
+/// Measure the weighted mean of many clients' parameters, on one thread
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan bench average
+  effgan bench average --clients 1000 --megabytes 2 --json")]
 pub(crate) struct Average {
-    /// How many are averaged
+    /// Number of clients
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: u32,
-    /// Size of one client's parameters in megabytes (10^6 bytes)
+    /// Size of one client's parameters in MB (10^6 bytes)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     megabytes: u32,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +39,7 @@ struct Timing {
     /// Of one client, 10^6 bytes.
     megabytes: f64,
     seconds: f64,
-    /// Parameters that are folded, 10^9 bytes.
+    /// 10^9 bytes of parameters per second.
     gigabytes_per_second: f64,
 }
 
@@ -52,7 +55,7 @@ impl Average {
         let mut mean = WeightedMean::new();
         let (mut bytes, mut time) = (0, Duration::ZERO);
         for client in 0..self.clients {
-            // Made anew and dropped, as replies are: memory does not grow with the clients.
+            // Made and dropped one by one, like replies: memory does not grow with the number of clients.
             let params = self.params(client);
             bytes += params.num_bytes();
             let started = Instant::now();
@@ -70,7 +73,7 @@ impl Average {
             seconds,
             gigabytes_per_second: 1e-9 * bytes as f64 / seconds,
         };
-        say_result(&timing, self.json);
+        print_result(&timing, self.json);
         Ok(())
     }
 

@@ -7,22 +7,25 @@ use anyhow::Context;
 use clap::Args;
 use effgan_metrics::{FeatureStats, frechet_distance};
 use effgan_nn::{Purpose, Streams};
+use effgan_run::failure::Result;
 use serde::Serialize;
 
-use super::{ENGINE, say_result};
-use effgan_run::failure::Result;
+use super::{ENGINE, print_result};
 
-/// Fréchet distance between two sets of random features, on one thread
+/// Measure the Fréchet distance between two sets of random features, on one thread
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan bench frechet
+  effgan bench frechet --num 50000 --dims 2048 --json")]
 pub(crate) struct Frechet {
-    /// Images of each set
+    /// Images per set
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     num: u32,
-    /// Features of an image, one result each: those of `fd_small` and of Inception by default
+    /// Features per image, one result each; the defaults are those of `fd_small` and Inception
     #[arg(long, value_delimiter = ',', default_values_t = [84, 2048])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
     dims: Vec<u16>,
-    /// One JSON object a result instead of text
+    /// Print one JSON object per result instead of text
     #[arg(long)]
     json: bool,
 }
@@ -35,7 +38,7 @@ struct Timing {
     dim: u16,
     /// Mean and covariance of one set.
     statistics_ms: f64,
-    /// Distance between two sets whose statistics are known.
+    /// Distance between two sets, given their statistics.
     distance_ms: f64,
 }
 
@@ -50,7 +53,7 @@ impl fmt::Display for Timing {
 impl Frechet {
     pub(super) fn run(self) -> Result<()> {
         for &dim in &self.dims {
-            say_result(&time(self.num, dim)?, self.json);
+            print_result(&time(self.num, dim)?, self.json);
         }
         Ok(())
     }

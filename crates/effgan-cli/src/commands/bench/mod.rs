@@ -1,4 +1,4 @@
-//! `effgan bench`: one file a measurement.
+//! `effgan bench`: one file per measurement.
 
 mod average;
 mod frechet;
@@ -9,22 +9,25 @@ use std::fmt::Display;
 
 use clap::Subcommand;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
+use effgan_run::failure::Result;
 use serde::Serialize;
 
 use crate::output::say;
-use effgan_run::failure::Result;
 
-/// Length of z, as DCGAN has it.
+/// Length of z, as in DCGAN.
 const LATENT_DIM: usize = 100;
 
 /// `[c, h, w]` of MNIST and its relatives.
 const IMAGE_SHAPE: [usize; 3] = [1, 28, 28];
 
-/// What produced a result, beside those of other engines.
+/// The `engine` of a result, to tell it from those of other programs.
 const ENGINE: &str = concat!("effgan ", env!("CARGO_PKG_VERSION"));
 
-/// Speed of this machine at what runs and samples spend their time on
+/// Measure the speed of this machine at training, sampling, scoring and averaging
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  effgan bench train-step
+  effgan bench sample --json")]
 pub(super) enum Bench {
     TrainStep(train_step::TrainStep),
     Sample(sample::Sample),
@@ -43,14 +46,14 @@ impl Bench {
     }
 }
 
-/// The network that is trained and sampled: DCGAN with batch norm.
+/// The network of the measurements: DCGAN with batch norm.
 fn dcgan(base_channels: usize) -> Result<Network> {
     let dcgan = DcganConfig { latent_dim: LATENT_DIM, base_channels, ..DcganConfig::default() };
     Ok(Network::new(NetworkConfig::Dcgan(dcgan), IMAGE_SHAPE)?)
 }
 
-/// Says one result: for people, or as one JSON object.
-fn say_result(result: &(impl Display + Serialize), json: bool) {
+/// Prints one result: as text, or as one JSON object.
+fn print_result(result: &(impl Display + Serialize), json: bool) {
     if json {
         say(serde_json::to_string(result).expect("plain data"));
     } else {

@@ -13,25 +13,28 @@ use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
 use effgan_nn::gan::BATCH;
 use effgan_nn::networks::{Network, init};
 use effgan_nn::{Purpose, Streams};
-use serde::Serialize;
-
-use super::{ENGINE, dcgan, say_result};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
+use serde::Serialize;
 
-/// Size of the ensemble.
+use super::{ENGINE, dcgan, print_result};
+
+/// Members of the ensemble.
 const MEMBERS: u64 = 10;
 
-/// Drawing images from an ensemble of 10 generators in a model folder, with all cores and with one
+/// Measure drawing images from an ensemble of 10 generators, on all cores and on one
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan bench sample
+  effgan bench sample --base-channels 128 --num 1000 --json")]
 pub(crate) struct Sample {
     /// Width of the generators
     #[arg(long, default_value_t = 64)]
     base_channels: usize,
-    /// How many images
+    /// Number of images
     #[arg(long, default_value_t = 6400, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     num: u32,
-    /// One JSON object a result instead of text
+    /// Print one JSON object per result instead of text
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +69,7 @@ impl Sample {
         let mut threads = vec![machine::cores(), 1];
         threads.dedup();
         for threads in threads {
-            say_result(&self.time(&model, threads)?, self.json);
+            print_result(&self.time(&model, threads)?, self.json);
         }
         Ok(())
     }
@@ -89,7 +92,7 @@ impl Sample {
     }
 }
 
-/// An ensemble of generators as they are before training, which draw as fast as trained ones.
+/// Writes an ensemble of untrained generators, which draw as fast as trained ones.
 fn write_model(dir: &Path, network: &Network) -> Result<Ensemble> {
     let mut writer = ModelWriter::create(dir, Weights::Uniform)?;
     let streams = Streams::of_run(1);

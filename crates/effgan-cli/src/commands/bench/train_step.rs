@@ -9,59 +9,62 @@ use effgan_kernels::peak_gflops;
 use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::networks::{Network, init};
 use effgan_nn::{Isa, Precision, Purpose, Streams, on_threads, parallel_map};
+use effgan_run::failure::Result;
+use effgan_run::record::machine;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
-use super::{ENGINE, IMAGE_SHAPE, LATENT_DIM, dcgan, say_result};
-use effgan_run::failure::Result;
-use effgan_run::record::machine;
+use super::{ENGINE, IMAGE_SHAPE, LATENT_DIM, dcgan, print_result};
 
-/// Steps that are not timed: caches and allocator settle.
+/// Steps before timing starts, for caches and allocator to settle.
 const WARM_UP_STEPS: usize = 10;
 
-/// Batches that steps take in turn.
+/// Batches that the steps cycle through.
 const BATCHES: u64 = 8;
 
-/// Training steps of a DCGAN on 28 × 28 grey images, by as many clients at the same time as `--jobs`
+/// Measure training steps of a DCGAN on 28 × 28 grey images
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan bench train-step
+  effgan bench train-step --jobs 4 --batch 32 --json")]
 pub(crate) struct TrainStep {
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..))]
     batch: u16,
     /// Width of the networks
     #[arg(long, default_value_t = 64)]
     base_channels: usize,
-    /// Clients at the same time
+    /// Clients that train at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
     /// Threads of each client
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Numbers that the large products multiply, f32 or bf16
+    /// Precision of the large matrix products, f32 or bf16
     #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
-    /// How long each client is timed, after 10 steps that are not
+    /// Seconds for which each client is timed, after 10 untimed steps
     #[arg(long, default_value_t = 6.0, value_parser = seconds, conflicts_with = "steps")]
     seconds: f64,
-    /// Timed steps of each client, instead of a time
+    /// Number of timed steps per client, instead of a time
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// A precision that this processor has.
+/// Parses a precision that this processor supports.
 fn precision(text: &str) -> std::result::Result<Precision, String> {
     let known = [Precision::F32, Precision::Bf16].into_iter().find(|precision| precision.name() == text);
     match known {
         Some(precision) if precision.is_available() => Ok(precision),
-        Some(_) => Err("this processor does not have it".into()),
+        Some(_) => Err("this processor does not support it".into()),
         None => Err("expected f32 or bf16".into()),
     }
 }
 
-/// A time that a bench may take: above 0, at most an hour.
+/// Parses a duration in seconds: above 0, at most an hour.
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
@@ -72,24 +75,22 @@ fn seconds(text: &str) -> std::result::Result<f64, String> {
 #[derive(Serialize)]
 struct Timing {
     engine: &'static str,
-    /// Of all clients together.
+    /// Threads of all clients together.
     threads: usize,
     jobs: usize,
     batch: usize,
     base_channels: usize,
-    /// Of one client.
+    /// Per step of one client.
     wall_ms_per_step: f64,
-    /// CPU time that the process spent outside the kernel.
+    /// User CPU time per step.
     user_ms_per_step: f64,
     /// Of all clients together.
     images_per_second: f64,
     instruction_set: &'static str,
     precision: &'static str,
-    /// Of all clients together.
-    ///
-    /// Counted as the plain convolution has them: a fast algorithm does fewer and may come to more than the peak.
+    /// Of all clients together. Operations are counted as a plain convolution needs them: a fast algorithm does fewer and may exceed the peak.
     gflop_per_second: f64,
-    /// One thread's, times the cores that the clients have.
+    /// Peak of one thread, times the cores that the clients use.
     peak_gflop_per_second: f64,
     share_of_peak: f64,
 }
@@ -124,7 +125,7 @@ impl TrainStep {
             on_threads(usize::from(self.threads), || self.time(self.client(&network, client as u64), &start))
         });
         let spans = spans.into_iter().collect::<Result<Vec<_>>>()?;
-        say_result(&self.timing(&spans), self.json);
+        print_result(&self.timing(&spans), self.json);
         Ok(())
     }
 
@@ -135,7 +136,7 @@ impl TrainStep {
     /// Warms `client` up, waits for the others and times its steps.
     fn time(&self, client: Result<Client>, start: &Barrier) -> Result<Span> {
         let client = client.map(Client::warmed_up);
-        // Also after a failure: the others wait for all.
+        // After a failure too, since the others wait for all clients.
         start.wait();
         let (mut client, started) = (client?, Mark::now());
         let mut steps = 0;
@@ -175,7 +176,7 @@ impl TrainStep {
     }
 }
 
-/// A client in training, on noise.
+/// A client that trains on noise.
 struct Client {
     gan: Gan,
     /// Real images `[batch, c, h, w]` and z `[batch, latent_dim]`.
@@ -218,10 +219,10 @@ struct Span {
     ended: Mark,
 }
 
-/// A moment.
+/// A point in time.
 struct Mark {
     at: Instant,
-    /// User CPU time of the whole process until then.
+    /// User CPU time of the whole process up to then.
     user: Duration,
 }
 
@@ -240,10 +241,10 @@ fn first_to_last(spans: &[Span]) -> (f64, f64) {
     ((last.at - first.at).as_secs_f64(), last.user.saturating_sub(first.user).as_secs_f64())
 }
 
-/// Floating-point operations that one image costs in one step: two per multiply-add of the layers, nothing else.
+/// Floating-point operations per image and step: two per multiply-add of the layers, nothing else.
 ///
-/// A layer multiplies each of its weights once per position of its kernel, of which there are as many as pixels in the
-/// smaller of its two maps. Its forward pass, the gradient of its input and that of its weights cost the same.
+/// A layer multiplies each of its weights once per position of its kernel; there are as many positions as pixels in the smaller of its two
+/// feature maps. The forward pass, the gradient of the input and that of the weights cost the same.
 fn flop_per_image(base_channels: usize) -> f64 {
     let [channels, height, width] = IMAGE_SHAPE;
     let (half, quarter) = (height / 2 * (width / 2), height / 4 * (width / 4));
@@ -260,9 +261,9 @@ fn flop_per_image(base_channels: usize) -> f64 {
     let discriminator = d_conv1 + d_conv2 + d_fc;
 
     let fake = generator;
-    // Forward, weights and inputs, on a real and on a generated image; nobody asks for the gradient of the images.
+    // Forward, weights and inputs, on a real and on a generated image, without the gradient of the images.
     let discriminator_step = 2 * (3 * discriminator - d_conv1);
-    // Through the discriminator forward and back to the image, not to its weights; in the generator not to z.
+    // Through the discriminator forward and back to the image, without its weights; through the generator without z.
     let generator_step = 2 * discriminator + 2 * generator - g_fc;
     2.0 * (fake + discriminator_step + generator_step) as f64
 }
@@ -273,13 +274,13 @@ mod tests {
 
     #[test]
     fn a_step_at_base_64_costs_147_5_mflop_an_image() {
-        // Counted by hand for the same network in PyTorch; 1 %: its digits.
+        // Counted by hand for the same network in PyTorch. Within 1 %, the precision of that number.
         let mflop = 1e-6 * flop_per_image(64);
         assert!((mflop / 147.5 - 1.0).abs() < 0.01, "{mflop}");
     }
 
     #[test]
-    fn a_time_is_a_number_above_0() {
+    fn a_duration_is_a_number_above_0() {
         assert_eq!(seconds("0.5"), Ok(0.5));
         for wrong in ["0", "-1", "NaN", "inf", "six"] {
             assert!(seconds(wrong).is_err(), "{wrong}");

@@ -7,25 +7,29 @@ use clap::Args;
 use effgan_data::control_chars;
 use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
 
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 
-/// Look at a folder of images, an .npz or .npy file, or a data set's files, and say what is there or what is wrong
+use crate::output::say;
+
+/// Check a folder of images, an .npz or .npy file, or a data set's files, and describe it
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan data check images
+  effgan data check scans.npz")]
 pub(crate) struct Check {
     /// The folder or file
     path: PathBuf,
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let contents = Contents::of(&self.path)?;
         say(describe(&self.path, &contents).trim_end());
         let (num_broken, num_images) = (contents.broken.len(), contents.num_images());
         if num_broken > 0 {
             let line = format!(
                 "{num_broken} of {} images of {} cannot be read; repair or remove them, or set dataset.skip_broken = true \
-                 to leave them out",
+                 to skip them",
                 num_broken + num_images,
                 self.path.display()
             );
@@ -35,14 +39,14 @@ impl Check {
     }
 }
 
-/// Sizes that are listed; of more, only their range is said.
-const SIZES_LISTED: usize = 4;
+/// Most sizes that are listed; of more, only the range is shown.
+const MAX_SIZES: usize = 4;
 /// Columns of the longest bar.
-const BAR: usize = 30;
-/// Letters of a class's name that are shown.
-const LETTERS: usize = 28;
+const BAR_COLUMNS: usize = 30;
+/// Most characters of a class's name that are shown.
+const NAME_COLUMNS: usize = 28;
 
-/// What is at `path`, in lines for a person, ending with the `[dataset]` table for it.
+/// Describes what is at `path`; the last lines are the `[dataset]` table that reads it.
 fn describe(path: &Path, contents: &Contents) -> String {
     let kind = match contents.kind {
         ContentsKind::Idx => "the files of mnist or fashion-mnist",
@@ -65,7 +69,7 @@ fn describe(path: &Path, contents: &Contents) -> String {
         format!("modes    {}", modes(contents)),
     ];
     if contents.ignored > 0 {
-        lines.push(format!("besides  {}, which no run reads", passed_over(contents)));
+        lines.push(format!("besides  {}, which no run reads", ignored(contents)));
     }
     lines.push(String::new());
     lines.extend(histogram(&contents.classes));
@@ -81,13 +85,13 @@ fn describe(path: &Path, contents: &Contents) -> String {
     lines.join("\n")
 }
 
-/// The one size, or the few, or what the many lie between.
+/// The one size, a list of a few, or the range of many.
 fn sizes(contents: &Contents) -> String {
     let sizes = &contents.sizes;
     let named = |([w, h], count): &([usize; 2], usize)| format!("{} of {w} × {h}", thousands(*count));
     match &sizes[..] {
         [([w, h], _)] => format!("{w} × {h}"),
-        few if few.len() <= SIZES_LISTED => few.iter().map(named).collect::<Vec<_>>().join(", "),
+        few if few.len() <= MAX_SIZES => few.iter().map(named).collect::<Vec<_>>().join(", "),
         many => {
             let between = |side: usize| {
                 let sides = || many.iter().map(|(size, _)| size[side]);
@@ -98,8 +102,8 @@ fn sizes(contents: &Contents) -> String {
     }
 }
 
-/// Files or arrays that are no images.
-fn passed_over(contents: &Contents) -> String {
+/// The files or arrays that are not images.
+fn ignored(contents: &Contents) -> String {
     let what = if contents.kind == ContentsKind::Npz { "other array" } else { "other file" };
     let plural = if contents.ignored == 1 { "" } else { "s" };
     format!("{} {what}{plural}", thousands(contents.ignored))
@@ -114,9 +118,9 @@ fn modes(contents: &Contents) -> String {
     }
 }
 
-/// A row a class: its label and name, how many images, and a bar as long as they are many.
+/// A row per class: label, name, images, and a bar in proportion to them.
 fn histogram(classes: &[(String, [usize; 2])]) -> Vec<String> {
-    let short = |name: &str| name.chars().take(LETTERS).collect::<String>();
+    let short = |name: &str| name.chars().take(NAME_COLUMNS).collect::<String>();
     let width = classes.iter().map(|(name, _)| short(name).chars().count()).max().unwrap_or(0).max(5);
     let most = classes.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0);
     let head = format!("label  {:<width$}  {:>9}  {:>7}", "class", "train", "test");
@@ -127,9 +131,9 @@ fn histogram(classes: &[(String, [usize; 2])]) -> Vec<String> {
     [head].into_iter().chain(classes.iter().enumerate().map(row)).collect()
 }
 
-/// A bar of eighths of a column; at least one of them where there is anything.
+/// A bar in eighths of a column; at least one eighth unless `count` is 0.
 fn bar_of(count: usize, most: usize) -> String {
-    let eighths = (8 * BAR * count).div_ceil(most.max(1));
+    let eighths = (8 * BAR_COLUMNS * count).div_ceil(most.max(1));
     let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
     "█".repeat(eighths / 8) + rest
 }
@@ -156,7 +160,7 @@ fn table(path: &Path, contents: &Contents) -> Vec<String> {
     lines
 }
 
-/// The largest size of a network that most images have pixels for.
+/// The largest image size of a network that at least half of the images reach.
 fn suggested_size(contents: &Contents) -> usize {
     let mut sides: Vec<(usize, usize)> = contents.sizes.iter().map(|([w, h], count)| (*w.min(h), *count)).collect();
     sides.sort_unstable();
@@ -169,7 +173,7 @@ fn suggested_size(contents: &Contents) -> usize {
     [64, 32].into_iter().find(|&size| size <= median).unwrap_or(28)
 }
 
-/// A number with a comma before each three digits.
+/// A number with commas between groups of three digits.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let comma = |i: usize| if i > 0 && (digits.len() - i).is_multiple_of(3) { "," } else { "" };
@@ -181,19 +185,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_commas_before_three_digits() {
+    fn numbers_have_commas_between_groups_of_three_digits() {
         assert_eq!([0, 999, 1000, 60_000, 1_234_567].map(thousands), ["0", "999", "1,000", "60,000", "1,234,567"]);
     }
 
     #[test]
-    fn bars_are_as_long_as_there_are_images() {
+    fn bars_are_in_proportion_to_the_images() {
         assert_eq!(bar_of(100, 100), "█".repeat(30));
         assert_eq!(bar_of(50, 100), "█".repeat(15));
         assert_eq!([bar_of(1, 10_000), bar_of(0, 10), bar_of(0, 0)], ["▏", "", ""]);
     }
 
     #[test]
-    fn the_size_that_most_images_have_pixels_for_is_suggested() {
+    fn the_largest_size_that_half_of_the_images_reach_is_suggested() {
         let of = |sizes: &[([usize; 2], usize)]| {
             let mode = effgan_data::datasets::Mode { colour: false, alpha: false, deep: false };
             suggested_size(&Contents {

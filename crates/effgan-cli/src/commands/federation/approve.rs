@@ -1,39 +1,42 @@
 //! `effgan federation approve`
 
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::output::{say, write};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::approval;
 use effgan_run::protocol::ledger::Request;
 
 use super::check_site;
+use crate::output::{ask, say, write};
 
-/// At a site: see what runs want that wait for a yes, and say it
+/// At a site: show the runs that wait for approval, and approve them
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan federation approve kits/north
+  effgan federation approve kits/north --yes 8c1f0a9d2b3e4f55a0617283c94d5e6f")]
 pub(crate) struct Approve {
     /// The site's kit
     #[arg(default_value = ".")]
     kit: PathBuf,
-    /// For scripts: say yes to the run whose config's hash begins so, without a question
+    /// Approve the run whose config hash begins with HASH, without a question; for scripts
     #[arg(long, value_name = "HASH", conflicts_with = "withdraw")]
     yes: Option<String>,
-    /// Take a yes back: from now on the run is refused
+    /// Withdraw the approval of this run, which is refused from now on
     #[arg(long, value_name = "HASH")]
     withdraw: Option<String>,
 }
 
 impl Approve {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let Self { kit, yes, withdraw } = self;
         check_site(&kit)?;
         if let Some(digits) = withdraw {
             let config = approval::withdraw(&kit, &digits)?;
-            say(format!("the yes to the run of config {config} is taken back"));
+            say(format!("the approval of the run with config {config} is withdrawn"));
             return Ok(());
         }
         let waiting = approval::waiting(&kit)?;
@@ -43,21 +46,21 @@ impl Approve {
             return approve(&kit, &request);
         }
         if waiting.is_empty() {
-            say("no run waits for a yes");
+            say("no run waits for approval");
         }
         for request in &waiting {
             write(approval::shown(&kit, request)?.as_bytes());
             if !stdin().is_terminal() {
                 continue;
             }
-            if asked(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
+            if confirmed(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
                 approve(&kit, request)?;
             } else {
-                say(format!("{} may not, and still waits", request.wishes.name));
+                say(format!("{} is not approved, and still waits", request.wishes.name));
             }
         }
         if !waiting.is_empty() && !stdin().is_terminal() {
-            let line = "nobody can be asked here: run it in a terminal, or say yes by --yes and the config's hash";
+            let line = "there is no terminal to ask on: run this in one, or approve with --yes and the config's hash";
             return Err(Failure::usage(anyhow!(line)));
         }
         Ok(())
@@ -66,16 +69,12 @@ impl Approve {
 
 fn approve(kit: &Path, request: &Request) -> Result<()> {
     approval::approve(kit, request)?;
-    say(format!("{} may use the images of this site", request.wishes.name));
+    say(format!("{} is approved: it may use the images of this site", request.wishes.name));
     Ok(())
 }
 
-fn asked(question: &str) -> Result<bool> {
-    let mut answer = String::new();
-    let read = stdout()
-        .write_all(question.as_bytes())
-        .and_then(|()| stdout().flush())
-        .and_then(|()| stdin().read_line(&mut answer));
-    read.map_err(anyhow::Error::from)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+/// Asks a yes-or-no question; no is the default.
+fn confirmed(question: &str) -> Result<bool> {
+    let answer = ask(question).map_err(anyhow::Error::from)?;
+    Ok(matches!(answer.as_str(), "y" | "Y" | "yes" | "Yes"))
 }

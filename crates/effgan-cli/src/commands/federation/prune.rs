@@ -5,31 +5,34 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 use effgan_fl::Policy;
-
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::POLICY;
 use effgan_run::protocol::retention::prune;
 use effgan_run::units::counted;
 
-/// What lies here longer than some days and may go: what a site remembers of runs, checkpoints of finished runs, Flower's state
+use crate::output::say;
+
+/// List old files that may be removed, and remove them with --really
 ///
-/// It lists, and removes nothing without --really. Ledger, keys, records and models are never touched.
+/// These are a site's state of runs, checkpoints of finished runs, and Flower's state. Ledger, keys, records and models are never removed.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  effgan federation prune kits/north
+  effgan federation prune runs/first --older-than 30 --really")]
 pub(crate) struct Prune {
-    /// A site's kit, the server's folder or a run folder
+    /// A site's kit, the server folder or a run folder
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Days [default: `keep_days` of the kit's policy.toml; 90]
+    /// Age in days since the last write [default: `keep_days` of the kit's policy.toml, which is 90]
     #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(..=36_500))]
     older_than: Option<u64>,
-    /// Remove it
+    /// Remove the files instead of listing them
     #[arg(long)]
     really: bool,
 }
 
 impl Prune {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         let Self { folder, older_than, really } = self;
         let days = match older_than {
             Some(days) => days,
@@ -41,9 +44,9 @@ impl Prune {
         }
         let all: u64 = gone.iter().map(|(_, bytes)| bytes).sum();
         say(match (gone.is_empty(), really) {
-            (true, _) => format!("nothing that may go is older than {}", counted(days, "day")),
-            (false, true) => format!("{all} bytes are removed"),
-            (false, false) => format!("{all} bytes may go; --really removes them"),
+            (true, _) => format!("nothing that may be removed is older than {}", counted(days, "day")),
+            (false, true) => format!("{all} bytes removed"),
+            (false, false) => format!("{all} bytes may be removed; --really removes them"),
         });
         Ok(())
     }

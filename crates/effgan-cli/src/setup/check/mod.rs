@@ -1,77 +1,82 @@
-//! `effgan federation check`: whether all is right, or in one line what is not. It ends well only where a run would work.
+//! `effgan federation check`: reports each thing that is right, until one is not. It succeeds only where a run would work.
 
-mod files;
-mod gate;
-mod images;
-mod server;
-mod site;
-mod tls;
+mod certificate_checks;
+mod file_access;
+mod gate_probe;
+mod image_headers;
+mod planned_run;
+mod server_checks;
+mod site_checks;
+mod superlink;
 
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use effgan_data::DatasetName;
-
-use super::flower::{self, FLWR};
-use super::kit::{self, SITE};
-use super::server::SERVER;
-use crate::output::say;
 use effgan_run::failure::{Failure, Result};
 
-/// Whose folder is checked.
+use super::flwr::{self, FLWR};
+use super::server_folder::{SERVER, ServerFolder};
+use super::site_kit::{SITE, SiteKit};
+use crate::output::say;
+
+/// What is checked.
 #[derive(Debug)]
-pub(crate) struct Side {
-    /// A kit, or the server's folder.
+pub(crate) struct Target {
+    /// A site's kit, or the server's folder.
     pub folder: PathBuf,
-    /// For a site: where its images lie, and what they are where no config says it.
+    /// For a site: the folder of its images, and the kind of data set where no config names one.
     pub data: Option<(PathBuf, DatasetName)>,
-    /// For a site: a config that is going to be run.
+    /// For a site: the config of a planned run.
     pub config: Option<PathBuf>,
 }
 
-/// Says of each thing that it is right, until one is not.
+/// Prints a line for each thing that is right.
 ///
 /// # Errors
 /// The first thing that is wrong, with what to do.
-pub(crate) fn check(side: &Side) -> Result<()> {
-    let folder = &side.folder;
+pub(crate) fn check(target: &Target) -> Result<()> {
+    let folder = &target.folder;
     if folder.join(SITE).is_file() {
-        return site::check(side, &kit::read(folder)?);
+        return site_checks::check(target, &SiteKit::read(folder)?);
     }
     if !folder.join(SERVER).is_file() {
-        let line = format!("{} is neither a site's kit ({SITE}) nor a server's folder ({SERVER})", folder.display());
+        let line = format!("{} is neither a site kit ({SITE}) nor a server folder ({SERVER})", folder.display());
         return Err(Failure::usage(anyhow!(line)));
     }
-    if side.data.is_some() || side.config.is_some() {
-        let line = format!("{} is no site's kit, and --data and --config are for one", folder.display());
+    if target.data.is_some() || target.config.is_some() {
+        let line = format!("{} is a server folder; --data and --config are for a site kit", folder.display());
         return Err(Failure::usage(anyhow!(line)));
     }
-    server::check(folder, &super::server::read(folder)?)
+    server_checks::check(folder, &ServerFolder::read(folder)?)
 }
 
+/// Checks the versions of effgan and Flower that are installed here.
 fn versions(wanted: &str) -> Result<()> {
     let ours = env!("CARGO_PKG_VERSION");
     if ours != wanted {
         return wrong(
             "wheel",
-            &format!("effgan here is {ours}, and the federation's is {wanted}; install the wheel of {wanted}"),
+            &format!("effgan here is {ours}, the federation's is {wanted}; install the wheel of {wanted}"),
         );
     }
-    let flwr = flower::version()?;
-    if !flower::is_tested(&flwr) {
+    let flwr = flwr::version()?;
+    if !flwr::is_tested(&flwr) {
         return wrong(
             "wheel",
-            &format!("flwr here is {flwr}, which effgan was not tested with; pip install \"{FLWR}\""),
+            &format!("flwr here is {flwr}, which effgan is not tested with; pip install \"{FLWR}\""),
         );
     }
     right("wheel", &format!("effgan {ours}, flwr {flwr}"));
     Ok(())
 }
 
-fn right(what: &str, said: &str) {
-    say(format!("{what:<12} ok: {said}"));
+/// Prints that a check has passed.
+fn right(check: &str, result: &str) {
+    say(format!("{check:<12} ok: {result}"));
 }
 
-fn wrong<T>(what: &str, why: &str) -> Result<T> {
-    Err(Failure::from(anyhow!("{what}: {why}")))
+/// The failure of a check.
+fn wrong<T>(check: &str, why: &str) -> Result<T> {
+    Err(Failure::from(anyhow!("{check}: {why}")))
 }

@@ -1,0 +1,172 @@
+//! The run that a site is checked for, as far as it is known: a config that was given, or what the last run asked for.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use effgan_data::{ClientName, DatasetConfig, DatasetName};
+use effgan_fl::policy::{Approve, Spent};
+use effgan_fl::{Policy, Refusal, RunRequest};
+use effgan_run::config::Config;
+use effgan_run::failure::{Failure, Result};
+use effgan_run::protocol::hold_out::num_held_out;
+use effgan_run::protocol::{Rehearsal, last_wishes, wishes_of};
+use effgan_run::units::counted;
+
+use super::{Target, image_headers, right, wrong};
+
+/// A run that the site should be ready for.
+pub(super) struct PlannedRun {
+    /// The config that was given.
+    pub(super) config: Option<Config>,
+    /// What that config asks for, or else what the last run asked for.
+    wishes: Option<RunRequest>,
+    spent: Spent,
+    /// Training images and held-out images, once they have been counted.
+    images: Option<[u64; 2]>,
+    /// Whether the site has answered the config as it would in a run.
+    is_rehearsed: bool,
+}
+
+impl PlannedRun {
+    /// The run of `target.config`, or else the last one in the site's ledger.
+    pub(super) fn of(target: &Target, site: &ClientName) -> Result<Self> {
+        if let Some(path) = &target.config {
+            let config = config_for(path, site)?;
+            let (wishes, spent) = wishes_of(&target.folder, &config)?;
+            return Ok(Self { config: Some(config), wishes: Some(wishes), spent, images: None, is_rehearsed: false });
+        }
+        let last = last_wishes(&target.folder).map_err(|failure| failure.context("ledger"))?;
+        let (wishes, spent) = last.map_or_else(Default::default, |(wishes, spent)| (Some(wishes), spent));
+        Ok(Self { config: None, wishes, spent, images: None, is_rehearsed: false })
+    }
+
+    /// Checks the images in the folder that was given, or the data set of an experiment's config. Returns false when there is neither.
+    pub(super) fn check_images(&mut self, target: &Target) -> Result<bool> {
+        match (&target.data, &self.config) {
+            (Some((data, name)), _) => {
+                let by_class = image_headers::check(
+                    data,
+                    &self.dataset(*name),
+                    self.classes(),
+                    self.wishes.is_some(),
+                    self.config.is_none(),
+                )?;
+                self.count(&by_class);
+                Ok(true)
+            }
+            (None, Some(config)) if config.dataset.name != DatasetName::Folder => {
+                image_headers::of_experiment(&config.dataset)?;
+                Ok(true)
+            }
+            (None, _) => Ok(false),
+        }
+    }
+
+    /// The data set as the run reads it; of the kind `name` where the run does not tell.
+    fn dataset(&self, name: DatasetName) -> DatasetConfig {
+        match (&self.config, &self.wishes) {
+            (Some(config), _) => config.dataset.clone(),
+            (None, Some(wishes)) => {
+                let [size, channels] = [wishes.image_size, wishes.channels].map(|known| known.map(|n| n as usize));
+                DatasetConfig { size, channels, ..DatasetConfig::of(name) }
+            }
+            (None, None) => DatasetConfig::of(name),
+        }
+    }
+
+    /// The run's names of the classes, in the order of their labels.
+    fn classes(&self) -> Option<&[String]> {
+        self.config.as_ref()?.federation.classes.as_deref()
+    }
+
+    /// Notes the images per class, before any is held out.
+    fn count(&mut self, by_class: &[usize]) {
+        let held_out = self.wishes.as_ref().map_or(0.0, |wishes| wishes.held_out);
+        let held_out = by_class.iter().map(|&num| num_held_out(num, held_out) as u64).sum();
+        let images = by_class.iter().sum::<usize>() as u64 - held_out;
+        self.images = Some([images, held_out]);
+        if let Some(wishes) = &mut self.wishes {
+            wishes.images = Some(images);
+        }
+    }
+
+    /// Checks the run against the site's policy, as far as the run is known.
+    pub(super) fn check_policy(&self, policy: &Policy) -> Result<()> {
+        let Some(wishes) = &self.wishes else {
+            if let Some([images, _]) = self.images.filter(|[images, _]| *images < policy.min_images) {
+                let why = format!("{images} images for training are fewer than min_images = {}", policy.min_images);
+                return wrong("policy", &format!("it refuses every run: {why} of policy.toml"));
+            }
+            return Ok(());
+        };
+        let refused =
+            policy.clauses(wishes, &self.spent).into_iter().find_map(|clause| Some((clause.refusal?, clause)));
+        if let Some((refusal, clause)) = refused {
+            let why = format!(
+                "it refuses the run {:?} ({}): {}: {}, and policy.toml has {}",
+                wishes.name,
+                refusal.code(),
+                clause.what,
+                clause.wanted,
+                clause.allowed
+            );
+            return wrong("policy", &why);
+        }
+        Ok(())
+    }
+
+    /// Takes over the site's answer, which rests on decoded images.
+    pub(super) fn check_rehearsal(&mut self, rehearsal: Rehearsal, policy: &Policy) -> Result<()> {
+        self.wishes = rehearsal.wishes.or(self.wishes.take());
+        let (refusal, why) = match rehearsal.said {
+            Ok(images) => {
+                self.images = self.images.map(|_| images);
+                self.is_rehearsed = true;
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        // When the policy is the reason, its clause tells more.
+        self.check_policy(policy)?;
+        match refusal {
+            Refusal::DataUnusable | Refusal::UnknownClass => Err(Failure::data(anyhow!("data: {why}"))),
+            _ => wrong("rehearsal", &format!("this site would refuse the run ({}): {why}", refusal.code())),
+        }
+    }
+
+    /// Prints that the policy allows the run, and returns the most bytes of both networks.
+    pub(super) fn report(&self, policy: &Policy) -> u64 {
+        let Some(wishes) = &self.wishes else {
+            right("policy", "can be read; no run has asked yet, --config FILE tells whether it allows one");
+            return policy.max_model.bytes();
+        };
+        let of =
+            |[train, held_out]: [u64; 2]| format!(": {} here train, {held_out} are held out", counted(train, "image"));
+        right("policy", &format!("allows the run {:?}{}", wishes.name, self.images.map(of).unwrap_or_default()));
+        if self.is_rehearsed {
+            let once = if policy.approve == Approve::Any { "" } else { ", once somebody here approves it" };
+            right("rehearsal", &format!("all images were decoded, and this site would take part in the run{once}"));
+        }
+        wishes.model.unwrap_or(policy.max_model.bytes())
+    }
+}
+
+/// Reads the config at `path` and checks that it can run over sites that include this one.
+fn config_for(path: &Path, site: &ClientName) -> Result<Config> {
+    let config = Config::load(path, &[])?;
+    let check = || {
+        config.check_federated()?;
+        let Some(sites) = &config.federation.sites else { return Ok(()) };
+        config.check_clients(sites.len())?;
+        if sites.contains(site) {
+            return Ok(());
+        }
+        let line = format!(
+            "federation.sites names {}, but not {site}, the site of this kit; ask the server operator to add it",
+            sites.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", ")
+        );
+        Err(Failure::usage(anyhow!(line)))
+    };
+    check().map_err(|failure: Failure| failure.context(path.display().to_string()))?;
+    Ok(config)
+}

@@ -1,0 +1,96 @@
+//! `effgan bench`
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::program::{effgan, failure, stdout};
+
+#[test]
+fn each_instruction_set_trains_and_an_unknown_one_is_code_2() {
+    let bench = |isa: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_effgan"));
+        command.args(["bench", "train-step", "--steps", "1", "--base-channels", "16", "--batch", "4", "--json"]);
+        command.env("EFFGAN_ISA", isa).output().unwrap()
+    };
+    for isa in effgan_nn::Isa::available() {
+        let said: Value = serde_json::from_str(&stdout(&bench(isa.name()))).unwrap();
+        assert_eq!(said["instruction_set"], isa.name());
+    }
+    let (code, line) = failure(&bench("mmx"));
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("EFFGAN_ISA = mmx is not available on this processor, which has portable"), "{line}");
+}
+
+/// What `effgan bench … --json` says: a result a line, each with all these `fields` finite and above 0.
+fn bench(args: &[&str], fields: &[&str]) -> Vec<Value> {
+    let output = effgan(&[&["bench"], args, &["--json"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let results: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for result in &results {
+        assert!(result["engine"].as_str().unwrap().starts_with("effgan "), "{result}");
+        for field in ["threads"].iter().chain(fields) {
+            let value = result[field].as_f64().unwrap_or_else(|| panic!("{field} is no number in {result}"));
+            assert!(value.is_finite() && value > 0.0, "{field} in {result}");
+        }
+    }
+    results
+}
+
+#[test]
+fn bench_of_a_training_step_takes_a_time_or_a_number_of_steps() {
+    let fields = [
+        "batch",
+        "base_channels",
+        "wall_ms_per_step",
+        "user_ms_per_step",
+        "images_per_second",
+        "gflop_per_second",
+        "peak_gflop_per_second",
+        "share_of_peak",
+    ];
+    let small = ["train-step", "--base-channels", "8", "--batch", "16"];
+    let by_time = bench(&[&small[..], &["--seconds", "0.3"]].concat(), &fields);
+    let by_steps = bench(&[&small[..], &["--steps", "30", "--jobs", "2"]].concat(), &fields);
+    assert_eq!((by_time.len(), &by_time[0]["threads"]), (1, &Value::from(1)));
+    assert_eq!((by_steps.len(), &by_steps[0]["threads"]), (1, &Value::from(2)));
+    assert!(by_time[0]["instruction_set"].is_string());
+    let both = effgan(&["bench", "train-step", "--seconds", "1", "--steps", "1"]);
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn bench_of_sampling_uses_all_cores_and_then_one() {
+    let fields = ["members", "base_channels", "num", "seconds", "images_per_second"];
+    let results = bench(&["sample", "--base-channels", "4", "--num", "128"], &fields);
+    // One result where there is one core.
+    assert!((1..=2).contains(&results.len()));
+    assert_eq!(results.last().unwrap()["threads"], 1);
+}
+
+#[test]
+fn bench_of_the_distance_times_statistics_separately() {
+    let results =
+        bench(&["frechet", "--num", "200", "--dims", "8,16"], &["num", "dim", "statistics_ms", "distance_ms"]);
+    assert_eq!(results.iter().map(|result| result["dim"].as_u64().unwrap()).collect::<Vec<_>>(), [8, 16]);
+}
+
+#[test]
+fn bench_of_averaging_counts_its_clients() {
+    let fields = ["clients", "megabytes", "seconds", "gigabytes_per_second"];
+    let results = bench(&["average", "--clients", "3", "--megabytes", "2"], &fields);
+    assert_eq!((results.len(), &results[0]["clients"], &results[0]["megabytes"]), (1, &3.into(), &2.0.into()));
+}
+
+#[test]
+fn a_bench_prints_units() {
+    for (args, unit) in [
+        (&["train-step", "--base-channels", "4", "--batch", "4", "--steps", "2"][..], " images/s"),
+        (&["sample", "--base-channels", "2", "--num", "8"], " images/s"),
+        (&["frechet", "--num", "20", "--dims", "4"], " ms distance"),
+        (&["average", "--clients", "2", "--megabytes", "1"], " GB/s"),
+    ] {
+        let said = stdout(&effgan(&[&["bench"], args].concat()));
+        assert!(said.contains(unit) && said.lines().count() <= 2, "{said}");
+    }
+}

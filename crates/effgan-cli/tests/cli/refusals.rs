@@ -1,0 +1,109 @@
+//! Mistakes, each of which is one line and an exit code.
+
+use std::fs;
+
+use crate::program::{effgan, failure, json, run_tiny, tiny_config};
+use crate::tiny;
+
+#[test]
+fn nothing_is_overwritten() {
+    let (folder, run, _) = tiny();
+    let before = fs::read(run.join("run.json")).unwrap();
+    let (code, line) = failure(&run_tiny(&run, &[]));
+    assert_eq!(code, Some(2));
+    assert!(line.contains("exists and nothing is overwritten; resume it with effgan resume "), "{line}");
+    assert!(line.ends_with("goes on with it, or choose another --out"), "{line}");
+    assert_eq!(fs::read(run.join("run.json")).unwrap(), before);
+    let png = folder.path().join("grid.png");
+    fs::write(&png, "mine").unwrap();
+    let output = effgan(&["sample", run.to_str().unwrap(), "--out", png.to_str().unwrap()]);
+    assert_eq!(failure(&output).0, Some(2));
+    assert_eq!(fs::read_to_string(png).unwrap(), "mine");
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_code_2_and_one_line() {
+    let (folder, run, _) = tiny();
+    let nowhere = folder.path().join("nowhere/grid.png");
+    let nowhere = nowhere.to_str().unwrap();
+    for command in [
+        &["sample", run.to_str().unwrap(), "--out", nowhere][..],
+        &["partition", &tiny_config(), "--out", nowhere],
+        &["features", "train", "mnist-mini", "--out", nowhere],
+    ] {
+        let (code, line) = failure(&effgan(command));
+        assert_eq!(code, Some(2), "{line}");
+        assert!(line.contains("nowhere is not a folder, so"), "{line}");
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let (code, line) = failure(&run_tiny(&file.join("run"), &[]));
+    assert_eq!(code, Some(2), "{line}");
+    assert!(line.starts_with("cannot make the run folder"), "{line}");
+}
+
+/// Fails before the run folder is made.
+fn refused(settings: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let refused = failure(&run_tiny(&run, &settings));
+    assert!(!run.exists(), "{refused:?} left a folder");
+    refused
+}
+
+#[test]
+fn a_wrong_config_is_code_2_and_one_line() {
+    for (setting, said) in [
+        ("local.epoch=3", "[local] unknown field `epoch`, expected one of"),
+        ("partition.clients=121", "partition.clients = 121 is more than the 120 images to assign"),
+        ("partition.min_examples=50", "fewer than min_examples = 50, with 3 clients"),
+        ("dataset.limit=10001", "dataset.limit = 10001 is outside 1..=10000"),
+        ("dataset.name=mnist", "set dataset.dir to the folder with train-images-idx3-ubyte"),
+        ("network.base_channels=0", "network.base_channels = 0 is outside 1..=1024"),
+        ("algorithm.rounds=4000000000", "algorithm.rounds = 4000000000 is outside 0..=1000000"),
+        ("local.batch_size=1", "local.batch_size = 1 must be at least 2"),
+        ("evaluation.samples=20", "there is no image of class"),
+        ("local.learning_rate=-1", "local.learning_rate = -1 must be above 0"),
+        ("algorithm.cohort=1.5", "algorithm.cohort = 1.5 is outside 0..=1"),
+        ("evaluation.samples=2001", "evaluation.samples = 2001 is outside 2..=2000"),
+    ] {
+        let (code, line) = refused(&[setting]);
+        assert_eq!(code, Some(2), "{setting}: {line}");
+        assert!(line.contains(said), "{setting}: {line}");
+    }
+    let dirichlet = "partition={ kind = \"dirichlet\", alpha = 0.01, clients = 50 }";
+    let (code, line) = refused(&[dirichlet]);
+    assert_eq!(code, Some(2));
+    assert!(line.contains("alpha = 0.01 and 50 clients; raise alpha or lower clients or min_examples"), "{line}");
+}
+
+#[test]
+fn data_that_cannot_be_read_is_code_3_and_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = format!("dataset.dir={}", data.path().display());
+    let files = ["dataset.name=mnist", &dir];
+    let (code, line) = refused(&files);
+    assert_eq!(code, Some(3));
+    assert!(line.contains("train-images-idx3-ubyte"), "{line}");
+    // Headers that promise 60,000 images and labels, and nothing behind them.
+    let header = [0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28];
+    fs::write(data.path().join("train-images-idx3-ubyte"), header).unwrap();
+    fs::write(data.path().join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0xea, 0x60]).unwrap();
+    let (code, line) = refused(&files);
+    assert_eq!(code, Some(3));
+    assert!(line.contains("truncated: expected 47040016 bytes in all, got 16"), "{line}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_code_4_and_a_readable_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (code, line) = failure(&run_tiny(&run, &["--set", "local.learning_rate=1e30"]));
+    assert_eq!(code, Some(4));
+    assert!(line.contains("failed in round 1: the ") && line.contains("lower local.learning_rate"), "{line}");
+    let info = json(&run.join("run.json"));
+    assert_eq!(info["status"], "failed");
+    assert_eq!(info["reason"], line);
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("lower local.learning_rate"));
+}
