@@ -20,9 +20,10 @@ pub use crate::contract::{Members, Steps};
 use crate::failure::{Failure, Result};
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::protocol::ledger::Asked;
 use crate::protocol::ledger::Ledger;
 pub use crate::protocol::retention::prune;
-use crate::protocol::{self, AtSite, LedgerQuestion, Roll};
+use crate::protocol::{self, SiteList, SiteSettings};
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
 use crate::record::machine;
@@ -79,8 +80,8 @@ pub fn federate(
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    let roll = server.map(Roll::of);
-    pipeline::federate(&config, &out, jobs, grid, roll, &Progress::lines(log), stop)?;
+    let list = server.map(SiteList::of);
+    pipeline::federate(&config, &out, jobs, grid, list, &Progress::lines(log), stop)?;
     Ok(out)
 }
 
@@ -98,13 +99,13 @@ pub fn answer(
     message: Content,
     stop: &AtomicBool,
 ) -> Result<Content> {
-    let at_site = AtSite { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
-    protocol::answer(&at_site, kind, message, stop)
+    let settings = SiteSettings { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
+    protocol::answer(&settings, kind, message, stop)
 }
 
 /// What a site's ledger has of a message of Flower's type `kind`, as JSON: for [`write_refusal`].
 pub fn question_of(kind: &str, message: Content) -> String {
-    serde_json::to_string(&protocol::question_of(kind, message)).expect("a question is plain data")
+    serde_json::to_string(&protocol::asked_of(kind, message)).expect("a question is plain data")
 }
 
 /// Writes into the site's ledger that `question` was refused, with `why`, where [`answer`] was not called or not to its end; answers with the
@@ -122,9 +123,9 @@ pub fn write_refusal(
 ) -> Result<Option<String>> {
     let code =
         Refusal::of_code(refusal).ok_or_else(|| Failure::usage(anyhow!("{refusal:?} is no code of a refusal")))?;
-    let question: LedgerQuestion = serde_json::from_str(question).map_err(Failure::usage)?;
+    let asked: Asked = serde_json::from_str(question).map_err(Failure::usage)?;
     let policy = protocol::policy_file(policy, names_files, state_dir);
-    policy.map(|policy| protocol::write_refusal(&policy, question, code, why)).transpose()
+    policy.map(|policy| protocol::write_refusal(&policy, asked, code, why)).transpose()
 }
 
 /// Reads the ledger in the folder `site` line by line; answers with how many lines there are, each as it was written.

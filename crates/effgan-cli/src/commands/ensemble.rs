@@ -11,7 +11,7 @@ use crate::output::say;
 use crate::terminal;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::pipeline;
-use effgan_run::protocol::{self, AtSite, POLICY, SiteImages};
+use effgan_run::protocol::{self, POLICY, SiteImages, SiteSettings};
 use effgan_run::record::machine;
 
 /// The members of an ensemble
@@ -71,7 +71,7 @@ impl FineTune {
     fn run(self) -> Result<()> {
         let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = self.site.join(POLICY);
-        let has_files = !matches!(images, SiteImages::Dealt { data_dir: None, .. });
+        let has_files = !matches!(images, SiteImages::Assigned { data_dir: None, .. });
         if has_files && !policy.is_file() {
             let line = format!("{} is not there; name the site's kit by --site", policy.display());
             return Err(Failure::usage(anyhow!(line)));
@@ -79,8 +79,8 @@ impl FineTune {
         let state = tempfile::tempdir().map_err(anyhow::Error::from)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let policy = policy.is_file().then_some(policy);
-        let at_site = AtSite { images, state_dir: state.path().into(), policy, jobs };
-        let site = protocol::fine_tune(&self.kit, &at_site, &self.out, &*interrupt()?)?;
+        let settings = SiteSettings { images, state_dir: state.path().into(), policy, jobs };
+        let site = protocol::fine_tune(&self.kit, &settings, &self.out, &*interrupt()?)?;
         say(format!(
             "{} holds the generator of {}, trained on {} images",
             self.out.display(),
@@ -94,7 +94,8 @@ impl FineTune {
 impl Add {
     fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let name = pipeline::hand_in(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*interrupt()?)?;
+        let name =
+            pipeline::add_late_member(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*interrupt()?)?;
         say(format!("{name} is in the ensemble"));
         Ok(())
     }

@@ -161,7 +161,7 @@ impl Work<'_> {
     /// Begins a cell with the rounds of another one of its group that has some of them.
     fn branch(&self, cell: &Cell, folder: &Path, group: &Group) -> Result<bool> {
         for donor in group.own().rev().map(|donor| self.sweep.cells[donor].folder(self.out)) {
-            if status(&donor) == Some(Status::Done) && pipeline::branch(&donor, &cell.config, folder)? {
+            if status(&donor) == Some(Status::Done) && pipeline::adopt_rounds(&donor, &cell.config, folder)? {
                 return Ok(true);
             }
         }

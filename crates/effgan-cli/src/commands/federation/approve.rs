@@ -9,7 +9,7 @@ use clap::Args;
 use crate::output::{say, write};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::approval;
-use effgan_run::protocol::ledger::Request;
+use effgan_run::protocol::ledger::PendingRun;
 
 use super::check_site;
 
@@ -38,7 +38,7 @@ impl Approve {
         }
         let waiting = approval::waiting(&kit)?;
         if let Some(digits) = yes {
-            let request = approval::request_of(&waiting, &digits)?;
+            let request = approval::pending_run(&waiting, &digits)?;
             write(approval::shown(&kit, &request)?.as_bytes());
             return approve(&kit, &request);
         }
@@ -50,10 +50,10 @@ impl Approve {
             if !stdin().is_terminal() {
                 continue;
             }
-            if asked(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
+            if asked(&format!("May {} use the images of this site? [y/N] ", request.run_request.name))? {
                 approve(&kit, request)?;
             } else {
-                say(format!("{} may not, and still waits", request.wishes.name));
+                say(format!("{} may not, and still waits", request.run_request.name));
             }
         }
         if !waiting.is_empty() && !stdin().is_terminal() {
@@ -64,9 +64,9 @@ impl Approve {
     }
 }
 
-fn approve(kit: &Path, request: &Request) -> Result<()> {
+fn approve(kit: &Path, request: &PendingRun) -> Result<()> {
     approval::approve(kit, request)?;
-    say(format!("{} may use the images of this site", request.wishes.name));
+    say(format!("{} may use the images of this site", request.run_request.name));
     Ok(())
 }
 

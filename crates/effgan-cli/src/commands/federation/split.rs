@@ -9,7 +9,7 @@ use effgan_data::{ClientName, Partition};
 use crate::output::say;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
-use effgan_run::protocol::{self, AtSite, POLICY, SiteImages};
+use effgan_run::protocol::{self, POLICY, SiteImages, SiteSettings};
 use effgan_run::record::run_dir::check_new_file;
 
 use super::write_private;
@@ -45,8 +45,8 @@ impl Split {
         let config = Config::load(&self.config, &[])?;
         let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = Some(self.site.join(POLICY));
-        let at_site = AtSite { images, state_dir: self.site.join("state"), policy, jobs: 1 };
-        let share = protocol::split(&at_site, config)?;
+        let settings = SiteSettings { images, state_dir: self.site.join("state"), policy, jobs: 1 };
+        let share = protocol::split(&settings, config)?;
         let (train, held_out) = (share.train.len(), share.held_out.len());
         let json = serde_json::to_vec(&Partition { clients: vec![share] }).expect("a partition is plain data");
         write_private(&self.out, |out| Ok(out.write_all(&json)?))?;
@@ -70,7 +70,7 @@ pub(crate) fn site_images(
             Ok(SiteImages::Own { data_dir, client })
         }
         (_, data_dir, partition_id) => {
-            Ok(SiteImages::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir })
+            Ok(SiteImages::Assigned { partition_id: partition_id.unwrap_or_default(), data_dir })
         }
     }
 }

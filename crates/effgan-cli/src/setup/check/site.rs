@@ -15,7 +15,7 @@ use super::{Side, files, gate, images, right, tls, versions, wrong};
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::hold_out::{self, SECRET as HOLD_OUT_SECRET, num_held_out};
-use effgan_run::protocol::{AtSite, POLICY, Rehearsal, SiteImages, last_wishes, rehearse, wishes_of};
+use effgan_run::protocol::{POLICY, Rehearsal, SiteImages, SiteSettings, last_run_request, rehearse, run_request_of};
 use effgan_run::units::counted;
 
 /// What a site keeps of a run, in sizes of both networks: an answer, work that was cut off with its optimiser's state, memories.
@@ -87,17 +87,18 @@ fn own_files(folder: &Path) -> Result<()> {
 fn rehearsed(side: &Side, name: &ClientName, config: &Config) -> Rehearsal {
     let folder = &side.folder;
     let of = |images| {
-        let at_site = AtSite { images, state_dir: folder.join("state"), policy: Some(folder.join(POLICY)), jobs: 1 };
-        rehearse(&at_site, config)
+        let settings =
+            SiteSettings { images, state_dir: folder.join("state"), policy: Some(folder.join(POLICY)), jobs: 1 };
+        rehearse(&settings, config)
     };
     if let Some((data_dir, _)) = &side.data {
         return of(SiteImages::Own { data_dir: data_dir.clone(), client: name.clone() });
     }
-    let dealt = |partition_id| of(SiteImages::Dealt { partition_id, data_dir: None });
+    let dealt = |partition_id| of(SiteImages::Assigned { partition_id, data_dir: None });
     // Which of them the site will be, start.sh is told.
     let first = dealt(0);
     let others = 1..config.partition.shares().map_or(1, |shares| shares.clients);
-    if first.said.is_ok() { first } else { others.map(dealt).find(|other| other.said.is_ok()).unwrap_or(first) }
+    if first.outcome.is_ok() { first } else { others.map(dealt).find(|other| other.outcome.is_ok()).unwrap_or(first) }
 }
 
 /// The config in the file `path`, once it can be run over sites of which this one is one.
@@ -137,10 +138,10 @@ impl Run {
     fn known(side: &Side, site: &ClientName) -> Result<Self> {
         if let Some(path) = &side.config {
             let config = config_for(path, site)?;
-            let (wishes, spent) = wishes_of(&side.folder, &config)?;
+            let (wishes, spent) = run_request_of(&side.folder, &config)?;
             return Ok(Self { config: Some(config), wishes: Some(wishes), spent, images: None, is_rehearsed: false });
         }
-        let last = last_wishes(&side.folder).map_err(|failure| failure.context("ledger"))?;
+        let last = last_run_request(&side.folder).map_err(|failure| failure.context("ledger"))?;
         let (wishes, spent) = last.map_or_else(Default::default, |(wishes, spent)| (Some(wishes), spent));
         Ok(Self { config: None, wishes, spent, images: None, is_rehearsed: false })
     }
@@ -222,8 +223,8 @@ impl Run {
 
     /// Takes what the site would say, which knows more than headers.
     fn rehearsed(&mut self, rehearsal: Rehearsal, policy: &Policy) -> Result<()> {
-        self.wishes = rehearsal.wishes.or(self.wishes.take());
-        let (refusal, why) = match rehearsal.said {
+        self.wishes = rehearsal.run_request.or(self.wishes.take());
+        let (refusal, why) = match rehearsal.outcome {
             Ok(images) => {
                 self.images = self.images.map(|_| images);
                 self.is_rehearsed = true;
