@@ -17,7 +17,7 @@ from flwr.superlink.grid import HttpGrid, InMemoryGrid
 
 from effgan import UsageError
 from effgan.flower.pulling import pull
-from effgan.flower.records import Content, letter, what_leaves
+from effgan.flower.records import Content, request, what_leaves
 
 pytestmark = pytest.mark.usefixtures("inside_of_a_server_app")
 
@@ -54,7 +54,7 @@ def grid_of(reply: Message) -> tuple[HttpGrid, SuperLink]:
 
 def answer(values: int) -> Message:
     content: Content = ({"generator": np.zeros(values, np.float32)}, {"num-examples": 5.0}, {"tensors": "{}"})
-    return what_leaves(content, letter(ASKED, 1, "train", 9.0))
+    return what_leaves(content, request(ASKED, 1, "train", 9.0))
 
 
 def test_a_reply_of_a_sound_size_is_taken_and_confirmed() -> None:

@@ -1,4 +1,4 @@
-"""A reply is taken as far as its size is known to be sound: whoever asked says how many bytes it has at most."""
+"""Pulling a reply from the SuperLink without taking more bytes than a reply to its request can have."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from flwr.supercore.inflatable.inflatable_object import get_object_body, get_obj
 from flwr.superlink.grid import InMemoryGrid
 
 from .. import UsageError
-from .records import Content, of_reply
+from .records import Content, content_of_reply
 
 
 def pull(grid: Grid, message: str, most: int) -> Content | str | None:
-    """The reply to ``message``, or why there is none to use; ``None`` where none has come.
+    """The content of the reply to ``message``, or why it cannot be used; ``None`` when no reply has come.
 
-    Of one that is longer than ``most`` bytes no more is asked for, and the SuperLink may forget it.
+    A reply of more than ``most`` bytes is not pulled to its end, and the SuperLink is told that it was taken.
     """
     client = getattr(grid, "_runtime_client", None)
     if client is None and not isinstance(grid, InMemoryGrid):
-        # Another Flower, say, whose replies would come whole before anybody knows how long they are.
+        # Another version of Flower, for example: its replies would be in memory as a whole before their length is known.
         kind = f"{type(grid).__module__}.{type(grid).__name__}"
-        raise UsageError(f"a {kind} does not let the length of a reply be bounded; take a version of flwr that effgan's requirements name")
+        raise UsageError(f"a {kind} does not let the length of a reply be bounded; install a version of flwr that effgan requires")
     if client is None:
-        # The grid of Flower's simulation is of this process, and has the whole already.
+        # The grid of Flower's simulation is in this process, and holds the whole reply already.
         replies = list(grid.pull_messages([message]))
         return _of(replies[0], most) if replies else None
     bounded: Any = Bounded(client, most)
@@ -39,7 +39,7 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
     except httpx.HTTPError:
         raise
     except Exception as error:
-        # Whatever a site sends as a message, the run goes on without the site.
+        # The site chose these bytes: whatever is wrong with them may cost it the round, and must not end the run.
         for found in bounded.found:
             client.ConfirmMessageReceived(found)
         return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot make a message of it"
@@ -49,18 +49,18 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
 
 
 class TooLong(Exception):
-    """The reply has more bytes than it may have."""
+    """The reply is longer than a reply to its request can be."""
 
 
 class Bounded:
-    """Flower's client of the SuperLink, which stops to pull objects when they are more than so many bytes in all."""
+    """Flower's client of the SuperLink, which stops pulling objects when they have more than ``most`` bytes in all."""
 
     def __init__(self, client: Any, most: int) -> None:
         self.client, self.most, self.left = client, most, most
-        # What tells the SuperLink that a message was taken.
+        # Requests that tell the SuperLink that a message was taken.
         self.found: list[ConfirmMessageReceivedRequest] = []
         self.sizes: dict[str, int] = {}
-        # Flower's objects that say which pieces an array is made of.
+        # Flower's objects that say which chunks an array consists of.
         self.arrays: list[bytes] = []
         # Objects are pulled by several threads.
         self.lock = threading.Lock()
@@ -92,14 +92,14 @@ class Bounded:
         return response
 
     def ConfirmMessageReceived(self, request: Any) -> Any:
-        """All objects are there; they have not been put together yet. A piece that an array names often counts as often."""
+        """Called when all objects are there and before arrays are made of them. A chunk counts as often as arrays name it."""
         self.found.clear()
         response = self.client.ConfirmMessageReceived(request)
         self.left = self.most
         for content in self.arrays:
-            pieces = get_object_children_ids_from_object_content(content)
+            chunks = get_object_children_ids_from_object_content(content)
             for index in json.loads(get_object_body(content, Array))["arraychunk_ids"]:
-                self.take(self.sizes[pieces[index]])
+                self.take(self.sizes[chunks[index]])
         return response
 
     def take(self, size: int) -> None:
@@ -113,7 +113,7 @@ def _of(reply: Message, most: int) -> Content | str:
         arrays = reply.content.array_records.values()
         if sum(len(array.data) for record in arrays for array in record.values()) > most:
             return _too_long(most)
-    return of_reply(reply)
+    return content_of_reply(reply)
 
 
 def _too_long(most: int) -> str:

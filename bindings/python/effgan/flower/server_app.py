@@ -1,4 +1,4 @@
-"""The server's half: Rust says what to send to whom, and Flower carries it."""
+"""The ServerApp: Rust decides what to send to which node, and Flower carries it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from .. import UsageError, _effgan
 from .pulling import pull
-from .records import Content, letter
+from .records import Content, request
 from .strategy import aggregate
 
-# Seconds that Flower keeps a message longer than Rust waits for its answer: who is late is called so, and by nothing else.
+# Seconds by which Flower keeps a message longer than Rust waits for the reply, so that it is always Rust that reports a late reply.
 SPARE = 5.0
 
 app = ServerApp()
@@ -23,9 +23,9 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Runs the config at ``config`` into the folder ``out``, or goes on with the run that is there.
+    """Runs the config file ``config`` into the folder ``out``, or resumes the run that is there.
 
-    ``server`` is the folder whose list says which node is whose; without it, as in experiments, nodes are believed who they are.
+    ``server`` is the server's folder, whose list says which node is which site. Without it, as in experiments, nodes are believed.
     """
     config, out = _path(context, "config"), _path(context, "out")
     server = _path(context, "server") if context.run_config.get("server") else None
@@ -42,22 +42,22 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _path(context: Context, key: str) -> Path:
-    """A setting of ``flwr run --run-config``."""
+    """A path among the settings of ``flwr run --run-config``."""
     path = Path(str(context.run_config.get(key, "")))
     if not path.is_absolute():
-        raise UsageError(f"{key} = {str(path)!r} is no absolute path at the server; give one: --run-config \"{key}='/…'\"")
+        raise UsageError(f"{key} = {str(path)!r} is not an absolute path at the server; give one: --run-config \"{key}='/…'\"")
     return path
 
 
 def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) -> str:
-    [message] = grid.push_messages([letter(content, node, kind, seconds + SPARE)])
+    [message] = grid.push_messages([request(content, node, kind, seconds + SPARE)])
     return message
 
 
 def _pull(grid: Grid, messages: Sequence[tuple[str, int]]) -> tuple[str, Content | str] | None:
-    """One reply, so that no more than one is in memory."""
+    """One of the replies that have come, so that no more than one is in memory; ``None`` when none has."""
     for message, most in messages:
-        said = pull(grid, message, most)
-        if said is not None:
-            return message, said
+        reply = pull(grid, message, most)
+        if reply is not None:
+            return message, reply
     return None

@@ -1,7 +1,7 @@
 //! What one side writes, the other reads, and nothing else.
 
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Refusal, Reply, Update};
+use effgan_fl::{Answered, Broadcast, ExchangeKind, Letter, Moment, Reply, Update};
 use effgan_nn::{Array, params};
 
 use super::*;

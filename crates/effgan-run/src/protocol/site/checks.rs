@@ -108,7 +108,7 @@ impl SiteContext {
             && let Some(path) = listed.link_outside()?
         {
             let why = format!(
-                "{} is a link to outside of the data folder; remove it, or set allow_links = true",
+                "{} is a link to outside of the data folder; allow_links = true allows it",
                 path.display()
             );
             return Err(SiteError::new(Refusal::DataUnusable, why));
