@@ -1,5 +1,5 @@
-# Everything that is run by hand or by CI. `make test` needs Rust, a C toolchain and Python 3; nothing is downloaded but crates, and what
-# bindings/python/requirements-dev.txt names.
+# The commands for developers and CI. `make test` needs Rust, a C toolchain and Python 3. It downloads only crates and the packages of
+# bindings/python/requirements-dev.txt.
 
 .PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper
 
@@ -7,11 +7,11 @@ test:
 	cargo test --locked --release --workspace
 	bindings/python/make.sh
 
-# .venv/bin/python with `import effgan`, and the Python tests. PYTHON=python3.12 makes .venv from another one.
+# .venv/bin/python with `import effgan`, and the Python tests. PYTHON=python3.12 makes .venv from another Python.
 python:
 	bindings/python/make.sh
 
-# The wheel for release, in target/wheels; compiles everything anew, since maturin builds one package by itself.
+# The wheel for release, in target/wheels. It compiles everything again, since maturin builds one package by itself.
 wheel:
 	cd bindings/python && ../../.venv/bin/maturin build --locked --release --target-dir ../../target
 
@@ -20,12 +20,12 @@ lint:
 	cargo clippy --locked --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --workspace --no-deps
 
-# MINUTES of fuzzing for each target, or for those in TARGETS: docs/fuzzing.md. Needs `cargo install cargo-fuzz --locked`.
+# MINUTES of fuzzing per target, for all targets or those in TARGETS: CONTRIBUTING.md. Needs `cargo install cargo-fuzz --locked`.
 MINUTES = 10
 fuzz:
 	python3 scripts/fuzz.py --minutes $(MINUTES) $(TARGETS)
 
-# Figures that take longer than a test may; README and docs/reliability.md say what they were. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
+# Figures that take too long for a test; README, docs/reliability.md and docs/bad-clients.md have them. DATA is a folder with mnist/ and fashion-mnist/ in IDX files.
 slow:
 	EFFGAN_DATA=$(abspath $(DATA)) cargo test --locked --release --workspace -- --ignored
 	.venv/bin/pip install --quiet --require-hashes --no-deps --requirement bindings/python/simulation.lock
@@ -42,7 +42,7 @@ demo-federation:
 	PYTHON_TESTS=none bindings/python/make.sh
 	.venv/bin/python scripts/demo_federation.py
 
-# The experiment of the paper and the map of where EFFGAN pays: docs/results. About two hours on two cores; goes on where it was stopped. DATA as above.
+# The paper's experiment, and when EFFGAN is worth it: docs/results. About two hours on two cores; run again, it resumes. DATA as above.
 paper:
 	cargo build --locked --release
 	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in epochs where-it-pays; do \
@@ -51,15 +51,15 @@ paper:
 	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml --set dataset.limit=2000 || exit; done
 	python3 scripts/tables.py map --out sweeps/where-it-pays
 
-# Makes every reference number of the tests anew from the Python packages that gave them; minutes, 6 GB of memory and of disk.
+# Computes every reference number of the tests again from the Python packages that gave them. Takes minutes, 6 GB of memory and 6 GB of disk.
 reference:
 	scripts/reference/run.sh
 
-# Kills runs 200 times (KILLS=…) and holds each to the outcome of an uninterrupted one: docs/reliability.md.
+# Kills runs 200 times (KILLS=…) and compares each with an uninterrupted run: docs/reliability.md.
 KILLS = 200
 torture:
 	EFFGAN_KILLS=$(KILLS) cargo test --locked --release --workspace --test resume -- --include-ignored --nocapture kill
 
-# Licences, sources and known advisories of everything that is compiled in.
+# Checks licences, sources and known advisories of everything that is compiled in.
 audit:
 	scripts/audit.sh

@@ -1,8 +1,8 @@
-"""A federation as a plain loop: the steps of an algorithm on named NumPy arrays, every message in sight.
+"""A federation as a plain loop over the steps of an algorithm on named NumPy arrays.
 
     .venv/bin/python examples/plain_loop.py configs/quickstart.toml
 
-Whoever carries messages in a way of their own writes this loop with a send and a receive in it. No number is made in Python.
+To carry messages by a transport of your own, put a send and a receive into this loop. All arithmetic is in Rust.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def run(config: str, settings: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Arrays]]:
-    """Trains as ``config`` says; answers with the server's arrays and the collected generators by client."""
+    """Trains from the file ``config``; returns the server's arrays, and the collected generators by client."""
     sites = effgan.deal(config, settings=settings)
     images, labels = next(iter(sites.values()))
     steps = effgan.Steps(

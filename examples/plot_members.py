@@ -1,4 +1,4 @@
-"""What each member of an ensemble has learned: grids of samples and the score curve of a run, in one picture.
+"""Draws samples of each member of an ensemble and the score curve of a run in one picture.
 
     .venv/bin/python examples/plot_members.py runs/quickstart --out members.png
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("agg")  # a file, whether there is a screen or not
+matplotlib.use("agg")  # draw to a file, also without a screen
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import effgan
 
-SIDE = 5  # images a side of a grid
+SIDE = 5  # images per side of a grid
 COLUMNS = 4
 INK, FAINT, GRID = "#1d2530", "#6b7684", "#e3e7ec"
 AVERAGE, ENSEMBLE = "#3b6fb6", "#d1632a"
@@ -27,7 +27,7 @@ TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold", "c
 
 
 def grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``[SIDE², c, h, w]`` as one picture ``[h', w', c]``, with a line of white between them."""
+    """Returns images ``[SIDE², c, h, w]`` as one picture ``[h', w', c]``, with a white line between them."""
     n, c, h, w = images.shape
     framed = np.full((n, c, h + 1, w + 1), 255, np.uint8)
     framed[:, :, :h, :w] = images
@@ -43,7 +43,7 @@ def draw_samples(axes: Any, images: NDArray[np.uint8], title: str, note: str) ->
 
 
 def draw_scores(axes: Any, run: effgan.Run) -> None:
-    """``fd_small`` of the averaged generator after each round, of the ensemble, and of real images."""
+    """Draws ``fd_small`` of the averaged generator after each round, of the ensemble, and of real images."""
     scores = [score for score in run.scores if score.get("norm_statistics") != "average"]
     floor = [score for score in scores if score["of"] == "floor"]
     averaged = [score for score in scores if score["of"] in ("average", "mean-of-members")]
@@ -68,7 +68,7 @@ def draw_scores(axes: Any, run: effgan.Run) -> None:
 
 
 def draw_curve(axes: Any, scores: list[dict[str, Any]], name: str, color: str, form: str) -> None:
-    """A curve with its name and last value at the last point."""
+    """Draws a curve, with its name and last value at the last point."""
     points = [(score["round"], score["fd_small"]) for score in scores]
     axes.plot(*zip(*points), form, color=color, lw=2, ms=7)
     for round_and_score in points[-1:]:

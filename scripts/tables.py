@@ -1,15 +1,15 @@
-"""Tables of README and docs/reliability.md, from runs at the same total of local epochs.
+"""Tables of README and docs/bad-clients.md, from runs at the same total of local epochs.
 
     python3 scripts/tables.py drift      --data FOLDER --out runs/tables
     python3 scripts/tables.py algorithms --data FOLDER --out runs/tables
     python3 scripts/tables.py poison     --out runs/tables
     python3 scripts/tables.py map        --out sweeps/where-it-pays
 
-`drift`: MNIST, 2 digits a client, 20 local epochs a round, three seeds. `algorithms`: every algorithm on MNIST with 2 digits a client and on
-Fashion-MNIST dealt by Dirichlet(0.1), 5 local epochs a round, one seed. `poison`: ten iid clients
+`drift`: MNIST, 2 digits per client, 20 local epochs per round, three seeds. `algorithms`: every algorithm on MNIST with 2 digits per client and on
+Fashion-MNIST split by Dirichlet(0.1), 5 local epochs per round, one seed. `poison`: ten iid clients
 with digits from inside the program, three of whom send bad updates, under each aggregation. `map`: what `effgan sweep
-configs/paper/where-it-pays.sweep.toml` left, algorithms beside each other. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
-not run again, others start afresh, so the script can be stopped and started. Two runs at a time, one thread each.
+configs/paper/where-it-pays.sweep.toml` left, with the algorithms side by side. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
+not run again and others start anew, so the script can be stopped and started again. Two runs at a time, one thread each.
 """
 
 import argparse
@@ -56,7 +56,7 @@ DRIFT_ROWS = [
     ("effgan", "floor", None),
 ]
 
-# Equal work again: 40 epochs at each client, 5 a round.
+# Equal work again: 40 epochs at each client, 5 per round.
 EVERY_ALGORITHM = {
     "effgan": effgan(7, 5),
     "local-ensemble": algorithm("local-ensemble", rounds=8),
@@ -159,7 +159,7 @@ def drift(args):
 def every_algorithm(args):
     folders = {(a, d): args.out / f"{d}-{a}" for d in CONFIGS for a in EVERY_ALGORITHM}
     run_all(args, [(folder, d, EVERY_ALGORITHM[a] + FIVE_EPOCHS, 1) for (a, d), folder in folders.items()])
-    print("| algorithm | MNIST, 2 digits a client: fd_small | modes of 10 | MB sent | Fashion-MNIST, Dirichlet(0.1): fd_small | modes of 10 | MB sent |")
+    print("| algorithm | MNIST, 2 digits per client: fd_small | modes of 10 | MB sent | Fashion-MNIST, Dirichlet(0.1): fd_small | modes of 10 | MB sent |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in EVERY_ALGORITHM:
         cells = [cell for d in CONFIGS for cell in outcome(folders[name, d])]
@@ -238,7 +238,7 @@ def where_it_pays(args):
     name = lambda row: row["label"] + (f", {row['algorithm.fine_tune_epochs']}" if row["algorithm.fine_tune_epochs"] else "")
     scores = {(place(row), name(row)): row["fd_small"] for row in rows}
     names = ["fedgan", "effgan, 1", "effgan, 5", "effgan, 20", "local-ensemble"]
-    print(f"| Dirichlet alpha | images a client | {' | '.join(f'`{n}`' for n in names)} |")
+    print(f"| Dirichlet alpha | images per client | {' | '.join(f'`{n}`' for n in names)} |")
     print("| --- " * (len(names) + 2) + "|")
     for alpha, images in sorted({place for place, _ in scores}):
         found = [scores.get(((alpha, images), n)) for n in names]

@@ -26,7 +26,7 @@ ERRORS = {
     5: "the node is not available",
     6: "a mod at the site refused; its own log says why",
     7: "the site refuses the app",
-    8: "the site's app ended without a reply",
+    8: "the site's app ended without an answer",
 }
 
 
