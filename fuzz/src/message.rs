@@ -21,8 +21,12 @@ pub fn check(message: &[u8]) {
         assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{name} is as large as its shape");
     }
     assert_eq!(content.clone().packed().unpacked(), Ok(content.clone()), "what is packed is unpacked");
-    if let Ok(letter) = content.clone().into_letter() {
-        assert_eq!(Content::of_letter(&letter).into_letter(), Ok(letter), "a request is read as it was written");
+    if let Ok(site_message) = content.clone().into_site_message() {
+        assert_eq!(
+            Content::of_site_message(&site_message).into_site_message(),
+            Ok(site_message),
+            "a request is read as it was written"
+        );
     }
     let north = || ClientName::new("north").expect("a name");
     let id = content.request_id();

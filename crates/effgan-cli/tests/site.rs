@@ -89,9 +89,7 @@ fn a_yes_names_a_run_that_waits_by_enough_digits() {
     let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef 0123 4567 89ab cdef"]));
     assert_eq!(code, Some(2));
     assert!(
-        line.contains(
-            "no approved run has a config whose SHA-256 begins with \"0123456789abcdef0123456789abcdef\""
-        ),
+        line.contains("no approved run has a config whose SHA-256 begins with \"0123456789abcdef0123456789abcdef\""),
         "{line}"
     );
 }

@@ -1,16 +1,10 @@
 //! The members' weights in the ensemble: a member whose samples lie far from those of the others is flagged, and no member's share exceeds
 //! the cap.
 //!
-<<<<<<< HEAD:crates/effgan-run/src/pipeline/member_weights.rs
-//! The server has no real images, and members of clients with other classes differ as their images do. Features of `fd_small`'s network
-//! would tell classes apart better than noise from images, so only texture is compared, which classes largely share ([`textures`]);
-//! docs/reliability.md has the measurements behind the features, the distance and the bound. A flag by itself changes no weight: it is the
-//! opinion of a statistic.
-=======
-//! There are no real images at the centre, and members of clients who see other classes differ as their images do. So
-//! what is compared is texture alone, of which classes have much in common ([`textures`]); docs/bad-clients.md has the
-//! numbers that the choice of features, distance and bound comes from.
->>>>>>> main:crates/effgan-run/src/pipeline/flag.rs
+//! The server has no real images, and members of clients with other classes differ as their images do: under label skew, the features of
+//! `fd_small`'s network differ more between two honest members than between a member and noise. So only texture is compared, which classes
+//! largely share ([`textures`]); docs/bad-clients.md has the measurements behind the features, the distance and the bound. A flag by itself
+//! changes no weight: it is the opinion of a statistic.
 
 use std::time::Instant;
 

@@ -87,9 +87,9 @@ impl RunData {
         };
         let roster = self.roster(config.federation.max_examples);
         let all = roster.names().iter().zip(roster.num_examples()).zip(roster.counts());
-        let capped = all.filter(|((_, said), count)| count < said);
-        let capped =
-            capped.map(|((name, said), count)| format!("{name} says it has {said} images, and counts for {count}"));
+        let capped = all.filter(|((_, claimed), count)| count < claimed);
+        let capped = capped
+            .map(|((name, claimed), count)| format!("{name} says it has {claimed} images, and counts for {count}"));
         left_out.into_iter().chain(capped).chain(majority(config, &roster)).collect()
     }
 

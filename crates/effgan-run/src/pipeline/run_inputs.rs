@@ -23,6 +23,8 @@ pub(super) struct RunInputs {
 }
 
 impl RunInputs {
+    /// Derives them from the config and the data.
+    ///
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, jobs: usize) -> Result<Self> {

@@ -23,7 +23,7 @@ struct Row {
     round: String,
     /// The first digits of the config's hash.
     config: String,
-    said: String,
+    text: String,
     is_refused: bool,
 }
 
@@ -44,9 +44,9 @@ pub fn table(ledger: &Ledger, out: &mut dyn Write) -> Result<io::Result<()>, Led
     let (mut totals, mut written) = (Totals::default(), Ok(()));
     let head = ledger.read(|_, line| {
         totals.add(&line.entry);
-        let Row { time, what, round, config, said, .. } = Row::of(line);
+        let Row { time, what, round, config, text, .. } = Row::of(line);
         if written.is_ok() {
-            written = writeln!(out, "{time:<20}  {what:<9}  {round:>5}  {config:<8}  {said}");
+            written = writeln!(out, "{time:<20}  {what:<9}  {round:>5}  {config:<8}  {text}");
         }
     })?;
     Ok(written.and_then(|()| writeln!(out, "{}", totals.line(&head))))
@@ -68,12 +68,12 @@ pub fn page(ledger: &Ledger, out: &mut dyn Write) -> Result<io::Result<()>, Ledg
     let mut totals = Totals::default();
     let head = ledger.read(|_, line| {
         totals.add(&line.entry);
-        let Row { time, what, round, config, said, is_refused } = Row::of(line);
-        let [time, what, round, config, said] = [time, what, round, config, said].map(|text| escaped(&text));
+        let Row { time, what, round, config, text, is_refused } = Row::of(line);
+        let [time, what, round, config, text] = [time, what, round, config, text].map(|cell| escaped(&cell));
         let class = if is_refused { " class=\"refused\"" } else { "" };
         if written.is_ok() {
             written =
-                writeln!(out, "<tr{class}><td>{time}<td>{what}<td>{round}<td><code>{config}</code><td>{said}</tr>");
+                writeln!(out, "<tr{class}><td>{time}<td>{what}<td>{round}<td><code>{config}</code><td>{text}</tr>");
         }
     })?;
     Ok(written.and_then(|()| writeln!(out, "</table><p>{}</p></body></html>", escaped(&totals.line(&head)))))
@@ -82,7 +82,7 @@ pub fn page(ledger: &Ledger, out: &mut dyn Write) -> Result<io::Result<()>, Ledg
 impl Row {
     fn of(line: Line) -> Self {
         let is_refused = matches!(line.entry, Entry::Refused(_));
-        let (what, round, config, said) = match line.entry {
+        let (what, round, config, text) = match line.entry {
             Entry::Answered(answered) => {
                 let Asked { kind, round, config, .. } = &answered.asked;
                 (kind.clone(), *round, config.clone(), sent(&answered))
@@ -93,8 +93,8 @@ impl Row {
             }
             Entry::Approved { config, name, last_round, images } => {
                 let images = images.map(|images| format!(", with {}", counted(images, "image"))).unwrap_or_default();
-                let said = format!("{name} was approved here{images}, up to round {last_round}");
-                ("approved".into(), None, config, said)
+                let text = format!("{name} was approved here{images}, up to round {last_round}");
+                ("approved".into(), None, config, text)
             }
             Entry::Withdrawn { config } => ("withdrawn".into(), None, config, "the approval was withdrawn here".into()),
             Entry::Mended { bytes, .. } => (
@@ -106,8 +106,8 @@ impl Row {
         };
         let round = round.map(|round| round.to_string()).unwrap_or_default();
         let config = config.chars().take(8).collect::<String>();
-        let [time, what, config, said] = [line.time, what, config, said].map(|text| shown(&text));
-        Self { time, what, round, config, said, is_refused }
+        let [time, what, config, text] = [line.time, what, config, text].map(|cell| shown(&cell));
+        Self { time, what, round, config, text, is_refused }
     }
 }
 

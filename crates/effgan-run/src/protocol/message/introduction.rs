@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn an_introduction_is_read_as_it_was_written_with_and_without_label_counts() {
         for label_counts in [None, Some(vec![5, 7])] {
-            let said = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
-            assert_eq!(Introduction::of(&said.clone().into_content()), Ok(said));
+            let site = Introduction { ledger: Some("7".repeat(64)), ..introduction(label_counts) };
+            assert_eq!(Introduction::of(&site.clone().into_content()), Ok(site));
         }
     }
 

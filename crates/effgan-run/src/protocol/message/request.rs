@@ -11,9 +11,9 @@ impl Content {
         Self { words: [(KIND.to_owned(), QUERY.to_owned())].into(), ..Self::default() }
     }
 
-    /// The request to do the work of `letter`.
-    pub fn of_letter(letter: &Letter) -> Self {
-        let Letter { broadcast, now, oldest } = letter;
+    /// The request to do the work in `site_message`.
+    pub fn of_site_message(site_message: &Letter) -> Self {
+        let Letter { broadcast, now, oldest } = site_message;
         let numbers = [
             (ROUND, u64::from(broadcast.round)),
             (ITERATION, broadcast.iteration),
@@ -28,11 +28,11 @@ impl Content {
         Self { params: broadcast.params.clone(), numbers, words }
     }
 
-    /// Undoes [`of_letter`](Self::of_letter).
+    /// Undoes [`of_site_message`](Self::of_site_message).
     ///
     /// # Errors
     /// One line that names what is missing.
-    pub fn into_letter(self) -> Result<Letter, String> {
+    pub fn into_site_message(self) -> Result<Letter, String> {
         let round = |name: &str| u32::try_from(self.count(name)?).map_err(|error| error.to_string());
         let word = self.word(KIND)?;
         let kind = ExchangeKind::of_name(word).ok_or_else(|| format!("there is no exchange of kind {word}"))?;

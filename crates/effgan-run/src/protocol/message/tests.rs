@@ -13,12 +13,12 @@ fn params() -> Params {
 #[test]
 fn a_request_is_read_as_it_was_written() {
     let broadcast = Broadcast { round: 3, kind: ExchangeKind::Collect, iteration: 4, iterations: 9, params: params() };
-    let letter =
+    let site_message =
         Letter { broadcast, now: Moment { round: 2, exchanges: 7 }, oldest: Moment { round: 1, exchanges: 5 } };
-    assert_eq!(Content::of_letter(&letter).into_letter(), Ok(letter.clone()));
-    let mut without = Content::of_letter(&letter);
+    assert_eq!(Content::of_site_message(&site_message).into_site_message(), Ok(site_message.clone()));
+    let mut without = Content::of_site_message(&site_message);
     without.numbers.remove("iteration");
-    let error = without.into_letter().unwrap_err();
+    let error = without.into_site_message().unwrap_err();
     assert_eq!(error, "the message lacks the number `iteration`; do both sides have the same effgan?");
 }
 
@@ -74,8 +74,8 @@ fn client() -> ClientName {
 fn request() -> Content {
     let broadcast =
         Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: Params::new() };
-    let letter = Letter { broadcast, now: Moment::default(), oldest: Moment::default() };
-    Content::of_letter(&letter).with_config("seed = 1\n")
+    let site_message = Letter { broadcast, now: Moment::default(), oldest: Moment::default() };
+    Content::of_site_message(&site_message).with_config("seed = 1\n")
 }
 
 fn answer(reply: Reply) -> Content {

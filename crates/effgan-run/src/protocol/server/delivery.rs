@@ -20,15 +20,15 @@ const REMOVED: &str = "was removed from the server's list of sites";
 
 /// A request to a site that is not connected.
 pub(super) struct Undelivered {
-    letter: Letter,
+    site_message: Letter,
     /// Most bytes of the reply.
     most: u64,
 }
 
 impl Undelivered {
     /// A request whose reply has up to `tensor_bytes` of tensors.
-    pub(super) fn new(letter: Letter, tensor_bytes: u64) -> Self {
-        Self { letter, most: tensor_bytes.saturating_add(MOST_BESIDES_TENSORS) }
+    pub(super) fn new(site_message: Letter, tensor_bytes: u64) -> Self {
+        Self { site_message, most: tensor_bytes.saturating_add(MOST_BESIDES_TENSORS) }
     }
 }
 
@@ -60,10 +60,10 @@ impl SiteConnections<'_> {
         node: NodeId,
         undelivered: &Undelivered,
     ) -> effgan_fl::Result<()> {
-        let Undelivered { letter, most } = undelivered;
-        let kind = message_type(letter.broadcast.kind);
+        let Undelivered { site_message, most } = undelivered;
+        let kind = message_type(site_message.broadcast.kind);
         let purpose = Purpose::Work(client.clone(), self.key_of(client));
-        self.push(node, kind, Content::of_letter(letter), purpose, *most)
+        self.push(node, kind, Content::of_site_message(site_message), purpose, *most)
     }
 
     fn push(

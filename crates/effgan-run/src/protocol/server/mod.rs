@@ -1,7 +1,6 @@
 //! The server's side: it knows sites by name and reaches them as Flower's nodes, which have numbers.
 //!
-//! Which node is which site is said by the server's list ([`SiteList`]); without a list, as in experiments, the nodes are asked and
-//! believed. [`SiteConnections`] is the [`Carrier`] of a run: `wait` waits for its sites at the start, `nodes` keeps track of who is
+//! The server's list ([`SiteList`]) says which node is which site; without a list, as in experiments, the nodes are asked and believed. [`SiteConnections`] is the [`Carrier`] of a run: `wait` waits for its sites at the start, `nodes` keeps track of who is
 //! connected, `admission` decides who may take part, and `delivery` sends requests and takes replies.
 
 mod admission;
@@ -60,7 +59,7 @@ pub struct SiteConnections<'a> {
     undelivered: BTreeMap<ClientName, (Undelivered, Instant)>,
     /// Sites that stayed away too long: requests to them fail at once until they are back.
     gone: Vec<ClientName>,
-    /// Answers of sites that cannot answer any more, to be handed out next.
+    /// Answers of sites that cannot answer any more, to be returned next.
     failed: VecDeque<Answered>,
 }
 
@@ -134,9 +133,9 @@ impl<'a> SiteConnections<'a> {
 }
 
 impl Carrier for SiteConnections<'_> {
-    fn send(&mut self, client: &ClientName, letter: &Letter, bytes: u64) -> effgan_fl::Result<()> {
+    fn send(&mut self, client: &ClientName, site_message: &Letter, bytes: u64) -> effgan_fl::Result<()> {
         self.poll_nodes()?;
-        let undelivered = Undelivered::new(letter.clone(), bytes);
+        let undelivered = Undelivered::new(site_message.clone(), bytes);
         if let Some(node) = self.node_of(client) {
             return self.deliver(client, node, &undelivered);
         }

@@ -22,12 +22,17 @@ impl SiteContext {
     pub(super) fn check_request(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
         self.policy.check(&request.run_request, &Spent::default())?;
         // A second request to collect would yield a second generator, from parameters that the server chooses.
-        let is_repeated = |letter: &Letter| letter.broadcast.kind == ExchangeKind::Collect && history.has_answered();
-        if history.is_fine_tuned && request.letter.as_ref().is_some_and(|letter| !is_repeated(letter)) {
+        let is_repeated =
+            |site_message: &Letter| site_message.broadcast.kind == ExchangeKind::Collect && history.has_answered();
+        if history.is_fine_tuned && request.site_message.as_ref().is_some_and(|site_message| !is_repeated(site_message))
+        {
             let why = "the fine-tuned generator has already left for this run; only the same request is answered, with the same generator";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }
-        request.letter.as_ref().map_or(Ok(()), |letter| Ok(self.policy.check_params(&letter.broadcast.params)?))
+        request
+            .site_message
+            .as_ref()
+            .map_or(Ok(()), |site_message| Ok(self.policy.check_params(&site_message.broadcast.params)?))
     }
 
     /// Checks the request against what the site has answered before.
@@ -107,10 +112,8 @@ impl SiteContext {
         if !self.policy.allow_links
             && let Some(path) = listed.link_outside()?
         {
-            let why = format!(
-                "{} is a link to outside of the data folder; allow_links = true allows it",
-                path.display()
-            );
+            let why =
+                format!("{} is a link to outside of the data folder; allow_links = true allows it", path.display());
             return Err(SiteError::new(Refusal::DataUnusable, why));
         }
         let mut sizes = [0_usize; 256];
@@ -148,10 +151,12 @@ impl SiteContext {
             config_request::with_image_shape(counted, config, train.shape(), train.num_classes(), num_images)?;
         record.run_request = Some(run_request.clone());
         self.policy.check(&run_request, &history.spent)?;
-        match &request.letter {
-            Some(letter) if !history.has_answered() => {
-                Ok(self.policy.check_work(&run_request, &history.spent, amount(&run_request, &letter.broadcast))?)
-            }
+        match &request.site_message {
+            Some(site_message) if !history.has_answered() => Ok(self.policy.check_work(
+                &run_request,
+                &history.spent,
+                amount(&run_request, &site_message.broadcast),
+            )?),
             _ => Ok(()),
         }
     }
@@ -167,7 +172,9 @@ impl SiteContext {
         content: &Content,
         record: &mut RequestRecord,
     ) -> Result<(), SiteError> {
-        let (Some(letter), Some(run_request)) = (&request.letter, &record.run_request) else { return Ok(()) };
+        let (Some(site_message), Some(run_request)) = (&request.site_message, &record.run_request) else {
+            return Ok(());
+        };
         if history.has_sent(&arrays(content)) {
             return Ok(());
         }
@@ -175,7 +182,7 @@ impl SiteContext {
             let why = "a fine-tuned generator has already left for this run, and this is another one: the images or the files in state/ have changed";
             return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
         }
-        record.trained = amount(run_request, &letter.broadcast);
+        record.trained = amount(run_request, &site_message.broadcast);
         Ok(self.policy.check_work(run_request, &history.spent, record.trained)?)
     }
 

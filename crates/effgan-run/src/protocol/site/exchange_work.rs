@@ -15,7 +15,7 @@ use super::site_error::SiteError;
 use super::{SiteResult, SiteSettings};
 use crate::protocol::Content;
 
-/// All that the work needs besides the request's letter.
+/// All that the work needs besides the message to work on.
 pub(super) struct ExchangeWork<'a> {
     pub(super) settings: &'a SiteSettings,
     pub(super) request: &'a ServerRequest,
@@ -27,7 +27,7 @@ pub(super) struct ExchangeWork<'a> {
 }
 
 impl ExchangeWork<'_> {
-    pub(super) fn answer(&self, letter: &Letter, stop: &AtomicBool) -> SiteResult<Content> {
+    pub(super) fn answer(&self, site_message: &Letter, stop: &AtomicBool) -> SiteResult<Content> {
         let (ServerRequest { config, seconds, run, .. }, Images { dataset, share }) = (self.request, self.images);
         let train = &dataset.train;
         let algorithm = self.images.algorithm(config)?;
@@ -46,7 +46,7 @@ impl ExchangeWork<'_> {
             say: Arc::new(|line: &str| log::warn!("{line}")),
             watch: &watch,
         };
-        let answered = match site.answer(letter) {
+        let answered = match site.answer(site_message) {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
             answered => answered?,
         };

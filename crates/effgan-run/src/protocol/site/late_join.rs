@@ -61,7 +61,7 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
         return Err(Failure::usage(anyhow!("this site refuses the run: {refusal}")));
     }
     let site = Introduction::of(&introduction).map_err(failure)?;
-    let message = request(Content::of_letter(&Letter { broadcast, now, oldest: now }));
+    let message = request(Content::of_site_message(&Letter { broadcast, now, oldest: now }));
     let id = message.request_id();
     let kind = message_type(ExchangeKind::Collect);
     let reply = answer(settings, kind, message.packed(), stop)?.unpacked().map_err(failure)?;

@@ -157,16 +157,16 @@ fn work(
 ) -> SiteResult<Content> {
     let started = Instant::now();
     let (request, history) = prepare(settings, context, request, record)?;
-    if let (Some(context), None) = (context, &request.letter) {
+    if let (Some(context), None) = (context, &request.site_message) {
         context.remove_old_runs(&settings.state_dir);
     }
     let images = decide(settings, context, &request, &history, record)?;
-    let Some(letter) = &request.letter else {
+    let Some(site_message) = &request.site_message else {
         return Ok(images.introduction(&request.config).into_content().packed());
     };
     let most = context.map_or(Duration::MAX, |context| Duration::from_secs_f64(context.policy.max_seconds));
     let work = ExchangeWork { settings, request: &request, images: &images, started, most };
-    let content = work.answer(letter, stop)?.packed();
+    let content = work.answer(site_message, stop)?.packed();
     if let Some(context) = context {
         check_leaving(&context.policy, &content)?;
         context.check_answer(&request, &history, &content, record)?;

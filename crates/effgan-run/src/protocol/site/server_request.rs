@@ -31,7 +31,7 @@ pub(super) struct ServerRequest {
     /// What the config requests of the site, before any image is known.
     pub(super) run_request: Wishes,
     /// The work; `None` for a query.
-    pub(super) letter: Option<Letter>,
+    pub(super) site_message: Option<Letter>,
 }
 
 impl ServerRequest {
@@ -69,16 +69,16 @@ impl ServerRequest {
         let in_config = |failure: crate::Failure| SiteError::inconsistent(format!("the config: {}", failure.line()));
         let config = Config::parse(&text, &[]).map_err(in_config)?;
         let run_request = config_request::from_config(&config, seconds).map_err(in_config)?;
-        let letter = letter(kind, message)?;
-        if let Some(letter) = &letter {
-            check_letter(letter, &config.algorithm, &run_request).map_err(SiteError::inconsistent)?;
+        let site_message = site_message(kind, message)?;
+        if let Some(site_message) = &site_message {
+            check_site_message(site_message, &config.algorithm, &run_request).map_err(SiteError::inconsistent)?;
         }
-        Ok(Self { config, config_hash, run, seconds: Duration::from_secs_f64(seconds), run_request, letter })
+        Ok(Self { config, config_hash, run, seconds: Duration::from_secs_f64(seconds), run_request, site_message })
     }
 
     /// What the ledger records of it.
     fn asked(&self) -> Asked {
-        let broadcast = self.letter.as_ref().map(|letter| &letter.broadcast);
+        let broadcast = self.site_message.as_ref().map(|site_message| &site_message.broadcast);
         Asked {
             run: self.run.clone(),
             config: self.config_hash.clone(),
@@ -124,24 +124,24 @@ const KINDS: [ExchangeKind; 5] =
     [ExchangeKind::Average, ExchangeKind::Collect, ExchangeKind::Feedback, ExchangeKind::Logits, ExchangeKind::Swap];
 
 /// The work in a message of Flower's type `kind`, which must be the type for that work; `None` for a query.
-fn letter(kind: &str, message: Content) -> Result<Option<Letter>, SiteError> {
+fn site_message(kind: &str, message: Content) -> Result<Option<Letter>, SiteError> {
     let stated = message.words.get(KIND).map(String::as_str);
     if kind == QUERY && stated == Some(QUERY) {
         return Ok(None);
     }
-    let letter = message.into_letter().map_err(SiteError::inconsistent)?;
-    if message_type(letter.broadcast.kind) != kind {
-        let stated = letter.broadcast.kind.name();
+    let site_message = message.into_site_message().map_err(SiteError::inconsistent)?;
+    if message_type(site_message.broadcast.kind) != kind {
+        let stated = site_message.broadcast.kind.name();
         return Err(SiteError::inconsistent(format!("the message's `kind` is {stated}, and its type is {kind:?}")));
     }
-    Ok(Some(letter))
+    Ok(Some(site_message))
 }
 
-/// Checks that a run of this algorithm sends this letter at some point.
-fn check_letter(letter: &Letter, algorithm: &AlgorithmConfig, run_request: &Wishes) -> Result<(), String> {
+/// Checks that a run of this algorithm sends this message at some point.
+fn check_site_message(site_message: &Letter, algorithm: &AlgorithmConfig, run_request: &Wishes) -> Result<(), String> {
     use AlgorithmConfig as A;
     use ExchangeKind as E;
-    let Letter { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = letter;
+    let Letter { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = site_message;
     let is_sent = match kind {
         E::Average => run_request.rounds > 0 && !run_request.by_the_batch,
         E::Collect => run_request.fine_tune.is_some(),

@@ -97,13 +97,13 @@ fn text_of_a_sites_own_choice_reaches_neither_terminal_nor_files() {
         }
         Ok(content)
     };
-    let (outcome, said) = run_over(&mut grid, &config(&["aggregation.min_clients=1"]), &out);
+    let (outcome, lines) = run_over(&mut grid, &config(&["aggregation.min_clients=1"]), &out);
     let line = outcome.unwrap_err().line();
     assert!(
         line.contains("client-0000: unusable reply: its `refused` is not a code that this version of effgan knows"),
         "{line}"
     );
-    assert!(!said.join("\n").contains(NAME), "{said:?}");
+    assert!(!lines.join("\n").contains(NAME), "{lines:?}");
     let files = ["run.json", "metrics.jsonl", "clients.csv", "report.html", "sites.json", "config.toml"];
     for file in files {
         let text = fs::read_to_string(out.join(file)).unwrap_or_default();
@@ -134,10 +134,10 @@ fn a_site_that_waits_for_approval_is_asked_again_and_reported_once() {
         Ok(if waits { refused(&content, "waiting-for-approval") } else { content })
     };
     let config = config(&["federation.deadline=60"]);
-    let (outcome, said) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
+    let (outcome, lines) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
     outcome.unwrap();
     let waits = "client-0002 is waiting for approval at the site (effgan federation approve)";
-    assert_eq!(said.iter().filter(|line| *line == waits).count(), 1, "{said:?}");
+    assert_eq!(lines.iter().filter(|line| *line == waits).count(), 1, "{lines:?}");
     assert_eq!(ASKED.load(Ordering::Relaxed), 3);
 }
 
@@ -167,12 +167,12 @@ fn the_list_says_which_site_a_node_is_and_unlisted_nodes_are_not_asked() {
     let list = SiteList::of(test_servers::server(folder.path(), &sites));
     let mut grid = three(&folder);
     let config = config(&["federation.deadline=0.5"]);
-    let (outcome, said) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
+    let (outcome, lines) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
     assert!(
         outcome.unwrap_err().line().starts_with("1 of 3 sites connected within 0.5 s; client-0002 cannot take part: ")
     );
     let line = "client-0002 cannot take part: it says it is client-0001, but its key is that of client-0002";
-    assert!(said.iter().any(|said| said == line), "{said:?}");
+    assert!(lines.iter().any(|logged| logged == line), "{lines:?}");
     assert_eq!(grid.asked, [0, 1].into());
 }
 
@@ -188,11 +188,11 @@ fn a_node_removed_from_the_list_before_its_reply_is_not_admitted() {
         }
     });
     let config = config(&["federation.deadline=0.5"]);
-    let (outcome, said) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
-    assert!(outcome.unwrap_err().line().starts_with("2 of 3 sites connected within 0.5 s"), "{said:?}");
+    let (outcome, lines) = run_listed(&mut grid, &config, &folder.path().join("run"), Some(list));
+    assert!(outcome.unwrap_err().line().starts_with("2 of 3 sites connected within 0.5 s"), "{lines:?}");
     assert!(
-        said.contains(&"node 1 cannot take part: it is no longer on the server's list of sites".to_owned()),
-        "{said:?}"
+        lines.contains(&"node 1 cannot take part: it is no longer on the server's list of sites".to_owned()),
+        "{lines:?}"
     );
 }
 
@@ -237,14 +237,14 @@ fn a_site_counts_for_what_the_config_and_the_list_allow_and_both_numbers_are_rec
 
     let folder = tempfile::tempdir().unwrap();
     let (out, list) = (folder.path().join("run"), SiteList::of(listed(&folder, [None, Some(10), Some(500)])));
-    let (outcome, said) = run_listed(&mut three(&folder), &capped, &out, Some(list));
+    let (outcome, lines) = run_listed(&mut three(&folder), &capped, &out, Some(list));
     outcome.unwrap();
     let partition = info_of(&out).unwrap().partition;
     let n = partition.num_examples[1];
     assert!(partition.num_examples.iter().all(|n| *n > 20));
     assert_eq!(partition.counted, Some(vec![20, 10, 20]));
     let note = format!("client-0001 says it has {n} images, and counts for 10");
-    assert!(said.contains(&note), "{said:?}");
+    assert!(lines.contains(&note), "{lines:?}");
     let record = &Folder::read(&out).unwrap().rounds[&1].clients[1];
     assert_eq!((record.num_examples, record.counted), (n, Some(10)));
     let manifest = effgan_fl::Ensemble::open(&out).unwrap().manifest().clone();
@@ -263,10 +263,10 @@ fn a_site_that_claims_almost_all_images_is_refused_or_reported() {
         Ok(content)
     };
     let short = config(&["federation.deadline=0.5"]);
-    let (outcome, said) = run_over(&mut grid, &short, &folder.path().join("run"));
+    let (outcome, lines) = run_over(&mut grid, &short, &folder.path().join("run"));
     assert!(outcome.unwrap_err().line().starts_with("2 of 3 sites connected"));
     let line = "node 1 cannot take part: it has 9007199254740991 images, which is outside 1..=4294967296";
-    assert!(said.iter().any(|said| said == line), "{said:?}");
+    assert!(lines.iter().any(|logged| logged == line), "{lines:?}");
 
     grid.change_reply = |node, _, mut content| {
         if node == 1 {
@@ -274,11 +274,13 @@ fn a_site_that_claims_almost_all_images_is_refused_or_reported() {
         }
         Ok(content)
     };
-    let (outcome, said) = run_over(&mut grid, &config(&[]), &folder.path().join("run"));
+    let (outcome, lines) = run_over(&mut grid, &config(&[]), &folder.path().join("run"));
     outcome.unwrap();
     assert!(
-        said.iter().any(|said| said.starts_with("client-0001 alone has 100 % of the weight, because it says it has ")),
-        "{said:?}"
+        lines
+            .iter()
+            .any(|logged| logged.starts_with("client-0001 alone has 100 % of the weight, because it says it has ")),
+        "{lines:?}"
     );
 }
 

@@ -73,10 +73,11 @@ impl Grid for TestGrid {
         let is_wanted = |id: &MessageId| messages.iter().any(|(wanted, _)| wanted == id);
         let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };
         let (id, node, kind, content) = self.sent.remove(place).unwrap();
-        let said = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
+        let reply = answer(&self.sites[node as usize], &kind, content, &AtomicBool::new(false));
         (self.meanwhile)(node, &kind);
-        let said = said.map_err(|failure| failure.line()).and_then(|content| (self.change_reply)(node, &kind, content));
-        Ok(Some((id, said)))
+        let reply =
+            reply.map_err(|failure| failure.line()).and_then(|content| (self.change_reply)(node, &kind, content));
+        Ok(Some((id, reply)))
     }
 
     fn strategy(&self, config: &StrategyConfig) -> Arc<dyn Strategy> {
@@ -145,12 +146,12 @@ fn run_over(grid: &mut TestGrid, config: &Config, out: &Path) -> (Result<()>, Ve
 
 /// As [`run_over`], with a list of sites.
 fn run_listed(grid: &mut TestGrid, config: &Config, out: &Path, list: Option<SiteList>) -> (Result<()>, Vec<String>) {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&said);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&lines);
     let progress = Progress::lines(move |line| log.lock().unwrap().push(line.to_owned()));
     let outcome = federate(config, out, 2, grid, list, &progress, &AtomicBool::new(false));
-    let said = said.lock().unwrap().clone();
-    (outcome, said)
+    let lines = lines.lock().unwrap().clone();
+    (outcome, lines)
 }
 
 fn hash(run: &Path) -> String {

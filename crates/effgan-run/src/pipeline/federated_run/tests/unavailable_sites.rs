@@ -59,7 +59,7 @@ fn a_site_that_cannot_take_part_is_reported_with_the_reason_and_the_run_waits_fo
         }
         Ok(content)
     };
-    let (outcome, said) = run_over(&mut grid, &config, &folder.path().join("run"));
+    let (outcome, lines) = run_over(&mut grid, &config, &folder.path().join("run"));
     let line = outcome.unwrap_err().line();
     let (first, last) =
         ("1 of 3 sites connected within 0.5 s; node ", "; start their nodes, or raise federation.deadline");
@@ -69,14 +69,14 @@ fn a_site_that_cannot_take_part_is_reported_with_the_reason_and_the_run_waits_fo
         "client-0001 has effgan 9.9.9, the server has 0.1.0",
         "refused: data-unusable (its operator must run effgan federation check)",
     ] {
-        assert!(said.iter().any(|said| said.contains(reason)) && line.contains(reason), "{reason}: {said:?}");
+        assert!(lines.iter().any(|logged| logged.contains(reason)) && line.contains(reason), "{reason}: {lines:?}");
     }
     let mut config = config;
     config.federation.sites = Some(["client-0000", "north"].map(|name| ClientName::new(name).unwrap()).into());
-    let (outcome, said) =
+    let (outcome, lines) =
         run_over(&mut grid_of(vec![assigned(&folder, 0), assigned(&folder, 1)]), &config, &folder.path().join("run"));
     assert!(outcome.unwrap_err().line().starts_with("1 of 2 sites connected within 0.5 s, without north; "));
-    assert!(said.iter().any(|line| line.contains("client-0001 is not one of federation.sites")), "{said:?}");
+    assert!(lines.iter().any(|line| line.contains("client-0001 is not one of federation.sites")), "{lines:?}");
 }
 
 #[test]

@@ -7,12 +7,12 @@ fn sites_reach_the_simulations_hash_and_a_second_start_has_nothing_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let (config, out) = (config(&[]), folder.path().join("run"));
     let sites = || (0..3).map(|i| assigned(&folder, i)).collect();
-    let (outcome, said) = run_over(&mut grid_of(sites()), &config, &out);
+    let (outcome, lines) = run_over(&mut grid_of(sites()), &config, &out);
     outcome.unwrap();
     assert_eq!(hash(&out), simulated(&config, &folder));
-    assert!(said.iter().any(|line| line.starts_with("round 1   averaged 3 clients: loss D ")), "{said:?}");
-    let (outcome, said) = run_over(&mut grid_of(sites()), &config, &out);
-    assert_eq!((outcome.is_ok(), said), (true, vec![format!("{} is done", out.display())]));
+    assert!(lines.iter().any(|line| line.starts_with("round 1   averaged 3 clients: loss D ")), "{lines:?}");
+    let (outcome, lines) = run_over(&mut grid_of(sites()), &config, &out);
+    assert_eq!((outcome.is_ok(), lines), (true, vec![format!("{} is done", out.display())]));
     let other = Config { seed: 9, ..config };
     let error = run_over(&mut grid_of(sites()), &other, &out).0.unwrap_err().line();
     assert!(error.ends_with("is a run of another config; choose another out folder, or restore the config"), "{error}");
@@ -52,9 +52,9 @@ fn a_run_that_is_extended_continues_where_it_ended() {
     let (short, long, out) = (config(&[]), config(&["algorithm.rounds=3"]), folder.path().join("run"));
     let sites = || (0..3).map(|i| assigned(&folder, i)).collect();
     run_over(&mut grid_of(sites()), &short, &out).0.unwrap();
-    let (outcome, said) = run_over(&mut grid_of(sites()), &long, &out);
+    let (outcome, lines) = run_over(&mut grid_of(sites()), &long, &out);
     outcome.unwrap();
-    assert!(said[0].ends_with("resumes after round 2"), "{said:?}");
+    assert!(lines[0].ends_with("resumes after round 2"), "{lines:?}");
     assert_eq!(hash(&out), simulated(&long, &folder));
 }
 

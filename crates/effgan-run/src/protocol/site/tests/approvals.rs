@@ -6,9 +6,9 @@ use super::*;
 fn a_site_with_the_default_policy_waits_for_approval_and_then_takes_part() {
     let kit = Kit::new("");
     for _ in 0..3 {
-        let said = kit.query(CONFIG);
-        assert_eq!(refusal(&said), Some(Refusal::WaitingForApproval));
-        assert_eq!(said.numbers.len(), 0, "nothing of the site leaves before: {said:?}");
+        let reply = kit.query(CONFIG);
+        assert_eq!(refusal(&reply), Some(Refusal::WaitingForApproval));
+        assert_eq!(reply.numbers.len(), 0, "nothing of the site leaves before: {reply:?}");
     }
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), Some(Refusal::WaitingForApproval));
     let waiting = approval::waiting(kit.folder.path()).unwrap();
@@ -26,9 +26,9 @@ fn a_site_with_the_default_policy_waits_for_approval_and_then_takes_part() {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     approval::approve(kit.folder.path(), &waiting[0]).unwrap();
-    let said = kit.query(CONFIG);
-    assert_eq!((refusal(&said), said.numbers["num-examples"]), (None, 112.0));
-    assert_eq!(said.ledger().unwrap(), Some(kit.ledger().read(|_, _| ()).unwrap().hash.as_str()));
+    let reply = kit.query(CONFIG);
+    assert_eq!((refusal(&reply), reply.numbers["num-examples"]), (None, 112.0));
+    assert_eq!(reply.ledger().unwrap(), Some(kit.ledger().read(|_, _| ()).unwrap().hash.as_str()));
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), None);
 
     // The same config with one more round needs another approval.

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_message_whose_parts_disagree_gets_no_answer() {
     let kit = Kit::new(ANY);
-    let average = || letter(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
+    let average = || site_message(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
     // By this one word, the server would get both networks after fine-tuning.
     assert_eq!(refusal(&kit.ask("train.finetune", average())), Some(Refusal::OtherQuestion));
     let changed = |change: fn(&mut Content)| {
@@ -13,7 +13,7 @@ fn a_message_whose_parts_disagree_gets_no_answer() {
         change(&mut message);
         kit.ask("train", message)
     };
-    for said in [
+    for reply in [
         changed(|message| _ = message.words.insert(KIND.into(), "collect".into())),
         changed(|message| _ = message.words.insert(KIND.into(), "query".into())),
         changed(|message| _ = message.words.insert(CONFIG_HASH.into(), "0".repeat(64))),
@@ -30,8 +30,8 @@ fn a_message_whose_parts_disagree_gets_no_answer() {
         kit.ask("query", average()),
         kit.query("no = config"),
     ] {
-        assert_eq!(refusal(&said), Some(Refusal::OtherQuestion), "{said:?}");
-        assert!(said.params.is_empty());
+        assert_eq!(refusal(&reply), Some(Refusal::OtherQuestion), "{reply:?}");
+        assert!(reply.params.is_empty());
     }
     let other = changed(|message| _ = message.words.insert("version".into(), "9.9.9".into()));
     assert_eq!(refusal(&other), Some(Refusal::OtherVersion));
@@ -47,14 +47,14 @@ fn after_the_collection_a_site_answers_only_the_same_request_with_the_same_gener
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 2)), Some(Refusal::AlreadyFineTuned));
     let longer = with("rounds = 2", "rounds = 3");
     assert_eq!(refusal(&kit.round(&longer, ExchangeKind::Average, 3)), Some(Refusal::AlreadyFineTuned));
-    let mut renamed = letter(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
+    let mut renamed = site_message(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
     renamed.words.insert("run".into(), "run2".into());
     assert_eq!(refusal(&kit.ask("train", renamed)), Some(Refusal::AlreadyFineTuned));
     // No second generator, from parameters of the server's choice.
     let mut chosen = start(CONFIG);
     chosen.iter_mut().for_each(|(_, array)| array.values.iter_mut().for_each(|value| *value *= 0.5));
-    let said = kit.ask("train.finetune", letter(CONFIG, ExchangeKind::Collect, 3, chosen));
-    assert_eq!(refusal(&said), Some(Refusal::AlreadyFineTuned));
+    let reply = kit.ask("train.finetune", site_message(CONFIG, ExchangeKind::Collect, 3, chosen));
+    assert_eq!(refusal(&reply), Some(Refusal::AlreadyFineTuned));
     // A server that lost the answer gets the same one again, at no cost to the policy's budget.
     let again = kit.round(CONFIG, ExchangeKind::Collect, 3);
     assert_eq!(again.params, first.params);
@@ -68,17 +68,17 @@ fn another_run_id_or_config_gets_no_second_generator_and_no_more_work() {
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Collect, 3)), None);
     // The same parameters under the same run id, with configs that turn them into another generator.
     for (from, to) in [("seed = 1", "seed = 2"), ("fine_tune_epochs = 1", "fine_tune_epochs = 2"), ("= 64", "= 32")] {
-        let said = kit.ask("train.finetune", letter(&with(from, to), ExchangeKind::Collect, 3, start(CONFIG)));
-        assert_eq!(refusal(&said), Some(Refusal::AlreadyFineTuned), "{to}");
+        let reply = kit.ask("train.finetune", site_message(&with(from, to), ExchangeKind::Collect, 3, start(CONFIG)));
+        assert_eq!(refusal(&reply), Some(Refusal::AlreadyFineTuned), "{to}");
     }
     let ask = |seed: u32| {
         let config = with("seed = 1", &format!("seed = {seed}"));
-        let mut message = letter(&config, ExchangeKind::Average, 1, start(CONFIG));
+        let mut message = site_message(&config, ExchangeKind::Average, 1, start(CONFIG));
         message.words.insert("run".into(), "another".into());
         refusal(&kit.ask("train", message))
     };
     // A run requests three passes; one of the four that are allowed is spent.
-    assert_eq!([11, 12, 13, 14, 15].map(ask).map(|said| said.is_none()), [true, true, true, false, false]);
+    assert_eq!([11, 12, 13, 14, 15].map(ask).map(|refusal| refusal.is_none()), [true, true, true, false, false]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
         params.insert("images", Array::new([num_images, 1, 16, 16], vec![0.0; num_images * 256]));
         let broadcast = Broadcast { round: 1, kind: ExchangeKind::Feedback, iteration: 0, iterations: 4, params };
         let now = Moment { round: 0, exchanges: 0 };
-        let message = Content::of_letter(&Letter { broadcast, now, oldest: now });
+        let message = Content::of_site_message(&Letter { broadcast, now, oldest: now });
         kit.ask("train.feedback", of_run(message, &config).packed())
     };
     for num_images in [1, 63, 65] {
@@ -141,8 +141,8 @@ fn the_same_request_for_changed_images_is_another_answer_and_counts_as_work() {
 fn an_array_that_the_network_lacks_is_refused_without_a_panic() {
     let kit = Kit::new(ANY);
     let params: Params = [("generator.w".to_owned(), Array::new([1], vec![1.0]))].into_iter().collect();
-    let said = kit.ask("train", letter(CONFIG, ExchangeKind::Average, 1, params));
-    assert_eq!(refusal(&said), Some(Refusal::WorkFailed));
+    let reply = kit.ask("train", site_message(CONFIG, ExchangeKind::Average, 1, params));
+    assert_eq!(refusal(&reply), Some(Refusal::WorkFailed));
 }
 
 #[test]
@@ -193,11 +193,11 @@ fn names_of_files_and_folders_never_leave() {
     ] {
         let site = site(data);
         for (kind, message) in
-            [("query", query(config)), ("train", letter(config, ExchangeKind::Average, 1, start(CONFIG)))]
+            [("query", query(config)), ("train", site_message(config, ExchangeKind::Average, 1, start(CONFIG)))]
         {
-            let said = answer(&site, kind, message, &AtomicBool::new(false)).unwrap();
-            assert_eq!(refusal(&said), Some(expected), "{data}");
-            let bytes = format!("{said:?}");
+            let reply = answer(&site, kind, message, &AtomicBool::new(false)).unwrap();
+            assert_eq!(refusal(&reply), Some(expected), "{data}");
+            let bytes = format!("{reply:?}");
             for word in ["Mustermann", "1961", "clinic", &folder.path().display().to_string(), ".png", "cats", "dogs"] {
                 assert!(!bytes.contains(word), "{data}: {bytes}");
             }

@@ -51,7 +51,7 @@ impl Kit {
 
     /// With a hold-out secret, as `effgan federation join` leaves it.
     fn joined(self) -> Self {
-        fs::write(self.folder.path().join("hold-out.secret"), crate::protocol::hold_out::new_secret()).unwrap();
+        fs::write(self.folder.path().join("hold-out.secret"), hold_out::new_secret()).unwrap();
         self
     }
 
@@ -65,7 +65,7 @@ impl Kit {
 
     /// The reply to a request for the work of `round`, from the networks that a server starts with.
     fn round(&self, config: &str, kind: ExchangeKind, round: u32) -> Content {
-        self.ask(message_type(kind), letter(config, kind, round, start(config)))
+        self.ask(message_type(kind), site_message(config, kind, round, start(config)))
     }
 
     fn ledger(&self) -> Ledger {
@@ -105,10 +105,10 @@ fn query(config: &str) -> Content {
     of_run(Content::query(), config)
 }
 
-fn letter(config: &str, kind: ExchangeKind, round: u32, params: Params) -> Content {
+fn site_message(config: &str, kind: ExchangeKind, round: u32, params: Params) -> Content {
     let broadcast = Broadcast { round, kind, iteration: 0, iterations: 1, params };
     let now = Moment { round: round - 1, exchanges: 0 };
-    of_run(Content::of_letter(&Letter { broadcast, now, oldest: now }), config).packed()
+    of_run(Content::of_site_message(&Letter { broadcast, now, oldest: now }), config).packed()
 }
 
 fn start(config: &str) -> Params {

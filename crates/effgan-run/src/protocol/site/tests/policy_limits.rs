@@ -62,14 +62,14 @@ fn parameters_that_arrive_and_parameters_that_leave_are_bounded() {
     for bad in [f32::NAN, f32::INFINITY, 3.4e38, -2e4] {
         let mut params = start(CONFIG);
         params.iter_mut().next().unwrap().1.values[0] = bad;
-        let said = kit.ask("train", letter(CONFIG, ExchangeKind::Average, 1, params));
-        assert_eq!(refusal(&said), Some(Refusal::ParametersOutOfBounds));
+        let reply = kit.ask("train", site_message(CONFIG, ExchangeKind::Average, 1, params));
+        assert_eq!(refusal(&reply), Some(Refusal::ParametersOutOfBounds));
     }
     // Parameters leave only within the bound: these arrive within it, and a step of Adam with a learning rate of 5 exceeds it.
     let kit = Kit::new("approve = \"any\"\nmax_parameter = 2.0\n");
     let fast = with("batch_size = 64", "batch_size = 64, learning_rate = 5.0");
-    let said = kit.round(&fast, ExchangeKind::Average, 1);
-    assert_eq!(refusal(&said), Some(Refusal::ParametersOutOfBounds));
+    let reply = kit.round(&fast, ExchangeKind::Average, 1);
+    assert_eq!(refusal(&reply), Some(Refusal::ParametersOutOfBounds));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn work_is_bounded_per_run_and_over_all_runs() {
         let config = with("seed = 1", &format!("seed = {seed}"));
         let mut params = start(&config);
         params.iter_mut().next().unwrap().1.values[0] = value;
-        let mut message = letter(&config, ExchangeKind::Average, round, params);
+        let mut message = site_message(&config, ExchangeKind::Average, round, params);
         message.words.insert("run".into(), run.into());
         refusal(&kit.ask("train", message))
     };
@@ -108,19 +108,19 @@ fn a_site_that_names_files_is_under_a_policy_whatever_its_images_are_called() {
     for policy in [None, kit.settings.policy.clone()] {
         let images = SiteImages::Assigned { partition_id: 0, data_dir: data_dir.clone() };
         let settings = SiteSettings { images, policy, ..kit.settings.clone() };
-        let said = answer(&settings, "query", query(CONFIG), &AtomicBool::new(false)).unwrap();
-        assert_eq!(refusal(&said), Some(Refusal::WaitingForApproval));
+        let reply = answer(&settings, "query", query(CONFIG), &AtomicBool::new(false)).unwrap();
+        assert_eq!(refusal(&reply), Some(Refusal::WaitingForApproval));
     }
 }
 
 #[test]
 fn a_site_whose_policy_cannot_be_read_refuses_and_its_ledger_says_why() {
     let kit = Kit::new("approve = \"sometimes\"");
-    let said = kit.query(CONFIG);
-    assert_eq!(refusal(&said), Some(Refusal::WorkFailed));
+    let reply = kit.query(CONFIG);
+    assert_eq!(refusal(&reply), Some(Refusal::WorkFailed));
     let [Entry::Refused(refused)] = &kit.entries()[..] else { panic!("one line") };
     assert!(refused.why.contains("unknown variant `sometimes`"), "{}", refused.why);
-    assert!(said.words.contains_key("ledger"));
+    assert!(reply.words.contains_key("ledger"));
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn a_site_of_an_experiment_is_under_a_policy_only_where_it_has_one() {
         "dataset = { name = \"folder\", size = 16, channels = 1 }",
         "dataset = { name = \"mnist-mini\", limit = 60, size = 16 }",
     );
-    let dealt = |policy| {
+    let assigned = |policy| {
         let images = SiteImages::Assigned { partition_id: 0, data_dir: None };
         SiteSettings { images, policy, ..kit.settings.clone() }
     };
     let ask = |settings: &SiteSettings| answer(settings, "query", query(&config), &AtomicBool::new(false)).unwrap();
-    let free = ask(&dealt(None));
+    let free = ask(&assigned(None));
     assert_eq!((refusal(&free), free.ledger().unwrap()), (None, None));
-    let bound = ask(&dealt(kit.settings.policy.clone()));
+    let bound = ask(&assigned(kit.settings.policy.clone()));
     assert_eq!(refusal(&bound), Some(Refusal::TooFewImages));
     // A site with images of its own always is under a policy: the default one, where none is given.
     let own = SiteSettings { policy: None, ..kit.settings.clone() };

@@ -35,7 +35,7 @@ fn every_answer_is_in_the_ledger_as_it_left() {
     let kit = Kit::new(ANY);
     kit.query(CONFIG);
     let params = start(CONFIG);
-    let said = kit.ask("train", letter(CONFIG, ExchangeKind::Average, 1, params.clone()));
+    let reply = kit.ask("train", site_message(CONFIG, ExchangeKind::Average, 1, params.clone()));
     let entries = kit.entries();
     let [Entry::Answered(query), Entry::Answered(train)] = &entries[..] else { panic!("{entries:?}") };
     assert_eq!(query.words.keys().collect::<Vec<_>>(), ["client-name", "version"]);
@@ -43,7 +43,7 @@ fn every_answer_is_in_the_ledger_as_it_left() {
     assert_eq!(query.asked.config, params::sha256(CONFIG.as_bytes()));
     assert_eq!((train.asked.kind.as_str(), train.asked.round), ("average", Some(1)));
     assert_eq!(train.asked.received, Some(params.hash()));
-    for (name, array) in &said.params {
+    for (name, array) in &reply.params {
         let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(
             (train.arrays[name].bytes, &train.arrays[name].sha256),
@@ -51,10 +51,10 @@ fn every_answer_is_in_the_ledger_as_it_left() {
         );
     }
     for name in ["num-examples", "loss_d", "loss_g", "steps", "seconds"] {
-        assert_eq!(train.numbers[name], said.numbers[name]);
+        assert_eq!(train.numbers[name], reply.numbers[name]);
     }
     assert_eq!(train.trained, effgan_fl::policy::Amount { rounds: 1, steps: 2, passes: 1.0 });
-    assert_eq!(said.ledger().unwrap(), Some(kit.ledger().read(|_, _| ()).unwrap().hash.as_str()));
+    assert_eq!(reply.ledger().unwrap(), Some(kit.ledger().read(|_, _| ()).unwrap().hash.as_str()));
     let mode = |name: &str| fs::metadata(kit.folder.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("ledger.jsonl"), mode("hold-out.secret"), mode("state")), (0o600, 0o600, 0o700));
 }
