@@ -132,7 +132,9 @@ fn site_message(kind: &str, message: Content) -> Result<Option<Letter>, SiteErro
     let site_message = message.into_site_message().map_err(SiteError::inconsistent)?;
     if message_type(site_message.broadcast.kind) != kind {
         let stated = site_message.broadcast.kind.name();
-        return Err(SiteError::inconsistent(format!("the message's `kind` is {stated}, and its type is {kind:?}")));
+        return Err(SiteError::inconsistent(format!(
+            "the message's `kind` is {stated}, and its type is another kind's"
+        )));
     }
     Ok(Some(site_message))
 }
