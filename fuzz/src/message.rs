@@ -1,4 +1,4 @@
-//! A message of a federation.
+//! A message between a server and a site.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use effgan_run::api::Content;
 /// Most values of one array.
 const MOST: usize = 1000;
 
-/// Takes the message for a letter and for an answer: its first line says arrays (by size), numbers and words, the rest what tensors they are.
+/// Reads the message as a request and as a reply: its first line holds the arrays' sizes, the numbers and the words as JSON, the rest the
+/// names and shapes of the tensors.
 pub fn check(message: &[u8]) {
     let Some(content) = content(message) else { return };
     let num_sent = num_values(&content.params);
@@ -20,27 +21,35 @@ pub fn check(message: &[u8]) {
         assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{name} is as large as its shape");
     }
     assert_eq!(content.clone().packed().unpacked(), Ok(content.clone()), "what is packed is unpacked");
-    if let Ok(letter) = content.clone().into_letter() {
-        assert_eq!(Content::of_letter(&letter).into_letter(), Ok(letter), "a letter that is written is read");
+    if let Ok(site_message) = content.clone().into_site_message() {
+        assert_eq!(
+            Content::of_site_message(&site_message).into_site_message(),
+            Ok(site_message),
+            "a request is read as it was written"
+        );
     }
     let north = || ClientName::new("north").expect("a name");
-    let tie = content.tie();
-    let answered = content.into_answer(north(), &tie);
-    let again = Content::of_answer(answered.clone()).tied(tie.clone()).into_answer(north(), &tie);
+    let id = content.request_id();
+    let answered = content.into_answer(north(), &id);
+    let again = Content::of_answer(answered.clone()).replying_to(id.clone()).into_answer(north(), &id);
     match answered.reply {
-        Reply::Update(_) => assert_eq!(again, answered, "an answer that is written is read"),
+        Reply::Update(_) => assert_eq!(again, answered, "a reply is read as it was written"),
         Reply::Failed(reason) => {
             assert!(reason.len() < 300, "{reason}");
-            assert_eq!(again.reply, Reply::Failed(Refusal::WorkFailed.to_string()), "of a failure a code is written");
+            assert_eq!(
+                again.reply,
+                Reply::Failed(Refusal::WorkFailed.to_string()),
+                "only a code is written of a failure"
+            );
         }
     }
 }
 
-type Said = (BTreeMap<String, usize>, BTreeMap<String, f64>, BTreeMap<String, String>);
+type FirstLine = (BTreeMap<String, usize>, BTreeMap<String, f64>, BTreeMap<String, String>);
 
 fn content(message: &[u8]) -> Option<Content> {
     let end = message.iter().position(|byte| *byte == b'\n')?;
-    let (sizes, numbers, mut words): Said = serde_json::from_slice(&message[..end]).ok()?;
+    let (sizes, numbers, mut words): FirstLine = serde_json::from_slice(&message[..end]).ok()?;
     let array = |(name, size): (String, usize)| {
         let size = size.min(MOST);
         (name, Array::new([size], (0..size).map(|i| i as f32).collect()))

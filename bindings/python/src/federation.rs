@@ -104,7 +104,7 @@ fn images(data_dir: Option<PathBuf>, client_name: Option<&str>, partition_id: Op
     match (data_dir, client_name, partition_id) {
         (data_dir, None, Some(partition_id)) => {
             let partition_id = arguments::count(partition_id, "partition-id")? as usize;
-            Ok(SiteImages::Dealt { partition_id, data_dir })
+            Ok(SiteImages::Assigned { partition_id, data_dir })
         }
         (Some(data_dir), Some(name), None) => {
             let client = ClientName::new(name).map_err(|error| usage(format!("client-name: {error}")))?;

@@ -206,9 +206,9 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
     "a torn image": ({}, "", _torn, None, r"data: .*1 of \d\d images"),
     "another hold-out": (
         {}, "", None, _dealt_before,
-        r"rehearsal: this site would refuse the run \(hold-out-differs\): the hold-out was dealt once, with held_out = 0.3, and the run wants 0.2",
+        r"rehearsal: this site would refuse the run \(hold-out-differs\): this site's hold-out was fixed by its first answer, with held_out = 0.3, and the run requests 0.2",
     ),
-    "no secret of the hold-out": ({}, "", None, lambda kit: (kit / "hold-out.secret").write_text(""), r"files: \S+/hold-out.secret: holds no 32 bytes"),
+    "no secret of the hold-out": ({}, "", None, lambda kit: (kit / "hold-out.secret").write_text(""), r"files: \S+/hold-out.secret: is not 32 bytes in hex"),
     "no secret of the processes": ({}, "", None, lambda kit: (kit / "superexec.secret").write_text(""), r"files: \S+/superexec.secret is missing or empty"),
     "no certificate": ({}, "", None, lambda kit: (kit / "local.crt").write_text("none"), r"certificate: \S+/local.crt cannot be used .*is not a certificate"),
     "another's key": (

@@ -125,5 +125,5 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
 
     config.write_text(f'{text}\n[federation]\nsites = ["north", "south", "east"]\ndeadline = 8\n')
     code, said = federation("run", config, "--server", server, "--out", tmp_path / "never")
-    assert code == 4 and "2 of 3 sites are there after 8 s, without east" in said.splitlines()[-1], said
+    assert code == 4 and "2 of 3 sites connected within 8 s, without east" in said.splitlines()[-1], said
     assert not (tmp_path / "never").exists()

@@ -46,7 +46,7 @@ def test_two_sites_come_to_the_hash_of_the_simulation_and_no_other_node_comes_in
         refused = {name: (lab.folder / f"{name}.log").read_text("utf-8") for name in ["stranger", "fooled"]}
     assert (outcome.code, outcome.status) == (0, "finished:completed"), outcome.log
     assert model_hash(tmp_path / "run") == model_hash(simulated.path)
-    for said in ["2 of 2 sites are there", "round 1   averaged 2 clients: loss D", "round 3   collected 2 clients"]:
+    for said in ["2 of 2 sites connected", "round 1   averaged 2 clients: loss D", "round 3   collected 2 clients"]:
         assert said in outcome.log
     assert [site["name"] for site in json.loads((tmp_path / "run/sites.json").read_text("utf-8"))] == SITES
     assert "PERMISSION_DENIED" in refused["stranger"] or "not" in refused["stranger"], refused["stranger"]

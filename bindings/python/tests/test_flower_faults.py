@@ -165,7 +165,7 @@ def test_a_server_app_that_is_killed_comes_to_the_same_hash_when_it_is_run_again
         outcome = lab.run(config, tmp_path / "run")
     print(moment, f"noticed after {noticed:.0f} s", [round(one["seconds"], 1) for one in rounds(tmp_path / "run")])
     assert outcome.status == "finished:completed", outcome.log
-    assert "goes on after round" in outcome.log
+    assert "resumes after round" in outcome.log
     assert model_hash(tmp_path / "run") == simulated
     assert all(not absent for absent in missing(tmp_path / "run").values())
     assert answers(tmp_path / "lab/messages-0", number) == 1, "a site whose answer had come was asked again"

@@ -173,7 +173,7 @@ def test_a_run_waits_until_somebody_at_each_site_says_yes(tmp_path: Path, progra
         assert lab.statuses()[0] == "finished:completed", log
     for folder in kits.values():
         shown = subprocess.run([program, "federation", "ledger", folder], capture_output=True, text=True, check=True).stdout
-        for words in ["refused: waiting-for-approval", "somebody here said yes to small", "sent discriminator (", "in all: "]:
+        for words in ["refused: waiting-for-approval", "small was approved here", "sent discriminator (", "in all: "]:
             assert words in shown, shown
 
 

@@ -17,7 +17,7 @@ from flwr.superlink.grid import HttpGrid, InMemoryGrid
 
 from effgan import UsageError
 from effgan.flower.pulling import pull
-from effgan.flower.records import Content, to_message, what_leaves
+from effgan.flower.records import Content, request, what_leaves
 
 pytestmark = pytest.mark.usefixtures("inside_of_a_server_app")
 
@@ -54,7 +54,7 @@ def grid_of(reply: Message) -> tuple[HttpGrid, SuperLink]:
 
 def answer(values: int) -> Message:
     content: Content = ({"generator": np.zeros(values, np.float32)}, {"num-examples": 5.0}, {"tensors": "{}"})
-    return what_leaves(content, to_message(ASKED, 1, "train", 9.0))
+    return what_leaves(content, request(ASKED, 1, "train", 9.0))
 
 
 def test_a_reply_of_a_sound_size_is_taken_and_confirmed() -> None:
@@ -88,7 +88,7 @@ def test_a_piece_that_an_array_names_a_thousand_times_counts_as_often() -> None:
 def test_what_is_no_message_of_flowers_costs_its_site_the_round_and_not_the_run() -> None:
     grid, link = grid_of(answer(10))
     link.objects = dict.fromkeys(link.objects, b"ArrayRecord  5\x00hello")
-    assert pull(grid, "asked", 65_536) == "unusable reply: Flower cannot decode it"
+    assert pull(grid, "asked", 65_536) == "unusable reply: Flower cannot make a message of it"
 
 
 def test_the_grid_of_flowers_simulation_has_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +103,6 @@ def test_the_grid_of_flowers_simulation_has_the_same_bound(monkeypatch: pytest.M
 def test_of_a_grid_whose_replies_cannot_be_bounded_nothing_is_pulled() -> None:
     pulled = list[Any]()
     grid: Any = SimpleNamespace(pull_messages=pulled.append)
-    with pytest.raises(UsageError, match="the length of a reply cannot be bounded with"):
+    with pytest.raises(UsageError, match="does not let the length of a reply be bounded"):
         pull(grid, "asked", 65_536)
     assert pulled == []

@@ -104,7 +104,7 @@ def test_momentum_lasts_from_round_to_round() -> None:
 
 
 def test_a_strategy_that_is_none_and_a_setting_that_it_has_not_are_named() -> None:
-    with pytest.raises(effgan.UsageError, match=r"federation.strategy.name = 'FedNova' is not a strategy of Flower: .*FedAdam"):
+    with pytest.raises(effgan.UsageError, match=r"federation.strategy.name = 'FedNova' is not one of Flower's: .*FedAdam"):
         aggregate("FedNova", {}, 1, first(), replies_of(1, first()), {})
     with pytest.raises(effgan.UsageError, match=r"federation.strategy: FedAdam: .*unexpected keyword argument 'etta'"):
         aggregate("FedAdam", {"etta": 1}, 1, first(), replies_of(1, first()), {})

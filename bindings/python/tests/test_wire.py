@@ -191,7 +191,7 @@ def test_no_name_of_a_site_is_in_any_byte_between_it_and_the_server(
             config.write_text(config_of(images) + (f"classes = {json.dumps(LISTED)}\n" if SIZED in images else ""))
             code, said = federation("run", config, "--server", server, "--out", tmp_path / "failed")
             terminal += said
-            answers = [f"{name} takes no part: refused: {refusal} (" for name, (_, refusal) in fates.items()]
+            answers = [f"{name} cannot take part: refused: {refusal} (" for name, (_, refusal) in fates.items()]
             assert code == 4 and all(answer in said for answer in answers), said
         processes.stop()
 

@@ -87,7 +87,7 @@ fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
     assert_eq!(failure(&output), (Some(130), line));
     assert_eq!(json(&run.join("run.json"))["status"], "interrupted");
     let said = resumed(&run, &["--jobs", "1"]);
-    assert!(said.starts_with(&format!("{} goes on after round 1\n", run.display())), "{said}");
+    assert!(said.starts_with(&format!("{} resumes after round 1\n", run.display())), "{said}");
     assert_eq!(outcome(&run), outcome(&whole));
     assert_eq!(json(&run.join("run.json"))["resumed"], 1);
     assert!(resumed(&run, &[]).contains(" is done; "));
@@ -122,7 +122,7 @@ fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
     }
     assert_eq!(fs::read(run.join("config.toml")).unwrap(), config);
     let (code, line) = failure(&effgan(&["resume", text(run.parent().unwrap())]));
-    assert_eq!((code, line.ends_with(" is no run folder: it has no config.toml")), (Some(2), true), "{line}");
+    assert_eq!((code, line.ends_with(" is not a run folder (no config.toml)")), (Some(2), true), "{line}");
 }
 
 /// What is done to a file that had these bytes.
@@ -195,7 +195,7 @@ fn checkpoints_of_another_run_or_of_no_use_are_refused() {
 
     let whole = outcome(&run);
     fs::remove_dir_all(run.join("checkpoints")).unwrap();
-    assert!(resumed(&run, &["--set", "name=again"]).contains("goes on after round 0"));
+    assert!(resumed(&run, &["--set", "name=again"]).contains("resumes after round 0"));
     assert_eq!(outcome(&run), whole);
 }
 

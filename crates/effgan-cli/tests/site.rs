@@ -24,11 +24,11 @@ fn the_ledger_is_shown_and_checked_and_written_as_a_page() {
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 6, "{shown}");
     for (line, words) in lines.iter().zip([
-        "somebody here said yes to small, up to round 3",
+        "small was approved here, up to round 3",
         "sent generator (8 bytes, SHA-256 2222222222222222…), num-examples 3; after 2 training steps, 1 pass over the images",
         "refused: too-few-images (<script>",
-        "3 bytes of a line that a crash had left were cut off",
-        "somebody here took the yes back",
+        "3 bytes of an incomplete line, left by a crash, were cut off",
+        "the approval was withdrawn here",
         "in all: 1 answer with 8 bytes of parameters, 1 refusal; 1 answer of training, 2 steps, 1 pass over the images; 5 lines",
     ]) {
         assert!(line.contains(words), "{words}: {line}");
@@ -88,13 +88,11 @@ fn an_approval_names_a_waiting_run_by_enough_digits() {
     assert_eq!(stdout(&approve(&[])), "no run waits for approval\n");
     let (code, line) = failure(&approve(&["--yes", "0123"]));
     assert_eq!(code, Some(2));
-    assert!(line.contains("\"0123\" is too short: a run is named by 32 digits or more"), "{line}");
+    assert!(line.contains("\"0123\" is too short; give at least 32 digits"), "{line}");
     let (code, line) = failure(&approve(&["--withdraw", "0123 4567 89ab cdef 0123 4567 89ab cdef"]));
     assert_eq!(code, Some(2));
     assert!(
-        line.contains(
-            "there is not a yes to a run whose config's hash begins with \"0123456789abcdef0123456789abcdef\""
-        ),
+        line.contains("no approved run has a config whose SHA-256 begins with \"0123456789abcdef0123456789abcdef\""),
         "{line}"
     );
 }

@@ -24,7 +24,7 @@ pub use crate::contract::{Members, Steps};
 use crate::failure::{Failure, Result};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::protocol::Roll;
+use crate::protocol::SiteList;
 pub use crate::protocol::retention::prune;
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
@@ -83,8 +83,8 @@ pub fn federate(
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    let roll = server.map(Roll::of);
-    pipeline::federate(&config, &out, jobs, grid, roll, &Progress::lines(log), stop)?;
+    let list = server.map(SiteList::of);
+    pipeline::federate(&config, &out, jobs, grid, list, &Progress::lines(log), stop)?;
     Ok(out)
 }
 

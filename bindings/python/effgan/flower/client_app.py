@@ -1,4 +1,4 @@
-"""The ClientApp of a site: the native module answers every message, from the site's own images."""
+"""The ClientApp: Rust answers every message, from the site's own images."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from .. import _effgan
-from .records import UNKNOWN, content_of, numbers_and_words, what_leaves
+from .records import UNKNOWN, content_of_request, numbers_and_words, what_leaves
 
 Call = Callable[[Message, Context], Message]
 Mod = Callable[[Message, Context, Call], Message]
 
-# Flower's message types are "train", and "train." followed by one of these.
+# Flower's message types are "query", "train", and "train." with one of these.
 ACTIONS = ("finetune", "feedback", "logits", "swap")
 
-# The entries that identify a request, which its reply repeats, and the most characters of each: those of a SHA-256.
-IDENTIFIERS, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
+# What a reply repeats of its request, and the most characters of each: as many as a SHA-256 in hex.
+REQUEST_ID, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
 
-# Seconds from the deadline until the process is ended, for work that cannot be interrupted.
+# Seconds after the deadline after which the process of work that cannot be interrupted is ended.
 GRACE = 10.0
 
-# The longest deadline, in seconds: 30 years.
+# Seconds that no work exceeds: 30 years.
 MOST_SECONDS = 1e9
 
 
 def client_app(mods: list[Mod] | None = None) -> ClientApp:
-    """The ClientApp, wrapped in Flower's ``mods``."""
+    """The ClientApp, with Flower's ``mods`` around it."""
     app = ClientApp(mods=[one_way_out, end_at_deadline, *(mods or [])])
     app.query()(answer)
     app.train()(answer)
@@ -43,14 +43,11 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """The site's reply.
-
-    Settings come from ``--node-config``, or from environment variables of the kit's ``start.sh``, where paths may contain any character.
-    """
+    """The site's answer. Its settings are in Flower's ``--node-config``; ``start.sh`` of a kit passes paths, which may hold any character, in the environment instead."""
     node = context.node_config
     content = _effgan.answer(
         message.metadata.message_type,
-        *content_of(message),
+        *content_of_request(message),
         **_folders(context),
         client_name=_word(node, "client-name"),
         partition_id=_number(node, "partition-id"),
@@ -60,9 +57,9 @@ def answer(message: Message, context: Context) -> Message:
 
 
 def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
-    """Replaces any exception by a reply with a code. Flower would send its text, which may name files, folders and people.
+    """Turns every exception into a reply with a code. Flower would send the exception's text, which may name files, folders and people.
 
-    The native module does so for its own failures; this is for all others, and for the deadline that interrupts it.
+    Rust turns its own failures into codes; this is for failures outside of it, and for a deadline that interrupts it.
     """
     try:
         return call_next(message, context)
@@ -71,14 +68,14 @@ def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
     except BaseException as error:
         traceback.print_exception(error)
         code = "deadline" if isinstance(error, TimeoutError) else "work-failed"
-        words = {"refused": code, **_echo(message, str)}
-        if head := _write_refusal(message, context, code, f"{type(error).__name__}: {error}"):
+        words = {"refused": code, **_request_id(message, str)}
+        if head := _record_refusal(message, context, code, f"{type(error).__name__}: {error}"):
             words["ledger"] = head
-        return what_leaves(({}, _echo(message, float), words), message)
+        return what_leaves(({}, _request_id(message, float), words), message)
 
 
-def _write_refusal(message: Message, context: Context, code: str, why: str) -> str | None:
-    """Records the refusal in the site's ledger and returns the ledger's head."""
+def _record_refusal(message: Message, context: Context, code: str, why: str) -> str | None:
+    """Writes the refusal into the site's ledger. Returns the ledger's head; ``None`` when it cannot be written or the site has no ledger."""
     try:
         return _effgan.write_refusal(question_of(message), code, why, **_folders(context))
     except KeyboardInterrupt:
@@ -91,33 +88,33 @@ def _write_refusal(message: Message, context: Context, code: str, why: str) -> s
 def question_of(message: Message) -> str:
     """What the site's ledger records of the message, as JSON."""
     try:
-        return _effgan.question_of(message.metadata.message_type, *content_of(message))
+        return _effgan.question_of(message.metadata.message_type, *content_of_request(message))
     except KeyboardInterrupt:
         raise
     except BaseException:
         return UNKNOWN
 
 
-def _echo(message: Message, of_type: type) -> dict[str, Any]:
-    """The identifiers of the request, which the reply repeats."""
+def _request_id(message: Message, of_type: type) -> dict[str, Any]:
+    """What a reply repeats of its request: the values of one type."""
     numbers, words = numbers_and_words(message)
-    entries = {**numbers, **words}.items()
-    return {name: value for name, value in entries if name in IDENTIFIERS and len(str(value)) <= LONGEST and isinstance(value, of_type)}
+    repeated = {name: value for name, value in {**numbers, **words}.items() if name in REQUEST_ID and len(str(value)) <= LONGEST}
+    return {name: value for name, value in repeated.items() if isinstance(value, of_type)}
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:
-    """Interrupts work at its deadline by an exception: a node that still works answers no other message.
+    """Ends work at the server's deadline, by an exception: a node whose work hangs would answer no other message.
 
-    Work that cannot be interrupted is ended with its process, which the node notices a minute later.
+    Work that cannot be interrupted is ended with its process after ``GRACE`` seconds more; Flower notices that a minute later.
     """
-    _, numbers, _ = content_of(message)
+    _, numbers, _ = content_of_request(message)
     deadline = numbers.get("deadline", 0.0)
     if not 0.0 < deadline <= MOST_SECONDS:
-        raise ValueError(f"the message's deadline is {deadline} s")
+        raise ValueError(f"the message's deadline is {deadline} s, which is outside 0..={MOST_SECONDS}")
     timer = threading.Timer(deadline + GRACE, os._exit, (1,))
     timer.daemon = True
     timer.start()
-    # Only the main thread receives signals; under Ray this is a different thread.
+    # Signals reach only the main thread; under Ray the app runs in another one.
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, _time_is_up) if is_main else None
     if is_main:
@@ -132,11 +129,11 @@ def end_at_deadline(message: Message, context: Context, call_next: Call) -> Mess
 
 
 def _time_is_up(*_: object) -> None:
-    raise TimeoutError("the deadline of this message has passed")
+    raise TimeoutError("the server's deadline has passed")
 
 
 def _folders(context: Context) -> dict[str, Any]:
-    """Paths of the site's policy, images and state."""
+    """The paths of the site's policy, its images, and what it remembers."""
     node = context.node_config
     return {
         "state_dir": _state_dir(context),
@@ -146,7 +143,7 @@ def _folders(context: Context) -> dict[str, Any]:
 
 
 def _state_dir(context: Context) -> Path:
-    """The folder of the site's state: without a kit, one per node, since several nodes may share a machine."""
+    """The folder of what the site remembers. Without a kit each node has its own, because several may share a machine."""
     home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
     return Path(_word(context.node_config, "state-dir") or _of_kit("state") or home / "effgan" / str(context.node_id))
 

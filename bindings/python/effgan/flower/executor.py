@@ -1,12 +1,12 @@
-"""Runs only the app that is installed at this site: ``python -m effgan.flower.executor`` runs beside a SuperNode.
+"""Runs the app that is installed at this site, and no other: ``python -m effgan.flower.executor`` takes the tasks of a SuperNode.
 
-Flower's own SuperExec installs and runs any bundle that the server sends, also of other kinds than a ClientApp. This executor answers each
-ClientApp task with :mod:`effgan.flower.task`: a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never opens
-the bundle. Tasks for agents are refused.
+Flower's own SuperExec installs and runs whatever bundle the server sends, including apps that are not ClientApps. This executor answers
+each ClientApp task by :mod:`effgan.flower.task`, a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never
+opens the bundle. Tasks for agents are refused, because a SuperNode waits for ever for an answer to a task that nobody takes.
 
-One such process waits with everything imported; it reads its task's token from standard input, which no other account can read, and ends with
-this process. If it ends without a reply, the failure is recorded in the site's ledger and reported to the server at once, in a fixed sentence
-that reveals nothing about the site.
+One such process waits with everything imported. It gets its task's token by standard input, which no other account can read, and ends with
+this process. When it ends without an answer, that is written into the site's ledger, and the server is told at once, in words that say
+nothing about the site.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from .. import _effgan
 from .records import UNKNOWN
 
-# What the server is told about an app that ended without a reply.
+# What the server learns about an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
 
-# What the server is told about an agent that was refused.
+# What the server learns about an agent that was not run. The forwarder knows both sentences, and lets no others of the executor leave.
 REFUSED = "this site runs effgan and no agent"
 
-# What a task's process prints before it sends its reply.
+# What a task's process writes before it pushes its reply.
 ANSWERING = b"answering"
 
-# Seconds between two requests for a task; a request takes 3 ms.
+# Seconds between two requests for a task while none runs; a request takes 3 ms.
 IDLE = 0.25
-# Seconds between two checks of the SuperNode while a task runs.
+# Seconds between two such requests while a task runs.
 BUSY = 2.0
-# Seconds within which a SuperNode must respond for the first time, and after which a silent one is considered gone later.
+# Seconds within which a SuperNode has to answer for the first time, and after which one that no longer answers counts as gone.
 START, GONE = 60.0, 10.0
 
 
 class Ended(Exception):
-    """Why this process must end."""
+    """Why this process cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Child:
         try:
             self.process.stdin.write(token.encode())
         except BrokenPipeError:
-            pass  # The process has ended, which `has_ended` reports next.
+            pass  # The process has ended, which `has_ended` finds next.
 
     def has_ended(self, seconds: float) -> bool:
         """Whether the process ends within ``seconds``."""
@@ -106,14 +106,15 @@ class Child:
         return True
 
     def end(self) -> tuple[int, list[bytes]]:
-        """Kills the process. Returns its exit status and what it printed: the message, what the ledger records of it, and :data:`ANSWERING`."""
+        """Ends the process. Returns its exit status and the words that it wrote: the message that it got, what the ledger records of it,
+        and :data:`ANSWERING`."""
         self.process.kill()
-        printed, _ = self.process.communicate()
-        return self.process.returncode, printed.split()
+        words, _ = self.process.communicate()
+        return self.process.returncode, words.split()
 
 
 class Executor:
-    """Requests tasks from one SuperNode, one at a time."""
+    """Takes the tasks of one SuperNode, one at a time."""
 
     def __init__(self, runtime: Runtime, secret: bytes) -> None:
         acquire = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=["/flwr.proto.Runtime/AcquireTask"])
@@ -122,7 +123,7 @@ class Executor:
         self.child = Child(runtime)
 
     def serve(self) -> NoReturn:
-        """Serves tasks until an exception ends it."""
+        """Takes tasks until an exception ends it."""
         try:
             while True:
                 self.step()
@@ -131,18 +132,18 @@ class Executor:
 
     def step(self) -> None:
         at_work = bool(self.child.token)
-        # While a task runs, a request for tasks of no kind only checks that the SuperNode is still there.
+        # While a task runs, a request for tasks of no kind shows whether the SuperNode is still there.
         acquired = self.acquire([] if at_work else [TaskType.CLIENT_APP, TaskType.AGENT_APP])
         if acquired.task.type == TaskType.CLIENT_APP:
             self.child.begin(acquired.token)
         elif acquired.token:
-            self.answer_for(acquired.token, [], "other-question", "an agent was sent; this site runs none", REFUSED)
+            self.answer_for(acquired.token, [], "other-question", "the server sent an agent; this site runs no agents", REFUSED)
         if self.child.has_ended(BUSY if self.child.token else IDLE):
             self.reap()
             self.child = Child(self.runtime)
 
     def acquire(self, kinds: Sequence[str]) -> AcquireTaskResponse:
-        """A task and its token, or neither."""
+        """Takes a task and its token, if there is one."""
         try:
             acquired = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
         except httpx.HTTPError as error:
@@ -155,7 +156,7 @@ class Executor:
         return acquired
 
     def reap(self) -> None:
-        """Answers a task whose process ended without a reply."""
+        """Ends the process of a task, and answers for it if it has not answered."""
         status, words = self.child.end()
         if status == 0:
             return
@@ -163,30 +164,30 @@ class Executor:
             raise Ended(f"the site's app cannot be started: exit status {status}")
         ended = f"the site's app ended with exit status {status}"
         if ANSWERING in words:
-            # The SuperNode waits for the rest of that reply, whatever it receives now.
-            raise Ended(f"{ended}, in the middle of its reply")
+            # The SuperNode now waits for the rest of that answer, whatever it is told.
+            raise Ended(f"{ended}, in the middle of its answer")
         self.answer_for(self.child.token, words, "work-failed", ended, FAILED)
 
     def answer_for(self, token: str, words: list[bytes], code: str, why: str, reason: str) -> None:
-        """Refuses a task, given what its process printed: a SuperNode waits for a reply for ever. The server receives only ``reason``."""
+        """Refuses a task, whose process wrote ``words``. ``why`` goes to the site's log and ledger; the server learns only ``reason``."""
         with closing(self.runtime.client(RuntimeTokenHttpInterceptor(token))) as client:
             try:
                 message = message_of(words) or pulled(client)
-                write_down(question_of(words), code, why)
+                record_refusal(question_of(words), code, why)
                 fail(client, message, reason)
             except httpx.HTTPError as error:
-                say(f"cannot report to the SuperNode: {error}")
+                log(f"the SuperNode could not be told: {error}")
 
     def close(self) -> None:
         try:
             self.reap()
         except Ended:
-            pass  # This process ends, too.
+            pass  # This process is ending, too.
         self.client.close()
 
 
 def message_of(words: list[bytes]) -> Message | None:
-    """The message that a task's process received, without its content; ``None`` where it ended before it printed it."""
+    """The message that a task's process got, without its content; ``None`` if it ended before it wrote that."""
     try:
         return message_from_proto(ProtoMessage.FromString(bytes.fromhex(words[0].decode()))) if words else None
     except (ValueError, DecodeError):
@@ -194,31 +195,31 @@ def message_of(words: list[bytes]) -> Message | None:
 
 
 def pulled(client: RuntimeHttpClient) -> Message | None:
-    """The message of a task, if it has not been pulled yet."""
+    """The message of a task, unless it has already been pulled."""
     messages = client.PullMessages(PullAppMessagesRequest()).messages_list
     return message_from_proto(messages[0]) if messages else None
 
 
 def question_of(words: list[bytes]) -> str:
-    """What the site's ledger records of the message, as JSON."""
+    """What the site's ledger records of the message, as the task's process wrote it."""
     try:
         return bytes.fromhex(words[1].decode()).decode() if len(words) > 1 else UNKNOWN
     except ValueError:
         return UNKNOWN
 
 
-def write_down(question: str, code: str, why: str) -> None:
-    """Writes a line to the log, and to the ledger of the kit that started this process."""
-    say(why)
+def record_refusal(question: str, code: str, why: str) -> None:
+    """Writes a line into the log, and one into the ledger of the kit from which this process was started."""
+    log(why)
     if kit := os.environ.get("EFFGAN_KIT"):
         try:
             _effgan.write_refusal(question, code, why, state_dir=Path(kit, "state"), policy=Path(kit, "policy.toml"))
         except _effgan.EffganError as error:
-            say(f"cannot write to the ledger: {error}")
+            log(f"the refusal could not be written into the ledger: {error}")
 
 
 def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> None:
-    """Ends the task with an error. A message that was pulled but is unknown is answered by the SuperNode itself, after 60 s."""
+    """Ends the task with an error. If its message is unknown because it was already pulled, the SuperNode itself answers it after 60 s."""
     if message is None:
         return
     of = message.metadata
@@ -227,22 +228,22 @@ def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> Non
     push_task_output(client, None, SubStatus.FAILED, reason)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     print(f"effgan executor: {line}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     options = argparse.ArgumentParser(prog="effgan.flower.executor", description=(__doc__ or "").partition("\n")[0])
     add_runtime(options)
-    options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="the file that the SuperNode was given, too")
+    options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="the SuperNode's secret for its executor")
     given = options.parse_args()
-    # The SuperNode is on this machine: only the forwarder connects to others.
+    # The SuperNode is on this machine, so no proxy may stand between; only the forwarder connects to other machines.
     os.environ.update(NO_PROXY="*", no_proxy="*")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         Executor(runtime_of(given), given.superexec_auth_secret_file.read_bytes()).serve()
     except (Ended, OSError) as error:
-        say(str(error))
+        log(str(error))
         return 1
     except KeyboardInterrupt:
         return 0
@@ -250,7 +251,7 @@ def main() -> int:
 
 def add_runtime(options: argparse.ArgumentParser) -> None:
     options.add_argument("--runtime-api-address", required=True, metavar="HOST:PORT", help="address of the SuperNode's Runtime API")
-    options.add_argument("--root-certificates", type=Path, required=True, metavar="FILE", help="CA certificates that verify the SuperNode's")
+    options.add_argument("--root-certificates", type=Path, required=True, metavar="FILE", help="certificates that verify the SuperNode's")
 
 
 def runtime_of(given: argparse.Namespace) -> Runtime:

@@ -1,4 +1,4 @@
-"""Pulls replies with a bound on their size, which is checked before their bytes are received."""
+"""Pulling a reply from the SuperLink without taking more bytes than a reply to its request can have."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from flwr.supercore.inflatable.inflatable_object import get_object_body, get_obj
 from flwr.superlink.grid import InMemoryGrid
 
 from .. import UsageError
-from .records import Content, of_reply
+from .records import Content, content_of_reply
 
 
 def pull(grid: Grid, message: str, most: int) -> Content | str | None:
-    """The reply to ``message``, or the reason why it is unusable; ``None`` where it has not arrived yet.
+    """The content of the reply to ``message``, or why it cannot be used; ``None`` when no reply has come.
 
-    A reply of more than ``most`` bytes is not pulled any further, and the SuperLink is told to drop it.
+    A reply of more than ``most`` bytes is not pulled to its end, and the SuperLink is told that it was taken.
     """
     client = getattr(grid, "_runtime_client", None)
     if client is None and not isinstance(grid, InMemoryGrid):
-        # Possibly another version of Flower, where a reply arrives whole before its length is known.
+        # Another version of Flower, for example: its replies would be in memory as a whole before their length is known.
         kind = f"{type(grid).__module__}.{type(grid).__name__}"
-        raise UsageError(f"the length of a reply cannot be bounded with {kind}; install a version of flwr that effgan's requirements allow")
+        raise UsageError(f"a {kind} does not let the length of a reply be bounded; install a version of flwr that effgan requires")
     if client is None:
-        # The grid of Flower's simulation is in this process and already has the whole reply.
+        # The grid of Flower's simulation is in this process, and holds the whole reply already.
         replies = list(grid.pull_messages([message]))
         return _of(replies[0], most) if replies else None
     bounded: Any = Bounded(client, most)
@@ -39,30 +39,30 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
     except httpx.HTTPError:
         raise
     except Exception as error:
-        # Whatever a site sends, the run continues without that site.
+        # The site chose these bytes: whatever is wrong with them may cost it the round, and must not end the run.
         for found in bounded.found:
             client.ConfirmMessageReceived(found)
-        return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot decode it"
+        return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot make a message of it"
     finally:
         grid._client = client  # type: ignore[attr-defined]
     return _of(replies[0], most) if replies else None
 
 
 class TooLong(Exception):
-    """The reply has more bytes than allowed."""
+    """The reply is longer than a reply to its request can be."""
 
 
 class Bounded:
-    """Flower's client of the SuperLink, which stops pulling objects once they exceed ``most`` bytes in total."""
+    """Flower's client of the SuperLink, which stops pulling objects when they have more than ``most`` bytes in all."""
 
     def __init__(self, client: Any, most: int) -> None:
         self.client, self.most, self.left = client, most, most
-        # Requests that confirm the received messages to the SuperLink.
+        # Requests that tell the SuperLink that a message was taken.
         self.found: list[ConfirmMessageReceivedRequest] = []
         self.sizes: dict[str, int] = {}
-        # Flower's objects that list the pieces of an array.
+        # Flower's objects that say which chunks an array consists of.
         self.arrays: list[bytes] = []
-        # Several threads pull objects.
+        # Objects are pulled by several threads.
         self.lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -92,14 +92,14 @@ class Bounded:
         return response
 
     def ConfirmMessageReceived(self, request: Any) -> Any:
-        """Counts the bytes of the assembled arrays, before they are assembled: a piece counts as often as an array names it."""
+        """Called when all objects are there and before arrays are made of them. A chunk counts as often as arrays name it."""
         self.found.clear()
         response = self.client.ConfirmMessageReceived(request)
         self.left = self.most
         for content in self.arrays:
-            pieces = get_object_children_ids_from_object_content(content)
+            chunks = get_object_children_ids_from_object_content(content)
             for index in json.loads(get_object_body(content, Array))["arraychunk_ids"]:
-                self.take(self.sizes[pieces[index]])
+                self.take(self.sizes[chunks[index]])
         return response
 
     def take(self, size: int) -> None:
@@ -113,7 +113,7 @@ def _of(reply: Message, most: int) -> Content | str:
         arrays = reply.content.array_records.values()
         if sum(len(array.data) for record in arrays for array in record.values()) > most:
             return _too_long(most)
-    return of_reply(reply)
+    return content_of_reply(reply)
 
 
 def _too_long(most: int) -> str:

@@ -1,4 +1,4 @@
-"""The content of messages as Flower's records, and back: arrays, numbers and words by name."""
+"""The content of a message, which is arrays, numbers and words by name, as Flower's records and back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Content = tuple[dict[str, NDArray[np.float32]], dict[str, float], dict[str, str]
 
 ARRAYS, NUMBERS, WORDS = "arrays", "metrics", "config"
 
-# What a site's ledger records of a message of which nothing is known.
+# What a site's ledger records of a request of which nothing is known.
 UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
 
-# Flower's error codes in words of our own: the text that comes with them is the site's.
+# Flower's error codes in fixed words: the text that comes with an error is the site's, and is not shown.
 ERRORS = {
     1: "the site's app cannot be started; its own log says why",
     2: "the site's app failed; its own log says why",
-    3: "the message expired before the node fetched it",
-    4: "the reply expired, or came too late",
+    3: "the message expired before the node took it",
+    4: "the reply is missing or came too late",
     5: "the node is not available",
     6: "a mod at the site refused; its own log says why",
     7: "the site refuses the app",
@@ -30,7 +30,7 @@ ERRORS = {
 }
 
 
-def to_message(content: Content, node: int, kind: str, seconds: float) -> Message:
+def request(content: Content, node: int, kind: str, seconds: float) -> Message:
     """A message of the type ``kind`` to ``node``, which Flower drops after ``seconds``."""
     arrays, numbers, words = content
     records = RecordDict({WORDS: ConfigRecord({**numbers, **words})})
@@ -39,13 +39,13 @@ def to_message(content: Content, node: int, kind: str, seconds: float) -> Messag
     return Message(records, dst_node_id=node, message_type=kind, ttl=seconds)
 
 
-def content_of(message: Message) -> Content:
-    """The content of a message from the server."""
+def content_of_request(message: Message) -> Content:
+    """The content of a message that :func:`request` made."""
     return _tensors(message), *numbers_and_words(message)
 
 
 def numbers_and_words(message: Message) -> tuple[dict[str, float], dict[str, str]]:
-    """Numbers and words of a message from the server; empty for any other message."""
+    """A request's numbers and words; both are empty when the message is not a request."""
     values = dict(message.content.config_records.get(WORDS, {})) if message.has_content() else {}
     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
     words = {name: value for name, value in values.items() if isinstance(value, str)}
@@ -53,11 +53,11 @@ def numbers_and_words(message: Message) -> tuple[dict[str, float], dict[str, str
 
 
 def what_leaves(content: Content, message: Message) -> Message:
-    """The reply to ``message``: all that ever leaves a site.
+    """The reply to ``message``, which is all that ever leaves a site.
 
-    Its arrays are params; its numbers are n_k, the shape of the images, the round and named metrics; its words are the site's name, the version of
-    effgan, the head of the ledger, identifiers of the request, or the code of a refusal. docs/what-leaves-your-site.md lists all names, and a test
-    compares the messages of whole runs with that list.
+    Its arrays are parameters. Its numbers are n_k, the shape of the images, the round and named metrics. Its words are the site's name and
+    version of effgan, the head of its ledger, what was requested, or the code of a refusal. docs/what-leaves-your-site.md lists them by name,
+    and a test compares the messages of whole runs with that list.
     """
     arrays, numbers, words = content
     records = RecordDict()
@@ -70,8 +70,8 @@ def what_leaves(content: Content, message: Message) -> Message:
     return Message(records, reply_to=message)
 
 
-def of_reply(message: Message) -> Content | str:
-    """The content of a reply, or the reason why there is none, in words of our own."""
+def content_of_reply(message: Message) -> Content | str:
+    """The content of a reply, or why it has none, in words that are never the site's."""
     if message.has_error():
         code = int(message.error.code)
         return f"Flower's error {code}: {ERRORS.get(code, 'its log says why')}"
@@ -80,7 +80,7 @@ def of_reply(message: Message) -> Content | str:
     try:
         return _tensors(message), numbers, words
     except Exception:
-        # Whatever a site sends as arrays, the run continues without that site.
+        # The site chose these bytes: whatever is wrong with them may cost it the round, and must not end the run.
         return "unusable reply: its arrays are not float32 in C order, as large as their shapes"
 
 
@@ -94,11 +94,11 @@ def _tensors(message: Message) -> dict[str, NDArray[np.float32]]:
 
 
 def _float32(array: Array) -> NDArray[np.float32]:
-    """A view of the array's bytes. The header is checked before any memory is allocated for it."""
+    """The values, without a copy. The header is checked against the size of the data before any memory is allocated for it."""
     if array.stype != "numpy.ndarray":
         raise TypeError(array.stype)
     data = io.BytesIO(array.data)
-    # Version 1.0 of NumPy's format, which it uses for short headers.
+    # Version 1.0 of NumPy's format, in which NumPy writes all short headers.
     if np.lib.format.read_magic(data) != (1, 0):
         raise ValueError("format")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(data)
@@ -110,6 +110,6 @@ def _float32(array: Array) -> NDArray[np.float32]:
 
 
 def _only(message: Message, key: str) -> dict[str, object]:
-    """The numbers or words of the record ``key``; empty where there is none."""
+    """The metric or config record ``key``; empty when there is none."""
     record = message.content.get(key)
     return dict(record) if isinstance(record, MetricRecord | ConfigRecord) else {}

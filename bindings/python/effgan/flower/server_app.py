@@ -12,10 +12,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from .. import UsageError, _effgan
 from .pulling import pull
-from .records import Content, to_message
+from .records import Content, request
 from .strategy import aggregate
 
-# Seconds that Flower keeps a message beyond the deadline for its reply, so that lateness is always detected by Rust.
+# Seconds by which Flower keeps a message longer than Rust waits for the reply, so that it is always Rust that reports a late reply.
 SPARE = 5.0
 
 app = ServerApp()
@@ -23,9 +23,9 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Runs the config at ``config`` into the folder ``out``, or resumes the run that is there.
+    """Runs the config file ``config`` into the folder ``out``, or resumes the run that is there.
 
-    ``server`` is the server's folder, whose list maps nodes to sites; without it, as in experiments, a node's own claim counts.
+    ``server`` is the server's folder, whose list says which node is which site. Without it, as in experiments, nodes are believed.
     """
     config, out = _path(context, "config"), _path(context, "out")
     server = _path(context, "server") if context.run_config.get("server") else None
@@ -42,20 +42,20 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _path(context: Context, key: str) -> Path:
-    """A path that was given by ``flwr run --run-config``."""
+    """A path among the settings of ``flwr run --run-config``."""
     path = Path(str(context.run_config.get(key, "")))
     if not path.is_absolute():
-        raise UsageError(f"{key} = {str(path)!r} is not an absolute path on the server; give one: --run-config \"{key}='/…'\"")
+        raise UsageError(f"{key} = {str(path)!r} is not an absolute path at the server; give one: --run-config \"{key}='/…'\"")
     return path
 
 
 def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) -> str:
-    [message] = grid.push_messages([to_message(content, node, kind, seconds + SPARE)])
+    [message] = grid.push_messages([request(content, node, kind, seconds + SPARE)])
     return message
 
 
 def _pull(grid: Grid, messages: Sequence[tuple[str, int]]) -> tuple[str, Content | str] | None:
-    """Pulls at most one reply, so that no more than one is in memory."""
+    """One of the replies that have come, so that no more than one is in memory; ``None`` when none has."""
     for message, most in messages:
         reply = pull(grid, message, most)
         if reply is not None:

@@ -1,4 +1,7 @@
-"""Aggregation by Flower's strategies, one round at a time, so that a run can be resumed from any checkpoint."""
+"""Flower's strategies instead of effgan's averaging.
+
+A strategy is created anew for each round and given back what it remembered, so that a run with a strategy can be resumed at any round.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from .. import UsageError
 
 Arrays = dict[str, NDArray[np.float32]]
 
-# An attribute that a strategy is given in each round and that is not part of its memory.
+# An attribute that a strategy is given anew in each round, so it is not part of what the strategy remembers.
 GIVEN = "current_arrays"
 
 
@@ -26,26 +29,26 @@ def aggregate(
     replies: Sequence[tuple[int, Arrays]],
     memory: Arrays,
 ) -> tuple[Arrays, Arrays]:
-    """The arrays that follow ``current`` given the replies, ``(n_k, arrays)`` each, and the memory of the strategy.
+    """Aggregates ``replies``, ``(n_k, arrays)`` each, into ``current``. Returns the new arrays and what the strategy is to remember.
 
-    The memory (moments, momentum) is kept as float32 between rounds, even in an uninterrupted run, so that resuming changes no bit.
+    What a strategy remembers (moments, momentum) is rounded to float32 after each round, whether or not the run is interrupted.
     """
-    strategy = made(name, settings)
-    remember(strategy, memory)
-    asked = list(strategy.configure_train(round_, record(current), ConfigRecord(), Nodes(len(replies))))
-    answers = [answer(asked[0], n, arrays) for n, arrays in replies]
-    arrays, _ = strategy.aggregate_train(round_, answers)
+    strategy = create(name, settings)
+    restore(strategy, memory)
+    requests = list(strategy.configure_train(round_, record(current), ConfigRecord(), Nodes(len(replies))))
+    messages = [reply(requests[0], n, arrays) for n, arrays in replies]
+    arrays, _ = strategy.aggregate_train(round_, messages)
     if arrays is None:
-        raise UsageError(f"federation.strategy: {name} returns no result for {len(replies)} replies")
+        raise UsageError(f"federation.strategy: {name} returns no parameters for {len(replies)} replies")
     return plain(arrays), remembered(strategy)
 
 
-def made(name: str, settings: Mapping[str, Any]) -> Any:
-    """Creates Flower's strategy ``name`` with ``settings``."""
+def create(name: str, settings: Mapping[str, Any]) -> Any:
+    """Creates Flower's strategy ``name`` with these keyword arguments."""
     kind = getattr(strategies, name, None)
     known = sorted(one for one in strategies.__all__ if hasattr(getattr(strategies, one), "aggregate_train"))
     if not (isinstance(kind, type) and hasattr(kind, "aggregate_train")):
-        raise UsageError(f"federation.strategy.name = {name!r} is not a strategy of Flower: {', '.join(known)}")
+        raise UsageError(f"federation.strategy.name = {name!r} is not one of Flower's: {', '.join(known)}")
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:
@@ -53,7 +56,7 @@ def made(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 class Nodes:
-    """As much of a grid as a strategy uses: a list of node ids."""
+    """As much of a grid as a strategy needs before it gets the replies: numbers of nodes, at least as many as it may wait for."""
 
     def __init__(self, replies: int) -> None:
         self.ids = range(1, max(replies, 1000) + 1)
@@ -62,9 +65,9 @@ class Nodes:
         return list(self.ids)
 
 
-def answer(asked: Message, n: int, arrays: Arrays) -> Message:
+def reply(request: Message, n: int, arrays: Arrays) -> Message:
     records = RecordDict({"arrays": record(arrays), "metrics": MetricRecord({"num-examples": n})})
-    return Message(records, reply_to=asked)
+    return Message(records, reply_to=request)
 
 
 def record(arrays: Arrays) -> ArrayRecord:
@@ -75,8 +78,8 @@ def plain(arrays: ArrayRecord) -> Arrays:
     return {name: np.asarray(array.numpy(), np.float32) for name, array in arrays.items()}
 
 
-def remember(strategy: Any, memory: Arrays) -> None:
-    """Restores in the strategy what :func:`remembered` returned."""
+def restore(strategy: Any, memory: Arrays) -> None:
+    """Gives the strategy what :func:`remembered` returned after the last round."""
     attributes: dict[str, Any] = {}
     for path, array in memory.items():
         attribute, kind, key = path.split("/", 2)
@@ -90,7 +93,7 @@ def remember(strategy: Any, memory: Arrays) -> None:
 
 
 def remembered(strategy: Any) -> Arrays:
-    """All arrays in the attributes of the strategy, by path."""
+    """All arrays in the strategy's attributes, whatever their names."""
     memory: Arrays = {}
     for attribute, held in vars(strategy).items():
         if attribute == GIVEN:

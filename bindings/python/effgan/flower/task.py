@@ -1,8 +1,8 @@
-"""Answers one task of a SuperNode with the installed app, in a process that :mod:`effgan.flower.executor` starts.
+"""One task of a SuperNode, answered by the installed app in a process of its own, which :mod:`effgan.flower.executor` starts.
 
-The process is ready before the task: it imports everything, then reads the token from standard input. On standard output it prints the message
-that it received, what the site's ledger records of it, and :data:`~effgan.flower.executor.ANSWERING` before it sends its reply. Everything else
-that is printed, and the reason of a failure, goes to standard error, the site's own log.
+The process starts before there is a task: it imports everything, then reads the task's token from standard input. To standard output it
+writes the message that it got, what the site's ledger records of it, and when it begins to push its reply. Everything else that is printed,
+and the reason of a failure, goes to standard error, which is the site's own log.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .executor import ANSWERING, add_runtime, runtime_of
 
 STDIN, STDOUT, STDERR = range(3)
 
-# Most bytes of a message without its content, as hex; those of effgan have 400.
+# Most bytes of a message without its content, in hex; those of effgan's server have 400.
 MOST_TOLD = 8192
 
 
 def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
-    """Answers the task's message. The bundle is never opened."""
+    """Answers the task's message. The task's app bundle is not opened."""
     HeartbeatSender(make_task_heartbeat_fn_http(client)).start()
     message, context, _, _ = pull_task_input(client)
-    asked = message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode()
-    # Only a forged message is longer, and printing more than a pipe holds would block.
-    if len(asked) <= MOST_TOLD:
-        tell(asked)
+    received = message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode()
+    # Only a hostile server's message is longer, and writing more than the pipe holds would block until the executor reads.
+    if len(received) <= MOST_TOLD:
+        tell(received)
         tell(question_of(message).encode().hex().encode())
     reply = app(message, context)
     tell(ANSWERING)
@@ -48,7 +48,7 @@ def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
 
 
 def end_with_executor() -> None:
-    """Ends this process when standard input ends, which it does when the executor ends in any way."""
+    """Ends this process with the executor: standard input ends when the executor does, however it ends."""
     os.read(STDIN, 1)
     os._exit(1)
 
@@ -57,7 +57,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     add_runtime(options)
     runtime = runtime_of(options.parse_args())
-    # What the app prints must not reach the executor: it goes to standard error.
+    # What the app prints must not reach the executor.
     words = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     token = os.read(STDIN, 4096).decode()

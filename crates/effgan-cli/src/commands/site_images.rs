@@ -22,7 +22,7 @@ pub(super) fn site_images(
             Ok(SiteImages::Own { data_dir, client })
         }
         (_, data_dir, partition_id) => {
-            Ok(SiteImages::Dealt { partition_id: partition_id.unwrap_or_default(), data_dir })
+            Ok(SiteImages::Assigned { partition_id: partition_id.unwrap_or_default(), data_dir })
         }
     }
 }

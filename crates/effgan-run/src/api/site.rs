@@ -8,8 +8,9 @@ use effgan_fl::Refusal;
 
 use super::inputs::jobs_or_cores;
 use crate::failure::{Failure, Result};
+use crate::protocol::ledger::Asked;
 use crate::protocol::ledger::Ledger;
-use crate::protocol::{self, AtSite, Content, LedgerQuestion, SiteImages};
+use crate::protocol::{self, Content, SiteImages, SiteSettings};
 
 /// The reply of a site to a message of Flower's type `kind`; `policy` is the site's `policy.toml`. A failure is a reply, too: the code
 /// of a refusal.
@@ -26,13 +27,13 @@ pub fn answer(
     message: Content,
     stop: &AtomicBool,
 ) -> Result<Content> {
-    let at_site = AtSite { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
+    let at_site = SiteSettings { images, state_dir, policy, jobs: jobs_or_cores(jobs)? };
     protocol::answer(&at_site, kind, message, stop)
 }
 
 /// What a site's ledger records of a message of Flower's type `kind`, as JSON: an argument of [`write_refusal`].
 pub fn question_of(kind: &str, message: Content) -> String {
-    serde_json::to_string(&protocol::question_of(kind, message)).expect("a question is plain data")
+    serde_json::to_string(&protocol::asked_of(kind, message)).expect("a question is plain data")
 }
 
 /// Records in a site's ledger that `question` was refused for the reason `why`, when [`answer`] was not called or did not return.
@@ -52,7 +53,7 @@ pub fn write_refusal(
 ) -> Result<Option<String>> {
     let code =
         Refusal::of_code(refusal).ok_or_else(|| Failure::usage(anyhow!("{refusal:?} is not a code of a refusal")))?;
-    let question: LedgerQuestion = serde_json::from_str(question).map_err(Failure::usage)?;
+    let question: Asked = serde_json::from_str(question).map_err(Failure::usage)?;
     let policy = protocol::policy_file(policy, names_files, state_dir);
     policy.map(|policy| protocol::write_refusal(&policy, question, code, why)).transpose()
 }

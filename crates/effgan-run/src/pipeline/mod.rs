@@ -1,104 +1,65 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
+//!
+//! [`run`] runs a config in this process, [`federate`] over sites. Either is a `Run` on `RunInputs`; `training` has its rounds, and
+//! `score_stages` and `member_weights` what is done with the models. [`resume`], [`adopt_rounds`] and [`add_late_member`] continue the run
+//! of an existing folder.
 
-mod branch;
-mod data;
-mod federation;
-mod flag;
-mod late;
+mod adopt_rounds;
+mod federated_run;
+mod join_folder;
+mod late_member;
+mod member_weights;
 mod resume;
-mod scores;
+mod run_data;
+mod run_inputs;
+mod score_stages;
+mod training;
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{Member, ModelWriter};
-use effgan_fl::local::check_shard;
-use effgan_fl::rounds::{ObserverResult, SaveState};
-use effgan_fl::{
-    Algorithm, Carrier, Checkpoint, Checkpoints, ClientRecord, Ensemble, ExchangeKind, Federation, FlError, OnFailure,
-    Roster, RoundObserver, RoundRecord, RunId, ServerState, Simulation, StepRecord, Strategy, WithStrategy,
-};
-use effgan_nn::checkpoint;
-use effgan_nn::file::{make_private_folder, write_private_file};
+use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, FlError, Roster, ServerState};
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, params};
 use serde::{Deserialize, Serialize};
 
-pub use self::branch::branch;
-use self::data::Data;
-pub use self::federation::federate;
-pub use self::late::hand_in;
+pub use self::adopt_rounds::adopt_rounds;
+pub use self::federated_run::federate;
+pub use self::late_member::add_late_member;
 pub use self::resume::{info_of, resume};
-use self::scores::with_statistics;
+use self::run_data::RunData;
+use self::run_inputs::RunInputs;
+use self::score_stages::with_statistics;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
 use crate::progress::Progress;
-use crate::protocol::{JOIN_CONFIG, NETWORKS};
-use crate::record::events::{Event, LossCurve, Score, Scored, Stage};
+use crate::record::events::{Event, Score, Scored, Stage};
 use crate::record::run_dir::{Lengths, RunDir, check_new};
-use crate::record::run_info::{RunInfo, Status};
-use crate::record::{run_info, summary};
+use crate::record::run_info::Status;
+use crate::record::summary;
 use crate::report;
 use crate::scores::Scorer;
 
-/// Runs `config` into the new folder `out`, with `jobs` clients at work at a time, until done or `stop`.
+/// Runs `config` into the new folder `out`, with `jobs` clients at a time, until it is finished or `stop` becomes true.
 ///
 /// # Errors
-/// Before the folder is made: a wrong config, data that cannot be read. After that: why the run failed, which its folder says too.
+/// Before the folder is created: a wrong config, or data that cannot be read. After that: why the run failed, which is also recorded in the
+/// folder.
 pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let material = Material::of(config, Data::here(config)?, jobs)?;
-    let dir = RunDir::create(out, config, material.info(config, jobs))?;
-    Run::new(config, &material, dir, progress, jobs, stop).finish(None, None, started)
+    let inputs = RunInputs::new(config, RunData::load(config)?, jobs)?;
+    let dir = RunDir::create(out, config, inputs.info(config, jobs))?;
+    Run::new(config, &inputs, dir, progress, jobs, stop).finish(None, None, started)
 }
 
-/// All that a run works with and that follows from its config.
-struct Material {
-    data: Data,
-    roster: Roster,
-    network: Network,
-    algorithm: Box<dyn Algorithm>,
-    scorer: Scorer,
-}
-
-impl Material {
-    fn of(config: &Config, data: Data, jobs: usize) -> Result<Self> {
-        let (image_shape, num_classes) = data.image_shape_and_classes();
-        let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
-        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
-        let roster = data.roster(config.federation.max_examples);
-        config.check_clients(roster.names().len())?;
-        for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
-            check_shard(&network, name, num_examples as usize)?;
-        }
-        let scorer = data.scorer(config, &network, jobs)?;
-        Ok(Self { data, roster, network, algorithm, scorer })
-    }
-
-    /// With `strategy` in the place of the averaging.
-    fn with_strategy(self, strategy: Arc<dyn Strategy>) -> Self {
-        Self { algorithm: Box::new(WithStrategy::new(self.algorithm, strategy)), ..self }
-    }
-
-    fn info(&self, config: &Config, jobs: usize) -> RunInfo {
-        run_info::at_start(config, self.data.infos(config), &self.roster, &self.network, jobs)
-    }
-
-    /// What the bits of the run depend on.
-    fn run_id(&self, config: &Config) -> RunId {
-        RunId { config: config.identity(), data: self.data.hash() }
-    }
-}
-
+/// A run that is under way.
 struct Run<'a> {
     config: &'a Config,
     network: &'a Network,
-    data: &'a Data,
+    data: &'a RunData,
     roster: &'a Roster,
     algorithm: &'a dyn Algorithm,
     scorer: &'a Scorer,
@@ -106,7 +67,7 @@ struct Run<'a> {
     checkpoints: Checkpoints,
     progress: &'a Progress,
     jobs: usize,
-    /// Set when somebody wants the run to end.
+    /// Becomes true when the run is to end.
     stop: &'a AtomicBool,
     /// Whether a round has changed the server's generator.
     averaged: bool,
@@ -129,29 +90,29 @@ impl Seconds {
     }
 }
 
-/// What a run keeps with a state of its server.
+/// What a run saves with a checkpoint besides the server's state.
 #[derive(Serialize, Deserialize)]
 struct Notes {
-    /// What is written of the files that grow.
+    /// Lengths of the files that grow.
     lengths: Lengths,
     seconds: Seconds,
-    /// Collected, all of them or none.
+    /// The collected members: all of them, or none.
     members: Vec<Member>,
-    /// Rounds of the run, as the config said then.
+    /// How many rounds the config had at that time.
     rounds: Option<u32>,
 }
 
 impl<'a> Run<'a> {
     fn new(
         config: &'a Config,
-        material: &'a Material,
+        inputs: &'a RunInputs,
         dir: RunDir,
         progress: &'a Progress,
         jobs: usize,
         stop: &'a AtomicBool,
     ) -> Self {
-        let Material { data, roster, network, algorithm, scorer } = material;
-        let run_id = material.run_id(config);
+        let RunInputs { data, roster, network, algorithm, scorer } = inputs;
+        let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));
         Self {
@@ -172,153 +133,51 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Works, over sites where there is a `carrier` to them, and says in the folder how it ended.
+    /// Does the run's work, from the checkpoint `from` if there is one, and records in its folder how it ended. The clients are sites where
+    /// there is a `carrier` to them.
     fn finish(mut self, carrier: Option<&mut dyn Carrier>, from: Option<Checkpoint>, started: Instant) -> Result<()> {
         let before = self.seconds.sum();
         self.seconds.prepare += started.elapsed().as_secs_f64();
         let outcome = self.work(carrier, from);
         self.progress.finished();
-        let ended = self.end(&outcome, before + started.elapsed().as_secs_f64());
-        outcome.and(ended)
+        let closed = self.close(&outcome, before + started.elapsed().as_secs_f64());
+        outcome.and(closed)
     }
 
     fn work(&mut self, carrier: Option<&mut dyn Carrier>, from: Option<Checkpoint>) -> Result<()> {
         self.data.write(&self.dir)?;
-        let mut members = self.begin(from.as_ref())?;
+        let mut members = self.start(from.as_ref())?;
         let state = self.train(carrier, from, &mut members)?;
-        self.share_out(&mut members)?;
+        self.flag_and_cap(&mut members)?;
         let mean = members.mean();
         let ensemble = self.finish_model(members, &state, mean.as_ref())?;
         if let Some(mean) = mean {
             self.score_average(&mean, state.round, Scored::MeanOfMembers)?;
             self.score_ensemble(&ensemble, state.round)?;
         }
-        self.draw_members(&ensemble)?;
+        self.save_member_samples(&ensemble)?;
         self.dir.set_model_hash(model_hash(&ensemble, &state));
-        self.go_on()?;
+        self.check_stop()?;
         summary::save(&self.dir, &self.scores)?;
         Ok(())
     }
 
-    /// What comes before the rounds, or before those that are still to come.
-    fn begin(&mut self, from: Option<&Checkpoint>) -> Result<ModelWriter> {
+    /// What comes before the first round, or before the first round after the checkpoint.
+    fn start(&mut self, from: Option<&Checkpoint>) -> Result<ModelWriter> {
         let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
         let Some(from) = from else {
             self.record_notes()?;
-            self.go_on()?;
+            self.check_stop()?;
             self.score_floor()?;
             return Ok(ModelWriter::create(&model, weights)?);
         };
         let Notes { members, .. } = resume::notes_of(from)?;
         let (state, is_collected) = (&from.state, !members.is_empty());
-        // A round is kept before it is scored.
+        // A checkpoint is saved before its round is scored, so the scores of that round may be missing.
         if state.round > 0 && from.open.is_none() && !is_collected {
             self.score_round(state)?;
         }
         Ok(ModelWriter::reopen(&model, weights, members)?)
-    }
-
-    fn train(
-        &mut self,
-        carrier: Option<&mut dyn Carrier>,
-        from: Option<Checkpoint>,
-        members: &mut ModelWriter,
-    ) -> Result<ServerState> {
-        let is_collected = !members.members().is_empty();
-        let state = match (carrier, self.data) {
-            (Some(carrier), _) => self.train_at_sites(carrier, from, members)?,
-            (None, Data::Here(dataset, partition)) => self.train_here(dataset, partition, from, members)?,
-            (None, Data::AtSites(_)) => unreachable!("sites are reached by a carrier"),
-        };
-        if !is_collected && !members.members().is_empty() {
-            self.checkpoints.save(&state, None, self.notes(members.members())?)?;
-        }
-        Ok(state)
-    }
-
-    fn train_here(
-        &mut self,
-        dataset: &Dataset,
-        partition: &Partition,
-        from: Option<Checkpoint>,
-        members: &mut ModelWriter,
-    ) -> Result<ServerState> {
-        let (progress, stop) = (self.progress, self.stop);
-        let watch = |record: &StepRecord| {
-            progress.step(record);
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let checkpoints = self.checkpoints.clone();
-        let simulation = Simulation {
-            algorithm: self.algorithm,
-            images: &dataset.train,
-            partition,
-            participation: &self.config.simulation,
-            failures: self.config.failures(OnFailure::Stop),
-            seed: self.config.seed,
-            jobs: self.jobs,
-            checkpoints: &checkpoints,
-            on_step: &watch,
-        };
-        progress.started(simulation.plan(), rounds_done(from.as_ref()));
-        Ok(simulation.run(from, members, self)?)
-    }
-
-    fn train_at_sites(
-        &mut self,
-        carrier: &mut dyn Carrier,
-        from: Option<Checkpoint>,
-        members: &mut ModelWriter,
-    ) -> Result<ServerState> {
-        let checkpoints = self.checkpoints.clone();
-        let federation = Federation {
-            algorithm: self.algorithm,
-            roster: self.roster,
-            failures: self.config.failures(OnFailure::LeaveOut),
-            deadline: Duration::from_secs_f64(self.config.federation.deadline),
-            seed: self.config.seed,
-            jobs: self.jobs,
-            checkpoints: &checkpoints,
-        };
-        self.progress.started(federation.plan(), rounds_done(from.as_ref()));
-        Ok(federation.run(carrier, from, members, self)?)
-    }
-
-    /// Scores the average of a round, where it is due.
-    fn score_round(&mut self, state: &ServerState) -> anyhow::Result<()> {
-        let next = self.algorithm.next(state, &self.roster.context(self.config.seed));
-        let is_last = next.is_none_or(|exchange| exchange.kind == ExchangeKind::Collect);
-        if is_last || state.round.is_multiple_of(self.config.evaluation.every) {
-            self.score_average(&state.params.under("generator"), state.round, Scored::Average)?;
-        }
-        Ok(())
-    }
-
-    fn notes(&self, members: &[Member]) -> anyhow::Result<serde_json::Value> {
-        let (lengths, seconds) = (self.dir.lengths()?, self.seconds);
-        let notes = Notes { lengths, seconds, members: members.to_vec(), rounds: self.config.algorithm.rounds() };
-        Ok(serde_json::to_value(notes)?)
-    }
-
-    fn after_round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> anyhow::Result<()> {
-        self.seconds.train += record.seconds;
-        self.record(&Event::Round(record.clone()))?;
-        let curves = match self.data {
-            Data::Here(..) => self.progress.take_losses(record.round),
-            Data::AtSites(_) => means_of(record),
-        };
-        for curve in curves {
-            self.record(&Event::Losses(curve))?;
-        }
-        // Members are kept when all of them are there.
-        if record.kind == ExchangeKind::Collect {
-            return Ok(());
-        }
-        // A round that nobody answered has averaged nothing.
-        self.averaged |= !record.clients.is_empty();
-        save_join(&self.dir, self.config, &state.params)?;
-        keep(self.notes(&[])?)?;
-        self.score_round(state)
     }
 
     /// Writes the model folder. Where no round averaged anything, the mean of the members is the averaged generator.
@@ -336,8 +195,8 @@ impl<'a> Run<'a> {
         Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
     }
 
-    /// Between the long things: an error when somebody wants the run to end.
-    fn go_on(&self) -> Result<()> {
+    /// An error when the run is to end; called between stages that take long.
+    fn check_stop(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
     }
 
@@ -346,8 +205,8 @@ impl<'a> Run<'a> {
         self.dir.record(event)
     }
 
-    /// Writes how it ended, and the report, whatever happened before.
-    fn end(&mut self, outcome: &Result<()>, seconds: f64) -> Result<()> {
+    /// Records how the run ended, and writes the report, whether or not the run failed.
+    fn close(&mut self, outcome: &Result<()>, seconds: f64) -> Result<()> {
         let Seconds { prepare, train, score, pictures } = self.seconds;
         for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {
             self.record(&Event::Stage(Stage { stage: stage.into(), seconds }))?;
@@ -364,44 +223,8 @@ impl<'a> Run<'a> {
     }
 }
 
-impl RoundObserver for Run<'_> {
-    fn round(&mut self, record: &RoundRecord, state: &ServerState, keep: &mut SaveState) -> ObserverResult {
-        Ok(self.after_round(record, state, keep)?)
-    }
-
-    fn mid_round(&mut self, keep: &mut SaveState) -> ObserverResult {
-        Ok(keep(self.notes(&[])?)?)
-    }
-}
-
-/// What sites tell of their losses: a mean over all their steps.
-fn means_of(record: &RoundRecord) -> Vec<LossCurve> {
-    let curve = |client: &ClientRecord| {
-        let mean = |name: &str| client.metrics.get(name).map(|&mean| vec![mean]);
-        let steps = client.metrics.get("steps").map_or(0, |&steps| steps as u64);
-        let (round, client) = (record.round, client.name.to_string());
-        Some(LossCurve { round, client, steps, loss_d: mean("loss_d")?, loss_g: mean("loss_g")? })
-    };
-    record.clients.iter().filter_map(curve).collect()
-}
-
-fn rounds_done(from: Option<&Checkpoint>) -> usize {
-    from.map_or(0, |from| from.state.round as usize)
-}
-
-/// Both networks of the last averaged round and the config, for a site that comes late. Where discriminators stay at the
-/// clients, the one here is that which they began with.
-fn save_join(dir: &RunDir, config: &Config, params: &Params) -> anyhow::Result<()> {
-    make_private_folder(&dir.join("join"))?;
-    write_private_file(&dir.join("join").join(JOIN_CONFIG), config.for_sites().to_toml().as_bytes())?;
-    for network in NETWORKS {
-        let bytes = checkpoint::to_bytes(&params.under(network));
-        write_private_file(&dir.join(format!("join/{network}.safetensors")), &bytes)?;
-    }
-    Ok(())
-}
-
-/// SHA-256 over the server's model hash and each member's file, in order of names.
+/// SHA-256 over the hash of the server's parameters and the hash of each member's file, in the order of names. Hundreds of members are never
+/// in memory at once.
 fn model_hash(ensemble: &Ensemble, state: &ServerState) -> String {
     let members = ensemble.manifest().members.iter().map(|member| format!("{} {}\n", member.name, member.sha256));
     params::sha256(format!("server {}\n{}", state.params.hash(), members.collect::<String>()).as_bytes())

@@ -1,4 +1,4 @@
-//! Going on with a run that was cut off, or that is to have more rounds.
+//! Resuming a run that was interrupted, or that is extended by more rounds.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -9,8 +9,9 @@ use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
-use super::data::SITES;
-use super::{Data, Material, Notes, Run, Seconds};
+use super::run_data::{RunData, SITES};
+use super::run_inputs::RunInputs;
+use super::{Notes, Run, Seconds};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
@@ -18,34 +19,34 @@ use crate::record::events::Event;
 use crate::record::run_dir::{MOST_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
 
-/// Goes on with the run in `path` from its newest usable checkpoint, or from its beginning when there is none. It ends
-/// as it would have without the interruption. `settings` may change what [`Config::identity`] leaves out.
+/// Resumes the run in `path` from its newest usable checkpoint, or from the start when there is none. The result is bit-identical to that of
+/// an uninterrupted run. `settings` may change what [`Config::identity`] leaves out.
 ///
 /// # Errors
-/// No run folder, one in use, a setting that may not change, a checkpoint of another run; then as [`run`](super::run).
+/// A folder that is not a run folder or is in use; a setting that may not change; a checkpoint of another run; then as [`run`](super::run).
 pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     let started = Instant::now();
     let (config, earlier) = (config_of(path, settings)?, info_of(path)?);
     if path.join(SITES).is_file() {
         let line = format!(
-            "{} is a federation's, whose images are elsewhere; start it again with effgan federation run",
+            "{} is the run folder of a federation, whose images are at the sites; resume it with effgan federation run",
             path.display()
         );
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && settings.is_empty() {
-        progress.line(&format!("{} is done; --set algorithm.rounds=… gives it more rounds", path.display()));
+        progress.line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
-    let material = Material::of(&config, Data::here(&config)?, jobs)?;
-    Run::reopen(&config, &material, path, &earlier, progress, jobs, stop)?.go_on_from_newest(None, started)
+    let inputs = RunInputs::new(&config, RunData::load(&config)?, jobs)?;
+    Run::reopen(&config, &inputs, path, &earlier, progress, jobs, stop)?.resume_from_newest(None, started)
 }
 
 impl<'a> Run<'a> {
-    /// Opens the run in `path`, of which `earlier` is known.
+    /// Opens the run in `path`, whose `run.json` is `earlier`.
     pub(super) fn reopen(
         config: &'a Config,
-        material: &'a Material,
+        inputs: &'a RunInputs,
         path: &Path,
         earlier: &RunInfo,
         progress: &'a Progress,
@@ -56,35 +57,38 @@ impl<'a> Run<'a> {
             started: earlier.started,
             resumed: earlier.resumed + 1,
             seconds: earlier.seconds,
-            ..material.info(config, jobs)
+            ..inputs.info(config, jobs)
         };
         warn_of_another_machine(earlier, &info);
-        Ok(Self::new(config, material, RunDir::open(path, info)?, progress, jobs, stop))
+        Ok(Self::new(config, inputs, RunDir::open(path, info)?, progress, jobs, stop))
     }
 
-    /// Goes on from the newest state that is usable, or from the beginning.
-    pub(super) fn go_on_from_newest(mut self, carrier: Option<&mut dyn Carrier>, started: Instant) -> Result<()> {
-        let from = self.checkpoints.latest(|checkpoint| self.can_go_on_from(checkpoint))?;
-        self.go_back_to(from.as_ref())?;
+    /// Resumes from the newest usable checkpoint, or from the start.
+    pub(super) fn resume_from_newest(mut self, carrier: Option<&mut dyn Carrier>, started: Instant) -> Result<()> {
+        let from = self.checkpoints.latest(|checkpoint| self.can_resume_from(checkpoint))?;
+        self.rewind_to(from.as_ref())?;
         self.dir.begin_again(self.config)?;
         let round = from.as_ref().map_or(0, |from| from.state.round);
-        self.progress.line(&format!("{} goes on after round {round}", self.dir.path().display()));
+        self.progress.line(&format!("{} resumes after round {round}", self.dir.path().display()));
         self.finish(carrier, from, started)
     }
 
-    /// Whether the run as it is now comes by this state, and nothing that was written before it is lost.
-    fn can_go_on_from(&self, checkpoint: &Checkpoint) -> std::result::Result<(), String> {
+    /// Checks that a run of the present config passes through this checkpoint, and that no file is shorter than it was then.
+    fn can_resume_from(&self, checkpoint: &Checkpoint) -> std::result::Result<(), String> {
         let Notes { lengths, rounds, .. } = notes_of(checkpoint).map_err(|failure| failure.line())?;
         let (round, algorithm) = (checkpoint.state.round, &self.config.algorithm);
         if !rounds.is_none_or(|rounds| algorithm.has_same_prefix(rounds, round)) {
             let now = algorithm.rounds().unwrap_or_default();
-            return Err(format!("is of a run of {} rounds, and no state of one of {now}", rounds.unwrap_or_default()));
+            return Err(format!(
+                "is of a run of {} rounds, and a run of {now} rounds does not pass through it",
+                rounds.unwrap_or_default()
+            ));
         }
         self.dir.reaches(&lengths)
     }
 
-    /// Takes back what was written after the checkpoint, and takes up what was known then.
-    fn go_back_to(&mut self, from: Option<&Checkpoint>) -> Result<()> {
+    /// Cuts off what was written after the checkpoint, and restores what the run knew then.
+    fn rewind_to(&mut self, from: Option<&Checkpoint>) -> Result<()> {
         let notes = from.map(notes_of).transpose()?;
         self.dir.rewind(notes.as_ref().map(|notes| notes.lengths))?;
         self.seconds = notes.map_or_else(Seconds::default, |notes| notes.seconds);
@@ -101,16 +105,16 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the run kept with a state.
+/// What the run saved with a checkpoint.
 pub(super) fn notes_of(checkpoint: &Checkpoint) -> Result<Notes> {
-    Ok(Notes::deserialize(&checkpoint.notes).context("has notes of another version of this program")?)
+    Ok(Notes::deserialize(&checkpoint.notes).context("has notes of another version of effgan")?)
 }
 
-/// The config of the folder, with what may change.
+/// The config of a run folder, with `settings` that may change.
 pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
     let file = path.join("config.toml");
     if !file.is_file() {
-        let line = format!("{} is no run folder: it has no config.toml", path.display());
+        let line = format!("{} is not a run folder (no config.toml)", path.display());
         return Err(Failure::usage(anyhow!(line)));
     }
     let (before, now) = (Config::load(&file, &[])?, Config::load(&file, settings)?);
@@ -126,24 +130,24 @@ pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
 /// `run.json` of a run folder.
 ///
 /// # Errors
-/// [`Kind::Data`](crate::Kind::Data) when it is not there, or is none.
+/// [`Kind::Data`](crate::Kind::Data) when it does not exist or cannot be parsed.
 pub fn info_of(path: &Path) -> Result<RunInfo> {
     let file = path.join("run.json");
     let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MOST_BYTES)?)?) };
     read().with_context(|| format!("reading {}", file.display())).map_err(Failure::data)
 }
 
-/// Equal bits are promised for one machine and build.
+/// Warns when the machine or the version has changed: bits are equal only on one machine with one build.
 fn warn_of_another_machine(earlier: &RunInfo, now: &RunInfo) {
-    let what = |info: &RunInfo| {
+    let build = |info: &RunInfo| {
         let machine = &info.machine;
         format!("effgan {} on {}, {}, {}", info.version, machine.cpu, machine.instruction_set, machine.os)
     };
-    if what(earlier) != what(now) {
+    if build(earlier) != build(now) {
         log::warn!(
-            "the run began with {}, and goes on with {}: from here on its bits may differ",
-            what(earlier),
-            what(now)
+            "the run was started with {}, and is resumed with {}: from here on its bits may differ",
+            build(earlier),
+            build(now)
         );
     }
 }

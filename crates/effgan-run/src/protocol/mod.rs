@@ -1,32 +1,20 @@
-//! A federation over many machines: what the server and a site do, but for the carrying itself, which is Flower's.
+//! A federation over many machines: what the server and a site do. Flower carries the messages between them.
+//!
+//! [`message`] is what both sides read and write, `server` is how the server reaches its sites, `site` is what a site checks, answers
+//! and refuses, and [`ledger`] is a site's record of it.
 
-mod answer;
-pub mod approval;
-pub mod classes;
-mod content;
-mod grid;
-mod heads;
-pub mod hold_out;
-mod house;
-mod introduction;
-mod late;
 pub mod ledger;
-mod post;
-mod question;
+mod message;
 pub mod retention;
-pub mod roll;
+mod server;
 mod site;
-mod wishes;
 
-pub use self::content::{Content, Tie};
-pub use self::grid::{Grid, MessageId, NodeId, Pulled};
+pub use self::message::{Content, Introduction, RequestId};
+pub use self::server::{Grid, MessageId, NodeId, Pulled, SiteConnections, SiteList};
 #[cfg(test)]
-pub(crate) use self::heads::{HeadLine, LEDGERS};
-pub use self::house::POLICY;
-pub use self::introduction::Introduction;
-pub use self::late::{CONFIG as JOIN_CONFIG, Late, NETWORKS, fine_tune, networks};
-pub use self::ledger::Question as LedgerQuestion;
-pub use self::post::Post;
-pub use self::roll::Roll;
-pub use self::site::{AtSite, Rehearsal, SiteImages, answer, policy_file, question_of, rehearse, split, write_refusal};
-pub use self::wishes::{last_wishes, wishes_of};
+pub(crate) use self::server::{LEDGERS, LedgerHead, test_servers};
+pub use self::site::{
+    JOIN_CONFIG, LateGenerator, NETWORKS, POLICY, Rehearsal, SiteImages, SiteSettings, answer, approval, asked_of,
+    class_labels, fine_tune, hold_out, last_run_request, networks, policy_file, rehearse, run_request_of, split,
+    write_refusal,
+};

@@ -1,7 +1,7 @@
-//! What a federation leaves behind and may lose after a while: at a site the finished answers and memories of old runs, at the server
-//! the checkpoints of runs that are done and what Flower kept, in a run folder its checkpoints.
+//! What a federation leaves on disk and may be removed after a while: at a site, the finished answers and memories of old runs; at the
+//! server, the checkpoints of finished runs and Flower's database; in a run folder, its checkpoints.
 //!
-//! Nothing else is ever touched: not the ledger, keys, the policy, models, records, pictures or the kit for late sites.
+//! Nothing else is ever removed: not the ledger, keys, the policy, models, records, pictures or a run's `join/` folder.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -15,50 +15,50 @@ use crate::failure::{Failure, Result};
 use crate::record::run_dir::{MOST_BYTES, is_in_use};
 use crate::record::run_info::{RunInfo, Status};
 
-/// Lists what in `folder` nobody has written to for `older_than`, with its bytes, sorted; removes it where that is `really` meant. The folder is a
-/// site's kit, a server's folder or a run folder.
+/// Lists what has not been written to for `older_than` in `folder`, a site's kit, a server's folder or a run folder: paths and sizes in
+/// bytes, sorted. With `really`, removes it.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) when it is none of these; when something cannot be looked at or removed.
+/// [`Kind::Usage`](crate::Kind::Usage) when the folder is not one of these; when something cannot be read or removed.
 pub fn prune(folder: &Path, older_than: Duration, really: bool) -> Result<Vec<(PathBuf, u64)>> {
-    // Held until all is removed: the server cannot start meanwhile.
-    let mut stopped = None;
+    // Held until everything is removed, so that the server cannot start meanwhile.
+    let mut server_lock = None;
     let found = if is_file(&folder.join("site.toml")) {
         states_of_runs(&folder.join("state")).map(one_by_one)
     } else if is_file(&folder.join("server.toml")) {
-        stopped = lock_server(folder)?;
-        let flowers = stopped.as_ref().map(|_| flowers_state(folder));
-        runs_below(&folder.join("runs")).map(|runs| one_by_one(runs).into_iter().chain(flowers).collect())
+        server_lock = lock_server(folder)?;
+        let flower_state = server_lock.as_ref().map(|_| flower_state(folder));
+        checkpoints_below(&folder.join("runs")).map(|runs| one_by_one(runs).into_iter().chain(flower_state).collect())
     } else if is_file(&folder.join("run.json")) {
         checkpoints_of(folder).map(one_by_one)
     } else {
-        let line = format!("{} is no kit, no server's folder and no run folder", folder.display());
+        let line = format!("{} is not a site's kit, a server's folder or a run folder", folder.display());
         return Err(Failure::usage(anyhow!(line)));
     };
     let old = old(found.with_context(|| format!("looking through {}", folder.display()))?, older_than)?;
     if really {
         remove_all(&old)?;
     }
-    drop(stopped);
+    drop(server_lock);
     Ok(old)
 }
 
-/// Removes what a site keeps in `state_dir` of runs that nobody has asked about for `keep`; the site is not at work on another message.
+/// Removes what a site keeps in `state_dir` of runs that have not asked for `keep`. The caller makes sure that the site is not at work.
 ///
 /// # Errors
-/// When something cannot be looked at or removed.
-pub fn forget(state_dir: &Path, keep: Duration) -> anyhow::Result<()> {
+/// When something cannot be read or removed.
+pub fn remove_old_runs(state_dir: &Path, keep: Duration) -> anyhow::Result<()> {
     remove_all(&old(one_by_one(states_of_runs(state_dir)?), keep)?)
 }
 
-/// What nobody has written to for `older_than`, with its bytes, sorted; of paths that belong together, all or none.
+/// Those of the groups of paths in which nothing has been written to for `older_than`: paths and sizes in bytes, sorted.
 fn old(found: Vec<Vec<PathBuf>>, older_than: Duration) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let now = SystemTime::now();
     let mut old = Vec::new();
     for together in found {
         let sizes = together.iter().map(|path| size(path).with_context(|| path.display().to_string()));
         let sizes: Vec<Size> = sizes.collect::<anyhow::Result<_>>()?;
-        // What is of the future by the clock is new.
+        // A time in the future, after a change of the clock, counts as new.
         if sizes.iter().all(|size| now.duration_since(size.newest).is_ok_and(|age| age >= older_than)) {
             old.extend(together.into_iter().zip(sizes.iter().map(|size| size.bytes)));
         }
@@ -71,16 +71,16 @@ fn remove_all(paths: &[(PathBuf, u64)]) -> anyhow::Result<()> {
     paths.iter().try_for_each(|(path, _)| remove(path).with_context(|| format!("removing {}", path.display())))
 }
 
-/// Each goes or stays for itself.
+/// Groups of one: each path is removed or kept by itself.
 fn one_by_one(paths: Vec<PathBuf>) -> Vec<Vec<PathBuf>> {
     paths.into_iter().map(|path| vec![path]).collect()
 }
 
-/// Locks the folder of a server: the gate does for as long as it runs, and it always runs beside the `SuperLink`. A lock is seen where
-/// ports are not, from another network namespace or container. `None` where another holds it.
+/// Locks a server's folder; `None` while another process holds the lock. The gate holds it for as long as it runs, and it always runs beside
+/// the `SuperLink`. Unlike a port, a lock is seen from another network namespace or container.
 ///
 /// # Errors
-/// When the file cannot be made or locked.
+/// When the file cannot be created or locked.
 pub fn lock_server(server: &Path) -> anyhow::Result<Option<File>> {
     let path = server.join("superlink.lock");
     let lock = || -> io::Result<Option<File>> {
@@ -94,21 +94,21 @@ pub fn lock_server(server: &Path) -> anyhow::Result<Option<File>> {
     lock().with_context(|| format!("locking {}", path.display()))
 }
 
-/// What a site keeps of each run, by the run's hash.
+/// The folders in which a site keeps what it remembers of a run, named by the hash of the run's id.
 fn states_of_runs(state: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let is_hash =
         |name: &str| name.len() == 16 && name.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
     Ok(folders_in(state)?.into_iter().filter(|path| name_of(path).is_some_and(is_hash)).collect())
 }
 
-/// The checkpoints of all runs in the server's folder that are done.
-fn runs_below(runs: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The checkpoints of all finished runs in a server's `runs/`.
+fn checkpoints_below(runs: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let runs = folders_in(runs)?.into_iter().filter(|run| is_file(&run.join("run.json")));
     let checkpoints: Vec<Vec<PathBuf>> = runs.map(|run| checkpoints_of(&run)).collect::<anyhow::Result<_>>()?;
     Ok(checkpoints.concat())
 }
 
-/// The checkpoints of a run that is done and in nobody's hands.
+/// The checkpoints of a run, when it is finished and no process uses its folder.
 fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let json = effgan_nn::file::read_file(&run.join("run.json"), MOST_BYTES)?;
     let info: RunInfo = serde_json::from_slice(&json).with_context(|| format!("{}/run.json", run.display()))?;
@@ -117,26 +117,26 @@ fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(if may_go { vec![checkpoints] } else { Vec::new() })
 }
 
-/// The `SuperLink`'s database, whose files are one; the gate tells it the sites' keys again.
-fn flowers_state(server: &Path) -> Vec<PathBuf> {
+/// The files of the `SuperLink`'s database, which belong together. After they are removed the gate registers the sites' keys again.
+fn flower_state(server: &Path) -> Vec<PathBuf> {
     let files = ["state.db", "state.db-wal", "state.db-shm"].map(|name| server.join(name));
     files.into_iter().filter(|path| is_file(path)).collect()
 }
 
-/// How much lies somewhere, and when it was last written to.
+/// The size of a file or folder, and when it was last written to.
 struct Size {
     bytes: u64,
     newest: SystemTime,
 }
 
-/// Of a file, or of all files below a folder; links count as themselves.
+/// The size of a file, or of all files below a folder. Links are not followed.
 fn size(path: &Path) -> io::Result<Size> {
     let metadata = fs::symlink_metadata(path)?;
     let newest = metadata.modified()?;
     if !metadata.is_dir() {
         return Ok(Size { bytes: metadata.len(), newest });
     }
-    // A folder's own time changes when something is removed from it.
+    // A folder's own time is ignored: it changes when something is removed from the folder.
     let mut all = Size { bytes: 0, newest: SystemTime::UNIX_EPOCH };
     let mut is_empty = true;
     for entry in fs::read_dir(path)? {
@@ -152,7 +152,7 @@ fn remove(path: &Path) -> io::Result<()> {
     if is_folder(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// Folders in `path`, links to folders not among them; none where it is not there, or is a link itself.
+/// The folders in `path`, without links to folders; none when `path` does not exist or is a link itself.
 fn folders_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !is_folder(path) {
         return Ok(Vec::new());
@@ -187,7 +187,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    /// A file of five bytes that was written so many days ago.
+    /// Writes a file of five bytes that was last written to so many days ago.
     fn file(folder: &TempDir, name: &str, days: u32) {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -195,7 +195,7 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - days * DAY).unwrap();
     }
 
-    /// Names inside of the folder and bytes.
+    /// Prunes, and returns names inside the folder and sizes in bytes.
     fn pruned(folder: &TempDir, days: u32, really: bool) -> Vec<(String, u64)> {
         let pruned = prune(folder.path(), days * DAY, really).unwrap();
         let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
@@ -205,7 +205,7 @@ mod tests {
     const OLD: &str = "state/0123456789abcdef";
 
     #[test]
-    fn a_site_loses_what_it_kept_of_old_runs_and_nothing_else() {
+    fn a_site_loses_its_state_of_old_runs_and_nothing_else() {
         let kit = tempfile::tempdir().unwrap();
         let kept = ["site.toml", "key", "policy.toml", "ledger.jsonl", "state/approvals.json", "state/hold-out/secret"];
         for name in kept {
@@ -213,13 +213,13 @@ mod tests {
         }
         file(&kit, &format!("{OLD}/north/round_0001/north.safetensors"), 40);
         file(&kit, &format!("{OLD}/north/clients/north/round_0001.safetensors"), 31);
-        // A run of which anything is new is new.
+        // One new file makes a run new.
         file(&kit, "state/fedcba9876543210/north/round_0001/north.safetensors", 40);
         file(&kit, "state/fedcba9876543210/north/round_0002/north.safetensors", 2);
         symlink(kit.path().join(OLD), kit.path().join("state/aaaaaaaaaaaaaaaa")).unwrap();
 
         assert_eq!(pruned(&kit, 30, false), [(OLD.to_owned(), 10)]);
-        assert!(kit.path().join(OLD).exists(), "nothing goes unless it is really meant");
+        assert!(kit.path().join(OLD).exists(), "nothing is removed without `really`");
         assert_eq!(pruned(&kit, 41, true), []);
         assert_eq!(pruned(&kit, 30, true), [(OLD.to_owned(), 10)]);
         assert!(!kit.path().join(OLD).exists() && kit.path().join("state/fedcba9876543210").exists());
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(pruned(&kit, 30, true), []);
     }
 
-    /// A run folder below the server's.
+    /// Writes a run folder with this status.
     fn run(folder: &TempDir, name: &str, status: &str) {
         let info = format!(
             r#"{{"name":"a","status":"{status}","algorithm":"effgan","seed":1,"jobs":1,"version":"0.1.0",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_done_loses_its_checkpoints_and_others_go_on() {
+    fn a_finished_run_loses_its_checkpoints_and_an_unfinished_one_keeps_them() {
         let folder = tempfile::tempdir().unwrap();
         run(&folder, "", "done");
         assert_eq!(pruned(&folder, 30, true), [("checkpoints".to_owned(), 5)]);
@@ -259,23 +259,23 @@ mod tests {
     }
 
     #[test]
-    fn a_server_loses_flowers_state_only_while_nobody_holds_its_lock_and_only_as_a_whole() {
+    fn flowers_database_is_removed_only_as_a_whole_and_only_while_nobody_holds_the_servers_lock() {
         let server = tempfile::tempdir().unwrap();
         for name in ["state.db", "state.db-shm", "server.toml", "sites.toml", "gate.json", "ca.key"] {
             file(&server, name, 40);
         }
         file(&server, "state.db-wal", 2);
         run(&server, "runs/first/", "done");
-        // No port is open: the SuperLink may be in another network namespace.
+        // The SuperLink may run in another network namespace, where its port cannot be seen; the lock can.
         let gate = lock_server(server.path()).unwrap().unwrap();
         let checkpoints = ("runs/first/checkpoints".to_owned(), 5);
         assert_eq!(pruned(&server, 1, false), std::slice::from_ref(&checkpoints));
         drop(gate);
-        assert_eq!(pruned(&server, 30, true), [checkpoints], "its journal is new");
+        assert_eq!(pruned(&server, 30, true), [checkpoints], "the journal is new");
         let whole = ["state.db", "state.db-shm", "state.db-wal"].map(|name| (name.to_owned(), 5));
         assert_eq!(pruned(&server, 1, true), whole);
         assert!(["sites.toml", "gate.json", "ca.key"].iter().all(|name| server.path().join(name).exists()));
         let line = prune(&server.path().join("runs"), DAY, true).unwrap_err().line();
-        assert!(line.ends_with("is no kit, no server's folder and no run folder"), "{line}");
+        assert!(line.ends_with("is not a site's kit, a server's folder or a run folder"), "{line}");
     }
 }

@@ -111,7 +111,7 @@ impl Workers<'_> {
     // The cell copies that run's checkpoint and is then resumed like any other run folder.
     fn branch(&self, cell: &Cell, folder: &Path, group: &Group) -> Result<bool> {
         for donor in group.cells().rev().map(|donor| self.sweep.cells[donor].folder(self.out)) {
-            if status(&donor) == Some(Status::Done) && pipeline::branch(&donor, &cell.config, folder)? {
+            if status(&donor) == Some(Status::Done) && pipeline::adopt_rounds(&donor, &cell.config, folder)? {
                 return Ok(true);
             }
         }

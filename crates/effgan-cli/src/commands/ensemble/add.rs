@@ -29,7 +29,8 @@ pub(crate) struct Add {
 impl Add {
     pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let name = pipeline::hand_in(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*stop_flag()?)?;
+        let name =
+            pipeline::add_late_member(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*stop_flag()?)?;
         say(format!("{name} is in the ensemble"));
         Ok(())
     }

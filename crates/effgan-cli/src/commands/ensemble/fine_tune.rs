@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::Args;
 use effgan_run::failure::{Failure, Result};
-use effgan_run::protocol::{self, AtSite, POLICY, SiteImages};
+use effgan_run::protocol::{self, POLICY, SiteImages, SiteSettings};
 use effgan_run::record::machine;
 
 use crate::commands::interrupt::stop_flag;
@@ -45,7 +45,7 @@ impl FineTune {
     pub(super) fn run(self) -> Result<()> {
         let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = self.site.join(POLICY);
-        let has_files = !matches!(images, SiteImages::Dealt { data_dir: None, .. });
+        let has_files = !matches!(images, SiteImages::Assigned { data_dir: None, .. });
         if has_files && !policy.is_file() {
             let line = format!("{} does not exist; name the site's kit with --site", policy.display());
             return Err(Failure::usage(anyhow!(line)));
@@ -53,7 +53,7 @@ impl FineTune {
         let state = tempfile::tempdir().map_err(anyhow::Error::from)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let policy = policy.is_file().then_some(policy);
-        let at_site = AtSite { images, state_dir: state.path().into(), policy, jobs };
+        let at_site = SiteSettings { images, state_dir: state.path().into(), policy, jobs };
         let site = protocol::fine_tune(&self.join, &at_site, &self.out, &*stop_flag()?)?;
         say(format!(
             "{} holds the generator of {}, trained on {} images",

@@ -8,7 +8,7 @@ use clap::Args;
 
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::approval;
-use effgan_run::protocol::ledger::Request;
+use effgan_run::protocol::ledger::PendingRun;
 
 use super::check_site;
 use crate::output::{ask, say, write};
@@ -41,7 +41,7 @@ impl Approve {
         }
         let waiting = approval::waiting(&kit)?;
         if let Some(digits) = yes {
-            let request = approval::request_of(&waiting, &digits)?;
+            let request = approval::pending_run(&waiting, &digits)?;
             write(approval::shown(&kit, &request)?.as_bytes());
             return approve(&kit, &request);
         }
@@ -53,10 +53,10 @@ impl Approve {
             if !stdin().is_terminal() {
                 continue;
             }
-            if confirmed(&format!("May {} use the images of this site? [y/N] ", request.wishes.name))? {
+            if confirmed(&format!("May {} use the images of this site? [y/N] ", request.run_request.name))? {
                 approve(&kit, request)?;
             } else {
-                say(format!("{} is not approved, and still waits", request.wishes.name));
+                say(format!("{} is not approved, and still waits", request.run_request.name));
             }
         }
         if !waiting.is_empty() && !stdin().is_terminal() {
@@ -67,9 +67,9 @@ impl Approve {
     }
 }
 
-fn approve(kit: &Path, request: &Request) -> Result<()> {
+fn approve(kit: &Path, request: &PendingRun) -> Result<()> {
     approval::approve(kit, request)?;
-    say(format!("{} is approved: it may use the images of this site", request.wishes.name));
+    say(format!("{} is approved: it may use the images of this site", request.run_request.name));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use effgan_data::Partition;
 use effgan_run::config::Config;
 use effgan_run::failure::Result;
-use effgan_run::protocol::{self, AtSite, POLICY};
+use effgan_run::protocol::{self, POLICY, SiteSettings};
 use effgan_run::record::run_dir::check_new_file;
 
 use super::write_private;
@@ -47,8 +47,8 @@ impl Split {
         let config = Config::load(&self.config, &[])?;
         let images = site_images(self.client, self.data, self.partition_id)?;
         let policy = Some(self.site.join(POLICY));
-        let at_site = AtSite { images, state_dir: self.site.join("state"), policy, jobs: 1 };
-        let share = protocol::split(&at_site, config)?;
+        let settings = SiteSettings { images, state_dir: self.site.join("state"), policy, jobs: 1 };
+        let share = protocol::split(&settings, config)?;
         let (train, held_out) = (share.train.len(), share.held_out.len());
         let json = serde_json::to_vec(&Partition { clients: vec![share] }).expect("a partition is plain data");
         write_private(&self.out, |out| Ok(out.write_all(&json)?))?;

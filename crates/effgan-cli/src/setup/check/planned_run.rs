@@ -9,7 +9,7 @@ use effgan_fl::{Policy, Refusal, RunRequest};
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::hold_out::num_held_out;
-use effgan_run::protocol::{Rehearsal, last_wishes, wishes_of};
+use effgan_run::protocol::{Rehearsal, last_run_request, run_request_of};
 use effgan_run::units::counted;
 
 use super::{Target, image_headers, right, wrong};
@@ -19,7 +19,7 @@ pub(super) struct PlannedRun {
     /// The config that was given.
     pub(super) config: Option<Config>,
     /// What that config asks for, or else what the last run asked for.
-    wishes: Option<RunRequest>,
+    run_request: Option<RunRequest>,
     spent: Spent,
     /// Training images and held-out images, once they have been counted.
     images: Option<[u64; 2]>,
@@ -32,12 +32,19 @@ impl PlannedRun {
     pub(super) fn of(target: &Target, site: &ClientName) -> Result<Self> {
         if let Some(path) = &target.config {
             let config = config_for(path, site)?;
-            let (wishes, spent) = wishes_of(&target.folder, &config)?;
-            return Ok(Self { config: Some(config), wishes: Some(wishes), spent, images: None, is_rehearsed: false });
+            let (run_request, spent) = run_request_of(&target.folder, &config)?;
+            return Ok(Self {
+                config: Some(config),
+                run_request: Some(run_request),
+                spent,
+                images: None,
+                is_rehearsed: false,
+            });
         }
-        let last = last_wishes(&target.folder).map_err(|failure| failure.context("ledger"))?;
-        let (wishes, spent) = last.map_or_else(Default::default, |(wishes, spent)| (Some(wishes), spent));
-        Ok(Self { config: None, wishes, spent, images: None, is_rehearsed: false })
+        let last = last_run_request(&target.folder).map_err(|failure| failure.context("ledger"))?;
+        let (run_request, spent) =
+            last.map_or_else(Default::default, |(run_request, spent)| (Some(run_request), spent));
+        Ok(Self { config: None, run_request, spent, images: None, is_rehearsed: false })
     }
 
     /// Checks the images in the folder that was given, or the data set of an experiment's config. Returns false when there is neither.
@@ -48,7 +55,7 @@ impl PlannedRun {
                     data,
                     &self.dataset(*name),
                     self.classes(),
-                    self.wishes.is_some(),
+                    self.run_request.is_some(),
                     self.config.is_none(),
                 )?;
                 self.count(&by_class);
@@ -64,10 +71,11 @@ impl PlannedRun {
 
     /// The data set as the run reads it; of the kind `name` where the run does not tell.
     fn dataset(&self, name: DatasetName) -> DatasetConfig {
-        match (&self.config, &self.wishes) {
+        match (&self.config, &self.run_request) {
             (Some(config), _) => config.dataset.clone(),
-            (None, Some(wishes)) => {
-                let [size, channels] = [wishes.image_size, wishes.channels].map(|known| known.map(|n| n as usize));
+            (None, Some(run_request)) => {
+                let [size, channels] =
+                    [run_request.image_size, run_request.channels].map(|known| known.map(|n| n as usize));
                 DatasetConfig { size, channels, ..DatasetConfig::of(name) }
             }
             (None, None) => DatasetConfig::of(name),
@@ -81,18 +89,18 @@ impl PlannedRun {
 
     /// Notes the images per class, before any is held out.
     fn count(&mut self, by_class: &[usize]) {
-        let held_out = self.wishes.as_ref().map_or(0.0, |wishes| wishes.held_out);
+        let held_out = self.run_request.as_ref().map_or(0.0, |run_request| run_request.held_out);
         let held_out = by_class.iter().map(|&num| num_held_out(num, held_out) as u64).sum();
         let images = by_class.iter().sum::<usize>() as u64 - held_out;
         self.images = Some([images, held_out]);
-        if let Some(wishes) = &mut self.wishes {
-            wishes.images = Some(images);
+        if let Some(run_request) = &mut self.run_request {
+            run_request.images = Some(images);
         }
     }
 
     /// Checks the run against the site's policy, as far as the run is known.
     pub(super) fn check_policy(&self, policy: &Policy) -> Result<()> {
-        let Some(wishes) = &self.wishes else {
+        let Some(run_request) = &self.run_request else {
             if let Some([images, _]) = self.images.filter(|[images, _]| *images < policy.min_images) {
                 let why = format!("{images} images for training are fewer than min_images = {}", policy.min_images);
                 return wrong("policy", &format!("it refuses every run: {why} of policy.toml"));
@@ -100,11 +108,11 @@ impl PlannedRun {
             return Ok(());
         };
         let refused =
-            policy.clauses(wishes, &self.spent).into_iter().find_map(|clause| Some((clause.refusal?, clause)));
+            policy.clauses(run_request, &self.spent).into_iter().find_map(|clause| Some((clause.refusal?, clause)));
         if let Some((refusal, clause)) = refused {
             let why = format!(
                 "it refuses the run {:?} ({}): {}: {}, and policy.toml has {}",
-                wishes.name,
+                run_request.name,
                 refusal.code(),
                 clause.what,
                 clause.wanted,
@@ -117,8 +125,8 @@ impl PlannedRun {
 
     /// Takes over the site's answer, which rests on decoded images.
     pub(super) fn check_rehearsal(&mut self, rehearsal: Rehearsal, policy: &Policy) -> Result<()> {
-        self.wishes = rehearsal.wishes.or(self.wishes.take());
-        let (refusal, why) = match rehearsal.said {
+        self.run_request = rehearsal.run_request.or(self.run_request.take());
+        let (refusal, why) = match rehearsal.outcome {
             Ok(images) => {
                 self.images = self.images.map(|_| images);
                 self.is_rehearsed = true;
@@ -136,18 +144,18 @@ impl PlannedRun {
 
     /// Prints that the policy allows the run, and returns the most bytes of both networks.
     pub(super) fn report(&self, policy: &Policy) -> u64 {
-        let Some(wishes) = &self.wishes else {
+        let Some(run_request) = &self.run_request else {
             right("policy", "can be read; no run has asked yet, --config FILE tells whether it allows one");
             return policy.max_model.bytes();
         };
         let of =
             |[train, held_out]: [u64; 2]| format!(": {} here train, {held_out} are held out", counted(train, "image"));
-        right("policy", &format!("allows the run {:?}{}", wishes.name, self.images.map(of).unwrap_or_default()));
+        right("policy", &format!("allows the run {:?}{}", run_request.name, self.images.map(of).unwrap_or_default()));
         if self.is_rehearsed {
             let once = if policy.approve == Approve::Any { "" } else { ", once somebody here approves it" };
             right("rehearsal", &format!("all images were decoded, and this site would take part in the run{once}"));
         }
-        wishes.model.unwrap_or(policy.max_model.bytes())
+        run_request.model.unwrap_or(policy.max_model.bytes())
     }
 }
 

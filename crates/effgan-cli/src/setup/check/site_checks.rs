@@ -9,7 +9,7 @@ use effgan_fl::Policy;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::protocol::hold_out::{self, SECRET as HOLD_OUT_SECRET};
-use effgan_run::protocol::{AtSite, POLICY, Rehearsal, SiteImages, rehearse};
+use effgan_run::protocol::{POLICY, Rehearsal, SiteImages, SiteSettings, rehearse};
 
 use super::planned_run::PlannedRun;
 use super::{Target, certificate_checks, file_access, gate_probe, right, versions, wrong};
@@ -90,15 +90,20 @@ fn own_files(folder: &Path) -> Result<()> {
 fn rehearsal(target: &Target, name: &ClientName, config: &Config) -> Rehearsal {
     let folder = &target.folder;
     let of = |images| {
-        let at_site = AtSite { images, state_dir: folder.join("state"), policy: Some(folder.join(POLICY)), jobs: 1 };
+        let at_site =
+            SiteSettings { images, state_dir: folder.join("state"), policy: Some(folder.join(POLICY)), jobs: 1 };
         rehearse(&at_site, config)
     };
     if let Some((data_dir, _)) = &target.data {
         return of(SiteImages::Own { data_dir: data_dir.clone(), client: name.clone() });
     }
-    let with_share = |partition_id| of(SiteImages::Dealt { partition_id, data_dir: None });
+    let with_share = |partition_id| of(SiteImages::Assigned { partition_id, data_dir: None });
     // Which client the site will be is an option of start.sh.
     let first = with_share(0);
     let others = 1..config.partition.common_keys().map_or(1, |shares| shares.clients);
-    if first.said.is_ok() { first } else { others.map(with_share).find(|other| other.said.is_ok()).unwrap_or(first) }
+    if first.outcome.is_ok() {
+        first
+    } else {
+        others.map(with_share).find(|other| other.outcome.is_ok()).unwrap_or(first)
+    }
 }

@@ -1,4 +1,4 @@
-//! What a site's ledger says about a run, and of all runs together.
+//! What a site's ledger says about one run, and about all runs together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,79 +6,80 @@ use effgan_fl::policy::Spent;
 use effgan_fl::{ExchangeKind, Refusal, RunRequest};
 use effgan_nn::params;
 
-use super::line::{Answered, Array, Entry, Question};
+use super::line::{Answered, Array, Asked, Entry};
 use super::{Ledger, LedgerError};
 
-/// What has to be known to answer a question.
+/// What a site has to know about its past before it answers a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
-    /// Trained so far.
+    /// How much was trained so far, in this run and in all others.
     pub spent: Spent,
-    /// Configs, by their hashes, that somebody has said yes to.
-    pub approved: BTreeMap<String, Yes>,
-    /// Whether this run has been given its fine-tuned generator.
+    /// The approved runs, by the SHA-256 of their configs.
+    pub approved: BTreeMap<String, Approval>,
+    /// Whether the site's fine-tuned generator has left for this run.
     pub is_fine_tuned: bool,
-    /// The share that is held out, since the first answer.
+    /// The share of the images that is held out, since the first answer.
     pub held_out: Option<f64>,
-    /// What left in answer to this very exchange: a hash of all arrays, several where the images had changed.
+    /// Hashes of the answers that left for this very exchange; more than one where the images changed in between.
     sent: BTreeSet<String>,
 }
 
-/// What somebody has said yes to.
+/// What somebody at the site approved.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Yes {
-    /// The number of the last question.
+pub struct Approval {
+    /// The run's last round.
     pub last_round: u32,
-    /// How many images were to train then, where that was known.
+    /// How many images were to train at that time, where it was known.
     pub images: Option<u64>,
 }
 
-/// What a training exchange's answer hangs on, for one config and images.
+/// What determines the answer to an exchange, given the config and the images.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Exchange {
     round: u32,
     iteration: Option<u64>,
     kind: String,
-    /// Hash of the parameters that came.
+    /// SHA-256 of the parameters in the request.
     received: String,
 }
 
-/// More runs than anybody reads; the oldest go first.
+/// More runs than anybody reads: beyond these, the oldest is dropped.
 const MOST_WAITING: usize = 100;
 
-/// A run that waits for somebody's yes.
+/// A run that is waiting for approval.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct PendingRun {
     /// SHA-256 of its config.
     pub config: String,
-    /// When it asked first.
+    /// When it first asked, in UTC as RFC 3339.
     pub since: String,
-    /// What it wants.
-    pub wishes: RunRequest,
+    /// What it requests of the site.
+    pub run_request: RunRequest,
     /// [`Config::identity`](crate::config::Config::identity)
     pub identity: String,
 }
 
-/// Runs by what people at the site have said to them.
+/// The runs that are waiting for approval and those that have it.
 #[derive(Debug, Default)]
-pub struct Yeses {
-    /// Those that wait, the oldest first.
-    pub waiting: Vec<Request>,
-    /// Those that have a yes: their configs' hashes, and the numbers of their last questions.
+pub struct Approvals {
+    /// Those that are waiting, the oldest first.
+    pub waiting: Vec<PendingRun>,
+    /// Those that are approved: the SHA-256 of each config, and the run's last round.
     pub approved: BTreeMap<String, u32>,
 }
 
 impl History {
-    /// Of the run that asks: all of its id, and all of the same config, whatever its length.
+    /// Reads what the ledger says about the run that sends the request `asked`: every line with the run's id, and every line of the same
+    /// config, whatever its number of rounds.
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn of(ledger: &Ledger, asked: &Question) -> Result<Self, LedgerError> {
+    pub fn of(ledger: &Ledger, asked: &Asked) -> Result<Self, LedgerError> {
         let (mut history, exchange) = (Self::default(), Exchange::of(asked));
         ledger.read(|_, line| match line.entry {
-            Entry::Answered(answered) => history.take(*answered, asked, exchange.as_ref()),
+            Entry::Answered(answered) => history.add(*answered, asked, exchange.as_ref()),
             Entry::Approved { config, last_round, images, .. } => {
-                history.approved.insert(config, Yes { last_round, images });
+                history.approved.insert(config, Approval { last_round, images });
             }
             Entry::Withdrawn { config } => drop(history.approved.remove(&config)),
             Entry::Refused(_) | Entry::Mended { .. } => {}
@@ -86,85 +87,85 @@ impl History {
         Ok(history)
     }
 
-    /// Of all runs of a config, without an exchange in mind.
+    /// Reads what the ledger says about all runs of a config, by its [`Config::identity`](crate::config::Config::identity).
     ///
     /// # Errors
     /// As [`of`](Self::of).
     pub fn of_config(ledger: &Ledger, identity: &str) -> Result<Self, LedgerError> {
-        Self::of(ledger, &Question { identity: identity.into(), ..Question::default() })
+        Self::of(ledger, &Asked { identity: identity.into(), ..Asked::default() })
     }
 
-    fn take(&mut self, answered: Answered, asked: &Question, exchange: Option<&Exchange>) {
-        let Answered { question, held_out, trained, arrays, .. } = answered;
+    fn add(&mut self, answered: Answered, request: &Asked, exchange: Option<&Exchange>) {
+        let Answered { asked, held_out, trained, arrays, .. } = answered;
         self.held_out.get_or_insert(held_out);
-        let is_same_config = question.identity == asked.identity;
-        // The run's name is the server's word: it only ever makes what is allowed less.
-        let is_this = is_same_config || (!asked.run.is_empty() && question.run == asked.run);
+        let is_same_config = asked.identity == request.identity;
+        // The server chooses the run's id, so an equal id may only ever add to what counts against the run.
+        let is_this = is_same_config || (!request.run.is_empty() && asked.run == request.run);
         let spent = if is_this { &mut self.spent.run } else { &mut self.spent.others };
         *spent = spent.plus(trained);
         if is_this {
-            self.is_fine_tuned |= question.kind == ExchangeKind::Collect.name();
+            self.is_fine_tuned |= asked.kind == ExchangeKind::Collect.name();
         }
-        if is_same_config && exchange.is_some() && Exchange::of(&question).as_ref() == exchange {
+        if is_same_config && exchange.is_some() && Exchange::of(&asked).as_ref() == exchange {
             self.sent.insert(hash_of(&arrays));
         }
     }
 
-    /// Whether this very exchange was answered.
+    /// Whether this very exchange was answered before.
     pub fn has_answered(&self) -> bool {
         !self.sent.is_empty()
     }
 
-    /// Whether these very `arrays` left in answer to it: once more they tell nobody anything new.
+    /// Whether these very `arrays` left for this exchange before: sending them again tells the server nothing new.
     pub fn has_sent(&self, arrays: &BTreeMap<String, Array>) -> bool {
         self.sent.contains(&hash_of(arrays))
     }
 
-    /// Who waits for a yes, and who has one.
+    /// Reads which runs are waiting for approval, and which have it.
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn yeses(ledger: &Ledger) -> Result<Yeses, LedgerError> {
-        let Yeses { mut waiting, mut approved } = Yeses::default();
+    pub fn approvals(ledger: &Ledger) -> Result<Approvals, LedgerError> {
+        let Approvals { mut waiting, mut approved } = Approvals::default();
         ledger.read(|_, line| match line.entry {
             Entry::Refused(refused) if refused.refusal == Refusal::WaitingForApproval => {
-                let (Question { config, identity, .. }, Some(wishes)) = (refused.question, refused.wishes) else {
+                let (Asked { config, identity, .. }, Some(run_request)) = (refused.asked, refused.run_request) else {
                     return;
                 };
-                if let Some(request) = waiting.iter_mut().find(|request| request.config == config) {
-                    // How many images there are may be known by now, or be another number.
-                    request.wishes = wishes;
+                if let Some(pending) = waiting.iter_mut().find(|pending| pending.config == config) {
+                    // The newest line counts: by now the number of images may be known, or may have changed.
+                    pending.run_request = run_request;
                     return;
                 }
                 if waiting.len() == MOST_WAITING {
                     waiting.remove(0);
                 }
-                waiting.push(Request { config, since: line.time, wishes, identity });
+                waiting.push(PendingRun { config, since: line.time, run_request, identity });
             }
             Entry::Approved { config, last_round, .. } => {
-                waiting.retain(|request| request.config != config);
+                waiting.retain(|pending| pending.config != config);
                 approved.insert(config, last_round);
             }
             Entry::Withdrawn { config } => drop(approved.remove(&config)),
             _ => {}
         })?;
-        Ok(Yeses { waiting, approved })
+        Ok(Approvals { waiting, approved })
     }
 
-    /// What the run that asked last wanted.
+    /// What the run that last asked requests of the site, and its config's identity; `None` when no run has asked.
     ///
     /// # Errors
     /// When the ledger is broken or cannot be read.
-    pub fn last_wishes(ledger: &Ledger) -> Result<Option<(RunRequest, String)>, LedgerError> {
+    pub fn last_run_request(ledger: &Ledger) -> Result<Option<(RunRequest, String)>, LedgerError> {
         let mut last = None;
         ledger.read(|_, line| {
-            let (question, wishes) = match line.entry {
-                Entry::Refused(refused) => (refused.question, refused.wishes),
-                Entry::Answered(answered) => (answered.question, answered.wishes),
+            let (asked, run_request) = match line.entry {
+                Entry::Refused(refused) => (refused.asked, refused.run_request),
+                Entry::Answered(answered) => (answered.asked, answered.run_request),
                 _ => return,
             };
-            if let Some(wishes) = wishes {
-                last = Some((wishes, question.identity));
+            if let Some(run_request) = run_request {
+                last = Some((run_request, asked.identity));
             }
         })?;
         Ok(last)
@@ -172,14 +173,14 @@ impl History {
 }
 
 impl Exchange {
-    /// None of a question that is no exchange.
-    fn of(question: &Question) -> Option<Self> {
-        let Question { round, iteration, kind, received, .. } = question.clone();
+    /// The exchange of a request; `None` of a query.
+    fn of(asked: &Asked) -> Option<Self> {
+        let Asked { round, iteration, kind, received, .. } = asked.clone();
         Some(Self { round: round?, iteration, kind, received: received? })
     }
 }
 
-/// Of all arrays by their names.
+/// SHA-256 over the names and hashes of all arrays.
 fn hash_of(arrays: &BTreeMap<String, Array>) -> String {
     let lines: String = arrays.iter().map(|(name, array)| format!("{name} {}\n", array.sha256)).collect();
     params::sha256(lines.as_bytes())

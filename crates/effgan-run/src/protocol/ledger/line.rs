@@ -1,4 +1,4 @@
-//! A line of the ledger.
+//! One line of the ledger. The names of its keys are on disk: Rust's names may differ.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// When, what, and the hash of the line before.
+/// A line: when it was written, what happened, and the hash of the line before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// UTC, as RFC 3339 writes it.
+    /// UTC, in RFC 3339 format.
     pub time: String,
     /// What happened.
     #[serde(flatten)]
     pub entry: Entry,
-    /// SHA-256 of the line before, as hex, without the end of the line.
+    /// SHA-256 of the line before, without its line feed, in hex.
     pub previous: String,
 }
 
@@ -24,107 +24,108 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Entry {
-    /// An answer left.
+    /// The site answered a request.
     Answered(Box<Answered>),
-    /// Nothing left but a code.
+    /// The site refused a request; only a code left.
     Refused(Box<Refused>),
-    /// Somebody at the site said yes to a run.
+    /// Somebody at the site approved a run.
     Approved {
-        /// SHA-256 of its config.
+        /// SHA-256 of the run's config.
         config: String,
-        /// Its name.
+        /// The run's name.
         name: String,
-        /// The number of its last question.
+        /// The run's last round.
         last_round: u32,
-        /// How many images were to train when it was said, where that was known.
+        /// How many images were to train at that time, where it was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         images: Option<u64>,
     },
-    /// Somebody at the site took a yes back.
+    /// Somebody at the site withdrew an approval.
     Withdrawn {
         /// SHA-256 of the run's config.
         config: String,
     },
-    /// A crash had left a part of a line, which was cut off.
+    /// A line that a crash had left incomplete was cut off.
     Mended {
-        /// Its length.
+        /// How many bytes were cut off.
         bytes: u64,
-        /// Its hash.
+        /// Their SHA-256, in hex.
         sha256: String,
     },
 }
 
-/// What was asked.
+/// A request, as the ledger records it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// Names the run; empty before it has begun.
+pub struct Asked {
+    /// The run's id; empty before the run has begun.
     pub run: String,
     /// SHA-256 of the config's text.
     pub config: String,
-    /// [`Config::identity`](crate::config::Config::identity), which is the same for a run that goes on with more rounds.
+    /// [`Config::identity`](crate::config::Config::identity), which stays the same when a run is extended by more rounds.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub identity: String,
     /// `query`, or the exchange's kind.
     pub kind: String,
-    /// Round, from 1; none for a query.
+    /// Round, from 1; `None` for a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<u32>,
-    /// Step of the server in the round, from 0.
+    /// The server's step within the round, from 0; `None` for a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iteration: Option<u64>,
-    /// SHA-256 of the parameters that came, by name, shape and bits.
+    /// SHA-256 over names, shapes and bits of the parameters in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<String>,
 }
 
-/// What left.
+/// A request that was answered, and all that left with the answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
-    /// To what.
+    /// The request.
     #[serde(flatten)]
-    pub question: Question,
-    /// Arrays, by the names under which they left.
+    pub asked: Asked,
+    /// Arrays that left, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arrays: BTreeMap<String, Array>,
-    /// Numbers that left.
+    /// Numbers that left, by name.
     pub numbers: BTreeMap<String, f64>,
-    /// Words that left.
+    /// Words that left, by name.
     pub words: BTreeMap<String, String>,
-    /// Share of the images held out.
+    /// Share of the images that is held out, in 0..1.
     pub held_out: f64,
-    /// What the run wants; with the answer to a query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wishes: Option<RunRequest>,
-    /// What was trained for it; nothing where the same question had been answered before, with the same.
+    /// What the run requests; recorded with the answer to a query.
+    #[serde(rename = "wishes", default, skip_serializing_if = "Option::is_none")]
+    pub run_request: Option<RunRequest>,
+    /// The training that the answer took; none where the same answer had left before.
     pub trained: Amount,
 }
 
-/// Numbers that left together.
+/// An array that left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Array {
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Of the values, f32 with the lowest byte first.
+    /// SHA-256 of the values as little-endian f32, in hex.
     pub sha256: String,
 }
 
-/// Why nothing left.
+/// A request that was refused, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
-    /// What was asked.
+    /// The request.
     #[serde(flatten)]
-    pub question: Question,
+    pub asked: Asked,
     /// The code that left.
     #[serde(rename = "refused")]
     pub refusal: Refusal,
-    /// In words, which did not leave.
+    /// The reason in words, which did not leave.
     pub why: String,
-    /// What the run wants, where that was understood.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wishes: Option<RunRequest>,
+    /// What the run requests, where the message could be read.
+    #[serde(rename = "wishes", default, skip_serializing_if = "Option::is_none")]
+    pub run_request: Option<RunRequest>,
 }
 
 impl Line {
-    /// That follows the line with the hash `previous`.
+    /// A line with the current time that follows the line with the hash `previous`.
     pub fn now(previous: String, entry: Entry) -> Self {
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Self { time: now.format(&Rfc3339).unwrap_or_default(), entry, previous }
@@ -132,9 +133,9 @@ impl Line {
 }
 
 impl Entry {
-    /// Whether `later` is the same question, refused for the same reason, of the same images. Of a question without a config nobody knows.
+    /// Whether `later` refuses the same request for the same reason. Two requests without a config are never the same: nobody can tell.
     pub fn is_refused_again(&self, later: &Self) -> bool {
         let (Self::Refused(before), Self::Refused(later)) = (self, later) else { return false };
-        !before.question.config.is_empty() && before == later
+        !before.asked.config.is_empty() && before == later
     }
 }

@@ -1,12 +1,12 @@
-//! `ledger.jsonl`: what a site was asked, what it answered and what it refused, a line of JSON each.
+//! `ledger.jsonl`: what a site was asked, answered and refused, one JSON object per line.
 //!
-//! A line holds the SHA-256 of the one before, the first one 64 zeros, so that none can be changed or taken out unseen; the hash of the
-//! last, the head, goes to the server with each answer, so that neither side can write the whole anew. A line is on the disk before its
-//! answer leaves. What a crash leaves of a line is cut off, and a line says so.
+//! Each line holds the SHA-256 of the line before it (the first holds 64 zeros), so no line can be changed or removed unnoticed. The hash
+//! of the last line, the head, goes to the server with each reply, so neither side can rewrite the whole file. A line is on the disk
+//! before its reply leaves. A line that a crash left incomplete is cut off, and a line records that.
 
+mod display;
 mod history;
 mod line;
-mod show;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use effgan_nn::params;
 use nix::libc::O_NOFOLLOW;
 
-pub use self::history::{History, Request};
-pub use self::line::{Answered, Array, Entry, Line, Question, Refused};
-pub use self::show::{page, table};
+pub use self::display::{page, table};
+pub use self::history::{Approval, Approvals, History, PendingRun};
+pub use self::line::{Answered, Array, Asked, Entry, Line, Refused};
 
-/// The file in a site's folder.
+/// The file's name in a site's folder.
 pub const LEDGER: &str = "ledger.jsonl";
-/// What the first line holds in the place of a hash: 64 zeros.
+/// What the first line holds instead of a hash: 64 zeros.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Most bytes of a line; ours have up to 3,000.
 const MOST_LINE: usize = 1 << 20;
@@ -33,40 +33,53 @@ pub struct Ledger {
     path: PathBuf,
 }
 
-/// Why a ledger cannot be trusted or used.
+/// Why a ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// A line that is not what was written.
-    #[error("{path}: line {line} {why}; keep the file for whoever asks, and see what changed it")]
-    Broken { path: String, line: u64, why: &'static str },
+    /// A line is not as it was written.
+    #[error("{path}: line {line} {why}; keep the file as evidence, and find out what changed it")]
+    Broken {
+        /// The ledger.
+        path: String,
+        /// The line's number, from 1; 0 for the last line when the others were not read.
+        line: u64,
+        /// What is wrong with the line.
+        why: &'static str,
+    },
     /// The file cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: String, source: io::Error },
+    Io {
+        /// The ledger.
+        path: String,
+        /// The system's error.
+        source: io::Error,
+    },
 }
 
 type Result<T> = std::result::Result<T, LedgerError>;
 
-/// What is at the end of a ledger.
+/// The end of a ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// Lines.
+    /// How many whole lines the ledger has.
     pub lines: u64,
-    /// SHA-256 of the last, as hex.
+    /// SHA-256 of the last whole line, in hex; 64 zeros when there is none.
     pub hash: String,
-    /// Bytes after it that a crash has left of a line; the next line's writer cuts them off.
+    /// Bytes after the last whole line, which a crash left; [`Ledger::append`] cuts them off.
     pub torn: u64,
 }
 
 impl Ledger {
-    /// In the folder `site`; the file is made with its first line.
+    /// The ledger in the folder `site`. The file is created with its first line.
     pub fn of(site: &Path) -> Self {
         Self { path: site.join(LEDGER) }
     }
 
-    /// Gives `each` every line with its number from 1, and checks the chain. A torn last line is not a line. One line is in memory at a time.
+    /// Calls `each` with every line and its number, from 1, and checks the chain of hashes. An incomplete last line is skipped. Only one line
+    /// is in memory at a time.
     ///
     /// # Errors
-    /// [`LedgerError::Broken`] with the number of the first line that is not what was written.
+    /// [`LedgerError::Broken`] with the number of the first line that is not as it was written; [`LedgerError::Io`].
     pub fn read(&self, mut each: impl FnMut(u64, Line)) -> Result<Head> {
         let mut head = Head { lines: 0, hash: GENESIS.into(), torn: 0 };
         let file = match options().open(&self.path) {
@@ -80,7 +93,7 @@ impl Ledger {
             let most = MOST_LINE as u64 + 1;
             reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(|error| self.io(error))?;
             if bytes.len() > MOST_LINE {
-                return Err(self.broken(head.lines + 1, "is longer than any line that is written"));
+                return Err(self.broken(head.lines + 1, "is longer than any line that effgan writes"));
             }
             if bytes.last() != Some(&b'\n') {
                 return Ok(Head { torn: bytes.len() as u64, ..head });
@@ -88,7 +101,7 @@ impl Ledger {
             bytes.pop();
             head.lines += 1;
             let line: Line =
-                serde_json::from_slice(&bytes).map_err(|_| self.broken(head.lines, "is no line of a ledger"))?;
+                serde_json::from_slice(&bytes).map_err(|_| self.broken(head.lines, "is not a line of a ledger"))?;
             if line.previous != head.hash {
                 return Err(self.broken(head.lines, "does not follow the line before it"));
             }
@@ -97,11 +110,11 @@ impl Ledger {
         }
     }
 
-    /// Writes `entry` at the end, to the disk, and answers with the new head's hash. A site that refuses the same question again for the same
-    /// reason writes no second line: a run that waits for its approval asks every 15 seconds.
+    /// Appends `entry`, syncs it to the disk, and returns the new head's hash. A request that is refused again for the same reason gets no
+    /// second line, because a server asks a site that is waiting for approval every 15 seconds.
     ///
     /// # Errors
-    /// [`LedgerError::Io`]; a last line that is none.
+    /// [`LedgerError::Io`]; [`LedgerError::Broken`] when the last line is not one of a ledger.
     pub fn append(&self, entry: Entry) -> Result<String> {
         let is_new = !self.path.exists();
         let mut file =
@@ -113,7 +126,7 @@ impl Ledger {
         if let Some(bytes) = last {
             hash = params::sha256(&bytes);
             let line: Line =
-                serde_json::from_slice(&bytes).map_err(|_| self.broken(0, "at the end is no line of a ledger"))?;
+                serde_json::from_slice(&bytes).map_err(|_| self.broken(0, "at the end is not a line of a ledger"))?;
             if line.entry.is_refused_again(&entry) {
                 return Ok(hash);
             }
@@ -126,7 +139,7 @@ impl Ledger {
         Ok(hash)
     }
 
-    /// Cuts off what a crash has left of a line, and says so in a line.
+    /// Cuts off a line that a crash left incomplete, and appends a line that records it.
     fn mend(&self, file: &mut File) -> Result<()> {
         let torn = self.tail(file, 0)?;
         if torn.is_empty() {
@@ -148,7 +161,7 @@ impl Ledger {
         Ok(hash)
     }
 
-    /// The last whole line, without its end.
+    /// The last whole line, without its line feed.
     fn last_line(&self, file: &mut File) -> Result<Option<Vec<u8>>> {
         if file.metadata().map_err(|error| self.io(error))?.size() == 0 {
             return Ok(None);
@@ -156,7 +169,7 @@ impl Ledger {
         self.tail(file, 1).map(Some)
     }
 
-    /// What follows the last end of a line that is not among the last `skipped` bytes; without these.
+    /// The bytes after the last line feed, when the last `skipped` bytes of the file are ignored.
     fn tail(&self, file: &mut File, skipped: u64) -> Result<Vec<u8>> {
         let end = file.metadata().map_err(|error| self.io(error))?.size().saturating_sub(skipped);
         let (mut tail, mut start) = (Vec::new(), end);
@@ -176,7 +189,7 @@ impl Ledger {
             start = from;
         }
         if tail.len() > MOST_LINE {
-            Err(self.broken(0, "at the end is longer than any line that is written"))
+            Err(self.broken(0, "at the end is longer than any line that effgan writes"))
         } else {
             Ok(tail)
         }
@@ -191,15 +204,18 @@ impl Ledger {
     }
 }
 
-/// A link in the place of a ledger is not followed.
+/// Options that refuse to open a symbolic link: whoever can place one would choose which file is read or written.
 fn options() -> OpenOptions {
     let mut options = File::options();
     options.read(true).custom_flags(O_NOFOLLOW);
     options
 }
 
-/// Takes the site's folder for itself, so that one process at a time works for the site; `None` when another does.
-pub fn at_work(site: &Path) -> io::Result<Option<File>> {
+/// Locks the site's folder, so that one process at a time works for the site; `None` while another process holds the lock.
+///
+/// # Errors
+/// When the folder cannot be opened or locked.
+pub fn lock_site(site: &Path) -> io::Result<Option<File>> {
     let folder = File::open(site)?;
     match folder.try_lock() {
         Ok(()) => Ok(Some(folder)),

@@ -15,15 +15,14 @@ fn folder() -> (TempDir, Ledger) {
 }
 
 fn answered(round: u32) -> Entry {
-    let question =
-        Question { kind: "average".into(), round: Some(round), config: "c".repeat(64), ..Question::default() };
+    let asked = Asked { kind: "average".into(), round: Some(round), config: "c".repeat(64), ..Asked::default() };
     let trained = Amount { rounds: 1, steps: 10, passes: 0.1 };
-    Entry::Answered(Box::new(Answered { question, trained, ..Answered::default() }))
+    Entry::Answered(Box::new(Answered { asked, trained, ..Answered::default() }))
 }
 
 fn refused(refusal: Refusal) -> Entry {
-    let question = Question { kind: "query".into(), config: "1".repeat(64), ..Question::default() };
-    Entry::Refused(Box::new(Refused { question, refusal, why: "x".into(), wishes: None }))
+    let asked = Asked { kind: "query".into(), config: "1".repeat(64), ..Asked::default() };
+    Entry::Refused(Box::new(Refused { asked, refusal, why: "x".into(), run_request: None }))
 }
 
 fn lines(ledger: &Ledger) -> Result<Vec<Entry>> {
@@ -32,7 +31,7 @@ fn lines(ledger: &Ledger) -> Result<Vec<Entry>> {
 }
 
 #[test]
-fn each_line_holds_the_hash_of_the_one_before_and_the_first_one_zeros() {
+fn each_line_holds_the_hash_of_the_line_before_it_and_the_first_holds_zeros() {
     let (_folder, ledger) = folder();
     assert_eq!(ledger.read(|_, _| ()).unwrap(), Head { lines: 0, hash: "0".repeat(64), torn: 0 });
     let heads = [1, 2, 3].map(|round| ledger.append(answered(round)).unwrap());
@@ -50,7 +49,7 @@ fn each_line_holds_the_hash_of_the_one_before_and_the_first_one_zeros() {
 }
 
 #[test]
-fn a_changed_a_missing_a_moved_and_an_added_line_are_found_with_their_numbers() {
+fn a_changed_missing_moved_or_added_line_is_found_with_its_number() {
     let (_folder, ledger) = folder();
     for round in 1..=4 {
         ledger.append(answered(round)).unwrap();
@@ -68,11 +67,11 @@ fn a_changed_a_missing_a_moved_and_an_added_line_are_found_with_their_numbers() 
     assert!(found(owned(&[lines[0], lines[2], lines[3]])).contains("line 2 does not follow"));
     assert!(found(owned(&[lines[1], lines[0], lines[2]])).contains("line 1 does not follow"));
     assert!(found(owned(&[lines[0], lines[0], lines[1]])).contains("line 2 does not follow"));
-    assert!(found(owned(&[lines[0], "{}", lines[1]])).contains("line 2 is no line of a ledger"));
+    assert!(found(owned(&[lines[0], "{}", lines[1]])).contains("line 2 is not a line of a ledger"));
 }
 
 #[test]
-fn what_a_crash_leaves_of_a_line_is_cut_off_and_a_line_says_so() {
+fn a_line_that_a_crash_left_incomplete_is_cut_off_and_a_line_records_it() {
     let (_folder, ledger) = folder();
     ledger.append(answered(1)).unwrap();
     ledger.append(answered(2)).unwrap();
@@ -94,7 +93,7 @@ fn what_a_crash_leaves_of_a_line_is_cut_off_and_a_line_says_so() {
 }
 
 #[test]
-fn the_same_question_refused_again_for_the_same_reason_is_one_line() {
+fn the_same_request_refused_again_for_the_same_reason_is_one_line() {
     let (_folder, ledger) = folder();
     let first = ledger.append(refused(Refusal::WaitingForApproval)).unwrap();
     assert_eq!(ledger.append(refused(Refusal::WaitingForApproval)).unwrap(), first);
@@ -104,17 +103,17 @@ fn the_same_question_refused_again_for_the_same_reason_is_one_line() {
     ledger.append(answered(1)).unwrap();
     ledger.append(answered(1)).unwrap();
     assert_eq!(lines(&ledger).unwrap().len(), 5, "what leaves is written down each time");
-    // Of two questions that were not understood nobody can say that they are one.
+    // Two requests that could not be read are never taken for one.
     let unknown = || {
         let Entry::Refused(mut refused) = refused(Refusal::OtherQuestion) else { unreachable!() };
-        refused.question.config.clear();
+        refused.asked.config.clear();
         Entry::Refused(refused)
     };
     assert_ne!(ledger.append(unknown()).unwrap(), ledger.append(unknown()).unwrap());
 }
 
 #[test]
-fn lines_of_many_writers_make_one_chain() {
+fn many_writers_make_one_chain() {
     let (_folder, ledger) = folder();
     std::thread::scope(|scope| {
         for writer in 0..4 {
@@ -126,7 +125,7 @@ fn lines_of_many_writers_make_one_chain() {
 }
 
 #[test]
-fn a_link_in_its_place_is_not_followed() {
+fn a_symbolic_link_in_place_of_the_ledger_is_not_followed() {
     let (folder, ledger) = folder();
     let elsewhere = folder.path().join("elsewhere");
     fs::write(&elsewhere, "").unwrap();
@@ -136,7 +135,7 @@ fn a_link_in_its_place_is_not_followed() {
 }
 
 #[test]
-fn a_line_longer_than_any_that_is_written_is_refused_before_memory_is_taken() {
+fn a_line_longer_than_any_that_effgan_writes_is_refused_before_memory_is_allocated() {
     let (_folder, ledger) = folder();
     fs::write(&ledger.path, vec![b'['; MOST_LINE + 10]).unwrap();
     assert!(ledger.read(|_, _| ()).unwrap_err().to_string().contains("line 1 is longer than any line"));
@@ -144,12 +143,12 @@ fn a_line_longer_than_any_that_is_written_is_refused_before_memory_is_taken() {
 }
 
 #[test]
-fn the_page_has_no_script_and_shows_hostile_words_as_words() {
+fn the_page_has_no_script_and_escapes_hostile_text() {
     let (_folder, ledger) = folder();
-    let question = Question { kind: "query".into(), ..Question::default() };
+    let asked = Asked { kind: "query".into(), ..Asked::default() };
     let why = "\u{202e}<script>alert('x')</script> & \"quoted\"".to_owned();
     ledger
-        .append(Entry::Refused(Box::new(Refused { question, refusal: Refusal::DataUnusable, why, wishes: None })))
+        .append(Entry::Refused(Box::new(Refused { asked, refusal: Refusal::DataUnusable, why, run_request: None })))
         .unwrap();
     let (mut page, mut table) = (Vec::new(), Vec::new());
     super::page(&ledger, &mut page).unwrap().unwrap();
@@ -166,7 +165,7 @@ fn the_page_has_no_script_and_shows_hostile_words_as_words() {
 /// Slow: writes 300 MB.
 #[test]
 #[ignore = "seconds"]
-fn a_ledger_of_a_million_lines_is_read_a_line_at_a_time() {
+fn a_ledger_of_a_million_lines_is_read_one_line_at_a_time() {
     let (_folder, ledger) = folder();
     let (mut text, mut hash) = (Vec::new(), GENESIS.to_owned());
     for i in 0..1_000_000 {

@@ -1,0 +1,169 @@
+//! The data of a run: images in this process, or what sites say of images that never leave them.
+
+use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
+use effgan_fl::Roster;
+use effgan_nn::networks::Network;
+use effgan_nn::params;
+
+use crate::config::Config;
+use crate::failure::Result;
+use crate::protocol::{Introduction, class_labels};
+use crate::record::run_dir::RunDir;
+use crate::record::run_info::{DatasetInfo, PartitionInfo};
+use crate::scores::Scorer;
+
+/// The images of a run, and which client has which.
+pub(super) enum RunData {
+    /// All images, and which simulated client has which.
+    Simulated(Box<Dataset>, Partition),
+    /// What the sites say of their images, sorted by name.
+    AtSites(Vec<Introduction>),
+}
+
+/// The file of a run folder that says which sites take part: what they said of themselves.
+pub(super) const SITES: &str = "sites.json";
+
+impl RunData {
+    /// Reads the data set of `config`, and splits it by the config's partition.
+    ///
+    /// # Errors
+    /// A config that cannot be simulated; data that cannot be read or split.
+    pub(super) fn load(config: &Config) -> Result<Self> {
+        config.check_simulated()?;
+        let dataset = config.load_dataset()?;
+        let split = config.deal(&dataset)?;
+        let partition = if config.pools_data() { split.pooled() } else { split };
+        Ok(Self::Simulated(Box::new(dataset), partition))
+    }
+
+    /// The clients and how many images each counts for: at most `max_examples`, and at most what the server's list of sites allows.
+    pub(super) fn roster(&self, max_examples: Option<u64>) -> Roster {
+        match self {
+            Self::Simulated(_, partition) => Roster::of(partition).at_most(|_| max_examples),
+            Self::AtSites(sites) => {
+                let roster = Roster::new(sites.iter().map(|site| (site.name.clone(), site.num_examples)).collect());
+                let of_site = |name: &ClientName| sites.iter().find(|site| site.name == *name)?.max_examples;
+                roster.at_most(|name| of_site(name).into_iter().chain(max_examples).min())
+            }
+        }
+    }
+
+    /// `[c, h, w]` of all images, and how many classes there are.
+    pub(super) fn image_shape_and_classes(&self) -> ([usize; 3], usize) {
+        match self {
+            Self::Simulated(dataset, _) => (dataset.train.shape(), dataset.train.num_classes()),
+            // The server refuses sites whose images differ in shape, so the first site speaks for all.
+            Self::AtSites(sites) => {
+                (sites[0].image_shape, sites.iter().map(|site| site.num_classes).max().unwrap_or_default())
+            }
+        }
+    }
+
+    /// The names of the classes, in the order of their labels.
+    pub(super) fn class_names(&self, config: &Config) -> Vec<String> {
+        match self {
+            Self::Simulated(dataset, _) => dataset.class_names.clone(),
+            Self::AtSites(_) => class_labels::names(config, self.image_shape_and_classes().1),
+        }
+    }
+
+    /// The scorer, which scores only where there are images to compare with.
+    ///
+    /// # Errors
+    /// When the features of the images cannot be computed.
+    pub(super) fn scorer(&self, config: &Config, network: &Network, jobs: usize) -> Result<Scorer> {
+        match self {
+            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, network, config.seed, jobs),
+            Self::AtSites(_) => Ok(Scorer::without_images(network, config.seed, jobs)),
+        }
+    }
+
+    /// Notes for the record: images that were skipped, clients that count for fewer images than they have, and a client that outweighs all
+    /// others.
+    pub(super) fn notes(&self, config: &Config) -> Vec<String> {
+        let left_out = match self {
+            Self::Simulated(dataset, _) => dataset.left_out_line(),
+            Self::AtSites(_) => None,
+        };
+        let roster = self.roster(config.federation.max_examples);
+        let all = roster.names().iter().zip(roster.num_examples()).zip(roster.counts());
+        let capped = all.filter(|((_, claimed), count)| count < claimed);
+        let capped = capped
+            .map(|((name, claimed), count)| format!("{name} says it has {claimed} images, and counts for {count}"));
+        left_out.into_iter().chain(capped).chain(majority(config, &roster)).collect()
+    }
+
+    /// SHA-256, in hex, over all images and the partition, or over what the sites say of themselves.
+    pub(super) fn hash(&self) -> String {
+        let text = match self {
+            Self::Simulated(dataset, partition) => {
+                let of_set = |images: &ImageSet| {
+                    [images.pixels(), images.labels()].map(params::sha256).join(" ") + &format!(" {:?}", images.shape())
+                };
+                let partition = serde_json::to_string(partition).expect("a partition is plain data");
+                [of_set(&dataset.train), of_set(&dataset.test), partition].join("\n")
+            }
+            Self::AtSites(sites) => serde_json::to_string(sites).expect("an introduction is plain data"),
+        };
+        params::sha256(text.as_bytes())
+    }
+
+    /// Writes into the run folder which client has which images, or which sites take part.
+    pub(super) fn write(&self, dir: &RunDir) -> anyhow::Result<()> {
+        match self {
+            Self::Simulated(_, partition) => dir.write_json("partition.json", partition),
+            Self::AtSites(sites) => dir.write_json(SITES, sites),
+        }
+    }
+
+    /// What `run.json` says about the data.
+    pub(super) fn infos(&self, config: &Config) -> (DatasetInfo, PartitionInfo) {
+        let ((image_shape, num_classes), roster) =
+            (self.image_shape_and_classes(), self.roster(config.federation.max_examples));
+        let (num_dealt, num_test) = match self {
+            Self::Simulated(dataset, _) => (dataset.num_assigned(), Some(dataset.test.len())),
+            Self::AtSites(_) => (roster.num_examples().iter().sum::<u64>() as usize, None),
+        };
+        let name = config.dataset.name.to_string();
+        let clients = roster.names().iter().map(ToString::to_string).collect();
+        let num_examples = roster.num_examples().to_vec();
+        let counted = (roster.counts() != roster.num_examples()).then(|| roster.counts().to_vec());
+        let class_counts = self.class_counts();
+        let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
+        (
+            DatasetInfo { name, image_shape, num_classes, num_dealt, num_test },
+            PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
+        )
+    }
+
+    /// Numbers of training images by client and class; `None` unless all clients' are known.
+    fn class_counts(&self) -> Option<Vec<Vec<u64>>> {
+        match self {
+            Self::Simulated(dataset, partition) => Some(partition.class_counts(&dataset.train)),
+            Self::AtSites(sites) => {
+                let (_, num_classes) = self.image_shape_and_classes();
+                let padded = |mut counts: Vec<u64>| {
+                    counts.resize(num_classes, 0);
+                    counts
+                };
+                sites.iter().map(|site| site.label_counts.clone().map(padded)).collect()
+            }
+        }
+    }
+}
+
+/// A warning about a client that has over half of the weight, unless the config bounds weights.
+fn majority(config: &Config, roster: &Roster) -> Option<String> {
+    let weights = config.algorithm.weights();
+    let total: f64 = roster.counts().iter().map(|&n| weights.of(n)).sum();
+    let of_all = |(_, n): &(&ClientName, &u64)| weights.of(**n) > 0.5 * total;
+    let (name, &n) = roster.names().iter().zip(roster.counts()).find(of_all)?;
+    let is_bounded = config.aggregation.max_weight.is_some() || roster.names().len() == 1;
+    (!is_bounded).then(|| {
+        format!(
+            "{name} alone has {:.0} % of the weight, because it says it has {n} images; bound it by aggregation.max_weight or \
+             federation.max_examples",
+            100.0 * weights.of(n) / total
+        )
+    })
+}

@@ -1,0 +1,180 @@
+//! Requests on their way to sites, and the replies.
+
+use std::time::Duration;
+
+use effgan_data::ClientName;
+use effgan_fl::{Answered, Reply, SiteMessage};
+
+use super::{MessageId, NodeId, SiteConnections};
+use crate::protocol::message::{QUERY, message_type};
+use crate::protocol::{Content, RequestId};
+
+/// Most bytes of a reply besides its tensors: names, shapes, numbers, and what Flower adds.
+const MOST_BESIDES_TENSORS: u64 = 64 << 10;
+/// Most bytes of a reply to a query.
+const MOST_INTRODUCTION: u64 = 64 << 10;
+/// How long a site may be away before a request to it is given up; Flower's nodes send a heartbeat every 30 s.
+const MOST_AWAY: Duration = Duration::from_mins(1);
+/// Why a site does not answer whose name or key is no longer on the list.
+const REMOVED: &str = "was removed from the server's list of sites";
+
+/// A request to a site that is not connected.
+pub(super) struct Undelivered {
+    site_message: SiteMessage,
+    /// Most bytes of the reply.
+    most: u64,
+}
+
+impl Undelivered {
+    /// A request whose reply has up to `tensor_bytes` of tensors.
+    pub(super) fn new(site_message: SiteMessage, tensor_bytes: u64) -> Self {
+        Self { site_message, most: tensor_bytes.saturating_add(MOST_BESIDES_TENSORS) }
+    }
+}
+
+/// A request that has not been answered.
+pub(super) struct InFlight {
+    pub(super) purpose: Purpose,
+    pub(super) request: RequestId,
+    /// Most bytes of the reply.
+    pub(super) most: u64,
+}
+
+/// What a request is for.
+pub(super) enum Purpose {
+    /// To learn which site this node is.
+    Query(NodeId),
+    /// Work for the site of this name, whose key had this fingerprint on the server's list, where there is one.
+    Work(ClientName, Option<String>),
+}
+
+impl SiteConnections<'_> {
+    /// Asks a node which site it is.
+    pub(super) fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
+        self.push(id, QUERY, Content::query(), Purpose::Query(id), MOST_INTRODUCTION)
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        client: &ClientName,
+        node: NodeId,
+        undelivered: &Undelivered,
+    ) -> effgan_fl::Result<()> {
+        let Undelivered { site_message, most } = undelivered;
+        let kind = message_type(site_message.broadcast.kind);
+        let purpose = Purpose::Work(client.clone(), self.key_of(client));
+        self.push(node, kind, Content::of_site_message(site_message), purpose, *most)
+    }
+
+    fn push(
+        &mut self,
+        node: NodeId,
+        kind: &str,
+        content: Content,
+        purpose: Purpose,
+        most: u64,
+    ) -> effgan_fl::Result<()> {
+        let deadline = self.config.federation.deadline;
+        let content = content.of_run(&self.config_text, &self.run_id, deadline).packed();
+        let message = self.grid.push(node, kind, &content, deadline)?;
+        self.in_flight.insert(message, InFlight { purpose, request: content.request_id(), most });
+        Ok(())
+    }
+
+    /// Takes replies until one answers a request for work, or none is left.
+    pub(super) fn take_replies(&mut self) -> effgan_fl::Result<Option<Answered>> {
+        loop {
+            let waiting: Vec<(MessageId, u64)> =
+                self.in_flight.iter().map(|(id, request)| (id.clone(), request.most)).collect();
+            if waiting.is_empty() {
+                return Ok(None);
+            }
+            let Some((id, reply)) = self.grid.pull(&waiting)? else { return Ok(None) };
+            let Some(InFlight { purpose, request, .. }) = self.in_flight.remove(&id) else { continue };
+            // The reply may have been sent before its site was removed from the list.
+            self.refresh_list()?;
+            match purpose {
+                Purpose::Query(node) => self.register_site(node, &request, reply)?,
+                Purpose::Work(client, key) => {
+                    if self.is_removed(&client, key.as_ref()) {
+                        return Ok(Some(failed(client, REMOVED)));
+                    }
+                    if let Ok(content) = &reply {
+                        self.keep_head(&client, &request, content)?;
+                    }
+                    return Ok(Some(answer_of(client, &request, reply)));
+                }
+            }
+        }
+    }
+
+    /// Keeps the head of the site's ledger that came with a reply. A malformed head is not kept; it makes the reply unusable.
+    pub(super) fn keep_head(
+        &mut self,
+        client: &ClientName,
+        request: &RequestId,
+        content: &Content,
+    ) -> effgan_fl::Result<()> {
+        match content.ledger() {
+            Ok(Some(head)) => self.ledger_heads.add(client, request, head),
+            _ => Ok(()),
+        }
+    }
+
+    /// Delivers waiting requests to sites that are back, and gives up those that have waited too long.
+    pub(super) fn retry_undelivered(&mut self) -> effgan_fl::Result<()> {
+        for client in self.undelivered.keys().cloned().collect::<Vec<_>>() {
+            if self.is_removed(&client, self.key_of(&client).as_ref()) {
+                self.undelivered.remove(&client);
+                self.failed.push_back(failed(client, REMOVED));
+            } else if let Some(node) = self.node_of(&client) {
+                let (undelivered, _) = self.undelivered.remove(&client).expect("its key was just listed");
+                self.deliver(&client, node, &undelivered)?;
+            } else if self.undelivered[&client].1.elapsed() >= MOST_AWAY {
+                self.undelivered.remove(&client);
+                self.give_up(client);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops waiting for sites that were removed from the list: the gate lets no reply of theirs in.
+    pub(super) fn give_up_removed(&mut self) {
+        let mut removed = Vec::new();
+        for (id, request) in &self.in_flight {
+            if let Purpose::Work(client, key) = &request.purpose
+                && self.is_removed(client, key.as_ref())
+            {
+                removed.push((id.clone(), client.clone()));
+            }
+        }
+        for (id, client) in removed {
+            self.in_flight.remove(&id);
+            self.failed.push_back(failed(client, REMOVED));
+        }
+    }
+
+    /// Fails a site's request because the site is not connected.
+    pub(super) fn give_up(&mut self, client: ClientName) {
+        if !self.gone.contains(&client) {
+            self.gone.push(client.clone());
+        }
+        self.failed.push_back(failed(client, "not connected"));
+    }
+}
+
+fn answer_of(client: ClientName, request: &RequestId, reply: Result<Content, String>) -> Answered {
+    let unpacked = |content: Content| {
+        content.ledger()?;
+        // An error of `unpacked` would repeat names of the site's choice.
+        content.unpacked().map_err(|_| "unusable reply: its arrays are not the tensors that it names".to_owned())
+    };
+    match reply.and_then(unpacked) {
+        Ok(content) => content.into_answer(client, request),
+        Err(reason) => failed(client, &reason),
+    }
+}
+
+fn failed(client: ClientName, reason: &str) -> Answered {
+    Answered { client, reply: Reply::Failed(reason.to_owned()), seconds: 0.0 }
+}

@@ -1,0 +1,215 @@
+//! What has to hold before a site opens its images, trains and answers, in the order in which it is checked.
+
+use effgan_data::datasets::FileList;
+use effgan_fl::local::LocalWork;
+use effgan_fl::policy::{Amount, Approve, Spent};
+use effgan_fl::{Broadcast, ExchangeKind, Refusal, RunRequest, SiteMessage};
+
+use super::context::SiteContext;
+use super::images::Images;
+use super::ledger_entry::{RequestRecord, arrays};
+use super::server_request::ServerRequest;
+use super::site_error::SiteError;
+use super::{config_request, hold_out};
+use crate::protocol::Content;
+use crate::protocol::ledger::History;
+
+impl SiteContext {
+    /// Checks the request by itself: nothing here depends on the site's files.
+    ///
+    /// # Errors
+    /// What the policy does not allow; a run for which the fine-tuned generator has already left.
+    pub(super) fn check_request(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
+        self.policy.check(&request.run_request, &Spent::default())?;
+        // A second request to collect would yield a second generator, from parameters that the server chooses.
+        let is_repeated =
+            |site_message: &SiteMessage| site_message.broadcast.kind == ExchangeKind::Collect && history.has_answered();
+        if history.is_fine_tuned && request.site_message.as_ref().is_some_and(|site_message| !is_repeated(site_message))
+        {
+            let why = "the fine-tuned generator has already left for this run; only the same request is answered, with the same generator";
+            return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
+        }
+        request
+            .site_message
+            .as_ref()
+            .map_or(Ok(()), |site_message| Ok(self.policy.check_params(&site_message.broadcast.params)?))
+    }
+
+    /// Checks the request against what the site has answered before.
+    ///
+    /// # Errors
+    /// A spent budget; a hold-out secret that is gone; another hold-out than the site's.
+    pub(super) fn check_history(&self, request: &ServerRequest, history: &History) -> Result<(), SiteError> {
+        self.policy.check(&request.run_request, &history.spent)?;
+        if history.held_out.is_some() && !self.has_secret() {
+            let why = "hold-out.secret is missing, which decides which images are held out; restore it from a backup";
+            return Err(SiteError::new(Refusal::WorkFailed, why));
+        }
+        let held_out = request.run_request.held_out;
+        match history.held_out.filter(|first| *first != held_out) {
+            None => Ok(()),
+            Some(first) => {
+                let why = format!(
+                    "this site's hold-out was fixed by its first answer, with held_out = {first}, and the run requests {held_out}"
+                );
+                Err(SiteError::new(Refusal::HoldOutDiffers, why))
+            }
+        }
+    }
+
+    /// Checks that somebody at the site has approved the run, where the policy wants that. `checked` is the result of the checks that depend on
+    /// the site's files and earlier runs; until the run is approved it stays at the site. Otherwise a server could send a thousand different
+    /// configs, and learn from those that are refused how many images there are, in which folders, and how much was trained. For a folder of
+    /// pictures, an approval holds for the number of images that was shown with it: when that changes, somebody has to look again.
+    ///
+    /// # Errors
+    /// [`Refusal::WaitingForApproval`], whatever else is wrong.
+    pub(super) fn check_approved(
+        &self,
+        request: &ServerRequest,
+        history: &History,
+        images: Option<u64>,
+        checked: Result<(), &SiteError>,
+    ) -> Result<(), SiteError> {
+        if self.policy.approve == Approve::Any {
+            return Ok(());
+        }
+        let mut why = match history.approved.get(&request.config_hash) {
+            Some(approval) if approval.last_round == request.run_request.last_round() => {
+                let Some(now) = images.filter(|now| approval.images != Some(*now)) else { return Ok(()) };
+                let before = approval.images.map_or_else(|| "an unknown number of".into(), |before| before.to_string());
+                format!(
+                    "this run was approved for training on {before} images, and now there are {now}; approve it again with effgan federation approve"
+                )
+            }
+            _ => "this run has not been approved at this site; effgan federation approve shows what it requests"
+                .to_owned(),
+        };
+        if let Err(error) = checked {
+            why += &format!("; and it would be refused: {}", error.why);
+        }
+        Err(SiteError::new(Refusal::WaitingForApproval, why))
+    }
+
+    /// Checks what depends on the number of pictures, before one is opened; `listed` are the site's own files.
+    ///
+    /// # Errors
+    /// What the policy does not allow.
+    pub(super) fn check_counted(
+        &self,
+        request: &ServerRequest,
+        history: &History,
+        listed: &FileList,
+        record: &mut RequestRecord,
+    ) -> Result<(), SiteError> {
+        let run_request = self.counted(request, listed)?;
+        record.run_request = Some(run_request.clone());
+        Ok(self.policy.check(&run_request, &history.spent)?)
+    }
+
+    /// What the run requests, given the number of pictures.
+    fn counted(&self, request: &ServerRequest, listed: &FileList) -> Result<RunRequest, SiteError> {
+        if !self.policy.allow_links
+            && let Some(path) = listed.link_outside()?
+        {
+            let why =
+                format!("{} is a link to outside of the data folder; allow_links = true allows it", path.display());
+            return Err(SiteError::new(Refusal::DataUnusable, why));
+        }
+        let mut sizes = [0_usize; 256];
+        listed.train.iter().for_each(|(_, label)| sizes[usize::from(*label)] += 1);
+        let train = |&size: &usize| (size - hold_out::num_held_out(size, request.run_request.held_out)) as u64;
+        let run_request = RunRequest { images: Some(sizes.iter().map(train).sum()), ..request.run_request.clone() };
+        let dataset = &request.config.dataset;
+        match (dataset.size, dataset.channels) {
+            (Some(size), Some(channels)) => {
+                let num_classes = sizes.iter().filter(|&&size| size > 0).count();
+                let num_images = listed.train.len() + listed.test.len();
+                let shape = [channels, size, size];
+                Ok(config_request::with_image_shape(run_request, &request.config, shape, num_classes, num_images)?)
+            }
+            _ => Ok(run_request),
+        }
+    }
+
+    /// Checks what depends on the images themselves, and on earlier training.
+    ///
+    /// # Errors
+    /// What the policy does not allow.
+    pub(super) fn check_images(
+        &self,
+        request: &ServerRequest,
+        history: &History,
+        images: &Images,
+        record: &mut RequestRecord,
+    ) -> Result<(), SiteError> {
+        let Images { dataset, share } = images;
+        let (train, config) = (&dataset.train, &request.config);
+        let counted = RunRequest { images: Some(share.train.len() as u64), ..request.run_request.clone() };
+        let num_images = train.len() + dataset.test.len();
+        let run_request =
+            config_request::with_image_shape(counted, config, train.shape(), train.num_classes(), num_images)?;
+        record.run_request = Some(run_request.clone());
+        self.policy.check(&run_request, &history.spent)?;
+        match &request.site_message {
+            Some(site_message) if !history.has_answered() => Ok(self.policy.check_work(
+                &run_request,
+                &history.spent,
+                amount(&run_request, &site_message.broadcast),
+            )?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the answer. The same answer as one that left before costs nothing; from other images it is another one, and counts as work.
+    ///
+    /// # Errors
+    /// What the policy does not allow; another fine-tuned generator than the one that left.
+    pub(super) fn check_answer(
+        &self,
+        request: &ServerRequest,
+        history: &History,
+        content: &Content,
+        record: &mut RequestRecord,
+    ) -> Result<(), SiteError> {
+        let (Some(site_message), Some(run_request)) = (&request.site_message, &record.run_request) else {
+            return Ok(());
+        };
+        if history.has_sent(&arrays(content)) {
+            return Ok(());
+        }
+        if history.is_fine_tuned {
+            let why = "a fine-tuned generator has already left for this run, and this is another one: the images or the files in state/ have changed";
+            return Err(SiteError::new(Refusal::AlreadyFineTuned, why));
+        }
+        record.trained = amount(run_request, &site_message.broadcast);
+        Ok(self.policy.check_work(run_request, &history.spent, record.trained)?)
+    }
+
+    /// Checks that the approval was not withdrawn while the site worked on the answer.
+    ///
+    /// # Errors
+    /// [`Refusal::WaitingForApproval`].
+    pub(super) fn check_still_approved(&self, request: &ServerRequest) -> Result<(), SiteError> {
+        let is_approved = || -> Result<bool, SiteError> {
+            Ok(History::approvals(&self.ledger)?.approved.contains_key(&request.config_hash))
+        };
+        if self.policy.approve == Approve::Any || is_approved()? {
+            return Ok(());
+        }
+        let why = "the approval of this run was withdrawn while the site worked on the answer";
+        Err(SiteError::new(Refusal::WaitingForApproval, why))
+    }
+}
+
+/// The training that an answer to `broadcast` takes.
+fn amount(run_request: &RunRequest, broadcast: &Broadcast) -> Amount {
+    let work = match broadcast.kind {
+        ExchangeKind::Average => Some(run_request.local),
+        ExchangeKind::Collect => run_request.fine_tune,
+        ExchangeKind::Feedback | ExchangeKind::Logits => Some(LocalWork::Steps(1)),
+        ExchangeKind::Swap => None,
+    };
+    let amount = work.and_then(|work| run_request.amount(work)).unwrap_or_default();
+    Amount { rounds: u64::from(broadcast.iteration == 0), ..amount }
+}

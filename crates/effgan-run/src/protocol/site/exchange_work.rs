@@ -1,0 +1,78 @@
+//! The work of one exchange at a site, within the server's deadline and the policy's time.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use effgan_fl::{FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
+use effgan_nn::params;
+
+use super::images::Images;
+use super::server_request::ServerRequest;
+use super::site_error::SiteError;
+use super::{SiteResult, SiteSettings};
+use crate::protocol::Content;
+
+/// All that the work needs besides the message to work on.
+pub(super) struct ExchangeWork<'a> {
+    pub(super) settings: &'a SiteSettings,
+    pub(super) request: &'a ServerRequest,
+    pub(super) images: &'a Images,
+    /// When the site began with the request.
+    pub(super) started: Instant,
+    /// The policy's limit on the time for one answer.
+    pub(super) most: Duration,
+}
+
+impl ExchangeWork<'_> {
+    pub(super) fn answer(&self, site_message: &SiteMessage, stop: &AtomicBool) -> SiteResult<Content> {
+        let (ServerRequest { config, seconds, run, .. }, Images { dataset, share }) = (self.request, self.images);
+        let train = &dataset.train;
+        let algorithm = self.images.algorithm(config)?;
+        let on_step = |_: &_| {
+            let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.most.min(*seconds);
+            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let site = Site {
+            algorithm: &*algorithm,
+            shard: Shard { client: &share.name, images: train, train: &share.train },
+            seed: config.seed,
+            jobs: self.settings.jobs,
+            folder: &self.state_dir(),
+            run: RunId { config: config.identity(), data: run.clone() },
+            checkpoint: config.checkpoint.clone(),
+            warn: Arc::new(|line: &str| log::warn!("{line}")),
+            on_step: &on_step,
+        };
+        let answered = match site.answer(site_message) {
+            Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
+            answered => answered?,
+        };
+        match answered.reply {
+            Reply::Failed(reason) => Err(SiteError::new(Refusal::WorkFailed, reason)),
+            Reply::Update(_) => Ok(Content::of_answer(answered)),
+        }
+    }
+
+    /// A folder of this run and client alone. The run's id is the server's text, so its hash names the folder.
+    fn state_dir(&self) -> PathBuf {
+        let run = &params::sha256(self.request.run.as_bytes())[..16];
+        self.settings.state_dir.join(run).join(self.images.share.name.as_str())
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        // Flower's ClientApp sets `stop` at the deadline by a timer that may fire a little before ours.
+        self.started.elapsed().saturating_add(Duration::from_secs(1)) >= self.most.min(self.request.seconds)
+    }
+
+    fn out_of_time(&self) -> SiteError {
+        let (deadline, most) = (self.request.seconds, self.most);
+        if most < deadline {
+            let why = format!("stopped after {} s; raise max_seconds to allow more", most.as_secs_f64());
+            return SiteError::new(Refusal::TooMuchTime, why);
+        }
+        SiteError::new(Refusal::Deadline, format!("stopped at the deadline of {} s", deadline.as_secs_f64()))
+    }
+}

@@ -1,0 +1,135 @@
+//! The images of a site: where they are, and what is read of them.
+
+use std::path::PathBuf;
+
+use effgan_data::datasets::FileList;
+use effgan_data::{ClientName, ClientShare, Dataset, Partition};
+use effgan_fl::local::check_shard;
+use effgan_fl::{Algorithm, Refusal};
+use effgan_nn::networks::Network;
+
+use super::class_labels;
+use super::context::SiteContext;
+use super::site_error::SiteError;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::protocol::Introduction;
+
+/// The images of a site.
+#[derive(Clone, Debug)]
+pub enum SiteImages {
+    /// All images of a folder or file, as `dataset.name` of the config reads it.
+    Own {
+        /// The folder or file.
+        data_dir: PathBuf,
+        /// The site's name.
+        client: ClientName,
+    },
+    /// For experiments: the images that the config's partition assigns to one of its clients.
+    Assigned {
+        /// The client's place in the order of names, from 0.
+        partition_id: usize,
+        /// Where the data set lies, unless it is built in or in the cache.
+        data_dir: Option<PathBuf>,
+    },
+}
+
+impl SiteImages {
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Own { .. })
+    }
+
+    /// Whether they are files of this machine that its operator named.
+    pub(super) fn names_files(&self) -> bool {
+        matches!(self, Self::Own { .. } | Self::Assigned { data_dir: Some(_), .. })
+    }
+
+    /// Sets what the site and not the server decides: where the images are, and that all of them count.
+    pub(super) fn adapt(&self, config: &mut Config) {
+        match self {
+            Self::Own { data_dir, .. } => {
+                config.dataset.dir = Some(data_dir.clone());
+                // `limit` says how much of one data set all clients together get.
+                config.dataset.limit = None;
+            }
+            Self::Assigned { data_dir, .. } => config.dataset.dir.clone_from(data_dir),
+        }
+    }
+
+    /// The site's name and which images train. Of its own images all do, before the site holds some out.
+    fn share(&self, config: &Config, dataset: &Dataset) -> Result<ClientShare, SiteError> {
+        match self {
+            Self::Own { client, .. } => {
+                let train = (0..dataset.train.len() as u32).collect();
+                Ok(ClientShare { name: client.clone(), train, held_out: Vec::new() })
+            }
+            &Self::Assigned { partition_id, .. } => {
+                let unusable = |why: String| SiteError::new(Refusal::DataUnusable, why);
+                let clients = config.deal(dataset).map_err(|failure| unusable(failure.line()))?.clients;
+                let last = clients.len() - 1;
+                clients.into_iter().nth(partition_id).ok_or_else(|| {
+                    unusable(format!("partition-id = {partition_id} is outside 0..={last}, the clients of the config"))
+                })
+            }
+        }
+    }
+}
+
+/// A site's images in memory.
+pub(super) struct Images {
+    pub(super) dataset: Dataset,
+    pub(super) share: ClientShare,
+}
+
+impl Images {
+    /// Reads the images. Under a policy, the site itself decides which are held out.
+    ///
+    /// # Errors
+    /// Images that cannot be read or are too few; a hold-out secret that cannot be used.
+    pub(super) fn open(
+        site: &SiteImages,
+        config: &Config,
+        context: Option<&SiteContext>,
+        listed: Option<&FileList>,
+    ) -> Result<Self, SiteError> {
+        let mut config = config.clone();
+        if let Some(context) = context {
+            config.dataset.max_memory = context.max_memory(config.dataset.max_memory);
+        }
+        let site_error = |(refusal, failure): (Refusal, Failure)| SiteError::new(refusal, failure.line());
+        let dataset = class_labels::load(&config).map_err(site_error)?;
+        let mut share = site.share(&config, &dataset)?;
+        if let Some(context) = context {
+            context.hold_out(&config, &dataset, listed, &mut share)?;
+        }
+        Ok(Self { dataset, share })
+    }
+
+    /// The algorithm that trains on these images.
+    ///
+    /// # Errors
+    /// A network that does not fit the images; too few images; an algorithm that cannot be built.
+    pub(super) fn algorithm(&self, config: &Config) -> Result<Box<dyn Algorithm>, SiteError> {
+        let Self { dataset, share } = self;
+        let train = &dataset.train;
+        let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
+        check_shard(&network, &share.name, share.train.len())?;
+        Ok(config.algorithm.build(network, config.local.clone(), &config.aggregation)?)
+    }
+
+    /// What the site says of itself in its reply to a query.
+    pub(super) fn introduction(&self, config: &Config) -> Introduction {
+        let train = &self.dataset.train;
+        let counts = || Partition { clients: vec![self.share.clone()] }.class_counts(train).swap_remove(0);
+        Introduction {
+            name: self.share.name.clone(),
+            num_examples: self.share.train.len() as u64,
+            image_shape: train.shape(),
+            num_classes: train.num_classes(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            label_counts: config.federation.label_counts.then(counts),
+            max_examples: None,
+            ledger: None,
+        }
+    }
+}
