@@ -155,12 +155,18 @@ fn bad_images_are_one_line() {
     );
     assert!(place.line("text.npy", &digits).contains("text.npy: is not a NumPy array"));
     assert!(place.line("empty", &digits).contains("no PNG"));
-    assert!(place.line("missing.npy", &digits).starts_with("missing.npy is not there; give a run or model folder"));
-    assert!(place.line("equal.npy", &[]).ends_with("says of no data set; give --reference DATASET or PATH"));
+    assert!(place.line("missing.npy", &digits).starts_with("missing.npy does not exist; pass a run or model folder"));
+    assert!(place.line("equal.npy", &[]).ends_with("records no data set; pass --reference DATASET or PATH"));
     assert!(place.line("equal.npy", &["--reference", "nix"]).contains("no data set is called `nix`"));
-    assert!(place.line("equal.npy", &["--reference", "equal.npy"]).starts_with("no network knows such images"));
     assert!(
-        place.line("equal.npy", &[&digits[..], &["--member", "global"]].concat()).starts_with("--member is of a model")
+        place
+            .line("equal.npy", &["--reference", "equal.npy"])
+            .starts_with("no built-in feature network fits these images")
+    );
+    assert!(
+        place
+            .line("equal.npy", &[&digits[..], &["--member", "global"]].concat())
+            .starts_with("--member is for a model")
     );
     assert!(
         place.line("equal.npy", &[&digits[..], &["--features", "resnet"]].concat()).contains("resnet is not a network")
@@ -187,7 +193,8 @@ fn without_weights_there_is_no_fid() {
     let inception = |more: &[&str]| {
         place.line("a.npy", &[&["--reference", "mnist-mini", "--features", "inception"], more].concat())
     };
-    let line = "Inception's weights are not here; give --weights FILE, or fetch them: effgan data fetch inception";
+    let line =
+        "Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE";
     assert_eq!(inception(&[]), line);
     assert!(inception(&["--weights", "missing.pth"]).contains("missing.pth"));
     assert!(

@@ -139,7 +139,7 @@ fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_t
         (|path, bytes| fs::write(path, &bytes[..bytes.len() / 2]).unwrap(), "trying the checkpoint before it"),
         (
             |path, _| assert!(fs::copy(&states_beside(path)[1], path).unwrap() > 0),
-            "was renamed: it is another round's; trying the checkpoint before it",
+            "was renamed: it is the state of another round; trying the checkpoint before it",
         ),
     ];
     for (damage, said) in damages {

@@ -1,10 +1,6 @@
 //! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
-use crate::{
-    ClientName, DatasetName,
-    datasets::{LeftOut, MaxMemory},
-    partition::Distribution,
-};
+use crate::datasets::{LeftOut, MaxMemory};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -89,7 +85,7 @@ pub enum DataError {
     UnknownClass { dir: PathBuf, class: String, known: Vec<String> },
     /// A data set with numbers as labels has more classes than all sites agree on.
     #[error("federation.classes names {named} classes, but data set {name} has {found}; name all of them")]
-    FewerClasses { name: DatasetName, found: usize, named: usize },
+    FewerClasses { name: String, found: usize, named: usize },
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]
     TooManyClasses { dir: PathBuf, num_classes: usize },
@@ -163,16 +159,16 @@ pub enum DataError {
     #[error("no data set is called `{name}`; choose one of {known}")]
     UnknownDataset { name: String, known: String },
     /// The data set is read from files, and the config does not say where they are.
-    #[error("data set {name} is read from files; set dataset.dir to {files}", files = name.files())]
-    MissingDir { name: DatasetName },
+    #[error("data set {name} is read from files; set dataset.dir to {files}")]
+    MissingDir { name: String, files: &'static str },
     /// The data set is built into the program, but the config sets a folder for it.
     #[error("data set {name} is built in, but dataset.dir = {dir:?}; remove dataset.dir")]
-    DirOfBuiltin { name: DatasetName, dir: PathBuf },
+    DirOfBuiltin { name: String, dir: PathBuf },
     /// Training and test images differ in shape.
     #[error(
         "data set {name} has training images of shape {train:?} but test images of shape {test:?}; check dataset.dir"
     )]
-    SplitShapes { name: DatasetName, train: [usize; 3], test: [usize; 3] },
+    SplitShapes { name: String, train: [usize; 3], test: [usize; 3] },
     /// A size of images is out of range.
     #[error("dataset.size = {size} is outside 1..={max}, the pixels per side of an image")]
     Size { size: usize, max: usize },
@@ -183,10 +179,10 @@ pub enum DataError {
     #[error(
         "dataset.skip_broken = true is for name = \"folder\", but the data set is {name}; remove dataset.skip_broken"
     )]
-    NothingToSkip { name: DatasetName },
+    NothingToSkip { name: String },
     /// The limit is 0, or larger than the training split.
     #[error("dataset.limit = {limit} is outside 1..={num_images}, the number of training images of {name}")]
-    Limit { limit: usize, num_images: usize, name: DatasetName },
+    Limit { limit: usize, num_images: usize, name: String },
 
     // Partitions.
     /// A client's name is not usable as a file name everywhere.
@@ -232,19 +228,19 @@ pub enum DataError {
         "{name} gets {num_train} images to train on, fewer than min_examples = {min_examples}, \
          with {clients} clients; lower clients or min_examples"
     )]
-    TooFewExamples { name: ClientName, num_train: usize, min_examples: usize, clients: usize },
+    TooFewExamples { name: String, num_train: usize, min_examples: usize, clients: usize },
     /// A client is too small in every draw of the proportions.
     #[error(
         "after {draws} draws {name} got {num_train} images at best, fewer than min_examples = {min_examples}, \
-         with {distribution} and {clients} clients; {remedy} or lower clients or min_examples",
-        remedy = distribution.remedy()
+         with {distribution} and {clients} clients; {remedy} or lower clients or min_examples"
     )]
     TooFewAfterDraws {
         draws: usize,
-        name: ClientName,
+        name: String,
         num_train: usize,
         min_examples: usize,
-        distribution: Distribution,
+        distribution: String,
+        remedy: &'static str,
         clients: usize,
     },
     /// A standard deviation is a finite number ≥ 0.
@@ -264,22 +260,22 @@ pub enum DataError {
     Shards { clients: usize, shards_per_client: usize, num_assigned: usize },
     /// A partition file has two clients of one name.
     #[error("{file} has client {name} twice; give each client its own name", file = file.display())]
-    ClientTwice { file: PathBuf, name: ClientName },
+    ClientTwice { file: PathBuf, name: String },
     /// A partition file has a client without training images.
     #[error("{file} gives {name} no image to train on; remove the client or give it one", file = file.display())]
-    NothingToTrainOn { file: PathBuf, name: ClientName },
+    NothingToTrainOn { file: PathBuf, name: String },
     /// A partition file names an image that does not exist or is beyond `dataset.limit`.
     #[error(
         "{file} gives {name} image {image}, but the images are 0..{num_assigned}; \
          was it made for another data set or dataset.limit?",
         file = file.display()
     )]
-    NoSuchImage { file: PathBuf, name: ClientName, image: u32, num_assigned: usize },
+    NoSuchImage { file: PathBuf, name: String, image: u32, num_assigned: usize },
     /// A partition file has one image on two lists.
     #[error(
         "{file} has image {image} twice, the second time at {name}; an image belongs on one list", file = file.display()
     )]
-    ImageTwice { file: PathBuf, name: ClientName, image: u32 },
+    ImageTwice { file: PathBuf, name: String, image: u32 },
 }
 
 impl DataError {

@@ -1,5 +1,5 @@
 //! Resizing images to the 299 × 299 pixels of Inception. FID changes by several points with the method (Parmar et al. 2022,
-//! arXiv:2104.11222), so each method here reproduces one package to the last digits.
+//! arXiv:2104.11222), so each method here reproduces one package digit by digit.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;

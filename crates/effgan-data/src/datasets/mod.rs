@@ -108,11 +108,15 @@ impl DatasetConfig {
         };
         let fitted = self.budget();
         if fitted.shape(train.shape()) != fitted.shape(test.shape()) {
-            return Err(DataError::SplitShapes { name: self.name, train: train.shape(), test: test.shape() });
+            return Err(DataError::SplitShapes {
+                name: self.name.to_string(),
+                train: train.shape(),
+                test: test.shape(),
+            });
         }
         let limit = self.limit.unwrap_or(train.len());
         if !(1..=train.len()).contains(&limit) {
-            return Err(DataError::Limit { limit, num_images: train.len(), name: self.name });
+            return Err(DataError::Limit { limit, num_images: train.len(), name: self.name.to_string() });
         }
         let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
         Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
@@ -127,7 +131,7 @@ impl DatasetConfig {
             return Err(DataError::Channels { channels });
         }
         if self.skip_broken && self.name != DatasetName::Folder {
-            return Err(DataError::NothingToSkip { name: self.name });
+            return Err(DataError::NothingToSkip { name: self.name.to_string() });
         }
         Ok(())
     }
@@ -140,7 +144,7 @@ impl DatasetConfig {
         if self.name == DatasetName::MnistMini {
             return match &self.dir {
                 None => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
-                Some(dir) => Err(DataError::DirOfBuiltin { name: self.name, dir: dir.clone() }),
+                Some(dir) => Err(DataError::DirOfBuiltin { name: self.name.to_string(), dir: dir.clone() }),
             };
         }
         let dir = self.find_dir(cache)?;
@@ -166,7 +170,10 @@ impl DatasetConfig {
     /// `dir`, or the cache folder of a fetched data set.
     fn find_dir(&self, cache: Option<&Path>) -> Result<PathBuf, DataError> {
         let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
-        self.dir.clone().or_else(fetched).ok_or(DataError::MissingDir { name: self.name })
+        self.dir
+            .clone()
+            .or_else(fetched)
+            .ok_or_else(|| DataError::MissingDir { name: self.name.to_string(), files: self.name.files() })
     }
 }
 
@@ -189,7 +196,7 @@ impl Splits {
     fn named_by(self, classes: &[String], name: DatasetName) -> Result<Self, DataError> {
         let (found, named) = (self.train.num_classes(), classes.len());
         if found > named {
-            return Err(DataError::FewerClasses { name, found, named });
+            return Err(DataError::FewerClasses { name: name.to_string(), found, named });
         }
         let [train, test] = [self.train, self.test].map(|split| split.of_classes(named));
         Ok(Self { train, test, class_names: classes.to_vec(), ..self })

@@ -9,7 +9,7 @@ use super::{
     distribution::{Distribution, MAX_DRAWS, split_by},
     images_by_class,
 };
-use crate::{ClientName, DataError};
+use crate::DataError;
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +68,7 @@ impl Dirichlet {
             best = best.max(Some(smallest));
         }
         let (num_train, client) = best.expect("MAX_DRAWS is not 0");
-        let (draws, distribution, name) = (MAX_DRAWS, self.distribution(), ClientName::simulated(client, clients));
-        Err(DataError::TooFewAfterDraws { draws, name, num_train, min_examples, distribution, clients })
+        Err(self.distribution().too_few(&self.common, num_train, client))
     }
 
     /// The client with the fewest training images, as (images, client).

@@ -35,7 +35,7 @@ impl Distribution {
     }
 
     /// What makes the proportions more even, for messages.
-    pub(crate) fn remedy(self) -> &'static str {
+    fn remedy(self) -> &'static str {
         match self {
             Self::Dirichlet { .. } => "raise alpha",
             Self::LogNormal { .. } => "lower sigma",
@@ -76,15 +76,21 @@ impl Distribution {
             best = best.max(smallest);
         }
         let (num_train, client) = best.expect("there is a client, and MAX_DRAWS is not 0");
-        let name = ClientName::simulated(client, clients);
-        Err(DataError::TooFewAfterDraws {
+        Err(self.too_few(common, num_train, client))
+    }
+
+    /// The error of a partition whose smallest client has `num_train` training images in the best draw.
+    pub(super) fn too_few(self, common: &CommonKeys, num_train: usize, client: usize) -> DataError {
+        let CommonKeys { clients, min_examples, .. } = *common;
+        DataError::TooFewAfterDraws {
             draws: MAX_DRAWS,
-            name,
+            name: ClientName::simulated(client, clients).to_string(),
             num_train,
             min_examples,
-            distribution: self,
+            distribution: self.to_string(),
+            remedy: self.remedy(),
             clients,
-        })
+        }
     }
 }
 

@@ -45,14 +45,14 @@ impl PartitionFile {
             return Err(DataError::Malformed { file: self.path.display().to_string(), reason });
         }
         if let Some([_, second]) = partition.clients.array_windows().find(|[first, second]| first.name == second.name) {
-            return Err(DataError::ClientTwice { file: self.path.clone(), name: second.name.clone() });
+            return Err(DataError::ClientTwice { file: self.path.clone(), name: second.name.to_string() });
         }
         let mut seen = vec![false; num_assigned];
         partition.clients.iter().try_for_each(|share| self.check_share(share, &mut seen))
     }
 
     fn check_share(&self, share: &ClientShare, seen: &mut [bool]) -> Result<(), DataError> {
-        let (file, name, num_assigned) = (|| self.path.clone(), || share.name.clone(), seen.len());
+        let (file, name, num_assigned) = (|| self.path.clone(), || share.name.to_string(), seen.len());
         if share.train.is_empty() {
             return Err(DataError::NothingToTrainOn { file: file(), name: name() });
         }

@@ -124,7 +124,12 @@ fn with_held_out<R: Rng + ?Sized>(
         let name = ClientName::simulated(i, clients);
         let (train, held_out) = held_out::hold_out(images, labels, common.num_held_out(images.len()), rng);
         if train.len() < min_examples {
-            return Err(DataError::TooFewExamples { name, num_train: train.len(), min_examples, clients });
+            return Err(DataError::TooFewExamples {
+                name: name.to_string(),
+                num_train: train.len(),
+                min_examples,
+                clients,
+            });
         }
         Ok(ClientShare { name, train, held_out })
     };

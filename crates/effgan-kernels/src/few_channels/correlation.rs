@@ -1,11 +1,8 @@
 //! The gradient of the weights: a correlation of the frame with the feature map, in tiles of taps.
 
-use super::frame::Frame;
+use super::frame::{Frame, TAP_TILE};
 use crate::geometry::{BLOCK, Geometry};
 use crate::lanes::Lanes;
-
-/// Most lines of a tile of taps, and its longest run.
-pub(super) const TAP_TILE: usize = 5;
 
 /// Lines and run of the tile of taps that covers a window of `kernel` runs of `run` floats with the fewest products.
 /// The two more per tile are for its loads of `output`. Vectors of 16 lanes come with 32 registers, shorter ones with

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 
 /// A request or a response.
 #[derive(Clone, Debug, Default)]
-pub struct Http {
+pub(crate) struct Http {
     /// Its first line.
     pub line: String,
     /// Headers by name, in lower case.
@@ -14,16 +14,16 @@ pub struct Http {
 }
 
 impl Http {
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
     }
 
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.line.split(' ').nth(1).expect("a request line")
     }
 
     /// `None` at the end of the stream.
-    pub fn read(stream: &mut impl BufRead) -> io::Result<Option<Self>> {
+    pub(crate) fn read(stream: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut http = Self::default();
         if stream.read_line(&mut http.line)? == 0 {
             return Ok(None);

@@ -15,7 +15,7 @@ use super::superlink::SuperLink;
 use super::{make_certificates, name, new_key, openssh};
 
 /// A server folder with the sites `north` and `south`, both admitted, and `west`, which is not; its `SuperLink` and its gate.
-pub struct Lab {
+pub(crate) struct Lab {
     // The first field, so the first to be dropped: it writes into the folder.
     pub gate: Running,
     pub superlink: SuperLink,
@@ -25,11 +25,11 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         make_certificates(folder.path(), "127.0.0.1");
         let (north, south) = (new_key(), new_key());
@@ -45,37 +45,37 @@ impl Lab {
         Self { gate, superlink, folder, north, south }
     }
 
-    pub fn list(&self) -> PathBuf {
+    pub(crate) fn list(&self) -> PathBuf {
         self.folder.path().join(SITES)
     }
 
-    pub fn edit(&self, edit: impl FnOnce(&mut Sites)) {
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Sites)) {
         let mut sites = Sites::read(&self.list()).expect("a list");
         edit(&mut sites);
         sites.write(&self.list()).expect("it is written");
     }
 
-    pub fn north(&self) -> NodeConnection {
+    pub(crate) fn north(&self) -> NodeConnection {
         NodeConnection::connect(self.gate.address, self.folder.path(), &self.north)
     }
 
-    pub fn south(&self) -> NodeConnection {
+    pub(crate) fn south(&self) -> NodeConnection {
         NodeConnection::connect(self.gate.address, self.folder.path(), &self.south)
     }
 
-    pub fn kit(&self, key: &PrivateKey) -> tempfile::TempDir {
+    pub(crate) fn kit(&self, key: &PrivateKey) -> tempfile::TempDir {
         make_kit(self.folder.path(), key)
     }
 
-    pub fn destination(&self, kit: &Path, key: &PrivateKey) -> Destination {
+    pub(crate) fn destination(&self, kit: &Path, key: &PrivateKey) -> Destination {
         destination(kit, key, self.gate.address.port())
     }
 
-    pub fn forwarder_config(&self, kit: &Path, key: &PrivateKey) -> ForwarderConfig {
+    pub(crate) fn forwarder_config(&self, kit: &Path, key: &PrivateKey) -> ForwarderConfig {
         forwarder_config(kit, key, self.gate.address.port())
     }
     /// North's activated node, which has pulled message 5 with these objects; and the node's id.
-    pub fn north_with_message(&self, message_type: &str, objects: &[u64]) -> (NodeConnection, u64) {
+    pub(crate) fn north_with_message(&self, message_type: &str, objects: &[u64]) -> (NodeConnection, u64) {
         let mut north = self.north();
         let node = north.activate();
         self.superlink.queue(node, message(message_type, 5, node, objects));
@@ -84,7 +84,7 @@ impl Lab {
     }
 
     /// North's kit, its forwarder, and its node, connected to the forwarder.
-    pub fn north_through_forwarder(&self) -> (tempfile::TempDir, Running, NodeConnection) {
+    pub(crate) fn north_through_forwarder(&self) -> (tempfile::TempDir, Running, NodeConnection) {
         let kit = self.kit(&self.north);
         let forwarder = Running::forwarder(self.forwarder_config(kit.path(), &self.north));
         let node = NodeConnection::through(forwarder.address, kit.path(), &self.north);
@@ -93,7 +93,7 @@ impl Lab {
 }
 
 /// Makes a kit for the site with this key.
-pub fn make_kit(server: &Path, key: &PrivateKey) -> tempfile::TempDir {
+pub(crate) fn make_kit(server: &Path, key: &PrivateKey) -> tempfile::TempDir {
     let kit = tempfile::tempdir().expect("a folder");
     std::fs::copy(server.join("ca.crt"), kit.path().join("ca.crt")).expect("a copy");
     let (certificate, local) = loopback_certificate().expect("a certificate");
@@ -110,17 +110,17 @@ fn destination(kit: &Path, key: &PrivateKey, port: u16) -> Destination {
     Destination { server, ca: kit.join("ca.crt"), identity, proxy: None }
 }
 
-pub fn forwarder_config(kit: &Path, key: &PrivateKey, port: u16) -> ForwarderConfig {
+pub(crate) fn forwarder_config(kit: &Path, key: &PrivateKey, port: u16) -> ForwarderConfig {
     let bundle = Bundle::new(BUNDLE_SHA256).expect("a hash");
     let destination = destination(kit, key, port);
     ForwarderConfig { kit: kit.to_owned(), port: 0, destination, bundle, max_message: MAX_MESSAGE }
 }
 
 /// `printf bundle | sha256sum`
-pub const BUNDLE: &[u8] = b"bundle";
-pub const BUNDLE_SHA256: &str = "1e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fc";
+pub(crate) const BUNDLE: &[u8] = b"bundle";
+pub(crate) const BUNDLE_SHA256: &str = "1e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fc";
 
-pub fn gate_config(folder: &Path, superlink_port: u16, limits: Limits) -> GateConfig {
+pub(crate) fn gate_config(folder: &Path, superlink_port: u16, limits: Limits) -> GateConfig {
     let address = Some(std::net::Ipv4Addr::LOCALHOST.into());
     GateConfig { folder: folder.to_owned(), address, port: 0, superlink_port, limits }
 }

@@ -4,12 +4,12 @@ use effgan_gate::wire::{Empty, FlowerMessage, Metadata, Node, ObjectTree, PullMe
 use prost::Message;
 
 /// The id of an object: 64 hexadecimal digits.
-pub fn object_id(number: u64) -> String {
+pub(crate) fn object_id(number: u64) -> String {
     format!("{number:064x}")
 }
 
 /// A message from the server with this id and type, and with `objects`.
-pub fn message(message_type: &str, id: u64, node: u64, objects: &[u64]) -> PullMessagesResponse {
+pub(crate) fn message(message_type: &str, id: u64, node: u64, objects: &[u64]) -> PullMessagesResponse {
     let metadata = Metadata {
         run_id: 7,
         message_id: object_id(id),
@@ -24,7 +24,7 @@ pub fn message(message_type: &str, id: u64, node: u64, objects: &[u64]) -> PullM
 }
 
 /// The reply to message `to`.
-pub fn reply(message_type: &str, to: u64, node: u64, objects: &[u64]) -> PushMessagesRequest {
+pub(crate) fn reply(message_type: &str, to: u64, node: u64, objects: &[u64]) -> PushMessagesRequest {
     let metadata = Metadata {
         run_id: 7,
         src_node_id: node,
@@ -44,7 +44,7 @@ pub fn reply(message_type: &str, to: u64, node: u64, objects: &[u64]) -> PushMes
 }
 
 /// The request with the id that its message must have.
-pub fn sealed(mut request: PushMessagesRequest) -> PushMessagesRequest {
+pub(crate) fn sealed(mut request: PushMessagesRequest) -> PushMessagesRequest {
     let (message, tree) = (&mut request.messages_list[0], &mut request.message_object_trees[0]);
     tree.object_id = message.object_id(&tree.children);
     message.metadata.as_mut().expect("metadata").message_id.clone_from(&tree.object_id);
@@ -58,7 +58,7 @@ fn tree(root: u64, objects: &[u64]) -> ObjectTree {
 
 /// A `PushObjectRequest` as Flower writes it.
 #[derive(Clone, PartialEq, Message)]
-pub struct PushObject {
+pub(crate) struct PushObject {
     #[prost(message, optional, tag = "1")]
     pub node: Option<Node>,
     #[prost(uint64, tag = "2")]
@@ -71,7 +71,7 @@ pub struct PushObject {
     pub session_id: String,
 }
 
-pub fn object(node: u64, id: u64, content: Vec<u8>) -> PushObject {
+pub(crate) fn object(node: u64, id: u64, content: Vec<u8>) -> PushObject {
     let session_id = "session".into();
     PushObject {
         node: Some(Node { node_id: node }),

@@ -17,35 +17,35 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
-pub use self::http::Http;
-pub use self::lab::{BUNDLE, BUNDLE_SHA256, Lab, forwarder_config, gate_config, make_kit};
-pub use self::messages::{PushObject, message, object, object_id, reply, sealed};
-pub use self::node::{NodeConnection, client_config, impostor_config, tls};
-pub use self::running::Running;
-pub use self::superlink::SuperLink;
+pub(crate) use self::http::Http;
+pub(crate) use self::lab::{BUNDLE, BUNDLE_SHA256, Lab, forwarder_config, gate_config, make_kit};
+pub(crate) use self::messages::{PushObject, message, object, object_id, reply, sealed};
+pub(crate) use self::node::{NodeConnection, client_config, impostor_config, tls};
+pub(crate) use self::running::Running;
+pub(crate) use self::superlink::SuperLink;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn name(name: &str) -> ClientName {
+pub(crate) fn name(name: &str) -> ClientName {
     ClientName::new(name).expect("a name")
 }
 
 /// A site's key, as `effgan federation join` makes it.
-pub fn new_key() -> PrivateKey {
+pub(crate) fn new_key() -> PrivateKey {
     PrivateKey::random(&mut OsRng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }).expect("a key")
 }
 
-pub fn openssh(key: &PrivateKey) -> String {
+pub(crate) fn openssh(key: &PrivateKey) -> String {
     key.to_openssh(LineEnding::LF).expect("a key is written").to_string()
 }
 
-pub fn identity(key: &PrivateKey) -> SiteIdentity {
+pub(crate) fn identity(key: &PrivateKey) -> SiteIdentity {
     SiteIdentity::new(name("north"), key.public_key(), 1 << 30)
 }
 
 /// Writes the certificates of a CA and a server, and the server's key.
-pub fn make_certificates(folder: &Path, host: &str) {
+pub(crate) fn make_certificates(folder: &Path, host: &str) {
     let (ca_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -58,7 +58,7 @@ pub fn make_certificates(folder: &Path, host: &str) {
 }
 
 /// Waits until `is_true`.
-pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_true() {
         assert!(start.elapsed() < PATIENCE, "{what}: not within 10 s");
@@ -67,7 +67,7 @@ pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// Reads a stream to its end.
-pub fn read_rest(stream: &mut impl Read) -> (Vec<u8>, Option<io::Error>) {
+pub(crate) fn read_rest(stream: &mut impl Read) -> (Vec<u8>, Option<io::Error>) {
     let mut bytes = Vec::new();
     let error = stream.read_to_end(&mut bytes).err();
     (bytes, error)

@@ -18,14 +18,14 @@ use super::http::Http;
 use super::{PATIENCE, identity};
 
 /// A connection that authenticates with a key.
-pub struct NodeConnection {
+pub(crate) struct NodeConnection {
     pub stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     pub header: String,
     pub pem: Vec<u8>,
 }
 
 /// A client's TLS configuration.
-pub fn client_config(
+pub(crate) fn client_config(
     ca: &Path,
     key: Option<&PrivateKey>,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -42,7 +42,7 @@ pub fn client_config(
 }
 
 /// The TLS configuration of a client that presents the certificate of `shown` and signs with its `own` key.
-pub fn impostor_config(ca: &Path, shown: &PrivateKey, own: &PrivateKey) -> ClientConfig {
+pub(crate) fn impostor_config(ca: &Path, shown: &PrivateKey, own: &PrivateKey) -> ClientConfig {
     let mut config = client_config(ca, Some(own), &[&rustls::version::TLS13]);
     let (certificate, _) = self_signed(shown);
     let key = rustls::crypto::ring::sign::any_ecdsa_type(&self_signed(own).1).expect("a key");
@@ -62,7 +62,7 @@ fn self_signed(key: &PrivateKey) -> (CertificateDer<'static>, PrivateKeyDer<'sta
     (certificate.der().clone(), der.into())
 }
 
-pub fn tls(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
+pub(crate) fn tls(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
     let stream = TcpStream::connect(address).expect("a port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
@@ -71,62 +71,62 @@ pub fn tls(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConne
 }
 
 impl NodeConnection {
-    pub fn connect(address: SocketAddr, folder: &Path, key: &PrivateKey) -> Self {
+    pub(crate) fn connect(address: SocketAddr, folder: &Path, key: &PrivateKey) -> Self {
         let config = client_config(&folder.join("ca.crt"), Some(key), &[&rustls::version::TLS13]);
         Self::over(tls(address, config), key)
     }
 
     /// Connects as a `SuperNode` does to its forwarder.
-    pub fn through(forwarder: SocketAddr, kit: &Path, key: &PrivateKey) -> Self {
+    pub(crate) fn through(forwarder: SocketAddr, kit: &Path, key: &PrivateKey) -> Self {
         let config = client_config(&kit.join("local.crt"), None, &[&rustls::version::TLS13]);
         Self::over(tls(forwarder, config), key)
     }
 
-    pub fn over(stream: StreamOwned<ClientConnection, TcpStream>, key: &PrivateKey) -> Self {
+    pub(crate) fn over(stream: StreamOwned<ClientConnection, TcpStream>, key: &PrivateKey) -> Self {
         let identity = identity(key);
         Self { stream: BufReader::new(stream), header: identity.header().into(), pem: identity.pem().into() }
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)?;
         self.stream.get_mut().flush()
     }
 
-    pub fn read(&mut self) -> io::Result<Http> {
+    pub(crate) fn read(&mut self) -> io::Result<Http> {
         Http::read(&mut self.stream)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The head of a request.
-    pub fn head(&self, method: &str, path: &str, length: usize) -> String {
+    pub(crate) fn head(&self, method: &str, path: &str, length: usize) -> String {
         format!(
             "{method} {path} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/protobuf\r\nflwr-public-key: {}\r\nflwr-timestamp: now\r\nflwr-signature: it\r\ncookie: a=b\r\nx-forwarded-for: 10.0.0.1\r\ncontent-length: {length}\r\n\r\n",
             self.header
         )
     }
 
-    pub fn try_post(&mut self, path: &str, body: &[u8]) -> io::Result<Http> {
+    pub(crate) fn try_post(&mut self, path: &str, body: &[u8]) -> io::Result<Http> {
         let head = self.head("POST", path, body.len());
         self.write(&[head.as_bytes(), body].concat())?;
         self.read()
     }
 
-    pub fn post(&mut self, path: &str, body: &[u8]) -> Http {
+    pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Http {
         self.try_post(path, body).expect("an answer")
     }
 
-    pub fn call(&mut self, endpoint: Endpoint, request: &impl Message) -> Http {
+    pub(crate) fn call(&mut self, endpoint: Endpoint, request: &impl Message) -> Http {
         self.post(endpoint.path(), &request.encode_to_vec())
     }
 
     /// Activates the node, and returns its id.
-    pub fn activate(&mut self) -> u64 {
+    pub(crate) fn activate(&mut self) -> u64 {
         let request = ActivateNodeRequest { public_key: self.pem.clone(), heartbeat_interval: 30.0 };
         let answer = self.call(Endpoint::ActivateNode, &request);
         assert_eq!(answer.status(), 200, "it is activated");
         NodeId::decode(&answer.body[..]).expect("a number").node_id
     }
 
-    pub fn pull(&mut self, node: u64) -> PullMessagesResponse {
+    pub(crate) fn pull(&mut self, node: u64) -> PullMessagesResponse {
         let answer = self.call(
             Endpoint::PullMessages,
             &PullMessagesRequest { node: Some(Node { node_id: node }), message_ids: vec![] },

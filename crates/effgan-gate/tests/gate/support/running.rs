@@ -9,25 +9,25 @@ use effgan_gate::{Forwarder, ForwarderConfig, Gate, GateConfig};
 
 /// The lines that a gate or a forwarder has logged.
 #[derive(Clone, Default)]
-pub struct LogLines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct LogLines(Arc<Mutex<Vec<String>>>);
 
 impl LogLines {
-    pub fn log(&self) -> effgan_gate::Log {
+    pub(crate) fn log(&self) -> effgan_gate::Log {
         let lines = Arc::clone(&self.0);
         Arc::new(move |line: &str| lines.lock().expect("lines").push(line.to_owned()))
     }
 
-    pub fn count(&self, text: &str) -> usize {
+    pub(crate) fn count(&self, text: &str) -> usize {
         self.0.lock().expect("lines").iter().filter(|line| line.contains(text)).count()
     }
 
-    pub fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         self.0.lock().expect("lines").join("\n")
     }
 }
 
 /// A gate or a forwarder that runs in a thread until it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     pub address: SocketAddr,
     pub log: LogLines,
     stop: Arc<AtomicBool>,
@@ -35,14 +35,14 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn gate(config: GateConfig) -> Self {
+    pub(crate) fn gate(config: GateConfig) -> Self {
         let log = LogLines::default();
         let gate = Gate::bind(config, log.log()).expect("a gate");
         let address = gate.address().expect("an address");
         Self::start(address, log, move |stop| gate.run(stop).expect("the gate ends without an error"))
     }
 
-    pub fn forwarder(config: ForwarderConfig) -> Self {
+    pub(crate) fn forwarder(config: ForwarderConfig) -> Self {
         let log = LogLines::default();
         let forwarder = Forwarder::bind(config, log.log()).expect("a forwarder");
         let address = forwarder.address().expect("an address");

@@ -19,7 +19,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::http::Http;
 
 /// A running `SuperLink`.
-pub struct SuperLink {
+pub(crate) struct SuperLink {
     pub port: u16,
     pub seen: Arc<Mutex<Vec<Http>>>,
     state: Arc<Mutex<State>>,
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl SuperLink {
-    pub fn start(folder: &Path, port: u16) -> Self {
+    pub(crate) fn start(folder: &Path, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("an option");
@@ -63,29 +63,29 @@ impl SuperLink {
     }
 
     /// Queues a message for a node.
-    pub fn queue(&self, node: u64, message: PullMessagesResponse) {
+    pub(crate) fn queue(&self, node: u64, message: PullMessagesResponse) {
         self.state.lock().expect("state").messages.entry(node).or_default().push_back(message);
     }
 
     /// Makes it answer an endpoint with these bytes.
-    pub fn set_response(&self, endpoint: Endpoint, bytes: Vec<u8>) {
+    pub(crate) fn set_response(&self, endpoint: Endpoint, bytes: Vec<u8>) {
         self.state.lock().expect("state").responses.insert(endpoint.path().into(), bytes);
     }
 
     /// Sets whether its nodes count as connected.
-    pub fn set_nodes_connected(&self, connected: bool) {
+    pub(crate) fn set_nodes_connected(&self, connected: bool) {
         self.state.lock().expect("state").nodes_connected = connected;
     }
 
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.seen.lock().expect("requests").iter().map(|http| http.path().to_owned()).collect()
     }
 
-    pub fn last(&self) -> Http {
+    pub(crate) fn last(&self) -> Http {
         self.seen.lock().expect("requests").last().cloned().expect("a request")
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().expect("requests").len()
     }
 }

@@ -42,7 +42,7 @@ fn a_site_that_sends_values_of_3_4e38_is_left_out_and_the_record_stays_readable(
     assert_eq!(missing.len(), 1);
     assert_eq!(missing[0].0, "client-0001");
     assert!(
-        missing[0].1.starts_with("unusable reply: tensor `") && missing[0].1.ends_with("which no training comes to"),
+        missing[0].1.starts_with("unusable reply: tensor `") && missing[0].1.ends_with("which no training reaches"),
         "{missing:?}"
     );
     let record = fs::read_to_string(out.join("metrics.jsonl")).unwrap();

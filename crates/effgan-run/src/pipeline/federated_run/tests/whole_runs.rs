@@ -76,11 +76,14 @@ fn a_strategy_replaces_the_averaging_and_its_memory_is_kept() {
     assert_eq!(hash(&cut), hash(&whole));
     assert_ne!(hash(&whole), simulated(&config(&[]), &folder));
     let error = run(&strict, &folder.path().join("no"), 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
-    assert!(error.starts_with("federation.strategy is Flower's, and a simulation has none"), "{error}");
+    assert!(
+        error.starts_with("federation.strategy names a strategy of Flower, which a simulation does not use"),
+        "{error}"
+    );
     let median = config(&[strategy, "aggregation.kind=median"]);
     let error = run_over(&mut grid_of(sites()), &median, &folder.path().join("no")).0.unwrap_err().line();
     assert!(
-        error.starts_with("federation.strategy takes the place of the mean of fedgan, fedprox and effgan"),
+        error.starts_with("federation.strategy replaces the mean of fedgan, fedprox and effgan"),
         "{error}"
     );
 }

@@ -21,7 +21,7 @@ fn a_site_with_the_default_policy_waits_for_approval_and_then_takes_part() {
         "16 pixels per side, grey; 112 train; a share of 0.1 is held out",
         "after each round both networks",
         "at the end the generator, fine-tuned on this site's images",
-        "ok      images that train: 112   (min_images = 100)",
+        "ok      training images: 112   (min_images = 100)",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
