@@ -1,4 +1,4 @@
-"""What the documents say of tests: each one that they name is there."""
+"""What the documents name exists: tests, files and folders of the repository."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def test_each_test_that_a_page_names_is_there(page: Path, tests: set[str]) -> No
     named = set(re.findall(NAME, (REPOSITORY / page).read_text("utf-8")))
     assert named - tests == set()
     assert page not in HELD or len(named) > 25
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_path_that_a_page_names_exists(page: Path) -> None:
+    text = (REPOSITORY / page).read_text("utf-8")
+    whole = re.findall(r"\b((?:bindings|configs|crates|docker|docs|examples|fuzz|scripts)/[\w./-]*\w)", text)
+    of_crates = re.findall(r"`(effgan-\w+/[\w./-]*[\w/])`", text)
+    paths = [REPOSITORY / path for path in whole] + [REPOSITORY / "crates" / path for path in of_crates]
+    assert [str(path) for path in paths if not path.exists()] == []
 
 
 def test_each_attack_has_a_test() -> None:
