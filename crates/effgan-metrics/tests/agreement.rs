@@ -39,7 +39,6 @@ impl Case {
     fn assert_near(&self, real: &[f32], fake: &[f32], tolerance: f64) {
         assert_eq!((real.len(), fake.len()), (self.n * self.dim, self.n * self.dim));
         let near = |name: &str, ours: f64, theirs: f64| {
-            println!("{name}: {ours}, theirs {theirs}");
             assert!((ours - theirs).abs() <= tolerance * theirs.abs(), "{name}: {ours}, theirs {theirs}");
         };
         let scores = prdc(real, fake, self.dim, Prdc::NEAREST_K, 2).unwrap();

@@ -23,7 +23,7 @@ impl Ensemble {
     /// Draws the images `range` of `seed` from `selection`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// [`FlError::UnknownMember`]; files as in [`global`](Self::global).
+    /// [`FlError::UnknownMember`](crate::FlError::UnknownMember); files as in [`global`](Self::global).
     pub fn sample(&self, selection: &Selection, seed: u64, range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
         self.sample_classes(selection, &[], seed, range, jobs)
     }
@@ -31,7 +31,7 @@ impl Ensemble {
     /// As [`sample`](Self::sample), with images of the given `classes` in turn (see [`sample_classes`](sample::sample_classes)).
     ///
     /// # Errors
-    /// [`FlError::Config`] for a class that the model does not have; as [`sample`](Self::sample).
+    /// [`FlError::Config`](crate::FlError::Config) for a class that the model does not have; as [`sample`](Self::sample).
     pub fn sample_classes(
         &self,
         selection: &Selection,

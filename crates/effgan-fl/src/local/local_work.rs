@@ -16,7 +16,6 @@ pub enum LocalWork {
 
 impl LocalWork {
     /// Whichever of `epochs` and `steps` is given; `key` is the prefix of both keys in error messages.
-
     ///
     /// # Errors
     /// [`FlError::Config`] when neither or both are given, or the given one is 0.

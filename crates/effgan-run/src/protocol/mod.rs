@@ -1,6 +1,6 @@
 //! A federation over many machines: what the server and a site do. Flower carries the messages between them.
 //!
-//! [`message`] is what both sides read and write, `server` is how the server reaches its sites, `site` is what a site checks, answers
+//! `message` is what both sides read and write, `server` is how the server reaches its sites, `site` is what a site checks, answers
 //! and refuses, and [`ledger`] is a site's record of it.
 
 pub mod ledger;

@@ -67,7 +67,7 @@ impl Content {
     }
 }
 
-/// Flower's message type for an exchange of this kind; the ClientApp registers a handler for each.
+/// Flower's message type for an exchange of this kind; the `ClientApp` registers a handler for each.
 pub(in crate::protocol) fn message_type(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::Average => "train",
