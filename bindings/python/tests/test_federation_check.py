@@ -179,7 +179,7 @@ def _dealt_before(kit: Path) -> None:
 # What is changed of config, policy, images and kit, and how the line begins that says so.
 REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, Callable[[Path], object] | None, str]] = {
     "another site": ({"": '[federation]\nsites = ["south", "west"]\n'}, "", None, None, r"\S+run.toml: federation.sites names south, west, but not north"),
-    "simulation": ({"": "[simulation]\ndropout = 0.5\n"}, "", None, None, r"\S+run.toml: \[simulation\] says who is missing"),
+    "simulation": ({"": "[simulation]\ndropout = 0.5\n"}, "", None, None, r"\S+run.toml: \[simulation\] describes simulated dropouts"),
     "labels without names": (
         {"base_channels = 8": "base_channels = 8\nconditional = true"}, "", None, None,
         r"\S+run.toml: network.conditional = true with dataset.name = \"folder\" needs federation.classes",

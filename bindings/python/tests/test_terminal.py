@@ -163,4 +163,4 @@ def test_ctrl_c_leaves_a_clean_terminal(program: Path, tmp_path: Path) -> None:
     assert terminal.child.returncode == 130
     assert "at work" not in last and "images/s" not in last
     # How to go on, in a last line that the terminal wraps anywhere, also at a space.
-    assert "".join(last.split()).endswith("goeson")
+    assert "".join(last.split()).endswith("continuestherun")
