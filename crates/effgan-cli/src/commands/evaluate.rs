@@ -32,7 +32,7 @@ pub(super) struct Evaluate {
     /// Real images: a data set's name, a folder of PNG or JPEG files, or an .npy or .npz file [default: the run's data set]
     #[arg(long, value_name = "DATASET|PATH")]
     reference: Option<String>,
-    /// The folder of the reference data set's files, unless it is built in or was fetched
+    /// The folder with the files of a reference data set that is neither built in nor fetched
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Feature network: mnist, fashion-mnist, inception, or a file made by `effgan features train` [default: the data set's own]
@@ -41,7 +41,7 @@ pub(super) struct Evaluate {
     /// Weights of Inception-2015: safetensors or a PyTorch state dict [default: those of `effgan data fetch inception`]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// How images are resized for Inception: as in pytorch-fid, torch-fidelity or clean (clean-fid)
+    /// How images are resized for Inception: as pytorch-fid, torch-fidelity or clean-fid (clean) does
     #[arg(long, default_value_t)]
     resize: Resize,
     /// Number of images on each side [default: all; for a model, as many samples as there are reference images]
@@ -50,7 +50,7 @@ pub(super) struct Evaluate {
     /// Seed of a model's samples
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Score this member of a model only, `global` being the averaged generator; repeatable
+    /// Score this member of a model only; `global` is the averaged generator; repeatable
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
     /// Threads; no result depends on them [default: all cores]

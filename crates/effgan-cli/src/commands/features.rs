@@ -29,7 +29,7 @@ pub(super) enum Features {
 pub(super) struct Train {
     /// mnist-mini, mnist, fashion-mnist, or another data set of 28 × 28 grey images
     dataset: DatasetName,
-    /// The folder of the data set's files, unless it is built in or was fetched
+    /// The folder with the files of a data set that is neither built in nor fetched
     #[arg(long)]
     dir: Option<PathBuf>,
     /// The safetensors file to write

@@ -27,7 +27,7 @@ pub(super) struct Partition {
     /// Write a heat map (clients × classes) as PNG
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
-    /// Write the partition, for [partition] kind = "file"
+    /// Write the partition to a file that `[partition] kind = "file"` reads
     #[arg(long, value_name = "FILE.json")]
     save: Option<PathBuf>,
 }

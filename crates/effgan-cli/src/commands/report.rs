@@ -8,7 +8,7 @@ use effgan_run::report;
 
 use crate::output::say;
 
-/// Rebuild report.html from a run folder
+/// Rebuild report.html, the tables and the animation of a run folder
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan report runs/quickstart

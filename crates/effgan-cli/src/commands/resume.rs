@@ -12,7 +12,7 @@ use crate::terminal;
 
 /// Resume a run that was interrupted, killed or failed, or extend it by more rounds
 ///
-/// It continues from its checkpoints, and its model and metrics are bit-identical to those of an uninterrupted run.
+/// The run continues from its checkpoints, and its model and metrics are bit-identical to those of an uninterrupted run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan resume runs/quickstart
@@ -23,7 +23,7 @@ pub(super) struct Resume {
     /// Override a value that may change, such as the total number of rounds; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// Threads, shared by the clients at work; no result depends on them [default: all cores]
+    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Print JSON lines, and nothing else, on standard output

@@ -22,10 +22,10 @@ pub(super) struct Run {
     /// Override a value of the config; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// The run folder, which must not exist [default: runs/NAME, after the config's name]
+    /// The run folder, which must not exist [default: runs/NAME, with the config's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads, shared by the clients at work; no result depends on them [default: all cores]
+    /// Threads, shared by the clients that train at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Override the config's seed

@@ -21,7 +21,7 @@ const MAX_IN_GRID: u32 = 10_000;
 
 /// Draw images from a trained model
 ///
-/// Image i of a seed is the same however many are drawn.
+/// Image i of a seed does not depend on how many images are drawn.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan sample runs/quickstart --out grid.png
@@ -38,10 +38,10 @@ pub(super) struct Sample {
     /// FILE.png for a grid, FILE.npy for a u8 array [n, c, h, w], any other path for a new folder of PNG files
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Draw from this member only, `global` being the averaged generator; repeatable
+    /// Draw from this member only; `global` is the averaged generator; repeatable
     #[arg(long = "member", value_name = "NAME")]
     members: Vec<String>,
-    /// Draw this class only, by name or number, from a conditional model; repeatable: image i then has the i-th class in turn. `all` stands for
+    /// Draw this class only, by name or number, from a conditional model; repeatable: the images then take the classes in turn. `all` stands for
     /// all classes [default: random classes]
     #[arg(long = "class", value_name = "CLASS")]
     classes: Vec<String>,

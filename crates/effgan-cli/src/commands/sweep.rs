@@ -12,8 +12,8 @@ use crate::output::{advise, say, write};
 
 /// Run a grid of configs and seeds, and summarise it in a table and figures
 ///
-/// Each cell of the grid is a run folder. Finished cells are not run again, so repeating the command resumes a sweep. Cells whose first rounds
-/// are equal compute them once.
+/// Each cell of the grid is a run folder. Finished cells are not run again, so repeating the command resumes a sweep. First rounds that are
+/// the same in several cells are computed once.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan sweep configs/paper/epochs.sweep.toml
@@ -25,10 +25,10 @@ pub(super) struct Sweep {
     /// Override a value of the config in all cells; repeatable
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     settings: Vec<String>,
-    /// The folder for the cells, the table and the figures [default: sweeps/NAME, after the sweep's name]
+    /// The folder for the cells, the table and the figures [default: sweeps/NAME, with the sweep's `name`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads, shared by the cells at work; no result depends on them [default: all cores]
+    /// Threads, shared by the cells that run at the same time; no result depends on them [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Print the table as JSON, and nothing else, on standard output

@@ -1,4 +1,4 @@
-//! `effgan federation run`: a run over Flower, whose output is shown and whose failure becomes this program's.
+//! `effgan federation run`: starts a run over Flower, shows its output, and fails when the run fails.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -28,7 +28,7 @@ pub(crate) struct Launch {
     pub config: PathBuf,
     /// The run folder.
     pub out: PathBuf,
-    /// The server's folder.
+    /// The server folder.
     pub server: PathBuf,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Launch {
 ///
 /// # Errors
 /// The run's failure.
-// Instead of `flwr run --stream`, which ends with status 0 when the run has failed.
+// `flwr run --stream` ends with status 0 even when the run has failed, so `flwr ls` says how it ended.
 pub(crate) fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
     ServerFolder::read(&launch.server)?;
     let [config, out] =
@@ -107,7 +107,7 @@ fn stream_run(server: &Path, arguments: &[&str], stop: &AtomicBool) -> Result<(O
 fn kill_on(stop: &AtomicBool, is_over: &AtomicBool, child: &Mutex<Child>) {
     while !is_over.load(Ordering::Relaxed) {
         if stop.load(Ordering::Relaxed) {
-            // It may have ended meanwhile.
+            // The child may have ended meanwhile.
             let _ = lock(child).kill();
             return;
         }
@@ -119,8 +119,8 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
     child.lock().expect("no thread panics while it holds the child")
 }
 
-/// Passes those lines of `flwr`'s output that concern a person to `say`. Returns the run's id, and the message of effgan's exception if one
-/// ended the run; Flower's traceback is then left out, since the caller reports the reason.
+/// Passes the lines of `flwr`'s output to `say`, without empty lines and the prefix `INFO :`. Returns the run's id, and the message of
+/// effgan's exception if one ended the run. Flower's traceback is then left out, since the caller reports the reason.
 fn relay_output(lines: impl Iterator<Item = String>, say: &mut dyn FnMut(&str)) -> (Option<String>, Option<String>) {
     let (mut id, mut exception, mut failure) = (None, None, None::<Vec<String>>);
     for line in lines.map(|line| flwr::without_colours(&line)) {

@@ -44,7 +44,7 @@ impl Shared {
         }
     }
 
-    /// Activates a node. Flower must know its key; when it does not, the gate registers the key first.
+    /// Activates a node. When Flower does not know the node's key yet, the gate registers the key and asks again.
     async fn activate(
         &self,
         site: &SiteIdentity,
@@ -60,7 +60,8 @@ impl Shared {
             }
             answer = send(headers).await?;
             if answer.status() == StatusCode::PRECONDITION_FAILED {
-                // Flower counts a node that did not deactivate as connected for a minute. Passed on, this status would end the new node.
+                // Flower counts a node that did not deactivate as connected for a minute. The new node would end if this
+                // status were passed on, so it gets one after which it retries.
                 let reason = "its previous node still counts as connected; the new one retries for up to a minute";
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));
             }
@@ -104,7 +105,7 @@ async fn checked_body(
     Ok(checked.ok_or(incomplete_body())??.body.into())
 }
 
-/// Reads and checks the start of an object, and returns it with the rest to come.
+/// Reads and checks the start of an object. Returns a body of that start and of the rest, which is still arriving.
 async fn checked_object(
     site: &SiteIdentity,
     session: &Session,
@@ -127,7 +128,7 @@ async fn checked_object(
     Ok(ObjectBody::new(head, early, rest, content, tail).boxed_unsync())
 }
 
-/// Checks a body, and notes what it means for the node's later requests.
+/// Checks a body, and notes what it means for the node's later requests; `None` when more of an object is needed.
 fn check(
     site: &SiteIdentity,
     session: &Session,

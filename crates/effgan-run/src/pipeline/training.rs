@@ -18,6 +18,7 @@ use crate::failure::Result;
 use crate::record::events::{Event, LossCurve, Scored};
 
 impl Run<'_> {
+    /// Runs the rounds and the collection, from `from` or from the start, and returns the server's last state.
     pub(super) fn train(
         &mut self,
         carrier: Option<&mut dyn Carrier>,
@@ -54,7 +55,7 @@ impl Run<'_> {
             images: &dataset.train,
             partition,
             participation: &self.config.simulation,
-            // A simulated client fails because of a bug, which is to be seen.
+            // A simulated client fails only because of a bug, so by default a failure stops the run.
             failures: self.config.failures(OnFailure::Stop),
             seed: self.config.seed,
             jobs: self.jobs,
@@ -119,8 +120,8 @@ impl Run<'_> {
         // A round without participants has averaged nothing.
         self.averaged |= !record.clients.is_empty();
         join_folder::save(&self.dir, self.config, &state.params)?;
-        // The checkpoint comes before the scores: a resumed run scores at most one round again, and a run that is extended scores when
-        // its new number of rounds says so.
+        // The checkpoint comes before the scores. A resumed run therefore scores at most one round again, and an extended run decides
+        // anew whether this round is one that is scored.
         keep(self.notes(&[])?)?;
         self.score_round(state)
     }

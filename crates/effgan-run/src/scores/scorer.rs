@@ -2,7 +2,7 @@
 //!
 //! The built-in feature networks take digits and clothes of 1 × 28 × 28. Where a run has these data sets in another size or in
 //! colour, real and generated images alike are resized first, by the rule of [`effgan_data::resize`]. Images of other data
-//! sets are drawn but not scored.
+//! sets are generated but not scored.
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, ImageSet, resize};
@@ -29,10 +29,10 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Will score `n` samples against the first `n` test images; all test images when `None`.
+    /// Scores `n` samples against the first `n` test images. `None` stands for as many as both splits have.
     ///
     /// # Errors
-    /// When a split has fewer than `n` images.
+    /// When `n` is less than 2, a split has fewer than `n` images, or a class has no image among the reference images.
     pub(crate) fn new(dataset: &Dataset, n: Option<usize>, network: &Network, seed: u64, jobs: usize) -> Result<Self> {
         let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         let [c, h, w] = dataset.test.shape();
@@ -121,11 +121,11 @@ impl DatasetReference {
     }
 }
 
-/// The first `n` test images (all when `None`) as a reference; `key` names `n` in errors. `None` where no feature network fits
-/// the images.
+/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`; `key` names `n` in errors. Returns `None`
+/// where no feature network fits the images.
 ///
 /// # Errors
-/// When a split has fewer than `n` images: the floor needs as many training images.
+/// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
 fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) -> Result<Option<DatasetReference>> {
     let Some(net) = small_net(dataset.name) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());

@@ -24,7 +24,7 @@ pub(crate) struct Fetch {
     /// The folder for the files [default: NAME in `$EFFGAN_DATA`, or else in `~/.cache/effgan`]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// URL of a folder that holds the files, instead of the built-in ones; repeatable, tried in turn
+    /// URL of a folder that holds the files, used instead of the built-in URLs; repeatable, tried in turn
     #[arg(long = "mirror", value_name = "URL")]
     mirrors: Vec<String>,
 }

@@ -11,7 +11,7 @@ use crate::commands::interrupt::stop_flag;
 use crate::output::say;
 use crate::terminal;
 
-/// At the server: add the generator of a late site to the ensemble of a federation's run
+/// At the server: add the site's generator to the ensemble of a federation's run
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan ensemble add runs/first north.generator

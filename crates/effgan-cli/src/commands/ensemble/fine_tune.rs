@@ -12,13 +12,13 @@ use crate::commands::interrupt::stop_flag;
 use crate::commands::site_images::site_images;
 use crate::output::say;
 
-/// At a site that missed the collection: fine-tune from the run's join/ folder, into a file for the server operator
+/// At a site that missed the collection of generators: fine-tune from the run's join/ folder, and write a file for the server operator
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan ensemble fine-tune join --client north --data images --site kits/north --out north.generator
   effgan ensemble fine-tune runs/first/join --partition-id 2 --out client-2.generator")]
 pub(crate) struct FineTune {
-    /// The folder join/ of the run
+    /// The run's join/ folder
     #[arg(value_name = "JOIN")]
     join: PathBuf,
     /// The site's name
@@ -27,7 +27,7 @@ pub(crate) struct FineTune {
     /// The folder of the site's images
     #[arg(long, value_name = "DIR", required_unless_present = "partition_id")]
     data: Option<PathBuf>,
-    /// For experiments: use the images that the config assigns to client number N, from 0
+    /// For experiments: use the images that the config assigns to client number N, counted from 0
     #[arg(long, conflicts_with = "client", value_name = "N")]
     partition_id: Option<usize>,
     /// The site's kit, with its policy, ledger and hold-out

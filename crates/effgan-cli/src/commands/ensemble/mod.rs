@@ -6,7 +6,7 @@ mod fine_tune;
 use clap::Subcommand;
 use effgan_run::failure::Result;
 
-/// Add the generator of a site that missed the collection to the ensemble
+/// Add to the ensemble the generator of a site that missed the collection of generators
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   effgan ensemble fine-tune join --client north --data images --site kits/north --out north.generator

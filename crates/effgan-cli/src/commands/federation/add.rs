@@ -9,13 +9,13 @@ use effgan_run::failure::Result;
 use crate::output::{advise, say};
 use crate::setup;
 
-/// At the server: make a kit for a new site, or a replacement for a site that lost its own
+/// At the server: make a kit for a new site, or a new kit for a site that lost its own
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation add west --server federation/server
   effgan federation add north --server federation/server --out north-again")]
 pub(crate) struct Add {
-    /// The site's name: 1 to 64 of a-z, 0-9 and `-`
+    /// The site's name: 1 to 64 characters of a-z, 0-9 and `-`
     #[arg(value_parser = |name: &str| ClientName::new(name))]
     name: ClientName,
     /// The kit to make [default: kits/NAME beside the server folder]

@@ -8,13 +8,13 @@ use effgan_run::failure::Result;
 use crate::output::{advise, say};
 use crate::setup::{self, Admitted};
 
-/// At the server: admit a site by the public key that its join printed
+/// At the server: admit a site by the public key that `effgan federation join` printed at the site
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation admit 'ecdsa-sha2-nistp384 AAAA… north' --server federation/server
   effgan federation admit north.pub --server federation/server")]
 pub(crate) struct Admit {
-    /// The line that join printed, or a file that holds it
+    /// The line that `effgan federation join` printed, or a file that holds it
     key: String,
     /// The fingerprint that the site read to you; a key with another fingerprint is refused
     #[arg(long)]

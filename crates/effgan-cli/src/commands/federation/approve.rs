@@ -22,10 +22,10 @@ pub(crate) struct Approve {
     /// The site's kit
     #[arg(default_value = ".")]
     kit: PathBuf,
-    /// Approve the run whose config hash begins with HASH, without a question; for scripts
+    /// Approve the run whose config hash begins with HASH, without asking; for scripts
     #[arg(long, value_name = "HASH", conflicts_with = "withdraw")]
     yes: Option<String>,
-    /// Withdraw the approval of this run, which is refused from now on
+    /// Withdraw the approval of the run whose config hash begins with HASH; the run is refused from now on
     #[arg(long, value_name = "HASH")]
     withdraw: Option<String>,
 }

@@ -20,10 +20,10 @@ pub(crate) struct Check {
     /// At a site: the folder of its images
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Kind of the images, as dataset.name of the config
+    /// At a site: what the images are, as `dataset.name` in the config
     #[arg(long, default_value = "folder", value_name = "NAME")]
     dataset: DatasetName,
-    /// At a site: the config of a planned run [default: what the last run asked for]
+    /// At a site: the config of a planned run [default: what the last run in the ledger asked for]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

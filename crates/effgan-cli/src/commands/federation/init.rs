@@ -16,7 +16,7 @@ use crate::setup::{self, Host, Plan, SUPERLINK_PORT};
   effgan federation init --sites north,south,east --host fl.hospital.example --out federation
   effgan federation init --sites north,south --host 10.0.0.5 --port 9000 --wheel effgan-0.1.0-cp311-abi3-linux_x86_64.whl --out federation")]
 pub(crate) struct Init {
-    /// Names of the sites, separated by commas; each 1 to 64 of a-z, 0-9 and `-`
+    /// Names of the sites, separated by commas; 1 to 64 characters each, of a-z, 0-9 and `-`
     #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
     sites: Vec<String>,
     /// DNS name or IP address by which the sites reach the server
@@ -28,7 +28,7 @@ pub(crate) struct Init {
     /// Port of Flower's `SuperLink`, which only this machine reaches
     #[arg(long, default_value_t = SUPERLINK_PORT, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     superlink_port: u16,
-    /// effgan's wheel, to be put into the kits with the SHA-256 of all its dependencies
+    /// effgan's Python wheel, which is put into the kits with the SHA-256 of all its dependencies
     #[arg(long, value_name = "FILE")]
     wheel: Option<PathBuf>,
     /// The folder to make

@@ -12,7 +12,7 @@ use effgan_run::units::counted;
 use super::{check_site, write_private};
 use crate::output::{buffered, say};
 
-/// At a site: show what it was asked, what it sent, and what it refused
+/// At a site: show what the server asked of it, what it sent, and what it refused
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation ledger kits/north
@@ -24,7 +24,7 @@ pub(crate) struct Ledger {
     /// Verify that every line is as it was written
     #[arg(long)]
     verify: bool,
-    /// Verify as well that a line has this hash: a head from ledgers.jsonl in the server's run folder
+    /// With --verify: check also that a line has this hash, which the server received as the ledger's head (ledgers.jsonl in its run folder)
     #[arg(long, value_name = "HASH", requires = "verify")]
     head: Option<String>,
     /// Write the ledger as an HTML page without scripts

@@ -18,7 +18,7 @@ pub(crate) struct List {
     /// The server folder
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// The server folder, as in the other commands
+    /// The server folder, given as an option as in the other commands
     #[arg(long, value_name = "DIR", conflicts_with = "folder")]
     server: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ use crate::output::warn;
 
 /// Train across real sites, over Flower
 ///
-/// docs/deploy.md walks through it.
+/// docs/deploy.md is the guide.
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   effgan federation init --sites north,south,east --host fl.hospital.example --out federation

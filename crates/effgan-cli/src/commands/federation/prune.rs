@@ -14,7 +14,8 @@ use crate::output::say;
 
 /// List old files that may be removed, and remove them with --really
 ///
-/// These are a site's state of runs, checkpoints of finished runs, and Flower's state. Ledger, keys, records and models are never removed.
+/// The files are the state that a site keeps of old runs, the checkpoints of finished runs, and Flower's database at the server. Ledgers, keys,
+/// records and models are never removed.
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation prune kits/north
@@ -23,7 +24,7 @@ pub(crate) struct Prune {
     /// A site's kit, the server folder or a run folder
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Age in days since the last write [default: `keep_days` of the kit's policy.toml, which is 90]
+    /// Days since a file was last written [default: `keep_days` in the kit's policy.toml, or else 90]
     #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(..=36_500))]
     older_than: Option<u64>,
     /// Remove the files instead of listing them

@@ -8,7 +8,7 @@ use effgan_run::failure::Result;
 use crate::commands::interrupt::stop_flag;
 use crate::setup::{self, Launch};
 
-/// At the server: train from a config file over the sites, or resume the run in the folder
+/// At the server: train from a config file across the sites, or resume the run in --out
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation run federation/server/federation.toml --server federation/server --out runs/first
@@ -16,7 +16,7 @@ use crate::setup::{self, Launch};
 pub(crate) struct Run {
     /// The config file
     config: PathBuf,
-    /// The run folder
+    /// The run folder; a run that it holds already is resumed
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The server folder

@@ -13,7 +13,7 @@ use super::{bind_failure, log};
 use crate::commands::interrupt::stop_flag;
 use crate::setup::ServerFolder;
 
-/// At the server: run the gate, the port that sites call; start.sh runs this
+/// At the server: run the gate, to which the sites connect; start.sh runs this
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation serve federation/server
@@ -22,7 +22,7 @@ pub(crate) struct Serve {
     /// The server folder
     #[arg(default_value = ".")]
     server: PathBuf,
-    /// IP address of this machine to listen on [default: all of them]
+    /// IP address of this machine to listen on [default: all addresses]
     #[arg(long, value_name = "ADDRESS")]
     host: Option<IpAddr>,
 }

@@ -33,7 +33,7 @@ pub(crate) struct Split {
     /// The folder of the site's images
     #[arg(long, value_name = "DIR", required_unless_present = "partition_id")]
     data: Option<PathBuf>,
-    /// For experiments: use the images that the config assigns to client number N, from 0
+    /// For experiments: use the images that the config assigns to client number N, counted from 0
     #[arg(long, conflicts_with = "client", value_name = "N")]
     partition_id: Option<usize>,
     /// The partition file to write

@@ -1,8 +1,8 @@
 //! `ledger.jsonl`: what a site was asked, answered and refused, one JSON object per line.
 //!
 //! Each line holds the SHA-256 of the line before it (the first holds 64 zeros), so no line can be changed or removed unnoticed. The hash
-//! of the last line, the head, goes to the server with each reply, so neither side can rewrite the whole file. A line is on the disk
-//! before its reply leaves. A line that a crash left incomplete is cut off, and a line records that.
+//! of the last line, the head, goes to the server with each reply. The server keeps the heads, so a file that was rewritten as a whole is
+//! noticed too. A line is on the disk before its reply leaves. A line that a crash left incomplete is cut off, and a new line records that.
 
 mod display;
 mod history;
@@ -24,7 +24,7 @@ pub use self::line::{Answered, Array, Asked, Entry, Line, Refused};
 pub const LEDGER: &str = "ledger.jsonl";
 /// What the first line holds instead of a hash: 64 zeros.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Most bytes of a line; ours have up to 3,000.
+/// Most bytes of a line; the lines that effgan writes have up to 3,000.
 const MOST_LINE: usize = 1 << 20;
 
 /// The ledger in a site's folder.
@@ -37,12 +37,12 @@ pub struct Ledger {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// A line is not as it was written.
-    #[error("{path}: line {line} {why}; keep the file as evidence, and find out what changed it")]
+    #[error("{path}: {line} {why}; keep the file as evidence, and find out what changed it")]
     Broken {
         /// The ledger.
         path: String,
-        /// The line's number, from 1; 0 for the last line when the others were not read.
-        line: u64,
+        /// Which line: `line 3`, counted from 1, or `the last line` when the others were not read.
+        line: String,
         /// What is wrong with the line.
         why: &'static str,
     },
@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     /// Appends `entry`, syncs it to the disk, and returns the new head's hash. A request that is refused again for the same reason gets no
-    /// second line, because a server asks a site that is waiting for approval every 15 seconds.
+    /// second line, because the server repeats its request every 15 seconds while the run waits for the site's approval.
     ///
     /// # Errors
     /// [`LedgerError::Io`]; [`LedgerError::Broken`] when the last line is not one of a ledger.
@@ -126,7 +126,7 @@ impl Ledger {
         if let Some(bytes) = last {
             hash = params::sha256(&bytes);
             let line: Line =
-                serde_json::from_slice(&bytes).map_err(|_| self.broken(0, "at the end is not a line of a ledger"))?;
+                serde_json::from_slice(&bytes).map_err(|_| self.broken_end("is not a line of a ledger"))?;
             if line.entry.is_refused_again(&entry) {
                 return Ok(hash);
             }
@@ -189,14 +189,18 @@ impl Ledger {
             start = from;
         }
         if tail.len() > MOST_LINE {
-            Err(self.broken(0, "at the end is longer than any line that effgan writes"))
+            Err(self.broken_end("is longer than any line that effgan writes"))
         } else {
             Ok(tail)
         }
     }
 
     fn broken(&self, line: u64, why: &'static str) -> LedgerError {
-        LedgerError::Broken { path: self.path.display().to_string(), line, why }
+        LedgerError::Broken { path: self.path.display().to_string(), line: format!("line {line}"), why }
+    }
+
+    fn broken_end(&self, why: &'static str) -> LedgerError {
+        LedgerError::Broken { path: self.path.display().to_string(), line: "the last line".to_owned(), why }
     }
 
     fn io(&self, source: io::Error) -> LedgerError {
@@ -204,7 +208,7 @@ impl Ledger {
     }
 }
 
-/// Options that refuse to open a symbolic link: whoever can place one would choose which file is read or written.
+/// Options that refuse to open a symbolic link. Otherwise, whoever can place a link chooses which file is read or written.
 fn options() -> OpenOptions {
     let mut options = File::options();
     options.read(true).custom_flags(O_NOFOLLOW);

@@ -15,7 +15,7 @@ const MOST_BESIDES_TENSORS: u64 = 64 << 10;
 const MOST_INTRODUCTION: u64 = 64 << 10;
 /// How long a site may be away before a request to it is given up; Flower's nodes send a heartbeat every 30 s.
 const MOST_AWAY: Duration = Duration::from_mins(1);
-/// Why a site does not answer whose name or key is no longer on the list.
+/// The failure of a site whose name or key is no longer on the server's list.
 const REMOVED: &str = "was removed from the server's list of sites";
 
 /// A request to a site that is not connected.
@@ -44,7 +44,8 @@ pub(super) struct InFlight {
 pub(super) enum Purpose {
     /// To learn which site this node is.
     Query(NodeId),
-    /// Work for the site of this name, whose key had this fingerprint on the server's list, where there is one.
+    /// Work for the site of this name. The fingerprint is that of the site's key on the server's list; `None` where the server has no list, or
+    /// the list no such key.
     Work(ClientName, Option<String>),
 }
 
@@ -54,6 +55,7 @@ impl SiteConnections<'_> {
         self.push(id, QUERY, Content::query(), Purpose::Query(id), MOST_INTRODUCTION)
     }
 
+    /// Sends a request to a site that is connected as `node`.
     pub(super) fn deliver(
         &mut self,
         client: &ClientName,
@@ -138,7 +140,7 @@ impl SiteConnections<'_> {
         Ok(())
     }
 
-    /// Stops waiting for sites that were removed from the list: the gate lets no reply of theirs in.
+    /// Stops waiting for sites that were removed from the list: the gate refuses their replies.
     pub(super) fn give_up_removed(&mut self) {
         let mut removed = Vec::new();
         for (id, request) in &self.in_flight {
@@ -166,7 +168,7 @@ impl SiteConnections<'_> {
 fn answer_of(client: ClientName, request: &RequestId, reply: Result<Content, String>) -> Answered {
     let unpacked = |content: Content| {
         content.ledger()?;
-        // An error of `unpacked` would repeat names of the site's choice.
+        // An error of `unpacked` would repeat names that the site chose.
         content.unpacked().map_err(|_| "unusable reply: its arrays are not the tensors that it names".to_owned())
     };
     match reply.and_then(unpacked) {
