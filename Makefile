@@ -17,7 +17,7 @@ wheel:
 
 lint:
 	cargo fmt --all --check
-	python3 scripts/rooms.py --check
+	python3 scripts/imports.py --check
 	cargo clippy --locked --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --workspace --no-deps
 

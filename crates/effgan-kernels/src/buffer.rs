@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 
 /// Most lengths that a thread keeps; a training step has some tens.
-const MOST_LENGTHS: usize = 256;
+const MAX_LENGTHS: usize = 256;
 
 /// A type of value that memory is kept for, in a store of its own.
 pub trait Element: Copy + 'static {
@@ -68,7 +68,7 @@ impl<T: Element> Store<T> {
 
     fn take(&mut self, len: usize) -> Vec<T> {
         let place = self.0.iter().position(|shelf| shelf.len == len).unwrap_or_else(|| {
-            if self.0.len() == MOST_LENGTHS {
+            if self.0.len() == MAX_LENGTHS {
                 self.0.remove(0);
             }
             self.0.push(Shelf { len, out: 0, kept: Vec::new() });

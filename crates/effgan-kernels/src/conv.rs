@@ -67,10 +67,10 @@ enum Form {
 /// Most floats of the input map's products in a chunk of images, each image counted as a batch of one (spare rows are
 /// half of that): 8 images of 64 × 14 × 14 take 0.7 MB, so that the transforms find the products in the L2 cache. In
 /// smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
-const MOST_PRODUCTS: usize = 340_000;
+const MAX_PRODUCTS: usize = 340_000;
 
 /// Most [`Chunks`] that a thread keeps: enough for the layers of a few networks.
-const MOST_KNOWN: usize = 32;
+const MAX_KNOWN: usize = 32;
 
 /// A batch divided into chunks of equally many images, except for the last.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Chunks {
             if let Some((.., chunks)) = known.iter().find(|(of, images, _)| (of, *images) == (g, n)) {
                 return Arc::clone(chunks);
             }
-            if known.len() == MOST_KNOWN {
+            if known.len() == MAX_KNOWN {
                 known.remove(0);
             }
             let chunks = Arc::new(Self::new(g, n));
@@ -103,7 +103,7 @@ impl Chunks {
     }
 
     fn new(g: &Geometry, n: usize) -> Self {
-        let most = (MOST_PRODUCTS / Plan::new(g, 1).products_len(Side::Input)).max(1);
+        let most = (MAX_PRODUCTS / Plan::new(g, 1).products_len(Side::Input)).max(1);
         let size = n.div_ceil(n.div_ceil(most).max(1)).max(1);
         let last = (!n.is_multiple_of(size) || n == 0).then(|| Plan::new(g, n % size));
         Self { plan: Plan::new(g, size), whole: n / size, last }

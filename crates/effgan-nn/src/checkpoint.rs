@@ -9,7 +9,7 @@ pub use crate::file::{read_file, write_file};
 use crate::{Array, NnError, Params, Result};
 
 /// Most bytes of a file of tensors, 4 GiB: twice the largest layer that a network may have.
-pub const MOST_BYTES: u64 = 1 << 32;
+pub const MAX_BYTES: u64 = 1 << 32;
 
 /// Writes `params` to `path`, completely or not at all ([`write_file`]).
 ///
@@ -25,7 +25,7 @@ pub fn save(path: &Path, params: &Params) -> Result<()> {
 /// [`NnError::Io`]; [`NnError::Format`] for anything but a complete safetensors file of f32 tensors;
 /// [`NnError::NonFinite`].
 pub fn load(path: &Path) -> Result<Params> {
-    let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let bytes = read_file(path, MAX_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     let params = from_bytes(&bytes).map_err(|reason| NnError::Format { path: path.into(), reason })?;
     params.check_finite()?;
     Ok(params)

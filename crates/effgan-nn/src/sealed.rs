@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{MOST_BYTES, from_bytes, to_bytes_with};
+use crate::checkpoint::{MAX_BYTES, from_bytes, to_bytes_with};
 use crate::file::{read_file, write_private_file};
 use crate::params::sha256;
 use crate::{NnError, Params, Result};
@@ -37,7 +37,7 @@ pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
 /// # Errors
 /// [`NnError::Io`]; [`NnError::Sealed`] for a file that is torn, edited, of another format or not a sealed file.
 pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
-    let bytes = read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let bytes = read_file(path, MAX_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     open(&bytes).map_err(|reason| NnError::Sealed { path: path.into(), reason })
 }
 

@@ -32,7 +32,7 @@ pub use crate::scores::Evaluation;
 use crate::scores::{Evaluator, FeatureNet, Images, Reference};
 
 /// Most images of one call, since all of them are in memory.
-const MOST_AT_ONCE: u64 = 10_000_000;
+const MAX_AT_ONCE: u64 = 10_000_000;
 
 /// What to run, and where.
 #[derive(Clone, Debug)]
@@ -270,8 +270,8 @@ fn draw(
     jobs: usize,
     stop: &AtomicBool,
 ) -> Result<Vec<u8>> {
-    if !(1..=MOST_AT_ONCE).contains(&num) {
-        return Err(usage(format!("n = {num} is outside 1..={MOST_AT_ONCE}")));
+    if !(1..=MAX_AT_ONCE).contains(&num) {
+        return Err(usage(format!("n = {num} is outside 1..={MAX_AT_ONCE}")));
     }
     Ok(model.sample_while(&|| check(stop), selection, &[], seed, 0..num, jobs)?)
 }

@@ -14,7 +14,7 @@ pub const EXIT_CODES: &str = "\
 130  interrupted by Ctrl-C or SIGTERM; effgan resume continues";
 
 /// Most characters of a message: some quote the content of a file.
-const MOST_CHARS: usize = 2000;
+const MAX_CHARS: usize = 2000;
 
 /// Why an operation failed: its kind, and an error with its causes.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Failure {
     /// replaced by spaces.
     pub fn line(&self) -> String {
         let line = format!("{:#}", self.error).replace(is_control, " ");
-        match line.char_indices().nth(MOST_CHARS) {
+        match line.char_indices().nth(MAX_CHARS) {
             Some((end, _)) => format!("{}…", &line[..line.floor_char_boundary(end - 1)]),
             None => line,
         }
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn a_message_that_quotes_a_whole_file_is_cut_off() {
         let line = Failure::usage(anyhow!("é".repeat(5000))).line();
-        assert_eq!((line.chars().count(), line.ends_with("é…")), (MOST_CHARS, true));
-        let whole = "é".repeat(MOST_CHARS);
+        assert_eq!((line.chars().count(), line.ends_with("é…")), (MAX_CHARS, true));
+        let whole = "é".repeat(MAX_CHARS);
         assert_eq!(Failure::usage(anyhow!(whole.clone())).line(), whole);
     }
 }

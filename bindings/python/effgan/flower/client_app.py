@@ -29,7 +29,7 @@ REQUEST_ID, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
 GRACE = 10.0
 
 # Seconds that no work exceeds: 30 years.
-MOST_SECONDS = 1e9
+MAX_SECONDS = 1e9
 
 
 def client_app(mods: list[Mod] | None = None) -> ClientApp:
@@ -109,8 +109,8 @@ def end_at_deadline(message: Message, context: Context, call_next: Call) -> Mess
     """
     _, numbers, _ = content_of_request(message)
     deadline = numbers.get("deadline", 0.0)
-    if not 0.0 < deadline <= MOST_SECONDS:
-        raise ValueError(f"the message's deadline is {deadline} s, which is outside 0..={MOST_SECONDS}")
+    if not 0.0 < deadline <= MAX_SECONDS:
+        raise ValueError(f"the message's deadline is {deadline} s, which is outside 0..={MAX_SECONDS}")
     timer = threading.Timer(deadline + GRACE, os._exit, (1,))
     timer.daemon = True
     timer.start()

@@ -29,7 +29,7 @@ from .executor import ANSWERING, add_runtime, runtime_of
 STDIN, STDOUT, STDERR = range(3)
 
 # Most bytes of a message without its content, in hex; those of effgan's server have 400.
-MOST_TOLD = 8192
+MAX_HEX = 8192
 
 
 def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
@@ -38,7 +38,7 @@ def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
     message, context, _, _ = pull_task_input(client)
     received = message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode()
     # Only a hostile server's message is longer, and writing more than the pipe holds would block until the executor reads.
-    if len(received) <= MOST_TOLD:
+    if len(received) <= MAX_HEX:
         tell(received)
         tell(question_of(message).encode().hex().encode())
     reply = app(message, context)

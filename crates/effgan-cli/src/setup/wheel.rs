@@ -14,7 +14,7 @@ use super::{OPEN, write};
 /// Most bytes of a wheel; effgan's has about 20 MB.
 const MOST: u64 = 1 << 29;
 /// Most bytes of a wheel's `METADATA`.
-const MOST_METADATA: u64 = 1 << 20;
+const MAX_METADATA: u64 = 1 << 20;
 
 /// The dependencies in pip's format, with hashes; `scripts/lock_requirements.sh` writes the file.
 const LOCK: &str = include_str!("requirements.lock");
@@ -109,7 +109,7 @@ fn check_metadata(bytes: &[u8]) -> Result<()> {
     let name = format!("effgan-{}.dist-info/METADATA", env!("CARGO_PKG_VERSION"));
     let mut text = String::new();
     let member = archive.by_name(&name).with_context(|| format!("it has no {name}"))?;
-    member.take(MOST_METADATA).read_to_string(&mut text).with_context(|| format!("reading {name}"))?;
+    member.take(MAX_METADATA).read_to_string(&mut text).with_context(|| format!("reading {name}"))?;
     for line in ["Name: effgan", concat!("Version: ", env!("CARGO_PKG_VERSION"))] {
         ensure!(text.lines().any(|found| found == line), "{name} has no line {line:?}");
     }

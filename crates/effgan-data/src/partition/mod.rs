@@ -7,10 +7,10 @@ mod client_name;
 mod common_keys;
 mod dirichlet;
 mod distribution;
-mod file;
 mod held_out;
 mod iid;
 mod label_quantity;
+mod partition_file;
 mod quantity;
 mod shards;
 
@@ -19,9 +19,9 @@ pub use client_name::ClientName;
 pub use common_keys::CommonKeys;
 pub use dirichlet::Dirichlet;
 pub use distribution::Distribution;
-pub use file::PartitionFile;
 pub use iid::Iid;
 pub use label_quantity::LabelQuantity;
+pub use partition_file::PartitionFile;
 pub use quantity::Quantity;
 pub use shards::Shards;
 

@@ -10,7 +10,7 @@ use crate::{FlError, Result};
 /// Reads a generator's file and checks it against its SHA-256.
 pub(super) fn read_generator(path: &Path, sha256: &str) -> Result<Params> {
     let unusable = |reason: String| FlError::Model { path: path.into(), reason };
-    let bytes = checkpoint::read_file(path, checkpoint::MOST_BYTES).map_err(|error| unusable(error.to_string()))?;
+    let bytes = checkpoint::read_file(path, checkpoint::MAX_BYTES).map_err(|error| unusable(error.to_string()))?;
     let found = params::sha256(&bytes);
     if found != sha256 {
         return Err(unusable(format!("its sha256 is {found}, the manifest says {sha256}")));

@@ -94,6 +94,6 @@ fn chunks_cover_all_images_and_are_small_enough() {
     for n in [0, 1, 16, 63, 64, 65] {
         let chunks = Chunks::new(&g, n);
         assert_eq!(chunks.each().map(|(_, plan)| plan.images()).sum::<usize>(), n);
-        assert!(chunks.each().all(|(_, plan)| plan.products_len(Side::Input) <= MOST_PRODUCTS + 4 * 64 * 100));
+        assert!(chunks.each().all(|(_, plan)| plan.products_len(Side::Input) <= MAX_PRODUCTS + 4 * 64 * 100));
     }
 }

@@ -10,7 +10,7 @@ use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
-use super::{MOST_PIXELS, Network, check_sizes};
+use super::{MAX_PIXELS, Network, check_sizes};
 use crate::fused::{Activation, Geometry, MapShape, Precision};
 use crate::{NnError, Params, Result};
 
@@ -19,7 +19,7 @@ const SLOPE: f32 = 0.2;
 const KERNEL: usize = 4;
 /// Most channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from
 /// strangers.
-const MOST_CHANNELS: usize = 8192;
+const MAX_CHANNELS: usize = 8192;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
 
@@ -59,25 +59,25 @@ fn default_base_channels() -> usize {
 impl DcganConfig {
     pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
         check_sizes(self.latent_dim, self.base_channels)?;
-        let fits = |side: usize| (4..=MOST_PIXELS).contains(&side) && side.is_multiple_of(4);
+        let fits = |side: usize| (4..=MAX_PIXELS).contains(&side) && side.is_multiple_of(4);
         if matches!(channels, 1 | 3) && fits(height) && fits(width) {
             return self.check_channels(height, width);
         }
         Err(NnError::Config(format!(
             "images of {channels} x {height} x {width} do not fit a dcgan: 1 or 3 channels, sides that are multiples of 4 and \
-             at most {MOST_PIXELS}"
+             at most {MAX_PIXELS}"
         )))
     }
 
     /// Checks the channels of the last stage, since they double with each stage.
     fn check_channels(&self, height: usize, width: usize) -> Result<()> {
         let most = self.base_channels << (stages(height, width) - 1);
-        if most <= MOST_CHANNELS {
+        if most <= MAX_CHANNELS {
             return Ok(());
         }
         Err(NnError::Config(format!(
             "network.base_channels = {} makes {most} channels in the last stage of {height} x {width} images, more than \
-             {MOST_CHANNELS}; lower it",
+             {MAX_CHANNELS}; lower it",
             self.base_channels
         )))
     }

@@ -38,9 +38,9 @@ use crate::{NnError, Params, Result};
 use effgan_kernels::Precision;
 
 /// Most pixels per side; files may come from strangers.
-const MOST_PIXELS: usize = 1024;
+const MAX_PIXELS: usize = 1024;
 /// Most classes: labels are bytes.
-const MOST_CLASSES: usize = 256;
+const MAX_CLASSES: usize = 256;
 
 /// The `[network]` table: the kind of generator and discriminator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,8 +108,8 @@ impl Network {
             (false, Some(_)) => {
                 return Err(NnError::Config("num_classes is for networks with conditional = true".into()));
             }
-            (true, Some(classes)) if !(1..=MOST_CLASSES).contains(&classes) => {
-                return Err(NnError::Config(format!("num_classes = {classes} is outside 1..={MOST_CLASSES}")));
+            (true, Some(classes)) if !(1..=MAX_CLASSES).contains(&classes) => {
+                return Err(NnError::Config(format!("num_classes = {classes} is outside 1..={MAX_CLASSES}")));
             }
             _ => (),
         }

@@ -18,7 +18,7 @@ use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::resample::{Resample, Resampled};
 use super::spec::{Init, TensorSpec};
 use super::spectral_norm::{SpectralConv, SpectralLinear};
-use super::{MOST_PIXELS, Network, check_sizes};
+use super::{MAX_PIXELS, Network, check_sizes};
 use crate::fused::{Activation, MapShape, Precision};
 use crate::{NnError, Params, Result};
 
@@ -91,13 +91,13 @@ impl BlockShape {
 impl ResnetConfig {
     pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
         check_sizes(self.latent_dim, self.base_channels)?;
-        let side_fits = (2 * START..=MOST_PIXELS).contains(&height) && height.is_power_of_two();
+        let side_fits = (2 * START..=MAX_PIXELS).contains(&height) && height.is_power_of_two();
         if matches!(channels, 1 | 3) && height == width && side_fits {
             return Ok(());
         }
         Err(NnError::Config(format!(
             "images of {channels} x {height} x {width} do not fit a resnet: 1 or 3 channels, and equal sides of 8, 16, 32, … \
-             {MOST_PIXELS}; resize them with dataset.size, or use a dcgan"
+             {MAX_PIXELS}; resize them with dataset.size, or use a dcgan"
         )))
     }
 

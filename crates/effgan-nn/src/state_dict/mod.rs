@@ -15,7 +15,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::checkpoint::{self, MOST_BYTES};
+use crate::checkpoint::{self, MAX_BYTES};
 use crate::{Array, NnError, Params, Result};
 use pickle::{Kind, Reader, View};
 
@@ -40,7 +40,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// [`NnError::Io`]; [`NnError::Format`] or [`NnError::StateDict`] for anything but a whole file of f32 tensors;
 /// [`NnError::NonFinite`].
 pub fn read_weights(path: &Path) -> Result<Params> {
-    let bytes = checkpoint::read_file(path, MOST_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
+    let bytes = checkpoint::read_file(path, MAX_BYTES).map_err(|source| NnError::Io { path: path.into(), source })?;
     let params = if bytes.starts_with(ZIP) || bytes.starts_with(PICKLE) {
         from_bytes(&bytes).map_err(|reason| NnError::StateDict { path: path.into(), reason })?
     } else {
@@ -98,7 +98,7 @@ fn of_zip(bytes: &[u8]) -> Parsed<(Views, Storages<'_>)> {
     if order != b"little" {
         return Err("its numbers are big-endian; save it on a little-endian machine".into());
     }
-    let pickle = member(&mut archive, &format!("{folder}/data.pkl"), pickle::MOST_BYTES)?;
+    let pickle = member(&mut archive, &format!("{folder}/data.pkl"), pickle::MAX_BYTES)?;
     let views = Reader::new(&pickle).tensors()?;
     let (mut storages, mut left) = (Storages::new(), bytes.len() as u64);
     for (_, View { storage, .. }) in views.iter().filter(|(name, _)| !is_counter(name)) {

@@ -5,21 +5,21 @@
 //! interpreter only records what the two would create. Values are in one list and refer to each other by index, so that
 //! nesting needs no recursion and nothing is copied.
 
-mod machine;
+mod pickle_machine;
 
 use super::{Parsed, shortened};
-use machine::Machine;
+use pickle_machine::Machine;
 
 /// Most bytes of the pickle in a zip archive; a thousand tensors take about 0.1 MB.
-pub(super) const MOST_BYTES: u64 = 1 << 24;
+pub(super) const MAX_BYTES: u64 = 1 << 24;
 /// Most operations of a pickle; a tensor needs about forty. Each creates at most one value.
-const MOST_STEPS: usize = 1 << 20;
+const MAX_STEPS: usize = 1 << 20;
 /// Most dimensions of a tensor.
-const MOST_SIZES: usize = 64;
+const MAX_SIZES: usize = 64;
 /// Most bytes of a tensor's name or a storage's key.
-const MOST_OF_NAME: usize = 1024;
+const MAX_OF_NAME: usize = 1024;
 /// Most tensors.
-const MOST_TENSORS: usize = 1 << 16;
+const MAX_TENSORS: usize = 1 << 16;
 
 /// The type of a storage's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,11 +143,11 @@ impl<'a> Reader<'a> {
     pub(super) fn tensors(&mut self) -> Parsed<Vec<(String, View)>> {
         let (values, top) = self.next()?;
         let Value::Dict(entries) = &values[top] else { return Err("it holds no dict of tensors".into()) };
-        if entries.len() > MOST_TENSORS {
-            return Err(format!("it holds {} tensors, more than the {MOST_TENSORS} that are read", entries.len()));
+        if entries.len() > MAX_TENSORS {
+            return Err(format!("it holds {} tensors, more than the {MAX_TENSORS} that are read", entries.len()));
         }
         let tensor = |&(key, value): &(Id, Id)| match (&values[key], &values[value]) {
-            (Value::Text(name), _) if name.len() > MOST_OF_NAME => {
+            (Value::Text(name), _) if name.len() > MAX_OF_NAME => {
                 Err(format!("{} is too long a name", shortened(name)))
             }
             (Value::Text(name), Value::Tensor(view)) => Ok((name.clone(), view.clone())),
@@ -162,12 +162,12 @@ impl<'a> Reader<'a> {
     /// All values of the next pickle, and the index of its result.
     fn next(&mut self) -> Parsed<(Vec<Value>, Id)> {
         let mut machine = Machine::new(self.bytes);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             if let Some(top) = machine.step()? {
                 self.bytes = machine.bytes;
                 return Ok((machine.values, top));
             }
         }
-        Err(format!("it takes more than {MOST_STEPS} operations"))
+        Err(format!("it takes more than {MAX_STEPS} operations"))
     }
 }

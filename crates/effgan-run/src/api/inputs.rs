@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::record::machine;
 
 /// Most threads.
-const MOST_JOBS: usize = 1024;
+const MAX_JOBS: usize = 1024;
 
 /// Reads and checks the config of `source` with `settings`.
 pub(super) fn config_of(source: Source, settings: &[String]) -> Result<Config> {
@@ -29,9 +29,7 @@ pub(super) fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>
 /// The number of threads: all cores when absent.
 pub(super) fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
     match jobs {
-        Some(jobs) if !(1..=MOST_JOBS).contains(&jobs) => {
-            Err(usage(format!("jobs = {jobs} is outside 1..={MOST_JOBS}")))
-        }
+        Some(jobs) if !(1..=MAX_JOBS).contains(&jobs) => Err(usage(format!("jobs = {jobs} is outside 1..={MAX_JOBS}"))),
         jobs => Ok(jobs.unwrap_or_else(machine::cores)),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::failure::{Failure, Result};
 
 /// Most images that a site may report.
-pub(crate) const MOST_EXAMPLES: u64 = 1 << 32;
+pub(crate) const MAX_EXAMPLES: u64 = 1 << 32;
 
 /// The `[federation]` table: the sites, how much each counts, and how long the server waits.
 ///
@@ -67,11 +67,11 @@ impl FederationConfig {
     /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
     pub fn check(&self) -> Result<()> {
         let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
-        if !(self.deadline > 0.0 && self.deadline <= MOST_SECONDS) {
-            return wrong(format!("federation.deadline = {} is not above 0 and at most {MOST_SECONDS}", self.deadline));
+        if !(self.deadline > 0.0 && self.deadline <= MAX_SECONDS) {
+            return wrong(format!("federation.deadline = {} is not above 0 and at most {MAX_SECONDS}", self.deadline));
         }
-        if let Some(n) = self.max_examples.filter(|n| !(1..=MOST_EXAMPLES).contains(n)) {
-            return wrong(format!("federation.max_examples = {n} is outside 1..={MOST_EXAMPLES}"));
+        if let Some(n) = self.max_examples.filter(|n| !(1..=MAX_EXAMPLES).contains(n)) {
+            return wrong(format!("federation.max_examples = {n} is outside 1..={MAX_EXAMPLES}"));
         }
         self.check_classes()?;
         let Some(sites) = &self.sites else { return Ok(()) };
@@ -86,7 +86,7 @@ impl FederationConfig {
 }
 
 /// Most bytes of a class name: that of a folder name.
-const MOST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 
 impl FederationConfig {
     fn check_classes(&self) -> Result<()> {
@@ -95,9 +95,9 @@ impl FederationConfig {
         if !(1..=256).contains(&names.len()) {
             return wrong(format!("has {} names, outside 1..=256, as labels are single bytes", names.len()));
         }
-        let is_name = |name: &&String| (1..=MOST_NAME).contains(&name.len()) && !name.contains(is_control);
+        let is_name = |name: &&String| (1..=MAX_NAME).contains(&name.len()) && !name.contains(is_control);
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
-            return wrong(format!("has {name:?}, which is not 1 to {MOST_NAME} bytes of printable text"));
+            return wrong(format!("has {name:?}, which is not 1 to {MAX_NAME} bytes of printable text"));
         }
         match names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
             Some((_, name)) => wrong(format!("has {name:?} twice")),
@@ -107,4 +107,4 @@ impl FederationConfig {
 }
 
 /// 30 days.
-const MOST_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
+const MAX_SECONDS: f64 = 30.0 * 24.0 * 3600.0;

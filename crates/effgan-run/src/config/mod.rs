@@ -20,7 +20,7 @@ use effgan_nn::{Purpose, Streams};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::check::check_name;
-pub(crate) use self::federation::MOST_EXAMPLES;
+pub(crate) use self::federation::MAX_EXAMPLES;
 pub use self::federation::{FederationConfig, StrategyConfig};
 pub use self::parse::read;
 use crate::failure::Result;

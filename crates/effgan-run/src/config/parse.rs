@@ -12,9 +12,9 @@ use super::{Config, settings};
 use crate::failure::{Failure, Result};
 
 /// Most bytes of a config; the longest in this repository has 2,000.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// Most keys of a table in which the wrong key is searched for; no table of a config has as many.
-const MOST_KEYS: usize = 64;
+const MAX_KEYS: usize = 64;
 
 const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
 
@@ -24,9 +24,9 @@ const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, a
 /// When the file cannot be read, is longer, or is not UTF-8.
 pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MOST_BYTES {
-        return Err(io::Error::other(format!("has more than the {MOST_BYTES} bytes of a config; is it another file?")));
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("has more than the {MAX_BYTES} bytes of a config; is it another file?")));
     }
     Ok(text)
 }
@@ -123,7 +123,7 @@ fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T>
 ///
 /// It is the key whose value the message quotes and without which there is another error, or none.
 fn wrong_key<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
-    let table = value.as_table().filter(|table| table.len() <= MOST_KEYS)?;
+    let table = value.as_table().filter(|table| table.len() <= MAX_KEYS)?;
     let explains = |key: &&String| {
         let without: Table =
             table.iter().filter(|(other, _)| other != key).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -226,7 +226,7 @@ mod tests {
     fn a_file_that_is_too_long_for_a_config_is_not_read() {
         let zeros = Path::new("/dev/zero");
         let long = tempfile::NamedTempFile::new().unwrap();
-        long.as_file().set_len(MOST_BYTES + 1).unwrap();
+        long.as_file().set_len(MAX_BYTES + 1).unwrap();
         for path in [long.path(), zeros].into_iter().filter(|path| path.exists()) {
             let error = Config::load(path, &[]).unwrap_err().line();
             assert!(error.ends_with("has more than the 1048576 bytes of a config; is it another file?"), "{error}");

@@ -12,7 +12,7 @@ use effgan_nn::file::{make_private_folder, read_file, write_file};
 use crate::config::Config;
 use crate::failure::Result;
 use crate::record::grid_name::round_of_grid;
-use crate::record::run_dir::{MOST_BYTES, beside, check_new, make_new_folder};
+use crate::record::run_dir::{MAX_BYTES, beside, check_new, make_new_folder};
 use crate::record::run_info::{RunInfo, Status};
 
 /// Creates the run folder `out` as if a run of `config` had been interrupted after the rounds that the run in `donor` has finished, and
@@ -48,7 +48,7 @@ fn adopt_beside(donor: &Path, most: u32, config: &Config, beside: &Path) -> anyh
         return Ok(false);
     }
     write_file(&beside.join("config.toml"), config.to_toml().as_bytes())?;
-    let info: RunInfo = serde_json::from_slice(&read_file(&donor.join("run.json"), MOST_BYTES)?)?;
+    let info: RunInfo = serde_json::from_slice(&read_file(&donor.join("run.json"), MAX_BYTES)?)?;
     let info = RunInfo { name: config.name.clone(), status: Status::Interrupted, model_hash: None, resumed: 0, ..info };
     write_file(&beside.join("run.json"), &serde_json::to_vec_pretty(&info)?)?;
     copy(donor, beside, |name| name == "metrics.jsonl" || name.starts_with("events."))?;

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::protocol::{Grid, Introduction, SiteConnections, SiteList};
-use crate::record::run_dir::{MOST_BYTES, RunDir};
+use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
 
 /// Runs `config` over the sites that `grid` reaches, into the folder `out`, or resumes the run that is there. Only sites on the `list` may take
@@ -99,7 +99,7 @@ fn inputs_of(
 /// The sites of the run in `out`, as they introduced themselves when it was started.
 pub(super) fn sites_of(out: &Path) -> Result<Vec<Introduction>> {
     let path = out.join(SITES);
-    let read = || -> anyhow::Result<Vec<Introduction>> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
+    let read = || -> anyhow::Result<Vec<Introduction>> { Ok(serde_json::from_slice(&read_file(&path, MAX_BYTES)?)?) };
     let sites = read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)?;
     if sites.is_empty() { Err(Failure::data(anyhow!("{} names no site", path.display()))) } else { Ok(sites) }
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::record::events::Event;
-use crate::record::run_dir::{MOST_BYTES, RunDir};
+use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
 
 /// Resumes the run in `path` from its newest usable checkpoint, or from the start when there is none. The result is bit-identical to that of
@@ -133,7 +133,7 @@ pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
 /// [`Kind::Data`](crate::Kind::Data) when it does not exist or cannot be parsed.
 pub fn info_of(path: &Path) -> Result<RunInfo> {
     let file = path.join("run.json");
-    let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MOST_BYTES)?)?) };
+    let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MAX_BYTES)?)?) };
     read().with_context(|| format!("reading {}", file.display())).map_err(Failure::data)
 }
 

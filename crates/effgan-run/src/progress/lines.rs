@@ -16,7 +16,7 @@ pub fn line_of(event: &Event) -> Option<String> {
 }
 
 /// Most missing clients that are named with their reasons; of more, only the number is given.
-const MOST_NAMES: usize = 3;
+const MAX_NAMES: usize = 3;
 
 fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
@@ -26,7 +26,7 @@ fn round_line(record: &RoundRecord) -> String {
     };
     let missing = match &record.missing[..] {
         [] => String::new(),
-        some if some.len() <= MOST_NAMES => {
+        some if some.len() <= MAX_NAMES => {
             let named = some.iter().map(|one| format!("{}: {}", one.name, one.reason));
             format!(" (missing: {})", named.collect::<Vec<_>>().join("; "))
         }

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow};
 use effgan_nn::file::open_to_append;
 
 use crate::failure::{Failure, Result};
-use crate::record::run_dir::{MOST_BYTES, is_in_use};
+use crate::record::run_dir::{MAX_BYTES, is_in_use};
 use crate::record::run_info::{RunInfo, Status};
 
 /// Lists what has not been written to for `older_than` in `folder`, a site's kit, a server's folder or a run folder: paths and sizes in
@@ -110,7 +110,7 @@ fn checkpoints_below(runs: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// The checkpoints of a run, when it is finished and no process uses its folder.
 fn checkpoints_of(run: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let json = effgan_nn::file::read_file(&run.join("run.json"), MOST_BYTES)?;
+    let json = effgan_nn::file::read_file(&run.join("run.json"), MAX_BYTES)?;
     let info: RunInfo = serde_json::from_slice(&json).with_context(|| format!("{}/run.json", run.display()))?;
     let checkpoints = run.join("checkpoints");
     let may_go = info.status == Status::Done && is_folder(&checkpoints) && !is_in_use(run);

@@ -29,7 +29,7 @@ pub enum Event {
 }
 
 /// A round beyond this, one more than a config may ask for, is taken for damage.
-const MOST_ROUNDS: u32 = 1_000_001;
+const MAX_ROUNDS: u32 = 1_000_001;
 
 impl Event {
     /// Reads the text of a `metrics.jsonl`: the events, and the numbers (from 1) of the lines that are not events.
@@ -39,7 +39,7 @@ impl Event {
         let (mut events, mut unreadable) = (Vec::new(), Vec::new());
         for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty()) {
             match serde_json::from_str::<Self>(line) {
-                Ok(event) if event.round() <= MOST_ROUNDS => events.push(event),
+                Ok(event) if event.round() <= MAX_ROUNDS => events.push(event),
                 _ => unreadable.push(number),
             }
         }

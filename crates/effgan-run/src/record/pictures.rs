@@ -3,7 +3,7 @@
 mod animation;
 mod captioned;
 mod heat_map;
-mod text;
+mod pen;
 
 use std::io::Cursor;
 use std::path::Path;

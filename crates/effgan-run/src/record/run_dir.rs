@@ -118,7 +118,7 @@ impl RunDir {
     /// When the file cannot be read.
     pub fn events(&self) -> anyhow::Result<Vec<Event>> {
         let path = self.join(METRICS);
-        let bytes = read_file(&path, MOST_BYTES).with_context(|| path.display().to_string())?;
+        let bytes = read_file(&path, MAX_BYTES).with_context(|| path.display().to_string())?;
         let (events, unreadable) = Event::all(&String::from_utf8_lossy(&bytes));
         if !unreadable.is_empty() {
             let lines = units::lines(&unreadable);
@@ -222,7 +222,7 @@ impl RunDir {
 }
 
 /// Most bytes of a file of a run folder that is read: 1 GiB.
-pub const MOST_BYTES: u64 = 1 << 30;
+pub const MAX_BYTES: u64 = 1 << 30;
 /// The file that grows by one line per event.
 const METRICS: &str = "metrics.jsonl";
 

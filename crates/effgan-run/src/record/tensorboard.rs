@@ -3,7 +3,7 @@
 //! `tensorboard --logdir runs` shows all runs below `runs/`, finished or not. The file is a sequence of `TFRecord`s (length, masked
 //! CRC-32C of the length, message, masked CRC-32C of the message); its tags are in `docs/run-folder.md`.
 
-mod message;
+mod tensorboard_message;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use effgan_nn::file::open_to_append;
 use image::RgbImage;
 use prost::Message;
 
-use self::message::{Image, Summary, Value};
+use self::tensorboard_message::{Image, Summary, Value};
 use super::append::{rewind, synced_len};
 use super::grid_name::round_of_grid;
 use crate::record::events::{Event, Score};
@@ -107,7 +107,8 @@ impl EventFile {
 
     /// Writes one record in one call, so that a concurrent reader sees whole records.
     fn write(&self, round: u32, file_version: Option<String>, summary: Option<Summary>) -> io::Result<()> {
-        let event = message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
+        let event =
+            tensorboard_message::Event { wall_time: (self.clock)(), step: i64::from(round), file_version, summary };
         (&self.file).write_all(&record(&event.encode_to_vec()))
     }
 }

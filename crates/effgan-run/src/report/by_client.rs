@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use effgan_fl::RoundRecord;
 
-use super::folder::{Folder, one_in};
-use super::matrix::{Cell, Matrix, MatrixSvg};
+use super::client_matrix::{Cell, Matrix, MatrixSvg};
+use super::run_folder::{Folder, one_in};
 
 /// Most rounds that are shown: then columns are two pixels wide on a phone.
-const MOST_ROUNDS: usize = 120;
+const MAX_ROUNDS: usize = 120;
 
 /// A client's cell in one round. Its row and column follow from the client and the round.
 pub(super) struct ClientCell {
@@ -21,7 +21,7 @@ pub(super) struct ClientCell {
 
 /// One in so many rounds is shown.
 pub(super) fn every(folder: &Folder) -> usize {
-    one_in(folder.rounds.len(), MOST_ROUNDS)
+    one_in(folder.rounds.len(), MAX_ROUNDS)
 }
 
 /// Draws the `cells` of all rounds, or of an even choice that includes the last one. Clients that are not in the partition are left out.

@@ -15,7 +15,7 @@ use super::plot::{Bar, Label, Plot, Series, Shape};
 /// Least vertical distance between two labels.
 const LABEL_HEIGHT: f64 = 17.0;
 /// A series with more points is marked at the last one only, and more dividers are left out.
-const MOST_MARKS: usize = 40;
+const MAX_MARKS: usize = 40;
 /// Approximate width of a letter in a tick.
 const LETTER_WIDTH: f64 = 7.0;
 
@@ -138,7 +138,7 @@ impl Plot {
             y_label: self.y.label.clone(),
             x_ticks: self.x_ticks(frame),
             y_ticks: self.y.ticks.iter().map(|(at, text)| tick(y(*at), text)).collect(),
-            dividers: self.dividers.iter().filter(|_| self.dividers.len() <= MOST_MARKS).map(|at| x(*at)).collect(),
+            dividers: self.dividers.iter().filter(|_| self.dividers.len() <= MAX_MARKS).map(|at| x(*at)).collect(),
             level: self.level.as_ref().map(|(at, _)| y(*at)),
             bars: self.bars.iter().map(|bar| rectangle(bar, &x, &y)).collect(),
             lines: self.series.iter().map(|series| line(series, &x, &y)).collect(),
@@ -238,7 +238,7 @@ fn line(series: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Pa
 
 fn marks(series: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> Vec<Path> {
     let all: Vec<&(f64, f64)> = series.pieces.iter().flatten().filter(|_| series.shape != Shape::None).collect();
-    let points = if all.len() > MOST_MARKS { &all[all.len() - 1..] } else { &all };
+    let points = if all.len() > MAX_MARKS { &all[all.len() - 1..] } else { &all };
     let title = |value: f64| format!("{}: {}", series.name, crate::units::three_digits(value));
     let mark = |&(at, value): &(f64, f64)| Path {
         class: series.class,
@@ -269,7 +269,7 @@ fn round(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::axis::Axis;
+    use super::super::chart_axis::Axis;
     use super::*;
 
     fn series(points: &[(f64, f64)]) -> Series {

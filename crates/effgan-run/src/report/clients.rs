@@ -3,7 +3,7 @@
 use effgan_fl::ClientRecord;
 use serde::Serialize;
 
-use super::folder::Folder;
+use super::run_folder::Folder;
 use crate::units::{count, duration};
 
 /// Longest table that is expanded when the page opens.

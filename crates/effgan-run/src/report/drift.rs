@@ -4,8 +4,8 @@ use effgan_fl::{Drift, RoundRecord};
 use serde::Serialize;
 
 use super::by_client::{ClientCell, by_client, every};
-use super::folder::Folder;
-use super::matrix::MatrixSvg;
+use super::client_matrix::MatrixSvg;
+use super::run_folder::Folder;
 use crate::units::three_digits;
 
 /// Drift by client and round.

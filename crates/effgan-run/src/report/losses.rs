@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::axis::Axis;
 use super::chart::Chart;
-use super::folder::Folder;
+use super::chart_axis::Axis;
 use super::plot::{Plot, Series, Shape};
+use super::run_folder::Folder;
 use crate::record::events::LossCurve;
 
 /// Most clients that are drawn; of more, an even choice.
-const MOST_CLIENTS: usize = 24;
+const MAX_CLIENTS: usize = 24;
 /// Most points of a line; of more, neighbours are averaged.
-const MOST_POINTS: usize = 400;
+const MAX_POINTS: usize = 400;
 
 /// The charts of discriminator and generator losses; none before the first loss.
 pub(super) fn charts(folder: &Folder) -> Vec<Chart> {
@@ -40,7 +40,7 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
 
 /// A thin line for each client, or for an even choice of them, and their mean.
 fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
-    let join = num_points(folder).div_ceil(MOST_POINTS);
+    let join = num_points(folder).div_ceil(MAX_POINTS);
     let mut clients: BTreeMap<&str, Vec<Piece>> = BTreeMap::new();
     let mut rounds: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
     for ((round, client), curve) in &folder.losses {
@@ -48,7 +48,7 @@ fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
         clients.entry(client).or_default().push(piece(*round, &values));
         rounds.entry(*round).or_default().push(values);
     }
-    let every = clients.len().div_ceil(MOST_CLIENTS).max(1);
+    let every = clients.len().div_ceil(MAX_CLIENTS).max(1);
     let drawn = if every == 1 { String::new() } else { format!(" (one in {every} is shown)") };
     let names = [format!("one client{drawn}")].into_iter().chain(std::iter::repeat(String::new()));
     let thin = clients.into_values().step_by(every).zip(names).map(|(pieces, name)| series("thin", name, pieces));

@@ -6,17 +6,17 @@
 //! formats it.
 
 mod attendance;
-pub(crate) mod axis;
 mod by_client;
 pub(crate) mod chart;
+pub(crate) mod chart_axis;
+mod client_matrix;
 mod clients;
 mod drift;
-pub(crate) mod folder;
 mod losses;
-mod matrix;
 mod page;
 mod partition;
 pub(crate) mod plot;
+pub(crate) mod run_folder;
 mod samples;
 mod scores;
 mod tables;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_nn::file::{check_no_links, write_file};
 
-use self::folder::Folder;
+use self::run_folder::Folder;
 
 /// Writes `report.html`, `metrics.csv`, `clients.csv` and `samples/rounds.gif` into the run folder, each to a temporary file that is
 /// renamed, and returns the path of the page.

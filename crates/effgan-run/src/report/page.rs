@@ -9,7 +9,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context, escape_formatter};
 use sha2::{Digest, Sha256};
 
-use super::folder::Folder;
+use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
 use crate::record::run_info::{RunInfo, Status};
 use crate::units;

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::matrix::{Cell, DEEP, Matrix, MatrixSvg};
+use super::client_matrix::{Cell, DEEP, Matrix, MatrixSvg};
 use crate::record::run_info::PartitionInfo;
 use crate::units::{count, percent};
 
 /// Most clients and classes of a table with numbers; more are drawn as thin rows without numbers.
-const MOST_ROWS: usize = 40;
-const MOST_COLUMNS: usize = 16;
+const MAX_ROWS: usize = 40;
+const MAX_COLUMNS: usize = 16;
 
 /// The partition as a table, or as a drawing where it is too large for one.
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ pub(super) fn heat(partition: &PartitionInfo) -> Option<Heat> {
     let skew = partition.label_skew?;
     let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
     let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let small = counts.len() <= MOST_ROWS && classes <= MOST_COLUMNS;
+    let small = counts.len() <= MAX_ROWS && classes <= MAX_COLUMNS;
     let name = |i: usize| partition.clients.get(i).cloned().unwrap_or_default();
     let row = |(i, counts): (usize, &Vec<u64>)| row(name(i), counts, largest);
     Some(Heat {

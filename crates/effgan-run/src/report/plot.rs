@@ -1,6 +1,6 @@
 //! What a chart shows, in the units of its data. `chart.rs` turns it into coordinates.
 
-use super::axis::Axis;
+use super::chart_axis::Axis;
 
 /// The data of a chart.
 pub(crate) struct Plot {

@@ -8,8 +8,8 @@ use effgan_nn::checkpoint::read_file;
 use image::{ImageFormat, ImageReader, RgbImage};
 use serde::Serialize;
 
-use super::folder::{Folder, one_in};
 use super::partition::{Mix, mixes};
+use super::run_folder::{Folder, one_in};
 use super::scores::average_name;
 use crate::record::events::{Score, Scored};
 use crate::record::pictures::animation;
@@ -19,13 +19,13 @@ use crate::units::{count, three_digits};
 const SHOWN_LARGER: u32 = 240;
 
 /// Most bytes of an embedded picture.
-const MOST_BYTES: u64 = 1 << 26;
+const MAX_BYTES: u64 = 1 << 26;
 /// Most rounds that are shown on the page.
-const MOST_ROUNDS: usize = 24;
+const MAX_ROUNDS: usize = 24;
 /// Most frames of the GIF.
-const MOST_FRAMES: usize = 60;
+const MAX_FRAMES: usize = 60;
 /// Most pixels of all frames together; beyond them, earlier rounds are left out.
-const MOST_PIXELS: u64 = 1 << 28;
+const MAX_PIXELS: u64 = 1 << 28;
 
 /// A PNG file as a data URI.
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ pub(super) struct Picture {
 
 /// The sample file `name`; `None` when it is missing or not a picture.
 fn picture(folder: &Folder, name: &str, alt: String) -> Option<Picture> {
-    let bytes = read_file(&folder.sample_path(name), MOST_BYTES).ok()?;
+    let bytes = read_file(&folder.sample_path(name), MAX_BYTES).ok()?;
     let (width, height) = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png).into_dimensions().ok()?;
     let uri = format!("data:image/png;base64,{}", STANDARD.encode(&bytes));
     Some(Picture { uri, width, height, pixels: width <= SHOWN_LARGER, alt })
@@ -128,7 +128,7 @@ pub(super) struct Rounds {
 /// The averaged generator after each round, or after an even choice of them, each with its score.
 pub(super) fn rounds(folder: &Folder) -> Rounds {
     let files = folder.round_files();
-    let every = one_in(files.len(), MOST_ROUNDS);
+    let every = one_in(files.len(), MAX_ROUNDS);
     let titled = |(file, round): &(String, u32)| {
         let title = format!("round {round}");
         let picture = picture(folder, file, format!("samples after {title}"))?;
@@ -144,7 +144,7 @@ pub(super) fn rounds(folder: &Folder) -> Rounds {
 /// The bytes of `samples/rounds.gif`: samples after each round, or an even choice; `None` before the first round is drawn.
 pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
     let files = folder.round_files();
-    let mut room = MOST_PIXELS;
+    let mut room = MAX_PIXELS;
     let mut frame = |(file, round): &(String, u32)| {
         let path = folder.sample_path(file);
         let (width, height) = image::image_dimensions(&path).ok()?;
@@ -152,7 +152,7 @@ pub(super) fn rounds_gif(folder: &Folder) -> anyhow::Result<Option<Vec<u8>>> {
         let picture = image::open(path).ok()?.to_rgb8();
         Some((format!("round {round}"), picture))
     };
-    let chosen = files.iter().rev().step_by(one_in(files.len(), MOST_FRAMES));
+    let chosen = files.iter().rev().step_by(one_in(files.len(), MAX_FRAMES));
     let mut frames: Vec<(String, RgbImage)> = chosen.filter_map(&mut frame).collect();
     frames.reverse();
     if frames.is_empty() { Ok(None) } else { animation(&frames).map(Some) }

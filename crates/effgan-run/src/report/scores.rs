@@ -3,10 +3,10 @@
 use effgan_fl::ensemble::NormStatistics;
 use serde::Serialize;
 
-use super::axis::Axis;
 use super::chart::Chart;
-use super::folder::Folder;
+use super::chart_axis::Axis;
 use super::plot::{Label, Plot, Series, Shape};
+use super::run_folder::Folder;
 use crate::record::events::{Score, Scored};
 use crate::units::{byte_unit, count, three_digits};
 

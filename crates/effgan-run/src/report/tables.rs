@@ -9,7 +9,7 @@ use effgan_fl::message::METRICS;
 use effgan_fl::{ClientRecord, ExchangeKind, Missing, RoundRecord};
 use serde::Serialize;
 
-use super::folder::Folder;
+use super::run_folder::Folder;
 use crate::record::csv_file;
 use crate::record::events::{Score, Scored};
 

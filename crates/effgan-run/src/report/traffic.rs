@@ -3,10 +3,10 @@
 use effgan_fl::{ExchangeKind, RoundRecord};
 use serde::Serialize;
 
-use super::axis::Axis;
 use super::chart::Chart;
-use super::folder::Folder;
+use super::chart_axis::Axis;
 use super::plot::{Bar, Plot, Series, Shape};
+use super::run_folder::Folder;
 use crate::units::{byte_unit, bytes, duration};
 
 /// Longest table that is expanded when the page opens.

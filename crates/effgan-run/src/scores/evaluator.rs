@@ -15,7 +15,7 @@ use super::cache;
 use super::evaluation::{ClassScores, Evaluation, SetScores};
 use super::feature_net::FeatureNet;
 use super::features::Features;
-use super::images::Images;
+use super::scored_images::Images;
 use super::share::Share;
 use crate::failure::{Failure, Result};
 

@@ -5,21 +5,21 @@
 
 mod cache;
 mod evaluation;
+mod evaluation_text;
 mod evaluator;
 mod feature_net;
 mod features;
-mod images;
 mod in_depth;
 mod of_run;
+mod scored_images;
 mod scorer;
 mod share;
-mod text;
 
 pub use self::evaluation::{ClassScores, Evaluation, MemberMemorisation, SetScores};
 pub use self::evaluator::{Evaluator, Reference};
 pub use self::feature_net::FeatureNet;
 pub use self::features::Features;
-pub use self::images::Images;
 pub use self::of_run::{evaluate_run, read_partition};
+pub use self::scored_images::Images;
 pub(crate) use self::scorer::Scorer;
 pub use self::share::Share;

@@ -12,7 +12,7 @@ use effgan_nn::checkpoint::read_file;
 use super::{Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::record::run_dir::MOST_BYTES;
+use crate::record::run_dir::MAX_BYTES;
 
 /// Seed of the samples, whatever the run's seed: all runs are evaluated alike.
 const SEED: u64 = 1;
@@ -49,6 +49,6 @@ pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> 
 /// When the file cannot be read.
 pub fn read_partition(folder: &Path) -> Result<Partition> {
     let path = folder.join("partition.json");
-    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MOST_BYTES)?)?) };
+    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MAX_BYTES)?)?) };
     read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
 }

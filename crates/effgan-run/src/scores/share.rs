@@ -4,7 +4,7 @@ use effgan_data::{ClientShare, Dataset, Partition};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 
-use super::images::Images;
+use super::scored_images::Images;
 
 /// Images that a generator was trained on, and images of the same kind that it never saw.
 pub struct Share<'a> {

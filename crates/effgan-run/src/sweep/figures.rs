@@ -13,8 +13,8 @@ use super::rows::Row;
 use super::spread::Spread;
 use super::table::Table;
 use super::{Cell, Sweep};
-use crate::report::axis::Axis;
 use crate::report::chart::Chart;
+use crate::report::chart_axis::Axis;
 use crate::report::plot::{Bar, Label, Plot, Series, Shape};
 use crate::units::three_digits;
 

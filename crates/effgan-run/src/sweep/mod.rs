@@ -4,12 +4,12 @@
 //! Table and figures are made from the folders alone.
 
 mod cell;
+mod cell_state;
 mod figures;
 mod markdown;
 mod plan;
 mod rows;
 mod spread;
-mod state;
 mod sweep_file;
 mod table;
 mod workers;
@@ -23,7 +23,7 @@ use effgan_data::DatasetConfig;
 use effgan_nn::checkpoint::write_file;
 
 pub use self::cell::Cell;
-use self::state::is_open;
+use self::cell_state::is_open;
 pub use self::sweep_file::Sweep;
 use self::table::Table;
 use crate::config::Config;

@@ -6,12 +6,12 @@ use effgan_fl::ExchangeKind;
 use effgan_fl::ensemble::NormStatistics;
 
 use super::Sweep;
+use super::cell_state::{evaluation, status};
 use super::plan::{self, Source};
-use super::state::{evaluation, status};
 use crate::failure::Result;
 use crate::record::events::{Score, Scored};
 use crate::record::run_info::Status;
-use crate::report::folder::Folder;
+use crate::report::run_folder::Folder;
 use crate::scores::Evaluation;
 use crate::units::duration;
 

@@ -29,7 +29,7 @@ use crate::config::{Config, check_name, read};
 use crate::failure::{Failure, Result};
 
 /// Most cells of a sweep.
-const MOST_CELLS: usize = 100_000;
+const MAX_CELLS: usize = 100_000;
 
 /// A sweep whose cells have all been checked.
 pub struct Sweep {
@@ -127,8 +127,8 @@ impl Grid {
         }
         let axes: Vec<Vec<Point>> = self.axes.iter().map(points).collect::<Result<_>>()?;
         let size = axes.iter().map(Vec::len).product::<usize>().saturating_mul(seeds.len());
-        if cells.len() + size > MOST_CELLS {
-            return Err(usage(format!("{} cells are more than {MOST_CELLS}", cells.len() + size)));
+        if cells.len() + size > MAX_CELLS {
+            return Err(usage(format!("{} cells are more than {MAX_CELLS}", cells.len() + size)));
         }
         for &seed in seeds {
             for i in 0..size / seeds.len() {

@@ -10,9 +10,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 use effgan_nn::checkpoint::write_file;
 
+use super::cell_state::{EVALUATION, is_evaluated, is_open, status};
 use super::plan::Group;
 use super::rows::headline;
-use super::state::{EVALUATION, is_evaluated, is_open, status};
 use super::{Cell, Sweep};
 use crate::failure::{Kind, Result};
 use crate::pipeline;

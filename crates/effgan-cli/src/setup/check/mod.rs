@@ -7,7 +7,7 @@ mod image_headers;
 mod planned_run;
 mod server_checks;
 mod site_checks;
-mod superlink;
+mod superlink_check;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use effgan_gate::{SITES, Sites};
 use effgan_run::failure::Result;
 
-use super::{certificate_checks, file_access, gate_probe, right, superlink, versions};
+use super::{certificate_checks, file_access, gate_probe, right, superlink_check, versions};
 use crate::setup::SUPEREXEC_SECRET;
 use crate::setup::server_folder::ServerFolder;
 
@@ -30,6 +30,6 @@ pub(super) fn check(folder: &Path, server: &ServerFolder) -> Result<()> {
     right("sites", &format!("{} of {} admitted{names}", admitted.len(), sites.iter().count()));
     file_access::room(folder, DISK)?;
     certificate_checks::of_server(folder, server)?;
-    superlink::answers(folder, server)?;
+    superlink_check::answers(folder, server)?;
     gate_probe::refuses_unknown_keys(folder, server)
 }

@@ -44,7 +44,7 @@ struct Exchange {
 }
 
 /// More runs than anybody reads: beyond these, the oldest is dropped.
-const MOST_WAITING: usize = 100;
+const MAX_WAITING: usize = 100;
 
 /// A run that is waiting for approval.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,7 +137,7 @@ impl History {
                     pending.run_request = run_request;
                     return;
                 }
-                if waiting.len() == MOST_WAITING {
+                if waiting.len() == MAX_WAITING {
                     waiting.remove(0);
                 }
                 waiting.push(PendingRun { config, since: line.time, run_request, identity });

@@ -25,7 +25,7 @@ pub const LEDGER: &str = "ledger.jsonl";
 /// What the first line holds instead of a hash: 64 zeros.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Most bytes of a line; the lines that effgan writes have up to 3,000.
-const MOST_LINE: usize = 1 << 20;
+const MAX_LINE: usize = 1 << 20;
 
 /// The ledger in a site's folder.
 #[derive(Clone, Debug)]
@@ -90,9 +90,9 @@ impl Ledger {
         let (mut reader, mut bytes) = (BufReader::with_capacity(1 << 16, file), Vec::new());
         loop {
             bytes.clear();
-            let most = MOST_LINE as u64 + 1;
+            let most = MAX_LINE as u64 + 1;
             reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(|error| self.io(error))?;
-            if bytes.len() > MOST_LINE {
+            if bytes.len() > MAX_LINE {
                 return Err(self.broken(head.lines + 1, "is longer than any line that effgan writes"));
             }
             if bytes.last() != Some(&b'\n') {
@@ -173,7 +173,7 @@ impl Ledger {
     fn tail(&self, file: &mut File, skipped: u64) -> Result<Vec<u8>> {
         let end = file.metadata().map_err(|error| self.io(error))?.size().saturating_sub(skipped);
         let (mut tail, mut start) = (Vec::new(), end);
-        while start > 0 && tail.len() <= MOST_LINE {
+        while start > 0 && tail.len() <= MAX_LINE {
             let from = start.saturating_sub(1 << 12);
             let mut block = vec![0; (start - from) as usize];
             file.seek(SeekFrom::Start(from))
@@ -188,7 +188,7 @@ impl Ledger {
             }
             start = from;
         }
-        if tail.len() > MOST_LINE {
+        if tail.len() > MAX_LINE {
             Err(self.broken_end("is longer than any line that effgan writes"))
         } else {
             Ok(tail)

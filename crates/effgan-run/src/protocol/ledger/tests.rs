@@ -137,7 +137,7 @@ fn a_symbolic_link_in_place_of_the_ledger_is_not_followed() {
 #[test]
 fn a_line_longer_than_any_that_effgan_writes_is_refused_before_memory_is_allocated() {
     let (_folder, ledger) = folder();
-    fs::write(&ledger.path, vec![b'['; MOST_LINE + 10]).unwrap();
+    fs::write(&ledger.path, vec![b'['; MAX_LINE + 10]).unwrap();
     assert!(ledger.read(|_, _| ()).unwrap_err().to_string().contains("line 1 is longer than any line"));
     assert!(ledger.append(answered(1)).unwrap_err().to_string().contains("is longer than any line"));
 }

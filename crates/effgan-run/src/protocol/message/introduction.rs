@@ -7,7 +7,7 @@ use effgan_nn::Params;
 use serde::{Deserialize, Serialize};
 
 use super::{Content, LEDGER, NUM_EXAMPLES, VERSION};
-use crate::config::MOST_EXAMPLES;
+use crate::config::MAX_EXAMPLES;
 
 /// What a site says of itself. `sites.json` in the run folder keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,9 +38,9 @@ const CLASSES: &str = "classes";
 const NAME: &str = "client-name";
 
 /// Most pixels per side of an image.
-const MOST_SIDE: u64 = 1024;
+const MAX_SIDE: u64 = 1024;
 /// Most classes: labels are bytes.
-const MOST_CLASSES: u64 = 256;
+const MAX_CLASSES: u64 = 256;
 
 impl Introduction {
     /// Writes it as a message.
@@ -65,17 +65,17 @@ impl Introduction {
         let word = content.word(NAME)?;
         let name = ClientName::new(word).map_err(|error| error.to_string())?;
         let side = |name: &str| match content.count(name)? {
-            n @ 1..=MOST_SIDE => Ok(n as usize),
-            n => Err(format!("its images have {n} for `{name}`, which is outside 1..={MOST_SIDE}")),
+            n @ 1..=MAX_SIDE => Ok(n as usize),
+            n => Err(format!("its images have {n} for `{name}`, which is outside 1..={MAX_SIDE}")),
         };
         let image_shape = [side(SHAPE[0])?, side(SHAPE[1])?, side(SHAPE[2])?];
         let num_classes = match content.count(CLASSES)? {
-            n @ 1..=MOST_CLASSES => n as usize,
-            n => return Err(format!("its images have {n} classes, which is outside 1..={MOST_CLASSES}")),
+            n @ 1..=MAX_CLASSES => n as usize,
+            n => return Err(format!("its images have {n} classes, which is outside 1..={MAX_CLASSES}")),
         };
         let num_examples = match content.count(NUM_EXAMPLES)? {
-            n @ 1..=MOST_EXAMPLES => n,
-            n => return Err(format!("it has {n} images, which is outside 1..={MOST_EXAMPLES}")),
+            n @ 1..=MAX_EXAMPLES => n,
+            n => return Err(format!("it has {n} images, which is outside 1..={MAX_EXAMPLES}")),
         };
         let is_counted = content.numbers.contains_key(&of_class(0));
         let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<Vec<_>, _>>();

@@ -60,10 +60,10 @@ pub(super) const REFUSED: &str = "refused";
 pub(super) const NUM_EXAMPLES: &str = "num-examples";
 
 /// Seconds that no deadline and no work exceeds: 30 years. A sum of such times is finite.
-pub(super) const MOST_SECONDS: f64 = 1e9;
+pub(super) const MAX_SECONDS: f64 = 1e9;
 
 /// 2^53: f64 holds every whole number up to here.
-const MOST_COUNT: f64 = 9_007_199_254_740_992.0;
+const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 
 impl Content {
     /// The number `name`, as a count.
@@ -72,7 +72,7 @@ impl Content {
     /// One line with the name, when the number is missing or is not a whole number in 0..=2^53.
     pub fn count(&self, name: &str) -> Result<u64, String> {
         match self.numbers.get(name) {
-            Some(&n) if (0.0..=MOST_COUNT).contains(&n) && n.fract() == 0.0 => Ok(n as u64),
+            Some(&n) if (0.0..=MAX_COUNT).contains(&n) && n.fract() == 0.0 => Ok(n as u64),
             Some(n) => Err(format!("the message's `{name}` is {n}, which is not a count")),
             None => Err(format!("the message lacks the number `{name}`; do both sides have the same effgan?")),
         }

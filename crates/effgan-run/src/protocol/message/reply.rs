@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use effgan_data::ClientName;
 use effgan_fl::{Answered, Refusal, Reply, Update};
 
-use super::{Content, ITERATION, LEDGER, MOST_SECONDS, NUM_EXAMPLES, REFUSED, ROUND, RequestId};
+use super::{Content, ITERATION, LEDGER, MAX_SECONDS, NUM_EXAMPLES, REFUSED, ROUND, RequestId};
 
 /// Wall time of the site's work.
 const SECONDS: &str = "seconds";
@@ -46,7 +46,7 @@ impl Content {
         for name in [NUM_EXAMPLES, ROUND, ITERATION] {
             self.numbers.remove(name);
         }
-        let is_time = |seconds: &f64| (0.0..=MOST_SECONDS).contains(seconds);
+        let is_time = |seconds: &f64| (0.0..=MAX_SECONDS).contains(seconds);
         let seconds = self.numbers.remove(SECONDS).filter(is_time).unwrap_or_default();
         Ok((Update { params: self.params, num_examples, metrics: self.numbers }, seconds))
     }

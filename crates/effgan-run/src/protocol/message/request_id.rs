@@ -3,7 +3,7 @@
 use super::{CONFIG_HASH, Content, ITERATION, KIND, ROUND};
 
 /// Most bytes of a word that a reply repeats: a SHA-256 has as many hex digits.
-const MOST_REPEATED: usize = 64;
+const MAX_REPEATED: usize = 64;
 
 /// The parts of a request that its reply repeats, so that the reply cannot be taken for the reply to another request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,7 +40,7 @@ impl RequestId {
 impl Content {
     /// The id in this message, whether it is a request or the reply to one.
     pub fn request_id(&self) -> RequestId {
-        let word = |name: &str| self.words.get(name).filter(|word| word.len() <= MOST_REPEATED).cloned();
+        let word = |name: &str| self.words.get(name).filter(|word| word.len() <= MAX_REPEATED).cloned();
         let number = |name: &str| self.numbers.get(name).copied();
         RequestId {
             kind: word(KIND),

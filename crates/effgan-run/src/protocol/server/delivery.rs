@@ -10,11 +10,11 @@ use crate::protocol::message::{QUERY, message_type};
 use crate::protocol::{Content, RequestId};
 
 /// Most bytes of a reply besides its tensors: names, shapes, numbers, and what Flower adds.
-const MOST_BESIDES_TENSORS: u64 = 64 << 10;
+const MAX_BESIDES_TENSORS: u64 = 64 << 10;
 /// Most bytes of a reply to a query.
-const MOST_INTRODUCTION: u64 = 64 << 10;
+const MAX_INTRODUCTION: u64 = 64 << 10;
 /// How long a site may be away before a request to it is given up; Flower's nodes send a heartbeat every 30 s.
-const MOST_AWAY: Duration = Duration::from_mins(1);
+const MAX_AWAY: Duration = Duration::from_mins(1);
 /// The failure of a site whose name or key is no longer on the server's list.
 const REMOVED: &str = "was removed from the server's list of sites";
 
@@ -28,7 +28,7 @@ pub(super) struct Undelivered {
 impl Undelivered {
     /// A request whose reply has up to `tensor_bytes` of tensors.
     pub(super) fn new(site_message: SiteMessage, tensor_bytes: u64) -> Self {
-        Self { site_message, most: tensor_bytes.saturating_add(MOST_BESIDES_TENSORS) }
+        Self { site_message, most: tensor_bytes.saturating_add(MAX_BESIDES_TENSORS) }
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Purpose {
 impl SiteConnections<'_> {
     /// Asks a node which site it is.
     pub(super) fn query(&mut self, id: NodeId) -> effgan_fl::Result<()> {
-        self.push(id, QUERY, Content::query(), Purpose::Query(id), MOST_INTRODUCTION)
+        self.push(id, QUERY, Content::query(), Purpose::Query(id), MAX_INTRODUCTION)
     }
 
     /// Sends a request to a site that is connected as `node`.
@@ -132,7 +132,7 @@ impl SiteConnections<'_> {
             } else if let Some(node) = self.node_of(&client) {
                 let (undelivered, _) = self.undelivered.remove(&client).expect("its key was just listed");
                 self.deliver(&client, node, &undelivered)?;
-            } else if self.undelivered[&client].1.elapsed() >= MOST_AWAY {
+            } else if self.undelivered[&client].1.elapsed() >= MAX_AWAY {
                 self.undelivered.remove(&client);
                 self.give_up(client);
             }

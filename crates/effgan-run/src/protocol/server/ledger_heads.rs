@@ -47,7 +47,7 @@ pub(super) struct LedgerHeads {
 }
 
 /// Most bytes of lines that are kept in memory: enough for thousands of refusals.
-const MOST_EARLY: usize = 1 << 22;
+const MAX_EARLY: usize = 1 << 22;
 
 impl LedgerHeads {
     /// Opens or creates the file in `run`, and writes the lines that came before.
@@ -82,7 +82,7 @@ impl LedgerHeads {
         }
         self.last.insert(client.clone(), line.clone());
         let line = serde_json::to_string(&line).expect("a head is plain data") + "\n";
-        if self.file.is_none() && self.early.len() + line.len() <= MOST_EARLY {
+        if self.file.is_none() && self.early.len() + line.len() <= MAX_EARLY {
             self.early += &line;
         }
         self.write(&line)

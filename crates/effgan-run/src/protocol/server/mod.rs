@@ -3,10 +3,10 @@
 //! The server's list ([`SiteList`]) says which node is which site; without a list, as in experiments, the nodes are asked and believed. [`SiteConnections`] is the [`Carrier`] of a run: `wait` waits for its sites at the start, `nodes` keeps track of who is
 //! connected, `admission` decides who may take part, and `delivery` sends requests and takes replies.
 
-mod admission;
 mod delivery;
 mod grid;
 mod ledger_heads;
+mod node_admission;
 mod nodes;
 mod site_list;
 mod wait;

@@ -6,10 +6,10 @@ use effgan_fl::policy::{Amount, Approve, Spent};
 use effgan_fl::{Broadcast, ExchangeKind, Refusal, RunRequest, SiteMessage};
 
 use super::context::SiteContext;
-use super::images::Images;
 use super::ledger_entry::{RequestRecord, arrays};
 use super::server_request::ServerRequest;
 use super::site_error::SiteError;
+use super::site_images::Images;
 use super::{config_request, hold_out};
 use crate::protocol::Content;
 use crate::protocol::ledger::History;

@@ -23,7 +23,7 @@ use crate::protocol::{Content, retention};
 /// The policy's name in a site's folder.
 pub const POLICY: &str = "policy.toml";
 /// How long a process waits for another one that works for the same site.
-const MOST_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A site's folder: `policy.toml`, `ledger.jsonl`, `hold-out.secret`.
 pub(super) struct SiteContext {
@@ -47,7 +47,7 @@ impl SiteContext {
             if let Some(lock) = lock {
                 break lock;
             }
-            if started.elapsed() >= MOST_WAIT || stop.load(Ordering::Relaxed) {
+            if started.elapsed() >= MAX_WAIT || stop.load(Ordering::Relaxed) {
                 let why = format!("another process is working for the site in {}; stop it", folder.display());
                 return Err(failed(why));
             }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use effgan_fl::{FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
 use effgan_nn::params;
 
-use super::images::Images;
 use super::server_request::ServerRequest;
 use super::site_error::SiteError;
+use super::site_images::Images;
 use super::{SiteResult, SiteSettings};
 use crate::protocol::Content;
 

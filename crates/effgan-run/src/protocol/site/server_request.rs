@@ -11,13 +11,13 @@ use crate::config::Config;
 use crate::protocol::Content;
 use crate::protocol::ledger::Asked;
 use crate::protocol::message::{
-    CONFIG, CONFIG_HASH, DEADLINE, ITERATION, KIND, MOST_SECONDS, QUERY, ROUND, RUN, VERSION, message_type,
+    CONFIG, CONFIG_HASH, DEADLINE, ITERATION, KIND, MAX_SECONDS, QUERY, ROUND, RUN, VERSION, message_type,
 };
 
 /// Most bytes of a config; those in configs/ have up to 2,000.
-const MOST_CONFIG: usize = 1 << 20;
+const MAX_CONFIG: usize = 1 << 20;
 /// Most characters of a run's id.
-const MOST_RUN: usize = 64;
+const MAX_RUN: usize = 64;
 
 /// A request whose parts agree.
 pub(super) struct ServerRequest {
@@ -54,16 +54,16 @@ impl ServerRequest {
         if !is_run_id(&run) {
             return Err(SiteError::inconsistent("the message's `run` is not the id of a run"));
         }
-        if text.len() > MOST_CONFIG {
+        if text.len() > MAX_CONFIG {
             return Err(SiteError::inconsistent(format!(
-                "the config has {} bytes, more than {MOST_CONFIG}",
+                "the config has {} bytes, more than {MAX_CONFIG}",
                 text.len()
             )));
         }
         let seconds = message.numbers.get(DEADLINE).copied().unwrap_or_default();
-        if !(seconds > 0.0 && seconds <= MOST_SECONDS) {
+        if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
             return Err(SiteError::inconsistent(format!(
-                "the message's `deadline` is {seconds} s, which is outside 0..={MOST_SECONDS}"
+                "the message's `deadline` is {seconds} s, which is outside 0..={MAX_SECONDS}"
             )));
         }
         let in_config = |failure: crate::Failure| SiteError::inconsistent(format!("the config: {}", failure.line()));
@@ -117,7 +117,7 @@ fn unread(kind: &str, message: &Content) -> Asked {
 
 /// Whether `run` can be a run's id. It is written into the ledger, where no text of the server's choice may appear.
 fn is_run_id(run: &str) -> bool {
-    run.len() <= MOST_RUN && run.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    run.len() <= MAX_RUN && run.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 const KINDS: [ExchangeKind; 5] =

@@ -4,7 +4,7 @@ use embedded_graphics::mono_font::iso_8859_1::FONT_9X18_BOLD;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, Rgb, RgbImage};
 
-use super::text::Pen;
+use super::pen::Pen;
 use super::{GUTTER, WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([27, 27, 27]);

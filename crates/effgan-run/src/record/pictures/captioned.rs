@@ -3,7 +3,7 @@
 use embedded_graphics::mono_font::iso_8859_1::{FONT_8X13, FONT_9X18_BOLD};
 use image::{Rgb, RgbImage};
 
-use super::text::Pen;
+use super::pen::Pen;
 use super::{WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([23, 27, 33]);

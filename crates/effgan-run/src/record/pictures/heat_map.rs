@@ -5,7 +5,7 @@ use embedded_graphics::mono_font::iso_8859_1::{FONT_5X8, FONT_6X10, FONT_7X13};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use super::text::Pen;
+use super::pen::Pen;
 use super::{WHITE, fill};
 
 const INK: Rgb<u8> = Rgb([23, 27, 33]);

@@ -18,7 +18,7 @@ use crate::config::StrategyConfig;
 use crate::pipeline::{add_late_member, run};
 use crate::protocol::{Content, MessageId, NodeId, Pulled, SiteImages, SiteSettings, answer, fine_tune, split};
 use crate::record::events::Event;
-use crate::report::folder::Folder;
+use crate::report::run_folder::Folder;
 
 mod hostile_sites;
 mod own_folders;

@@ -11,7 +11,7 @@ const LETTER: f64 = 6.0;
 /// Greatest height of all rows together, as long as each is at least 2 pixels high.
 const TALLEST: f64 = 700.0;
 /// Most cells that have titles: with more, the page would become large.
-const MOST_TITLES: usize = 3000;
+const MAX_TITLES: usize = 3000;
 /// Share above which a cell is so dark that its text must be light.
 pub(super) const DEEP: f64 = 0.65;
 
@@ -75,7 +75,7 @@ impl Matrix {
         let width = ((WIDTH - left) / self.columns.len().max(1) as f64).min(60.0);
         let room = self.columns.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64 * LETTER + 8.0;
         let (x, y) = (|column: f64| tenth(left + column * width), |row: f64| tenth(TOP + row * height));
-        let titled = self.cells.len() <= MOST_TITLES;
+        let titled = self.cells.len() <= MAX_TITLES;
         let roomy = |text: &str| height >= 13.0 && text.chars().count() as f64 * LETTER + 4.0 <= width;
         let place = |cell: Cell| Placed {
             class: cell.class,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Id, KINDS, MOST_OF_NAME, MOST_SIZES, Storage, Value, View};
+use super::{Id, KINDS, MAX_OF_NAME, MAX_SIZES, Storage, Value, View};
 use crate::state_dict::{Parsed, shortened};
 
 const EMPTY: &str = "it takes more values than it has";
@@ -222,7 +222,7 @@ impl<'a> Machine<'a> {
         let part = |i: usize| parts.get(i).map_or(&Value::None, |&id| &self.values[id]);
         let storage = match [part(0), part(1), part(2), part(4), part(5)] {
             [Value::Text(word), Value::StorageType(kind), Value::Text(key), Value::Int(len), Value::None]
-                if word == "storage" && key.len() <= MOST_OF_NAME =>
+                if word == "storage" && key.len() <= MAX_OF_NAME =>
             {
                 Storage { kind: *kind, key: key.clone(), len: u64::try_from(*len).map_err(|_| NO_STORAGE)? }
             }
@@ -250,7 +250,7 @@ impl<'a> Machine<'a> {
         let Value::Storage(storage) = &self.values[storage] else { return Err("a tensor has no storage".into()) };
         let storage = storage.clone();
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        if shape.len() != strides.len() || shape.len() > MOST_SIZES {
+        if shape.len() != strides.len() || shape.len() > MAX_SIZES {
             return Err(format!("a tensor has {} sizes and {} strides", shape.len(), strides.len()));
         }
         Ok(View { storage, offset: self.size(offset)?, shape, strides })
@@ -258,7 +258,7 @@ impl<'a> Machine<'a> {
 
     fn sizes(&self, id: Id) -> Parsed<Vec<u64>> {
         let Value::Tuple(sizes) = &self.values[id] else { return Err("a tensor has no sizes".into()) };
-        sizes.iter().take(MOST_SIZES + 1).map(|&size| self.size(size)).collect()
+        sizes.iter().take(MAX_SIZES + 1).map(|&size| self.size(size)).collect()
     }
 
     fn size(&self, id: Id) -> Parsed<u64> {

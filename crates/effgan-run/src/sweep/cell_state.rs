@@ -6,7 +6,7 @@ use effgan_nn::checkpoint::read_file;
 
 use super::{Cell, Sweep};
 use crate::pipeline;
-use crate::record::run_dir::MOST_BYTES;
+use crate::record::run_dir::MAX_BYTES;
 use crate::record::run_info::Status;
 use crate::scores::Evaluation;
 
@@ -31,5 +31,5 @@ pub(super) const EVALUATION: &str = "evaluation.json";
 
 /// Reads that file; `None` where it is missing or of another version.
 pub(super) fn evaluation(folder: &Path) -> Option<Evaluation> {
-    serde_json::from_slice(&read_file(&folder.join(EVALUATION), MOST_BYTES).ok()?).ok()
+    serde_json::from_slice(&read_file(&folder.join(EVALUATION), MAX_BYTES).ok()?).ok()
 }

@@ -10,10 +10,10 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
 use effgan_nn::checkpoint::read_file;
 
-use super::axis::Axis;
+use super::chart_axis::Axis;
 use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
 use crate::record::grid_name::round_of_grid;
-use crate::record::run_dir::MOST_BYTES;
+use crate::record::run_dir::MAX_BYTES;
 use crate::record::run_info::RunInfo;
 
 /// The recorded events of a run, sorted. Of two events about the same thing, as after a resume, the later one counts.
@@ -45,7 +45,7 @@ impl Folder {
     /// Reads the run folder `dir`; everything but `run.json` may be missing.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join("run.json");
-        let json = read_file(&path, MOST_BYTES).with_context(|| format!("reading {}", path.display()))?;
+        let json = read_file(&path, MAX_BYTES).with_context(|| format!("reading {}", path.display()))?;
         let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
         let mut folder = Self {
             info,
@@ -152,7 +152,7 @@ pub(crate) fn one_in(len: usize, most: usize) -> usize {
 
 /// The text of a file; a missing one is empty.
 fn text(path: &Path) -> anyhow::Result<String> {
-    match read_file(path, MOST_BYTES) {
+    match read_file(path, MAX_BYTES) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),

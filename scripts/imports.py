@@ -1,6 +1,6 @@
 """Who imports whom: prints ARCHITECTURE's table of crates, and every circle of files that import each other.
 
-`python3 scripts/rooms.py` prints both; with `--check` it fails if there is a circle, or if ARCHITECTURE.md's table names other imports than the
+`python3 scripts/imports.py` prints both; with `--check` it fails if there is a circle, or if ARCHITECTURE.md's table names other imports than the
 Cargo.toml files. Imports of tests do not count, nor those between a module and the modules inside it. An item that a module re-exports is
 looked up where it is defined.
 """
