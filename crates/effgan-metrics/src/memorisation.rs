@@ -15,8 +15,8 @@ const Z: f64 = 1.959_963_984_540_054;
 /// How near samples are to the training images, compared with held-out real images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memorisation {
-    /// Median distance of a sample from its nearest training image over that of a held-out image, ≥ 0: 1 means like unseen
-    /// images, 0 means copies. Samples of poor quality are far from everything (above 1), which hides copies among them.
+    /// Median distance from a sample to its nearest training image, divided by that of held-out images, ≥ 0: 1 means like unseen
+    /// images, 0 means copies. Samples of poor quality are far from every image (above 1), which hides the few that are copied.
     pub ratio: f64,
     /// Probability that a sample is nearer to the training images than a held-out image is, with ties counted as half, 0..1: 0.5
     /// means like unseen images, 1 means copies, below 0.5 means farther away.
@@ -33,14 +33,14 @@ pub struct Memorisation {
     pub num_train: usize,
 }
 
-/// Compares the distances of `samples` and of `held_out` images to their nearest among `train`.
+/// Compares the distances from `samples` and from `held_out` images to their nearest images in `train`.
 ///
-/// All are features `[n, d]` row-major with d = `dim`; distances are Euclidean, in f64. For an ensemble, compute it per member,
-/// with the images that this member was trained on. The result does not depend on the number of threads, `jobs`.
+/// Each set is features `[n, d]`, row-major, with d = `dim`; distances are Euclidean, in f64. For an ensemble, call this once per
+/// member, with the images that the member was trained on. The result does not depend on the number of threads, `jobs`.
 ///
 /// # Errors
 /// [`MetricError::TooFewFor`] when there are fewer than 2 samples, 2 held-out images or 1 training image,
-/// [`MetricError::HeldOutCopies`] when the median held-out image is a training image, [`MetricError::FeatureShape`] or
+/// [`MetricError::HeldOutCopies`] when the median distance of the held-out images is 0, [`MetricError::FeatureShape`] or
 /// [`MetricError::NonFiniteFeature`] when a set is malformed.
 pub fn memorisation(samples: &[f32], train: &[f32], held_out: &[f32], dim: usize, jobs: usize) -> Result<Memorisation> {
     let (samples, train, held_out) =

@@ -4,9 +4,9 @@ Flower's own SuperExec installs and runs whatever bundle the server sends, inclu
 each ClientApp task by :mod:`effgan.flower.task`, a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never
 opens the bundle. Tasks for agents are refused, because a SuperNode waits for ever for an answer to a task that nobody takes.
 
-One such process waits with everything imported. It gets its task's token by standard input, which no other account can read, and ends with
-this process. When it ends without an answer, that is written into the site's ledger, and the server is told at once, in words that say
-nothing about the site.
+One such process waits for a task with everything imported. It gets its task's token by standard input, which no other account can read, and
+it ends when this process does. If it ends without an answer, this process writes a line into the site's ledger and tells the server at
+once, in words that say nothing about the site.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .records import UNKNOWN
 # What the server learns about an app that ended without an answer.
 FAILED = "the site's app failed; its own log says why"
 
-# What the server learns about an agent that was not run. The forwarder knows both sentences, and lets no others of the executor leave.
+# What the server learns about an agent that was not run. The forwarder lets only these two of the executor's sentences leave the site.
 REFUSED = "this site runs effgan and no agent"
 
 # What a task's process writes before it pushes its reply.
@@ -53,12 +53,12 @@ ANSWERING = b"answering"
 IDLE = 0.25
 # Seconds between two such requests while a task runs.
 BUSY = 2.0
-# Seconds within which a SuperNode has to answer for the first time, and after which one that no longer answers counts as gone.
+# Seconds within which the SuperNode must answer for the first time, and seconds of silence after which it counts as gone.
 START, GONE = 60.0, 10.0
 
 
 class Ended(Exception):
-    """Why this process cannot go on."""
+    """The executor cannot go on, for the reason given."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Child:
         return True
 
     def end(self) -> tuple[int, list[bytes]]:
-        """Ends the process. Returns its exit status and the words that it wrote: the message that it got, what the ledger records of it,
-        and :data:`ANSWERING`."""
+        """Ends the process. Returns its exit status and the words that it wrote to standard output, as far as it came: the message that
+        it got, what the ledger records of it, and :data:`ANSWERING`."""
         self.process.kill()
         words, _ = self.process.communicate()
         return self.process.returncode, words.split()
@@ -132,7 +132,7 @@ class Executor:
 
     def step(self) -> None:
         at_work = bool(self.child.token)
-        # While a task runs, a request for tasks of no kind shows whether the SuperNode is still there.
+        # While a task runs, a request that accepts no kind of task shows whether the SuperNode is still there.
         acquired = self.acquire([] if at_work else [TaskType.CLIENT_APP, TaskType.AGENT_APP])
         if acquired.task.type == TaskType.CLIENT_APP:
             self.child.begin(acquired.token)
@@ -237,7 +237,7 @@ def main() -> int:
     add_runtime(options)
     options.add_argument("--superexec-auth-secret-file", type=Path, required=True, metavar="FILE", help="the SuperNode's secret for its executor")
     given = options.parse_args()
-    # The SuperNode is on this machine, so no proxy may stand between; only the forwarder connects to other machines.
+    # The SuperNode is on this machine, so it is called without a proxy; only the forwarder connects to other machines.
     os.environ.update(NO_PROXY="*", no_proxy="*")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -6,18 +6,18 @@ use rand::{Rng, RngExt, distr::Open01};
 use rand_distr::{Gamma, StandardNormal};
 use std::fmt;
 
-/// Number of draws of the proportions before a partition with `min_examples` is given up.
+/// How often proportions are drawn before it is an error that no draw gives every client `min_examples` images.
 pub(super) const MAX_DRAWS: usize = 100;
 
 /// A distribution of the clients' proportions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Distribution {
-    /// Dirichlet with equal concentrations α, finite and > 0; small is uneven.
+    /// Dirichlet with equal concentrations α, finite and > 0; the smaller α, the more uneven.
     Dirichlet {
         /// Concentration α.
         alpha: f64,
     },
-    /// Log-normal weights `exp(σ z)`, `z` standard normal, divided by their sum; σ is finite and ≥ 0, and 0 is even.
+    /// Log-normal weights `exp(σ z)`, `z` standard normal, divided by their sum; σ is finite and ≥ 0, and with 0 all are equal.
     LogNormal {
         /// Standard deviation σ of the logarithms.
         sigma: f64,
@@ -34,7 +34,7 @@ impl Distribution {
         }
     }
 
-    /// What makes the proportions more even, for messages.
+    /// How to make the proportions more even, for error messages.
     fn remedy(self) -> &'static str {
         match self {
             Self::Dirichlet { .. } => "raise alpha",
@@ -105,8 +105,9 @@ impl fmt::Display for Distribution {
 
 /// One draw from Dirichlet(α), up to a common factor.
 ///
-/// The proportions are Gamma(α) draws, which all underflow to 0 when α is small. Therefore this works with logarithms, by
-/// Gamma(α) = Gamma(α + 1) · U^(1/α), scaled by min(α, 1) until the largest is subtracted, because ln U / α can overflow too.
+/// The proportions are Gamma(α) draws, which all underflow to 0 when α is small. Their logarithms do not: they follow from
+/// Gamma(α) = Gamma(α + 1) · U^(1/α). The term ln U / α can overflow, so the logarithms are multiplied by min(α, 1), and divided
+/// by it again once the largest has been subtracted.
 fn draw_dirichlet<R: Rng + ?Sized>(alpha: f64, n: usize, rng: &mut R) -> Vec<f64> {
     let scale = alpha.min(1.0);
     let gamma = Gamma::new(alpha + 1.0, 1.0).expect("alpha is finite and above 0");
@@ -119,8 +120,8 @@ fn draw_dirichlet<R: Rng + ?Sized>(alpha: f64, n: usize, rng: &mut R) -> Vec<f64
     logs.iter().map(|log| ((log - largest) / scale).exp()).collect()
 }
 
-/// Splits `size` images in proportion to `proportions`, whose sum is above 0, by rounding their running sum, so that the counts
-/// sum to `size`.
+/// Splits `size` images in proportion to `proportions`, whose sum is above 0. The running sum is rounded, not each share, so the
+/// counts sum to `size`.
 pub(super) fn split_by(proportions: &[f64], size: usize) -> Vec<usize> {
     let per_unit = size as f64 / proportions.iter().sum::<f64>();
     let (mut sum, mut cut) = (0.0, 0);
