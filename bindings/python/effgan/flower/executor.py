@@ -57,7 +57,7 @@ BUSY = 2.0
 START, GONE = 60.0, 10.0
 
 
-class Ended(Exception):
+class CannotContinue(Exception):
     """The executor cannot go on, for the reason given."""
 
 
@@ -148,9 +148,9 @@ class Executor:
             acquired = self.client.AcquireTask(AcquireTaskRequest(supported_task_types=kinds))
         except httpx.HTTPError as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED:
-                raise Ended(f"the SuperNode at {self.runtime.address} has another secret") from None
+                raise CannotContinue(f"the SuperNode at {self.runtime.address} has another secret") from None
             if time.monotonic() > self.silent_after:
-                raise Ended(f"the SuperNode at {self.runtime.address} is gone: {error}") from None
+                raise CannotContinue(f"the SuperNode at {self.runtime.address} is gone: {error}") from None
             return AcquireTaskResponse()
         self.silent_after = time.monotonic() + GONE
         return acquired
@@ -161,11 +161,11 @@ class Executor:
         if status == 0:
             return
         if not self.child.token:
-            raise Ended(f"the site's app cannot be started: exit status {status}")
+            raise CannotContinue(f"the site's app cannot be started: exit status {status}")
         ended = f"the site's app ended with exit status {status}"
         if ANSWERING in words:
             # The SuperNode now waits for the rest of that answer, whatever it is told.
-            raise Ended(f"{ended}, in the middle of its answer")
+            raise CannotContinue(f"{ended}, in the middle of its answer")
         self.answer_for(self.child.token, words, "work-failed", ended, FAILED)
 
     def answer_for(self, token: str, words: list[bytes], code: str, why: str, reason: str) -> None:
@@ -181,7 +181,7 @@ class Executor:
     def close(self) -> None:
         try:
             self.reap()
-        except Ended:
+        except CannotContinue:
             pass  # This process is ending, too.
         self.client.close()
 
@@ -242,7 +242,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         Executor(runtime_of(given), given.superexec_auth_secret_file.read_bytes()).serve()
-    except (Ended, OSError) as error:
+    except (CannotContinue, OSError) as error:
         log(str(error))
         return 1
     except KeyboardInterrupt:
