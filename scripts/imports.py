@@ -1,7 +1,7 @@
 """Who imports whom: prints ARCHITECTURE's table of crates, and every circle of files that import each other.
 
-`python3 scripts/imports.py` prints both; with `--check` it fails if there is a circle, or if ARCHITECTURE.md's table names other imports than the
-Cargo.toml files. Imports of tests do not count, nor those between a module and the modules inside it. An item that a module re-exports is
+`python3 scripts/imports.py` prints both and fails if there is a circle. With `--check` it prints only the circles, and also fails if
+ARCHITECTURE.md's table names other imports than the Cargo.toml files. Imports of tests do not count, nor those between a module and the modules inside it. An item that a module re-exports is
 looked up where it is defined.
 """
 

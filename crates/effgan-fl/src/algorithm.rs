@@ -1,4 +1,4 @@
-//! The contract of a federated algorithm: pure steps. A driver carries the messages between them and knows no algorithm.
+//! The contract of a federated algorithm: pure functions. A driver carries the messages between them and knows no algorithm.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
@@ -13,17 +13,17 @@ use crate::step_observer::StepObserver;
 
 /// A federated algorithm.
 ///
-/// No step reads a clock, a file or a global random generator: equal arguments give equal bits, on every machine of one kind and however
-/// often the step is repeated. This is why a simulation and a federation agree, and why a run can be resumed.
+/// No method reads a clock, a file or a global random generator: equal arguments give equal bits, on every machine of one kind and however
+/// often the method is called. This is why a simulation and a federation agree, and why a run can be resumed.
 pub trait Algorithm: Send + Sync {
     /// The state before round 1.
     fn init(&self, ctx: &RoundContext) -> Result<ServerState>;
 
     /// The next exchange and its cohort; `None` when the algorithm is done. Depends on `state.round` and `state.exchanges`, not on the
-    /// tensors. A driver may leave clients of the cohort out, but then out of all exchanges of the round.
+    /// tensors. A driver that leaves a client out of an exchange leaves it out of the rest of the round.
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange>;
 
-    /// What the server computes once per exchange, before it sends anything.
+    /// The state after the work that the server does once per exchange, before it sends anything.
     fn prepare(&self, state: ServerState, _: &Exchange, _: &RoundContext) -> Result<ServerState> {
         Ok(state)
     }
@@ -37,7 +37,8 @@ pub trait Algorithm: Send + Sync {
     /// When `state` lacks the tensors that the exchange is about.
     fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes>;
 
-    /// One client's work. `observer` is called after every training step and may end the work.
+    /// One client's work on the images of `shard`. `memory` is what the client keeps between exchanges, and `streams` are its random
+    /// numbers in this round. `observer` is called after every training step and may end the work.
     fn local_update(
         &self,
         broadcast: &Broadcast,
@@ -59,7 +60,7 @@ pub trait Algorithm: Send + Sync {
     /// Number of training steps of a client with `num_examples` images in the round of this exchange, for plans and estimates of time.
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64;
 
-    /// How clients are weighted in a mean and as members.
+    /// How clients are weighted in a mean and as members of the ensemble.
     fn weights(&self) -> Weights {
         Weights::default()
     }

@@ -1,6 +1,6 @@
 //! Federated algorithms without input or output, and the two drivers that run them.
 //!
-//! An [`Algorithm`] is a set of pure steps on named tensors. A driver knows no algorithm: it carries [`message`]s between the server and
+//! An [`Algorithm`] is a set of pure functions on named tensors. A driver knows no algorithm: it carries [`message`]s between the server and
 //! the clients, which are threads of this process ([`simulate`]) or sites of their own ([`message_driver`], whose other half at a site is
 //! [`site_client`]). Both share the loop over [`rounds`].
 

@@ -1,4 +1,5 @@
-//! FedGAN (Rasouli, Sun, Rajagopal 2020, arXiv:2006.07228): clients train both networks, the server averages both by n_k / n.
+//! FedGAN (Rasouli, Sun, Rajagopal 2020, arXiv:2006.07228): clients train both networks, and the server averages both with weights n_k / n,
+//! each client's share of the images.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;

@@ -1,8 +1,8 @@
 //! The loop over the rounds of a run, which both drivers share: the clients are threads of this process ([`simulate`](crate::simulate)) or
 //! sites that are reached by messages ([`message_driver`](crate::message_driver)).
 //!
-//! Replies are folded in the order of the clients' names, while later clients still work. A reply that arrives before its turn waits in
-//! memory as long as fewer wait there than clients are at work, else on disk: memory does not grow with the number of clients.
+//! Replies are folded in the order of the clients' names, while other clients still work. A reply that arrives before its turn waits: in
+//! memory while fewer replies wait there than clients are at work, otherwise on disk. So memory does not grow with the number of clients.
 
 mod in_order;
 mod round;
@@ -36,7 +36,7 @@ use crate::{FlError, Result};
 pub struct PlannedRound {
     /// Round, from 1.
     pub round: u32,
-    /// What it is for.
+    /// What the round is for.
     pub kind: ExchangeKind,
     /// Number of clients that take part.
     pub clients: usize,
@@ -60,24 +60,24 @@ pub(crate) trait Clients {
     /// Saves the clients' states as those of `moment`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When one cannot be written.
     fn save_client_states(&mut self, _moment: Moment) -> Result<()> {
         Ok(())
     }
 
-    /// Removes client states that no kept state of the server needs any more.
+    /// Removes client states that no saved state of the server needs any more.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When one cannot be removed.
     fn prune_client_states(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// As [`Clients::absence`].
+/// [`Clients::absence`] as a closure.
 pub(crate) type Absence<'a> = dyn Fn(&Exchange, &ClientName, u64) -> Option<String> + 'a;
 
-/// Folds replies as they arrive; the number says how many of them may wait in memory for their turn.
+/// Folds replies as they arrive; the number is the most replies that may wait in memory for their turn.
 pub(crate) type Fold<'a> = dyn FnMut(&mut dyn Arrivals, usize) -> Result<ServerState> + 'a;
 
 /// Everything that the loop over the rounds needs, except the clients.
@@ -166,7 +166,7 @@ pub(crate) fn replay_steps(steps: &LossHistory, client: &ClientName, round: u32,
     }
 }
 
-/// A sketch of the client's update, where it trained the parameters of the broadcast.
+/// A sketch of the client's update; `None` unless the client trained the parameters of the broadcast.
 pub(crate) fn sketch(broadcast: &Broadcast, reply: &Reply) -> Option<Sketch> {
     let Reply::Update(update) = reply else { return None };
     if broadcast.kind.trains() { Sketch::of_update(&broadcast.params, &update.params).ok() } else { None }

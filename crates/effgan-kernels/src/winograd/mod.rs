@@ -1,21 +1,25 @@
 //! Winograd's algorithm for convolutions with kernel 4, stride 2 and padding 1, and for their transposes (Winograd
-//! 1980; Lavin & Gray 2016, arXiv:1509.09308). For 14 × 14 ↔ 7 × 7 pixels it takes 81 multiplications where the plain
-//! loops take 196.
+//! 1980; Lavin & Gray 2016, arXiv:1509.09308).
 //!
 //! The input map, split into its four *phases* (even and odd rows and columns), is a map of half the side and four
 //! times the channels, on which the convolution has kernel 2 and stride 1. Each axis of the output map is divided into
 //! *tiles* of 4 and 3 values. F(m, 2) computes a tile of m values from m + 1 products at the *points* 0, 1, −1, 2 and ∞
-//! (without 2 for m = 3). A *product* is a pair (point, tile) along one axis, or a pair of those in two dimensions. All
-//! tiles share the transformed weights of a point, so that each of the 25 points is one matrix product, with a row for
-//! each tile of each image. With the matrices A, B and G of F(m, 2), one trilinear form gives the convolution, its
-//! transpose and the gradient of the weights:
+//! (without 2 for m = 3). A *product* thus has a point and a tile along one axis, and a pair of each in two dimensions.
+//! For 14 × 14 ↔ 7 × 7 pixels there are 9 products per axis: 81 multiplications for each phase and pair of channels,
+//! where the plain loops take 196.
+//!
+//! All tiles share the transformed weights of a point. The products of each of the 5 × 5 points are therefore one matrix
+//! product, with a row for each tile of each image. With the matrices A, B and G of F(m, 2), one trilinear form gives
+//! the convolution, its transpose and the gradient of the weights:
 //!
 //! ```text
-//! output = Aᵀ [ (G w) · (Bᵀ input) ]      input = B [ (G w) · (A output) ]      grad w = Gᵀ [ (Bᵀ input) · (A output)
-//! ]
+//! output = Aᵀ [ (G w) · (Bᵀ input) ]
+//! input  = B  [ (G w) · (A output) ]
+//! grad w = Gᵀ [ (Bᵀ input) · (A output) ]
 //! ```
 //!
-//! Rounding: transforms multiply by at most 8, which keeps f32 results within 2e-5 of the largest value.
+//! Rounding: a transform along one axis multiplies by at most 8, which keeps f32 results within 2e-5 of the largest
+//! value.
 
 mod axis;
 mod multiply;

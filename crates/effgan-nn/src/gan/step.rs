@@ -33,7 +33,7 @@ pub struct Gan {
     device: Device,
 }
 
-/// The data of one update of the discriminator: n images, as many z, and the classes of both.
+/// The data of one update of the discriminator: n images, n latent vectors z, and the classes of both.
 struct Batch {
     real: Tensor<4>,
     z: Tensor<2>,
@@ -62,7 +62,7 @@ impl Gan {
     }
 
     /// Adds the proximal term of `FedProx`, μ/2 ‖w − w₀‖² with `mu` ≥ 0, to the loss of each later step; w₀ are the
-    /// parameters before the next one.
+    /// parameters before the next step.
     #[must_use]
     pub fn with_proximal_term(mut self, mu: f64) -> Self {
         self.adam_g.add_proximal_term(mu);
@@ -70,9 +70,9 @@ impl Gan {
         self
     }
 
-    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and as many z `[k · n, latent_dim]`, with k =
-    /// [`discriminator_steps`](TrainConfig::discriminator_steps). The discriminator is updated k times, on n images and
-    /// n z each; then the generator is updated once, on the last n z.
+    /// One step on `real` images `[k · n, c, h, w]` in [-1, 1] and latent vectors `z` `[k · n, latent_dim]`, with k =
+    /// [`discriminator_steps`](TrainConfig::discriminator_steps). The discriminator is updated k times, each time on n
+    /// images and n latent vectors; then the generator is updated once, on the last n latent vectors.
     ///
     /// `labels` `[k · n]` are the classes of the images, below the network's `num_classes`. A conditional generator
     /// generates images of the same classes, so that real and generated images have equal class frequencies. Other
@@ -98,7 +98,7 @@ impl Gan {
     }
 
     // Real and generated images are two batches of one pass, each normalised by itself. The numbers are those of two
-    // passes, but the weights are transformed once.
+    // passes, but the kernels transform the weights only once.
     fn discriminator_pass(&self, real: Tensor<4>, fake: Tensor<4>, labels: Option<&Labels>) -> (f32, GradientsParams) {
         let n = real.dims()[0];
         let labels = labels.map(|labels| Tensor::cat(vec![labels.clone(); 2], 0));
@@ -108,7 +108,8 @@ impl Gan {
     }
 
     fn generator_pass(&self, fake: Tensor<4>, labels: Option<&Labels>) -> (f32, GradientsParams) {
-        // The gradients of the discriminator's parameters are not needed. Running statistics are shared with the copy.
+        // The gradients of the discriminator's parameters are not needed. The copy shares the running statistics, so this
+        // pass updates those of the discriminator.
         let frozen = self.discriminator.clone().no_grad();
         let loss = self.train.loss.generator(frozen.forward(fake, labels, Mode::TRAIN));
         (loss.clone().into_scalar(), GradientsParams::from_grads(loss.backward(), &self.generator))

@@ -1,8 +1,8 @@
 //! A run, top to bottom: images, partition, rounds, ensemble, samples, scores, report.
 //!
-//! [`run`] runs a config in this process, [`federate`] over sites. Either is a `Run` on `RunInputs`; `training` has its rounds, and
-//! `score_stages` and `member_weights` what is done with the models. [`resume`], [`adopt_rounds`] and [`add_late_member`] continue the run
-//! of an existing folder.
+//! [`run`] runs a config in this process, [`federate`] over sites. Both build a `Run` from `RunInputs`. `training` runs its rounds,
+//! `member_weights` weights the members of the ensemble, and `score_stages` scores the models. [`resume`], [`adopt_rounds`] and
+//! [`add_late_member`] continue the run of an existing folder.
 
 mod adopt_rounds;
 mod federated_run;
@@ -42,11 +42,11 @@ use crate::record::summary;
 use crate::report;
 use crate::scores::Scorer;
 
-/// Runs `config` into the new folder `out`, with `jobs` clients at a time, until it is finished or `stop` becomes true.
+/// Runs `config` into the new folder `out`, on `jobs` threads, until it is finished or `stop` becomes true.
 ///
 /// # Errors
-/// Before the folder is created: a wrong config, or data that cannot be read. After that: why the run failed, which is also recorded in the
-/// folder.
+/// Before the folder is created: a wrong config, or data that cannot be read. After that: the reason why the run failed, which the folder
+/// also records.
 pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
@@ -133,8 +133,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Does the run's work, from the checkpoint `from` if there is one, and records in its folder how it ended. The clients are sites where
-    /// there is a `carrier` to them.
+    /// Does the run's work, from the checkpoint `from` if there is one, and records in its folder how it ended. With a `carrier`, the clients
+    /// are the sites that it reaches; without one, they are simulated.
     fn finish(mut self, carrier: Option<&mut dyn Carrier>, from: Option<Checkpoint>, started: Instant) -> Result<()> {
         let before = self.seconds.sum();
         self.seconds.prepare += started.elapsed().as_secs_f64();
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What comes before the first round, or before the first round after the checkpoint.
+    /// Does what comes before the first round, or before the first round after the checkpoint; returns the writer of the model folder.
     fn start(&mut self, from: Option<&Checkpoint>) -> Result<ModelWriter> {
         let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
         let Some(from) = from else {
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
     }
 
-    /// An error when the run is to end; called between stages that take long.
+    /// An error when `stop` is set; called between stages that take long.
     fn check_stop(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
     }
@@ -223,8 +223,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// SHA-256 over the hash of the server's parameters and the hash of each member's file, in the order of names. Hundreds of members are never
-/// in memory at once.
+/// SHA-256 over the hash of the server's parameters and the hash of each member's file, in the order of names. The manifest has the hashes
+/// of the files, so no member is read into memory.
 fn model_hash(ensemble: &Ensemble, state: &ServerState) -> String {
     let members = ensemble.manifest().members.iter().map(|member| format!("{} {}\n", member.name, member.sha256));
     params::sha256(format!("server {}\n{}", state.params.hash(), members.collect::<String>()).as_bytes())
