@@ -79,7 +79,7 @@ fn a_model_is_scored_as_in_its_run_and_so_are_its_samples() {
             assert_eq!(of_images[name], ours[name], "{out}: {name}");
         }
     }
-    // Everybody, and each of three members, against what they were dealt.
+    // All clients together, and each of three members, against the images that they were assigned.
     let names: Vec<&str> =
         ours["memorisation"].as_array().unwrap().iter().map(|row| row["member"].as_str().unwrap()).collect();
     assert_eq!(names, ["all", "client-0000", "client-0001", "client-0002"]);

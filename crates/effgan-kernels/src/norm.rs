@@ -3,7 +3,7 @@
 //!
 //! Both take sums over pixels per channel and then apply an affine map per channel, in the forward and in the backward
 //! pass. Feature maps are `[n, channels / b, pixels, b]`. The activation is act(v) = v where v > 0 and `slope` · v
-//! elsewhere: a slope of 1 is no activation, 0 is ReLU.
+//! elsewhere: a slope of 1 means no activation, 0 is ReLU.
 
 mod batch;
 pub(crate) mod columns;

@@ -55,7 +55,7 @@ fn width(line: &str) -> usize {
     line.chars().filter(shown).count()
 }
 
-/// Writes to the terminal; one that has been closed is no reason to stop the run.
+/// Writes to the terminal; a closed one does not stop the run.
 fn write(text: &str) {
     let _ = error_stream().write_all(text.as_bytes());
 }

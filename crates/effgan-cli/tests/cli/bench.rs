@@ -30,7 +30,7 @@ fn bench(args: &[&str], fields: &[&str]) -> Vec<Value> {
     for result in &results {
         assert!(result["engine"].as_str().unwrap().starts_with("effgan "), "{result}");
         for field in ["threads"].iter().chain(fields) {
-            let value = result[field].as_f64().unwrap_or_else(|| panic!("{field} is no number in {result}"));
+            let value = result[field].as_f64().unwrap_or_else(|| panic!("{field} is not a number in {result}"));
             assert!(value.is_finite() && value > 0.0, "{field} in {result}");
         }
     }

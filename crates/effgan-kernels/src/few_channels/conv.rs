@@ -10,7 +10,7 @@ use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
 /// `output` = act(convolution of `input` + `bias`), with act(v) = v where v > 0 and `slope` · v elsewhere; a slope of 1
-/// is no activation.
+/// means no activation.
 ///
 /// `input` is `[n, pixels, input.channels]`, `weights` `[kernel², input.channels, output.channels]`, `bias`
 /// `[output.channels]`, `output` `[n, output.channels / 16, pixels, 16]`.

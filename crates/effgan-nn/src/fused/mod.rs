@@ -29,7 +29,7 @@ pub(crate) struct Convolution {
     pub(crate) precision: Precision,
 }
 
-/// Operations of the CPU backend beyond Burn's. `slope` is that of the leaky ReLU that follows; 1 is no activation.
+/// Operations of the CPU backend beyond Burn's. `slope` is that of the leaky ReLU that follows; 1 means no activation.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
     fn convolve(
