@@ -5,6 +5,8 @@
 //! At a site, the forwarder ([`Forwarder`]) accepts the requests of the `SuperNode` on 127.0.0.1 and sends them to the gate; it lets no app
 //! into the site other than effgan's.
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod body;
 mod client_identity;
