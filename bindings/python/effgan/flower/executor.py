@@ -165,7 +165,7 @@ class Executor:
         ended = f"the site's app ended with exit status {status}"
         if ANSWERING in words:
             # The SuperNode now waits for the rest of that answer, whatever it is told.
-            raise CannotContinue(f"{ended}, in the middle of its answer")
+            raise CannotContinue(f"{ended}, in the middle of its reply")
         self.answer_for(self.child.token, words, "work-failed", ended, FAILED)
 
     def answer_for(self, token: str, words: list[bytes], code: str, why: str, reason: str) -> None:
