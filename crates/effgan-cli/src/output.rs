@@ -1,7 +1,7 @@
 //! Standard output and standard error: the one module that prints.
 //!
 //! A closed pipe (`effgan run … | head`) neither ends the program nor makes it panic: failed writes are ignored.
-#![expect(clippy::disallowed_methods, reason = "effgan prints here and on no other line")]
+#![expect(clippy::disallowed_methods, reason = "the one file that prints")]
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Write, stderr, stdin, stdout};

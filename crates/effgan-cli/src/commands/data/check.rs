@@ -148,7 +148,7 @@ fn table(path: &Path, contents: &Contents) -> Vec<String> {
     };
     let mut lines = vec!["[dataset]".to_owned(), name.into(), format!("dir = {:?}", path.display().to_string())];
     if contents.sizes.len() > 1 {
-        lines.push(format!("size = {:<20}# sizes differ: choose the pixels a side of all", suggested_size(contents)));
+        lines.push(format!("size = {:<20}# sizes differ: choose the pixels per side", suggested_size(contents)));
     }
     let colours = |colour| contents.modes.iter().any(|(mode, _)| mode.colour == colour);
     if colours(true) && colours(false) {

@@ -115,7 +115,7 @@ fn unread(kind: &str, message: &Content) -> Asked {
     }
 }
 
-/// Whether `run` can be a run's id. It is written into the ledger, where no text of the server's choice may appear.
+/// Whether `run` can be a run's id: letters and digits alone, since the ledger records it.
 fn is_run_id(run: &str) -> bool {
     run.len() <= MAX_RUN && run.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -132,9 +132,8 @@ fn site_message(kind: &str, message: Content) -> Result<Option<SiteMessage>, Sit
     let site_message = message.into_site_message().map_err(SiteError::inconsistent)?;
     if message_type(site_message.broadcast.kind) != kind {
         let stated = site_message.broadcast.kind.name();
-        return Err(SiteError::inconsistent(format!(
-            "the message's `kind` is {stated}, and its type is another kind's"
-        )));
+        let why = format!("the message's `kind` is {stated}, but its Flower type belongs to another kind");
+        return Err(SiteError::inconsistent(why));
     }
     Ok(Some(site_message))
 }

@@ -22,7 +22,7 @@ const SPEED: i32 = 10;
 /// Encodes the frames, `(caption, picture)`, as a GIF that pauses at the last frame and starts again.
 ///
 /// # Errors
-/// When a picture is larger than a GIF can be, 65,535 pixels a side.
+/// When a picture is larger than a GIF can be, 65,535 pixels per side.
 pub fn animation(frames: &[(String, RgbImage)]) -> anyhow::Result<Vec<u8>> {
     let mut gif = Vec::new();
     let mut encoder = GifEncoder::new_with_speed(&mut gif, SPEED);
