@@ -2,6 +2,7 @@
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
+use effgan_nn::model::LossName;
 
 use crate::Result;
 use crate::aggregate::{MemberSink, Weights};
@@ -59,6 +60,11 @@ pub trait Algorithm: Send + Sync {
 
     /// Number of training steps of a client with `num_examples` images in the round of this exchange, for plans and estimates of time.
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64;
+
+    /// The losses of a client's training step: the names of the metrics that a reply may have.
+    fn losses(&self) -> &'static [LossName] {
+        &[]
+    }
 
     /// How clients are weighted in a mean and as members of the ensemble.
     fn weights(&self) -> Weights {

@@ -80,7 +80,7 @@ impl Client<'_> {
         let Some(Kept { update, memory, steps, seconds }) = self.checkpoints.load_reply(exchange, client)? else {
             return Ok(None);
         };
-        replay_steps(&steps, client, exchange.round, self.on_step)?;
+        replay_steps(&steps, client, exchange.round, self.algorithm.losses(), self.on_step)?;
         self.memories.put(client, memory)?;
         Ok(Some(Done { reply: Reply::Update(update), steps, seconds, is_kept: true }))
     }

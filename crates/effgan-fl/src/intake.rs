@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 
 use effgan_data::ClientName;
 use effgan_nn::Params;
+use effgan_nn::model::LossName;
 
 use crate::failure_policy::{FailurePolicy, OnFailure};
-use crate::message::{Exchange, ExchangeKind, METRICS, Numbers, Reply, STEPS, Shapes, Update};
+use crate::message::{Exchange, ExchangeKind, Numbers, Reply, STEPS, Shapes, Update};
 use crate::one_line::one_line;
 use crate::record::Missing;
 use crate::roster::RoundContext;
@@ -53,6 +54,7 @@ pub struct Intake<'a> {
     exchange: &'a Exchange,
     ctx: RoundContext<'a>,
     expected: Shapes,
+    losses: &'static [LossName],
     policy: FailurePolicy,
     answered: BTreeSet<ClientName>,
     usable: usize,
@@ -62,10 +64,17 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// The intake of `exchange`, whose replies must have the tensors `expected` (see [`Algorithm::expects`](crate::Algorithm::expects)).
-    pub fn new(exchange: &'a Exchange, ctx: RoundContext<'a>, expected: Shapes, policy: FailurePolicy) -> Self {
+    /// The intake of `exchange`, whose replies must have the tensors `expected` (see [`Algorithm::expects`](crate::Algorithm::expects))
+    /// and may have the metrics `losses` ([`Algorithm::losses`](crate::Algorithm::losses)).
+    pub fn new(
+        exchange: &'a Exchange,
+        ctx: RoundContext<'a>,
+        expected: Shapes,
+        losses: &'static [LossName],
+        policy: FailurePolicy,
+    ) -> Self {
         let (answered, missing, refused) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Self { exchange, ctx, expected, policy, answered, usable: 0, closed: false, missing, refused }
+        Self { exchange, ctx, expected, losses, policy, answered, usable: 0, closed: false, missing, refused }
     }
 
     /// Checks `answer`. Returns its update when it is to be folded, and `None` when it is refused or its client is left out.
@@ -148,26 +157,31 @@ impl<'a> Intake<'a> {
         if update.num_examples != known {
             return Err(format!("reports {} images, but the roster has {known}", update.num_examples));
         }
-        check_numbers(&update.metrics)?;
+        self.check_numbers(&update.metrics)?;
         check_shapes(&update.params, &self.expected)?;
         update.params.check_finite().map_err(|error| error.to_string())?;
         self.policy.bounds.check(&update.params, norm)
     }
+
+    /// Checks the metrics of a reply: they are column names of `clients.csv`, so clients may not invent any. An unknown name is not
+    /// repeated in the error, because it is text of the client's choice.
+    fn check_numbers(&self, metrics: &Numbers) -> std::result::Result<(), String> {
+        let known = || self.losses.iter().map(|name| name.key).chain([STEPS]);
+        for (name, value) in metrics {
+            if !known().any(|known| known == name) {
+                let known: Vec<&str> = known().collect();
+                return Err(format!("has an unknown metric; the known ones are {}", known.join(", ")));
+            }
+            let is_in_bounds =
+                if name == STEPS { (0.0..=MAX_STEPS).contains(value) } else { value.abs() <= MAX_METRIC };
+            if !is_in_bounds {
+                return Err(format!("metric `{name}` is {value:e}"));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Checks the metrics of a reply. An unknown name is not repeated in the error, because it is text of the client's choice.
-fn check_numbers(metrics: &Numbers) -> std::result::Result<(), String> {
-    for (name, value) in metrics {
-        if !METRICS.contains(&name.as_str()) {
-            return Err(format!("has an unknown metric; the known ones are {}", METRICS.join(", ")));
-        }
-        let is_in_bounds = if name == STEPS { (0.0..=MAX_STEPS).contains(value) } else { value.abs() <= MAX_METRIC };
-        if !is_in_bounds {
-            return Err(format!("metric `{name}` is {value:e}"));
-        }
-    }
-    Ok(())
-}
 
 /// Steps are summed over many exchanges in f64, which must stay exact.
 const MAX_STEPS: f64 = 1e12;
@@ -192,6 +206,8 @@ mod tests {
 
     use super::*;
 
+    const GAN_LOSSES: &[LossName] = &[LossName { key: "loss_d", of: "d" }, LossName { key: "loss_g", of: "g" }];
+
     fn name(name: &str) -> ClientName {
         ClientName::new(name).unwrap()
     }
@@ -211,7 +227,7 @@ mod tests {
         let exchange = Exchange::of_round(4, ExchangeKind::Average, roster[..2].to_vec());
         let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[3; 3] };
         let expected = [("w".to_owned(), vec![2])].into();
-        what(&exchange, &mut Intake::new(&exchange, ctx, expected, policy))
+        what(&exchange, &mut Intake::new(&exchange, ctx, expected, GAN_LOSSES, policy))
     }
 
     fn leave_out(min_clients: Option<usize>) -> FailurePolicy {

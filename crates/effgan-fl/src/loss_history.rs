@@ -3,7 +3,7 @@
 
 use effgan_data::ClientName;
 use effgan_nn::Array;
-use effgan_nn::gan::Losses;
+use effgan_nn::model::LossName;
 
 use crate::step_observer::StepRecord;
 
@@ -14,14 +14,15 @@ pub(crate) struct LossHistory {
     pub(crate) total: u64,
     /// Real images per step.
     pub(crate) batch_size: u64,
-    pub(crate) losses: Vec<Losses>,
+    /// One row per step, each with all losses of the model.
+    pub(crate) losses: Vec<Vec<f32>>,
 }
 
 impl LossHistory {
     /// Adds the next step.
     pub(crate) fn add(&mut self, record: &StepRecord) {
         (self.total, self.batch_size) = (record.steps, record.batch_size);
-        self.losses.push(record.losses);
+        self.losses.push(record.losses.clone());
     }
 
     /// Adds the steps of a later exchange.
@@ -30,29 +31,35 @@ impl LossHistory {
         self.losses.extend(later.losses);
     }
 
-    /// The records of all steps of `client`, from the first of the round.
-    pub(crate) fn records(&self, client: &ClientName, round: u32) -> impl Iterator<Item = StepRecord> {
+    /// The records of all steps of `client`, from the first of the round. `names` are those of the losses.
+    pub(crate) fn records(
+        &self,
+        client: &ClientName,
+        round: u32,
+        names: &'static [LossName],
+    ) -> impl Iterator<Item = StepRecord> {
         let Self { total: steps, batch_size, .. } = *self;
-        (1..).zip(&self.losses).map(move |(step, &losses)| StepRecord {
+        (1..).zip(&self.losses).map(move |(step, losses)| StepRecord {
             client: client.clone(),
             round,
             step,
             steps,
             batch_size,
-            losses,
+            names,
+            losses: losses.clone(),
         })
     }
 
-    /// The losses as a tensor `[n, 2]`, the discriminator's first.
+    /// The losses as a tensor `[steps, losses]`.
     pub(crate) fn to_array(&self) -> Array {
-        let values = self.losses.iter().flat_map(|losses| [losses.discriminator, losses.generator]);
-        Array::new([self.losses.len(), 2], values.collect())
+        let width = self.losses.first().map_or(0, Vec::len);
+        Array::new([self.losses.len(), width], self.losses.concat())
     }
 
     /// The history of a tensor made by [`to_array`](Self::to_array).
     pub(crate) fn of_array([total, batch_size]: [u64; 2], losses: &Array) -> Self {
-        let losses = losses.values.chunks_exact(2);
-        let losses = losses.map(|pair| Losses { discriminator: pair[0], generator: pair[1] }).collect();
-        Self { total, batch_size, losses }
+        // A history without steps has rows of no width.
+        let width = losses.shape.last().copied().unwrap_or_default().max(1);
+        Self { total, batch_size, losses: losses.values.chunks_exact(width).map(<[f32]>::to_vec).collect() }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
 use effgan_nn::Params;
+use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -11,18 +12,14 @@ use crate::Result;
 /// Numbers by name, such as mean losses.
 pub type Numbers = BTreeMap<String, f64>;
 
-/// Mean loss of a client's discriminator over its steps, in nats.
-pub const LOSS_D: &str = "loss_d";
-/// Mean loss of a client's generator over its steps, in nats.
-pub const LOSS_G: &str = "loss_g";
-/// Number of training steps that the client did.
+/// The metric that is the number of training steps that the client did. The other metrics of a reply are the means of its losses
+/// over these steps, under the [names](LossName::key) that its model gives them.
 pub const STEPS: &str = "steps";
-/// The metrics that a reply may have. They are column names of `clients.csv`, so clients may not invent others.
-pub const METRICS: [&str; 3] = [LOSS_D, LOSS_G, STEPS];
 
-/// The metrics of a reply after `steps` with these mean losses.
-pub(crate) fn metrics(loss_d: f64, loss_g: f64, steps: u64) -> Numbers {
-    [(LOSS_D, loss_d), (LOSS_G, loss_g), (STEPS, steps as f64)].map(|(name, value)| (name.to_owned(), value)).into()
+/// The metrics of a reply after `steps` with these `means` of the losses `names`.
+pub(crate) fn metrics(names: &[LossName], means: &[f64], steps: u64) -> Numbers {
+    let losses = names.iter().zip(means).map(|(name, &mean)| (name.key.to_owned(), mean));
+    losses.chain([(STEPS.to_owned(), steps as f64)]).collect()
 }
 
 /// What an exchange of messages is for.
@@ -119,7 +116,7 @@ pub struct Update {
     pub params: Params,
     /// n_k, the number of images that the client trained on.
     pub num_examples: u64,
-    /// `loss_d`, `loss_g` (means over the steps), `steps`; empty where nothing was trained.
+    /// The model's losses (`loss_d`, `loss_g`; means over the steps) and [`STEPS`]; empty where nothing was trained.
     pub metrics: Numbers,
 }
 

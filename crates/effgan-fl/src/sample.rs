@@ -8,9 +8,8 @@
 
 use std::ops::Range;
 
-use effgan_nn::gan::{BATCH, Sampler};
-use effgan_nn::networks::Network;
-use effgan_nn::{Params, Purpose, Streams, parallel_map};
+use effgan_nn::gan::BATCH;
+use effgan_nn::{Model, Params, Purpose, Streams, parallel_map};
 use rand::RngExt;
 
 use crate::{FlError, Result};
@@ -23,16 +22,16 @@ const BATCHES_PER_LOAD: usize = 8;
 /// `load(m)` returns the tensors of member m. It is called repeatedly, so that a large ensemble is never in memory at once.
 ///
 /// # Errors
-/// Those of `load`; tensors that do not fit `network`.
+/// Those of `load`; tensors that do not fit `model`.
 pub fn sample(
-    network: &Network,
+    model: &dyn Model,
     weights: &[f64],
     load: &(impl Fn(usize) -> Result<Params> + Sync),
     seed: u64,
     range: Range<u64>,
     jobs: usize,
 ) -> Result<Vec<u8>> {
-    sample_classes(network, &[], weights, load, seed, range, jobs)
+    sample_classes(model, &[], weights, load, seed, range, jobs)
 }
 
 /// As [`sample`], with images of the given `classes` in turn: image i is of class `classes[i mod n]`. When `classes` is empty,
@@ -41,7 +40,7 @@ pub fn sample(
 /// # Errors
 /// [`FlError::Config`] for a class that the network does not have, or when it is not conditional; as [`sample`].
 pub fn sample_classes(
-    network: &Network,
+    model: &dyn Model,
     classes: &[u8],
     weights: &[f64],
     load: &(impl Fn(usize) -> Result<Params> + Sync),
@@ -49,13 +48,13 @@ pub fn sample_classes(
     range: Range<u64>,
     jobs: usize,
 ) -> Result<Vec<u8>> {
-    check_classes(network, classes)?;
+    check_classes(model, classes)?;
     let streams = Streams::of_run(seed);
     let portions = portions(&choose_members(weights, &streams, range.end), weights.len(), range.start);
     let drawn: Vec<_> =
-        parallel_map(portions.len(), jobs, |i| draw(network, classes, &portions[i], load, &streams, range.start));
+        parallel_map(portions.len(), jobs, |i| draw(model, classes, &portions[i], load, &streams, range.start));
     let drawn = drawn.into_iter().collect::<Result<Vec<_>>>()?;
-    let image_len = network.image_len();
+    let image_len = model.image_len();
     let mut images = vec![0; (range.end - range.start) as usize * image_len];
     for (index, image) in drawn.into_iter().flatten() {
         let at = (index - range.start) as usize * image_len;
@@ -64,8 +63,8 @@ pub fn sample_classes(
     Ok(images)
 }
 
-fn check_classes(network: &Network, classes: &[u8]) -> Result<()> {
-    let known = network.num_classes.unwrap_or_default();
+fn check_classes(model: &dyn Model, classes: &[u8]) -> Result<()> {
+    let known = model.num_classes().unwrap_or_default();
     match classes.iter().find(|&&class| usize::from(class) >= known) {
         None => Ok(()),
         Some(class) if known == 0 => Err(FlError::Config(format!(
@@ -75,9 +74,9 @@ fn check_classes(network: &Network, classes: &[u8]) -> Result<()> {
     }
 }
 
-/// Classes of the images with these indices; empty when the network is not conditional.
-fn labels(network: &Network, classes: &[u8], indices: &[u64], streams: &Streams) -> Vec<u8> {
-    let Some(num_classes) = network.num_classes else { return Vec::new() };
+/// Classes of the images with these indices; empty when the model is not conditional.
+fn labels(model: &dyn Model, classes: &[u8], indices: &[u64], streams: &Streams) -> Vec<u8> {
+    let Some(num_classes) = model.num_classes() else { return Vec::new() };
     let label = |&index: &u64| match classes.len() as u64 {
         0 => streams.at(Purpose::SampleClass, index).random_range(0..num_classes) as u8,
         n => classes[(index % n) as usize],
@@ -124,23 +123,24 @@ type Image = (u64, Vec<u8>);
 
 /// Draws the images of `portion` at or after `start`.
 fn draw(
-    network: &Network,
+    model: &dyn Model,
     classes: &[u8],
     portion: &Portion,
     load: &impl Fn(usize) -> Result<Params>,
     streams: &Streams,
     start: u64,
 ) -> Result<Vec<Image>> {
-    let sampler = Sampler::new(network, &load(portion.member)?)?;
+    let sampler = model.sampler(&load(portion.member)?)?;
+    let (latent_dim, image_len) = (sampler.latent_dim(), model.image_len());
     let mut drawn = Vec::new();
     for batch in &portion.batches {
-        let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, network.latent_dim());
+        let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, latent_dim);
         let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
-        z.resize(BATCH * network.latent_dim(), 0.0);
-        let mut labels = labels(network, classes, batch, streams);
+        z.resize(BATCH * latent_dim, 0.0);
+        let mut labels = labels(model, classes, batch, streams);
         labels.resize(BATCH, 0);
         let images = sampler.draw(z, &labels);
-        let images = batch.iter().zip(images.chunks_exact(network.image_len()));
+        let images = batch.iter().zip(images.chunks_exact(image_len));
         drawn.extend(images.filter(|(index, _)| **index >= start).map(|(&index, image)| (index, image.to_vec())));
     }
     Ok(drawn)
@@ -148,23 +148,24 @@ fn draw(
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::networks::{DcganConfig, NetworkConfig, init};
+    use effgan_nn::gan::GanModel;
+    use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
 
     use super::*;
 
-    fn network(conditional: bool) -> Network {
+    fn model(conditional: bool) -> GanModel {
         let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional, ..DcganConfig::default() };
-        Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 4).unwrap()
+        GanModel::new(Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 4).unwrap())
     }
 
-    fn draw_from(network: &Network, classes: &[u8], range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
+    fn draw_from(model: &GanModel, classes: &[u8], range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
         let member =
-            |index| Ok(init(&network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)));
-        sample_classes(network, classes, &[1.0, 2.0, 5.0], &member, 7, range, jobs)
+            |index| Ok(init(&model.network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)));
+        sample_classes(model, classes, &[1.0, 2.0, 5.0], &member, 7, range, jobs)
     }
 
     fn draw(range: Range<u64>, jobs: usize) -> Vec<u8> {
-        draw_from(&network(false), &[], range, jobs).unwrap()
+        draw_from(&model(false), &[], range, jobs).unwrap()
     }
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn given_classes_are_drawn_in_turn_in_every_part_of_a_sample() {
-        let draw = |classes: &[u8], range| draw_from(&network(true), classes, range, 1).unwrap();
+        let draw = |classes: &[u8], range| draw_from(&model(true), classes, range, 1).unwrap();
         let in_turn = draw(&[3, 1], 0..200);
         assert_eq!(in_turn, [draw(&[3, 1], 0..77), draw(&[3, 1], 77..200)].concat());
         // The even images are those of class 3 alone, the odd ones those of class 1: member and z are the same.
@@ -198,7 +199,7 @@ mod tests {
     fn without_given_classes_they_are_drawn_uniformly_and_by_index() {
         let n = 20_000;
         let indices: Vec<u64> = (0..n).collect();
-        let drawn = |indices: &[u64]| labels(&network(true), &[], indices, &Streams::of_run(1));
+        let drawn = |indices: &[u64]| labels(&model(true), &[], indices, &Streams::of_run(1));
         let labels = drawn(&indices);
         let mut counts = [0; 4];
         for &label in &labels {
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn classes_that_the_network_does_not_have_are_refused() {
-        let error = |conditional, class| draw_from(&network(conditional), &[class], 0..1, 1).unwrap_err().to_string();
+        let error = |conditional, class| draw_from(&model(conditional), &[class], 0..1, 1).unwrap_err().to_string();
         assert_eq!(error(true, 4), "class 4 is outside 0..=3, the model's classes");
         assert_eq!(
             error(false, 1),

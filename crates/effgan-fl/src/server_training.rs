@@ -9,13 +9,12 @@
 //! As everywhere in this crate, Adam's moments are reset at the beginning of each round. Within a round they are kept beside the
 //! parameters: those of the generator in the server's state, those of a discriminator in its client's state.
 
-use std::ops::ControlFlow;
-
-use effgan_nn::gan::{LocalDiscriminator, Losses, ServerGenerator};
-use effgan_nn::{Array, Params, Purpose, Streams};
+use effgan_nn::gan::{GanModel, LocalDiscriminator, Loss, ServerGenerator};
+use effgan_nn::model::LossName;
+use effgan_nn::{Array, Model, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
-use crate::local::{Batches, LocalTraining, Shard, check_finite, check_shard};
+use crate::local::{BatchSampler, LocalTraining, Shard, ShuffledEpochs, check_shard, load};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::roster::RoundContext;
 use crate::state::{ClientState, ServerState};
@@ -33,28 +32,49 @@ pub(crate) const ADAM: &str = "adam";
 
 /// The training of a generator at the server and of discriminators at the clients.
 pub(crate) struct ServerTraining {
-    pub(crate) training: LocalTraining,
+    gan: GanModel,
+    training: LocalTraining,
     pub(crate) rounds: u32,
     /// Share of the clients that take part in a round.
-    pub(crate) cohort: f64,
+    cohort: f64,
     pub(crate) weights: Weights,
 }
 
 impl ServerTraining {
-    /// Refuses settings that this kind of training does not support: labels, several updates of a discriminator per step, a moving average.
+    /// The training of a `training`'s generator and discriminator apart, by the algorithm `name`.
     ///
     /// # Errors
-    /// [`FlError::Config`], which names the algorithm by `name`.
-    pub(crate) fn check(&self, name: &str) -> Result<()> {
+    /// [`FlError::Config`] for settings that this kind of training does not support: another model, labels, several updates of a
+    /// discriminator per step, a moving average.
+    pub(crate) fn new(
+        name: &str,
+        training: LocalTraining,
+        rounds: u32,
+        cohort: f64,
+        weights: Weights,
+    ) -> Result<Self> {
+        let Some(gan) = training.model().as_gan().cloned() else {
+            return Err(FlError::Config(format!("{name} trains a generator and a discriminator, which the model is not")));
+        };
         let wrong = [
-            (self.training.network.num_classes.is_some(), "network.conditional = true", "set it to false"),
-            (self.training.discriminator_steps() > 1, "local.discriminator_steps above 1", "set it to 1"),
-            (self.training.has_ema(), "local.ema", "remove it"),
+            (gan.network.num_classes.is_some(), "network.conditional = true", "set it to false"),
+            (gan.discriminator_steps > 1, "local.discriminator_steps above 1", "set it to 1"),
+            (training.has_ema(), "local.ema", "remove it"),
         ];
         match wrong.into_iter().find(|(wrong, ..)| *wrong) {
             Some((_, key, fix)) => Err(FlError::Config(format!("{key} is not supported by {name}; {fix}"))),
-            None => Ok(()),
+            None => Ok(Self { gan, training, rounds, cohort, weights }),
         }
+    }
+
+    /// The loss that both networks minimise.
+    pub(crate) fn loss(&self) -> Loss {
+        self.gan.loss
+    }
+
+    /// The losses of a client's step.
+    pub(crate) fn losses(&self) -> &'static [LossName] {
+        self.gan.losses()
     }
 
     /// The initial parameters of both networks. The server never changes the discriminator: every new client begins with it.
@@ -85,7 +105,7 @@ impl ServerTraining {
         exchange: &Exchange,
         ctx: &RoundContext,
     ) -> Result<ServerState> {
-        let network = &self.training.network;
+        let network = &self.gan.network;
         let most = exchange.cohort.iter().map(|client| ctx.num_examples_of(client)).max().unwrap_or(1);
         let n = self.training.batch_size(most) as usize;
         let streams = Streams::of_round(ctx.seed, exchange.round);
@@ -108,11 +128,10 @@ impl ServerTraining {
     }
 
     fn generator(&self, state: &ServerState, exchange: &Exchange) -> Result<ServerGenerator> {
-        let LocalTraining { network, .. } = &self.training;
-        let train = self.training.train_config(exchange.round);
+        let train = self.gan.train_config(&self.training.plan(exchange.round));
         let [params, moments] = ["generator", ADAM].map(|prefix| state.params.under(prefix));
         let steps = exchange.iteration as u32;
-        Ok(ServerGenerator::new(network, &params, &train, steps, &moments)?)
+        Ok(ServerGenerator::new(&self.gan.network, &params, &train, steps, &moments)?)
     }
 
     /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the
@@ -124,21 +143,22 @@ impl ServerTraining {
         shard: &Shard,
         streams: &Streams,
     ) -> Result<(LocalDiscriminator, f32)> {
-        check_shard(&self.training.network, shard.client, shard.train.len())?;
+        check_shard(&self.gan, shard.client, shard.train.len())?;
         let known = if memory.is_empty() { &broadcast.params } else { memory };
         let moments = if broadcast.iteration == 0 { Params::new() } else { memory.under(ADAM) };
         let discriminator = self.discriminator(known, broadcast.round, broadcast.iteration as u32, &moments)?;
         let fake = broadcast.params.get(IMAGES)?;
         self.check_images(fake, shard.train.len() as u64)?;
-        let (real, _) = Batches::from_step(shard, streams, fake.shape[0], broadcast.iteration).next_batch();
-        Ok(discriminator.step(real, fake.values.clone()))
+        let mut batches = ShuffledEpochs.batches(shard.train, streams, fake.shape[0], broadcast.iteration);
+        let real = load(shard, &batches.next().expect("shuffles have no end"));
+        Ok(discriminator.step(real.images, fake.values.clone()))
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the
     /// largest possible one. Otherwise a server could send a single image, and the reply would depend on a single image of the
     /// client.
     fn check_images(&self, images: &Array, num_examples: u64) -> Result<()> {
-        let [c, h, w] = self.training.network.image_shape;
+        let [c, h, w] = self.gan.network.image_shape;
         let (least, most) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));
         let is_batch = |n: usize| (least..=most).contains(&(n as u64)) && images.shape == [n, c, h, w];
         if images.shape.first().is_some_and(|&n| is_batch(n)) {
@@ -158,10 +178,31 @@ impl ServerTraining {
         steps: u32,
         moments: &Params,
     ) -> Result<LocalDiscriminator> {
-        let LocalTraining { network, .. } = &self.training;
-        let train = self.training.train_config(round);
+        let train = self.gan.train_config(&self.training.plan(round));
         let params = params.under("discriminator");
-        Ok(LocalDiscriminator::new(network, &params, &train, steps, moments)?)
+        Ok(LocalDiscriminator::new(&self.gan.network, &params, &train, steps, moments)?)
+    }
+
+    /// The reply `params` of a client that has trained one step with the losses `[discriminator, generator]`; reports the step to
+    /// `observer`.
+    pub(crate) fn trained_reply(
+        &self,
+        params: Params,
+        losses: [f32; 2],
+        broadcast: &Broadcast,
+        shard: &Shard,
+        observer: &mut dyn StepObserver,
+    ) -> Result<Update> {
+        let Broadcast { round, iteration, iterations: steps, .. } = *broadcast;
+        let batch_size = broadcast.params.get(IMAGES)?.shape[0] as u64;
+        let (client, names, step) = (shard.client.clone(), self.losses(), iteration + 1);
+        let record = StepRecord { client, round, step, steps, batch_size, names, losses: losses.into() };
+        record.check_finite()?;
+        if observer.step(&record).is_break() {
+            return Err(FlError::Interrupted);
+        }
+        let metrics = metrics(names, &losses.map(f64::from), 1);
+        Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
     }
 }
 
@@ -187,26 +228,6 @@ pub(crate) fn client_state(discriminator: &LocalDiscriminator) -> ClientState {
 /// A single tensor with the shape of `like`.
 pub(crate) fn one_tensor(name: impl Into<String>, like: &Array, values: Vec<f32>) -> Params {
     [(name.into(), Array::new(like.shape.clone(), values))].into_iter().collect()
-}
-
-/// The reply `params` of a client that has trained one step with these `losses`; reports the step to `observer`.
-pub(crate) fn trained_reply(
-    params: Params,
-    losses: Losses,
-    broadcast: &Broadcast,
-    shard: &Shard,
-    observer: &mut dyn StepObserver,
-) -> Result<Update> {
-    let Broadcast { round, iteration, iterations, .. } = *broadcast;
-    let batch_size = broadcast.params.get(IMAGES)?.shape[0] as u64;
-    let client = shard.client.clone();
-    let record = StepRecord { client, round, step: iteration + 1, steps: iterations, batch_size, losses };
-    check_finite(&record)?;
-    if observer.step(&record) == ControlFlow::Break(()) {
-        return Err(FlError::Interrupted);
-    }
-    let (loss_d, loss_g) = (f64::from(losses.discriminator), f64::from(losses.generator));
-    Ok(Update { params, num_examples: shard.train.len() as u64, metrics: metrics(loss_d, loss_g, 1) })
 }
 
 /// The reply `params` of a client that has not trained.

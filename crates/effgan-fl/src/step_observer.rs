@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use effgan_data::ClientName;
 use effgan_nn::Params;
-use effgan_nn::gan::Losses;
+use effgan_nn::model::LossName;
 
-use crate::Result;
+use crate::{FlError, Result};
 
 /// One training step of one client.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +21,30 @@ pub struct StepRecord {
     pub steps: u64,
     /// Real images per step.
     pub batch_size: u64,
-    /// Losses of the step.
-    pub losses: Losses,
+    /// Names of the losses.
+    pub names: &'static [LossName],
+    /// Losses of the step, one for each name.
+    pub losses: Vec<f32>,
+}
+
+impl StepRecord {
+    /// Checks that all losses are finite.
+    ///
+    /// # Errors
+    /// [`FlError::NonFiniteLoss`] with the first that is not.
+    pub(crate) fn check_finite(&self) -> Result<()> {
+        match self.names.iter().zip(&self.losses).find(|(_, value)| !value.is_finite()) {
+            None => Ok(()),
+            Some((name, &value)) => Err(FlError::NonFiniteLoss {
+                network: name.of,
+                client: self.client.clone(),
+                round: self.round,
+                step: self.step,
+                steps: self.steps,
+                value,
+            }),
+        }
+    }
 }
 
 /// Is called after every training step of a client. Progress output, checkpoints and Ctrl-C are implemented behind it.
@@ -60,8 +82,8 @@ pub type OnStep<'a> = dyn Fn(&StepRecord) -> ControlFlow<()> + Sync + 'a;
 /// A snapshot of a client's unfinished training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingState {
-    /// Losses of the finished steps.
-    pub losses: Vec<Losses>,
+    /// Losses of the finished steps, one row per step.
+    pub losses: Vec<Vec<f32>>,
     /// All tensors that later steps depend on, under the names of the algorithm that saved them.
     pub tensors: Params,
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use effgan_data::ClientName;
+use effgan_nn::model::LossName;
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Params, Streams};
 
@@ -133,6 +134,10 @@ impl Algorithm for WithStrategy {
 
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
         self.algorithm.local_steps(exchange, num_examples)
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.algorithm.losses()
     }
 
     fn weights(&self) -> Weights {

@@ -14,6 +14,7 @@ mod fault;
 pub mod file;
 mod fused;
 pub mod gan;
+pub mod model;
 pub mod networks;
 mod optim;
 pub mod params;
@@ -25,6 +26,7 @@ pub mod state_dict;
 pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
 pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
+pub use model::{Model, Trainer};
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};
 

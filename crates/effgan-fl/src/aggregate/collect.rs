@@ -22,15 +22,15 @@ impl MemberSink for Vec<(ClientName, u64, Params)> {
     }
 }
 
-/// Hands the generator of each reply to `members`.
+/// Hands the generator of each reply, whose tensors have the prefix `network`, to `members`.
 ///
 /// # Errors
 /// The error of the first reply that is one; [`FlError::NoReplies`].
-pub fn collect(replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
+pub fn collect(network: &str, replies: &mut Replies, members: &mut dyn MemberSink, round: u32) -> Result<()> {
     let mut collected = 0;
     for reply in replies {
         let (client, update) = reply?;
-        members.member(client, update.num_examples, update.params.under("generator"))?;
+        members.member(client, update.num_examples, update.params.under(network))?;
         collected += 1;
     }
     if collected == 0 { Err(FlError::NoReplies { round }) } else { Ok(()) }

@@ -3,6 +3,7 @@
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
+use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
 use super::fedgan::{FedGan, FedGanConfig};
@@ -102,12 +103,16 @@ impl Algorithm for Effgan {
         if exchange.kind == ExchangeKind::Average {
             return self.averaging.aggregate(state, exchange, replies, members);
         }
-        collect(replies, members, exchange.round)?;
+        collect(self.averaging.training.model().generator(), replies, members, exchange.round)?;
         Ok(ServerState::after_round(exchange.round, state.params.clone()))
     }
 
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
         self.averaging.training.steps(self.work(exchange.kind), num_examples)
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.averaging.losses()
     }
 
     fn weights(&self) -> Weights {

@@ -6,6 +6,7 @@
 //! statistics are data: they are averaged, as in `fedgan`.
 
 use effgan_data::ClientName;
+use effgan_nn::model::LossName;
 use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,10 @@ impl Algorithm for FedOpt {
 
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
         self.averaging.local_steps(exchange, num_examples)
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.averaging.losses()
     }
 
     fn weights(&self) -> Weights {

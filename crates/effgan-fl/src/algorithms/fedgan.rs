@@ -3,6 +3,7 @@
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;
+use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
 use super::{check_cohort, check_rounds, everyone};
@@ -90,6 +91,10 @@ impl Algorithm for FedGan {
 
     fn local_steps(&self, _: &Exchange, num_examples: u64) -> u64 {
         self.training.steps(self.training.work(), num_examples)
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.training.model().losses()
     }
 
     fn weights(&self) -> Weights {

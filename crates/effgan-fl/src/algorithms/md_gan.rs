@@ -8,7 +8,7 @@
 //! round's clients for one exchange.
 
 use effgan_data::ClientName;
-use effgan_nn::gan::Losses;
+use effgan_nn::model::LossName;
 use effgan_nn::{Params, Purpose, Streams};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
-    untrained_reply,
+    GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
@@ -46,8 +45,7 @@ impl MdGanConfig {
         check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)?;
         let Self { rounds, cohort, weights } = *self;
-        let server = ServerTraining { training, rounds, cohort, weights };
-        server.check("md-gan")?;
+        let server = ServerTraining::new("md-gan", training, rounds, cohort, weights)?;
         Ok(MdGan { server, rule })
     }
 }
@@ -153,8 +151,7 @@ impl Algorithm for MdGan {
         let images = broadcast.params.get(IMAGES)?;
         let (loss_g, gradient) = discriminator.feedback(images.values.clone());
         *memory = client_state(&discriminator);
-        let losses = Losses { discriminator: loss_d, generator: loss_g };
-        trained_reply(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)
+        self.server.trained_reply(one_tensor(GRADIENT, images, gradient), [loss_d, loss_g], broadcast, shard, observer)
     }
 
     fn aggregate(
@@ -172,6 +169,10 @@ impl Algorithm for MdGan {
 
     fn local_steps(&self, exchange: &Exchange, _: u64) -> u64 {
         exchange.iterations
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.server.losses()
     }
 
     fn weights(&self) -> Weights {

@@ -9,7 +9,9 @@ mod local_ensemble;
 mod md_gan;
 mod ua_gan;
 
-use effgan_nn::networks::Network;
+use std::sync::Arc;
+
+use effgan_nn::Model;
 use serde::{Deserialize, Serialize};
 
 pub use central::CentralConfig;
@@ -51,17 +53,17 @@ pub enum AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
-    /// Builds the algorithm, which trains `network` by the settings of `local` and folds replies by those of `aggregation`.
+    /// Builds the algorithm, which trains `model` by the settings of `local` and folds replies by those of `aggregation`.
     ///
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds, or does not apply to the algorithm.
     pub fn build(
         &self,
-        network: Network,
+        model: Arc<dyn Model>,
         local: LocalConfig,
         aggregation: &AggregationConfig,
     ) -> Result<Box<dyn Algorithm>> {
-        let training = LocalTraining::new(network, local)?.over(self.num_exchanges());
+        let training = LocalTraining::new(model, local)?.over(self.num_exchanges());
         let rule = aggregation.rule()?;
         self.check_aggregation(aggregation)?;
         Ok(match self {

@@ -19,7 +19,8 @@
 //! batch, so a client must know the derivatives before it can compute the gradient.
 
 use effgan_data::ClientName;
-use effgan_nn::gan::{Loss, Losses};
+use effgan_nn::gan::Loss;
+use effgan_nn::model::LossName;
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +31,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    ADAM, GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
-    untrained_reply,
+    ADAM, GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
@@ -56,13 +56,12 @@ impl UaGanConfig {
         check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)?;
         let Self { rounds, cohort, weights } = *self;
-        if training.loss() != Loss::NonSaturating {
+        let server = ServerTraining::new("ua-gan", training, rounds, cohort, weights)?;
+        if server.loss() != Loss::NonSaturating {
             let line =
                 "local.loss must be non-saturating for ua-gan, which aggregates odds; other losses do not learn odds";
             return Err(FlError::Config(line.into()));
         }
-        let server = ServerTraining { training, rounds, cohort, weights };
-        server.check("ua-gan")?;
         Ok(UaGan { server })
     }
 }
@@ -92,9 +91,9 @@ impl UaGan {
         *memory = client_state(&discriminator);
         memory.insert(IMAGES, images.clone());
         let logits = discriminator.logits(images.values.clone());
-        let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
-        let logits = Array::new([logits.len()], logits);
-        trained_reply([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, observer)
+        let loss_g = Loss::NonSaturating.of_generator(logits.clone()).0;
+        let logits = [(LOGITS.to_owned(), Array::new([logits.len()], logits))].into_iter().collect();
+        self.server.trained_reply(logits, [loss_d, loss_g], broadcast, shard, observer)
     }
 
     /// A client's half of the second exchange of a step: the gradient at the images, given the derivatives by its logits.
@@ -229,6 +228,10 @@ impl Algorithm for UaGan {
 
     fn local_steps(&self, exchange: &Exchange, _: u64) -> u64 {
         exchange.iterations
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        self.server.losses()
     }
 
     fn weights(&self) -> Weights {

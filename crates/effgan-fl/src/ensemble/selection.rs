@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use effgan_data::ClientName;
+use effgan_nn::gan::GanModel;
 
 use super::{Ensemble, Member};
 use crate::{Result, sample};
@@ -56,12 +57,12 @@ impl Ensemble {
         range: Range<u64>,
         jobs: usize,
     ) -> Result<Vec<u8>> {
-        let network = &self.manifest.network;
+        let model = &GanModel::new(self.manifest.network.clone());
         match self.selected(selection)? {
             members if members.is_empty() => {
                 let global = self.global()?;
                 let load = |_| go_on().map(|()| global.clone());
-                sample::sample_classes(network, classes, &[1.0], &load, seed, range, jobs)
+                sample::sample_classes(model, classes, &[1.0], &load, seed, range, jobs)
             }
             members => {
                 let mut weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
@@ -69,7 +70,7 @@ impl Ensemble {
                     weights.fill(1.0);
                 }
                 let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
-                sample::sample_classes(network, classes, &weights, &load, seed, range, jobs)
+                sample::sample_classes(model, classes, &weights, &load, seed, range, jobs)
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The `[local]` table: how a client trains.
 
-use effgan_nn::Precision;
-use effgan_nn::gan::Loss;
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
 use effgan_nn::networks::Network;
+use effgan_nn::{Model, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::decay::Decay;
@@ -72,6 +72,23 @@ impl Default for LocalConfig {
     }
 }
 
+impl LocalConfig {
+    /// The model that these settings train: a generator and a discriminator of `network`.
+    pub fn gan(&self, network: Network) -> GanModel {
+        GanModel { network, loss: self.loss, discriminator_steps: self.discriminator_steps }
+    }
+
+    /// Adam's step size for `network` before its decay.
+    pub(super) fn learning_rate_of(&self, network: &str) -> f64 {
+        let own = match network {
+            GENERATOR => self.generator_learning_rate,
+            DISCRIMINATOR => self.discriminator_learning_rate,
+            _ => None,
+        };
+        own.unwrap_or(self.learning_rate)
+    }
+}
+
 /// Upper bound on the images of a step, because the memory of its matrix products grows with them.
 const MAX_IMAGES_PER_STEP: usize = 1 << 16;
 
@@ -92,11 +109,10 @@ fn default_beta1() -> f64 {
 }
 
 /// The first setting that is out of its bounds, as an error message.
-pub(super) fn out_of_bounds(config: &LocalConfig, network: &Network) -> Option<String> {
+pub(super) fn out_of_bounds(config: &LocalConfig, model: &dyn Model) -> Option<String> {
     let &LocalConfig { batch_size, discriminator_steps, beta1, ema, precision, .. } = config;
     let unit = 0.0..1.0;
-    // Batch norm over a single image would normalise every feature to zero.
-    let least = if network.has_batch_norm() { 2 } else { 1 };
+    let least = model.min_images();
     let wrong = [
         (
             !(least..=MAX_IMAGES_PER_STEP).contains(&batch_size),
@@ -137,6 +153,8 @@ fn learning_rate_out_of_bounds(config: &LocalConfig) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use effgan_nn::networks::{DcganConfig, NetworkConfig};
 
     use super::*;
@@ -147,7 +165,7 @@ mod tests {
         let error = |config: LocalConfig| {
             let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
             let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-            LocalTraining::new(network, config).unwrap_err().to_string()
+            LocalTraining::new(Arc::new(config.gan(network)), config).unwrap_err().to_string()
         };
         let one_epoch = || LocalConfig { epochs: Some(1), ..LocalConfig::default() };
         assert_eq!(error(LocalConfig::default()), "set exactly one of local.epochs and local.steps");

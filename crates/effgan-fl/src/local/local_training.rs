@@ -1,23 +1,24 @@
-//! The training of both networks at a client, which all algorithms of this crate share.
+//! The training of a model at a client, which all algorithms of this crate share.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use effgan_nn::gan::{Adam, Ema, Gan, Loss, Losses, TrainConfig};
-use effgan_nn::networks::{self, Network, TensorSpec};
-use effgan_nn::{Params, Purpose, Streams};
+use effgan_nn::gan::Adam;
+use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
+use effgan_nn::{Model, Params, Streams, Trainer, model};
 
-use super::batches::Batches;
 use super::local_config::out_of_bounds;
-use super::{LocalConfig, LocalWork, Shard, check_shard};
+use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
 use crate::message::{Broadcast, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::step_observer::{StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
-/// Both networks and how a client trains them; every algorithm of this crate uses it.
+/// A model and how a client trains it; every algorithm of this crate uses it.
 #[derive(Clone, Debug)]
 pub struct LocalTraining {
-    pub(crate) network: Network,
+    model: Arc<dyn Model>,
     config: LocalConfig,
+    batches: Arc<dyn BatchSampler>,
     work: LocalWork,
     /// Number of exchanges of the run, ≥ 1, over which the step sizes decay.
     rounds: u32,
@@ -26,16 +27,16 @@ pub struct LocalTraining {
 }
 
 impl LocalTraining {
-    /// Training of `network` with the settings of `config`.
+    /// Training of `model` with the settings of `config`, on shuffled epochs.
     ///
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds.
-    pub fn new(network: Network, config: LocalConfig) -> Result<Self> {
+    pub fn new(model: Arc<dyn Model>, config: LocalConfig) -> Result<Self> {
         let work = LocalWork::one_of(config.epochs, config.steps, "local.")?;
         config.decay.check()?;
-        match out_of_bounds(&config, &network) {
+        match out_of_bounds(&config, &*model) {
             Some(reason) => Err(FlError::Config(reason)),
-            None => Ok(Self { network, config, work, rounds: 1, mu: None }),
+            None => Ok(Self { model, config, batches: Arc::new(ShuffledEpochs), work, rounds: 1, mu: None }),
         }
     }
 
@@ -45,49 +46,45 @@ impl LocalTraining {
         Self { rounds: rounds.max(1), ..self }
     }
 
+    /// The same training, whose steps see the images that `batches` chooses.
+    #[must_use]
+    pub fn on(self, batches: Arc<dyn BatchSampler>) -> Self {
+        Self { batches, ..self }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &dyn Model {
+        &*self.model
+    }
+
     /// The work of one round: `local.epochs` or `local.steps`.
     pub fn work(&self) -> LocalWork {
         self.work
     }
 
-    /// The initial parameters of both networks.
+    /// The initial parameters of all networks.
     pub fn init(&self, seed: u64) -> Params {
-        let streams = Streams::of_run(seed);
-        let draw = |tensors: &[_], which| networks::init(tensors, &mut streams.at(Purpose::Init, which));
-        let generator = draw(&self.network.generator_tensors(), 0).named_under("generator");
-        generator.merged_with(draw(&self.network.discriminator_tensors(), 1).named_under("discriminator"))
+        model::init(self.model(), seed)
     }
 
     /// Names and shapes of the tensors of [`update`](Self::update)'s result.
     pub(crate) fn expects(&self, kind: ExchangeKind) -> Shapes {
-        let named = |network: &str, tensors: Vec<TensorSpec>| -> Shapes {
-            tensors.into_iter().map(|tensor| (format!("{network}.{}", tensor.name), tensor.shape)).collect()
+        let is_sent = |network: &NetworkSpec| kind != ExchangeKind::Collect || network.name == self.model.generator();
+        let shapes = |NetworkSpec { name, tensors }| {
+            tensors.into_iter().map(move |tensor| (format!("{name}.{}", tensor.name), tensor.shape))
         };
-        let mut shapes = named("generator", self.network.generator_tensors());
-        if kind != ExchangeKind::Collect {
-            shapes.extend(named("discriminator", self.network.discriminator_tensors()));
-        }
-        shapes
+        self.model.networks().into_iter().filter(is_sent).flat_map(shapes).collect()
     }
 
-    /// Number of steps of `work` on n = `num_examples` images: an epoch is ceil(n / kB) steps of k = `discriminator_steps` batches of
-    /// B images.
+    /// Number of steps of `work` on n = `num_examples` images: an epoch is ceil(n / kB) steps of k = `batches_per_step` batches of B
+    /// images.
     pub fn steps(&self, work: LocalWork, num_examples: u64) -> u64 {
-        let images_per_step = self.config.discriminator_steps as u64 * self.batch_size(num_examples);
         match work {
-            LocalWork::Epochs(epochs) => u64::from(epochs).saturating_mul(num_examples.div_ceil(images_per_step)),
+            LocalWork::Epochs(epochs) => {
+                u64::from(epochs).saturating_mul(num_examples.div_ceil(self.images_per_step(num_examples)))
+            }
             LocalWork::Steps(steps) => u64::from(steps),
         }
-    }
-
-    /// Updates of the discriminator per update of the generator.
-    pub(crate) fn discriminator_steps(&self) -> usize {
-        self.config.discriminator_steps
-    }
-
-    /// The loss that both networks minimise.
-    pub(crate) fn loss(&self) -> Loss {
-        self.config.loss
     }
 
     /// Whether the server collects the generator's moving average.
@@ -100,11 +97,25 @@ impl LocalTraining {
         (self.config.batch_size as u64).min(num_examples).max(1)
     }
 
-    /// Does `work` and returns what the exchange asks for: both networks for an average; the generator alone (its moving average when `ema`
-    /// is on) when the server collects, because discriminators never leave their client.
+    fn images_per_step(&self, num_examples: u64) -> u64 {
+        self.model.batches_per_step() as u64 * self.batch_size(num_examples)
+    }
+
+    /// How the training steps of `round` train the model.
+    pub(crate) fn plan(&self, round: u32) -> StepPlan {
+        let LocalConfig { beta1, ema, precision, .. } = self.config;
+        let decay = self.config.decay.factor(round, self.rounds);
+        let adam = |name| Adam { learning_rate: self.config.learning_rate_of(name) * decay, beta1 };
+        let networks = self.model.networks().into_iter();
+        let adam = networks.map(|network| (network.name, adam(network.name))).collect();
+        StepPlan { ema, proximal: self.mu, adam, precision }
+    }
+
+    /// Does `work` and returns what the exchange asks for: all networks for an average; the generator alone (its moving average when `ema`
+    /// is on) when the server collects, because the other networks never leave their client.
     ///
     /// # Errors
-    /// [`FlError::NonFiniteLoss`], [`FlError::OneImage`], [`FlError::Interrupted`]; tensors that do not fit the network.
+    /// [`FlError::NonFiniteLoss`], [`FlError::OneImage`], [`FlError::Interrupted`]; tensors that do not fit the model.
     pub fn update(
         &self,
         broadcast: &Broadcast,
@@ -113,129 +124,95 @@ impl LocalTraining {
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        let Trained { gan, ema, metrics } = self.train(broadcast, work, shard, streams, observer)?;
-        let params = match broadcast.kind {
-            ExchangeKind::Collect => ema.map_or_else(|| gan.generator(), |ema| ema.params()).named_under("generator"),
-            _ => gan.params(),
-        };
-        Ok(Update { params, num_examples: shard.train.len() as u64, metrics })
+        check_shard(self.model(), shard.client, shard.train.len())?;
+        let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round))?;
+        let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
+        let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
+        Ok(Update { params: trainer.params(part), num_examples: shard.train.len() as u64, metrics })
     }
 
-    /// Settings of the training steps of `round`.
-    pub(crate) fn train_config(&self, round: u32) -> TrainConfig {
-        let LocalConfig { loss, discriminator_steps, learning_rate, beta1, precision, .. } = self.config;
-        let decay = self.config.decay.factor(round, self.rounds);
-        let adam = |own: Option<f64>| Adam { learning_rate: own.unwrap_or(learning_rate) * decay, beta1 };
-        TrainConfig {
-            loss,
-            generator: adam(self.config.generator_learning_rate),
-            discriminator: adam(self.config.discriminator_learning_rate),
-            discriminator_steps,
-            precision,
-        }
-    }
-
+    /// Trains, from the state in which an earlier start of the program left the work if there is one, and returns the means of the losses.
     fn train(
         &self,
-        broadcast: &Broadcast,
-        work: LocalWork,
+        trainer: &mut dyn Trainer,
+        (round, work): (u32, LocalWork),
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
-    ) -> Result<Trained> {
-        check_shard(&self.network, shard.client, shard.train.len())?;
-        let (mut gan, mut ema, done) = self.begin(broadcast, observer.resume_from()?)?;
+    ) -> Result<Numbers> {
         let num_examples = shard.train.len() as u64;
-        let steps = self.steps(work, num_examples);
-        let images_per_step = self.config.discriminator_steps * self.batch_size(num_examples) as usize;
-        let mut batches = Batches::from_step(shard, streams, images_per_step, done.len() as u64);
-        let mut sums = [0.0; 2];
-        for step in 0..steps {
-            let losses;
-            let is_new = step as usize >= done.len();
-            if is_new {
-                let (real, labels) = batches.next_batch();
-                let z = streams.normal(Purpose::Latent, step, images_per_step * self.network.latent_dim());
-                (gan, losses) = gan.step(real, z, &labels);
-                if let Some(ema) = &mut ema {
-                    ema.follow(&gan);
+        let (steps, images_per_step) = (self.steps(work, num_examples), self.images_per_step(num_examples));
+        let mut progress = Progress::new(shard, round, steps, self.model.losses());
+        if let Some(TrainingState { losses, tensors }) = observer.resume_from()? {
+            trainer.restore(&tensors, losses.len() as u64)?;
+            for losses in losses {
+                if progress.report(losses, images_per_step, observer)?.is_break() {
+                    return Err(FlError::Interrupted);
                 }
-            } else {
-                // An earlier start of the program did this step; the observer is only called again.
-                losses = done[step as usize];
             }
-            let (client, batch_size) = (shard.client.clone(), images_per_step as u64);
-            let record = StepRecord { client, round: broadcast.round, step: step + 1, steps, batch_size, losses };
-            check_finite(&record)?;
-            sums[0] += f64::from(losses.discriminator);
-            sums[1] += f64::from(losses.generator);
-            let interrupted = observer.step(&record) == ControlFlow::Break(());
-            if is_new {
-                observer.checkpoint(step + 1, interrupted, &|| state_of(&gan, ema.as_ref()))?;
+        }
+        let batches = self.batches.batches(shard.train, streams, images_per_step as usize, progress.step);
+        for images in batches.take((steps - progress.step) as usize) {
+            trainer.step(load(shard, &images), streams)?;
+            let mut flow = ControlFlow::Continue(());
+            for losses in trainer.drain_losses()? {
+                flow = progress.report(losses, images.len() as u64, observer)?;
             }
-            if interrupted {
+            observer.checkpoint(progress.step, flow.is_break(), &|| trainer.state())?;
+            if flow.is_break() {
                 return Err(FlError::Interrupted);
             }
         }
-        Ok(Trained { gan, ema, metrics: means(sums, steps) })
-    }
-
-    /// The networks of `broadcast` or, when resuming, those of `resumed`; and the losses of the finished steps.
-    fn begin(&self, broadcast: &Broadcast, resumed: Option<TrainingState>) -> Result<(Gan, Option<Ema>, Vec<Losses>)> {
-        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
-        if let Some(mu) = self.mu {
-            gan = gan.with_proximal_term(mu);
-        }
-        let ema = self.config.ema;
-        let Some(TrainingState { losses, tensors }) = resumed else {
-            let ema = ema.map(|decay| Ema::new(decay, &gan));
-            return Ok((gan, ema, Vec::new()));
-        };
-        let gan = gan.resume(&tensors, losses.len() as u32)?;
-        let ema = ema.map(|decay| Ema::resume(decay, &gan, &tensors.under(EMA))).transpose()?;
-        Ok((gan, ema, losses))
+        Ok(progress.metrics())
     }
 }
 
-/// Prefix of the moving average in a saved training state.
-const EMA: &str = "ema";
-
-/// All tensors that later steps depend on.
-fn state_of(gan: &Gan, ema: Option<&Ema>) -> Params {
-    let ema = ema.map(|ema| ema.params().named_under(EMA));
-    gan.training_state().merged_with(ema.unwrap_or_default())
+/// The steps of one exchange as an observer sees them.
+struct Progress<'a> {
+    shard: &'a Shard<'a>,
+    round: u32,
+    /// Number of steps done, of `steps`.
+    step: u64,
+    steps: u64,
+    names: &'static [LossName],
+    /// Sum of each loss over the steps done.
+    sums: Vec<f64>,
 }
 
-struct Trained {
-    gan: Gan,
-    ema: Option<Ema>,
-    metrics: Numbers,
-}
+impl<'a> Progress<'a> {
+    fn new(shard: &'a Shard, round: u32, steps: u64, names: &'static [LossName]) -> Self {
+        Self { shard, round, step: 0, steps, names, sums: vec![0.0; names.len()] }
+    }
 
-fn means([loss_d, loss_g]: [f64; 2], steps: u64) -> Numbers {
-    let n = steps as f64;
-    metrics(loss_d / n, loss_g / n, steps)
-}
+    /// Adds the next step, which saw `batch_size` images, and calls `observer`.
+    ///
+    /// # Errors
+    /// [`FlError::NonFiniteLoss`].
+    fn report(
+        &mut self,
+        losses: Vec<f32>,
+        batch_size: u64,
+        observer: &mut dyn StepObserver,
+    ) -> Result<ControlFlow<()>> {
+        let Self { round, steps, names, .. } = *self;
+        self.step += 1;
+        self.sums.iter_mut().zip(&losses).for_each(|(sum, &loss)| *sum += f64::from(loss));
+        let (client, step) = (self.shard.client.clone(), self.step);
+        let record = StepRecord { client, round, step, steps, batch_size, names, losses };
+        record.check_finite()?;
+        Ok(observer.step(&record))
+    }
 
-/// Checks that both losses of a step are finite.
-pub(crate) fn check_finite(record: &StepRecord) -> Result<()> {
-    let losses = [("discriminator", record.losses.discriminator), ("generator", record.losses.generator)];
-    match losses.into_iter().find(|(_, value)| !value.is_finite()) {
-        None => Ok(()),
-        Some((network, value)) => Err(FlError::NonFiniteLoss {
-            network,
-            client: record.client.clone(),
-            round: record.round,
-            step: record.step,
-            steps: record.steps,
-            value,
-        }),
+    /// The means of the losses over all steps.
+    fn metrics(&self) -> Numbers {
+        let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.steps as f64).collect();
+        metrics(self.names, &means, self.steps)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::networks::{DcganConfig, NetworkConfig};
+    use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 
     use super::*;
     use crate::Decay;
@@ -243,7 +220,8 @@ mod tests {
     fn training(epochs: Option<u32>, steps: Option<u32>, batch_size: usize) -> Result<LocalTraining> {
         let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-        LocalTraining::new(network, LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() })
+        let config = LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() };
+        LocalTraining::new(Arc::new(config.gan(network)), config)
     }
 
     #[test]
@@ -255,7 +233,9 @@ mod tests {
     #[test]
     fn an_epoch_of_steps_with_two_updates_is_one_pass_rounded_up_to_whole_steps() {
         let once = training(Some(1), None, 4).unwrap();
-        let twice = LocalTraining { config: LocalConfig { discriminator_steps: 2, ..once.config.clone() }, ..once };
+        let config = LocalConfig { discriminator_steps: 2, ..once.config.clone() };
+        let network = once.model().as_gan().unwrap().network.clone();
+        let twice = LocalTraining { model: Arc::new(config.gan(network)), config, ..once };
         assert_eq!([2, 4, 8, 9, 16].map(|n| twice.steps(twice.work(), n)), [1, 1, 1, 2, 2]);
     }
 
@@ -270,8 +250,8 @@ mod tests {
         };
         let training = LocalTraining { config, ..training };
         let rates = |round| {
-            let train = training.train_config(round);
-            [train.generator.learning_rate, train.discriminator.learning_rate]
+            let plan = training.plan(round);
+            ["generator", "discriminator"].map(|network| plan.adam[network].learning_rate)
         };
         assert_eq!([rates(1), rates(3)], [[2e-4, 4e-4], [1e-4, 2e-4]]);
     }

@@ -1,4 +1,4 @@
-//! A client's work: training a copy of both networks on its own images.
+//! A client's work: training a copy of the model on its own images.
 
 mod batches;
 mod local_config;
@@ -6,9 +6,9 @@ mod local_training;
 mod local_work;
 mod shard;
 
-pub(crate) use self::batches::Batches;
+pub(crate) use self::batches::load;
+pub use self::batches::{BatchSampler, ShuffledEpochs};
 pub use self::local_config::LocalConfig;
 pub use self::local_training::LocalTraining;
-pub(crate) use self::local_training::check_finite;
 pub use self::local_work::LocalWork;
 pub use self::shard::{Shard, check_shard};

@@ -1,7 +1,7 @@
 //! The images of one client.
 
 use effgan_data::{ClientName, ImageSet};
-use effgan_nn::networks::Network;
+use effgan_nn::Model;
 
 use crate::{FlError, Result};
 
@@ -16,12 +16,12 @@ pub struct Shard<'a> {
     pub train: &'a [u32],
 }
 
-/// Checks that a client can train `network` on `num_examples` images.
+/// Checks that a client can train `model` on `num_examples` images.
 ///
 /// # Errors
 /// [`FlError::OneImage`].
-pub fn check_shard(network: &Network, client: &ClientName, num_examples: usize) -> Result<()> {
-    if num_examples == 1 && network.has_batch_norm() {
+pub fn check_shard(model: &dyn Model, client: &ClientName, num_examples: usize) -> Result<()> {
+    if num_examples == 1 && model.min_images() > 1 {
         return Err(FlError::OneImage { client: client.clone() });
     }
     Ok(())

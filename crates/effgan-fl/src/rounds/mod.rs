@@ -12,6 +12,7 @@ mod tally;
 use std::ops::ControlFlow;
 
 use effgan_data::ClientName;
+use effgan_nn::model::LossName;
 use effgan_nn::{Params, Threads};
 
 pub(crate) use self::in_order::{Arrival, Arrivals, Done};
@@ -159,8 +160,14 @@ impl Rounds<'_> {
 }
 
 /// Calls `on_step` again for the steps that `client` did before the run was cut off.
-pub(crate) fn replay_steps(steps: &LossHistory, client: &ClientName, round: u32, on_step: &OnStep) -> Result<()> {
-    match steps.records(client, round).try_for_each(|record| on_step(&record)) {
+pub(crate) fn replay_steps(
+    steps: &LossHistory,
+    client: &ClientName,
+    round: u32,
+    names: &'static [LossName],
+    on_step: &OnStep,
+) -> Result<()> {
+    match steps.records(client, round, names).try_for_each(|record| on_step(&record)) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(FlError::Interrupted),
     }

@@ -70,7 +70,7 @@ impl Round<'_> {
     /// Calls the step observer again for the steps that were done before the run was cut off.
     fn replayed(&self, open: OpenRound) -> Result<OpenRound> {
         for (client, steps) in &open.steps {
-            replay_steps(steps, client, open.record.round, self.rounds.on_step)?;
+            replay_steps(steps, client, open.record.round, self.rounds.algorithm.losses(), self.rounds.on_step)?;
         }
         Ok(open)
     }
@@ -114,7 +114,7 @@ impl Round<'_> {
         let (ctx, server) = (roster.context(seed), self.server);
         let state = server.run(|| algorithm.prepare(state, exchange, &ctx))?;
         let expected = algorithm.expects(&state, exchange)?;
-        let mut intake = Some(Intake::new(exchange, roster.as_reported(seed), expected, failures));
+        let mut intake = Some(Intake::new(exchange, roster.as_reported(seed), expected, algorithm.losses(), failures));
         let mut tally = None;
         let folded = self.clients.exchange(&state, exchange, &mut |arrivals, max_in_memory| {
             let intake = intake.take().expect("an exchange is folded once");

@@ -29,6 +29,11 @@ impl Ema {
         Ok(Self { decay, params: to_kernels(params, &tensors)?, tensors })
     }
 
+    /// The weight of the old value in each step.
+    pub(super) fn decay(&self) -> f32 {
+        self.decay
+    }
+
     /// Averages the current generator of `gan` in. Running statistics are data, not parameters: the newest are copied.
     pub fn follow(&mut self, gan: &Gan) {
         self.follow_params(&gan.raw_generator());

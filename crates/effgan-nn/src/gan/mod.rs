@@ -1,17 +1,20 @@
 //! Training a generator against a discriminator, and sampling images from it (Goodfellow et al. 2014, arXiv:1406.2661).
 
 mod ema;
+mod gan_model;
 mod local_discriminator;
 mod loss;
 mod sampler;
 mod server_generator;
 mod step;
 mod train_config;
+mod trainer;
 
 pub use ema::Ema;
+pub use gan_model::{DISCRIMINATOR, GENERATOR, GanModel};
 pub use local_discriminator::LocalDiscriminator;
 pub use loss::Loss;
-pub use sampler::{BATCH, Sampler, recompute_statistics};
+pub use sampler::{BATCH, recompute_statistics};
 pub use server_generator::ServerGenerator;
 pub use step::{Adam, Gan, Losses};
 pub use train_config::TrainConfig;

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::device::{device, on_one_thread};
+use crate::model::Sampler;
 use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
 use crate::{Params, Purpose, Result, Streams, pixels};
 
@@ -14,30 +15,31 @@ pub const BATCH: usize = 64;
 const STATISTICS_BATCHES: u64 = 50;
 
 /// A generator that samples images.
-pub struct Sampler {
+pub(super) struct GanSampler {
     generator: Generator,
     latent_dim: usize,
     num_classes: Option<usize>,
     device: Device,
 }
 
-impl Sampler {
+impl GanSampler {
     /// The generator of `network` with the tensors `params` (no prefix); batch norm uses its running statistics.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params) -> Result<Self> {
+    pub(super) fn new(network: &Network, params: &Params) -> Result<Self> {
         let device = device();
         let generator = network.generator(params, &device)?;
         Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, device })
     }
+}
 
-    /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the network is conditional, for the classes
-    /// `labels` `[BATCH]`, which other networks ignore.
-    ///
-    /// # Panics
-    /// When `z` or `labels` has another length, or a label is not below `num_classes`.
-    pub fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
+impl Sampler for GanSampler {
+    fn latent_dim(&self) -> usize {
+        self.latent_dim
+    }
+
+    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
         let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.device);
         let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.device));
         let images = layers::values(self.generator.forward(z, labels.as_ref(), Mode::Evaluate));
@@ -52,7 +54,7 @@ impl Sampler {
 /// This is for an *average* of generators, whose statistics are not the average of their statistics.
 ///
 /// # Errors
-/// As [`Sampler::new`].
+/// When a tensor is missing, unknown or has another shape than `network` says.
 pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Params> {
     let device = device();
     let module = network.generator(generator, &device)?;
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn an_image_does_not_depend_on_its_neighbours() {
         let (network, generator) = network(NormKind::Batch);
-        let sampler = Sampler::new(&network, &generator).unwrap();
+        let sampler = GanSampler::new(&network, &generator).unwrap();
         let z = Streams::of_run(1).normal(Purpose::Latent, 0, BATCH * 4);
         let mut alone = vec![0.0; BATCH * 4];
         alone[..8].copy_from_slice(&z[..8]);

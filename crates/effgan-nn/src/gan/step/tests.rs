@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use burn::module::{ModuleVisitor, Param};
 
 use super::*;
-use crate::gan::{BATCH, Loss, Sampler};
+use crate::gan::{BATCH, GanModel, Loss};
+use crate::model::Model;
 use crate::networks::layers::{self, Path};
 use crate::networks::{
     DcganConfig, NetworkConfig, NormKind, ResnetConfig, TensorSpec, init, is_running_statistic, to_files,
@@ -282,7 +283,7 @@ fn a_step_has_the_same_bits_on_any_number_of_threads() {
 }
 
 fn samples_match_pytorch(fixture: &Fixture) {
-    let sampler = Sampler::new(&fixture.network, &fixture.tensors.under("final.generator")).unwrap();
+    let sampler = GanModel::new(fixture.network.clone()).sampler(&fixture.tensors.under("final.generator")).unwrap();
     let (mut z, mut labels) = (fixture.steps()[0].values("z"), fixture.steps()[0].labels());
     let sample = fixture.tensors.get("final.sample").unwrap();
     z.truncate(sample.shape[0] * 8);

@@ -1,0 +1,91 @@
+//! A generator with a discriminator as a [`Model`].
+
+use super::sampler::GanSampler;
+use super::trainer::GanTrainer;
+use super::{Loss, TrainConfig};
+use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
+use crate::networks::Network;
+use crate::{Params, Result};
+
+/// Name of the network that generates images.
+pub const GENERATOR: &str = "generator";
+/// Name of the network that tells real images from generated ones.
+pub const DISCRIMINATOR: &str = "discriminator";
+
+/// The losses of a step.
+const LOSSES: [LossName; 2] =
+    [LossName { key: "loss_d", of: DISCRIMINATOR }, LossName { key: "loss_g", of: GENERATOR }];
+
+/// A generator and a discriminator that are trained against each other by [`Gan`](super::Gan).
+#[derive(Clone, Debug, PartialEq)]
+pub struct GanModel {
+    /// Both networks.
+    pub network: Network,
+    /// The loss that both minimise.
+    pub loss: Loss,
+    /// Updates of the discriminator before each update of the generator, ≥ 1, each on a batch of its own.
+    pub discriminator_steps: usize,
+}
+
+impl GanModel {
+    /// DCGAN's training of `network`: the non-saturating loss, alternating updates.
+    pub fn new(network: Network) -> Self {
+        Self { network, loss: Loss::default(), discriminator_steps: 1 }
+    }
+
+    /// The settings of a [`Gan`](super::Gan)'s steps under `plan`.
+    ///
+    /// # Panics
+    /// When `plan` has no optimiser for one of the networks.
+    pub fn train_config(&self, plan: &StepPlan) -> TrainConfig {
+        let adam = |name| plan.adam[name];
+        let Self { loss, discriminator_steps, .. } = *self;
+        let (generator, discriminator) = (adam(GENERATOR), adam(DISCRIMINATOR));
+        TrainConfig { loss, generator, discriminator, discriminator_steps, precision: plan.precision }
+    }
+}
+
+impl Model for GanModel {
+    fn image_shape(&self) -> [usize; 3] {
+        self.network.image_shape
+    }
+
+    fn networks(&self) -> Vec<NetworkSpec> {
+        let [generator, discriminator] = [self.network.generator_tensors(), self.network.discriminator_tensors()];
+        [(GENERATOR, generator), (DISCRIMINATOR, discriminator)]
+            .map(|(name, tensors)| NetworkSpec { name, tensors })
+            .into()
+    }
+
+    fn generator(&self) -> &'static str {
+        GENERATOR
+    }
+
+    fn losses(&self) -> &'static [LossName] {
+        &LOSSES
+    }
+
+    fn num_classes(&self) -> Option<usize> {
+        self.network.num_classes
+    }
+
+    fn min_images(&self) -> usize {
+        if self.network.has_batch_norm() { 2 } else { 1 }
+    }
+
+    fn batches_per_step(&self) -> usize {
+        self.discriminator_steps
+    }
+
+    fn trainer(&self, start: &Params, plan: &StepPlan) -> Result<Box<dyn Trainer>> {
+        Ok(Box::new(GanTrainer::new(self, start, plan)?))
+    }
+
+    fn sampler(&self, generator: &Params) -> Result<Box<dyn Sampler>> {
+        Ok(Box::new(GanSampler::new(&self.network, generator)?))
+    }
+
+    fn as_gan(&self) -> Option<&GanModel> {
+        Some(self)
+    }
+}

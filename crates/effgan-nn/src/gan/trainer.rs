@@ -1,0 +1,83 @@
+//! A [`Gan`] with the moving average of its generator, as a [`Trainer`].
+
+use super::gan_model::GENERATOR;
+use super::{Ema, Gan, GanModel, Losses};
+use crate::model::{Batch, Part, StepPlan, Trainer};
+use crate::networks::Network;
+use crate::{Params, Purpose, Result, Streams};
+
+/// Prefix of the moving average in a saved state.
+const EMA: &str = "ema";
+
+/// A generator and a discriminator in training.
+pub(super) struct GanTrainer {
+    /// `None` only while a step runs, which takes it and returns the next one.
+    gan: Option<Gan>,
+    ema: Option<Ema>,
+    /// Number of steps done.
+    steps: u64,
+    /// Losses of the steps that were not asked for yet.
+    losses: Vec<Losses>,
+    network: Network,
+}
+
+impl GanTrainer {
+    pub(super) fn new(model: &GanModel, start: &Params, plan: &StepPlan) -> Result<Self> {
+        let mut gan = Gan::new(&model.network, start, model.train_config(plan))?;
+        if let Some(mu) = plan.proximal {
+            gan = gan.with_proximal_term(mu);
+        }
+        let ema = plan.ema.map(|decay| Ema::new(decay, &gan));
+        Ok(Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), network: model.network.clone() })
+    }
+
+    fn gan(&self) -> &Gan {
+        self.gan.as_ref().expect("no step is running")
+    }
+
+    fn take_gan(&mut self) -> Gan {
+        self.gan.take().expect("no step is running")
+    }
+}
+
+impl Trainer for GanTrainer {
+    fn step(&mut self, Batch { images, labels }: Batch, streams: &Streams) -> Result<()> {
+        let n = images.len() / self.network.image_len();
+        let z = streams.normal(Purpose::Latent, self.steps, n * self.network.latent_dim());
+        let (gan, losses) = self.take_gan().step(images, z, &labels);
+        if let Some(ema) = &mut self.ema {
+            ema.follow(&gan);
+        }
+        self.gan = Some(gan);
+        self.losses.push(losses);
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn drain_losses(&mut self) -> Result<Vec<Vec<f32>>> {
+        Ok(self.losses.drain(..).map(|losses| vec![losses.discriminator, losses.generator]).collect())
+    }
+
+    fn params(&self, part: Part) -> Params {
+        match (part, &self.ema) {
+            (Part::Averaged, _) => self.gan().params(),
+            (Part::Collected, None) => self.gan().generator().named_under(GENERATOR),
+            (Part::Collected, Some(ema)) => ema.params().named_under(GENERATOR),
+        }
+    }
+
+    fn state(&self) -> Params {
+        let ema = self.ema.as_ref().map(|ema| ema.params().named_under(EMA));
+        self.gan().training_state().merged_with(ema.unwrap_or_default())
+    }
+
+    fn restore(&mut self, state: &Params, steps: u64) -> Result<()> {
+        let gan = self.take_gan().resume(state, steps as u32)?;
+        if let Some(ema) = &mut self.ema {
+            *ema = Ema::resume(ema.decay(), &gan, &state.under(EMA))?;
+        }
+        (self.gan, self.steps) = (Some(gan), steps);
+        self.losses.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! What a client trains and the server samples from: a [`Model`] is a set of named networks, of which one draws images.
+//!
+//! Algorithms, drivers and files know a model by these traits alone. [`GanModel`] is the one that a config chooses; a
+//! new one implements [`Model`], [`Trainer`] and [`Sampler`] in a file of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::gan::{Adam, GanModel};
+use crate::networks::{self, TensorSpec};
+use crate::{Params, Precision, Purpose, Result, Streams};
+
+/// A set of networks, the step that trains them, and the drawing of images with one of them.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// `[channels, height, width]` of the images.
+    fn image_shape(&self) -> [usize; 3];
+
+    /// Values of one image.
+    fn image_len(&self) -> usize {
+        self.image_shape().iter().product()
+    }
+
+    /// The networks with their tensors, in the order in which their initial values are drawn.
+    fn networks(&self) -> Vec<NetworkSpec>;
+
+    /// Name of the network that draws images: the one that the server collects, and that the members of an ensemble
+    /// are.
+    fn generator(&self) -> &'static str;
+
+    /// The losses of a training step, in the order in which [`Trainer::drain_losses`] returns them.
+    fn losses(&self) -> &'static [LossName];
+
+    /// Number of classes of a conditional generator, 1..=256; `None` where it is not conditional.
+    fn num_classes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Fewest images of a training step, ≥ 1: 2 where a network normalises over the batch, because each feature of a
+    /// single image would become zero.
+    fn min_images(&self) -> usize {
+        1
+    }
+
+    /// Batches that one training step takes, ≥ 1.
+    fn batches_per_step(&self) -> usize {
+        1
+    }
+
+    /// Training from `start` ([`Part::Averaged`]) by the settings of `plan`.
+    ///
+    /// # Errors
+    /// When a tensor is missing, unknown or has another shape than [`networks`](Self::networks) says.
+    fn trainer(&self, start: &Params, plan: &StepPlan) -> Result<Box<dyn Trainer>>;
+
+    /// The drawing of images with the tensors `generator` (without the network's name).
+    ///
+    /// # Errors
+    /// As [`trainer`](Self::trainer).
+    fn sampler(&self, generator: &Params) -> Result<Box<dyn Sampler>>;
+
+    /// The model as a generator with a discriminator; `None` for any other. Algorithms that train the two apart ask
+    /// for it.
+    fn as_gan(&self) -> Option<&GanModel> {
+        None
+    }
+}
+
+/// A network of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// Prefix of its tensors in files and messages.
+    pub name: &'static str,
+    /// Its tensors, without that prefix.
+    pub tensors: Vec<TensorSpec>,
+}
+
+/// One loss of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossName {
+    /// Its name in metrics, events and tables: `loss_d`.
+    pub key: &'static str,
+    /// What it is the loss of, in messages and charts: `discriminator`.
+    pub of: &'static str,
+}
+
+/// The tensors that a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All networks, for the server to average.
+    Averaged,
+    /// The generator alone, for the server to collect; its moving average where the [`StepPlan`] has one.
+    Collected,
+}
+
+/// How the steps of one exchange train a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepPlan {
+    /// Decay of the generator's moving average, 0..1; no moving average when `None`.
+    pub ema: Option<f32>,
+    /// μ ≥ 0, the weight of `FedProx`'s proximal term μ/2 ‖w − w₀‖² towards the parameters before the first step; no
+    /// term when `None`.
+    pub proximal: Option<f64>,
+    /// The optimiser of each network, by its name.
+    pub adam: BTreeMap<&'static str, Adam>,
+    /// Precision of the factors of large products.
+    pub precision: Precision,
+}
+
+/// The images of one training step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Images `[n, c, h, w]` in [-1, 1], row-major.
+    pub images: Vec<f32>,
+    /// The class of each image, `[n]`.
+    pub labels: Vec<u8>,
+}
+
+/// A model in training.
+pub trait Trainer: Send {
+    /// Trains one step on `batch`. Random numbers are those of `streams` at the number of steps done before.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn step(&mut self, batch: Batch, streams: &Streams) -> Result<()>;
+
+    /// The losses of the steps since the last call, one row per step in the order of [`Model::losses`]. Waits until the
+    /// device has done these steps; [`step`](Self::step) need not.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn drain_losses(&mut self) -> Result<Vec<Vec<f32>>>;
+
+    /// The tensors that a client sends, with their networks' names.
+    fn params(&self, part: Part) -> Params;
+
+    /// All tensors on which later steps depend, for [`restore`](Self::restore).
+    fn state(&self) -> Params;
+
+    /// Continues after `steps` steps that ended in `state`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape than the model says.
+    fn restore(&mut self, state: &Params, steps: u64) -> Result<()>;
+}
+
+/// A generator that draws images.
+pub trait Sampler {
+    /// Length of z, ≥ 1.
+    fn latent_dim(&self) -> usize;
+
+    /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the generator is conditional, for the classes
+    /// `labels` `[BATCH]`, which other generators ignore. [`BATCH`](crate::gan::BATCH) is fixed, the last batch padded,
+    /// so that the bits of an image do not depend on how many are drawn.
+    ///
+    /// # Panics
+    /// When `z` or `labels` has another length, or a label is not a class of the model.
+    fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8>;
+}
+
+/// The initial parameters of all networks of `model` in a run with `seed`.
+pub fn init(model: &dyn Model, seed: u64) -> Params {
+    let streams = Streams::of_run(seed);
+    let draw = |(which, network): (u64, NetworkSpec)| {
+        networks::init(&network.tensors, &mut streams.at(Purpose::Init, which)).named_under(network.name)
+    };
+    (0..).zip(model.networks()).map(draw).reduce(Params::merged_with).unwrap_or_default()
+}
