@@ -182,7 +182,6 @@ impl<'a> Intake<'a> {
     }
 }
 
-
 /// Steps are summed over many exchanges in f64, which must stay exact.
 const MAX_STEPS: f64 = 1e12;
 /// Losses are f32 values.

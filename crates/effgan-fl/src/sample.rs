@@ -159,8 +159,9 @@ mod tests {
     }
 
     fn draw_from(model: &GanModel, classes: &[u8], range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
-        let member =
-            |index| Ok(init(&model.network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)));
+        let member = |index| {
+            Ok(init(&model.network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)))
+        };
         sample_classes(model, classes, &[1.0, 2.0, 5.0], &member, 7, range, jobs)
     }
 

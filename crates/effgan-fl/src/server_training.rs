@@ -46,15 +46,11 @@ impl ServerTraining {
     /// # Errors
     /// [`FlError::Config`] for settings that this kind of training does not support: another model, labels, several updates of a
     /// discriminator per step, a moving average.
-    pub(crate) fn new(
-        name: &str,
-        training: LocalTraining,
-        rounds: u32,
-        cohort: f64,
-        weights: Weights,
-    ) -> Result<Self> {
+    pub(crate) fn new(name: &str, training: LocalTraining, rounds: u32, cohort: f64, weights: Weights) -> Result<Self> {
         let Some(gan) = training.model().as_gan().cloned() else {
-            return Err(FlError::Config(format!("{name} trains a generator and a discriminator, which the model is not")));
+            return Err(FlError::Config(format!(
+                "{name} trains a generator and a discriminator, which the model is not"
+            )));
         };
         let wrong = [
             (gan.network.num_classes.is_some(), "network.conditional = true", "set it to false"),

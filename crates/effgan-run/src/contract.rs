@@ -1,5 +1,7 @@
 //! The steps of an algorithm, one call each, for programs with a loop or a transport of their own.
 
+use std::sync::Arc;
+
 use effgan_data::{ClientName, ImageSet};
 use effgan_fl::local::check_shard;
 use effgan_fl::message::Update;
@@ -7,7 +9,6 @@ use effgan_fl::{
     Algorithm, Answer, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
     Shard,
 };
-use effgan_nn::networks::Network;
 use effgan_nn::{Params, Streams, Threads};
 
 use crate::config::Config;
@@ -38,11 +39,11 @@ impl Steps {
         num_classes: usize,
         jobs: usize,
     ) -> Result<Self> {
-        let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
-        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
+        let model = Arc::new(config.model(image_shape, num_classes)?);
+        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation)?;
         config.check_clients(clients.len())?;
         for (name, num_examples) in &clients {
-            check_shard(&network, name, *num_examples as usize)?;
+            check_shard(&*model, name, *num_examples as usize)?;
         }
         let (roster, seed) = (Roster::new(clients), config.seed);
         Ok(Self { algorithm, roster, seed, image_shape, num_classes, jobs })
@@ -113,7 +114,8 @@ impl Steps {
         mut replies: Vec<(ClientName, Update)>,
     ) -> Result<(ServerState, Members)> {
         let expected = self.algorithm.expects(state, exchange)?;
-        let mut intake = Intake::new(exchange, self.context(), expected, FailurePolicy::default());
+        let mut intake =
+            Intake::new(exchange, self.context(), expected, self.algorithm.losses(), FailurePolicy::default());
         replies.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut usable = replies.into_iter().map(|(client, update)| {
             let taken = intake.take(Answer::to(exchange, client.clone(), Reply::Update(update)))?;

@@ -15,7 +15,8 @@ use effgan_fl::{
     AggregationConfig, AlgorithmConfig, Bounds, CheckpointConfig, FailurePolicy, LocalConfig, OnFailure,
     SimulationConfig,
 };
-use effgan_nn::networks::NetworkConfig;
+use effgan_nn::gan::GanModel;
+use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_nn::{Purpose, Streams};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,14 @@ impl Config {
         Ok(self.partition.assign(&dataset.train, dataset.num_assigned(), &mut rng)?)
     }
 
+    /// The model that the run trains on images of `image_shape` in `num_classes` classes.
+    ///
+    /// # Errors
+    /// A network that does not fit such images.
+    pub fn model(&self, image_shape: [usize; 3], num_classes: usize) -> Result<GanModel> {
+        Ok(self.local.gan(Network::of_classes(self.network.clone(), image_shape, num_classes)?))
+    }
+
     /// What to do about clients that fail (`otherwise` where the config does not say), and the bounds on their replies.
     pub fn failures(&self, otherwise: OnFailure) -> FailurePolicy {
         let policy = self.aggregation.failures(otherwise);
@@ -121,8 +130,7 @@ impl Config {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::path::{Path, PathBuf};
-
-    use effgan_nn::networks::Network;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -133,9 +141,9 @@ pub(crate) mod tests {
         Config::parse(QUICKSTART, &settings.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
-    /// The quick start's network.
-    pub(crate) fn network() -> Network {
-        Network::new(quickstart(&[]).unwrap().network, [1, 28, 28]).unwrap()
+    /// The quick start's model.
+    pub(crate) fn model() -> GanModel {
+        quickstart(&[]).unwrap().model([1, 28, 28], 10).unwrap()
     }
 
     /// All files below `configs/`.
@@ -158,8 +166,8 @@ pub(crate) mod tests {
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
             // Images of a folder may have any size, which the config gives.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
-            let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
-            assert!(config.algorithm.build(network, config.local, &config.aggregation).is_ok(), "{}", file.display());
+            let model = Arc::new(config.model([channels, side, side], 10).unwrap());
+            assert!(config.algorithm.build(model, config.local, &config.aggregation).is_ok(), "{}", file.display());
         }
     }
 }

@@ -9,7 +9,7 @@ use effgan_data::ClientName;
 use effgan_fl::aggregate::MemberSink;
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Ensemble, OnFailure, ServerState};
-use effgan_nn::{Params, sealed};
+use effgan_nn::{Model, Params, sealed};
 
 use super::Run;
 use super::federated_run::sites_of;
@@ -50,7 +50,7 @@ pub fn add_late_member(
     let (late, generator) = sealed::load::<LateGenerator>(file)
         .context("expected a file of effgan ensemble fine-tune")
         .map_err(Failure::data)?;
-    let sent = networks(&path.join("join"))?.under("generator");
+    let sent = networks(&path.join("join"))?.under(inputs.model.generator());
     check(&late, &generator, &sent, &config, &inputs, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;
     let run = Run::reopen(&config, &inputs, path, &earlier, progress, jobs, stop)?;
@@ -82,7 +82,7 @@ fn check(
     if members.iter().any(|member| member.name == *client) {
         return Err(format!("{client} is already a member"));
     }
-    for spec in inputs.network.generator_tensors() {
+    for spec in inputs.model.network.generator_tensors() {
         let found = &generator.get(&spec.name).map_err(|error| error.to_string())?.shape;
         if *found != spec.shape {
             return Err(format!("tensor `{}` has shape {found:?}, expected {:?}", spec.name, spec.shape));

@@ -12,6 +12,7 @@ use effgan_data::ClientName;
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::sample::sample;
 use effgan_metrics::{FeatureStats, distances_from_others, textures};
+use effgan_nn::Model;
 use effgan_nn::parallel_map;
 
 use super::Run;
@@ -63,8 +64,8 @@ impl Run<'_> {
     fn texture_of(&self, writer: &ModelWriter, member: &Member) -> Result<FeatureStats> {
         self.check_stop()?;
         let generator = writer.generator(member)?;
-        let images = sample(self.network, &[1.0], &|_| Ok(generator.clone()), self.config.seed, 0..SAMPLES, 1)?;
-        let (features, dim) = textures(&images, self.network.image_shape);
+        let images = sample(self.model, &[1.0], &|_| Ok(generator.clone()), self.config.seed, 0..SAMPLES, 1)?;
+        let (features, dim) = textures(&images, self.model.image_shape());
         Ok(FeatureStats::of(&features, dim).map_err(anyhow::Error::from)?)
     }
 }

@@ -21,7 +21,8 @@ use std::time::Instant;
 
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, FlError, Roster, ServerState};
-use effgan_nn::networks::Network;
+use effgan_nn::Model;
+use effgan_nn::gan::GanModel;
 use effgan_nn::{Params, params};
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,7 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
 /// A run that is under way.
 struct Run<'a> {
     config: &'a Config,
-    network: &'a Network,
+    model: &'a GanModel,
     data: &'a RunData,
     roster: &'a Roster,
     algorithm: &'a dyn Algorithm,
@@ -111,13 +112,13 @@ impl<'a> Run<'a> {
         jobs: usize,
         stop: &'a AtomicBool,
     ) -> Self {
-        let RunInputs { data, roster, network, algorithm, scorer } = inputs;
+        let RunInputs { data, roster, model, algorithm, scorer } = inputs;
         let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));
         Self {
             config,
-            network,
+            model,
             data,
             roster,
             algorithm: &**algorithm,
@@ -189,10 +190,10 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<Ensemble> {
         let members = members.with_class_names(self.data.class_names(self.config));
         let statistics = self.config.evaluation.norm_statistics;
-        let last_average = state.params.under("generator");
+        let last_average = state.params.under(self.model.generator());
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
-        let global = with_statistics(self.network, global, Some(statistics))?;
-        Ok(members.finish(self.config.algorithm.name(), self.network, &global, statistics)?)
+        let global = with_statistics(&self.model.network, global, Some(statistics))?;
+        Ok(members.finish(self.config.algorithm.name(), &self.model.network, &global, statistics)?)
     }
 
     /// An error when `stop` is set; called between stages that take long.

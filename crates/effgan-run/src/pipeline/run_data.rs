@@ -1,8 +1,10 @@
 //! The data of a run: images in this process, or what sites say of images that never leave them.
 
+use std::sync::Arc;
+
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
-use effgan_nn::networks::Network;
+use effgan_nn::gan::GanModel;
 use effgan_nn::params;
 
 use crate::config::Config;
@@ -71,10 +73,10 @@ impl RunData {
     ///
     /// # Errors
     /// When the features of the images cannot be computed.
-    pub(super) fn scorer(&self, config: &Config, network: &Network, jobs: usize) -> Result<Scorer> {
+    pub(super) fn scorer(&self, config: &Config, model: &Arc<GanModel>, jobs: usize) -> Result<Scorer> {
         match self {
-            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, network, config.seed, jobs),
-            Self::AtSites(_) => Ok(Scorer::without_images(network, config.seed, jobs)),
+            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, model, config.seed, jobs),
+            Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, jobs)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Roster, RunId, Strategy, WithStrategy};
-use effgan_nn::networks::Network;
+use effgan_nn::gan::GanModel;
 
 use super::run_data::RunData;
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::scores::Scorer;
 pub(super) struct RunInputs {
     pub(super) data: RunData,
     pub(super) roster: Roster,
-    pub(super) network: Network,
+    pub(super) model: Arc<GanModel>,
     pub(super) algorithm: Box<dyn Algorithm>,
     pub(super) scorer: Scorer,
 }
@@ -29,15 +29,15 @@ impl RunInputs {
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, jobs: usize) -> Result<Self> {
         let (image_shape, num_classes) = data.image_shape_and_classes();
-        let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
-        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
+        let model = Arc::new(config.model(image_shape, num_classes)?);
+        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation)?;
         let roster = data.roster(config.federation.max_examples);
         config.check_clients(roster.names().len())?;
         for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
-            check_shard(&network, name, num_examples as usize)?;
+            check_shard(&*model, name, num_examples as usize)?;
         }
-        let scorer = data.scorer(config, &network, jobs)?;
-        Ok(Self { data, roster, network, algorithm, scorer })
+        let scorer = data.scorer(config, &model, jobs)?;
+        Ok(Self { data, roster, model, algorithm, scorer })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.
@@ -47,7 +47,7 @@ impl RunInputs {
 
     /// What `run.json` says at the start of the run.
     pub(super) fn info(&self, config: &Config, jobs: usize) -> RunInfo {
-        run_info::at_start(config, self.data.infos(config), &self.roster, &self.network, jobs)
+        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs)
     }
 
     /// What determines the bits of the run: its config and its data.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::{Member, NormStatistics, Selection};
 use effgan_metrics::Scores;
+use effgan_nn::Model;
 use effgan_nn::Params;
 use effgan_nn::gan::recompute_statistics;
 use effgan_nn::networks::Network;
@@ -29,7 +30,7 @@ impl Run<'_> {
         let scores = self.scorer.floor(&dataset.train)?;
         self.record_score(0, Scored::Floor, None, scores, started)?;
         let shown = samples::NUM_SHOWN;
-        samples::save_grid(&self.dir, "real", dataset.test.first(shown).pixels(), self.network.image_shape)
+        samples::save_grid(&self.dir, "real", dataset.test.first(shown).pixels(), self.model.image_shape())
     }
 
     /// Scores an average of generators, with both ways of computing its batch-norm statistics, and saves samples of the first way.
@@ -39,11 +40,11 @@ impl Run<'_> {
                 return Ok(()); // the next training step or the next stage returns the error
             }
             let started = Instant::now();
-            let images = self.scorer.samples_of(&with_statistics(self.network, generator, statistics)?)?;
+            let images = self.scorer.samples_of(&with_statistics(&self.model.network, generator, statistics)?)?;
             if statistics != Some(NormStatistics::Average) {
                 let name =
                     if of == Scored::Average { grid_name::grid_of_round(round) } else { "mean_of_members".into() };
-                samples::save_grid(&self.dir, &name, &images, self.network.image_shape)?;
+                samples::save_grid(&self.dir, &name, &images, self.model.image_shape())?;
             }
             let scores = self.scorer.score(&images)?;
             self.record_score(round, of, statistics, scores, started)?;
@@ -53,7 +54,7 @@ impl Run<'_> {
 
     /// The ways of computing an averaged generator's batch-norm statistics that are scored; where nothing is scored, the one that is sampled.
     fn statistics_to_score(&self) -> Vec<Option<NormStatistics>> {
-        match (self.network.has_batch_norm(), self.scorer.has_reference()) {
+        match (self.model.network.has_batch_norm(), self.scorer.has_reference()) {
             (true, true) => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
             (true, false) => vec![Some(NormStatistics::Recompute)],
             (false, _) => vec![None],
@@ -65,7 +66,7 @@ impl Run<'_> {
         self.check_stop()?;
         let started = Instant::now();
         let images = self.scorer.samples_of_ensemble(ensemble)?;
-        samples::save_grid(&self.dir, "ensemble", &images, self.network.image_shape)?;
+        samples::save_grid(&self.dir, "ensemble", &images, self.model.image_shape())?;
         let scores = self.scorer.score(&images)?;
         Ok(self.record_score(round, Scored::Ensemble, None, scores, started)?)
     }
@@ -78,7 +79,7 @@ impl Run<'_> {
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
             let selection = Selection::Members(vec![member.name.clone()]);
             let images = ensemble.sample(&selection, self.config.seed, 0..samples::MEMBER_SAMPLES, self.jobs)?;
-            samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.network.image_shape)?;
+            samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.model.image_shape())?;
             if let Some(Scores { class_counts, .. }) = self.scorer.score(&images)? {
                 self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
             }

@@ -11,6 +11,7 @@ use effgan_fl::{
     Carrier, Checkpoint, ClientRecord, ExchangeKind, Federation, OnFailure, RoundObserver, RoundRecord, ServerState,
     Simulation, StepRecord,
 };
+use effgan_nn::Model;
 
 use super::run_data::RunData;
 use super::{Notes, Run, join_folder};
@@ -92,7 +93,7 @@ impl Run<'_> {
         let next = self.algorithm.next(state, &self.roster.context(self.config.seed));
         let is_last = next.is_none_or(|exchange| exchange.kind == ExchangeKind::Collect);
         if is_last || state.round.is_multiple_of(self.config.evaluation.every) {
-            self.score_average(&state.params.under("generator"), state.round, Scored::Average)?;
+            self.score_average(&state.params.under(self.model.generator()), state.round, Scored::Average)?;
         }
         Ok(())
     }

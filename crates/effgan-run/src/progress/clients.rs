@@ -98,7 +98,7 @@ struct ClientRound {
 
 impl ClientRound {
     fn add(&mut self, record: &StepRecord) {
-        let losses = [record.losses.discriminator, record.losses.generator].map(f64::from);
+        let losses = [0, 1].map(|loss| f64::from(record.losses[loss]));
         self.step = record.step;
         self.steps = record.steps;
         self.images += record.batch_size;

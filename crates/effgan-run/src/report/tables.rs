@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use effgan_fl::ensemble::NormStatistics;
-use effgan_fl::message::METRICS;
+use effgan_fl::message::STEPS;
 use effgan_fl::{ClientRecord, ExchangeKind, Missing, RoundRecord};
 use serde::Serialize;
 
@@ -83,7 +83,9 @@ fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
 pub(super) fn clients(folder: &Folder) -> csv::Result<Vec<u8>> {
     let clients = || folder.rounds.values().flat_map(|round| &round.clients);
     // A record from elsewhere may contain arbitrary names; only known metrics become columns.
-    let known = METRICS.into_iter().filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
+    let known = ["loss_d", "loss_g", STEPS]
+        .into_iter()
+        .filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
     let metrics: BTreeSet<&str> = known.collect();
     let (before, after) =
         (["round", "kind", "client", "num_examples"], ["drift_norm", "drift_cosine", "seconds", "missing"]);

@@ -4,13 +4,15 @@
 //! colour, real and generated images alike are resized first, by the rule of [`effgan_data::resize`]. Images of other data
 //! sets are generated but not scored.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use effgan_data::{Dataset, ImageSet, resize};
 use effgan_fl::sample::sample;
 use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::{MetricError, Reference, Scores};
 use effgan_nn::Params;
-use effgan_nn::networks::Network;
+use effgan_nn::gan::GanModel;
 
 use super::feature_net::small_net;
 use super::features::SMALL_NET_SHAPE;
@@ -23,7 +25,7 @@ pub(crate) struct Scorer {
     reference: Option<DatasetReference>,
     /// Why there are no scores, or what to know about them.
     note: Option<String>,
-    network: Network,
+    model: Arc<GanModel>,
     seed: u64,
     jobs: usize,
 }
@@ -33,7 +35,13 @@ impl Scorer {
     ///
     /// # Errors
     /// When `n` is less than 2, a split has fewer than `n` images, or a class has no image among the reference images.
-    pub(crate) fn new(dataset: &Dataset, n: Option<usize>, network: &Network, seed: u64, jobs: usize) -> Result<Self> {
+    pub(crate) fn new(
+        dataset: &Dataset,
+        n: Option<usize>,
+        model: &Arc<GanModel>,
+        seed: u64,
+        jobs: usize,
+    ) -> Result<Self> {
         let reference = reference(dataset, n, "evaluation.samples", jobs)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
@@ -44,13 +52,13 @@ impl Scorer {
             )),
             Some(_) => None,
         };
-        Ok(Self { reference, note, network: network.clone(), seed, jobs })
+        Ok(Self { reference, note, model: model.clone(), seed, jobs })
     }
 
     /// Generates images without scoring them, for a server that has no real images.
-    pub(crate) fn without_images(network: &Network, seed: u64, jobs: usize) -> Self {
+    pub(crate) fn without_images(model: &Arc<GanModel>, seed: u64, jobs: usize) -> Self {
         let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
-        Self { reference: None, note: Some(note), network: network.clone(), seed, jobs }
+        Self { reference: None, note: Some(note), model: model.clone(), seed, jobs }
     }
 
     /// Why there are no scores, or what to know about them.
@@ -77,7 +85,7 @@ impl Scorer {
     /// When the tensors do not fit the network.
     pub(crate) fn samples_of(&self, generator: &Params) -> anyhow::Result<Vec<u8>> {
         let range = 0..self.num_samples() as u64;
-        Ok(sample(&self.network, &[1.0], &|_| Ok(generator.clone()), self.seed, range, self.jobs)?)
+        Ok(sample(&*self.model, &[1.0], &|_| Ok(generator.clone()), self.seed, range, self.jobs)?)
     }
 
     /// Generates as many samples of an ensemble as are scored, or as a picture shows.
@@ -182,7 +190,7 @@ mod tests {
     fn images_of_other_data_sets_have_no_score_and_a_note_that_says_so() {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
         let dataset = Dataset { name: DatasetName::Folder, ..digits };
-        let scorer = Scorer::new(&dataset, None, &crate::config::tests::network(), 1, 1).unwrap();
+        let scorer = Scorer::new(&dataset, None, &Arc::new(crate::config::tests::model()), 1, 1).unwrap();
         assert_eq!(scorer.note(), Some("no scores: no built-in feature network fits the images of folder"));
         assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
         assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
@@ -201,8 +209,8 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let network = crate::config::tests::network();
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &network, 1, 1).err().unwrap().line();
+        let model = Arc::new(crate::config::tests::model());
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, 1).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

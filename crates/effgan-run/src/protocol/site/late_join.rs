@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
 use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
 use effgan_nn::{Params, checkpoint, sealed};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub struct LateGenerator {
 /// The config's name in `join/`.
 pub const CONFIG: &str = "config.toml";
 /// The networks in `join/`, as `generator.safetensors` and `discriminator.safetensors`.
-pub const NETWORKS: [&str; 2] = ["generator", "discriminator"];
+pub const NETWORKS: [&str; 2] = [GENERATOR, DISCRIMINATOR];
 
 /// Seconds that no work exceeds: 30 years.
 const NO_DEADLINE: f64 = 1e9;
@@ -72,7 +73,7 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
     };
     let header =
         LateGenerator { client: site.name.clone(), num_examples: update.num_examples, config: config.identity() };
-    sealed::save(out, &header, &update.params.under("generator"))?;
+    sealed::save(out, &header, &update.params.under(GENERATOR))?;
     Ok(site)
 }
 

@@ -1,12 +1,12 @@
 //! The images of a site: where they are, and what is read of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
-use effgan_nn::networks::Network;
 
 use super::class_labels;
 use super::context::SiteContext;
@@ -112,9 +112,9 @@ impl Images {
     pub(super) fn algorithm(&self, config: &Config) -> Result<Box<dyn Algorithm>, SiteError> {
         let Self { dataset, share } = self;
         let train = &dataset.train;
-        let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
-        check_shard(&network, &share.name, share.train.len())?;
-        Ok(config.algorithm.build(network, config.local.clone(), &config.aggregation)?)
+        let model = Arc::new(config.model(train.shape(), train.num_classes())?);
+        check_shard(&*model, &share.name, share.train.len())?;
+        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation)?)
     }
 
     /// What the site says of itself in its reply to a query.
