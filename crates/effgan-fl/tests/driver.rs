@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use effgan_fl::{
     ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId,
     ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepObserver, StepRecord, Update,
 };
+use effgan_nn::gan::GanModel;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_nn::{Array, Params, Streams};
 
@@ -162,6 +163,10 @@ fn network() -> Network {
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap()
 }
 
+fn model(learning_rate: f64) -> Arc<GanModel> {
+    Arc::new(local(learning_rate).gan(network()))
+}
+
 fn local(learning_rate: f64) -> LocalConfig {
     LocalConfig { batch_size: 2, learning_rate, steps: Some(5), ..LocalConfig::default() }
 }
@@ -169,12 +174,14 @@ fn local(learning_rate: f64) -> LocalConfig {
 /// With a cohort of half the clients.
 fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 0.5, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(network(), local(learning_rate), &AggregationConfig::default()).unwrap()
+    AlgorithmConfig::Fedgan(config)
+        .build(model(learning_rate), local(learning_rate), &AggregationConfig::default())
+        .unwrap()
 }
 
 fn fedgan_of_all() -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 1.0, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(network(), local(1e-3), &AggregationConfig::default()).unwrap()
+    AlgorithmConfig::Fedgan(config).build(model(1e-3), local(1e-3), &AggregationConfig::default()).unwrap()
 }
 
 #[test]
@@ -310,7 +317,7 @@ fn an_ensemble_with_no_members_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
     let algorithm =
-        AlgorithmConfig::LocalEnsemble(config).build(network(), local(1e-3), &AggregationConfig::default()).unwrap();
+        AlgorithmConfig::LocalEnsemble(config).build(model(1e-3), local(1e-3), &AggregationConfig::default()).unwrap();
     let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &ignore_steps).unwrap_err();
     assert_eq!(error.to_string(), "no client answered in round 1");
 }

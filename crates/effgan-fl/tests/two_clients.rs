@@ -11,19 +11,24 @@ use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, CheckpointConfig, Checkpoints, Decay, FailurePolicy, LocalConfig,
     RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
 };
-use effgan_nn::gan::{Adam, Ema, Gan, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
+use effgan_nn::gan::{Adam, Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Params, Purpose, Streams, pixels};
 use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 #[path = "two_clients/aggregation.rs"]
 mod aggregation;
+#[path = "two_clients/autoencoder.rs"]
+mod autoencoder;
 #[path = "two_clients/message_driver.rs"]
 mod message_driver;
 #[path = "two_clients/resume.rs"]
 mod resume;
+#[path = "two_clients/second_model.rs"]
+mod second_model;
 
 const SEED: u64 = 5;
 const BATCH: usize = 4;
@@ -50,6 +55,10 @@ fn network() -> Network {
 /// One epoch per round: 3 steps for `north`, 2 for `south`.
 fn local() -> LocalConfig {
     LocalConfig { batch_size: BATCH, learning_rate: 2e-3, beta1: 0.5, epochs: Some(1), ..LocalConfig::default() }
+}
+
+fn model() -> Arc<GanModel> {
+    Arc::new(local().gan(network()))
 }
 
 fn fedgan(rounds: u32) -> AlgorithmConfig {
@@ -106,7 +115,7 @@ fn simulated_network(
     partition: &Partition,
     jobs: usize,
 ) -> (Params, Members) {
-    let algorithm = config.build(network.clone(), local, &AggregationConfig::default()).unwrap();
+    let algorithm = config.build(Arc::new(local.gan(network.clone())), local, &AggregationConfig::default()).unwrap();
     assert_eq!(algorithm.pools_data(), matches!(config, AlgorithmConfig::Central(_)));
     driven(&*algorithm, &SimulationConfig::default(), partition, jobs)
 }
@@ -140,7 +149,7 @@ fn checkpoints(folder: &Path, every_steps: Option<u64>) -> Checkpoints {
 }
 
 fn first_params() -> Params {
-    LocalTraining::new(network(), local()).unwrap().init(SEED)
+    LocalTraining::new(model(), local()).unwrap().init(SEED)
 }
 
 fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64) -> Params {
@@ -484,7 +493,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
     let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap();
     let decay = Decay::Exponential(0.5);
     let local = LocalConfig { discriminator_steps: 2, loss: Loss::Hinge, decay, ..local() };
-    let first = LocalTraining::new(network.clone(), local.clone()).unwrap().init(SEED);
+    let first = LocalTraining::new(Arc::new(local.gan(network.clone())), local.clone()).unwrap().init(SEED);
     let by_hand = |params: &Params, round, learning_rate| {
         let (images, streams) = (images(), Streams::of_client(SEED, round, "south"));
         let mut order: Vec<u32> = (12..20).collect();

@@ -62,16 +62,21 @@ impl Carrier for LocalCarrier<'_> {
 /// The result of a run: parameters, members, records without times, and the number of training steps that were done.
 type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 
-/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
+/// [`run_over_sites`] of `config` with a GAN.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
+    let algorithm = config.build(model(), local(), &AggregationConfig::default()).unwrap();
+    run_over_sites(&*algorithm, silent, cut)
+}
+
+/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
+pub(crate) fn run_over_sites(algorithm: &dyn Algorithm, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local(), &AggregationConfig::default()).unwrap();
     let (partition, steps) = (partition(), AtomicU64::new(0));
     let (roster, mut observer) = (Roster::of(&partition), Recording::default());
     loop {
         let checkpoints = checkpoints(&folder.path().join("server"), None);
         let federation = Federation {
-            algorithm: &*algorithm,
+            algorithm,
             roster: &roster,
             failures: FailurePolicy { on_failure: OnFailure::LeaveOut, ..FailurePolicy::default() },
             deadline: Duration::from_millis(if silent.is_some() { 1 } else { 60_000 }),
@@ -80,7 +85,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
             checkpoints: &checkpoints,
         };
         let mut carrier = LocalCarrier {
-            algorithm: &*algorithm,
+            algorithm,
             partition: &partition,
             folder: folder.path(),
             steps: &steps,
@@ -96,7 +101,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
                 return (state.params, members, rounds, steps.into_inner());
             }
             Err(FlError::Interrupted) => {}
-            Err(error) => panic!("{}: {error}", config.name()),
+            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use effgan_fl::rounds::{ObserverResult, SaveState};
 use effgan_fl::{FlError, RoundObserver, StepRecord};
-use effgan_nn::gan::Losses;
 
 use super::*;
 
@@ -18,7 +17,7 @@ pub(crate) struct Outcome {
     /// Without times.
     pub(crate) rounds: BTreeMap<u32, RoundRecord>,
     /// By round, client and step.
-    steps: BTreeMap<(u32, ClientName, u64), (u64, u64, Losses)>,
+    steps: BTreeMap<(u32, ClientName, u64), (u64, u64, Vec<f32>)>,
 }
 
 /// Saves the state after each round, and collects the records without times.
@@ -34,7 +33,7 @@ impl RoundObserver for Recording {
     }
 }
 
-/// Starts the run again and again until it ends. Each start is interrupted after `cut` new training steps.
+/// The outcome of `config` with a GAN.
 pub(crate) fn outcome(
     config: &AlgorithmConfig,
     local: &LocalConfig,
@@ -42,23 +41,35 @@ pub(crate) fn outcome(
     jobs: usize,
     cut: Option<u64>,
 ) -> Outcome {
+    let model = Arc::new(local.gan(network()));
+    let algorithm = config.build(model, local.clone(), &AggregationConfig::default()).unwrap();
+    outcome_of(&*algorithm, every_steps, jobs, cut)
+}
+
+/// Starts the run again and again until it ends. Each start is interrupted after `cut` new training steps.
+pub(crate) fn outcome_of(
+    algorithm: &dyn Algorithm,
+    every_steps: Option<u64>,
+    jobs: usize,
+    cut: Option<u64>,
+) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
     let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
     let (mut observer, observed) = (Recording::default(), Mutex::new(BTreeMap::new()));
     for start in 0.. {
-        assert!(start < 1000, "{}: it ends", config.name());
+        assert!(start < 1000, "it ends");
         let new = AtomicU64::new(0);
         let on_step = |record: &StepRecord| {
-            let StepRecord { client, round, step, steps, batch_size, losses } = record.clone();
-            let known = observed.lock().unwrap().insert((round, client, step), (steps, batch_size, losses));
-            assert!(known.is_none_or(|known| known == (steps, batch_size, losses)), "a repeated step is the same");
+            let StepRecord { client, round, step, steps, batch_size, losses, .. } = record.clone();
+            let seen = (steps, batch_size, losses);
+            let known = observed.lock().unwrap().insert((round, client, step), seen.clone());
+            assert!(known.as_ref().is_none_or(|known| *known == seen), "a repeated step is the same");
             let cut = known.is_none() && cut.is_some_and(|cut| new.fetch_add(1, Ordering::Relaxed) + 1 >= cut);
             if cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let checkpoints = checkpoints(folder.path(), every_steps);
         let simulation = Simulation {
-            algorithm: &*algorithm,
+            algorithm,
             images: &images(),
             partition: &partition,
             participation: &SimulationConfig::default(),
@@ -76,7 +87,7 @@ pub(crate) fn outcome(
                 return Outcome { params: state.params, members, rounds: observer.0, steps };
             }
             Err(FlError::Interrupted) => (),
-            Err(error) => panic!("{}: {error}", config.name()),
+            Err(error) => panic!("{error}"),
         }
     }
     unreachable!("it came to an end or panicked")
@@ -111,7 +122,7 @@ fn moving_averages_proximal_terms_and_several_discriminator_updates_are_resumed_
 #[test]
 fn finished_replies_of_the_open_round_are_not_computed_again() {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = fedgan(1).build(model(), local(), &AggregationConfig::default()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
         let (observed, images, partition) = (Mutex::new(Vec::new()), images(), partition());
         let on_step = |record: &StepRecord| {

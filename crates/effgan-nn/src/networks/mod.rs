@@ -29,9 +29,7 @@ pub(crate) use norm::Mode;
 pub use norm::NormKind;
 pub use norm::is_running_statistic;
 pub use resnet::ResnetConfig;
-#[cfg(test)]
-pub(crate) use spec::Init;
-pub use spec::{TensorSpec, check, init, num_bytes};
+pub use spec::{Init, TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
 use crate::{NnError, Params, Result};

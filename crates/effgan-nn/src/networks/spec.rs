@@ -8,11 +8,16 @@ use crate::{Array, NnError, Params, Result};
 
 /// Initial values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Init {
+pub enum Init {
     /// The same number everywhere.
     Constant(f32),
     /// Normal with this mean and standard deviation.
-    Normal { mean: f32, std: f32 },
+    Normal {
+        /// Mean.
+        mean: f32,
+        /// Standard deviation, > 0.
+        std: f32,
+    },
 }
 
 /// One tensor of a network.
@@ -27,7 +32,8 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    pub(crate) fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
+    /// A tensor that is laid out the same in files and in memory.
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
         Self { name: name.into(), shape: shape.into(), init, layout: Layout::Plain }
     }
 

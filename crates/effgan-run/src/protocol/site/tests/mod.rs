@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use effgan_data::ClientName;
 use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
-use effgan_nn::networks::Network;
 use effgan_nn::{Array, Params, Purpose, Streams, params, pixels};
 use image::GrayImage;
 use tempfile::TempDir;
@@ -114,8 +113,7 @@ fn site_message(config: &str, kind: ExchangeKind, round: u32, params: Params) ->
 fn start(config: &str) -> Params {
     let config = Config::parse(config, &[]).unwrap();
     let size = config.dataset.size.unwrap_or(16);
-    let network = Network::new(config.network, [1, size, size]).unwrap();
-    effgan_fl::local::LocalTraining::new(network, config.local).unwrap().init(config.seed)
+    effgan_nn::model::init(&config.model([1, size, size], 1).unwrap(), config.seed)
 }
 
 fn refusal(content: &Content) -> Option<Refusal> {

@@ -1,0 +1,134 @@
+//! A model is behind a seam: an [`Autoencoder`] runs through simulation, federation, kill and resume, with no line of the crate
+//! that knows it.
+
+use std::sync::Mutex;
+
+use effgan_data::ImageSet;
+use effgan_fl::local::BatchSampler;
+use effgan_fl::sample::sample;
+use effgan_fl::{Broadcast, ExchangeKind, FlError, LocalWork, Shard, StepObserver, StepRecord, TrainingState};
+
+use super::autoencoder::Autoencoder;
+use super::message_driver::run_over_sites;
+use super::resume::outcome_of;
+use super::*;
+
+fn autoencoder(config: &AlgorithmConfig) -> Box<dyn Algorithm> {
+    let local = LocalConfig { learning_rate: 0.5, ..local() };
+    config.build(Arc::new(Autoencoder), local, &AggregationConfig::default()).unwrap()
+}
+
+#[test]
+fn an_autoencoder_is_simulated_and_killed_and_resumes_to_the_bit() {
+    for config in
+        [fedgan(3), effgan(2, 2), AlgorithmConfig::Fedyogi(server_optimiser(2, 0.01, 1e-3)), local_ensemble(2)]
+    {
+        let algorithm = autoencoder(&config);
+        let whole = outcome_of(&*algorithm, None, 1, None);
+        for (every_steps, jobs, cut) in [(None, 2, None), (Some(1), 1, Some(1)), (Some(2), 2, Some(1))] {
+            assert_eq!(outcome_of(&*algorithm, every_steps, jobs, cut), whole, "{}", config.name());
+        }
+    }
+}
+
+#[test]
+fn an_autoencoder_is_trained_over_sites_to_the_bits_of_its_simulation() {
+    for config in [fedgan(2), effgan(1, 2)] {
+        let algorithm = autoencoder(&config);
+        let simulated = outcome_of(&*algorithm, None, 1, None);
+        for cut in [1, u64::MAX] {
+            let (params, members, rounds, _) = run_over_sites(&*algorithm, None, cut);
+            assert_eq!((&params, &members), (&simulated.params, &simulated.members));
+            assert_eq!(rounds, simulated.rounds.values().cloned().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn its_decoder_is_the_member_that_draws_images_and_its_losses_are_the_metrics() {
+    let outcome = outcome_of(&*autoencoder(&effgan(20, 1)), None, 1, None);
+    let names = |params: &Params| params.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&outcome.params), ["decoder.weight", "encoder.weight"]);
+    assert_eq!(names(&outcome.members[0].2), ["weight"]);
+    let losses = |round| &outcome.rounds[&round].clients[0].metrics;
+    assert_eq!(losses(1).keys().collect::<Vec<_>>(), ["loss", "loss_image", "loss_z", "steps"]);
+    assert!(losses(20)["loss_image"] < 0.95 * losses(1)["loss_image"], "{losses:?}", losses = outcome.rounds);
+    let load = |member: usize| Ok(outcome.members[member].2.clone());
+    let draw = |range| sample(&Autoencoder, &[1.0, 2.0], &load, 7, range, 2).unwrap();
+    assert_eq!(draw(0..100), [draw(0..3), draw(3..100)].concat());
+    assert!(draw(0..100).iter().any(|&pixel| pixel != draw(0..1)[0]));
+}
+
+#[test]
+fn algorithms_that_train_a_discriminator_apart_refuse_it() {
+    for (config, name) in [(md_gan(1), "md-gan"), (ua_gan(1), "ua-gan")] {
+        let error = config.build(Arc::new(Autoencoder), local(), &AggregationConfig::default()).err().unwrap();
+        assert_eq!(error.to_string(), format!("{name} trains a generator and a discriminator, which the model is not"));
+    }
+}
+
+/// Step s sees 1 + s mod 3 images.
+#[derive(Debug)]
+struct Varying;
+
+impl BatchSampler for Varying {
+    fn batches<'a>(
+        &self,
+        train: &'a [u32],
+        _: &'a Streams,
+        _: usize,
+        first: u64,
+    ) -> Box<dyn Iterator<Item = Vec<u32>> + 'a> {
+        Box::new((first as usize..).map(|step| train.iter().copied().skip(step).take(1 + step % 3).collect()))
+    }
+}
+
+/// Stops after `stop` steps, and keeps the records and the state.
+struct Watch {
+    stop: u64,
+    records: Vec<StepRecord>,
+    state: Mutex<Option<Params>>,
+    from: Option<TrainingState>,
+}
+
+impl StepObserver for Watch {
+    fn step(&mut self, record: &StepRecord) -> ControlFlow<()> {
+        self.records.push(record.clone());
+        if record.step == self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn resume_from(&mut self) -> effgan_fl::Result<Option<TrainingState>> {
+        Ok(self.from.take())
+    }
+
+    fn checkpoint(&mut self, _: u64, _: bool, state: &dyn Fn() -> Params) -> effgan_fl::Result<()> {
+        *self.state.lock().unwrap() = Some(state());
+        Ok(())
+    }
+}
+
+#[test]
+fn steps_see_as_many_images_as_their_sampler_chooses_also_after_an_interruption() {
+    let training = LocalTraining::new(Arc::new(Autoencoder), local()).unwrap().on(Arc::new(Varying));
+    let broadcast =
+        Broadcast { round: 1, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: training.init(SEED) };
+    let (partition, images): (_, ImageSet) = (partition(), images());
+    let share = &partition.clients[0];
+    let shard = Shard { client: &share.name, images: &images, train: &share.train };
+    let train = |stop, from| {
+        let mut watch = Watch { stop, records: Vec::new(), state: Mutex::new(None), from };
+        let streams = Streams::of_client(SEED, 1, "north");
+        let update = training.update(&broadcast, LocalWork::Steps(7), &shard, &streams, &mut watch);
+        (update, watch)
+    };
+    let (whole, watch) = train(0, None);
+    let sizes: Vec<u64> = watch.records.iter().map(|record| record.batch_size).collect();
+    assert_eq!(sizes, [1, 2, 3, 1, 2, 3, 1]);
+    let (interrupted, at_four) = train(4, None);
+    assert!(matches!(interrupted, Err(FlError::Interrupted)));
+    let losses = at_four.records.iter().map(|record| record.losses.clone()).collect();
+    let tensors = at_four.state.into_inner().unwrap().unwrap();
+    let (resumed, rest) = train(0, Some(TrainingState { losses, tensors }));
+    assert_eq!(resumed.unwrap(), whole.unwrap());
+    assert_eq!(rest.records[4..], watch.records[4..]);
+}
