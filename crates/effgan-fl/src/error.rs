@@ -24,7 +24,7 @@ pub enum FlError {
         "the {network}'s loss of client {client} in round {round}, step {step} of {steps} is {value}; lower local.learning_rate"
     )]
     NonFiniteLoss {
-        /// `discriminator` or `generator`.
+        /// What the loss is of ([`LossName::of`](effgan_nn::model::LossName::of)): `discriminator` or `generator`.
         network: &'static str,
         /// The client.
         client: ClientName,

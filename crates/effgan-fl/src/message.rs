@@ -104,14 +104,14 @@ pub struct Broadcast {
     pub iteration: u64,
     /// Number of the server's steps in the round.
     pub iterations: u64,
-    /// `generator.*`, `discriminator.*`, and whatever else the algorithm sends.
+    /// The model's tensors with their networks' names (`generator.*`, `discriminator.*`), and whatever else the algorithm sends.
     pub params: Params,
 }
 
 /// The result of a client's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// Both networks for [`ExchangeKind::Average`], `generator.*` alone for [`ExchangeKind::Collect`], otherwise what the
+    /// All networks for [`ExchangeKind::Average`], the generator alone for [`ExchangeKind::Collect`], otherwise what the
     /// algorithm defines.
     pub params: Params,
     /// n_k, the number of images that the client trained on.

@@ -9,7 +9,8 @@ pub struct ServerState {
     pub round: u32,
     /// Number of finished exchanges of the round that follows them; 0 between rounds.
     pub exchanges: u64,
-    /// `generator.*` and `discriminator.*`. Whatever else an algorithm keeps has a prefix of its own.
+    /// The model's tensors with their networks' names: `generator.*` and `discriminator.*`. Whatever else an algorithm keeps has a
+    /// prefix of its own.
     pub params: Params,
 }
 

@@ -43,7 +43,7 @@ pub struct StrategyReply {
     pub client: ClientName,
     /// n_k, the client's number of images.
     pub num_examples: u64,
-    /// The trainable parameters of both networks.
+    /// The trainable parameters of all networks.
     pub params: Params,
 }
 
