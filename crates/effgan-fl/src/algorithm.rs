@@ -60,12 +60,12 @@ pub trait Algorithm: Send + Sync {
     /// Number of training steps of a client with `num_examples` images in the round of this exchange, for plans and estimates of time.
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64;
 
-    /// How clients are weighted in a mean and as members of the ensemble.
+    /// How clients are weighted in a mean and as members of the ensemble: the answer of its settings.
     fn weights(&self) -> Weights {
         Weights::default()
     }
 
-    /// Whether the algorithm wants all images at one client, which no federation can offer.
+    /// Whether all images have to be at one client: the answer of its settings.
     fn pools_data(&self) -> bool {
         false
     }

@@ -23,8 +23,8 @@ use effgan_nn::gan::{Loss, Losses};
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
-use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, Weights};
+use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
+use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
@@ -51,10 +51,17 @@ pub struct UaGanConfig {
     pub weights: Weights,
 }
 
-impl UaGanConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<UaGan> {
+impl AlgorithmSettings for UaGanConfig {
+    fn name(&self) -> &'static str {
+        "ua-gan"
+    }
+
+    fn check(&self) -> Result<()> {
         check_rounds(self.rounds, 1)?;
-        check_cohort(self.cohort)?;
+        check_cohort(self.cohort)
+    }
+
+    fn build_with(&self, training: LocalTraining, _: Rule) -> Result<Box<dyn Algorithm>> {
         let Self { rounds, cohort, weights } = *self;
         if training.loss() != Loss::NonSaturating {
             let line =
@@ -62,8 +69,28 @@ impl UaGanConfig {
             return Err(FlError::Config(line.into()));
         }
         let server = ServerTraining { training, rounds, cohort, weights };
-        server.check("ua-gan")?;
-        Ok(UaGan { server })
+        server.check(self.name())?;
+        Ok(Box::new(UaGan { server }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::UaGan(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn exchanges(&self) -> &'static [ExchangeKind] {
+        &[ExchangeKind::Logits, ExchangeKind::Feedback]
+    }
+
+    fn why_only_mean(&self) -> Option<&'static str> {
+        Some("adds up what clients send, by the chain rule")
     }
 }
 

@@ -102,7 +102,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
 }
 
 fn federated() -> impl Iterator<Item = AlgorithmConfig> {
-    every_algorithm().into_iter().filter(|config| !matches!(config, AlgorithmConfig::Central(_)))
+    every_algorithm().into_iter().filter(|config| !config.pools_data())
 }
 
 #[test]
