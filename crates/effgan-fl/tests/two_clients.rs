@@ -24,6 +24,8 @@ mod aggregation;
 mod message_driver;
 #[path = "two_clients/resume.rs"]
 mod resume;
+#[path = "two_clients/settings.rs"]
+mod settings;
 
 const SEED: u64 = 5;
 const BATCH: usize = 4;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use effgan_fl::{Answered, Carrier, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
+use effgan_fl::{Answered, Carrier, ExchangeKind, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
 
 use super::resume::Recording;
 use super::*;
@@ -22,11 +23,14 @@ struct LocalCarrier<'a> {
     silent: Option<(&'a str, u32)>,
     /// Number of answers until the server is cut off.
     left: u64,
+    /// The kinds of exchange that the server has asked for.
+    asked: &'a Mutex<Vec<ExchangeKind>>,
     sent: VecDeque<(ClientName, SiteMessage)>,
 }
 
 impl Carrier for LocalCarrier<'_> {
     fn send(&mut self, client: &ClientName, message: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
+        self.asked.lock().unwrap().push(message.broadcast.kind);
         if self.silent != Some((client.as_str(), message.broadcast.round)) {
             self.sent.push_front((client.clone(), message.clone()));
         }
@@ -62,11 +66,12 @@ impl Carrier for LocalCarrier<'_> {
 /// The result of a run: parameters, members, records without times, and the number of training steps that were done.
 type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 
-/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
+/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done. Its exchanges are those that the
+/// algorithm's settings name.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let algorithm = config.build(network(), local(), &AggregationConfig::default()).unwrap();
-    let (partition, steps) = (partition(), AtomicU64::new(0));
+    let (partition, steps, asked) = (partition(), AtomicU64::new(0), Mutex::new(Vec::new()));
     let (roster, mut observer) = (Roster::of(&partition), Recording::default());
     loop {
         let checkpoints = checkpoints(&folder.path().join("server"), None);
@@ -86,12 +91,18 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
             steps: &steps,
             silent,
             left: cut,
+            asked: &asked,
             sent: VecDeque::new(),
         };
         let from = checkpoints.latest(|_| Ok(())).unwrap();
         let mut members = Members::new();
         match federation.run(&mut carrier, from, &mut members, &mut observer) {
             Ok(state) => {
+                let asked = asked.into_inner().unwrap();
+                let is_asked = |kind: &ExchangeKind| asked.contains(kind);
+                let named: Vec<_> = ExchangeKind::ALL.into_iter().filter(is_asked).collect();
+                assert!(named.iter().all(|kind| config.exchanges().contains(kind)), "{}", config.name());
+                assert_eq!(named.len(), config.exchanges().len(), "{}", config.name());
                 let rounds = observer.0.into_values().collect();
                 return (state.params, members, rounds, steps.into_inner());
             }
