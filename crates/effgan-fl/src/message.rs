@@ -28,8 +28,8 @@ pub(crate) fn metrics(loss_d: f64, loss_g: f64, steps: u64) -> Numbers {
 /// What an exchange of messages is for.
 ///
 /// Both halves of a swap are `swap` on the wire, in files and in a site's ledger. A message tells them apart by its tensors: there are none
-/// when discriminators go to the server. Nothing is saved or recorded of a swap where that would not do: the kind of a round is that of its
-/// first exchange.
+/// when discriminators go to the server. Where a kind stands alone, in an event or a saved reply, it is that of a round's first exchange, which
+/// is never a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExchangeKind {

@@ -21,7 +21,7 @@ use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
-/// Settings of `fedadam` and `fedyogi`, whose rules of the second moment are the types `V`.
+/// Settings of `fedadam` and `fedyogi`; `V` is the rule of the second moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FedOptConfig<V> {

@@ -47,7 +47,7 @@ pub trait AlgorithmSettings {
         None
     }
 
-    /// Whether a strategy of Flower may replace the mean. (The error for those where it may not names those where it may.)
+    /// Whether a strategy of Flower may replace the mean. The error of `federation.strategy` lists the algorithms where it may.
     fn takes_strategy(&self) -> bool {
         false
     }
