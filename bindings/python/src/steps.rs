@@ -186,9 +186,10 @@ impl Exchange {
 impl Broadcast {
     #[new]
     fn new(round: u32, kind: &str, iteration: u64, iterations: u64, arrays: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let kind =
-            ExchangeKind::of_name(kind).ok_or_else(|| usage(format!("there is no exchange of kind {kind:?}")))?;
-        Ok(Self(fl::Broadcast { round, kind, iteration, iterations, params: tensors::of_dict(arrays, "arrays")? }))
+        let params = tensors::of_dict(arrays, "arrays")?;
+        let kind = ExchangeKind::of_broadcast(kind, &params)
+            .ok_or_else(|| usage(format!("there is no exchange of kind {kind:?}")))?;
+        Ok(Self(fl::Broadcast { round, kind, iteration, iterations, params }))
     }
 
     /// The round, from 1.

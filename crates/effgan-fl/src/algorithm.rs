@@ -66,12 +66,12 @@ pub trait Algorithm: Send + Sync {
         &[]
     }
 
-    /// How clients are weighted in a mean and as members of the ensemble.
+    /// How clients are weighted in a mean and as members of the ensemble: the answer of its settings.
     fn weights(&self) -> Weights {
         Weights::default()
     }
 
-    /// Whether the algorithm wants all images at one client, which no federation can offer.
+    /// Whether all images have to be at one client: the answer of its settings.
     fn pools_data(&self) -> bool {
         false
     }

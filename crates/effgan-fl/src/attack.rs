@@ -67,7 +67,7 @@ impl Attack {
     /// Poisons an attacker's update, the reply to `broadcast`.
     pub(crate) fn poison(&self, broadcast: &Broadcast, streams: &Streams, update: &mut Update) -> Result<()> {
         // In a swap, networks are handed on unchanged: there is no update to poison.
-        if broadcast.kind == ExchangeKind::Swap {
+        if matches!(broadcast.kind, ExchangeKind::SwapUp | ExchangeKind::SwapDown) {
             return Ok(());
         }
         let (mut trained, running) = split(&update.params);

@@ -23,6 +23,10 @@ pub(crate) fn metrics(names: &[LossName], means: &[f64], steps: u64) -> Numbers 
 }
 
 /// What an exchange of messages is for.
+///
+/// Both halves of a swap are `swap` on the wire, in files and in a site's ledger. A message tells them apart by its tensors: there are none
+/// when discriminators go to the server. Where a kind stands alone, in an event or a saved reply, it is that of a round's first exchange, which
+/// is never a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExchangeKind {
@@ -34,21 +38,30 @@ pub enum ExchangeKind {
     Feedback,
     /// Clients train their discriminators on images that the server sends, and reply with the logits of these images.
     Logits,
-    /// Clients hand their discriminators to each other, by way of the server.
-    Swap,
+    /// Clients send their discriminators to the server, the first half of a swap.
+    #[serde(rename = "swap")]
+    SwapUp,
+    /// The server sends each client the discriminator of another one, the second half of a swap.
+    #[serde(rename(serialize = "swap"), skip_deserializing)]
+    SwapDown,
 }
 
 impl ExchangeKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Average, Self::Collect, Self::Feedback, Self::Logits, Self::SwapUp, Self::SwapDown];
+
     /// Whether clients train the parameters that they are sent, and do all work of the round in this one exchange.
-    pub(crate) fn trains(self) -> bool {
+    pub fn trains(self) -> bool {
         matches!(self, Self::Average | Self::Collect)
     }
 
-    /// The kind with this [`name`](Self::name); `None` for any other text.
-    pub fn of_name(name: &str) -> Option<Self> {
-        [Self::Average, Self::Collect, Self::Feedback, Self::Logits, Self::Swap]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+    /// The kind with this [`name`](Self::name) of a broadcast of `params`; `None` for any other text.
+    pub fn of_broadcast(name: &str, params: &Params) -> Option<Self> {
+        match Self::ALL.into_iter().find(|kind| kind.name() == name)? {
+            Self::SwapUp if !params.is_empty() => Some(Self::SwapDown),
+            kind => Some(kind),
+        }
     }
 
     /// The kind's name in files and messages.
@@ -58,7 +71,7 @@ impl ExchangeKind {
             Self::Collect => "collect",
             Self::Feedback => "feedback",
             Self::Logits => "logits",
-            Self::Swap => "swap",
+            Self::SwapUp | Self::SwapDown => "swap",
         }
     }
 }
@@ -72,9 +85,10 @@ pub struct Exchange {
     pub round: u32,
     /// What the exchange is for.
     pub kind: ExchangeKind,
-    /// The server's step within the round, from 0.
+    /// The server's step within the round, from 0. The halves of a swap, which follow the last step, are counted on as if they were two more:
+    /// this number tells them apart on the wire and in a site's ledger.
     pub iteration: u64,
-    /// Number of the server's steps in the round.
+    /// Number of the server's steps in the round, without a swap.
     pub iterations: u64,
     /// The clients that take part, sorted by name.
     pub cohort: Vec<ClientName>,
@@ -100,9 +114,9 @@ pub struct Broadcast {
     pub round: u32,
     /// What the client's reply is for.
     pub kind: ExchangeKind,
-    /// The server's step within the round, from 0.
+    /// [`Exchange::iteration`].
     pub iteration: u64,
-    /// Number of the server's steps in the round.
+    /// [`Exchange::iterations`].
     pub iterations: u64,
     /// The model's tensors with their networks' names (`generator.*`, `discriminator.*`), and whatever else the algorithm sends.
     pub params: Params,

@@ -29,6 +29,8 @@ mod message_driver;
 mod resume;
 #[path = "two_clients/second_model.rs"]
 mod second_model;
+#[path = "two_clients/settings.rs"]
+mod settings;
 
 const SEED: u64 = 5;
 const BATCH: usize = 4;
@@ -76,9 +78,9 @@ fn fedprox(rounds: u32, mu: f64) -> AlgorithmConfig {
 }
 
 /// With β₁ = 0.5 and β₂ = 0.75.
-fn server_optimiser(rounds: u32, server_learning_rate: f64, tau: f64) -> FedOptConfig {
-    let weights = Weights::default();
-    FedOptConfig { rounds, server_learning_rate, beta1: 0.5, beta2: 0.75, tau, cohort: 1.0, weights }
+fn server_optimiser<V: Default>(rounds: u32, server_learning_rate: f64, tau: f64) -> FedOptConfig<V> {
+    let (weights, second_moment) = (Weights::default(), V::default());
+    FedOptConfig { rounds, server_learning_rate, beta1: 0.5, beta2: 0.75, tau, cohort: 1.0, weights, second_moment }
 }
 
 fn md_gan(rounds: u32) -> AlgorithmConfig {
@@ -95,8 +97,7 @@ fn local_ensemble(rounds: u32) -> AlgorithmConfig {
 
 /// The result of a simulation: the server's parameters, and the members.
 fn simulated(config: &AlgorithmConfig, jobs: usize) -> (Params, Members) {
-    let pooled = matches!(config, AlgorithmConfig::Central(_));
-    simulated_with(config, local(), &if pooled { partition().pooled() } else { partition() }, jobs)
+    simulated_with(config, local(), &if config.pools_data() { partition().pooled() } else { partition() }, jobs)
 }
 
 fn simulated_with(
@@ -116,7 +117,7 @@ fn simulated_network(
     jobs: usize,
 ) -> (Params, Members) {
     let algorithm = config.build(Arc::new(local.gan(network.clone())), local, &AggregationConfig::default()).unwrap();
-    assert_eq!(algorithm.pools_data(), matches!(config, AlgorithmConfig::Central(_)));
+    assert_eq!((algorithm.pools_data(), algorithm.weights()), (config.pools_data(), config.weights()));
     driven(&*algorithm, &SimulationConfig::default(), partition, jobs)
 }
 
@@ -355,9 +356,10 @@ fn two_rounds_of_fedyogi() {
 #[test]
 fn server_optimisers_without_momentum_and_adaptivity_are_fedgan() {
     let tau = 1e9;
-    let forgetful = |eta| FedOptConfig { beta1: 0.0, beta2: 0.0, ..server_optimiser(1, eta, tau) };
+    let fedadam = FedOptConfig { beta1: 0.0, beta2: 0.0, ..server_optimiser(1, tau, tau) };
+    let fedyogi = FedOptConfig { beta1: 0.0, beta2: 0.0, ..server_optimiser(1, 2.0 * tau, tau) };
     let (fedgan, _) = simulated(&fedgan(1), 1);
-    for config in [AlgorithmConfig::Fedadam(forgetful(tau)), AlgorithmConfig::Fedyogi(forgetful(2.0 * tau))] {
+    for config in [AlgorithmConfig::Fedadam(fedadam), AlgorithmConfig::Fedyogi(fedyogi)] {
         let params = networks(&simulated(&config, 1).0);
         for ((name, ours), (_, mean)) in params.iter().zip(&fedgan) {
             for (ours, mean) in ours.values.iter().zip(&mean.values) {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check_rounds;
 use super::fedgan::{FedGan, FedGanConfig};
-use crate::Result;
+use super::{AlgorithmConfig, AlgorithmSettings, check_rounds};
 use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
+use crate::{Algorithm, Result};
 
 /// Settings of `central`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,10 +16,37 @@ pub struct CentralConfig {
     pub rounds: u32,
 }
 
-impl CentralConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<FedGan> {
-        check_rounds(self.rounds, 1)?;
-        let config = FedGanConfig { rounds: self.rounds, cohort: 1.0, weights: Weights::default() };
-        Ok(FedGan { config, training, rule: Rule::Mean, pooled: true })
+impl AlgorithmSettings for CentralConfig {
+    fn name(&self) -> &'static str {
+        "central"
+    }
+
+    fn check(&self) -> Result<()> {
+        check_rounds(self.rounds, 1)
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
+        let config = FedGanConfig { rounds: self.rounds, cohort: 1.0, weights: self.weights() };
+        Ok(Box::new(FedGan { config, training, rule, pooled: self.pools_data() }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::Central(Self { rounds })
+    }
+
+    fn weights(&self) -> Weights {
+        Weights::default()
+    }
+
+    fn why_only_mean(&self) -> Option<&'static str> {
+        Some("has one client")
+    }
+
+    fn pools_data(&self) -> bool {
+        true
     }
 }

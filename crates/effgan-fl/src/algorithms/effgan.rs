@@ -7,7 +7,7 @@ use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
 use super::fedgan::{FedGan, FedGanConfig};
-use super::{check_cohort, check_rounds, everyone};
+use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights, collect};
 use crate::algorithm::Algorithm;
@@ -38,12 +38,58 @@ pub struct EffganConfig {
 }
 
 impl EffganConfig {
-    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
+    fn fine_tune(&self) -> Result<LocalWork> {
+        LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")
+    }
+
+    /// The rounds of averaging.
+    fn averaging(&self) -> FedGanConfig {
+        FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights }
+    }
+}
+
+impl AlgorithmSettings for EffganConfig {
+    fn name(&self) -> &'static str {
+        "effgan"
+    }
+
+    fn check(&self) -> Result<()> {
         check_rounds(self.rounds, 0)?;
         check_cohort(self.cohort)?;
-        let fine_tune = LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")?;
-        let config = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
-        Ok(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune })
+        self.fine_tune().map(drop)
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
+        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
+        Ok(Box::new(Effgan { averaging, fine_tune: self.fine_tune()? }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::Effgan(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn exchanges(&self) -> &'static [ExchangeKind] {
+        if self.rounds == 0 { &[ExchangeKind::Collect] } else { &[ExchangeKind::Average, ExchangeKind::Collect] }
+    }
+
+    fn takes_strategy(&self) -> bool {
+        true
+    }
+
+    fn fine_tuning(&self, _: LocalWork) -> Result<Option<LocalWork>> {
+        self.fine_tune().map(Some)
+    }
+
+    fn as_fedgan(&self) -> Option<FedGanConfig> {
+        Some(self.averaging())
     }
 }
 

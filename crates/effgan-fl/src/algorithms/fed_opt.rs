@@ -11,8 +11,8 @@ use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
-use super::everyone;
 use super::fedgan::{FedGan, FedGanConfig};
+use super::{AlgorithmConfig, AlgorithmSettings, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
@@ -22,10 +22,10 @@ use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
 use crate::{FlError, Result};
 
-/// Settings of `fedadam` and `fedyogi`.
+/// Settings of `fedadam` and `fedyogi`; `V` is the rule of the second moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FedOptConfig {
+pub struct FedOptConfig<V> {
     /// Rounds, ≥ 1.
     pub rounds: u32,
     /// η, the server's step size, > 0; default 0.01.
@@ -46,7 +46,15 @@ pub struct FedOptConfig {
     /// How clients are weighted in the mean.
     #[serde(default)]
     pub weights: Weights,
+    /// The rule by which v is updated; not a key, but given by the algorithm's name.
+    #[serde(skip)]
+    pub second_moment: V,
 }
+
+/// Settings of `fedadam`.
+pub type FedAdamConfig = FedOptConfig<Adam>;
+/// Settings of `fedyogi`.
+pub type FedYogiConfig = FedOptConfig<Yogi>;
 
 fn default_server_learning_rate() -> f64 {
     1e-2
@@ -64,15 +72,68 @@ fn default_tau() -> f64 {
     1e-3
 }
 
-/// The update rule of v.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SecondMoment {
-    Adam,
-    Yogi,
+/// A rule by which v is updated, and the algorithm that has it.
+pub trait SecondMoment: Clone + Send + Sync + 'static {
+    /// The algorithm's name in a config.
+    const NAME: &'static str;
+
+    /// The algorithm with these settings.
+    fn algorithm(settings: FedOptConfig<Self>) -> AlgorithmConfig;
+
+    /// The value after `v`, where Δ² is `square`.
+    fn next(v: f64, square: f64, beta2: f64) -> f64;
 }
 
-impl FedOptConfig {
-    pub(super) fn build(&self, training: LocalTraining, rule: Rule, second_moment: SecondMoment) -> Result<FedOpt> {
+/// v ← β₂ v + (1 − β₂) Δ²
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adam;
+
+impl SecondMoment for Adam {
+    const NAME: &'static str = "fedadam";
+
+    fn algorithm(settings: FedAdamConfig) -> AlgorithmConfig {
+        AlgorithmConfig::Fedadam(settings)
+    }
+
+    fn next(v: f64, square: f64, beta2: f64) -> f64 {
+        beta2 * v + (1.0 - beta2) * square
+    }
+}
+
+/// v ← v − (1 − β₂) Δ² sign(v − Δ²)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Yogi;
+
+impl SecondMoment for Yogi {
+    const NAME: &'static str = "fedyogi";
+
+    fn algorithm(settings: FedYogiConfig) -> AlgorithmConfig {
+        AlgorithmConfig::Fedyogi(settings)
+    }
+
+    fn next(v: f64, square: f64, beta2: f64) -> f64 {
+        v - (1.0 - beta2) * square * sign(v - square)
+    }
+}
+
+/// −1, 0 or 1.
+fn sign(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { x.signum() }
+}
+
+impl<V> FedOptConfig<V> {
+    /// The algorithm whose server replaces its parameters by the mean.
+    fn averaging(&self) -> FedGanConfig {
+        FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights }
+    }
+}
+
+impl<V: SecondMoment> AlgorithmSettings for FedOptConfig<V> {
+    fn name(&self) -> &'static str {
+        V::NAME
+    }
+
+    fn check(&self) -> Result<()> {
         let square = (self.tau * self.tau) as f32;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let keys = [
@@ -89,8 +150,24 @@ impl FedOptConfig {
         if let Some((key, value, _, bound)) = keys.into_iter().find(|(_, _, is_valid, _)| !is_valid) {
             return Err(FlError::Config(format!("algorithm.{key} = {value} {bound}")));
         }
-        let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
-        Ok(FedOpt { config: self.clone(), second_moment, averaging: averaging.build(training, rule)? })
+        self.averaging().check()
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
+        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
+        Ok(Box::new(FedOpt { config: self.clone(), averaging }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        V::algorithm(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
     }
 }
 
@@ -98,13 +175,12 @@ impl FedOptConfig {
 const MOMENTS: [&str; 2] = ["first_moment", "second_moment"];
 
 /// Federated averaging with an optimiser at the server.
-pub(super) struct FedOpt {
-    config: FedOptConfig,
-    second_moment: SecondMoment,
+struct FedOpt<V> {
+    config: FedOptConfig<V>,
     averaging: FedGan,
 }
 
-impl FedOpt {
+impl<V: SecondMoment> FedOpt<V> {
     /// x, m and v of one tensor after a step from x to the clients' `mean`.
     fn step(&self, [x, m, v]: [&Array; 3], mean: &Array) -> [Array; 3] {
         let mut next = [x, m, v].map(Clone::clone);
@@ -121,21 +197,13 @@ impl FedOpt {
         let delta = mean - x;
         let square = delta * delta;
         let m = beta1 * m + (1.0 - beta1) * delta;
-        let v = match self.second_moment {
-            SecondMoment::Adam => beta2 * v + (1.0 - beta2) * square,
-            SecondMoment::Yogi => v - (1.0 - beta2) * square * sign(v - square),
-        };
+        let v = V::next(v, square, beta2);
         // Yogi's v is never negative but for rounding.
         [x + server_learning_rate * m / (v.max(0.0).sqrt() + tau), m, v]
     }
 }
 
-/// −1, 0 or 1.
-fn sign(x: f64) -> f64 {
-    if x == 0.0 { 0.0 } else { x.signum() }
-}
-
-impl Algorithm for FedOpt {
+impl<V: SecondMoment> Algorithm for FedOpt<V> {
     fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
         let mut state = self.averaging.init(ctx)?;
         let first = [0.0, (self.config.tau * self.config.tau) as f32];

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::everyone;
-use super::fedgan::{FedGan, FedGanConfig};
+use super::fedgan::FedGanConfig;
+use super::{AlgorithmConfig, AlgorithmSettings, everyone};
 use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
-use crate::{FlError, Result};
+use crate::{Algorithm, FlError, Result};
 
 /// Settings of `fedprox`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,12 +28,42 @@ pub struct FedProxConfig {
 }
 
 impl FedProxConfig {
-    pub(super) fn build(&self, mut training: LocalTraining, rule: Rule) -> Result<FedGan> {
+    /// The algorithm without the proximal term.
+    fn averaging(&self) -> FedGanConfig {
+        FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights }
+    }
+}
+
+impl AlgorithmSettings for FedProxConfig {
+    fn name(&self) -> &'static str {
+        "fedprox"
+    }
+
+    fn check(&self) -> Result<()> {
         if !(self.mu >= 0.0 && self.mu.is_finite()) {
             return Err(FlError::Config(format!("algorithm.mu = {} must be at least 0", self.mu)));
         }
-        let averaging = FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights };
+        self.averaging().check()
+    }
+
+    fn build_with(&self, mut training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
         training.mu = Some(self.mu);
-        averaging.build(training, rule)
+        self.averaging().build_with(training, rule)
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::Fedprox(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn takes_strategy(&self) -> bool {
+        true
     }
 }

@@ -6,7 +6,7 @@ use effgan_nn::Streams;
 use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
-use super::{check_cohort, check_rounds, everyone};
+use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
@@ -30,11 +30,38 @@ pub struct FedGanConfig {
     pub weights: Weights,
 }
 
-impl FedGanConfig {
-    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<FedGan> {
+impl AlgorithmSettings for FedGanConfig {
+    fn name(&self) -> &'static str {
+        "fedgan"
+    }
+
+    fn check(&self) -> Result<()> {
         check_rounds(self.rounds, 1)?;
-        check_cohort(self.cohort)?;
-        Ok(FedGan { config: self.clone(), training, rule, pooled: false })
+        check_cohort(self.cohort)
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
+        Ok(Box::new(FedGan { config: self.clone(), training, rule, pooled: false }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::Fedgan(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn takes_strategy(&self) -> bool {
+        true
+    }
+
+    fn as_fedgan(&self) -> Option<FedGanConfig> {
+        Some(self.clone())
     }
 }
 
@@ -98,7 +125,7 @@ impl Algorithm for FedGan {
     }
 
     fn weights(&self) -> Weights {
-        self.config.weights
+        self.config.weights()
     }
 
     fn pools_data(&self) -> bool {

@@ -3,12 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check_rounds;
 use super::effgan::Effgan;
 use super::fedgan::{FedGan, FedGanConfig};
-use crate::Result;
+use super::{AlgorithmConfig, AlgorithmSettings, check_rounds};
 use crate::aggregate::{Rule, Weights};
-use crate::local::LocalTraining;
+use crate::local::{LocalTraining, LocalWork};
+use crate::message::ExchangeKind;
+use crate::{Algorithm, Result};
 
 /// Settings of `local-ensemble`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,11 +22,42 @@ pub struct LocalEnsembleConfig {
     pub weights: Weights,
 }
 
-impl LocalEnsembleConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<Effgan> {
-        check_rounds(self.rounds, 1)?;
+impl AlgorithmSettings for LocalEnsembleConfig {
+    fn name(&self) -> &'static str {
+        "local-ensemble"
+    }
+
+    fn check(&self) -> Result<()> {
+        check_rounds(self.rounds, 1)
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
         let fine_tune = training.work().times(self.rounds);
         let config = FedGanConfig { rounds: 0, cohort: 1.0, weights: self.weights };
-        Ok(Effgan { averaging: FedGan { config, training, rule: Rule::Mean, pooled: false }, fine_tune })
+        Ok(Box::new(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        None
+    }
+
+    fn with_rounds(&self, _: u32) -> AlgorithmConfig {
+        AlgorithmConfig::LocalEnsemble(self.clone())
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn exchanges(&self) -> &'static [ExchangeKind] {
+        &[ExchangeKind::Collect]
+    }
+
+    fn why_only_mean(&self) -> Option<&'static str> {
+        Some("averages nothing")
+    }
+
+    fn fine_tuning(&self, local: LocalWork) -> Result<Option<LocalWork>> {
+        Ok(Some(local.times(self.rounds)))
     }
 }

@@ -7,13 +7,15 @@
 //! paper's swap every E epochs, where `[local]` sets E. The discriminators pass through the server, which holds those of the
 //! round's clients for one exchange.
 
+use std::cmp::Ordering;
+
 use effgan_data::ClientName;
 use effgan_nn::model::LossName;
 use effgan_nn::{Params, Purpose, Streams};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{check_cohort, check_rounds, everyone};
+use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
@@ -40,14 +42,47 @@ pub struct MdGanConfig {
     pub weights: Weights,
 }
 
-impl MdGanConfig {
-    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<MdGan> {
-        check_rounds(self.rounds, 1)?;
-        check_cohort(self.cohort)?;
-        let Self { rounds, cohort, weights } = *self;
-        let server = ServerTraining::new("md-gan", training, rounds, cohort, weights)?;
-        Ok(MdGan { server, rule })
+impl AlgorithmSettings for MdGanConfig {
+    fn name(&self) -> &'static str {
+        "md-gan"
     }
+
+    fn check(&self) -> Result<()> {
+        check_rounds(self.rounds, 1)?;
+        check_cohort(self.cohort)
+    }
+
+    fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
+        let Self { rounds, cohort, weights } = *self;
+        let server = ServerTraining::new(self.name(), training, rounds, cohort, weights)?;
+        Ok(Box::new(MdGan { server, rule }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::MdGan(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn exchanges(&self) -> &'static [ExchangeKind] {
+        &[ExchangeKind::Feedback, ExchangeKind::SwapUp, ExchangeKind::SwapDown]
+    }
+
+    /// After its last round, the discriminators are not swapped.
+    fn last_round_differs(&self) -> bool {
+        true
+    }
+}
+
+/// The discriminator among `params`, with its names there.
+fn discriminator_of(params: &Params) -> Params {
+    params.under("discriminator").named_under("discriminator")
 }
 
 /// Prefix of a client's discriminator while the server holds it.
@@ -62,16 +97,6 @@ pub(super) struct MdGan {
 }
 
 impl MdGan {
-    /// A client's part in a swap: it sends its discriminator to the server, or stores the one that the server sends.
-    fn swap(broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Update {
-        if broadcast.params.is_empty() {
-            let discriminator = memory.under("discriminator").named_under("discriminator");
-            return untrained_reply(discriminator, shard);
-        }
-        memory.clone_from(&broadcast.params);
-        untrained_reply(Params::new(), shard)
-    }
-
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let images = state.params.get(IMAGES)?;
         let zero = one_tensor(GRADIENT, images, vec![0.0; images.values.len()]);
@@ -86,14 +111,13 @@ impl MdGan {
 
     /// Stores the discriminators that the clients sent, or drops them once they have been sent on.
     fn fold_swap(state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
-        let networks = ["generator", "discriminator"].map(|network| state.params.under(network).named_under(network));
-        let [generator, discriminator] = networks;
-        let mut params = generator.merged_with(discriminator);
+        let generator = state.params.under("generator").named_under("generator");
+        let mut params = generator.merged_with(discriminator_of(&state.params));
         for reply in replies {
             let (client, update) = reply?;
             params = params.merged_with(update.params.under("discriminator").named_under(&held(&client)));
         }
-        if exchange.iteration > exchange.iterations {
+        if exchange.kind == ExchangeKind::SwapDown {
             return Ok(ServerState::after_round(exchange.round, params));
         }
         Ok(ServerState { round: state.round, exchanges: state.exchanges + 1, params })
@@ -105,33 +129,38 @@ impl Algorithm for MdGan {
         Ok(self.server.init(ctx.seed))
     }
 
-    /// The steps of a round are followed by two exchanges of kind `Swap`: the discriminators go to the server, and back to other clients.
+    /// The steps of a round are followed by a swap: the discriminators go to the server, and back to other clients.
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let round = self.server.round(state, ctx, ExchangeKind::Feedback)?;
         let iteration = state.exchanges;
-        let kind = if iteration < round.iterations { ExchangeKind::Feedback } else { ExchangeKind::Swap };
+        let kind = match iteration.cmp(&round.iterations) {
+            Ordering::Less => ExchangeKind::Feedback,
+            Ordering::Equal => ExchangeKind::SwapUp,
+            Ordering::Greater => ExchangeKind::SwapDown,
+        };
         Some(Exchange { kind, iteration, ..round })
     }
 
     fn prepare(&self, state: ServerState, exchange: &Exchange, ctx: &RoundContext) -> Result<ServerState> {
         match exchange.kind {
-            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(permuted(state, exchange, ctx.seed)),
-            ExchangeKind::Swap => Ok(state),
+            ExchangeKind::SwapUp => Ok(state),
+            ExchangeKind::SwapDown => Ok(permuted(state, exchange, ctx.seed)),
             _ => self.server.with_images(state, exchange, ctx),
         }
     }
 
     fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
         match exchange.kind {
-            ExchangeKind::Swap => exchange.message(state.params.under(&held(client)).named_under("discriminator")),
+            ExchangeKind::SwapUp => exchange.message(Params::new()),
+            ExchangeKind::SwapDown => exchange.message(state.params.under(&held(client)).named_under("discriminator")),
             _ => send_images(state, exchange),
         }
     }
 
     fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
         match exchange.kind {
-            ExchangeKind::Swap if exchange.iteration > exchange.iterations => Ok(Shapes::new()),
-            ExchangeKind::Swap => Ok(shapes_of(&state.params.under("discriminator").named_under("discriminator"))),
+            ExchangeKind::SwapUp => Ok(shapes_of(&discriminator_of(&state.params))),
+            ExchangeKind::SwapDown => Ok(Shapes::new()),
             _ => expects_gradient(state),
         }
     }
@@ -144,8 +173,13 @@ impl Algorithm for MdGan {
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        if broadcast.kind == ExchangeKind::Swap {
-            return Ok(Self::swap(broadcast, memory, shard));
+        match broadcast.kind {
+            ExchangeKind::SwapUp => return Ok(untrained_reply(discriminator_of(memory), shard)),
+            ExchangeKind::SwapDown => {
+                memory.clone_from(&broadcast.params);
+                return Ok(untrained_reply(Params::new(), shard));
+            }
+            _ => {}
         }
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
@@ -162,7 +196,7 @@ impl Algorithm for MdGan {
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
         match exchange.kind {
-            ExchangeKind::Swap => Self::fold_swap(state, exchange, replies),
+            ExchangeKind::SwapUp | ExchangeKind::SwapDown => Self::fold_swap(state, exchange, replies),
             _ => self.fold_gradients(state, exchange, replies),
         }
     }

@@ -1,4 +1,8 @@
-//! The algorithms, one file each, named after their papers. A new one needs a file, a variant here, its config and its test.
+//! The algorithms, one file each, named after their papers.
+//!
+//! A new one is a file, and a line in [`AlgorithmConfig`] and one in its [`Deref`]. The file has the paper, a config struct with
+//! [`AlgorithmSettings`], which answers all that the rest of effgan asks about an algorithm, and an [`Algorithm`]. CONTRIBUTING.md has
+//! the tests and the pages that belong to it.
 
 mod central;
 mod effgan;
@@ -7,8 +11,10 @@ mod fed_prox;
 mod fedgan;
 mod local_ensemble;
 mod md_gan;
+mod settings;
 mod ua_gan;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use effgan_nn::Model;
@@ -16,19 +22,19 @@ use serde::{Deserialize, Serialize};
 
 pub use central::CentralConfig;
 pub use effgan::EffganConfig;
-pub use fed_opt::FedOptConfig;
+pub use fed_opt::{FedAdamConfig, FedOptConfig, FedYogiConfig};
 pub use fed_prox::FedProxConfig;
 pub use fedgan::FedGanConfig;
 pub use local_ensemble::LocalEnsembleConfig;
 pub use md_gan::MdGanConfig;
+pub use settings::AlgorithmSettings;
 pub use ua_gan::UaGanConfig;
 
-use self::fed_opt::SecondMoment;
-use crate::aggregate::{AggregationConfig, Rule, Weights};
+use crate::aggregate::{AggregationConfig, Rule};
 use crate::local::{LocalConfig, LocalTraining};
 use crate::{Algorithm, FlError, Result};
 
-/// The `[algorithm]` table; the only place that maps names to types.
+/// The `[algorithm]` table; the only place that maps names to types. It answers the questions of its [`AlgorithmSettings`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum AlgorithmConfig {
@@ -39,9 +45,9 @@ pub enum AlgorithmConfig {
     /// Rounds of averaging with a proximal term in the clients' loss.
     Fedprox(FedProxConfig),
     /// Rounds of averaging with Adam at the server.
-    Fedadam(FedOptConfig),
+    Fedadam(FedAdamConfig),
     /// Rounds of averaging with Yogi at the server.
-    Fedyogi(FedOptConfig),
+    Fedyogi(FedYogiConfig),
     /// One generator at the server, and discriminators at the clients, which swap them.
     MdGan(MdGanConfig),
     /// One generator at the server against the aggregation of the clients' discriminators.
@@ -50,6 +56,24 @@ pub enum AlgorithmConfig {
     LocalEnsemble(LocalEnsembleConfig),
     /// One client has all images.
     Central(CentralConfig),
+}
+
+impl Deref for AlgorithmConfig {
+    type Target = dyn AlgorithmSettings;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Effgan(config) => config,
+            Self::Fedgan(config) => config,
+            Self::Fedprox(config) => config,
+            Self::Fedadam(config) => config,
+            Self::Fedyogi(config) => config,
+            Self::MdGan(config) => config,
+            Self::UaGan(config) => config,
+            Self::LocalEnsemble(config) => config,
+            Self::Central(config) => config,
+        }
+    }
 }
 
 impl AlgorithmConfig {
@@ -63,33 +87,20 @@ impl AlgorithmConfig {
         local: LocalConfig,
         aggregation: &AggregationConfig,
     ) -> Result<Box<dyn Algorithm>> {
-        let training = LocalTraining::new(model, local)?.over(self.num_exchanges());
-        let rule = aggregation.rule()?;
+        self.check()?;
         self.check_aggregation(aggregation)?;
-        Ok(match self {
-            Self::Effgan(config) => Box::new(config.build(training, rule)?),
-            Self::Fedgan(config) => Box::new(config.build(training, rule)?),
-            Self::Fedprox(config) => Box::new(config.build(training, rule)?),
-            Self::Fedadam(config) => Box::new(config.build(training, rule, SecondMoment::Adam)?),
-            Self::Fedyogi(config) => Box::new(config.build(training, rule, SecondMoment::Yogi)?),
-            Self::MdGan(config) => Box::new(config.build(training, rule)?),
-            Self::UaGan(config) => Box::new(config.build(training)?),
-            Self::LocalEnsemble(config) => Box::new(config.build(training)?),
-            Self::Central(config) => Box::new(config.build(training)?),
-        })
+        let training = LocalTraining::new(model, local)?.over(self.num_exchanges());
+        self.build_with(training, aggregation.rule()?)
     }
 
     /// Checks that `aggregation` applies to the algorithm: that there is something to average, or members to cap.
-    fn check_aggregation(&self, aggregation: &AggregationConfig) -> Result<()> {
-        let (name, kind) = (self.name(), aggregation.kind.name());
-        let only_mean = match self {
-            Self::UaGan(_) => Some("adds up what clients send, by the chain rule"),
-            Self::LocalEnsemble(_) => Some("averages nothing"),
-            Self::Central(_) => Some("has one client"),
-            _ => None,
-        };
-        match only_mean {
-            Some(why) if aggregation.rule()? != Rule::Mean => {
+    ///
+    /// # Errors
+    /// [`FlError::Config`] when it does not; a rule whose keys are wrong.
+    pub fn check_aggregation(&self, aggregation: &AggregationConfig) -> Result<()> {
+        let (name, kind, rule) = (self.name(), aggregation.kind.name(), aggregation.rule()?);
+        match self.why_only_mean() {
+            Some(why) if rule != Rule::Mean => {
                 Err(FlError::Config(format!("aggregation.kind = \"{kind}\" is not for {name}, which {why}; use mean")))
             }
             _ if aggregation.max_share.is_some() && !self.has_members() => Err(FlError::Config(format!(
@@ -99,98 +110,24 @@ impl AlgorithmConfig {
         }
     }
 
-    /// Whether the result is an ensemble.
-    fn has_members(&self) -> bool {
-        matches!(self, Self::Effgan(_) | Self::LocalEnsemble(_))
-    }
-
-    /// Number of rounds including a final fine-tuning, over which learning rates decay.
-    fn num_exchanges(&self) -> u32 {
-        match self {
-            Self::Effgan(config) => config.rounds.saturating_add(1),
-            Self::Fedgan(config) => config.rounds,
-            Self::Fedprox(config) => config.rounds,
-            Self::Fedadam(config) | Self::Fedyogi(config) => config.rounds,
-            Self::MdGan(config) => config.rounds,
-            Self::UaGan(config) => config.rounds,
-            Self::LocalEnsemble(_) => 1,
-            Self::Central(config) => config.rounds,
-        }
-    }
-
     /// The same algorithm with its number of rounds set to 0. Two configs have equal first rounds when this makes them equal.
     #[must_use]
     pub fn of_any_length(&self) -> Self {
-        let mut algorithm = self.clone();
-        algorithm.rounds_to_extend().into_iter().for_each(|rounds| *rounds = 0);
-        algorithm
+        self.with_rounds(0)
     }
 
     /// The algorithm that only does this one's rounds: for `effgan`, a `fedgan` of the same number of rounds.
     #[must_use]
     pub fn rounds_alone(&self) -> Self {
-        match self {
-            Self::Effgan(EffganConfig { rounds, cohort, weights, .. }) => {
-                Self::Fedgan(FedGanConfig { rounds: *rounds, cohort: *cohort, weights: *weights })
-            }
-            other => other.clone(),
-        }
+        self.as_fedgan().map_or_else(|| self.clone(), Self::Fedgan)
     }
 
     /// Whether this algorithm and the same one with `total` rounds have the same state after `round` rounds.
     pub fn has_same_prefix(&self, total: u32, round: u32) -> bool {
-        let Some(&mut rounds) = self.clone().rounds_to_extend() else { return true };
-        // MD-GAN does not swap discriminators after its last round, so that round differs.
-        let same = if matches!(self, Self::MdGan(_)) { total.min(rounds).saturating_sub(1) } else { total.min(rounds) };
+        let Some(rounds) = self.rounds() else { return true };
+        let shorter = total.min(rounds);
+        let same = if self.last_round_differs() { shorter.saturating_sub(1) } else { shorter };
         total == rounds || round <= same
-    }
-
-    /// Number of rounds; `None` where the work is not divided into rounds.
-    pub fn rounds(&self) -> Option<u32> {
-        self.clone().rounds_to_extend().copied()
-    }
-
-    /// The number of rounds, where a run can be extended by more of them.
-    fn rounds_to_extend(&mut self) -> Option<&mut u32> {
-        match self {
-            Self::Effgan(config) => Some(&mut config.rounds),
-            Self::Fedgan(config) => Some(&mut config.rounds),
-            Self::Fedprox(config) => Some(&mut config.rounds),
-            Self::Fedadam(config) | Self::Fedyogi(config) => Some(&mut config.rounds),
-            Self::MdGan(config) => Some(&mut config.rounds),
-            Self::UaGan(config) => Some(&mut config.rounds),
-            Self::LocalEnsemble(_) => None,
-            Self::Central(config) => Some(&mut config.rounds),
-        }
-    }
-
-    /// The algorithm's name in a config.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Effgan(_) => "effgan",
-            Self::Fedgan(_) => "fedgan",
-            Self::Fedprox(_) => "fedprox",
-            Self::Fedadam(_) => "fedadam",
-            Self::Fedyogi(_) => "fedyogi",
-            Self::MdGan(_) => "md-gan",
-            Self::UaGan(_) => "ua-gan",
-            Self::LocalEnsemble(_) => "local-ensemble",
-            Self::Central(_) => "central",
-        }
-    }
-
-    /// How clients and members are weighted.
-    pub fn weights(&self) -> Weights {
-        match self {
-            Self::Effgan(config) => config.weights,
-            Self::Fedgan(config) => config.weights,
-            Self::Fedprox(config) => config.weights,
-            Self::Fedadam(config) | Self::Fedyogi(config) => config.weights,
-            Self::MdGan(config) => config.weights,
-            Self::UaGan(config) => config.weights,
-            Self::LocalEnsemble(config) => config.weights,
-            Self::Central(_) => Weights::default(),
-        }
     }
 }
 

@@ -24,8 +24,8 @@ use effgan_nn::model::LossName;
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
-use super::{check_cohort, check_rounds, everyone};
-use crate::aggregate::{MemberSink, Weights};
+use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
+use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
@@ -51,18 +51,45 @@ pub struct UaGanConfig {
     pub weights: Weights,
 }
 
-impl UaGanConfig {
-    pub(super) fn build(&self, training: LocalTraining) -> Result<UaGan> {
+impl AlgorithmSettings for UaGanConfig {
+    fn name(&self) -> &'static str {
+        "ua-gan"
+    }
+
+    fn check(&self) -> Result<()> {
         check_rounds(self.rounds, 1)?;
-        check_cohort(self.cohort)?;
+        check_cohort(self.cohort)
+    }
+
+    fn build_with(&self, training: LocalTraining, _: Rule) -> Result<Box<dyn Algorithm>> {
         let Self { rounds, cohort, weights } = *self;
-        let server = ServerTraining::new("ua-gan", training, rounds, cohort, weights)?;
+        let server = ServerTraining::new(self.name(), training, rounds, cohort, weights)?;
         if server.loss() != Loss::NonSaturating {
             let line =
                 "local.loss must be non-saturating for ua-gan, which aggregates odds; other losses do not learn odds";
             return Err(FlError::Config(line.into()));
         }
-        Ok(UaGan { server })
+        Ok(Box::new(UaGan { server }))
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        Some(self.rounds)
+    }
+
+    fn with_rounds(&self, rounds: u32) -> AlgorithmConfig {
+        AlgorithmConfig::UaGan(Self { rounds, ..self.clone() })
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn exchanges(&self) -> &'static [ExchangeKind] {
+        &[ExchangeKind::Logits, ExchangeKind::Feedback]
+    }
+
+    fn why_only_mean(&self) -> Option<&'static str> {
+        Some("adds up what clients send, by the chain rule")
     }
 }
 

@@ -13,16 +13,12 @@ fn aggregated(config: &AlgorithmConfig, kind: AggregationKind, clip: Option<f64>
 
 /// Every algorithm whose server averages, with these `weights`.
 fn every_average(weights: Weights) -> Vec<AlgorithmConfig> {
-    let averages = |config| match config {
-        AlgorithmConfig::Fedgan(config) => Some(AlgorithmConfig::Fedgan(FedGanConfig { weights, ..config })),
-        AlgorithmConfig::Fedprox(config) => Some(AlgorithmConfig::Fedprox(FedProxConfig { weights, ..config })),
-        AlgorithmConfig::Fedadam(config) => Some(AlgorithmConfig::Fedadam(FedOptConfig { weights, ..config })),
-        AlgorithmConfig::Fedyogi(config) => Some(AlgorithmConfig::Fedyogi(FedOptConfig { weights, ..config })),
-        AlgorithmConfig::Effgan(config) => Some(AlgorithmConfig::Effgan(EffganConfig { weights, ..config })),
-        AlgorithmConfig::MdGan(config) => Some(AlgorithmConfig::MdGan(MdGanConfig { weights, ..config })),
-        AlgorithmConfig::UaGan(_) | AlgorithmConfig::LocalEnsemble(_) | AlgorithmConfig::Central(_) => None,
+    let weighted = |config: AlgorithmConfig| -> AlgorithmConfig {
+        let mut table = toml::Table::try_from(config).unwrap();
+        table.insert("weights".into(), toml::Value::try_from(weights).unwrap());
+        table.try_into().unwrap()
     };
-    every_algorithm().into_iter().filter_map(averages).collect()
+    every_algorithm().into_iter().filter(|config| config.why_only_mean().is_none()).map(weighted).collect()
 }
 
 #[test]

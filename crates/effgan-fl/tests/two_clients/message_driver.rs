@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use effgan_fl::{Answered, Carrier, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
+use effgan_fl::{Answered, Carrier, ExchangeKind, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
 
 use super::resume::Recording;
 use super::*;
@@ -22,11 +23,14 @@ struct LocalCarrier<'a> {
     silent: Option<(&'a str, u32)>,
     /// Number of answers until the server is cut off.
     left: u64,
+    /// The kinds of exchange that the server has asked for.
+    asked: &'a Mutex<Vec<ExchangeKind>>,
     sent: VecDeque<(ClientName, SiteMessage)>,
 }
 
 impl Carrier for LocalCarrier<'_> {
     fn send(&mut self, client: &ClientName, message: &SiteMessage, _: u64) -> effgan_fl::Result<()> {
+        self.asked.lock().unwrap().push(message.broadcast.kind);
         if self.silent != Some((client.as_str(), message.broadcast.round)) {
             self.sent.push_front((client.clone(), message.clone()));
         }
@@ -62,16 +66,26 @@ impl Carrier for LocalCarrier<'_> {
 /// The result of a run: parameters, members, records without times, and the number of training steps that were done.
 type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 
-/// [`run_over_sites`] of `config` with a GAN.
+/// [`run_over_sites`] of `config` with a GAN. Its exchanges are those that the algorithm's settings name.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let algorithm = config.build(model(), local(), &AggregationConfig::default()).unwrap();
-    run_over_sites(&*algorithm, silent, cut)
+    let (outcome, asked) = run_over_sites(&*algorithm, silent, cut);
+    let is_asked = |kind: &ExchangeKind| asked.contains(kind);
+    let named: Vec<_> = ExchangeKind::ALL.into_iter().filter(is_asked).collect();
+    assert!(named.iter().all(|kind| config.exchanges().contains(kind)), "{}", config.name());
+    assert_eq!(named.len(), config.exchanges().len(), "{}", config.name());
+    outcome
 }
 
-/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
-pub(crate) fn run_over_sites(algorithm: &dyn Algorithm, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
+/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done. Returns the outcome and the kinds of
+/// the exchanges.
+pub(crate) fn run_over_sites(
+    algorithm: &dyn Algorithm,
+    silent: Option<(&str, u32)>,
+    cut: u64,
+) -> (Outcome, Vec<ExchangeKind>) {
     let folder = tempfile::tempdir().unwrap();
-    let (partition, steps) = (partition(), AtomicU64::new(0));
+    let (partition, steps, asked) = (partition(), AtomicU64::new(0), Mutex::new(Vec::new()));
     let (roster, mut observer) = (Roster::of(&partition), Recording::default());
     loop {
         let checkpoints = checkpoints(&folder.path().join("server"), None);
@@ -91,6 +105,7 @@ pub(crate) fn run_over_sites(algorithm: &dyn Algorithm, silent: Option<(&str, u3
             steps: &steps,
             silent,
             left: cut,
+            asked: &asked,
             sent: VecDeque::new(),
         };
         let from = checkpoints.latest(|_| Ok(())).unwrap();
@@ -98,7 +113,8 @@ pub(crate) fn run_over_sites(algorithm: &dyn Algorithm, silent: Option<(&str, u3
         match federation.run(&mut carrier, from, &mut members, &mut observer) {
             Ok(state) => {
                 let rounds = observer.0.into_values().collect();
-                return (state.params, members, rounds, steps.into_inner());
+                let outcome = (state.params, members, rounds, steps.into_inner());
+                return (outcome, asked.into_inner().unwrap());
             }
             Err(FlError::Interrupted) => {}
             Err(error) => panic!("{error}"),
@@ -107,7 +123,7 @@ pub(crate) fn run_over_sites(algorithm: &dyn Algorithm, silent: Option<(&str, u3
 }
 
 fn federated() -> impl Iterator<Item = AlgorithmConfig> {
-    every_algorithm().into_iter().filter(|config| !matches!(config, AlgorithmConfig::Central(_)))
+    every_algorithm().into_iter().filter(|config| !config.pools_data())
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn an_autoencoder_is_trained_over_sites_to_the_bits_of_its_simulation() {
         let algorithm = autoencoder(&config);
         let simulated = outcome_of(&*algorithm, None, 1, None);
         for cut in [1, u64::MAX] {
-            let (params, members, rounds, _) = run_over_sites(&*algorithm, None, cut);
+            let ((params, members, rounds, _), _) = run_over_sites(&*algorithm, None, cut);
             assert_eq!((&params, &members), (&simulated.params, &simulated.members));
             assert_eq!(rounds, simulated.rounds.values().cloned().collect::<Vec<_>>());
         }

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use effgan_data::DatasetName;
-use effgan_fl::{AggregationKind, AlgorithmConfig, SimulationConfig};
+use effgan_fl::{AggregationKind, SimulationConfig};
 use effgan_nn::networks::Network;
 
 use super::Config;
@@ -51,7 +51,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
     pub fn check_federated(&self) -> Result<()> {
-        if self.pools_data() {
+        if self.algorithm.pools_data() {
             let line = "algorithm.kind = \"central\" trains on all images in one place, and in a federation they stay where they \
                         are; choose another algorithm, or use effgan run";
             return Err(usage(line.into()));
@@ -67,11 +67,8 @@ impl Config {
                 "[simulation] describes simulated dropouts and attackers and has no meaning at real sites; remove it";
             return Err(usage(line.into()));
         }
-        let averages = matches!(
-            self.algorithm,
-            AlgorithmConfig::Fedgan(_) | AlgorithmConfig::Fedprox(_) | AlgorithmConfig::Effgan(_)
-        );
-        if self.federation.strategy.is_some() && !(averages && self.aggregation.kind == AggregationKind::Mean) {
+        let has_mean = self.algorithm.takes_strategy() && self.aggregation.kind == AggregationKind::Mean;
+        if self.federation.strategy.is_some() && !has_mean {
             let line = "federation.strategy replaces the mean of fedgan, fedprox and effgan; remove it, or use one of these \
                         algorithms with aggregation.kind = \"mean\"";
             return Err(usage(line.into()));

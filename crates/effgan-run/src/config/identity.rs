@@ -1,7 +1,7 @@
 //! What the bits of a run depend on, as hashes: whether a run may be resumed, and whether two runs share their rounds.
 
 use effgan_data::datasets::MaxMemory;
-use effgan_fl::{AggregationConfig, AggregationKind, AlgorithmConfig, CheckpointConfig};
+use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig, LocalWork};
 use effgan_nn::params;
 
 use super::{Config, FederationConfig};
@@ -40,11 +40,13 @@ impl Config {
 
     /// Whether the mean of an `effgan` run's members is the generator that FedGAN would have reached with equal work.
     pub fn mean_is_fedgan(&self) -> bool {
-        let AlgorithmConfig::Effgan(effgan) = &self.algorithm else { return false };
-        let equal_work = (effgan.fine_tune_epochs, effgan.fine_tune_steps) == (self.local.epochs, self.local.steps);
+        let Some(averaging) = self.algorithm.as_fedgan().filter(|_| self.algorithm.has_members()) else { return false };
+        let local = LocalWork::one_of(self.local.epochs, self.local.steps, "local.");
+        let equal_work =
+            local.is_ok_and(|local| self.algorithm.fine_tuning(local).is_ok_and(|work| work == Some(local)));
         let AggregationConfig { kind, max_weight, .. } = self.aggregation;
         let of_means = kind == AggregationKind::Mean && max_weight.is_none() && self.simulation.attack.is_none();
-        equal_work && of_means && effgan.cohort >= 1.0 && self.local.ema.is_none()
+        equal_work && of_means && averaging.cohort >= 1.0 && self.local.ema.is_none()
     }
 }
 

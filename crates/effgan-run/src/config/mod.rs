@@ -107,11 +107,6 @@ impl Config {
         self.dataset.load_named(self.federation.classes.as_deref())
     }
 
-    /// Whether the algorithm trains on all images in one place, which no federation can.
-    pub fn pools_data(&self) -> bool {
-        matches!(self.algorithm, AlgorithmConfig::Central(_))
-    }
-
     /// The config as it is sent to sites: without the server's data folder and without the names of the other sites.
     #[must_use]
     pub fn for_sites(&self) -> Self {

@@ -34,7 +34,7 @@ impl RunData {
         config.check_simulated()?;
         let dataset = config.load_dataset()?;
         let split = config.deal(&dataset)?;
-        let partition = if config.pools_data() { split.pooled() } else { split };
+        let partition = if config.algorithm.pools_data() { split.pooled() } else { split };
         Ok(Self::Simulated(Box::new(dataset), partition))
     }
 

@@ -22,7 +22,7 @@ fn round_line(record: &RoundRecord) -> String {
     let what = match record.kind {
         ExchangeKind::Average => "averaged",
         ExchangeKind::Collect => "collected",
-        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "trained with",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::SwapUp | ExchangeKind::SwapDown => "trained with",
     };
     let missing = match &record.missing[..] {
         [] => String::new(),

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
+use crate::config::Config;
 use crate::record::run_info::{RunInfo, Status};
 use crate::units;
 
@@ -57,6 +58,7 @@ fn page(folder: &Folder) -> Value {
         no_scores => folder.no_scores(),
         score_chart => Serde(scores::by_round(folder)),
         cost_chart => Serde(scores::by_bytes(folder)),
+        is_server_trained => is_server_trained(folder),
         losses => Serde(losses::charts(folder)),
         rounds => Serde(samples::rounds(folder)),
         members => Serde(samples::members(folder)),
@@ -69,6 +71,11 @@ fn page(folder: &Folder) -> Value {
         facts => facts(&folder.info),
         config => folder.config.as_str(),
     }
+}
+
+/// Whether the server trains the generator, so that clients go on with their own discriminators from round to round.
+fn is_server_trained(folder: &Folder) -> bool {
+    Config::parse(&folder.config, &[]).is_ok_and(|config| config.algorithm.has_single_batch_replies())
 }
 
 /// The banner of a run that is not done: why the page is incomplete.

@@ -106,7 +106,7 @@ pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::Average => "average",
         ExchangeKind::Collect => "collect",
-        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::Swap => "feedback",
+        ExchangeKind::Feedback | ExchangeKind::Logits | ExchangeKind::SwapUp | ExchangeKind::SwapDown => "feedback",
     }
 }
 

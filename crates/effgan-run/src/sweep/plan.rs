@@ -5,7 +5,6 @@
 //! averaged as one more round is not run at all: the `effgan` run scores that average, too. A test compares the two runs bit for bit.
 
 use super::Cell;
-use effgan_fl::AlgorithmConfig;
 
 /// Cells with the same rounds, the shortest first: each continues from the one before it.
 pub(super) struct Group {
@@ -50,9 +49,9 @@ pub(super) fn groups(cells: &[Cell]) -> Vec<Group> {
 
 /// A string that is equal for cells that share their rounds.
 fn identity(cell: &Cell) -> String {
-    match &cell.config.algorithm {
-        AlgorithmConfig::Effgan(_) | AlgorithmConfig::Fedgan(_) => cell.config.identity_of_rounds(),
-        _ => cell.name.clone(),
+    match cell.config.algorithm.as_fedgan() {
+        Some(_) => cell.config.identity_of_rounds(),
+        None => cell.name.clone(),
     }
 }
 
@@ -60,15 +59,12 @@ fn identity(cell: &Cell) -> String {
 pub(super) fn sources(cells: &[Cell]) -> Vec<Source> {
     let averaged = |fedgan: &Cell| {
         cells.iter().position(|effgan| {
-            matches!(effgan.config.algorithm, AlgorithmConfig::Effgan(_))
-                && effgan.config.mean_is_fedgan()
+            effgan.config.mean_is_fedgan()
                 && effgan.config.algorithm.rounds().map(|rounds| rounds + 1) == fedgan.config.algorithm.rounds()
                 && effgan.config.identity_of_rounds() == fedgan.config.identity_of_rounds()
         })
     };
-    let source = |cell: &Cell| match cell.config.algorithm {
-        AlgorithmConfig::Fedgan(_) => averaged(cell).map_or(Source::Run, Source::MeanOfMembers),
-        _ => Source::Run,
-    };
+    let is_fedgan = |cell: &&Cell| cell.config.algorithm.as_fedgan().is_some() && !cell.config.algorithm.has_members();
+    let source = |cell| Some(cell).filter(is_fedgan).and_then(averaged).map_or(Source::Run, Source::MeanOfMembers);
     cells.iter().map(source).collect()
 }

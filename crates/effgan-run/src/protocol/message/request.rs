@@ -35,7 +35,8 @@ impl Content {
     pub fn into_site_message(self) -> Result<SiteMessage, String> {
         let round = |name: &str| u32::try_from(self.count(name)?).map_err(|error| error.to_string());
         let word = self.word(KIND)?;
-        let kind = ExchangeKind::of_name(word).ok_or_else(|| format!("there is no exchange of kind {word}"))?;
+        let kind = ExchangeKind::of_broadcast(word, &self.params)
+            .ok_or_else(|| format!("there is no exchange of kind {word}"))?;
         let moment = |of: &str, exchanges: &str| {
             Ok::<_, String>(Moment { round: round(of)?, exchanges: self.count(exchanges)? })
         };
@@ -74,6 +75,6 @@ pub(in crate::protocol) fn message_type(kind: ExchangeKind) -> &'static str {
         ExchangeKind::Collect => "train.finetune",
         ExchangeKind::Feedback => "train.feedback",
         ExchangeKind::Logits => "train.logits",
-        ExchangeKind::Swap => "train.swap",
+        ExchangeKind::SwapUp | ExchangeKind::SwapDown => "train.swap",
     }
 }

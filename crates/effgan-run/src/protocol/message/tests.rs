@@ -22,6 +22,21 @@ fn a_request_is_read_as_it_was_written() {
     assert_eq!(error, "the message lacks the number `iteration`; do both sides have the same effgan?");
 }
 
+#[test]
+fn both_halves_of_a_swap_are_called_swap_and_told_apart_by_their_tensors() {
+    let halves = [(ExchangeKind::SwapUp, 9, Params::new()), (ExchangeKind::SwapDown, 10, params())];
+    for (kind, iteration, params) in halves {
+        let now = Moment { round: 2, exchanges: iteration };
+        let broadcast = Broadcast { round: 3, kind, iteration, iterations: 9, params };
+        let site_message = SiteMessage { broadcast, now, oldest: now };
+        let content = Content::of_site_message(&site_message);
+        assert_eq!((content.word(KIND), content.count(ITERATION)), (Ok("swap"), Ok(iteration)));
+        assert_eq!(content.into_site_message(), Ok(site_message));
+        assert_eq!(serde_json::to_string(&kind).unwrap(), "\"swap\"");
+    }
+    assert_eq!(serde_json::from_str::<ExchangeKind>("\"swap\"").unwrap(), ExchangeKind::SwapUp);
+}
+
 fn two_networks() -> Content {
     let array = |shape: &[usize], first: f32| {
         let n = shape.iter().product::<usize>();

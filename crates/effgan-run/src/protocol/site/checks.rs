@@ -208,7 +208,7 @@ fn amount(run_request: &RunRequest, broadcast: &Broadcast) -> Amount {
         ExchangeKind::Average => Some(run_request.local),
         ExchangeKind::Collect => run_request.fine_tune,
         ExchangeKind::Feedback | ExchangeKind::Logits => Some(LocalWork::Steps(1)),
-        ExchangeKind::Swap => None,
+        ExchangeKind::SwapUp | ExchangeKind::SwapDown => None,
     };
     let amount = work.and_then(|work| run_request.amount(work)).unwrap_or_default();
     Amount { rounds: u64::from(broadcast.iteration == 0), ..amount }

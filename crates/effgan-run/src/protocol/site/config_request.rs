@@ -5,7 +5,7 @@ use std::path::Path;
 use effgan_data::partition::CommonKeys;
 use effgan_fl::local::LocalWork;
 use effgan_fl::policy::Spent;
-use effgan_fl::{AlgorithmConfig, LocalConfig, RunRequest};
+use effgan_fl::{LocalConfig, RunRequest};
 use effgan_nn::networks::{self, Network, NetworkConfig};
 
 use crate::config::Config;
@@ -40,22 +40,13 @@ pub fn run_request_of(site: &Path, config: &Config) -> Result<(RunRequest, Spent
 pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
     let LocalConfig { batch_size, discriminator_steps, epochs, steps, .. } = config.local;
     let local = LocalWork::one_of(epochs, steps, "local.")?;
-    let single_batch_replies = matches!(config.algorithm, AlgorithmConfig::MdGan(_) | AlgorithmConfig::UaGan(_));
-    let (rounds, fine_tune) = match &config.algorithm {
-        AlgorithmConfig::Effgan(effgan) => {
-            let work = LocalWork::one_of(effgan.fine_tune_epochs, effgan.fine_tune_steps, "algorithm.fine_tune_")?;
-            (effgan.rounds, Some(work))
-        }
-        AlgorithmConfig::LocalEnsemble(ensemble) => (0, Some(local.times(ensemble.rounds))),
-        algorithm => (algorithm.rounds().unwrap_or_default(), None),
-    };
     let run_request = RunRequest {
         name: config.name.clone(),
         algorithm: config.algorithm.name().into(),
-        rounds,
+        rounds: config.algorithm.rounds().unwrap_or_default(),
         local,
-        fine_tune,
-        single_batch_replies,
+        fine_tune: config.algorithm.fine_tuning(local)?,
+        single_batch_replies: config.algorithm.has_single_batch_replies(),
         held_out: shares(config).held_out,
         images: None,
         batch_size: batch_size as u64,

@@ -46,7 +46,7 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
     let not_join = || format!("{} is not the join/ folder of a run", join.display());
     let text = config::read(&join.join(CONFIG)).with_context(not_join).map_err(Failure::usage)?;
     let config = Config::parse(&text, &[])?;
-    let (effgan_fl::AlgorithmConfig::Effgan(_), Some(rounds)) = (&config.algorithm, config.algorithm.rounds()) else {
+    let Some(rounds) = config.algorithm.rounds().filter(|_| config.algorithm.has_members()) else {
         let name = config.algorithm.name();
         return Err(Failure::usage(anyhow!("algorithm.kind = \"{name}\" collects no generators after its rounds")));
     };

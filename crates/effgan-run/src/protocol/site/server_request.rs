@@ -104,7 +104,7 @@ fn unread(kind: &str, message: &Content) -> Asked {
     let word = |name: &str| message.words.get(name);
     let config = word(CONFIG).map(|text| params::sha256(text.as_bytes()));
     let number = |name: &str| message.numbers.get(name).copied().filter(|number| (0.0..1e9).contains(number));
-    let is_known = kind == QUERY || KINDS.iter().any(|known| message_type(*known) == kind);
+    let is_known = kind == QUERY || ExchangeKind::ALL.iter().any(|known| message_type(*known) == kind);
     Asked {
         run: word(RUN).filter(|run| is_run_id(run)).cloned().unwrap_or_default(),
         config: config.unwrap_or_default(),
@@ -119,9 +119,6 @@ fn unread(kind: &str, message: &Content) -> Asked {
 fn is_run_id(run: &str) -> bool {
     run.len() <= MAX_RUN && run.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
-
-const KINDS: [ExchangeKind; 5] =
-    [ExchangeKind::Average, ExchangeKind::Collect, ExchangeKind::Feedback, ExchangeKind::Logits, ExchangeKind::Swap];
 
 /// The work in a message of Flower's type `kind`, which must be the type for that work; `None` for a query.
 fn site_message(kind: &str, message: Content) -> Result<Option<SiteMessage>, SiteError> {
@@ -144,29 +141,19 @@ fn check_site_message(
     algorithm: &AlgorithmConfig,
     run_request: &RunRequest,
 ) -> Result<(), String> {
-    use AlgorithmConfig as A;
-    use ExchangeKind as E;
     let SiteMessage { broadcast: Broadcast { round, kind, iteration, iterations, .. }, now, oldest } = site_message;
-    let is_sent = match kind {
-        E::Average => run_request.rounds > 0 && !run_request.single_batch_replies,
-        E::Collect => run_request.fine_tune.is_some(),
-        E::Feedback => run_request.single_batch_replies,
-        E::Logits => matches!(algorithm, A::UaGan(_)),
-        E::Swap => matches!(algorithm, A::MdGan(_)),
-    };
-    if !is_sent {
+    if !algorithm.exchanges().contains(kind) {
         return Err(format!("{} has no exchanges of kind {}", algorithm.name(), kind.name()));
     }
     let last_round = run_request.last_round();
-    let (first, last) = if *kind == E::Collect { (last_round, last_round) } else { (1, run_request.rounds) };
+    let (first, last) = if *kind == ExchangeKind::Collect { (last_round, last_round) } else { (1, run_request.rounds) };
     if !(first..=last).contains(round) {
         return Err(format!(
             "the message is for round {round}, and exchanges of kind {} are in rounds {first}..={last}",
             kind.name()
         ));
     }
-    let trains = matches!(kind, E::Average | E::Collect);
-    if trains && (*iteration, *iterations) != (0, 1) {
+    if kind.trains() && (*iteration, *iterations) != (0, 1) {
         return Err(format!(
             "a round of kind {} is one exchange, and the message is iteration {iteration} of {iterations}",
             kind.name()

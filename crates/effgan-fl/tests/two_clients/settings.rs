@@ -1,0 +1,106 @@
+//! What the settings of an algorithm say about it is what it does.
+
+use effgan_fl::policy::Policy;
+use effgan_fl::{AggregationKind, LocalWork};
+
+use super::*;
+
+#[test]
+fn settings_know_their_name_in_a_config_and_their_number_of_rounds() {
+    for config in every_algorithm() {
+        let table = toml::Table::try_from(&config).unwrap();
+        assert_eq!(table["kind"].as_str(), Some(config.name()));
+        assert_eq!(table.try_into::<AlgorithmConfig>().unwrap(), config);
+        let longer = config.with_rounds(7);
+        assert_eq!(longer.rounds(), config.rounds().map(|_| 7), "{}", config.name());
+        assert_eq!(config.rounds().map_or(longer.clone(), |rounds| longer.with_rounds(rounds)), config);
+        let work = LocalWork::Epochs(3);
+        assert_eq!(config.fine_tuning(work).unwrap().is_some(), config.has_members(), "{}", config.name());
+    }
+}
+
+#[test]
+fn a_policy_may_allow_every_algorithm_of_a_federation() {
+    for config in every_algorithm() {
+        let policy = Policy::parse(&format!("algorithms = [\"{}\"]", config.name()));
+        assert_eq!(policy.is_ok(), !config.pools_data(), "{}", config.name());
+    }
+}
+
+#[test]
+fn the_rounds_of_an_algorithm_are_those_of_the_fedgan_that_it_names() {
+    for config in every_algorithm() {
+        assert_eq!(simulated(&config, 1).0, simulated(&config.rounds_alone(), 1).0, "{}", config.name());
+    }
+    assert_ne!(effgan(1, 2).rounds_alone(), effgan(1, 2));
+}
+
+/// A run of one round that goes on with a second one, beside a run of two rounds.
+#[test]
+fn a_run_can_be_extended_where_its_settings_say_so() {
+    let run = |config: &AlgorithmConfig, folder: &Path| {
+        let algorithm = config.build(model(), local(), &AggregationConfig::default()).unwrap();
+        let checkpoints = checkpoints(folder, None);
+        let simulation = Simulation {
+            algorithm: &*algorithm,
+            images: &images(),
+            partition: &if config.pools_data() { partition().pooled() } else { partition() },
+            participation: &SimulationConfig::default(),
+            failures: FailurePolicy::default(),
+            seed: SEED,
+            jobs: 1,
+            checkpoints: &checkpoints,
+            on_step: &|_| ControlFlow::Continue(()),
+        };
+        let from = checkpoints.latest(|_| Ok(())).unwrap();
+        let mut members = Members::new();
+        let state = simulation.run(from, &mut members, &mut resume::Recording::default()).unwrap();
+        (state.params, members)
+    };
+    for config in every_algorithm().iter().filter(|config| config.rounds().is_some()) {
+        let (short, long, folder) = (config.with_rounds(1), config.with_rounds(2), tempfile::tempdir().unwrap());
+        run(&short, folder.path());
+        if config.has_members() {
+            // A longer run has another round in place of the collection.
+            std::fs::remove_file(folder.path().join("round_0002.safetensors")).unwrap();
+        }
+        let is_same = run(&long, folder.path()) == simulated(&long, 1);
+        assert_eq!(is_same, long.has_same_prefix(1, 1), "{}", config.name());
+    }
+}
+
+#[test]
+fn keys_out_of_their_bounds_are_named_before_anything_is_built() {
+    let fedadam = || server_optimiser(2, 0.1, 0.01);
+    let cohort = FedGanConfig { rounds: 1, cohort: 0.0, weights: Weights::default() };
+    let both = EffganConfig {
+        rounds: 1,
+        fine_tune_epochs: Some(1),
+        fine_tune_steps: Some(1),
+        cohort: 1.0,
+        weights: Weights::default(),
+    };
+    for (config, line) in [
+        (fedgan(0), "algorithm.rounds = 0 is outside 1..=1000000"),
+        (effgan(1_000_001, 1), "algorithm.rounds = 1000001 is outside 0..=1000000"),
+        (AlgorithmConfig::Fedgan(cohort), "algorithm.cohort = 0 is outside 0..=1; 1 is every client"),
+        (AlgorithmConfig::Effgan(both), "set exactly one of algorithm.fine_tune_epochs and algorithm.fine_tune_steps"),
+        (fedprox(1, -1.0), "algorithm.mu = -1 must be at least 0"),
+        (
+            AlgorithmConfig::Fedadam(FedOptConfig { server_learning_rate: 0.0, ..fedadam() }),
+            "algorithm.server_learning_rate = 0 must be above 0",
+        ),
+        (
+            AlgorithmConfig::Fedadam(FedOptConfig { tau: 1e-20, ..fedadam() }),
+            "algorithm.tau = 0.00000000000000000001 is outside 1e-18..1e19: its square is kept in f32",
+        ),
+        (AlgorithmConfig::Fedadam(FedOptConfig { beta2: 1.0, ..fedadam() }), "algorithm.beta2 = 1 is outside 0..1"),
+    ] {
+        assert_eq!(config.check().unwrap_err().to_string(), line);
+    }
+    let median = AggregationConfig { kind: AggregationKind::Median, ..AggregationConfig::default() };
+    for config in every_algorithm() {
+        config.check().unwrap();
+        assert_eq!(config.check_aggregation(&median).is_ok(), config.why_only_mean().is_none(), "{}", config.name());
+    }
+}
