@@ -108,11 +108,11 @@ impl ServerTraining {
     }
 
     fn generator(&self, state: &ServerState, exchange: &Exchange) -> Result<ServerGenerator> {
-        let LocalTraining { network, .. } = &self.training;
+        let LocalTraining { network, device, .. } = &self.training;
         let train = self.training.train_config(exchange.round);
         let [params, moments] = ["generator", ADAM].map(|prefix| state.params.under(prefix));
         let steps = exchange.iteration as u32;
-        Ok(ServerGenerator::new(network, &params, &train, steps, &moments)?)
+        Ok(ServerGenerator::new(network, &params, &train, steps, &moments, *device)?)
     }
 
     /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the
@@ -158,10 +158,10 @@ impl ServerTraining {
         steps: u32,
         moments: &Params,
     ) -> Result<LocalDiscriminator> {
-        let LocalTraining { network, .. } = &self.training;
+        let LocalTraining { network, device, .. } = &self.training;
         let train = self.training.train_config(round);
         let params = params.under("discriminator");
-        Ok(LocalDiscriminator::new(network, &params, &train, steps, moments)?)
+        Ok(LocalDiscriminator::new(network, &params, &train, steps, moments, *device)?)
     }
 }
 

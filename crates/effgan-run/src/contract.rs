@@ -8,7 +8,7 @@ use effgan_fl::{
     Shard,
 };
 use effgan_nn::networks::Network;
-use effgan_nn::{Params, Streams, Threads};
+use effgan_nn::{Device, Params, Streams, Threads};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -39,7 +39,8 @@ impl Steps {
         jobs: usize,
     ) -> Result<Self> {
         let network = Network::of_classes(config.network.clone(), image_shape, num_classes)?;
-        let algorithm = config.algorithm.build(network.clone(), config.local.clone(), &config.aggregation)?;
+        let (local, device) = (config.local.clone(), Device::cpu()?);
+        let algorithm = config.algorithm.build(network.clone(), local, &config.aggregation, device)?;
         config.check_clients(clients.len())?;
         for (name, num_examples) in &clients {
             check_shard(&network, name, *num_examples as usize)?;

@@ -9,6 +9,7 @@ mod local_ensemble;
 mod md_gan;
 mod ua_gan;
 
+use effgan_nn::Device;
 use effgan_nn::networks::Network;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +52,7 @@ pub enum AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
-    /// Builds the algorithm, which trains `network` by the settings of `local` and folds replies by those of `aggregation`.
+    /// Builds the algorithm, which trains `network` on `device` by the settings of `local` and folds replies by those of `aggregation`.
     ///
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds, or does not apply to the algorithm.
@@ -60,8 +61,9 @@ impl AlgorithmConfig {
         network: Network,
         local: LocalConfig,
         aggregation: &AggregationConfig,
+        device: Device,
     ) -> Result<Box<dyn Algorithm>> {
-        let training = LocalTraining::new(network, local)?.over(self.num_exchanges());
+        let training = LocalTraining::new(network, local, device)?.over(self.num_exchanges());
         let rule = aggregation.rule()?;
         self.check_aggregation(aggregation)?;
         Ok(match self {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use effgan_nn::gan::{Adam, Ema, Gan, Loss, Losses, TrainConfig};
 use effgan_nn::networks::{self, Network, TensorSpec};
-use effgan_nn::{Params, Purpose, Streams};
+use effgan_nn::{Device, Params, Purpose, Streams};
 
 use super::batches::Batches;
 use super::local_config::out_of_bounds;
@@ -23,20 +23,24 @@ pub struct LocalTraining {
     rounds: u32,
     /// μ, the weight of `FedProx`'s proximal term towards the broadcast parameters; no term when `None`.
     pub(crate) mu: Option<f64>,
+    /// What trains the networks, with the config's precision.
+    pub(crate) device: Device,
 }
 
 impl LocalTraining {
-    /// Training of `network` with the settings of `config`.
+    /// Training of `network` on `device` with the settings of `config`.
     ///
     /// # Errors
-    /// [`FlError::Config`] when a setting is out of its bounds.
-    pub fn new(network: Network, config: LocalConfig) -> Result<Self> {
+    /// [`FlError::Config`] when a setting is out of its bounds, or `device` does not support the precision.
+    pub fn new(network: Network, config: LocalConfig, device: Device) -> Result<Self> {
         let work = LocalWork::one_of(config.epochs, config.steps, "local.")?;
         config.decay.check()?;
-        match out_of_bounds(&config, &network) {
-            Some(reason) => Err(FlError::Config(reason)),
-            None => Ok(Self { network, config, work, rounds: 1, mu: None }),
+        if let Some(reason) = out_of_bounds(&config, &network) {
+            return Err(FlError::Config(reason));
         }
+        let device = device.with_precision(config.precision);
+        let device = device.map_err(|error| FlError::Config(format!("local.{error}")))?;
+        Ok(Self { network, config, work, rounds: 1, mu: None, device })
     }
 
     /// The same training in a run of `rounds` exchanges, over which the step sizes decay.
@@ -123,7 +127,7 @@ impl LocalTraining {
 
     /// Settings of the training steps of `round`.
     pub(crate) fn train_config(&self, round: u32) -> TrainConfig {
-        let LocalConfig { loss, discriminator_steps, learning_rate, beta1, precision, .. } = self.config;
+        let LocalConfig { loss, discriminator_steps, learning_rate, beta1, .. } = self.config;
         let decay = self.config.decay.factor(round, self.rounds);
         let adam = |own: Option<f64>| Adam { learning_rate: own.unwrap_or(learning_rate) * decay, beta1 };
         TrainConfig {
@@ -131,7 +135,6 @@ impl LocalTraining {
             generator: adam(self.config.generator_learning_rate),
             discriminator: adam(self.config.discriminator_learning_rate),
             discriminator_steps,
-            precision,
         }
     }
 
@@ -182,7 +185,7 @@ impl LocalTraining {
 
     /// The networks of `broadcast` or, when resuming, those of `resumed`; and the losses of the finished steps.
     fn begin(&self, broadcast: &Broadcast, resumed: Option<TrainingState>) -> Result<(Gan, Option<Ema>, Vec<Losses>)> {
-        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round))?;
+        let mut gan = Gan::new(&self.network, &broadcast.params, self.train_config(broadcast.round), self.device)?;
         if let Some(mu) = self.mu {
             gan = gan.with_proximal_term(mu);
         }
@@ -243,7 +246,8 @@ mod tests {
     fn training(epochs: Option<u32>, steps: Option<u32>, batch_size: usize) -> Result<LocalTraining> {
         let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
-        LocalTraining::new(network, LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() })
+        let config = LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() };
+        LocalTraining::new(network, config, Device::cpu()?)
     }
 
     #[test]

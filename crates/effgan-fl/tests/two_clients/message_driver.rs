@@ -65,7 +65,7 @@ type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 /// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = config.build(network(), local(), &AggregationConfig::default(), device()).unwrap();
     let (partition, steps) = (partition(), AtomicU64::new(0));
     let (roster, mut observer) = (Roster::of(&partition), Recording::default());
     loop {

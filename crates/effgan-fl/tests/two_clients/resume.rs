@@ -43,7 +43,7 @@ pub(crate) fn outcome(
     cut: Option<u64>,
 ) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
+    let algorithm = config.build(network(), local.clone(), &AggregationConfig::default(), device()).unwrap();
     let partition = if algorithm.pools_data() { partition().pooled() } else { partition() };
     let (mut observer, observed) = (Recording::default(), Mutex::new(BTreeMap::new()));
     for start in 0.. {
@@ -111,7 +111,7 @@ fn moving_averages_proximal_terms_and_several_discriminator_updates_are_resumed_
 #[test]
 fn finished_replies_of_the_open_round_are_not_computed_again() {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = fedgan(1).build(network(), local(), &AggregationConfig::default(), device()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
         let (observed, images, partition) = (Mutex::new(Vec::new()), images(), partition());
         let on_step = |record: &StepRecord| {

@@ -122,6 +122,7 @@ impl Config {
 pub(crate) mod tests {
     use std::path::{Path, PathBuf};
 
+    use effgan_nn::Device;
     use effgan_nn::networks::Network;
 
     use super::*;
@@ -159,7 +160,11 @@ pub(crate) mod tests {
             // Images of a folder may have any size, which the config gives.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
             let network = Network::of_classes(config.network, [channels, side, side], 10).unwrap();
-            assert!(config.algorithm.build(network, config.local, &config.aggregation).is_ok(), "{}", file.display());
+            assert!(
+                config.algorithm.build(network, config.local, &config.aggregation, Device::cpu().unwrap()).is_ok(),
+                "{}",
+                file.display()
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
 use effgan_nn::networks::Network;
-use effgan_nn::params;
+use effgan_nn::{Device, params};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -71,10 +71,12 @@ impl RunData {
     ///
     /// # Errors
     /// When the features of the images cannot be computed.
-    pub(super) fn scorer(&self, config: &Config, network: &Network, jobs: usize) -> Result<Scorer> {
+    pub(super) fn scorer(&self, config: &Config, network: &Network, jobs: usize, device: Device) -> Result<Scorer> {
         match self {
-            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, network, config.seed, jobs),
-            Self::AtSites(_) => Ok(Scorer::without_images(network, config.seed, jobs)),
+            Self::Simulated(dataset, _) => {
+                Scorer::new(dataset, config.evaluation.samples, network, config.seed, jobs, device)
+            }
+            Self::AtSites(_) => Ok(Scorer::without_images(network, config.seed, jobs, device)),
         }
     }
 

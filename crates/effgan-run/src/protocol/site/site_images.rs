@@ -6,6 +6,7 @@ use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
+use effgan_nn::Device;
 use effgan_nn::networks::Network;
 
 use super::class_labels;
@@ -114,7 +115,7 @@ impl Images {
         let train = &dataset.train;
         let network = Network::of_classes(config.network.clone(), train.shape(), train.num_classes())?;
         check_shard(&network, &share.name, share.train.len())?;
-        Ok(config.algorithm.build(network, config.local.clone(), &config.aggregation)?)
+        Ok(config.algorithm.build(network, config.local.clone(), &config.aggregation, Device::cpu()?)?)
     }
 
     /// What the site says of itself in its reply to a query.

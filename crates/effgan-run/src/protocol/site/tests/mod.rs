@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use effgan_data::ClientName;
 use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
 use effgan_nn::networks::Network;
-use effgan_nn::{Array, Params, Purpose, Streams, params, pixels};
+use effgan_nn::{Array, Device, Params, Purpose, Streams, params, pixels};
 use image::GrayImage;
 use tempfile::TempDir;
 
@@ -115,7 +115,7 @@ fn start(config: &str) -> Params {
     let config = Config::parse(config, &[]).unwrap();
     let size = config.dataset.size.unwrap_or(16);
     let network = Network::new(config.network, [1, size, size]).unwrap();
-    effgan_fl::local::LocalTraining::new(network, config.local).unwrap().init(config.seed)
+    effgan_fl::local::LocalTraining::new(network, config.local, Device::cpu().unwrap()).unwrap().init(config.seed)
 }
 
 fn refusal(content: &Content) -> Option<Refusal> {
