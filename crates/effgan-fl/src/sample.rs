@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use effgan_nn::gan::BATCH;
-use effgan_nn::{Model, Params, Purpose, Streams, parallel_map};
+use effgan_nn::{Device, Model, Params, Purpose, Streams, parallel_map};
 use rand::RngExt;
 
 use crate::{FlError, Result};
@@ -17,42 +17,46 @@ use crate::{FlError, Result};
 /// Number of batches that are drawn per loading of a member.
 const BATCHES_PER_LOAD: usize = 8;
 
-/// Images `range` of `seed` from a mixture of generators with these `weights` (≥ 0, not all 0): u8 `[n, c, h, w]`.
+/// The images to draw, and what draws them.
+#[derive(Clone, Debug)]
+pub struct Draw<'a> {
+    /// Seed of the images.
+    pub seed: u64,
+    /// Indices of the images.
+    pub range: Range<u64>,
+    /// Classes that the images of a conditional network take in turn: image i is of class `classes[i mod n]`. When empty, the class of
+    /// each image is drawn uniformly.
+    pub classes: &'a [u8],
+    /// The device that the generators are on.
+    pub device: Device,
+    /// Threads, ≥ 1; changes no image.
+    pub jobs: usize,
+}
+
+impl Draw<'_> {
+    /// Images `range` of `seed`, drawn on `device` by `jobs` threads, of no given classes.
+    pub fn new(seed: u64, range: Range<u64>, device: Device, jobs: usize) -> Self {
+        Self { seed, range, classes: &[], device, jobs }
+    }
+}
+
+/// The images of `draw` from a mixture of generators with these `weights` (≥ 0, not all 0): u8 `[n, c, h, w]`.
 ///
 /// `load(m)` returns the tensors of member m. It is called repeatedly, so that a large ensemble is never in memory at once.
 ///
 /// # Errors
-/// Those of `load`; tensors that do not fit `model`.
+/// Those of `load`; tensors that do not fit `model`; [`FlError::Config`] for a class that the model does not have, or when it is not
+/// conditional.
 pub fn sample(
     model: &dyn Model,
     weights: &[f64],
     load: &(impl Fn(usize) -> Result<Params> + Sync),
-    seed: u64,
-    range: Range<u64>,
-    jobs: usize,
+    draw: &Draw,
 ) -> Result<Vec<u8>> {
-    sample_classes(model, &[], weights, load, seed, range, jobs)
-}
-
-/// As [`sample`], with images of the given `classes` in turn: image i is of class `classes[i mod n]`. When `classes` is empty,
-/// the class of an image of a conditional network is drawn uniformly.
-///
-/// # Errors
-/// [`FlError::Config`] for a class that the network does not have, or when it is not conditional; as [`sample`].
-pub fn sample_classes(
-    model: &dyn Model,
-    classes: &[u8],
-    weights: &[f64],
-    load: &(impl Fn(usize) -> Result<Params> + Sync),
-    seed: u64,
-    range: Range<u64>,
-    jobs: usize,
-) -> Result<Vec<u8>> {
-    check_classes(model, classes)?;
-    let streams = Streams::of_run(seed);
+    check_classes(model, draw.classes)?;
+    let (streams, range) = (Streams::of_run(draw.seed), &draw.range);
     let portions = portions(&choose_members(weights, &streams, range.end), weights.len(), range.start);
-    let drawn: Vec<_> =
-        parallel_map(portions.len(), jobs, |i| draw(model, classes, &portions[i], load, &streams, range.start));
+    let drawn = parallel_map(portions.len(), draw.jobs, |i| draw_portion(model, &portions[i], load, draw));
     let drawn = drawn.into_iter().collect::<Result<Vec<_>>>()?;
     let image_len = model.image_len();
     let mut images = vec![0; (range.end - range.start) as usize * image_len];
@@ -121,27 +125,26 @@ fn portions(members: &[usize], num_members: usize, start: u64) -> Vec<Portion> {
 /// Index and pixels.
 type Image = (u64, Vec<u8>);
 
-/// Draws the images of `portion` at or after `start`.
-fn draw(
+/// The images of `portion` that `draw` asks for.
+fn draw_portion(
     model: &dyn Model,
-    classes: &[u8],
     portion: &Portion,
     load: &impl Fn(usize) -> Result<Params>,
-    streams: &Streams,
-    start: u64,
+    draw: &Draw,
 ) -> Result<Vec<Image>> {
-    let sampler = model.sampler(&load(portion.member)?)?;
-    let (latent_dim, image_len) = (sampler.latent_dim(), model.image_len());
+    let sampler = model.sampler(&load(portion.member)?, draw.device)?;
+    let (latent_dim, image_len, streams) = (sampler.latent_dim(), model.image_len(), Streams::of_run(draw.seed));
     let mut drawn = Vec::new();
     for batch in &portion.batches {
         let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, latent_dim);
         let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
         z.resize(BATCH * latent_dim, 0.0);
-        let mut labels = labels(model, classes, batch, streams);
+        let mut labels = labels(model, draw.classes, batch, &streams);
         labels.resize(BATCH, 0);
         let images = sampler.draw(z, &labels);
         let images = batch.iter().zip(images.chunks_exact(image_len));
-        drawn.extend(images.filter(|(index, _)| **index >= start).map(|(&index, image)| (index, image.to_vec())));
+        let wanted = images.filter(|(index, _)| **index >= draw.range.start);
+        drawn.extend(wanted.map(|(&index, image)| (index, image.to_vec())));
     }
     Ok(drawn)
 }
@@ -162,7 +165,8 @@ mod tests {
         let member = |index| {
             Ok(init(&model.network.generator_tensors(), &mut Streams::of_run(index as u64).at(Purpose::Init, 0)))
         };
-        sample_classes(model, classes, &[1.0, 2.0, 5.0], &member, 7, range, jobs)
+        let draw = Draw { classes, ..Draw::new(7, range, Device::cpu().unwrap(), jobs) };
+        sample(model, &[1.0, 2.0, 5.0], &member, &draw)
     }
 
     fn draw(range: Range<u64>, jobs: usize) -> Vec<u8> {

@@ -11,7 +11,7 @@
 
 use effgan_nn::gan::{GanModel, LocalDiscriminator, Loss, ServerGenerator};
 use effgan_nn::model::LossName;
-use effgan_nn::{Array, Model, Params, Purpose, Streams};
+use effgan_nn::{Array, Device, Model, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
 use crate::local::{BatchSampler, LocalTraining, Shard, ShuffledEpochs, check_shard, load};
@@ -66,6 +66,11 @@ impl ServerTraining {
     /// The loss that both networks minimise.
     pub(crate) fn loss(&self) -> Loss {
         self.gan.loss
+    }
+
+    /// The device that trains.
+    pub(crate) fn device(&self) -> Device {
+        self.training.device
     }
 
     /// The losses of a client's step.
@@ -127,7 +132,7 @@ impl ServerTraining {
         let train = self.gan.train_config(&self.training.plan(exchange.round));
         let [params, moments] = ["generator", ADAM].map(|prefix| state.params.under(prefix));
         let steps = exchange.iteration as u32;
-        Ok(ServerGenerator::new(&self.gan.network, &params, &train, steps, &moments)?)
+        Ok(ServerGenerator::new(&self.gan.network, &params, &train, steps, &moments, self.device())?)
     }
 
     /// Trains a client's discriminator by one step, on the server's images and equally many of the client's own. Returns the
@@ -176,7 +181,7 @@ impl ServerTraining {
     ) -> Result<LocalDiscriminator> {
         let train = self.gan.train_config(&self.training.plan(round));
         let params = params.under("discriminator");
-        Ok(LocalDiscriminator::new(&self.gan.network, &params, &train, steps, moments)?)
+        Ok(LocalDiscriminator::new(&self.gan.network, &params, &train, steps, moments, self.device())?)
     }
 
     /// The reply `params` of a client that has trained one step with the losses `[discriminator, generator]`; reports the step to

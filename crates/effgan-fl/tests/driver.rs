@@ -20,7 +20,7 @@ use effgan_fl::{
 };
 use effgan_nn::gan::GanModel;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
-use effgan_nn::{Array, Params, Streams};
+use effgan_nn::{Array, Device, Params, Streams};
 
 const CLIENTS: usize = 7;
 
@@ -158,6 +158,10 @@ fn ignore_steps(_: &StepRecord) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+fn device() -> Device {
+    Device::cpu().unwrap()
+}
+
 fn network() -> Network {
     let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap()
@@ -175,13 +179,13 @@ fn local(learning_rate: f64) -> LocalConfig {
 fn fedgan(learning_rate: f64) -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 0.5, weights: Weights::Examples };
     AlgorithmConfig::Fedgan(config)
-        .build(model(learning_rate), local(learning_rate), &AggregationConfig::default())
+        .build(model(learning_rate), local(learning_rate), &AggregationConfig::default(), device())
         .unwrap()
 }
 
 fn fedgan_of_all() -> Box<dyn Algorithm> {
     let config = FedGanConfig { rounds: 2, cohort: 1.0, weights: Weights::Examples };
-    AlgorithmConfig::Fedgan(config).build(model(1e-3), local(1e-3), &AggregationConfig::default()).unwrap()
+    AlgorithmConfig::Fedgan(config).build(model(1e-3), local(1e-3), &AggregationConfig::default(), device()).unwrap()
 }
 
 #[test]
@@ -316,8 +320,9 @@ fn a_round_with_no_participants_leaves_the_parameters_unchanged_and_is_recorded(
 fn an_ensemble_with_no_members_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
-    let algorithm =
-        AlgorithmConfig::LocalEnsemble(config).build(model(1e-3), local(1e-3), &AggregationConfig::default()).unwrap();
+    let algorithm = AlgorithmConfig::LocalEnsemble(config)
+        .build(model(1e-3), local(1e-3), &AggregationConfig::default(), device())
+        .unwrap();
     let error = run_with(&dropout(0.999), &*algorithm, 2, folder.path(), &ignore_steps).unwrap_err();
     assert_eq!(error.to_string(), "no client answered in round 1");
 }

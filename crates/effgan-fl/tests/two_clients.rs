@@ -13,7 +13,7 @@ use effgan_fl::{
 };
 use effgan_nn::gan::{Adam, Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
-use effgan_nn::{Array, Params, Purpose, Streams, pixels};
+use effgan_nn::{Array, Device, Params, Purpose, Streams, model, pixels};
 use rand::seq::SliceRandom;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -47,6 +47,10 @@ fn images() -> ImageSet {
 fn partition() -> Partition {
     let share = |name, train| ClientShare { name: ClientName::new(name).unwrap(), train, held_out: Vec::new() };
     Partition { clients: vec![share("north", (0..12).collect()), share("south", (12..20).collect())] }
+}
+
+fn device() -> Device {
+    Device::cpu().unwrap()
 }
 
 fn network() -> Network {
@@ -116,7 +120,8 @@ fn simulated_network(
     partition: &Partition,
     jobs: usize,
 ) -> (Params, Members) {
-    let algorithm = config.build(Arc::new(local.gan(network.clone())), local, &AggregationConfig::default()).unwrap();
+    let model = Arc::new(local.gan(network.clone()));
+    let algorithm = config.build(model, local, &AggregationConfig::default(), device()).unwrap();
     assert_eq!((algorithm.pools_data(), algorithm.weights()), (config.pools_data(), config.weights()));
     driven(&*algorithm, &SimulationConfig::default(), partition, jobs)
 }
@@ -150,7 +155,7 @@ fn checkpoints(folder: &Path, every_steps: Option<u64>) -> Checkpoints {
 }
 
 fn first_params() -> Params {
-    LocalTraining::new(model(), local()).unwrap().init(SEED)
+    model::init(&*model(), SEED)
 }
 
 fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64) -> Params {
@@ -160,7 +165,7 @@ fn by_hand(params: &Params, client: &str, train: &[u32], round: u32, epochs: u64
 const ADAM: Adam = Adam { learning_rate: 2e-3, beta1: 0.5 };
 
 fn gan(params: &Params) -> Gan {
-    Gan::new(&network(), params, TrainConfig::new(ADAM)).unwrap()
+    Gan::new(&network(), params, TrainConfig::new(ADAM), device()).unwrap()
 }
 
 /// Plain training: shuffle, cut into batches, step; calls `on_step` with the networks after each step.
@@ -435,10 +440,11 @@ fn server_by_hand(rounds: u32, swap: bool, gradient: impl Fn(&[LocalDiscriminato
             Box::new(batches("north", 0..12, round)) as Box<dyn Iterator<Item = _>>,
             Box::new(batches("south", 12..20, round)),
         ];
-        let mut server = ServerGenerator::new(&network, &generator, &TrainConfig::new(ADAM), 0, &none).unwrap();
-        let mut clients = discriminators
-            .each_ref()
-            .map(|params| LocalDiscriminator::new(&network, params, &TrainConfig::new(ADAM), 0, &none).unwrap());
+        let mut server =
+            ServerGenerator::new(&network, &generator, &TrainConfig::new(ADAM), 0, &none, device()).unwrap();
+        let mut clients = discriminators.each_ref().map(|params| {
+            LocalDiscriminator::new(&network, params, &TrainConfig::new(ADAM), 0, &none, device()).unwrap()
+        });
         for step in 0..3 {
             let fake = server.images(z(step));
             let mut sides = real.iter_mut();
@@ -475,7 +481,8 @@ fn two_rounds_of_ua_gan() {
         let odds = clients.each_ref().map(|client| client.logits(fake.to_vec()));
         let odds = odds.map(|logits| logits.into_iter().map(|logit| f64::from(logit).exp()).collect::<Vec<_>>());
         let all: Vec<f64> = (0..BATCH).map(|i| 0.6 * odds[0][i] + 0.4 * odds[1][i]).collect();
-        let (_, by_logit) = Loss::NonSaturating.of_generator(all.iter().map(|odds| odds.ln() as f32).collect());
+        let (_, by_logit) =
+            Loss::NonSaturating.of_generator(all.iter().map(|odds| odds.ln() as f32).collect(), device());
         let part = |j: usize, weight: f64| {
             let derivative = |i: usize| (weight * odds[j][i] / all[i] * f64::from(by_logit[i])) as f32;
             clients[j].gradient(fake.to_vec(), (0..BATCH).map(derivative).collect())
@@ -495,7 +502,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
     let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap();
     let decay = Decay::Exponential(0.5);
     let local = LocalConfig { discriminator_steps: 2, loss: Loss::Hinge, decay, ..local() };
-    let first = LocalTraining::new(Arc::new(local.gan(network.clone())), local.clone()).unwrap().init(SEED);
+    let first = model::init(&local.gan(network.clone()), SEED);
     let by_hand = |params: &Params, round, learning_rate| {
         let (images, streams) = (images(), Streams::of_client(SEED, round, "south"));
         let mut order: Vec<u32> = (12..20).collect();
@@ -504,7 +511,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
         let labels: Vec<u8> = order.iter().map(|&i| images.labels()[i as usize]).collect();
         let adam = Adam { learning_rate, beta1: 0.5 };
         let train = TrainConfig { loss: Loss::Hinge, discriminator_steps: 2, ..TrainConfig::new(adam) };
-        let gan = Gan::new(&network, params, train).unwrap();
+        let gan = Gan::new(&network, params, train, device()).unwrap();
         gan.step(pixels.collect(), streams.normal(Purpose::Latent, 0, 2 * BATCH * 3), &labels).0.params()
     };
     let expected = by_hand(&by_hand(&first, 1, 2e-3), 2, 1e-3);

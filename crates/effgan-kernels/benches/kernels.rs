@@ -35,11 +35,11 @@ fn layers() -> [(&'static str, Geometry); 2] {
     ]
 }
 
-fn convolutions(c: &mut Criterion) {
+fn convolutions(c: &mut Criterion, isa: Isa) {
     for (name, g) in layers() {
-        let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available());
+        let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available(isa));
         for precision in precisions {
-            let conv = Conv::new(Isa::in_use(), precision, &g, Side::Input, BATCH);
+            let conv = Conv::new(isa, precision, &g, Side::Input, BATCH);
             let (input, weights, bias) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2), noise(1024, 3));
             let bias = &bias[..g.output.channels];
             let mut group = c.benchmark_group(format!("{name} {}", precision.name()));
@@ -72,8 +72,8 @@ fn convolutions(c: &mut Criterion) {
     }
 }
 
-fn norms(c: &mut Criterion) {
-    let (isa, sizes) = (Isa::in_use(), Sizes::of(BATCH, &map(128, 7)));
+fn norms(c: &mut Criterion, isa: Isa) {
+    let sizes = Sizes::of(BATCH, &map(128, 7));
     let (x, gamma, beta) = (noise(sizes.len(), 1), noise(128, 2), noise(128, 3));
     let mut out = vec![0.0; x.len()];
     let mut group = c.benchmark_group("batch norm 128x7x7");
@@ -89,7 +89,7 @@ fn norms(c: &mut Criterion) {
     group.finish();
 }
 
-fn adam(c: &mut Criterion) {
+fn adam(c: &mut Criterion, isa: Isa) {
     const PARAMS: usize = 890_000;
     let step = AdamStep { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step: 3 };
     let (mut params, grads) = (noise(PARAMS, 1), noise(PARAMS, 2));
@@ -97,7 +97,7 @@ fn adam(c: &mut Criterion) {
     let mut group = c.benchmark_group("adam");
     group.throughput(Throughput::Elements(PARAMS as u64));
     group.bench_function("890,000 parameters", |b| {
-        b.iter(|| adam::update(Isa::in_use(), &step, black_box(&mut params), &grads, &mut first, &mut second));
+        b.iter(|| adam::update(isa, &step, black_box(&mut params), &grads, &mut first, &mut second));
     });
     group.finish();
 }
@@ -105,9 +105,10 @@ fn adam(c: &mut Criterion) {
 fn all(c: &mut Criterion) {
     // The kernels run on the threads of the current pool.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was built before");
-    convolutions(c);
-    norms(c);
-    adam(c);
+    let isa = Isa::wanted().unwrap_or_else(|error| panic!("{error}"));
+    convolutions(c, isa);
+    norms(c, isa);
+    adam(c, isa);
 }
 
 criterion_group!(kernels, all);

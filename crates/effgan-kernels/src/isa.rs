@@ -1,7 +1,5 @@
 //! The vector instructions that the kernels use, chosen at run time: one binary serves all processors of a family.
 
-use std::sync::OnceLock;
-
 /// A set of vector instructions that the kernels are compiled for and that this processor has.
 ///
 /// Only this module makes one, after checking the processor, so that a value is proof that its instructions may be
@@ -47,29 +45,33 @@ impl Isa {
         isas
     }
 
-    /// The set that training uses: the fastest, or the one that the environment variable `EFFGAN_ISA` names
-    /// (`portable`, `avx2`, `avx512`, `neon`), which is for benchmarks and tests.
-    ///
-    /// # Panics
-    /// When `EFFGAN_ISA` names a set that this processor does not have; [`wanted`](Self::wanted) is an error then.
-    pub fn in_use() -> Self {
-        static IN_USE: OnceLock<Isa> = OnceLock::new();
-        *IN_USE.get_or_init(|| Self::wanted().unwrap_or_else(|error| panic!("{error}")))
+    /// The fastest set that this processor has.
+    pub fn fastest() -> Self {
+        *Self::available().last().expect("portable is always there")
     }
 
-    /// As [`in_use`](Self::in_use), but read from the environment each time.
+    /// The set called `name`: `portable`, `avx2`, `avx512` or `neon`.
     ///
     /// # Errors
-    /// One line when `EFFGAN_ISA` names a set that this processor does not have.
-    pub fn wanted() -> Result<Self, String> {
+    /// One line when this processor does not have it.
+    pub fn named(name: &str) -> Result<Self, String> {
         let available = Self::available();
-        let Ok(name) = std::env::var("EFFGAN_ISA") else {
-            return Ok(*available.last().expect("portable is always there"));
-        };
         available.iter().find(|isa| isa.name() == name).copied().ok_or_else(|| {
             let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
-            format!("EFFGAN_ISA = {name} is not available on this processor, which has {}", names.join(", "))
+            format!("{name} is not available on this processor, which has {}", names.join(", "))
         })
+    }
+
+    /// The [fastest](Self::fastest) set, or the one that the environment variable `EFFGAN_ISA` [names](Self::named),
+    /// which is for benchmarks and tests.
+    ///
+    /// # Errors
+    /// One line when this processor does not have the set.
+    pub fn wanted() -> Result<Self, String> {
+        match std::env::var("EFFGAN_ISA") {
+            Ok(name) => Self::named(&name).map_err(|error| format!("EFFGAN_ISA = {error}")),
+            Err(_) => Ok(Self::fastest()),
+        }
     }
 
     /// `portable`, `avx2`, `avx512` or `neon`.
@@ -137,7 +139,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_set_in_use_is_available() {
-        assert!(Isa::available().contains(&Isa::in_use()));
+    fn a_set_that_the_processor_lacks_cannot_be_had() {
+        let available = Isa::available();
+        for name in ["portable", "avx2", "avx512", "neon", "none-such"] {
+            match Isa::named(name) {
+                Ok(isa) => assert!(available.contains(&isa) && isa.name() == name, "{name}"),
+                Err(error) => {
+                    assert!(available.iter().all(|isa| isa.name() != name), "{error}");
+                    let line = format!("{name} is not available on this processor, which has portable");
+                    assert!(error.starts_with(&line), "{error}");
+                }
+            }
+        }
     }
 }

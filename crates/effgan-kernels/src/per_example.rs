@@ -80,8 +80,8 @@ impl Method {
 /// The ghost norm adds numbers of both signs. Its error is up to about 1e-6 · |cols of the input|² · |output|², which
 /// is large relative to a gradient that almost cancels between pixels; |fᵢ · gᵢ| may exceed C by as much. The result is
 /// never negative.
-pub fn conv_squared_norms(g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
-    squared_norms_by(Method::cheaper(g), Isa::in_use(), g, n, input, output_grad)
+pub fn conv_squared_norms(isa: Isa, g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
+    squared_norms_by(Method::cheaper(g), isa, g, n, input, output_grad)
 }
 
 fn squared_norms_by(method: Method, isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32]) -> Vec<f64> {
@@ -120,8 +120,7 @@ fn own_gradient_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<
 ///
 /// `inputs` is `[n, in]` and `output_grad` `[n, out]`. For the bias, call [`bias_squared_norms`] with a map of one
 /// pixel.
-pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
-    let isa = Isa::in_use();
+pub fn linear_squared_norms(isa: Isa, n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
     let norm = |(input, grad)| dot(isa, input, input) * dot(isa, grad, grad);
     collected(examples(n, inputs).zip(examples(n, output_grad)).map(norm))
 }
@@ -129,9 +128,8 @@ pub fn linear_squared_norms(n: usize, inputs: &[f32], output_grad: &[f32]) -> Ve
 /// Squared norm of each example's bias gradient, which is the sum over pixels per channel: `[n]`.
 ///
 /// `grad` is the gradient of the outputs, `n` maps of `map`.
-pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
+pub fn bias_squared_norms(isa: Isa, n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
     assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
-    let isa = Isa::in_use();
     collected(examples(n, grad).map(|grad| squared_channel_sums(isa, map, grad, None)))
 }
 
@@ -139,10 +137,9 @@ pub fn bias_squared_norms(n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
 ///
 /// The layer's output is γ · x̂ + β with γ and β per channel: the gradient of γ is the sum over pixels of grad · x̂,
 /// that of β the sum of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
-pub fn group_norm_squared_norms(n: usize, map: &MapShape, normalised: &[f32], grad: &[f32]) -> Vec<f64> {
+pub fn group_norm_squared_norms(isa: Isa, n: usize, map: &MapShape, normalised: &[f32], grad: &[f32]) -> Vec<f64> {
     assert_eq!(normalised.len(), n * map.len(), "{n} maps of {map:?}");
     assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
-    let isa = Isa::in_use();
     let norm = |(grad, normalised)| {
         squared_channel_sums(isa, map, grad, Some(normalised)) + squared_channel_sums(isa, map, grad, None)
     };

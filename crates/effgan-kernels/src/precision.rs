@@ -20,11 +20,11 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Whether this processor supports it.
-    pub fn is_available(self) -> bool {
+    /// Whether the kernels for `isa` support it: `bf16` needs the processor's instruction and its fastest set.
+    pub fn is_available(self, isa: Isa) -> bool {
         match self {
             Self::F32 => true,
-            Self::Bf16 => product_bf16::available() && Isa::in_use() == *Isa::available().last().expect("portable"),
+            Self::Bf16 => product_bf16::available() && isa == Isa::fastest(),
         }
     }
 

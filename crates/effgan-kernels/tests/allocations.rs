@@ -67,7 +67,7 @@ fn convolutions_of_a_dcgan_allocate_nothing() {
         for (from, activation) in LAYERS {
             // 21 images are some whole chunks and a shorter one.
             assert_silent(&format!("{g:?} {from:?}"), both_passes(isa, Precision::F32, g, from, activation, 21));
-            if Precision::Bf16.is_available() {
+            if Precision::Bf16.is_available(isa) {
                 assert_silent(
                     &format!("{g:?} {from:?} bf16"),
                     both_passes(isa, Precision::Bf16, g, from, activation, 21),
@@ -82,7 +82,7 @@ fn convolutions_by_im2col_allocate_only_in_gemm() {
     // Two chunks of eight images in each of two passes, and a gradient in eight pieces.
     let g = Geometry::of_conv(map(6, 9), 16, 5, 1, 0);
     for (from, activation) in LAYERS {
-        let layer = both_passes(Isa::in_use(), Precision::F32, g, from, activation, 16);
+        let layer = both_passes(Isa::wanted().unwrap(), Precision::F32, g, from, activation, 16);
         assert_only_gemm(&format!("{from:?}"), 2 + 2 + 8, layer);
     }
 }
@@ -140,16 +140,16 @@ fn adam_allocates_nothing() {
 
 #[test]
 fn norms_of_examples_allocate_only_in_gemm() {
-    let (n, shape) = (5, map(32, 7));
+    let (isa, n, shape) = (Isa::wanted().unwrap(), 5, map(32, 7));
     let (x, mut grad, factors) = (noise(n * shape.len(), 1), noise(n * shape.len(), 2), vec![0.5; n]);
     assert_silent("all but convolutions", || {
-        buffer::give_back(linear_squared_norms(n, &x, &grad));
-        buffer::give_back(bias_squared_norms(n, &shape, &grad));
-        buffer::give_back(group_norm_squared_norms(n, &shape, &x, &grad));
+        buffer::give_back(linear_squared_norms(isa, n, &x, &grad));
+        buffer::give_back(bias_squared_norms(isa, n, &shape, &grad));
+        buffer::give_back(group_norm_squared_norms(isa, n, &shape, &x, &grad));
         weigh_examples(n, &factors, &mut grad);
     });
     // 49 pixels and 512 x 64 weights: the ghost norm, with two products per example.
     let g = Geometry::of_conv(map(32, 14), 64, 4, 2, 1);
     let (input, output) = (noise(n * g.input.len(), 1), noise(n * g.output.len(), 2));
-    assert_only_gemm("convolution", 2 * n, || buffer::give_back(conv_squared_norms(&g, n, &input, &output)));
+    assert_only_gemm("convolution", 2 * n, || buffer::give_back(conv_squared_norms(isa, &g, n, &input, &output)));
 }

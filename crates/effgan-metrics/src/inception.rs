@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use effgan_nn::networks::{self, INCEPTION_FEATURES};
-use effgan_nn::{NnError, parallel_map, state_dict};
+use effgan_nn::{Device, NnError, parallel_map, state_dict};
 
 use crate::{MetricError, Resize, Result};
 
@@ -21,19 +21,19 @@ impl Inception {
     /// Length of a feature vector.
     pub const FEATURES: usize = INCEPTION_FEATURES;
 
-    /// Loads the network's weights from a safetensors or PyTorch state-dict file, such as pytorch-fid's
+    /// Puts the network on `device`, with the weights from a safetensors or PyTorch state-dict file, such as pytorch-fid's
     /// `pt_inception-2015-12-05-6726825d.pth`. No code in the file is run, and nothing is downloaded.
     ///
     /// # Errors
     /// [`MetricError::Inception`] when the file cannot be read, or a tensor is missing, unknown or has another shape.
-    pub fn load(path: &Path, resize: Resize) -> Result<Self> {
+    pub fn load(path: &Path, resize: Resize, device: Device) -> Result<Self> {
         let wrong = |error: NnError| match error {
             // These errors name the file already.
             NnError::Io { .. } | NnError::Format { .. } | NnError::StateDict { .. } => error.to_string(),
             _ => format!("{}: {error}", path.display()),
         };
         let params = state_dict::read_weights(path).map_err(|error| MetricError::Inception(wrong(error)))?;
-        let network = networks::Inception::new(params).map_err(|error| MetricError::Inception(wrong(error)))?;
+        let network = networks::Inception::new(params, device).map_err(|error| MetricError::Inception(wrong(error)))?;
         Ok(Self { network, resize })
     }
 

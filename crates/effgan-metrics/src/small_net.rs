@@ -1,7 +1,7 @@
 //! The small classifier that is built into the program, and its features.
 
 use effgan_nn::classifier::{Classified, Classifier};
-use effgan_nn::{Params, checkpoint, parallel_map};
+use effgan_nn::{Device, Params, checkpoint, parallel_map};
 
 use crate::{MetricError, Result};
 
@@ -12,6 +12,7 @@ const CHUNK: usize = 512;
 pub struct SmallNet {
     classifier: Classifier,
     hash: String,
+    device: Device,
 }
 
 impl SmallNet {
@@ -20,23 +21,23 @@ impl SmallNet {
     /// Number of classes.
     pub const CLASSES: usize = Classifier::CLASSES;
 
-    /// The built-in network for MNIST (its accuracy is in `weights/README.md`).
-    pub fn mnist() -> Self {
-        Self::built_in(include_bytes!("../weights/mnist.safetensors"))
+    /// The built-in network for MNIST (its accuracy is in `weights/README.md`), on `device`.
+    pub fn mnist(device: Device) -> Self {
+        Self::built_in(include_bytes!("../weights/mnist.safetensors"), device)
     }
 
-    /// The built-in network for Fashion-MNIST.
-    pub fn fashion_mnist() -> Self {
-        Self::built_in(include_bytes!("../weights/fashion-mnist.safetensors"))
+    /// The built-in network for Fashion-MNIST, on `device`.
+    pub fn fashion_mnist(device: Device) -> Self {
+        Self::built_in(include_bytes!("../weights/fashion-mnist.safetensors"), device)
     }
 
-    /// A network with the tensors that `effgan features train` wrote.
+    /// A network with the tensors that `effgan features train` wrote, on `device`.
     ///
     /// # Errors
     /// [`MetricError::FeatureNet`] when a tensor is missing, unknown or has another shape.
-    pub fn new(params: &Params) -> Result<Self> {
-        let classifier = Classifier::new(params).map_err(|error| MetricError::FeatureNet(error.to_string()))?;
-        Ok(Self { classifier, hash: params.hash() })
+    pub fn new(params: &Params, device: Device) -> Result<Self> {
+        let classifier = Classifier::new(params, device).map_err(|error| MetricError::FeatureNet(error.to_string()))?;
+        Ok(Self { classifier, hash: params.hash(), device })
     }
 
     /// The [model hash](Params::hash) of its weights.
@@ -44,9 +45,14 @@ impl SmallNet {
         &self.hash
     }
 
-    fn built_in(file: &[u8]) -> Self {
+    /// The device that the network is on.
+    pub(crate) fn device(&self) -> Device {
+        self.device
+    }
+
+    fn built_in(file: &[u8], device: Device) -> Self {
         let params = checkpoint::from_bytes(file).expect("the built-in weights are a safetensors file");
-        Self::new(&params).expect("the built-in weights fit the network")
+        Self::new(&params, device).expect("the built-in weights fit the network")
     }
 
     /// Features and classes of `images`, u8 `[n, 1, 28, 28]`. The result does not depend on the number of threads, `jobs`.

@@ -1,7 +1,7 @@
 //! Train on synthetic, test on real (Esteban et al. 2017, arXiv:1706.02633; the classification accuracy score of Ravuri and
 //! Vinyals 2019, arXiv:1905.10887): how well a classifier trained on generated images works on real ones.
 
-use effgan_nn::{classifier, parallel_map};
+use effgan_nn::{Device, classifier, parallel_map};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MetricError, Result};
@@ -44,7 +44,7 @@ impl TrainOnSynthetic {
 }
 
 /// Trains a LeNet on u8 `samples` `[n, 1, 28, 28]` of `shape`, labelled by `net`, and tests it on `test`; does the same with the
-/// first n images of `real`, if given.
+/// first n images of `real`, if given. It is trained on the device of `net`.
 ///
 /// A generator whose samples `net` mislabels, or that leaves out a class, loses accuracy; one that copies its training images
 /// does not. `seed` determines the initial parameters and the order of the images. The result does not depend on the number of
@@ -74,7 +74,7 @@ pub fn train_on_synthetic(
     let synthetic = Labelled { images: samples, labels: &labels };
     let real = real.map(|real| Labelled { images: &real.images[..n * IMAGE_LEN], labels: &real.labels[..n] });
     let sets: Vec<Labelled<'_>> = [synthetic].into_iter().chain(real).collect();
-    let accuracies = parallel_map(sets.len(), jobs, |i| accuracy_after(sets[i], test, seed));
+    let accuracies = parallel_map(sets.len(), jobs, |i| accuracy_after(sets[i], test, seed, net.device()));
     let accuracies = accuracies.into_iter().collect::<Result<Vec<f64>>>()?;
     Ok(TrainOnSynthetic {
         accuracy: accuracies[0],
@@ -104,10 +104,10 @@ fn check_number(which: &'static str, n: usize, least: usize) -> Result<()> {
 }
 
 /// Accuracy on `test` of a network that was trained on `set`.
-fn accuracy_after(set: Labelled<'_>, test: Labelled<'_>, seed: u64) -> Result<f64> {
-    let trained = classifier::train(set.images, set.labels, TrainOnSynthetic::EPOCHS, seed, |_, _| {});
+fn accuracy_after(set: Labelled<'_>, test: Labelled<'_>, seed: u64, device: Device) -> Result<f64> {
+    let trained = classifier::train(set.images, set.labels, TrainOnSynthetic::EPOCHS, seed, device, |_, _| {});
     let params = trained.map_err(|error| MetricError::FeatureNet(error.to_string()))?;
-    let classes = SmallNet::new(&params)?.classify(test.images, SHAPE, 1)?.classes;
+    let classes = SmallNet::new(&params, device)?.classify(test.images, SHAPE, 1)?.classes;
     let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
     Ok(right as f64 / test.labels.len() as f64)
 }
@@ -125,7 +125,9 @@ mod tests {
 
     /// A network that was trained on the bands.
     fn trained_net(images: &[u8], labels: &[u8]) -> SmallNet {
-        let net = SmallNet::new(&classifier::train(images, labels, 16, 1, |_, _| {}).unwrap()).unwrap();
+        let device = Device::cpu().unwrap();
+        let params = classifier::train(images, labels, 16, 1, device, |_, _| {}).unwrap();
+        let net = SmallNet::new(&params, device).unwrap();
         assert_eq!(net.classify(images, SHAPE, 1).unwrap().classes, labels);
         net
     }
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn errors_of_images_and_labels_are_one_line() {
         let (images, labels) = bands(64, 0);
-        let (net, all) = (SmallNet::mnist(), Labelled { images: &images, labels: &labels });
+        let (net, all) = (SmallNet::mnist(Device::cpu().unwrap()), Labelled { images: &images, labels: &labels });
         let error = |samples: &[u8], shape, real, test| {
             train_on_synthetic(samples, shape, &net, real, test, 1, 1).unwrap_err().to_string()
         };

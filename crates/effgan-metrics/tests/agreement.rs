@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use effgan_data::DatasetConfig;
 use effgan_metrics::{FeatureStats, Prdc, SmallNet, Subsets, frechet_distance, kernel_distance, memorisation, prdc};
+use effgan_nn::Device;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -111,8 +112,9 @@ fn digits_have_the_features_that_the_other_programs_used() {
     let real = splits.test.pixels().to_vec();
     let fake = smeared(&splits.train.pixels()[..2000 * 784]);
     let (expected_real, expected_fake) = digits();
+    let net = SmallNet::mnist(Device::cpu().unwrap());
     for (images, expected) in [(real, expected_real), (fake, expected_fake)] {
-        let features = SmallNet::mnist().classify(&images, [1, 28, 28], 2).unwrap().features;
+        let features = net.classify(&images, [1, 28, 28], 2).unwrap().features;
         assert_eq!(features.len(), expected.len());
         for (ours, theirs) in features.iter().zip(&expected) {
             // Half of 1/256 by rounding, 1e-4 for f32 sums of features up to 30.

@@ -2,13 +2,13 @@
 
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
-use crate::device::{device, training_device};
+use crate::device::Placement;
 use crate::networks::{LENET_CLASSES, LENET_FEATURES, LeNet, init, layers, lenet_tensors, named_tensors};
 use crate::optim::{Adam, Optimiser};
-use crate::{NnError, Params, Purpose, Result, Streams, pixels};
+use crate::{Device, NnError, Params, Purpose, Result, Streams, pixels};
 
 /// Images are classified in batches of exactly this size, the last one padded, so that the features of an image do not
 /// depend on how many others there are.
@@ -27,7 +27,7 @@ pub struct Classified {
 /// A trained LeNet for 28 × 28 grey images.
 pub struct Classifier {
     network: LeNet,
-    device: Device,
+    on: Placement,
 }
 
 impl Classifier {
@@ -36,13 +36,13 @@ impl Classifier {
     /// Number of classes.
     pub const CLASSES: usize = LENET_CLASSES;
 
-    /// The classifier with the tensors `params`.
+    /// The classifier with the tensors `params`, on `device`.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape.
-    pub fn new(params: &Params) -> Result<Self> {
-        let device = device();
-        Ok(Self { network: LeNet::load(params, &device)?, device })
+    pub fn new(params: &Params, device: Device) -> Result<Self> {
+        let on = device.for_inference();
+        Ok(Self { network: LeNet::load(params, &on)?, on })
     }
 
     /// Features and classes of `images`, u8 `[n, 1, 28, 28]`.
@@ -60,7 +60,7 @@ impl Classifier {
     fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
         let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
         padded.resize(BATCH * IMAGE_LEN, 0.0);
-        let images = Tensor::from_data(TensorData::new(padded, [BATCH, 1, 28, 28]), &self.device);
+        let images = Tensor::from_data(TensorData::new(padded, [BATCH, 1, 28, 28]), &self.on.burn);
         let features = self.network.features(images);
         let logits = self.network.logits(features.clone());
         (layers::values(features), layers::values(logits))
@@ -85,9 +85,9 @@ pub fn check(shape: [usize; 3], n: usize) -> Result<()> {
     Err(NnError::Config(reason))
 }
 
-/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10, by cross-entropy and Adam. The
-/// learning rate is 1e-3, and 1e-4 in the last third of the epochs. `on_epoch` is called with the number of each epoch,
-/// from 1, and its mean loss in nats.
+/// Trains the classifier on u8 `images` `[n, 1, 28, 28]` with `labels` below 10, by cross-entropy and Adam, on
+/// `device`. The learning rate is 1e-3, and 1e-4 in the last third of the epochs. `on_epoch` is called with the number
+/// of each epoch, from 1, and its mean loss in nats.
 ///
 /// # Errors
 /// Never fails in practice: the tensors are created here.
@@ -99,19 +99,20 @@ pub fn train(
     labels: &[u8],
     epochs: usize,
     seed: u64,
+    device: Device,
     mut on_epoch: impl FnMut(usize, f32),
 ) -> Result<Params> {
-    let (device, streams) = (training_device(), Streams::of_run(seed));
+    let (on, streams) = (device.for_training(), Streams::of_run(seed));
     let params = init(&lenet_tensors(), &mut streams.at(Purpose::Init, 0));
-    let mut network = LeNet::load(&params, &device)?;
-    let mut adam = Optimiser::new(Adam { learning_rate: 1e-3, beta1: 0.9 });
+    let mut network = LeNet::load(&params, &on)?;
+    let mut adam = Optimiser::new(Adam { learning_rate: 1e-3, beta1: 0.9 }, device);
     let mut order: Vec<usize> = (0..labels.len()).collect();
     for epoch in 1..=epochs {
         adam.set_learning_rate(if 3 * epoch > 2 * epochs { 1e-4 } else { 1e-3 });
         order.shuffle(&mut streams.at(Purpose::Shuffle, epoch as u64));
         let mut sum = 0.0;
         for batch in order.chunks_exact(BATCH) {
-            let (x, y) = labelled(images, labels, batch, &device);
+            let (x, y) = labelled(images, labels, batch, &on);
             let loss = cross_entropy(network.logits(network.features(x)), y);
             sum += loss.clone().into_scalar::<f32>();
             let grads = GradientsParams::from_grads(loss.backward(), &network);
@@ -122,12 +123,12 @@ pub fn train(
     Ok(named_tensors(&network, &lenet_tensors()))
 }
 
-fn labelled(images: &[u8], labels: &[u8], batch: &[usize], device: &Device) -> (Tensor<4>, Tensor<2, Int>) {
+fn labelled(images: &[u8], labels: &[u8], batch: &[usize], on: &Placement) -> (Tensor<4>, Tensor<2, Int>) {
     let image = |&i: &usize| &images[i * IMAGE_LEN..(i + 1) * IMAGE_LEN];
     let x: Vec<f32> = batch.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect();
     let y: Vec<i64> = batch.iter().map(|&i| i64::from(labels[i])).collect();
-    let x = Tensor::from_data(TensorData::new(x, [batch.len(), 1, 28, 28]), device);
-    (x, Tensor::from_data(TensorData::new(y, [batch.len(), 1]), device))
+    let x = Tensor::from_data(TensorData::new(x, [batch.len(), 1, 28, 28]), &on.burn);
+    (x, Tensor::from_data(TensorData::new(y, [batch.len(), 1]), &on.burn))
 }
 
 fn cross_entropy(logits: Tensor<2>, labels: Tensor<2, Int>) -> Tensor<1> {

@@ -1,89 +1,93 @@
-//! Where tensors live, which instructions compute them, and how work is spread over threads.
+//! The devices that networks are computed on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use effgan_kernels::{Isa, Precision, peak_gflops};
 
-use burn::tensor::Device;
-use effgan_kernels::Isa;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::{NnError, Result};
 
-/// The device without gradients.
-pub(crate) fn device() -> Device {
-    Device::flex()
-}
-
-/// The device that records gradients.
-pub(crate) fn training_device() -> Device {
-    device().autodiff()
-}
-
-/// The instruction set that all kernels of this crate run with.
-pub(crate) fn isa() -> Isa {
-    // In the tests of this crate, a kernel that reads memory before writing it reads NaN. Every kernel's caller asks
-    // for the instruction set first, so that no test has to remember this.
-    #[cfg(test)]
-    effgan_kernels::buffer::fill_with_nan();
-    Isa::in_use()
-}
-
-/// Runs `work` in a new thread pool of `threads` threads.
+/// What computes networks: the CPU, with one of its instruction sets.
 ///
-/// The kernels and Burn's CPU backend spread work over the current pool. Clients that shared a pool would wait for each
-/// other. The kernels divide work by shape, so that `threads` changes no bit of a training step.
-pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    Threads::new(threads).run(work)
+/// A device is a value: whatever computes is given one, and keeps it for all that it computes. Networks of one process
+/// may be on different devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    isa: Isa,
+    precision: Precision,
 }
 
-/// A thread pool for repeated work, as [`on_threads`] makes for one piece of it.
-#[derive(Debug)]
-pub struct Threads(ThreadPool);
-
-impl Threads {
-    /// A pool of `n` ≥ 1 threads.
-    pub fn new(n: usize) -> Self {
-        Self(ThreadPoolBuilder::new().num_threads(n).build().expect("the system can start a few more threads"))
+impl Device {
+    /// The CPU with its fastest instruction set, or the one that the environment variable `EFFGAN_ISA` names; products
+    /// are of f32.
+    ///
+    /// # Errors
+    /// [`NnError::Device`] when this processor does not have the set of `EFFGAN_ISA`.
+    pub fn cpu() -> Result<Self> {
+        Isa::wanted().map(Self::cpu_with).map_err(NnError::Device)
     }
 
-    /// Runs `work` in the pool and waits for its result.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.install(work)
+    /// The CPU with the instruction set `isa`, for tests that compare sets; products are of f32.
+    pub fn cpu_with(isa: Isa) -> Self {
+        // In the tests of this crate, a kernel that reads memory before writing it reads NaN. Nothing computes without
+        // a device, so that no test has to remember this.
+        #[cfg(test)]
+        effgan_kernels::buffer::fill_with_nan();
+        Self { isa, precision: Precision::F32 }
+    }
+
+    /// The same device, on which the large products of networks have factors of `precision`.
+    ///
+    /// # Errors
+    /// [`NnError::Device`] when the device does not support it.
+    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+        if precision.is_available(self.isa) {
+            return Ok(Self { precision, ..self });
+        }
+        let name = precision.name();
+        Err(NnError::Device(format!("precision = {name} needs a processor with AVX-512 BF16; use f32")))
+    }
+
+    /// The name in records of runs and benchmarks: that of the instruction set, `portable`, `avx2`, `avx512` or `neon`.
+    pub fn name(self) -> &'static str {
+        self.isa.name()
+    }
+
+    /// The peak speed of one core in f32 products, in 10⁹ operations per second (2 per multiply-add), which this call
+    /// measures.
+    pub fn peak_gflops(self) -> f64 {
+        peak_gflops(self.isa)
+    }
+
+    /// The instruction set of the kernels.
+    pub(crate) fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// The precision of the factors of large products.
+    pub(crate) fn precision(self) -> Precision {
+        self.precision
+    }
+
+    /// The device for networks that are evaluated.
+    pub(crate) fn for_inference(self) -> Placement {
+        Placement { device: self, burn: burn::tensor::Device::flex() }
+    }
+
+    /// The device for networks that are trained: operations on its tensors are recorded for their gradients.
+    pub(crate) fn for_training(self) -> Placement {
+        Placement { device: self, burn: burn::tensor::Device::flex().autodiff() }
     }
 }
 
-/// [`on_threads`] with one thread.
-pub fn on_one_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    on_threads(1, work)
+/// Where a network is: on which device, and whether Burn records operations for their gradients.
+#[derive(Clone, Debug)]
+pub(crate) struct Placement {
+    pub(crate) device: Device,
+    /// Burn's device, which holds the tensors.
+    pub(crate) burn: burn::tensor::Device,
 }
 
-/// Number of threads of each worker, when `jobs` threads share `n` pieces of work: there are at most `n` workers, and
-/// spare threads are spread over them.
-///
-/// ```
-/// assert_eq!(effgan_nn::threads_of_workers(10, 4), [1, 1, 1, 1]);
-/// assert_eq!(effgan_nn::threads_of_workers(3, 8), [3, 3, 2]);
-/// ```
-pub fn threads_of_workers(n: usize, jobs: usize) -> Vec<usize> {
-    let workers = jobs.clamp(1, n.max(1));
-    (0..workers).map(|worker| (jobs.max(1) + workers - 1 - worker) / workers).collect()
-}
-
-/// The results of `work(i)` for each `i < n`, in order, computed by `jobs` threads, each in a pool of [one
-/// thread](on_one_thread).
-///
-/// The results do not depend on `jobs`, since each `i` is computed by itself.
-pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let take_turns = || {
-        on_one_thread(|| {
-            let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < n));
-            mine.map(|i| (i, work(i))).collect::<Vec<_>>()
-        })
-    };
-    let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.clamp(1, n.max(1))).map(|_| scope.spawn(take_turns)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a panic in a worker is a bug")).collect()
-    });
-    results.sort_by_key(|(i, _)| *i);
-    results.into_iter().map(|(_, result)| result).collect()
+/// Whether the kernels can read the tensors of one of Burn's devices.
+pub(crate) fn runs_kernels(device: &burn::tensor::Device) -> bool {
+    *device == burn::tensor::Device::flex()
 }
 
 #[cfg(test)]
@@ -91,21 +95,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_for_any_number_of_jobs() {
-        let expected: Vec<usize> = (0..20).map(|i| i * i).collect();
-        for jobs in [1, 2, 7] {
-            assert_eq!(parallel_map(20, jobs, |i| i * i), expected);
+    fn in_these_tests_memory_is_nan_until_it_is_written() {
+        Device::cpu_with(Isa::PORTABLE);
+        assert!(effgan_kernels::buffer::take::<f32>(7).iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn there_is_a_device_for_each_instruction_set_of_the_processor_and_for_no_other() {
+        for name in ["portable", "avx2", "avx512", "neon"] {
+            let has = Isa::available().iter().any(|isa| isa.name() == name);
+            let device = Isa::named(name).map(Device::cpu_with);
+            assert_eq!(device.map(Device::name).ok(), has.then_some(name));
         }
     }
 
     #[test]
-    fn work_on_one_thread_sees_a_pool_of_one() {
-        assert_eq!(on_one_thread(rayon::current_num_threads), 1);
-    }
-
-    #[test]
-    fn in_these_tests_memory_is_nan_until_it_is_written() {
-        isa();
-        assert!(effgan_kernels::buffer::take::<f32>(7).iter().all(|value| value.is_nan()));
+    fn a_precision_that_the_device_does_not_support_is_refused() {
+        // The bf16 kernels are written for AVX-512.
+        let portable = Device::cpu_with(Isa::PORTABLE);
+        assert_eq!(portable.with_precision(Precision::F32).unwrap(), portable);
+        assert_eq!(
+            portable.with_precision(Precision::Bf16).unwrap_err().to_string(),
+            "precision = bf16 needs a processor with AVX-512 BF16; use f32"
+        );
     }
 }

@@ -38,6 +38,9 @@ pub enum NnError {
     /// A network that cannot be built.
     #[error("{0}")]
     Config(String),
+    /// A device that this machine does not have, or that does not support what is asked of it.
+    #[error("{0}")]
+    Device(String),
     /// A file that cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -1,5 +1,5 @@
-//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows
-//! devices.
+//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows what
+//! is in a [`Device`].
 //!
 //! Its interface is plain data: [`Params`] are named `f32` arrays with PyTorch's names and layouts, images are `u8`
 //! `[n, c, h, w]`, losses are numbers. Readers of the other crates need not know Burn.
@@ -22,13 +22,15 @@ pub mod pixels;
 pub mod rng;
 pub mod sealed;
 pub mod state_dict;
+mod threads;
 
-pub use device::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
+pub use device::Device;
 pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
 pub use model::{Model, Trainer};
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};
+pub use threads::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, NnError>;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::gan::{Adam, GanModel};
 use crate::networks::{self, TensorSpec};
-use crate::{Params, Precision, Purpose, Result, Streams};
+use crate::{Device, Params, Purpose, Result, Streams};
 
 /// A set of networks, the step that trains them, and the drawing of images with one of them.
 pub trait Model: fmt::Debug + Send + Sync {
@@ -46,17 +46,17 @@ pub trait Model: fmt::Debug + Send + Sync {
         1
     }
 
-    /// Training from `start` ([`Part::Averaged`]) by the settings of `plan`.
+    /// Training on `device` from `start` ([`Part::Averaged`]) by the settings of `plan`.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than [`networks`](Self::networks) says.
-    fn trainer(&self, start: &Params, plan: &StepPlan) -> Result<Box<dyn Trainer>>;
+    fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>>;
 
-    /// The drawing of images with the tensors `generator` (without the network's name).
+    /// The drawing of images on `device` with the tensors `generator` (without the network's name).
     ///
     /// # Errors
     /// As [`trainer`](Self::trainer).
-    fn sampler(&self, generator: &Params) -> Result<Box<dyn Sampler>>;
+    fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>>;
 
     /// The model as a generator with a discriminator; `None` for any other. Algorithms that train the two apart ask
     /// for it.
@@ -102,8 +102,6 @@ pub struct StepPlan {
     pub proximal: Option<f64>,
     /// The optimiser of each network, by its name.
     pub adam: BTreeMap<&'static str, Adam>,
-    /// Precision of the factors of large products.
-    pub precision: Precision,
 }
 
 /// The images of one training step.

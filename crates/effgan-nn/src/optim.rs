@@ -6,10 +6,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::device::device;
 use crate::fused::{self, AdamStep};
 use crate::networks::layers;
-use crate::{Array, Params, Result};
+use crate::{Array, Device, Params, Result};
 
 /// Settings of Adam; β₂ = 0.999 and ε = 1e-8 as in `PyTorch`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +27,7 @@ pub(crate) struct Optimiser {
     /// Both moments of each parameter, in the order in which the module is visited.
     moments: Vec<[Tensor<1>; 2]>,
     proximal: Option<Proximal>,
+    device: Device,
 }
 
 /// The proximal term μ/2 ‖w − w₀‖² of `FedProx` (Li et al. 2020, arXiv:1812.06127), where w₀ are the parameters before
@@ -40,8 +40,9 @@ struct Proximal {
 }
 
 impl Optimiser {
-    pub(crate) fn new(adam: Adam) -> Self {
-        Self { adam, steps: 0, moments: Vec::new(), proximal: None }
+    /// The optimiser of a module on `device`.
+    pub(crate) fn new(adam: Adam, device: Device) -> Self {
+        Self { adam, steps: 0, moments: Vec::new(), proximal: None, device }
     }
 
     /// Resumes after `steps` steps that ended in `state`, a [`state`](Self::state).
@@ -49,7 +50,8 @@ impl Optimiser {
     /// # Errors
     /// [`NnError::MissingTensor`](crate::NnError::MissingTensor) when a parameter has only one of its two moments.
     pub(crate) fn resume(mut self, steps: u32, state: &Params) -> Result<Self> {
-        let tensor = |name: String| Ok(layers::tensor(state.get(&name)?, &device()));
+        let on = self.device.for_inference();
+        let tensor = |name: String| Ok(layers::tensor(state.get(&name)?, &on));
         let have = |name: String| state.get(&name).is_ok();
         let both = |i| Ok([tensor(moment_name(0, i))?, tensor(moment_name(1, i))?]);
         self.moments = (0..).take_while(|&i| have(moment_name(0, i))).map(both).collect::<Result<_>>()?;
@@ -93,7 +95,7 @@ impl Optimiser {
         };
         let moments = std::mem::take(&mut self.moments).into_iter();
         let proximal = self.proximal.as_mut().map(ProximalStep::new);
-        let mut update = Update { step, grads, old: moments, new: &mut self.moments, proximal };
+        let mut update = Update { step, grads, old: moments, new: &mut self.moments, proximal, device: self.device };
         module.map(&mut update)
     }
 }
@@ -134,6 +136,7 @@ struct Update<'a> {
     old: std::vec::IntoIter<[Tensor<1>; 2]>,
     new: &'a mut Vec<[Tensor<1>; 2]>,
     proximal: Option<ProximalStep<'a>>,
+    device: Device,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -147,7 +150,7 @@ impl ModuleMapper for Update<'_> {
         let moments = self.old.next().unwrap_or_else(|| [zero(), zero()]);
         let grad = grad.reshape([-1]);
         let grad = if let Some(term) = &mut self.proximal { term.add_to(grad, &params) } else { grad };
-        let (params, moments) = fused::adam(params, grad, moments, self.step);
+        let (params, moments) = fused::adam(params, grad, moments, self.step, self.device);
         self.new.push(moments);
         let params = Tensor::from_inner(params.reshape(shape)).require_grad();
         Param::from_mapped_value(id, params, mapper)
@@ -159,7 +162,6 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::device::training_device;
     use crate::networks::layers;
 
     #[derive(serde::Deserialize)]
@@ -179,10 +181,11 @@ mod tests {
     #[test]
     fn adam_matches_pytorch_after_100_steps() {
         let fixture: AdamFixture = serde_json::from_str(include_str!("../tests/fixtures/adam.json")).unwrap();
-        let device = training_device();
-        let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
+        let device = Device::cpu().unwrap();
+        let burn = device.for_training().burn;
+        let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &burn);
         let mut module = Vector { weight: Param::from_tensor(vector(&fixture.initial)) };
-        let mut adam = Optimiser::new(Adam { learning_rate: fixture.learning_rate, beta1: fixture.beta1 });
+        let mut adam = Optimiser::new(Adam { learning_rate: fixture.learning_rate, beta1: fixture.beta1 }, device);
         for gradient in &fixture.gradients {
             // The gradient of w · g is g.
             let loss = (module.weight.val() * vector(gradient)).sum();
@@ -195,7 +198,7 @@ mod tests {
     }
 
     fn vector(values: &[f32]) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &training_device())
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &Device::cpu().unwrap().for_training().burn)
     }
 
     /// `module` after a step on a loss whose gradient is `gradient` everywhere.
@@ -205,14 +208,17 @@ mod tests {
         adam.step(module, grads)
     }
 
-    const ADAM: Adam = Adam { learning_rate: 0.1, beta1: 0.5 };
+    fn optimiser() -> Optimiser {
+        Optimiser::new(Adam { learning_rate: 0.1, beta1: 0.5 }, Device::cpu().unwrap())
+    }
+
     const GRADIENTS: [[f32; 2]; 4] = [[1.0, -2.0], [0.5, 0.25], [-3.0, 1.0], [0.125, 2.0]];
 
     #[test]
     fn the_proximal_term_adds_mu_times_the_distance_to_the_gradient() {
         let first = [3.0, -1.0];
         let module = || Vector { weight: Param::from_tensor(vector(&first)) };
-        let (mut proximal, mut plain) = (Optimiser::new(ADAM), Optimiser::new(ADAM));
+        let (mut proximal, mut plain) = (optimiser(), optimiser());
         proximal.add_proximal_term(0.75);
         let (mut a, mut b) = (module(), module());
         for gradient in &GRADIENTS {
@@ -227,9 +233,9 @@ mod tests {
     #[test]
     fn adam_resumes_from_its_state_to_the_bit() {
         let mut module = Vector { weight: Param::from_tensor(vector(&[3.0, -1.0])) };
-        let mut adam = Optimiser::new(ADAM);
+        let mut adam = optimiser();
         for (steps, gradient) in (0..).zip(&GRADIENTS) {
-            let mut resumed = Optimiser::new(ADAM).resume(steps, &adam.state()).unwrap();
+            let mut resumed = optimiser().resume(steps, &adam.state()).unwrap();
             let again = step(&mut resumed, module.clone(), gradient);
             module = step(&mut adam, module, gradient);
             assert_eq!(layers::values(again.weight.val()), layers::values(module.weight.val()));

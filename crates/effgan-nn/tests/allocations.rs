@@ -6,7 +6,7 @@ mod counting;
 use counting::third_time;
 use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
-use effgan_nn::{Precision, Purpose, Streams};
+use effgan_nn::{Device, Precision, Purpose, Streams};
 
 /// A DCGAN with batch norm for 28 × 28 grey images, and the batches of 20 images of its steps.
 struct Training {
@@ -15,19 +15,19 @@ struct Training {
 }
 
 impl Training {
-    fn new(steps: u64, precision: Precision) -> Self {
+    fn new(steps: u64, device: Device) -> Self {
         let dcgan = DcganConfig { latent_dim: 16, base_channels: 16, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
         let streams = Streams::of_run(3);
         let generator = init(&network.generator_tensors(), &mut streams.at(Purpose::Init, 0));
         let discriminator = init(&network.discriminator_tensors(), &mut streams.at(Purpose::Init, 1));
         let params = generator.named_under("generator").merged_with(discriminator.named_under("discriminator"));
-        let train = TrainConfig { precision, ..TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 }) };
+        let train = TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 });
         let batch = |step| {
             let real = streams.normal(Purpose::Shuffle, step, 20 * network.image_len());
             [real, streams.normal(Purpose::Latent, step, 20 * 16)]
         };
-        let gan = Gan::new(&network, &params, train).unwrap();
+        let gan = Gan::new(&network, &params, train, device).unwrap();
         Self { gan: Some(gan), batches: (0..steps).map(batch).collect() }
     }
 
@@ -44,8 +44,9 @@ impl Training {
 /// 160 to 250 KB, and Winograd plans that are not kept another 500 calls.
 #[test]
 fn a_step_allocates_only_in_burn() {
-    for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available()) {
-        let mut training = Training::new(3, precision);
+    let with = |precision| Device::cpu().unwrap().with_precision(precision).ok();
+    for device in [Precision::F32, Precision::Bf16].into_iter().filter_map(with) {
+        let mut training = Training::new(3, device);
         let [calls, bytes] = third_time(|| training.step());
         assert!(calls <= 2_720 && bytes <= 466_000, "{calls} calls of the allocator, {bytes} bytes");
     }

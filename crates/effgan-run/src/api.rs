@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{ClientName, ClientShare};
 use effgan_fl::ensemble::Selection;
+use effgan_fl::sample::Draw;
 use effgan_fl::{Ensemble, FlError};
-use effgan_nn::Isa;
+use effgan_nn::Device;
 use serde_json::{Map, Value};
 
 use self::inputs::{config_of, dataset, jobs_or_cores, toml_settings};
@@ -219,7 +220,8 @@ pub fn evaluate(
         Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
     };
     let unknown = || Failure::usage(anyhow!("no built-in feature network fits the images of {}", dataset.name));
-    let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
+    let device = Device::cpu()?;
+    let network = FeatureNet::of_dataset(dataset.name, device).ok_or_else(unknown)?;
     let evaluator = Evaluator {
         images,
         name: "images".into(),
@@ -229,6 +231,7 @@ pub fn evaluate(
         n,
         in_depth: false,
         shares: Vec::new(),
+        device,
         jobs,
         stop,
         progress: &|_, _, _| {},
@@ -236,12 +239,12 @@ pub fn evaluate(
     evaluator.evaluate()
 }
 
-/// Checks the environment variables that choose the instruction set. For the start of a program, before any work.
+/// Checks the environment variable that chooses the instruction set of the [`Device`]. For the start of a program, before any work.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::Kind::Usage) when `EFFGAN_ISA` names no instruction set of this processor.
 pub fn check_environment() -> Result<()> {
-    Isa::wanted().map(drop).map_err(|error| Failure::usage(anyhow!(error)))
+    Ok(Device::cpu().map(drop)?)
 }
 
 /// The generators that `names` select: the ensemble when empty, the averaged generator for `global`, otherwise these members.
@@ -273,7 +276,8 @@ fn draw(
     if !(1..=MAX_AT_ONCE).contains(&num) {
         return Err(usage(format!("n = {num} is outside 1..={MAX_AT_ONCE}")));
     }
-    Ok(model.sample_while(&|| check(stop), selection, &[], seed, 0..num, jobs)?)
+    let draw = Draw::new(seed, 0..num, Device::cpu()?, jobs);
+    Ok(model.sample_while(&|| check(stop), selection, &draw)?)
 }
 
 fn check(stop: &AtomicBool) -> effgan_fl::Result<()> {

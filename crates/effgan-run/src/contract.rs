@@ -9,7 +9,7 @@ use effgan_fl::{
     Algorithm, Answer, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
     Shard,
 };
-use effgan_nn::{Params, Streams, Threads};
+use effgan_nn::{Device, Params, Streams, Threads};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -40,7 +40,8 @@ impl Steps {
         jobs: usize,
     ) -> Result<Self> {
         let model = Arc::new(config.model(image_shape, num_classes)?);
-        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation)?;
+        let (local, device) = (config.local.clone(), Device::cpu()?);
+        let algorithm = config.algorithm.build(model.clone(), local, &config.aggregation, device)?;
         config.check_clients(clients.len())?;
         for (name, num_examples) in &clients {
             check_shard(&*model, name, *num_examples as usize)?;

@@ -90,7 +90,7 @@ impl From<FlError> for Failure {
             FlError::Config(_)
             | FlError::OneImage { .. }
             | FlError::UnknownMember { .. }
-            | FlError::Nn(NnError::Config(_)) => Kind::Usage,
+            | FlError::Nn(NnError::Config(_) | NnError::Device(_)) => Kind::Usage,
             FlError::Model { .. } | FlError::ForeignCheckpoint { .. } | FlError::NoCheckpoint { .. } => Kind::Data,
             _ => Kind::Run,
         };

@@ -8,7 +8,8 @@
 //! ```
 //! use std::sync::atomic::AtomicBool;
 //!
-//! use effgan_fl::{Ensemble, ensemble::Selection};
+//! use effgan_fl::{Ensemble, ensemble::Selection, sample::Draw};
+//! use effgan_nn::Device;
 //! use effgan_run::progress::Progress;
 //! use effgan_run::{Config, pipeline, report};
 //!
@@ -31,7 +32,7 @@
 //! pipeline::run(&config, &folder, jobs, &Progress::lines(|line| println!("{line}")), &stop)?;
 //!
 //! let model = Ensemble::open(&folder)?;
-//! let images = model.sample(&Selection::Ensemble, 1, 0..16, jobs)?; // u8 [16, 1, 28, 28]
+//! let images = model.sample(&Selection::Ensemble, &Draw::new(1, 0..16, Device::cpu()?, jobs))?; // u8 [16, 1, 28, 28]
 //! assert_eq!(images.len(), 16 * 28 * 28);
 //! assert_eq!(pipeline::info_of(&folder)?.partition.clients.len(), 3);
 //! assert!(report::write(&folder)?.is_file());

@@ -8,6 +8,7 @@ use clap::Args;
 use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
+use effgan_nn::Device;
 use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
@@ -91,8 +92,10 @@ impl Evaluate {
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;
-        let network = self.network(&real)?;
-        let small = if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name) } else { None };
+        let device = Device::cpu()?;
+        let network = self.network(&real, device)?;
+        let small =
+            if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name, device) } else { None };
         let small = small.filter(|_| network.is_inception());
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
@@ -120,6 +123,7 @@ impl Evaluate {
             n: self.num.map(|n| n as usize),
             in_depth: true,
             shares,
+            device,
             jobs: self.jobs.map_or_else(machine::cores, usize::from),
             stop,
             progress: &|what, done, of| {
@@ -158,7 +162,7 @@ impl Evaluate {
         Ok(Real::Dataset(Box::new(config.load()?)))
     }
 
-    fn network(&self, real: &Real) -> Result<FeatureNet> {
+    fn network(&self, real: &Real, device: Device) -> Result<FeatureNet> {
         let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
         match self.features.as_deref() {
             Some("inception") => {
@@ -166,11 +170,11 @@ impl Evaluate {
                 let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
                     usage("Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE".into())
                 })?;
-                FeatureNet::inception(&weights, self.resize, dataset)
+                FeatureNet::inception(&weights, self.resize, dataset, device)
             }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
-            Some(name) => FeatureNet::small(name),
-            None => dataset.and_then(FeatureNet::of_dataset).ok_or_else(|| {
+            Some(name) => FeatureNet::small(name, device),
+            None => dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device)).ok_or_else(|| {
                 usage("no built-in feature network fits these images; pass --features mnist, fashion-mnist, inception or a file".into())
             }),
         }

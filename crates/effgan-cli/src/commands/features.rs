@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use effgan_data::{DatasetConfig, DatasetName};
 use effgan_metrics::SmallNet;
-use effgan_nn::{checkpoint, classifier};
+use effgan_nn::{Device, checkpoint, classifier};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::record::run_dir::check_new_file;
@@ -57,11 +57,13 @@ impl Train {
         let (train, test) = (&dataset.train, &dataset.test);
         classifier::check(train.shape(), train.len()).map_err(Failure::data)?;
         let on_epoch = |epoch, loss| say(format!("epoch {epoch:>2}: cross-entropy {loss:.4}"));
+        let device = Device::cpu()?;
         // On one thread, so that the weights are the same on any number of cores.
         let params = effgan_nn::on_one_thread(|| {
-            classifier::train(train.pixels(), train.labels(), usize::from(self.epochs), self.seed, on_epoch)
+            let epochs = usize::from(self.epochs);
+            classifier::train(train.pixels(), train.labels(), epochs, self.seed, device, on_epoch)
         })?;
-        let net = SmallNet::new(&params).map_err(anyhow::Error::from)?;
+        let net = SmallNet::new(&params, device).map_err(anyhow::Error::from)?;
         let classified = net.classify(test.pixels(), test.shape(), machine::cores()).map_err(Failure::usage)?;
         let right = classified.classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         checkpoint::save(&self.out, &params)?;

@@ -8,6 +8,8 @@ use clap::Args;
 use effgan_data::ClientName;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
+use effgan_fl::sample::Draw;
+use effgan_nn::Device;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::record::pictures::{grid, save_png};
@@ -58,7 +60,8 @@ impl Sample {
         let selection = effgan_run::api::selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let classes = classes(&self.classes, &model)?;
-        let images = model.sample_classes(&selection, &classes, self.seed, 0..u64::from(self.num), jobs)?;
+        let draw = Draw::new(self.seed, 0..u64::from(self.num), Device::cpu()?, jobs);
+        let images = model.sample(&selection, &Draw { classes: &classes, ..draw })?;
         save(&self.out, &images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())

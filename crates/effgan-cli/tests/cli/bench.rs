@@ -8,18 +8,20 @@ use crate::program::{effgan, failure, stdout};
 
 #[test]
 fn each_instruction_set_trains_and_an_unknown_one_is_code_2() {
-    let bench = |isa: &str| {
+    let bench = |isa: &str, precision: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_effgan"));
         command.args(["bench", "train-step", "--steps", "1", "--base-channels", "16", "--batch", "4", "--json"]);
-        command.env("EFFGAN_ISA", isa).output().unwrap()
+        command.args(["--precision", precision]).env("EFFGAN_ISA", isa).output().unwrap()
     };
     for isa in effgan_nn::Isa::available() {
-        let said: Value = serde_json::from_str(&stdout(&bench(isa.name()))).unwrap();
+        let said: Value = serde_json::from_str(&stdout(&bench(isa.name(), "f32"))).unwrap();
         assert_eq!(said["instruction_set"], isa.name());
     }
-    let (code, line) = failure(&bench("mmx"));
-    assert_eq!(code, Some(2));
-    assert!(line.starts_with("EFFGAN_ISA = mmx is not available on this processor, which has portable"), "{line}");
+    for precision in ["f32", "bf16"] {
+        let (code, line) = failure(&bench("mmx", precision));
+        assert_eq!(code, Some(2));
+        assert!(line.starts_with("EFFGAN_ISA = mmx is not available on this processor, which has portable"), "{line}");
+    }
 }
 
 /// What `effgan bench … --json` says: a result a line, each with all these `fields` finite and above 0.

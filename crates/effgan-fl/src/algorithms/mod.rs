@@ -17,7 +17,7 @@ mod ua_gan;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use effgan_nn::Model;
+use effgan_nn::{Device, Model};
 use serde::{Deserialize, Serialize};
 
 pub use central::CentralConfig;
@@ -77,7 +77,7 @@ impl Deref for AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
-    /// Builds the algorithm, which trains `model` by the settings of `local` and folds replies by those of `aggregation`.
+    /// Builds the algorithm, which trains `model` on `device` by the settings of `local` and folds replies by those of `aggregation`.
     ///
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds, or does not apply to the algorithm.
@@ -86,10 +86,11 @@ impl AlgorithmConfig {
         model: Arc<dyn Model>,
         local: LocalConfig,
         aggregation: &AggregationConfig,
+        device: Device,
     ) -> Result<Box<dyn Algorithm>> {
         self.check()?;
         self.check_aggregation(aggregation)?;
-        let training = LocalTraining::new(model, local)?.over(self.num_exchanges());
+        let training = LocalTraining::new(model, local, device)?.over(self.num_exchanges());
         self.build_with(training, aggregation.rule()?)
     }
 

@@ -21,7 +21,7 @@
 use effgan_data::ClientName;
 use effgan_nn::gan::Loss;
 use effgan_nn::model::LossName;
-use effgan_nn::{Array, Params, Streams};
+use effgan_nn::{Array, Device, Params, Streams};
 use serde::{Deserialize, Serialize};
 
 use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
@@ -118,7 +118,7 @@ impl UaGan {
         *memory = client_state(&discriminator);
         memory.insert(IMAGES, images.clone());
         let logits = discriminator.logits(images.values.clone());
-        let loss_g = Loss::NonSaturating.of_generator(logits.clone()).0;
+        let (loss_g, _) = Loss::NonSaturating.of_generator(logits.clone(), self.server.device());
         let logits = [(LOGITS.to_owned(), Array::new([logits.len()], logits))].into_iter().collect();
         self.server.trained_reply(logits, [loss_d, loss_g], broadcast, shard, observer)
     }
@@ -143,7 +143,7 @@ impl UaGan {
             clients.push(client);
         }
         let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
-        for (client, derivatives) in clients.iter().zip(derivatives(&weights, &logits)) {
+        for (client, derivatives) in clients.iter().zip(derivatives(&weights, &logits, self.server.device())) {
             let array = Array::new([derivatives.len()], derivatives);
             next.params.insert(format!("{DERIVATIVES}.{client}"), array);
         }
@@ -167,15 +167,15 @@ impl UaGan {
 }
 
 /// Derivatives `[clients][images]` of the generator's loss by each client's `logits`, where client j has the weight `weights[j]`.
-fn derivatives(weights: &[f64], logits: &[Vec<f32>]) -> Vec<Vec<f32>> {
+fn derivatives(weights: &[f64], logits: &[Vec<f32>], device: Device) -> Vec<Vec<f32>> {
     let total: f64 = weights.iter().sum();
     let n = logits.first().map_or(0, Vec::len);
     let log_odds = |image: usize| -> Vec<f64> {
         weights.iter().zip(logits).map(|(weight, logits)| (weight / total).ln() + f64::from(logits[image])).collect()
     };
     let aggregated: Vec<(f64, Vec<f64>)> = (0..n).map(|image| log_sum_exp(&log_odds(image))).collect();
-    let (_, by_aggregate) =
-        Loss::NonSaturating.of_generator(aggregated.iter().map(|(logit, _)| *logit as f32).collect());
+    let of_all = aggregated.iter().map(|(logit, _)| *logit as f32).collect();
+    let (_, by_aggregate) = Loss::NonSaturating.of_generator(of_all, device);
     let of_client = |j: usize| {
         let parts = aggregated.iter().zip(&by_aggregate);
         parts.map(|((_, shares), &derivative)| (shares[j] * f64::from(derivative)) as f32).collect()
@@ -292,7 +292,7 @@ mod tests {
             (0..3).map(image).sum::<f64>() / 3.0
         };
         let wide = logits.clone().map(|row| row.into_iter().map(f64::from).collect::<Vec<_>>());
-        for (j, row) in derivatives(&weights, &logits).iter().enumerate() {
+        for (j, row) in derivatives(&weights, &logits, Device::cpu().unwrap()).iter().enumerate() {
             for (i, &derivative) in row.iter().enumerate() {
                 let moved = |by: f64| {
                     let mut moved = wide.clone();

@@ -100,12 +100,13 @@ mod tests {
     use std::fs;
 
     use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
-    use effgan_nn::{Purpose, Streams};
+    use effgan_nn::{Device, Purpose, Streams};
     use serde_json::Value;
     use tempfile::TempDir;
 
     use super::*;
     use crate::aggregate::{Flagged, MemberSink, Weights};
+    use crate::sample::Draw;
 
     fn network() -> Network {
         let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, ..DcganConfig::default() };
@@ -114,6 +115,11 @@ mod tests {
 
     fn generator(seed: u64) -> Params {
         init(&network().generator_tensors(), &mut Streams::of_run(seed).at(Purpose::Init, 0))
+    }
+
+    /// The first `n` images of seed 1.
+    fn first(n: u64) -> Draw<'static> {
+        Draw::new(1, 0..n, Device::cpu().unwrap(), 1)
     }
 
     fn client(name: &str) -> ClientName {
@@ -170,7 +176,7 @@ mod tests {
             writer.finish("effgan", &network(), &generator(3), NormStatistics::Average).unwrap();
             let ensemble = Ensemble::open(folder.path()).unwrap();
             let south = Selection::Members(vec![client("south")]);
-            assert_eq!(ensemble.sample(&south, 1, 0..9, 1).unwrap().len(), 9 * 64);
+            assert_eq!(ensemble.sample(&south, &first(9)).unwrap().len(), 9 * 64);
             let members = ensemble.manifest.members;
             assert_eq!((members[0].weight, members[0].flagged.as_deref()), (30.0, None));
             assert_eq!((members[1].weight, members[1].flagged.as_deref()), (weight, Some("far off")));
@@ -216,11 +222,11 @@ mod tests {
         let (_folder, ensemble) = model(Weights::Examples);
         let sample = |names: &[&str]| {
             let names = names.iter().map(|name| client(name)).collect();
-            ensemble.sample(&Selection::Members(names), 1, 0..100, 1).unwrap()
+            ensemble.sample(&Selection::Members(names), &first(100)).unwrap()
         };
         let both = sample(&["north", "south"]);
         assert_eq!(both, sample(&["south", "north", "south"]));
-        assert_eq!(both, ensemble.sample(&Selection::Ensemble, 1, 0..100, 1).unwrap());
+        assert_eq!(both, ensemble.sample(&Selection::Ensemble, &first(100)).unwrap());
         assert_ne!(both, sample(&["north"]));
     }
 
@@ -229,7 +235,7 @@ mod tests {
         let (_folder, ensemble) = model(Weights::Examples);
         let stop = || Err(FlError::Interrupted);
         for selection in [Selection::Ensemble, Selection::Global] {
-            let drawn = ensemble.sample_while(&stop, &selection, &[], 1, 0..100, 1);
+            let drawn = ensemble.sample_while(&stop, &selection, &first(100));
             assert!(matches!(drawn, Err(FlError::Interrupted)), "{selection:?}");
         }
     }

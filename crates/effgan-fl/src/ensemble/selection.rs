@@ -1,13 +1,13 @@
 //! Sampling from a model folder.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use effgan_data::ClientName;
 use effgan_nn::gan::GanModel;
 
 use super::{Ensemble, Member};
-use crate::{Result, sample};
+use crate::Result;
+use crate::sample::{self, Draw};
 
 /// The generators that samples are drawn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,48 +21,31 @@ pub enum Selection {
 }
 
 impl Ensemble {
-    /// Draws the images `range` of `seed` from `selection`: u8 `[n, c, h, w]`.
+    /// The images of `draw` from `selection`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// [`FlError::UnknownMember`](crate::FlError::UnknownMember); files as in [`global`](Self::global).
-    pub fn sample(&self, selection: &Selection, seed: u64, range: Range<u64>, jobs: usize) -> Result<Vec<u8>> {
-        self.sample_classes(selection, &[], seed, range, jobs)
+    /// [`FlError::UnknownMember`](crate::FlError::UnknownMember); files as in [`global`](Self::global);
+    /// [`FlError::Config`](crate::FlError::Config) for a class that the model does not have.
+    pub fn sample(&self, selection: &Selection, draw: &Draw) -> Result<Vec<u8>> {
+        self.sample_while(&|| Ok(()), selection, draw)
     }
 
-    /// As [`sample`](Self::sample), with images of the given `classes` in turn (see [`sample_classes`](sample::sample_classes)).
+    /// As [`sample`](Self::sample); calls `go_on` every few hundred images and ends with its error, if it returns one.
     ///
     /// # Errors
-    /// [`FlError::Config`](crate::FlError::Config) for a class that the model does not have; as [`sample`](Self::sample).
-    pub fn sample_classes(
-        &self,
-        selection: &Selection,
-        classes: &[u8],
-        seed: u64,
-        range: Range<u64>,
-        jobs: usize,
-    ) -> Result<Vec<u8>> {
-        self.sample_while(&|| Ok(()), selection, classes, seed, range, jobs)
-    }
-
-    /// As [`sample_classes`](Self::sample_classes); calls `go_on` every few hundred images and ends with its error, if it returns one.
-    ///
-    /// # Errors
-    /// As [`sample_classes`](Self::sample_classes), and those of `go_on`.
+    /// As [`sample`](Self::sample), and those of `go_on`.
     pub fn sample_while(
         &self,
         go_on: &(dyn Fn() -> Result<()> + Sync),
         selection: &Selection,
-        classes: &[u8],
-        seed: u64,
-        range: Range<u64>,
-        jobs: usize,
+        draw: &Draw,
     ) -> Result<Vec<u8>> {
         let model = &GanModel::new(self.manifest.network.clone());
         match self.selected(selection)? {
             members if members.is_empty() => {
                 let global = self.global()?;
                 let load = |_| go_on().map(|()| global.clone());
-                sample::sample_classes(model, classes, &[1.0], &load, seed, range, jobs)
+                sample::sample(model, &[1.0], &load, draw)
             }
             members => {
                 let mut weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
@@ -70,7 +53,7 @@ impl Ensemble {
                     weights.fill(1.0);
                 }
                 let load = |index: usize| go_on().and_then(|()| self.generator(members[index]));
-                sample::sample_classes(model, classes, &weights, &load, seed, range, jobs)
+                sample::sample(model, &weights, &load, draw)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use effgan_nn::gan::Adam;
 use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
-use effgan_nn::{Model, Params, Streams, Trainer, model};
+use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
 
 use super::local_config::out_of_bounds;
 use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
@@ -24,20 +24,24 @@ pub struct LocalTraining {
     rounds: u32,
     /// μ, the weight of `FedProx`'s proximal term towards the broadcast parameters; no term when `None`.
     pub(crate) mu: Option<f64>,
+    /// What trains the networks, with the config's precision.
+    pub(crate) device: Device,
 }
 
 impl LocalTraining {
-    /// Training of `model` with the settings of `config`, on shuffled epochs.
+    /// Training of `model` on `device` with the settings of `config`, on shuffled epochs.
     ///
     /// # Errors
-    /// [`FlError::Config`] when a setting is out of its bounds.
-    pub fn new(model: Arc<dyn Model>, config: LocalConfig) -> Result<Self> {
+    /// [`FlError::Config`] when a setting is out of its bounds, or `device` does not support the precision.
+    pub fn new(model: Arc<dyn Model>, config: LocalConfig, device: Device) -> Result<Self> {
         let work = LocalWork::one_of(config.epochs, config.steps, "local.")?;
         config.decay.check()?;
-        match out_of_bounds(&config, &*model) {
-            Some(reason) => Err(FlError::Config(reason)),
-            None => Ok(Self { model, config, batches: Arc::new(ShuffledEpochs), work, rounds: 1, mu: None }),
+        if let Some(reason) = out_of_bounds(&config, &*model) {
+            return Err(FlError::Config(reason));
         }
+        let device = device.with_precision(config.precision);
+        let device = device.map_err(|error| FlError::Config(format!("local.{error}")))?;
+        Ok(Self { model, config, batches: Arc::new(ShuffledEpochs), work, rounds: 1, mu: None, device })
     }
 
     /// The same training in a run of `rounds` exchanges, over which the step sizes decay.
@@ -103,12 +107,12 @@ impl LocalTraining {
 
     /// How the training steps of `round` train the model.
     pub(crate) fn plan(&self, round: u32) -> StepPlan {
-        let LocalConfig { beta1, ema, precision, .. } = self.config;
+        let LocalConfig { beta1, ema, .. } = self.config;
         let decay = self.config.decay.factor(round, self.rounds);
         let adam = |name| Adam { learning_rate: self.config.learning_rate_of(name) * decay, beta1 };
         let networks = self.model.networks().into_iter();
         let adam = networks.map(|network| (network.name, adam(network.name))).collect();
-        StepPlan { ema, proximal: self.mu, adam, precision }
+        StepPlan { ema, proximal: self.mu, adam }
     }
 
     /// Does `work` and returns what the exchange asks for: all networks for an average; the generator alone (its moving average when `ema`
@@ -125,7 +129,7 @@ impl LocalTraining {
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         check_shard(self.model(), shard.client, shard.train.len())?;
-        let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round))?;
+        let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round), self.device)?;
         let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
         let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
         Ok(Update { params: trainer.params(part), num_examples: shard.train.len() as u64, metrics })
@@ -221,7 +225,7 @@ mod tests {
         let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
         let config = LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() };
-        LocalTraining::new(Arc::new(config.gan(network)), config)
+        LocalTraining::new(Arc::new(config.gan(network)), config, Device::cpu()?)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::*;
 /// The result of two rounds of `config` with this kind of aggregation.
 fn aggregated(config: &AlgorithmConfig, kind: AggregationKind, clip: Option<f64>) -> (Params, Members) {
     let aggregation = AggregationConfig { kind, clip, ..AggregationConfig::default() };
-    let algorithm = config.build(model(), local(), &aggregation).unwrap();
+    let algorithm = config.build(model(), local(), &aggregation, device()).unwrap();
     driven(&*algorithm, &SimulationConfig::default(), &partition(), 1)
 }
 
@@ -44,7 +44,7 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
     let median = AggregationConfig { kind: AggregationKind::Median, ..AggregationConfig::default() };
     let capped = AggregationConfig { max_share: Some(0.5), ..AggregationConfig::default() };
     let error = |config: AlgorithmConfig, aggregation: &AggregationConfig| {
-        config.build(model(), local(), aggregation).err().unwrap().to_string()
+        config.build(model(), local(), aggregation, device()).err().unwrap().to_string()
     };
     let central = AlgorithmConfig::Central(CentralConfig { rounds: 1 });
     for (config, why) in [
@@ -59,7 +59,7 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
         error(fedgan(1), &capped),
         "aggregation.max_share is for the members of an ensemble, and fedgan has none; remove it"
     );
-    assert!(local_ensemble(1).build(model(), local(), &capped).is_ok());
+    assert!(local_ensemble(1).build(model(), local(), &capped, device()).is_ok());
 }
 
 /// `south`, which the seed draws as the attacker, sends x₀ − 2 (x − x₀) in place of x.
@@ -85,7 +85,7 @@ fn an_attacker_poisons_its_updates_and_the_generator_that_is_collected() {
     let participation = SimulationConfig { attack, ..SimulationConfig::default() };
     let roster: Vec<ClientName> = partition().clients.into_iter().map(|share| share.name).collect();
     assert_eq!(participation.attackers(SEED, &roster), roster[1..]);
-    let algorithm = effgan(1, 2).build(model(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = effgan(1, 2).build(model(), local(), &AggregationConfig::default(), device()).unwrap();
     for jobs in [1, 2] {
         assert_eq!(driven(&*algorithm, &participation, &partition(), jobs), (averaged.clone(), members.clone()));
     }

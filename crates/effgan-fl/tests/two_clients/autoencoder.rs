@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use effgan_nn::gan::{Adam, BATCH};
 use effgan_nn::model::{Batch, LossName, Model, NetworkSpec, Part, Sampler, StepPlan, Trainer};
 use effgan_nn::networks::{Init, TensorSpec, check};
-use effgan_nn::{Array, Params, Purpose, Streams, pixels};
+use effgan_nn::{Array, Device, Params, Purpose, Streams, pixels};
 
 const LATENT: usize = 4;
 const PIXELS: usize = 64;
@@ -41,7 +41,7 @@ impl Model for Autoencoder {
         &LOSSES
     }
 
-    fn trainer(&self, start: &Params, plan: &StepPlan) -> effgan_nn::Result<Box<dyn Trainer>> {
+    fn trainer(&self, start: &Params, plan: &StepPlan, _: Device) -> effgan_nn::Result<Box<dyn Trainer>> {
         for network in self.networks() {
             check(&start.under(network.name), &network.tensors)?;
         }
@@ -51,7 +51,7 @@ impl Model for Autoencoder {
         Ok(Box::new(Training { params: start.clone(), velocities, adam, steps: 0, losses: Vec::new() }))
     }
 
-    fn sampler(&self, generator: &Params) -> effgan_nn::Result<Box<dyn Sampler>> {
+    fn sampler(&self, generator: &Params, _: Device) -> effgan_nn::Result<Box<dyn Sampler>> {
         Ok(Box::new(Decoder(generator.get("weight")?.values.clone())))
     }
 }

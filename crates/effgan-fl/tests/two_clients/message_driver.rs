@@ -68,7 +68,7 @@ type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 
 /// [`run_over_sites`] of `config` with a GAN. Its exchanges are those that the algorithm's settings name.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
-    let algorithm = config.build(model(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = config.build(model(), local(), &AggregationConfig::default(), device()).unwrap();
     let (outcome, asked) = run_over_sites(&*algorithm, silent, cut);
     let is_asked = |kind: &ExchangeKind| asked.contains(kind);
     let named: Vec<_> = ExchangeKind::ALL.into_iter().filter(is_asked).collect();

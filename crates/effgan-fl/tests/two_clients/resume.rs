@@ -42,7 +42,7 @@ pub(crate) fn outcome(
     cut: Option<u64>,
 ) -> Outcome {
     let model = Arc::new(local.gan(network()));
-    let algorithm = config.build(model, local.clone(), &AggregationConfig::default()).unwrap();
+    let algorithm = config.build(model, local.clone(), &AggregationConfig::default(), device()).unwrap();
     outcome_of(&*algorithm, every_steps, jobs, cut)
 }
 
@@ -122,7 +122,7 @@ fn moving_averages_proximal_terms_and_several_discriminator_updates_are_resumed_
 #[test]
 fn finished_replies_of_the_open_round_are_not_computed_again() {
     let folder = tempfile::tempdir().unwrap();
-    let algorithm = fedgan(1).build(model(), local(), &AggregationConfig::default()).unwrap();
+    let algorithm = fedgan(1).build(model(), local(), &AggregationConfig::default(), device()).unwrap();
     let steps = |stop_at: Option<&'static str>| {
         let (observed, images, partition) = (Mutex::new(Vec::new()), images(), partition());
         let on_step = |record: &StepRecord| {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use effgan_data::ImageSet;
 use effgan_fl::local::BatchSampler;
-use effgan_fl::sample::sample;
+use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Broadcast, ExchangeKind, FlError, LocalWork, Shard, StepObserver, StepRecord, TrainingState};
 
 use super::autoencoder::Autoencoder;
@@ -15,7 +15,7 @@ use super::*;
 
 fn autoencoder(config: &AlgorithmConfig) -> Box<dyn Algorithm> {
     let local = LocalConfig { learning_rate: 0.5, ..local() };
-    config.build(Arc::new(Autoencoder), local, &AggregationConfig::default()).unwrap()
+    config.build(Arc::new(Autoencoder), local, &AggregationConfig::default(), device()).unwrap()
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn its_decoder_is_the_member_that_draws_images_and_its_losses_are_the_metrics() 
     assert_eq!(losses(1).keys().collect::<Vec<_>>(), ["loss", "loss_image", "loss_z", "steps"]);
     assert!(losses(20)["loss_image"] < 0.95 * losses(1)["loss_image"], "{losses:?}", losses = outcome.rounds);
     let load = |member: usize| Ok(outcome.members[member].2.clone());
-    let draw = |range| sample(&Autoencoder, &[1.0, 2.0], &load, 7, range, 2).unwrap();
+    let draw = |range| sample(&Autoencoder, &[1.0, 2.0], &load, &Draw::new(7, range, device(), 2)).unwrap();
     assert_eq!(draw(0..100), [draw(0..3), draw(3..100)].concat());
     assert!(draw(0..100).iter().any(|&pixel| pixel != draw(0..1)[0]));
 }
@@ -62,7 +62,8 @@ fn its_decoder_is_the_member_that_draws_images_and_its_losses_are_the_metrics() 
 #[test]
 fn algorithms_that_train_a_discriminator_apart_refuse_it() {
     for (config, name) in [(md_gan(1), "md-gan"), (ua_gan(1), "ua-gan")] {
-        let error = config.build(Arc::new(Autoencoder), local(), &AggregationConfig::default()).err().unwrap();
+        let error =
+            config.build(Arc::new(Autoencoder), local(), &AggregationConfig::default(), device()).err().unwrap();
         assert_eq!(error.to_string(), format!("{name} trains a generator and a discriminator, which the model is not"));
     }
 }
@@ -109,7 +110,7 @@ impl StepObserver for Watch {
 
 #[test]
 fn steps_see_as_many_images_as_their_sampler_chooses_also_after_an_interruption() {
-    let training = LocalTraining::new(Arc::new(Autoencoder), local()).unwrap().on(Arc::new(Varying));
+    let training = LocalTraining::new(Arc::new(Autoencoder), local(), device()).unwrap().on(Arc::new(Varying));
     let broadcast =
         Broadcast { round: 1, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: training.init(SEED) };
     let (partition, images): (_, ImageSet) = (partition(), images());

@@ -39,7 +39,7 @@ fn the_rounds_of_an_algorithm_are_those_of_the_fedgan_that_it_names() {
 #[test]
 fn a_run_can_be_extended_where_its_settings_say_so() {
     let run = |config: &AlgorithmConfig, folder: &Path| {
-        let algorithm = config.build(model(), local(), &AggregationConfig::default()).unwrap();
+        let algorithm = config.build(model(), local(), &AggregationConfig::default(), device()).unwrap();
         let checkpoints = checkpoints(folder, None);
         let simulation = Simulation {
             algorithm: &*algorithm,

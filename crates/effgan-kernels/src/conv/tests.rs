@@ -46,14 +46,15 @@ fn all_forms_agree_forwards_and_backwards_with_every_activation() {
 
 #[test]
 fn bf16_products_are_close_to_f32_ones() {
-    if !Precision::Bf16.is_available() {
-        eprintln!("skipped: this processor has no AVX-512 BF16");
+    let isa = Isa::wanted().unwrap();
+    if !Precision::Bf16.is_available(isa) {
+        eprintln!("skipped: AVX-512 BF16 is not available with {}", isa.name());
         return;
     }
     let g = geometries()[1];
     for from in [Side::Input, Side::Output] {
         let [rounded, exact] = [Precision::Bf16, Precision::F32]
-            .map(|precision| both_ways(&Conv::new(Isa::in_use(), precision, &g, from, 3), Activation::Identity));
+            .map(|precision| both_ways(&Conv::new(isa, precision, &g, from, 3), Activation::Identity));
         for (part, (rounded, exact)) in ["out", "weights", "bias", "input"].iter().zip(rounded.iter().zip(&exact)) {
             let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
             let off = norm(&mut rounded.iter().zip(exact).map(|(a, b)| a - b));
@@ -68,7 +69,7 @@ fn bf16_products_are_close_to_f32_ones() {
 #[test]
 fn dividing_a_batch_into_chunks_changes_nothing_but_the_order_of_sums() {
     let g = geometries()[1];
-    let conv = Conv::new(Isa::in_use(), Precision::F32, &g, Side::Input, 7);
+    let conv = Conv::new(Isa::wanted().unwrap(), Precision::F32, &g, Side::Input, 7);
     let in_chunks = |size, whole, last: Option<usize>| {
         let chunks = Chunks { plan: Plan::new(&g, size), whole, last: last.map(|n| Plan::new(&g, n)) };
         Conv { form: Form::Winograd(Arc::new(chunks)), ..conv.clone() }

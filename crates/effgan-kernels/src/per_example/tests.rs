@@ -7,6 +7,10 @@ use super::*;
 /// f32 products of up to 5 · 5 · 20 terms, whose squares are compared with the largest of them.
 const TOLERANCE: f64 = 1e-5;
 
+fn isa() -> Isa {
+    Isa::wanted().unwrap()
+}
+
 fn assert_close_f64(what: &str, ours: &[f64], exact: &[f64], tolerance: f64) {
     let ours: Vec<f32> = ours.iter().map(|&value| value as f32).collect();
     assert_close(what, &ours, exact, tolerance);
@@ -57,7 +61,7 @@ proptest! {
                 assert_close_f64(&format!("{method:?} {isa:?}"), &ours, &exact, TOLERANCE);
             }
         }
-        assert_close_f64("the cheaper", &conv_squared_norms(&g, n, &input, &output), &exact, TOLERANCE);
+        assert_close_f64("the cheaper", &conv_squared_norms(isa(), &g, n, &input, &output), &exact, TOLERANCE);
     }
 
     #[test]
@@ -68,9 +72,9 @@ proptest! {
         let gamma = |i| squared_norm(&sums_by_index(&map, |j| at(&grad, i, j) * at(&normalised, i, j)));
         let exact: Vec<f64> = (0..n).map(beta).collect();
         // Only the rounding to f32 of the comparison; the sums are in f64.
-        assert_close_f64("bias", &bias_squared_norms(n, &map, &grad), &exact, 1e-7);
+        assert_close_f64("bias", &bias_squared_norms(isa(), n, &map, &grad), &exact, 1e-7);
         let exact: Vec<f64> = (0..n).map(|i| beta(i) + gamma(i)).collect();
-        assert_close_f64("group norm", &group_norm_squared_norms(n, &map, &normalised, &grad), &exact, 1e-7);
+        assert_close_f64("group norm", &group_norm_squared_norms(isa(), n, &map, &normalised, &grad), &exact, 1e-7);
     }
 
     #[test]
@@ -89,7 +93,7 @@ proptest! {
     #[test]
     fn weighed_examples_sum_to_the_clipped_gradients(g in geometries(), n in 1..=5_usize) {
         let (input, mut output) = (noise(n * g.input.len(), 1), noise(n * g.output.len(), 2));
-        let norms = conv_squared_norms(&g, n, &input, &output);
+        let norms = conv_squared_norms(isa(), &g, n, &input, &output);
         let clip = norms[0].sqrt();
         let factors: Vec<f32> = norms.iter().map(|norm| (clip / norm.sqrt()).min(1.0) as f32).collect();
         let exact = clipped_sum_of_single_gradients(&g, clip, &input, &output);
@@ -118,9 +122,9 @@ fn a_linear_layer_is_a_convolution_of_one_pixel() {
     let (n, inputs, outputs) = (7, 50, 33);
     let g = Geometry::of_conv(MapShape { channels: inputs, height: 1, width: 1 }, outputs, 1, 1, 0);
     let (x, grad) = (noise(n * inputs, 1), noise(n * outputs, 2));
-    let norms = linear_squared_norms(n, &x, &grad);
+    let norms = linear_squared_norms(isa(), n, &x, &grad);
     assert_close_f64("linear", &norms, &exact_norms(&g, n, &x, &grad), TOLERANCE);
-    assert_close_f64("convolution", &norms, &conv_squared_norms(&g, n, &x, &grad), TOLERANCE);
+    assert_close_f64("convolution", &norms, &conv_squared_norms(isa(), &g, n, &x, &grad), TOLERANCE);
 }
 
 #[test]
@@ -142,11 +146,11 @@ fn any_number_of_threads_gives_the_same_bits() {
             let mut weighed = output.clone();
             weigh_examples(n, &noise(n, 3), &mut weighed);
             let norms = [
-                squared_norms_by(Method::Ghost, Isa::in_use(), &g, n, &input, &output),
-                squared_norms_by(Method::OwnGradient, Isa::in_use(), &g, n, &input, &output),
-                linear_squared_norms(n, &input, &output),
-                bias_squared_norms(n, &g.output, &output),
-                group_norm_squared_norms(n, &g.output, &weighed, &output),
+                squared_norms_by(Method::Ghost, isa(), &g, n, &input, &output),
+                squared_norms_by(Method::OwnGradient, isa(), &g, n, &input, &output),
+                linear_squared_norms(isa(), n, &input, &output),
+                bias_squared_norms(isa(), n, &g.output, &output),
+                group_norm_squared_norms(isa(), n, &g.output, &weighed, &output),
             ];
             (weighed, norms)
         })
@@ -162,7 +166,7 @@ fn a_gradient_that_cancels_between_pixels_has_a_small_norm_not_below_zero() {
     let input = vec![0.3; g.input.len()];
     let half = noise(g.output.len() / 2, 1);
     let output: Vec<f32> = half.iter().copied().chain(half.iter().map(|value| -value)).collect();
-    let isa = Isa::in_use();
+    let isa = isa();
     let cols_squared = 0.09 * (g.output.pixels() * 9 * g.input.channels) as f64;
     for method in [Method::Ghost, Method::OwnGradient] {
         let norm = squared_norms_by(method, isa, &g, 1, &input, &output)[0];
@@ -176,7 +180,7 @@ fn a_gradient_with_nan_has_no_norm() {
     let (input, mut output) = (noise(2 * g.input.len(), 1), noise(2 * g.output.len(), 2));
     output[g.output.len()] = f32::NAN;
     for method in [Method::Ghost, Method::OwnGradient] {
-        let norms = squared_norms_by(method, Isa::in_use(), &g, 2, &input, &output);
+        let norms = squared_norms_by(method, isa(), &g, 2, &input, &output);
         assert!(norms[0].is_finite() && norms[1].is_nan(), "{method:?} {norms:?}");
     }
 }
@@ -184,8 +188,8 @@ fn a_gradient_with_nan_has_no_norm() {
 #[test]
 fn no_examples_have_no_norms() {
     let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);
-    assert!(conv_squared_norms(&g, 0, &[], &[]).is_empty());
-    assert!(linear_squared_norms(0, &[], &[]).is_empty());
-    assert!(group_norm_squared_norms(0, &g.output, &[], &[]).is_empty());
+    assert!(conv_squared_norms(isa(), &g, 0, &[], &[]).is_empty());
+    assert!(linear_squared_norms(isa(), 0, &[], &[]).is_empty());
+    assert!(group_norm_squared_norms(isa(), 0, &g.output, &[], &[]).is_empty());
     weigh_examples(0, &[], &mut []);
 }

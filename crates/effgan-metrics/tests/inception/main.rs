@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use effgan_metrics::{FeatureStats, Inception, Resize, frechet_distance};
-use effgan_nn::{Array, Params, checkpoint};
+use effgan_nn::{Array, Device, Params, checkpoint};
 use tempfile::TempDir;
 
 static FIXTURE: LazyLock<Params> = LazyLock::new(|| {
@@ -59,10 +59,14 @@ fn images_are_resized_as_each_package_does() {
     }
 }
 
+fn load(path: &Path, resize: Resize) -> effgan_metrics::Result<Inception> {
+    Inception::load(path, resize, Device::cpu().unwrap())
+}
+
 #[test]
 fn features_and_distances_match_each_package() {
     for (resize, file) in [(Resize::PytorchFid, 0), (Resize::TorchFidelity, 1), (Resize::Clean, 1)] {
-        let inception = Inception::load(&FILES.1[file], resize).unwrap();
+        let inception = load(&FILES.1[file], resize).unwrap();
         let features_of = |i| {
             let (image, shape) = formula::image(i);
             inception.features(&image, shape, 1).unwrap()
@@ -107,7 +111,7 @@ fn in_their_span(features: &[f32]) -> Vec<f32> {
 
 #[test]
 fn any_number_of_jobs_gives_the_same_bits_and_an_image_alone_too() {
-    let inception = Inception::load(&FILES.1[1], Resize::Clean).unwrap();
+    let inception = load(&FILES.1[1], Resize::Clean).unwrap();
     let (image, shape) = formula::image(0);
     let images: Vec<u8> = (0..6_u8).flat_map(|i| image.iter().map(move |pixel| pixel.wrapping_mul(i))).collect();
     let one = inception.features(&images, shape, 1).unwrap();
@@ -118,7 +122,7 @@ fn any_number_of_jobs_gives_the_same_bits_and_an_image_alone_too() {
 
 #[test]
 fn grey_is_three_equal_channels_and_files_of_both_kinds_are_the_same_network() {
-    let [dict, safetensors] = [0, 1].map(|file| Inception::load(&FILES.1[file], Resize::PytorchFid).unwrap());
+    let [dict, safetensors] = [0, 1].map(|file| load(&FILES.1[file], Resize::PytorchFid).unwrap());
     assert_eq!(dict.sha256(), safetensors.sha256());
     assert_eq!(dict.sha256(), WEIGHTS.hash());
     let (image, [_, height, width]) = formula::image(0);
@@ -133,7 +137,7 @@ fn error_of(change: impl FnOnce(&mut Params)) -> String {
     let mut params = WEIGHTS.clone();
     change(&mut params);
     checkpoint::save(&path, &params).unwrap();
-    let error = Inception::load(&path, Resize::Clean).err().expect("an error").to_string();
+    let error = load(&path, Resize::Clean).err().expect("an error").to_string();
     error.replace(&path.display().to_string(), "w.safetensors")
 }
 
@@ -162,7 +166,7 @@ fn weights_that_do_not_fit_are_refused() {
     let infinite =
         error_of(|params| params.insert("Mixed_6a.branch3x3.bn.bias", Array::new([384], vec![f32::NAN; 384])));
     assert!(infinite.contains("`Mixed_6a.branch3x3.bn.bias` has a non-finite value"), "{infinite}");
-    let missing = Inception::load(Path::new("nowhere.pth"), Resize::Clean).err().expect("an error").to_string();
+    let missing = load(Path::new("nowhere.pth"), Resize::Clean).err().expect("an error").to_string();
     assert!(missing.starts_with("weights of Inception-2015: nowhere.pth: "), "{missing}");
 }
 
@@ -174,12 +178,12 @@ fn the_classifiers_tensors_are_ignored() {
     params.insert("fc.weight", Array::new([1], vec![0.0]));
     params.insert("AuxLogits.fc.bias", Array::new([1], vec![0.0]));
     checkpoint::save(&path, &params).unwrap();
-    assert_eq!(Inception::load(&path, Resize::Clean).unwrap().sha256(), WEIGHTS.hash());
+    assert_eq!(load(&path, Resize::Clean).unwrap().sha256(), WEIGHTS.hash());
 }
 
 #[test]
 fn images_of_two_channels_or_incomplete_ones_are_refused() {
-    let inception = Inception::load(&FILES.1[1], Resize::Clean).unwrap();
+    let inception = load(&FILES.1[1], Resize::Clean).unwrap();
     for (values, shape) in [(8, [2, 2, 2]), (5, [1, 2, 2]), (0, [3, 0, 4])] {
         let error = inception.features(&vec![0; values], shape, 1).unwrap_err().to_string();
         assert!(
@@ -194,7 +198,7 @@ fn images_of_two_channels_or_incomplete_ones_are_refused() {
 #[test]
 #[ignore = "a measurement"]
 fn milliseconds_of_an_image_on_one_core() {
-    let inception = Inception::load(&FILES.1[1], Resize::PytorchFid).unwrap();
+    let inception = load(&FILES.1[1], Resize::PytorchFid).unwrap();
     let images = formula::image(1).0.repeat(24);
     for _ in 0..5 {
         let started = Instant::now();

@@ -10,8 +10,8 @@ use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
-use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::device::isa;
+use super::{AdamStep, Convolution, Kernels, Normalisation};
+use crate::Device;
 use effgan_kernels::conv::{Conv, Forward, Grads, Wants};
 use effgan_kernels::{buffer, linear, norm};
 
@@ -70,13 +70,13 @@ impl Backward<Flex, 3> for ConvOp {
 struct LinearOp;
 
 impl Backward<Flex, 3> for LinearOp {
-    type State = (FlexTensor, FlexTensor);
+    type State = (FlexTensor, FlexTensor, Device);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [to_x, to_w, to_bias] = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node);
-        let (x, w) = ops.state;
-        let (isa, sizes) = (isa(), linear_sizes(&x, &w));
+        let (x, w, device) = ops.state;
+        let (isa, sizes) = (device.isa(), linear_sizes(&x, &w));
         let grad = into_vec(grad);
         if let Some(parent) = to_bias {
             let bias = linear::bias_grad(isa, &sizes, &grad);
@@ -108,8 +108,7 @@ struct NormState {
     out: FlexTensor,
     gamma: FlexTensor,
     statistics: Statistics,
-    map: MapShape,
-    slope: f32,
+    how: Normalisation,
 }
 
 #[derive(Debug)]
@@ -121,9 +120,8 @@ impl Backward<Flex, 3> for NormOp {
     fn backward(self, ops: Ops<NormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [to_x, to_gamma, to_beta] = ops.parents;
         let mut grad = into_vec(grads.consume::<Flex>(&ops.node));
-        let NormState { x, out, gamma, statistics, map, slope } = ops.state;
-        let n = x.shape()[0];
-        let isa = isa();
+        let NormState { x, out, gamma, statistics, how: Normalisation { map, slope, device } } = ops.state;
+        let (n, isa) = (x.shape()[0], device.isa());
         let found = {
             let (x, out, gamma) = (Values::of(&x), Values::of(&out), Values::of(&gamma));
             let (x, out, gamma) = (x.get(), out.get(), gamma.get());
@@ -179,13 +177,18 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         }
     }
 
-    fn linear(x: FloatTensor<Self>, w: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        device: Device,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), w.node(), bias.node()];
         let (x, w, bias) = (x.into_primitive(), w.into_primitive(), bias.into_primitive());
-        let out = Flex::linear(x.clone(), w.clone(), bias);
+        let out = Flex::linear(x.clone(), w.clone(), bias, device);
         match LinearOp.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(prepared) => prepared.finish(out),
-            OpsKind::Tracked(prepared) => prepared.finish((x, w), out),
+            OpsKind::Tracked(prepared) => prepared.finish((x, w, device), out),
         }
     }
 
@@ -193,16 +196,15 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        map: MapShape,
         batches: usize,
-        slope: f32,
+        how: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
-        let (out, statistics) = flex::batch_norm(&x, &gamma, &beta, &map, batches, slope);
+        let (out, statistics) = flex::batch_norm(&x, &gamma, &beta, batches, how);
         let [mean, variance] = flex::mean_and_variance(&statistics, batches).map(Self::from_inner);
         let statistics = Statistics::Batches(statistics);
-        let out = normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, map, slope });
+        let out = normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, how });
         (out, mean, variance)
     }
 
@@ -210,26 +212,24 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        map: MapShape,
         groups: usize,
-        slope: f32,
+        how: Normalisation,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
-        let (out, statistics) = flex::group_norm(&x, &gamma, &beta, &map, groups, slope);
+        let (out, statistics) = flex::group_norm(&x, &gamma, &beta, groups, how);
         let statistics = Statistics::Groups(groups, statistics);
-        normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, map, slope })
+        normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, how })
     }
 
     fn scale_shift(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
-        map: MapShape,
-        slope: f32,
+        how: Normalisation,
     ) -> FloatTensor<Self> {
         let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
-        Self::from_inner(Flex::scale_shift(x, scale, shift, map, slope))
+        Self::from_inner(Flex::scale_shift(x, scale, shift, how))
     }
 
     fn adam(
@@ -238,10 +238,11 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         first_moment: FloatTensor<Self>,
         second_moment: FloatTensor<Self>,
         step: AdamStep,
+        device: Device,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let moments = (first_moment.into_primitive(), second_moment.into_primitive());
         let (params, first, second) =
-            Flex::adam(params.into_primitive(), grads.into_primitive(), moments.0, moments.1, step);
+            Flex::adam(params.into_primitive(), grads.into_primitive(), moments.0, moments.1, step, device);
         (Self::from_inner(params), Self::from_inner(first), Self::from_inner(second))
     }
 }

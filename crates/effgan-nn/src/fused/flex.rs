@@ -6,8 +6,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
 
-use super::{AdamStep, Convolution, Kernels, MapShape};
-use crate::device::isa;
+use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation};
+use crate::Device;
 use effgan_kernels::conv::Conv;
 use effgan_kernels::{adam, buffer, linear, norm};
 
@@ -56,10 +56,10 @@ impl Kernels for Flex {
         convolve(&prepared(&x, how), &x, &w, &bias, how)
     }
 
-    fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor) -> FlexTensor {
+    fn linear(x: FlexTensor, w: FlexTensor, bias: FlexTensor, device: Device) -> FlexTensor {
         let sizes = linear_sizes(&x, &w);
         let (x, w, bias) = (Values::of(&x), Values::of(&w), Values::of(&bias));
-        let out = linear::forward(isa(), &sizes, x.get(), w.get(), bias.get());
+        let out = linear::forward(device.isa(), &sizes, x.get(), w.get(), bias.get());
         tensor(out, [sizes.n, sizes.outputs])
     }
 
@@ -67,29 +67,21 @@ impl Kernels for Flex {
         x: FlexTensor,
         gamma: FlexTensor,
         beta: FlexTensor,
-        map: MapShape,
         batches: usize,
-        slope: f32,
+        how: Normalisation,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (out, statistics) = batch_norm(&x, &gamma, &beta, &map, batches, slope);
+        let (out, statistics) = batch_norm(&x, &gamma, &beta, batches, how);
         let [mean, variance] = mean_and_variance(&statistics, batches);
         (out, mean, variance)
     }
 
-    fn group_norm(
-        x: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        map: MapShape,
-        groups: usize,
-        slope: f32,
-    ) -> FlexTensor {
-        group_norm(&x, &gamma, &beta, &map, groups, slope).0
+    fn group_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, groups: usize, how: Normalisation) -> FlexTensor {
+        group_norm(&x, &gamma, &beta, groups, how).0
     }
 
-    fn scale_shift(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, map: MapShape, slope: f32) -> FlexTensor {
+    fn scale_shift(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, how: Normalisation) -> FlexTensor {
         let (scale, shift) = (Values::of(&scale), Values::of(&shift));
-        affine(&x, scale.get(), shift.get(), &map, slope)
+        affine(&x, scale.get(), shift.get(), how)
     }
 
     fn adam(
@@ -98,11 +90,12 @@ impl Kernels for Flex {
         first_moment: FlexTensor,
         second_moment: FlexTensor,
         step: AdamStep,
+        device: Device,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let shape = params.shape();
         let grads = into_vec(grads);
         let [mut params, mut first, mut second] = [params, first_moment, second_moment].map(into_vec);
-        adam::update(isa(), &step, &mut params, &grads, &mut first, &mut second);
+        adam::update(device.isa(), &step, &mut params, &grads, &mut first, &mut second);
         buffer::give_back(grads);
         (tensor(params, shape.clone()), tensor(first, shape.clone()), tensor(second, shape))
     }
@@ -110,7 +103,7 @@ impl Kernels for Flex {
 
 /// The kernels for a convolution of `x`.
 pub(super) fn prepared(x: &FlexTensor, how: Convolution) -> Conv {
-    Conv::new(isa(), how.precision, &how.geometry, how.from, x.shape()[0])
+    Conv::new(how.device.isa(), how.device.precision(), &how.geometry, how.from, x.shape()[0])
 }
 
 pub(super) fn convolve(conv: &Conv, x: &FlexTensor, w: &FlexTensor, bias: &FlexTensor, how: Convolution) -> FlexTensor {
@@ -125,17 +118,17 @@ pub(super) fn batch_norm(
     x: &FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
-    map: &MapShape,
     batches: usize,
-    slope: f32,
+    how: Normalisation,
 ) -> (FlexTensor, norm::Statistics) {
     let n = x.shape()[0];
     let (x, gamma, beta) = (Values::of(x), Values::of(gamma), Values::of(beta));
     let mut out = buffer::take(x.get().len());
-    let sizes = norm::Sizes::of(n, map);
+    let Normalisation { map, slope, device } = how;
+    let sizes = norm::Sizes::of(n, &map);
     let (gamma, beta) = (gamma.get(), beta.get());
-    let statistics = norm::batch_norm(isa(), &sizes, batches, x.get(), gamma, beta, slope, &mut out);
-    (tensor(out, map_dims(n, map)), statistics)
+    let statistics = norm::batch_norm(device.isa(), &sizes, batches, x.get(), gamma, beta, slope, &mut out);
+    (tensor(out, map_dims(n, &map)), statistics)
 }
 
 /// Mean and variance of each batch and channel, `[batches, channels]` each.
@@ -146,12 +139,13 @@ pub(super) fn mean_and_variance(statistics: &norm::Statistics, batches: usize) -
     })
 }
 
-fn affine(x: &FlexTensor, scale: &[f32], shift: &[f32], map: &MapShape, slope: f32) -> FlexTensor {
+fn affine(x: &FlexTensor, scale: &[f32], shift: &[f32], how: Normalisation) -> FlexTensor {
+    let Normalisation { map, slope, device } = how;
     let n = x.shape()[0];
     let x = Values::of(x);
     let mut out = buffer::take(x.get().len());
-    norm::affine_act(isa(), &norm::Sizes::of(n, map), x.get(), scale, shift, slope, &mut out);
-    tensor(out, map_dims(n, map))
+    norm::affine_act(device.isa(), &norm::Sizes::of(n, &map), x.get(), scale, shift, slope, &mut out);
+    tensor(out, map_dims(n, &map))
 }
 
 /// The output and the statistics of group norm.
@@ -159,15 +153,15 @@ pub(super) fn group_norm(
     x: &FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
-    map: &MapShape,
     groups: usize,
-    slope: f32,
+    how: Normalisation,
 ) -> (FlexTensor, norm::GroupStatistics) {
     let n = x.shape()[0];
     let (x, gamma, beta) = (Values::of(x), Values::of(gamma), Values::of(beta));
     let mut out = buffer::take(x.get().len());
-    let sizes = norm::Sizes::of(n, map);
+    let Normalisation { map, slope, device } = how;
+    let sizes = norm::Sizes::of(n, &map);
     let (gamma, beta) = (gamma.get(), beta.get());
-    let statistics = norm::group_norm(isa(), &sizes, groups, x.get(), gamma, beta, slope, &mut out);
-    (tensor(out, map_dims(n, map)), statistics)
+    let statistics = norm::group_norm(device.isa(), &sizes, groups, x.get(), gamma, beta, slope, &mut out);
+    (tensor(out, map_dims(n, &map)), statistics)
 }

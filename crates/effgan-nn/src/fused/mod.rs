@@ -13,10 +13,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
-use crate::device;
+use crate::device::{self, Device};
 pub(crate) use effgan_kernels::adam::AdamStep;
 pub(crate) use effgan_kernels::conv::Activation;
-pub(crate) use effgan_kernels::{Geometry, MapShape, Precision, Side};
+pub(crate) use effgan_kernels::{Geometry, MapShape, Side};
 
 /// A convolution or a transposed one, and its activation.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,21 @@ pub(crate) struct Convolution {
     /// The map that it reads: the geometry's input for a convolution, its output for a transposed one.
     pub(crate) from: Side,
     pub(crate) activation: Activation,
-    /// Precision of large products on the CPU; other devices ignore it.
-    pub(crate) precision: Precision,
+    /// The device of the tensors.
+    pub(crate) device: Device,
 }
 
-/// Operations of the CPU backend beyond Burn's. `slope` is that of the leaky ReLU that follows; 1 means no activation.
+/// A normalisation of a batch of maps, and the leaky ReLU that follows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normalisation {
+    pub(crate) map: MapShape,
+    /// Slope of the leaky ReLU below zero; 1 means no activation.
+    pub(crate) slope: f32,
+    /// The device of the tensors.
+    pub(crate) device: Device,
+}
+
+/// Operations of the CPU backend beyond Burn's.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
     fn convolve(
@@ -38,31 +48,33 @@ pub(crate) trait Kernels: Backend {
         bias: FloatTensor<Self>,
         how: Convolution,
     ) -> FloatTensor<Self>;
-    fn linear(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        device: Device,
+    ) -> FloatTensor<Self>;
     /// Returns the output, and mean and biased variance of each batch.
     fn batch_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        map: MapShape,
         batches: usize,
-        slope: f32,
+        how: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     fn group_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        map: MapShape,
         groups: usize,
-        slope: f32,
+        how: Normalisation,
     ) -> FloatTensor<Self>;
     /// For inference: no gradients flow through it.
     fn scale_shift(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
-        map: MapShape,
-        slope: f32,
+        how: Normalisation,
     ) -> FloatTensor<Self>;
     /// Returns the parameters and both moments after the step.
     fn adam(
@@ -71,14 +83,15 @@ pub(crate) trait Kernels: Backend {
         first_moment: FloatTensor<Self>,
         second_moment: FloatTensor<Self>,
         step: AdamStep,
+        device: Device,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// Whether `x` is on the device that the kernels run on.
+/// Whether the kernels can read `x`.
 // Asked here, above Burn's dispatch: `backend_extension` lists the CPU alone, so that the portable bodies are ordinary
 // differentiable code, which the tests run on the CPU too.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    x.device() == device::device()
+    device::runs_kernels(&x.device())
 }
 
 /// act(convolution of `x` + bias), transposed where `how` says so: a batch of the geometry's other map.
@@ -90,11 +103,11 @@ pub(crate) fn convolve(x: Tensor<4>, w: Tensor<3>, bias: Tensor<1>, how: Convolu
 }
 
 /// x W + b with W `[inputs, outputs]`.
-pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+pub(crate) fn linear(x: Tensor<2>, w: Tensor<2>, bias: Tensor<1>, device: Device) -> Tensor<2> {
     if !has_kernels(&x) {
         return portable::linear(x, w, bias);
     }
-    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), w.into_dispatch(), bias.into_dispatch(), device))
 }
 
 /// The results of batch norm in training.
@@ -113,15 +126,14 @@ pub(crate) fn batch_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    map: MapShape,
     batches: usize,
-    slope: f32,
+    how: Normalisation,
 ) -> Normed {
     if !has_kernels(&x) {
-        return portable::batch_norm(x, gamma, beta, batches, slope);
+        return portable::batch_norm(x, gamma, beta, batches, how.slope);
     }
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    let (output, mean, variance) = Dispatch::batch_norm(x, gamma, beta, map, batches, slope);
+    let (output, mean, variance) = Dispatch::batch_norm(x, gamma, beta, batches, how);
     Normed {
         output: Tensor::from_dispatch(output),
         mean: Tensor::from_dispatch(mean),
@@ -134,24 +146,23 @@ pub(crate) fn group_norm(
     x: Tensor<4>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    map: MapShape,
     groups: usize,
-    slope: f32,
+    how: Normalisation,
 ) -> Tensor<4> {
     if !has_kernels(&x) {
-        return portable::group_norm(x, gamma, beta, groups, slope);
+        return portable::group_norm(x, gamma, beta, groups, how.slope);
     }
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, map, groups, slope))
+    Tensor::from_dispatch(Dispatch::group_norm(x, gamma, beta, groups, how))
 }
 
 /// act(x · scale + shift) per channel, for inference; no gradients flow through it.
-pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, map: MapShape, slope: f32) -> Tensor<4> {
+pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, how: Normalisation) -> Tensor<4> {
     if !has_kernels(&x) {
-        return portable::scale_shift(x, scale, shift, slope);
+        return portable::scale_shift(x, scale, shift, how.slope);
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
-    Tensor::from_dispatch(Dispatch::scale_shift(x, scale, shift, map, slope))
+    Tensor::from_dispatch(Dispatch::scale_shift(x, scale, shift, how))
 }
 
 /// Parameters and both moments after one step of Adam; none carries a gradient.
@@ -160,12 +171,14 @@ pub(crate) fn adam<const D: usize>(
     grads: Tensor<D>,
     [first, second]: [Tensor<D>; 2],
     step: AdamStep,
+    device: Device,
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     if !has_kernels(&params) {
         return portable::adam(params, grads, [first, second], step);
     }
+    let (params, grads) = (params.into_dispatch(), grads.into_dispatch());
     let (first, second) = (first.into_dispatch(), second.into_dispatch());
-    let (params, first, second) = Dispatch::adam(params.into_dispatch(), grads.into_dispatch(), first, second, step);
+    let (params, first, second) = Dispatch::adam(params, grads, first, second, step, device);
     (Tensor::from_dispatch(params), [Tensor::from_dispatch(first), Tensor::from_dispatch(second)])
 }
 
@@ -174,13 +187,16 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::device::training_device;
     use crate::networks::layers::values;
     use crate::{Purpose, Streams};
 
+    fn device() -> Device {
+        Device::cpu().unwrap()
+    }
+
     fn noise<const D: usize>(dims: [usize; D], which: u64) -> Tensor<D> {
         let values = Streams::of_run(which).normal(Purpose::Latent, 0, dims.iter().product());
-        Tensor::from_data(TensorData::new(values, dims), &training_device())
+        Tensor::from_data(TensorData::new(values, dims), &device().for_training().burn)
     }
 
     fn maps(n: usize, map: MapShape, which: u64) -> Tensor<4> {
@@ -238,7 +254,7 @@ mod tests {
             geometries().into_iter().flat_map(|geometry| ACTIVATIONS.map(|activation| (geometry, activation)))
         {
             for from in [Side::Input, Side::Output] {
-                let how = Convolution { geometry, from, activation, precision: Precision::F32 };
+                let how = Convolution { geometry, from, activation, device: device() };
                 let weights =
                     noise([geometry.kernel * geometry.kernel, geometry.input.channels, geometry.output.channels], 2)
                         * 0.1;
@@ -256,7 +272,8 @@ mod tests {
     #[test]
     fn linear_layers_match_burn() {
         for outputs in [1, 7] {
-            same("linear", (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3)), linear, portable::linear);
+            let inputs = (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3));
+            same("linear", inputs, |x, w, b| linear(x, w, b, device()), portable::linear);
         }
     }
 
@@ -264,16 +281,17 @@ mod tests {
     fn norms_match_burn() {
         for channels in [6, 16, 48] {
             let map = MapShape { channels, height: 3, width: 4 };
+            let how = |slope| Normalisation { map, slope, device: device() };
             let inputs = || (maps(4, map, 1), noise([channels], 2) + 1.0, noise([channels], 3));
             for batches in [1, 2] {
                 same(
                     "batch norm",
                     inputs(),
-                    |x, g, b| batch_norm(x, g, b, map, batches, 0.2).output,
+                    |x, g, b| batch_norm(x, g, b, batches, how(0.2)).output,
                     |x, g, b| portable::batch_norm(x, g, b, batches, 0.2).output,
                 );
                 let (x, g, b) = inputs();
-                let ours = batch_norm(x.clone(), g.clone(), b.clone(), map, batches, 1.0);
+                let ours = batch_norm(x.clone(), g.clone(), b.clone(), batches, how(1.0));
                 let theirs = portable::batch_norm(x, g, b, batches, 1.0);
                 assert_eq!(ours.mean.dims(), [batches, channels]);
                 assert_close("mean", values(ours.mean), &values(theirs.mean), 1e-5);
@@ -282,11 +300,11 @@ mod tests {
             same(
                 "group norm",
                 inputs(),
-                |x, g, b| group_norm(x, g, b, map, 2, 0.0),
+                |x, g, b| group_norm(x, g, b, 2, how(0.0)),
                 |x, g, b| portable::group_norm(x, g, b, 2, 0.0),
             );
             let (x, scale, shift) = inputs();
-            let ours = scale_shift(x.clone(), scale.clone(), shift.clone(), map, 0.2);
+            let ours = scale_shift(x.clone(), scale.clone(), shift.clone(), how(0.2));
             assert_close("scale", values(ours), &values(portable::scale_shift(x, scale, shift, 0.2)), 1e-6);
         }
     }
@@ -322,16 +340,17 @@ mod tests {
             |x: Tensor<1>, map: MapShape| x.reshape([2, map.channels / map.block(), map.pixels(), map.block()]);
         let window = |w: Tensor<1>| w.reshape([16, geometry.input.channels, geometry.output.channels]) * 0.05;
         let map = geometry.output;
+        let norm = Normalisation { map, slope: 1.0, device: device() };
         let norm_lens = [2 * map.len(), map.channels, map.channels];
         let conv = |from| {
-            let how = Convolution { geometry, from, activation: Activation::Tanh, precision: Precision::F32 };
+            let how = Convolution { geometry, from, activation: Activation::Tanh, device: device() };
             slopes(|[x, w, b]| convolve(of_map(x, *geometry.map(from)), window(w), b, how), lens(from))
         };
         for (what, [by_grads, by_differences]) in [
             ("conv", conv(Side::Input)),
             ("transposed", conv(Side::Output)),
-            ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, map, 1, 1.0).output, norm_lens)),
-            ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, map, 8, 1.0), norm_lens)),
+            ("batch norm", slopes(|[x, g, b]| batch_norm(of_map(x, map), g, b, 1, norm).output, norm_lens)),
+            ("group norm", slopes(|[x, g, b]| group_norm(of_map(x, map), g, b, 8, norm), norm_lens)),
         ] {
             // 2e-2: the third derivative over steps of 1e-2, and the rounding of sums of thousands.
             let off = (by_grads - by_differences).abs() / by_differences.abs();
@@ -352,6 +371,7 @@ mod tests {
             }
             values(params)
         };
-        assert_close("adam", run(adam), &run(portable::adam), 1e-6);
+        let ours = run(|params, grads, moments, step| adam(params, grads, moments, step, device()));
+        assert_close("adam", ours, &run(portable::adam), 1e-6);
     }
 }

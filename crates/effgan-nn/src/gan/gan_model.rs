@@ -5,7 +5,7 @@ use super::trainer::GanTrainer;
 use super::{Loss, TrainConfig};
 use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
 use crate::networks::Network;
-use crate::{Params, Result};
+use crate::{Device, Params, Result};
 
 /// Name of the network that generates images.
 pub const GENERATOR: &str = "generator";
@@ -41,7 +41,7 @@ impl GanModel {
         let adam = |name| plan.adam[name];
         let Self { loss, discriminator_steps, .. } = *self;
         let (generator, discriminator) = (adam(GENERATOR), adam(DISCRIMINATOR));
-        TrainConfig { loss, generator, discriminator, discriminator_steps, precision: plan.precision }
+        TrainConfig { loss, generator, discriminator, discriminator_steps }
     }
 }
 
@@ -77,12 +77,12 @@ impl Model for GanModel {
         self.discriminator_steps
     }
 
-    fn trainer(&self, start: &Params, plan: &StepPlan) -> Result<Box<dyn Trainer>> {
-        Ok(Box::new(GanTrainer::new(self, start, plan)?))
+    fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>> {
+        Ok(Box::new(GanTrainer::new(self, start, plan, device)?))
     }
 
-    fn sampler(&self, generator: &Params) -> Result<Box<dyn Sampler>> {
-        Ok(Box::new(GanSampler::new(&self.network, generator)?))
+    fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>> {
+        Ok(Box::new(GanSampler::new(&self.network, generator, device)?))
     }
 
     fn as_gan(&self) -> Option<&GanModel> {

@@ -3,13 +3,13 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use super::{Loss, TrainConfig};
-use crate::device::training_device;
+use crate::device::Placement;
 use crate::networks::{Discriminator, Mode, Network, layers, named_tensors};
 use crate::optim::Optimiser;
-use crate::{Params, Result};
+use crate::{Device, Params, Result};
 
 /// A discriminator in training with its optimiser: the half of [`Gan::step`](super::Gan::step) that needs no generator.
 ///
@@ -19,21 +19,28 @@ pub struct LocalDiscriminator {
     adam: Optimiser,
     loss: Loss,
     network: Network,
-    device: Device,
+    on: Placement,
 }
 
 impl LocalDiscriminator {
     /// The discriminator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
-    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// settings `train`, on `device`. Its optimiser has made `steps` steps and has the state `adam`
     /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, adam: &Params) -> Result<Self> {
-        let device = training_device();
-        let discriminator = network.discriminator(params, &device)?.with_precision(train.precision);
-        let adam = Optimiser::new(train.discriminator).resume(steps, adam)?;
-        Ok(Self { discriminator, adam, loss: train.loss, network: network.clone(), device })
+    pub fn new(
+        network: &Network,
+        params: &Params,
+        train: &TrainConfig,
+        steps: u32,
+        adam: &Params,
+        device: Device,
+    ) -> Result<Self> {
+        let on = device.for_training();
+        let discriminator = network.discriminator(params, &on)?;
+        let adam = Optimiser::new(train.discriminator, device).resume(steps, adam)?;
+        Ok(Self { discriminator, adam, loss: train.loss, network: network.clone(), on })
     }
 
     /// One step on `real` and as many `fake` images; returns its loss.
@@ -61,7 +68,7 @@ impl LocalDiscriminator {
     /// The gradient of Σ coefficient · logit at `images`.
     pub fn gradient(&self, images: Vec<f32>, coefficients: Vec<f32>) -> Vec<f32> {
         let n = coefficients.len();
-        let coefficients = Tensor::<2>::from_data(TensorData::new(coefficients, [n, 1]), &self.device);
+        let coefficients = Tensor::<2>::from_data(TensorData::new(coefficients, [n, 1]), &self.on.burn);
         self.gradient_of(images, |logits| (logits * coefficients).sum()).1
     }
 
@@ -77,7 +84,7 @@ impl LocalDiscriminator {
     fn images(&self, values: Vec<f32>) -> Tensor<4> {
         let [c, h, w] = self.network.image_shape;
         let n = values.len() / self.network.image_len();
-        Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.device)
+        Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.on.burn)
     }
 
     /// The discriminator's tensors, without prefix.

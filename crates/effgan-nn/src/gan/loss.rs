@@ -4,7 +4,7 @@ use burn::tensor::activation::{log_sigmoid, relu};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::device::training_device;
+use crate::Device;
 use crate::networks::layers;
 
 /// The loss that both networks minimise; D is the discriminator's logit.
@@ -34,10 +34,11 @@ impl Loss {
         }
     }
 
-    /// The generator's loss, given the discriminator's `logits` for its images, and the gradient at each logit.
-    pub fn of_generator(self, logits: Vec<f32>) -> (f32, Vec<f32>) {
-        let n = logits.len();
-        let logits = Tensor::<2>::from_data(TensorData::new(logits, [n, 1]), &training_device()).require_grad();
+    /// The generator's loss, given the discriminator's `logits` for its images, and the gradient at each logit; computed
+    /// on `device`.
+    pub fn of_generator(self, logits: Vec<f32>, device: Device) -> (f32, Vec<f32>) {
+        let (n, on) = (logits.len(), device.for_training());
+        let logits = Tensor::<2>::from_data(TensorData::new(logits, [n, 1]), &on.burn).require_grad();
         let loss = self.generator(logits.clone());
         let gradient = logits.grad(&loss.backward()).expect("the loss depends on its logits");
         (loss.into_scalar(), layers::values(gradient))
@@ -61,7 +62,7 @@ mod tests {
     const LOSSES: [Loss; 3] = [Loss::NonSaturating, Loss::LeastSquares, Loss::Hinge];
 
     fn logits(values: [f32; 2]) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1]), &training_device())
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1]), &Device::cpu().unwrap().for_training().burn)
     }
 
     fn assert_close(ours: &[f32], theirs: &[f32]) {

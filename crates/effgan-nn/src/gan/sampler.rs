@@ -1,11 +1,11 @@
 //! Sampling images from a trained generator.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
-use crate::device::{device, on_one_thread};
+use crate::device::Placement;
 use crate::model::Sampler;
 use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
-use crate::{Params, Purpose, Result, Streams, pixels};
+use crate::{Device, Params, Purpose, Result, Streams, on_one_thread, pixels};
 
 /// Images are sampled in batches of exactly this size, the last one padded, so that the bits of an image do not depend
 /// on how many are sampled.
@@ -19,18 +19,19 @@ pub(super) struct GanSampler {
     generator: Generator,
     latent_dim: usize,
     num_classes: Option<usize>,
-    device: Device,
+    on: Placement,
 }
 
 impl GanSampler {
-    /// The generator of `network` with the tensors `params` (no prefix); batch norm uses its running statistics.
+    /// The generator of `network` with the tensors `params` (no prefix), on `device`; batch norm uses its running
+    /// statistics.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub(super) fn new(network: &Network, params: &Params) -> Result<Self> {
-        let device = device();
-        let generator = network.generator(params, &device)?;
-        Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, device })
+    pub(super) fn new(network: &Network, params: &Params, device: Device) -> Result<Self> {
+        let on = device.for_inference();
+        let generator = network.generator(params, &on)?;
+        Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, on })
     }
 }
 
@@ -40,14 +41,14 @@ impl Sampler for GanSampler {
     }
 
     fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
-        let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.device);
-        let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.device));
+        let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.on.burn);
+        let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.on));
         let images = layers::values(self.generator.forward(z, labels.as_ref(), Mode::Evaluate));
         images.into_iter().map(pixels::to_u8).collect()
     }
 }
 
-/// `generator` with recomputed batch-norm statistics: the means, over fixed batches of z, of the batches' mean and
+/// `generator` with batch-norm statistics recomputed on `device`: the means, over fixed batches of z, of the batches' mean and
 /// unbiased variance (PyTorch's `momentum=None`). All generators get the same z; a conditional one gets all classes in
 /// turn.
 ///
@@ -55,20 +56,20 @@ impl Sampler for GanSampler {
 ///
 /// # Errors
 /// When a tensor is missing, unknown or has another shape than `network` says.
-pub fn recompute_statistics(network: &Network, generator: &Params) -> Result<Params> {
-    let device = device();
-    let module = network.generator(generator, &device)?;
+pub fn recompute_statistics(network: &Network, generator: &Params, device: Device) -> Result<Params> {
+    let on = device.for_inference();
+    let module = network.generator(generator, &on)?;
     if !network.has_batch_norm() {
         return Ok(generator.clone());
     }
     let labels = |batch: u64, classes: usize| {
         let in_turn: Vec<u8> = (0..BATCH).map(|i| ((batch as usize * BATCH + i) % classes) as u8).collect();
-        labels_tensor(&in_turn, BATCH, classes, &device)
+        labels_tensor(&in_turn, BATCH, classes, &on)
     };
     on_one_thread(|| {
         for batch in 0..STATISTICS_BATCHES {
             let z = Streams::of_run(0).normal(Purpose::Statistics, batch, BATCH * network.latent_dim());
-            let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &device);
+            let z = Tensor::from_data(TensorData::new(z, [BATCH, network.latent_dim()]), &on.burn);
             let labels = network.num_classes.map(|classes| labels(batch, classes));
             // With momentum 1, 1/2, 1/3, … the running value is the mean over all batches.
             module.forward(z, labels.as_ref(), Mode::Train { momentum: 1.0 / (batch + 1) as f64, batches: 1 });
@@ -82,6 +83,10 @@ mod tests {
     use super::*;
     use crate::networks::{DcganConfig, NetworkConfig, NormKind, init};
 
+    fn device() -> Device {
+        Device::cpu().unwrap()
+    }
+
     fn network(norm: NormKind) -> (Network, Params) {
         let dcgan = DcganConfig { latent_dim: 4, base_channels: 2, norm, ..DcganConfig::default() };
         let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 8, 8]).unwrap();
@@ -94,7 +99,7 @@ mod tests {
         let (network, mut generator) = network(NormKind::Batch);
         let bias: Vec<f32> = (0..16).map(|i| i as f32).collect();
         generator.insert("fc.bias", crate::Array::new([16], bias));
-        let recomputed = recompute_statistics(&network, &generator).unwrap();
+        let recomputed = recompute_statistics(&network, &generator, device()).unwrap();
         // A channel has 2 x 2 pixels with biases 4c, 4c + 1, 4c + 2 and 4c + 3, and weights ~ N(0, 0.02²).
         for (channel, mean) in recomputed.get("norm0.running_mean").unwrap().values.iter().enumerate() {
             assert!((mean - (4.0 * channel as f32 + 1.5)).abs() < 0.01, "{mean}");
@@ -108,8 +113,8 @@ mod tests {
     #[test]
     fn recomputing_changes_only_statistics_and_is_idempotent() {
         let (network, generator) = network(NormKind::Batch);
-        let once = recompute_statistics(&network, &generator).unwrap();
-        assert_eq!(recompute_statistics(&network, &once).unwrap(), once);
+        let once = recompute_statistics(&network, &generator, device()).unwrap();
+        assert_eq!(recompute_statistics(&network, &once, device()).unwrap(), once);
         for (name, array) in &once {
             let running = crate::networks::is_running_statistic(name);
             assert_eq!(array != generator.get(name).unwrap(), running, "{name}");
@@ -123,7 +128,7 @@ mod tests {
         let generator = init(&network.generator_tensors(), &mut Streams::of_run(3).at(Purpose::Init, 0));
         let [one, four] = [1, 4].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| recompute_statistics(&network, &generator).unwrap().hash())
+            pool.install(|| recompute_statistics(&network, &generator, device()).unwrap().hash())
         });
         assert_eq!(one, four);
     }
@@ -131,13 +136,13 @@ mod tests {
     #[test]
     fn without_batch_norm_there_is_nothing_to_recompute() {
         let (network, generator) = network(NormKind::Group);
-        assert_eq!(recompute_statistics(&network, &generator).unwrap(), generator);
+        assert_eq!(recompute_statistics(&network, &generator, device()).unwrap(), generator);
     }
 
     #[test]
     fn an_image_does_not_depend_on_its_neighbours() {
         let (network, generator) = network(NormKind::Batch);
-        let sampler = GanSampler::new(&network, &generator).unwrap();
+        let sampler = GanSampler::new(&network, &generator, device()).unwrap();
         let z = Streams::of_run(1).normal(Purpose::Latent, 0, BATCH * 4);
         let mut alone = vec![0.0; BATCH * 4];
         alone[..8].copy_from_slice(&z[..8]);

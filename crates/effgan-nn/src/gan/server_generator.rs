@@ -3,34 +3,41 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use super::TrainConfig;
-use crate::device::training_device;
+use crate::device::Placement;
 use crate::networks::{Generator, Mode, Network, layers, named_tensors};
 use crate::optim::Optimiser;
-use crate::{Params, Result};
+use crate::{Device, Params, Result};
 
 /// A generator in training with its optimiser: the half of [`Gan::step`](super::Gan::step) that needs no discriminator.
 pub struct ServerGenerator {
     generator: Generator,
     adam: Optimiser,
     network: Network,
-    device: Device,
+    on: Placement,
 }
 
 impl ServerGenerator {
     /// The generator of `network`, which must not be conditional, with the tensors `params` (no prefix) and the
-    /// settings `train`. Its optimiser has made `steps` steps and has the state `adam`
+    /// settings `train`, on `device`. Its optimiser has made `steps` steps and has the state `adam`
     /// ([`optimiser_state`](Self::optimiser_state); empty at step 0).
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, train: &TrainConfig, steps: u32, adam: &Params) -> Result<Self> {
-        let device = training_device();
-        let generator = network.generator(params, &device)?.with_precision(train.precision);
-        let adam = Optimiser::new(train.generator).resume(steps, adam)?;
-        Ok(Self { generator, adam, network: network.clone(), device })
+    pub fn new(
+        network: &Network,
+        params: &Params,
+        train: &TrainConfig,
+        steps: u32,
+        adam: &Params,
+        device: Device,
+    ) -> Result<Self> {
+        let on = device.for_training();
+        let generator = network.generator(params, &on)?;
+        let adam = Optimiser::new(train.generator, device).resume(steps, adam)?;
+        Ok(Self { generator, adam, network: network.clone(), on })
     }
 
     /// Images `[n, c, h, w]` for z `[n, latent_dim]`, normalised as in training.
@@ -50,7 +57,7 @@ impl ServerGenerator {
     #[must_use]
     pub fn step(mut self, z: Vec<f32>, gradient: Vec<f32>) -> Self {
         let images = self.generator.forward(self.z(z), None, Mode::TRAIN);
-        let gradient = Tensor::from_data(TensorData::new(gradient, images.dims()), &self.device);
+        let gradient = Tensor::from_data(TensorData::new(gradient, images.dims()), &self.on.burn);
         // The gradient of Σ x · g at x is exactly g.
         let grads = (images * gradient).sum().backward();
         let grads = GradientsParams::from_grads(grads, &self.generator);
@@ -61,7 +68,7 @@ impl ServerGenerator {
     fn z(&self, z: Vec<f32>) -> Tensor<2> {
         let latent_dim = self.network.latent_dim();
         let n = z.len() / latent_dim;
-        Tensor::from_data(TensorData::new(z, [n, latent_dim]), &self.device)
+        Tensor::from_data(TensorData::new(z, [n, latent_dim]), &self.on.burn)
     }
 
     /// The generator's tensors, without prefix.

@@ -2,15 +2,15 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 
 use super::TrainConfig;
-use crate::device::training_device;
+use crate::device::Placement;
 use crate::networks::{Discriminator, Generator, Labels, Mode, Network, labels_tensor, named_tensors, raw_tensors};
 pub use crate::optim::Adam;
 use crate::optim::Optimiser;
-use crate::{Params, Result};
+use crate::{Device, Params, Result};
 
 /// Losses of one step, means over the batch; [`Loss`](super::Loss) has their formulas and units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -30,7 +30,7 @@ pub struct Gan {
     adam_d: Optimiser,
     train: TrainConfig,
     network: Network,
-    device: Device,
+    on: Placement,
 }
 
 /// The data of one update of the discriminator: n images, n latent vectors z, and the classes of both.
@@ -42,22 +42,20 @@ struct Batch {
 
 impl Gan {
     /// Both networks with the tensors `generator.*` and `discriminator.*` of `params`, for training with the settings
-    /// `train`. Adam's moments start at zero.
+    /// `train` on `device`. Adam's moments start at zero.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than `network` says.
-    pub fn new(network: &Network, params: &Params, train: TrainConfig) -> Result<Self> {
-        let device = training_device();
-        let generator = network.generator(&params.under("generator"), &device)?;
-        let discriminator = network.discriminator(&params.under("discriminator"), &device)?;
+    pub fn new(network: &Network, params: &Params, train: TrainConfig, device: Device) -> Result<Self> {
+        let on = device.for_training();
         Ok(Self {
-            generator: generator.with_precision(train.precision),
-            discriminator: discriminator.with_precision(train.precision),
-            adam_g: Optimiser::new(train.generator),
-            adam_d: Optimiser::new(train.discriminator),
+            generator: network.generator(&params.under("generator"), &on)?,
+            discriminator: network.discriminator(&params.under("discriminator"), &on)?,
+            adam_g: Optimiser::new(train.generator, device),
+            adam_d: Optimiser::new(train.discriminator, device),
             train,
             network: network.clone(),
-            device,
+            on,
         })
     }
 
@@ -79,8 +77,7 @@ impl Gan {
     /// networks ignore labels, which may then be empty.
     ///
     /// # Panics
-    /// When the lengths do not match, a label is not below `num_classes`, or the processor does not support the
-    /// precision.
+    /// When the lengths do not match, or a label is not below `num_classes`.
     #[must_use]
     pub fn step(mut self, real: Vec<f32>, z: Vec<f32>, labels: &[u8]) -> (Self, Losses) {
         let (mut discriminator_loss, mut last) = (0.0, None);
@@ -120,9 +117,9 @@ impl Gan {
         let [c, h, w] = self.network.image_shape;
         let (n, k) = (real.len() / self.network.image_len(), self.train.discriminator_steps);
         assert!(n.is_multiple_of(k), "{n} images are not {k} equal batches");
-        let real = Tensor::from_data(TensorData::new(real, [n, c, h, w]), &self.device);
-        let z = Tensor::from_data(TensorData::new(z, [n, self.network.latent_dim()]), &self.device);
-        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.device));
+        let real = Tensor::from_data(TensorData::new(real, [n, c, h, w]), &self.on.burn);
+        let z = Tensor::from_data(TensorData::new(z, [n, self.network.latent_dim()]), &self.on.burn);
+        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on));
         let batch = |i: usize| {
             let rows = i * n / k..(i + 1) * n / k;
             Batch {
@@ -147,10 +144,10 @@ impl Gan {
     /// # Errors
     /// When a tensor is missing or has another shape than the network says.
     pub fn resume(self, state: &Params, steps: u32) -> Result<Self> {
-        let train = self.train;
+        let (train, device) = (self.train, self.on.device);
         let adam_g = self.adam_g.resume(steps, &state.under("adam_g"))?;
         let adam_d = self.adam_d.resume(steps * train.discriminator_steps as u32, &state.under("adam_d"))?;
-        Ok(Self { adam_g, adam_d, ..Self::new(&self.network, state, train)? })
+        Ok(Self { adam_g, adam_d, ..Self::new(&self.network, state, train, device)? })
     }
 
     /// The description of both networks.

@@ -1,7 +1,6 @@
 //! The settings of training a generator and a discriminator.
 
 use super::{Adam, Loss};
-use effgan_kernels::Precision;
 
 /// Settings of [`Gan`](super::Gan)'s training steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,19 +13,11 @@ pub struct TrainConfig {
     pub discriminator: Adam,
     /// Updates of the discriminator before each update of the generator, ≥ 1, each on different images.
     pub discriminator_steps: usize,
-    /// Precision of the factors of large products.
-    pub precision: Precision,
 }
 
 impl TrainConfig {
-    /// DCGAN's training: the non-saturating loss, the settings `adam` for both networks, alternating updates, f32.
+    /// DCGAN's training: the non-saturating loss, the settings `adam` for both networks, alternating updates.
     pub fn new(adam: Adam) -> Self {
-        Self {
-            loss: Loss::default(),
-            generator: adam,
-            discriminator: adam,
-            discriminator_steps: 1,
-            precision: Precision::F32,
-        }
+        Self { loss: Loss::default(), generator: adam, discriminator: adam, discriminator_steps: 1 }
     }
 }

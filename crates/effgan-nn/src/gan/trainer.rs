@@ -4,7 +4,7 @@ use super::gan_model::GENERATOR;
 use super::{Ema, Gan, GanModel, Losses};
 use crate::model::{Batch, Part, StepPlan, Trainer};
 use crate::networks::Network;
-use crate::{Params, Purpose, Result, Streams};
+use crate::{Device, Params, Purpose, Result, Streams};
 
 /// Prefix of the moving average in a saved state.
 const EMA: &str = "ema";
@@ -22,8 +22,8 @@ pub(super) struct GanTrainer {
 }
 
 impl GanTrainer {
-    pub(super) fn new(model: &GanModel, start: &Params, plan: &StepPlan) -> Result<Self> {
-        let mut gan = Gan::new(&model.network, start, model.train_config(plan))?;
+    pub(super) fn new(model: &GanModel, start: &Params, plan: &StepPlan, device: Device) -> Result<Self> {
+        let mut gan = Gan::new(&model.network, start, model.train_config(plan), device)?;
         if let Some(mu) = plan.proximal {
             gan = gan.with_proximal_term(mu);
         }

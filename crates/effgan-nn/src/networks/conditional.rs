@@ -3,11 +3,12 @@
 //! arXiv:1802.05637).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use super::layers::param;
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec};
+use crate::device::{Device, Placement};
 use crate::fused;
 use crate::{Params, Result};
 use effgan_kernels::MapShape;
@@ -19,11 +20,11 @@ pub(crate) type Labels = Tensor<1, Int>;
 ///
 /// # Panics
 /// When there are not `n` labels, or one is not below `num_classes`.
-pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, device: &Device) -> Labels {
+pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, on: &Placement) -> Labels {
     assert_eq!(labels.len(), n, "a conditional network is given the class of each image");
     assert!(labels.iter().all(|&label| usize::from(label) < num_classes), "labels are below {num_classes}");
     let labels: Vec<i64> = labels.iter().map(|&label| label.into()).collect();
-    Tensor::from_data(TensorData::new(labels, [n]), device)
+    Tensor::from_data(TensorData::new(labels, [n]), &on.burn)
 }
 
 /// A learned vector per class, as long as z (`torch.nn.Embedding`), that z is multiplied by value by value.
@@ -42,8 +43,8 @@ impl ClassInput {
     }
 
     /// The layer of a conditional generator; `None` without classes.
-    pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
-        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
+    pub(crate) fn load(num_classes: Option<usize>, params: &Params, on: &Placement) -> Result<Option<Self>> {
+        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", on)? })).transpose()
     }
 
     fn forward(&self, z: Tensor<2>, labels: &Labels) -> Tensor<2> {
@@ -66,6 +67,8 @@ pub(crate) fn of_classes(input: Option<&ClassInput>, z: Tensor<2>, labels: Optio
 #[derive(Module, Debug)]
 pub(crate) struct Projection {
     weight: Param<Tensor<2>>,
+    #[module(skip)]
+    device: Device,
 }
 
 impl Projection {
@@ -76,13 +79,13 @@ impl Projection {
     }
 
     /// The layer of a conditional discriminator; `None` without classes.
-    pub(crate) fn load(num_classes: Option<usize>, params: &Params, device: &Device) -> Result<Option<Self>> {
-        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", device)? })).transpose()
+    pub(crate) fn load(num_classes: Option<usize>, params: &Params, on: &Placement) -> Result<Option<Self>> {
+        num_classes.map(|_| Ok(Self { weight: param(params, "embed", "weight", on)?, device: on.device })).transpose()
     }
 
     /// Features `[n, features]` ↦ `[n, 1]`.
     pub(crate) fn forward(&self, features: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
-        project(features, self.weight.val(), labels)
+        project(features, self.weight.val(), labels, self.device)
     }
 }
 
@@ -90,8 +93,8 @@ impl Projection {
 ///
 /// # Panics
 /// When there are no labels.
-pub(crate) fn project(features: Tensor<2>, weight: Tensor<2>, labels: Option<&Labels>) -> Tensor<2> {
+pub(crate) fn project(features: Tensor<2>, weight: Tensor<2>, labels: Option<&Labels>, device: Device) -> Tensor<2> {
     let labels = labels.expect("a conditional discriminator is given labels").clone();
     let no_bias = Tensor::zeros([weight.dims()[1]], &weight.device());
-    fused::linear(features, weight, no_bias).gather(1, labels.unsqueeze_dim(1))
+    fused::linear(features, weight, no_bias, device).gather(1, labels.unsqueeze_dim(1))
 }

@@ -2,7 +2,7 @@
 //! from 4 × 4 (7 × 7 for images of 28 × 28) to the image, and a discriminator whose stages halve them.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, Projection, of_classes};
@@ -11,7 +11,8 @@ use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
 use super::{MAX_PIXELS, Network, check_sizes};
-use crate::fused::{Activation, Geometry, MapShape, Precision};
+use crate::device::Placement;
+use crate::fused::{Activation, Geometry, MapShape};
 use crate::{NnError, Params, Result};
 
 /// Slope of the discriminator's leaky ReLU below zero.
@@ -163,24 +164,20 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, on: &Placement) -> Result<Self> {
         let maps = config.maps(network.image_shape);
         let (mut norm, mut conv) = (Vec::new(), vec![None]);
         for (i, maps) in maps.windows(2).rev().enumerate() {
-            norm.push(Norm::load(config.norm, params, &format!("norm{i}"), maps[1], device)?);
-            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{}", i + 1), device)?));
+            norm.push(Norm::load(config.norm, params, &format!("norm{i}"), maps[1], on)?);
+            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{}", i + 1), on)?));
         }
         Ok(Self {
-            embed: ClassInput::load(network.num_classes, params, device)?,
-            fc: Linear::load(params, "fc", device)?,
+            embed: ClassInput::load(network.num_classes, params, on)?,
+            fc: Linear::load(params, "fc", on)?,
             norm,
             conv,
             ends: [maps[maps.len() - 1], maps[0]],
         })
-    }
-
-    pub(super) fn with_precision(self, precision: Precision) -> Self {
-        Self { conv: with_precision(self.conv, precision), ..self }
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
@@ -209,19 +206,15 @@ pub(crate) struct Discriminator {
 }
 
 impl Discriminator {
-    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+    pub(super) fn load(config: &DcganConfig, network: &Network, params: &Params, on: &Placement) -> Result<Self> {
         let (mut conv, mut norm) = (vec![None], vec![None]);
         for (i, maps) in (1..).zip(config.maps(network.image_shape).windows(2)) {
-            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{i}"), device)?));
+            conv.push(Some(Conv::load(geometry(maps[0], maps[1]), params, &format!("conv{i}"), on)?));
             let kind = if i == 1 { NormKind::None } else { config.norm };
-            norm.push(Norm::load(kind, params, &format!("norm{i}"), maps[1], device)?);
+            norm.push(Norm::load(kind, params, &format!("norm{i}"), maps[1], on)?);
         }
-        let fc = Linear::load(params, "fc", device)?;
-        Ok(Self { conv, norm, fc, embed: Projection::load(network.num_classes, params, device)? })
-    }
-
-    pub(super) fn with_precision(self, precision: Precision) -> Self {
-        Self { conv: with_precision(self.conv, precision), ..self }
+        let fc = Linear::load(params, "fc", on)?;
+        Ok(Self { conv, norm, fc, embed: Projection::load(network.num_classes, params, on)? })
     }
 
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
@@ -236,10 +229,6 @@ impl Discriminator {
             None => logits,
         }
     }
-}
-
-fn with_precision(layers: Vec<Option<Conv>>, precision: Precision) -> Vec<Option<Conv>> {
-    layers.into_iter().map(|layer| Some(layer?.with_precision(precision))).collect()
 }
 
 #[cfg(test)]

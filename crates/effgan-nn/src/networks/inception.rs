@@ -9,8 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::spec::{Init, TensorSpec, check};
-use crate::device::isa;
-use crate::{NnError, Params, Result};
+use crate::{Device, NnError, Params, Result};
 use effgan_kernels::inference::{Convolution, Maps, Pooling, Window, pool};
 
 /// Length of a feature vector.
@@ -243,14 +242,15 @@ pub struct Inception {
     blocks: Vec<Block>,
     convolutions: BTreeMap<String, Convolution>,
     hash: String,
+    device: Device,
 }
 
 impl Inception {
-    /// The network with the tensors `params`. Those of the classifiers are ignored.
+    /// The network with the tensors `params`, on `device`. Those of the classifiers are ignored.
     ///
     /// # Errors
     /// When a tensor is missing, unknown, has another shape or a value that is not finite, or a variance is below zero.
-    pub fn new(params: Params) -> Result<Self> {
+    pub fn new(params: Params, device: Device) -> Result<Self> {
         let used = |name: &String| !NOT_USED.iter().any(|prefix| name.starts_with(prefix));
         let params: Params = params.into_iter().filter(|(name, _)| used(name)).collect();
         check(&params, &inception_tensors())?;
@@ -260,7 +260,7 @@ impl Inception {
             convolutions.insert(name.to_owned(), folded(&params, name, channels, window)?);
             Ok(())
         })?;
-        Ok(Self { blocks: blocks(), convolutions, hash: params.hash() })
+        Ok(Self { blocks: blocks(), convolutions, hash: params.hash(), device })
     }
 
     /// [`Params::hash`] of the tensors in use.
@@ -309,9 +309,10 @@ impl Inception {
     }
 
     fn run_into(&self, layer: &Layer, from: &Maps, to: &mut Maps, channel: usize) {
+        let isa = self.device.isa();
         match layer {
-            Layer::Conv { name, .. } => self.convolutions[name].run(isa(), from, to, channel),
-            Layer::Pool(pooling, window) => pool(isa(), *pooling, *window, from, to, channel),
+            Layer::Conv { name, .. } => self.convolutions[name].run(isa, from, to, channel),
+            Layer::Pool(pooling, window) => pool(isa, *pooling, *window, from, to, channel),
         }
     }
 }

@@ -5,11 +5,12 @@
 //! and their mode depends on the device instead of an explicit [`Mode`](super::Mode).
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec, to_files};
-use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Precision, Side};
+use crate::device::{Device, Placement};
+use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Side};
 use crate::{Array, Params, Result};
 
 /// x `[n, in]` ↦ x W + b `[n, out]`; weight in × out.
@@ -17,15 +18,21 @@ use crate::{Array, Params, Result};
 pub(crate) struct Linear {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    device: Device,
 }
 
 impl Linear {
-    pub(crate) fn load(params: &Params, name: &str, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)? })
+    pub(crate) fn load(params: &Params, name: &str, on: &Placement) -> Result<Self> {
+        Ok(Self {
+            weight: param(params, name, "weight", on)?,
+            bias: param(params, name, "bias", on)?,
+            device: on.device,
+        })
     }
 
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        fused::linear(x, self.weight.val(), self.bias.val())
+        fused::linear(x, self.weight.val(), self.bias.val(), self.device)
     }
 }
 
@@ -37,23 +44,17 @@ pub(crate) struct Conv {
     #[module(skip)]
     geometry: Geometry,
     #[module(skip)]
-    precision: Precision,
+    device: Device,
 }
 
 impl Conv {
-    pub(crate) fn load(geometry: Geometry, params: &Params, name: &str, device: &Device) -> Result<Self> {
-        let precision = Precision::F32;
+    pub(crate) fn load(geometry: Geometry, params: &Params, name: &str, on: &Placement) -> Result<Self> {
         Ok(Self {
-            weight: param(params, name, "weight", device)?,
-            bias: param(params, name, "bias", device)?,
+            weight: param(params, name, "weight", on)?,
+            bias: param(params, name, "bias", on)?,
             geometry,
-            precision,
+            device: on.device,
         })
-    }
-
-    /// The same layer with products of `precision`.
-    pub(crate) fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -71,7 +72,7 @@ impl Conv {
     }
 
     fn convolve(&self, x: Tensor<4>, from: Side, activation: Activation) -> Tensor<4> {
-        let how = Convolution { geometry: self.geometry, from, activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from, activation, device: self.device };
         fused::convolve(x, self.weight.val(), self.bias.val(), how)
     }
 }
@@ -110,14 +111,14 @@ pub(crate) fn param<const D: usize>(
     params: &Params,
     layer: &str,
     field: &str,
-    device: &Device,
+    on: &Placement,
 ) -> Result<Param<Tensor<D>>> {
-    Ok(Param::from_tensor(tensor(params.get(&format!("{layer}.{field}"))?, device)))
+    Ok(Param::from_tensor(tensor(params.get(&format!("{layer}.{field}"))?, on)))
 }
 
-/// An array on `device`.
-pub(crate) fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(array.values.clone(), array.shape.clone()), device)
+/// An array as a tensor.
+pub(crate) fn tensor<const D: usize>(array: &Array, on: &Placement) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(array.values.clone(), array.shape.clone()), &on.burn)
 }
 
 /// The values of a tensor, row-major.

@@ -2,14 +2,15 @@
 //! features of `fd_small`.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Tensor};
 
 use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::spec::{Init, TensorSpec, check, to_kernels};
+use crate::device::Placement;
 use crate::fused::{Activation, Geometry, MapShape};
 use crate::{Params, Result};
 
@@ -52,17 +53,17 @@ pub(crate) struct LeNet {
 }
 
 impl LeNet {
-    pub(crate) fn load(params: &Params, device: &Device) -> Result<Self> {
+    pub(crate) fn load(params: &Params, on: &Placement) -> Result<Self> {
         check(params, &lenet_tensors())?;
         let params = &to_kernels(params, &lenet_tensors())?;
         let first = Geometry::of_conv(IMAGE, 6, 5, 1, 2);
         let second = Geometry::of_conv(halved(&first.output), 16, 5, 1, 0);
         Ok(Self {
-            conv1: Conv::load(first, params, "conv1", device)?,
-            conv2: Conv::load(second, params, "conv2", device)?,
-            fc1: Linear::load(params, "fc1", device)?,
-            fc2: Linear::load(params, "fc2", device)?,
-            fc3: Linear::load(params, "fc3", device)?,
+            conv1: Conv::load(first, params, "conv1", on)?,
+            conv2: Conv::load(second, params, "conv2", on)?,
+            fc1: Linear::load(params, "fc1", on)?,
+            fc2: Linear::load(params, "fc2", on)?,
+            fc3: Linear::load(params, "fc3", on)?,
         })
     }
 

@@ -16,7 +16,7 @@ mod spec;
 mod spectral_norm;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use conditional::{Labels, labels_tensor};
@@ -32,8 +32,8 @@ pub use resnet::ResnetConfig;
 pub use spec::{Init, TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
+use crate::device::Placement;
 use crate::{NnError, Params, Result};
-use effgan_kernels::Precision;
 
 /// Most pixels per side; files may come from strangers.
 const MAX_PIXELS: usize = 1024;
@@ -154,26 +154,24 @@ impl Network {
         }
     }
 
-    pub(crate) fn generator(&self, params: &Params, device: &Device) -> Result<Generator> {
+    pub(crate) fn generator(&self, params: &Params, on: &Placement) -> Result<Generator> {
         check(params, &self.generator_tensors())?;
         let params = &to_kernels(params, &self.generator_tensors())?;
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self, params, device)?)),
-            NetworkConfig::Resnet(resnet) => {
-                Ok(Generator::Resnet(resnet::Generator::load(resnet, self, params, device)?))
-            }
+            NetworkConfig::Dcgan(dcgan) => Ok(Generator::Dcgan(dcgan::Generator::load(dcgan, self, params, on)?)),
+            NetworkConfig::Resnet(resnet) => Ok(Generator::Resnet(resnet::Generator::load(resnet, self, params, on)?)),
         }
     }
 
-    pub(crate) fn discriminator(&self, params: &Params, device: &Device) -> Result<Discriminator> {
+    pub(crate) fn discriminator(&self, params: &Params, on: &Placement) -> Result<Discriminator> {
         check(params, &self.discriminator_tensors())?;
         let params = &to_kernels(params, &self.discriminator_tensors())?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => {
-                Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self, params, device)?))
+                Ok(Discriminator::Dcgan(dcgan::Discriminator::load(dcgan, self, params, on)?))
             }
             NetworkConfig::Resnet(resnet) => {
-                Ok(Discriminator::Resnet(resnet::Discriminator::load(resnet, self, params, device)?))
+                Ok(Discriminator::Resnet(resnet::Discriminator::load(resnet, self, params, on)?))
             }
         }
     }
@@ -197,14 +195,6 @@ pub(crate) enum Generator {
 }
 
 impl Generator {
-    /// The same network, whose large products have factors of `precision`.
-    pub(crate) fn with_precision(self, precision: Precision) -> Self {
-        match self {
-            Self::Dcgan(generator) => Self::Dcgan(generator.with_precision(precision)),
-            Self::Resnet(generator) => Self::Resnet(generator.with_precision(precision)),
-        }
-    }
-
     pub(crate) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
         match self {
             Self::Dcgan(generator) => generator.forward(z, labels, mode),
@@ -221,14 +211,6 @@ pub(crate) enum Discriminator {
 }
 
 impl Discriminator {
-    /// The same network, whose large products have factors of `precision`.
-    pub(crate) fn with_precision(self, precision: Precision) -> Self {
-        match self {
-            Self::Dcgan(discriminator) => Self::Dcgan(discriminator.with_precision(precision)),
-            Self::Resnet(discriminator) => Self::Resnet(discriminator.with_precision(precision)),
-        }
-    }
-
     pub(crate) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         match self {
             Self::Dcgan(discriminator) => discriminator.forward(images, labels, mode),

@@ -1,13 +1,14 @@
 //! Normalisation: batch (Ioffe & Szegedy 2015, arXiv:1502.03167), group (Wu & He 2018, arXiv:1803.08494) or none.
 
 use burn::module::{Module, Param, RunningState};
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{param, tensor};
 use super::spec::{Init, TensorSpec};
-use crate::fused::{self, Activation, MapShape};
+use crate::device::{Device, Placement};
+use crate::fused::{self, Activation, MapShape, Normalisation};
 use crate::{Params, Result};
 
 const EPSILON: f64 = 1e-5;
@@ -81,11 +82,11 @@ impl Norm {
         params: &Params,
         name: &str,
         map: MapShape,
-        device: &Device,
+        on: &Placement,
     ) -> Result<Option<Self>> {
         Ok(match kind {
-            NormKind::Batch => Some(Self::Batch(BatchNorm::load(params, name, map, device)?)),
-            NormKind::Group => Some(Self::Group(GroupNorm::load(params, name, map, device)?)),
+            NormKind::Batch => Some(Self::Batch(BatchNorm::load(params, name, map, on)?)),
+            NormKind::Group => Some(Self::Group(GroupNorm::load(params, name, map, on)?)),
             NormKind::None => None,
         })
     }
@@ -129,32 +130,36 @@ pub(crate) struct BatchNorm {
     running_var: RunningState<Tensor<1>>,
     #[module(skip)]
     map: MapShape,
+    #[module(skip)]
+    device: Device,
 }
 
 impl BatchNorm {
-    fn load(params: &Params, name: &str, map: MapShape, device: &Device) -> Result<Self> {
-        let running = |field| Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, device)));
+    fn load(params: &Params, name: &str, map: MapShape, on: &Placement) -> Result<Self> {
+        let running = |field| Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, on)));
         Ok(Self {
-            weight: param(params, name, "weight", device)?,
-            bias: param(params, name, "bias", device)?,
+            weight: param(params, name, "weight", on)?,
+            bias: param(params, name, "bias", on)?,
             running_mean: running("running_mean")?,
             running_var: running("running_var")?,
             map,
+            device: on.device,
         })
     }
 
     fn forward(&self, x: Tensor<4>, mode: Mode, slope: f32) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
+        let how = Normalisation { map: self.map, slope, device: self.device };
         match mode {
             Mode::Evaluate => {
                 let (mean, var) = (self.running_mean.value_sync(), self.running_var.value_sync());
                 let scale = weight / (var + EPSILON).sqrt();
                 let shift = bias - mean * scale.clone();
-                fused::scale_shift(x, scale, shift, self.map, slope)
+                fused::scale_shift(x, scale, shift, how)
             }
             Mode::Train { momentum, batches } => {
                 let values = (x.dims()[0] / batches * self.map.pixels()) as f64;
-                let normed = fused::batch_norm(x, weight, bias, self.map, batches, slope);
+                let normed = fused::batch_norm(x, weight, bias, batches, how);
                 let unbiased = normed.variance * (values / (values - 1.0));
                 for batch in 0..batches {
                     let of_batch = |statistics: &Tensor<2>| statistics.clone().slice(batch..=batch).flatten(0, 1);
@@ -178,15 +183,23 @@ pub(crate) struct GroupNorm {
     bias: Param<Tensor<1>>,
     #[module(skip)]
     map: MapShape,
+    #[module(skip)]
+    device: Device,
 }
 
 impl GroupNorm {
-    fn load(params: &Params, name: &str, map: MapShape, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)?, map })
+    fn load(params: &Params, name: &str, map: MapShape, on: &Placement) -> Result<Self> {
+        Ok(Self {
+            weight: param(params, name, "weight", on)?,
+            bias: param(params, name, "bias", on)?,
+            map,
+            device: on.device,
+        })
     }
 
     fn forward(&self, x: Tensor<4>, slope: f32) -> Tensor<4> {
-        fused::group_norm(x, self.weight.val(), self.bias.val(), self.map, groups(self.map.channels), slope)
+        let how = Normalisation { map: self.map, slope, device: self.device };
+        fused::group_norm(x, self.weight.val(), self.bias.val(), groups(self.map.channels), how)
     }
 }
 

@@ -7,9 +7,10 @@
 //! reverse order for upsampling, and halved for the average. This saves the intermediate map and at least half of the
 //! products.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
-use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Precision, Side};
+use crate::device::Device;
+use crate::fused::{self, Activation, Convolution, Geometry, MapShape, Side};
 
 /// The resampling of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +28,19 @@ pub(crate) enum Resample {
 pub(crate) struct Resampled {
     geometry: Geometry,
     resample: Resample,
-    precision: Precision,
+    device: Device,
 }
 
 impl Resampled {
     /// A convolution of maps of shape `input` into `outputs` channels.
-    pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample) -> Self {
+    pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample, device: Device) -> Self {
         let padding = kernel / 2;
         let geometry = match resample {
             Resample::Same => Geometry::of_conv(input, outputs, kernel, 1, padding),
             Resample::Up => Geometry::of_conv_transpose(input, outputs, kernel + 1, 2, padding),
             Resample::Down => Geometry::of_conv(input, outputs, kernel + 1, 2, padding),
         };
-        Self { geometry, resample, precision: Precision::F32 }
-    }
-
-    pub(crate) fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { geometry, resample, device }
     }
 
     /// Shape of the resulting maps.
@@ -68,7 +65,7 @@ impl Resampled {
             Resample::Up => widened(weights, true).swap_dims(1, 2),
             Resample::Down => widened(weights, false) * 0.25,
         };
-        let how = Convolution { geometry: self.geometry, from: self.from(), activation, precision: self.precision };
+        let how = Convolution { geometry: self.geometry, from: self.from(), activation, device: self.device };
         fused::convolve(x, weights, bias, how)
     }
 }
@@ -83,7 +80,7 @@ fn widened(weights: Tensor<3>, backwards: bool) -> Tensor<3> {
 }
 
 /// A matrix `[(k + 1)², k²]` of zeros and ones that sums taps into those of the wider window.
-fn sums_of_taps(kernel: usize, backwards: bool, device: &Device) -> Tensor<2> {
+fn sums_of_taps(kernel: usize, backwards: bool, device: &burn::tensor::Device) -> Tensor<2> {
     let along_axis = |wide: usize, tap: usize| {
         let wide = if backwards { kernel - wide } else { wide };
         wide == tap || wide == tap + 1
@@ -103,13 +100,12 @@ mod tests {
     use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions};
 
     use super::*;
-    use crate::device::device;
     use crate::networks::layers::{images_of_map, map_of_images, values};
     use crate::{Purpose, Streams};
 
     fn noise<const D: usize>(dims: [usize; D], which: u64) -> Tensor<D> {
         let values = Streams::of_run(which).normal(Purpose::Latent, 0, dims.iter().product());
-        Tensor::from_data(TensorData::new(values, dims), &device())
+        Tensor::from_data(TensorData::new(values, dims), &Device::cpu().unwrap().for_inference().burn)
     }
 
     /// Upsampling, convolution and average pooling, one after the other, by Burn's own operations.
@@ -130,7 +126,7 @@ mod tests {
             .flat_map(|resample| [(resample, 1), (resample, 3)])
         {
             let input = MapShape { channels: 3, height: 6, width: 4 };
-            let layer = Resampled::new(input, 5, kernel, resample);
+            let layer = Resampled::new(input, 5, kernel, resample, Device::cpu().unwrap());
             let (x, bias) = (noise([2, 3, 6, 4], 1), noise([5], 3));
             let weights = noise([kernel * kernel, 3, 5], 2);
             let ours = layer.forward(map_of_images(x.clone()), weights.clone(), bias.clone(), Activation::Identity);

@@ -7,11 +7,11 @@
 //! convolution that resamples too, or the identity where the shape stays the same.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::conditional::{ClassInput, Labels, of_classes, project};
+use super::conditional::{ClassInput, Labels, of_classes};
 use super::layers::{Linear, images_of_map, layer_tensors, map_of_images, param};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
@@ -19,7 +19,8 @@ use super::resample::{Resample, Resampled};
 use super::spec::{Init, TensorSpec};
 use super::spectral_norm::{SpectralConv, SpectralLinear};
 use super::{MAX_PIXELS, Network, check_sizes};
-use crate::fused::{Activation, MapShape, Precision};
+use crate::device::Placement;
+use crate::fused::{Activation, MapShape};
 use crate::{NnError, Params, Result};
 
 /// Side of the generator's first map.
@@ -198,12 +199,8 @@ struct Conv {
 }
 
 impl Conv {
-    fn load(how: Resampled, params: &Params, name: &str, device: &Device) -> Result<Self> {
-        Ok(Self { weight: param(params, name, "weight", device)?, bias: param(params, name, "bias", device)?, how })
-    }
-
-    fn with_precision(self, precision: Precision) -> Self {
-        Self { how: self.how.with_precision(precision), ..self }
+    fn load(how: Resampled, params: &Params, name: &str, on: &Placement) -> Result<Self> {
+        Ok(Self { weight: param(params, name, "weight", on)?, bias: param(params, name, "bias", on)?, how })
     }
 
     fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
@@ -222,24 +219,18 @@ struct UpBlock {
 }
 
 impl UpBlock {
-    fn load(block: &BlockShape, norm: NormKind, params: &Params, device: &Device) -> Result<Self> {
-        let up = |kernel| Resampled::new(block.input, block.outputs, kernel, Resample::Up);
+    fn load(block: &BlockShape, norm: NormKind, params: &Params, on: &Placement) -> Result<Self> {
+        let up = |kernel| Resampled::new(block.input, block.outputs, kernel, Resample::Up, on.device);
         let output = up(3).output();
-        let same = Resampled::new(output, block.outputs, 3, Resample::Same);
-        let load = |part, how| Conv::load(how, params, &block.of(part), device);
+        let same = Resampled::new(output, block.outputs, 3, Resample::Same, on.device);
+        let load = |part, how| Conv::load(how, params, &block.of(part), on);
         Ok(Self {
-            norm1: Norm::load(norm, params, &block.of("norm1"), block.input, device)?,
+            norm1: Norm::load(norm, params, &block.of("norm1"), block.input, on)?,
             conv1: load("conv1", up(3))?,
-            norm2: Norm::load(norm, params, &block.of("norm2"), output, device)?,
+            norm2: Norm::load(norm, params, &block.of("norm2"), output, on)?,
             conv2: load("conv2", same)?,
             shortcut: load("shortcut", up(1))?,
         })
-    }
-
-    fn with_precision(self, precision: Precision) -> Self {
-        let [conv1, conv2, shortcut] =
-            [self.conv1, self.conv2, self.shortcut].map(|conv| conv.with_precision(precision));
-        Self { conv1, conv2, shortcut, ..self }
     }
 
     fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
@@ -262,24 +253,19 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn load(config: &ResnetConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+    pub(super) fn load(config: &ResnetConfig, network: &Network, params: &Params, on: &Placement) -> Result<Self> {
         let [channels, side, _] = network.image_shape;
         let blocks = config.generator_blocks(network.image_shape);
-        let block = blocks.iter().map(|block| UpBlock::load(block, config.norm, params, device));
-        let to_image = Resampled::new(config.map(side), channels, 3, Resample::Same);
+        let block = blocks.iter().map(|block| UpBlock::load(block, config.norm, params, on));
+        let to_image = Resampled::new(config.map(side), channels, 3, Resample::Same, on.device);
         Ok(Self {
-            embed: ClassInput::load(network.num_classes, params, device)?,
-            fc: Linear::load(params, "fc", device)?,
+            embed: ClassInput::load(network.num_classes, params, on)?,
+            fc: Linear::load(params, "fc", on)?,
             block: block.collect::<Result<_>>()?,
-            norm: Norm::load(config.norm, params, "norm", config.map(side), device)?,
-            conv: Conv::load(to_image, params, "conv", device)?,
+            norm: Norm::load(config.norm, params, "norm", config.map(side), on)?,
+            conv: Conv::load(to_image, params, "conv", on)?,
             bottom: config.map(START),
         })
-    }
-
-    pub(super) fn with_precision(self, precision: Precision) -> Self {
-        let block = self.block.into_iter().map(|block| block.with_precision(precision)).collect();
-        Self { block, conv: self.conv.with_precision(precision), ..self }
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
@@ -301,10 +287,10 @@ struct DownBlock {
 }
 
 impl DownBlock {
-    fn load(block: &BlockShape, params: &Params, device: &Device) -> Result<Self> {
+    fn load(block: &BlockShape, params: &Params, on: &Placement) -> Result<Self> {
         let load = |part, input, kernel, resample| {
-            let how = Resampled::new(input, block.outputs, kernel, resample);
-            SpectralConv::load(how, params, &block.of(part), device)
+            let how = Resampled::new(input, block.outputs, kernel, resample, on.device);
+            SpectralConv::load(how, params, &block.of(part), on)
         };
         let middle = MapShape { channels: block.outputs, ..block.input };
         let shortcut = block.has_shortcut().then(|| load("shortcut", block.input, 1, block.resample));
@@ -313,11 +299,6 @@ impl DownBlock {
             conv2: load("conv2", middle, 3, block.resample)?,
             shortcut: shortcut.transpose()?,
         })
-    }
-
-    fn with_precision(self, precision: Precision) -> Self {
-        let [conv1, conv2] = [self.conv1, self.conv2].map(|conv| conv.with_precision(precision));
-        Self { conv1, conv2, shortcut: self.shortcut.map(|conv| conv.with_precision(precision)) }
     }
 
     /// `h` is act(x), or x itself in the first block.
@@ -338,20 +319,15 @@ pub(crate) struct Discriminator {
 }
 
 impl Discriminator {
-    pub(super) fn load(config: &ResnetConfig, network: &Network, params: &Params, device: &Device) -> Result<Self> {
+    pub(super) fn load(config: &ResnetConfig, network: &Network, params: &Params, on: &Placement) -> Result<Self> {
         let blocks = config.discriminator_blocks(network.image_shape);
-        let block = blocks.iter().map(|block| DownBlock::load(block, params, device)).collect::<Result<_>>()?;
-        let linear = |name, bias| SpectralLinear::load(params, name, bias, device);
+        let block = blocks.iter().map(|block| DownBlock::load(block, params, on)).collect::<Result<_>>()?;
+        let linear = |name, bias| SpectralLinear::load(params, name, bias, on);
         Ok(Self {
             block,
             fc: linear("fc", true)?,
             embed: network.num_classes.map(|_| linear("embed", false)).transpose()?,
         })
-    }
-
-    pub(super) fn with_precision(self, precision: Precision) -> Self {
-        let block = self.block.into_iter().map(|block| block.with_precision(precision)).collect();
-        Self { block, ..self }
     }
 
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
@@ -363,7 +339,7 @@ impl Discriminator {
         let features: Tensor<2> = relu(x).sum_dim(2).flatten(1, 3);
         let logits = self.fc.forward(features.clone(), mode);
         match &self.embed {
-            Some(embed) => logits + project(features, embed.weight(mode), labels),
+            Some(embed) => logits + embed.project(features, labels, mode),
             None => logits,
         }
     }

@@ -10,14 +10,16 @@
 //! directions of all clients are similar, since they start from the same u and an iteration turns it only slightly.
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
+use super::conditional::{Labels, project};
 use super::layers::{param, tensor};
 use super::layout::Layout;
 use super::norm::Mode;
 use super::resample::Resampled;
 use super::spec::{Init, TensorSpec};
-use crate::fused::{self, Activation, Precision};
+use crate::device::{Device, Placement};
+use crate::fused::{self, Activation};
 use crate::{Params, Result};
 
 /// Least length of a vector that is divided by it, as in PyTorch.
@@ -43,8 +45,8 @@ fn bias_tensor(name: &str, outputs: usize) -> TensorSpec {
     TensorSpec::new(format!("{name}.bias"), [outputs], Init::Constant(0.0))
 }
 
-fn running(params: &Params, name: &str, field: &str, device: &Device) -> Result<RunningState<Tensor<1>>> {
-    Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, device)))
+fn running(params: &Params, name: &str, field: &str, on: &Placement) -> Result<RunningState<Tensor<1>>> {
+    Ok(RunningState::new(tensor(params.get(&format!("{name}.{field}"))?, on)))
 }
 
 /// `weight`, whose last axis is the outputs, divided by its σ.
@@ -95,18 +97,14 @@ impl SpectralConv {
         tensors
     }
 
-    pub(crate) fn load(how: Resampled, params: &Params, name: &str, device: &Device) -> Result<Self> {
+    pub(crate) fn load(how: Resampled, params: &Params, name: &str, on: &Placement) -> Result<Self> {
         Ok(Self {
-            weight_orig: param(params, name, "weight_orig", device)?,
-            weight_u: running(params, name, "weight_u", device)?,
-            weight_v: running(params, name, "weight_v", device)?,
-            bias: param(params, name, "bias", device)?,
+            weight_orig: param(params, name, "weight_orig", on)?,
+            weight_u: running(params, name, "weight_u", on)?,
+            weight_v: running(params, name, "weight_v", on)?,
+            bias: param(params, name, "bias", on)?,
             how,
         })
-    }
-
-    pub(crate) fn with_precision(self, precision: Precision) -> Self {
-        Self { how: self.how.with_precision(precision), ..self }
     }
 
     pub(crate) fn forward(&self, x: Tensor<4>, activation: Activation, mode: Mode) -> Tensor<4> {
@@ -122,6 +120,8 @@ pub(crate) struct SpectralLinear {
     weight_u: RunningState<Tensor<1>>,
     weight_v: RunningState<Tensor<1>>,
     bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    device: Device,
 }
 
 impl SpectralLinear {
@@ -133,17 +133,18 @@ impl SpectralLinear {
         tensors
     }
 
-    pub(crate) fn load(params: &Params, name: &str, bias: bool, device: &Device) -> Result<Self> {
+    pub(crate) fn load(params: &Params, name: &str, bias: bool, on: &Placement) -> Result<Self> {
         Ok(Self {
-            weight_orig: param(params, name, "weight_orig", device)?,
-            weight_u: running(params, name, "weight_u", device)?,
-            weight_v: running(params, name, "weight_v", device)?,
-            bias: bias.then(|| param(params, name, "bias", device)).transpose()?,
+            weight_orig: param(params, name, "weight_orig", on)?,
+            weight_u: running(params, name, "weight_u", on)?,
+            weight_v: running(params, name, "weight_v", on)?,
+            bias: bias.then(|| param(params, name, "bias", on)).transpose()?,
+            device: on.device,
         })
     }
 
     /// The normalised weight, `[inputs, outputs]`.
-    pub(crate) fn weight(&self, mode: Mode) -> Tensor<2> {
+    fn weight(&self, mode: Mode) -> Tensor<2> {
         normalised(self.weight_orig.val(), &self.weight_u, &self.weight_v, mode)
     }
 
@@ -154,7 +155,12 @@ impl SpectralLinear {
             Some(bias) => bias.val(),
             None => Tensor::zeros([weight.dims()[1]], &weight.device()),
         };
-        fused::linear(x, weight, bias)
+        fused::linear(x, weight, bias, self.device)
+    }
+
+    /// The [projection](project) of `features` `[n, inputs]` onto the classes of `labels`, `[n, 1]`.
+    pub(crate) fn project(&self, features: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
+        project(features, self.weight(mode), labels, self.device)
     }
 }
 
@@ -163,17 +169,16 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::device::device;
     use crate::networks::layers::values;
 
     #[test]
     fn the_largest_singular_value_becomes_1() {
         // A rotation and diag(3, 1): the singular values are 3 and 1.
         let (sin, cos) = 0.3_f32.sin_cos();
-        let matrix = Tensor::<2>::from_data(TensorData::new(vec![3.0 * cos, -sin, 3.0 * sin, cos], [2, 2]), &device());
-        let vector = |values: [f32; 2]| {
-            RunningState::new(Tensor::<1>::from_data(TensorData::new(values.to_vec(), [2]), &device()))
-        };
+        let burn = Device::cpu().unwrap().for_inference().burn;
+        let matrix = Tensor::<2>::from_data(TensorData::new(vec![3.0 * cos, -sin, 3.0 * sin, cos], [2, 2]), &burn);
+        let vector =
+            |values: [f32; 2]| RunningState::new(Tensor::<1>::from_data(TensorData::new(values.to_vec(), [2]), &burn));
         let (u, v) = (vector([0.5, 2.0]), vector([0.0, 0.0]));
         let mut normed = Vec::new();
         for _ in 0..10 {

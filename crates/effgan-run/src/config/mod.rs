@@ -127,6 +127,8 @@ pub(crate) mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
+    use effgan_nn::Device;
+
     use super::*;
 
     pub(crate) const QUICKSTART: &str = include_str!("../../../../configs/quickstart.toml");
@@ -162,7 +164,8 @@ pub(crate) mod tests {
             // Images of a folder may have any size, which the config gives.
             let (channels, side) = (config.dataset.channels.unwrap_or(1), config.dataset.size.unwrap_or(28));
             let model = Arc::new(config.model([channels, side, side], 10).unwrap());
-            assert!(config.algorithm.build(model, config.local, &config.aggregation).is_ok(), "{}", file.display());
+            let built = config.algorithm.build(model, config.local, &config.aggregation, Device::cpu().unwrap());
+            assert!(built.is_ok(), "{}", file.display());
         }
     }
 }

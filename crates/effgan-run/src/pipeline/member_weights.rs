@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use effgan_data::ClientName;
 use effgan_fl::ensemble::{Member, ModelWriter};
-use effgan_fl::sample::sample;
+use effgan_fl::sample::{Draw, sample};
 use effgan_metrics::{FeatureStats, distances_from_others, textures};
 use effgan_nn::Model;
 use effgan_nn::parallel_map;
@@ -64,7 +64,8 @@ impl Run<'_> {
     fn texture_of(&self, writer: &ModelWriter, member: &Member) -> Result<FeatureStats> {
         self.check_stop()?;
         let generator = writer.generator(member)?;
-        let images = sample(self.model, &[1.0], &|_| Ok(generator.clone()), self.config.seed, 0..SAMPLES, 1)?;
+        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.device, 1);
+        let images = sample(self.model, &[1.0], &|_| Ok(generator.clone()), &draw)?;
         let (features, dim) = textures(&images, self.model.image_shape());
         Ok(FeatureStats::of(&features, dim).map_err(anyhow::Error::from)?)
     }

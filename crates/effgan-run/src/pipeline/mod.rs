@@ -21,9 +21,8 @@ use std::time::Instant;
 
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, FlError, Roster, ServerState};
-use effgan_nn::Model;
 use effgan_nn::gan::GanModel;
-use effgan_nn::{Params, params};
+use effgan_nn::{Device, Model, Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::adopt_rounds::adopt_rounds;
@@ -32,7 +31,6 @@ pub use self::late_member::add_late_member;
 pub use self::resume::{info_of, resume};
 use self::run_data::RunData;
 use self::run_inputs::RunInputs;
-use self::score_stages::with_statistics;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
 use crate::progress::Progress;
@@ -60,6 +58,7 @@ pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: 
 struct Run<'a> {
     config: &'a Config,
     model: &'a GanModel,
+    device: Device,
     data: &'a RunData,
     roster: &'a Roster,
     algorithm: &'a dyn Algorithm,
@@ -112,13 +111,14 @@ impl<'a> Run<'a> {
         jobs: usize,
         stop: &'a AtomicBool,
     ) -> Self {
-        let RunInputs { data, roster, model, algorithm, scorer } = inputs;
+        let RunInputs { data, roster, model, device, algorithm, scorer } = inputs;
         let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));
         Self {
             config,
             model,
+            device: *device,
             data,
             roster,
             algorithm: &**algorithm,
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under(self.model.generator());
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };
-        let global = with_statistics(&self.model.network, global, Some(statistics))?;
+        let global = self.with_statistics(global, Some(statistics))?;
         Ok(members.finish(self.config.algorithm.name(), &self.model.network, &global, statistics)?)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Roster, RunId, Strategy, WithStrategy};
+use effgan_nn::Device;
 use effgan_nn::gan::GanModel;
 
 use super::run_data::RunData;
@@ -18,6 +19,8 @@ pub(super) struct RunInputs {
     pub(super) data: RunData,
     pub(super) roster: Roster,
     pub(super) model: Arc<GanModel>,
+    /// What trains, samples and scores.
+    pub(super) device: Device,
     pub(super) algorithm: Box<dyn Algorithm>,
     pub(super) scorer: Scorer,
 }
@@ -30,14 +33,15 @@ impl RunInputs {
     pub(super) fn new(config: &Config, data: RunData, jobs: usize) -> Result<Self> {
         let (image_shape, num_classes) = data.image_shape_and_classes();
         let model = Arc::new(config.model(image_shape, num_classes)?);
-        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation)?;
+        let device = Device::cpu()?;
+        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)?;
         let roster = data.roster(config.federation.max_examples);
         config.check_clients(roster.names().len())?;
         for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
             check_shard(&*model, name, num_examples as usize)?;
         }
-        let scorer = data.scorer(config, &model, jobs)?;
-        Ok(Self { data, roster, model, algorithm, scorer })
+        let scorer = data.scorer(config, &model, jobs, device)?;
+        Ok(Self { data, roster, model, device, algorithm, scorer })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.
@@ -47,7 +51,7 @@ impl RunInputs {
 
     /// What `run.json` says at the start of the run.
     pub(super) fn info(&self, config: &Config, jobs: usize) -> RunInfo {
-        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs)
+        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, self.device)
     }
 
     /// What determines the bits of the run: its config and its data.

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::{Member, NormStatistics, Selection};
+use effgan_fl::sample::Draw;
 use effgan_metrics::Scores;
 use effgan_nn::Model;
 use effgan_nn::Params;
 use effgan_nn::gan::recompute_statistics;
-use effgan_nn::networks::Network;
 
 use super::Run;
 use super::run_data::RunData;
@@ -40,7 +40,7 @@ impl Run<'_> {
                 return Ok(()); // the next training step or the next stage returns the error
             }
             let started = Instant::now();
-            let images = self.scorer.samples_of(&with_statistics(&self.model.network, generator, statistics)?)?;
+            let images = self.scorer.samples_of(&self.with_statistics(generator, statistics)?)?;
             if statistics != Some(NormStatistics::Average) {
                 let name =
                     if of == Scored::Average { grid_name::grid_of_round(round) } else { "mean_of_members".into() };
@@ -75,10 +75,10 @@ impl Run<'_> {
     pub(super) fn save_member_samples(&mut self, ensemble: &Ensemble) -> Result<()> {
         self.check_stop()?;
         let started = Instant::now();
+        let draw = Draw::new(self.config.seed, 0..samples::MEMBER_SAMPLES, self.device, self.jobs);
         let is_shown = |(i, member): &(usize, &Member)| *i < samples::MEMBERS_SHOWN || member.flagged.is_some();
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
-            let selection = Selection::Members(vec![member.name.clone()]);
-            let images = ensemble.sample(&selection, self.config.seed, 0..samples::MEMBER_SAMPLES, self.jobs)?;
+            let images = ensemble.sample(&Selection::Members(vec![member.name.clone()]), &draw)?;
             samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.model.image_shape())?;
             if let Some(Scores { class_counts, .. }) = self.scorer.score(&images)? {
                 self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
@@ -103,16 +103,16 @@ impl Run<'_> {
         self.scores.push(score.clone());
         self.record(&Event::Score(score))
     }
-}
 
-/// The generator with batch-norm statistics computed anew, or as they are.
-pub(super) fn with_statistics(
-    network: &Network,
-    generator: &Params,
-    statistics: Option<NormStatistics>,
-) -> anyhow::Result<Params> {
-    Ok(match statistics {
-        Some(NormStatistics::Recompute) => recompute_statistics(network, generator)?,
-        Some(NormStatistics::Average) | None => generator.clone(),
-    })
+    /// The generator with batch-norm statistics computed anew, or as they are.
+    pub(super) fn with_statistics(
+        &self,
+        generator: &Params,
+        statistics: Option<NormStatistics>,
+    ) -> anyhow::Result<Params> {
+        Ok(match statistics {
+            Some(NormStatistics::Recompute) => recompute_statistics(&self.model.network, generator, self.device)?,
+            Some(NormStatistics::Average) | None => generator.clone(),
+        })
+    }
 }

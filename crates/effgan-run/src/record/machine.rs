@@ -4,8 +4,7 @@ use std::fs;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use effgan_nn::Isa;
-
+use effgan_nn::Device;
 use serde::{Deserialize, Serialize};
 
 /// The machine that a run works on.
@@ -21,12 +20,12 @@ pub struct Machine {
     pub os: String,
 }
 
-/// Describes this machine.
-pub fn this() -> Machine {
+/// Describes this machine, on whose `device` the run computes.
+pub fn this(device: Device) -> Machine {
     Machine {
         cpu: cpu().unwrap_or_else(|| "unknown".into()),
         cores: cores(),
-        instruction_set: Isa::in_use().name().into(),
+        instruction_set: device.name().into(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
 }

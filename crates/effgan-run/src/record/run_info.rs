@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use effgan_fl::Roster;
-use effgan_nn::Precision;
 use effgan_nn::networks::{Network, TensorSpec, num_bytes};
+use effgan_nn::{Device, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Machine};
@@ -127,6 +127,7 @@ pub fn at_start(
     roster: &Roster,
     network: &Network,
     jobs: usize,
+    device: Device,
 ) -> RunInfo {
     let values = |tensors: &[TensorSpec]| num_bytes(tensors) / 4;
     RunInfo {
@@ -138,7 +139,7 @@ pub fn at_start(
         jobs,
         precision: config.local.precision,
         version: env!("CARGO_PKG_VERSION").into(),
-        machine: machine::this(),
+        machine: machine::this(device),
         dataset,
         partition,
         network: NetworkInfo {

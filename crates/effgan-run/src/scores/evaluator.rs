@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use effgan_data::{Dataset, resize};
 use effgan_fl::FlError;
 use effgan_metrics::{ClassHistogram, FeatureScores, Kid, MetricError, Prdc, SmallNet};
-use effgan_nn::params;
+use effgan_nn::{Device, params};
 
 use super::cache;
 use super::evaluation::{ClassScores, Evaluation, SetScores};
@@ -41,6 +41,8 @@ pub struct Evaluator<'a> {
     pub in_depth: bool,
     /// The shares that memorisation is measured for; empty to skip it.
     pub shares: Vec<Share<'a>>,
+    /// The device that the samples of a model are drawn on.
+    pub device: Device,
     /// Threads, ≥ 1; changes no result.
     pub jobs: usize,
     /// Ends the evaluation with [`Kind::Interrupted`](crate::Kind::Interrupted) when it becomes true.
@@ -151,7 +153,7 @@ impl Evaluator<'_> {
         for start in (0..n).step_by(piece) {
             self.check_stop()?;
             let end = (start + piece).min(n);
-            let pixels = images.read(start..end, self.jobs, self.stop)?;
+            let pixels = images.read(start..end, self.device, self.jobs, self.stop)?;
             let pixels = resize::fit(&pixels, images.shape(), shape);
             let features = network.extract(&pixels, shape, self.jobs).map_err(Failure::data)?;
             all.values.extend(features.values);
@@ -173,7 +175,7 @@ impl Evaluator<'_> {
         let (mut parts, piece) = (Vec::new(), network.piece());
         for start in (0..n).step_by(piece) {
             let end = (start + piece).min(n);
-            parts.push(params::sha256(&images.read(start..end, self.jobs, self.stop)?));
+            parts.push(params::sha256(&images.read(start..end, self.device, self.jobs, self.stop)?));
         }
         let made_of = format!("{} | {:?} | {}", network.id(), images.shape(), parts.join(" "));
         cache::features(&cache, &made_of, network.dim(), || self.extract(network, what, images, n))

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{DatasetName, resize};
 use effgan_metrics::{Inception, Resize, SmallNet};
-use effgan_nn::{checkpoint, params};
+use effgan_nn::{Device, checkpoint, params};
 
 use super::features::{Features, SMALL_NET_SHAPE};
 use crate::failure::{Failure, Result};
@@ -26,14 +26,15 @@ enum Kind {
 }
 
 impl FeatureNet {
-    /// The small network `name`: `mnist` or `fashion-mnist`, which are built in, or a file that `effgan features train` wrote.
+    /// The small network `name`: `mnist` or `fashion-mnist`, which are built in, or a file that `effgan features train` wrote;
+    /// on `device`.
     ///
     /// # Errors
     /// When there is no such file, or it does not hold such a network.
-    pub fn small(name: &str) -> Result<Self> {
+    pub fn small(name: &str, device: Device) -> Result<Self> {
         let built_in = match name {
-            "mnist" => small_net(DatasetName::Mnist),
-            "fashion-mnist" => small_net(DatasetName::FashionMnist),
+            "mnist" => small_net(DatasetName::Mnist, device),
+            "fashion-mnist" => small_net(DatasetName::FashionMnist, device),
             _ => None,
         };
         if let Some(net) = built_in {
@@ -47,26 +48,27 @@ impl FeatureNet {
             );
             return Err(Failure::usage(anyhow!(line)));
         }
-        let read = || -> anyhow::Result<SmallNet> { Ok(SmallNet::new(&checkpoint::load(path)?)?) };
+        let read = || -> anyhow::Result<SmallNet> { Ok(SmallNet::new(&checkpoint::load(path)?, device)?) };
         let net = read().with_context(|| path.display().to_string()).map_err(Failure::data)?;
         let hash = net.hash().to_owned();
         Ok(Self { kind: Kind::Small(net), name: format!("LeNet ({})", path.display()), hash })
     }
 
-    /// The built-in network for the images of a data set; `None` where there is none.
-    pub fn of_dataset(dataset: DatasetName) -> Option<Self> {
+    /// The built-in network for the images of a data set, on `device`; `None` where there is none.
+    pub fn of_dataset(dataset: DatasetName, device: Device) -> Option<Self> {
         let name = if dataset == DatasetName::FashionMnist { "fashion-mnist" } else { "mnist" };
-        small_net(dataset).and_then(|_| Self::small(name).ok())
+        small_net(dataset, device).and_then(|_| Self::small(name, device).ok())
     }
 
-    /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one.
+    /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one; both on
+    /// `device`.
     ///
     /// # Errors
     /// When the file cannot be read or holds other weights.
-    pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>) -> Result<Self> {
-        let inception = Inception::load(weights, resize).map_err(Failure::data)?;
+    pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>, device: Device) -> Result<Self> {
+        let inception = Inception::load(weights, resize, device).map_err(Failure::data)?;
         let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
-        let classifier = dataset.and_then(small_net);
+        let classifier = dataset.and_then(|dataset| small_net(dataset, device));
         Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash })
     }
 
@@ -131,11 +133,11 @@ impl FeatureNet {
     }
 }
 
-/// The built-in network that was trained on the images of `dataset`; `None` for other data sets.
-pub(super) fn small_net(dataset: DatasetName) -> Option<SmallNet> {
+/// The built-in network that was trained on the images of `dataset`, on `device`; `None` for other data sets.
+pub(super) fn small_net(dataset: DatasetName, device: Device) -> Option<SmallNet> {
     match dataset {
-        DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist()),
-        DatasetName::FashionMnist => Some(SmallNet::fashion_mnist()),
+        DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist(device)),
+        DatasetName::FashionMnist => Some(SmallNet::fashion_mnist(device)),
         DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
     }
 }

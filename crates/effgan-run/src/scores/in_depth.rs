@@ -26,8 +26,8 @@ impl Evaluator<'_> {
             return Ok(None);
         }
         (self.progress)("training a classifier", 0, 1);
-        let test = self.reference.images.read(0..labels.len(), self.jobs, self.stop)?;
-        let samples = self.images.read(0..n, self.jobs, self.stop)?;
+        let test = self.reference.images.read(0..labels.len(), self.device, self.jobs, self.stop)?;
+        let samples = self.images.read(0..n, self.device, self.jobs, self.stop)?;
         let [samples, train, test] =
             [(&samples[..], self.images.shape()), (&train[..n * image_len], shape), (&test[..], shape)]
                 .map(|(images, shape)| resize::fit(images, shape, SMALL_NET_SHAPE));

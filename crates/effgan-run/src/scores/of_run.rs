@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use effgan_data::Partition;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
+use effgan_nn::Device;
 use effgan_nn::checkpoint::read_file;
 
 use super::{Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
@@ -26,7 +27,8 @@ pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> 
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.load_dataset()?;
     let unknown = || Failure::usage(anyhow!("no built-in feature network fits the images of {}", dataset.name));
-    let network = FeatureNet::of_dataset(dataset.name).ok_or_else(unknown)?;
+    let device = Device::cpu()?;
+    let network = FeatureNet::of_dataset(dataset.name, device).ok_or_else(unknown)?;
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),
@@ -36,6 +38,7 @@ pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> 
         n: Some(n),
         in_depth: true,
         shares: Share::of_run(&dataset, &read_partition(folder)?, &model, SEED),
+        device,
         jobs,
         stop,
         progress: &|_, _, _| {},

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use effgan_data::ImageFiles;
 use effgan_fl::ensemble::Selection;
+use effgan_fl::sample::Draw;
 use effgan_fl::{Ensemble, FlError};
+use effgan_nn::Device;
 
 use crate::failure::Result;
 
@@ -41,17 +43,17 @@ impl Images<'_> {
         }
     }
 
-    /// Returns the images of `range`, u8 `[n, c, h, w]`.
+    /// Returns the images of `range`, u8 `[n, c, h, w]`; `jobs` threads draw those of a model on `device`.
     ///
     /// # Errors
     /// When a file cannot be read, a member does not match the manifest, or `stop` becomes true.
-    pub fn read(&self, range: Range<usize>, jobs: usize, stop: &AtomicBool) -> Result<Vec<u8>> {
+    pub fn read(&self, range: Range<usize>, device: Device, jobs: usize, stop: &AtomicBool) -> Result<Vec<u8>> {
         let image_len: usize = self.shape().iter().product();
         Ok(match self {
             Self::Model(model, selection, seed) => {
                 let go_on = || if stop.load(Ordering::Relaxed) { Err(FlError::Interrupted) } else { Ok(()) };
                 let range = range.start as u64..range.end as u64;
-                model.sample_while(&go_on, selection, &[], *seed, range, jobs)?
+                model.sample_while(&go_on, selection, &Draw::new(*seed, range, device, jobs))?
             }
             Self::Files(files) => files.read(range)?,
             Self::Pixels(pixels, _) => pixels[range.start * image_len..range.end * image_len].to_vec(),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, ImageSet, resize};
-use effgan_fl::sample::sample;
+use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::{MetricError, Reference, Scores};
-use effgan_nn::Params;
 use effgan_nn::gan::GanModel;
+use effgan_nn::{Device, Params};
 
 use super::feature_net::small_net;
 use super::features::SMALL_NET_SHAPE;
@@ -28,10 +28,12 @@ pub(crate) struct Scorer {
     model: Arc<GanModel>,
     seed: u64,
     jobs: usize,
+    /// The device that images are generated and scored on.
+    device: Device,
 }
 
 impl Scorer {
-    /// Scores `n` samples against the first `n` test images. `None` stands for as many as both splits have.
+    /// Scores `n` samples on `device` against the first `n` test images. `None` stands for as many as both splits have.
     ///
     /// # Errors
     /// When `n` is less than 2, a split has fewer than `n` images, or a class has no image among the reference images.
@@ -41,8 +43,9 @@ impl Scorer {
         model: &Arc<GanModel>,
         seed: u64,
         jobs: usize,
+        device: Device,
     ) -> Result<Self> {
-        let reference = reference(dataset, n, "evaluation.samples", jobs)?;
+        let reference = reference(dataset, n, "evaluation.samples", jobs, device)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
             // No number is made up for images that no network was trained for.
@@ -52,13 +55,13 @@ impl Scorer {
             )),
             Some(_) => None,
         };
-        Ok(Self { reference, note, model: model.clone(), seed, jobs })
+        Ok(Self { reference, note, model: model.clone(), seed, jobs, device })
     }
 
-    /// Generates images without scoring them, for a server that has no real images.
-    pub(crate) fn without_images(model: &Arc<GanModel>, seed: u64, jobs: usize) -> Self {
+    /// Generates images on `device` without scoring them, for a server that has no real images.
+    pub(crate) fn without_images(model: &Arc<GanModel>, seed: u64, jobs: usize, device: Device) -> Self {
         let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
-        Self { reference: None, note: Some(note), model: model.clone(), seed, jobs }
+        Self { reference: None, note: Some(note), model: model.clone(), seed, jobs, device }
     }
 
     /// Why there are no scores, or what to know about them.
@@ -84,8 +87,7 @@ impl Scorer {
     /// # Errors
     /// When the tensors do not fit the network.
     pub(crate) fn samples_of(&self, generator: &Params) -> anyhow::Result<Vec<u8>> {
-        let range = 0..self.num_samples() as u64;
-        Ok(sample(&*self.model, &[1.0], &|_| Ok(generator.clone()), self.seed, range, self.jobs)?)
+        Ok(sample(&*self.model, &[1.0], &|_| Ok(generator.clone()), &self.draw())?)
     }
 
     /// Generates as many samples of an ensemble as are scored, or as a picture shows.
@@ -93,8 +95,12 @@ impl Scorer {
     /// # Errors
     /// When a member cannot be read.
     pub(crate) fn samples_of_ensemble(&self, ensemble: &Ensemble) -> anyhow::Result<Vec<u8>> {
-        let range = 0..self.num_samples() as u64;
-        Ok(ensemble.sample(&Selection::Ensemble, self.seed, range, self.jobs)?)
+        Ok(ensemble.sample(&Selection::Ensemble, &self.draw())?)
+    }
+
+    /// As many samples as are scored, or as a picture shows.
+    fn draw(&self) -> Draw<'static> {
+        Draw::new(self.seed, 0..self.num_samples() as u64, self.device, self.jobs)
     }
 
     /// Scores u8 images `[n, c, h, w]`; `None` where no feature network fits them.
@@ -134,8 +140,14 @@ impl DatasetReference {
 ///
 /// # Errors
 /// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
-fn reference(dataset: &Dataset, n: Option<usize>, key: &str, jobs: usize) -> Result<Option<DatasetReference>> {
-    let Some(net) = small_net(dataset.name) else { return Ok(None) };
+fn reference(
+    dataset: &Dataset,
+    n: Option<usize>,
+    key: &str,
+    jobs: usize,
+    device: Device,
+) -> Result<Option<DatasetReference>> {
+    let Some(net) = small_net(dataset.name, device) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
     if n < 2 || n > most {
@@ -161,7 +173,11 @@ mod tests {
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
         let resized = resize::fit(test.pixels(), test.shape(), SMALL_NET_SHAPE);
-        let classes = small_net(config.name).unwrap().classify(&resized, SMALL_NET_SHAPE, 2).unwrap().classes;
+        let classes = small_net(config.name, Device::cpu().unwrap())
+            .unwrap()
+            .classify(&resized, SMALL_NET_SHAPE, 2)
+            .unwrap()
+            .classes;
         let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         right as f64 / test.len() as f64
     }
@@ -190,7 +206,8 @@ mod tests {
     fn images_of_other_data_sets_have_no_score_and_a_note_that_says_so() {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
         let dataset = Dataset { name: DatasetName::Folder, ..digits };
-        let scorer = Scorer::new(&dataset, None, &Arc::new(crate::config::tests::model()), 1, 1).unwrap();
+        let model = Arc::new(crate::config::tests::model());
+        let scorer = Scorer::new(&dataset, None, &model, 1, 1, Device::cpu().unwrap()).unwrap();
         assert_eq!(scorer.note(), Some("no scores: no built-in feature network fits the images of folder"));
         assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
         assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
@@ -209,8 +226,8 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let model = Arc::new(crate::config::tests::model());
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, 1).err().unwrap().line();
+        let (model, device) = (Arc::new(crate::config::tests::model()), Device::cpu().unwrap());
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, 1, device).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

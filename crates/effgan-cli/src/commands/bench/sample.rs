@@ -10,9 +10,10 @@ use effgan_data::ClientName;
 use effgan_fl::Ensemble;
 use effgan_fl::aggregate::{MemberSink, Weights};
 use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
+use effgan_fl::sample::Draw;
 use effgan_nn::gan::BATCH;
 use effgan_nn::networks::{Network, init};
-use effgan_nn::{Purpose, Streams};
+use effgan_nn::{Device, Purpose, Streams};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
@@ -75,7 +76,8 @@ impl Sample {
     }
 
     fn time(&self, model: &Ensemble, threads: usize) -> Result<Timing> {
-        let draw = |num| model.sample(&Selection::Ensemble, 1, 0..num, threads);
+        let device = Device::cpu()?;
+        let draw = |num| model.sample(&Selection::Ensemble, &Draw::new(1, 0..num, device, threads));
         draw(BATCH as u64)?; // a warm-up
         let started = Instant::now();
         draw(u64::from(self.num))?;

@@ -5,10 +5,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use effgan_kernels::peak_gflops;
 use effgan_nn::gan::{Adam, Gan, TrainConfig};
 use effgan_nn::networks::{Network, init};
-use effgan_nn::{Isa, Precision, Purpose, Streams, on_threads, parallel_map};
+use effgan_nn::{Device, Precision, Purpose, Streams, on_threads, parallel_map};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -57,10 +56,11 @@ pub(crate) struct TrainStep {
 /// Parses a precision that this processor supports.
 fn precision(text: &str) -> std::result::Result<Precision, String> {
     let known = [Precision::F32, Precision::Bf16].into_iter().find(|precision| precision.name() == text);
-    match known {
-        Some(precision) if precision.is_available() => Ok(precision),
-        Some(_) => Err("this processor does not support it".into()),
-        None => Err("expected f32 or bf16".into()),
+    let precision = known.ok_or("expected f32 or bf16")?;
+    match Device::cpu().map(|device| device.with_precision(precision)) {
+        Ok(Err(_)) => Err("this processor does not support it".into()),
+        // Without a device, the command fails at its start.
+        Ok(Ok(_)) | Err(_) => Ok(precision),
     }
 }
 
@@ -119,18 +119,16 @@ impl fmt::Display for Timing {
 impl TrainStep {
     pub(super) fn run(self) -> Result<()> {
         let jobs = usize::from(self.jobs);
-        let network = dcgan(self.base_channels)?;
+        let (network, device) = (dcgan(self.base_channels)?, Device::cpu()?.with_precision(self.precision)?);
         let start = Barrier::new(jobs);
         let spans = parallel_map(jobs, jobs, |client| {
-            on_threads(usize::from(self.threads), || self.time(self.client(&network, client as u64), &start))
+            on_threads(usize::from(self.threads), || {
+                self.time(Client::new(&network, self.batch, device, client as u64), &start)
+            })
         });
         let spans = spans.into_iter().collect::<Result<Vec<_>>>()?;
-        print_result(&self.timing(&spans), self.json);
+        print_result(&self.timing(&spans, device), self.json);
         Ok(())
-    }
-
-    fn client(&self, network: &Network, seed: u64) -> Result<Client> {
-        Client::new(network, self.batch, self.precision, seed)
     }
 
     /// Warms `client` up, waits for the others and times its steps.
@@ -150,14 +148,14 @@ impl TrainStep {
         Ok(Span { steps, started, ended: Mark::now() })
     }
 
-    fn timing(&self, spans: &[Span]) -> Timing {
+    fn timing(&self, spans: &[Span], device: Device) -> Timing {
         let (jobs, batch, base_channels) = (spans.len(), usize::from(self.batch), self.base_channels);
         let threads = jobs * usize::from(self.threads);
         let (wall, user) = first_to_last(spans);
         let steps = spans.iter().map(|span| f64::from(span.steps)).sum::<f64>();
         let images_per_second = steps * batch as f64 / wall;
         let gflop_per_second = 1e-9 * flop_per_image(base_channels) * images_per_second;
-        let peak_gflop_per_second = peak_gflops() * threads.min(machine::cores()) as f64;
+        let peak_gflop_per_second = device.peak_gflops() * threads.min(machine::cores()) as f64;
         Timing {
             engine: ENGINE,
             threads,
@@ -167,7 +165,7 @@ impl TrainStep {
             wall_ms_per_step: 1e3 * wall / (steps / jobs as f64),
             user_ms_per_step: 1e3 * user / steps,
             images_per_second,
-            instruction_set: Isa::in_use().name(),
+            instruction_set: device.name(),
             precision: self.precision.name(),
             gflop_per_second,
             peak_gflop_per_second,
@@ -185,7 +183,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(network: &Network, batch: u16, precision: Precision, seed: u64) -> Result<Self> {
+    fn new(network: &Network, batch: u16, device: Device, seed: u64) -> Result<Self> {
         let streams = Streams::of_run(seed);
         let first = |tensors: &[_], which| init(tensors, &mut streams.at(Purpose::Init, which));
         let generator = first(&network.generator_tensors(), 0).named_under("generator");
@@ -195,8 +193,8 @@ impl Client {
             let real = noise(Purpose::Shuffle, i, network.image_len()).into_iter().map(f32::tanh).collect();
             (real, noise(Purpose::Latent, i, network.latent_dim()))
         };
-        let train = TrainConfig { precision, ..TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 }) };
-        let gan = Gan::new(network, &params, train)?;
+        let train = TrainConfig::new(Adam { learning_rate: 2e-4, beta1: 0.5 });
+        let gan = Gan::new(network, &params, train, device)?;
         Ok(Self { gan, batches: (0..BATCHES).map(batch_of_noise).collect(), steps: 0 })
     }
 

@@ -11,13 +11,17 @@ use crate::networks::layers::{self, Path};
 use crate::networks::{
     DcganConfig, NetworkConfig, NormKind, ResnetConfig, TensorSpec, init, is_running_statistic, to_files,
 };
-use crate::{Array, Purpose, Streams, checkpoint, on_threads, pixels};
+use crate::{Array, Isa, Purpose, Streams, checkpoint, on_threads, pixels};
 
 /// Tensors that `tests/fixtures/*_steps.py` made with PyTorch.
 struct Fixture {
     tensors: Params,
     network: Network,
     train: TrainConfig,
+}
+
+fn device() -> Device {
+    Device::cpu().unwrap()
 }
 
 const ADAM: Adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
@@ -62,7 +66,11 @@ impl Fixture {
     }
 
     fn gan(&self) -> Gan {
-        Gan::new(&self.network, &self.tensors.under("initial"), self.train).unwrap()
+        self.gan_on(device())
+    }
+
+    fn gan_on(&self, device: Device) -> Gan {
+        Gan::new(&self.network, &self.tensors.under("initial"), self.train, device).unwrap()
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -146,29 +154,75 @@ fn assert_loss(ours: f32, theirs: f32) {
     assert!((ours - theirs).abs() < 1e-6 * theirs.abs().max(10.0), "{ours}, PyTorch {theirs}");
 }
 
+/// Gradients and losses of a step, those of the discriminator first.
+struct Taken {
+    gradients: [Params; 2],
+    losses: [f32; 2],
+}
+
+/// The parts of `Gan::step`, with the gradients in between: those of the last update of the discriminator.
+fn take(mut gan: Gan, step: &Step) -> (Gan, Taken) {
+    let (mut loss_d, mut last) = (0.0, None);
+    for batch in gan.batches(step.values("real"), step.values("z"), &step.labels()) {
+        let fake = gan.generator.forward(batch.z, batch.labels.as_ref(), Mode::TRAIN);
+        let (loss, grads) = gan.discriminator_pass(batch.real, fake.clone().detach(), batch.labels.as_ref());
+        let found = named(&grads, &gan.discriminator, &gan.network.discriminator_tensors());
+        gan.discriminator = gan.adam_d.step(gan.discriminator, grads);
+        loss_d += loss / gan.train.discriminator_steps as f32;
+        last = Some((fake, batch.labels, found));
+    }
+    let (fake, labels, of_discriminator) = last.unwrap();
+    let (loss_g, grads) = gan.generator_pass(fake, labels.as_ref());
+    let of_generator = named(&grads, &gan.generator, &gan.network.generator_tensors());
+    gan.generator = gan.adam_g.step(gan.generator, grads);
+    (gan, Taken { gradients: [of_discriminator, of_generator], losses: [loss_d, loss_g] })
+}
+
 fn steps_match_pytorch(fixture: &Fixture) {
     let mut gan = fixture.gan();
     for step in fixture.steps() {
-        let (mut loss_d, mut last) = (0.0, None);
-        // The parts of `Gan::step`, with checks of the gradients in between.
-        for batch in gan.batches(step.values("real"), step.values("z"), &step.labels()) {
-            let fake = gan.generator.forward(batch.z, batch.labels.as_ref(), Mode::TRAIN);
-            let (loss, grads) = gan.discriminator_pass(batch.real, fake.clone().detach(), batch.labels.as_ref());
-            let found = named(&grads, &gan.discriminator, &fixture.network.discriminator_tensors());
-            gan.discriminator = gan.adam_d.step(gan.discriminator, grads);
-            loss_d += loss / gan.train.discriminator_steps as f32;
-            last = Some((fake, batch.labels, found));
+        let taken;
+        (gan, taken) = take(gan, &step);
+        for (i, network) in ["discriminator", "generator"].into_iter().enumerate() {
+            assert_gradients(&taken.gradients[i], &step.0.under(&format!("grad.{network}")));
+            assert_loss(taken.losses[i], step.values(&format!("loss_{}", &network[..1]))[0]);
         }
-        let (fake, labels, found) = last.unwrap();
-        assert_gradients(&found, &step.0.under("grad.discriminator"));
-        let (loss_g, grads) = gan.generator_pass(fake, labels.as_ref());
-        let found = named(&grads, &gan.generator, &fixture.network.generator_tensors());
-        assert_gradients(&found, &step.0.under("grad.generator"));
-        gan.generator = gan.adam_g.step(gan.generator, grads);
-        assert_loss(loss_d, step.values("loss_d")[0]);
-        assert_loss(loss_g, step.values("loss_g")[0]);
     }
     assert_final(fixture, &gan.params());
+}
+
+/// Checks that `step` is the same on each instruction set of this processor, the portable one first; returns the hashes
+/// after it.
+fn hashes_by_isa(gan_on: impl Fn(Device) -> Gan, step: &Step) -> Vec<String> {
+    let on = |isa| take(gan_on(Device::cpu_with(isa)), step);
+    let taken: Vec<(Gan, Taken)> = Isa::available().into_iter().map(on).collect();
+    let (_, portable) = &taken[0];
+    for (_, other) in &taken[1..] {
+        for i in 0..2 {
+            assert_gradients(&other.gradients[i], &portable.gradients[i]);
+            assert_loss(other.losses[i], portable.losses[i]);
+        }
+    }
+    taken.iter().map(|(gan, _)| gan.params().hash()).collect()
+}
+
+#[test]
+fn a_step_agrees_on_all_instruction_sets_in_one_process() {
+    for fixture in Fixture::some() {
+        hashes_by_isa(|device| fixture.gan_on(device), &fixture.steps()[0]);
+    }
+    // Wide enough for Winograd's algorithm, in which sets with a fused multiply-add round less often than the portable one:
+    // equal bits would mean that the device's set was not used.
+    let dcgan = DcganConfig { latent_dim: 16, base_channels: 16, ..DcganConfig::default() };
+    let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap();
+    let (params, streams) = (first_params(&network), Streams::of_run(3));
+    let mut step = Params::new();
+    for (name, purpose, len) in [("real", Purpose::Shuffle, 28 * 28), ("z", Purpose::Latent, 16)] {
+        step.insert(name, Array::new([20, len], streams.normal(purpose, 0, 20 * len)));
+    }
+    let gan_on = |device| Gan::new(&network, &params, TrainConfig::new(ADAM), device).unwrap();
+    let hashes = hashes_by_isa(gan_on, &Step(step));
+    assert!(hashes[1..].iter().all(|hash| *hash != hashes[0]), "{hashes:?}");
 }
 
 fn assert_final(fixture: &Fixture, ours: &Params) {
@@ -256,7 +310,7 @@ fn first_params(network: &Network) -> Params {
 fn hash_on(threads: usize, network: &Network, train: TrainConfig) -> String {
     let (streams, params) = (Streams::of_run(3), first_params(network));
     on_threads(threads, || {
-        let mut gan = Gan::new(network, &params, train).unwrap();
+        let mut gan = Gan::new(network, &params, train, device()).unwrap();
         for step in 0..3 {
             let real = streams.normal(Purpose::Shuffle, step, 20 * network.image_len());
             let z = streams.normal(Purpose::Latent, step, 20 * network.latent_dim());
@@ -283,7 +337,8 @@ fn a_step_has_the_same_bits_on_any_number_of_threads() {
 }
 
 fn samples_match_pytorch(fixture: &Fixture) {
-    let sampler = GanModel::new(fixture.network.clone()).sampler(&fixture.tensors.under("final.generator")).unwrap();
+    let generator = fixture.tensors.under("final.generator");
+    let sampler = GanModel::new(fixture.network.clone()).sampler(&generator, device()).unwrap();
     let (mut z, mut labels) = (fixture.steps()[0].values("z"), fixture.steps()[0].labels());
     let sample = fixture.tensors.get("final.sample").unwrap();
     z.truncate(sample.shape[0] * 8);
@@ -311,7 +366,7 @@ fn names_and_shapes_survive_a_round_through_the_modules() {
 #[test]
 fn a_network_of_another_size_is_refused_by_tensor() {
     let fixture = Fixture::dcgan("batch", NormKind::Batch, 8);
-    let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), fixture.train).err().unwrap();
+    let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), fixture.train, device()).err().unwrap();
     assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
 }
 

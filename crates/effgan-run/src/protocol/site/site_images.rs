@@ -7,6 +7,7 @@ use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
+use effgan_nn::Device;
 
 use super::class_labels;
 use super::context::SiteContext;
@@ -114,7 +115,7 @@ impl Images {
         let train = &dataset.train;
         let model = Arc::new(config.model(train.shape(), train.num_classes())?);
         check_shard(&*model, &share.name, share.train.len())?;
-        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation)?)
+        Ok(config.algorithm.build(model, config.local.clone(), &config.aggregation, Device::cpu()?)?)
     }
 
     /// What the site says of itself in its reply to a query.
