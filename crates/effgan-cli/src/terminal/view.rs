@@ -242,7 +242,7 @@ mod tests {
         let three = [("loss_pixels", 12.0), ("loss_kl", 0.25), ("loss_z", 1.0)];
         assert_eq!(shown(&three), "  client-0003  100/225  loss pixels 12.000 kl 0.2…");
         assert_eq!(shown(&three[1..]), "  client-0003  100/225  loss kl 0.250  Z 1.000");
-        assert_eq!(shown(&[]), "  client-0003  ━━━━━━━━━━──────────────  100/225");
+        assert_eq!(shown(&[]), "  client-0003  ━━━━━━━━━━━───────────────  100/225");
     }
 
     #[test]

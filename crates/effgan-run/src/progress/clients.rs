@@ -10,6 +10,7 @@ use effgan_fl::StepRecord;
 use effgan_nn::model::LossName;
 
 use crate::record::events::LossCurve;
+use crate::record::loss_key::is_loss;
 
 /// Parts of a round over which losses are averaged.
 const PARTS: u64 = 40;
@@ -102,7 +103,12 @@ struct ClientRound {
 impl ClientRound {
     /// The work of the client of `record`, its first step, which is not added yet. There is room for all parts, so that
     /// no later step allocates.
+    ///
+    /// # Panics
+    /// When a model has a loss whose key is not that of a loss, which no file of a run would hold.
     fn begun(record: &StepRecord) -> Self {
+        let strange = record.names.iter().find(|name| !is_loss(name.key));
+        assert_eq!(strange, None, "the key of a loss is `loss_` and 1 to 32 of a-z, 0-9 and `_`");
         let (names, parts) = (record.names, num_parts(record.steps) as usize);
         let (part_steps, sums) = (Vec::with_capacity(parts), Vec::with_capacity(parts * names.len()));
         Self { names, step: 0, steps: 0, images: 0, recent: vec![0.0; names.len()], part_steps, sums }
