@@ -77,7 +77,7 @@ pub struct NetworkSpec {
 /// One loss of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossName {
-    /// Its name in metrics, events and tables: `loss_d`.
+    /// Its name in metrics, events and tables, `loss_` and 1 to 32 of a-z, 0-9 and `_`: `loss_d`.
     pub key: &'static str,
     /// What it is the loss of, in messages and charts: `discriminator`.
     pub of: &'static str,

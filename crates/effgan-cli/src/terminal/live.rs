@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn begun(step: u64) -> Vec<ClientProgress> {
-        vec![ClientProgress { client: "a".into(), step, steps: 50, images: 10 * step, loss_d: 1.0, loss_g: 1.0 }]
+        vec![ClientProgress { client: "a".into(), step, steps: 50, images: 10 * step, losses: vec![] }]
     }
 
     fn round(seconds: f64) -> Event {

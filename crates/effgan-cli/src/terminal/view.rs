@@ -6,6 +6,7 @@ use effgan_fl::{ExchangeKind, PlannedRound};
 
 use super::size::Size;
 use effgan_run::progress::ClientProgress;
+use effgan_run::record::loss_key;
 use effgan_run::units::counted;
 
 /// Everything that one frame shows.
@@ -114,9 +115,9 @@ fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Pa
     let name_columns = at_work.iter().map(|client| client.client.len()).max().unwrap_or(0).min(LONGEST_NAME);
     let step_columns = at_work.iter().map(|client| client.steps.to_string().len()).max().unwrap_or(0);
     let line = |client: &&ClientProgress| {
-        let ClientProgress { client, step, steps, loss_d, loss_g, .. } = client;
+        let ClientProgress { client, step, steps, losses, .. } = client;
         let name = format!("{:<name_columns$}{INDENT}", clip(client, name_columns));
-        let text = format!("{step:>step_columns$}/{steps}{INDENT}loss D {loss_d:<6.3} G {loss_g:.3}");
+        let text = format!("{step:>step_columns$}/{steps}{}", losses_of_client(losses));
         with_bar(&name, *step as f64 / *steps as f64, &text, columns, paint)
     };
     let mut lines: Vec<String> = at_work[..shown].iter().map(line).collect();
@@ -124,6 +125,13 @@ fn client_lines(begun: &[ClientProgress], room: usize, columns: usize, paint: Pa
         lines.push(paint.faint(&format!("{INDENT}+{} more", at_work.len() - shown)));
     }
     lines
+}
+
+/// Losses as `  loss D 1.000  G 0.750`; empty without any.
+fn losses_of_client(losses: &[(&str, f64)]) -> String {
+    let text = losses.iter().map(|(key, loss)| format!("{} {loss:<6.3}", loss_key::short(key)));
+    let text = text.collect::<Vec<_>>().join(" ");
+    if text.is_empty() { text } else { format!("{INDENT}loss {}", text.trim_end()) }
 }
 
 /// `before`, a bar that fills the space, and `text`; without a bar when fewer than 5 columns are left for one.
@@ -191,7 +199,8 @@ mod tests {
 
     fn standing(i: u64, step: u64) -> ClientProgress {
         let client = format!("client-{i:04}");
-        ClientProgress { client, step, steps: 225, images: 16 * step, loss_d: 1.0, loss_g: 0.75 }
+        let losses = vec![("loss_d", 1.0), ("loss_g", 0.75)];
+        ClientProgress { client, step, steps: 225, images: 16 * step, losses }
     }
 
     fn view(at_work: u64) -> View {
@@ -222,6 +231,18 @@ mod tests {
                 "  1540 images/s   12.3 MB sent   averaged generator fd_small 63.72",
             ]
         );
+    }
+
+    #[test]
+    fn a_client_shows_each_loss_of_its_model() {
+        let shown = |losses: &[(&'static str, f64)]| {
+            let client = ClientProgress { losses: losses.into(), ..standing(3, 100) };
+            client_lines(&[client], 9, 50, PLAIN).remove(0)
+        };
+        let three = [("loss_pixels", 12.0), ("loss_kl", 0.25), ("loss_z", 1.0)];
+        assert_eq!(shown(&three), "  client-0003  100/225  loss pixels 12.000 kl 0.2…");
+        assert_eq!(shown(&three[1..]), "  client-0003  100/225  loss kl 0.250  Z 1.000");
+        assert_eq!(shown(&[]), "  client-0003  ━━━━━━━━━━━───────────────  100/225");
     }
 
     #[test]

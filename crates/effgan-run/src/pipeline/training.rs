@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use effgan_data::{Dataset, Partition};
 use effgan_fl::ensemble::{Member, ModelWriter};
+use effgan_fl::message::STEPS;
 use effgan_fl::rounds::{ObserverResult, SaveState};
 use effgan_fl::{
     Carrier, Checkpoint, ClientRecord, ExchangeKind, Federation, OnFailure, RoundObserver, RoundRecord, ServerState,
@@ -17,6 +18,7 @@ use super::run_data::RunData;
 use super::{Notes, Run, join_folder};
 use crate::failure::Result;
 use crate::record::events::{Event, LossCurve, Scored};
+use crate::record::loss_key;
 
 impl Run<'_> {
     /// Runs the rounds and the collection, from `from` or from the start, and returns the server's last state.
@@ -141,12 +143,11 @@ impl RoundObserver for Run<'_> {
 /// The losses that sites send: the mean over all steps of each.
 fn mean_losses(record: &RoundRecord) -> Vec<LossCurve> {
     let curve = |client: &ClientRecord| {
-        let mean = |name: &str| client.metrics.get(name).map(|&mean| vec![mean]);
-        let steps = client.metrics.get("steps").map_or(0, |&steps| steps as u64);
-        let (round, client) = (record.round, client.name.to_string());
-        Some(LossCurve { round, client, steps, loss_d: mean("loss_d")?, loss_g: mean("loss_g")? })
+        let losses = loss_key::losses(&client.metrics).map(|(key, mean)| (key.to_owned(), vec![mean])).collect();
+        let steps = client.metrics.get(STEPS).map_or(0, |&steps| steps as u64);
+        LossCurve { round: record.round, client: client.name.to_string(), steps, losses }
     };
-    record.clients.iter().filter_map(curve).collect()
+    record.clients.iter().map(curve).filter(|curve| !curve.losses.is_empty()).collect()
 }
 
 fn rounds_done(from: Option<&Checkpoint>) -> usize {

@@ -7,8 +7,10 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use effgan_data::ClientName;
 use effgan_fl::StepRecord;
+use effgan_nn::model::LossName;
 
 use crate::record::events::LossCurve;
+use crate::record::loss_key::is_loss;
 
 /// Parts of a round over which losses are averaged.
 const PARTS: u64 = 40;
@@ -30,10 +32,8 @@ pub struct ClientProgress {
     pub steps: u64,
     /// Images that it has trained on, each as often as it was used.
     pub images: u64,
-    /// Discriminator loss, in nats: the mean over the last 50 steps, where older ones fade out.
-    pub loss_d: f64,
-    /// Generator loss, likewise.
-    pub loss_g: f64,
+    /// Each loss of the model under its key: the mean over the last 50 steps, where older ones fade out.
+    pub losses: Vec<(&'static str, f64)>,
 }
 
 impl ClientProgress {
@@ -48,7 +48,8 @@ impl Clients {
     pub fn step(&self, record: &StepRecord) {
         if !self.add(record) {
             let mut rounds = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            rounds.entry(record.round).or_default().entry(record.client.clone()).or_default();
+            let of_round = rounds.entry(record.round).or_default();
+            of_round.entry(record.client.clone()).or_insert_with(|| Mutex::new(ClientRound::begun(record)));
             drop(rounds);
             self.add(record);
         }
@@ -85,56 +86,85 @@ impl Clients {
 }
 
 /// One client's steps in one round.
-#[derive(Default)]
 struct ClientRound {
+    /// Names of the model's losses.
+    names: &'static [LossName],
     step: u64,
     steps: u64,
     images: u64,
-    /// Recent losses of discriminator and generator.
-    recent: [f64; 2],
-    /// For each part of the round: steps, and the sums of discriminator and generator losses.
-    sums: Vec<(u64, f64, f64)>,
+    /// Recent losses, one for each name.
+    recent: Vec<f64>,
+    /// Steps of each part of the round so far.
+    part_steps: Vec<u64>,
+    /// Sums over the steps of each part, one row of all losses after the other.
+    sums: Vec<f64>,
 }
 
 impl ClientRound {
+    /// The work of the client of `record`, its first step, which is not added yet. There is room for all parts, so that
+    /// no later step allocates.
+    ///
+    /// # Panics
+    /// When a model has a loss whose key is not that of a loss, which no file of a run would hold.
+    fn begun(record: &StepRecord) -> Self {
+        let strange = record.names.iter().find(|name| !is_loss(name.key));
+        assert_eq!(strange, None, "the key of a loss is `loss_` and 1 to 32 of a-z, 0-9 and `_`");
+        let (names, parts) = (record.names, num_parts(record.steps) as usize);
+        let (part_steps, sums) = (Vec::with_capacity(parts), Vec::with_capacity(parts * names.len()));
+        Self { names, step: 0, steps: 0, images: 0, recent: vec![0.0; names.len()], part_steps, sums }
+    }
+
     fn add(&mut self, record: &StepRecord) {
-        let losses = [0, 1].map(|loss| f64::from(record.losses[loss]));
+        let losses = || record.losses.iter().copied().map(f64::from);
         self.step = record.step;
         self.steps = record.steps;
         self.images += record.batch_size;
         let weight = 1.0 / record.step.min(RECENT) as f64;
-        self.recent.iter_mut().zip(losses).for_each(|(recent, loss)| *recent += weight * (loss - *recent));
+        self.recent.iter_mut().zip(losses()).for_each(|(recent, loss)| *recent += weight * (loss - *recent));
 
-        let part = ((record.step - 1) * PARTS.min(record.steps) / record.steps) as usize;
-        if self.sums.len() <= part {
-            self.sums.resize(part + 1, (0, 0.0, 0.0));
+        let part = ((record.step - 1) * num_parts(record.steps) / record.steps) as usize;
+        let row = part * self.names.len()..(part + 1) * self.names.len();
+        if self.part_steps.len() <= part {
+            self.part_steps.resize(part + 1, 0);
+            self.sums.resize(row.end, 0.0);
         }
-        let (steps, d, g) = &mut self.sums[part];
-        *steps += 1;
-        *d += losses[0];
-        *g += losses[1];
+        self.part_steps[part] += 1;
+        self.sums[row].iter_mut().zip(losses()).for_each(|(sum, loss)| *sum += loss);
     }
 
     fn into_curve(self, round: u32, client: String) -> LossCurve {
-        let mean = |sum: fn(&(u64, f64, f64)) -> f64| self.sums.iter().map(|sums| sum(sums) / sums.0 as f64).collect();
-        LossCurve { round, client, steps: self.steps, loss_d: mean(|sums| sums.1), loss_g: mean(|sums| sums.2) }
+        let rows = || self.part_steps.iter().zip(self.sums.chunks(self.names.len()));
+        let means = |loss: usize| rows().map(|(&steps, sums)| sums[loss] / steps as f64).collect();
+        let losses = self.names.iter().enumerate().map(|(loss, name)| (name.key.to_owned(), means(loss))).collect();
+        LossCurve { round, client, steps: self.steps, losses }
     }
 
     fn progress(&self, client: &ClientName) -> ClientProgress {
-        let Self { step, steps, images, recent: [loss_d, loss_g], .. } = *self;
-        ClientProgress { client: client.to_string(), step, steps, images, loss_d, loss_g }
+        let Self { step, steps, images, .. } = *self;
+        let losses = self.names.iter().map(|name| name.key).zip(self.recent.iter().copied()).collect();
+        ClientProgress { client: client.to_string(), step, steps, images, losses }
     }
+}
+
+/// Parts of a round of `steps` steps.
+fn num_parts(steps: u64) -> u64 {
+    PARTS.min(steps)
 }
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::gan::Losses;
-
     use super::*;
 
-    fn record(client: &str, round: u32, step: u64, steps: u64, discriminator: f32) -> StepRecord {
-        let losses = Losses { discriminator, generator: 2.0 * discriminator };
-        StepRecord { client: ClientName::new(client).unwrap(), round, step, steps, batch_size: 16, losses }
+    const NAMES: &[LossName] = &[
+        LossName { key: "loss_pixels", of: "pixels" },
+        LossName { key: "loss_kl", of: "kl" },
+        LossName { key: "loss_z", of: "z" },
+    ];
+
+    /// A step with the losses `loss`, twice and three times that.
+    fn record(client: &str, round: u32, step: u64, steps: u64, loss: f32) -> StepRecord {
+        let (client, losses) = (ClientName::new(client).unwrap(), vec![loss, 2.0 * loss, 3.0 * loss]);
+        StepRecord { client, round, step, steps, batch_size: 16, names: NAMES, losses }
     }
 
     #[test]
@@ -142,8 +172,21 @@ mod tests {
         let clients = Clients::default();
         (1..=80).for_each(|step| clients.step(&record("a", 1, step, 80, step as f32)));
         let [curve] = &clients.take_losses(1)[..] else { panic!("one client, one curve") };
-        assert_eq!((curve.loss_d.len(), curve.loss_d[0], curve.loss_d[39]), (40, 1.5, 79.5));
-        assert_eq!((curve.loss_g.len(), curve.loss_g[39], curve.steps), (40, 159.0, 80));
+        let ends = curve.losses.iter().map(|(key, means)| (key.as_str(), means.len(), means[0], means[39]));
+        let expected = [("loss_kl", 40, 3.0, 159.0), ("loss_pixels", 40, 1.5, 79.5), ("loss_z", 40, 4.5, 238.5)];
+        assert_eq!(ends.collect::<Vec<_>>(), expected);
+        assert_eq!(curve.steps, 80);
+    }
+
+    #[test]
+    fn a_step_after_the_first_makes_no_buffer_grow() {
+        for steps in [1, 39, 40, 41, 1000] {
+            let mut round = ClientRound::begun(&record("a", 1, 1, steps, 1.0));
+            let room = |round: &ClientRound| [round.part_steps.capacity(), round.sums.capacity()];
+            let before = room(&round);
+            (1..=steps).for_each(|step| round.add(&record("a", 1, step, steps, 1.0)));
+            assert_eq!(room(&round), before, "{steps} steps");
+        }
     }
 
     #[test]
@@ -165,11 +208,12 @@ mod tests {
             clients.progress().remove(0)
         };
         progress(1, 1.0);
-        assert_eq!(progress(2, 4.0).loss_d, 2.5);
+        assert_eq!(progress(2, 4.0).losses, [("loss_pixels", 2.5), ("loss_kl", 5.0), ("loss_z", 7.5)]);
         (3..=1000).for_each(|step| drop(progress(step, 7.0)));
         let last = clients.progress().remove(0);
         // (49/50)^950 of the first losses is left.
-        assert!((last.loss_d - 7.0).abs() < 1e-6 && (last.loss_g - 14.0).abs() < 1e-6, "{last:?}");
+        let is_near = |((_, loss), expected): (&(&str, f64), f64)| (loss - expected).abs() < 1e-6;
+        assert!(last.losses.iter().zip([7.0, 14.0, 21.0]).all(is_near), "{last:?}");
         assert_eq!((last.step, last.images), (1000, 16_000));
     }
 }

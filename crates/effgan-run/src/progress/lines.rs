@@ -1,8 +1,11 @@
 //! Events as single lines of text, for logs and above the live view.
 
+use std::collections::BTreeMap;
+
 use effgan_fl::{ExchangeKind, RoundRecord};
 
 use crate::record::events::{Event, Score};
+use crate::record::loss_key;
 
 /// An event as a line of text; `None` for events that are only for files.
 pub fn line_of(event: &Event) -> Option<String> {
@@ -35,20 +38,26 @@ fn round_line(record: &RoundRecord) -> String {
     if record.clients.is_empty() {
         return format!("round {:<3} no client replied{missing}", record.round);
     }
-    let mean = |name: &str| {
-        let values = record.clients.iter().filter_map(|client| client.metrics.get(name));
-        values.sum::<f64>() / record.clients.len() as f64
-    };
     format!(
-        "round {:<3} {what} {} clients{missing}: loss D {:.3}, G {:.3}; {:.1} MB down, {:.1} up; {:.1} s",
+        "round {:<3} {what} {} clients{missing}: {}{:.1} MB down, {:.1} up; {:.1} s",
         record.round,
         record.clients.len(),
-        mean("loss_d"),
-        mean("loss_g"),
+        losses(record),
         record.bytes_down as f64 / 1e6,
         record.bytes_up as f64 / 1e6,
         record.seconds,
     )
+}
+
+/// The means over the clients, `loss D 1.234, G 0.567; `; empty where nothing was trained.
+fn losses(record: &RoundRecord) -> String {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for (key, value) in record.clients.iter().flat_map(|client| loss_key::losses(&client.metrics)) {
+        *sums.entry(key).or_default() += value;
+    }
+    let mean = |(key, sum)| format!("{} {:.3}", loss_key::short(key), sum / record.clients.len() as f64);
+    let means = sums.into_iter().map(mean).collect::<Vec<_>>().join(", ");
+    if means.is_empty() { means } else { format!("loss {means}; ") }
 }
 
 /// A score with its n, within 80 columns.
@@ -67,9 +76,41 @@ fn score_line(score: &Score) -> String {
 
 #[cfg(test)]
 mod tests {
-    use effgan_fl::Missing;
+    use effgan_fl::{ClientRecord, Missing};
 
     use super::*;
+
+    /// The line of a round whose two clients sent half of each of these metrics and one and a half times as much.
+    fn round_with(losses: &[(&str, f64)]) -> String {
+        let client = |(name, factor): (&str, f64)| ClientRecord {
+            name: name.to_owned().try_into().unwrap(),
+            num_examples: 1,
+            counted: None,
+            metrics: losses.iter().map(|(key, value)| ((*key).to_owned(), factor * value)).collect(),
+            seconds: 1.0,
+            drift: None,
+        };
+        let record = RoundRecord {
+            round: 3,
+            kind: ExchangeKind::Average,
+            clients: [("a", 0.5), ("b", 1.5)].map(client).into(),
+            missing: vec![],
+            refused: vec![],
+            bytes_down: 13_000_000,
+            bytes_up: 7_000_000,
+            seconds: 1.5,
+        };
+        line_of(&Event::Round(record)).unwrap()
+    }
+
+    #[test]
+    fn a_round_has_the_mean_of_each_loss() {
+        let line = |losses: &str| format!("round 3   averaged 2 clients: {losses}13.0 MB down, 7.0 up; 1.5 s");
+        assert_eq!(round_with(&[("loss_d", 1.25), ("loss_g", 0.5)]), line("loss D 1.250, G 0.500; "));
+        let three = [("loss_kl", 0.25), ("loss_pixels", 4.0), ("loss_z", 1.0), ("steps", 9.0)];
+        assert_eq!(round_with(&three), line("loss kl 0.250, pixels 4.000, Z 1.000; "));
+        assert_eq!(round_with(&[("steps", 0.0)]), line(""));
+    }
 
     #[test]
     fn missing_clients_are_named_with_their_reasons() {

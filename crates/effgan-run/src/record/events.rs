@@ -3,10 +3,16 @@
 //! The report is made from these lines, `run.json`, the config and the pictures, so it can be made again from the folder
 //! alone. Fields that hold times are named `seconds`; all others are equal for equal runs.
 
+use std::collections::BTreeMap;
+
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{Flagged, RoundRecord};
 use effgan_metrics::Scores;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::loss_key::is_loss;
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,10 +121,15 @@ pub struct LossCurve {
     pub client: String,
     /// Training steps of the client in the round.
     pub steps: u64,
-    /// Mean discriminator loss of each part, in nats.
-    pub loss_d: Vec<f64>,
-    /// Mean generator loss of each part, in nats.
-    pub loss_g: Vec<f64>,
+    /// The mean of each part for every loss, by the [key](super::loss_key) of the loss.
+    #[serde(flatten, deserialize_with = "losses_among")]
+    pub losses: BTreeMap<String, Vec<f64>>,
+}
+
+/// The losses among the fields of a curve; all others are ignored.
+fn losses_among<'de, D: Deserializer<'de>>(fields: D) -> Result<BTreeMap<String, Vec<f64>>, D::Error> {
+    let losses = BTreeMap::<String, Value>::deserialize(fields)?.into_iter().filter(|(key, _)| is_loss(key));
+    losses.map(|(key, means)| Ok((key, Vec::deserialize(means).map_err(D::Error::custom)?))).collect()
 }
 
 /// Scores of one set of images.
@@ -197,12 +208,37 @@ pub struct Stage {
 mod tests {
     use super::*;
 
+    fn losses(losses: &[(&str, &[f64])]) -> Event {
+        let losses = losses.iter().map(|(key, means)| ((*key).to_owned(), means.to_vec())).collect();
+        Event::Losses(LossCurve { round: 3, client: "north".into(), steps: 80, losses })
+    }
+
+    #[test]
+    fn losses_are_fields_of_their_line_under_their_own_keys() {
+        let line = r#"{"event":"losses","round":3,"client":"north","steps":80,"loss_d":[1.5,0.1],"loss_g":[2.0]}"#;
+        let gan = losses(&[("loss_g", &[2.0]), ("loss_d", &[1.5, 0.1])]);
+        assert_eq!((gan.line().unwrap(), Event::all(line)), (line.to_owned(), (vec![gan], vec![])));
+
+        let three = losses(&[("loss_kl", &[0.25]), ("loss_pixels", &[4.0]), ("loss_z", &[])]);
+        assert_eq!(Event::all(&three.line().unwrap()), (vec![three], vec![]));
+    }
+
+    #[test]
+    fn fields_of_a_curve_that_are_not_losses_are_ignored() {
+        let curve =
+            |more| format!(r#"{{"event":"losses","round":3,"client":"north","steps":80,"loss_d":[1.5]{more}}}"#);
+        let read = |more| Event::all(&curve(more));
+        let with_others = read(r#","loss_<b>":[1.0],"=cmd":[2.0],"note":"x","Loss_g":null"#);
+        assert_eq!(with_others, (vec![losses(&[("loss_d", &[1.5])])], vec![]));
+        for wrong in [r#","loss_g":null"#, r#","loss_g":[null]"#, r#","loss_g":"high""#] {
+            assert_eq!(read(wrong), (vec![], vec![1]), "{wrong}");
+        }
+    }
+
     #[test]
     fn an_event_with_nan_or_infinity_is_written_as_a_note_that_reads_back() {
         for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let curve =
-                LossCurve { round: 3, client: "north".into(), steps: 1, loss_d: vec![seconds], loss_g: vec![0.5] };
-            let line = Event::Losses(curve).line().unwrap();
+            let line = losses(&[("loss_d", &[seconds]), ("loss_g", &[0.5])]).line().unwrap();
             let note = "a losses of round 3 had a number that is not finite and was left out".to_owned();
             assert_eq!(Event::all(&line), (vec![Event::Note(Note { note })], vec![]));
         }

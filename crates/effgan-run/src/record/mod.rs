@@ -7,6 +7,7 @@ mod append;
 pub mod csv_file;
 pub mod events;
 pub(crate) mod grid_name;
+pub mod loss_key;
 pub mod machine;
 pub mod pictures;
 pub mod run_dir;

@@ -5,6 +5,7 @@
 
 mod tensorboard_message;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,6 +20,7 @@ use prost::Message;
 use self::tensorboard_message::{Image, Summary, Value};
 use super::append::{rewind, synced_len};
 use super::grid_name::round_of_grid;
+use super::loss_key;
 use crate::record::events::{Event, Score};
 
 /// An event file that grows with its run.
@@ -128,11 +130,12 @@ fn scalar((tag, value): Scalar) -> Option<Value> {
 
 /// The scalars of a round: means over the clients that took part, counts and bytes.
 fn of_round(round: &RoundRecord) -> Vec<Scalar> {
-    let loss = |name: &str| mean(round.clients.iter().filter_map(|client| client.metrics.get(name).copied()));
+    let keys: BTreeSet<&str> =
+        round.clients.iter().flat_map(|client| loss_key::losses(&client.metrics)).map(|loss| loss.0).collect();
+    let loss = |key: &str| mean(round.clients.iter().filter_map(|client| client.metrics.get(key).copied()));
+    let losses = keys.into_iter().map(|key| (format!("loss/{}", loss_key::what(key)), loss(key)));
     let drift = |of: fn(&ClientRecord) -> Option<f64>| mean(round.clients.iter().filter_map(of));
     let scalars = [
-        ("loss/discriminator", loss("loss_d")),
-        ("loss/generator", loss("loss_g")),
         ("drift/norm", drift(|client| Some(client.drift?.norm))),
         ("drift/cosine", drift(|client| Some(client.drift?.cosine))),
         ("clients/answered", Some(round.clients.len() as f64)),
@@ -140,7 +143,8 @@ fn of_round(round: &RoundRecord) -> Vec<Scalar> {
         ("bytes/down", Some(round.bytes_down as f64)),
         ("bytes/up", Some(round.bytes_up as f64)),
     ];
-    scalars.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?))).collect()
+    let scalars = losses.chain(scalars.map(|(tag, value)| (tag.to_owned(), value)));
+    scalars.filter_map(|(tag, value)| Some((tag, value?))).collect()
 }
 
 /// `fd_small/average/recomputed`: the metric, what was scored, and how its statistics were made.
@@ -232,6 +236,19 @@ mod tests {
         events.picture("round_0003", &RgbImage::new(2, 1), &STANDARD.decode(PNG).unwrap()).unwrap();
         events.record(&score(3, Scored::Average, Some(NormStatistics::Recompute), (88.5, 0.25, 9))).unwrap();
         assert_eq!(fs::read(path).unwrap(), include_bytes!("../../tests/fixtures/tensorboard_events.tfevents"));
+    }
+
+    #[test]
+    fn each_loss_of_a_round_is_a_scalar_in_the_order_of_keys() {
+        let Event::Round(mut record) = round() else { unreachable!("it is a round") };
+        for (client, [kl, pixels, z]) in record.clients.iter_mut().zip([[1.0, 2.0, 4.0], [3.0, 4.0, 8.0]]) {
+            client.metrics = [("loss_kl", kl), ("loss_pixels", pixels), ("loss_z", z), ("steps", 9.0)]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into();
+        }
+        let losses: Vec<Scalar> = of_round(&record).into_iter().take(4).collect();
+        let expected = [("loss/kl", 2.0), ("loss/pixels", 3.0), ("loss/z", 6.0), ("drift/norm", 4.0)];
+        assert_eq!(losses, expected.map(|(tag, value)| (tag.to_owned(), value)));
     }
 
     #[test]

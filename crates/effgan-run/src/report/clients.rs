@@ -1,9 +1,13 @@
 //! The table of clients: their numbers of images, and their last round.
 
+use std::collections::BTreeSet;
+
 use effgan_fl::ClientRecord;
+use effgan_fl::message::STEPS;
 use serde::Serialize;
 
 use super::run_folder::Folder;
+use crate::record::loss_key;
 use crate::units::{count, duration};
 
 /// Longest table that is expanded when the page opens.
@@ -12,6 +16,10 @@ const SHORT: usize = 20;
 /// The rows of all clients of the partition.
 #[derive(Serialize)]
 pub(super) struct Clients {
+    /// Short names of the losses.
+    losses: Vec<String>,
+    /// Whether all losses are in nats.
+    in_nats: bool,
     rows: Vec<ClientRow>,
     short: bool,
 }
@@ -25,19 +33,23 @@ struct ClientRow {
     /// The last round in which the client took part; the fields below are of that round, and empty where there is none.
     round: String,
     steps: String,
-    loss_d: String,
-    loss_g: String,
+    losses: Vec<String>,
     seconds: String,
 }
 
 /// The table, in the order of names.
 pub(super) fn clients(folder: &Folder) -> Clients {
-    let partition = &folder.info.partition;
-    let rows = partition.clients.iter().zip(&partition.num_examples).map(|(name, &n)| row(folder, name, n)).collect();
-    Clients { rows, short: partition.clients.len() <= SHORT }
+    let (partition, keys) = (&folder.info.partition, folder.loss_keys());
+    let clients = partition.clients.iter().zip(&partition.num_examples);
+    Clients {
+        losses: keys.iter().map(|key| loss_key::short(key)).collect(),
+        in_nats: keys.iter().all(|key| loss_key::is_in_nats(key)),
+        rows: clients.map(|(name, &n)| row(folder, &keys, name, n)).collect(),
+        short: partition.clients.len() <= SHORT,
+    }
 }
 
-fn row(folder: &Folder, name: &str, num_examples: u64) -> ClientRow {
+fn row(folder: &Folder, losses: &BTreeSet<String>, name: &str, num_examples: u64) -> ClientRow {
     let of_round = |clients: &[ClientRecord]| clients.iter().find(|client| client.name.as_str() == name).cloned();
     let last = folder.rounds.values().rev().find_map(|round| Some((round.round, of_round(&round.clients)?)));
     let metric = |key: &str, digits: usize| {
@@ -49,9 +61,8 @@ fn row(folder: &Folder, name: &str, num_examples: u64) -> ClientRow {
         attacks: folder.attacks(name),
         num_examples: count(num_examples),
         round: last.as_ref().map_or_else(|| "–".into(), |(round, _)| round.to_string()),
-        steps: metric("steps", 0),
-        loss_d: metric("loss_d", 3),
-        loss_g: metric("loss_g", 3),
+        steps: metric(STEPS, 0),
+        losses: losses.iter().map(|key| metric(key, 3)).collect(),
         seconds: last.as_ref().map_or_else(String::new, |(_, client)| duration(client.seconds)),
     }
 }

@@ -7,22 +7,23 @@ use super::chart_axis::Axis;
 use super::plot::{Plot, Series, Shape};
 use super::run_folder::Folder;
 use crate::record::events::LossCurve;
+use crate::record::loss_key;
 
 /// Most clients that are drawn; of more, an even choice.
 const MAX_CLIENTS: usize = 24;
 /// Most points of a line; of more, neighbours are averaged.
 const MAX_POINTS: usize = 400;
 
-/// The charts of discriminator and generator losses; none before the first loss.
+/// A chart for each loss that is recorded within rounds; none before the first.
 pub(super) fn charts(folder: &Folder) -> Vec<Chart> {
-    let discriminator = chart(folder, "discriminator loss (nats)", |curve| &curve.loss_d);
-    let generator = chart(folder, "generator loss (nats)", |curve| &curve.loss_g);
-    discriminator.into_iter().chain(generator).collect()
+    let is_recorded = |key: &String| folder.losses.values().any(|curve| curve.losses.contains_key(key));
+    folder.loss_keys().iter().filter(|key| is_recorded(key)).filter_map(|key| chart(folder, key)).collect()
 }
 
-fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Option<Chart> {
+fn chart(folder: &Folder, key: &str) -> Option<Chart> {
     let (first, last) = (folder.losses.keys().next()?.0, folder.losses.keys().next_back()?.0);
-    let series = curves(folder, values);
+    let name = &format!("{} loss{}", loss_key::what(key), if loss_key::is_in_nats(key) { " (nats)" } else { "" });
+    let series = curves(folder, key);
     let heights = || series.iter().flat_map(|series| &series.pieces).flatten().map(|point| point.1);
     let (low, high) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
     let plot = Plot {
@@ -39,12 +40,13 @@ fn chart(folder: &Folder, name: &str, values: fn(&LossCurve) -> &[f64]) -> Optio
 }
 
 /// A thin line for each client, or for an even choice of them, and their mean.
-fn curves(folder: &Folder, values: fn(&LossCurve) -> &[f64]) -> Vec<Series> {
+fn curves(folder: &Folder, key: &str) -> Vec<Series> {
     let join = num_points(folder).div_ceil(MAX_POINTS);
+    let values = |curve: &LossCurve| curve.losses.get(key).map_or_else(Vec::new, |means| joined(means, join));
     let mut clients: BTreeMap<&str, Vec<Piece>> = BTreeMap::new();
     let mut rounds: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
     for ((round, client), curve) in &folder.losses {
-        let values = joined(values(curve), join);
+        let values = values(curve);
         clients.entry(client).or_default().push(piece(*round, &values));
         rounds.entry(*round).or_default().push(values);
     }
@@ -68,7 +70,7 @@ fn num_points(folder: &Folder) -> usize {
     let mut lengths: BTreeMap<u32, usize> = BTreeMap::new();
     for curve in folder.losses.values() {
         let length = lengths.entry(curve.round).or_default();
-        *length = curve.loss_d.len().max(*length);
+        *length = curve.losses.values().map(Vec::len).fold(*length, usize::max);
     }
     lengths.values().sum::<usize>().max(1)
 }

@@ -1,6 +1,6 @@
 //! A run folder, read back: everything that the run has recorded so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_nn::Model;
 use effgan_nn::checkpoint::read_file;
 
 use super::chart_axis::Axis;
+use crate::Config;
 use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
 use crate::record::grid_name::round_of_grid;
+use crate::record::loss_key;
 use crate::record::run_dir::MAX_BYTES;
 use crate::record::run_info::RunInfo;
+
+/// Most losses that are shown: a file from elsewhere may hold any number.
+const MAX_LOSSES: usize = 16;
 
 /// The recorded events of a run, sorted. Of two events about the same thing, as after a resume, the later one counts.
 pub(crate) struct Folder {
@@ -90,6 +96,26 @@ impl Folder {
     /// Bytes of tensors sent up to the end of `round`, both directions.
     pub(crate) fn bytes_until(&self, round: u32) -> u64 {
         self.rounds.range(..=round).map(|(_, round)| round.bytes_down + round.bytes_up).sum()
+    }
+
+    /// Keys of the losses of the config's model and of all that are recorded, at most [`MAX_LOSSES`].
+    pub(crate) fn loss_keys(&self) -> BTreeSet<String> {
+        let (mut keys, in_rounds) = (self.losses_of_model(), self.rounds.values().flat_map(|round| &round.clients));
+        let in_rounds = in_rounds.flat_map(|client| loss_key::losses(&client.metrics)).map(|loss| loss.0);
+        for key in in_rounds.chain(self.losses.values().flat_map(|curve| curve.losses.keys().map(String::as_str))) {
+            if keys.len() < MAX_LOSSES && !keys.contains(key) {
+                keys.insert(key.to_owned());
+            }
+        }
+        keys
+    }
+
+    /// Keys of the losses of the config's model; none where the config is missing or not valid.
+    fn losses_of_model(&self) -> BTreeSet<String> {
+        let dataset = &self.info.dataset;
+        let config = Config::parse(&self.config, &[]);
+        let model = config.and_then(|config| config.model(dataset.image_shape, dataset.num_classes));
+        model.map_or_else(|_| BTreeSet::new(), |model| model.losses().iter().map(|name| name.key.to_owned()).collect())
     }
 
     /// Why there are no scores; `None` where there are some.

@@ -13,6 +13,22 @@ use super::run_folder::Folder;
 use crate::record::csv_file;
 use crate::record::events::{Score, Scored};
 
+/// Columns of `metrics.csv` before those of the losses, and after them.
+const BEFORE: [&str; 4] = ["round", "kind", "clients", "missing"];
+const AFTER: [&str; 11] = [
+    "bytes_down",
+    "bytes_up",
+    "bytes_total",
+    "round_seconds",
+    "of",
+    "norm_statistics",
+    "n",
+    "fd_small",
+    "class_kl",
+    "modes",
+    "score_seconds",
+];
+
 /// A row of `metrics.csv`: a score, and the round after which it was taken. A round without scores is one row, too.
 #[derive(Serialize)]
 struct Row {
@@ -20,8 +36,7 @@ struct Row {
     kind: Option<ExchangeKind>,
     clients: Option<usize>,
     missing: Option<usize>,
-    loss_d: Option<f64>,
-    loss_g: Option<f64>,
+    losses: Vec<Option<f64>>,
     bytes_down: Option<u64>,
     bytes_up: Option<u64>,
     bytes_total: u64,
@@ -35,21 +50,27 @@ struct Row {
     score_seconds: Option<f64>,
 }
 
-/// `metrics.csv`: a row for each round and score.
+/// `metrics.csv`: a row for each round and score; empty before the first.
 pub(super) fn metrics(folder: &Folder) -> csv::Result<Vec<u8>> {
     let rounds: BTreeSet<u32> = folder.rounds.keys().copied().chain(folder.scores.keys().map(|key| key.2)).collect();
+    let losses = folder.loss_keys();
     csv_file::write(|table| {
+        if !rounds.is_empty() {
+            // The first record decides: it has no names of fields, so the rows after it do not write theirs.
+            let losses = losses.iter().map(String::as_str);
+            table.serialize(BEFORE.into_iter().chain(losses).chain(AFTER).collect::<Vec<_>>())?;
+        }
         for round in rounds {
             let scores: Vec<&Score> = folder.scores.values().filter(|score| score.round == round).collect();
             for score in scores.iter().copied().map(Some).chain(scores.is_empty().then_some(None)) {
-                table.serialize(row(folder, round, score))?;
+                table.serialize(row(folder, &losses, round, score))?;
             }
         }
         Ok(())
     })
 }
 
-fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
+fn row(folder: &Folder, losses: &BTreeSet<String>, round: u32, score: Option<&Score>) -> Row {
     let record = folder.rounds.get(&round);
     let scores = score.map(|score| &score.scores);
     Row {
@@ -57,8 +78,7 @@ fn row(folder: &Folder, round: u32, score: Option<&Score>) -> Row {
         kind: record.map(|record| record.kind),
         clients: record.map(|record| record.clients.len()),
         missing: record.map(|record| record.missing.len()),
-        loss_d: record.and_then(|record| mean(record, "loss_d")),
-        loss_g: record.and_then(|record| mean(record, "loss_g")),
+        losses: losses.iter().map(|key| mean(record?, key)).collect(),
         bytes_down: record.map(|record| record.bytes_down),
         bytes_up: record.map(|record| record.bytes_up),
         bytes_total: folder.bytes_until(round),
@@ -82,11 +102,11 @@ fn mean(record: &RoundRecord, name: &str) -> Option<f64> {
 /// `clients.csv`: a row for each round and client of its cohort, also where the reply is missing.
 pub(super) fn clients(folder: &Folder) -> csv::Result<Vec<u8>> {
     let clients = || folder.rounds.values().flat_map(|round| &round.clients);
-    // A record from elsewhere may contain arbitrary names; only known metrics become columns.
-    let known = ["loss_d", "loss_g", STEPS]
-        .into_iter()
-        .filter(|name| clients().any(|client| client.metrics.contains_key(*name)));
-    let metrics: BTreeSet<&str> = known.collect();
+    // A record from elsewhere may contain arbitrary names; only losses and steps become columns.
+    let losses = folder.loss_keys();
+    let known = losses.iter().map(String::as_str).chain([STEPS]);
+    let metrics: BTreeSet<&str> =
+        known.filter(|name| clients().any(|client| client.metrics.contains_key(*name))).collect();
     let (before, after) =
         (["round", "kind", "client", "num_examples"], ["drift_norm", "drift_cosine", "seconds", "missing"]);
     csv_file::write(|table| {

@@ -101,7 +101,12 @@ fn member(client: &str, class_counts: [u64; 2]) -> Event {
 }
 
 fn losses(round: u32, client: &str) -> Event {
-    Event::Losses(LossCurve { round, client: client.into(), steps: 40, loss_d: vec![1.0, 0.5], loss_g: vec![1.0, 2.0] })
+    curve(round, client, &[("loss_d", [1.0, 0.5]), ("loss_g", [1.0, 2.0])])
+}
+
+fn curve(round: u32, client: &str, losses: &[(&str, [f64; 2])]) -> Event {
+    let losses = losses.iter().map(|(key, means)| ((*key).to_owned(), means.to_vec())).collect();
+    Event::Losses(LossCurve { round, client: client.into(), steps: 40, losses })
 }
 
 fn score(round: u32, of: Scored, norm_statistics: Option<effgan_fl::ensemble::NormStatistics>, fd_small: f64) -> Event {
@@ -250,6 +255,62 @@ fn the_report_of_a_finished_run_has_all_sections() {
         ],
     );
     assert!(!html.contains("class=\"banner"));
+}
+
+/// The lines of a table that the report wrote into `dir`.
+fn lines(dir: &TempDir, table: &str) -> Vec<String> {
+    fs::read_to_string(dir.path().join(table)).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_losses_of_any_model_have_charts_and_columns() {
+    let mut record = record(1, ExchangeKind::Average);
+    for client in &mut record.clients {
+        client.metrics = [("loss_kl", 0.25), ("loss_pixels", 4.0), ("loss_z", 0.5), ("steps", 40.0)]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
+    }
+    let losses = curve(1, "north", &[("loss_kl", [0.5, 0.25]), ("loss_pixels", [8.0, 4.0]), ("loss_z", [1.0, 0.5])]);
+    let dir = run_folder(&info(Status::Done), &[losses, Event::Round(record)]);
+    let html = written(&dir);
+    assert_has_all(&html, &["kl loss within the rounds", "pixels loss within the rounds", "z loss within the rounds"]);
+    let heads = "<th class=\"n\">loss kl</th><th class=\"n\">loss pixels</th><th class=\"n\">loss Z</th>";
+    let cells = "<td class=\"n\">0.250</td><td class=\"n\">4.000</td><td class=\"n\">0.500</td>";
+    assert_has_all(&html, &[heads, cells, "Steps, mean losses and time of the last round"]);
+    assert!(!html.contains("nats") && !html.contains("discriminator loss"));
+    let metrics = lines(&dir, "metrics.csv");
+    assert!(metrics[0].starts_with("round,kind,clients,missing,loss_kl,loss_pixels,loss_z,bytes_down"), "{metrics:?}");
+    assert!(metrics[1].starts_with("1,average,2,0,0.25,4.0,0.5,13000000"), "{metrics:?}");
+    let clients = lines(&dir, "clients.csv");
+    assert!(clients[0].starts_with("round,kind,client,num_examples,loss_kl,loss_pixels,loss_z,steps"), "{clients:?}");
+    assert!(clients[1].starts_with("1,average,north,300,0.25,4.0,0.5,40.0"), "{clients:?}");
+}
+
+#[test]
+fn before_the_first_loss_the_columns_are_those_of_the_config_s_model() {
+    let dir = run_folder(&info(Status::Running), &[score(0, Scored::Floor, None, 1.5)]);
+    fs::write(dir.path().join("config.toml"), crate::config::tests::QUICKSTART).unwrap();
+    let with_images = RunInfo {
+        dataset: DatasetInfo { image_shape: [1, 28, 28], ..info(Status::Running).dataset },
+        ..info(Status::Running)
+    };
+    fs::write(dir.path().join("run.json"), serde_json::to_string(&with_images).unwrap()).unwrap();
+    let html = written(&dir);
+    assert_has_all(&html, &["<th class=\"n\">loss D</th><th class=\"n\">loss G</th>", "mean losses (nats) and time"]);
+    let head = "round,kind,clients,missing,loss_d,loss_g,bytes_down,bytes_up,bytes_total,round_seconds,of,norm_statistics,n,fd_small,class_kl,modes,score_seconds";
+    assert_eq!(lines(&dir, "metrics.csv"), [head, "0,,,,,,,,0,,floor,,2000,1.5,0.25,2,1.0"]);
+    assert_eq!(lines(&dir, "clients.csv"), ["round,kind,client,num_examples,drift_norm,drift_cosine,seconds,missing"]);
+}
+
+#[test]
+fn a_file_from_elsewhere_adds_few_columns() {
+    let mut record = record(1, ExchangeKind::Average);
+    record.clients[0].metrics.extend((0..1000).map(|i| (format!("loss_{i:04}"), 1.0)));
+    let dir = run_folder(&info(Status::Done), &[Event::Round(record)]);
+    written(&dir);
+    for table in ["metrics.csv", "clients.csv"] {
+        assert_eq!(lines(&dir, table)[0].matches("loss_").count(), 16, "{table}");
+    }
 }
 
 #[test]
