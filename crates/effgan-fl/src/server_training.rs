@@ -9,6 +9,8 @@
 //! As everywhere in this crate, Adam's moments are reset at the beginning of each round. Within a round they are kept beside the
 //! parameters: those of the generator in the server's state, those of a discriminator in its client's state.
 
+use std::any::Any;
+
 use effgan_nn::gan::{GanModel, LocalDiscriminator, Loss, ServerGenerator};
 use effgan_nn::model::LossName;
 use effgan_nn::{Array, Device, Model, Params, Purpose, Streams};
@@ -47,7 +49,8 @@ impl ServerTraining {
     /// [`FlError::Config`] for settings that this kind of training does not support: another model, labels, several updates of a
     /// discriminator per step, a moving average.
     pub(crate) fn new(name: &str, training: LocalTraining, rounds: u32, cohort: f64, weights: Weights) -> Result<Self> {
-        let Some(gan) = training.model().as_gan().cloned() else {
+        let model: &dyn Any = training.model();
+        let Some(gan) = model.downcast_ref::<GanModel>().cloned() else {
             return Err(FlError::Config(format!(
                 "{name} trains a generator and a discriminator, which the model is not"
             )));

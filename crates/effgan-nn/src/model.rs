@@ -1,17 +1,20 @@
 //! What a client trains and the server samples from: a [`Model`] is a set of named networks, of which one draws images.
 //!
-//! Algorithms, drivers and files know a model by these traits alone. [`GanModel`] is the one that a config chooses; a
+//! Algorithms, drivers and files know a model by these traits alone. [`GanModel`](crate::gan::GanModel) is the one that a config chooses; a
 //! new one implements [`Model`], [`Trainer`] and [`Sampler`] in a file of its own.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::gan::{Adam, GanModel};
 use crate::networks::{self, TensorSpec};
+use crate::optim::Adam;
 use crate::{Device, Params, Purpose, Result, Streams};
 
 /// A set of networks, the step that trains them, and the drawing of images with one of them.
-pub trait Model: fmt::Debug + Send + Sync {
+///
+/// An algorithm that trains the networks of one model apart, as MD-GAN does, asks [`Any`] whether it has that model.
+pub trait Model: Any + fmt::Debug + Send + Sync {
     /// `[channels, height, width]` of the images.
     fn image_shape(&self) -> [usize; 3];
 
@@ -57,12 +60,6 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`trainer`](Self::trainer).
     fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>>;
-
-    /// The model as a generator with a discriminator; `None` for any other. Algorithms that train the two apart ask
-    /// for it.
-    fn as_gan(&self) -> Option<&GanModel> {
-        None
-    }
 }
 
 /// A network of a model.

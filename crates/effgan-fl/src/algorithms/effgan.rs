@@ -76,6 +76,10 @@ impl AlgorithmSettings for EffganConfig {
         self.weights
     }
 
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
+
     fn exchanges(&self) -> &'static [ExchangeKind] {
         if self.rounds == 0 { &[ExchangeKind::Collect] } else { &[ExchangeKind::Average, ExchangeKind::Collect] }
     }
@@ -88,8 +92,8 @@ impl AlgorithmSettings for EffganConfig {
         self.fine_tune().map(Some)
     }
 
-    fn as_fedgan(&self) -> Option<FedGanConfig> {
-        Some(self.averaging())
+    fn as_fedgan(&self) -> Option<AlgorithmConfig> {
+        Some(AlgorithmConfig::Fedgan(self.averaging()))
     }
 }
 

@@ -169,6 +169,10 @@ impl<V: SecondMoment> AlgorithmSettings for FedOptConfig<V> {
     fn weights(&self) -> Weights {
         self.weights
     }
+
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
 }
 
 /// Prefixes of m and v in the server's state.

@@ -63,6 +63,10 @@ impl AlgorithmSettings for FedProxConfig {
         self.weights
     }
 
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
+
     fn takes_strategy(&self) -> bool {
         true
     }

@@ -56,12 +56,16 @@ impl AlgorithmSettings for FedGanConfig {
         self.weights
     }
 
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
+
     fn takes_strategy(&self) -> bool {
         true
     }
 
-    fn as_fedgan(&self) -> Option<FedGanConfig> {
-        Some(self.clone())
+    fn as_fedgan(&self) -> Option<AlgorithmConfig> {
+        Some(AlgorithmConfig::Fedgan(self.clone()))
     }
 }
 

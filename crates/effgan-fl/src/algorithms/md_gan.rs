@@ -70,6 +70,10 @@ impl AlgorithmSettings for MdGanConfig {
         self.weights
     }
 
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
+
     fn exchanges(&self) -> &'static [ExchangeKind] {
         &[ExchangeKind::Feedback, ExchangeKind::SwapUp, ExchangeKind::SwapDown]
     }

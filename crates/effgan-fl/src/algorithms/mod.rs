@@ -120,7 +120,7 @@ impl AlgorithmConfig {
     /// The algorithm that only does this one's rounds: for `effgan`, a `fedgan` of the same number of rounds.
     #[must_use]
     pub fn rounds_alone(&self) -> Self {
-        self.as_fedgan().map_or_else(|| self.clone(), Self::Fedgan)
+        self.as_fedgan().unwrap_or_else(|| self.clone())
     }
 
     /// Whether this algorithm and the same one with `total` rounds have the same state after `round` rounds.

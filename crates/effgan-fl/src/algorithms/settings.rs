@@ -1,6 +1,6 @@
 //! What the settings of an algorithm answer without building it.
 
-use super::{AlgorithmConfig, FedGanConfig};
+use super::AlgorithmConfig;
 use crate::aggregate::{Rule, Weights};
 use crate::local::{LocalTraining, LocalWork};
 use crate::message::ExchangeKind;
@@ -36,6 +36,11 @@ pub trait AlgorithmSettings {
     /// How clients are weighted in a mean, and as members of the ensemble.
     fn weights(&self) -> Weights;
 
+    /// Share of the clients that take part in a round, above 0 and at most 1.
+    fn cohort(&self) -> f64 {
+        1.0
+    }
+
     /// The kinds of exchange that a run can have. A site refuses requests of any other kind.
     fn exchanges(&self) -> &'static [ExchangeKind] {
         &[ExchangeKind::Average]
@@ -67,7 +72,7 @@ pub trait AlgorithmSettings {
     }
 
     /// The `fedgan` that reaches the same parameters, bit for bit, after each of its rounds; `None` where there is none.
-    fn as_fedgan(&self) -> Option<FedGanConfig> {
+    fn as_fedgan(&self) -> Option<AlgorithmConfig> {
         None
     }
 

@@ -84,6 +84,10 @@ impl AlgorithmSettings for UaGanConfig {
         self.weights
     }
 
+    fn cohort(&self) -> f64 {
+        self.cohort
+    }
+
     fn exchanges(&self) -> &'static [ExchangeKind] {
         &[ExchangeKind::Logits, ExchangeKind::Feedback]
     }

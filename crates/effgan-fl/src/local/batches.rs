@@ -50,14 +50,14 @@ struct Shuffles<'a> {
     order: Vec<u32>,
     used: usize,
     /// Number of shuffles made so far.
-    shuffles: u64,
+    made: u64,
 }
 
 impl<'a> Shuffles<'a> {
     /// The sequence after its first `consumed` images.
     fn after(consumed: u64, train: &'a [u32], streams: &'a Streams) -> Self {
         let n = train.len() as u64;
-        let mut shuffles = Self { train, streams, order: Vec::new(), used: 0, shuffles: consumed / n };
+        let mut shuffles = Self { train, streams, order: Vec::new(), used: 0, made: consumed / n };
         (0..consumed % n).for_each(|_| _ = shuffles.next_image());
         shuffles
     }
@@ -65,8 +65,8 @@ impl<'a> Shuffles<'a> {
     fn next_image(&mut self) -> u32 {
         if self.used == self.order.len() {
             self.order = self.train.to_vec();
-            self.order.shuffle(&mut self.streams.at(Purpose::Shuffle, self.shuffles));
-            self.shuffles += 1;
+            self.order.shuffle(&mut self.streams.at(Purpose::Shuffle, self.made));
+            self.made += 1;
             self.used = 0;
         }
         self.used += 1;

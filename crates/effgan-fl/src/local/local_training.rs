@@ -221,11 +221,14 @@ mod tests {
     use super::*;
     use crate::Decay;
 
-    fn training(epochs: Option<u32>, steps: Option<u32>, batch_size: usize) -> Result<LocalTraining> {
+    fn network() -> Network {
         let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, ..DcganConfig::default() };
-        let network = Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap();
+        Network::new(NetworkConfig::Dcgan(dcgan), [1, 4, 4]).unwrap()
+    }
+
+    fn training(epochs: Option<u32>, steps: Option<u32>, batch_size: usize) -> Result<LocalTraining> {
         let config = LocalConfig { batch_size, epochs, steps, ..LocalConfig::default() };
-        LocalTraining::new(Arc::new(config.gan(network)), config, Device::cpu()?)
+        LocalTraining::new(Arc::new(config.gan(network())), config, Device::cpu()?)
     }
 
     #[test]
@@ -238,8 +241,7 @@ mod tests {
     fn an_epoch_of_steps_with_two_updates_is_one_pass_rounded_up_to_whole_steps() {
         let once = training(Some(1), None, 4).unwrap();
         let config = LocalConfig { discriminator_steps: 2, ..once.config.clone() };
-        let network = once.model().as_gan().unwrap().network.clone();
-        let twice = LocalTraining { model: Arc::new(config.gan(network)), config, ..once };
+        let twice = LocalTraining { model: Arc::new(config.gan(network())), config, ..once };
         assert_eq!([2, 4, 8, 9, 16].map(|n| twice.steps(twice.work(), n)), [1, 1, 1, 2, 2]);
     }
 

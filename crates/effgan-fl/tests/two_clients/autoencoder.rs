@@ -15,7 +15,7 @@ const DECODER: &str = "decoder";
 const LOSSES: [LossName; 3] = [
     LossName { key: "loss_image", of: "autoencoder" },
     LossName { key: "loss_z", of: ENCODER },
-    LossName { key: "loss", of: "autoencoder" },
+    LossName { key: "loss_total", of: "autoencoder" },
 ];
 
 /// x ↦ D E (x + noise) for 1 × 8 × 8 images, with a penalty on z = E (x + noise).

@@ -51,7 +51,7 @@ fn its_decoder_is_the_member_that_draws_images_and_its_losses_are_the_metrics() 
     assert_eq!(names(&outcome.params), ["decoder.weight", "encoder.weight"]);
     assert_eq!(names(&outcome.members[0].2), ["weight"]);
     let losses = |round| &outcome.rounds[&round].clients[0].metrics;
-    assert_eq!(losses(1).keys().collect::<Vec<_>>(), ["loss", "loss_image", "loss_z", "steps"]);
+    assert_eq!(losses(1).keys().collect::<Vec<_>>(), ["loss_image", "loss_total", "loss_z", "steps"]);
     assert!(losses(20)["loss_image"] < 0.95 * losses(1)["loss_image"], "{losses:?}", losses = outcome.rounds);
     let load = |member: usize| Ok(outcome.members[member].2.clone());
     let draw = |range| sample(&Autoencoder, &[1.0, 2.0], &load, &Draw::new(7, range, device(), 2)).unwrap();

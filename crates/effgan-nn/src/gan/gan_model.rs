@@ -2,18 +2,13 @@
 
 use super::sampler::GanSampler;
 use super::trainer::GanTrainer;
-use super::{Loss, TrainConfig};
+use super::{DISCRIMINATOR, GENERATOR, Gan, Loss, TrainConfig};
 use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
 use crate::networks::Network;
 use crate::{Device, Params, Result};
 
-/// Name of the network that generates images.
-pub const GENERATOR: &str = "generator";
-/// Name of the network that tells real images from generated ones.
-pub const DISCRIMINATOR: &str = "discriminator";
-
-/// The losses of a step.
-const LOSSES: [LossName; 2] =
+/// The losses of a step; of most [`Loss`]es, their unit is the nat.
+pub const LOSSES: [LossName; 2] =
     [LossName { key: "loss_d", of: DISCRIMINATOR }, LossName { key: "loss_g", of: GENERATOR }];
 
 /// A generator and a discriminator that are trained against each other by [`Gan`](super::Gan).
@@ -78,14 +73,12 @@ impl Model for GanModel {
     }
 
     fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>> {
-        Ok(Box::new(GanTrainer::new(self, start, plan, device)?))
+        let gan = Gan::new(&self.network, start, self.train_config(plan), device)?;
+        let gan = if let Some(mu) = plan.proximal { gan.with_proximal_term(mu) } else { gan };
+        Ok(Box::new(GanTrainer::new(gan, plan.ema)))
     }
 
     fn sampler(&self, generator: &Params, device: Device) -> Result<Box<dyn Sampler>> {
         Ok(Box::new(GanSampler::new(&self.network, generator, device)?))
-    }
-
-    fn as_gan(&self) -> Option<&GanModel> {
-        Some(self)
     }
 }

@@ -11,10 +11,15 @@ mod train_config;
 mod trainer;
 
 pub use ema::Ema;
-pub use gan_model::{DISCRIMINATOR, GENERATOR, GanModel};
+pub use gan_model::{GanModel, LOSSES};
 pub use local_discriminator::LocalDiscriminator;
 pub use loss::Loss;
 pub use sampler::{BATCH, recompute_statistics};
 pub use server_generator::ServerGenerator;
 pub use step::{Adam, Gan, Losses};
 pub use train_config::TrainConfig;
+
+/// Name of the network that generates images.
+pub const GENERATOR: &str = "generator";
+/// Name of the network that tells real images from generated ones.
+pub const DISCRIMINATOR: &str = "discriminator";

@@ -1,10 +1,8 @@
 //! A [`Gan`] with the moving average of its generator, as a [`Trainer`].
 
-use super::gan_model::GENERATOR;
-use super::{Ema, Gan, GanModel, Losses};
-use crate::model::{Batch, Part, StepPlan, Trainer};
-use crate::networks::Network;
-use crate::{Device, Params, Purpose, Result, Streams};
+use super::{Ema, GENERATOR, Gan, Losses};
+use crate::model::{Batch, Part, Trainer};
+use crate::{Params, Purpose, Result, Streams};
 
 /// Prefix of the moving average in a saved state.
 const EMA: &str = "ema";
@@ -18,17 +16,13 @@ pub(super) struct GanTrainer {
     steps: u64,
     /// Losses of the steps that were not asked for yet.
     losses: Vec<Losses>,
-    network: Network,
 }
 
 impl GanTrainer {
-    pub(super) fn new(model: &GanModel, start: &Params, plan: &StepPlan, device: Device) -> Result<Self> {
-        let mut gan = Gan::new(&model.network, start, model.train_config(plan), device)?;
-        if let Some(mu) = plan.proximal {
-            gan = gan.with_proximal_term(mu);
-        }
-        let ema = plan.ema.map(|decay| Ema::new(decay, &gan));
-        Ok(Self { gan: Some(gan), ema, steps: 0, losses: Vec::new(), network: model.network.clone() })
+    /// Trains `gan`, with a moving average of its generator where `ema` is its decay.
+    pub(super) fn new(gan: Gan, ema: Option<f32>) -> Self {
+        let ema = ema.map(|decay| Ema::new(decay, &gan));
+        Self { gan: Some(gan), ema, steps: 0, losses: Vec::new() }
     }
 
     fn gan(&self) -> &Gan {
@@ -42,8 +36,9 @@ impl GanTrainer {
 
 impl Trainer for GanTrainer {
     fn step(&mut self, Batch { images, labels }: Batch, streams: &Streams) -> Result<()> {
-        let n = images.len() / self.network.image_len();
-        let z = streams.normal(Purpose::Latent, self.steps, n * self.network.latent_dim());
+        let network = self.gan().network();
+        let n = images.len() / network.image_len();
+        let z = streams.normal(Purpose::Latent, self.steps, n * network.latent_dim());
         let (gan, losses) = self.take_gan().step(images, z, &labels);
         if let Some(ema) = &mut self.ema {
             ema.follow(&gan);

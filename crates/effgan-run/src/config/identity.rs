@@ -40,13 +40,13 @@ impl Config {
 
     /// Whether the mean of an `effgan` run's members is the generator that FedGAN would have reached with equal work.
     pub fn mean_is_fedgan(&self) -> bool {
-        let Some(averaging) = self.algorithm.as_fedgan().filter(|_| self.algorithm.has_members()) else { return false };
         let local = LocalWork::one_of(self.local.epochs, self.local.steps, "local.");
         let equal_work =
             local.is_ok_and(|local| self.algorithm.fine_tuning(local).is_ok_and(|work| work == Some(local)));
         let AggregationConfig { kind, max_weight, .. } = self.aggregation;
         let of_means = kind == AggregationKind::Mean && max_weight.is_none() && self.simulation.attack.is_none();
-        equal_work && of_means && averaging.cohort >= 1.0 && self.local.ema.is_none()
+        let averages_all = self.algorithm.as_fedgan().is_some() && self.algorithm.cohort() >= 1.0;
+        averages_all && self.algorithm.has_members() && equal_work && of_means && self.local.ema.is_none()
     }
 }
 

@@ -1,16 +1,13 @@
 //! The losses of a model by their keys in metrics and events: which keys are losses, and what people call them.
 
 use effgan_fl::message::Numbers;
-use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
+use effgan_nn::gan::LOSSES;
 use effgan_nn::model::LossName;
 
 /// What the key of every loss begins with.
 const PREFIX: &str = "loss_";
 /// Most characters after it.
 const MAX_LETTERS: usize = 32;
-/// Keys whose rest is an abbreviation; these losses are in nats.
-const ABBREVIATED: [LossName; 2] =
-    [LossName { key: "loss_d", of: DISCRIMINATOR }, LossName { key: "loss_g", of: GENERATOR }];
 
 /// Whether `key` is that of a loss: `loss_` and 1 to 32 of a-z, 0-9 and `_`. A file from elsewhere may hold any other.
 pub fn is_loss(key: &str) -> bool {
@@ -40,7 +37,7 @@ pub(crate) fn is_in_nats(key: &str) -> bool {
 }
 
 fn abbreviated(key: &str) -> Option<LossName> {
-    ABBREVIATED.into_iter().find(|name| name.key == key)
+    LOSSES.into_iter().find(|name| name.key == key)
 }
 
 fn rest(key: &str) -> &str {
@@ -55,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_losses_of_a_gan_have_the_words_of_its_model() {
-        assert_eq!(crate::config::tests::model().losses(), ABBREVIATED);
+        assert_eq!(crate::config::tests::model().losses(), LOSSES);
         let names = ["loss_d", "loss_g"].map(|key| (what(key), short(key)));
         assert_eq!(names, [("discriminator", "D".to_owned()), ("generator", "G".to_owned())]);
     }
