@@ -109,7 +109,7 @@ mod tests {
         for images_per_step in [4, 5, 25] {
             let sequence = batches(images_per_step, 0, 7);
             for (first, batch) in (0..).zip(&sequence) {
-                assert_eq!(batches(images_per_step, first, 1), [batch.clone()], "step {first} by {images_per_step}");
+                assert_eq!(batches(images_per_step, first, 1), [batch.as_slice()], "step {first} by {images_per_step}");
             }
         }
     }

@@ -9,6 +9,9 @@ use effgan_fl::{FlError, RoundObserver, StepRecord};
 
 use super::*;
 
+/// Steps of the round, images and losses of a step.
+type Step = (u64, u64, Vec<f32>);
+
 /// Everything that is observed of a run.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
@@ -17,7 +20,7 @@ pub(crate) struct Outcome {
     /// Without times.
     pub(crate) rounds: BTreeMap<u32, RoundRecord>,
     /// By round, client and step.
-    steps: BTreeMap<(u32, ClientName, u64), (u64, u64, Vec<f32>)>,
+    steps: BTreeMap<(u32, ClientName, u64), Step>,
 }
 
 /// Saves the state after each round, and collects the records without times.
