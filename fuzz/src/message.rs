@@ -18,7 +18,7 @@ pub fn check(message: &[u8]) {
     let Ok(content) = content.unpacked() else { return };
     assert_eq!(num_values(&content.params), num_sent, "no value is lost or made up");
     for (name, array) in &content.params {
-        assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{name} is as large as its shape");
+        assert_eq!(array.shape.iter().product::<usize>(), array.values().len(), "{name} is as large as its shape");
     }
     assert_eq!(content.clone().packed().unpacked(), Ok(content.clone()), "what is packed is unpacked");
     if let Ok(site_message) = content.clone().into_site_message() {
@@ -59,5 +59,5 @@ fn content(message: &[u8]) -> Option<Content> {
 }
 
 fn num_values(params: &Params) -> usize {
-    params.iter().map(|(_, array)| array.values.len()).sum()
+    params.iter().map(|(_, array)| array.values().len()).sum()
 }

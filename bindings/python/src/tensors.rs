@@ -13,7 +13,7 @@ pub fn to_dict<'py>(py: Python<'py>, params: &Params) -> PyResult<Bound<'py, PyD
     let dict = PyDict::new(py);
     for (name, array) in params {
         let values: Bound<'py, PyArrayDyn<f32>> =
-            PyArray1::from_slice(py, &array.values).reshape(array.shape.clone())?;
+            PyArray1::from_slice(py, array.values()).reshape(array.shape.clone())?;
         dict.set_item(name, values)?;
     }
     Ok(dict)

@@ -51,7 +51,7 @@ impl LossHistory {
 
     /// The history of a tensor made by [`to_array`](Self::to_array).
     pub(crate) fn of_array([total, batch_size]: [u64; 2], losses: &Array) -> Self {
-        let losses = losses.values.chunks_exact(2);
+        let losses = losses.values().chunks_exact(2);
         let losses = losses.map(|pair| Losses { discriminator: pair[0], generator: pair[1] }).collect();
         Self { total, batch_size, losses }
     }

@@ -99,7 +99,7 @@ impl ServerTraining {
 
     /// The server's parameters after a step of its generator, given the `gradient` of its loss at the images.
     pub(crate) fn step(&self, state: &ServerState, exchange: &Exchange, gradient: Vec<f32>) -> Result<Params> {
-        let z = state.params.get(LATENT)?.values.clone();
+        let z = state.params.get(LATENT)?.values().to_vec();
         let generator = self.generator(state, exchange)?.step(z, gradient);
         let discriminator = state.params.under("discriminator").named_under("discriminator");
         let params = generator.params().named_under("generator").merged_with(discriminator);
@@ -131,7 +131,7 @@ impl ServerTraining {
         let fake = broadcast.params.get(IMAGES)?;
         self.check_images(fake, shard.train.len() as u64)?;
         let (real, _) = Batches::from_step(shard, streams, fake.shape[0], broadcast.iteration).next_batch();
-        Ok(discriminator.step(real, fake.values.clone()))
+        Ok(discriminator.step(real, fake.values().to_vec()))
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the

@@ -66,7 +66,7 @@ impl Algorithm for Counting {
             return Err(FlError::Config("its disk is full".into()));
         }
         sleep(Duration::from_millis(if shard.train[0] == 0 { 40 } else { 1 }));
-        let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
+        let count = memory.get("number").map_or(0.0, |array| array.values()[0]) + 1.0;
         *memory = number(count);
         let params = number(count * (1 + shard.train[0]) as f32);
         Ok(Update { params, num_examples: shard.train.len() as u64, metrics: Numbers::default() })

@@ -1,8 +1,9 @@
 //! Parameters in safetensors files, which are written atomically and checked when read.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{TensorView, View};
 use safetensors::{Dtype, SafeTensors};
 
 pub use crate::file::{read_file, write_file};
@@ -38,14 +39,8 @@ pub fn to_bytes(params: &Params) -> Vec<u8> {
 
 /// As [`to_bytes`], with one entry of metadata, a key and its text.
 pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
-    let raw: Vec<(&String, &Array, Vec<u8>)> =
-        params.iter().map(|(name, array)| (name, array, little_endian(&array.values))).collect();
-    let views = raw.iter().map(|(name, array, bytes)| {
-        let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
-        (name.as_str(), view.expect("an array has as many values as its shape says"))
-    });
     let metadata = metadata.map(|(key, text)| [(key.to_owned(), text)].into());
-    safetensors::serialize(views, metadata).expect("named f32 arrays always serialise")
+    safetensors::serialize(params, metadata).expect("named f32 arrays always serialise")
 }
 
 /// The tensors in the bytes of a safetensors file.
@@ -65,8 +60,23 @@ pub(crate) fn array_of(name: &str, view: &TensorView) -> std::result::Result<Arr
     Ok(Array::new(view.shape(), view.data().chunks_exact(4).map(value).collect()))
 }
 
-fn little_endian(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// The bytes of one tensor are made when they are written, so that those of a whole model exist only once.
+impl View for &Array {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values().iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values().len()
+    }
 }
 
 #[cfg(test)]

@@ -3,18 +3,18 @@
 //! Names and layouts are PyTorch's (`conv1.weight`; convolution OIHW, transposed convolution IOHW, linear out × in).
 
 use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::{NnError, Result};
 
-/// One tensor, row-major.
+/// One tensor, row-major. Clones share their values until one of them is modified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Sizes of the dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The values; as many as the product of the shape.
-    pub values: Vec<f32>,
+    values: Arc<Vec<f32>>,
 }
 
 impl Array {
@@ -29,11 +29,26 @@ impl Array {
             values.len(),
             "an array has as many values as its shape {shape:?} says"
         );
-        Self { shape, values }
+        Self { shape, values: Arc::new(values) }
+    }
+
+    /// The values; as many as the product of the shape.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, to be modified. Where clones share them, they are copied first: call this once before a loop.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        Arc::make_mut(&mut self.values).as_mut_slice()
+    }
+
+    /// The values; copied only where clones share them.
+    pub fn into_values(self) -> Vec<f32> {
+        Arc::unwrap_or_clone(self.values)
     }
 }
 
-/// Tensors by name, in the order of their names.
+/// Tensors by name, in the order of their names. A clone shares the values of all [arrays](Array).
 ///
 /// The order matters: all loops over a model have the same order on all machines, so that sums and hashes are equal.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +118,7 @@ impl Params {
 
     /// Size of the values in bytes, which is the size of a message without the names.
     pub fn num_bytes(&self) -> u64 {
-        self.0.values().map(|array| 4 * array.values.len() as u64).sum()
+        self.0.values().map(|array| 4 * array.values().len() as u64).sum()
     }
 
     /// *Model hash*: SHA-256 over name, shape and little-endian bytes of each tensor in order of names, as lower-case
@@ -116,7 +131,7 @@ impl Params {
             sha.update(name);
             sha.update((array.shape.len() as u64).to_le_bytes());
             array.shape.iter().for_each(|&size| sha.update((size as u64).to_le_bytes()));
-            array.values.iter().for_each(|value| sha.update(value.to_le_bytes()));
+            array.values().iter().for_each(|value| sha.update(value.to_le_bytes()));
         }
         hex(&sha.finalize())
     }
@@ -127,7 +142,7 @@ impl Params {
     /// [`NnError::NonFinite`] with the first tensor and index.
     pub fn check_finite(&self) -> Result<()> {
         for (name, array) in &self.0 {
-            if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+            if let Some(index) = array.values().iter().position(|value| !value.is_finite()) {
                 return Err(NnError::NonFinite { name: name.clone(), index });
             }
         }

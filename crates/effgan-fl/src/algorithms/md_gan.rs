@@ -76,9 +76,9 @@ impl MdGan {
 
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let images = state.params.get(IMAGES)?;
-        let zero = one_tensor(GRADIENT, images, vec![0.0; images.values.len()]);
+        let zero = one_tensor(GRADIENT, images, vec![0.0; images.values().len()]);
         let mean = self.rule.fold(&zero, replies, self.server.weights, exchange.round)?;
-        let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values.clone())?;
+        let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values().to_vec())?;
         let swaps = exchange.round < self.server.rounds && exchange.cohort.len() > 1;
         if exchange.iteration + 1 == exchange.iterations && !swaps {
             return Ok(ServerState::after_round(exchange.round, params));
@@ -151,7 +151,7 @@ impl Algorithm for MdGan {
         }
         let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        let (loss_g, gradient) = discriminator.feedback(images.values.clone());
+        let (loss_g, gradient) = discriminator.feedback(images.values().to_vec());
         *memory = client_state(&discriminator);
         let losses = Losses { discriminator: loss_d, generator: loss_g };
         trained_reply(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)

@@ -91,7 +91,7 @@ impl UaGan {
         // Saved before the forward pass, which `input_gradients` repeats: every pass moves the vectors of a spectral norm by one step.
         *memory = client_state(&discriminator);
         memory.insert(IMAGES, images.clone());
-        let logits = discriminator.logits(images.values.clone());
+        let logits = discriminator.logits(images.values().to_vec());
         let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
         let logits = Array::new([logits.len()], logits);
         trained_reply([(LOGITS.to_owned(), logits)].into_iter().collect(), losses, broadcast, shard, observer)
@@ -101,7 +101,7 @@ impl UaGan {
     fn input_gradients(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
         let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
         let discriminator = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
-        let gradient = discriminator.gradient(images.values.clone(), derivatives.values.clone());
+        let gradient = discriminator.gradient(images.values().to_vec(), derivatives.values().to_vec());
         let discriminator = discriminator.params().named_under("discriminator");
         *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
         Ok(untrained_reply(one_tensor(GRADIENT, &images, gradient), shard))
@@ -113,7 +113,7 @@ impl UaGan {
         for reply in replies {
             let (client, update) = reply?;
             weights.push(self.server.weights.of(update.num_examples));
-            logits.push(update.params.get(LOGITS)?.values.clone());
+            logits.push(update.params.get(LOGITS)?.values().to_vec());
             clients.push(client);
         }
         let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
@@ -125,10 +125,10 @@ impl UaGan {
     }
 
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
-        let mut sum = vec![0.0; state.params.get(IMAGES)?.values.len()];
+        let mut sum = vec![0.0; state.params.get(IMAGES)?.values().len()];
         for reply in replies {
             let (_, update) = reply?;
-            let gradient = &update.params.get(GRADIENT)?.values;
+            let gradient = update.params.get(GRADIENT)?.values();
             sum.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += f64::from(value));
         }
         let gradient = sum.into_iter().map(|value| value as f32).collect();

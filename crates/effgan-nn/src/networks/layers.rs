@@ -117,7 +117,7 @@ pub(crate) fn param<const D: usize>(
 
 /// An array on `device`.
 pub(crate) fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(array.values.clone(), array.shape.clone()), device)
+    Tensor::from_data(TensorData::new(array.values().to_vec(), array.shape.clone()), device)
 }
 
 /// The values of a tensor, row-major.

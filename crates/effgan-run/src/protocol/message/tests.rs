@@ -41,7 +41,7 @@ fn a_message_has_one_array_per_network_and_unpacks_to_the_same_tensors() {
     let packed = two_networks().packed();
     let arrays: Vec<_> = packed.params.iter().map(|(name, array)| (name.as_str(), array.shape[0])).collect();
     assert_eq!(arrays, [("discriminator", 7), ("generator", 1), ("logits", 2)]);
-    assert_eq!(packed.params.get("discriminator").unwrap().values, [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
+    assert_eq!(packed.params.get("discriminator").unwrap().values(), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
     assert_eq!(packed.unpacked(), Ok(two_networks()));
     assert_eq!(Content::default().packed().unpacked(), Ok(Content::default()));
 }

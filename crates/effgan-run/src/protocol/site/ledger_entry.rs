@@ -48,7 +48,7 @@ fn leaving(content: &Content) -> Answered {
 /// The arrays of a message, by the names under which they leave.
 pub(super) fn arrays(content: &Content) -> BTreeMap<String, Array> {
     let array = |array: &effgan_nn::Array| {
-        let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = array.values().iter().flat_map(|value| value.to_le_bytes()).collect();
         Array { bytes: bytes.len() as u64, sha256: params::sha256(&bytes) }
     };
     content.params.iter().map(|(name, values)| (name.clone(), array(values))).collect()
