@@ -1,0 +1,112 @@
+//! A driver copies no model: clients share the one that the server sends, and their replies go to their files as they are.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
+use effgan_fl::aggregate::{MemberSink, Weights};
+use effgan_fl::algorithms::{FedGanConfig, FedOptConfig};
+use effgan_fl::message::{Numbers, Replies};
+use effgan_fl::state::ClientState;
+use effgan_fl::{
+    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, Exchange, FailurePolicy,
+    LocalConfig, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard, Simulation, SimulationConfig,
+    StepObserver, Update,
+};
+use effgan_nn::Streams;
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, num_bytes};
+
+#[path = "../../effgan-kernels/tests/counting/allocator.rs"]
+mod allocator;
+
+/// An algorithm whose clients reply with the model that they were sent, so that only the driver allocates.
+struct Untrained(Box<dyn Algorithm>);
+
+impl Algorithm for Untrained {
+    fn init(&self, ctx: &RoundContext) -> Result<ServerState> {
+        self.0.init(ctx)
+    }
+
+    fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
+        self.0.next(state, ctx)
+    }
+
+    fn broadcast(&self, state: &ServerState, exchange: &Exchange, client: &ClientName) -> Broadcast {
+        self.0.broadcast(state, exchange, client)
+    }
+
+    fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes> {
+        self.0.expects(state, exchange)
+    }
+
+    fn local_update(
+        &self,
+        broadcast: &Broadcast,
+        _: &mut ClientState,
+        shard: &Shard,
+        _: &Streams,
+        _: &mut dyn StepObserver,
+    ) -> Result<Update> {
+        let (params, num_examples) = (broadcast.params.clone(), shard.train.len() as u64);
+        Ok(Update { params, num_examples, metrics: Numbers::new() })
+    }
+
+    fn aggregate(
+        &self,
+        state: &ServerState,
+        exchange: &Exchange,
+        replies: &mut Replies,
+        members: &mut dyn MemberSink,
+    ) -> Result<ServerState> {
+        self.0.aggregate(state, exchange, replies, members)
+    }
+
+    fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
+        self.0.local_steps(exchange, num_examples)
+    }
+}
+
+fn network() -> Network {
+    let dcgan = DcganConfig { latent_dim: 16, base_channels: 32, ..DcganConfig::default() };
+    Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap()
+}
+
+/// Bytes that a round of `clients` allocates.
+fn allocated(algorithm: &dyn Algorithm, clients: usize) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let images = ImageSet::new([1, 28, 28], vec![0; clients * 784], vec![0; clients], 1).unwrap();
+    let share =
+        |i| ClientShare { name: ClientName::simulated(i, clients), train: vec![i as u32], held_out: Vec::new() };
+    let partition = Partition { clients: (0..clients).map(share).collect() };
+    let checkpoints =
+        Checkpoints::new(folder.path().into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"));
+    let simulation = Simulation {
+        algorithm,
+        images: &images,
+        partition: &partition,
+        participation: &SimulationConfig::default(),
+        failures: FailurePolicy::default(),
+        seed: 1,
+        jobs: 2,
+        checkpoints: &checkpoints,
+        on_step: &|_| ControlFlow::Continue(()),
+    };
+    let before = allocator::BYTES.load(Ordering::Relaxed);
+    simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
+    allocator::BYTES.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn a_further_client_of_a_round_allocates_no_model() {
+    let fedgan = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Examples };
+    let fedadam: FedOptConfig = toml::from_str("rounds = 1").unwrap();
+    let model = num_bytes(&network().generator_tensors()) + num_bytes(&network().discriminator_tensors());
+    for config in [AlgorithmConfig::Fedgan(fedgan), AlgorithmConfig::Fedadam(fedadam)] {
+        let local = LocalConfig { batch_size: 2, steps: Some(1), ..LocalConfig::default() };
+        let algorithm = Untrained(config.build(network(), local, &AggregationConfig::default()).unwrap());
+        let [few, many] = [10, 30].map(|clients| allocated(&algorithm, clients));
+        let per_client = (many - few) / 20;
+        eprintln!("{}: {per_client} bytes per client, model {model}", config.name());
+        assert!(per_client as u64 <= model / 10, "{}: {per_client} bytes for a model of {model}", config.name());
+    }
+}
