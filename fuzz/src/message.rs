@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
-use effgan_fl::{Refusal, Reply};
+use effgan_fl::{ExchangeId, ExchangeKind, Refusal};
 use effgan_nn::{Array, Params};
 use effgan_run::api::Content;
 
@@ -30,17 +30,14 @@ pub fn check(message: &[u8]) {
     }
     let north = || ClientName::new("north").expect("a name");
     let id = content.request_id();
-    let answered = content.into_answer(north(), &id);
-    let again = Content::of_answer(answered.clone()).replying_to(id.clone()).into_answer(north(), &id);
-    match answered.reply {
-        Reply::Update(_) => assert_eq!(again, answered, "a reply is read as it was written"),
-        Reply::Failed(reason) => {
+    let exchange = ExchangeId { round: 1, kind: ExchangeKind::Average, iteration: 0 };
+    let reply = content.into_reply(north(), exchange, &id);
+    let again = Content::of_reply(reply.clone()).replying_to(id.clone()).into_reply(north(), exchange, &id);
+    match reply.outcome {
+        Ok(_) => assert_eq!(again, reply, "a reply is read as it was written"),
+        Err(reason) => {
             assert!(reason.len() < 300, "{reason}");
-            assert_eq!(
-                again.reply,
-                Reply::Failed(Refusal::WorkFailed.to_string()),
-                "only a code is written of a failure"
-            );
+            assert_eq!(again.outcome, Err(Refusal::WorkFailed.to_string()), "only a code is written of a failure");
         }
     }
 }

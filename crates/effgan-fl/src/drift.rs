@@ -16,7 +16,7 @@ use crate::record::Drift;
 const BUCKETS: usize = 4096;
 
 /// The sketch and the norm of an update.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sketch {
     norm: f64,
     buckets: Vec<f32>,

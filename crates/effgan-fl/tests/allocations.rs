@@ -67,7 +67,7 @@ impl Algorithm for Untrained {
 }
 
 fn network() -> Network {
-    let dcgan = DcganConfig { latent_dim: 16, base_channels: 32, ..DcganConfig::default() };
+    let dcgan = DcganConfig { latent_dim: 16, base_channels: 64, ..DcganConfig::default() };
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap()
 }
 
@@ -106,7 +106,6 @@ fn a_further_client_of_a_round_allocates_no_model() {
         let algorithm = Untrained(config.build(network(), local, &AggregationConfig::default()).unwrap());
         let [few, many] = [10, 30].map(|clients| allocated(&algorithm, clients));
         let per_client = (many - few) / 20;
-        eprintln!("{}: {per_client} bytes per client, model {model}", config.name());
         assert!(per_client as u64 <= model / 10, "{}: {per_client} bytes for a model of {model}", config.name());
     }
 }

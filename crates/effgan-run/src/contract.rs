@@ -4,7 +4,7 @@ use effgan_data::{ClientName, ImageSet};
 use effgan_fl::local::check_shard;
 use effgan_fl::message::Update;
 use effgan_fl::{
-    Algorithm, Answer, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
+    Algorithm, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
     Shard,
 };
 use effgan_nn::networks::Network;
@@ -116,13 +116,15 @@ impl Steps {
         let mut intake = Intake::new(exchange, self.context(), expected, FailurePolicy::default());
         replies.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut usable = replies.into_iter().map(|(client, update)| {
-            let taken = intake.take(Answer::to(exchange, client.clone(), Reply::Update(update)))?;
+            let reply = Reply::new(client, exchange.id(), Ok(update));
+            let taken = intake.take(&reply)?.cloned();
             let refused = || FlError::ClientFailed {
-                client: client.clone(),
+                client: reply.client.clone(),
                 round: exchange.round,
                 reason: "was not in the cohort, or replied twice".into(),
             };
-            taken.map(|update| (client.clone(), update)).ok_or_else(refused)
+            let update = taken.ok_or_else(refused)?;
+            Ok((reply.client, update))
         });
         let mut members = Members::new();
         let fold = || self.algorithm.aggregate(state, exchange, &mut usable, &mut members);
