@@ -120,13 +120,13 @@ impl ServerTraining {
     pub(crate) fn train(
         &self,
         broadcast: &Broadcast,
-        memory: &ClientState,
+        client_state: &ClientState,
         shard: &Shard,
         streams: &Streams,
     ) -> Result<(LocalDiscriminator, f32)> {
         check_shard(&self.training.network, shard.client, shard.train.len())?;
-        let known = if memory.is_empty() { &broadcast.params } else { memory };
-        let moments = if broadcast.iteration == 0 { Params::new() } else { memory.under(ADAM) };
+        let known = if client_state.is_empty() { &broadcast.params } else { client_state };
+        let moments = if broadcast.iteration == 0 { Params::new() } else { client_state.under(ADAM) };
         let discriminator = self.discriminator(known, broadcast.round, broadcast.iteration as u32, &moments)?;
         let fake = broadcast.params.get(IMAGES)?;
         self.check_images(fake, shard.train.len() as u64)?;
@@ -179,7 +179,7 @@ pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
 }
 
 /// The state of a client with this discriminator.
-pub(crate) fn client_state(discriminator: &LocalDiscriminator) -> ClientState {
+pub(crate) fn client_state_of(discriminator: &LocalDiscriminator) -> ClientState {
     let params = discriminator.params().named_under("discriminator");
     params.merged_with(discriminator.optimiser_state().named_under(ADAM))
 }

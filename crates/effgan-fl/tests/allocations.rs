@@ -1,17 +1,21 @@
 //! A driver copies no model: clients share the one that the server sends, and their replies go to their files as they are.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights};
 use effgan_fl::algorithms::{FedGanConfig, FedOptConfig};
 use effgan_fl::message::{Numbers, Replies};
+use effgan_fl::rounds::ObserverResult;
 use effgan_fl::state::ClientState;
 use effgan_fl::{
-    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, Exchange, FailurePolicy,
-    LocalConfig, Result, RoundContext, RoundRecord, RunId, ServerState, Shapes, Shard, Simulation, SimulationConfig,
-    StepObserver, Update,
+    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, Carrier, CheckpointConfig, Checkpoints, Exchange,
+    FailurePolicy, Federation, LocalConfig, Reply, Result, Roster, RoundContext, RoundRecord, RunId, ServerState,
+    Shapes, Shard, Simulation, SimulationConfig, SiteMessage, StepObserver, Update,
 };
 use effgan_nn::Streams;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, num_bytes};
@@ -71,15 +75,13 @@ fn network() -> Network {
     Network::new(NetworkConfig::Dcgan(dcgan), [1, 28, 28]).unwrap()
 }
 
-/// Bytes that a round of `clients` allocates.
-fn allocated(algorithm: &dyn Algorithm, clients: usize) -> usize {
+/// Bytes that a simulated round of `clients` allocates.
+fn simulated(algorithm: &dyn Algorithm, clients: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let images = ImageSet::new([1, 28, 28], vec![0; clients * 784], vec![0; clients], 1).unwrap();
     let share =
         |i| ClientShare { name: ClientName::simulated(i, clients), train: vec![i as u32], held_out: Vec::new() };
     let partition = Partition { clients: (0..clients).map(share).collect() };
-    let checkpoints =
-        Checkpoints::new(folder.path().into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"));
     let simulation = Simulation {
         algorithm,
         images: &images,
@@ -88,12 +90,59 @@ fn allocated(algorithm: &dyn Algorithm, clients: usize) -> usize {
         failures: FailurePolicy::default(),
         seed: 1,
         jobs: 2,
-        checkpoints: &checkpoints,
+        checkpoints: &checkpoints(folder.path()),
         on_step: &|_| ControlFlow::Continue(()),
     };
+    allocated(|| simulation.run(None, &mut Vec::new(), &mut ignore_rounds))
+}
+
+/// Bytes that the server of a round of `clients` at sites of their own allocates.
+fn federated(algorithm: &dyn Algorithm, clients: usize) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let roster = Roster::new((0..clients).map(|i| (ClientName::simulated(i, clients), 1)).collect());
+    let federation = Federation {
+        algorithm,
+        roster: &roster,
+        failures: FailurePolicy::default(),
+        deadline: Duration::from_mins(1),
+        seed: 1,
+        jobs: 2,
+        checkpoints: &checkpoints(folder.path()),
+    };
+    allocated(|| federation.run(&mut Mirror::default(), None, &mut Vec::new(), &mut ignore_rounds))
+}
+
+fn allocated(run: impl FnOnce() -> Result<ServerState>) -> usize {
     let before = allocator::BYTES.load(Ordering::Relaxed);
-    simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())).unwrap();
+    run().unwrap();
     allocator::BYTES.load(Ordering::Relaxed) - before
+}
+
+fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints::new(folder.into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"))
+}
+
+fn ignore_rounds(_: &RoundRecord, _: &ServerState) -> ObserverResult {
+    Ok(())
+}
+
+/// Sites that reply at once with what they were sent.
+#[derive(Default)]
+struct Mirror(VecDeque<Reply>);
+
+impl Carrier for Mirror {
+    fn send(&mut self, client: &ClientName, message: &SiteMessage, _: u64) -> Result<()> {
+        let params = message.broadcast.params.clone();
+        let update = Update { params, num_examples: 1, metrics: Numbers::new() };
+        self.0.push_back(Reply::new(client.clone(), message.broadcast.id(), Ok(update)));
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Option<Reply>> {
+        Ok(self.0.pop_front())
+    }
+
+    fn close(&mut self) {}
 }
 
 #[test]
@@ -101,11 +150,13 @@ fn a_further_client_of_a_round_allocates_no_model() {
     let fedgan = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Examples };
     let fedadam: FedOptConfig = toml::from_str("rounds = 1").unwrap();
     let model = num_bytes(&network().generator_tensors()) + num_bytes(&network().discriminator_tensors());
+    let local = LocalConfig { batch_size: 2, steps: Some(1), ..LocalConfig::default() };
     for config in [AlgorithmConfig::Fedgan(fedgan), AlgorithmConfig::Fedadam(fedadam)] {
-        let local = LocalConfig { batch_size: 2, steps: Some(1), ..LocalConfig::default() };
-        let algorithm = Untrained(config.build(network(), local, &AggregationConfig::default()).unwrap());
-        let [few, many] = [10, 30].map(|clients| allocated(&algorithm, clients));
-        let per_client = (many - few) / 20;
-        assert!(per_client as u64 <= model / 10, "{}: {per_client} bytes for a model of {model}", config.name());
+        let algorithm = config.build(network(), local.clone(), &AggregationConfig::default()).unwrap();
+        let algorithm = Untrained(algorithm);
+        for round in [simulated, federated] {
+            let per_client = (round(&algorithm, 30) - round(&algorithm, 10)) / 20;
+            assert!(per_client as u64 <= model / 10, "{}: {per_client} bytes for a model of {model}", config.name());
+        }
     }
 }

@@ -74,15 +74,7 @@ fn header(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
 
 fn write_tensors(file: &mut dyn Write, header: &[u8], params: &Params) -> io::Result<()> {
     file.write_all(header)?;
-    let mut bytes = [0; 1 << 14];
-    for (_, array) in params {
-        for values in array.values().chunks(bytes.len() / 4) {
-            let bytes = &mut bytes[..4 * values.len()];
-            bytes.chunks_exact_mut(4).zip(values).for_each(|(four, value)| four.copy_from_slice(&value.to_le_bytes()));
-            file.write_all(bytes)?;
-        }
-    }
-    Ok(())
+    params.iter().try_for_each(|(_, array)| array.for_bytes(|bytes| file.write_all(bytes)))
 }
 
 /// The tensors in the bytes of a safetensors file.

@@ -3,6 +3,7 @@
 //! Names and layouts are PyTorch's (`conv1.weight`; convolution OIHW, transposed convolution IOHW, linear out × in).
 
 use std::collections::{BTreeMap, btree_map};
+use std::io;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -45,6 +46,32 @@ impl Array {
     /// The values; copied only where clones share them.
     pub fn into_values(self) -> Vec<f32> {
         Arc::unwrap_or_clone(self.values)
+    }
+
+    /// Calls `take` with the values as little-endian bytes, piece by piece.
+    pub(crate) fn for_bytes(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut bytes = [0; 1 << 14];
+        for values in self.values.chunks(bytes.len() / 4) {
+            let bytes = &mut bytes[..4 * values.len()];
+            bytes.chunks_exact_mut(4).zip(values).for_each(|(four, value)| four.copy_from_slice(&value.to_le_bytes()));
+            take(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the values as little-endian bytes, as lower-case hex.
+    pub fn sha256(&self) -> String {
+        let mut sha = Sha256::new();
+        self.add_to(&mut sha);
+        hex(&sha.finalize())
+    }
+
+    fn add_to(&self, sha: &mut Sha256) {
+        let added = self.for_bytes(|bytes| {
+            sha.update(bytes);
+            Ok(())
+        });
+        added.expect("a hash takes all bytes");
     }
 }
 
@@ -131,7 +158,7 @@ impl Params {
             sha.update(name);
             sha.update((array.shape.len() as u64).to_le_bytes());
             array.shape.iter().for_each(|&size| sha.update((size as u64).to_le_bytes()));
-            array.values().iter().for_each(|value| sha.update(value.to_le_bytes()));
+            array.add_to(&mut sha);
         }
         hex(&sha.finalize())
     }
@@ -232,6 +259,24 @@ mod tests {
         for other in [value, shape, renamed] {
             assert_ne!(one.hash(), other.hash());
         }
+    }
+
+    #[test]
+    fn a_clone_shares_its_values_until_one_of_the_two_is_modified() {
+        let first = Array::new([2], vec![1.0, 2.0]);
+        let mut second = first.clone();
+        assert_eq!(first.values().as_ptr(), second.values().as_ptr());
+        second.values_mut()[0] = 3.0;
+        assert_eq!((first.values(), second.values()), (&[1.0, 2.0][..], &[3.0, 2.0][..]));
+        let own = second.values().as_ptr();
+        assert_eq!(second.into_values().as_ptr(), own, "values that nothing shares are not copied");
+    }
+
+    #[test]
+    fn the_hash_of_an_array_is_that_of_its_bytes_in_one_piece() {
+        let array = Array::new([5000], (0..5000).map(|i| i as f32).collect());
+        let bytes: Vec<u8> = array.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(array.sha256(), sha256(&bytes));
     }
 
     #[test]

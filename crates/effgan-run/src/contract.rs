@@ -4,8 +4,7 @@ use effgan_data::{ClientName, ImageSet};
 use effgan_fl::local::check_shard;
 use effgan_fl::message::Update;
 use effgan_fl::{
-    Algorithm, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
-    Shard,
+    Algorithm, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState, Shard,
 };
 use effgan_nn::networks::Network;
 use effgan_nn::{Params, Streams, Threads};
@@ -78,7 +77,7 @@ impl Steps {
         self.algorithm.broadcast(state, exchange, client)
     }
 
-    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `memory` is the state that the client keeps
+    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `client_state` is what the client keeps
     /// between rounds. `go_on` is called after each training step.
     ///
     /// # Errors
@@ -88,7 +87,7 @@ impl Steps {
         broadcast: &Broadcast,
         client: &ClientName,
         (pixels, labels): (Vec<u8>, Vec<u8>),
-        memory: &mut Params,
+        client_state: &mut Params,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Update> {
         let images = ImageSet::new(self.image_shape, pixels, labels, self.num_classes)?;
@@ -98,7 +97,7 @@ impl Steps {
         let mut watch = |_: &_| {
             if go_on() { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
         };
-        let update = || self.algorithm.local_update(broadcast, memory, &shard, &streams, &mut watch);
+        let update = || self.algorithm.local_update(broadcast, client_state, &shard, &streams, &mut watch);
         Ok(Threads::new(self.jobs).run(update)?)
     }
 

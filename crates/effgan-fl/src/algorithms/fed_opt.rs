@@ -165,12 +165,12 @@ impl Algorithm for FedOpt {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.local_update(broadcast, memory, shard, streams, observer)
+        self.averaging.local_update(broadcast, client_state, shard, streams, observer)
     }
 
     fn aggregate(

@@ -21,7 +21,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
+    GRADIENT, IMAGES, ServerTraining, client_state_of, expects_gradient, one_tensor, send_images, trained_reply,
     untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
@@ -65,12 +65,12 @@ pub(super) struct MdGan {
 
 impl MdGan {
     /// A client's part in a swap: it sends its discriminator to the server, or stores the one that the server sends.
-    fn swap(broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Update {
+    fn swap(broadcast: &Broadcast, client_state: &mut ClientState, shard: &Shard) -> Update {
         if broadcast.params.is_empty() {
-            let discriminator = memory.under("discriminator").named_under("discriminator");
+            let discriminator = client_state.under("discriminator").named_under("discriminator");
             return untrained_reply(discriminator, shard);
         }
-        memory.clone_from(&broadcast.params);
+        client_state.clone_from(&broadcast.params);
         untrained_reply(Params::new(), shard)
     }
 
@@ -141,18 +141,18 @@ impl Algorithm for MdGan {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         if broadcast.kind == ExchangeKind::Swap {
-            return Ok(Self::swap(broadcast, memory, shard));
+            return Ok(Self::swap(broadcast, client_state, shard));
         }
-        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
         let (loss_g, gradient) = discriminator.feedback(images.values().to_vec());
-        *memory = client_state(&discriminator);
+        *client_state = client_state_of(&discriminator);
         let losses = Losses { discriminator: loss_d, generator: loss_g };
         trained_reply(one_tensor(GRADIENT, images, gradient), losses, broadcast, shard, observer)
     }

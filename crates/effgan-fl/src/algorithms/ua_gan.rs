@@ -30,7 +30,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    ADAM, GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, trained_reply,
+    ADAM, GRADIENT, IMAGES, ServerTraining, client_state_of, expects_gradient, one_tensor, send_images, trained_reply,
     untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
@@ -81,16 +81,16 @@ impl UaGan {
     fn compute_logits(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
         // Saved before the forward pass, which `input_gradients` repeats: every pass moves the vectors of a spectral norm by one step.
-        *memory = client_state(&discriminator);
-        memory.insert(IMAGES, images.clone());
+        *client_state = client_state_of(&discriminator);
+        client_state.insert(IMAGES, images.clone());
         let logits = discriminator.logits(images.values().to_vec());
         let losses = Losses { discriminator: loss_d, generator: Loss::NonSaturating.of_generator(logits.clone()).0 };
         let logits = Array::new([logits.len()], logits);
@@ -98,12 +98,12 @@ impl UaGan {
     }
 
     /// A client's half of the second exchange of a step: the gradient at the images, given the derivatives by its logits.
-    fn input_gradients(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
-        let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
-        let discriminator = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
+    fn input_gradients(&self, broadcast: &Broadcast, client_state: &mut ClientState, shard: &Shard) -> Result<Update> {
+        let (images, derivatives) = (client_state.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
+        let discriminator = self.server.discriminator(client_state, broadcast.round, 0, &Params::new())?;
         let gradient = discriminator.gradient(images.values().to_vec(), derivatives.values().to_vec());
         let discriminator = discriminator.params().named_under("discriminator");
-        *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
+        *client_state = discriminator.merged_with(client_state.under(ADAM).named_under(ADAM));
         Ok(untrained_reply(one_tensor(GRADIENT, &images, gradient), shard))
     }
 
@@ -203,14 +203,14 @@ impl Algorithm for UaGan {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         match broadcast.kind {
-            ExchangeKind::Logits => self.compute_logits(broadcast, memory, shard, streams, observer),
-            _ => self.input_gradients(broadcast, memory, shard),
+            ExchangeKind::Logits => self.compute_logits(broadcast, client_state, shard, streams, observer),
+            _ => self.input_gradients(broadcast, client_state, shard),
         }
     }
 

@@ -224,7 +224,9 @@ mod tests {
             states.prune(checkpoints.oldest().unwrap().unwrap()).unwrap();
         }
         assert_eq!(taken(&states, &clients), [client_state(30.0), client_state(21.0)]);
-        for (round, expected) in [(2, [client_state(20.0), client_state(21.0)]), (3, [client_state(30.0), client_state(21.0)])] {
+        for (round, expected) in
+            [(2, [client_state(20.0), client_state(21.0)]), (3, [client_state(30.0), client_state(21.0)])]
+        {
             assert_eq!(taken(&ClientStates::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
         }
         let files = |client: &ClientName| list(&states.folder(client)).unwrap().len();

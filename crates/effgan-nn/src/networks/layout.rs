@@ -53,9 +53,7 @@ impl Layout {
             Self::Window => {
                 let (taps, input, output) = (shape[0], shape[1], shape[2]);
                 let side = taps.isqrt();
-                gather([output, input, side, side], |[s, b, y, x]| {
-                    values[((y * side + x) * input + b) * output + s]
-                })
+                gather([output, input, side, side], |[s, b, y, x]| values[((y * side + x) * input + b) * output + s])
             }
             Self::Linear { inputs, outputs } => {
                 let (inp, out) = (shape[0], shape[1]);

@@ -78,8 +78,9 @@ impl SiteConnections<'_> {
     ) -> effgan_fl::Result<()> {
         let deadline = self.config.federation.deadline;
         let content = content.of_run(&self.config_text, &self.run_id, deadline).packed();
-        let message = self.grid.push(node, kind, &content, deadline)?;
-        self.in_flight.insert(message, InFlight { purpose, request: content.request_id(), most });
+        let request = content.request_id();
+        let message = self.grid.push(node, kind, content, deadline)?;
+        self.in_flight.insert(message, InFlight { purpose, request, most });
         Ok(())
     }
 
@@ -166,12 +167,7 @@ impl SiteConnections<'_> {
     }
 }
 
-fn reply_of(
-    client: ClientName,
-    exchange: ExchangeId,
-    request: &RequestId,
-    content: Result<Content, String>,
-) -> Reply {
+fn reply_of(client: ClientName, exchange: ExchangeId, request: &RequestId, content: Result<Content, String>) -> Reply {
     let unpacked = |content: Content| {
         content.ledger()?;
         // An error of `unpacked` would repeat names that the site chose.

@@ -32,7 +32,9 @@ fn a_site_that_sends_values_of_3_4e38_is_left_out_and_the_record_stays_readable(
             content.params = content
                 .params
                 .iter()
-                .map(|(name, array)| (name.clone(), Array::new([array.values().len()], vec![3.4e38; array.values().len()])))
+                .map(|(name, array)| {
+                    (name.clone(), Array::new([array.values().len()], vec![3.4e38; array.values().len()]))
+                })
                 .collect();
         }
         Ok(content)

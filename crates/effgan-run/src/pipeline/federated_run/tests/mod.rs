@@ -55,12 +55,12 @@ impl Grid for TestGrid {
         Ok((0..there as u64).collect())
     }
 
-    fn push(&mut self, node: NodeId, kind: &str, content: &Content, _: f64) -> effgan_fl::Result<MessageId> {
+    fn push(&mut self, node: NodeId, kind: &str, content: Content, _: f64) -> effgan_fl::Result<MessageId> {
         self.number += 1;
         self.asked.insert(node);
         let id = format!("message {}", self.number);
         if !self.silent.iter().any(|(silent, of)| *silent == node && *of == kind) {
-            self.sent.push_front((id.clone(), node, kind.into(), content.clone()));
+            self.sent.push_front((id.clone(), node, kind.into(), content));
         }
         Ok(id)
     }
