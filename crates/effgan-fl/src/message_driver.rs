@@ -178,7 +178,7 @@ impl<'a> Arriving<'a> {
         let lost = || FlError::LostReply { client: client.clone(), round: self.exchange.round };
         let saved = self.federation.checkpoints.load_reply(self.exchange.id(), client)?;
         let (reply, _) = saved.ok_or_else(lost)?;
-        Ok(reply.to_broadcast(&self.broadcast(client)))
+        Ok(reply.compared_to(&self.broadcast(client)))
     }
 
     /// Saves a reply to disk where it is a round's work.
@@ -204,7 +204,7 @@ impl Arrivals for Arriving<'_> {
             let received = self.carrier.receive()?;
             if let Some(reply) = received {
                 if let Some(sent) = self.waiting.remove(&reply.client) {
-                    return Ok((reply.client.clone(), Ok(self.save(reply)?.to_broadcast(&sent))));
+                    return Ok((reply.client.clone(), Ok(self.save(reply)?.compared_to(&sent))));
                 }
             } else if self.is_past_deadline() {
                 let (client, sent) =
@@ -212,7 +212,7 @@ impl Arrivals for Arriving<'_> {
                 let seconds = self.federation.deadline.as_secs_f64();
                 let reason = format!("no answer within {seconds} s");
                 let reply = Reply { seconds, ..Reply::new(client.clone(), self.exchange.id(), Err(reason)) };
-                return Ok((client, Ok(reply.to_broadcast(&sent))));
+                return Ok((client, Ok(reply.compared_to(&sent))));
             }
         }
     }

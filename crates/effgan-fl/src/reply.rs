@@ -49,7 +49,7 @@ impl Reply {
 
     /// The reply with the server's notes on what it `sent` to the client, and how the client changed it.
     #[must_use]
-    pub(crate) fn to_broadcast(self, sent: &Broadcast) -> Self {
+    pub(crate) fn compared_to(self, sent: &Broadcast) -> Self {
         let trained = self.outcome.as_ref().ok().filter(|_| sent.kind.trains());
         let sketch = trained.and_then(|update| Sketch::of_update(&sent.params, &update.params).ok());
         Self { sketch, bytes_down: sent.params.num_bytes(), ..self }

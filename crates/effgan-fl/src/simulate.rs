@@ -175,7 +175,7 @@ impl<'a> Workers<'a> {
                 return;
             }
             let broadcast = self.simulation.algorithm.broadcast(state, exchange, client);
-            let reply = self.client(client, stop).answer(&broadcast).map(|reply| reply.to_broadcast(&broadcast));
+            let reply = self.client(client, stop).answer(&broadcast).map(|reply| reply.compared_to(&broadcast));
             let ended = reply.is_err();
             if sender.send((client.clone(), reply)).is_err() || ended {
                 return;

@@ -10,7 +10,6 @@ use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::{MemberSink, Weights};
 use effgan_fl::algorithms::{FedGanConfig, FedOptConfig};
 use effgan_fl::message::{Numbers, Replies};
-use effgan_fl::rounds::ObserverResult;
 use effgan_fl::state::ClientState;
 use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, Carrier, CheckpointConfig, Checkpoints, Exchange,
@@ -93,7 +92,7 @@ fn simulated(algorithm: &dyn Algorithm, clients: usize) -> usize {
         checkpoints: &checkpoints(folder.path()),
         on_step: &|_| ControlFlow::Continue(()),
     };
-    allocated(|| simulation.run(None, &mut Vec::new(), &mut ignore_rounds))
+    allocated(|| simulation.run(None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(())))
 }
 
 /// Bytes that the server of a round of `clients` at sites of their own allocates.
@@ -109,7 +108,9 @@ fn federated(algorithm: &dyn Algorithm, clients: usize) -> usize {
         jobs: 2,
         checkpoints: &checkpoints(folder.path()),
     };
-    allocated(|| federation.run(&mut Mirror::default(), None, &mut Vec::new(), &mut ignore_rounds))
+    allocated(|| {
+        federation.run(&mut Mirror::default(), None, &mut Vec::new(), &mut |_: &RoundRecord, _: &ServerState| Ok(()))
+    })
 }
 
 fn allocated(run: impl FnOnce() -> Result<ServerState>) -> usize {
@@ -120,10 +121,6 @@ fn allocated(run: impl FnOnce() -> Result<ServerState>) -> usize {
 
 fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints::new(folder.into(), RunId::default(), CheckpointConfig::default(), |line| panic!("{line}"))
-}
-
-fn ignore_rounds(_: &RoundRecord, _: &ServerState) -> ObserverResult {
-    Ok(())
 }
 
 /// Sites that reply at once with what they were sent.

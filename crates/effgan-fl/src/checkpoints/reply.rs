@@ -49,12 +49,17 @@ struct TrainingHead {
 }
 
 impl Checkpoints {
-    /// Saves `reply` and the client's state after it, and removes the client's unfinished training. A failed reply is not saved.
+    /// Saves `reply` and the client's state after it, and removes the client's unfinished training. A failed reply is not saved, and
+    /// neither is one whose metrics are not finite.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub(crate) fn save_reply(&self, reply: &mut Reply, state: &ClientState) -> Result<()> {
         let Reply { client, exchange, outcome: Ok(update), seconds, steps, .. } = &*reply else { return Ok(()) };
+        // A header in JSON cannot hold NaN or infinity; the intake refuses such a reply at its turn.
+        if update.metrics.values().any(|value| !value.is_finite()) {
+            return Ok(());
+        }
         let head = ReplyHead {
             asked: self.asked(*exchange, client),
             num_examples: update.num_examples,

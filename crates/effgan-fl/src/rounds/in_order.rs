@@ -84,7 +84,7 @@ impl<'a> InOrder<'a> {
         if reply.place == Place::Memory {
             self.checkpoints.save_reply(&mut reply, &ClientState::new())?;
         }
-        if let Ok(update) = &mut reply.outcome {
+        if let (Ok(update), Place::MemoryAndFile) = (&mut reply.outcome, reply.place) {
             update.params = Params::new();
             reply.place = Place::File;
         }

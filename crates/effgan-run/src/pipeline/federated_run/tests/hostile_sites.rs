@@ -52,6 +52,22 @@ fn a_site_that_sends_values_of_3_4e38_is_left_out_and_the_record_stays_readable(
 }
 
 #[test]
+fn a_site_whose_loss_is_not_a_number_is_left_out_when_its_reply_waits_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut grid = three(&folder);
+    // The replies arrive in the opposite order of the names, and one of them waits in memory.
+    grid.change_reply = |node, kind, mut content| {
+        if (node, kind) == (1, "train") {
+            content.numbers.insert("loss_d".into(), f64::NAN);
+        }
+        Ok(content)
+    };
+    run_over(&mut grid, &config(&[]), &out).0.unwrap();
+    assert_eq!(missing(&out), [("client-0001".to_owned(), "unusable reply: metric `loss_d` is NaN".to_owned())]);
+}
+
+#[test]
 fn a_reply_to_another_request_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
