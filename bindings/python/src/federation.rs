@@ -243,7 +243,7 @@ fn pulled(reply: &Bound<'_, PyAny>) -> PyResult<Option<Pulled>> {
     Ok(Some((id, content)))
 }
 
-fn content_to_python<'py>(py: Python<'py>, content: Content) -> PyResult<Bound<'py, PyTuple>> {
+fn content_to_python(py: Python<'_>, content: Content) -> PyResult<Bound<'_, PyTuple>> {
     let Content { params, numbers, words } = content;
     (tensors::to_dict(py, params)?, numbers, words).into_pyobject(py)
 }

@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::usage;
 
-/// Converts params to a dict of f32 arrays, in the order of names; NumPy takes over the memory of values that are not shared.
+/// Converts params to a dict of f32 arrays, in the order of names. Values that nothing shares are not copied.
 pub fn to_dict<'py>(py: Python<'py>, params: Params) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, array) in params {

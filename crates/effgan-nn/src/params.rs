@@ -269,7 +269,8 @@ mod tests {
         second.values_mut()[0] = 3.0;
         assert_eq!((first.values(), second.values()), (&[1.0, 2.0][..], &[3.0, 2.0][..]));
         let own = second.values().as_ptr();
-        assert_eq!(second.into_values().as_ptr(), own, "values that nothing shares are not copied");
+        let values = second.into_values();
+        assert_eq!(values.as_ptr(), own, "values that nothing shares are not copied");
     }
 
     #[test]
