@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
-use effgan_fl::{Refusal, Reply};
+use effgan_fl::{ExchangeId, ExchangeKind, Refusal};
 use effgan_nn::{Array, Params};
 use effgan_run::api::Content;
 
@@ -18,7 +18,7 @@ pub fn check(message: &[u8]) {
     let Ok(content) = content.unpacked() else { return };
     assert_eq!(num_values(&content.params), num_sent, "no value is lost or made up");
     for (name, array) in &content.params {
-        assert_eq!(array.shape.iter().product::<usize>(), array.values.len(), "{name} is as large as its shape");
+        assert_eq!(array.shape.iter().product::<usize>(), array.values().len(), "{name} is as large as its shape");
     }
     assert_eq!(content.clone().packed().unpacked(), Ok(content.clone()), "what is packed is unpacked");
     if let Ok(site_message) = content.clone().into_site_message() {
@@ -30,17 +30,14 @@ pub fn check(message: &[u8]) {
     }
     let north = || ClientName::new("north").expect("a name");
     let id = content.request_id();
-    let answered = content.into_answer(north(), &id);
-    let again = Content::of_answer(answered.clone()).replying_to(id.clone()).into_answer(north(), &id);
-    match answered.reply {
-        Reply::Update(_) => assert_eq!(again, answered, "a reply is read as it was written"),
-        Reply::Failed(reason) => {
+    let exchange = ExchangeId { round: 1, kind: ExchangeKind::Average, iteration: 0 };
+    let reply = content.into_reply(north(), exchange, &id);
+    let again = Content::of_reply(reply.clone()).replying_to(id.clone()).into_reply(north(), exchange, &id);
+    match reply.outcome {
+        Ok(_) => assert_eq!(again, reply, "a reply is read as it was written"),
+        Err(reason) => {
             assert!(reason.len() < 300, "{reason}");
-            assert_eq!(
-                again.reply,
-                Reply::Failed(Refusal::WorkFailed.to_string()),
-                "only a code is written of a failure"
-            );
+            assert_eq!(again.outcome, Err(Refusal::WorkFailed.to_string()), "only a code is written of a failure");
         }
     }
 }
@@ -59,5 +56,5 @@ fn content(message: &[u8]) -> Option<Content> {
 }
 
 fn num_values(params: &Params) -> usize {
-    params.iter().map(|(_, array)| array.values.len()).sum()
+    params.iter().map(|(_, array)| array.values().len()).sum()
 }

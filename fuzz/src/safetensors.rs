@@ -15,7 +15,7 @@ pub fn check(bytes: &[u8]) {
     for (name, array) in &params {
         assert_eq!(
             array.shape.iter().product::<usize>(),
-            array.values.len(),
+            array.values().len(),
             "{name} has as many values as its shape says"
         );
     }

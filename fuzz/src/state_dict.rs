@@ -12,6 +12,6 @@ pub fn check(bytes: &[u8]) {
     assert!(params.num_bytes() <= bytes.len() as u64, "tensors are in the file");
     for (name, array) in &params {
         let len = array.shape.iter().product::<usize>();
-        assert_eq!(len, array.values.len(), "{name} has as many values as its shape says");
+        assert_eq!(len, array.values().len(), "{name} has as many values as its shape says");
     }
 }

@@ -69,7 +69,7 @@ pub fn answer<'py>(
     let message = Content { params, numbers: tensors::numbers(numbers, "numbers")?, words };
     let jobs = arguments::some_count(jobs, "jobs")?;
     let answer = work::quietly(py, |stop| api::answer(images, state_dir, policy, jobs, kind, message, stop))?;
-    content_to_python(py, &answer)
+    content_to_python(py, answer)
 }
 
 /// What the site's ledger records of a message of the type `kind`, as JSON.
@@ -157,8 +157,8 @@ impl Grid for Calls {
         self.ask(Call::Nodes)
     }
 
-    fn push(&mut self, node: NodeId, kind: &str, content: &Content, seconds: f64) -> effgan_fl::Result<MessageId> {
-        self.ask(|done| Call::Push { node, kind: kind.into(), content: content.clone(), seconds, done })
+    fn push(&mut self, node: NodeId, kind: &str, content: Content, seconds: f64) -> effgan_fl::Result<MessageId> {
+        self.ask(|done| Call::Push { node, kind: kind.into(), content, seconds, done })
     }
 
     fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
@@ -207,16 +207,16 @@ impl Flower<'_, '_> {
             Call::Log(line) => drop(self.log.call1((line,))?),
             Call::Nodes(done) => drop(done.send(self.nodes.call0()?.extract()?)),
             Call::Push { node, kind, content, seconds, done } => {
-                let content = content_to_python(py, &content)?;
+                let content = content_to_python(py, content)?;
                 drop(done.send(self.push.call1((node, kind, content, seconds))?.extract()?));
             }
             Call::Pull { messages, done } => drop(done.send(pulled(&self.pull.call1((messages,))?)?)),
             Call::Aggregate { strategy, round, current, replies, memory, done } => {
                 let settings = py.import("json")?.getattr("loads")?.call1((json(&strategy),))?;
                 let replies =
-                    replies.iter().map(|reply| Ok((reply.num_examples, tensors::to_dict(py, &reply.params)?)));
+                    replies.into_iter().map(|reply| Ok((reply.num_examples, tensors::to_dict(py, reply.params)?)));
                 let replies = replies.collect::<PyResult<Vec<_>>>()?;
-                let (current, memory) = (tensors::to_dict(py, &current)?, tensors::to_dict(py, &memory)?);
+                let (current, memory) = (tensors::to_dict(py, current)?, tensors::to_dict(py, memory)?);
                 let made = self.aggregate.call1((strategy.name, settings, round, current, replies, memory))?;
                 let (params, memory): (Bound<'_, PyDict>, Bound<'_, PyDict>) = made.extract()?;
                 let made = (tensors::of_dict(&params, "arrays")?, tensors::of_dict(&memory, "memory")?);
@@ -243,7 +243,7 @@ fn pulled(reply: &Bound<'_, PyAny>) -> PyResult<Option<Pulled>> {
     Ok(Some((id, content)))
 }
 
-fn content_to_python<'py>(py: Python<'py>, content: &Content) -> PyResult<Bound<'py, PyTuple>> {
+fn content_to_python(py: Python<'_>, content: Content) -> PyResult<Bound<'_, PyTuple>> {
     let Content { params, numbers, words } = content;
     (tensors::to_dict(py, params)?, numbers, words).into_pyobject(py)
 }

@@ -100,7 +100,7 @@ impl Steps {
             let update = self.0.local_update(&broadcast.0, &client, (images, labels), &mut memory, &go_on)?;
             Ok((update, memory))
         })?;
-        Ok((Update(update), tensors::to_dict(py, &memory)?))
+        Ok((Update(update), tensors::to_dict(py, memory)?))
     }
 
     /// Combines the updates of an exchange, given by client, into the next state; collected members are `(client, n_k, arrays)`.
@@ -118,7 +118,7 @@ impl Steps {
         let updates = updates.iter().map(update).collect::<PyResult<_>>()?;
         let (state, members) = work::quietly(py, |_| self.0.aggregate(&state.0, &exchange.0, updates))?;
         let member = |(client, n, params): (ClientName, u64, _)| -> PyResult<Bound<'py, PyTuple>> {
-            (client.as_str(), n, tensors::to_dict(py, &params)?).into_pyobject(py)
+            (client.as_str(), n, tensors::to_dict(py, params)?).into_pyobject(py)
         };
         let members = members.into_iter().map(member).collect::<PyResult<Vec<_>>>()?;
         Ok((State(state), PyList::new(py, members)?))
@@ -147,7 +147,7 @@ impl State {
     /// `generator.*`, `discriminator.*`, and other state of the algorithm.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        tensors::to_dict(py, &self.0.params)
+        tensors::to_dict(py, self.0.params.clone())
     }
 }
 
@@ -219,7 +219,7 @@ impl Broadcast {
     /// The tensors for the client.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        tensors::to_dict(py, &self.0.params)
+        tensors::to_dict(py, self.0.params.clone())
     }
 }
 
@@ -234,7 +234,7 @@ impl Update {
     /// The tensors of the reply.
     #[getter]
     fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        tensors::to_dict(py, &self.0.params)
+        tensors::to_dict(py, self.0.params.clone())
     }
 
     /// n_k, the number of the client's training images.

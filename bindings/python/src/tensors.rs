@@ -8,12 +8,12 @@ use pyo3::types::PyDict;
 
 use crate::errors::usage;
 
-/// Converts params to a dict of f32 arrays, in the order of names.
-pub fn to_dict<'py>(py: Python<'py>, params: &Params) -> PyResult<Bound<'py, PyDict>> {
+/// Converts params to a dict of f32 arrays, in the order of names. Values that nothing shares are not copied.
+pub fn to_dict<'py>(py: Python<'py>, params: Params) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, array) in params {
-        let values: Bound<'py, PyArrayDyn<f32>> =
-            PyArray1::from_slice(py, &array.values).reshape(array.shape.clone())?;
+        let shape = array.shape.clone();
+        let values: Bound<'py, PyArrayDyn<f32>> = PyArray1::from_vec(py, array.into_values()).reshape(shape)?;
         dict.set_item(name, values)?;
     }
     Ok(dict)

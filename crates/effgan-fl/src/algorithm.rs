@@ -38,12 +38,12 @@ pub trait Algorithm: Send + Sync {
     /// When `state` lacks the tensors that the exchange is about.
     fn expects(&self, state: &ServerState, exchange: &Exchange) -> Result<Shapes>;
 
-    /// One client's work on the images of `shard`. `memory` is what the client keeps between exchanges, and `streams` are its random
+    /// One client's work on the images of `shard`. `client_state` is what the client keeps between exchanges, and `streams` are its random
     /// numbers in this round. `observer` is called after every training step and may end the work.
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,

@@ -98,7 +98,7 @@ fn split(params: &Params) -> (Params, Params) {
 
 /// The start of each tensor's update: the tensor as it was sent, or zero.
 fn start_of(trained: &Params, sent: &Params) -> Params {
-    let zero = |array: &Array| Array::new(array.shape.clone(), vec![0.0; array.values.len()]);
+    let zero = |array: &Array| Array::new(array.shape.clone(), vec![0.0; array.values().len()]);
     let start =
         |(name, array): (&String, &Array)| (name.clone(), sent.get(name).map_or_else(|_| zero(array), Array::clone));
     trained.iter().map(start).collect()
@@ -108,8 +108,8 @@ fn start_of(trained: &Params, sent: &Params) -> Params {
 fn noisy(before: &Params, iteration: u64, streams: &Streams) -> Params {
     let mut noisy = before.clone();
     for ((_, array), step) in noisy.iter_mut().zip(iteration * before.len() as u64..) {
-        let noise = streams.normal(Purpose::Attack, step, array.values.len());
-        array.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+        let noise = streams.normal(Purpose::Attack, step, array.values().len());
+        array.values_mut().iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
     noisy
 }
@@ -153,7 +153,7 @@ mod tests {
         // 1e-6: two f32 roundings of numbers of size 10.
         assert!((norm(&sent, &noise).unwrap() - 10.0).abs() < 1e-6 * 10.0);
         assert_ne!(noise, poisoned(AttackKind::Scaled, 2.0, sent));
-        assert_eq!(noise.get("norm0.running_var").unwrap().values, [7.0]);
+        assert_eq!(noise.get("norm0.running_var").unwrap().values(), [7.0]);
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl Bounds {
             None => (MAX_VALUE, format!("{MAX_VALUE:e}, which no training reaches")),
         };
         for (name, array) in params {
-            if let Some(index) = array.values.iter().position(|value| f64::from(value.abs()) > max) {
-                let value = array.values[index];
+            if let Some(index) = array.values().iter().position(|value| f64::from(value.abs()) > max) {
+                let value = array.values()[index];
                 return Err(format!("tensor `{name}` has the value {value:e} at index {index}, beyond {bound}"));
             }
         }

@@ -8,11 +8,12 @@ use effgan_nn::{Params, Streams};
 
 use crate::algorithm::Algorithm;
 use crate::attack::Attack;
-use crate::checkpoints::{Checkpoints, Kept, Memories};
+use crate::checkpoints::{Checkpoints, ClientStates};
 use crate::local::Shard;
 use crate::loss_history::LossHistory;
-use crate::message::{Broadcast, Exchange, Reply};
-use crate::rounds::{Done, replay_steps};
+use crate::message::{Broadcast, ExchangeId};
+use crate::reply::Reply;
+use crate::rounds::replay_steps;
 use crate::step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
@@ -26,7 +27,7 @@ pub(crate) struct Client<'a> {
     pub(crate) attack: Option<Attack>,
     /// Where its replies and its unfinished work are saved.
     pub(crate) checkpoints: &'a Checkpoints,
-    pub(crate) memories: &'a Memories<'a>,
+    pub(crate) states: &'a ClientStates<'a>,
     pub(crate) on_step: &'a OnStep<'a>,
     /// Set when the run ends and nothing waits for this client any more.
     pub(crate) stop: &'a AtomicBool,
@@ -38,58 +39,52 @@ impl Client<'_> {
     ///
     /// # Errors
     /// Errors that end the run: [`FlError::Interrupted`], or files that cannot be written.
-    pub(crate) fn answer(&self, broadcast: &Broadcast) -> Result<Done> {
+    pub(crate) fn answer(&self, broadcast: &Broadcast) -> Result<Reply> {
         let started = Instant::now();
-        // Saved files are found by the exchange that they answer.
-        let Broadcast { round, kind, iteration, iterations, .. } = *broadcast;
-        let exchange = Exchange { round, kind, iteration, iterations, cohort: vec![self.shard.client.clone()] };
-        if let Some(kept) = self.saved_reply(&exchange)? {
-            return Ok(kept);
+        let (client, exchange) = (self.shard.client, broadcast.id());
+        if let Some(reply) = self.saved_reply(exchange)? {
+            return Ok(reply);
         }
-        let streams = Streams::of_client(self.seed, round, self.shard.client.as_str());
-        let mut memory = self.memories.take(self.shard.client)?;
-        let mut observer = ClientObserver { client: self, exchange: &exchange, steps: LossHistory::default() };
-        let done = self.algorithm.local_update(broadcast, &mut memory, &self.shard, &streams, &mut observer);
+        let streams = Streams::of_client(self.seed, exchange.round, client.as_str());
+        let mut state = self.states.take(client)?;
+        let mut observer = ClientObserver { client: self, exchange, steps: LossHistory::default() };
+        let done = self.algorithm.local_update(broadcast, &mut state, &self.shard, &streams, &mut observer);
         let (steps, seconds) = (observer.steps, started.elapsed().as_secs_f64());
+        let reply = |outcome| Reply { seconds, steps, ..Reply::new(client.clone(), exchange, outcome) };
         let mut update = match done {
             Ok(update) => update,
             Err(FlError::Interrupted) => return Err(FlError::Interrupted),
             Err(failure) if failure.is_of_the_server() => return Err(failure),
-            Err(failure) => {
-                return Ok(Done { reply: Reply::Failed(failure.to_string()), steps, seconds, is_kept: false });
-            }
+            Err(failure) => return Ok(reply(Err(failure.to_string()))),
         };
         if let Some(attack) = self.attack {
             attack.poison(broadcast, &streams, &mut update)?;
         }
-        let kept = Kept { update, memory, steps, seconds };
-        if kind.trains() {
-            self.checkpoints.save_reply(&exchange, self.shard.client, &kept)?;
+        let mut reply = reply(Ok(update));
+        if exchange.kind.trains() {
+            self.checkpoints.save_reply(&mut reply, &state)?;
         }
-        self.memories.put(self.shard.client, kept.memory)?;
-        let (reply, steps) = (Reply::Update(kept.update), kept.steps);
-        Ok(Done { reply, steps, seconds, is_kept: kind.trains() })
+        self.states.put(client, state)?;
+        Ok(reply)
     }
 
     /// The reply that an earlier start of the program has saved, where the exchange is a round's work.
-    fn saved_reply(&self, exchange: &Exchange) -> Result<Option<Done>> {
+    fn saved_reply(&self, exchange: ExchangeId) -> Result<Option<Reply>> {
         if !exchange.kind.trains() {
             return Ok(None);
         }
         let client = self.shard.client;
-        let Some(Kept { update, memory, steps, seconds }) = self.checkpoints.load_reply(exchange, client)? else {
-            return Ok(None);
-        };
-        replay_steps(&steps, client, exchange.round, self.algorithm.losses(), self.on_step)?;
-        self.memories.put(client, memory)?;
-        Ok(Some(Done { reply: Reply::Update(update), steps, seconds, is_kept: true }))
+        let Some((reply, state)) = self.checkpoints.load_reply(exchange, client)? else { return Ok(None) };
+        replay_steps(&reply.steps, client, exchange.round, self.algorithm.losses(), self.on_step)?;
+        self.states.put(client, state)?;
+        Ok(Some(reply))
     }
 }
 
 /// Calls the driver's `on_step`, and saves unfinished work.
 struct ClientObserver<'a> {
     client: &'a Client<'a>,
-    exchange: &'a Exchange,
+    exchange: ExchangeId,
     steps: LossHistory,
 }
 

@@ -16,7 +16,7 @@ use crate::record::Drift;
 const BUCKETS: usize = 4096;
 
 /// The sketch and the norm of an update.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sketch {
     norm: f64,
     buckets: Vec<f32>,
@@ -36,7 +36,7 @@ impl Sketch {
         let (mut square, mut buckets, mut block) = (0.0, vec![0.0; BUCKETS], 0);
         for (name, array) in after.iter().filter(|(name, _)| !is_running_statistic(name)) {
             let before = before.get(name)?;
-            for (after, before) in array.values.chunks(BLOCK).zip(before.values.chunks(BLOCK)) {
+            for (after, before) in array.values().chunks(BLOCK).zip(before.values().chunks(BLOCK)) {
                 square += add_block(&mut buckets, block, after, before);
                 block += 1;
             }

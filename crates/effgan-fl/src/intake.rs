@@ -12,41 +12,12 @@ use effgan_nn::Params;
 use effgan_nn::model::LossName;
 
 use crate::failure_policy::{FailurePolicy, OnFailure};
-use crate::message::{Exchange, ExchangeKind, Numbers, Reply, STEPS, Shapes, Update};
+use crate::message::{Exchange, ExchangeId, Numbers, STEPS, Shapes, Update};
 use crate::one_line::one_line;
 use crate::record::Missing;
+use crate::reply::Reply;
 use crate::roster::RoundContext;
 use crate::{FlError, Result};
-
-/// A reply, with the exchange that it claims to answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The client.
-    pub client: ClientName,
-    /// Round of the broadcast that it answers.
-    pub round: u32,
-    /// What the broadcast was for.
-    pub kind: ExchangeKind,
-    /// The server's step to which the broadcast belonged.
-    pub iteration: u64,
-    /// The reply itself.
-    pub reply: Reply,
-    /// L2 norm of the update, where the reply is one.
-    pub norm: Option<f64>,
-}
-
-impl Answer {
-    /// The reply of `client` to its broadcast of `exchange`.
-    pub fn to(exchange: &Exchange, client: ClientName, reply: Reply) -> Self {
-        Self { client, round: exchange.round, kind: exchange.kind, iteration: exchange.iteration, reply, norm: None }
-    }
-
-    /// The same answer with the norm of its update.
-    #[must_use]
-    pub fn of_norm(self, norm: Option<f64>) -> Self {
-        Self { norm, ..self }
-    }
-}
 
 /// Checks and counts the replies of one exchange.
 #[derive(Debug)]
@@ -77,44 +48,44 @@ impl<'a> Intake<'a> {
         Self { exchange, ctx, expected, losses, policy, answered, usable: 0, closed: false, missing, refused }
     }
 
-    /// Checks `answer`. Returns its update when it is to be folded, and `None` when it is refused or its client is left out.
+    /// Checks `reply`. Returns its update when it is to be folded, and `None` when it is refused or its client is left out.
     ///
     /// # Errors
     /// With [`OnFailure::Stop`]: [`FlError::ClientFailed`] or [`FlError::BadReply`].
-    pub fn take(&mut self, answer: Answer) -> Result<Option<Update>> {
-        if let Some(reason) = self.not_asked_for(&answer) {
-            self.refused.push(Missing { name: answer.client, reason });
+    pub fn take<'r>(&mut self, reply: &'r Reply) -> Result<Option<&'r Update>> {
+        if let Some(reason) = self.not_asked_for(reply) {
+            self.refused.push(Missing { name: reply.client.clone(), reason });
             return Ok(None);
         }
-        self.answered.insert(answer.client.clone());
-        let (client, round) = (answer.client, self.exchange.round);
-        let failure = match answer.reply {
-            Reply::Failed(reason) => FlError::ClientFailed { client: client.clone(), round, reason: one_line(&reason) },
-            Reply::Update(update) => match self.check(&client, &update, answer.norm) {
+        self.answered.insert(reply.client.clone());
+        let (client, round) = (reply.client.clone(), self.exchange.round);
+        let failure = match &reply.outcome {
+            Err(reason) => FlError::ClientFailed { client, round, reason: one_line(reason) },
+            Ok(update) => match self.check(&client, update, reply.norm()) {
                 Ok(()) => {
                     self.usable += 1;
                     return Ok(Some(update));
                 }
-                Err(reason) => FlError::BadReply { client: client.clone(), round, reason },
+                Err(reason) => FlError::BadReply { client, round, reason },
             },
         };
         match self.policy.on_failure {
             OnFailure::Stop => Err(failure),
             OnFailure::LeaveOut => {
-                self.missing.push(Missing { name: client, reason: failure.of_client() });
+                self.missing.push(Missing { name: reply.client.clone(), reason: failure.of_client() });
                 Ok(None)
             }
         }
     }
 
-    /// Ends the exchange: every later answer is late, and clients that have not answered are missing for `reason`.
+    /// Ends the exchange: every later reply is late, and clients that have not replied are missing for `reason`.
     pub fn close(&mut self, reason: &str) {
         self.closed = true;
         let silent = self.exchange.cohort.iter().filter(|name| !self.answered.contains(name));
         self.missing.extend(silent.map(|name| Missing { name: name.clone(), reason: reason.into() }));
     }
 
-    /// Checks, when all answers are in, that there are enough usable ones.
+    /// Checks, when all replies are in, that there are enough usable ones.
     ///
     /// # Errors
     /// [`FlError::TooFewClients`].
@@ -128,21 +99,21 @@ impl<'a> Intake<'a> {
         Err(FlError::TooFewClients { round, usable, asked, least, first: first.unwrap_or_default() })
     }
 
-    /// The clients of the cohort without a usable reply, and the answers that were refused.
+    /// The clients of the cohort without a usable reply, and the replies that were refused.
     pub fn finish(self) -> (Vec<Missing>, Vec<Missing>) {
         (self.missing, self.refused)
     }
 
-    /// Why the answer was not asked for; `None` when it was.
-    fn not_asked_for(&self, answer: &Answer) -> Option<String> {
-        let Exchange { round, kind, iteration, ref cohort, .. } = *self.exchange;
-        let client = &answer.client;
+    /// Why the reply was not asked for; `None` when it was.
+    fn not_asked_for(&self, Reply { client, exchange, .. }: &Reply) -> Option<String> {
+        let Exchange { round, ref cohort, .. } = *self.exchange;
         if self.ctx.roster.binary_search(client).is_err() {
             Some("not a client of this run".into())
-        } else if (answer.round, answer.kind, answer.iteration) != (round, kind, iteration) {
-            let of = |round, kind: ExchangeKind, step| format!("{} of round {round}, step {step}", kind.name());
-            let (theirs, ours) = (of(answer.round, answer.kind, answer.iteration + 1), of(round, kind, iteration + 1));
-            Some(format!("answers {theirs}, not {ours}"))
+        } else if *exchange != self.exchange.id() {
+            let text = |ExchangeId { round, kind, iteration }: ExchangeId| {
+                format!("{} of round {round}, step {}", kind.name(), iteration + 1)
+            };
+            Some(format!("answers {}, not {}", text(*exchange), text(self.exchange.id())))
         } else if cohort.binary_search(client).is_err() {
             Some(format!("was not asked in round {round}"))
         } else if self.answered.contains(client) {
@@ -204,6 +175,7 @@ mod tests {
     use effgan_nn::Array;
 
     use super::*;
+    use crate::message::ExchangeKind;
 
     const GAN_LOSSES: &[LossName] = &[LossName { key: "loss_d", of: "d" }, LossName { key: "loss_g", of: "g" }];
 
@@ -234,32 +206,33 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_not_asked_for_is_recorded_with_its_sender_and_changes_nothing() {
+    fn a_reply_that_was_not_asked_for_is_recorded_with_its_sender_and_changes_nothing() {
         for policy in [FailurePolicy::default(), leave_out(None)] {
             with_intake(policy, |exchange, intake| {
-                let from = |client: &str| Answer::to(exchange, name(client), Reply::Update(good()));
+                let from = |client: &str| Reply::new(name(client), exchange.id(), Ok(good()));
+                let to = |exchange| Reply { exchange, ..from("north") };
                 let strays = [
                     (from("south"), "not a client of this run"),
                     (from("west"), "was not asked in round 4"),
                     (
-                        Answer { round: 3, ..from("north") },
+                        to(ExchangeId { round: 3, ..exchange.id() }),
                         "answers average of round 3, step 1, not average of round 4, step 1",
                     ),
                     (
-                        Answer { kind: ExchangeKind::Collect, iteration: 1, ..from("north") },
+                        to(ExchangeId { kind: ExchangeKind::Collect, iteration: 1, ..exchange.id() }),
                         "answers collect of round 4, step 2, not average of round 4, step 1",
                     ),
                 ];
-                assert_eq!(intake.take(from("east")).unwrap(), Some(good()));
-                let second = Answer { reply: Reply::Failed("changed my mind".into()), ..from("east") };
+                assert_eq!(intake.take(&from("east")).unwrap(), Some(&good()));
+                let second = Reply { outcome: Err("changed my mind".into()), ..from("east") };
                 let strays = strays.into_iter().chain([(second, "has already answered round 4")]);
                 let mut expected = Vec::new();
-                for (answer, reason) in strays {
-                    expected.push(Missing { name: answer.client.clone(), reason: reason.into() });
-                    assert_eq!(intake.take(answer).unwrap(), None);
+                for (reply, reason) in strays {
+                    expected.push(Missing { name: reply.client.clone(), reason: reason.into() });
+                    assert_eq!(intake.take(&reply).unwrap(), None);
                 }
                 intake.close("no answer within 60 s");
-                assert_eq!(intake.take(from("north")).unwrap(), None);
+                assert_eq!(intake.take(&from("north")).unwrap(), None);
                 expected.push(Missing { name: name("north"), reason: "too late for round 4".into() });
                 assert_eq!(intake.refused, expected);
                 let silent = Missing { name: name("north"), reason: "no answer within 60 s".into() };
@@ -269,9 +242,9 @@ mod tests {
         }
     }
 
-    /// Unusable replies, and why they are unusable.
-    fn unusable() -> Vec<(Reply, &'static str)> {
-        let with = |params: Params| Reply::Update(Update { params, ..good() });
+    /// Unusable outcomes, and why they are unusable.
+    fn unusable() -> Vec<(std::result::Result<Update, String>, &'static str)> {
+        let with = |params: Params| Ok(Update { params, ..good() });
         let both = params("w", &[2], 1.0).merged_with(params("extra", &[1], 1.0));
         vec![
             (with(params("v", &[2], 1.0)), "unusable reply: no tensor `w` among 1 tensors"),
@@ -279,40 +252,40 @@ mod tests {
             (with(params("w", &[1, 2], 1.0)), "unusable reply: tensor `w` has shape [1, 2], expected [2]"),
             (with(params("w", &[2], f32::NAN)), "unusable reply: tensor `w` has a non-finite value at index 0"),
             (
-                Reply::Update(Update { num_examples: 1 << 40, ..good() }),
+                Ok(Update { num_examples: 1 << 40, ..good() }),
                 "unusable reply: reports 1099511627776 images, but the roster has 3",
             ),
             (
-                Reply::Update(Update { metrics: [("loss_d".to_owned(), f64::INFINITY)].into(), ..good() }),
+                Ok(Update { metrics: [("loss_d".to_owned(), f64::INFINITY)].into(), ..good() }),
                 "unusable reply: metric `loss_d` is inf",
             ),
             (
-                Reply::Update(Update { metrics: [("steps".to_owned(), -1.0)].into(), ..good() }),
+                Ok(Update { metrics: [("steps".to_owned(), -1.0)].into(), ..good() }),
                 "unusable reply: metric `steps` is -1e0",
             ),
             (
-                Reply::Update(Update { metrics: [("loss_g".to_owned(), 1e300)].into(), ..good() }),
+                Ok(Update { metrics: [("loss_g".to_owned(), 1e300)].into(), ..good() }),
                 "unusable reply: metric `loss_g` is 1e300",
             ),
             (
-                Reply::Update(Update { metrics: [("=cmd|' /C calc'!A1".to_owned(), 0.0)].into(), ..good() }),
+                Ok(Update { metrics: [("=cmd|' /C calc'!A1".to_owned(), 0.0)].into(), ..good() }),
                 "unusable reply: has an unknown metric; the known ones are loss_d, loss_g, steps",
             ),
             (
                 with(params("w", &[2], -3.4e38)),
                 "unusable reply: tensor `w` has the value -3.4e38 at index 0, beyond 1e15, which no training reaches",
             ),
-            (Reply::Failed("disk\nfull".into()), "disk full"),
+            (Err("disk\nfull".into()), "disk full"),
         ]
     }
 
     #[test]
     fn a_client_with_an_unusable_reply_is_left_out_with_the_reason() {
-        for (reply, reason) in unusable() {
+        for (outcome, reason) in unusable() {
             with_intake(leave_out(None), |exchange, intake| {
-                assert_eq!(intake.take(Answer::to(exchange, name("north"), reply)).unwrap(), None);
+                assert_eq!(intake.take(&Reply::new(name("north"), exchange.id(), outcome)).unwrap(), None);
                 assert_eq!(intake.missing, [Missing { name: name("north"), reason: reason.into() }]);
-                assert!(intake.take(Answer::to(exchange, name("east"), Reply::Update(good()))).unwrap().is_some());
+                assert!(intake.take(&Reply::new(name("east"), exchange.id(), Ok(good()))).unwrap().is_some());
                 assert!(intake.enough().is_ok());
             });
         }
@@ -320,9 +293,10 @@ mod tests {
 
     #[test]
     fn an_unusable_reply_ends_a_run_that_stops_at_failures_with_client_and_round() {
-        for (reply, reason) in unusable() {
+        for (outcome, reason) in unusable() {
             with_intake(FailurePolicy::default(), |exchange, intake| {
-                let error = intake.take(Answer::to(exchange, name("north"), reply)).unwrap_err().to_string();
+                let reply = Reply::new(name("north"), exchange.id(), outcome);
+                let error = intake.take(&reply).unwrap_err().to_string();
                 let reason = reason.strip_prefix("unusable reply: ").unwrap_or(reason);
                 assert!(
                     error.starts_with("client north ") && error.ends_with(&format!("in round 4: {reason}")),
@@ -335,8 +309,8 @@ mod tests {
     #[test]
     fn too_few_usable_replies_are_an_error_that_names_the_first_missing_client() {
         with_intake(leave_out(Some(2)), |exchange, intake| {
-            intake.take(Answer::to(exchange, name("east"), Reply::Update(good()))).unwrap();
-            intake.take(Answer::to(exchange, name("north"), Reply::Failed("disk full".into()))).unwrap();
+            intake.take(&Reply::new(name("east"), exchange.id(), Ok(good()))).unwrap();
+            intake.take(&Reply::new(name("north"), exchange.id(), Err("disk full".into()))).unwrap();
             assert_eq!(
                 intake.enough().unwrap_err().to_string(),
                 "1 of 2 clients gave a usable reply in round 4, and at least 2 must; north: disk full; lower \

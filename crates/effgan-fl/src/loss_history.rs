@@ -60,6 +60,6 @@ impl LossHistory {
     pub(crate) fn of_array([total, batch_size]: [u64; 2], losses: &Array) -> Self {
         // A history without steps has rows of no width.
         let width = losses.shape.last().copied().unwrap_or_default().max(1);
-        Self { total, batch_size, losses: losses.values.chunks_exact(width).map(<[f32]>::to_vec).collect() }
+        Self { total, batch_size, losses: losses.values().chunks_exact(width).map(<[f32]>::to_vec).collect() }
     }
 }

@@ -76,6 +76,17 @@ impl ExchangeKind {
     }
 }
 
+/// Which exchange of a run a message belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeId {
+    /// Round, from 1.
+    pub round: u32,
+    /// What the exchange is for.
+    pub kind: ExchangeKind,
+    /// The server's step within the round, from 0.
+    pub iteration: u64,
+}
+
 /// One exchange of messages, which a driver has to carry out: send a broadcast to each client of `cohort` and fold their replies.
 ///
 /// Most rounds are one exchange. Where the server trains the generator, each of its steps is one or two exchanges.
@@ -100,6 +111,11 @@ impl Exchange {
         Self { round, kind, iteration: 0, iterations: 1, cohort }
     }
 
+    /// Which exchange of the run it is.
+    pub fn id(&self) -> ExchangeId {
+        ExchangeId { round: self.round, kind: self.kind, iteration: self.iteration }
+    }
+
     /// The broadcast of this exchange with `params`.
     pub fn message(&self, params: Params) -> Broadcast {
         let Self { round, kind, iteration, iterations, .. } = *self;
@@ -122,6 +138,13 @@ pub struct Broadcast {
     pub params: Params,
 }
 
+impl Broadcast {
+    /// The exchange that it belongs to.
+    pub fn id(&self) -> ExchangeId {
+        ExchangeId { round: self.round, kind: self.kind, iteration: self.iteration }
+    }
+}
+
 /// The result of a client's work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
@@ -132,15 +155,6 @@ pub struct Update {
     pub num_examples: u64,
     /// The model's losses (`loss_d`, `loss_g`; means over the steps) and [`STEPS`]; empty where nothing was trained.
     pub metrics: Numbers,
-}
-
-/// A message from a client to the server. A failure is a value, so that the round's record can name it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// The client's work is done.
-    Update(Update),
-    /// The work failed; one line of text by the client says why.
-    Failed(String),
 }
 
 /// Usable replies in the order of the clients' names, one at a time: their tensors have the names and shapes that the algorithm

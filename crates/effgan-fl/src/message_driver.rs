@@ -3,21 +3,20 @@
 //! A reply is saved to disk as soon as it arrives, so a server that is cut off does not ask a site twice for the same work. A site that has
 //! not replied by the deadline is missing from the round, and is asked again in the next.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use effgan_data::ClientName;
-use effgan_nn::Params;
 
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, Kept, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, Moment};
 use crate::failure_policy::FailurePolicy;
-use crate::loss_history::LossHistory;
-use crate::message::{Broadcast, Exchange, Reply};
+use crate::message::{Broadcast, Exchange};
+use crate::reply::Reply;
 use crate::roster::Roster;
-use crate::rounds::{Arrival, Arrivals, Clients, Done, Fold, PlannedRound, RoundObserver, Rounds, sketch};
-use crate::state::ServerState;
+use crate::rounds::{Arrival, Arrivals, Driver, Fold, PlannedRound, RoundObserver, Rounds};
+use crate::state::{ClientState, ServerState};
 use crate::{FlError, Result};
 
 /// Number of replies that may wait in memory for their turn; the others wait in their files.
@@ -35,33 +34,22 @@ pub struct SiteMessage {
     pub oldest: Moment,
 }
 
-/// A site's answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
-    /// The site.
-    pub client: ClientName,
-    /// Its update, or the reason why there is none.
-    pub reply: Reply,
-    /// Wall time of the work, in seconds.
-    pub seconds: f64,
-}
-
-/// Carries messages to sites, and their answers back in any order.
+/// Carries messages to sites, and their replies back in any order.
 pub trait Carrier: Send {
-    /// Sends a message. For a site that cannot be reached, [`receive`](Self::receive) returns a failed answer with the reason. The tensors
-    /// of a usable answer have `bytes` bytes in all, so a longer answer need not be read to its end.
+    /// Sends a message. For a site that cannot be reached, [`receive`](Self::receive) returns a failed reply with the reason. The tensors
+    /// of a usable reply have `bytes` bytes in all, so a longer reply need not be read to its end.
     ///
     /// # Errors
     /// An error ends the run.
     fn send(&mut self, client: &ClientName, message: &SiteMessage, bytes: u64) -> Result<()>;
 
-    /// The next answer; waits for it about a tenth of a second at most.
+    /// The next reply; waits for it about a tenth of a second at most.
     ///
     /// # Errors
     /// An error ends the run, such as [`FlError::Interrupted`].
-    fn receive(&mut self) -> Result<Option<Answered>>;
+    fn receive(&mut self) -> Result<Option<Reply>>;
 
-    /// Ends the exchange: [`receive`](Self::receive) must not return any answer that is still outstanding.
+    /// Ends the exchange: [`receive`](Self::receive) must not return any reply that is still outstanding.
     fn close(&mut self);
 }
 
@@ -74,7 +62,7 @@ pub struct Federation<'a> {
     pub roster: &'a Roster,
     /// What happens when clients fail.
     pub failures: FailurePolicy,
-    /// How long an exchange waits for answers.
+    /// How long an exchange waits for replies.
     pub deadline: Duration,
     /// The run's seed.
     pub seed: u64,
@@ -129,7 +117,7 @@ struct Sites<'a> {
     carrier: &'a mut dyn Carrier,
 }
 
-impl Clients for Sites<'_> {
+impl Driver for Sites<'_> {
     fn exchange(&mut self, state: &ServerState, exchange: &Exchange, fold: &mut Fold) -> Result<ServerState> {
         let Self { federation, carrier } = self;
         let mut arriving = Arriving::new(federation, *carrier, state, exchange);
@@ -139,7 +127,7 @@ impl Clients for Sites<'_> {
     }
 }
 
-/// The answers of one exchange, as they arrive.
+/// The replies of one exchange, as they arrive.
 struct Arriving<'a> {
     federation: &'a Federation<'a>,
     carrier: &'a mut dyn Carrier,
@@ -147,7 +135,8 @@ struct Arriving<'a> {
     exchange: &'a Exchange,
     /// Clients whose replies are on disk already.
     kept: VecDeque<ClientName>,
-    waiting: BTreeSet<ClientName>,
+    /// What the others were sent.
+    waiting: BTreeMap<ClientName, Broadcast>,
     started: Instant,
 }
 
@@ -158,7 +147,7 @@ impl<'a> Arriving<'a> {
         state: &'a ServerState,
         exchange: &'a Exchange,
     ) -> Self {
-        let (kept, waiting, started) = (VecDeque::new(), BTreeSet::new(), Instant::now());
+        let (kept, waiting, started) = (VecDeque::new(), BTreeMap::new(), Instant::now());
         Self { federation, carrier, state, exchange, kept, waiting, started }
     }
 
@@ -169,12 +158,13 @@ impl<'a> Arriving<'a> {
         let expected = self.federation.algorithm.expects(self.state, self.exchange)?;
         let bytes = expected.values().map(|shape| 4 * shape.iter().product::<usize>() as u64).sum();
         for client in &self.exchange.cohort {
-            if self.exchange.kind.trains() && checkpoints.load_reply(self.exchange, client)?.is_some() {
+            if self.exchange.kind.trains() && checkpoints.load_reply(self.exchange.id(), client)?.is_some() {
                 self.kept.push_back(client.clone());
                 continue;
             }
-            self.carrier.send(client, &SiteMessage { broadcast: self.broadcast(client), now, oldest }, bytes)?;
-            self.waiting.insert(client.clone());
+            let message = SiteMessage { broadcast: self.broadcast(client), now, oldest };
+            self.carrier.send(client, &message, bytes)?;
+            self.waiting.insert(client.clone(), message.broadcast);
         }
         self.started = Instant::now();
         Ok(())
@@ -184,30 +174,19 @@ impl<'a> Arriving<'a> {
         self.federation.algorithm.broadcast(self.state, self.exchange, client)
     }
 
-    fn arrival_of_kept(&self, client: ClientName) -> Result<Arrival> {
-        let kept = self.federation.checkpoints.load_reply(self.exchange, &client)?;
-        let Some(Kept { update, seconds, .. }) = kept else {
-            return Err(FlError::LostReply { client, round: self.exchange.round });
-        };
-        Ok(self.arrival(client, Reply::Update(update), seconds, true))
+    fn load(&self, client: &ClientName) -> Result<Reply> {
+        let lost = || FlError::LostReply { client: client.clone(), round: self.exchange.round };
+        let saved = self.federation.checkpoints.load_reply(self.exchange.id(), client)?;
+        let (reply, _) = saved.ok_or_else(lost)?;
+        Ok(reply.compared_to(&self.broadcast(client)))
     }
 
-    /// Saves an answer to disk where it is a round's work.
-    fn keep(&self, Answered { client, mut reply, seconds }: Answered) -> Result<Arrival> {
-        let mut is_kept = false;
-        if let (Reply::Update(update), true) = (&mut reply, self.exchange.kind.trains()) {
-            let kept = Kept { update: update.clone(), memory: Params::new(), steps: LossHistory::default(), seconds };
-            self.federation.checkpoints.save_reply(self.exchange, &client, &kept)?;
-            is_kept = true;
+    /// Saves a reply to disk where it is a round's work.
+    fn save(&self, mut reply: Reply) -> Result<Reply> {
+        if self.exchange.kind.trains() {
+            self.federation.checkpoints.save_reply(&mut reply, &ClientState::new())?;
         }
-        Ok(self.arrival(client, reply, seconds, is_kept))
-    }
-
-    fn arrival(&self, client: ClientName, reply: Reply, seconds: f64, is_kept: bool) -> Arrival {
-        let broadcast = self.broadcast(&client);
-        let (update, bytes_down) = (sketch(&broadcast, &reply), broadcast.params.num_bytes());
-        let done = Ok(Done { reply, steps: LossHistory::default(), seconds, is_kept });
-        Arrival { client, done, update, on_disk: false, bytes_down }
+        Ok(reply)
     }
 
     fn is_past_deadline(&self) -> bool {
@@ -218,19 +197,22 @@ impl<'a> Arriving<'a> {
 impl Arrivals for Arriving<'_> {
     fn next(&mut self) -> Result<Arrival> {
         if let Some(client) = self.kept.pop_front() {
-            return self.arrival_of_kept(client);
+            let reply = self.load(&client)?;
+            return Ok((client, Ok(reply)));
         }
         loop {
-            match self.carrier.receive()? {
-                Some(answered) if self.waiting.remove(&answered.client) => return self.keep(answered),
-                None if self.is_past_deadline() => {
-                    let client =
-                        self.waiting.pop_first().expect("the fold asks for one reply per client of the cohort");
-                    let seconds = self.federation.deadline.as_secs_f64();
-                    let reason = Reply::Failed(format!("no answer within {seconds} s"));
-                    return Ok(self.arrival(client, reason, seconds, false));
+            let received = self.carrier.receive()?;
+            if let Some(reply) = received {
+                if let Some(sent) = self.waiting.remove(&reply.client) {
+                    return Ok((reply.client.clone(), Ok(self.save(reply)?.compared_to(&sent))));
                 }
-                Some(_) | None => {}
+            } else if self.is_past_deadline() {
+                let (client, sent) =
+                    self.waiting.pop_first().expect("the fold asks for one reply per client of the cohort");
+                let seconds = self.federation.deadline.as_secs_f64();
+                let reason = format!("no answer within {seconds} s");
+                let reply = Reply { seconds, ..Reply::new(client.clone(), self.exchange.id(), Err(reason)) };
+                return Ok((client, Ok(reply.compared_to(&sent))));
             }
         }
     }

@@ -123,7 +123,7 @@ impl ServerTraining {
 
     /// The server's parameters after a step of its generator, given the `gradient` of its loss at the images.
     pub(crate) fn step(&self, state: &ServerState, exchange: &Exchange, gradient: Vec<f32>) -> Result<Params> {
-        let z = state.params.get(LATENT)?.values.clone();
+        let z = state.params.get(LATENT)?.values().to_vec();
         let generator = self.generator(state, exchange)?.step(z, gradient);
         let discriminator = state.params.under("discriminator").named_under("discriminator");
         let params = generator.params().named_under("generator").merged_with(discriminator);
@@ -143,19 +143,19 @@ impl ServerTraining {
     pub(crate) fn train(
         &self,
         broadcast: &Broadcast,
-        memory: &ClientState,
+        client_state: &ClientState,
         shard: &Shard,
         streams: &Streams,
     ) -> Result<(LocalDiscriminator, f32)> {
         check_shard(&self.gan, shard.client, shard.train.len())?;
-        let known = if memory.is_empty() { &broadcast.params } else { memory };
-        let moments = if broadcast.iteration == 0 { Params::new() } else { memory.under(ADAM) };
+        let known = if client_state.is_empty() { &broadcast.params } else { client_state };
+        let moments = if broadcast.iteration == 0 { Params::new() } else { client_state.under(ADAM) };
         let discriminator = self.discriminator(known, broadcast.round, broadcast.iteration as u32, &moments)?;
         let fake = broadcast.params.get(IMAGES)?;
         self.check_images(fake, shard.train.len() as u64)?;
         let mut batches = ShuffledEpochs.batches(shard.train, streams, fake.shape[0], broadcast.iteration);
         let real = load(shard, &batches.next().expect("shuffles have no end"));
-        Ok(discriminator.step(real.images, fake.values.clone()))
+        Ok(discriminator.step(real.images, fake.values().to_vec()))
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the
@@ -224,7 +224,7 @@ pub(crate) fn expects_gradient(state: &ServerState) -> Result<Shapes> {
 }
 
 /// The state of a client with this discriminator.
-pub(crate) fn client_state(discriminator: &LocalDiscriminator) -> ClientState {
+pub(crate) fn client_state_of(discriminator: &LocalDiscriminator) -> ClientState {
     let params = discriminator.params().named_under("discriminator");
     params.merged_with(discriminator.optimiser_state().named_under(ADAM))
 }

@@ -9,14 +9,14 @@ use effgan_nn::{Threads, threads_of_workers};
 use crate::Result;
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, Memories, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, ClientStates, Moment};
 use crate::client::Client;
 use crate::failure_policy::FailurePolicy;
 use crate::local::Shard;
 use crate::message::Exchange;
 use crate::participation::SimulationConfig;
 use crate::roster::Roster;
-use crate::rounds::{Arrival, Arrivals, Clients, Fold, PlannedRound, RoundObserver, Rounds, sketch};
+use crate::rounds::{Arrival, Arrivals, Driver, Fold, PlannedRound, RoundObserver, Rounds};
 use crate::state::ServerState;
 use crate::step_observer::OnStep;
 
@@ -58,7 +58,7 @@ impl Simulation<'_> {
         members: &mut dyn MemberSink,
         observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
-        let now = from.as_ref().map(|kept| Moment::of(&kept.state)).unwrap_or_default();
+        let now = from.as_ref().map(|checkpoint| Moment::of(&checkpoint.state)).unwrap_or_default();
         let roster = self.roster();
         self.rounds(&roster).run(&mut Workers::new(self, &roster, now), from, members, observer)
     }
@@ -96,14 +96,14 @@ impl Simulation<'_> {
 struct Workers<'a> {
     simulation: &'a Simulation<'a>,
     roster: &'a Roster,
-    memories: Memories<'a>,
+    states: ClientStates<'a>,
     /// One pool of threads per worker.
     pools: Vec<Threads>,
     /// Number of clients for which the pools were sized.
     num_clients: usize,
 }
 
-impl Clients for Workers<'_> {
+impl Driver for Workers<'_> {
     fn absence(&self, exchange: &Exchange, client: &ClientName, steps: u64) -> Option<String> {
         self.simulation.absence(exchange, client, steps)
     }
@@ -126,12 +126,12 @@ impl Clients for Workers<'_> {
     }
 
     fn save_client_states(&mut self, moment: Moment) -> Result<()> {
-        self.memories.write(moment)
+        self.states.write(moment)
     }
 
     fn prune_client_states(&self) -> Result<()> {
         let oldest = self.simulation.checkpoints.oldest()?;
-        oldest.map_or(Ok(()), |oldest| self.memories.prune(oldest))
+        oldest.map_or(Ok(()), |oldest| self.states.prune(oldest))
     }
 }
 
@@ -143,8 +143,8 @@ impl Arrivals for Receiver<Arrival> {
 
 impl<'a> Workers<'a> {
     fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: Moment) -> Self {
-        let memories = Memories::at(now, simulation.checkpoints);
-        Self { simulation, roster, memories, pools: Vec::new(), num_clients: 0 }
+        let states = ClientStates::at(now, simulation.checkpoints);
+        Self { simulation, roster, states, pools: Vec::new(), num_clients: 0 }
     }
 
     /// Divides the threads among `clients`. With fewer clients than threads, a training step runs on several threads.
@@ -175,12 +175,9 @@ impl<'a> Workers<'a> {
                 return;
             }
             let broadcast = self.simulation.algorithm.broadcast(state, exchange, client);
-            let bytes_down = broadcast.params.num_bytes();
-            let done = self.client(client, stop).answer(&broadcast);
-            let ended = done.is_err();
-            let update = done.as_ref().ok().and_then(|done| sketch(&broadcast, &done.reply));
-            let arrival = Arrival { client: client.clone(), done, update, on_disk: false, bytes_down };
-            if sender.send(arrival).is_err() || ended {
+            let reply = self.client(client, stop).answer(&broadcast).map(|reply| reply.compared_to(&broadcast));
+            let ended = reply.is_err();
+            if sender.send((client.clone(), reply)).is_err() || ended {
                 return;
             }
         }
@@ -191,7 +188,7 @@ impl<'a> Workers<'a> {
         let Simulation { algorithm, images, participation, seed, on_step, checkpoints, .. } = *self.simulation;
         let shard = Shard { client, images, train: &self.share(client).train };
         let attack = participation.attack_of(seed, self.roster.names(), client);
-        Client { algorithm, shard, seed, attack, checkpoints, memories: &self.memories, on_step, stop }
+        Client { algorithm, shard, seed, attack, checkpoints, states: &self.states, on_step, stop }
     }
 }
 

@@ -11,10 +11,11 @@ use effgan_nn::file::remove_leftovers;
 
 use crate::Result;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{CheckpointConfig, Checkpoints, Memories, Moment, RunId};
+use crate::checkpoints::{CheckpointConfig, Checkpoints, ClientStates, Moment, RunId};
 use crate::client::Client;
 use crate::local::Shard;
-use crate::message_driver::{Answered, SiteMessage};
+use crate::message_driver::SiteMessage;
+use crate::reply::Reply;
 use crate::step_observer::StepRecord;
 
 /// A client of a run at a site of its own.
@@ -28,7 +29,7 @@ pub struct Site<'a> {
     pub seed: u64,
     /// Threads, ≥ 1; the result does not depend on it.
     pub jobs: usize,
-    /// Folder for its client state, its finished answers and its unfinished work.
+    /// Folder for its client state, its finished replies and its unfinished work.
     pub folder: &'a Path,
     /// Identifies the run; files of other runs are never used for this one.
     pub run: RunId,
@@ -41,35 +42,37 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// Works on `message`. If an earlier process has finished the answer to the same message, returns that answer without working again.
+    /// Works on `message`. If an earlier process has finished the reply to the same message, returns that reply without working again.
     ///
     /// # Errors
     /// [`FlError::Interrupted`](crate::FlError::Interrupted) when `on_step` breaks; files that cannot be read or written. A failure of
-    /// the work itself is an answer, not an error.
-    pub fn answer(&self, message: &SiteMessage) -> Result<Answered> {
+    /// the work itself is a reply, not an error.
+    pub fn answer(&self, message: &SiteMessage) -> Result<Reply> {
         remove_leftovers(self.folder);
         let SiteMessage { broadcast, now, oldest } = message;
-        let states = self.checkpoints(self.run.clone());
-        let memories = Memories::at(*now, &states);
-        memories.discard_after(*now)?;
-        // A saved answer is only valid for the very tensors that it answers, so their hash is part of its run's identity.
+        let of_states = self.checkpoints(self.run.clone());
+        let states = ClientStates::at(*now, &of_states);
+        states.discard_after(*now)?;
+        // A saved reply is only valid for the very tensors that it answers, so their hash is part of its run's identity.
         let data = format!("{} {}", self.run.data, broadcast.params.hash());
-        let answers = self.checkpoints(RunId { data, ..self.run.clone() });
-        answers.remove_rounds_up_to(now.round)?;
+        let of_replies = self.checkpoints(RunId { data, ..self.run.clone() });
+        of_replies.remove_rounds_up_to(now.round)?;
         let client = Client {
             algorithm: self.algorithm,
             shard: self.shard,
             seed: self.seed,
             attack: None,
-            checkpoints: &answers,
-            memories: &memories,
+            checkpoints: &of_replies,
+            states: &states,
             on_step: self.on_step,
             stop: &AtomicBool::new(false),
         };
-        let done = Threads::new(self.jobs).run(|| client.answer(broadcast))?;
-        memories.write(Moment { exchanges: now.exchanges + 1, ..*now })?;
-        memories.prune(*oldest)?;
-        Ok(Answered { client: self.shard.client.clone(), reply: done.reply, seconds: done.seconds })
+        let Reply { client, exchange, outcome, seconds, .. } =
+            Threads::new(self.jobs).run(|| client.answer(broadcast))?;
+        states.write(Moment { exchanges: now.exchanges + 1, ..*now })?;
+        states.prune(*oldest)?;
+        // The losses of its steps and its file stay at the site.
+        Ok(Reply { seconds, ..Reply::new(client, exchange, outcome) })
     }
 
     fn checkpoints(&self, run: RunId) -> Checkpoints {

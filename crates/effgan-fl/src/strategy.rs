@@ -94,12 +94,12 @@ impl Algorithm for WithStrategy {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.algorithm.local_update(broadcast, memory, shard, streams, observer)
+        self.algorithm.local_update(broadcast, client_state, shard, streams, observer)
     }
 
     fn aggregate(

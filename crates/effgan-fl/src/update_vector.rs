@@ -10,7 +10,7 @@ use effgan_nn::{NnError, Params};
 pub(crate) fn norm(before: &Params, after: &Params) -> Result<f64, NnError> {
     let mut square = 0.0;
     for (name, array) in after.iter().filter(|(name, _)| !is_running_statistic(name)) {
-        let pairs = array.values.iter().zip(&before.get(name)?.values);
+        let pairs = array.values().iter().zip(before.get(name)?.values());
         square += pairs.map(|(&after, &before)| (f64::from(after) - f64::from(before)).powi(2)).sum::<f64>();
     }
     Ok(square.sqrt())
@@ -22,7 +22,7 @@ pub(crate) fn norm(before: &Params, after: &Params) -> Result<f64, NnError> {
 /// [`NnError::MissingTensor`] when `before` lacks one of them.
 pub(crate) fn scale(before: &Params, after: &mut Params, factor: f64) -> Result<(), NnError> {
     for (name, array) in after {
-        for (after, &before) in array.values.iter_mut().zip(&before.get(name)?.values) {
+        for (after, &before) in array.values_mut().iter_mut().zip(before.get(name)?.values()) {
             let before = f64::from(before);
             *after = (before + (f64::from(*after) - before) * factor) as f32;
         }

@@ -32,7 +32,7 @@ fn fold(rule: Rule, base: &Params, answers: &[(Params, u64)]) -> Result<Params, 
 /// As [`fold`], of one value each, from 0, where the i-th client has i + 1 images.
 fn fold_values(rule: Rule, values: &[f32]) -> f32 {
     let answers: Vec<_> = values.iter().zip(1..).map(|(&value, n)| (params(&[value], 1.0), n)).collect();
-    fold(rule, &params(&[0.0], 1.0), &answers).unwrap().get("fc.weight").unwrap().values[0]
+    fold(rule, &params(&[0.0], 1.0), &answers).unwrap().get("fc.weight").unwrap().values()[0]
 }
 
 #[test]

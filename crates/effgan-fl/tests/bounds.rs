@@ -99,7 +99,7 @@ fn round(north: f32, on_failure: OnFailure, bounds: Bounds) -> Result<(f32, Roun
         Ok(())
     };
     let state = simulation.run(None, &mut Vec::new(), &mut on_round)?;
-    Ok((state.params.get("w")?.values[0], records.remove(0)))
+    Ok((state.params.get("w")?.values()[0], records.remove(0)))
 }
 
 fn missing(reason: &str) -> Vec<Missing> {

@@ -58,7 +58,7 @@ impl Algorithm for Counting {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         _: &Streams,
         _: &mut dyn StepObserver,
@@ -67,8 +67,8 @@ impl Algorithm for Counting {
             return Err(FlError::Config("its disk is full".into()));
         }
         sleep(Duration::from_millis(if shard.train[0] == 0 { 40 } else { 1 }));
-        let count = memory.get("number").map_or(0.0, |array| array.values[0]) + 1.0;
-        *memory = number(count);
+        let count = client_state.get("number").map_or(0.0, |array| array.values()[0]) + 1.0;
+        *client_state = number(count);
         let params = number(count * (1 + shard.train[0]) as f32);
         Ok(Update { params, num_examples: shard.train.len() as u64, metrics: Numbers::default() })
     }

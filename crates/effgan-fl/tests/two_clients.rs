@@ -204,7 +204,7 @@ fn south(params: &Params, round: u32, epochs: u64) -> Params {
 fn mean_by_hand(north: &Params, south: &Params) -> Params {
     let mean = |(a, b): (&f32, &f32)| ((12.0 * f64::from(*a) + 8.0 * f64::from(*b)) / 20.0) as f32;
     let arrays = north.iter().zip(south).map(|((name, a), (_, b))| {
-        (name.clone(), Array::new(a.shape.clone(), a.values.iter().zip(&b.values).map(mean).collect()))
+        (name.clone(), Array::new(a.shape.clone(), a.values().iter().zip(b.values()).map(mean).collect()))
     });
     arrays.collect()
 }
@@ -265,8 +265,8 @@ fn uniform_weights_ignore_numbers_of_images() {
     let (north, south) = (north(&first_params(), 1, 1), south(&first_params(), 1, 1));
     let half = |(a, b): (&f32, &f32)| f64::midpoint(f64::from(*a), f64::from(*b)) as f32;
     for (name, array) in &simulated(&AlgorithmConfig::Fedgan(config), 1).0 {
-        let pairs = north.get(name).unwrap().values.iter().zip(&south.get(name).unwrap().values);
-        assert_eq!(array.values, pairs.map(half).collect::<Vec<f32>>(), "{name}");
+        let pairs = north.get(name).unwrap().values().iter().zip(south.get(name).unwrap().values());
+        assert_eq!(array.values(), pairs.map(half).collect::<Vec<f32>>(), "{name}");
     }
 }
 
@@ -317,7 +317,7 @@ fn server_steps_by_hand(rounds: u32, second: impl Fn(f64, f64) -> f64) -> Params
     let first = first_params();
     let constant = |value: f32| -> Params {
         let filled = |(name, array): (&String, &Array)| {
-            (name.clone(), Array::new(array.shape.clone(), vec![value; array.values.len()]))
+            (name.clone(), Array::new(array.shape.clone(), vec![value; array.values().len()]))
         };
         first.iter().map(filled).collect()
     };
@@ -325,13 +325,14 @@ fn server_steps_by_hand(rounds: u32, second: impl Fn(f64, f64) -> f64) -> Params
     for round in 1..=rounds {
         let mean = round_by_hand(&x, round);
         for (((name, x), (_, m)), ((_, v), (_, mean))) in x.iter_mut().zip(&mut m).zip(v.iter_mut().zip(&mean)) {
-            for i in 0..x.values.len() {
-                let delta = f64::from(mean.values[i]) - f64::from(x.values[i]);
-                let moment = 0.5 * f64::from(m.values[i]) + 0.5 * delta;
-                let second = second(f64::from(v.values[i]), delta * delta);
-                let stepped = f64::from(x.values[i]) + 0.1 * moment / (second.sqrt() + 0.01);
-                (m.values[i], v.values[i]) = (moment as f32, second as f32);
-                x.values[i] = if is_running(name) { mean.values[i] } else { stepped as f32 };
+            let (x, m, v, mean) = (x.values_mut(), m.values_mut(), v.values_mut(), mean.values());
+            for i in 0..x.len() {
+                let delta = f64::from(mean[i]) - f64::from(x[i]);
+                let moment = 0.5 * f64::from(m[i]) + 0.5 * delta;
+                let second = second(f64::from(v[i]), delta * delta);
+                let stepped = f64::from(x[i]) + 0.1 * moment / (second.sqrt() + 0.01);
+                (m[i], v[i]) = (moment as f32, second as f32);
+                x[i] = if is_running(name) { mean[i] } else { stepped as f32 };
             }
         }
     }
@@ -367,7 +368,7 @@ fn server_optimisers_without_momentum_and_adaptivity_are_fedgan() {
     for config in [AlgorithmConfig::Fedadam(fedadam), AlgorithmConfig::Fedyogi(fedyogi)] {
         let params = networks(&simulated(&config, 1).0);
         for ((name, ours), (_, mean)) in params.iter().zip(&fedgan) {
-            for (ours, mean) in ours.values.iter().zip(&mean.values) {
+            for (ours, mean) in ours.values().iter().zip(mean.values()) {
                 // f32 rounding of the result, and of √τ² relative to an update of at most 0.1.
                 assert!((ours - mean).abs() <= 6e-8 * mean.abs() + 1e-9, "{} {name}: {ours} {mean}", config.name());
             }

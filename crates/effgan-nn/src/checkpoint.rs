@@ -1,10 +1,12 @@
 //! Parameters in safetensors files, which are written atomically and checked when read.
 
+use std::io::{self, Write};
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 
+use crate::file::{For, write_by};
 pub use crate::file::{read_file, write_file};
 use crate::{Array, NnError, Params, Result};
 
@@ -16,7 +18,7 @@ pub const MAX_BYTES: u64 = 1 << 32;
 /// # Errors
 /// [`NnError::Io`] naming the file.
 pub fn save(path: &Path, params: &Params) -> Result<()> {
-    write_file(path, &to_bytes(params)).map_err(|source| NnError::Io { path: path.into(), source })
+    write(path, For::Everybody, params, None)
 }
 
 /// Reads the f32 tensors of a safetensors file, which cannot contain code.
@@ -38,14 +40,41 @@ pub fn to_bytes(params: &Params) -> Vec<u8> {
 
 /// As [`to_bytes`], with one entry of metadata, a key and its text.
 pub(crate) fn to_bytes_with(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
-    let raw: Vec<(&String, &Array, Vec<u8>)> =
-        params.iter().map(|(name, array)| (name, array, little_endian(&array.values))).collect();
-    let views = raw.iter().map(|(name, array, bytes)| {
-        let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
-        (name.as_str(), view.expect("an array has as many values as its shape says"))
-    });
+    let header = header(params, metadata);
+    let mut bytes = Vec::with_capacity(header.len() + params.num_bytes() as usize);
+    write_tensors(&mut bytes, &header, params).expect("writing to memory does not fail");
+    bytes
+}
+
+/// Writes a file as [`to_bytes_with`] has it, without the bytes of the whole file in memory.
+pub(crate) fn write(path: &Path, reader: For, params: &Params, metadata: Option<(&str, String)>) -> Result<()> {
+    let header = header(params, metadata);
+    let len = header.len() as u64 + params.num_bytes();
+    let written = write_by(path, reader, len, |file| write_tensors(file, &header, params));
+    written.map_err(|source| NnError::Io { path: path.into(), source })
+}
+
+/// The beginning of a safetensors file: names, shapes and places of the tensors, and their length.
+fn header(params: &Params, metadata: Option<(&str, String)>) -> Vec<u8> {
+    let mut end = 0;
+    let info = |(name, array): (&String, &Array)| {
+        let start = end;
+        end += 4 * array.values().len();
+        let (dtype, shape) = (Dtype::F32, array.shape.clone());
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    };
     let metadata = metadata.map(|(key, text)| [(key.to_owned(), text)].into());
-    safetensors::serialize(views, metadata).expect("named f32 arrays always serialise")
+    let metadata = Metadata::new(metadata, params.iter().map(info).collect());
+    let mut json = serde_json::to_vec(&metadata.expect("an array has as many values as its shape says"))
+        .expect("names, shapes and places are plain data");
+    // The format pads the header to a multiple of eight bytes.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    [&(json.len() as u64).to_le_bytes(), json.as_slice()].concat()
+}
+
+fn write_tensors(file: &mut dyn Write, header: &[u8], params: &Params) -> io::Result<()> {
+    file.write_all(header)?;
+    params.iter().try_for_each(|(_, array)| array.for_bytes(|bytes| file.write_all(bytes)))
 }
 
 /// The tensors in the bytes of a safetensors file.
@@ -63,10 +92,6 @@ pub(crate) fn array_of(name: &str, view: &TensorView) -> std::result::Result<Arr
     }
     let value = |four: &[u8]| f32::from_le_bytes(four.try_into().expect("chunks of four"));
     Ok(Array::new(view.shape(), view.data().chunks_exact(4).map(value).collect()))
-}
-
-fn little_endian(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -87,6 +112,27 @@ mod tests {
         save(&path, &params()).unwrap();
         assert_eq!(load(&path).unwrap(), params());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_file_has_the_bytes_that_the_safetensors_crate_writes() {
+        // The second tensor is written in several pieces.
+        let params = [("a.b", Array::new([], vec![-0.0])), ("a", Array::new([3, 5000], vec![1.5; 15_000]))];
+        let params: Params = params.map(|(name, array)| (name.to_owned(), array)).into_iter().collect();
+        let bytes = |array: &Array| array.values().iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let tensors: Vec<_> = params.iter().map(|(name, array)| (name, &array.shape, bytes(array))).collect();
+        let views = || {
+            let view = |shape: &[usize], bytes| TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap();
+            tensors.iter().map(move |(name, shape, bytes)| (name, view(shape, bytes)))
+        };
+        assert_eq!(to_bytes(&params), safetensors::serialize(views(), None).unwrap());
+        let metadata = Some([("effgan".to_owned(), "1 \"x\"".to_owned())].into());
+        let theirs = safetensors::serialize(views(), metadata).unwrap();
+        assert_eq!(to_bytes_with(&params, Some(("effgan", "1 \"x\"".into()))), theirs);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        save(&path, &params).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), to_bytes(&params));
     }
 
     #[test]

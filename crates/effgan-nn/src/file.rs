@@ -13,7 +13,7 @@ use crate::fault;
 
 /// Who may read a file, within the limits of the umask.
 #[derive(Clone, Copy)]
-enum For {
+pub(crate) enum For {
     Everybody,
     Owner,
 }
@@ -48,7 +48,7 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The system's error. Then `path` is unchanged, and the temporary file is removed.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, For::Everybody)
+    write_by(path, For::Everybody, bytes.len() as u64, |file| file.write_all(bytes))
 }
 
 /// As [`write_file`], with mode 0600, so that only the owner can read the file.
@@ -56,7 +56,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_file`].
 pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, For::Owner)
+    write_by(path, For::Owner, bytes.len() as u64, |file| file.write_all(bytes))
 }
 
 /// Creates a folder and its missing parents with mode 0700, so that only the owner can enter them.
@@ -131,10 +131,21 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
-fn write(path: &Path, bytes: &[u8], reader: For) -> io::Result<()> {
+/// As [`write_file`], with the `len` bytes that `content` writes.
+///
+/// # Errors
+/// As [`write_file`].
+pub(crate) fn write_by(
+    path: &Path,
+    reader: For,
+    len: u64,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let beside = begin(path, reader)?;
     // Dropping the temporary file removes it, so that a failed write to a full disk frees its space.
-    write_beside(beside.as_file(), bytes, path)?;
+    content(&mut InTwoHalves { file: beside.as_file(), path, left: len.div_ceil(2) })?;
+    beside.as_file().sync_all()?;
+    fault::point("beside", path);
     beside.persist(path).map_err(|error| error.error)?;
     fault::point("renamed", path);
     sync_folder(path)
@@ -153,14 +164,30 @@ fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder_of(path))
 }
 
-fn write_beside(mut file: &File, bytes: &[u8], path: &Path) -> io::Result<()> {
-    let (first, rest) = bytes.split_at(bytes.len() / 2);
-    file.write_all(first)?;
-    fault::point("half", path);
-    file.write_all(rest)?;
-    file.sync_all()?;
-    fault::point("beside", path);
-    Ok(())
+/// A file that is written up to its middle, where a test can end the program, and from there on.
+struct InTwoHalves<'a> {
+    file: &'a File,
+    path: &'a Path,
+    /// Bytes up to the middle; 0 behind it.
+    left: u64,
+}
+
+impl Write for InTwoHalves<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return self.file.write(bytes);
+        }
+        let written = self.file.write(&bytes[..bytes.len().min(self.left as usize)])?;
+        self.left -= written as u64;
+        if self.left == 0 {
+            fault::point("half", self.path);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Syncs the folder of `path`, so that the name of a new or renamed file is on disk.

@@ -3,18 +3,19 @@
 //! Names and layouts are PyTorch's (`conv1.weight`; convolution OIHW, transposed convolution IOHW, linear out × in).
 
 use std::collections::{BTreeMap, btree_map};
+use std::io;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::{NnError, Result};
 
-/// One tensor, row-major.
+/// One tensor, row-major. Clones share their values until one of them is modified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Sizes of the dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The values; as many as the product of the shape.
-    pub values: Vec<f32>,
+    values: Arc<Vec<f32>>,
 }
 
 impl Array {
@@ -29,11 +30,52 @@ impl Array {
             values.len(),
             "an array has as many values as its shape {shape:?} says"
         );
-        Self { shape, values }
+        Self { shape, values: Arc::new(values) }
+    }
+
+    /// The values; as many as the product of the shape.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, to be modified. Where clones share them, they are copied first: call this once before a loop.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        Arc::make_mut(&mut self.values).as_mut_slice()
+    }
+
+    /// The values; copied only where clones share them.
+    pub fn into_values(self) -> Vec<f32> {
+        Arc::unwrap_or_clone(self.values)
+    }
+
+    /// Calls `take` with the values as little-endian bytes, piece by piece.
+    pub(crate) fn for_bytes(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut bytes = [0; 1 << 14];
+        for values in self.values.chunks(bytes.len() / 4) {
+            let bytes = &mut bytes[..4 * values.len()];
+            bytes.chunks_exact_mut(4).zip(values).for_each(|(four, value)| four.copy_from_slice(&value.to_le_bytes()));
+            take(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the values as little-endian bytes, as lower-case hex.
+    pub fn sha256(&self) -> String {
+        let mut sha = Sha256::new();
+        self.add_to(&mut sha);
+        hex(&sha.finalize())
+    }
+
+    fn add_to(&self, sha: &mut Sha256) {
+        let added = self.for_bytes(|bytes| {
+            sha.update(bytes);
+            Ok(())
+        });
+        added.expect("a hash takes all bytes");
     }
 }
 
-/// Tensors by name, in the order of their names.
+/// Tensors by name, in the order of their names. A clone shares the values of all [arrays](Array).
 ///
 /// The order matters: all loops over a model have the same order on all machines, so that sums and hashes are equal.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +145,7 @@ impl Params {
 
     /// Size of the values in bytes, which is the size of a message without the names.
     pub fn num_bytes(&self) -> u64 {
-        self.0.values().map(|array| 4 * array.values.len() as u64).sum()
+        self.0.values().map(|array| 4 * array.values().len() as u64).sum()
     }
 
     /// *Model hash*: SHA-256 over name, shape and little-endian bytes of each tensor in order of names, as lower-case
@@ -116,7 +158,7 @@ impl Params {
             sha.update(name);
             sha.update((array.shape.len() as u64).to_le_bytes());
             array.shape.iter().for_each(|&size| sha.update((size as u64).to_le_bytes()));
-            array.values.iter().for_each(|value| sha.update(value.to_le_bytes()));
+            array.add_to(&mut sha);
         }
         hex(&sha.finalize())
     }
@@ -127,7 +169,7 @@ impl Params {
     /// [`NnError::NonFinite`] with the first tensor and index.
     pub fn check_finite(&self) -> Result<()> {
         for (name, array) in &self.0 {
-            if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+            if let Some(index) = array.values().iter().position(|value| !value.is_finite()) {
                 return Err(NnError::NonFinite { name: name.clone(), index });
             }
         }
@@ -217,6 +259,25 @@ mod tests {
         for other in [value, shape, renamed] {
             assert_ne!(one.hash(), other.hash());
         }
+    }
+
+    #[test]
+    fn a_clone_shares_its_values_until_one_of_the_two_is_modified() {
+        let first = Array::new([2], vec![1.0, 2.0]);
+        let mut second = first.clone();
+        assert_eq!(first.values().as_ptr(), second.values().as_ptr());
+        second.values_mut()[0] = 3.0;
+        assert_eq!((first.values(), second.values()), (&[1.0, 2.0][..], &[3.0, 2.0][..]));
+        let own = second.values().as_ptr();
+        let values = second.into_values();
+        assert_eq!(values.as_ptr(), own, "values that nothing shares are not copied");
+    }
+
+    #[test]
+    fn the_hash_of_an_array_is_that_of_its_bytes_in_one_piece() {
+        let array = Array::new([5000], (0..5000).map(|i| i as f32).collect());
+        let bytes: Vec<u8> = array.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(array.sha256(), sha256(&bytes));
     }
 
     #[test]

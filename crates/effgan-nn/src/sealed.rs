@@ -10,8 +10,8 @@ use safetensors::SafeTensors;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{MAX_BYTES, from_bytes, to_bytes_with};
-use crate::file::{read_file, write_private_file};
+use crate::checkpoint::{MAX_BYTES, from_bytes, write};
+use crate::file::{For, read_file};
 use crate::params::sha256;
 use crate::{NnError, Params, Result};
 
@@ -28,8 +28,7 @@ const KEY: &str = "effgan";
 /// When `head` cannot be written as JSON.
 pub fn save(path: &Path, head: &impl Serialize, params: &Params) -> Result<()> {
     let head = serde_json::to_string(head).expect("a header is plain data");
-    let bytes = to_bytes_with(params, Some((KEY, format!("{FORMAT} {} {head}", checksum(&head, params)))));
-    write_private_file(path, &bytes).map_err(|source| NnError::Io { path: path.into(), source })
+    write(path, For::Owner, params, Some((KEY, format!("{FORMAT} {} {head}", checksum(&head, params)))))
 }
 
 /// Reads what [`save`] wrote.
@@ -73,6 +72,7 @@ fn checksum(head: &str, params: &Params) -> String {
 mod tests {
     use super::*;
     use crate::Array;
+    use crate::checkpoint::to_bytes_with;
 
     fn params() -> Params {
         [("w".to_owned(), Array::new([2], vec![1.0, -2.5]))].into_iter().collect()

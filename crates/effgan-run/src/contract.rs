@@ -6,8 +6,7 @@ use effgan_data::{ClientName, ImageSet};
 use effgan_fl::local::check_shard;
 use effgan_fl::message::Update;
 use effgan_fl::{
-    Algorithm, Answer, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState,
-    Shard,
+    Algorithm, Broadcast, Exchange, FailurePolicy, FlError, Intake, Reply, Roster, RoundContext, ServerState, Shard,
 };
 use effgan_nn::{Device, Params, Streams, Threads};
 
@@ -80,7 +79,7 @@ impl Steps {
         self.algorithm.broadcast(state, exchange, client)
     }
 
-    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `memory` is the state that the client keeps
+    /// The update of `client` from its images, u8 `[n, c, h, w]`, and their labels `[n]`. `client_state` is what the client keeps
     /// between rounds. `go_on` is called after each training step.
     ///
     /// # Errors
@@ -90,7 +89,7 @@ impl Steps {
         broadcast: &Broadcast,
         client: &ClientName,
         (pixels, labels): (Vec<u8>, Vec<u8>),
-        memory: &mut Params,
+        client_state: &mut Params,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Update> {
         let images = ImageSet::new(self.image_shape, pixels, labels, self.num_classes)?;
@@ -100,7 +99,7 @@ impl Steps {
         let mut watch = |_: &_| {
             if go_on() { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
         };
-        let update = || self.algorithm.local_update(broadcast, memory, &shard, &streams, &mut watch);
+        let update = || self.algorithm.local_update(broadcast, client_state, &shard, &streams, &mut watch);
         Ok(Threads::new(self.jobs).run(update)?)
     }
 
@@ -119,13 +118,15 @@ impl Steps {
             Intake::new(exchange, self.context(), expected, self.algorithm.losses(), FailurePolicy::default());
         replies.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut usable = replies.into_iter().map(|(client, update)| {
-            let taken = intake.take(Answer::to(exchange, client.clone(), Reply::Update(update)))?;
+            let reply = Reply::new(client, exchange.id(), Ok(update));
+            let taken = intake.take(&reply)?.cloned();
             let refused = || FlError::ClientFailed {
-                client: client.clone(),
+                client: reply.client.clone(),
                 round: exchange.round,
                 reason: "was not in the cohort, or replied twice".into(),
             };
-            taken.map(|update| (client.clone(), update)).ok_or_else(refused)
+            let update = taken.ok_or_else(refused)?;
+            Ok((reply.client, update))
         });
         let mut members = Members::new();
         let fold = || self.algorithm.aggregate(state, exchange, &mut usable, &mut members);

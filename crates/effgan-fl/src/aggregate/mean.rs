@@ -29,7 +29,7 @@ impl WeightedMean {
     pub fn add(&mut self, params: &Params, weight: f64) -> std::result::Result<(), effgan_nn::NnError> {
         if self.sums.is_empty() {
             let zeros =
-                |(name, array): (&String, &Array)| (name.clone(), array.shape.clone(), vec![0.0; array.values.len()]);
+                |(name, array): (&String, &Array)| (name.clone(), array.shape.clone(), vec![0.0; array.values().len()]);
             self.sums = params.iter().map(zeros).collect();
         }
         for (name, shape, sums) in &mut self.sums {
@@ -38,7 +38,7 @@ impl WeightedMean {
                 let (found, expected) = (array.shape.clone(), shape.clone());
                 return Err(effgan_nn::NnError::Shape { name: name.clone(), found, expected });
             }
-            sums.iter_mut().zip(&array.values).for_each(|(sum, &value)| *sum += weight * f64::from(value));
+            sums.iter_mut().zip(array.values()).for_each(|(sum, &value)| *sum += weight * f64::from(value));
         }
         self.total += weight;
         Ok(())

@@ -19,14 +19,15 @@ pub(super) fn trimmed_mean(sets: &[Params], trim: usize) -> Result<Params, NnErr
     let mut result = Params::new();
     let mut values = Vec::with_capacity(sets.len());
     for (name, array) in first {
-        let others = others.iter().map(|set| of_shape(set, name, &array.shape)).collect::<Result<Vec<_>, _>>()?;
-        let middle = |i: usize| {
+        let others = others.iter().map(|set| Ok(of_shape(set, name, &array.shape)?.values()));
+        let others = others.collect::<Result<Vec<_>, NnError>>()?;
+        let middle = |(i, &first)| {
             values.clear();
-            values.push(array.values[i]);
-            values.extend(others.iter().map(|other| other.values[i]));
+            values.push(first);
+            values.extend(others.iter().map(|other| other[i]));
             mean_of_middle(&mut values, trim)
         };
-        let means = (0..array.values.len()).map(middle).collect();
+        let means = array.values().iter().enumerate().map(middle).collect();
         result.insert(name.clone(), Array::new(array.shape.clone(), means));
     }
     Ok(result)

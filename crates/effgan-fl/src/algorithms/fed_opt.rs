@@ -187,13 +187,13 @@ struct FedOpt<V> {
 impl<V: SecondMoment> FedOpt<V> {
     /// x, m and v of one tensor after a step from x to the clients' `mean`.
     fn step(&self, [x, m, v]: [&Array; 3], mean: &Array) -> [Array; 3] {
-        let mut next = [x, m, v].map(Clone::clone);
-        for (i, &mean) in mean.values.iter().enumerate() {
-            let now = [x, m, v].map(|array| f64::from(array.values[i]));
-            let stepped = self.step_value(now, f64::from(mean));
-            next.iter_mut().zip(stepped).for_each(|(array, value)| array.values[i] = value as f32);
+        let now = [x, m, v].map(Array::values);
+        let mut next = now.map(|values| Vec::with_capacity(values.len()));
+        for (i, &mean) in mean.values().iter().enumerate() {
+            let stepped = self.step_value(now.map(|values| f64::from(values[i])), f64::from(mean));
+            next.iter_mut().zip(stepped).for_each(|(values, value)| values.push(value as f32));
         }
-        next
+        next.map(|values| Array::new(mean.shape.clone(), values))
     }
 
     fn step_value(&self, [x, m, v]: [f64; 3], mean: f64) -> [f64; 3] {
@@ -214,7 +214,7 @@ impl<V: SecondMoment> Algorithm for FedOpt<V> {
         let learned = state.params.clone();
         for (name, array) in learned.iter().filter(|(name, _)| !is_running_statistic(name)) {
             for (prefix, value) in MOMENTS.into_iter().zip(first) {
-                let moment = Array::new(array.shape.clone(), vec![value; array.values.len()]);
+                let moment = Array::new(array.shape.clone(), vec![value; array.values().len()]);
                 state.params.insert(format!("{prefix}.{name}"), moment);
             }
         }
@@ -238,12 +238,12 @@ impl<V: SecondMoment> Algorithm for FedOpt<V> {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        self.averaging.local_update(broadcast, memory, shard, streams, observer)
+        self.averaging.local_update(broadcast, client_state, shard, streams, observer)
     }
 
     fn aggregate(

@@ -23,7 +23,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, untrained_reply,
+    GRADIENT, IMAGES, ServerTraining, client_state_of, expects_gradient, one_tensor, send_images, untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
@@ -103,9 +103,9 @@ pub(super) struct MdGan {
 impl MdGan {
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
         let images = state.params.get(IMAGES)?;
-        let zero = one_tensor(GRADIENT, images, vec![0.0; images.values.len()]);
+        let zero = one_tensor(GRADIENT, images, vec![0.0; images.values().len()]);
         let mean = self.rule.fold(&zero, replies, self.server.weights, exchange.round)?;
-        let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values.clone())?;
+        let params = self.server.step(state, exchange, mean.get(GRADIENT)?.values().to_vec())?;
         let swaps = exchange.round < self.server.rounds && exchange.cohort.len() > 1;
         if exchange.iteration + 1 == exchange.iterations && !swaps {
             return Ok(ServerState::after_round(exchange.round, params));
@@ -172,23 +172,23 @@ impl Algorithm for MdGan {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         match broadcast.kind {
-            ExchangeKind::SwapUp => return Ok(untrained_reply(discriminator_of(memory), shard)),
+            ExchangeKind::SwapUp => return Ok(untrained_reply(discriminator_of(client_state), shard)),
             ExchangeKind::SwapDown => {
-                memory.clone_from(&broadcast.params);
+                client_state.clone_from(&broadcast.params);
                 return Ok(untrained_reply(Params::new(), shard));
             }
             _ => {}
         }
-        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
-        let (loss_g, gradient) = discriminator.feedback(images.values.clone());
-        *memory = client_state(&discriminator);
+        let (loss_g, gradient) = discriminator.feedback(images.values().to_vec());
+        *client_state = client_state_of(&discriminator);
         self.server.trained_reply(one_tensor(GRADIENT, images, gradient), [loss_d, loss_g], broadcast, shard, observer)
     }
 

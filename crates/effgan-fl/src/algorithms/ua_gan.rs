@@ -31,7 +31,7 @@ use crate::local::{LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
 use crate::roster::RoundContext;
 use crate::server_training::{
-    ADAM, GRADIENT, IMAGES, ServerTraining, client_state, expects_gradient, one_tensor, send_images, untrained_reply,
+    ADAM, GRADIENT, IMAGES, ServerTraining, client_state_of, expects_gradient, one_tensor, send_images, untrained_reply,
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
@@ -111,29 +111,29 @@ impl UaGan {
     fn compute_logits(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
-        let (discriminator, loss_d) = self.server.train(broadcast, memory, shard, streams)?;
+        let (discriminator, loss_d) = self.server.train(broadcast, client_state, shard, streams)?;
         let images = broadcast.params.get(IMAGES)?;
         // Saved before the forward pass, which `input_gradients` repeats: every pass moves the vectors of a spectral norm by one step.
-        *memory = client_state(&discriminator);
-        memory.insert(IMAGES, images.clone());
-        let logits = discriminator.logits(images.values.clone());
+        *client_state = client_state_of(&discriminator);
+        client_state.insert(IMAGES, images.clone());
+        let logits = discriminator.logits(images.values().to_vec());
         let (loss_g, _) = Loss::NonSaturating.of_generator(logits.clone(), self.server.device());
         let logits = [(LOGITS.to_owned(), Array::new([logits.len()], logits))].into_iter().collect();
         self.server.trained_reply(logits, [loss_d, loss_g], broadcast, shard, observer)
     }
 
     /// A client's half of the second exchange of a step: the gradient at the images, given the derivatives by its logits.
-    fn input_gradients(&self, broadcast: &Broadcast, memory: &mut ClientState, shard: &Shard) -> Result<Update> {
-        let (images, derivatives) = (memory.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
-        let discriminator = self.server.discriminator(memory, broadcast.round, 0, &Params::new())?;
-        let gradient = discriminator.gradient(images.values.clone(), derivatives.values.clone());
+    fn input_gradients(&self, broadcast: &Broadcast, client_state: &mut ClientState, shard: &Shard) -> Result<Update> {
+        let (images, derivatives) = (client_state.get(IMAGES)?.clone(), broadcast.params.get(DERIVATIVES)?);
+        let discriminator = self.server.discriminator(client_state, broadcast.round, 0, &Params::new())?;
+        let gradient = discriminator.gradient(images.values().to_vec(), derivatives.values().to_vec());
         let discriminator = discriminator.params().named_under("discriminator");
-        *memory = discriminator.merged_with(memory.under(ADAM).named_under(ADAM));
+        *client_state = discriminator.merged_with(client_state.under(ADAM).named_under(ADAM));
         Ok(untrained_reply(one_tensor(GRADIENT, &images, gradient), shard))
     }
 
@@ -143,7 +143,7 @@ impl UaGan {
         for reply in replies {
             let (client, update) = reply?;
             weights.push(self.server.weights.of(update.num_examples));
-            logits.push(update.params.get(LOGITS)?.values.clone());
+            logits.push(update.params.get(LOGITS)?.values().to_vec());
             clients.push(client);
         }
         let mut next = ServerState { exchanges: state.exchanges + 1, ..state.clone() };
@@ -155,10 +155,10 @@ impl UaGan {
     }
 
     fn fold_gradients(&self, state: &ServerState, exchange: &Exchange, replies: &mut Replies) -> Result<ServerState> {
-        let mut sum = vec![0.0; state.params.get(IMAGES)?.values.len()];
+        let mut sum = vec![0.0; state.params.get(IMAGES)?.values().len()];
         for reply in replies {
             let (_, update) = reply?;
-            let gradient = &update.params.get(GRADIENT)?.values;
+            let gradient = update.params.get(GRADIENT)?.values();
             sum.iter_mut().zip(gradient).for_each(|(sum, &value)| *sum += f64::from(value));
         }
         let gradient = sum.into_iter().map(|value| value as f32).collect();
@@ -233,14 +233,14 @@ impl Algorithm for UaGan {
     fn local_update(
         &self,
         broadcast: &Broadcast,
-        memory: &mut ClientState,
+        client_state: &mut ClientState,
         shard: &Shard,
         streams: &Streams,
         observer: &mut dyn StepObserver,
     ) -> Result<Update> {
         match broadcast.kind {
-            ExchangeKind::Logits => self.compute_logits(broadcast, memory, shard, streams, observer),
-            _ => self.input_gradients(broadcast, memory, shard),
+            ExchangeKind::Logits => self.compute_logits(broadcast, client_state, shard, streams, observer),
+            _ => self.input_gradients(broadcast, client_state, shard),
         }
     }
 

@@ -12,7 +12,7 @@
 //! rounds since the state before it. Failed replies are not saved, because their cause may be gone when the run is resumed.
 
 mod checkpoint_config;
-mod memory;
+mod client_states;
 mod moment;
 mod reply;
 
@@ -29,10 +29,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::checkpoint_config::CheckpointConfig;
-pub(crate) use self::memory::Memories;
+pub(crate) use self::client_states::ClientStates;
 pub use self::moment::Moment;
 use self::moment::round_name;
-pub(crate) use self::reply::Kept;
 use crate::loss_history::LossHistory;
 use crate::record::RoundRecord;
 use crate::state::ServerState;
@@ -53,7 +52,7 @@ pub struct Checkpoint {
     /// The server's state.
     pub state: ServerState,
     /// The unfinished round, where the state was saved within one.
-    pub open: Option<OpenRound>,
+    pub open_round: Option<OpenRound>,
     /// What the [`RoundObserver`](crate::RoundObserver) saved with it.
     pub notes: Value,
 }
@@ -113,13 +112,13 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When a file cannot be written or removed.
-    pub fn save(&self, state: &ServerState, open: Option<&OpenRound>, notes: Value) -> Result<()> {
+    pub fn save(&self, state: &ServerState, open_round: Option<&OpenRound>, notes: Value) -> Result<()> {
         let moment = Moment::of(state);
-        let steps = open.map(|open| &open.steps).into_iter().flatten();
+        let steps = open_round.map(|open| &open.steps).into_iter().flatten();
         let head = Head {
             run: self.run.clone(),
             moment,
-            record: open.map(|open| open.record.clone()),
+            record: open_round.map(|open| open.record.clone()),
             steps: steps.clone().map(|(client, steps)| (client.clone(), [steps.total, steps.batch_size])).collect(),
             notes,
         };
@@ -201,8 +200,8 @@ impl Checkpoints {
         let steps = steps.collect::<Result<_>>()?;
         let Moment { round, exchanges } = moment;
         let state = ServerState { round, exchanges, params: params.under(SERVER) };
-        let open = head.record.map(|record| OpenRound { record, steps });
-        Ok(Ok(Checkpoint { state, open, notes: head.notes }))
+        let open_round = head.record.map(|record| OpenRound { record, steps });
+        Ok(Ok(Checkpoint { state, open_round, notes: head.notes }))
     }
 
     /// All states, newest first.

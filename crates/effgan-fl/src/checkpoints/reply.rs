@@ -11,27 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::{Checkpoints, RunId, make_folder, remove, round_name};
 use crate::Result;
 use crate::loss_history::LossHistory;
-use crate::message::{Exchange, ExchangeKind, Numbers, Update};
+use crate::message::{ExchangeId, ExchangeKind, Numbers, Update};
+use crate::reply::{Place, Reply};
 use crate::state::ClientState;
 use crate::step_observer::TrainingState;
 
 /// Prefixes of the tensors in a reply's file.
 const UPDATE: &str = "update";
-const MEMORY: &str = "memory";
+const CLIENT_STATE: &str = "memory";
 /// Prefixes of the tensors in the file of unfinished training.
 const TRAINING: &str = "work";
 const LOSSES: &str = "losses";
-
-/// A finished reply with everything that is saved beside it.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Kept {
-    pub(crate) update: Update,
-    /// The client's state after it.
-    pub(crate) memory: ClientState,
-    pub(crate) steps: LossHistory,
-    /// Wall time of the work, in seconds.
-    pub(crate) seconds: f64,
-}
 
 /// The broadcast that a file belongs to. A file whose head differs in any field belongs to another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,38 +49,46 @@ struct TrainingHead {
 }
 
 impl Checkpoints {
-    /// Saves the reply of `client`, and removes its unfinished training.
+    /// Saves `reply` and the client's state after it, and removes the client's unfinished training. A failed reply is not saved, and
+    /// neither is one whose metrics are not finite.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn save_reply(&self, exchange: &Exchange, client: &ClientName, kept: &Kept) -> Result<()> {
-        let Kept { update, memory, steps, seconds } = kept;
+    pub(crate) fn save_reply(&self, reply: &mut Reply, state: &ClientState) -> Result<()> {
+        let Reply { client, exchange, outcome: Ok(update), seconds, steps, .. } = &*reply else { return Ok(()) };
+        // A header in JSON cannot hold NaN or infinity; the intake refuses such a reply at its turn.
+        if update.metrics.values().any(|value| !value.is_finite()) {
+            return Ok(());
+        }
         let head = ReplyHead {
-            asked: self.asked(exchange, client),
+            asked: self.asked(*exchange, client),
             num_examples: update.num_examples,
             metrics: update.metrics.clone(),
             seconds: *seconds,
             steps: [steps.total, steps.batch_size],
         };
-        let params = update.params.clone().named_under(UPDATE).merged_with(memory.clone().named_under(MEMORY));
-        make_folder(&self.folder_of(exchange))?;
-        sealed::save(&self.reply_file(exchange, client), &head, &with_losses(params, steps))?;
-        remove(fs::remove_file, &self.training_file(exchange, client))
+        let params = update.params.clone().named_under(UPDATE).merged_with(state.clone().named_under(CLIENT_STATE));
+        make_folder(&self.folder_of(*exchange))?;
+        sealed::save(&self.reply_file(*exchange, client), &head, &with_losses(params, steps))?;
+        remove(fs::remove_file, &self.training_file(*exchange, client))?;
+        reply.place = Place::MemoryAndFile;
+        Ok(())
     }
 
-    /// The saved reply of `client` to exactly this exchange, if there is one.
+    /// The saved reply of `client` to exactly this exchange, if there is one, and the client's state after it.
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub(crate) fn load_reply(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<Kept>> {
-        let kept = self.read::<ReplyHead>(&self.reply_file(exchange, client))?;
-        let Some((head, params)) = kept.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
+    pub(crate) fn load_reply(&self, exchange: ExchangeId, client: &ClientName) -> Result<Option<(Reply, ClientState)>> {
+        let saved = self.read::<ReplyHead>(&self.reply_file(exchange, client))?;
+        let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
-        let steps = LossHistory::of_array(steps, params.get(LOSSES)?);
-        Ok(Some(Kept { update, memory: params.under(MEMORY), steps, seconds }))
+        let (steps, place) = (LossHistory::of_array(steps, params.get(LOSSES)?), Place::MemoryAndFile);
+        let reply = Reply { seconds, steps, place, ..Reply::new(client.clone(), exchange, Ok(update)) };
+        Ok(Some((reply, params.under(CLIENT_STATE))))
     }
 
     /// Saves the unfinished training of `client` after `steps`.
@@ -99,7 +97,7 @@ impl Checkpoints {
     /// When the file cannot be written.
     pub(crate) fn save_training(
         &self,
-        exchange: &Exchange,
+        exchange: ExchangeId,
         client: &ClientName,
         steps: &LossHistory,
         tensors: Params,
@@ -117,7 +115,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub(crate) fn load_training(&self, exchange: &Exchange, client: &ClientName) -> Result<Option<TrainingState>> {
+    pub(crate) fn load_training(&self, exchange: ExchangeId, client: &ClientName) -> Result<Option<TrainingState>> {
         let saved = self.read::<TrainingHead>(&self.training_file(exchange, client))?;
         let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
@@ -139,20 +137,20 @@ impl Checkpoints {
         }
     }
 
-    fn asked(&self, exchange: &Exchange, client: &ClientName) -> Asked {
-        let Exchange { round, kind, iteration, .. } = *exchange;
+    fn asked(&self, exchange: ExchangeId, client: &ClientName) -> Asked {
+        let ExchangeId { round, kind, iteration } = exchange;
         Asked { run: self.run.clone(), round, kind, iteration, client: client.clone() }
     }
 
-    fn folder_of(&self, exchange: &Exchange) -> PathBuf {
+    fn folder_of(&self, exchange: ExchangeId) -> PathBuf {
         self.folder.join(round_name(exchange.round))
     }
 
-    fn reply_file(&self, exchange: &Exchange, client: &ClientName) -> PathBuf {
+    fn reply_file(&self, exchange: ExchangeId, client: &ClientName) -> PathBuf {
         self.folder_of(exchange).join(format!("{client}.safetensors"))
     }
 
-    fn training_file(&self, exchange: &Exchange, client: &ClientName) -> PathBuf {
+    fn training_file(&self, exchange: ExchangeId, client: &ClientName) -> PathBuf {
         self.folder_of(exchange).join(format!("{client}.work.safetensors"))
     }
 }

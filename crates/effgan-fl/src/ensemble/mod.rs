@@ -205,8 +205,8 @@ mod tests {
         writer.member(client("south"), 10, generator(2)).unwrap();
         let mean = writer.mean().unwrap();
         for (name, array) in &mean {
-            let (a, b) = (generator(1).get(name).unwrap().values[0], generator(2).get(name).unwrap().values[0]);
-            assert_eq!(array.values[0], ((30.0 * f64::from(a) + 10.0 * f64::from(b)) / 40.0) as f32, "{name}");
+            let (a, b) = (generator(1).get(name).unwrap().values()[0], generator(2).get(name).unwrap().values()[0]);
+            assert_eq!(array.values()[0], ((30.0 * f64::from(a) + 10.0 * f64::from(b)) / 40.0) as f32, "{name}");
         }
     }
 

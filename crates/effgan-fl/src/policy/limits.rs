@@ -51,7 +51,7 @@ impl Policy {
     pub fn check_params(&self, params: &Params) -> Result<(), Refusal> {
         // A comparison with NaN is false, so NaN is refused too.
         let is_within = |value: &f32| value.abs() <= self.max_parameter;
-        let all = params.iter().all(|(_, array)| array.values.iter().all(is_within));
+        let all = params.iter().all(|(_, array)| array.values().iter().all(is_within));
         if all { Ok(()) } else { Err(Refusal::ParametersOutOfBounds) }
     }
 }

@@ -6,32 +6,15 @@ use effgan_data::ClientName;
 use effgan_nn::Params;
 
 use super::tally::Tally;
-use crate::checkpoints::{Checkpoints, Kept};
-use crate::drift::Sketch;
-use crate::intake::{Answer, Intake};
-use crate::loss_history::LossHistory;
-use crate::message::{Exchange, Reply, Update};
+use crate::checkpoints::Checkpoints;
+use crate::intake::Intake;
+use crate::message::{Exchange, Update};
+use crate::reply::{Place, Reply};
+use crate::state::ClientState;
 use crate::{FlError, Result};
 
-/// The result of a client's work in one exchange.
-pub(crate) struct Done {
-    pub(crate) reply: Reply,
-    pub(crate) steps: LossHistory,
-    pub(crate) seconds: f64,
-    /// Whether the reply has also been saved to a file.
-    pub(crate) is_kept: bool,
-}
-
-/// A reply that has arrived.
-pub(crate) struct Arrival {
-    pub(crate) client: ClientName,
-    pub(crate) done: Result<Done>,
-    /// Sketch of the client's update, where the reply is one.
-    pub(crate) update: Option<Sketch>,
-    /// Whether the tensors were dropped from memory and only wait in a file.
-    pub(crate) on_disk: bool,
-    pub(crate) bytes_down: u64,
-}
+/// A client with its reply, or with the error that ends the run when its turn comes.
+pub(crate) type Arrival = (ClientName, Result<Reply>);
 
 /// A source of replies, in the order in which they arrive.
 pub(crate) trait Arrivals: Send {
@@ -49,7 +32,7 @@ pub(crate) struct InOrder<'a> {
     intake: Intake<'a>,
     arriving: &'a mut dyn Arrivals,
     /// Replies that arrived before their turn.
-    waiting: BTreeMap<ClientName, Arrival>,
+    waiting: BTreeMap<ClientName, Result<Reply>>,
     /// How many of them may wait in memory; the tensors of the others wait in files.
     max_in_memory: usize,
     checkpoints: &'a Checkpoints,
@@ -70,58 +53,54 @@ impl<'a> InOrder<'a> {
 
     /// The update of `client`; `None` when the client is left out.
     fn update_of(&mut self, client: &ClientName) -> Result<Option<Update>> {
-        let Arrival { done, update: sketch, bytes_down, .. } = self.wait_for(client)?;
-        let Done { reply, steps, seconds, .. } = done?;
-        self.tally.bytes_down += bytes_down;
-        self.tally.steps.push((client.clone(), steps));
-        let answer = Answer::to(self.exchange, client.clone(), reply).of_norm(sketch.as_ref().map(Sketch::norm));
-        let taken = self.intake.take(answer)?;
-        if let Some(update) = &taken {
-            self.tally.add(client, update, sketch, seconds);
-        }
-        Ok(taken)
+        let reply = self.wait_for(client)?;
+        let is_usable = self.intake.take(&reply)?.is_some();
+        Ok(self.tally.add(reply, is_usable))
     }
 
-    fn wait_for(&mut self, client: &ClientName) -> Result<Arrival> {
-        if let Some(arrival) = self.waiting.remove(client) {
-            return self.fetch(arrival);
+    fn wait_for(&mut self, client: &ClientName) -> Result<Reply> {
+        if let Some(reply) = self.waiting.remove(client) {
+            return self.fetch(reply?);
         }
         loop {
-            let arrival = self.arriving.next()?;
-            if arrival.client == *client {
-                return Ok(arrival);
+            let (sender, reply) = self.arriving.next()?;
+            if sender == *client {
+                return reply;
             }
-            let waiting = self.put_aside(arrival)?;
-            self.waiting.insert(waiting.client.clone(), waiting);
+            let waiting = match reply {
+                Ok(reply) => Ok(self.put_aside(reply)?),
+                error => error,
+            };
+            self.waiting.insert(sender, waiting);
         }
     }
 
     /// Keeps a reply that arrived before its turn: in memory if there is room, else in a file.
-    fn put_aside(&self, mut arrival: Arrival) -> Result<Arrival> {
-        if self.waiting.values().filter(|waiting| !waiting.on_disk).count() < self.max_in_memory {
-            return Ok(arrival);
+    fn put_aside(&self, mut reply: Reply) -> Result<Reply> {
+        let in_memory = self.waiting.values().flatten().filter(|waiting| waiting.place != Place::File);
+        if in_memory.count() < self.max_in_memory {
+            return Ok(reply);
         }
-        if let Ok(Done { reply: Reply::Update(update), is_kept, .. }) = &mut arrival.done {
-            let params = std::mem::take(&mut update.params);
-            if !*is_kept {
-                let update = Update { params, ..update.clone() };
-                let kept = Kept { update, memory: Params::new(), steps: LossHistory::default(), seconds: 0.0 };
-                self.checkpoints.save_reply(self.exchange, &arrival.client, &kept)?;
-            }
-            arrival.on_disk = true;
+        if reply.place == Place::Memory {
+            self.checkpoints.save_reply(&mut reply, &ClientState::new())?;
         }
-        Ok(arrival)
+        if let (Ok(update), Place::MemoryAndFile) = (&mut reply.outcome, reply.place) {
+            update.params = Params::new();
+            reply.place = Place::File;
+        }
+        Ok(reply)
     }
 
     /// Reads the tensors back where they wait in a file.
-    fn fetch(&self, mut arrival: Arrival) -> Result<Arrival> {
-        if let (Ok(Done { reply: Reply::Update(update), .. }), true) = (&mut arrival.done, arrival.on_disk) {
-            let kept = self.checkpoints.load_reply(self.exchange, &arrival.client)?;
-            let client = || arrival.client.clone();
-            let lost = || FlError::LostReply { client: client(), round: self.exchange.round };
-            update.params = kept.ok_or_else(lost)?.update.params;
+    fn fetch(&self, mut reply: Reply) -> Result<Reply> {
+        if let (Ok(update), Place::File) = (&mut reply.outcome, reply.place) {
+            let saved = self.checkpoints.load_reply(reply.exchange, &reply.client)?;
+            let Some((Reply { outcome: Ok(saved), .. }, _)) = saved else {
+                return Err(FlError::LostReply { client: reply.client, round: self.exchange.round });
+            };
+            update.params = saved.params;
         }
-        Ok(arrival)
+        Ok(reply)
     }
 
     /// The tally of the exchange, once all replies are folded.

@@ -15,17 +15,16 @@ use effgan_data::ClientName;
 use effgan_nn::model::LossName;
 use effgan_nn::{Params, Threads};
 
-pub(crate) use self::in_order::{Arrival, Arrivals, Done};
+pub(crate) use self::in_order::{Arrival, Arrivals};
 use self::round::Round;
 use self::round_observer::driver_error;
 pub use self::round_observer::{ObserverResult, RoundObserver, SaveState};
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
 use crate::checkpoints::{Checkpoint, Checkpoints, Moment};
-use crate::drift::Sketch;
 use crate::failure_policy::FailurePolicy;
 use crate::loss_history::LossHistory;
-use crate::message::{Broadcast, Exchange, ExchangeKind, Reply};
+use crate::message::{Exchange, ExchangeKind};
 use crate::record::Missing;
 use crate::roster::Roster;
 use crate::state::ServerState;
@@ -45,8 +44,8 @@ pub struct PlannedRound {
     pub steps: u64,
 }
 
-/// Runs the work of the clients, in this process or elsewhere.
-pub(crate) trait Clients {
+/// What differs between the two drivers: how the clients of an exchange are made to work.
+pub(crate) trait Driver {
     /// Why `client`, which would train `steps` steps, does not take part in the round of this exchange; `None` when it does.
     fn absence(&self, _exchange: &Exchange, _client: &ClientName, _steps: u64) -> Option<String> {
         None
@@ -75,13 +74,13 @@ pub(crate) trait Clients {
     }
 }
 
-/// [`Clients::absence`] as a closure.
+/// [`Driver::absence`] as a closure.
 pub(crate) type Absence<'a> = dyn Fn(&Exchange, &ClientName, u64) -> Option<String> + 'a;
 
 /// Folds replies as they arrive; the number is the most replies that may wait in memory for their turn.
 pub(crate) type Fold<'a> = dyn FnMut(&mut dyn Arrivals, usize) -> Result<ServerState> + 'a;
 
-/// Everything that the loop over the rounds needs, except the clients.
+/// Everything that the loop over the rounds needs, except the driver.
 #[derive(Clone, Copy)]
 pub(crate) struct Rounds<'a> {
     pub(crate) algorithm: &'a dyn Algorithm,
@@ -101,23 +100,23 @@ impl Rounds<'_> {
     /// which client is faster. A round with no participants leaves the parameters unchanged.
     pub(crate) fn run(
         &self,
-        clients: &mut dyn Clients,
+        driver: &mut dyn Driver,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
         observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
         let server = Threads::new(self.jobs);
-        let (mut state, mut open) = match from {
-            Some(Checkpoint { state, open, .. }) => (state, open),
+        let (mut state, mut open_round) = match from {
+            Some(Checkpoint { state, open_round, .. }) => (state, open_round),
             None => (self.algorithm.init(&self.roster.context(self.seed))?, None),
         };
         while let Some(exchange) = self.next(&state) {
-            let mut round = Round { rounds: self, clients: &mut *clients, server: &server };
+            let mut round = Round { rounds: self, driver: &mut *driver, server: &server };
             let record;
-            (record, state) = round.run(state, &exchange, open.take(), members, observer)?;
-            clients.save_client_states(Moment::of(&state))?;
+            (record, state) = round.run(state, &exchange, open_round.take(), members, observer)?;
+            driver.save_client_states(Moment::of(&state))?;
             let mut save =
-                |notes| self.checkpoints.save(&state, None, notes).and_then(|()| clients.prune_client_states());
+                |notes| self.checkpoints.save(&state, None, notes).and_then(|()| driver.prune_client_states());
             observer.round(&record, &state, &mut save).map_err(driver_error)?;
         }
         Ok(state)
@@ -171,10 +170,4 @@ pub(crate) fn replay_steps(
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(FlError::Interrupted),
     }
-}
-
-/// A sketch of the client's update; `None` unless the client trained the parameters of the broadcast.
-pub(crate) fn sketch(broadcast: &Broadcast, reply: &Reply) -> Option<Sketch> {
-    let Reply::Update(update) = reply else { return None };
-    if broadcast.kind.trains() { Sketch::of_update(&broadcast.params, &update.params).ok() } else { None }
 }

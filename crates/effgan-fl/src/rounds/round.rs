@@ -8,7 +8,7 @@ use effgan_nn::Threads;
 
 use super::in_order::InOrder;
 use super::round_observer::{RoundObserver, driver_error};
-use super::{Clients, Rounds, replay_steps};
+use super::{Driver, Rounds, replay_steps};
 use crate::aggregate::MemberSink;
 use crate::checkpoints::{Moment, OpenRound};
 use crate::counted::Counted;
@@ -21,7 +21,7 @@ use crate::{FlError, Result};
 /// A round that is being run.
 pub(super) struct Round<'a> {
     pub(super) rounds: &'a Rounds<'a>,
-    pub(super) clients: &'a mut dyn Clients,
+    pub(super) driver: &'a mut dyn Driver,
     /// Threads for the server's own work.
     pub(super) server: &'a Threads,
 }
@@ -63,7 +63,7 @@ impl Round<'_> {
 
     /// The record of the round that begins with `first`, with the clients that do not take part.
     fn begun(&self, first: &Exchange) -> RoundRecord {
-        let absence = |exchange: &Exchange, client: &ClientName, steps| self.clients.absence(exchange, client, steps);
+        let absence = |exchange: &Exchange, client: &ClientName, steps| self.driver.absence(exchange, client, steps);
         RoundRecord::begun(first.round, first.kind, self.rounds.presence(&absence, first).1)
     }
 
@@ -87,10 +87,10 @@ impl Round<'_> {
         open: &OpenRound,
         observer: &mut dyn RoundObserver,
     ) -> Result<()> {
-        self.clients.save_client_states(Moment::of(state))?;
+        self.driver.save_client_states(Moment::of(state))?;
         let checkpoints = self.rounds.checkpoints;
         let mut save =
-            |notes| checkpoints.save(state, Some(open), notes).and_then(|()| self.clients.prune_client_states());
+            |notes| checkpoints.save(state, Some(open), notes).and_then(|()| self.driver.prune_client_states());
         observer.mid_round(&mut save).map_err(driver_error)
     }
 
@@ -116,7 +116,7 @@ impl Round<'_> {
         let expected = algorithm.expects(&state, exchange)?;
         let mut intake = Some(Intake::new(exchange, roster.as_reported(seed), expected, algorithm.losses(), failures));
         let mut tally = None;
-        let folded = self.clients.exchange(&state, exchange, &mut |arrivals, max_in_memory| {
+        let folded = self.driver.exchange(&state, exchange, &mut |arrivals, max_in_memory| {
             let intake = intake.take().expect("an exchange is folded once");
             let mut replies = InOrder::new(exchange, intake, arrivals, checkpoints, max_in_memory);
             let mut counted = Counted::new(&mut replies, roster, exchange, algorithm.weights(), &failures.bounds);

@@ -10,6 +10,7 @@ use crate::drift::{Sketch, drifts};
 use crate::loss_history::LossHistory;
 use crate::message::{Exchange, Update};
 use crate::record::{ClientRecord, Drift, Missing};
+use crate::reply::Reply;
 
 /// The replies of one exchange as the round's record describes them.
 #[derive(Default)]
@@ -23,19 +24,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Adds a usable reply.
-    pub(super) fn add(&mut self, client: &ClientName, update: &Update, sketch: Option<Sketch>, seconds: f64) {
+    /// Adds a reply, and returns its update if it `is_usable`.
+    pub(super) fn add(&mut self, reply: Reply, is_usable: bool) -> Option<Update> {
+        let Reply { client: name, outcome, seconds, steps, sketch, bytes_down, .. } = reply;
+        self.bytes_down += bytes_down;
+        self.steps.push((name.clone(), steps));
+        let update = outcome.ok().filter(|_| is_usable)?;
         self.bytes_up += update.params.num_bytes();
-        let Update { num_examples, ref metrics, .. } = *update;
-        let record = ClientRecord {
-            name: client.clone(),
-            num_examples,
-            counted: None,
-            metrics: metrics.clone(),
-            seconds,
-            drift: None,
-        };
+        let (num_examples, metrics) = (update.num_examples, update.metrics.clone());
+        let record = ClientRecord { name, num_examples, counted: None, metrics, seconds, drift: None };
         self.clients.push((record, sketch));
+        Some(update)
     }
 
     /// Adds the exchange to the record of its round. `counts` are the n_k that counted; `weights` are those of the mean.

@@ -69,7 +69,7 @@ fn an_attacker_poisons_its_updates_and_the_generator_that_is_collected() {
         let turn =
             |(sent, honest): (&f32, &f32)| (f64::from(*sent) + -2.0 * (f64::from(*honest) - f64::from(*sent))) as f32;
         let tensors = honest.iter().filter(|(name, _)| !is_running(name)).map(|(name, honest)| {
-            let values = sent.get(name).unwrap().values.iter().zip(&honest.values).map(turn).collect();
+            let values = sent.get(name).unwrap().values().iter().zip(honest.values()).map(turn).collect();
             (name.clone(), Array::new(honest.shape.clone(), values))
         });
         let turned = tensors.collect();

@@ -52,12 +52,12 @@ impl Model for Autoencoder {
     }
 
     fn sampler(&self, generator: &Params, _: Device) -> effgan_nn::Result<Box<dyn Sampler>> {
-        Ok(Box::new(Decoder(generator.get("weight")?.values.clone())))
+        Ok(Box::new(Decoder(generator.get("weight")?.values().to_vec())))
     }
 }
 
 fn zeros_like(array: &Array) -> Array {
-    Array::new(array.shape.clone(), vec![0.0; array.values.len()])
+    Array::new(array.shape.clone(), vec![0.0; array.values().len()])
 }
 
 /// Gradient descent with momentum β₁ and the step sizes of the plan's Adam.
@@ -71,14 +71,14 @@ struct Training {
 
 impl Training {
     fn weight(&self, network: &str) -> &[f32] {
-        &self.params.get(&format!("{network}.weight")).expect("it was checked").values
+        self.params.get(&format!("{network}.weight")).expect("it was checked").values()
     }
 
     fn descend(&mut self, network: &str, gradient: &[f32]) {
         let (name, Adam { learning_rate, beta1 }) = (format!("{network}.weight"), self.adam[network]);
         let mut velocity = self.velocities.get(&name).expect("each weight has one").clone();
         let mut weight = self.params.get(&name).expect("it was checked").clone();
-        for ((weight, velocity), gradient) in weight.values.iter_mut().zip(&mut velocity.values).zip(gradient) {
+        for ((weight, velocity), gradient) in weight.values_mut().iter_mut().zip(velocity.values_mut()).zip(gradient) {
             *velocity = beta1 as f32 * *velocity + gradient;
             *weight -= learning_rate as f32 * *velocity;
         }

@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use effgan_fl::{Answered, Carrier, ExchangeKind, Federation, FlError, OnFailure, Roster, Shard, Site, SiteMessage};
+use effgan_fl::{Carrier, ExchangeKind, Federation, FlError, OnFailure, Reply, Roster, Shard, Site, SiteMessage};
 
 use super::resume::Recording;
 use super::*;
 
-/// Sites in this process that keep nothing in memory between messages. The site that is asked last answers first.
+/// Sites in this process that keep nothing in memory between messages. The site that is asked last replies first.
 struct LocalCarrier<'a> {
     algorithm: &'a dyn Algorithm,
     partition: &'a Partition,
@@ -19,9 +19,9 @@ struct LocalCarrier<'a> {
     folder: &'a Path,
     /// Counts the training steps of all sites.
     steps: &'a AtomicU64,
-    /// A site that does not answer, and the round in which it does not.
+    /// A site that does not reply, and the round in which it does not.
     silent: Option<(&'a str, u32)>,
-    /// Number of answers until the server is cut off.
+    /// Number of replies until the server is cut off.
     left: u64,
     /// The kinds of exchange that the server has asked for.
     asked: &'a Mutex<Vec<ExchangeKind>>,
@@ -37,7 +37,7 @@ impl Carrier for LocalCarrier<'_> {
         Ok(())
     }
 
-    fn receive(&mut self) -> effgan_fl::Result<Option<Answered>> {
+    fn receive(&mut self) -> effgan_fl::Result<Option<Reply>> {
         let Some((client, message)) = self.sent.pop_front() else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(FlError::Interrupted)?;
         let share = self.partition.clients.iter().find(|share| share.name == client).unwrap();
@@ -77,7 +77,7 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
     outcome
 }
 
-/// Runs over sites, cuts the server off after every `cut` answers and resumes, until the run is done. Returns the outcome and the kinds of
+/// Runs over sites, cuts the server off after every `cut` replies and resumes, until the run is done. Returns the outcome and the kinds of
 /// the exchanges.
 pub(crate) fn run_over_sites(
     algorithm: &dyn Algorithm,
@@ -137,7 +137,7 @@ fn every_algorithm_is_bit_identical_to_its_simulation() {
 }
 
 #[test]
-fn a_server_that_is_cut_off_after_each_answer_asks_no_site_twice() {
+fn a_server_that_is_cut_off_after_each_reply_asks_no_site_twice() {
     for config in [fedgan(2), effgan(2, 1)] {
         assert_eq!(over_sites(&config, None, 1), over_sites(&config, None, u64::MAX), "{}", config.name());
     }

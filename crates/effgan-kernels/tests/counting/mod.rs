@@ -1,55 +1,8 @@
-//! An allocator that counts its calls, for tests of what the steady state of training allocates. The tests of effgan-nn
-//! include this file too.
+//! What the steady state of training allocates. The tests of effgan-nn include this file too.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
+mod allocator;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    /// Calls of the allocator by this thread, and the bytes that they requested.
-    static COUNT: Cell<[usize; 2]> = const { Cell::new([0; 2]) };
-}
-
-/// The system's allocator, which counts the calls of each thread.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn count(bytes: usize) {
-    // A thread that is ending may allocate after its counter was dropped.
-    let _ = COUNT.try_with(|count| {
-        let [calls, all] = count.get();
-        count.set([calls + 1, all + bytes]);
-    });
-}
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: the caller's.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use allocator::COUNT;
 
 /// Calls of the allocator, and the bytes that they requested, in the third call of `work` on a new thread.
 pub(crate) fn third_time(mut work: impl FnMut() + Send) -> [usize; 2] {

@@ -31,7 +31,7 @@ static FILES: LazyLock<(TempDir, [PathBuf; 2])> = LazyLock::new(|| {
 });
 
 fn fixture(resize: Resize, name: &str) -> &'static [f32] {
-    &FIXTURE.get(&format!("{resize}.{name}")).unwrap().values
+    FIXTURE.get(&format!("{resize}.{name}")).unwrap().values()
 }
 
 /// The largest difference.

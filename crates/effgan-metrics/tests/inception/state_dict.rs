@@ -15,7 +15,7 @@ pub(crate) fn to_bytes(params: &Params) -> Vec<u8> {
         file.extend(b"ctorch\nFloatStorage\n");
         text(&mut file, &i.to_string());
         text(&mut file, "cpu");
-        number(&mut file, array.values.len());
+        number(&mut file, array.values().len());
         file.extend(b"NtQK\0(");
         array.shape.iter().for_each(|&size| number(&mut file, size));
         file.extend(b"t(");
@@ -26,8 +26,8 @@ pub(crate) fn to_bytes(params: &Params) -> Vec<u8> {
     (0..params.len()).for_each(|i| text(&mut file, &i.to_string()));
     file.extend(b"e.");
     for (_, array) in params {
-        file.extend((array.values.len() as u64).to_le_bytes());
-        array.values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+        file.extend((array.values().len() as u64).to_le_bytes());
+        array.values().iter().for_each(|value| file.extend(value.to_le_bytes()));
     }
     file
 }

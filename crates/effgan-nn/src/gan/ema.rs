@@ -53,7 +53,7 @@ impl Ema {
 }
 
 fn move_towards(slow: &mut Array, now: &Array, decay: f32) {
-    for (slow, now) in slow.values.iter_mut().zip(&now.values) {
+    for (slow, now) in slow.values_mut().iter_mut().zip(now.values()) {
         *slow = decay * *slow + (1.0 - decay) * now;
     }
 }

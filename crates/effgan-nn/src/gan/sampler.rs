@@ -101,10 +101,10 @@ mod tests {
         generator.insert("fc.bias", crate::Array::new([16], bias));
         let recomputed = recompute_statistics(&network, &generator, device()).unwrap();
         // A channel has 2 x 2 pixels with biases 4c, 4c + 1, 4c + 2 and 4c + 3, and weights ~ N(0, 0.02²).
-        for (channel, mean) in recomputed.get("norm0.running_mean").unwrap().values.iter().enumerate() {
+        for (channel, mean) in recomputed.get("norm0.running_mean").unwrap().values().iter().enumerate() {
             assert!((mean - (4.0 * channel as f32 + 1.5)).abs() < 0.01, "{mean}");
         }
-        for var in &recomputed.get("norm0.running_var").unwrap().values {
+        for var in recomputed.get("norm0.running_var").unwrap().values() {
             // 1.25 from the biases, unbiased over 256 values, and 4 · 0.02² from the weights.
             assert!((var - 1.25 * 256.0 / 255.0).abs() < 0.02, "{var}");
         }

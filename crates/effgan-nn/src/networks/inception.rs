@@ -319,7 +319,7 @@ impl Inception {
 
 /// The convolution `name` with its batch norm folded in, in f64.
 fn folded(params: &Params, name: &str, [inputs, _]: [usize; 2], window: Window) -> Result<Convolution> {
-    let values = |field: &str| Ok::<_, NnError>(params.get(&format!("{name}.{field}"))?.values.as_slice());
+    let values = |field: &str| Ok::<_, NnError>(params.get(&format!("{name}.{field}"))?.values());
     let [gamma, beta, mean, variance] = NORM.map(values);
     let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
     if let Some(index) = variance.iter().position(|&variance| variance < 0.0) {

@@ -118,7 +118,7 @@ pub(crate) fn param<const D: usize>(
 
 /// An array as a tensor.
 pub(crate) fn tensor<const D: usize>(array: &Array, on: &Placement) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(array.values.clone(), array.shape.clone()), &on.burn)
+    Tensor::from_data(TensorData::new(array.values().to_vec(), array.shape.clone()), &on.burn)
 }
 
 /// The values of a tensor, row-major.

@@ -25,21 +25,21 @@ pub(crate) enum Layout {
 impl Layout {
     /// Converts `array` from the layout of files to that of the kernels.
     pub(crate) fn to_kernels(self, array: &Array) -> Array {
-        let shape = &array.shape;
+        let (shape, values) = (&array.shape, array.values());
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
                 let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
-                gather([taps, input, output], |[tap, b, s]| array.values[(s * input + b) * taps + tap])
+                gather([taps, input, output], |[tap, b, s]| values[(s * input + b) * taps + tap])
             }
             Self::Linear { inputs, outputs } => {
                 let (out, inp) = (shape[0], shape[1]);
                 let (from_in, from_out) = (order(inputs, inp), order(outputs, out));
-                gather([inp, out], |[i, o]| array.values[from_out[o] * inp + from_in[i]])
+                gather([inp, out], |[i, o]| values[from_out[o] * inp + from_in[i]])
             }
             Self::Map(map) => {
                 let from = order(Some(map), map.len());
-                gather([map.len()], |[i]| array.values[from[i]])
+                gather([map.len()], |[i]| values[from[i]])
             }
             Self::WindowColumn { taps } => transposed(array, shape[0] / taps, taps),
         }
@@ -47,24 +47,22 @@ impl Layout {
 
     /// Converts `array` from the layout of the kernels to that of files.
     pub(crate) fn to_files(self, array: &Array) -> Array {
-        let shape = &array.shape;
+        let (shape, values) = (&array.shape, array.values());
         match self {
             Self::Plain => array.clone(),
             Self::Window => {
                 let (taps, input, output) = (shape[0], shape[1], shape[2]);
                 let side = taps.isqrt();
-                gather([output, input, side, side], |[s, b, y, x]| {
-                    array.values[((y * side + x) * input + b) * output + s]
-                })
+                gather([output, input, side, side], |[s, b, y, x]| values[((y * side + x) * input + b) * output + s])
             }
             Self::Linear { inputs, outputs } => {
                 let (inp, out) = (shape[0], shape[1]);
                 let (to_in, to_out) = (inverse(&order(inputs, inp)), inverse(&order(outputs, out)));
-                gather([out, inp], |[o, i]| array.values[to_in[i] * out + to_out[o]])
+                gather([out, inp], |[o, i]| values[to_in[i] * out + to_out[o]])
             }
             Self::Map(map) => {
                 let to = inverse(&order(Some(map), map.len()));
-                gather([map.len()], |[i]| array.values[to[i]])
+                gather([map.len()], |[i]| values[to[i]])
             }
             Self::WindowColumn { taps } => transposed(array, taps, shape[0] / taps),
         }
@@ -73,7 +71,8 @@ impl Layout {
 
 /// The values of a row-major matrix of `rows` and `columns`, in column-major order.
 fn transposed(array: &Array, rows: usize, columns: usize) -> Array {
-    gather([rows * columns], |[i]| array.values[(i % rows) * columns + i / rows])
+    let values = array.values();
+    gather([rows * columns], |[i]| values[(i % rows) * columns + i / rows])
 }
 
 /// The index in files of each index in kernels, for `len` values; the identity without a map.
@@ -142,7 +141,7 @@ mod tests {
         let kernels = Layout::Window.to_kernels(&numbered([2, 3, 2, 2]));
         assert_eq!(kernels.shape, [4, 3, 2]);
         // Tap 1 (row 0, column 1), input channel 2, output channel 1; in the file it is at (1 · 3 + 2) · 4 + 1.
-        assert_eq!(kernels.values[(3 + 2) * 2 + 1], 21.0);
+        assert_eq!(kernels.values()[(3 + 2) * 2 + 1], 21.0);
     }
 
     #[test]
@@ -150,13 +149,13 @@ mod tests {
         // Both have the taps 0..9 of the first input channel before the taps 9..18 of the second.
         let (window, column) = (numbered([1, 2, 3, 3]), numbered([18]));
         let of_column = Layout::WindowColumn { taps: 9 }.to_kernels(&column);
-        assert_eq!(Layout::Window.to_kernels(&window).values, of_column.values);
+        assert_eq!(Layout::Window.to_kernels(&window).values(), of_column.values());
     }
 
     #[test]
     fn a_map_is_converted_from_channel_pixel_to_blocks() {
         let map = MapShape { channels: 32, height: 1, width: 2 };
         // Channel 17 at pixel 1: the second block, second pixel, second channel.
-        assert_eq!(Layout::Map(map).to_kernels(&numbered([64])).values[32 + 16 + 1], 35.0);
+        assert_eq!(Layout::Map(map).to_kernels(&numbered([64])).values()[32 + 16 + 1], 35.0);
     }
 }

@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
         let Notes { members, .. } = resume::notes_of(from)?;
         let (state, is_collected) = (&from.state, !members.is_empty());
         // A checkpoint is saved before its round is scored, so the scores of that round may be missing.
-        if state.round > 0 && from.open.is_none() && !is_collected {
+        if state.round > 0 && from.open_round.is_none() && !is_collected {
             self.score_round(state)?;
         }
         Ok(ModelWriter::reopen(&model, weights, members)?)

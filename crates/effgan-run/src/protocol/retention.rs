@@ -1,4 +1,4 @@
-//! What a federation leaves on disk and may be removed after a while: at a site, the finished answers and memories of old runs; at the
+//! What a federation leaves on disk and may be removed after a while: at a site, the finished replies and client states of old runs; at the
 //! server, the checkpoints of finished runs and Flower's database; in a run folder, its checkpoints.
 //!
 //! Nothing else is ever removed: not the ledger, keys, the policy, models, records, pictures or a run's `join/` folder.

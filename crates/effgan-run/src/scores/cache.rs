@@ -37,10 +37,7 @@ pub(super) fn features(
     }
     let features = extract()?;
     let params = Params::from_iter([
-        (
-            "features".to_owned(),
-            Array { shape: vec![features.values.len() / dim, dim], values: features.values.clone() },
-        ),
+        ("features".to_owned(), Array::new([features.values.len() / dim, dim], features.values.clone())),
         ("classes".to_owned(), classes_as_array(&features.classes)),
     ]);
     let saved = fs::create_dir_all(folder).map_err(|error| error.to_string());
@@ -53,13 +50,13 @@ pub(super) fn features(
 
 /// Classes as f32, which is exact below 2^24.
 fn classes_as_array(classes: &[u8]) -> Array {
-    Array { shape: vec![classes.len()], values: classes.iter().map(|&class| f32::from(class)).collect() }
+    Array::new([classes.len()], classes.iter().map(|&class| f32::from(class)).collect())
 }
 
 fn load(path: &Path, key: &str, dim: usize) -> Option<Features> {
     let (head, params) = sealed::load::<String>(path).ok().filter(|(head, _)| head == key)?;
     let (features, classes) = (params.get("features").ok()?, params.get("classes").ok()?);
     let fits = features.shape.len() == 2 && features.shape[1] == dim && !head.is_empty();
-    let classes = classes.values.iter().map(|&class| class as u8).collect();
-    fits.then(|| Features { values: features.values.clone(), classes })
+    let classes = classes.values().iter().map(|&class| class as u8).collect();
+    fits.then(|| Features { values: features.values().to_vec(), classes })
 }

@@ -83,7 +83,7 @@ impl Fixture {
     fn is_rounding(&self, name: &str) -> bool {
         let Some(layer) = name.strip_suffix(".bias") else { return false };
         let gradient =
-            |field| self.tensors.get(&format!("step0.grad.{layer}.{field}")).map(|grad| largest(&grad.values));
+            |field| self.tensors.get(&format!("step0.grad.{layer}.{field}")).map(|grad| largest(grad.values()));
         let of_weight = gradient("weight").or_else(|_| gradient("weight_orig"));
         gradient("bias").unwrap() < 1e-5 * of_weight.unwrap()
     }
@@ -94,11 +94,11 @@ struct Step(Params);
 
 impl Step {
     fn values(&self, name: &str) -> Vec<f32> {
-        self.0.get(name).unwrap().values.clone()
+        self.0.get(name).unwrap().values().to_vec()
     }
 
     fn labels(&self) -> Vec<u8> {
-        self.0.get("labels").map_or(Vec::new(), |labels| labels.values.iter().map(|&label| label as u8).collect())
+        self.0.get("labels").map_or(Vec::new(), |labels| labels.values().iter().map(|&label| label as u8).collect())
     }
 }
 
@@ -142,8 +142,8 @@ fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
 fn assert_gradients(ours: &Params, theirs: &Params) {
     assert_eq!(ours.len(), theirs.len());
     for (name, array) in theirs {
-        let difference = largest_difference(&ours.get(name).unwrap().values, &array.values);
-        let bound = 1e-5 + 1e-4 * largest(&array.values);
+        let difference = largest_difference(ours.get(name).unwrap().values(), array.values());
+        let bound = 1e-5 + 1e-4 * largest(array.values());
         assert!(difference <= bound, "gradient of {name} is off by {difference}, more than {bound}");
     }
 }
@@ -228,12 +228,12 @@ fn a_step_agrees_on_all_instruction_sets_in_one_process() {
 fn assert_final(fixture: &Fixture, ours: &Params) {
     let theirs = fixture.tensors.under("final");
     for (name, array) in ours {
-        let difference = largest_difference(&array.values, &theirs.get(name).unwrap().values);
+        let difference = largest_difference(array.values(), theirs.get(name).unwrap().values());
         // From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the
         // learning rate per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow.
         // A tenth of it reaches the running mean.
         let loose = fixture.is_rounding(name) || name.ends_with("running_mean");
-        let bound = if loose { 1.3e-3 } else { 2e-6 * largest(&array.values).max(1.0) };
+        let bound = if loose { 1.3e-3 } else { 2e-6 * largest(array.values()).max(1.0) };
         assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
     }
 }
@@ -345,7 +345,7 @@ fn samples_match_pytorch(fixture: &Fixture) {
     z.resize(BATCH * 8, 0.0);
     labels.truncate(sample.shape[0]);
     labels.resize(BATCH, 0);
-    let expected: Vec<u8> = sample.values.iter().map(|&value| pixels::to_u8(value)).collect();
+    let expected: Vec<u8> = sample.values().iter().map(|&value| pixels::to_u8(value)).collect();
     let ours = &sampler.draw(z, &labels)[..expected.len()];
     // One grey level: a value may be on the border between two.
     assert!(ours.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1));

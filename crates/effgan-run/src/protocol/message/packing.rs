@@ -18,7 +18,7 @@ impl Content {
         self.words.insert(TENSORS.into(), serde_json::to_string(&shapes).expect("names and shapes are plain data"));
         let mut networks: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for (name, array) in &self.params {
-            networks.entry(network_of(name).into()).or_default().extend(&array.values);
+            networks.entry(network_of(name).into()).or_default().extend(array.values());
         }
         let array = |(name, values): (String, Vec<f32>)| (name, Array::new([values.len()], values));
         Self { params: networks.into_iter().map(array).collect(), ..self }
@@ -35,7 +35,7 @@ impl Content {
         let shapes: Shapes =
             serde_json::from_str(&tensors).map_err(|error| format!("the message's `{TENSORS}`: {error}"))?;
         let mut left: BTreeMap<&str, &[f32]> =
-            self.params.iter().map(|(name, array)| (name.as_str(), array.values.as_slice())).collect();
+            self.params.iter().map(|(name, array)| (name.as_str(), array.values())).collect();
         let mut params = Params::new();
         for (name, shape) in shapes {
             let network = network_of(&name);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Refusal, Reply, Update};
+use effgan_fl::{ExchangeId, Refusal, Reply, Update};
 
 use super::{Content, ITERATION, LEDGER, MAX_SECONDS, NUM_EXAMPLES, REFUSED, ROUND, RequestId};
 
@@ -17,27 +17,26 @@ impl Content {
     }
 
     /// The reply that leaves a site: tensors, n_k and named metrics. Of a failure only a code leaves; the reason stays at the site.
-    pub fn of_answer(answered: Answered) -> Self {
-        match answered.reply {
-            Reply::Failed(_) => Self::refusing(Refusal::WorkFailed),
-            Reply::Update(Update { params, num_examples, metrics: mut numbers }) => {
+    pub fn of_reply(reply: Reply) -> Self {
+        match reply.outcome {
+            Err(_) => Self::refusing(Refusal::WorkFailed),
+            Ok(Update { params, num_examples, metrics: mut numbers }) => {
                 numbers.insert(NUM_EXAMPLES.into(), num_examples as f64);
-                numbers.insert(SECONDS.into(), answered.seconds);
+                numbers.insert(SECONDS.into(), reply.seconds);
                 Self { params, numbers, words: BTreeMap::new() }
             }
         }
     }
 
-    /// What `client` answered to `request`: its update, or why there is none.
-    pub fn into_answer(self, client: ClientName, request: &RequestId) -> Answered {
-        let (reply, seconds) = match self.into_update(request) {
-            Ok((update, seconds)) => (Reply::Update(update), seconds),
-            Err(reason) => (Reply::Failed(reason), 0.0),
-        };
-        Answered { client, reply, seconds }
+    /// The reply of `client` to `request`, which was for `exchange`.
+    pub fn into_reply(mut self, client: ClientName, exchange: ExchangeId, request: &RequestId) -> Reply {
+        let seconds = self.numbers.remove(SECONDS).filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds));
+        let mut reply = Reply::new(client, exchange, self.into_update(request));
+        reply.seconds = seconds.filter(|_| reply.outcome.is_ok()).unwrap_or_default();
+        reply
     }
 
-    fn into_update(mut self, request: &RequestId) -> Result<(Update, f64), String> {
+    fn into_update(mut self, request: &RequestId) -> Result<Update, String> {
         request.check(&self.request_id())?;
         if let Some(refusal) = self.refusal()? {
             return Err(refusal.to_string());
@@ -46,9 +45,7 @@ impl Content {
         for name in [NUM_EXAMPLES, ROUND, ITERATION] {
             self.numbers.remove(name);
         }
-        let is_time = |seconds: &f64| (0.0..=MAX_SECONDS).contains(seconds);
-        let seconds = self.numbers.remove(SECONDS).filter(is_time).unwrap_or_default();
-        Ok((Update { params: self.params, num_examples, metrics: self.numbers }, seconds))
+        Ok(Update { params: self.params, num_examples, metrics: self.numbers })
     }
 
     /// Why the site refuses the request; `None` where it does not.

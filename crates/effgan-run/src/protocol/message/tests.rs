@@ -1,7 +1,7 @@
 //! What one side writes, the other reads, and nothing else.
 
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Broadcast, ExchangeKind, Moment, Reply, SiteMessage, Update};
+use effgan_fl::{Broadcast, ExchangeId, ExchangeKind, Moment, Reply, SiteMessage, Update};
 use effgan_nn::{Array, params};
 
 use super::*;
@@ -56,7 +56,7 @@ fn a_message_has_one_array_per_network_and_unpacks_to_the_same_tensors() {
     let packed = two_networks().packed();
     let arrays: Vec<_> = packed.params.iter().map(|(name, array)| (name.as_str(), array.shape[0])).collect();
     assert_eq!(arrays, [("discriminator", 7), ("generator", 1), ("logits", 2)]);
-    assert_eq!(packed.params.get("discriminator").unwrap().values, [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
+    assert_eq!(packed.params.get("discriminator").unwrap().values(), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0]);
     assert_eq!(packed.unpacked(), Ok(two_networks()));
     assert_eq!(Content::default().packed().unpacked(), Ok(Content::default()));
 }
@@ -93,26 +93,29 @@ fn request() -> Content {
     Content::of_site_message(&site_message).with_config("seed = 1\n")
 }
 
-fn answer(reply: Reply) -> Content {
-    Content::of_answer(Answered { client: client(), reply, seconds: 1.5 })
+const EXCHANGE: ExchangeId = ExchangeId { round: 2, kind: ExchangeKind::Average, iteration: 0 };
+
+fn reply(outcome: Result<Update, String>, seconds: f64) -> Reply {
+    let mut reply = Reply::new(client(), EXCHANGE, outcome);
+    reply.seconds = seconds;
+    reply
 }
 
-fn update() -> Reply {
-    let metrics = [("loss_d".to_owned(), 0.5)].into();
-    Reply::Update(Update { params: params(), num_examples: 5, metrics })
+fn update() -> Update {
+    Update { params: params(), num_examples: 5, metrics: [("loss_d".to_owned(), 0.5)].into() }
 }
 
 #[test]
-fn an_answer_is_read_as_it_was_written() {
+fn a_reply_is_read_as_it_was_written() {
     let id = request().request_id();
-    let answered = answer(update()).replying_to(id.clone()).into_answer(client(), &id);
-    assert_eq!(answered, Answered { client: client(), reply: update(), seconds: 1.5 });
+    let content = Content::of_reply(reply(Ok(update()), 1.5)).replying_to(id.clone());
+    assert_eq!(content.into_reply(client(), EXCHANGE, &id), reply(Ok(update()), 1.5));
 }
 
 #[test]
 fn a_reply_to_another_request_is_refused() {
     let id = request().request_id();
-    let good = answer(update()).replying_to(id.clone());
+    let good = Content::of_reply(reply(Ok(update()), 1.5)).replying_to(id.clone());
     let (mut kind, mut hash, mut round, mut lacking) = (good.clone(), good.clone(), good.clone(), good);
     kind.words.insert(KIND.into(), "collect".into());
     hash.words.insert(CONFIG_HASH.into(), params::sha256(b"seed = 2\n"));
@@ -120,21 +123,22 @@ fn a_reply_to_another_request_is_refused() {
     lacking.numbers.remove(ITERATION);
     for (other, what) in [(kind, KIND), (hash, CONFIG_HASH), (round, ROUND), (lacking, ITERATION)] {
         let reason = format!("replies to another request: its `{what}` is not the request's");
-        assert_eq!(other.into_answer(client(), &id).reply, Reply::Failed(reason));
+        assert_eq!(other.into_reply(client(), EXCHANGE, &id), reply(Err(reason), 0.0));
     }
 }
 
 #[test]
 fn only_a_code_leaves_a_site_that_failed() {
     let id = request().request_id();
-    let failed = answer(Reply::Failed("cannot read /data/jane-doe-1961.png".into())).replying_to(id.clone());
+    let failed = reply(Err("cannot read /data/jane-doe-1961.png".into()), 1.5);
+    let failed = Content::of_reply(failed).replying_to(id.clone());
     assert!(!format!("{failed:?}").contains("jane"));
     let reason = "refused: work-failed (its own log says why)".to_owned();
-    assert_eq!(failed.clone().into_answer(client(), &id).reply, Reply::Failed(reason));
+    assert_eq!(failed.clone().into_reply(client(), EXCHANGE, &id).outcome, Err(reason));
     let mut unknown = failed;
     unknown.words.insert(REFUSED.into(), "jane-doe".into());
     let reason = "unusable reply: its `refused` is not a code that this version of effgan knows".to_owned();
-    assert_eq!(unknown.into_answer(client(), &id).reply, Reply::Failed(reason));
+    assert_eq!(unknown.into_reply(client(), EXCHANGE, &id).outcome, Err(reason));
 }
 
 #[test]
@@ -152,8 +156,8 @@ fn a_ledgers_head_must_be_a_hash() {
 fn numbers_that_are_not_counts_are_refused() {
     let content = |n| Content { numbers: [(NUM_EXAMPLES.to_owned(), n)].into(), ..Content::default() };
     for n in [-1.0, 0.5, f64::NAN, f64::INFINITY, 1e300] {
-        let reply = content(n).into_answer(client(), &RequestId::default()).reply;
-        assert!(matches!(reply, Reply::Failed(reason) if reason.ends_with("which is not a count")));
+        let reply = content(n).into_reply(client(), EXCHANGE, &RequestId::default());
+        assert!(reply.outcome.unwrap_err().ends_with("which is not a count"));
     }
 }
 
@@ -161,7 +165,7 @@ fn numbers_that_are_not_counts_are_refused() {
 fn impossible_work_times_count_as_zero() {
     let id = RequestId::default();
     for seconds in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
-        let answered = Content::of_answer(Answered { client: client(), reply: update(), seconds });
-        assert_eq!(answered.into_answer(client(), &id).seconds, 0.0);
+        let content = Content::of_reply(reply(Ok(update()), seconds));
+        assert_eq!(content.into_reply(client(), EXCHANGE, &id), reply(Ok(update()), 0.0));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Reply, SiteMessage};
+use effgan_fl::{ExchangeId, Reply, SiteMessage};
 
 use super::{MessageId, NodeId, SiteConnections};
 use crate::protocol::message::{QUERY, message_type};
@@ -44,9 +44,9 @@ pub(super) struct InFlight {
 pub(super) enum Purpose {
     /// To learn which site this node is.
     Query(NodeId),
-    /// Work for the site of this name. The fingerprint is that of the site's key on the server's list; `None` where the server has no list, or
-    /// the list no such key.
-    Work(ClientName, Option<String>),
+    /// The work of an exchange at the site of this name. The fingerprint is that of the site's key on the server's list; `None` where the
+    /// server has no list, or the list no such key.
+    Work(ClientName, ExchangeId, Option<String>),
 }
 
 impl SiteConnections<'_> {
@@ -64,7 +64,7 @@ impl SiteConnections<'_> {
     ) -> effgan_fl::Result<()> {
         let Undelivered { site_message, most } = undelivered;
         let kind = message_type(site_message.broadcast.kind);
-        let purpose = Purpose::Work(client.clone(), self.key_of(client));
+        let purpose = Purpose::Work(client.clone(), site_message.broadcast.id(), self.key_of(client));
         self.push(node, kind, Content::of_site_message(site_message), purpose, *most)
     }
 
@@ -78,13 +78,14 @@ impl SiteConnections<'_> {
     ) -> effgan_fl::Result<()> {
         let deadline = self.config.federation.deadline;
         let content = content.of_run(&self.config_text, &self.run_id, deadline).packed();
-        let message = self.grid.push(node, kind, &content, deadline)?;
-        self.in_flight.insert(message, InFlight { purpose, request: content.request_id(), most });
+        let request = content.request_id();
+        let message = self.grid.push(node, kind, content, deadline)?;
+        self.in_flight.insert(message, InFlight { purpose, request, most });
         Ok(())
     }
 
     /// Takes replies until one answers a request for work, or none is left.
-    pub(super) fn take_replies(&mut self) -> effgan_fl::Result<Option<Answered>> {
+    pub(super) fn take_replies(&mut self) -> effgan_fl::Result<Option<Reply>> {
         loop {
             let waiting: Vec<(MessageId, u64)> =
                 self.in_flight.iter().map(|(id, request)| (id.clone(), request.most)).collect();
@@ -97,14 +98,14 @@ impl SiteConnections<'_> {
             self.refresh_list()?;
             match purpose {
                 Purpose::Query(node) => self.register_site(node, &request, reply)?,
-                Purpose::Work(client, key) => {
+                Purpose::Work(client, exchange, key) => {
                     if self.is_removed(&client, key.as_ref()) {
-                        return Ok(Some(failed(client, REMOVED)));
+                        return Ok(Some(failed(client, exchange, REMOVED)));
                     }
                     if let Ok(content) = &reply {
                         self.keep_head(&client, &request, content)?;
                     }
-                    return Ok(Some(answer_of(client, &request, reply)));
+                    return Ok(Some(reply_of(client, exchange, &request, reply)));
                 }
             }
         }
@@ -126,15 +127,16 @@ impl SiteConnections<'_> {
     /// Delivers waiting requests to sites that are back, and gives up those that have waited too long.
     pub(super) fn retry_undelivered(&mut self) -> effgan_fl::Result<()> {
         for client in self.undelivered.keys().cloned().collect::<Vec<_>>() {
+            let exchange = self.undelivered[&client].0.site_message.broadcast.id();
             if self.is_removed(&client, self.key_of(&client).as_ref()) {
                 self.undelivered.remove(&client);
-                self.failed.push_back(failed(client, REMOVED));
+                self.failed.push_back(failed(client, exchange, REMOVED));
             } else if let Some(node) = self.node_of(&client) {
                 let (undelivered, _) = self.undelivered.remove(&client).expect("its key was just listed");
                 self.deliver(&client, node, &undelivered)?;
             } else if self.undelivered[&client].1.elapsed() >= MAX_AWAY {
                 self.undelivered.remove(&client);
-                self.give_up(client);
+                self.give_up(client, exchange);
             }
         }
         Ok(())
@@ -144,39 +146,39 @@ impl SiteConnections<'_> {
     pub(super) fn give_up_removed(&mut self) {
         let mut removed = Vec::new();
         for (id, request) in &self.in_flight {
-            if let Purpose::Work(client, key) = &request.purpose
+            if let Purpose::Work(client, exchange, key) = &request.purpose
                 && self.is_removed(client, key.as_ref())
             {
-                removed.push((id.clone(), client.clone()));
+                removed.push((id.clone(), client.clone(), *exchange));
             }
         }
-        for (id, client) in removed {
+        for (id, client, exchange) in removed {
             self.in_flight.remove(&id);
-            self.failed.push_back(failed(client, REMOVED));
+            self.failed.push_back(failed(client, exchange, REMOVED));
         }
     }
 
     /// Fails a site's request because the site is not connected.
-    pub(super) fn give_up(&mut self, client: ClientName) {
+    pub(super) fn give_up(&mut self, client: ClientName, exchange: ExchangeId) {
         if !self.gone.contains(&client) {
             self.gone.push(client.clone());
         }
-        self.failed.push_back(failed(client, "not connected"));
+        self.failed.push_back(failed(client, exchange, "not connected"));
     }
 }
 
-fn answer_of(client: ClientName, request: &RequestId, reply: Result<Content, String>) -> Answered {
+fn reply_of(client: ClientName, exchange: ExchangeId, request: &RequestId, content: Result<Content, String>) -> Reply {
     let unpacked = |content: Content| {
         content.ledger()?;
         // An error of `unpacked` would repeat names that the site chose.
         content.unpacked().map_err(|_| "unusable reply: its arrays are not the tensors that it names".to_owned())
     };
-    match reply.and_then(unpacked) {
-        Ok(content) => content.into_answer(client, request),
-        Err(reason) => failed(client, &reason),
+    match content.and_then(unpacked) {
+        Ok(content) => content.into_reply(client, exchange, request),
+        Err(reason) => failed(client, exchange, &reason),
     }
 }
 
-fn failed(client: ClientName, reason: &str) -> Answered {
-    Answered { client, reply: Reply::Failed(reason.to_owned()), seconds: 0.0 }
+fn failed(client: ClientName, exchange: ExchangeId, reason: &str) -> Reply {
+    Reply::new(client, exchange, Err(reason.to_owned()))
 }

@@ -28,7 +28,7 @@ pub trait Grid: Send {
     ///
     /// # Errors
     /// When Flower does not take the message.
-    fn push(&mut self, node: NodeId, kind: &str, content: &Content, seconds: f64) -> Result<MessageId>;
+    fn push(&mut self, node: NodeId, kind: &str, content: Content, seconds: f64) -> Result<MessageId>;
 
     /// Takes one of the replies to `messages` that have come, without waiting; `None` when there is none. A reason why a reply has no
     /// content is never the site's text. Beside each message is the largest size of its reply in bytes; a longer reply is not read.

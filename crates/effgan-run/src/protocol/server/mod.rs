@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use effgan_data::ClientName;
-use effgan_fl::{Answered, Carrier, FlError, SiteMessage};
+use effgan_fl::{Carrier, FlError, Reply, SiteMessage};
 
 use self::delivery::{InFlight, Purpose, Undelivered};
 pub use self::grid::{Grid, MessageId, NodeId, Pulled};
@@ -59,8 +59,8 @@ pub struct SiteConnections<'a> {
     undelivered: BTreeMap<ClientName, (Undelivered, Instant)>,
     /// Sites that stayed away too long: requests to them fail at once until they are back.
     gone: Vec<ClientName>,
-    /// Answers of sites that cannot answer any more, to be returned next.
-    failed: VecDeque<Answered>,
+    /// Failed replies of sites that cannot reply any more, to be returned next.
+    failed: VecDeque<Reply>,
 }
 
 impl<'a> SiteConnections<'a> {
@@ -140,25 +140,25 @@ impl Carrier for SiteConnections<'_> {
             return self.deliver(client, node, &undelivered);
         }
         if self.gone.contains(client) {
-            self.give_up(client.clone());
+            self.give_up(client.clone(), site_message.broadcast.id());
         } else {
             self.undelivered.insert(client.clone(), (undelivered, Instant::now()));
         }
         Ok(())
     }
 
-    fn receive(&mut self) -> effgan_fl::Result<Option<Answered>> {
+    fn receive(&mut self) -> effgan_fl::Result<Option<Reply>> {
         self.poll_nodes()?;
         self.give_up_removed();
-        if let Some(answered) = self.failed.pop_front() {
-            return Ok(Some(answered));
+        if let Some(failed) = self.failed.pop_front() {
+            return Ok(Some(failed));
         }
-        let answered = self.take_replies()?;
+        let reply = self.take_replies()?;
         self.retry_undelivered()?;
-        if answered.is_none() {
+        if reply.is_none() {
             thread::sleep(POLL);
         }
-        Ok(answered)
+        Ok(reply)
     }
 
     fn close(&mut self) {

@@ -16,7 +16,7 @@ impl Grid for Replies {
         Ok(vec![7])
     }
 
-    fn push(&mut self, _: NodeId, _: &str, _: &Content, _: f64) -> effgan_fl::Result<MessageId> {
+    fn push(&mut self, _: NodeId, _: &str, _: Content, _: f64) -> effgan_fl::Result<MessageId> {
         unreachable!("the test notes its requests as in flight by itself")
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use effgan_fl::{FlError, Refusal, Reply, RunId, Shard, Site, SiteMessage};
+use effgan_fl::{FlError, Refusal, RunId, Shard, Site, SiteMessage};
 use effgan_nn::params;
 
 use super::server_request::ServerRequest;
@@ -46,13 +46,13 @@ impl ExchangeWork<'_> {
             warn: Arc::new(|line: &str| log::warn!("{line}")),
             on_step: &on_step,
         };
-        let answered = match site.answer(site_message) {
+        let reply = match site.answer(site_message) {
             Err(FlError::Interrupted) if self.is_out_of_time() => return Err(self.out_of_time()),
-            answered => answered?,
+            reply => reply?,
         };
-        match answered.reply {
-            Reply::Failed(reason) => Err(SiteError::new(Refusal::WorkFailed, reason)),
-            Reply::Update(_) => Ok(Content::of_answer(answered)),
+        match reply.outcome {
+            Err(reason) => Err(SiteError::new(Refusal::WorkFailed, reason)),
+            Ok(_) => Ok(Content::of_reply(reply)),
         }
     }
 

@@ -62,15 +62,12 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
         return Err(Failure::usage(anyhow!("this site refuses the run: {refusal}")));
     }
     let site = Introduction::of(&introduction).map_err(failure)?;
+    let exchange = broadcast.id();
     let message = request(Content::of_site_message(&SiteMessage { broadcast, now, oldest: now }));
     let id = message.request_id();
     let kind = message_type(ExchangeKind::Collect);
     let reply = answer(settings, kind, message.packed(), stop)?.unpacked().map_err(failure)?;
-    let answered = reply.into_answer(site.name.clone(), &id);
-    let update = match answered.reply {
-        effgan_fl::Reply::Update(update) => update,
-        effgan_fl::Reply::Failed(reason) => return Err(failure(reason)),
-    };
+    let update = reply.into_reply(site.name.clone(), exchange, &id).outcome.map_err(failure)?;
     let header =
         LateGenerator { client: site.name.clone(), num_examples: update.num_examples, config: config.identity() };
     sealed::save(out, &header, &update.params.under(GENERATOR))?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use effgan_fl::policy::Amount;
 use effgan_fl::{RunRequest, one_line};
-use effgan_nn::params;
 
 use super::site_error::SiteError;
 use crate::protocol::Content;
@@ -47,9 +46,6 @@ fn leaving(content: &Content) -> Answered {
 
 /// The arrays of a message, by the names under which they leave.
 pub(super) fn arrays(content: &Content) -> BTreeMap<String, Array> {
-    let array = |array: &effgan_nn::Array| {
-        let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Array { bytes: bytes.len() as u64, sha256: params::sha256(&bytes) }
-    };
+    let array = |array: &effgan_nn::Array| Array { bytes: 4 * array.values().len() as u64, sha256: array.sha256() };
     content.params.iter().map(|(name, values)| (name.clone(), array(values))).collect()
 }

@@ -32,7 +32,9 @@ fn a_site_that_sends_values_of_3_4e38_is_left_out_and_the_record_stays_readable(
             content.params = content
                 .params
                 .iter()
-                .map(|(name, array)| (name.clone(), Array::new([array.values.len()], vec![3.4e38; array.values.len()])))
+                .map(|(name, array)| {
+                    (name.clone(), Array::new([array.values().len()], vec![3.4e38; array.values().len()]))
+                })
                 .collect();
         }
         Ok(content)
@@ -47,6 +49,22 @@ fn a_site_that_sends_values_of_3_4e38_is_left_out_and_the_record_stays_readable(
     );
     let record = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     assert!(Event::all(&record).1.is_empty(), "{record}");
+}
+
+#[test]
+fn a_site_whose_loss_is_not_a_number_is_left_out_when_its_reply_waits_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut grid = three(&folder);
+    // The replies arrive in the opposite order of the names, and one of them waits in memory.
+    grid.change_reply = |node, kind, mut content| {
+        if (node, kind) == (1, "train") {
+            content.numbers.insert("loss_d".into(), f64::NAN);
+        }
+        Ok(content)
+    };
+    run_over(&mut grid, &config(&[]), &out).0.unwrap();
+    assert_eq!(missing(&out), [("client-0001".to_owned(), "unusable reply: metric `loss_d` is NaN".to_owned())]);
 }
 
 #[test]

@@ -55,12 +55,12 @@ impl Grid for TestGrid {
         Ok((0..there as u64).collect())
     }
 
-    fn push(&mut self, node: NodeId, kind: &str, content: &Content, _: f64) -> effgan_fl::Result<MessageId> {
+    fn push(&mut self, node: NodeId, kind: &str, content: Content, _: f64) -> effgan_fl::Result<MessageId> {
         self.number += 1;
         self.asked.insert(node);
         let id = format!("message {}", self.number);
         if !self.silent.iter().any(|(silent, of)| *silent == node && *of == kind) {
-            self.sent.push_front((id.clone(), node, kind.into(), content.clone()));
+            self.sent.push_front((id.clone(), node, kind.into(), content));
         }
         Ok(id)
     }
@@ -99,12 +99,12 @@ impl Strategy for Counted {
     ) -> effgan_fl::Result<(Params, Params)> {
         assert!(replies.len() == 3 && replies.iter().all(|reply| shapes(&reply.params) == shapes(&current)));
         assert!(!current.iter().any(|(name, _)| name.contains("running")), "a strategy sees trainable parameters only");
-        let before = memory.get("rounds").map_or(0.0, |rounds| rounds.values[0]);
+        let before = memory.get("rounds").map_or(0.0, |rounds| rounds.values()[0]);
         assert_eq!(before, round as f32 - 1.0);
         memory.insert("rounds", Array::new([1], vec![round as f32]));
         for (name, array) in &mut current {
-            for (i, value) in array.values.iter_mut().enumerate() {
-                let mean = replies.iter().map(|reply| reply.params.get(name).unwrap().values[i]).sum::<f32>() / 3.0;
+            for (i, value) in array.values_mut().iter_mut().enumerate() {
+                let mean = replies.iter().map(|reply| reply.params.get(name).unwrap().values()[i]).sum::<f32>() / 3.0;
                 *value += 0.5 * (mean - *value);
             }
         }

@@ -52,7 +52,7 @@ fn after_the_collection_a_site_answers_only_the_same_request_with_the_same_gener
     assert_eq!(refusal(&kit.ask("train", renamed)), Some(Refusal::AlreadyFineTuned));
     // No second generator, from parameters of the server's choice.
     let mut chosen = start(CONFIG);
-    chosen.iter_mut().for_each(|(_, array)| array.values.iter_mut().for_each(|value| *value *= 0.5));
+    chosen.iter_mut().for_each(|(_, array)| array.values_mut().iter_mut().for_each(|value| *value *= 0.5));
     let reply = kit.ask("train.finetune", site_message(CONFIG, ExchangeKind::Collect, 3, chosen));
     assert_eq!(refusal(&reply), Some(Refusal::AlreadyFineTuned));
     // A server that lost the answer gets the same one again, at no cost to the policy's budget.

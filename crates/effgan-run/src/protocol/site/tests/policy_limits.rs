@@ -61,7 +61,7 @@ fn parameters_that_arrive_and_parameters_that_leave_are_bounded() {
     let kit = Kit::new(ANY);
     for bad in [f32::NAN, f32::INFINITY, 3.4e38, -2e4] {
         let mut params = start(CONFIG);
-        params.iter_mut().next().unwrap().1.values[0] = bad;
+        params.iter_mut().next().unwrap().1.values_mut()[0] = bad;
         let reply = kit.ask("train", site_message(CONFIG, ExchangeKind::Average, 1, params));
         assert_eq!(refusal(&reply), Some(Refusal::ParametersOutOfBounds));
     }
@@ -78,7 +78,7 @@ fn work_is_bounded_per_run_and_over_all_runs() {
     let ask = |seed: u32, run: &str, round: u32, value: f32| {
         let config = with("seed = 1", &format!("seed = {seed}"));
         let mut params = start(&config);
-        params.iter_mut().next().unwrap().1.values[0] = value;
+        params.iter_mut().next().unwrap().1.values_mut()[0] = value;
         let mut message = site_message(&config, ExchangeKind::Average, round, params);
         message.words.insert("run".into(), run.into());
         refusal(&kit.ask("train", message))

@@ -44,7 +44,7 @@ fn every_answer_is_in_the_ledger_as_it_left() {
     assert_eq!((train.asked.kind.as_str(), train.asked.round), ("average", Some(1)));
     assert_eq!(train.asked.received, Some(params.hash()));
     for (name, array) in &reply.params {
-        let bytes: Vec<u8> = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = array.values().iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(
             (train.arrays[name].bytes, &train.arrays[name].sha256),
             (bytes.len() as u64, &params::sha256(&bytes))

@@ -19,7 +19,7 @@ use crate::{FlError, Result};
 const MAX_BYTES: u64 = 256 << 20;
 
 /// The states of all clients.
-pub(crate) struct Memories<'a> {
+pub(crate) struct ClientStates<'a> {
     checkpoints: &'a Checkpoints,
     held: Mutex<Held>,
     max_bytes: u64,
@@ -43,7 +43,7 @@ struct Head {
     moment: Option<Moment>,
 }
 
-impl<'a> Memories<'a> {
+impl<'a> ClientStates<'a> {
     /// The client states as they were at `now`.
     pub(crate) fn at(now: Moment, checkpoints: &'a Checkpoints) -> Self {
         let held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now };
@@ -57,7 +57,7 @@ impl<'a> Memories<'a> {
     pub(crate) fn take(&self, client: &ClientName) -> Result<ClientState> {
         let (held, spilled, now) = self.lock(|held| (held.take(client), held.spilled.contains(client), held.now));
         match held {
-            Some(memory) => Ok(memory),
+            Some(state) => Ok(state),
             None if spilled => self.load(client, None),
             None => match self.moments(client)?.into_iter().filter(|&moment| moment <= now).max() {
                 Some(moment) => self.load(client, Some(moment)),
@@ -70,13 +70,13 @@ impl<'a> Memories<'a> {
     ///
     /// # Errors
     /// When there is no room in memory and its file cannot be written.
-    pub(crate) fn put(&self, client: &ClientName, memory: ClientState) -> Result<()> {
-        if memory.is_empty() {
+    pub(crate) fn put(&self, client: &ClientName, state: ClientState) -> Result<()> {
+        if state.is_empty() {
             return Ok(());
         }
-        match self.lock(|held| held.put(client, memory, self.max_bytes)) {
+        match self.lock(|held| held.put(client, state, self.max_bytes)) {
             None => Ok(()),
-            Some(memory) => self.save(client, None, &memory),
+            Some(state) => self.save(client, None, &state),
         }
     }
 
@@ -86,8 +86,8 @@ impl<'a> Memories<'a> {
     /// When a file cannot be written.
     pub(crate) fn write(&self, moment: Moment) -> Result<()> {
         self.lock(|held| {
-            for (client, memory) in &held.by_client {
-                self.save(client, Some(moment), memory)?;
+            for (client, state) in &held.by_client {
+                self.save(client, Some(moment), state)?;
             }
             for client in &held.spilled {
                 self.save(client, Some(moment), &self.load(client, None)?)?;
@@ -127,15 +127,15 @@ impl<'a> Memories<'a> {
         Ok(())
     }
 
-    fn save(&self, client: &ClientName, moment: Option<Moment>, memory: &ClientState) -> Result<()> {
+    fn save(&self, client: &ClientName, moment: Option<Moment>, state: &ClientState) -> Result<()> {
         make_folder(&self.folder(client))?;
-        Ok(sealed::save(&self.file(client, moment), &self.head(client, moment), memory)?)
+        Ok(sealed::save(&self.file(client, moment), &self.head(client, moment), state)?)
     }
 
     fn load(&self, client: &ClientName, moment: Option<Moment>) -> Result<ClientState> {
         let path = self.file(client, moment);
         match sealed::load(&path)? {
-            (head, memory) if head == self.head(client, moment) => Ok(memory),
+            (head, state) if head == self.head(client, moment) => Ok(state),
             (Head { .. }, _) => Err(FlError::ForeignCheckpoint { path, what: "client or round" }),
         }
     }
@@ -157,27 +157,27 @@ impl<'a> Memories<'a> {
     }
 
     fn lock<R>(&self, what: impl FnOnce(&mut Held) -> R) -> R {
-        what(&mut self.held.lock().expect("no thread panics while it holds the memories"))
+        what(&mut self.held.lock().expect("no thread panics while it holds the client states"))
     }
 }
 
 impl Held {
     fn take(&mut self, client: &ClientName) -> Option<ClientState> {
-        let memory = self.by_client.remove(client)?;
-        self.bytes -= memory.num_bytes();
-        Some(memory)
+        let state = self.by_client.remove(client)?;
+        self.bytes -= state.num_bytes();
+        Some(state)
     }
 
-    /// Stores `memory`, or returns it, to be spilled to a file, when all together would be more than `max_bytes`.
-    fn put(&mut self, client: &ClientName, memory: ClientState, max_bytes: u64) -> Option<ClientState> {
-        let bytes = self.bytes + memory.num_bytes();
+    /// Stores `state`, or returns it, to be spilled to a file, when all together would be more than `max_bytes`.
+    fn put(&mut self, client: &ClientName, state: ClientState, max_bytes: u64) -> Option<ClientState> {
+        let bytes = self.bytes + state.num_bytes();
         if bytes > max_bytes {
             self.spilled.insert(client.clone());
-            return Some(memory);
+            return Some(state);
         }
         self.spilled.remove(client);
         self.bytes = bytes;
-        self.by_client.insert(client.clone(), memory);
+        self.by_client.insert(client.clone(), state);
         None
     }
 }
@@ -190,7 +190,7 @@ mod tests {
     use crate::checkpoints::CheckpointConfig;
     use crate::state::ServerState;
 
-    fn memory(value: f32) -> ClientState {
+    fn client_state(value: f32) -> ClientState {
         [("w".to_owned(), Array::new([2], vec![value; 2]))].into_iter().collect()
     }
 
@@ -200,11 +200,11 @@ mod tests {
     }
 
     fn after(round: u32) -> ServerState {
-        ServerState::after_round(round, memory(0.0))
+        ServerState::after_round(round, client_state(0.0))
     }
 
-    fn taken(memories: &Memories, clients: &[ClientName]) -> Vec<ClientState> {
-        clients.iter().map(|client| memories.take(client).unwrap()).collect()
+    fn taken(states: &ClientStates, clients: &[ClientName]) -> Vec<ClientState> {
+        clients.iter().map(|client| states.take(client).unwrap()).collect()
     }
 
     /// Three rounds in which `a` stores 10, 20, 30, and `b`, which takes part in the first two only, 11 and 21.
@@ -213,21 +213,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, clients) = (checkpoints(&folder, 2), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
         // 15 bytes are room for one state of eight bytes.
-        let memories = Memories { max_bytes: 15, ..Memories::at(Moment::of(&after(0)), &checkpoints) };
+        let states = ClientStates { max_bytes: 15, ..ClientStates::at(Moment::of(&after(0)), &checkpoints) };
         for round in 1..=3 {
             for (client, i) in clients.iter().zip([0.0, 1.0]).take(if round < 3 { 2 } else { 1 }) {
-                memories.take(client).unwrap();
-                memories.put(client, memory(10.0 * round as f32 + i)).unwrap();
+                states.take(client).unwrap();
+                states.put(client, client_state(10.0 * round as f32 + i)).unwrap();
             }
-            memories.write(Moment::of(&after(round))).unwrap();
+            states.write(Moment::of(&after(round))).unwrap();
             checkpoints.save(&after(round), None, serde_json::Value::Null).unwrap();
-            memories.prune(checkpoints.oldest().unwrap().unwrap()).unwrap();
+            states.prune(checkpoints.oldest().unwrap().unwrap()).unwrap();
         }
-        assert_eq!(taken(&memories, &clients), [memory(30.0), memory(21.0)]);
-        for (round, expected) in [(2, [memory(20.0), memory(21.0)]), (3, [memory(30.0), memory(21.0)])] {
-            assert_eq!(taken(&Memories::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
+        assert_eq!(taken(&states, &clients), [client_state(30.0), client_state(21.0)]);
+        for (round, expected) in
+            [(2, [client_state(20.0), client_state(21.0)]), (3, [client_state(30.0), client_state(21.0)])]
+        {
+            assert_eq!(taken(&ClientStates::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
         }
-        let files = |client: &ClientName| list(&memories.folder(client)).unwrap().len();
+        let files = |client: &ClientName| list(&states.folder(client)).unwrap().len();
         assert_eq!(clients.each_ref().map(files), [2, 1], "files that no kept state needs are removed");
     }
 
@@ -235,10 +237,10 @@ mod tests {
     fn a_new_client_has_no_state_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, client) = (checkpoints(&folder, 1), ClientName::new("a").unwrap());
-        let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
-        assert!(memories.take(&client).unwrap().is_empty());
-        memories.put(&client, ClientState::new()).unwrap();
-        memories.write(Moment::of(&after(1))).unwrap();
+        let states = ClientStates::at(Moment::of(&after(0)), &checkpoints);
+        assert!(states.take(&client).unwrap().is_empty());
+        states.put(&client, ClientState::new()).unwrap();
+        states.write(Moment::of(&after(1))).unwrap();
         assert!(!folder.path().join("checkpoints").exists());
     }
 
@@ -246,11 +248,11 @@ mod tests {
     fn a_client_state_under_another_clients_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, [a, b]) = (checkpoints(&folder, 1), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
-        let memories = Memories::at(Moment::of(&after(0)), &checkpoints);
-        memories.put(&a, memory(1.0)).unwrap();
-        memories.write(Moment::of(&after(1))).unwrap();
-        fs::rename(memories.folder(&a), memories.folder(&b)).unwrap();
-        let error = memories.take(&b).unwrap_err().to_string();
+        let states = ClientStates::at(Moment::of(&after(0)), &checkpoints);
+        states.put(&a, client_state(1.0)).unwrap();
+        states.write(Moment::of(&after(1))).unwrap();
+        fs::rename(states.folder(&a), states.folder(&b)).unwrap();
+        let error = states.take(&b).unwrap_err().to_string();
         assert!(error.contains("b/round_0001.safetensors belongs to another client or round"), "{error}");
     }
 }
