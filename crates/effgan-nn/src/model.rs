@@ -125,8 +125,9 @@ pub trait Trainer: Send {
     /// When the device fails.
     fn drain_losses(&mut self) -> Result<Vec<Vec<f32>>>;
 
-    /// The tensors that a client sends, with their networks' names.
-    fn params(&self, part: Part) -> Params;
+    /// Ends the training, and returns the tensors that a client sends, with their networks' names. What only a later step
+    /// needs, such as the moments of an optimiser, is freed first.
+    fn into_params(self: Box<Self>, part: Part) -> Params;
 
     /// All tensors on which later steps depend, for [`restore`](Self::restore).
     fn state(&self) -> Params;

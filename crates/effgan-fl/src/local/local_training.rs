@@ -132,7 +132,7 @@ impl LocalTraining {
         let mut trainer = self.model.trainer(&broadcast.params, &self.plan(broadcast.round), self.device)?;
         let metrics = self.train(&mut *trainer, (broadcast.round, work), shard, streams, observer)?;
         let part = if broadcast.kind == ExchangeKind::Collect { Part::Collected } else { Part::Averaged };
-        Ok(Update { params: trainer.params(part), num_examples: shard.train.len() as u64, metrics })
+        Ok(Update { params: trainer.into_params(part), num_examples: shard.train.len() as u64, metrics })
     }
 
     /// Trains, from the state in which an earlier start of the program left the work if there is one, and returns the means of the losses.

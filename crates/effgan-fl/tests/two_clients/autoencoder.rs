@@ -128,9 +128,9 @@ impl Trainer for Training {
         Ok(std::mem::take(&mut self.losses))
     }
 
-    fn params(&self, part: Part) -> Params {
+    fn into_params(self: Box<Self>, part: Part) -> Params {
         match part {
-            Part::Averaged => self.params.clone(),
+            Part::Averaged => self.params,
             Part::Collected => self.params.under(DECODER).named_under(DECODER),
         }
     }

@@ -150,6 +150,14 @@ impl Gan {
         Ok(Self { adam_g, adam_d, ..Self::new(&self.network, state, train, device)? })
     }
 
+    /// The same networks with optimisers that have made no step: the moments are freed.
+    pub(super) fn without_optimisers(self) -> Self {
+        let device = self.on.device;
+        let adam_g = Optimiser::new(self.train.generator, device);
+        let adam_d = Optimiser::new(self.train.discriminator, device);
+        Self { adam_g, adam_d, ..self }
+    }
+
     /// The description of both networks.
     pub(super) fn network(&self) -> &Network {
         &self.network

@@ -53,10 +53,11 @@ impl Trainer for GanTrainer {
         Ok(self.losses.drain(..).map(|losses| vec![losses.discriminator, losses.generator]).collect())
     }
 
-    fn params(&self, part: Part) -> Params {
-        match (part, &self.ema) {
-            (Part::Averaged, _) => self.gan().params(),
-            (Part::Collected, None) => self.gan().generator().named_under(GENERATOR),
+    fn into_params(mut self: Box<Self>, part: Part) -> Params {
+        let gan = self.take_gan().without_optimisers();
+        match (part, self.ema) {
+            (Part::Averaged, _) => gan.params(),
+            (Part::Collected, None) => gan.generator().named_under(GENERATOR),
             (Part::Collected, Some(ema)) => ema.params().named_under(GENERATOR),
         }
     }
