@@ -119,7 +119,7 @@ impl Checkpoints {
             run: self.run.clone(),
             moment,
             record: open_round.map(|open| open.record.clone()),
-            steps: steps.clone().map(|(client, steps)| (client.clone(), [steps.total, steps.batch_size])).collect(),
+            steps: steps.clone().map(|(client, steps)| (client.clone(), steps.head())).collect(),
             notes,
         };
         let losses: Params = steps.map(|(client, steps)| (format!("{LOSSES}.{client}"), steps.to_array())).collect();
@@ -195,7 +195,7 @@ impl Checkpoints {
         }
         let steps = head.steps.into_iter().map(|(client, about)| {
             let losses = params.get(&format!("{LOSSES}.{client}"))?;
-            Ok((client, LossHistory::of_array(about, losses)))
+            Ok((client, LossHistory::of(about, losses)))
         });
         let steps = steps.collect::<Result<_>>()?;
         let Moment { round, exchanges } = moment;

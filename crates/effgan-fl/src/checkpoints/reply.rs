@@ -65,7 +65,7 @@ impl Checkpoints {
             num_examples: update.num_examples,
             metrics: update.metrics.clone(),
             seconds: *seconds,
-            steps: [steps.total, steps.batch_size],
+            steps: steps.head(),
         };
         let params = update.params.clone().named_under(UPDATE).merged_with(state.clone().named_under(CLIENT_STATE));
         make_folder(&self.folder_of(*exchange))?;
@@ -86,7 +86,7 @@ impl Checkpoints {
         };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
-        let (steps, place) = (LossHistory::of_array(steps, params.get(LOSSES)?), Place::MemoryAndFile);
+        let (steps, place) = (LossHistory::of(steps, params.get(LOSSES)?), Place::MemoryAndFile);
         let reply = Reply { seconds, steps, place, ..Reply::new(client.clone(), exchange, Ok(update)) };
         Ok(Some((reply, params.under(CLIENT_STATE))))
     }
@@ -102,7 +102,7 @@ impl Checkpoints {
         steps: &LossHistory,
         tensors: Params,
     ) -> Result<()> {
-        let head = TrainingHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
+        let head = TrainingHead { asked: self.asked(exchange, client), steps: steps.head() };
         make_folder(&self.folder_of(exchange))?;
         Ok(sealed::save(
             &self.training_file(exchange, client),
@@ -120,8 +120,8 @@ impl Checkpoints {
         let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
-        let LossHistory { losses, .. } = LossHistory::of_array(head.steps, params.get(LOSSES)?);
-        Ok(Some(TrainingState { losses, tensors: params.under(TRAINING) }))
+        let LossHistory { steps, .. } = LossHistory::of(head.steps, params.get(LOSSES)?);
+        Ok(Some(TrainingState { steps, tensors: params.under(TRAINING) }))
     }
 
     /// Reads a sealed file; `None` when it does not exist, or is unusable, of which `warn` is told: the work is then done again.

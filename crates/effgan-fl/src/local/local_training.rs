@@ -10,7 +10,7 @@ use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
 use super::local_config::out_of_bounds;
 use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
 use crate::message::{Broadcast, ExchangeKind, Numbers, Shapes, Update, metrics};
-use crate::step_observer::{StepObserver, StepRecord, TrainingState};
+use crate::step_observer::{FinishedStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
 /// A model and how a client trains it; every algorithm of this crate uses it.
@@ -147,10 +147,10 @@ impl LocalTraining {
         let num_examples = shard.train.len() as u64;
         let (steps, images_per_step) = (self.steps(work, num_examples), self.images_per_step(num_examples));
         let mut progress = Progress::new(shard, round, steps, self.model.losses());
-        if let Some(TrainingState { losses, tensors }) = observer.resume_from()? {
-            trainer.restore(&tensors, losses.len() as u64)?;
-            for losses in losses {
-                if progress.report(losses, images_per_step, observer)?.is_break() {
+        if let Some(TrainingState { steps, tensors }) = observer.resume_from()? {
+            trainer.restore(&tensors, steps.len() as u64)?;
+            for FinishedStep { batch_size, losses } in steps {
+                if progress.report(losses, batch_size, observer)?.is_break() {
                     return Err(FlError::Interrupted);
                 }
             }
