@@ -69,10 +69,10 @@ def test_a_damaged_model_is_a_data_error(run: effgan.Run, tmp_path: Path) -> Non
 
 
 def test_a_panic_is_an_ordinary_exception(script: Script, tmp_path: Path) -> None:
-    # EFFGAN_FAULT makes the program panic, as a bug would, while it writes the run's state.
+    # EFFGAN_FAULT makes the program panic, as a bug would, while it writes the model.
     text = """
 import os, sys, effgan
-os.environ["EFFGAN_FAULT"] = "panic:round_0001:1"
+os.environ["EFFGAN_FAULT"] = "panic:manifest:1"
 try:
     effgan.run(sys.argv[1], out=sys.argv[2])
 except Exception as error:
