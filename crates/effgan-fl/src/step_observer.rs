@@ -49,7 +49,7 @@ impl StepRecord {
 
 /// Is called after every training step of a client. Progress output, checkpoints and Ctrl-C are implemented behind it.
 pub trait StepObserver {
-    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
+    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`].
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
 
     /// The state in which an earlier start of the program left this work, if it left one; called before the first step.
