@@ -16,6 +16,11 @@ pub(crate) struct LossHistory {
 }
 
 impl LossHistory {
+    /// Whether the history can be one of losses with these `names`: it may come from a file.
+    pub(crate) fn fits(&self, names: &[LossName]) -> bool {
+        self.steps.len() as u64 <= self.total && self.steps.iter().all(|step| step.losses.len() == names.len())
+    }
+
     /// Adds the next step.
     pub(crate) fn add(&mut self, record: &StepRecord) {
         self.total = record.steps;

@@ -52,11 +52,12 @@ pub trait StepObserver {
     /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`].
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
 
-    /// The state in which an earlier start of the program left this work, if it left one; called before the first step.
+    /// The state in which an earlier start of the program left this work of `steps` steps, if it left one; called before the first
+    /// step.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
+    fn resume_from(&mut self, _steps: u64) -> Result<Option<TrainingState>> {
         Ok(None)
     }
 

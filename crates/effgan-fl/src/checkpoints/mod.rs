@@ -103,6 +103,11 @@ impl Checkpoints {
         Self { folder, run, config, warn: Arc::new(warn) }
     }
 
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Number of training steps after which unfinished work is saved.
     pub(crate) fn every_steps(&self) -> Option<u64> {
         self.config.every_steps

@@ -105,6 +105,28 @@ impl LocalTraining {
         self.model.batches_per_step() as u64 * self.batch_size(num_examples)
     }
 
+    /// Checks the number of images of a step, which a [`BatchSampler`] chooses.
+    fn check_batch(&self, images: usize) -> Result<()> {
+        let (least, batches) = (self.model.min_images(), self.model.batches_per_step());
+        if images >= least && images.is_multiple_of(batches) {
+            return Ok(());
+        }
+        Err(FlError::Config(format!(
+            "a step has {images} images; the model needs {least} or more, in {batches} equal batches"
+        )))
+    }
+
+    /// The images of step `first` and later ones, where a step has `images_per_step` images.
+    pub(crate) fn batches<'a>(
+        &self,
+        shard: &Shard<'a>,
+        streams: &'a Streams,
+        images_per_step: usize,
+        first: u64,
+    ) -> Box<dyn Iterator<Item = Vec<u32>> + 'a> {
+        self.batches.batches(shard.train, streams, images_per_step, first)
+    }
+
     /// How the training steps of `round` train the model.
     pub(crate) fn plan(&self, round: u32) -> StepPlan {
         let LocalConfig { beta1, ema, .. } = self.config;
@@ -147,7 +169,7 @@ impl LocalTraining {
         let num_examples = shard.train.len() as u64;
         let (steps, images_per_step) = (self.steps(work, num_examples), self.images_per_step(num_examples));
         let mut progress = Progress::new(shard, round, steps, self.model.losses());
-        if let Some(TrainingState { steps, tensors }) = observer.resume_from()? {
+        if let Some(TrainingState { steps, tensors }) = observer.resume_from(steps)? {
             trainer.restore(&tensors, steps.len() as u64)?;
             for FinishedStep { batch_size, losses } in steps {
                 if progress.report(losses, batch_size, observer)?.is_break() {
@@ -155,8 +177,9 @@ impl LocalTraining {
                 }
             }
         }
-        let batches = self.batches.batches(shard.train, streams, images_per_step as usize, progress.step);
-        for images in batches.take((steps - progress.step) as usize) {
+        let batches = self.batches(shard, streams, images_per_step as usize, progress.step);
+        for images in batches.take(steps.saturating_sub(progress.step) as usize) {
+            self.check_batch(images.len())?;
             trainer.step(load(shard, &images), streams)?;
             let mut flow = ControlFlow::Continue(());
             for losses in trainer.drain_losses()? {
