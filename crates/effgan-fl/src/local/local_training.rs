@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use effgan_nn::gan::Adam;
+use effgan_nn::Adam;
 use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
 use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
 

@@ -186,7 +186,7 @@ fn a_reply_to_another_exchange_is_refused_and_the_right_one_is_still_waited_for(
         algorithm: &*algorithm,
         roster: &Roster::of(&partition),
         failures: FailurePolicy::default(),
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
         seed: SEED,
         jobs: 1,
         checkpoints: &checkpoints,
