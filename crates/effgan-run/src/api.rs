@@ -23,7 +23,7 @@ use crate::config::Config;
 pub use crate::config::StrategyConfig;
 pub use crate::contract::{Members, Steps};
 use crate::failure::{Failure, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Execution};
 use crate::progress::Progress;
 use crate::protocol::SiteList;
 pub use crate::protocol::retention::prune;
@@ -65,7 +65,7 @@ pub enum Source {
 /// As `effgan run`.
 pub fn run(run: Run, stop: &AtomicBool, on_event: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    pipeline::run(&config, &out, jobs, &rounds_and_scores(on_event), stop)?;
+    pipeline::run(&config, &out, Execution::on_cpu(jobs, &rounds_and_scores(on_event), stop)?)?;
     Ok(out)
 }
 
@@ -85,7 +85,7 @@ pub fn federate(
 ) -> Result<PathBuf> {
     let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
     let list = server.map(SiteList::of);
-    pipeline::federate(&config, &out, jobs, grid, list, &Progress::lines(log), stop)?;
+    pipeline::federate(&config, &out, grid, list, Execution::on_cpu(jobs, &Progress::lines(log), stop)?)?;
     Ok(out)
 }
 
@@ -154,7 +154,9 @@ pub fn resume(
     stop: &AtomicBool,
     on_event: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<()> {
-    pipeline::resume(path, &toml_settings(settings)?, jobs_or_cores(jobs)?, &rounds_and_scores(on_event), stop)
+    let progress = rounds_and_scores(on_event);
+    let execution = Execution::on_cpu(jobs_or_cores(jobs)?, &progress, stop)?;
+    pipeline::resume(path, &toml_settings(settings)?, execution)
 }
 
 /// Passes rounds and scores as lines of JSON to `on_event`.

@@ -6,12 +6,15 @@
 //! its folder, with the same bits as an uninterrupted one.
 //!
 //! ```
-//! use std::sync::atomic::AtomicBool;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::sync::{Arc, mpsc};
 //!
 //! use effgan_fl::{Ensemble, ensemble::Selection, sample::Draw};
-//! use effgan_nn::Device;
+//! use effgan_run::pipeline::{self, Execution};
 //! use effgan_run::progress::Progress;
-//! use effgan_run::{Config, pipeline, report};
+//! use effgan_run::record::events::Event;
+//! use effgan_run::scores::evaluate_run;
+//! use effgan_run::{Config, Kind, report};
 //!
 //! // 120 embedded digits, split among three clients by label.
 //! let text = r#"
@@ -26,15 +29,30 @@
 //! "#;
 //! let config = Config::parse(text, &[])?;
 //! let place = tempfile::tempdir().expect("a temporary folder");
-//! let (folder, jobs, stop) = (place.path().join("tiny"), 2, AtomicBool::new(false));
+//! let folder = place.path().join("tiny");
 //!
-//! // The listener is called with each line that `effgan run` would print.
-//! pipeline::run(&config, &folder, jobs, &Progress::lines(|line| println!("{line}")), &stop)?;
+//! // A page or a notebook follows the events, which `metrics.jsonl` has as well. This one stops the run after a round.
+//! let (events, stop) = (mpsc::channel(), Arc::new(AtomicBool::new(false)));
+//! let (sender, stop_it) = (events.0, stop.clone());
+//! let progress = Progress::events(move |event| {
+//!     let _ = sender.send(event.clone());
+//!     if matches!(event, Event::Round(_)) {
+//!         stop_it.store(true, Ordering::Relaxed);
+//!     }
+//! });
+//! let stopped = pipeline::run(&config, &folder, Execution::on_cpu(2, &progress, &stop)?).unwrap_err();
+//! assert_eq!(stopped.kind(), Kind::Interrupted);
+//! assert!(events.1.try_iter().any(|event| matches!(event, Event::Round(round) if round.clients.len() == 3)));
+//!
+//! // The rest of the run; the listener is called with each line that `effgan resume` would print.
+//! let (progress, stop) = (Progress::lines(|line| println!("{line}")), AtomicBool::new(false));
+//! let execution = Execution::on_cpu(2, &progress, &stop)?;
+//! pipeline::resume(&folder, &[], execution)?;
 //!
 //! let model = Ensemble::open(&folder)?;
-//! let images = model.sample(&Selection::Ensemble, &Draw::new(1, 0..16, Device::cpu()?, jobs))?; // u8 [16, 1, 28, 28]
-//! assert_eq!(images.len(), 16 * 28 * 28);
-//! assert_eq!(pipeline::info_of(&folder)?.partition.clients.len(), 3);
+//! let draw = Draw::new(1, 0..16, execution.device, execution.jobs);
+//! assert_eq!(model.sample(&Selection::Ensemble, &draw)?.len(), 16 * 28 * 28); // u8 [16, 1, 28, 28]
+//! assert!(evaluate_run(&folder, 200, execution.jobs, &stop)?.scores.coverage <= 1.0);
 //! assert!(report::write(&folder)?.is_file());
 //! # effgan_run::Result::Ok(())
 //! ```

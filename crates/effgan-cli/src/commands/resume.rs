@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use effgan_run::failure::Result;
-use effgan_run::pipeline;
+use effgan_run::pipeline::{self, Execution};
 use effgan_run::record::machine;
 
 use super::interrupt::{stop_flag, with_resume_hint};
@@ -35,7 +35,9 @@ impl Resume {
     pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
-        let outcome = pipeline::resume(&self.run_dir, &self.settings, jobs, &progress, &*stop_flag()?);
+        let stop = stop_flag()?;
+        let execution = Execution::on_cpu(jobs, &progress, &stop)?;
+        let outcome = pipeline::resume(&self.run_dir, &self.settings, execution);
         with_resume_hint(outcome, &self.run_dir)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use effgan_run::config::Config;
 use effgan_run::failure::Result;
-use effgan_run::pipeline;
+use effgan_run::pipeline::{self, Execution};
 use effgan_run::record::machine;
 
 use super::interrupt::{stop_flag, with_resume_hint};
@@ -44,7 +44,8 @@ impl Run {
         let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
-        let outcome = pipeline::run(&config, &out, jobs, &progress, &*stop_flag()?);
+        let stop = stop_flag()?;
+        let outcome = pipeline::run(&config, &out, Execution::on_cpu(jobs, &progress, &stop)?);
         with_resume_hint(outcome, &out)
     }
 }

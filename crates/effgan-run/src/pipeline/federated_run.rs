@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
@@ -10,13 +9,13 @@ use effgan_fl::Strategy;
 use effgan_nn::checkpoint::read_file;
 use effgan_nn::params;
 
+use super::Execution;
 use super::Run;
 use super::resume::{config_of, info_of};
 use super::run_data::{RunData, SITES};
 use super::run_inputs::RunInputs;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::progress::Progress;
 use crate::protocol::{Grid, Introduction, SiteConnections, SiteList};
 use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
@@ -30,38 +29,34 @@ use crate::record::run_info::{RunInfo, Status};
 pub fn federate(
     config: &Config,
     out: &Path,
-    jobs: usize,
     grid: &mut dyn Grid,
     list: Option<SiteList>,
-    progress: &Progress,
-    stop: &AtomicBool,
+    execution: Execution,
 ) -> Result<()> {
     let started = Instant::now();
     config.check_federated()?;
     if out.exists() {
-        return resume_federated(config, out, jobs, grid, list, progress, stop);
+        return resume_federated(config, out, grid, list, execution);
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
-    let mut connections = SiteConnections::new(grid, config, list, progress, stop);
+    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
     let sites = connections.wait_for_sites()?;
-    let inputs = inputs_of(config, sites, strategy, jobs)?;
-    let info = inputs.info(config, jobs);
+    let inputs = inputs_of(config, sites, strategy, execution)?;
+    let info = inputs.info(config, execution);
     connections.set_run_id(run_id(config, &info));
     let dir = RunDir::create(out, config, info)?;
     connections.keep_ledger_heads(out)?;
     // Before anything else: without the list of its sites, the run could not be resumed.
     inputs.data.write(&dir)?;
-    Run::new(config, &inputs, dir, progress, jobs, stop).finish(Some(&mut connections), None, started)
+    Run::new(config, &inputs, dir, execution).finish(Some(&mut connections), None, started)
 }
 
 fn resume_federated(
     config: &Config,
     out: &Path,
-    jobs: usize,
     grid: &mut dyn Grid,
     list: Option<SiteList>,
-    progress: &Progress,
-    stop: &AtomicBool,
+    execution: Execution,
 ) -> Result<()> {
     let started = Instant::now();
     let (before, earlier) = (config_of(out, &[])?, info_of(out)?);
@@ -71,15 +66,15 @@ fn resume_federated(
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && before.algorithm == config.algorithm {
-        progress.line(&format!("{} is done", out.display()));
+        execution.progress.line(&format!("{} is done", out.display()));
         return Ok(());
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
-    let inputs = inputs_of(config, sites_of(out)?, strategy, jobs)?;
-    let mut connections = SiteConnections::new(grid, config, list, progress, stop);
+    let inputs = inputs_of(config, sites_of(out)?, strategy, execution)?;
+    let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
     connections.set_run_id(run_id(config, &earlier));
     connections.keep_ledger_heads(out)?;
-    let run = Run::reopen(config, &inputs, out, &earlier, progress, jobs, stop)?;
+    let run = Run::reopen(config, &inputs, out, &earlier, execution)?;
     run.resume_from_newest(Some(&mut connections), started)
 }
 
@@ -87,9 +82,9 @@ fn inputs_of(
     config: &Config,
     sites: Vec<Introduction>,
     strategy: Option<Arc<dyn Strategy>>,
-    jobs: usize,
+    execution: Execution,
 ) -> Result<RunInputs> {
-    let inputs = RunInputs::new(config, RunData::AtSites(sites), jobs)?;
+    let inputs = RunInputs::new(config, RunData::AtSites(sites), execution)?;
     Ok(match strategy {
         Some(strategy) => inputs.with_strategy(strategy),
         None => inputs,

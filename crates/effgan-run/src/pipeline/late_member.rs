@@ -1,7 +1,6 @@
 //! Adding the generator of a site that missed the collection to the ensemble of a finished run.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
@@ -11,14 +10,13 @@ use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Ensemble, OnFailure, ServerState};
 use effgan_nn::{Model, Params, sealed};
 
-use super::Run;
 use super::federated_run::sites_of;
 use super::resume::{config_of, info_of};
 use super::run_data::{RunData, SITES};
 use super::run_inputs::RunInputs;
+use super::{Execution, Run};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::progress::Progress;
 use crate::protocol::{LateGenerator, networks};
 use crate::record::events::{Event, Note};
 use crate::record::run_info::Status;
@@ -29,13 +27,7 @@ use crate::record::run_info::Status;
 /// # Errors
 /// A run that is not finished or not a federation's; a file of another run, of a site that is not in the run, or of one that is already a
 /// member.
-pub fn add_late_member(
-    path: &Path,
-    file: &Path,
-    jobs: usize,
-    progress: &Progress,
-    stop: &AtomicBool,
-) -> Result<ClientName> {
+pub fn add_late_member(path: &Path, file: &Path, execution: Execution) -> Result<ClientName> {
     let started = Instant::now();
     let (config, earlier) = (config_of(path, &[])?, info_of(path)?);
     if earlier.status != Status::Done {
@@ -45,7 +37,7 @@ pub fn add_late_member(
         let line = format!("{} is a simulation's run, in which no client can be late", path.display());
         return Err(Failure::usage(anyhow!(line)));
     }
-    let inputs = RunInputs::new(&config, RunData::AtSites(sites_of(path)?), jobs)?;
+    let inputs = RunInputs::new(&config, RunData::AtSites(sites_of(path)?), execution)?;
     let members = Ensemble::open(path)?.manifest().members.clone();
     let (late, generator) = sealed::load::<LateGenerator>(file)
         .context("expected a file of effgan ensemble fine-tune")
@@ -53,7 +45,7 @@ pub fn add_late_member(
     let sent = networks(&path.join("join"))?.under(inputs.model.generator());
     check(&late, &generator, &sent, &config, &inputs, &members)
         .map_err(|reason| Failure::data(anyhow!("{}: {reason}", file.display())))?;
-    let run = Run::reopen(&config, &inputs, path, &earlier, progress, jobs, stop)?;
+    let run = Run::reopen(&config, &inputs, path, &earlier, execution)?;
     run.add_and_close(members, &late, generator, started)?;
     Ok(late.client)
 }

@@ -53,7 +53,7 @@ impl Run<'_> {
     /// The members beyond the bound, with their distances.
     fn far_members(&self, writer: &ModelWriter) -> Result<Vec<(ClientName, f64)>> {
         let members = writer.members();
-        let stats = parallel_map(members.len(), self.jobs, |i| self.texture_of(writer, &members[i]));
+        let stats = parallel_map(members.len(), self.execution.jobs, |i| self.texture_of(writer, &members[i]));
         let distances =
             distances_from_others(&stats.into_iter().collect::<Result<Vec<_>>>()?).map_err(anyhow::Error::from)?;
         let far = members.iter().zip(distances).filter(|(_, distance)| *distance > BOUND);
@@ -62,9 +62,9 @@ impl Run<'_> {
 
     /// Statistics over the texture features of a member's samples.
     fn texture_of(&self, writer: &ModelWriter, member: &Member) -> Result<FeatureStats> {
-        self.check_stop()?;
+        self.execution.check_stop()?;
         let generator = writer.generator(member)?;
-        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.device, 1);
+        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.execution.device, 1);
         let images = sample(self.model, &[1.0], &|_| Ok(generator.clone()), &draw)?;
         let (features, dim) = textures(&images, self.model.image_shape());
         Ok(FeatureStats::of(&features, dim).map_err(anyhow::Error::from)?)

@@ -5,6 +5,7 @@
 //! [`add_late_member`] continue the run of an existing folder.
 
 mod adopt_rounds;
+mod execution;
 mod federated_run;
 mod join_folder;
 mod late_member;
@@ -16,16 +17,16 @@ mod score_stages;
 mod training;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use effgan_fl::ensemble::{Member, ModelWriter};
-use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, FlError, Roster, ServerState};
+use effgan_fl::{Algorithm, Carrier, Checkpoint, Checkpoints, Ensemble, Roster, ServerState};
 use effgan_nn::gan::GanModel;
-use effgan_nn::{Device, Model, Params, params};
+use effgan_nn::{Model, Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::adopt_rounds::adopt_rounds;
+pub use self::execution::Execution;
 pub use self::federated_run::federate;
 pub use self::late_member::add_late_member;
 pub use self::resume::{info_of, resume};
@@ -33,7 +34,6 @@ use self::run_data::RunData;
 use self::run_inputs::RunInputs;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
-use crate::progress::Progress;
 use crate::record::events::{Event, Score, Scored, Stage};
 use crate::record::run_dir::{Lengths, RunDir, check_new};
 use crate::record::run_info::Status;
@@ -41,34 +41,30 @@ use crate::record::summary;
 use crate::report;
 use crate::scores::Scorer;
 
-/// Runs `config` into the new folder `out`, on `jobs` threads, until it is finished or `stop` becomes true.
+/// Runs `config` into the new folder `out`, until it is finished or stopped.
 ///
 /// # Errors
 /// Before the folder is created: a wrong config, or data that cannot be read. After that: the reason why the run failed, which the folder
 /// also records.
-pub fn run(config: &Config, out: &Path, jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
+pub fn run(config: &Config, out: &Path, execution: Execution) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let inputs = RunInputs::new(config, RunData::load(config)?, jobs)?;
-    let dir = RunDir::create(out, config, inputs.info(config, jobs))?;
-    Run::new(config, &inputs, dir, progress, jobs, stop).finish(None, None, started)
+    let inputs = RunInputs::new(config, RunData::load(config)?, execution)?;
+    let dir = RunDir::create(out, config, inputs.info(config, execution))?;
+    Run::new(config, &inputs, dir, execution).finish(None, None, started)
 }
 
 /// A run that is under way.
 struct Run<'a> {
     config: &'a Config,
     model: &'a GanModel,
-    device: Device,
     data: &'a RunData,
     roster: &'a Roster,
     algorithm: &'a dyn Algorithm,
     scorer: &'a Scorer,
     dir: RunDir,
     checkpoints: Checkpoints,
-    progress: &'a Progress,
-    jobs: usize,
-    /// Becomes true when the run is to end.
-    stop: &'a AtomicBool,
+    execution: Execution<'a>,
     /// Whether a round has changed the server's generator.
     averaged: bool,
     seconds: Seconds,
@@ -103,31 +99,21 @@ struct Notes {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        config: &'a Config,
-        inputs: &'a RunInputs,
-        dir: RunDir,
-        progress: &'a Progress,
-        jobs: usize,
-        stop: &'a AtomicBool,
-    ) -> Self {
-        let RunInputs { data, roster, model, device, algorithm, scorer } = inputs;
+    fn new(config: &'a Config, inputs: &'a RunInputs, dir: RunDir, execution: Execution<'a>) -> Self {
+        let RunInputs { data, roster, model, algorithm, scorer } = inputs;
         let run_id = inputs.run_id(config);
         let checkpoints =
             Checkpoints::new(dir.join("checkpoints"), run_id, config.checkpoint.clone(), |line| log::warn!("{line}"));
         Self {
             config,
             model,
-            device: *device,
             data,
             roster,
             algorithm: &**algorithm,
             scorer,
             dir,
             checkpoints,
-            progress,
-            jobs,
-            stop,
+            execution,
             averaged: false,
             seconds: Seconds::default(),
             scores: Vec::new(),
@@ -140,7 +126,7 @@ impl<'a> Run<'a> {
         let before = self.seconds.sum();
         self.seconds.prepare += started.elapsed().as_secs_f64();
         let outcome = self.work(carrier, from);
-        self.progress.finished();
+        self.execution.progress.finished();
         let closed = self.close(&outcome, before + started.elapsed().as_secs_f64());
         outcome.and(closed)
     }
@@ -158,7 +144,7 @@ impl<'a> Run<'a> {
         }
         self.save_member_samples(&ensemble)?;
         self.dir.set_model_hash(model_hash(&ensemble, &state));
-        self.check_stop()?;
+        self.execution.check_stop()?;
         summary::save(&self.dir, &self.scores)?;
         Ok(())
     }
@@ -168,7 +154,7 @@ impl<'a> Run<'a> {
         let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
         let Some(from) = from else {
             self.record_notes()?;
-            self.check_stop()?;
+            self.execution.check_stop()?;
             self.score_floor()?;
             return Ok(ModelWriter::create(&model, weights)?);
         };
@@ -196,13 +182,8 @@ impl<'a> Run<'a> {
         Ok(members.finish(self.config.algorithm.name(), &self.model.network, &global, statistics)?)
     }
 
-    /// An error when `stop` is set; called between stages that take long.
-    fn check_stop(&self) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
-    }
-
     fn record(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.progress.event(event);
+        self.execution.progress.event(event);
         self.dir.record(event)
     }
 
@@ -219,7 +200,7 @@ impl<'a> Run<'a> {
         };
         self.dir.finish(status, reason, seconds)?;
         let page = report::write(self.dir.path())?;
-        self.progress.line(&format!("{}", page.display()));
+        self.execution.progress.line(&format!("{}", page.display()));
         Ok(())
     }
 }

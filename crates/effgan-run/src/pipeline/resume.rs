@@ -1,7 +1,6 @@
 //! Resuming a run that was interrupted, or that is extended by more rounds.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
@@ -11,10 +10,9 @@ use serde::Deserialize;
 
 use super::run_data::{RunData, SITES};
 use super::run_inputs::RunInputs;
-use super::{Notes, Run, Seconds};
+use super::{Execution, Notes, Run, Seconds};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::progress::Progress;
 use crate::record::events::Event;
 use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
@@ -24,7 +22,7 @@ use crate::record::run_info::{RunInfo, Status};
 ///
 /// # Errors
 /// A folder that is not a run folder or is in use; a setting that may not change; a checkpoint of another run; then as [`run`](super::run).
-pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress, stop: &AtomicBool) -> Result<()> {
+pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<()> {
     let started = Instant::now();
     let (config, earlier) = (config_of(path, settings)?, info_of(path)?);
     if path.join(SITES).is_file() {
@@ -35,11 +33,13 @@ pub fn resume(path: &Path, settings: &[String], jobs: usize, progress: &Progress
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && settings.is_empty() {
-        progress.line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
+        execution
+            .progress
+            .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
-    let inputs = RunInputs::new(&config, RunData::load(&config)?, jobs)?;
-    Run::reopen(&config, &inputs, path, &earlier, progress, jobs, stop)?.resume_from_newest(None, started)
+    let inputs = RunInputs::new(&config, RunData::load(&config)?, execution)?;
+    Run::reopen(&config, &inputs, path, &earlier, execution)?.resume_from_newest(None, started)
 }
 
 impl<'a> Run<'a> {
@@ -49,18 +49,16 @@ impl<'a> Run<'a> {
         inputs: &'a RunInputs,
         path: &Path,
         earlier: &RunInfo,
-        progress: &'a Progress,
-        jobs: usize,
-        stop: &'a AtomicBool,
+        execution: Execution<'a>,
     ) -> Result<Self> {
         let info = RunInfo {
             started: earlier.started,
             resumed: earlier.resumed + 1,
             seconds: earlier.seconds,
-            ..inputs.info(config, jobs)
+            ..inputs.info(config, execution)
         };
         warn_of_another_machine(earlier, &info);
-        Ok(Self::new(config, inputs, RunDir::open(path, info)?, progress, jobs, stop))
+        Ok(Self::new(config, inputs, RunDir::open(path, info)?, execution))
     }
 
     /// Resumes from the newest usable checkpoint, or from the start.
@@ -69,7 +67,7 @@ impl<'a> Run<'a> {
         self.rewind_to(from.as_ref())?;
         self.dir.begin_again(self.config)?;
         let round = from.as_ref().map_or(0, |from| from.state.round);
-        self.progress.line(&format!("{} resumes after round {round}", self.dir.path().display()));
+        self.execution.progress.line(&format!("{} resumes after round {round}", self.dir.path().display()));
         self.finish(carrier, from, started)
     }
 

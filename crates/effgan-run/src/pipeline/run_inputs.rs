@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Roster, RunId, Strategy, WithStrategy};
+use effgan_nn::Model;
 use effgan_nn::gan::GanModel;
-use effgan_nn::{Device, Model};
 
+use super::Execution;
 use super::run_data::RunData;
 use crate::config::Config;
 use crate::failure::Result;
@@ -19,8 +20,6 @@ pub(super) struct RunInputs {
     pub(super) data: RunData,
     pub(super) roster: Roster,
     pub(super) model: Arc<GanModel>,
-    /// What trains, samples and scores.
-    pub(super) device: Device,
     pub(super) algorithm: Box<dyn Algorithm>,
     pub(super) scorer: Scorer,
 }
@@ -30,10 +29,10 @@ impl RunInputs {
     ///
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
-    pub(super) fn new(config: &Config, data: RunData, jobs: usize) -> Result<Self> {
+    pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
         let (image_shape, num_classes) = data.image_shape_and_classes();
         let model = Arc::new(config.model(image_shape, num_classes)?);
-        let device = Device::cpu()?;
+        let Execution { device, jobs, .. } = execution;
         let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)?;
         let roster = data.roster(config.federation.max_examples);
         config.check_clients(roster.names().len())?;
@@ -41,7 +40,7 @@ impl RunInputs {
             check_shard(&*model, name, num_examples as usize)?;
         }
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), jobs, device)?;
-        Ok(Self { data, roster, model, device, algorithm, scorer })
+        Ok(Self { data, roster, model, algorithm, scorer })
     }
 
     /// Replaces the algorithm's averaging by `strategy`.
@@ -50,8 +49,9 @@ impl RunInputs {
     }
 
     /// What `run.json` says at the start of the run.
-    pub(super) fn info(&self, config: &Config, jobs: usize) -> RunInfo {
-        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, self.device)
+    pub(super) fn info(&self, config: &Config, execution: Execution) -> RunInfo {
+        let Execution { device, jobs, .. } = execution;
+        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device)
     }
 
     /// What determines the bits of the run: its config and its data.

@@ -36,7 +36,7 @@ impl Run<'_> {
     /// Scores an average of generators, with both ways of computing its batch-norm statistics, and saves samples of the first way.
     pub(super) fn score_average(&mut self, generator: &Params, round: u32, of: Scored) -> anyhow::Result<()> {
         for statistics in self.statistics_to_score() {
-            if self.check_stop().is_err() {
+            if self.execution.check_stop().is_err() {
                 return Ok(()); // the next training step or the next stage returns the error
             }
             let started = Instant::now();
@@ -63,7 +63,7 @@ impl Run<'_> {
 
     /// Scores the ensemble, and saves some of its samples.
     pub(super) fn score_ensemble(&mut self, ensemble: &Ensemble, round: u32) -> Result<()> {
-        self.check_stop()?;
+        self.execution.check_stop()?;
         let started = Instant::now();
         let images = self.scorer.samples_of_ensemble(ensemble)?;
         samples::save_grid(&self.dir, "ensemble", &images, self.model.image_shape())?;
@@ -73,9 +73,9 @@ impl Run<'_> {
 
     /// Saves samples of the first members and of those that are flagged, and records which classes they show.
     pub(super) fn save_member_samples(&mut self, ensemble: &Ensemble) -> Result<()> {
-        self.check_stop()?;
+        self.execution.check_stop()?;
         let started = Instant::now();
-        let draw = Draw::new(self.config.seed, 0..samples::MEMBER_SAMPLES, self.device, self.jobs);
+        let draw = Draw::new(self.config.seed, 0..samples::MEMBER_SAMPLES, self.execution.device, self.execution.jobs);
         let is_shown = |(i, member): &(usize, &Member)| *i < samples::MEMBERS_SHOWN || member.flagged.is_some();
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
             let images = ensemble.sample(&Selection::Members(vec![member.name.clone()]), &draw)?;
@@ -111,7 +111,9 @@ impl Run<'_> {
         statistics: Option<NormStatistics>,
     ) -> anyhow::Result<Params> {
         Ok(match statistics {
-            Some(NormStatistics::Recompute) => recompute_statistics(&self.model.network, generator, self.device)?,
+            Some(NormStatistics::Recompute) => {
+                recompute_statistics(&self.model.network, generator, self.execution.device)?
+            }
             Some(NormStatistics::Average) | None => generator.clone(),
         })
     }

@@ -47,7 +47,7 @@ impl Run<'_> {
         from: Option<Checkpoint>,
         members: &mut ModelWriter,
     ) -> Result<ServerState> {
-        let (progress, stop) = (self.progress, self.stop);
+        let (progress, stop) = (self.execution.progress, self.execution.stop);
         let on_step = |record: &StepRecord| {
             progress.step(record);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -61,7 +61,7 @@ impl Run<'_> {
             // A simulated client fails only because of a bug, so by default a failure stops the run.
             failures: self.config.failures(OnFailure::Stop),
             seed: self.config.seed,
-            jobs: self.jobs,
+            jobs: self.execution.jobs,
             checkpoints: &checkpoints,
             on_step: &on_step,
         };
@@ -83,10 +83,10 @@ impl Run<'_> {
             failures: self.config.failures(OnFailure::LeaveOut),
             deadline: Duration::from_secs_f64(self.config.federation.deadline),
             seed: self.config.seed,
-            jobs: self.jobs,
+            jobs: self.execution.jobs,
             checkpoints: &checkpoints,
         };
-        self.progress.started(federation.plan(), rounds_done(from.as_ref()));
+        self.execution.progress.started(federation.plan(), rounds_done(from.as_ref()));
         Ok(federation.run(carrier, from, members, self)?)
     }
 
@@ -110,7 +110,7 @@ impl Run<'_> {
         self.seconds.train += record.seconds;
         self.record(&Event::Round(record.clone()))?;
         let curves = match self.data {
-            RunData::Simulated(..) => self.progress.take_losses(record.round),
+            RunData::Simulated(..) => self.execution.progress.take_losses(record.round),
             RunData::AtSites(_) => mean_losses(record),
         };
         for curve in curves {

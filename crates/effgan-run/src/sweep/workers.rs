@@ -15,7 +15,7 @@ use super::plan::Group;
 use super::rows::headline;
 use super::{Cell, Sweep};
 use crate::failure::{Kind, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Execution};
 use crate::progress::Progress;
 use crate::record::run_info::Status;
 use crate::scores;
@@ -97,12 +97,13 @@ impl Workers<'_> {
     fn run_cell(&self, cell: &Cell, group: &Group) -> Result<()> {
         let folder = cell.folder(self.out);
         let quiet = Progress::events(|_| {});
-        let resume = || pipeline::resume(&folder, &[], self.threads, &quiet, self.stop);
+        let execution = Execution::on_cpu(self.threads, &quiet, self.stop)?;
+        let resume = || pipeline::resume(&folder, &[], execution);
         match status(&folder) {
             Some(Status::Done) => Ok(()),
             Some(_) => resume(),
             None if self.branch(cell, &folder, group)? => resume(),
-            None => pipeline::run(&cell.config, &folder, self.threads, &quiet, self.stop),
+            None => pipeline::run(&cell.config, &folder, execution),
         }?;
         self.evaluate(&folder)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use effgan_run::failure::Result;
-use effgan_run::pipeline;
+use effgan_run::pipeline::{self, Execution};
 use effgan_run::record::machine;
 
 use crate::commands::interrupt::stop_flag;
@@ -29,8 +29,8 @@ pub(crate) struct Add {
 impl Add {
     pub(super) fn run(self) -> Result<()> {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let name =
-            pipeline::add_late_member(&self.run_dir, &self.file, jobs, &terminal::progress(false), &*stop_flag()?)?;
+        let (progress, stop) = (terminal::progress(false), stop_flag()?);
+        let name = pipeline::add_late_member(&self.run_dir, &self.file, Execution::on_cpu(jobs, &progress, &stop)?)?;
         say(format!("{name} is in the ensemble"));
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use effgan_data::partition::PartitionFile;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::StrategyConfig;
 use crate::pipeline::{add_late_member, run};
+use crate::progress::Progress;
 use crate::protocol::{Content, MessageId, NodeId, Pulled, SiteImages, SiteSettings, answer, fine_tune, split};
 use crate::record::events::Event;
 use crate::report::run_folder::Folder;
@@ -149,7 +151,7 @@ fn run_listed(grid: &mut TestGrid, config: &Config, out: &Path, list: Option<Sit
     let lines = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&lines);
     let progress = Progress::lines(move |line| log.lock().unwrap().push(line.to_owned()));
-    let outcome = federate(config, out, 2, grid, list, &progress, &AtomicBool::new(false));
+    let outcome = federate(config, out, grid, list, on(2, &progress));
     let lines = lines.lock().unwrap().clone();
     (outcome, lines)
 }
@@ -158,13 +160,19 @@ fn hash(run: &Path) -> String {
     info_of(run).unwrap().model_hash.unwrap()
 }
 
+/// `jobs` threads that nothing stops.
+fn on(jobs: usize, progress: &Progress) -> Execution<'_> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    Execution::on_cpu(jobs, progress, &STOP).unwrap()
+}
+
 fn quiet() -> Progress {
     Progress::lines(|_| {})
 }
 
 fn simulated(config: &Config, folder: &TempDir) -> String {
     let out = folder.path().join("simulated");
-    run(config, &out, 2, &quiet(), &AtomicBool::new(false)).unwrap();
+    run(config, &out, on(2, &quiet())).unwrap();
     hash(&out)
 }
 

@@ -59,25 +59,25 @@ fn a_generator_added_late_gives_the_same_model_as_one_collected_in_time() {
     let (file, stop) = (folder.path().join("north.generator"), AtomicBool::new(false));
     let site = fine_tune(&out.join("join"), &own(&folder, "north", 1, 80), &file, &stop).unwrap();
     assert_eq!(site.name.as_str(), "north");
-    assert_eq!(add_late_member(&out, &file, 1, &quiet(), &stop).unwrap().as_str(), "north");
+    assert_eq!(add_late_member(&out, &file, on(1, &quiet())).unwrap().as_str(), "north");
     assert_eq!(hash(&out), hash(&whole));
     let members = |run: &Path| fs::read(run.join("model/manifest.json")).unwrap();
     assert_eq!(members(&out), members(&whole));
 
-    let again = add_late_member(&out, &file, 1, &quiet(), &stop).unwrap_err().line();
+    let again = add_late_member(&out, &file, on(1, &quiet())).unwrap_err().line();
     assert!(again.ends_with("north is already a member"), "{again}");
     let stranger = folder.path().join("stranger.generator");
     fine_tune(&out.join("join"), &own(&folder, "east", 3, 40), &stranger, &stop).unwrap();
-    let error = add_late_member(&out, &stranger, 1, &quiet(), &stop).unwrap_err().line();
+    let error = add_late_member(&out, &stranger, on(1, &quiet())).unwrap_err().line();
     assert!(error.ends_with("east is not one of the run's sites"), "{error}");
     let short = folder.path().join("short.generator");
     fs::write(&short, &fs::read(&stranger).unwrap()[..1000]).unwrap();
-    let error = add_late_member(&out, &short, 1, &quiet(), &stop).unwrap_err().line();
+    let error = add_late_member(&out, &short, on(1, &quiet())).unwrap_err().line();
     assert!(error.starts_with("expected a file of effgan ensemble fine-tune: "), "{error}");
     assert_eq!(error.matches(&short.display().to_string()).count(), 1, "{error}");
 
     fs::remove_file(whole.join("sites.json")).unwrap();
-    let simulation = add_late_member(&whole, &file, 1, &quiet(), &stop).unwrap_err().line();
+    let simulation = add_late_member(&whole, &file, on(1, &quiet())).unwrap_err().line();
     assert!(simulation.ends_with("is a simulation's run, in which no client can be late"), "{simulation}");
 }
 

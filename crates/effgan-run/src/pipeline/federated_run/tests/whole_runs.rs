@@ -16,7 +16,7 @@ fn sites_reach_the_simulations_hash_and_a_second_start_has_nothing_to_do() {
     let other = Config { seed: 9, ..config };
     let error = run_over(&mut grid_of(sites()), &other, &out).0.unwrap_err().line();
     assert!(error.ends_with("is a run of another config; choose another out folder, or restore the config"), "{error}");
-    let error = crate::pipeline::resume(&out, &[], 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
+    let error = crate::pipeline::resume(&out, &[], on(1, &quiet())).unwrap_err().line();
     assert!(
         error.ends_with(
             "is the run folder of a federation, whose images are at the sites; resume it with effgan federation run"
@@ -75,7 +75,7 @@ fn a_strategy_replaces_the_averaging_and_its_memory_is_kept() {
     run_over(&mut grid_of(sites()), &strict, &cut).0.unwrap();
     assert_eq!(hash(&cut), hash(&whole));
     assert_ne!(hash(&whole), simulated(&config(&[]), &folder));
-    let error = run(&strict, &folder.path().join("no"), 1, &quiet(), &AtomicBool::new(false)).unwrap_err().line();
+    let error = run(&strict, &folder.path().join("no"), on(1, &quiet())).unwrap_err().line();
     assert!(
         error.starts_with("federation.strategy names a strategy of Flower, which a simulation does not use"),
         "{error}"

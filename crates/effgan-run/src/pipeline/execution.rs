@@ -1,0 +1,37 @@
+//! How a run is executed, beside what it is: its config says that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use effgan_fl::FlError;
+use effgan_nn::Device;
+
+use crate::failure::Result;
+use crate::progress::Progress;
+
+/// How a run is executed. Its result depends on the device alone.
+#[derive(Clone, Copy)]
+pub struct Execution<'a> {
+    /// What trains, samples and scores.
+    pub device: Device,
+    /// Threads, ≥ 1.
+    pub jobs: usize,
+    /// Is told what the run does.
+    pub progress: &'a Progress,
+    /// Ends the run with [`Kind::Interrupted`](crate::Kind::Interrupted) when it becomes true.
+    pub stop: &'a AtomicBool,
+}
+
+impl<'a> Execution<'a> {
+    /// On the [CPU](Device::cpu).
+    ///
+    /// # Errors
+    /// When this processor does not have the instruction set that the environment names.
+    pub fn on_cpu(jobs: usize, progress: &'a Progress, stop: &'a AtomicBool) -> Result<Self> {
+        Ok(Self { device: Device::cpu()?, jobs, progress, stop })
+    }
+
+    /// An error when `stop` is set; called between stages that take long.
+    pub(super) fn check_stop(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
+    }
+}
