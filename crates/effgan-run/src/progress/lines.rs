@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_metrics::metric::{Line, Unit};
 
 use crate::record::events::{Event, Score};
 use crate::record::loss_key;
@@ -63,15 +64,16 @@ fn losses(record: &RoundRecord) -> String {
 /// A score with its n, within 80 columns.
 fn score_line(score: &Score) -> String {
     let statistics = score.norm_statistics.map(|how| format!(", {}", how.name())).unwrap_or_default();
-    format!(
-        "  {:<30} fd_small {:>7.2}  KL {:.3}  modes {:>2}/{}  n {}",
-        format!("{}{statistics}", score.of.title()),
-        score.scores.fd_small,
-        score.scores.class_kl,
-        score.scores.modes,
-        score.scores.class_counts.len(),
-        score.scores.n,
-    )
+    let mut line = format!("  {:<30} ", format!("{}{statistics}", score.of.title()));
+    for (metric, value) in score.scores.all() {
+        let Some(Line { label, width }) = metric.in_run().and_then(|in_run| in_run.line.as_ref()) else { continue };
+        let of = match metric.unit {
+            Unit::Classes => format!("/{}", score.scores.settings.class_counts.len()),
+            Unit::None | Unit::Nats => String::new(),
+        };
+        line += &format!("{label} {:>width$}{of}  ", metric.text_in_run(value));
+    }
+    format!("{line}n {}", score.scores.n)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{Flagged, RoundRecord};
-use effgan_metrics::Scores;
+use effgan_metrics::{MAIN, Scores};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -142,11 +142,32 @@ pub struct Score {
     /// How the batch-norm statistics were made, for an averaged generator with batch norm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_statistics: Option<NormStatistics>,
-    /// The scores.
-    #[serde(flatten)]
+    /// The scores, of which the main metric is one.
+    #[serde(flatten, deserialize_with = "with_main_metric")]
     pub scores: Scores,
     /// Wall time of generating and scoring, in seconds.
     pub seconds: f64,
+}
+
+impl Score {
+    /// The value of the main metric.
+    pub fn main(&self) -> f64 {
+        self.scores.get(MAIN).expect("a run computes the main metric, and its score is not read without it")
+    }
+
+    /// What was scored, and the main metric: `ensemble fd_small 21.34`.
+    pub fn headline(&self) -> String {
+        format!("{} {} {}", self.of.title(), MAIN.label, MAIN.text_in_run(self.main()))
+    }
+}
+
+/// Scores that have the main metric.
+fn with_main_metric<'de, D: Deserializer<'de>>(fields: D) -> Result<Scores, D::Error> {
+    let scores = Scores::deserialize(fields)?;
+    if scores.get(MAIN).is_none() {
+        return Err(D::Error::missing_field(MAIN.name));
+    }
+    Ok(scores)
 }
 
 /// What was scored.
