@@ -59,3 +59,53 @@ impl Reference {
         Ok(Scores { n: images.n(), n_reference: None, values, settings: comparison.settings() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Features of n images on a line, in ten classes.
+    fn features(n: usize, shift: f32) -> Features {
+        let values = (0..2 * n).map(|i| shift + (i * i % 97) as f32).collect();
+        Features { values, dim: 2, classes: (0..n).map(|i| (i % 10) as u8).collect() }
+    }
+
+    fn reference(network: Network) -> Reference {
+        let real = features(40, 0.0);
+        let classes = ClassHistogram::of_reference(&real.classes, 10).unwrap();
+        Reference::new(network, real, Some(classes)).unwrap()
+    }
+
+    #[test]
+    fn every_metric_from_features_is_computed_with_each_network_that_it_is_of() {
+        for network in [Network::Small, Network::Inception] {
+            let scores = reference(network).score(&features(30, 1.0), 1).unwrap();
+            let from_features = |metric: &&&Metric| matches!(metric.source, Source::Features(_));
+            for metric in METRICS.iter().filter(from_features) {
+                assert_eq!(scores.get(metric).is_some(), metric.is_of(network), "{} of {network:?}", metric.name);
+            }
+            assert_eq!((scores.n, scores.n_reference), (30, Some(40)));
+        }
+    }
+
+    #[test]
+    fn a_round_has_the_cheap_metrics_with_the_bits_of_an_evaluation() {
+        let reference = reference(Network::Small);
+        let images = features(40, 1.0);
+        let (round, all) = (reference.score_round(&images, 1).unwrap(), reference.score(&images, 2).unwrap());
+        for metric in METRICS.iter() {
+            let expected = all.get(metric).filter(|_| metric.in_run().is_some());
+            assert_eq!(round.get(metric).map(f64::to_bits), expected.map(f64::to_bits), "{}", metric.name);
+        }
+        assert_eq!(round.settings.class_counts, all.settings.class_counts);
+        assert_eq!((round.settings.nearest_k, round.settings.kd_subsets), (None, None));
+    }
+
+    #[test]
+    fn without_true_classes_there_are_no_scores_of_classes() {
+        let reference = Reference::new(Network::Small, features(40, 0.0), None).unwrap();
+        let names: Vec<&str> =
+            reference.score_round(&features(40, 1.0), 1).unwrap().all().map(|(it, _)| it.name).collect();
+        assert_eq!(names, ["fd_small"]);
+    }
+}

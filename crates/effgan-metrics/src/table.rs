@@ -147,3 +147,54 @@ fn deviation(settings: &Settings) -> String {
         size.unwrap_or_default()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../../docs/scores.md");
+
+    /// The anchor that GitHub gives to a heading.
+    fn anchor(heading: &str) -> String {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    }
+
+    #[test]
+    fn the_docs_have_a_row_and_a_section_for_each_metric() {
+        let anchors: Vec<String> = DOCS.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+        let rows: Vec<&str> =
+            DOCS.split_once("## All metrics").unwrap().1.split("\n## ").next().unwrap().lines().collect();
+        let rows: Vec<&&str> = rows.iter().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), METRICS.len());
+        for (row, metric) in rows.iter().zip(METRICS) {
+            let when = if metric.in_run().is_some() { "run" } else { "evaluate" };
+            let start = format!("| `{}` | {} | {when} | [", metric.name, metric.better.word());
+            assert!(row.starts_with(&start), "{row} does not start with {start}");
+            let (section, _) = row.rsplit_once(") |").unwrap();
+            let section = section.rsplit_once("(#").unwrap().1;
+            assert!(
+                anchors.iter().any(|anchor| anchor == section),
+                "there is no section {section} for {}",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_of_one_metric_each_and_a_run_computes_the_main_one() {
+        for (i, metric) in METRICS.iter().enumerate() {
+            assert!(METRICS[..i].iter().all(|other| other != metric), "{} is in the table twice", metric.name);
+            assert!(metric.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", metric.name);
+        }
+        assert!(metrics_in_run().any(|metric| metric == MAIN));
+    }
+
+    #[test]
+    fn the_best_value_is_lowest_highest_or_nearest_and_never_nan() {
+        let best = |better: Better| better.best([0.75, f64::NAN, 0.25, 0.625].into_iter());
+        let found = [Better::Lower, Better::Higher, Better::Near(0.5)].map(best);
+        assert_eq!(found, [Some(0.25), Some(0.75), Some(0.625)]);
+        assert_eq!(Better::Lower.best([f64::NAN].into_iter()), None);
+    }
+}
