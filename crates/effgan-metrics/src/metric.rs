@@ -23,8 +23,8 @@ pub struct Metric {
     pub cost: Cost,
     /// The column in the table of a sweep for people; absent where the table leaves the metric out.
     pub summary: Option<Summary>,
-    /// A number that the table of a sweep for programs has next to the metric.
-    pub beside: Option<Beside>,
+    /// The name of the column next to the metric in the table of a sweep for programs, and what it holds.
+    pub beside: Option<(&'static str, Beside)>,
     /// What is recorded after the metric: all that it and the metrics before it were computed with.
     pub setting: Option<Setting>,
     /// How to read the number, in place of its unit and direction.
@@ -128,18 +128,9 @@ pub struct Summary {
     pub decimals: usize,
 }
 
-/// A number next to a metric.
+/// A number that helps to read a metric and stands next to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is.
-    pub what: Next,
-}
-
-/// What stands next to a metric.
-#[derive(Clone, Copy, Debug)]
-pub enum Next {
+pub enum Beside {
     /// The standard deviation of the kernel distance over subsets.
     Deviation,
     /// The value that real images reach.

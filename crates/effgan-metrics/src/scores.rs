@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn scores_are_read_beside_other_fields_and_a_metric_that_is_no_number_is_refused() {
-        let with = |more: &str| serde_json::from_str::<Scores>(&RECORDED[0].replace("{", &format!("{{{more},")));
+        let with = |more: &str| serde_json::from_str::<Scores>(&RECORDED[0].replace('{', &format!("{{{more},")));
         assert_eq!(with(r#""kd":null,"warnings":["a"],"accuracy":{}"#).unwrap(), with("\"round\":3").unwrap());
         assert_eq!(with("\"precision\":null").unwrap_err().to_string(), "precision is not a number");
     }

@@ -1,7 +1,7 @@
 //! The table of metrics. Whoever prints, charts, tabulates or exports scores loops over it and asks each metric for its name, format and
 //! direction, so that a new row appears everywhere.
 
-use crate::metric::{Beside, Better, Cost, InRun, Line, Metric, Network, Next, Setting, Source, Summary, Unit};
+use crate::metric::{Beside, Better, Cost, InRun, Line, Metric, Network, Setting, Source, Summary, Unit};
 use crate::{ClassHistogram, Settings};
 
 /// The metric by which runs are compared: that of headlines, charts and captions. A run computes it whenever it scores.
@@ -36,7 +36,7 @@ pub const METRICS: &[&Metric] = &[
     },
     &Metric {
         network: Some(Network::Small),
-        beside: Some(Beside { name: "kd_std", what: Next::Deviation }),
+        beside: Some(("kd_std", Beside::Deviation)),
         setting: Some(Setting::Subsets),
         remark: Some(|settings| format!("lower is closer; not a KID; {}", deviation(settings))),
         ..lower("kd_small", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
@@ -91,7 +91,7 @@ pub const METRICS: &[&Metric] = &[
     },
     &Metric {
         summary: Some(Summary { heading: "accuracy of a classifier trained on samples", decimals: 3 }),
-        beside: Some(Beside { name: "accuracy_of_real", what: Next::Floor }),
+        beside: Some(("accuracy_of_real", Beside::Floor)),
         ..higher("accuracy", Source::Classifier(|trained| trained.accuracy))
     },
     &Metric {
@@ -105,7 +105,7 @@ pub const METRICS: &[&Metric] = &[
         better: Better::Near(0.5),
         decimals: 3,
         summary: Some(Summary { heading: "memorisation AUC", decimals: 2 }),
-        beside: Some(Beside { name: "memorisation_auc_of_members", what: Next::LargestOfMembers }),
+        beside: Some(("memorisation_auc_of_members", Beside::LargestOfMembers)),
         ..lower("memorisation_auc", Source::Memorisation(|found| found.auc))
     },
 ];
@@ -153,6 +153,7 @@ mod tests {
     use super::*;
 
     const DOCS: &str = include_str!("../../../docs/scores.md");
+    const RUN_FOLDER: &str = include_str!("../../../docs/run-folder.md");
 
     /// The anchor that GitHub gives to a heading.
     fn anchor(heading: &str) -> String {
@@ -178,6 +179,14 @@ mod tests {
                 "there is no section {section} for {}",
                 metric.name
             );
+        }
+    }
+
+    #[test]
+    fn the_docs_of_the_run_folder_have_the_column_and_the_tag_of_each_metric_of_a_run() {
+        for name in metrics_in_run().map(|metric| metric.name) {
+            assert!(RUN_FOLDER.contains(&format!("`{name}`")), "metrics.csv has a column {name}");
+            assert!(RUN_FOLDER.contains(&format!("`{name}/…`")), "TensorBoard has a tag {name}");
         }
     }
 

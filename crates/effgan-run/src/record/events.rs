@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn a_score_is_read_with_metrics_that_are_missing_but_not_without_the_main_one() {
+        let read = |metrics: &str| {
+            Event::all(&format!(r#"{{"event":"score","round":2,"of":"average","n":9,{metrics}"seconds":1.5}}"#))
+        };
+        let (events, unreadable) = read(&format!(r#""{}":8.5,"#, MAIN.name));
+        let [Event::Score(score)] = &events[..] else { panic!("{events:?}, {unreadable:?}") };
+        assert_eq!((score.main(), score.scores.n, score.seconds), (8.5, 9, 1.5));
+        assert_eq!(score.headline(), "averaged generator fd_small 8.50");
+        for wrong in ["", r#""class_kl":0.5,"#, r#""fd_small":null,"#, r#""fd_small":8.5,"class_kl":null,"#] {
+            assert_eq!(read(wrong), (vec![], vec![1]), "{wrong}");
+        }
+    }
+
+    #[test]
     fn lines_that_are_not_events_are_reported_by_number() {
         let good = Event::Note(Note { note: "good".into() });
         let line = good.line().unwrap();

@@ -1,6 +1,6 @@
 //! The result of an evaluation, as `effgan evaluate --json` prints it.
 
-use effgan_metrics::metric::{Metric, Next, Source};
+use effgan_metrics::metric::{Beside, Metric, Source};
 use effgan_metrics::{Memorisation, Scores, TrainOnSynthetic};
 use serde::{Deserialize, Serialize};
 
@@ -56,10 +56,10 @@ impl Evaluation {
 
     /// The number that stands next to `metric`.
     pub(crate) fn beside(&self, metric: &Metric) -> Option<f64> {
-        match metric.beside?.what {
-            Next::Deviation => self.scores.settings.kd_std,
-            Next::Floor => self.floor_of(metric),
-            Next::LargestOfMembers => {
+        match metric.beside?.1 {
+            Beside::Deviation => self.scores.settings.kd_std,
+            Beside::Floor => self.floor_of(metric),
+            Beside::LargestOfMembers => {
                 let Source::Memorisation(of) = metric.source else { return None };
                 self.memorisation.iter().skip(1).map(|member| of(&member.memorisation)).max_by(f64::total_cmp)
             }

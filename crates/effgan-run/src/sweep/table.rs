@@ -79,8 +79,8 @@ impl<'a> Table<'a> {
             put("evaluated_n", json!(evaluation.map(|evaluation| evaluation.scores.n as f64)));
             for metric in evaluated() {
                 put(metric.name, json!(evaluation.and_then(|found| found.value(metric)).map(|v| metric.number(v))));
-                if let Some(beside) = metric.beside {
-                    put(beside.name, json!(evaluation.and_then(|found| found.beside(metric))));
+                if let Some((name, _)) = metric.beside {
+                    put(name, json!(evaluation.and_then(|found| found.beside(metric))));
                 }
             }
         }
