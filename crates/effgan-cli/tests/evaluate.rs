@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use effgan_metrics::METRICS;
+use effgan_metrics::metric::Network;
 use npyz::WriterBuilder;
 use program::{effgan, failure, metrics, run_tiny, stdout};
 use serde_json::Value;
@@ -85,6 +87,29 @@ fn a_model_is_scored_as_in_its_run_and_so_are_its_samples() {
     assert_eq!(names, ["all", "client-0000", "client-0001", "client-0002"]);
     // 200 images of 84 features are few, and a subset of the kernel distance is a whole set.
     assert_eq!(ours["warnings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn every_number_of_an_evaluation_is_a_metric_or_says_how_one_was_computed() {
+    let ours = Place::with_run().json("run", &["--num", "200"]);
+    let numbers = |object: &Value, prefix: &str| -> Vec<String> {
+        let fields = object.as_object().unwrap().iter().filter(|(_, value)| value.is_number());
+        fields.map(|(key, _)| format!("{prefix}{key}")).collect()
+    };
+    let found = [
+        numbers(&ours, ""),
+        numbers(&ours["train_on_synthetic"], ""),
+        numbers(&ours["memorisation"][0], "memorisation_"),
+    ];
+    let how = "n n_reference dim kd_std kd_subsets kd_subset_size nearest_k num_test epochs accuracy_of_real memorisation_auc_low \
+               memorisation_auc_high memorisation_num_samples memorisation_num_held_out memorisation_num_train";
+    let is_setting = |name: &String| how.split(' ').any(|setting| setting == name);
+    let mut names: Vec<String> = found.concat().into_iter().filter(|name| !is_setting(name)).collect();
+    let small = METRICS.iter().filter(|metric| metric.is_of(Network::Small));
+    let mut expected: Vec<String> = small.map(|metric| metric.name.to_owned()).collect();
+    names.sort();
+    expected.sort();
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -32,6 +32,18 @@ impl ClassHistogram {
         Ok(Self { counts })
     }
 
+    /// The same of the true classes of reference images, `labels`, of which none may be missing: a KL divergence from it would be infinite.
+    ///
+    /// # Errors
+    /// Those of [`from_classes`](Self::from_classes), and [`MetricError::MissingClass`] for the first class without an image.
+    pub fn of_reference(labels: &[u8], num_classes: usize) -> Result<Self> {
+        let histogram = Self::from_classes(labels, num_classes)?;
+        match histogram.counts.iter().position(|&count| count == 0) {
+            Some(class) => Err(MetricError::MissingClass { class, n: labels.len() }),
+            None => Ok(histogram),
+        }
+    }
+
     /// Number of images of each class, `[num_classes]`.
     pub fn counts(&self) -> &[u64] {
         &self.counts

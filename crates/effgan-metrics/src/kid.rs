@@ -5,14 +5,13 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{MetricError, Result};
 use crate::stats::{check_finite, num_rows};
 
 /// A kernel distance, averaged over pairs of subsets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Kid {
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelDistance {
     /// Mean over subsets; lower is closer. Two sets from one source have the expected value 0, and noise may make it negative.
     pub mean: f64,
     /// Standard deviation over subsets (divided by their number, as in torch-fidelity).
@@ -79,7 +78,13 @@ impl Subsets {
 /// [`MetricError::TooFewFor`] when a set has fewer than 2 images, [`MetricError::FeatureShape`] or
 /// [`MetricError::NonFiniteFeature`] when a set is malformed, [`MetricError::Subsets`] or [`MetricError::SubsetIndex`] when the
 /// subsets are.
-pub fn kernel_distance(real: &[f32], fake: &[f32], dim: usize, subsets: &Subsets, jobs: usize) -> Result<Kid> {
+pub fn kernel_distance(
+    real: &[f32],
+    fake: &[f32],
+    dim: usize,
+    subsets: &Subsets,
+    jobs: usize,
+) -> Result<KernelDistance> {
     for (which, features, lists) in [("real", real, &subsets.real), ("fake", fake, &subsets.fake)] {
         let n = num_rows(features, dim)?;
         if n < 2 {
@@ -97,7 +102,7 @@ pub fn kernel_distance(real: &[f32], fake: &[f32], dim: usize, subsets: &Subsets
     });
     let mean = distances.iter().sum::<f64>() / n as f64;
     let variance = distances.iter().map(|distance| (distance - mean).powi(2)).sum::<f64>() / n as f64;
-    Ok(Kid { mean, std: variance.sqrt(), subsets: n, subset_size })
+    Ok(KernelDistance { mean, std: variance.sqrt(), subsets: n, subset_size })
 }
 
 /// The rows at `indices` as columns, `[d, m]`.
@@ -162,7 +167,7 @@ mod tests {
         // d = 1: k(x, y) = (xy + 1)³. Real 0 and 1: 2 · 1 / 2 = 1. Fake 2 and -1: 2 · (-1)³ / 2 = -1.
         // Between: (1 + 1 + 3³ + 0) / 4 = 29 / 4. 1 - 1 - 2 · 29 / 4 = -14.5.
         let kid = kernel_distance(&[0.0, 1.0], &[2.0, -1.0], 1, &whole(2), 1).unwrap();
-        assert_eq!(kid, Kid { mean: -14.5, std: 0.0, subsets: 1, subset_size: 2 });
+        assert_eq!(kid, KernelDistance { mean: -14.5, std: 0.0, subsets: 1, subset_size: 2 });
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
         // Fake 0 and real 0, then real 1: 1 + 1 - 2 = 0 and 8 + 1 - 2 = 7.
         let subsets = Subsets { real: vec![vec![0, 1], vec![2, 3]], fake: vec![vec![0, 1]; 2] };
         let kid = kernel_distance(&[0.0, 0.0, 1.0, 1.0], &[0.0, 0.0], 1, &subsets, 2).unwrap();
-        assert_eq!(kid, Kid { mean: 3.5, std: 3.5, subsets: 2, subset_size: 2 });
+        assert_eq!(kid, KernelDistance { mean: 3.5, std: 3.5, subsets: 2, subset_size: 2 });
     }
 
     #[test]

@@ -2,35 +2,45 @@
 
 #![forbid(unsafe_code)]
 
+mod comparison;
 mod error;
-mod feature_scores;
+mod features;
 mod fid;
 mod histogram;
 mod inception;
 mod kid;
 mod memorisation;
+pub mod metric;
 mod neighbours;
 mod outliers;
 mod prdc;
+mod reference;
 mod resize;
-mod score;
+mod scores;
+mod settings;
 mod small_net;
 mod stats;
+mod table;
 mod texture;
 mod train_on_synthetic;
 
+pub use comparison::Comparison;
 pub use error::{MetricError, Result};
-pub use feature_scores::FeatureScores;
+pub use features::Features;
 pub use fid::frechet_distance;
 pub use histogram::ClassHistogram;
 pub use inception::Inception;
-pub use kid::{Kid, Subsets, kernel_distance};
+pub use kid::{KernelDistance, Subsets, kernel_distance};
 pub use memorisation::{Memorisation, memorisation};
+pub use metric::Metric;
 pub use outliers::distances_from_others;
 pub use prdc::{Prdc, prdc};
+pub use reference::Reference;
 pub use resize::Resize;
-pub use score::{Reference, Scores};
+pub use scores::Scores;
+pub use settings::Settings;
 pub use small_net::SmallNet;
 pub use stats::FeatureStats;
+pub use table::{MAIN, METRICS, metrics_in_run};
 pub use texture::textures;
 pub use train_on_synthetic::{Labelled, TrainOnSynthetic, train_on_synthetic};

@@ -7,8 +7,6 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{MetricError, Result};
 use crate::neighbours::{Points, fold_distances, kth_nearest};
 
@@ -16,7 +14,7 @@ use crate::neighbours::{Points, fold_distances, kth_nearest};
 ///
 /// For two sets from one source, density and coverage are about 1 and 1 − 2⁻ᵏ for any n. Precision and recall depend on n, and
 /// are only comparable at the same n.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prdc {
     /// Share of fake images in at least one real ball, 0..1. One outlier among the real images makes it large.
     pub precision: f64,

@@ -8,7 +8,7 @@ use crate::{MetricError, Result};
 /// Images that one worker classifies at a time.
 const CHUNK: usize = 512;
 
-/// A LeNet trained to classify one data set; the 84 values of its penultimate layer are the features of `fd_small`.
+/// A LeNet trained to classify one data set; the 84 values of its penultimate layer are its features.
 pub struct SmallNet {
     classifier: Classifier,
     hash: String,
@@ -16,6 +16,8 @@ pub struct SmallNet {
 }
 
 impl SmallNet {
+    /// Shape `[c, h, w]` of the images that it takes.
+    pub const SHAPE: [usize; 3] = [1, 28, 28];
     /// Length of a feature vector.
     pub const FEATURES: usize = Classifier::FEATURES;
     /// Number of classes.
@@ -60,7 +62,7 @@ impl SmallNet {
     /// # Errors
     /// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28.
     pub fn classify(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> Result<Classified> {
-        if shape != [1, 28, 28] {
+        if shape != Self::SHAPE {
             return Err(MetricError::ImageShape { found: shape });
         }
         let chunks: Vec<&[u8]> = images.chunks(CHUNK * shape.iter().product::<usize>()).collect();

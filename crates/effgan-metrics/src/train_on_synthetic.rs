@@ -8,7 +8,7 @@ use crate::error::{MetricError, Result};
 use crate::small_net::SmallNet;
 
 /// Grey images of 28 × 28 pixels.
-const SHAPE: [usize; 3] = [1, 28, 28];
+const SHAPE: [usize; 3] = SmallNet::SHAPE;
 const IMAGE_LEN: usize = 28 * 28;
 
 /// Images with labels.

@@ -1,4 +1,4 @@
-//! The small classifier of `fd_small`: its training, and the features and classes that it computes.
+//! The small classifier behind the scores: its training, and the features and classes that it computes.
 
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;

@@ -30,7 +30,7 @@ pub use crate::protocol::retention::prune;
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
 pub use crate::scores::Evaluation;
-use crate::scores::{Evaluator, FeatureNet, Images, Reference};
+use crate::scores::{Evaluator, FeatureNet, Images, RealImages};
 
 /// Most images of one call, since all of them are in memory.
 const MAX_AT_ONCE: u64 = 10_000_000;
@@ -227,7 +227,7 @@ pub fn evaluate(
     let evaluator = Evaluator {
         images,
         name: "images".into(),
-        reference: Reference::of_dataset(&dataset),
+        real: RealImages::of_dataset(&dataset),
         network: &network,
         memorisation_network: &network,
         n,

@@ -8,12 +8,13 @@ use clap::Args;
 use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
+use effgan_metrics::metric::Network;
 use effgan_nn::Device;
 use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
+use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, RealImages, Share};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::interrupt::stop_flag;
@@ -96,7 +97,7 @@ impl Evaluate {
         let network = self.network(&real, device)?;
         let small =
             if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name, device) } else { None };
-        let small = small.filter(|_| network.is_inception());
+        let small = small.filter(|_| network.network() == Network::Inception);
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
         let (images, name) = match (&model, &files) {
@@ -117,7 +118,7 @@ impl Evaluate {
         let evaluator = Evaluator {
             images,
             name,
-            reference: self.reference(&real),
+            real: self.real_images(&real),
             network: &network,
             memorisation_network: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
@@ -180,10 +181,10 @@ impl Evaluate {
         }
     }
 
-    fn reference<'a>(&self, real: &'a Real) -> Reference<'a> {
+    fn real_images<'a>(&self, real: &'a Real) -> RealImages<'a> {
         match real {
-            Real::Dataset(dataset) => Reference::of_dataset(dataset),
-            Real::Files(files) => Reference {
+            Real::Dataset(dataset) => RealImages::of_dataset(dataset),
+            Real::Files(files) => RealImages {
                 name: self.reference.clone().unwrap_or_default(),
                 images: Images::Files(files),
                 labels: None,

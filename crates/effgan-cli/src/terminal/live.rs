@@ -113,7 +113,7 @@ impl History {
             }
             Event::Score(score) if score.of != Scored::Floor => {
                 self.scored += Duration::from_secs_f64(score.seconds);
-                self.score = Some(format!("{} fd_small {:.2}", score.of.title(), score.scores.fd_small));
+                self.score = Some(score.headline());
             }
             _ => {}
         }

@@ -1,5 +1,5 @@
 //! A small classifier, LeNet-5 (LeCun et al. 1998) with ReLU and max pooling, whose 84 penultimate values are the
-//! features of `fd_small`.
+//! features that scores compare.
 
 use burn::module::Module;
 use burn::tensor::Tensor;

@@ -2,7 +2,7 @@
 //! the cap.
 //!
 //! The server has no real images, and members of clients with other classes differ as their images do: under label skew, the features of
-//! `fd_small`'s network differ more between two honest members than between a member and noise. So only texture is compared, which classes
+//! the small network differ more between two honest members than between a member and noise. So only texture is compared, which classes
 //! largely share ([`textures`]); docs/bad-clients.md has the measurements behind the features, the distance and the bound. A flag by itself
 //! changes no weight: it is the opinion of a statistic.
 

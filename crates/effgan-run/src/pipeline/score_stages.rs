@@ -80,8 +80,9 @@ impl Run<'_> {
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
             let images = ensemble.sample(&Selection::Members(vec![member.name.clone()]), &draw)?;
             samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.model.image_shape())?;
-            if let Some(Scores { class_counts, .. }) = self.scorer.score(&images)? {
-                self.record(&Event::Member(MemberClasses { client: member.name.to_string(), class_counts }))?;
+            if let Some(scores) = self.scorer.score(&images)? {
+                let (client, class_counts) = (member.name.to_string(), scores.settings.class_counts);
+                self.record(&Event::Member(MemberClasses { client, class_counts }))?;
             }
         }
         self.seconds.pictures += started.elapsed().as_secs_f64();

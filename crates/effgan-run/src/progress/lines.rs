@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_metrics::metric::{Line, Unit};
 
 use crate::record::events::{Event, Score};
 use crate::record::loss_key;
@@ -63,22 +64,27 @@ fn losses(record: &RoundRecord) -> String {
 /// A score with its n, within 80 columns.
 fn score_line(score: &Score) -> String {
     let statistics = score.norm_statistics.map(|how| format!(", {}", how.name())).unwrap_or_default();
-    format!(
-        "  {:<30} fd_small {:>7.2}  KL {:.3}  modes {:>2}/{}  n {}",
-        format!("{}{statistics}", score.of.title()),
-        score.scores.fd_small,
-        score.scores.class_kl,
-        score.scores.modes,
-        score.scores.class_counts.len(),
-        score.scores.n,
-    )
+    let mut line = format!("  {:<30} ", format!("{}{statistics}", score.of.title()));
+    for (metric, value) in score.scores.all() {
+        let Some(Line { label, width }) = metric.in_run().and_then(|in_run| in_run.line.as_ref()) else { continue };
+        let of = match metric.unit {
+            Unit::Classes => format!("/{}", score.scores.settings.class_counts.len()),
+            Unit::None | Unit::Nats => String::new(),
+        };
+        line += &format!("{label} {:>width$}{of}  ", metric.text_in_run(value));
+    }
+    format!("{line}n {}", score.scores.n)
 }
 
 #[cfg(test)]
 mod tests {
+    use effgan_fl::ensemble::NormStatistics;
     use effgan_fl::{ClientRecord, Missing};
+    use effgan_metrics::metrics_in_run;
+    use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::record::events::Scored;
 
     /// The line of a round whose two clients sent half of each of these metrics and one and a half times as much.
     fn round_with(losses: &[(&str, f64)]) -> String {
@@ -101,6 +107,26 @@ mod tests {
             seconds: 1.5,
         };
         line_of(&Event::Round(record)).unwrap()
+    }
+
+    fn line_of_score(metrics: Map<String, Value>) -> String {
+        let mut scores =
+            Map::from_iter([("n".to_owned(), json!(2000)), ("class_counts".to_owned(), json!(vec![200; 10]))]);
+        scores.extend(metrics);
+        let (of, norm_statistics) = (Scored::Average, Some(NormStatistics::Recompute));
+        let scores = serde_json::from_value(scores.into()).unwrap();
+        line_of(&Event::Score(Score { round: 1, of, norm_statistics, scores, seconds: 1.0 })).unwrap()
+    }
+
+    #[test]
+    fn the_line_of_a_score_has_80_columns_at_most() {
+        let metrics = json!({ "fd_small": 1228.066, "class_kl": 0.7151, "modes": 7 });
+        assert_eq!(
+            line_of_score(metrics.as_object().unwrap().clone()),
+            "  averaged generator, recomputed fd_small 1228.07  KL 0.715  modes  7/10  n 2000"
+        );
+        let line = line_of_score(metrics_in_run().map(|metric| (metric.name.to_owned(), json!(1))).collect());
+        assert!(line.chars().count() <= 80, "{line}");
     }
 
     #[test]

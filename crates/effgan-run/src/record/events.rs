@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{Flagged, RoundRecord};
-use effgan_metrics::Scores;
+use effgan_metrics::{MAIN, Scores};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -142,11 +142,32 @@ pub struct Score {
     /// How the batch-norm statistics were made, for an averaged generator with batch norm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm_statistics: Option<NormStatistics>,
-    /// The scores.
-    #[serde(flatten)]
+    /// The scores, of which the main metric is one.
+    #[serde(flatten, deserialize_with = "with_main_metric")]
     pub scores: Scores,
     /// Wall time of generating and scoring, in seconds.
     pub seconds: f64,
+}
+
+impl Score {
+    /// The value of the main metric.
+    pub fn main(&self) -> f64 {
+        self.scores.get(MAIN).expect("a run computes the main metric, and its score is not read without it")
+    }
+
+    /// What was scored, and the main metric: `ensemble fd_small 21.34`.
+    pub fn headline(&self) -> String {
+        format!("{} {} {}", self.of.title(), MAIN.label, MAIN.text_in_run(self.main()))
+    }
+}
+
+/// Scores that have the main metric.
+fn with_main_metric<'de, D: Deserializer<'de>>(fields: D) -> Result<Scores, D::Error> {
+    let scores = Scores::deserialize(fields)?;
+    if scores.get(MAIN).is_none() {
+        return Err(D::Error::missing_field(MAIN.name));
+    }
+    Ok(scores)
 }
 
 /// What was scored.
@@ -244,6 +265,20 @@ mod tests {
         }
         let stage = Event::Stage(Stage { stage: "null".into(), seconds: 1.5 });
         assert_eq!(Event::all(&stage.line().unwrap()), (vec![stage], vec![]));
+    }
+
+    #[test]
+    fn a_score_is_read_with_metrics_that_are_missing_but_not_without_the_main_one() {
+        let read = |metrics: &str| {
+            Event::all(&format!(r#"{{"event":"score","round":2,"of":"average","n":9,{metrics}"seconds":1.5}}"#))
+        };
+        let (events, unreadable) = read(&format!(r#""{}":8.5,"#, MAIN.name));
+        let [Event::Score(score)] = &events[..] else { panic!("{events:?}, {unreadable:?}") };
+        assert_eq!((score.main(), score.scores.n, score.seconds), (8.5, 9, 1.5));
+        assert_eq!(score.headline(), "averaged generator fd_small 8.50");
+        for wrong in ["", r#""class_kl":0.5,"#, r#""fd_small":null,"#, r#""fd_small":8.5,"class_kl":null,"#] {
+            assert_eq!(read(wrong), (vec![], vec![1]), "{wrong}");
+        }
     }
 
     #[test]

@@ -147,13 +147,11 @@ fn of_round(round: &RoundRecord) -> Vec<Scalar> {
     scalars.filter_map(|(tag, value)| Some((tag, value?))).collect()
 }
 
-/// `fd_small/average/recomputed`: the metric, what was scored, and how its statistics were made.
+/// Each metric, as in `class_kl/average/recomputed`: its name, what was scored, and how its statistics were made.
 fn of_score(score: &Score) -> Vec<Scalar> {
     let of = [Some(score.of.name()), score.norm_statistics.map(NormStatistics::name)];
     let of = of.into_iter().flatten().collect::<Vec<_>>().join("/");
-    let scores = &score.scores;
-    let values = [("fd_small", scores.fd_small), ("class_kl", scores.class_kl), ("modes", scores.modes as f64)];
-    values.map(|(metric, value)| (format!("{metric}/{of}"), value)).into()
+    score.scores.all().map(|(metric, value)| (format!("{}/{of}", metric.name), value)).collect()
 }
 
 /// The mean; `None` of no values.
@@ -185,7 +183,6 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use effgan_fl::{Drift, ExchangeKind, Missing};
-    use effgan_metrics::Scores;
 
     use super::*;
     use crate::record::events::Scored;
@@ -208,7 +205,8 @@ mod tests {
 
     fn score(round: u32, of: Scored, how: Option<NormStatistics>, values: (f64, f64, usize)) -> Event {
         let (fd_small, class_kl, modes) = values;
-        let scores = Scores { n: 2, fd_small, class_kl, modes, class_counts: vec![] };
+        let scores = serde_json::json!({ "n": 2, "fd_small": fd_small, "class_kl": class_kl, "modes": modes });
+        let scores = serde_json::from_value(scores).unwrap();
         Event::Score(Score { round, of, norm_statistics: how, scores, seconds: 1.0 })
     }
 

@@ -1,5 +1,7 @@
 //! Axes: from numbers to places in 0..1, and their ticks.
 
+use effgan_metrics::MAIN;
+
 /// One axis of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
@@ -18,6 +20,13 @@ impl Axis {
         let values = values.filter(|value| value.is_finite());
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
         if low > 0.0 && high > 20.0 * low { Self::decades(label, low, high) } else { Self::from_zero(label, low, high) }
+    }
+
+    /// The same for values of the main metric, with its direction.
+    pub(crate) fn of_main_metric(values: impl Iterator<Item = f64>) -> Self {
+        let mut axis = Self::of_sizes(MAIN.label, values);
+        axis.label += &format!("{}, {}", if axis.log { " (log scale)" } else { "" }, MAIN.better.phrase());
+        axis
     }
 
     /// From 0, or from a round number below `low` where that is negative.

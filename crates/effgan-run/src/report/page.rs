@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use effgan_data::control_chars::plain;
+use effgan_metrics::MAIN;
 use effgan_nn::Precision;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -53,6 +54,9 @@ fn page(folder: &Folder) -> Value {
         headline => scores::headline(folder),
         notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
+        main => context! { label => MAIN.label, better => MAIN.better.word() },
+        metrics => Serde(scores::headings()),
+        about_scores => scores::about(),
         scores => Serde(scores::rows(folder)),
         num_scored => units::count(folder.scores.values().map(|score| score.scores.n as u64).max().unwrap_or(0)),
         no_scores => folder.no_scores(),

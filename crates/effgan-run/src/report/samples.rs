@@ -4,13 +4,14 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use effgan_metrics::MAIN;
 use effgan_nn::checkpoint::read_file;
 use image::{ImageFormat, ImageReader, RgbImage};
 use serde::Serialize;
 
 use super::partition::{Mix, mixes};
 use super::run_folder::{Folder, one_in};
-use super::scores::average_name;
+use super::scores::{self, average_name};
 use crate::record::events::{Score, Scored};
 use crate::record::pictures::animation;
 use crate::units::{count, three_digits};
@@ -53,10 +54,10 @@ pub(super) struct Panel {
     title: String,
     note: String,
     picture: Option<Picture>,
-    fd: Option<String>,
-    kl: String,
-    modes: String,
-    classes: usize,
+    /// The main metric.
+    score: Option<String>,
+    /// The other metrics of a run, each as a phrase.
+    others: Vec<String>,
     mix: Option<Mix>,
 }
 
@@ -75,7 +76,8 @@ pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
         (Scored::Floor, "level", "real images", floor_note, "real.png"),
     ];
     let scores: Vec<Option<&Score>> = rows.iter().map(|row| folder.latest(row.0)).collect();
-    let counts: Vec<&[u64]> = scores.iter().flatten().map(|score| score.scores.class_counts.as_slice()).collect();
+    let counts: Vec<&[u64]> =
+        scores.iter().flatten().map(|score| score.scores.settings.class_counts.as_slice()).collect();
     let mut mixes = mixes(&counts).into_iter();
     let mut panels = Vec::new();
     for ((_, class, title, note, file), score) in rows.into_iter().zip(scores) {
@@ -101,10 +103,8 @@ fn panel(
         title: title.into(),
         note: note.into(),
         picture,
-        fd: score.map(|score| three_digits(score.scores.fd_small)),
-        kl: score.map(|score| format!("{:.3}", score.scores.class_kl)).unwrap_or_default(),
-        modes: score.map(|score| score.scores.modes.to_string()).unwrap_or_default(),
-        classes: score.map_or(0, |score| score.scores.class_counts.len()),
+        score: score.map(|score| three_digits(score.main())),
+        others: score.map(|score| scores::others(&score.scores)).unwrap_or_default(),
         mix,
     }
 }
@@ -133,7 +133,7 @@ pub(super) fn rounds(folder: &Folder) -> Rounds {
         let title = format!("round {round}");
         let picture = picture(folder, file, format!("samples after {title}"))?;
         let score = folder.scores.values().find(|score| score.of == Scored::Average && score.round == *round);
-        let note = score.map(|score| format!("fd_small\u{a0}{}", three_digits(score.scores.fd_small)));
+        let note = score.map(|score| format!("{}\u{a0}{}", MAIN.label, three_digits(score.main())));
         Some(Titled { title, note: note.unwrap_or_default(), picture })
     };
     let mut shown: Vec<Titled> = files.iter().rev().step_by(every).filter_map(titled).collect();

@@ -1,6 +1,8 @@
-//! The scores in the report: the result in one sentence, the table, and the curves over rounds and over bytes.
+//! The scores in the report: the result in one sentence, the table of all metrics of a run, and the curves of the main metric over rounds
+//! and over bytes.
 
 use effgan_fl::ensemble::NormStatistics;
+use effgan_metrics::{MAIN, Metric, Scores, metrics_in_run};
 use serde::Serialize;
 
 use super::chart::Chart;
@@ -12,19 +14,20 @@ use crate::units::{byte_unit, count, three_digits};
 
 /// The result in one sentence.
 pub(super) fn headline(folder: &Folder) -> String {
-    let fd = |of| folder.latest(of).map(|score| three_digits(score.scores.fd_small));
+    let main = |of| folder.latest(of).map(|score| three_digits(score.main()));
     let average = average_name(folder);
-    let generators = match (fd(Scored::Ensemble), fd(Scored::Average)) {
-        (Some(fd), Some(of_average)) => {
-            format!("{} scores fd_small {fd}; {average} {of_average}", ensemble_name(folder))
+    let label = MAIN.label;
+    let generators = match (main(Scored::Ensemble), main(Scored::Average)) {
+        (Some(value), Some(of_average)) => {
+            format!("{} scores {label} {value}; {average} {of_average}", ensemble_name(folder))
         }
-        (Some(fd), None) => format!("{} scores fd_small {fd}", ensemble_name(folder)),
-        (None, Some(fd)) => format!("T{} scores fd_small {fd}", &average[1..]),
+        (Some(value), None) => format!("{} scores {label} {value}", ensemble_name(folder)),
+        (None, Some(value)) => format!("T{} scores {label} {value}", &average[1..]),
         (None, None) => return no_headline(folder),
     };
     let real = folder.latest(Scored::Floor).map(|floor| {
-        let (fd, n) = (three_digits(floor.scores.fd_small), count(floor.scores.n as u64));
-        format!("; real images {fd} (floor, n\u{a0}=\u{a0}{n})")
+        let (value, n) = (three_digits(floor.main()), count(floor.scores.n as u64));
+        format!("; real images {value} (floor, n\u{a0}=\u{a0}{n})")
     });
     format!("{generators}{}.", real.unwrap_or_default())
 }
@@ -55,18 +58,44 @@ pub(super) struct Row {
     what: String,
     statistics: &'static str,
     round: String,
-    fd: String,
-    kl: String,
-    modes: String,
+    /// Values of the metrics; empty where one was not computed.
+    cells: Vec<String>,
     n: String,
     best: bool,
+}
+
+/// A column of the table that has a metric.
+#[derive(Serialize)]
+pub(super) struct Heading {
+    label: &'static str,
+    is_main: bool,
+}
+
+/// The headings of the columns of the metrics.
+pub(super) fn headings() -> Vec<Heading> {
+    metrics_in_run().map(|metric| Heading { label: metric.label, is_main: metric == MAIN }).collect()
+}
+
+/// Paragraphs that say what the metrics are: the main one, then all others.
+pub(super) fn about() -> Vec<String> {
+    let (main, others): (Vec<&Metric>, Vec<&Metric>) = metrics_in_run().partition(|metric| *metric == MAIN);
+    let about = |metrics: Vec<&Metric>| -> Vec<&str> {
+        metrics.iter().filter_map(|metric| metric.in_run()).map(|in_run| in_run.about).collect()
+    };
+    [main, others].map(|metrics| about(metrics).join(" ")).into()
+}
+
+/// All metrics of a run but the main one, each as a phrase.
+pub(super) fn others(scores: &Scores) -> Vec<String> {
+    let others = scores.all().filter(|(metric, _)| metric.in_run().is_some() && *metric != MAIN);
+    others.map(|(metric, value)| metric.phrase(value, &scores.settings)).collect()
 }
 
 /// The latest score of everything, generators first, then the floor.
 pub(super) fn rows(folder: &Folder) -> Vec<Row> {
     let groups = groups(folder);
     let generated = groups.iter().filter(|group| group.of != Scored::Floor);
-    let best = generated.map(|group| group.last().scores.fd_small).fold(f64::INFINITY, f64::min);
+    let best = MAIN.better.best(generated.map(|group| group.last().main()));
     let row = |group: &Group| {
         let score = group.last();
         Row {
@@ -74,14 +103,16 @@ pub(super) fn rows(folder: &Folder) -> Vec<Row> {
             what: group.name(folder).into(),
             statistics: group.statistics(),
             round: if score.round == 0 { "–".into() } else { score.round.to_string() },
-            fd: format!("{:.2}", score.scores.fd_small),
-            kl: format!("{:.3}", score.scores.class_kl),
-            modes: score.scores.modes.to_string(),
+            cells: metrics_in_run().map(|metric| value(score, metric)).collect(),
             n: count(score.scores.n as u64),
-            best: group.of != Scored::Floor && score.scores.fd_small <= best,
+            best: group.of != Scored::Floor && Some(score.main()) == best,
         }
     };
     groups.iter().map(row).collect()
+}
+
+fn value(score: &Score, metric: &Metric) -> String {
+    score.scores.get(metric).map(|value| metric.text_in_run(value)).unwrap_or_default()
 }
 
 /// Scores of one thing over the rounds; the last is the latest.
@@ -145,15 +176,15 @@ impl Group<'_> {
     fn series(&self, folder: &Folder, x: &impl Fn(u32) -> f64) -> Series {
         let name = self.name(folder);
         let statistics = if self.averaged() { ", averaged statistics" } else { "" };
-        let points = self.scores.iter().map(|score| (x(score.round), score.scores.fd_small));
+        let points = self.scores.iter().map(|score| (x(score.round), score.main()));
         let shape = match self.of {
             Scored::Average | Scored::Floor => Shape::Circle,
             Scored::MeanOfMembers => Shape::Diamond,
             Scored::Ensemble => Shape::Square,
         };
         let short = if self.averaged() { "with averaged statistics" } else { name };
-        let label = Label { value: three_digits(self.last().scores.fd_small), name: short.into() };
-        let pieces = vec![points.filter(|(_, fd)| fd.is_finite()).collect()];
+        let label = Label { value: three_digits(self.last().main()), name: short.into() };
+        let pieces = vec![points.filter(|(_, value)| value.is_finite()).collect()];
         Series { class: self.class(), name: format!("{name}{statistics}"), pieces, shape, label: Some(label) }
     }
 }
@@ -161,7 +192,7 @@ impl Group<'_> {
 /// The scores over the rounds with the floor as a level; none before the first score.
 pub(super) fn by_round(folder: &Folder) -> Option<Chart> {
     let (first, last) = rounds(folder)?;
-    chart(folder, "fd_small after each round", folder.axis(first, last, 0.25), f64::from)
+    chart(folder, &format!("{} after each round", MAIN.label), folder.axis(first, last, 0.25), f64::from)
 }
 
 /// The scores against the bytes that were sent until then; none before the first score and before anything was sent.
@@ -170,7 +201,8 @@ pub(super) fn by_bytes(folder: &Folder) -> Option<Chart> {
     let (size, unit) = byte_unit(total);
     let sent = |round: u32| folder.bytes_until(round) as f64 / size;
     let x = Axis::from_zero(&format!("{unit} of tensors sent so far, both directions"), 0.0, total as f64 / size);
-    (total > 0).then(|| chart(folder, "fd_small against bytes sent", x, sent)).flatten()
+    let title = format!("{} against bytes sent", MAIN.label);
+    (total > 0).then(|| chart(folder, &title, x, sent)).flatten()
 }
 
 /// The first and the last round after which a generator was scored.
@@ -183,10 +215,9 @@ fn rounds(folder: &Folder) -> Option<(u32, u32)> {
 fn chart(folder: &Folder, title: &str, x: Axis, place: impl Fn(u32) -> f64) -> Option<Chart> {
     let groups = groups(folder);
     let (floor, generated): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.of == Scored::Floor);
-    let scores = generated.iter().flat_map(|group| &group.scores).map(|score| score.scores.fd_small);
-    let floor = floor.first().map(|group| group.last().scores.fd_small).filter(|floor| floor.is_finite());
-    let mut y = Axis::of_sizes("fd_small", scores.chain(floor));
-    y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
+    let scores = generated.iter().flat_map(|group| &group.scores).map(|score| score.main());
+    let floor = floor.first().map(|group| group.last().main()).filter(|floor| floor.is_finite());
+    let y = Axis::of_main_metric(scores.chain(floor));
     let plot = Plot {
         title: title.into(),
         x,

@@ -7,27 +7,18 @@ use std::collections::BTreeSet;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::message::STEPS;
 use effgan_fl::{ClientRecord, ExchangeKind, Missing, RoundRecord};
+use effgan_metrics::metric::Number;
+use effgan_metrics::metrics_in_run;
 use serde::Serialize;
 
 use super::run_folder::Folder;
 use crate::record::csv_file;
 use crate::record::events::{Score, Scored};
 
-/// Columns of `metrics.csv` before those of the losses, and after them.
+/// Columns of `metrics.csv` before those of the losses, between those and the metrics, and after the metrics.
 const BEFORE: [&str; 4] = ["round", "kind", "clients", "missing"];
-const AFTER: [&str; 11] = [
-    "bytes_down",
-    "bytes_up",
-    "bytes_total",
-    "round_seconds",
-    "of",
-    "norm_statistics",
-    "n",
-    "fd_small",
-    "class_kl",
-    "modes",
-    "score_seconds",
-];
+const BETWEEN: [&str; 7] = ["bytes_down", "bytes_up", "bytes_total", "round_seconds", "of", "norm_statistics", "n"];
+const AFTER: [&str; 1] = ["score_seconds"];
 
 /// A row of `metrics.csv`: a score, and the round after which it was taken. A round without scores is one row, too.
 #[derive(Serialize)]
@@ -44,9 +35,7 @@ struct Row {
     of: Option<Scored>,
     norm_statistics: Option<NormStatistics>,
     n: Option<usize>,
-    fd_small: Option<f64>,
-    class_kl: Option<f64>,
-    modes: Option<usize>,
+    metrics: Vec<Option<Number>>,
     score_seconds: Option<f64>,
 }
 
@@ -57,8 +46,10 @@ pub(super) fn metrics(folder: &Folder) -> csv::Result<Vec<u8>> {
     csv_file::write(|table| {
         if !rounds.is_empty() {
             // The first record decides: it has no names of fields, so the rows after it do not write theirs.
-            let losses = losses.iter().map(String::as_str);
-            table.serialize(BEFORE.into_iter().chain(losses).chain(AFTER).collect::<Vec<_>>())?;
+            let (losses, metrics) = (losses.iter().map(String::as_str), metrics_in_run().map(|metric| metric.name));
+            table.serialize(
+                BEFORE.into_iter().chain(losses).chain(BETWEEN).chain(metrics).chain(AFTER).collect::<Vec<_>>(),
+            )?;
         }
         for round in rounds {
             let scores: Vec<&Score> = folder.scores.values().filter(|score| score.round == round).collect();
@@ -86,9 +77,7 @@ fn row(folder: &Folder, losses: &BTreeSet<String>, round: u32, score: Option<&Sc
         of: score.map(|score| score.of),
         norm_statistics: score.and_then(|score| score.norm_statistics),
         n: scores.map(|scores| scores.n),
-        fd_small: scores.map(|scores| scores.fd_small),
-        class_kl: scores.map(|scores| scores.class_kl),
-        modes: scores.map(|scores| scores.modes),
+        metrics: metrics_in_run().map(|metric| Some(metric.number(scores?.get(metric)?))).collect(),
         score_seconds: score.map(|score| score.seconds),
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 
 use effgan_fl::ensemble::NormStatistics::{Average, Recompute};
 use effgan_fl::{ClientRecord, Drift, ExchangeKind, Missing, RoundRecord};
-use effgan_metrics::Scores;
 use effgan_nn::Precision;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::page::source;
@@ -110,7 +110,8 @@ fn curve(round: u32, client: &str, losses: &[(&str, [f64; 2])]) -> Event {
 }
 
 fn score(round: u32, of: Scored, norm_statistics: Option<effgan_fl::ensemble::NormStatistics>, fd_small: f64) -> Event {
-    let scores = Scores { n: 2000, fd_small, class_kl: 0.25, modes: 2, class_counts: vec![1200, 800] };
+    let scores = json!({ "n": 2000, "fd_small": fd_small, "class_kl": 0.25, "modes": 2, "class_counts": [1200, 800] });
+    let scores = serde_json::from_value(scores).unwrap();
     Event::Score(Score { round, of, norm_statistics, scores, seconds: 1.0 })
 }
 

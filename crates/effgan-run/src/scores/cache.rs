@@ -7,9 +7,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use effgan_metrics::Features;
 use effgan_nn::{Array, Params, params, sealed};
 
-use super::features::Features;
 use crate::failure::Result;
 
 /// The folder of the cache: `$XDG_CACHE_HOME/effgan/features`, else `~/.cache/effgan/features`; `None` where neither is set.
@@ -37,7 +37,7 @@ pub(super) fn features(
     }
     let features = extract()?;
     let params = Params::from_iter([
-        ("features".to_owned(), Array::new([features.values.len() / dim, dim], features.values.clone())),
+        ("features".to_owned(), Array::new([features.n(), dim], features.values.clone())),
         ("classes".to_owned(), classes_as_array(&features.classes)),
     ]);
     let saved = fs::create_dir_all(folder).map_err(|error| error.to_string());
@@ -58,5 +58,5 @@ fn load(path: &Path, key: &str, dim: usize) -> Option<Features> {
     let (features, classes) = (params.get("features").ok()?, params.get("classes").ok()?);
     let fits = features.shape.len() == 2 && features.shape[1] == dim && !head.is_empty();
     let classes = classes.values().iter().map(|&class| class as u8).collect();
-    fits.then(|| Features { values: features.values().to_vec(), classes })
+    fits.then(|| Features { values: features.values().to_vec(), dim, classes })
 }

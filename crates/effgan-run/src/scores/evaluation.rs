@@ -1,6 +1,7 @@
 //! The result of an evaluation, as `effgan evaluate --json` prints it.
 
-use effgan_metrics::{Memorisation, TrainOnSynthetic};
+use effgan_metrics::metric::{Beside, Metric, Source};
+use effgan_metrics::{Memorisation, Scores, TrainOnSynthetic};
 use serde::{Deserialize, Serialize};
 
 /// The scores of a set of images, beside those of real images.
@@ -16,10 +17,10 @@ pub struct Evaluation {
     pub dim: usize,
     /// Scores of the images.
     #[serde(flatten)]
-    pub scores: SetScores,
+    pub scores: Scores,
     /// Scores of as many real training images: what a perfect generator would reach.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub floor: Option<SetScores>,
+    pub floor: Option<Scores>,
     /// Accuracy of a classifier that is trained on the images; absent when not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_on_synthetic: Option<TrainOnSynthetic>,
@@ -34,56 +35,36 @@ pub struct Evaluation {
     pub warnings: Vec<String>,
 }
 
-/// Scores of one set of images.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SetScores {
-    /// Number of images.
-    pub n: usize,
-    /// Number of reference images.
-    pub n_reference: usize,
-    // `fid` and `kid` are names for Inception's features alone: another network has another scale.
-    /// Fréchet distance on Inception-2015's features, ≥ 0; lower is closer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fid: Option<f64>,
-    /// Fréchet distance on a small network's features, ≥ 0; lower is closer. Not an FID.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fd_small: Option<f64>,
-    /// Kernel distance on Inception-2015's features, the mean over subsets; lower is closer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kid: Option<f64>,
-    /// Kernel distance on a small network's features, the mean over subsets; lower is closer. Not a KID.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kd_small: Option<f64>,
-    /// Standard deviation of the kernel distance over subsets.
-    pub kd_std: f64,
-    /// Number of subsets of the kernel distance.
-    pub kd_subsets: usize,
-    /// Images per subset of the kernel distance.
-    pub kd_subset_size: usize,
-    /// Share of the images that lie on the reference's manifold, 0..1.
-    pub precision: f64,
-    /// Share of the reference images that lie on the images' manifold, 0..1.
-    pub recall: f64,
-    /// How densely the images lie where the reference does, ≥ 0; 1 is as dense as the reference.
-    pub density: f64,
-    /// Share of the reference images with an image in their neighbourhood, 0..1.
-    pub coverage: f64,
-    /// Nearest neighbours that define the manifolds of precision, recall, density and coverage.
-    pub nearest_k: usize,
-    /// Scores of the predicted classes; absent without a classifier for such images.
-    #[serde(flatten)]
-    pub classes: Option<ClassScores>,
-}
+impl Evaluation {
+    /// The value of `metric`; `None` where it was not measured.
+    pub fn value(&self, metric: &Metric) -> Option<f64> {
+        match metric.source {
+            Source::Features(_) => self.scores.get(metric),
+            Source::Classifier(of) => self.train_on_synthetic.as_ref().map(of),
+            Source::Memorisation(of) => self.memorisation.first().map(|all| of(&all.memorisation)),
+        }
+    }
 
-/// Scores of the classes that the small network predicts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClassScores {
-    /// KL divergence from the reference's true classes, in nats, ≥ 0.
-    pub class_kl: f64,
-    /// Classes whose share is at least a tenth of their share in the reference.
-    pub modes: usize,
-    /// Images per predicted class.
-    pub class_counts: Vec<u64>,
+    /// The value that real images reach.
+    pub fn floor_of(&self, metric: &Metric) -> Option<f64> {
+        match metric.source {
+            Source::Features(_) => self.floor.as_ref()?.get(metric),
+            Source::Classifier(_) => self.train_on_synthetic.as_ref()?.accuracy_of_real,
+            Source::Memorisation(_) => None,
+        }
+    }
+
+    /// The number that stands next to `metric`.
+    pub(crate) fn beside(&self, metric: &Metric) -> Option<f64> {
+        match metric.beside?.1 {
+            Beside::Deviation => self.scores.settings.kd_std,
+            Beside::Floor => self.floor_of(metric),
+            Beside::LargestOfMembers => {
+                let Source::Memorisation(of) = metric.source else { return None };
+                self.memorisation.iter().skip(1).map(|member| of(&member.memorisation)).max_by(f64::total_cmp)
+            }
+        }
+    }
 }
 
 /// How near samples are to training images.

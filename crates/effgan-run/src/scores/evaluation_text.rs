@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use effgan_metrics::Memorisation;
+use effgan_metrics::metric::{Better, Metric, Source};
+use effgan_metrics::{METRICS, Memorisation, TrainOnSynthetic};
 
-use super::evaluation::{Evaluation, SetScores};
+use super::evaluation::{Evaluation, MemberMemorisation};
 
 /// Most members that are listed.
 const LISTED: usize = 20;
@@ -14,17 +15,16 @@ impl Display for Evaluation {
         writeln!(f, "{} against {}", self.of, self.reference)?;
         writeln!(f, "features: {}, {} per image\n", self.features, self.dim)?;
         writeln!(f, "{:<24}{:>14}{:>14}  ", "", "images", if self.floor.is_some() { "floor" } else { "" })?;
-        for (name, value) in ROWS {
-            let Some(ours) = value(&self.scores) else { continue };
-            let floor = self.floor.as_ref().and_then(value).unwrap_or_default();
-            writeln!(f, "{name:<24}{ours:>14}{floor:>14}  {}", remark(name, &self.scores))?;
-        }
-        if let Some(trained) = &self.train_on_synthetic {
-            let of_real = trained.accuracy_of_real.map(|accuracy| format!("{accuracy:.4}")).unwrap_or_default();
-            let (epochs, test) = (trained.epochs, trained.num_test);
-            let remark =
-                format!("of a classifier trained on the images for {epochs} epochs, tested on {test} real images");
-            writeln!(f, "{:<24}{:>14.4}{of_real:>14}  {remark}", "accuracy", trained.accuracy)?;
+        let row = |f: &mut Formatter<'_>, label, ours, floor, remark| {
+            writeln!(f, "{label:<24}{ours:>14}{floor:>14}  {remark}")
+        };
+        let (n, n_reference) = (self.scores.n, self.scores.n_reference.unwrap_or(self.scores.n));
+        let floor = self.floor.as_ref().map(|floor| floor.n.to_string()).unwrap_or_default();
+        row(f, "n", n.to_string(), floor, format!("against {n_reference} reference images"))?;
+        for metric in METRICS.iter().filter(|metric| !matches!(metric.source, Source::Memorisation(_))) {
+            let Some(ours) = self.value(metric) else { continue };
+            let floor = self.floor_of(metric).map(|floor| metric.text(floor)).unwrap_or_default();
+            row(f, metric.label, metric.text(ours), floor, self.remark(metric))?;
         }
         self.write_memorisation(f)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "\nwarning: {warning}"))
@@ -36,64 +36,47 @@ impl Evaluation {
         if self.memorisation.is_empty() {
             return Ok(());
         }
+        let unseen = of_members().filter_map(|(metric, _)| match metric.better {
+            Better::Near(value) => Some(format!("{} {value}", metric.label)),
+            Better::Lower | Better::Higher => None,
+        });
         writeln!(
             f,
-            "\ndistance to the nearest training image, compared with that of held-out images (not memorised: ratio 1, AUC 0.5)"
+            "\ndistance to the nearest training image, compared with that of held-out images (not memorised: {})",
+            unseen.collect::<Vec<_>>().join(", ")
         )?;
         writeln!(f, "on features of {}", self.memorisation_features)?;
-        writeln!(
-            f,
-            "{:<24}{:>8}{:>8}{:>16}{:>9}{:>9}{:>9}",
-            "", "ratio", "AUC", "95 %", "samples", "training", "held out"
-        )?;
-        for found in self.memorisation.iter().take(LISTED) {
-            let Memorisation { ratio, auc, auc_low, auc_high, num_samples, num_held_out, num_train } =
-                found.memorisation;
+        write!(f, "{:<24}", "")?;
+        of_members().try_for_each(|(metric, _)| write!(f, "{:>8}", metric.label))?;
+        writeln!(f, "{:>16}{:>9}{:>9}{:>9}", "95 %", "samples", "training", "held out")?;
+        for MemberMemorisation { member, memorisation } in self.memorisation.iter().take(LISTED) {
+            let Memorisation { auc_low, auc_high, num_samples, num_held_out, num_train, .. } = memorisation;
+            write!(f, "{member:<24}")?;
+            of_members().try_for_each(|(metric, value)| write!(f, "{:>8}", metric.text(value(memorisation))))?;
             let interval = format!("{auc_low:.3}–{auc_high:.3}");
-            writeln!(
-                f,
-                "{:<24}{ratio:>8.3}{auc:>8.3}{interval:>16}{num_samples:>9}{num_train:>9}{num_held_out:>9}",
-                found.member
-            )?;
+            writeln!(f, "{interval:>16}{num_samples:>9}{num_train:>9}{num_held_out:>9}")?;
         }
         match self.memorisation.len().saturating_sub(LISTED) {
             0 => Ok(()),
             more => writeln!(f, "and {more} more members (all of them with --json)"),
         }
     }
+
+    /// How to read the number: unit, direction, and what it was computed with.
+    fn remark(&self, metric: &Metric) -> String {
+        match (&metric.source, &self.train_on_synthetic) {
+            (Source::Classifier(_), Some(TrainOnSynthetic { epochs, num_test, .. })) => {
+                format!("of a classifier trained on the images for {epochs} epochs, tested on {num_test} real images")
+            }
+            _ => metric.remark(&self.scores.settings),
+        }
+    }
 }
 
-type Row = (&'static str, fn(&SetScores) -> Option<String>);
-
-const ROWS: [Row; 11] = [
-    ("n", |s| Some(s.n.to_string())),
-    ("fid", |s| s.fid.map(|fid| format!("{fid:.3}"))),
-    ("fd_small", |s| s.fd_small.map(|fd| format!("{fd:.2}"))),
-    ("kid", |s| s.kid.map(|kid| format!("{kid:.5}"))),
-    ("kd_small", |s| s.kd_small.map(|kd| format!("{kd:.4}"))),
-    ("precision", |s| Some(format!("{:.4}", s.precision))),
-    ("recall", |s| Some(format!("{:.4}", s.recall))),
-    ("density", |s| Some(format!("{:.4}", s.density))),
-    ("coverage", |s| Some(format!("{:.4}", s.coverage))),
-    ("class KL", |s| s.classes.as_ref().map(|classes| format!("{:.4}", classes.class_kl))),
-    ("modes", |s| s.classes.as_ref().map(|classes| classes.modes.to_string())),
-];
-
-/// How to read a number: direction, unit, and what it was computed with.
-fn remark(name: &str, scores: &SetScores) -> String {
-    match name {
-        "n" => format!("against {} reference images", scores.n_reference),
-        "fid" => "lower is closer".into(),
-        "fd_small" => "lower is closer; not an FID".into(),
-        "kid" | "kd_small" => {
-            let SetScores { kd_std, kd_subsets, kd_subset_size, .. } = scores;
-            let no = if name == "kid" { "" } else { "; not a KID" };
-            format!("lower is closer{no}; ± {kd_std:.5} over {kd_subsets} subsets of {kd_subset_size}")
-        }
-        "precision" => format!("higher is better; {} nearest neighbours", scores.nearest_k),
-        "recall" | "density" | "coverage" => "higher is better".into(),
-        "class KL" => "nats, lower is closer".into(),
-        "modes" => format!("of {} classes", scores.classes.as_ref().map_or(0, |classes| classes.class_counts.len())),
-        _ => String::new(),
-    }
+/// The metrics that each member has, which are in a table of their own.
+fn of_members() -> impl Iterator<Item = (&'static Metric, fn(&Memorisation) -> f64)> {
+    METRICS.iter().filter_map(|metric| match metric.source {
+        Source::Memorisation(value) => Some((*metric, value)),
+        Source::Features(_) | Source::Classifier(_) => None,
+    })
 }

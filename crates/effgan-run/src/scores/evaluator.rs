@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{Dataset, resize};
 use effgan_fl::FlError;
-use effgan_metrics::{ClassHistogram, FeatureScores, Kid, MetricError, Prdc, SmallNet};
+use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores, SmallNet};
 use effgan_nn::{Device, params};
 
 use super::cache;
-use super::evaluation::{ClassScores, Evaluation, SetScores};
+use super::evaluation::Evaluation;
 use super::feature_net::FeatureNet;
-use super::features::Features;
 use super::scored_images::Images;
 use super::share::Share;
 use crate::failure::{Failure, Result};
@@ -29,7 +28,7 @@ pub struct Evaluator<'a> {
     /// The name of the images in the result.
     pub name: String,
     /// The real images that they are compared with.
-    pub reference: Reference<'a>,
+    pub real: RealImages<'a>,
     /// The network whose features are compared.
     pub network: &'a FeatureNet,
     /// The network whose features memorisation is measured in: a small one where there is one, since all training images
@@ -52,7 +51,7 @@ pub struct Evaluator<'a> {
 }
 
 /// Real images that others are compared with.
-pub struct Reference<'a> {
+pub struct RealImages<'a> {
     /// The name in the result.
     pub name: String,
     /// The images.
@@ -63,7 +62,7 @@ pub struct Reference<'a> {
     pub train: Option<(&'a [u8], &'a [u8])>,
 }
 
-impl<'a> Reference<'a> {
+impl<'a> RealImages<'a> {
     /// The test split of a data set, with its training split for the floor.
     pub fn of_dataset(dataset: &'a Dataset) -> Self {
         let (train, test) = (&dataset.train, &dataset.test);
@@ -85,21 +84,22 @@ impl Evaluator<'_> {
     pub fn evaluate(&self) -> Result<Evaluation> {
         self.check_shapes()?;
         let (n, n_reference) = self.sizes()?;
-        let reference = self.extract_cached(self.network, "reference", &self.reference.images, n_reference)?;
+        let reference = self.extract_cached(self.network, "reference", &self.real.images, n_reference)?;
         let features = self.extract(self.network, "images", &self.images, n)?;
         let mut warnings = Vec::new();
-        let histogram = self.histogram(n_reference, &mut warnings)?;
-        let scores = self.score(&reference, &features, histogram.as_ref())?;
-        let floor = self.floor(&reference, n, histogram.as_ref())?;
+        let classes = self.classes(n_reference, &mut warnings)?;
+        let reference = Reference::new(self.network.network(), reference, classes).map_err(Failure::data)?;
+        let scores = reference.score(&features, self.jobs).map_err(Failure::data)?;
+        let floor = self.floor(&reference, n)?;
         let (mut train_on_synthetic, mut memorisation) = (None, Vec::new());
         if self.in_depth {
             train_on_synthetic = self.train_on_synthetic(n)?;
             memorisation = self.memorisation(n, &features, &mut warnings)?;
         }
-        warnings.extend(self.warnings(&scores));
+        warnings.extend(self.warnings(n, n_reference, &scores));
         Ok(Evaluation {
             of: self.name.clone(),
-            reference: self.reference.name.clone(),
+            reference: self.real.name.clone(),
             features: self.network.name(),
             dim: self.network.dim(),
             scores,
@@ -113,11 +113,11 @@ impl Evaluator<'_> {
 
     /// Checks that both sides have the same size. Grey and coloured images can be compared: one of them is converted.
     fn check_shapes(&self) -> Result<()> {
-        let (found, expected) = (self.images.shape(), self.reference.images.shape());
+        let (found, expected) = (self.images.shape(), self.real.images.shape());
         if found[1..] == expected[1..] {
             return Ok(());
         }
-        let name = &self.reference.name;
+        let name = &self.real.name;
         Err(usage(format!(
             "the images have shape {found:?}, those of the reference {name} have {expected:?}; resize one of them (in Python the \
              reference may be a table with size)"
@@ -126,7 +126,7 @@ impl Evaluator<'_> {
 
     /// The number of images to score, and of reference images.
     fn sizes(&self) -> Result<(usize, usize)> {
-        let Reference { name, images, train, .. } = &self.reference;
+        let RealImages { name, images, train, .. } = &self.real;
         let image_len: usize = images.shape().iter().product();
         let most = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
@@ -148,8 +148,8 @@ impl Evaluator<'_> {
 
     /// Reads or generates the first `n` images, piece by piece, and keeps their features alone.
     pub(super) fn extract(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Features> {
-        let mut all = Features::default();
-        let (shape, piece) = (self.reference.images.shape(), network.piece());
+        let mut all = Features { values: Vec::new(), dim: network.dim(), classes: Vec::new() };
+        let (shape, piece) = (self.real.images.shape(), network.piece());
         for start in (0..n).step_by(piece) {
             self.check_stop()?;
             let end = (start + piece).min(n);
@@ -182,66 +182,31 @@ impl Evaluator<'_> {
     }
 
     /// The true classes of the first `n` reference images; a warning instead when a class is missing.
-    fn histogram(&self, n: usize, warnings: &mut Vec<String>) -> Result<Option<ClassHistogram>> {
-        let Some(labels) = self.reference.labels.filter(|_| self.network.classifier().is_some()) else {
+    fn classes(&self, n: usize, warnings: &mut Vec<String>) -> Result<Option<ClassHistogram>> {
+        let Some(labels) = self.real.labels.filter(|_| self.network.classifier().is_some()) else {
             return Ok(None);
         };
-        let histogram = ClassHistogram::from_classes(&labels[..n], SmallNet::CLASSES).map_err(Failure::data)?;
-        match histogram.counts().iter().position(|&count| count == 0) {
-            Some(class) => {
-                warnings.push(format!("no class scores: {}", MetricError::MissingClass { class, n }));
+        match ClassHistogram::of_reference(&labels[..n], SmallNet::CLASSES) {
+            Ok(classes) => Ok(Some(classes)),
+            Err(error @ MetricError::MissingClass { .. }) => {
+                warnings.push(format!("no class scores: {error}"));
                 Ok(None)
             }
-            None => Ok(Some(histogram)),
+            Err(error) => Err(Failure::data(error)),
         }
     }
 
-    fn score(
-        &self,
-        reference: &Features,
-        features: &Features,
-        histogram: Option<&ClassHistogram>,
-    ) -> Result<SetScores> {
-        let dim = self.network.dim();
-        let scores =
-            FeatureScores::of(&reference.values, &features.values, dim, 1, self.jobs).map_err(Failure::data)?;
-        let FeatureScores { frechet_distance, kid, prdc } = scores;
-        let Kid { mean, std, subsets, subset_size } = kid;
-        let Prdc { precision, recall, density, coverage, nearest_k } = prdc;
-        let of = |distance: f64, wanted: bool| Some(distance).filter(|_| wanted);
-        let is_inception = self.network.is_inception();
-        let classes = histogram.map(|histogram| class_scores(&features.classes, histogram)).transpose();
-        Ok(SetScores {
-            n: features.values.len() / dim,
-            n_reference: reference.values.len() / dim,
-            fid: of(frechet_distance, is_inception),
-            fd_small: of(frechet_distance, !is_inception),
-            kid: of(mean, is_inception),
-            kd_small: of(mean, !is_inception),
-            kd_std: std,
-            kd_subsets: subsets,
-            kd_subset_size: subset_size,
-            precision,
-            recall,
-            density,
-            coverage,
-            nearest_k,
-            classes: classes.map_err(Failure::data)?,
-        })
-    }
-
     /// Scores as many training images as there are images, where there are any.
-    fn floor(&self, reference: &Features, n: usize, histogram: Option<&ClassHistogram>) -> Result<Option<SetScores>> {
-        let Some((train, _)) = self.reference.train else { return Ok(None) };
-        let shape = self.reference.images.shape();
+    fn floor(&self, reference: &Reference, n: usize) -> Result<Option<Scores>> {
+        let Some((train, _)) = self.real.train else { return Ok(None) };
+        let shape = self.real.images.shape();
         let n = n.min(train.len() / shape.iter().product::<usize>());
         let features = self.extract_cached(self.network, "floor", &Images::Pixels(train, shape), n)?;
-        self.score(reference, &features, histogram).map(Some)
+        reference.score(&features, self.jobs).map(Some).map_err(Failure::data)
     }
 
     /// What the numbers of images make unreliable.
-    fn warnings(&self, scores: &SetScores) -> Vec<String> {
-        let SetScores { n, n_reference, .. } = *scores;
+    fn warnings(&self, n: usize, n_reference: usize, scores: &Scores) -> Vec<String> {
         let (dim, fewest) = (self.network.dim(), n.min(n_reference));
         let mut warnings = Vec::new();
         if fewest <= dim {
@@ -254,7 +219,7 @@ impl Evaluator<'_> {
             warnings
                 .push(format!("{fewest} images are few: distances are too large and depend on n; use {FEW} or more"));
         }
-        if scores.kd_subset_size == fewest {
+        if scores.settings.kd_subset_size == Some(fewest) {
             warnings.push(format!(
                 "each subset of the kernel distance is the whole set of {fewest} images, so its standard deviation has no meaning; use more \
                  than {}",
@@ -270,15 +235,6 @@ impl Evaluator<'_> {
     pub(super) fn check_stop(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
     }
-}
-
-fn class_scores(classes: &[u8], reference: &ClassHistogram) -> effgan_metrics::Result<ClassScores> {
-    let histogram = ClassHistogram::from_classes(classes, SmallNet::CLASSES)?;
-    Ok(ClassScores {
-        class_kl: ClassHistogram::kl(&histogram, reference)?,
-        modes: ClassHistogram::modes_hit(&histogram, reference)?,
-        class_counts: histogram.counts().to_vec(),
-    })
 }
 
 fn usage(line: String) -> Failure {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use effgan_data::{DatasetName, resize};
-use effgan_metrics::{Inception, Resize, SmallNet};
+use effgan_metrics::metric::Network;
+use effgan_metrics::{Features, Inception, Resize, SmallNet};
 use effgan_nn::{Device, checkpoint, params};
 
-use super::features::{Features, SMALL_NET_SHAPE};
 use crate::failure::{Failure, Result};
 
 /// A feature network, and a classifier for the same images where there is one.
@@ -38,8 +38,7 @@ impl FeatureNet {
             _ => None,
         };
         if let Some(net) = built_in {
-            let hash = net.hash().to_owned();
-            return Ok(Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash });
+            return Ok(Self::of_small(net, name));
         }
         let path = Path::new(name);
         if !path.is_file() {
@@ -50,14 +49,18 @@ impl FeatureNet {
         }
         let read = || -> anyhow::Result<SmallNet> { Ok(SmallNet::new(&checkpoint::load(path)?, device)?) };
         let net = read().with_context(|| path.display().to_string()).map_err(Failure::data)?;
-        let hash = net.hash().to_owned();
-        Ok(Self { kind: Kind::Small(net), name: format!("LeNet ({})", path.display()), hash })
+        Ok(Self::of_small(net, &path.display().to_string()))
     }
 
     /// The built-in network for the images of a data set, on `device`; `None` where there is none.
     pub fn of_dataset(dataset: DatasetName, device: Device) -> Option<Self> {
         let name = if dataset == DatasetName::FashionMnist { "fashion-mnist" } else { "mnist" };
-        small_net(dataset, device).and_then(|_| Self::small(name, device).ok())
+        small_net(dataset, device).map(|net| Self::of_small(net, name))
+    }
+
+    fn of_small(net: SmallNet, name: &str) -> Self {
+        let hash = net.hash().to_owned();
+        Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash }
     }
 
     /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one; both on
@@ -97,12 +100,18 @@ impl FeatureNet {
 
     /// Images per call of [`extract`](Self::extract), between checks whether to stop: a few seconds of work.
     pub fn piece(&self) -> usize {
-        if self.is_inception() { 64 } else { 2048 }
+        match self.network() {
+            Network::Small => 2048,
+            Network::Inception => 64,
+        }
     }
 
-    /// Whether the features are Inception's, so that scores are FID and KID.
-    pub fn is_inception(&self) -> bool {
-        matches!(self.kind, Kind::Inception(..))
+    /// The kind of network, which decides what distances on its features are called.
+    pub fn network(&self) -> Network {
+        match self.kind {
+            Kind::Small(_) => Network::Small,
+            Kind::Inception(..) => Network::Inception,
+        }
     }
 
     /// The network that predicts classes, where there is one.
@@ -119,22 +128,20 @@ impl FeatureNet {
     /// When the network does not take such images.
     pub fn extract(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> effgan_metrics::Result<Features> {
         let classified =
-            |net: &SmallNet| net.classify(&resize::fit(images, shape, SMALL_NET_SHAPE), SMALL_NET_SHAPE, jobs);
-        match &self.kind {
-            Kind::Small(net) => {
-                classified(net).map(|found| Features { values: found.features, classes: found.classes })
-            }
+            |net: &SmallNet| net.classify(&resize::fit(images, shape, SmallNet::SHAPE), SmallNet::SHAPE, jobs);
+        let (values, classes) = match &self.kind {
+            Kind::Small(net) => classified(net).map(|found| (found.features, found.classes))?,
             Kind::Inception(inception, _, classifier) => {
                 let classes = classifier.as_ref().map(|net| classified(net).map(|found| found.classes)).transpose()?;
-                let values = inception.features(images, shape, jobs)?;
-                Ok(Features { values, classes: classes.unwrap_or_default() })
+                (inception.features(images, shape, jobs)?, classes.unwrap_or_default())
             }
-        }
+        };
+        Ok(Features { values, dim: self.dim(), classes })
     }
 }
 
 /// The built-in network that was trained on the images of `dataset`, on `device`; `None` for other data sets.
-pub(super) fn small_net(dataset: DatasetName, device: Device) -> Option<SmallNet> {
+fn small_net(dataset: DatasetName, device: Device) -> Option<SmallNet> {
     match dataset {
         DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist(device)),
         DatasetName::FashionMnist => Some(SmallNet::fashion_mnist(device)),

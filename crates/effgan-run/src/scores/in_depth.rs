@@ -1,11 +1,10 @@
 //! What `effgan evaluate` adds to the scores: the accuracy of a classifier that is trained on the images, and memorisation.
 
 use effgan_data::resize;
-use effgan_metrics::{Labelled, MetricError, TrainOnSynthetic, memorisation, train_on_synthetic};
+use effgan_metrics::{Features, Labelled, MetricError, SmallNet, TrainOnSynthetic, memorisation, train_on_synthetic};
 
 use super::evaluation::MemberMemorisation;
 use super::evaluator::Evaluator;
-use super::features::{Features, SMALL_NET_SHAPE};
 use crate::failure::{Failure, Result};
 
 /// Samples of each member whose nearest training images are searched.
@@ -15,25 +14,25 @@ impl Evaluator<'_> {
     /// Trains a classifier on the images, where there is a classifier to label them, and tests it on real ones.
     pub(super) fn train_on_synthetic(&self, n: usize) -> Result<Option<TrainOnSynthetic>> {
         let (Some(net), Some(labels), Some((train, train_labels))) =
-            (self.network.classifier(), self.reference.labels, self.reference.train)
+            (self.network.classifier(), self.real.labels, self.real.train)
         else {
             return Ok(None);
         };
-        let shape = self.reference.images.shape();
+        let shape = self.real.images.shape();
         let image_len = shape.iter().product::<usize>();
         let n = n.min(train_labels.len());
         if n < TrainOnSynthetic::LEAST {
             return Ok(None);
         }
         (self.progress)("training a classifier", 0, 1);
-        let test = self.reference.images.read(0..labels.len(), self.device, self.jobs, self.stop)?;
+        let test = self.real.images.read(0..labels.len(), self.device, self.jobs, self.stop)?;
         let samples = self.images.read(0..n, self.device, self.jobs, self.stop)?;
         let [samples, train, test] =
             [(&samples[..], self.images.shape()), (&train[..n * image_len], shape), (&test[..], shape)]
-                .map(|(images, shape)| resize::fit(images, shape, SMALL_NET_SHAPE));
+                .map(|(images, shape)| resize::fit(images, shape, SmallNet::SHAPE));
         let real = Labelled { images: &train, labels: &train_labels[..n] };
         let test = Labelled { images: &test, labels };
-        let result = train_on_synthetic(&samples, SMALL_NET_SHAPE, net, Some(real), test, 1, self.jobs);
+        let result = train_on_synthetic(&samples, SmallNet::SHAPE, net, Some(real), test, 1, self.jobs);
         (self.progress)("training a classifier", 1, 1);
         result.map(Some).map_err(Failure::data)
     }

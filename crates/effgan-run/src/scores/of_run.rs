@@ -10,7 +10,7 @@ use effgan_fl::ensemble::Selection;
 use effgan_nn::Device;
 use effgan_nn::checkpoint::read_file;
 
-use super::{Evaluation, Evaluator, FeatureNet, Images, Reference, Share};
+use super::{Evaluation, Evaluator, FeatureNet, Images, RealImages, Share};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::record::run_dir::MAX_BYTES;
@@ -32,7 +32,7 @@ pub fn evaluate_run(folder: &Path, n: usize, jobs: usize, stop: &AtomicBool) -> 
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),
-        reference: Reference::of_dataset(&dataset),
+        real: RealImages::of_dataset(&dataset),
         network: &network,
         memorisation_network: &network,
         n: Some(n),

@@ -7,14 +7,13 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, ImageSet, resize};
+use effgan_data::{Dataset, ImageSet};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
-use effgan_metrics::{MetricError, Reference, Scores};
+use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores, SmallNet};
 use effgan_nn::{Device, Model, Params};
 
-use super::feature_net::small_net;
-use super::features::SMALL_NET_SHAPE;
+use super::feature_net::FeatureNet;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
 
@@ -49,7 +48,7 @@ impl Scorer {
         let note = match &reference {
             // No number is made up for images that no network was trained for.
             None => Some(format!("no scores: no built-in feature network fits the images of {}", dataset.name)),
-            Some(_) if [c, h, w] != SMALL_NET_SHAPE => Some(format!(
+            Some(_) if [c, h, w] != SmallNet::SHAPE => Some(format!(
                 "real and generated images are converted from {c} × {h} × {w} to 1 × 28 × 28 before they are scored"
             )),
             Some(_) => None,
@@ -107,30 +106,27 @@ impl Scorer {
     /// # Errors
     /// When a feature is not finite.
     pub(crate) fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
-        self.reference.as_ref().map(|reference| reference.score(images)).transpose()
+        self.reference.as_ref().map(|reference| reference.score(images, self.jobs)).transpose()
     }
 
     /// The number of images that are scored, or else that a picture shows.
     fn num_samples(&self) -> usize {
-        self.reference.as_ref().map_or(NUM_SHOWN, DatasetReference::n)
+        self.reference.as_ref().map_or(NUM_SHOWN, |reference| reference.images.n())
     }
 }
 
-/// Test images of a data set, in the shape of its feature network.
+/// Test images of a data set, with the network whose features are compared.
 struct DatasetReference {
-    reference: Reference,
+    network: FeatureNet,
+    /// As many images are scored as it has.
+    images: Reference,
     shape: [usize; 3],
 }
 
 impl DatasetReference {
-    /// The number of reference images, which is also that of the images to score.
-    fn n(&self) -> usize {
-        self.reference.n()
-    }
-
     /// Scores u8 images `[n, c, h, w]` of the data set's shape.
-    fn score(&self, images: &[u8]) -> anyhow::Result<Scores> {
-        Ok(self.reference.score(&resize::fit(images, self.shape, SMALL_NET_SHAPE))?)
+    fn score(&self, images: &[u8], jobs: usize) -> anyhow::Result<Scores> {
+        Ok(self.images.score_round(&self.network.extract(images, self.shape, jobs)?, jobs)?)
     }
 }
 
@@ -146,7 +142,7 @@ fn reference(
     jobs: usize,
     device: Device,
 ) -> Result<Option<DatasetReference>> {
-    let Some(net) = small_net(dataset.name, device) else { return Ok(None) };
+    let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
     if n < 2 || n > most {
@@ -154,13 +150,15 @@ fn reference(
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
-    let resized = resize::fit(test.pixels(), shape, SMALL_NET_SHAPE);
-    let reference =
-        Reference::new(net, &resized, SMALL_NET_SHAPE, test.labels(), jobs).map_err(|error| match error {
-            MetricError::ImageShape { .. } => Failure::data(error),
-            _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
-        })?;
-    Ok(Some(DatasetReference { reference, shape }))
+    let images = || {
+        let classes = ClassHistogram::of_reference(test.labels(), SmallNet::CLASSES)?;
+        Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, Some(classes))
+    };
+    let images = images().map_err(|error| match error {
+        MetricError::ImageShape { .. } => Failure::data(error),
+        _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
+    })?;
+    Ok(Some(DatasetReference { network, images, shape }))
 }
 
 #[cfg(test)]
@@ -171,12 +169,8 @@ mod tests {
 
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
-        let resized = resize::fit(test.pixels(), test.shape(), SMALL_NET_SHAPE);
-        let classes = small_net(config.name, Device::cpu().unwrap())
-            .unwrap()
-            .classify(&resized, SMALL_NET_SHAPE, 2)
-            .unwrap()
-            .classes;
+        let network = FeatureNet::of_dataset(config.name, Device::cpu().unwrap()).unwrap();
+        let classes = network.extract(test.pixels(), test.shape(), 2).unwrap().classes;
         let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         right as f64 / test.len() as f64
     }

@@ -1,9 +1,10 @@
-//! Figures of a sweep: `fd_small` against each numeric key, and against the bytes sent; one line per algorithm, with mean and range over
+//! Figures of a sweep: the main metric against each numeric key, and against the bytes sent; one line per algorithm, with mean and range over
 //! the seeds.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use effgan_metrics::MAIN;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
@@ -37,7 +38,7 @@ pub(super) fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, St
             }
             if let Some(chart) = chart(sweep, table, &x, facet.as_ref()) {
                 let beside = facet.as_ref().map(|(key, value)| format!("-{}-{value}", last(key))).unwrap_or_default();
-                figures.push((format!("fd_small-by-{}{beside}.svg", last(&x)), svg(&chart)?));
+                figures.push((format!("{}-by-{}{beside}.svg", MAIN.name, last(&x)), svg(&chart)?));
             }
         }
     }
@@ -94,7 +95,7 @@ fn chart(sweep: &Sweep, table: &Table, x: &str, facet: Option<&(String, String)>
             lines.push(Line { name, points: BTreeMap::new(), is_flat });
             lines.len() - 1
         });
-        lines[i].points.entry(at.to_bits()).or_default().push(row.score.scores.fd_small);
+        lines[i].points.entry(at.to_bits()).or_default().push(row.score.main());
     }
     flatten(&mut lines);
     let is_shown = (1..=CLASSES.len()).contains(&lines.len());
@@ -138,8 +139,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     let floor = Spread::of(table.rows.iter().filter_map(|row| row.floor)).mean;
     let floor = Some(floor).filter(|floor| floor.is_finite());
     let scores = lines.iter().flat_map(|line| line.points.values().flatten()).copied();
-    let mut y = Axis::of_sizes("fd_small", scores.clone());
-    y.label += if y.log { " (log scale), lower is closer" } else { ", lower is closer" };
+    let y = Axis::of_main_metric(scores.clone());
     // The range over the seeds is a bar, slightly wider than a line.
     let half = |at: f64| {
         if x_axis.log { [at / 1.012, at * 1.012] } else { [at - x_axis.span() * 0.003, at + x_axis.span() * 0.003] }
@@ -170,7 +170,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     let of_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));
     Plot {
-        title: format!("fd_small against {x}{of_facet}"),
+        title: format!("{} against {x}{of_facet}", MAIN.label),
         x: x_axis,
         y,
         series,

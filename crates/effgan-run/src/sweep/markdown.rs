@@ -1,81 +1,67 @@
 //! The table of a sweep in Markdown: a row for each setting of the keys, with mean and range over the seeds.
 
 use effgan_fl::ensemble::NormStatistics;
+use effgan_metrics::{MAIN, Metric, metrics_in_run};
 
 use super::cell::short;
 use super::rows::Row;
 use super::spread::Spread;
-use super::table::Table;
+use super::table::{Table, evaluated};
 use crate::record::events::Scored;
-use crate::scores::Evaluation;
 use crate::units::three_digits;
-
-/// Heading, decimals and value of a column.
-type Column = (&'static str, usize, fn(&Evaluation) -> Option<f64>);
-
-/// Columns of the scores of `effgan evaluate`.
-const EVALUATED: [Column; 6] = [
-    ("precision", 2, |e| Some(e.scores.precision)),
-    ("recall", 2, |e| Some(e.scores.recall)),
-    ("density", 2, |e| Some(e.scores.density)),
-    ("coverage", 2, |e| Some(e.scores.coverage)),
-    ("accuracy of a classifier trained on samples", 3, |e| {
-        e.train_on_synthetic.as_ref().map(|trained| trained.accuracy)
-    }),
-    ("memorisation AUC", 2, |e| e.memorisation.first().map(|found| found.memorisation.auc)),
-];
 
 impl Table<'_> {
     /// The table as Markdown.
     pub(super) fn markdown(&self) -> String {
         let keys: Vec<&String> = self.sweep.keys.iter().filter(|key| self.has_several(key)).collect();
-        let further: &[Column] = if self.sweep.evaluate.is_some() { &EVALUATED } else { &[] };
-        let heads = [""].into_iter().map(str::to_owned).chain(keys.iter().map(|key| format!("`{key}`")));
-        let heads = heads.chain(["fd_small", "class KL", "modes", "MB sent"].map(str::to_owned));
-        let heads: Vec<String> =
-            heads.chain(further.iter().map(|(head, ..)| (*head).into())).chain(["seeds".into()]).collect();
+        let (in_run, evaluated) = (headings(metrics_in_run()), headings(self.evaluated()));
+        let mut heads = vec![String::new()];
+        heads.extend(keys.iter().map(|key| format!("`{key}`")));
+        heads.extend(in_run.into_iter().chain(["MB sent"]).chain(evaluated).chain(["seeds"]).map(str::to_owned));
         let mut text = line(&heads) + &line(&vec!["---".into(); heads.len()]);
         for group in self.over_seeds() {
-            text += &line(&self.markdown_row(&group, &keys, further));
+            text += &line(&self.markdown_row(&group, &keys));
         }
         let floor = Spread::of(self.rows.iter().filter_map(|row| row.floor));
         let mut last = vec![String::new(); heads.len()];
         last[0] = "real images (floor)".into();
-        last[1 + keys.len()] = floor.text(2);
+        let before = in_summary(metrics_in_run()).take_while(|(metric, _)| *metric != MAIN).count();
+        last[1 + keys.len() + before] = floor.text(MAIN.decimals);
         text + &line(&last) + &self.numbers()
     }
 
     /// A sentence with the numbers of images behind the scores.
     fn numbers(&self) -> String {
         let Some(row) = self.rows.iter().find(|row| row.is_main) else { return String::new() };
-        let further = row
-            .evaluation
-            .as_ref()
-            .map(|evaluation| format!("; precision and the columns after it of {}", evaluation.scores.n));
-        format!("\nfd_small, class KL and modes of {} images{}.\n", row.score.scores.n, further.unwrap_or_default())
+        let in_run = headings(metrics_in_run());
+        let (last, others) = in_run.split_last().expect("a run computes the main metric");
+        let in_run = if others.is_empty() { (*last).into() } else { format!("{} and {last}", others.join(", ")) };
+        let evaluated = match (&row.evaluation, headings(self.evaluated()).first()) {
+            (Some(found), Some(first)) => format!("; {first} and the columns after it of {}", found.scores.n),
+            _ => String::new(),
+        };
+        format!("\n{in_run} of {} images{evaluated}.\n", row.score.scores.n)
     }
 
-    fn markdown_row(&self, group: &[&Row], keys: &[&String], further: &[Column]) -> Vec<String> {
+    /// The metrics of `effgan evaluate` that the sweep asks for.
+    fn evaluated(&self) -> impl Iterator<Item = &'static Metric> {
+        evaluated().filter(|_| self.sweep.evaluate.is_some())
+    }
+
+    fn markdown_row(&self, group: &[&Row], keys: &[&String]) -> Vec<String> {
         let (first, cell) = (group[0], &self.sweep.cells[group[0].cell]);
         let label = match first.norm_statistics {
             Some(NormStatistics::Average) => format!("{}, averaged statistics", cell.label),
             _ => cell.label.clone(),
         };
-        let values = keys.iter().map(|key| cell.value(key).map_or(String::new(), short));
-        let of = |value: fn(&Row) -> f64| Spread::of(group.iter().map(|row| value(row)));
-        let mut columns: Vec<String> = [label].into_iter().chain(values).collect();
-        columns.push(of(|row| row.score.scores.fd_small).text(1));
-        columns.push(format!("{:.3}", of(|row| row.score.scores.class_kl).mean));
-        columns.push(format!("{:.1}", of(|row| row.score.scores.modes as f64).mean).trim_end_matches(".0").into());
+        let of_run = |metric: &Metric| over(metric, group.iter().filter_map(|row| row.score.scores.get(metric)));
+        let evaluation =
+            |metric: &Metric| over(metric, group.iter().filter_map(|row| row.evaluation.as_ref()?.value(metric)));
+        let mut columns = vec![label];
+        columns.extend(keys.iter().map(|key| cell.value(key).map_or(String::new(), short)));
+        columns.extend(in_summary(metrics_in_run()).map(|(metric, _)| of_run(metric)));
         columns.push(three_digits(first.megabytes));
-        for (_, decimals, value) in further {
-            let values = group.iter().filter_map(|row| row.evaluation.as_ref()).filter_map(value);
-            columns.push(
-                Some(Spread::of(values))
-                    .filter(|spread| spread.n > 0)
-                    .map_or(String::new(), |s| format!("{:.*}", decimals, s.mean)),
-            );
-        }
+        columns.extend(in_summary(self.evaluated()).map(|(metric, _)| evaluation(metric)));
         columns.push(group.len().to_string());
         columns
     }
@@ -107,6 +93,25 @@ impl Table<'_> {
     /// Whether the row scores the same generator as the main score of its cell.
     fn is_of_main_generator(&self, row: &Row) -> bool {
         self.rows.iter().any(|main| main.cell == row.cell && main.is_main && main.of == row.of)
+    }
+}
+
+/// Those of `metrics` that the table shows, with their headings.
+fn in_summary(metrics: impl Iterator<Item = &'static Metric>) -> impl Iterator<Item = (&'static Metric, &'static str)> {
+    metrics.filter_map(|metric| Some((metric, metric.summary.as_ref()?.heading)))
+}
+
+fn headings(metrics: impl Iterator<Item = &'static Metric>) -> Vec<&'static str> {
+    in_summary(metrics).map(|(_, heading)| heading).collect()
+}
+
+/// The mean of `metric` over the seeds, for the main metric with its range; empty where it was not computed.
+fn over(metric: &Metric, values: impl Iterator<Item = f64>) -> String {
+    let spread = Spread::of(values);
+    match spread.n {
+        0 => String::new(),
+        _ if metric == MAIN => spread.text(metric.brief_decimals()),
+        _ => metric.brief(spread.mean),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub is_main: bool,
     /// The score.
     pub score: Score,
-    /// `fd_small` of real images in the same run.
+    /// The main metric of real images in the same run.
     pub floor: Option<f64>,
     /// Bytes of tensors sent in the run, in both directions, / 10⁶.
     pub megabytes: f64,
@@ -89,7 +89,7 @@ fn of_mean(cell: usize, folder: &Folder, effgan: &str) -> Vec<Row> {
 
 /// The latest score of each of `kinds`; that of `main` is the main score.
 fn rows(cell: usize, folder: &Folder, main: Scored, megabytes: f64, from: Option<&str>, kinds: &[Scored]) -> Vec<Row> {
-    let floor = folder.latest(Scored::Floor).map(|floor| floor.scores.fd_small);
+    let floor = folder.latest(Scored::Floor).map(Score::main);
     let statistics = [None, Some(NormStatistics::Recompute), Some(NormStatistics::Average)];
     let all = kinds.iter().flat_map(|&of| statistics.map(|how| (of, how)));
     let latest = |(of, how)| {
@@ -116,5 +116,5 @@ pub(super) fn headline(folder: &Path) -> String {
     let Ok(folder) = Folder::read(folder) else { return "done".into() };
     let took = duration(folder.info.seconds);
     let score = [Scored::Ensemble, Scored::Average].into_iter().find_map(|of| folder.latest(of));
-    score.map_or(took.clone(), |score| format!("{} fd_small {:.2}, {took}", score.of.title(), score.scores.fd_small))
+    score.map_or(took.clone(), |score| format!("{}, {took}", score.headline()))
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use effgan_metrics::metric::Network;
+use effgan_metrics::{MAIN, METRICS, Metric, metrics_in_run};
 use serde_json::{Map, Value, json};
 
 use super::Sweep;
 use super::rows::{self, Row};
 use crate::failure::Result;
 use crate::record::csv_file;
-use crate::scores::Evaluation;
 
 /// The scores of all finished cells, in the order of the sweep.
 pub(super) struct Table<'a> {
@@ -68,14 +69,19 @@ impl<'a> Table<'a> {
         put("round", json!(row.score.round));
         put("of", json!(row.of.name()));
         put("norm_statistics", json!(row.norm_statistics));
-        let scores = json!(row.score.scores);
-        for (key, value) in scores.as_object().into_iter().flatten().filter(|(key, _)| *key != "class_counts") {
-            put(key, value.clone());
+        put("n", json!(row.score.scores.n));
+        for metric in metrics_in_run() {
+            put(metric.name, json!(row.score.scores.get(metric).map(|value| metric.number(value))));
         }
-        put("floor_fd_small", json!(row.floor));
+        put(&format!("floor_{}", MAIN.name), json!(row.floor));
         if self.sweep.evaluate.is_some() {
-            for (name, value) in EVALUATED {
-                put(name, json!(row.evaluation.as_ref().and_then(value)));
+            let evaluation = row.evaluation.as_ref();
+            put("evaluated_n", json!(evaluation.map(|evaluation| evaluation.scores.n as f64)));
+            for metric in evaluated() {
+                put(metric.name, json!(evaluation.and_then(|found| found.value(metric)).map(|v| metric.number(v))));
+                if let Some((name, _)) = metric.beside {
+                    put(name, json!(evaluation.and_then(|found| found.beside(metric))));
+                }
             }
         }
         put("megabytes", json!(row.megabytes));
@@ -85,27 +91,10 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Name and value of a column.
-type Column = (&'static str, fn(&Evaluation) -> Option<f64>);
-
-/// Columns of the scores of `effgan evaluate`, with the n that they are of.
-const EVALUATED: [Column; 12] = [
-    ("evaluated_n", |e| Some(e.scores.n as f64)),
-    ("kd_small", |e| e.scores.kd_small),
-    ("kd_std", |e| Some(e.scores.kd_std)),
-    ("precision", |e| Some(e.scores.precision)),
-    ("recall", |e| Some(e.scores.recall)),
-    ("density", |e| Some(e.scores.density)),
-    ("coverage", |e| Some(e.scores.coverage)),
-    ("accuracy", |e| e.train_on_synthetic.as_ref().map(|trained| trained.accuracy)),
-    ("accuracy_of_real", |e| e.train_on_synthetic.as_ref().and_then(|trained| trained.accuracy_of_real)),
-    ("memorisation_ratio", |e| e.memorisation.first().map(|found| found.memorisation.ratio)),
-    ("memorisation_auc", |e| e.memorisation.first().map(|found| found.memorisation.auc)),
-    // Of the member that is closest to its own training images.
-    ("memorisation_auc_of_members", |e| {
-        e.memorisation.iter().skip(1).map(|found| found.memorisation.auc).max_by(f64::total_cmp)
-    }),
-];
+/// The metrics that only `effgan evaluate` computes; for the cells of a sweep it uses a small network.
+pub(super) fn evaluated() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().copied().filter(|metric| metric.in_run().is_none() && metric.is_of(Network::Small))
+}
 
 /// A value as text, without the quotes of a string.
 fn text(value: &Value) -> String {

@@ -21,7 +21,7 @@ pub(crate) struct Frechet {
     /// Images per set
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     num: u32,
-    /// Features per image, one result each; the defaults are those of `fd_small` and Inception
+    /// Features per image, one result each; the defaults are those of the small network and Inception
     #[arg(long, value_delimiter = ',', default_values_t = [84, 2048])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
     dims: Vec<u16>,

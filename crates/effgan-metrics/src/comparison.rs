@@ -1,0 +1,95 @@
+//! Two sets of images, by their features and classes: what a metric is computed from.
+
+use std::cell::OnceCell;
+
+use crate::{
+    ClassHistogram, FeatureStats, Features, KernelDistance, Prdc, Result, Settings, SmallNet, Subsets,
+    frechet_distance, kernel_distance, prdc,
+};
+
+/// Seed of the subsets of the kernel distance, which are the same in each evaluation.
+const SEED: u64 = 1;
+
+/// Real images and the images that are compared with them. What several metrics need is computed once, for the first that asks.
+pub struct Comparison<'a> {
+    real: &'a Features,
+    images: &'a Features,
+    jobs: usize,
+    real_stats: &'a FeatureStats,
+    real_classes: Option<&'a ClassHistogram>,
+    kernel: OnceCell<KernelDistance>,
+    prdc: OnceCell<Prdc>,
+    classes: OnceCell<ClassHistogram>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Of `images` with `real` ones, whose statistics and true classes are known; `jobs` threads change no result.
+    pub(crate) fn new(
+        (real, real_stats, real_classes): (&'a Features, &'a FeatureStats, Option<&'a ClassHistogram>),
+        images: &'a Features,
+        jobs: usize,
+    ) -> Self {
+        let (kernel, prdc, classes) = Default::default();
+        Self { real, images, jobs, real_stats, real_classes, kernel, prdc, classes }
+    }
+
+    /// Features of the real images.
+    pub fn real(&self) -> &Features {
+        self.real
+    }
+
+    /// Features of the images that are scored, of the same length.
+    pub fn images(&self) -> &Features {
+        self.images
+    }
+
+    /// The Fréchet distance.
+    pub(crate) fn frechet_distance(&self) -> Result<f64> {
+        frechet_distance(self.real_stats, &FeatureStats::of(&self.images.values, self.images.dim)?)
+    }
+
+    /// The kernel distance over subsets.
+    pub(crate) fn kernel(&self) -> Result<&KernelDistance> {
+        once(&self.kernel, || {
+            let (real, images) = (self.real, self.images);
+            let subsets = Subsets::draw(real.n(), images.n(), SEED);
+            kernel_distance(&real.values, &images.values, real.dim, &subsets, self.jobs)
+        })
+    }
+
+    /// Precision, recall, density and coverage.
+    pub(crate) fn prdc(&self) -> Result<&Prdc> {
+        let (real, images) = (self.real, self.images);
+        once(&self.prdc, || prdc(&real.values, &images.values, real.dim, Prdc::NEAREST_K, self.jobs))
+    }
+
+    /// A number that compares the predicted classes of the images with the true ones of the real images; `None` where either is not known.
+    pub(crate) fn of_classes(
+        &self,
+        compare: impl FnOnce(&ClassHistogram, &ClassHistogram) -> Result<f64>,
+    ) -> Result<Option<f64>> {
+        let Some(real) = self.real_classes else { return Ok(None) };
+        let images = once(&self.classes, || ClassHistogram::from_classes(&self.images.classes, SmallNet::CLASSES))?;
+        compare(images, real).map(Some)
+    }
+
+    /// What has been used for the metrics that were asked for.
+    pub(crate) fn settings(&self) -> Settings {
+        let kernel = self.kernel.get();
+        Settings {
+            kd_std: kernel.map(|kernel| kernel.std),
+            kd_subsets: kernel.map(|kernel| kernel.subsets),
+            kd_subset_size: kernel.map(|kernel| kernel.subset_size),
+            nearest_k: self.prdc.get().map(|prdc| prdc.nearest_k),
+            class_counts: self.classes.get().map_or_else(Vec::new, |classes| classes.counts().to_vec()),
+        }
+    }
+}
+
+/// The value in `cell`, which `make` fills when it is empty.
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => make().map(|value| cell.get_or_init(|| value)),
+    }
+}

@@ -1,0 +1,209 @@
+//! The table of metrics. Whoever prints, charts, tabulates or exports scores loops over it and asks each metric for its name, format and
+//! direction, so that a new row appears everywhere.
+
+use crate::metric::{Beside, Better, Cost, InRun, Line, Metric, Network, Setting, Source, Summary, Unit};
+use crate::{ClassHistogram, Settings};
+
+/// The metric by which runs are compared: that of headlines, charts and captions. A run computes it whenever it scores.
+pub const MAIN: &Metric = &Metric {
+    decimals: 2,
+    network: Some(Network::Small),
+    cost: Cost::EveryRound(InRun {
+        decimals: 2,
+        line: Some(Line { label: "fd_small", width: 7 }),
+        about: "fd_small is the Fréchet distance on the features of a small network: lower is closer. It is not an FID: the network differs, \
+                and so does the scale. Compare it only at the same n, and with the floor, the score of as many real images.",
+    }),
+    summary: Some(Summary { heading: "fd_small", decimals: 1 }),
+    remark: Some(|_| "lower is closer; not an FID".into()),
+    ..lower("fd_small", Source::Features(|pair| pair.frechet_distance().map(Some)))
+};
+
+/// All metrics, in the order in which they are printed and recorded.
+pub const METRICS: &[&Metric] = &[
+    &Metric {
+        decimals: 3,
+        network: Some(Network::Inception),
+        ..lower("fid", Source::Features(|pair| pair.frechet_distance().map(Some)))
+    },
+    MAIN,
+    &Metric {
+        decimals: 5,
+        network: Some(Network::Inception),
+        setting: Some(Setting::Subsets),
+        remark: Some(|settings| format!("lower is closer; {}", deviation(settings))),
+        ..lower("kid", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
+    },
+    &Metric {
+        network: Some(Network::Small),
+        beside: Some(("kd_std", Beside::Deviation)),
+        setting: Some(Setting::Subsets),
+        remark: Some(|settings| format!("lower is closer; not a KID; {}", deviation(settings))),
+        ..lower("kd_small", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
+    },
+    &Metric {
+        summary: Some(Summary { heading: "precision", decimals: 2 }),
+        remark: Some(|settings| {
+            format!("higher is better; {} nearest neighbours", settings.nearest_k.unwrap_or_default())
+        }),
+        ..higher("precision", Source::Features(|pair| Ok(Some(pair.prdc()?.precision))))
+    },
+    &Metric {
+        summary: Some(Summary { heading: "recall", decimals: 2 }),
+        ..higher("recall", Source::Features(|pair| Ok(Some(pair.prdc()?.recall))))
+    },
+    &Metric {
+        summary: Some(Summary { heading: "density", decimals: 2 }),
+        ..higher("density", Source::Features(|pair| Ok(Some(pair.prdc()?.density))))
+    },
+    &Metric {
+        summary: Some(Summary { heading: "coverage", decimals: 2 }),
+        setting: Some(Setting::NearestK),
+        ..higher("coverage", Source::Features(|pair| Ok(Some(pair.prdc()?.coverage))))
+    },
+    &Metric {
+        label: "class KL",
+        unit: Unit::Nats,
+        cost: Cost::EveryRound(InRun {
+            decimals: 3,
+            line: Some(Line { label: "KL", width: 5 }),
+            about: "Class KL is the divergence of the predicted class shares from those of the reference (nats; 0 is equal).",
+        }),
+        summary: Some(Summary { heading: "class KL", decimals: 3 }),
+        ..lower("class_kl", Source::Features(|pair| pair.of_classes(ClassHistogram::kl)))
+    },
+    &Metric {
+        unit: Unit::Classes,
+        decimals: 0,
+        cost: Cost::EveryRound(InRun {
+            decimals: 0,
+            line: Some(Line { label: "modes", width: 2 }),
+            about: "A mode is a class with at least a tenth of its share in the reference.",
+        }),
+        summary: Some(Summary { heading: "modes", decimals: 1 }),
+        setting: Some(Setting::ClassCounts),
+        ..higher(
+            "modes",
+            Source::Features(|pair| {
+                pair.of_classes(|images, real| Ok(ClassHistogram::modes_hit(images, real)? as f64))
+            }),
+        )
+    },
+    &Metric {
+        summary: Some(Summary { heading: "accuracy of a classifier trained on samples", decimals: 3 }),
+        beside: Some(("accuracy_of_real", Beside::Floor)),
+        ..higher("accuracy", Source::Classifier(|trained| trained.accuracy))
+    },
+    &Metric {
+        label: "ratio",
+        better: Better::Near(1.0),
+        decimals: 3,
+        ..lower("memorisation_ratio", Source::Memorisation(|found| found.ratio))
+    },
+    &Metric {
+        label: "AUC",
+        better: Better::Near(0.5),
+        decimals: 3,
+        summary: Some(Summary { heading: "memorisation AUC", decimals: 2 }),
+        beside: Some(("memorisation_auc_of_members", Beside::LargestOfMembers)),
+        ..lower("memorisation_auc", Source::Memorisation(|found| found.auc))
+    },
+];
+
+/// The metrics that a run computes in the rounds that it scores, in the order of the table.
+pub fn metrics_in_run() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().copied().filter(|metric| metric.in_run().is_some())
+}
+
+/// A row whose label is its name, for a number without a unit of which lower is closer.
+const fn lower(name: &'static str, source: Source) -> Metric {
+    Metric {
+        name,
+        label: name,
+        unit: Unit::None,
+        better: Better::Lower,
+        decimals: 4,
+        network: None,
+        cost: Cost::Evaluation,
+        summary: None,
+        beside: None,
+        setting: None,
+        remark: None,
+        source,
+    }
+}
+
+/// The same for a number of which higher is better.
+const fn higher(name: &'static str, source: Source) -> Metric {
+    Metric { better: Better::Higher, ..lower(name, source) }
+}
+
+fn deviation(settings: &Settings) -> String {
+    let (std, subsets, size) = (settings.kd_std, settings.kd_subsets, settings.kd_subset_size);
+    format!(
+        "± {:.5} over {} subsets of {}",
+        std.unwrap_or_default(),
+        subsets.unwrap_or_default(),
+        size.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../../docs/scores.md");
+    const RUN_FOLDER: &str = include_str!("../../../docs/run-folder.md");
+
+    /// The anchor that GitHub gives to a heading.
+    fn anchor(heading: &str) -> String {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    }
+
+    #[test]
+    fn the_docs_have_a_row_and_a_section_for_each_metric() {
+        let anchors: Vec<String> = DOCS.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+        let rows: Vec<&str> =
+            DOCS.split_once("## All metrics").unwrap().1.split("\n## ").next().unwrap().lines().collect();
+        let rows: Vec<&&str> = rows.iter().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), METRICS.len());
+        for (row, metric) in rows.iter().zip(METRICS) {
+            let when = if metric.in_run().is_some() { "run" } else { "evaluate" };
+            let start = format!("| `{}` | {} | {when} | [", metric.name, metric.better.word());
+            assert!(row.starts_with(&start), "{row} does not start with {start}");
+            let (section, _) = row.rsplit_once(") |").unwrap();
+            let section = section.rsplit_once("(#").unwrap().1;
+            assert!(
+                anchors.iter().any(|anchor| anchor == section),
+                "there is no section {section} for {}",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_docs_of_the_run_folder_have_the_column_and_the_tag_of_each_metric_of_a_run() {
+        for name in metrics_in_run().map(|metric| metric.name) {
+            assert!(RUN_FOLDER.contains(&format!("`{name}`")), "metrics.csv has a column {name}");
+            assert!(RUN_FOLDER.contains(&format!("`{name}/…`")), "TensorBoard has a tag {name}");
+        }
+    }
+
+    #[test]
+    fn names_are_of_one_metric_each_and_a_run_computes_the_main_one() {
+        for (i, metric) in METRICS.iter().enumerate() {
+            assert!(METRICS[..i].iter().all(|other| other != metric), "{} is in the table twice", metric.name);
+            assert!(metric.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", metric.name);
+        }
+        assert!(metrics_in_run().any(|metric| metric == MAIN));
+    }
+
+    #[test]
+    fn the_best_value_is_lowest_highest_or_nearest_and_never_nan() {
+        let best = |better: Better| better.best([0.75, f64::NAN, 0.25, 0.625].into_iter());
+        let found = [Better::Lower, Better::Higher, Better::Near(0.5)].map(best);
+        assert_eq!(found, [Some(0.25), Some(0.75), Some(0.625)]);
+        assert_eq!(Better::Lower.best([f64::NAN].into_iter()), None);
+    }
+}
