@@ -16,6 +16,7 @@ use effgan_nn::{Device, Params};
 
 use super::feature_net::small_net;
 use super::features::SMALL_NET_SHAPE;
+use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
 
@@ -150,8 +151,8 @@ fn reference(
     let Some(net) = small_net(dataset.name, device) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
-    if n < 2 || n > most {
-        let line = format!("{key} = {n} is outside 2..={most}, the images of {}", dataset.name);
+    if !(MIN_SAMPLES..=most).contains(&n) {
+        let line = format!("{key} = {n} is outside {MIN_SAMPLES}..={most}, the images of {}", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
