@@ -22,8 +22,8 @@ pub trait AlgorithmSettings {
     /// [`FlError::Config`](crate::FlError::Config), naming the key.
     fn check(&self) -> Result<()>;
 
-    /// Checks that the algorithm can train `network` by the settings of `local`. Where not every such training suits it,
-    /// [`build_with`](Self::build_with) makes the same checks, for a model that is none of a config's.
+    /// Checks that the algorithm can train `network` by the settings of `local`, each of which has been checked. An algorithm that
+    /// cannot train every network makes the same checks of the model in [`build_with`](Self::build_with).
     ///
     /// # Errors
     /// [`FlError::Config`](crate::FlError::Config), naming the key.

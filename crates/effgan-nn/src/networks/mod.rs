@@ -51,7 +51,7 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Checks all that can be checked without images: what of the bounds depends on their shape is in [`Network::check`].
+    /// Checks the sizes. Whether the network fits images, whose shape is not known here, is checked by [`Network::check`].
     ///
     /// # Errors
     /// [`NnError::Config`], naming the key.

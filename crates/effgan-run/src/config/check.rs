@@ -1,8 +1,8 @@
 //! The checks of a config: the bounds of every table, what goes together across tables, and what a simulation or a federation needs.
 //!
-//! [`Config::parse`] makes all checks but those that depend on where the config is used, and these on what is not in it: the shape of
-//! the images and their classes ([`Config::model`]), the number of clients, and the processor
-//! ([`LocalTraining`](effgan_fl::local::LocalTraining)).
+//! [`Config::parse`] makes all checks that need nothing but the config. The others wait for what they need: for the number of clients
+//! ([`Config::check_clients`]), for the shape of the images and their classes ([`Config::model`]), and, for `local.precision`, for the
+//! processor ([`LocalTraining::new`](effgan_fl::local::LocalTraining::new)).
 
 use anyhow::anyhow;
 use effgan_data::DatasetName;
@@ -12,7 +12,7 @@ use super::Config;
 use crate::failure::{Failure, Result};
 
 impl Config {
-    /// Checks the bounds of every table.
+    /// Checks the bounds of every table, and what has to agree between tables.
     pub(super) fn check(self) -> Result<Self> {
         check_name(&self.name)?;
         self.dataset.check()?;
@@ -34,7 +34,7 @@ impl Config {
     /// Checks that the network fits the images, where the config says which shape they have.
     fn check_image_shape(&self) -> Result<()> {
         if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
-            // Whatever their number is, which only the data tell: it does not matter to the fit.
+            // The data tell the number of classes, which does not matter to the fit.
             let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
             self.model([channels, size, size], num_classes)?;
         }
