@@ -143,7 +143,7 @@ impl Network {
         self.config.check()?;
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => dcgan.check_images(self.image_shape),
-            NetworkConfig::Resnet(resnet) => resnet.check_images(self.image_shape),
+            NetworkConfig::Resnet(_) => ResnetConfig::check_images(self.image_shape),
         }
     }
 

@@ -91,7 +91,7 @@ impl BlockShape {
 
 impl ResnetConfig {
     /// Checks that images of this shape fit.
-    pub(super) fn check_images(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
+    pub(super) fn check_images([channels, height, width]: [usize; 3]) -> Result<()> {
         let side_fits = (2 * START..=MAX_PIXELS).contains(&height) && height.is_power_of_two();
         if matches!(channels, 1 | 3) && height == width && side_fits {
             return Ok(());
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn images_that_do_not_fit_are_refused() {
-        let error = |shape| ResnetConfig::default().check_images(shape).unwrap_err().to_string();
+        let error = |shape| ResnetConfig::check_images(shape).unwrap_err().to_string();
         for shape in [[1, 28, 28], [3, 32, 64], [2, 32, 32], [1, 4, 4], [1, 2048, 2048]] {
             assert!(error(shape).contains("do not fit a resnet: 1 or 3 channels"), "{shape:?}");
         }

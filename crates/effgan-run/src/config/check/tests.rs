@@ -7,8 +7,8 @@ use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity,
 use effgan_data::{DatasetConfig, DatasetName, PartitionConfig};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{
-    CentralConfig, EffganConfig, FedAdamConfig, FedGanConfig, FedProxConfig, FedYogiConfig, LocalEnsembleConfig,
-    MdGanConfig, UaGanConfig,
+    CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
+    UaGanConfig,
 };
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
@@ -198,36 +198,29 @@ fn every_partition() -> Vec<PartitionConfig> {
 
 fn every_algorithm() -> Vec<AlgorithmConfig> {
     let (rounds, cohort, weights) = (2, 0.5, Weights::Examples);
-    let (server_learning_rate, beta1, beta2, tau) = (0.01, 0.9, 0.99, 1e-3);
-    let adam = FedAdamConfig {
-        rounds,
-        server_learning_rate,
-        beta1,
-        beta2,
-        tau,
-        cohort,
-        weights,
-        second_moment: Default::default(),
-    };
     vec![
         AlgorithmConfig::Fedgan(FedGanConfig { rounds, cohort, weights }),
         AlgorithmConfig::Fedprox(FedProxConfig { rounds, mu: 0.1, cohort, weights }),
-        AlgorithmConfig::Fedadam(adam),
-        AlgorithmConfig::Fedyogi(FedYogiConfig {
-            rounds,
-            server_learning_rate,
-            beta1,
-            beta2,
-            tau,
-            cohort,
-            weights,
-            second_moment: Default::default(),
-        }),
+        AlgorithmConfig::Fedadam(server_optimiser()),
+        AlgorithmConfig::Fedyogi(server_optimiser()),
         AlgorithmConfig::MdGan(MdGanConfig { rounds, cohort, weights }),
         AlgorithmConfig::UaGan(UaGanConfig { rounds, cohort, weights }),
         AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights }),
         AlgorithmConfig::Central(CentralConfig { rounds }),
     ]
+}
+
+fn server_optimiser<V: Default>() -> FedOptConfig<V> {
+    FedOptConfig {
+        rounds: 2,
+        server_learning_rate: 0.01,
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 1e-3,
+        cohort: 0.5,
+        weights: Weights::Examples,
+        second_moment: V::default(),
+    }
 }
 
 /// The keys of `value`, below `key`, that hold numbers, and whether these are whole.
