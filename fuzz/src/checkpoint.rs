@@ -1,4 +1,4 @@
-//! A run's checkpoints: a state, a reply's and a memory's file are sealed alike.
+//! A run's checkpoints: the files of a state, of a reply and of a client state are sealed alike.
 
 use effgan_fl::{CheckpointConfig, Checkpoints, RunId};
 use effgan_nn::{checkpoint, sealed};

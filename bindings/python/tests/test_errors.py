@@ -89,19 +89,31 @@ def test_a_damaged_model_is_a_data_error(run: effgan.Run, tmp_path: Path) -> Non
         effgan.Model.load(model).sample(1, member="client-0000")
 
 
-def test_a_panic_is_an_ordinary_exception(script: Script, run: effgan.Run) -> None:
-    # The processor is looked at once, when the module is loaded. That the environment changes between this and the first use breaks an
-    # assumption inside: a panic, as a bug would be.
+def test_a_panic_is_an_ordinary_exception(script: Script, tmp_path: Path) -> None:
+    # EFFGAN_FAULT makes the program panic, as a bug would, while it writes the model.
+    text = """
+import os, sys, effgan
+os.environ["EFFGAN_FAULT"] = "panic:manifest:1"
+try:
+    effgan.run(sys.argv[1], out=sys.argv[2])
+except Exception as error:
+    print(type(error).__name__, type(error).__mro__[1].__name__, error)
+"""
+    said, _ = script(text, TINY, tmp_path / "run").communicate(timeout=60)
+    assert said.startswith("InternalError EffganError EFFGAN_FAULT panics while ") and said.endswith("this is a bug, please report it\n")
+
+
+def test_an_instruction_set_that_the_processor_lacks_is_a_mistake(script: Script, run: effgan.Run) -> None:
     text = """
 import os, sys, effgan
 os.environ["EFFGAN_ISA"] = "none-such"
 try:
     effgan.Model.load(sys.argv[1]).sample(1)
-except Exception as error:
-    print(type(error).__name__, type(error).__mro__[1].__name__, error)
+except effgan.UsageError as error:
+    print(error)
 """
     said, _ = script(text, run.path).communicate(timeout=60)
-    assert said.startswith("InternalError EffganError ") and said.endswith("this is a bug, please report it\n")
+    assert said.startswith("EFFGAN_ISA = none-such is not available on this processor, which has portable")
 
 
 def test_a_wrong_environment_is_told_at_import(script: Script) -> None:

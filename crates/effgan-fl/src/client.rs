@@ -74,7 +74,10 @@ impl Client<'_> {
             return Ok(None);
         }
         let client = self.shard.client;
-        let Some((reply, state)) = self.checkpoints.load_reply(exchange, client)? else { return Ok(None) };
+        let saved = self.checkpoints.load_reply(exchange, client)?;
+        let Some((reply, state)) = saved.filter(|(reply, _)| reply.steps.fits(self.algorithm.losses())) else {
+            return Ok(None);
+        };
         replay_steps(&reply.steps, client, exchange.round, self.algorithm.losses(), self.on_step)?;
         self.states.put(client, state)?;
         Ok(Some(reply))
@@ -95,8 +98,9 @@ impl StepObserver for ClientObserver<'_> {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { on_step(record) }
     }
 
-    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
-        self.client.checkpoints.load_training(self.exchange, self.client.shard.client)
+    fn resume_from(&mut self, steps: u64) -> Result<Option<TrainingState>> {
+        let Client { checkpoints, shard, algorithm, .. } = *self.client;
+        checkpoints.load_training(self.exchange, shard.client, steps, algorithm.losses())
     }
 
     fn checkpoint(&mut self, step: u64, interrupted: bool, state: &dyn Fn() -> Params) -> Result<()> {

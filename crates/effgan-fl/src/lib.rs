@@ -68,7 +68,7 @@ pub use rounds::{PlannedRound, RoundObserver};
 pub use simulate::Simulation;
 pub use site_client::Site;
 pub use state::{ClientState, ServerState};
-pub use step_observer::{OnStep, StepObserver, StepRecord, TrainingState};
+pub use step_observer::{FinishedStep, OnStep, StepObserver, StepRecord, TrainingState};
 pub use strategy::{Strategy, StrategyReply, WithStrategy};
 
 /// Result of this crate.

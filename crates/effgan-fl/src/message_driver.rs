@@ -203,6 +203,10 @@ impl Arrivals for Arriving<'_> {
         loop {
             let received = self.carrier.receive()?;
             if let Some(reply) = received {
+                if reply.exchange != self.exchange.id() {
+                    // It is refused, and the right one is still waited for.
+                    return Ok((reply.client.clone(), Ok(reply)));
+                }
                 if let Some(sent) = self.waiting.remove(&reply.client) {
                     return Ok((reply.client.clone(), Ok(self.save(reply)?.compared_to(&sent))));
                 }

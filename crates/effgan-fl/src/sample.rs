@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use effgan_nn::gan::BATCH;
+use effgan_nn::model::BATCH;
 use effgan_nn::{Device, Model, Params, Purpose, Streams, parallel_map};
 use rand::RngExt;
 

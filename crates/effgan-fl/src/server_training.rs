@@ -16,7 +16,7 @@ use effgan_nn::model::LossName;
 use effgan_nn::{Array, Device, Model, Params, Purpose, Streams};
 
 use crate::aggregate::Weights;
-use crate::local::{BatchSampler, LocalTraining, Shard, ShuffledEpochs, check_shard, load};
+use crate::local::{LocalTraining, Shard, check_shard, load};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::roster::RoundContext;
 use crate::state::{ClientState, ServerState};
@@ -167,9 +167,13 @@ impl ServerTraining {
         let discriminator = self.discriminator(known, broadcast.round, broadcast.iteration as u32, &moments)?;
         let fake = broadcast.params.get(IMAGES)?;
         self.check_images(fake, shard.train.len() as u64)?;
-        let mut batches = ShuffledEpochs.batches(shard.train, streams, fake.shape[0], broadcast.iteration);
-        let real = load(shard, &batches.next().expect("shuffles have no end"));
-        Ok(discriminator.step(real.images, fake.values().to_vec()))
+        let mut batches = self.training.batches(shard, streams, fake.shape[0], broadcast.iteration);
+        let real = batches.next().unwrap_or_default();
+        if real.len() != fake.shape[0] {
+            let (images, expected) = (real.len(), fake.shape[0]);
+            return Err(FlError::Config(format!("a step has {images} images; the server sent {expected}")));
+        }
+        Ok(discriminator.step(load(shard, &real).images, fake.values().to_vec()))
     }
 
     /// Checks that the server's images are at least a batch of this client, which has `num_examples`, and at most a batch of the

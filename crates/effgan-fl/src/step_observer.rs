@@ -19,7 +19,7 @@ pub struct StepRecord {
     pub step: u64,
     /// Number of steps that the client does in this round.
     pub steps: u64,
-    /// Real images per step.
+    /// Real images that the step saw.
     pub batch_size: u64,
     /// Names of the losses.
     pub names: &'static [LossName],
@@ -49,14 +49,15 @@ impl StepRecord {
 
 /// Is called after every training step of a client. Progress output, checkpoints and Ctrl-C are implemented behind it.
 pub trait StepObserver {
-    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`](crate::FlError::Interrupted).
+    /// Called after each step; `Break` ends the client's work with [`FlError::Interrupted`].
     fn step(&mut self, record: &StepRecord) -> ControlFlow<()>;
 
-    /// The state in which an earlier start of the program left this work, if it left one; called before the first step.
+    /// The state in which an earlier start of the program left this work of `steps` steps, if it left one; called before the first
+    /// step.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn resume_from(&mut self) -> Result<Option<TrainingState>> {
+    fn resume_from(&mut self, _steps: u64) -> Result<Option<TrainingState>> {
         Ok(None)
     }
 
@@ -79,11 +80,20 @@ impl<F: FnMut(&StepRecord) -> ControlFlow<()>> StepObserver for F {
 /// Is called after every training step of every client, from the client's thread; `Break` ends the run.
 pub type OnStep<'a> = dyn Fn(&StepRecord) -> ControlFlow<()> + Sync + 'a;
 
+/// A training step that is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedStep {
+    /// Real images that it saw.
+    pub batch_size: u64,
+    /// Its losses, in the order of the model's names.
+    pub losses: Vec<f32>,
+}
+
 /// A snapshot of a client's unfinished training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingState {
-    /// Losses of the finished steps, one row per step.
-    pub losses: Vec<Vec<f32>>,
+    /// The finished steps, from the first.
+    pub steps: Vec<FinishedStep>,
     /// All tensors that later steps depend on, under the names of the algorithm that saved them.
     pub tensors: Params,
 }

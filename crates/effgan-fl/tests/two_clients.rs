@@ -11,7 +11,8 @@ use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, CheckpointConfig, Checkpoints, Decay, FailurePolicy, LocalConfig,
     RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
 };
-use effgan_nn::gan::{Adam, Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
+use effgan_nn::Adam;
+use effgan_nn::gan::{Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_nn::{Array, Device, Params, Purpose, Streams, model, pixels};
 use rand::seq::SliceRandom;

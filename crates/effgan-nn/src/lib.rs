@@ -28,6 +28,7 @@ pub use device::Device;
 pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;
 pub use model::{Model, Trainer};
+pub use optim::Adam;
 pub use params::{Array, Params};
 pub use rng::{Purpose, Streams};
 pub use threads::{Threads, on_one_thread, on_threads, parallel_map, threads_of_workers};

@@ -76,7 +76,7 @@ pub struct NetworkSpec {
 pub struct LossName {
     /// Its name in metrics, events and tables, `loss_` and 1 to 32 of a-z, 0-9 and `_`: `loss_d`.
     pub key: &'static str,
-    /// What it is the loss of, in messages and charts: `discriminator`.
+    /// What it is the loss of, in messages and charts: `discriminator`. No two losses of a model are of the same.
     pub of: &'static str,
 }
 
@@ -112,14 +112,15 @@ pub struct Batch {
 
 /// A model in training.
 pub trait Trainer: Send {
-    /// Trains one step on `batch`. Random numbers are those of `streams` at the number of steps done before.
+    /// Trains one step on `batch`, and need not wait for the device to do it. Random numbers are those of `streams` at the
+    /// number of steps done before.
     ///
     /// # Errors
     /// When the device fails.
     fn step(&mut self, batch: Batch, streams: &Streams) -> Result<()>;
 
     /// The losses of the steps since the last call, one row per step in the order of [`Model::losses`]. Waits until the
-    /// device has done these steps; [`step`](Self::step) need not.
+    /// device has done these steps.
     ///
     /// # Errors
     /// When the device fails.
@@ -139,14 +140,17 @@ pub trait Trainer: Send {
     fn restore(&mut self, state: &Params, steps: u64) -> Result<()>;
 }
 
+/// Images are drawn in batches of exactly this size, the last one padded, so that the bits of an image do not depend on
+/// how many are drawn.
+pub const BATCH: usize = 64;
+
 /// A generator that draws images.
 pub trait Sampler {
     /// Length of z, ≥ 1.
     fn latent_dim(&self) -> usize;
 
     /// Images `[BATCH, c, h, w]` for `z` `[BATCH, latent_dim]` and, if the generator is conditional, for the classes
-    /// `labels` `[BATCH]`, which other generators ignore. [`BATCH`](crate::gan::BATCH) is fixed, the last batch padded,
-    /// so that the bits of an image do not depend on how many are drawn.
+    /// `labels` `[BATCH]`, which other generators ignore.
     ///
     /// # Panics
     /// When `z` or `labels` has another length, or a label is not a class of the model.

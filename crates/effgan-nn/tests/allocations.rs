@@ -4,7 +4,8 @@
 mod counting;
 
 use counting::third_time;
-use effgan_nn::gan::{Adam, Gan, TrainConfig};
+use effgan_nn::Adam;
+use effgan_nn::gan::{Gan, TrainConfig};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
 use effgan_nn::{Device, Precision, Purpose, Streams};
 

@@ -103,6 +103,11 @@ impl Checkpoints {
         Self { folder, run, config, warn: Arc::new(warn) }
     }
 
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Number of training steps after which unfinished work is saved.
     pub(crate) fn every_steps(&self) -> Option<u64> {
         self.config.every_steps
@@ -119,7 +124,7 @@ impl Checkpoints {
             run: self.run.clone(),
             moment,
             record: open_round.map(|open| open.record.clone()),
-            steps: steps.clone().map(|(client, steps)| (client.clone(), [steps.total, steps.batch_size])).collect(),
+            steps: steps.clone().map(|(client, steps)| (client.clone(), steps.head())).collect(),
             notes,
         };
         let losses: Params = steps.map(|(client, steps)| (format!("{LOSSES}.{client}"), steps.to_array())).collect();
@@ -195,7 +200,7 @@ impl Checkpoints {
         }
         let steps = head.steps.into_iter().map(|(client, about)| {
             let losses = params.get(&format!("{LOSSES}.{client}"))?;
-            Ok((client, LossHistory::of_array(about, losses)))
+            Ok((client, LossHistory::of(about, losses)))
         });
         let steps = steps.collect::<Result<_>>()?;
         let Moment { round, exchanges } = moment;

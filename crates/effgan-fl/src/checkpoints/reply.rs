@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
+use effgan_nn::model::LossName;
 use effgan_nn::{NnError, Params, sealed};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Checkpoints, RunId, make_folder, remove, round_name};
 use crate::Result;
 use crate::loss_history::LossHistory;
-use crate::message::{ExchangeId, ExchangeKind, Numbers, Update};
+use crate::message::{ExchangeId, Numbers, Update};
 use crate::reply::{Place, Reply};
 use crate::state::ClientState;
 use crate::step_observer::TrainingState;
@@ -28,7 +29,8 @@ const LOSSES: &str = "losses";
 struct Asked {
     run: RunId,
     round: u32,
-    kind: ExchangeKind,
+    /// The [name](crate::message::ExchangeKind::name) of the kind; `iteration` tells the two halves of a swap apart.
+    kind: String,
     iteration: u64,
     client: ClientName,
 }
@@ -65,7 +67,7 @@ impl Checkpoints {
             num_examples: update.num_examples,
             metrics: update.metrics.clone(),
             seconds: *seconds,
-            steps: [steps.total, steps.batch_size],
+            steps: steps.head(),
         };
         let params = update.params.clone().named_under(UPDATE).merged_with(state.clone().named_under(CLIENT_STATE));
         make_folder(&self.folder_of(*exchange))?;
@@ -86,7 +88,7 @@ impl Checkpoints {
         };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
-        let (steps, place) = (LossHistory::of_array(steps, params.get(LOSSES)?), Place::MemoryAndFile);
+        let (steps, place) = (LossHistory::of(steps, params.get(LOSSES)?), Place::MemoryAndFile);
         let reply = Reply { seconds, steps, place, ..Reply::new(client.clone(), exchange, Ok(update)) };
         Ok(Some((reply, params.under(CLIENT_STATE))))
     }
@@ -102,7 +104,7 @@ impl Checkpoints {
         steps: &LossHistory,
         tensors: Params,
     ) -> Result<()> {
-        let head = TrainingHead { asked: self.asked(exchange, client), steps: [steps.total, steps.batch_size] };
+        let head = TrainingHead { asked: self.asked(exchange, client), steps: steps.head() };
         make_folder(&self.folder_of(exchange))?;
         Ok(sealed::save(
             &self.training_file(exchange, client),
@@ -111,17 +113,32 @@ impl Checkpoints {
         )?)
     }
 
-    /// The saved unfinished training of `client` in exactly this exchange, if there is one.
+    /// The saved unfinished training of `client` in exactly this exchange, if there is one. Work of another number of steps than
+    /// `total` is of other images, and is not used.
     ///
     /// # Errors
     /// When the file exists and cannot be read.
-    pub(crate) fn load_training(&self, exchange: ExchangeId, client: &ClientName) -> Result<Option<TrainingState>> {
-        let saved = self.read::<TrainingHead>(&self.training_file(exchange, client))?;
+    pub(crate) fn load_training(
+        &self,
+        exchange: ExchangeId,
+        client: &ClientName,
+        total: u64,
+        names: &[LossName],
+    ) -> Result<Option<TrainingState>> {
+        let path = self.training_file(exchange, client);
+        let saved = self.read::<TrainingHead>(&path)?;
         let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
             return Ok(None);
         };
-        let LossHistory { losses, .. } = LossHistory::of_array(head.steps, params.get(LOSSES)?);
-        Ok(Some(TrainingState { losses, tensors: params.under(TRAINING) }))
+        let history = LossHistory::of(head.steps, params.get(LOSSES)?);
+        if history.total != total || !history.fits(names) {
+            let (line, found) = (path.display(), history.total);
+            (self.warn)(&format!(
+                "{line} is of {found} steps, and there are {total} now; the client's work is done again"
+            ));
+            return Ok(None);
+        }
+        Ok(Some(TrainingState { steps: history.steps, tensors: params.under(TRAINING) }))
     }
 
     /// Reads a sealed file; `None` when it does not exist, or is unusable, of which `warn` is told: the work is then done again.
@@ -139,7 +156,7 @@ impl Checkpoints {
 
     fn asked(&self, exchange: ExchangeId, client: &ClientName) -> Asked {
         let ExchangeId { round, kind, iteration } = exchange;
-        Asked { run: self.run.clone(), round, kind, iteration, client: client.clone() }
+        Asked { run: self.run.clone(), round, kind: kind.name().into(), iteration, client: client.clone() }
     }
 
     fn folder_of(&self, exchange: ExchangeId) -> PathBuf {

@@ -14,7 +14,9 @@ use super::Shard;
 /// seen without the interruption.
 pub trait BatchSampler: fmt::Debug + Send + Sync {
     /// The images of step `first` (counted from 0) and later ones, without end: indices among `train`, of which a step sees
-    /// about `images_per_step`. Steps may see different numbers of images.
+    /// about `images_per_step`. Steps may see different numbers of images, of which the model needs at least
+    /// [`min_images`](effgan_nn::Model::min_images), and a multiple of
+    /// [`batches_per_step`](effgan_nn::Model::batches_per_step); other numbers end the client's work with an error.
     fn batches<'a>(
         &self,
         train: &'a [u32],

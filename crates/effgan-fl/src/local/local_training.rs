@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use effgan_nn::gan::Adam;
+use effgan_nn::Adam;
 use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
 use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
 
 use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
 use crate::message::{Broadcast, ExchangeKind, Numbers, Shapes, Update, metrics};
-use crate::step_observer::{StepObserver, StepRecord, TrainingState};
+use crate::step_observer::{FinishedStep, StepObserver, StepRecord, TrainingState};
 use crate::{FlError, Result};
 
 /// A model and how a client trains it; every algorithm of this crate uses it.
@@ -101,6 +101,28 @@ impl LocalTraining {
         self.model.batches_per_step() as u64 * self.batch_size(num_examples)
     }
 
+    /// Checks the number of images of a step, which a [`BatchSampler`] chooses.
+    fn check_batch(&self, images: usize) -> Result<()> {
+        let (least, batches) = (self.model.min_images(), self.model.batches_per_step());
+        if images >= least && images.is_multiple_of(batches) {
+            return Ok(());
+        }
+        Err(FlError::Config(format!(
+            "a step has {images} images; the model needs {least} or more, in {batches} equal batches"
+        )))
+    }
+
+    /// The images of step `first` and later ones, where a step has `images_per_step` images.
+    pub(crate) fn batches<'a>(
+        &self,
+        shard: &Shard<'a>,
+        streams: &'a Streams,
+        images_per_step: usize,
+        first: u64,
+    ) -> Box<dyn Iterator<Item = Vec<u32>> + 'a> {
+        self.batches.batches(shard.train, streams, images_per_step, first)
+    }
+
     /// How the training steps of `round` train the model.
     pub(crate) fn plan(&self, round: u32) -> StepPlan {
         let LocalConfig { beta1, ema, .. } = self.config;
@@ -143,16 +165,17 @@ impl LocalTraining {
         let num_examples = shard.train.len() as u64;
         let (steps, images_per_step) = (self.steps(work, num_examples), self.images_per_step(num_examples));
         let mut progress = Progress::new(shard, round, steps, self.model.losses());
-        if let Some(TrainingState { losses, tensors }) = observer.resume_from()? {
-            trainer.restore(&tensors, losses.len() as u64)?;
-            for losses in losses {
-                if progress.report(losses, images_per_step, observer)?.is_break() {
+        if let Some(TrainingState { steps, tensors }) = observer.resume_from(steps)? {
+            trainer.restore(&tensors, steps.len() as u64)?;
+            for FinishedStep { batch_size, losses } in steps {
+                if progress.report(losses, batch_size, observer)?.is_break() {
                     return Err(FlError::Interrupted);
                 }
             }
         }
-        let batches = self.batches.batches(shard.train, streams, images_per_step as usize, progress.step);
-        for images in batches.take((steps - progress.step) as usize) {
+        let batches = self.batches(shard, streams, images_per_step as usize, progress.step);
+        for images in batches.take(steps.saturating_sub(progress.step) as usize) {
+            self.check_batch(images.len())?;
             trainer.step(load(shard, &images), streams)?;
             let mut flow = ControlFlow::Continue(());
             for losses in trainer.drain_losses()? {

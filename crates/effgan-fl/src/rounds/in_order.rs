@@ -18,7 +18,7 @@ pub(crate) type Arrival = (ClientName, Result<Reply>);
 
 /// A source of replies, in the order in which they arrive.
 pub(crate) trait Arrivals: Send {
-    /// Waits for the next reply. Each client of the cohort has exactly one.
+    /// Waits for the next reply. Each client of the cohort has exactly one; replies to other exchanges may come besides.
     ///
     /// # Errors
     /// The reason why no more replies will arrive.
@@ -64,6 +64,12 @@ impl<'a> InOrder<'a> {
         }
         loop {
             let (sender, reply) = self.arriving.next()?;
+            if let Ok(stray) = &reply
+                && stray.exchange != self.exchange.id()
+            {
+                self.intake.take(stray)?;
+                continue;
+            }
             if sender == *client {
                 return reply;
             }
@@ -84,9 +90,10 @@ impl<'a> InOrder<'a> {
         if reply.place == Place::Memory {
             self.checkpoints.save_reply(&mut reply, &ClientState::new())?;
         }
-        if let (Ok(update), Place::MemoryAndFile) = (&mut reply.outcome, reply.place) {
+        if let Ok(update) = &mut reply.outcome {
+            // A reply that cannot be saved has metrics for which the intake refuses it, whatever its tensors are.
             update.params = Params::new();
-            reply.place = Place::File;
+            reply.place = if reply.place == Place::MemoryAndFile { Place::File } else { reply.place };
         }
         Ok(reply)
     }

@@ -70,6 +70,10 @@ impl Round<'_> {
     /// Calls the step observer again for the steps that were done before the run was cut off.
     fn replayed(&self, open: OpenRound) -> Result<OpenRound> {
         for (client, steps) in &open.steps {
+            if !steps.fits(self.rounds.algorithm.losses()) {
+                let path = self.rounds.checkpoints.folder().into();
+                return Err(FlError::ForeignCheckpoint { path, what: "model" });
+            }
             replay_steps(steps, client, open.record.round, self.rounds.algorithm.losses(), self.rounds.on_step)?;
         }
         Ok(open)

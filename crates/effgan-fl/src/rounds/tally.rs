@@ -64,7 +64,7 @@ impl Tally {
         }
         // The losses of a round of one exchange are saved with its replies.
         if !exchange.kind.trains() {
-            for (client, later) in self.steps.into_iter().filter(|(_, steps)| !steps.losses.is_empty()) {
+            for (client, later) in self.steps.into_iter().filter(|(_, steps)| !steps.steps.is_empty()) {
                 steps.entry(client).or_default().extend(later);
             }
         }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use effgan_nn::gan::{Adam, BATCH};
-use effgan_nn::model::{Batch, LossName, Model, NetworkSpec, Part, Sampler, StepPlan, Trainer};
+use effgan_nn::Adam;
+use effgan_nn::model::{BATCH, Batch, LossName, Model, NetworkSpec, Part, Sampler, StepPlan, Trainer};
 use effgan_nn::networks::{Init, TensorSpec, check};
 use effgan_nn::{Array, Device, Params, Purpose, Streams, pixels};
 

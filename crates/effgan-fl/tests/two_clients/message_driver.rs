@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use effgan_fl::{Carrier, ExchangeKind, Federation, FlError, OnFailure, Reply, Roster, Shard, Site, SiteMessage};
+use effgan_fl::{
+    Carrier, ExchangeId, ExchangeKind, Federation, FlError, OnFailure, Reply, Roster, Shard, Site, SiteMessage,
+};
 
 use super::resume::Recording;
 use super::*;
@@ -69,7 +71,7 @@ type Outcome = (Params, Members, Vec<RoundRecord>, u64);
 /// [`run_over_sites`] of `config` with a GAN. Its exchanges are those that the algorithm's settings name.
 fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -> Outcome {
     let algorithm = config.build(model(), local(), &AggregationConfig::default(), device()).unwrap();
-    let (outcome, asked) = run_over_sites(&*algorithm, silent, cut);
+    let (outcome, asked) = run_over_sites(&*algorithm, &partition(), silent, cut);
     let is_asked = |kind: &ExchangeKind| asked.contains(kind);
     let named: Vec<_> = ExchangeKind::ALL.into_iter().filter(is_asked).collect();
     assert!(named.iter().all(|kind| config.exchanges().contains(kind)), "{}", config.name());
@@ -81,12 +83,13 @@ fn over_sites(config: &AlgorithmConfig, silent: Option<(&str, u32)>, cut: u64) -
 /// the exchanges.
 pub(crate) fn run_over_sites(
     algorithm: &dyn Algorithm,
+    partition: &Partition,
     silent: Option<(&str, u32)>,
     cut: u64,
 ) -> (Outcome, Vec<ExchangeKind>) {
     let folder = tempfile::tempdir().unwrap();
-    let (partition, steps, asked) = (partition(), AtomicU64::new(0), Mutex::new(Vec::new()));
-    let (roster, mut observer) = (Roster::of(&partition), Recording::default());
+    let (steps, asked) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let (roster, mut observer) = (Roster::of(partition), Recording::default());
     loop {
         let checkpoints = checkpoints(&folder.path().join("server"), None);
         let federation = Federation {
@@ -100,7 +103,7 @@ pub(crate) fn run_over_sites(
         };
         let mut carrier = LocalCarrier {
             algorithm,
-            partition: &partition,
+            partition,
             folder: folder.path(),
             steps: &steps,
             silent,
@@ -134,6 +137,76 @@ fn every_algorithm_is_bit_identical_to_its_simulation() {
         assert_eq!((&params, &members), (&simulated.params, &simulated.members), "{}", config.name());
         assert_eq!(rounds, simulated.rounds.into_values().collect::<Vec<_>>(), "{}", config.name());
     }
+}
+
+/// Replies arrive in the reverse of the order in which they are folded, and one of them may wait in memory: the others wait in files.
+#[test]
+fn replies_that_wait_in_files_are_folded_as_those_that_do_not() {
+    let share = |name, train| ClientShare { name: ClientName::new(name).unwrap(), train, held_out: Vec::new() };
+    let clients = [("a", 0..5), ("b", 5..10), ("c", 10..15), ("d", 15..20)];
+    let partition = Partition { clients: clients.map(|(name, train)| share(name, train.collect())).into() };
+    for config in federated() {
+        let algorithm = config.build(model(), local(), &AggregationConfig::default(), device()).unwrap();
+        let ((params, members, rounds, _), _) = run_over_sites(&*algorithm, &partition, None, u64::MAX);
+        let simulated = driven(&*algorithm, &SimulationConfig::default(), &partition, 1);
+        assert_eq!((params, members), simulated, "{}", config.name());
+        assert!(rounds.iter().all(|round| round.clients.len() == 4), "{}", config.name());
+    }
+}
+
+/// Sends a reply to another exchange before the right one.
+struct Straying<C>(C, Option<Reply>);
+
+impl<C: Carrier> Carrier for Straying<C> {
+    fn send(&mut self, client: &ClientName, message: &SiteMessage, bytes: u64) -> effgan_fl::Result<()> {
+        self.0.send(client, message, bytes)
+    }
+
+    fn receive(&mut self) -> effgan_fl::Result<Option<Reply>> {
+        if let Some(right) = self.1.take() {
+            return Ok(Some(right));
+        }
+        let Some(reply) = self.0.receive()? else { return Ok(None) };
+        self.1 = Some(reply.clone());
+        let exchange = ExchangeId { round: reply.exchange.round + 7, ..reply.exchange };
+        Ok(Some(Reply::new(reply.client, exchange, reply.outcome)))
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
+}
+
+#[test]
+fn a_reply_to_another_exchange_is_refused_and_the_right_one_is_still_waited_for() {
+    let (folder, partition) = (tempfile::tempdir().unwrap(), partition());
+    let algorithm = fedgan(1).build(model(), local(), &AggregationConfig::default(), device()).unwrap();
+    let checkpoints = checkpoints(&folder.path().join("server"), None);
+    let federation = Federation {
+        algorithm: &*algorithm,
+        roster: &Roster::of(&partition),
+        failures: FailurePolicy::default(),
+        deadline: Duration::from_mins(1),
+        seed: SEED,
+        jobs: 1,
+        checkpoints: &checkpoints,
+    };
+    let (steps, asked, mut observer) = (AtomicU64::new(0), Mutex::new(Vec::new()), Recording::default());
+    let carrier = LocalCarrier {
+        algorithm: &*algorithm,
+        partition: &partition,
+        folder: folder.path(),
+        steps: &steps,
+        silent: None,
+        left: u64::MAX,
+        asked: &asked,
+        sent: VecDeque::new(),
+    };
+    let state = federation.run(&mut Straying(carrier, None), None, &mut Members::new(), &mut observer).unwrap();
+    assert_eq!(state.params, simulated(&fedgan(1), 1).0);
+    let reasons: Vec<&str> = observer.0[&1].refused.iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(reasons, ["answers average of round 8, step 1, not average of round 1, step 1"; 2]);
+    assert!(!folder.path().join("server/round_0008").exists());
 }
 
 #[test]

@@ -156,3 +156,33 @@ fn finished_replies_of_the_open_round_are_not_computed_again() {
     assert_eq!(written(), before);
     assert!(steps(None).0);
 }
+
+/// A site whose images were changed after its work was cut off: fewer images are fewer steps than are saved.
+#[test]
+fn unfinished_work_of_another_number_of_steps_is_done_again() {
+    let (folder, images, warned) = (tempfile::tempdir().unwrap(), images(), Arc::new(Mutex::new(Vec::new())));
+    let algorithm = fedgan(1).build(model(), local(), &AggregationConfig::default(), device()).unwrap();
+    let run = |partition: &Partition, stop_at: u64| {
+        let lines = warned.clone();
+        let warn = move |line: &str| lines.lock().unwrap().push(line.to_owned());
+        let config = CheckpointConfig { every_steps: Some(1), ..CheckpointConfig::default() };
+        let simulation = Simulation {
+            algorithm: &*algorithm,
+            images: &images,
+            partition,
+            participation: &SimulationConfig::default(),
+            failures: FailurePolicy::default(),
+            seed: SEED,
+            jobs: 1,
+            checkpoints: &Checkpoints::new(folder.path().into(), RunId::default(), config, warn),
+            on_step: &|record| if record.step == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
+        };
+        simulation.run(None, &mut Members::new(), &mut Recording::default()).map(|state| state.params)
+    };
+    let mut fewer = partition();
+    fewer.clients[0].train.truncate(5);
+    assert!(matches!(run(&partition(), 3), Err(FlError::Interrupted)));
+    assert_eq!(run(&fewer, 0).unwrap(), driven(&*algorithm, &SimulationConfig::default(), &fewer, 1).0);
+    let [line] = &warned.lock().unwrap()[..] else { panic!("one line") };
+    assert!(line.ends_with("is of 3 steps, and there are 2 now; the client's work is done again"), "{line}");
+}

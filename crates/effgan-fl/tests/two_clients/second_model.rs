@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use effgan_data::ImageSet;
 use effgan_fl::local::BatchSampler;
 use effgan_fl::sample::{Draw, sample};
-use effgan_fl::{Broadcast, ExchangeKind, FlError, LocalWork, Shard, StepObserver, StepRecord, TrainingState};
+use effgan_fl::{
+    Broadcast, ExchangeKind, FinishedStep, FlError, LocalWork, Shard, StepObserver, StepRecord, TrainingState, Update,
+};
 
 use super::autoencoder::Autoencoder;
 use super::message_driver::run_over_sites;
@@ -37,7 +39,7 @@ fn an_autoencoder_is_trained_over_sites_to_the_bits_of_its_simulation() {
         let algorithm = autoencoder(&config);
         let simulated = outcome_of(&*algorithm, None, 1, None);
         for cut in [1, u64::MAX] {
-            let ((params, members, rounds, _), _) = run_over_sites(&*algorithm, None, cut);
+            let ((params, members, rounds, _), _) = run_over_sites(&*algorithm, &partition(), None, cut);
             assert_eq!((&params, &members), (&simulated.params, &simulated.members));
             assert_eq!(rounds, simulated.rounds.values().cloned().collect::<Vec<_>>());
         }
@@ -68,9 +70,9 @@ fn algorithms_that_train_a_discriminator_apart_refuse_it() {
     }
 }
 
-/// Step s sees 1 + s mod 3 images.
+/// Steps see these numbers of images in turn.
 #[derive(Debug)]
-struct Varying;
+struct Varying(&'static [usize]);
 
 impl BatchSampler for Varying {
     fn batches<'a>(
@@ -80,7 +82,11 @@ impl BatchSampler for Varying {
         _: usize,
         first: u64,
     ) -> Box<dyn Iterator<Item = Vec<u32>> + 'a> {
-        Box::new((first as usize..).map(|step| train.iter().copied().skip(step).take(1 + step % 3).collect()))
+        let sizes = self.0;
+        let size = move |step: usize| sizes[step % sizes.len()];
+        Box::new(
+            (first as usize..).map(move |step| train.iter().copied().cycle().skip(step).take(size(step)).collect()),
+        )
     }
 }
 
@@ -98,7 +104,7 @@ impl StepObserver for Watch {
         if record.step == self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn resume_from(&mut self) -> effgan_fl::Result<Option<TrainingState>> {
+    fn resume_from(&mut self, _: u64) -> effgan_fl::Result<Option<TrainingState>> {
         Ok(self.from.take())
     }
 
@@ -108,28 +114,50 @@ impl StepObserver for Watch {
     }
 }
 
-#[test]
-fn steps_see_as_many_images_as_their_sampler_chooses_also_after_an_interruption() {
-    let training = LocalTraining::new(Arc::new(Autoencoder), local(), device()).unwrap().on(Arc::new(Varying));
-    let broadcast =
-        Broadcast { round: 1, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: training.init(SEED) };
+/// Seven steps of `training` at `north`, from a saved state if there is one, until step `stop`.
+fn seven_steps(training: &LocalTraining, stop: u64, from: Option<TrainingState>) -> (effgan_fl::Result<Update>, Watch) {
+    let params = training.init(SEED);
+    let broadcast = Broadcast { round: 1, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params };
     let (partition, images): (_, ImageSet) = (partition(), images());
     let share = &partition.clients[0];
     let shard = Shard { client: &share.name, images: &images, train: &share.train };
-    let train = |stop, from| {
-        let mut watch = Watch { stop, records: Vec::new(), state: Mutex::new(None), from };
-        let streams = Streams::of_client(SEED, 1, "north");
-        let update = training.update(&broadcast, LocalWork::Steps(7), &shard, &streams, &mut watch);
-        (update, watch)
+    let mut watch = Watch { stop, records: Vec::new(), state: Mutex::new(None), from };
+    let streams = Streams::of_client(SEED, 1, "north");
+    let update = training.update(&broadcast, LocalWork::Steps(7), &shard, &streams, &mut watch);
+    (update, watch)
+}
+
+#[test]
+fn numbers_of_images_that_a_model_does_not_take_end_the_work_with_an_error() {
+    let update = |sizes, discriminator_steps| {
+        let local = LocalConfig { discriminator_steps, ..local() };
+        let training = LocalTraining::new(Arc::new(local.gan(network())), local, device()).unwrap();
+        seven_steps(&training.on(Arc::new(Varying(sizes))), 0, None).0.map_err(|error| error.to_string())
     };
+    assert!(update(&[2, 7, 4], 1).is_ok());
+    assert!(update(&[2, 6, 4], 2).is_ok());
+    let error = |images, batches| {
+        Err(format!("a step has {images} images; the model needs 2 or more, in {batches} equal batches"))
+    };
+    assert_eq!(update(&[4, 0], 1), error(0, 1));
+    assert_eq!(update(&[4, 1], 1), error(1, 1));
+    assert_eq!(update(&[3], 2), error(3, 2));
+}
+
+#[test]
+fn steps_see_as_many_images_as_their_sampler_chooses_also_after_an_interruption() {
+    let training = LocalTraining::new(Arc::new(Autoencoder), local(), device()).unwrap();
+    let training = training.on(Arc::new(Varying(&[1, 2, 3])));
+    let train = |stop, from| seven_steps(&training, stop, from);
     let (whole, watch) = train(0, None);
     let sizes: Vec<u64> = watch.records.iter().map(|record| record.batch_size).collect();
     assert_eq!(sizes, [1, 2, 3, 1, 2, 3, 1]);
     let (interrupted, at_four) = train(4, None);
     assert!(matches!(interrupted, Err(FlError::Interrupted)));
-    let losses = at_four.records.iter().map(|record| record.losses.clone()).collect();
+    let finished = |record: &StepRecord| FinishedStep { batch_size: record.batch_size, losses: record.losses.clone() };
+    let steps = at_four.records.iter().map(finished).collect();
     let tensors = at_four.state.into_inner().unwrap().unwrap();
-    let (resumed, rest) = train(0, Some(TrainingState { losses, tensors }));
+    let (resumed, rest) = train(0, Some(TrainingState { steps, tensors }));
     assert_eq!(resumed.unwrap(), whole.unwrap());
-    assert_eq!(rest.records[4..], watch.records[4..]);
+    assert_eq!(rest.records, watch.records);
 }

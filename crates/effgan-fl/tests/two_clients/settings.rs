@@ -1,7 +1,7 @@
 //! What the settings of an algorithm say about it is what it does.
 
 use effgan_fl::policy::Policy;
-use effgan_fl::{AggregationKind, LocalWork};
+use effgan_fl::{AggregationKind, ExchangeKind, LocalWork, Roster};
 
 use super::*;
 
@@ -128,5 +128,30 @@ fn keys_out_of_their_bounds_are_named_before_anything_is_built() {
     for config in every_algorithm() {
         config.check().unwrap();
         assert_eq!(config.check_aggregation(&median).is_ok(), config.why_only_mean().is_none(), "{}", config.name());
+    }
+}
+
+#[test]
+fn settings_say_who_takes_part_and_how_much_the_fine_tuning_is() {
+    for config in every_algorithm() {
+        let mut table = toml::Table::try_from(&config).unwrap();
+        if let Some(cohort) = table.get_mut("cohort") {
+            *cohort = 0.25.into();
+        }
+        let config: AlgorithmConfig = table.try_into().unwrap();
+        let training = LocalTraining::new(model(), local(), device()).unwrap();
+        let algorithm = config.build(model(), local(), &AggregationConfig::default(), device()).unwrap();
+        let clients = (0..20).map(|i| (ClientName::new(format!("client-{i:02}")).unwrap(), 12)).collect();
+        let roster = Roster::new(clients);
+        let ctx = roster.context(SEED);
+        let mut state = algorithm.init(&ctx).unwrap();
+        let first = algorithm.next(&state, &ctx).unwrap();
+        if first.kind != ExchangeKind::Collect {
+            assert_eq!(first.cohort.len() as f64, 20.0 * config.cohort(), "{}", config.name());
+        }
+        state.round = config.rounds().unwrap_or_default();
+        let last = algorithm.next(&state, &ctx).map(|exchange| algorithm.local_steps(&exchange, 12));
+        let fine_tuning = config.fine_tuning(training.work()).unwrap();
+        assert_eq!(last, fine_tuning.map(|work| training.steps(work, 12)), "{}", config.name());
     }
 }

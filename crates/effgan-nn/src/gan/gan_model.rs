@@ -7,7 +7,7 @@ use crate::model::{LossName, Model, NetworkSpec, Sampler, StepPlan, Trainer};
 use crate::networks::Network;
 use crate::{Device, Params, Result};
 
-/// The losses of a step; of most [`Loss`]es, their unit is the nat.
+/// The losses of a step. Their unit is that of the [`Loss`], which is the nat for the default.
 pub const LOSSES: [LossName; 2] =
     [LossName { key: "loss_d", of: DISCRIMINATOR }, LossName { key: "loss_g", of: GENERATOR }];
 

@@ -14,9 +14,9 @@ pub use ema::Ema;
 pub use gan_model::{GanModel, LOSSES};
 pub use local_discriminator::LocalDiscriminator;
 pub use loss::Loss;
-pub use sampler::{BATCH, recompute_statistics};
+pub use sampler::recompute_statistics;
 pub use server_generator::ServerGenerator;
-pub use step::{Adam, Gan, Losses};
+pub use step::{Gan, Losses};
 pub use train_config::TrainConfig;
 
 /// Name of the network that generates images.

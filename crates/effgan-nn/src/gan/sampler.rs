@@ -3,13 +3,9 @@
 use burn::tensor::{Tensor, TensorData};
 
 use crate::device::Placement;
-use crate::model::Sampler;
+use crate::model::{BATCH, Sampler};
 use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
 use crate::{Device, Params, Purpose, Result, Streams, on_one_thread, pixels};
-
-/// Images are sampled in batches of exactly this size, the last one padded, so that the bits of an image do not depend
-/// on how many are sampled.
-pub const BATCH: usize = 64;
 
 /// Batches that [`recompute_statistics`] uses: 3,200 images.
 const STATISTICS_BATCHES: u64 = 50;

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::TrainConfig;
 use crate::device::Placement;
 use crate::networks::{Discriminator, Generator, Labels, Mode, Network, labels_tensor, named_tensors, raw_tensors};
-pub use crate::optim::Adam;
 use crate::optim::Optimiser;
 use crate::{Device, Params, Result};
 

@@ -1,6 +1,7 @@
 //! The settings of training a generator and a discriminator.
 
-use super::{Adam, Loss};
+use super::Loss;
+use crate::Adam;
 
 /// Settings of [`Gan`](super::Gan)'s training steps.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
-use effgan_nn::gan::GanModel;
-use effgan_nn::{Device, params};
+use effgan_nn::{Device, Model, params};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -73,7 +72,13 @@ impl RunData {
     ///
     /// # Errors
     /// When the features of the images cannot be computed.
-    pub(super) fn scorer(&self, config: &Config, model: &Arc<GanModel>, jobs: usize, device: Device) -> Result<Scorer> {
+    pub(super) fn scorer(
+        &self,
+        config: &Config,
+        model: &Arc<dyn Model>,
+        jobs: usize,
+        device: Device,
+    ) -> Result<Scorer> {
         match self {
             Self::Simulated(dataset, _) => {
                 Scorer::new(dataset, config.evaluation.samples, model, config.seed, jobs, device)

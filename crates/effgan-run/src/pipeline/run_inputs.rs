@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Roster, RunId, Strategy, WithStrategy};
-use effgan_nn::Device;
 use effgan_nn::gan::GanModel;
+use effgan_nn::{Device, Model};
 
 use super::run_data::RunData;
 use crate::config::Config;
@@ -40,7 +40,7 @@ impl RunInputs {
         for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
             check_shard(&*model, name, num_examples as usize)?;
         }
-        let scorer = data.scorer(config, &model, jobs, device)?;
+        let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), jobs, device)?;
         Ok(Self { data, roster, model, device, algorithm, scorer })
     }
 

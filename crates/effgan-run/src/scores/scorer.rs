@@ -11,8 +11,7 @@ use effgan_data::{Dataset, ImageSet, resize};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::{MetricError, Reference, Scores};
-use effgan_nn::gan::GanModel;
-use effgan_nn::{Device, Params};
+use effgan_nn::{Device, Model, Params};
 
 use super::feature_net::small_net;
 use super::features::SMALL_NET_SHAPE;
@@ -26,7 +25,7 @@ pub(crate) struct Scorer {
     reference: Option<DatasetReference>,
     /// Why there are no scores, or what to know about them.
     note: Option<String>,
-    model: Arc<GanModel>,
+    model: Arc<dyn Model>,
     seed: u64,
     jobs: usize,
     /// The device that images are generated and scored on.
@@ -41,7 +40,7 @@ impl Scorer {
     pub(crate) fn new(
         dataset: &Dataset,
         n: Option<usize>,
-        model: &Arc<GanModel>,
+        model: &Arc<dyn Model>,
         seed: u64,
         jobs: usize,
         device: Device,
@@ -60,7 +59,7 @@ impl Scorer {
     }
 
     /// Generates images on `device` without scoring them, for a server that has no real images.
-    pub(crate) fn without_images(model: &Arc<GanModel>, seed: u64, jobs: usize, device: Device) -> Self {
+    pub(crate) fn without_images(model: &Arc<dyn Model>, seed: u64, jobs: usize, device: Device) -> Self {
         let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
         Self { reference: None, note: Some(note), model: model.clone(), seed, jobs, device }
     }
@@ -207,7 +206,7 @@ mod tests {
     fn images_of_other_data_sets_have_no_score_and_a_note_that_says_so() {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
         let dataset = Dataset { name: DatasetName::Folder, ..digits };
-        let model = Arc::new(crate::config::tests::model());
+        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
         let scorer = Scorer::new(&dataset, None, &model, 1, 1, Device::cpu().unwrap()).unwrap();
         assert_eq!(scorer.note(), Some("no scores: no built-in feature network fits the images of folder"));
         assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
@@ -227,7 +226,8 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let (model, device) = (Arc::new(crate::config::tests::model()), Device::cpu().unwrap());
+        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
+        let device = Device::cpu().unwrap();
         let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, 1, device).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }

@@ -11,7 +11,7 @@ use effgan_fl::Ensemble;
 use effgan_fl::aggregate::{MemberSink, Weights};
 use effgan_fl::ensemble::{ModelWriter, NormStatistics, Selection};
 use effgan_fl::sample::Draw;
-use effgan_nn::gan::BATCH;
+use effgan_nn::model::BATCH;
 use effgan_nn::networks::{Network, init};
 use effgan_nn::{Device, Purpose, Streams};
 use effgan_run::failure::Result;

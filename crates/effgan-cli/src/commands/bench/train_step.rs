@@ -5,7 +5,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use effgan_nn::gan::{Adam, Gan, TrainConfig};
+use effgan_nn::Adam;
+use effgan_nn::gan::{Gan, TrainConfig};
 use effgan_nn::networks::{Network, init};
 use effgan_nn::{Device, Precision, Purpose, Streams, on_threads, parallel_map};
 use effgan_run::failure::Result;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use burn::module::{ModuleVisitor, Param};
 
 use super::*;
-use crate::gan::{BATCH, GanModel, Loss};
-use crate::model::Model;
+use crate::gan::{GanModel, Loss};
+use crate::model::{BATCH, Model};
 use crate::networks::layers::{self, Path};
 use crate::networks::{
     DcganConfig, NetworkConfig, NormKind, ResnetConfig, TensorSpec, init, is_running_statistic, to_files,
 };
-use crate::{Array, Isa, Purpose, Streams, checkpoint, on_threads, pixels};
+use crate::{Adam, Array, Isa, Purpose, Streams, checkpoint, on_threads, pixels};
 
 /// Tensors that `tests/fixtures/*_steps.py` made with PyTorch.
 struct Fixture {

@@ -5,7 +5,8 @@ use std::path::Path;
 use effgan_data::partition::CommonKeys;
 use effgan_fl::policy::Spent;
 use effgan_fl::{LocalConfig, RunRequest};
-use effgan_nn::networks::{self, Network, NetworkConfig};
+use effgan_nn::Model;
+use effgan_nn::networks::{NetworkConfig, num_bytes};
 
 use crate::config::Config;
 use crate::failure::Result;
@@ -77,9 +78,8 @@ pub(super) fn with_image_shape(
     num_classes: usize,
     num_images: usize,
 ) -> Result<RunRequest> {
-    let network = Network::of_classes(config.network.clone(), shape, num_classes)?;
-    let model =
-        networks::num_bytes(&network.generator_tensors()) + networks::num_bytes(&network.discriminator_tensors());
+    let networks = config.model(shape, num_classes)?.networks();
+    let model = networks.iter().map(|network| num_bytes(&network.tensors)).sum();
     let image = shape.iter().map(|&n| n as u64).product::<u64>();
     let batch = run_request.images_per_step(run_request.images.unwrap_or(u64::MAX));
     let training = training_bytes(&config.network, shape, batch).saturating_add(COPIES.saturating_mul(model));
