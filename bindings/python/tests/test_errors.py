@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from conftest import TINY, Script
 
 import effgan
+from effgan import _effgan
 
 ZEROS = np.zeros((60, 1, 28, 28), np.uint8)
 Wrong = Callable[[effgan.Run, Path], object]
@@ -29,7 +31,7 @@ def train(**arguments: object) -> Wrong:
         (train(settings={"seed": float("nan")}), effgan.UsageError, "seed = NaN is not finite"),
         (train(settings={"seed": 2**70}), effgan.UsageError, "seed = 1180591620717411303424 is not a 64-bit integer"),
         (train(settings={"local.epoch": 1}), effgan.UsageError, "[local] unknown field `epoch`, expected one of"),
-        (train(settings={"local.epochs": "1"}), effgan.UsageError, '[local] epochs: invalid type: string "1", expected u32'),
+        (train(settings={"local.epochs": "1"}), effgan.UsageError, '[local] epochs: invalid type: string "1", expected a whole number'),
         (train(jobs=0), effgan.UsageError, "jobs = 0 is outside 1..=1024"),
         (train(jobs=-2), effgan.UsageError, "jobs = -2 must be at least 0"),
         (train(seed=-1), effgan.UsageError, "seed = -1 must be at least 0"),
@@ -57,6 +59,25 @@ def test_a_mistake_is_one_line(run: effgan.Run, tmp_path: Path, wrong: Wrong, er
         wrong(run, tmp_path)
     assert caught.type is error
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_wrong_key_is_refused_before_data_are_read_or_a_site_is_looked_for(tmp_path: Path) -> None:
+    out, wrong = tmp_path / "run", tmp_path / "wrong.toml"
+    text = TINY.read_text("utf-8").replace('name = "mnist-mini"', 'name = "mnist"\ndir = "/nowhere"')
+    wrong.write_text(text.replace("batch_size = 16", "batch_size = 16\nbeta1 = 2.0"))
+
+    def never(*_: object) -> NoReturn:
+        pytest.fail("a site was looked for")
+
+    for start in [
+        lambda: effgan.run(wrong, out=out),
+        lambda: effgan.deal(wrong),
+        lambda: effgan.Steps(wrong, {"a": 40}, image_shape=(1, 28, 28), num_classes=10),
+        lambda: _effgan.federate(wrong, out=out, nodes=never, push=never, pull=never, aggregate=never, log=never, server=None),
+    ]:
+        with pytest.raises(effgan.UsageError, match=r"local\.beta1 = 2 is outside 0\.\.1"):
+            start()
+    assert list(tmp_path.iterdir()) == [wrong]
 
 
 def test_a_damaged_model_is_a_data_error(run: effgan.Run, tmp_path: Path) -> None:

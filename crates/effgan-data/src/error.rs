@@ -180,7 +180,7 @@ pub enum DataError {
         "dataset.skip_broken = true is for name = \"folder\", but the data set is {name}; remove dataset.skip_broken"
     )]
     NothingToSkip { name: String },
-    /// The limit is 0, or larger than the training split.
+    /// The limit is larger than the training split.
     #[error("dataset.limit = {limit} is outside 1..={num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: String },
 
@@ -188,9 +188,9 @@ pub enum DataError {
     /// A client's name is not usable as a file name everywhere.
     #[error("client name {name:?} is not 1 to 64 characters of a-z, 0-9 and -; rename the client")]
     ClientName { name: String },
-    /// There are no clients.
-    #[error("partition.clients = 0, expected at least 1")]
-    NoClients,
+    /// A number of images, clients, classes or shards is 0.
+    #[error("{key} = 0, expected at least 1")]
+    Zero { key: &'static str },
     /// A client without images has nothing to train on.
     #[error("partition.min_examples = 0, expected at least 1, as a client without images cannot train")]
     NoMinExamples,
@@ -252,9 +252,9 @@ pub enum DataError {
          and not both; got {got}"
     )]
     OneDistribution { got: &'static str },
-    /// Some client would have no shard, or some shard no image.
+    /// Some shard would have no image.
     #[error(
-        "{clients} clients with partition.shards_per_client = {shards_per_client} need at least 1 shard per client and at least \
+        "{clients} clients with partition.shards_per_client = {shards_per_client} need at least \
          {clients} × {shards_per_client} images, of which there are {num_assigned}; lower clients or shards_per_client"
     )]
     Shards { clients: usize, shards_per_client: usize, num_assigned: usize },

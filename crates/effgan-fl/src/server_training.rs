@@ -32,6 +32,28 @@ const LATENT: &str = "latent";
 /// Prefix of Adam's moments: of the generator in the server's state, of the discriminator in a client's state.
 pub(crate) const ADAM: &str = "adam";
 
+/// Checks that networks can be trained apart by the algorithm `name`: that they are given no labels, a discriminator makes one update
+/// per step, and the generator has no moving average.
+///
+/// # Errors
+/// [`FlError::Config`], naming the key.
+pub(crate) fn check_training(
+    name: &str,
+    is_conditional: bool,
+    discriminator_steps: usize,
+    has_ema: bool,
+) -> Result<()> {
+    let wrong = [
+        (is_conditional, "network.conditional = true", "set it to false"),
+        (discriminator_steps > 1, "local.discriminator_steps above 1", "set it to 1"),
+        (has_ema, "local.ema", "remove it"),
+    ];
+    match wrong.into_iter().find(|(wrong, ..)| *wrong) {
+        Some((_, key, fix)) => Err(FlError::Config(format!("{key} is not supported by {name}; {fix}"))),
+        None => Ok(()),
+    }
+}
+
 /// The training of a generator at the server and of discriminators at the clients.
 pub(crate) struct ServerTraining {
     gan: GanModel,
@@ -46,8 +68,7 @@ impl ServerTraining {
     /// The training of a `training`'s generator and discriminator apart, by the algorithm `name`.
     ///
     /// # Errors
-    /// [`FlError::Config`] for settings that this kind of training does not support: another model, labels, several updates of a
-    /// discriminator per step, a moving average.
+    /// [`FlError::Config`] for another model, and as [`check_training`].
     pub(crate) fn new(name: &str, training: LocalTraining, rounds: u32, cohort: f64, weights: Weights) -> Result<Self> {
         let model: &dyn Any = training.model();
         let Some(gan) = model.downcast_ref::<GanModel>().cloned() else {
@@ -55,15 +76,8 @@ impl ServerTraining {
                 "{name} trains a generator and a discriminator, which the model is not"
             )));
         };
-        let wrong = [
-            (gan.network.num_classes.is_some(), "network.conditional = true", "set it to false"),
-            (gan.discriminator_steps > 1, "local.discriminator_steps above 1", "set it to 1"),
-            (training.has_ema(), "local.ema", "remove it"),
-        ];
-        match wrong.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, key, fix)) => Err(FlError::Config(format!("{key} is not supported by {name}; {fix}"))),
-            None => Ok(Self { gan, training, rounds, cohort, weights }),
-        }
+        check_training(name, gan.network.num_classes.is_some(), gan.discriminator_steps, training.has_ema())?;
+        Ok(Self { gan, training, rounds, cohort, weights })
     }
 
     /// The loss that both networks minimise.

@@ -38,10 +38,10 @@ impl Steps {
         num_classes: usize,
         jobs: usize,
     ) -> Result<Self> {
+        config.check_clients(clients.len())?;
         let model = Arc::new(config.model(image_shape, num_classes)?);
         let (local, device) = (config.local.clone(), Device::cpu()?);
         let algorithm = config.algorithm.build(model.clone(), local, &config.aggregation, device)?;
-        config.check_clients(clients.len())?;
         for (name, num_examples) in &clients {
             check_shard(&*model, name, *num_examples as usize)?;
         }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::pipeline::info_of;
 use serde_json::Value;
@@ -38,13 +39,15 @@ pub(crate) struct Launch {
 /// The run's failure.
 // `flwr run --stream` ends with status 0 even when the run has failed, so `flwr ls` says how it ended.
 pub(crate) fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
-    ServerFolder::read(&launch.server)?;
     let [config, out] =
         [&launch.config, &launch.out].map(std::path::absolute).map(|path| path.map_err(anyhow::Error::from));
     let (config, out) = (config?, out?);
     if !config.is_file() {
         return Err(Failure::usage(anyhow!("{} is not a file", config.display())));
     }
+    // The run, which Flower starts, reads the config again; a mistake is told here at once.
+    Config::load(&config, &[])?.check_federated()?;
+    ServerFolder::read(&launch.server)?;
     let app = tempfile::tempdir().map_err(anyhow::Error::from)?;
     fs::write(app.path().join("pyproject.toml"), include_str!("app.toml")).map_err(anyhow::Error::from)?;
     let server = std::path::absolute(&launch.server).map_err(anyhow::Error::from)?;

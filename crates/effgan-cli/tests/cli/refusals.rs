@@ -78,6 +78,74 @@ fn a_wrong_config_is_code_2_and_one_line() {
     assert!(line.contains("alpha = 0.01 and 50 clients; raise alpha or lower clients or min_examples"), "{line}");
 }
 
+/// What `federation run`, `partition`, `run` and `sweep` say of the tiny config with `from` replaced by `to`, on a data set that is
+/// nowhere, so that each of them fails; none may create anything.
+fn refused_by_every_command(from: &str, to: &str) -> [(Option<i32>, String); 4] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let tiny = fs::read_to_string(tiny_config()).unwrap();
+    assert!(tiny.contains(from), "{from}");
+    let wrong = tiny.replace(from, to).replace("name = \"mnist-mini\"", "name = \"mnist\"\ndir = \"/nowhere\"");
+    fs::write(path("wrong.toml"), wrong).unwrap();
+    fs::write(path("a.sweep.toml"), "name = \"a\"\nconfig = \"wrong.toml\"\nseeds = [1]\n[[grids]]\n").unwrap();
+    let (config, sweep) = (path("wrong.toml"), path("a.sweep.toml"));
+    let (out, server) = (path("out"), path("server"));
+    let commands = [
+        &["federation", "run", &config, "--out", &out, "--server", &server][..],
+        &["partition", &config, "--save", &out],
+        &["run", &config, "--out", &out],
+        &["sweep", &sweep, "--out", &out],
+    ];
+    commands.map(|command| {
+        let refused = failure(&effgan(command));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "{refused:?} left something");
+        refused
+    })
+}
+
+#[test]
+fn a_wrong_key_is_refused_by_every_command_before_data_are_read_or_anything_is_made() {
+    let effgan = "kind = \"effgan\"\nrounds = 2\nfine_tune_epochs = 8";
+    let md_gan = "loss = \"hinge\"\nema = 0.9\nepochs = 4\n\n[algorithm]\nkind = \"md-gan\"\nrounds = 2";
+    let ua_gan = md_gan.replace("md-gan", "ua-gan").replace("ema = 0.9\n", "");
+    let central = "kind = \"central\"\nrounds = 2\n\n[aggregation]\nkind = \"median\"";
+    for (from, to, said) in [
+        ("batch_size = 16", "batch_size = 16\nbeta1 = 2.0", "local.beta1 = 2 is outside 0..1"),
+        ("batch_size = 16", "batch_size = 1", "local.batch_size = 1 must be at least 2"),
+        ("batch_size = 16", "batch_size = 16\nsteps = 1", "set exactly one of local.epochs and local.steps"),
+        ("\nepochs = 4", "", "set exactly one of local.epochs and local.steps"),
+        ("rounds = 2", "rounds = 2\ncohort = 0.0", "algorithm.cohort = 0 is outside 0..=1"),
+        ("base_channels = 8", "base_channels = 0", "network.base_channels = 0 is outside 1..=1024"),
+        ("limit = 120", "limit = 0", "dataset.limit = 0, expected at least 1"),
+        ("limit = 120", "size = 30\nchannels = 1", "images of 1 x 30 x 30 do not fit a dcgan"),
+        ("classes_per_client = 5", "classes_per_client = 0", "partition.classes_per_client = 0, expected at least 1"),
+        ("samples = 200", "samples = 1", "evaluation.samples = 1 must be at least 2"),
+        (effgan, central, "aggregation.kind = \"median\" is not for central"),
+        (&format!("epochs = 4\n\n[algorithm]\n{effgan}"), md_gan, "local.ema is not supported by md-gan; remove it"),
+        (&format!("epochs = 4\n\n[algorithm]\n{effgan}"), &ua_gan, "local.loss must be non-saturating for ua-gan"),
+    ] {
+        for (code, line) in refused_by_every_command(from, to) {
+            assert!(code == Some(2) && line.contains(said), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_suit_the_number_of_clients_is_refused_before_data_are_read_where_the_number_is_in_the_config() {
+    let of_sites = "[federation]\nsites = [\"a\", \"b\"]\n\n[aggregation]\n";
+    for (keys, said) in [
+        ("min_clients = 9", "aggregation.min_clients = 9 must be at most"),
+        ("kind = \"trimmed-mean\"\ntrim = 2", "aggregation.trim = 2 cuts 4 of"),
+        ("max_share = 0.1", "aggregation.max_share = 0.1 is below"),
+    ] {
+        let [federation, _, run, sweep] =
+            refused_by_every_command("[evaluation]", &format!("{of_sites}{keys}\n\n[evaluation]"));
+        for (code, line) in [federation, run, sweep] {
+            assert!(code == Some(2) && line.contains(said), "{line}");
+        }
+    }
+}
+
 #[test]
 fn data_that_cannot_be_read_is_code_3_and_one_line() {
     let data = tempfile::tempdir().unwrap();

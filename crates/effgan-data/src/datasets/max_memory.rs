@@ -72,7 +72,11 @@ impl<'de> Deserialize<'de> for MaxMemory {
             type Value = MaxMemory;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of MiB of at least 1, or a text such as \"8 GiB\"")
+                write!(
+                    f,
+                    "a whole number of MiB of at least 1 and at most {}, or a text such as \"8 GiB\"",
+                    MAX_BYTES / MIB
+                )
             }
 
             fn visit_u64<E: de::Error>(self, mib: u64) -> Result<MaxMemory, E> {

@@ -34,7 +34,7 @@ impl CommonKeys {
     /// Checks everything that can be checked without images.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if self.clients == 0 {
-            return Err(DataError::NoClients);
+            return Err(DataError::Zero { key: "partition.clients" });
         }
         if self.min_examples == 0 {
             return Err(DataError::NoMinExamples);

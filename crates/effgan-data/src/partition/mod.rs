@@ -73,7 +73,9 @@ impl PartitionConfig {
             Self::Dirichlet(kind) => kind.check(),
             Self::Quantity(kind) => kind.check(),
             Self::LabelQuantity(kind) => kind.check(),
-            Self::Iid(_) | Self::ByLabel(_) | Self::Shards(_) | Self::File(_) => Ok(()),
+            Self::ByLabel(kind) => kind.check(),
+            Self::Shards(kind) => kind.check(),
+            Self::Iid(_) | Self::File(_) => Ok(()),
         }
     }
 

@@ -22,14 +22,22 @@ pub struct Shards {
 }
 
 impl Shards {
+    /// Checks everything that can be checked without images.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        if self.shards_per_client == 0 {
+            return Err(DataError::Zero { key: "partition.shards_per_client" });
+        }
+        Ok(())
+    }
+
     /// Assigns images to clients.
     ///
     /// # Errors
-    /// [`DataError::Shards`] when a client would have no shard, or a shard no image.
+    /// [`DataError::Shards`] when a shard would have no image.
     pub(super) fn assign<R: Rng + ?Sized>(&self, labels: &[u8], rng: &mut R) -> Result<Vec<Vec<u32>>, DataError> {
         let Self { shards_per_client, common: CommonKeys { clients, .. } } = *self;
         let num_shards = clients.saturating_mul(shards_per_client);
-        if !(1..=labels.len()).contains(&num_shards) {
+        if num_shards > labels.len() {
             return Err(DataError::Shards { clients, shards_per_client, num_assigned: labels.len() });
         }
         let sorted = images_by_class((0..).take(labels.len()), labels).concat();
@@ -76,15 +84,16 @@ mod tests {
 
     #[test]
     fn shards_that_cannot_be_are_an_error() {
-        for (shards_per_client, clients) in [(0, 2), (4, 2), (usize::MAX, 2)] {
+        for (shards_per_client, clients) in [(4, 2), (usize::MAX, 2)] {
             assert_eq!(
                 assign(shards_per_client, clients, &[0; 7]).unwrap_err().to_string(),
                 format!(
-                    "{clients} clients with partition.shards_per_client = {shards_per_client} need at least 1 shard per \
-                     client and at least {clients} × {shards_per_client} images, of which there are 7; lower clients or \
-                     shards_per_client"
+                    "{clients} clients with partition.shards_per_client = {shards_per_client} need at least \
+                     {clients} × {shards_per_client} images, of which there are 7; lower clients or shards_per_client"
                 )
             );
         }
+        let error = Shards { shards_per_client: 0, common: CommonKeys::of(2) }.check().unwrap_err();
+        assert_eq!(error.to_string(), "partition.shards_per_client = 0, expected at least 1");
     }
 }

@@ -115,6 +115,11 @@ impl AggregationConfig {
     /// # Errors
     /// [`FlError::Config`], naming the key.
     pub fn check_clients(&self, clients: usize) -> Result<()> {
+        if let Some(least) = self.min_clients.filter(|least| *least > clients) {
+            let line =
+                format!("aggregation.min_clients = {least} must be at most {clients}, the number of clients; lower it");
+            return Err(FlError::Config(line));
+        }
         let least = 1.0 / clients as f64;
         // 1e-9: a user may write exactly 1 / clients, such as 0.1 for 10, which f64 rounds.
         let too_low = |share: &f64| *share < least * (1.0 - 1e-9);
@@ -231,6 +236,12 @@ mod tests {
         let error = |config: AggregationConfig, clients| config.check_clients(clients).unwrap_err().to_string();
         assert_eq!(error(trimmed(3), 6), "aggregation.trim = 3 cuts 6 of 6 clients; it must leave at least one");
         assert!(trimmed(3).check_clients(7).is_ok());
+        let min_clients = AggregationConfig { min_clients: Some(4), ..AggregationConfig::default() };
+        assert_eq!(
+            error(min_clients.clone(), 3),
+            "aggregation.min_clients = 4 must be at most 3, the number of clients; lower it"
+        );
+        assert!(min_clients.check_clients(4).is_ok());
         let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
         assert_eq!(
             error(share(0.2), 4),

@@ -11,15 +11,15 @@ use std::cmp::Ordering;
 
 use effgan_data::ClientName;
 use effgan_nn::model::LossName;
+use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Params, Purpose, Streams};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
-use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
-use crate::local::{LocalTraining, Shard};
+use crate::local::{LocalConfig, LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update, shapes_of};
 use crate::roster::RoundContext;
 use crate::server_training::{
@@ -27,6 +27,7 @@ use crate::server_training::{
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
+use crate::{Result, server_training};
 
 /// Settings of `md-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ impl AlgorithmSettings for MdGanConfig {
     fn check(&self) -> Result<()> {
         check_rounds(self.rounds, 1)?;
         check_cohort(self.cohort)
+    }
+
+    fn check_training(&self, local: &LocalConfig, network: &NetworkConfig) -> Result<()> {
+        server_training::check_training(
+            self.name(),
+            network.is_conditional(),
+            local.discriminator_steps,
+            local.ema.is_some(),
+        )
     }
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {

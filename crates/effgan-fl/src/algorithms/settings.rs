@@ -1,8 +1,10 @@
 //! What the settings of an algorithm answer without building it.
 
+use effgan_nn::networks::NetworkConfig;
+
 use super::AlgorithmConfig;
 use crate::aggregate::{Rule, Weights};
-use crate::local::{LocalTraining, LocalWork};
+use crate::local::{LocalConfig, LocalTraining, LocalWork};
 use crate::message::ExchangeKind;
 use crate::{Algorithm, Result};
 
@@ -19,6 +21,15 @@ pub trait AlgorithmSettings {
     /// # Errors
     /// [`FlError::Config`](crate::FlError::Config), naming the key.
     fn check(&self) -> Result<()>;
+
+    /// Checks that the algorithm can train `network` by the settings of `local`, each of which has been checked. An algorithm that
+    /// cannot train every network makes the same checks of the model in [`build_with`](Self::build_with).
+    ///
+    /// # Errors
+    /// [`FlError::Config`](crate::FlError::Config), naming the key.
+    fn check_training(&self, _local: &LocalConfig, _network: &NetworkConfig) -> Result<()> {
+        Ok(())
+    }
 
     /// The algorithm with these settings, which have been [checked](Self::check). Clients train by `training`, and the server folds their
     /// replies by `rule`.

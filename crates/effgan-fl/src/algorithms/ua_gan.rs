@@ -21,13 +21,14 @@
 use effgan_data::ClientName;
 use effgan_nn::gan::Loss;
 use effgan_nn::model::LossName;
+use effgan_nn::networks::NetworkConfig;
 use effgan_nn::{Array, Device, Params, Streams};
 use serde::{Deserialize, Serialize};
 
 use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
-use crate::local::{LocalTraining, Shard};
+use crate::local::{LocalConfig, LocalTraining, Shard};
 use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update};
 use crate::roster::RoundContext;
 use crate::server_training::{
@@ -35,7 +36,7 @@ use crate::server_training::{
 };
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
-use crate::{FlError, Result};
+use crate::{FlError, Result, server_training};
 
 /// Settings of `ua-gan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,14 +62,20 @@ impl AlgorithmSettings for UaGanConfig {
         check_cohort(self.cohort)
     }
 
+    fn check_training(&self, local: &LocalConfig, network: &NetworkConfig) -> Result<()> {
+        server_training::check_training(
+            self.name(),
+            network.is_conditional(),
+            local.discriminator_steps,
+            local.ema.is_some(),
+        )?;
+        check_loss(local.loss)
+    }
+
     fn build_with(&self, training: LocalTraining, _: Rule) -> Result<Box<dyn Algorithm>> {
         let Self { rounds, cohort, weights } = *self;
         let server = ServerTraining::new(self.name(), training, rounds, cohort, weights)?;
-        if server.loss() != Loss::NonSaturating {
-            let line =
-                "local.loss must be non-saturating for ua-gan, which aggregates odds; other losses do not learn odds";
-            return Err(FlError::Config(line.into()));
-        }
+        check_loss(server.loss())?;
         Ok(Box::new(UaGan { server }))
     }
 
@@ -95,6 +102,15 @@ impl AlgorithmSettings for UaGanConfig {
     fn why_only_mean(&self) -> Option<&'static str> {
         Some("adds up what clients send, by the chain rule")
     }
+}
+
+/// Checks that discriminators which minimise `loss` learn odds.
+fn check_loss(loss: Loss) -> Result<()> {
+    if loss == Loss::NonSaturating {
+        return Ok(());
+    }
+    let line = "local.loss must be non-saturating for ua-gan, which aggregates odds; other losses do not learn odds";
+    Err(FlError::Config(line.into()))
 }
 
 /// A client's logits of the images, in its reply.

@@ -1,11 +1,13 @@
 //! The `[local]` table: how a client trains.
 
+use effgan_nn::Precision;
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
 use effgan_nn::networks::Network;
-use effgan_nn::{Model, Precision};
 use serde::{Deserialize, Serialize};
 
+use super::LocalWork;
 use crate::decay::Decay;
+use crate::{FlError, Result};
 
 /// The `[local]` table: how a client trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,65 @@ impl LocalConfig {
         GanModel { network, loss: self.loss, discriminator_steps: self.discriminator_steps }
     }
 
+    /// The work of one round: `epochs` or `steps`.
+    ///
+    /// # Errors
+    /// [`FlError::Config`] when neither or both are given, or the given one is 0.
+    pub fn work(&self) -> Result<LocalWork> {
+        LocalWork::one_of(self.epochs, self.steps, "local.")
+    }
+
+    /// Checks the bounds, for networks that need at least `min_images` images in a batch. Whether a processor supports
+    /// `precision` is checked where the training is built for it, since a config may be written and read on others.
+    ///
+    /// # Errors
+    /// [`FlError::Config`], naming the key.
+    pub fn check(&self, min_images: usize) -> Result<()> {
+        self.work()?;
+        self.decay.check()?;
+        self.out_of_bounds(min_images).map_or(Ok(()), |line| Err(FlError::Config(line)))
+    }
+
+    /// The first setting that is out of its bounds, as an error message.
+    fn out_of_bounds(&self, min_images: usize) -> Option<String> {
+        let &Self { batch_size, discriminator_steps, beta1, ema, .. } = self;
+        let unit = 0.0..1.0;
+        let wrong = [
+            (
+                !(min_images..=MAX_IMAGES_PER_STEP).contains(&batch_size),
+                format!(
+                    "local.batch_size = {batch_size} must be at least {min_images} and at most {MAX_IMAGES_PER_STEP}"
+                ),
+            ),
+            (
+                discriminator_steps == 0 || discriminator_steps.saturating_mul(batch_size) > MAX_IMAGES_PER_STEP,
+                format!(
+                    "local.discriminator_steps = {discriminator_steps} must be at least 1, and times batch_size at most \
+                     {MAX_IMAGES_PER_STEP}"
+                ),
+            ),
+            // Adam computes in f32, where 0.99999999 is 1.
+            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
+            (
+                ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
+                format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
+            ),
+        ];
+        let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, line)| line);
+        wrong.or_else(|| self.learning_rate_out_of_bounds())
+    }
+
+    fn learning_rate_out_of_bounds(&self) -> Option<String> {
+        let rates = [
+            ("learning_rate", Some(self.learning_rate)),
+            ("generator_learning_rate", self.generator_learning_rate),
+            ("discriminator_learning_rate", self.discriminator_learning_rate),
+        ];
+        let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
+        let (key, rate) = given.find(|(_, rate)| !(*rate > 0.0 && rate.is_finite()))?;
+        Some(format!("local.{key} = {rate} must be above 0"))
+    }
+
     /// Adam's step size for `network` before its decay.
     pub(super) fn learning_rate_of(&self, network: &str) -> f64 {
         let own = match network {
@@ -106,45 +167,6 @@ fn default_learning_rate() -> f64 {
 
 fn default_beta1() -> f64 {
     0.5
-}
-
-/// The first setting that is out of its bounds, as an error message.
-pub(super) fn out_of_bounds(config: &LocalConfig, model: &dyn Model) -> Option<String> {
-    let &LocalConfig { batch_size, discriminator_steps, beta1, ema, .. } = config;
-    let unit = 0.0..1.0;
-    let least = model.min_images();
-    let wrong = [
-        (
-            !(least..=MAX_IMAGES_PER_STEP).contains(&batch_size),
-            format!("local.batch_size = {batch_size} must be at least {least} and at most {MAX_IMAGES_PER_STEP}"),
-        ),
-        (
-            discriminator_steps == 0 || discriminator_steps.saturating_mul(batch_size) > MAX_IMAGES_PER_STEP,
-            format!(
-                "local.discriminator_steps = {discriminator_steps} must be at least 1, and times batch_size at most \
-                 {MAX_IMAGES_PER_STEP}"
-            ),
-        ),
-        // Adam computes in f32, where 0.99999999 is 1.
-        (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
-        (
-            ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
-            format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
-        ),
-    ];
-    let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, reason)| reason);
-    wrong.or_else(|| learning_rate_out_of_bounds(config))
-}
-
-fn learning_rate_out_of_bounds(config: &LocalConfig) -> Option<String> {
-    let rates = [
-        ("learning_rate", Some(config.learning_rate)),
-        ("generator_learning_rate", config.generator_learning_rate),
-        ("discriminator_learning_rate", config.discriminator_learning_rate),
-    ];
-    let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
-    let (key, rate) = given.find(|(_, rate)| !(*rate > 0.0 && rate.is_finite()))?;
-    Some(format!("local.{key} = {rate} must be above 0"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use effgan_nn::Adam;
 use effgan_nn::model::{LossName, NetworkSpec, Part, StepPlan};
 use effgan_nn::{Device, Model, Params, Streams, Trainer, model};
 
-use super::local_config::out_of_bounds;
 use super::{BatchSampler, LocalConfig, LocalWork, Shard, ShuffledEpochs, check_shard, load};
 use crate::message::{Broadcast, ExchangeKind, Numbers, Shapes, Update, metrics};
 use crate::step_observer::{FinishedStep, StepObserver, StepRecord, TrainingState};
@@ -34,11 +33,8 @@ impl LocalTraining {
     /// # Errors
     /// [`FlError::Config`] when a setting is out of its bounds, or `device` does not support the precision.
     pub fn new(model: Arc<dyn Model>, config: LocalConfig, device: Device) -> Result<Self> {
-        let work = LocalWork::one_of(config.epochs, config.steps, "local.")?;
-        config.decay.check()?;
-        if let Some(reason) = out_of_bounds(&config, &*model) {
-            return Err(FlError::Config(reason));
-        }
+        config.check(model.min_images())?;
+        let work = config.work()?;
         let device = device.with_precision(config.precision);
         let device = device.map_err(|error| FlError::Config(format!("local.{error}")))?;
         Ok(Self { model, config, batches: Arc::new(ShuffledEpochs), work, rounds: 1, mu: None, device })

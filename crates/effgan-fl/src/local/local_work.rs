@@ -21,9 +21,8 @@ impl LocalWork {
     /// [`FlError::Config`] when neither or both are given, or the given one is 0.
     pub fn one_of(epochs: Option<u32>, steps: Option<u32>, key: &str) -> Result<Self> {
         match (epochs, steps) {
-            (Some(0), None) | (None, Some(0)) => {
-                Err(FlError::Config(format!("{key} work is 0, it must be at least 1")))
-            }
+            (Some(0), None) => Err(FlError::Config(format!("{key}epochs = 0 must be at least 1"))),
+            (None, Some(0)) => Err(FlError::Config(format!("{key}steps = 0 must be at least 1"))),
             (Some(epochs), None) => Ok(Self::Epochs(epochs)),
             (None, Some(steps)) => Ok(Self::Steps(steps)),
             _ => Err(FlError::Config(format!("set exactly one of {key}epochs and {key}steps"))),

@@ -70,6 +70,32 @@ fn a_run_can_be_extended_where_its_settings_say_so() {
 }
 
 #[test]
+fn training_that_an_algorithm_does_not_support_is_refused_alike_before_it_is_built_and_then() {
+    let locals = [
+        local(),
+        LocalConfig { ema: Some(0.9), ..local() },
+        LocalConfig { discriminator_steps: 2, ..local() },
+        LocalConfig { loss: Loss::Hinge, ..local() },
+    ];
+    let networks = [false, true].map(|conditional| {
+        let dcgan = DcganConfig { latent_dim: 2, base_channels: 1, conditional, ..DcganConfig::default() };
+        Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 2).unwrap()
+    });
+    let mut refused = Vec::new();
+    for config in every_algorithm() {
+        for (local, network) in locals.iter().flat_map(|local| networks.iter().map(move |network| (local, network))) {
+            let checked = config.check_training(local, &network.config).map_err(|error| error.to_string());
+            let (gan, aggregation) = (Arc::new(local.gan(network.clone())), AggregationConfig::default());
+            let built = config.build(gan, local.clone(), &aggregation, device()).map_err(|error| error.to_string());
+            assert_eq!(checked, built.map(drop), "{}", config.name());
+            refused.extend(checked.err().map(|_| config.name()));
+        }
+    }
+    // All four with a conditional network; without, ema and two updates per step, and for ua-gan the hinge loss.
+    assert_eq!(refused, [["md-gan"; 6].as_slice(), &["ua-gan"; 7]].concat());
+}
+
+#[test]
 fn keys_out_of_their_bounds_are_named_before_anything_is_built() {
     let fedadam = || server_optimiser(2, 0.1, 0.01);
     let cohort = FedGanConfig { rounds: 1, cohort: 0.0, weights: Weights::default() };

@@ -65,7 +65,7 @@ impl Model for GanModel {
     }
 
     fn min_images(&self) -> usize {
-        if self.network.has_batch_norm() { 2 } else { 1 }
+        self.network.config.min_images()
     }
 
     fn batches_per_step(&self) -> usize {

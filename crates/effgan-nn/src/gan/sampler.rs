@@ -55,7 +55,7 @@ impl Sampler for GanSampler {
 pub fn recompute_statistics(network: &Network, generator: &Params, device: Device) -> Result<Params> {
     let on = device.for_inference();
     let module = network.generator(generator, &on)?;
-    if !network.has_batch_norm() {
+    if !network.config.has_batch_norm() {
         return Ok(generator.clone());
     }
     let labels = |batch: u64, classes: usize| {

@@ -10,7 +10,7 @@ use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
-use super::{MAX_PIXELS, Network, check_sizes};
+use super::{MAX_PIXELS, Network};
 use crate::device::Placement;
 use crate::fused::{Activation, Geometry, MapShape};
 use crate::{NnError, Params, Result};
@@ -58,8 +58,8 @@ fn default_base_channels() -> usize {
 }
 
 impl DcganConfig {
-    pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
-        check_sizes(self.latent_dim, self.base_channels)?;
+    /// Checks that images of this shape fit, and the number of channels, which doubles until their map is small enough.
+    pub(super) fn check_images(&self, [channels, height, width]: [usize; 3]) -> Result<()> {
         let fits = |side: usize| (4..=MAX_PIXELS).contains(&side) && side.is_multiple_of(4);
         if matches!(channels, 1 | 3) && fits(height) && fits(width) {
             return self.check_channels(height, width);
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn a_network_of_too_many_channels_is_refused() {
         let config = DcganConfig { base_channels: 1024, ..DcganConfig::default() };
-        assert!(config.check([3, 64, 64]).is_ok());
+        assert!(config.check_images([3, 64, 64]).is_ok());
         assert_eq!(
-            config.check([3, 256, 256]).unwrap_err().to_string(),
+            config.check_images([3, 256, 256]).unwrap_err().to_string(),
             "network.base_channels = 1024 makes 32768 channels in the last stage of 256 x 256 images, more than 8192; lower it"
         );
     }

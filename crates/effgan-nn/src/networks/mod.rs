@@ -51,6 +51,35 @@ pub enum NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// Checks the sizes. Whether the network fits images, whose shape is not known here, is checked by [`Network::check`].
+    ///
+    /// # Errors
+    /// [`NnError::Config`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        let (latent_dim, base_channels) = match self {
+            Self::Dcgan(dcgan) => (dcgan.latent_dim, dcgan.base_channels),
+            Self::Resnet(resnet) => (resnet.latent_dim, resnet.base_channels),
+        };
+        let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
+        match bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
+            Some((key, value, most)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Fewest images of a batch that the networks can be trained on: batch norm needs 2.
+    pub fn min_images(&self) -> usize {
+        if self.has_batch_norm() { 2 } else { 1 }
+    }
+
+    /// Whether the networks have batch norm.
+    pub fn has_batch_norm(&self) -> bool {
+        match self {
+            Self::Dcgan(dcgan) => dcgan.norm == NormKind::Batch,
+            Self::Resnet(resnet) => resnet.norm == NormKind::Batch,
+        }
+    }
+
     /// Whether the networks are given the class of each image.
     pub fn is_conditional(&self) -> bool {
         match self {
@@ -111,9 +140,10 @@ impl Network {
             }
             _ => (),
         }
+        self.config.check()?;
         match &self.config {
-            NetworkConfig::Dcgan(dcgan) => dcgan.check(self.image_shape),
-            NetworkConfig::Resnet(resnet) => resnet.check(self.image_shape),
+            NetworkConfig::Dcgan(dcgan) => dcgan.check_images(self.image_shape),
+            NetworkConfig::Resnet(_) => ResnetConfig::check_images(self.image_shape),
         }
     }
 
@@ -128,14 +158,6 @@ impl Network {
     /// Values of one image.
     pub fn image_len(&self) -> usize {
         self.image_shape.iter().product()
-    }
-
-    /// Whether the networks have batch norm, and so cannot be trained on a batch of one image.
-    pub fn has_batch_norm(&self) -> bool {
-        match &self.config {
-            NetworkConfig::Dcgan(dcgan) => dcgan.norm == NormKind::Batch,
-            NetworkConfig::Resnet(resnet) => resnet.norm == NormKind::Batch,
-        }
     }
 
     /// Tensors of the generator.
@@ -174,15 +196,6 @@ impl Network {
                 Ok(Discriminator::Resnet(resnet::Discriminator::load(resnet, self, params, on)?))
             }
         }
-    }
-}
-
-/// Checks the bounds of sizes that come from a config or a file.
-fn check_sizes(latent_dim: usize, base_channels: usize) -> Result<()> {
-    let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
-    match bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
-        Some((key, value, most)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}"))),
-        None => Ok(()),
     }
 }
 

@@ -1,26 +1,44 @@
-//! Checks that span several tables of a config, and the checks of what only a simulation or only a federation has.
+//! The checks of a config: the bounds of every table, what goes together across tables, and what a simulation or a federation needs.
+//!
+//! [`Config::parse`] makes all checks that need nothing but the config. The others wait for what they need: for the number of clients
+//! ([`Config::check_clients`]), for the shape of the images and their classes ([`Config::model`]), and, for `local.precision`, for the
+//! processor ([`LocalTraining::new`](effgan_fl::local::LocalTraining::new)).
 
 use anyhow::anyhow;
 use effgan_data::DatasetName;
 use effgan_fl::{AggregationKind, SimulationConfig};
-use effgan_nn::networks::Network;
 
 use super::Config;
 use crate::failure::{Failure, Result};
 
 impl Config {
-    /// Checks the bounds of every table.
+    /// Checks the bounds of every table, and what has to agree between tables.
     pub(super) fn check(self) -> Result<Self> {
         check_name(&self.name)?;
-        if self.evaluation.every == 0 {
-            return Err(usage("evaluation.every = 0 must be at least 1".into()));
-        }
+        self.dataset.check()?;
         self.partition.check()?;
+        self.network.check()?;
+        self.local.check(self.network.min_images())?;
+        self.algorithm.check()?;
         self.aggregation.check()?;
-        self.checkpoint.check()?;
         self.simulation.check()?;
         self.federation.check()?;
+        self.evaluation.check()?;
+        self.checkpoint.check()?;
+        self.algorithm.check_aggregation(&self.aggregation)?;
+        self.algorithm.check_training(&self.local, &self.network)?;
+        self.check_image_shape()?;
         Ok(self)
+    }
+
+    /// Checks that the network fits the images, where the config says which shape they have.
+    fn check_image_shape(&self) -> Result<()> {
+        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
+            // The data tell the number of classes, which does not matter to the fit.
+            let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
+            self.model([channels, size, size], num_classes)?;
+        }
+        Ok(())
     }
 
     /// Checks the bounds that depend on the number of clients.
@@ -57,11 +75,8 @@ impl Config {
             return Err(usage(line.into()));
         }
         self.check_classes()?;
-        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
-            // A network that does not fit is refused here; otherwise each site would notice it only after its approval.
-            let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
-            Network::of_classes(self.network.clone(), [channels, size, size], num_classes)?;
-        }
+        // Without a list of them, the number of sites is known once all are connected.
+        self.federation.sites.as_ref().map_or(Ok(()), |sites| self.check_clients(sites.len()))?;
         if self.simulation != SimulationConfig::default() {
             let line =
                 "[simulation] describes simulated dropouts and attackers and has no meaning at real sites; remove it";
@@ -86,7 +101,14 @@ impl Config {
                         algorithm.kind = \"fedadam\" or aggregation.kind = \"median\"";
             return Err(usage(line.into()));
         }
-        Ok(())
+        // The number of clients of a partition from a file is known once that is read.
+        self.num_simulated().map_or(Ok(()), |clients| self.check_clients(clients))
+    }
+
+    /// The number of clients of a simulation, where it is in the config.
+    fn num_simulated(&self) -> Option<usize> {
+        let clients = self.partition.common_keys()?.clients;
+        Some(if self.algorithm.pools_data() { 1 } else { clients })
     }
 }
 
@@ -102,3 +124,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))
 }
+
+#[cfg(test)]
+mod tests;

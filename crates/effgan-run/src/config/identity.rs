@@ -1,7 +1,7 @@
 //! What the bits of a run depend on, as hashes: whether a run may be resumed, and whether two runs share their rounds.
 
 use effgan_data::datasets::MaxMemory;
-use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig, LocalWork};
+use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig};
 use effgan_nn::params;
 
 use super::{Config, FederationConfig};
@@ -40,9 +40,10 @@ impl Config {
 
     /// Whether the mean of an `effgan` run's members is the generator that FedGAN would have reached with equal work.
     pub fn mean_is_fedgan(&self) -> bool {
-        let local = LocalWork::one_of(self.local.epochs, self.local.steps, "local.");
-        let equal_work =
-            local.is_ok_and(|local| self.algorithm.fine_tuning(local).is_ok_and(|work| work == Some(local)));
+        let equal_work = self
+            .local
+            .work()
+            .is_ok_and(|local| self.algorithm.fine_tuning(local).is_ok_and(|work| work == Some(local)));
         let AggregationConfig { kind, max_weight, .. } = self.aggregation;
         let of_means = kind == AggregationKind::Mean && max_weight.is_none() && self.simulation.attack.is_none();
         let averages_all = self.algorithm.as_fedgan().is_some() && self.algorithm.cohort() >= 1.0;

@@ -9,6 +9,7 @@ mod identity;
 mod parse;
 mod settings;
 
+use anyhow::anyhow;
 use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
@@ -24,7 +25,7 @@ pub(crate) use self::check::check_name;
 pub(crate) use self::federation::MAX_EXAMPLES;
 pub use self::federation::{FederationConfig, StrategyConfig};
 pub use self::parse::read;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// The configuration of a run, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -68,6 +69,25 @@ pub struct EvaluationConfig {
     /// How the batch-norm statistics of the averaged generator in the model folder are made.
     #[serde(default)]
     pub norm_statistics: NormStatistics,
+}
+
+/// Fewest images that a score can be computed of.
+pub(crate) const MIN_SAMPLES: usize = 2;
+
+impl EvaluationConfig {
+    /// Checks the bounds. There must be as many test images as `samples`, which is checked once they are read.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check(&self) -> Result<()> {
+        if self.every == 0 {
+            return Err(Failure::usage(anyhow!("evaluation.every = 0 must be at least 1")));
+        }
+        match self.samples.filter(|samples| *samples < MIN_SAMPLES) {
+            Some(n) => Err(Failure::usage(anyhow!("evaluation.samples = {n} must be at least {MIN_SAMPLES}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 fn one() -> u32 {

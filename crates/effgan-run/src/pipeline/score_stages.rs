@@ -54,7 +54,7 @@ impl Run<'_> {
 
     /// The ways of computing an averaged generator's batch-norm statistics that are scored; where nothing is scored, the one that is sampled.
     fn statistics_to_score(&self) -> Vec<Option<NormStatistics>> {
-        match (self.model.network.has_batch_norm(), self.scorer.has_reference()) {
+        match (self.model.network.config.has_batch_norm(), self.scorer.has_reference()) {
             (true, true) => vec![Some(NormStatistics::Recompute), Some(NormStatistics::Average)],
             (true, false) => vec![Some(NormStatistics::Recompute)],
             (false, _) => vec![None],

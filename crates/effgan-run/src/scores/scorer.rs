@@ -14,6 +14,7 @@ use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores, SmallNet};
 use effgan_nn::{Device, Model, Params};
 
 use super::feature_net::FeatureNet;
+use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
 
@@ -145,8 +146,8 @@ fn reference(
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
     let most = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(most);
-    if n < 2 || n > most {
-        let line = format!("{key} = {n} is outside 2..={most}, the images of {}", dataset.name);
+    if !(MIN_SAMPLES..=most).contains(&n) {
+        let line = format!("{key} = {n} is outside {MIN_SAMPLES}..={most}, the images of {}", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());

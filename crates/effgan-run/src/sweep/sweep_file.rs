@@ -142,7 +142,8 @@ impl Grid {
         let set = self.set.iter().map(|(key, value)| format!("{key}={value}"));
         let varied = points.iter().copied().flatten().map(|(key, value)| format!("{key}={value}"));
         let all: Vec<String> = set.chain(varied).chain([format!("seed={seed}")]).chain(settings.to_vec()).collect();
-        let config = Config::load(base, &all).map_err(|failure| failure.context(all.join(", ")))?;
+        let checked = |config: Config| config.check_simulated().map(|()| config);
+        let config = Config::load(base, &all).and_then(checked).map_err(|failure| failure.context(all.join(", ")))?;
         let label = self.label.clone().unwrap_or_else(|| config.algorithm.name().into());
         let point: Vec<(String, Value)> = points.iter().filter_map(|point| point.first().cloned()).collect();
         let name = cell_name(&label, &point, seed);

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use effgan_data::partition::CommonKeys;
-use effgan_fl::local::LocalWork;
 use effgan_fl::policy::Spent;
 use effgan_fl::{LocalConfig, RunRequest};
 use effgan_nn::Model;
@@ -39,8 +38,8 @@ pub fn run_request_of(site: &Path, config: &Config) -> Result<(RunRequest, Spent
 /// # Errors
 /// A config without local work, or with networks that cannot be built.
 pub(super) fn from_config(config: &Config, seconds: f64) -> Result<RunRequest> {
-    let LocalConfig { batch_size, discriminator_steps, epochs, steps, .. } = config.local;
-    let local = LocalWork::one_of(epochs, steps, "local.")?;
+    let LocalConfig { batch_size, discriminator_steps, .. } = config.local;
+    let local = config.local.work()?;
     let run_request = RunRequest {
         name: config.name.clone(),
         algorithm: config.algorithm.name().into(),

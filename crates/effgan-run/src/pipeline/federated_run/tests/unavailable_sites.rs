@@ -39,7 +39,10 @@ fn a_config_that_no_federation_can_run_is_refused_before_any_site_is_asked() {
     for (config, reason) in [
         (central, "algorithm.kind = \"central\" trains on all images in one place"),
         (config(&["simulation.dropout=0.5"]), "[simulation] describes simulated dropouts and attackers"),
-        (of_folders(&["dataset={name=\"folder\",size=37,channels=3}"]), "images of 3 x 37 x 37 do not fit a dcgan"),
+        (
+            of_folders(&["aggregation.min_clients=3"]),
+            "aggregation.min_clients = 3 must be at most 2, the number of clients",
+        ),
     ] {
         let error = run_over(&mut grid_of(Vec::new()), &config, &folder.path().join("run")).0.unwrap_err().line();
         assert!(error.starts_with(reason), "{error}");

@@ -38,6 +38,26 @@ fn a_message_whose_parts_disagree_gets_no_answer() {
 }
 
 #[test]
+fn a_config_out_of_its_bounds_is_refused_with_a_line_in_the_ledger_before_images_are_looked_for() {
+    let kit = Kit::new(ANY);
+    fs::remove_dir_all(kit.folder.path().join("data")).unwrap();
+    let ua_gan = with("effgan\", rounds = 2, fine_tune_epochs = 1", "ua-gan\", rounds = 2");
+    for (config, why) in [
+        (with("batch_size = 64", "batch_size = 64, beta1 = 2.0"), "local.beta1 = 2 is outside 0..1"),
+        (with("base_channels = 2", "base_channels = 0"), "network.base_channels = 0 is outside 1..=1024"),
+        (with("rounds = 2", "rounds = 2, cohort = 0.0"), "algorithm.cohort = 0 is outside 0..=1; 1 is every client"),
+        (ua_gan.replace("batch_size", "loss = \"hinge\", batch_size"), "local.loss must be non-saturating for ua-gan"),
+        (format!("{ua_gan}[aggregation]\nkind = \"median\"\n"), "aggregation.kind = \"median\" is not for ua-gan"),
+    ] {
+        assert_eq!(refusal(&kit.query(&config)), Some(Refusal::OtherQuestion), "{config}");
+        let entries = kit.entries();
+        let Some(Entry::Refused(refused)) = entries.last() else { panic!("a refusal") };
+        assert!(refused.why.starts_with(&format!("the config: {why}")), "{}", refused.why);
+    }
+    assert_eq!(kit.entries().len(), 5);
+}
+
+#[test]
 fn after_the_collection_a_site_answers_only_the_same_request_with_the_same_generator() {
     let kit = Kit::new(ANY);
     assert_eq!(refusal(&kit.round(CONFIG, ExchangeKind::Average, 1)), None);

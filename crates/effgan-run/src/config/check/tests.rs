@@ -1,0 +1,303 @@
+//! What a config refuses when it is read: every number beyond its bounds, and what does not go together.
+
+use std::collections::BTreeSet;
+
+use effgan_data::datasets::MaxMemory;
+use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity, PartitionFile, Quantity, Shards};
+use effgan_data::{DatasetConfig, DatasetName, PartitionConfig};
+use effgan_fl::aggregate::Weights;
+use effgan_fl::algorithms::{
+    CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
+    UaGanConfig,
+};
+use effgan_fl::ensemble::NormStatistics;
+use effgan_fl::{
+    AggregationConfig, AggregationKind, AlgorithmConfig, Attack, AttackKind, CheckpointConfig, Decay, Flagged,
+    LocalConfig, SimulationConfig, Speed,
+};
+use effgan_nn::Precision;
+use effgan_nn::gan::Loss;
+use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, ResnetConfig};
+use toml::{Table, Value};
+
+use super::super::tests::QUICKSTART;
+use super::super::{Config, EvaluationConfig, FederationConfig};
+
+/// The largest whole number of a TOML file.
+const MAX: &str = "9223372036854775807";
+/// A number that no bound reaches.
+const HUGE: &str = "1e30";
+/// What every key of a whole number is tried with.
+const OUTSIDE_WHOLE: [&str; 3] = ["-1", "0", MAX];
+/// What every other key of a number is tried with.
+const OUTSIDE: [&str; 7] = ["-1.0", "0.0", HUGE, "nan", "-nan", "inf", "-inf"];
+
+/// Numbers of these that are valid all the same: key, number, and why. A key `of` a kind is meant in that kind of its table alone.
+const VALID: [(&str, &str, &str); 34] = [
+    ("seed", "0", "every number is a seed"),
+    ("seed", MAX, "every number is a seed"),
+    ("dataset.limit", MAX, "at most the number of training images"),
+    ("partition.clients", MAX, "at most the number of images"),
+    ("partition.min_examples", MAX, "at most the number of images"),
+    ("partition.held_out", "0.0", "nothing is held out"),
+    ("partition.alpha", HUGE, "an even split"),
+    ("partition.sigma", "0.0", "an even split"),
+    ("partition.sigma", HUGE, "any skew"),
+    ("partition.classes_per_client", MAX, "at most the number of classes"),
+    ("partition.shards_per_client", MAX, "at most the number of images"),
+    ("local.learning_rate", HUGE, "training that diverges stops at its loss"),
+    ("local.generator_learning_rate", HUGE, "training that diverges stops at its loss"),
+    ("local.discriminator_learning_rate", HUGE, "training that diverges stops at its loss"),
+    ("local.beta1", "0.0", "Adam without momentum"),
+    ("local.ema", "0.0", "the raw parameters"),
+    ("algorithm.rounds of effgan", "0", "fine-tuning alone"),
+    ("algorithm.mu", "0.0", "fedgan"),
+    ("algorithm.mu", HUGE, "a client that stays where it is"),
+    ("algorithm.server_learning_rate", HUGE, "a state that is not finite stops the run"),
+    ("algorithm.beta1", "0.0", "no momentum"),
+    ("algorithm.beta2", "0.0", "no memory"),
+    ("aggregation.trim", MAX, "below half the number of clients"),
+    ("aggregation.clip", HUGE, "no update is clipped"),
+    ("aggregation.min_clients", MAX, "at most the number of clients"),
+    ("simulation.dropout", "0.0", "nobody drops out"),
+    ("simulation.deadline", HUGE, "nobody is late"),
+    ("simulation.speed.median", HUGE, "nobody is late"),
+    ("simulation.speed.sigma", "0.0", "all clients are equally fast"),
+    ("simulation.attack.clients", MAX, "below the number of clients"),
+    ("simulation.attack.factor", HUGE, "bounds on updates are for this"),
+    ("evaluation.samples", MAX, "at most the number of test images"),
+    ("checkpoint.keep", MAX, "all states are kept"),
+    ("checkpoint.every_steps", MAX, "no work is saved within a round"),
+];
+
+/// A config with all keys of all tables. It names each field, so that a key that is added to effgan is added here, too.
+fn with_every_key() -> Config {
+    Config {
+        name: "walk".into(),
+        seed: 1,
+        dataset: DatasetConfig {
+            name: DatasetName::Folder,
+            dir: None,
+            limit: Some(1000),
+            size: Some(32),
+            channels: Some(1),
+            skip_broken: true,
+            max_memory: MaxMemory::from_mib(512).unwrap(),
+        },
+        partition: PartitionConfig::Iid(Iid { common: common_keys() }),
+        network: NetworkConfig::Dcgan(DcganConfig {
+            latent_dim: 8,
+            base_channels: 4,
+            norm: NormKind::Batch,
+            conditional: false,
+        }),
+        local: LocalConfig {
+            batch_size: 16,
+            loss: Loss::NonSaturating,
+            discriminator_steps: 1,
+            learning_rate: 1e-3,
+            generator_learning_rate: Some(1e-3),
+            discriminator_learning_rate: Some(1e-3),
+            decay: Decay::Exponential(0.5),
+            beta1: 0.5,
+            epochs: Some(1),
+            steps: None,
+            ema: Some(0.5),
+            precision: Precision::F32,
+        },
+        algorithm: AlgorithmConfig::Effgan(EffganConfig {
+            rounds: 2,
+            fine_tune_epochs: Some(1),
+            fine_tune_steps: None,
+            cohort: 0.5,
+            weights: Weights::Examples,
+        }),
+        aggregation: AggregationConfig {
+            kind: AggregationKind::NormClippedMean,
+            trim: None,
+            clip: Some(1.0),
+            max_norm: Some(1.0),
+            max_value: Some(1.0),
+            max_weight: Some(0.5),
+            max_share: Some(0.5),
+            flagged: Flagged::Keep,
+            on_failure: None,
+            min_clients: Some(2),
+        },
+        simulation: SimulationConfig {
+            dropout: 0.1,
+            deadline: Some(10.0),
+            speed: Some(Speed { median: 1.0, sigma: 0.5 }),
+            attack: Some(Attack { kind: AttackKind::Scaled, clients: 1, factor: 2.0 }),
+        },
+        federation: FederationConfig {
+            sites: None,
+            deadline: 60.0,
+            classes: None,
+            label_counts: false,
+            max_examples: Some(100),
+            // Its numbers are the arguments of a class of Flower, which checks them.
+            strategy: None,
+        },
+        evaluation: EvaluationConfig { every: 1, samples: Some(100), norm_statistics: NormStatistics::default() },
+        checkpoint: CheckpointConfig { keep: 2, every_steps: Some(10) },
+    }
+}
+
+fn common_keys() -> CommonKeys {
+    CommonKeys { clients: 3, min_examples: 16, held_out: 0.1 }
+}
+
+/// The config with every key, once for each kind of a table, and with the keys that exclude others.
+fn every_kind() -> Vec<Config> {
+    let of = |change: &dyn Fn(&mut Config)| {
+        let mut config = with_every_key();
+        change(&mut config);
+        config
+    };
+    let mut configs = vec![
+        with_every_key(),
+        of(&|config| (config.local.epochs, config.local.steps) = (None, Some(1))),
+        of(&|config| {
+            let AggregationConfig { kind, trim, clip, max_weight, .. } = &mut config.aggregation;
+            (*kind, *trim, *clip, *max_weight) = (AggregationKind::TrimmedMean, Some(1), None, None);
+        }),
+        of(&|config| {
+            let (norm, conditional) = (NormKind::Batch, false);
+            let resnet = ResnetConfig { latent_dim: 8, base_channels: 4, norm, conditional };
+            config.network = NetworkConfig::Resnet(resnet);
+        }),
+        of(&|config| {
+            let AlgorithmConfig::Effgan(effgan) = &mut config.algorithm else { unreachable!() };
+            (effgan.fine_tune_epochs, effgan.fine_tune_steps) = (None, Some(1));
+        }),
+    ];
+    configs.extend(every_partition().into_iter().map(|partition| of(&|config| config.partition = partition.clone())));
+    configs.extend(every_algorithm().into_iter().map(|algorithm| {
+        of(&|config| {
+            config.algorithm = algorithm.clone();
+            config.aggregation = AggregationConfig::default();
+            config.local.ema = None;
+        })
+    }));
+    configs
+}
+
+fn every_partition() -> Vec<PartitionConfig> {
+    let (alpha, sigma, common) = (0.5, 0.5, common_keys());
+    vec![
+        PartitionConfig::Dirichlet(Dirichlet { alpha, common: common.clone() }),
+        PartitionConfig::ByLabel(ByLabel { classes_per_client: 1, common: common.clone() }),
+        PartitionConfig::Shards(Shards { shards_per_client: 1, common: common.clone() }),
+        PartitionConfig::Quantity(Quantity { sigma: Some(sigma), alpha: None, common: common.clone() }),
+        PartitionConfig::Quantity(Quantity { sigma: None, alpha: Some(alpha), common: common.clone() }),
+        PartitionConfig::LabelQuantity(LabelQuantity { alpha, sigma, common }),
+        PartitionConfig::File(PartitionFile { path: "split.json".into() }),
+    ]
+}
+
+fn every_algorithm() -> Vec<AlgorithmConfig> {
+    let (rounds, cohort, weights) = (2, 0.5, Weights::Examples);
+    vec![
+        AlgorithmConfig::Fedgan(FedGanConfig { rounds, cohort, weights }),
+        AlgorithmConfig::Fedprox(FedProxConfig { rounds, mu: 0.1, cohort, weights }),
+        AlgorithmConfig::Fedadam(server_optimiser()),
+        AlgorithmConfig::Fedyogi(server_optimiser()),
+        AlgorithmConfig::MdGan(MdGanConfig { rounds, cohort, weights }),
+        AlgorithmConfig::UaGan(UaGanConfig { rounds, cohort, weights }),
+        AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights }),
+        AlgorithmConfig::Central(CentralConfig { rounds }),
+    ]
+}
+
+fn server_optimiser<V: Default>() -> FedOptConfig<V> {
+    FedOptConfig {
+        rounds: 2,
+        server_learning_rate: 0.01,
+        beta1: 0.9,
+        beta2: 0.99,
+        tau: 1e-3,
+        cohort: 0.5,
+        weights: Weights::Examples,
+        second_moment: V::default(),
+    }
+}
+
+/// The keys of `value`, below `key`, that hold numbers, and whether these are whole.
+fn numbers(key: &str, value: &Value) -> Vec<(String, bool)> {
+    match value {
+        Value::Integer(_) | Value::Float(_) => vec![(key.trim_start_matches('.').to_owned(), value.is_integer())],
+        Value::Table(table) => {
+            table.iter().flat_map(|(inner, value)| numbers(&format!("{key}.{inner}"), value)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `key of kind` where the key's table has a kind.
+fn of_kind(table: &Table, key: &str) -> String {
+    let kind = key.split_once('.').and_then(|(name, _)| table[name].get("kind")?.as_str());
+    kind.map_or_else(|| key.to_owned(), |kind| format!("{key} of {kind}"))
+}
+
+/// Whether `line` begins with `key` and its value, and names a bound.
+fn names_key_value_and_bound(line: &str, key: &str, number: &str) -> bool {
+    let stated = number.parse::<i64>().map_or_else(
+        |_| {
+            let number: f64 = number.parse().unwrap();
+            vec![format!("{key} = {number}"), format!("{key} = {number:?}")]
+        },
+        |number| vec![format!("{key} = {number}")],
+    );
+    // Where a number does not fit its type.
+    let typed = key.split_once('.').map_or(format!("{key}: "), |(table, key)| format!("[{table}] {key}: "));
+    let is_named =
+        stated.iter().any(|stated| line.strip_prefix(stated.as_str()).is_some_and(|rest| rest.starts_with([' ', ','])))
+            || line.starts_with(&typed) && line.contains(&format!("`{number}`"));
+    let bounds = ["at least", "at most", "outside", "above 0", "from 0 to", "neither 1 (grey) nor 3", "finite"];
+    is_named && bounds.iter().any(|bound| line.contains(bound))
+}
+
+/// Tries `number` for `key` of `table`: the row of [`VALID`] that allows it, or `None` where it is refused as it should be.
+fn tried(table: &Table, key: &str, number: &str) -> Option<(&'static str, &'static str)> {
+    let Err(failure) = Config::parse(&table.to_string(), &[format!("{key}={number}")]) else {
+        let of_kind = of_kind(table, key);
+        let row = VALID.iter().find(|(valid, n, _)| (*valid == key || *valid == of_kind) && *n == number);
+        let (valid, number, _) = row.unwrap_or_else(|| panic!("{of_kind} = {number} has no bound"));
+        return Some((*valid, *number));
+    };
+    assert!(names_key_value_and_bound(&failure.line(), key, number), "{key} = {number}: {}", failure.line());
+    None
+}
+
+#[test]
+fn every_number_beyond_its_bounds_is_refused_with_its_key_its_value_and_a_bound() {
+    let mut valid = BTreeSet::new();
+    for config in every_kind() {
+        let text = config.to_toml();
+        assert_eq!(Config::parse(&text, &[]).unwrap_or_else(|failure| panic!("{}\n{text}", failure.line())), config);
+        let table: Table = text.parse().unwrap();
+        let mut keys = numbers("", &Value::Table(table.clone()));
+        // It is written as a text, and may be a number.
+        keys.push(("dataset.max_memory".into(), true));
+        for (key, is_whole) in keys {
+            let outside = if is_whole { &OUTSIDE_WHOLE[..] } else { &OUTSIDE[..] };
+            valid.extend(outside.iter().filter_map(|number| tried(&table, &key, number)));
+        }
+    }
+    assert_eq!(valid, VALID.iter().map(|(key, number, _)| (*key, *number)).collect(), "a row that is no longer needed");
+}
+
+#[test]
+fn the_walk_over_the_numbers_has_every_kind() {
+    let configs: Vec<Table> = every_kind().iter().map(|config| config.to_toml().parse().unwrap()).collect();
+    for table in ["partition", "network", "algorithm"] {
+        let line = Config::parse(QUICKSTART, &[format!("{table}.kind=?")]).unwrap_err().line();
+        // unknown variant `?`, expected one of `a`, `b`
+        let kinds: Vec<&str> = line.split('`').skip(3).step_by(2).collect();
+        assert!(kinds.len() > 1, "{line}");
+        for kind in kinds {
+            assert!(configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind)), "{table}.kind = {kind}");
+        }
+    }
+}
