@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reference::{assert_close, noise};
+    use crate::reference::{assert_close_sums, noise};
 
     fn plain(sizes: &Sizes, x: &[f32], weights: &[f32], grad: &[f32]) -> [Vec<f64>; 4] {
         let Sizes { n, inputs, outputs } = *sizes;
@@ -146,7 +146,7 @@ mod tests {
             let [exact, exact_weights, exact_bias, exact_input] = plain(&sizes, &x, &weights, &grad);
             for isa in Isa::available() {
                 // f32 sums of at most 200 products, which may cancel to a tenth of their size.
-                let close = |ours: &[f32], exact: &[f64]| assert_close(isa.name(), ours, exact, 2e-5);
+                let close = |ours: &[f32], exact: &[f64]| assert_close_sums(isa.name(), ours, exact, 2e-5);
                 close(&forward(isa, &sizes, &x, &weights, &vec![0.0; outputs]), &exact);
                 close(&weight_grad(isa, &sizes, &x, &grad), &exact_weights);
                 close(&bias_grad(isa, &sizes, &grad), &exact_bias);

@@ -63,8 +63,18 @@ pub(crate) fn noise(n: usize, seed: u64) -> Vec<f32> {
 
 /// Panics when a value of `ours` differs from that of `exact` by more than `tolerance` times the largest exact value.
 pub(crate) fn assert_close(what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
+    assert_close_at(f64::MIN_POSITIVE, what, ours, exact, tolerance);
+}
+
+/// As [`assert_close`], for sums of products of standard normal numbers. Where all of them are small because their terms cancel, their
+/// error is still that of terms of about 1.
+pub(crate) fn assert_close_sums(what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
+    assert_close_at(1.0, what, ours, exact, tolerance);
+}
+
+fn assert_close_at(least: f64, what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), exact.len(), "{what}");
-    let bound = tolerance * exact.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
+    let bound = tolerance * exact.iter().fold(least, |most, value| most.max(value.abs()));
     for (i, (&ours, &exact)) in ours.iter().zip(exact).enumerate() {
         let off = (f64::from(ours) - exact).abs();
         assert!(off <= bound, "{what}[{i}] is {ours}, off {exact} by {off}, more than {bound}");
