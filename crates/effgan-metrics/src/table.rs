@@ -167,7 +167,7 @@ mod tests {
         let rows: Vec<&str> =
             DOCS.split_once("## All metrics").unwrap().1.split("\n## ").next().unwrap().lines().collect();
         let rows: Vec<&&str> = rows.iter().filter(|line| line.starts_with("| `")).collect();
-        assert_eq!(rows.len(), METRICS.len());
+        assert_eq!(rows.len(), METRICS.len(), "docs/scores.md has one row for each metric, in the order of the table");
         for (row, metric) in rows.iter().zip(METRICS) {
             let when = if metric.in_run().is_some() { "run" } else { "evaluate" };
             let start = format!("| `{}` | {} | {when} | [", metric.name, metric.better.word());
@@ -185,8 +185,14 @@ mod tests {
     #[test]
     fn the_docs_of_the_run_folder_have_the_column_and_the_tag_of_each_metric_of_a_run() {
         for name in metrics_in_run().map(|metric| metric.name) {
-            assert!(RUN_FOLDER.contains(&format!("`{name}`")), "metrics.csv has a column {name}");
-            assert!(RUN_FOLDER.contains(&format!("`{name}/…`")), "TensorBoard has a tag {name}");
+            assert!(
+                RUN_FOLDER.contains(&format!("`{name}`")),
+                "docs/run-folder.md lacks the column {name} of metrics.csv"
+            );
+            assert!(
+                RUN_FOLDER.contains(&format!("`{name}/…`")),
+                "docs/run-folder.md lacks the tag {name}/… of TensorBoard"
+            );
         }
     }
 

@@ -263,7 +263,8 @@ fn tried(table: &Table, key: &str, number: &str) -> Option<(&'static str, &'stat
     let Err(failure) = Config::parse(&table.to_string(), &[format!("{key}={number}")]) else {
         let of_kind = of_kind(table, key);
         let row = VALID.iter().find(|(valid, n, _)| (*valid == key || *valid == of_kind) && *n == number);
-        let (valid, number, _) = row.unwrap_or_else(|| panic!("{of_kind} = {number} has no bound"));
+        let (valid, number, _) = row
+            .unwrap_or_else(|| panic!("{of_kind} = {number} has no bound, and no row of VALID says why it is valid"));
         return Some((*valid, *number));
     };
     assert!(names_key_value_and_bound(&failure.line(), key, number), "{key} = {number}: {}", failure.line());
@@ -297,7 +298,10 @@ fn the_walk_over_the_numbers_has_every_kind() {
         let kinds: Vec<&str> = line.split('`').skip(3).step_by(2).collect();
         assert!(kinds.len() > 1, "{line}");
         for kind in kinds {
-            assert!(configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind)), "{table}.kind = {kind}");
+            assert!(
+                configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind)),
+                "no config has {table}.kind = {kind}"
+            );
         }
     }
 }
