@@ -13,7 +13,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 
 /// All files below `folder`, as a fuzzer takes them.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("fuzz/seeds lies beside the crates");
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}; fuzz/seeds.py makes it", folder.display()));
     let paths = entries.map(|entry| entry.expect("a seed").path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }

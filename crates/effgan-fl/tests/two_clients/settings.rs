@@ -23,7 +23,7 @@ fn settings_know_their_name_in_a_config_and_their_number_of_rounds() {
 fn a_policy_may_allow_every_algorithm_of_a_federation() {
     for config in every_algorithm() {
         let policy = Policy::parse(&format!("algorithms = [\"{}\"]", config.name()));
-        assert_eq!(policy.is_ok(), !config.pools_data(), "{}", config.name());
+        assert_eq!(policy.is_ok(), !config.pools_data(), "{}: {:?}", config.name(), policy.err());
     }
 }
 

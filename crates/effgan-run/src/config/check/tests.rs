@@ -263,8 +263,8 @@ fn tried(table: &Table, key: &str, number: &str) -> Option<(&'static str, &'stat
     let Err(failure) = Config::parse(&table.to_string(), &[format!("{key}={number}")]) else {
         let of_kind = of_kind(table, key);
         let row = VALID.iter().find(|(valid, n, _)| (*valid == key || *valid == of_kind) && *n == number);
-        let (valid, number, _) = row
-            .unwrap_or_else(|| panic!("{of_kind} = {number} has no bound, and no row of VALID says why it is valid"));
+        let (valid, number, _) =
+            row.unwrap_or_else(|| panic!("{of_kind} = {number} is accepted: bound it, or say why in VALID"));
         return Some((*valid, *number));
     };
     assert!(names_key_value_and_bound(&failure.line(), key, number), "{key} = {number}: {}", failure.line());
@@ -298,10 +298,8 @@ fn the_walk_over_the_numbers_has_every_kind() {
         let kinds: Vec<&str> = line.split('`').skip(3).step_by(2).collect();
         assert!(kinds.len() > 1, "{line}");
         for kind in kinds {
-            assert!(
-                configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind)),
-                "no config has {table}.kind = {kind}"
-            );
+            let is_tried = configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind));
+            assert!(is_tried, "{table}.kind = \"{kind}\" is not in every_kind: add it to every_{table} or beside it");
         }
     }
 }
