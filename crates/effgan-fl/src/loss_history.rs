@@ -99,4 +99,17 @@ mod tests {
             assert_eq!(LossHistory::of(head, &array), history);
         }
     }
+
+    #[test]
+    fn a_history_from_a_file_fits_when_it_has_each_loss_of_at_most_all_steps() {
+        let names = [LossName { key: "loss_d", of: "d" }, LossName { key: "loss_g", of: "g" }];
+        let history = |total, steps: usize, losses: usize| LossHistory {
+            total,
+            steps: vec![FinishedStep { batch_size: 4, losses: vec![0.5; losses] }; steps],
+        };
+        assert!(history(3, 3, 2).fits(&names) && history(3, 0, 0).fits(&names));
+        for wrong in [history(3, 4, 2), history(3, 2, 1), history(3, 2, 3)] {
+            assert!(!wrong.fits(&names), "{wrong:?}");
+        }
+    }
 }

@@ -24,9 +24,9 @@ pub(crate) fn metrics(names: &[LossName], means: &[f64], steps: u64) -> Numbers 
 
 /// What an exchange of messages is for.
 ///
-/// Both halves of a swap are `swap` on the wire, in files and in a site's ledger. A message tells them apart by its tensors: there are none
-/// when discriminators go to the server. Where a kind stands alone, in an event or a saved reply, it is that of a round's first exchange, which
-/// is never a swap.
+/// Both halves of a swap are `swap` on the wire, in files and in a site's ledger, and `swap` is read as the first half. A message tells them
+/// apart by its tensors: there are none when discriminators go to the server. A saved reply is found by the [name](Self::name) of the kind and
+/// the exchange's iteration. In a round's record the kind is that of its first exchange, which is never a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExchangeKind {

@@ -132,3 +132,41 @@ impl Iterator for InOrder<'_> {
         self.intake.enough().err().map(Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::Array;
+
+    use super::*;
+    use crate::checkpoints::{CheckpointConfig, RunId};
+    use crate::failure_policy::FailurePolicy;
+    use crate::message::{ExchangeKind, Shapes};
+    use crate::roster::Roster;
+
+    struct NoMore;
+
+    impl Arrivals for NoMore {
+        fn next(&mut self) -> Result<Arrival> {
+            unreachable!("nothing waits for a reply")
+        }
+    }
+
+    #[test]
+    fn a_reply_that_cannot_be_saved_waits_without_its_tensors() {
+        let (folder, client) = (tempfile::tempdir().unwrap(), ClientName::new("a").unwrap());
+        let exchange = Exchange::of_round(1, ExchangeKind::Average, vec![client.clone()]);
+        let roster = Roster::new(vec![(client.clone(), 3)]);
+        let intake = Intake::new(&exchange, roster.as_reported(1), Shapes::new(), &[], FailurePolicy::default());
+        let config = CheckpointConfig { keep: 1, every_steps: None };
+        let checkpoints = Checkpoints::new(folder.path().into(), RunId::default(), config, |line| panic!("{line}"));
+        let mut no_more = NoMore;
+        let replies = InOrder::new(&exchange, intake, &mut no_more, &checkpoints, 0);
+        for (loss, place) in [(0.5, Place::File), (f64::NAN, Place::Memory)] {
+            let params = [("w".to_owned(), Array::new([2], vec![1.0; 2]))].into_iter().collect();
+            let update = Update { params, num_examples: 3, metrics: [("loss_d".to_owned(), loss)].into() };
+            let waiting = replies.put_aside(Reply::new(client.clone(), exchange.id(), Ok(update))).unwrap();
+            assert_eq!(waiting.place, place);
+            assert!(waiting.outcome.unwrap().params.is_empty());
+        }
+    }
+}
