@@ -115,10 +115,14 @@ fn more_rounds_make_the_run_that_had_them_from_the_beginning() {
 fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
     let (_folder, run) = done(&["--set", "local.decay=linear"]);
     let config = fs::read(run.join("config.toml")).unwrap();
-    for setting in ["local.learning_rate=1e-3", "seed=2", "algorithm.rounds=3"] {
+    for (setting, key) in [
+        ("local.learning_rate=1e-3", "local.learning_rate from 0.002 to 0.001"),
+        ("seed=2", "seed from 1 to 2"),
+        ("algorithm.rounds=3", "algorithm.rounds from 2 to 3"),
+    ] {
         let (code, line) = failure(&effgan(&["resume", text(&run), "--set", setting]));
         assert_eq!(code, Some(2), "{setting}");
-        assert!(line.starts_with("a run that is resumed may change algorithm.rounds (but with "), "{line}");
+        assert_eq!(line, format!("a run that is resumed may not change {key}; start a new run for it"));
     }
     assert_eq!(fs::read(run.join("config.toml")).unwrap(), config);
     let (code, line) = failure(&effgan(&["resume", text(run.parent().unwrap())]));

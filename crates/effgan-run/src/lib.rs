@@ -13,7 +13,6 @@
 //! use effgan_run::pipeline::{self, Execution};
 //! use effgan_run::progress::Progress;
 //! use effgan_run::record::events::Event;
-//! use effgan_run::scores::evaluate_run;
 //! use effgan_run::{Config, Kind, report};
 //!
 //! // 120 embedded digits, split among three clients by label.
@@ -52,7 +51,8 @@
 //! let model = Ensemble::open(&folder)?;
 //! let draw = Draw::new(1, 0..16, execution.device, execution.jobs);
 //! assert_eq!(model.sample(&Selection::Ensemble, &draw)?.len(), 16 * 28 * 28); // u8 [16, 1, 28, 28]
-//! assert!(evaluate_run(&folder, 200, execution.jobs, &stop)?.scores.coverage <= 1.0);
+//! let evaluation = pipeline::evaluate(&folder, 200, execution)?;
+//! assert!(evaluation.scores.all().any(|(metric, value)| metric.name == "coverage" && value <= 1.0));
 //! assert!(report::write(&folder)?.is_file());
 //! # effgan_run::Result::Ok(())
 //! ```

@@ -126,4 +126,4 @@ fn usage(line: String) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

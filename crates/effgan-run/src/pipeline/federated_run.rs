@@ -60,9 +60,13 @@ fn resume_federated(
 ) -> Result<()> {
     let started = Instant::now();
     let (before, earlier) = (config_of(out, &[])?, info_of(out)?);
-    if before.identity() != config.identity() {
-        let line =
-            format!("{} is a run of another config; choose another out folder, or restore the config", out.display());
+    let fixed = before.fixed_keys_that_differ(config);
+    if !fixed.is_empty() {
+        let line = format!(
+            "{} is a run of another config, without the change of {}; choose another out folder, or restore the config",
+            out.display(),
+            fixed.join(", ")
+        );
         return Err(Failure::usage(anyhow!(line)));
     }
     if earlier.status == Status::Done && before.algorithm == config.algorithm {

@@ -2,9 +2,10 @@
 //!
 //! [`run`] runs a config in this process, [`federate`] over sites. Both build a `Run` from `RunInputs`. `training` runs its rounds,
 //! `member_weights` weights the members of the ensemble, and `score_stages` scores the models. [`resume`], [`adopt_rounds`] and
-//! [`add_late_member`] continue the run of an existing folder.
+//! [`add_late_member`] continue the run of an existing folder, and [`evaluate`] scores it in depth.
 
 mod adopt_rounds;
+mod evaluate;
 mod execution;
 mod federated_run;
 mod join_folder;
@@ -26,6 +27,7 @@ use effgan_nn::{Model, Params, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::adopt_rounds::adopt_rounds;
+pub use self::evaluate::evaluate;
 pub use self::execution::Execution;
 pub use self::federated_run::federate;
 pub use self::late_member::add_late_member;

@@ -116,10 +116,9 @@ pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
         return Err(Failure::usage(anyhow!(line)));
     }
     let (before, now) = (Config::load(&file, &[])?, Config::load(&file, settings)?);
-    if before.identity() != now.identity() {
-        let line = "a run that is resumed may change algorithm.rounds (but with local.decay = \"linear\" or \
-                    local-ensemble), aggregation.on_failure, min_clients, max_norm, max_value, flagged and max_share, checkpoint.*, federation.* \
-                    but max_examples, dataset.dir and name; start a new run for other settings";
+    let fixed = before.fixed_keys_that_differ(&now);
+    if !fixed.is_empty() {
+        let line = format!("a run that is resumed may not change {}; start a new run for it", fixed.join(", "));
         return Err(Failure::usage(anyhow!(line)));
     }
     Ok(now)

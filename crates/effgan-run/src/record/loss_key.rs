@@ -2,7 +2,6 @@
 
 use effgan_fl::message::Numbers;
 use effgan_nn::gan::LOSSES;
-use effgan_nn::model::LossName;
 
 /// What the key of every loss begins with.
 const PREFIX: &str = "loss_";
@@ -22,22 +21,13 @@ pub fn losses(metrics: &Numbers) -> impl Iterator<Item = (&str, f64)> {
 
 /// What `key` is the loss of: `discriminator` for `loss_d`, and `pixels` for `loss_pixels`.
 pub fn what(key: &str) -> &str {
-    abbreviated(key).map_or_else(|| rest(key), |name| name.of)
+    LOSSES.into_iter().find(|name| name.key == key).map_or_else(|| rest(key), |name| name.of)
 }
 
 /// The short form for narrow places: `D` for `loss_d`, and `pixels` for `loss_pixels`.
 pub fn short(key: &str) -> String {
     let rest = rest(key);
     if rest.len() == 1 { rest.to_uppercase() } else { rest.to_owned() }
-}
-
-/// Whether the loss is known to be in nats.
-pub(crate) fn is_in_nats(key: &str) -> bool {
-    abbreviated(key).is_some()
-}
-
-fn abbreviated(key: &str) -> Option<LossName> {
-    LOSSES.into_iter().find(|name| name.key == key)
 }
 
 fn rest(key: &str) -> &str {
@@ -63,7 +53,6 @@ mod tests {
             (what("loss_pixels"), short("loss_pixels"), short("loss_x")),
             ("pixels", "pixels".into(), "X".into())
         );
-        assert!(!is_in_nats("loss_pixels"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn clients(folder: &Folder) -> Clients {
     let clients = partition.clients.iter().zip(&partition.num_examples);
     Clients {
         losses: keys.iter().map(|key| loss_key::short(key)).collect(),
-        in_nats: keys.iter().all(|key| loss_key::is_in_nats(key)),
+        in_nats: keys.iter().all(|key| folder.is_in_nats(key)),
         rows: clients.map(|(name, &n)| row(folder, &keys, name, n)).collect(),
         short: partition.clients.len() <= SHORT,
     }

@@ -22,7 +22,7 @@ pub(super) fn charts(folder: &Folder) -> Vec<Chart> {
 
 fn chart(folder: &Folder, key: &str) -> Option<Chart> {
     let (first, last) = (folder.losses.keys().next()?.0, folder.losses.keys().next_back()?.0);
-    let name = &format!("{} loss{}", loss_key::what(key), if loss_key::is_in_nats(key) { " (nats)" } else { "" });
+    let name = &format!("{} loss{}", loss_key::what(key), if folder.is_in_nats(key) { " (nats)" } else { "" });
     let series = curves(folder, key);
     let heights = || series.iter().flat_map(|series| &series.pieces).flatten().map(|point| point.1);
     let (low, high) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));

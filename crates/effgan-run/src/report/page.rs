@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
-use crate::config::Config;
 use crate::record::run_info::{RunInfo, Status};
 use crate::units;
 
@@ -79,7 +78,7 @@ fn page(folder: &Folder) -> Value {
 
 /// Whether the server trains the generator, so that clients go on with their own discriminators from round to round.
 fn is_server_trained(folder: &Folder) -> bool {
-    Config::parse(&folder.config, &[]).is_ok_and(|config| config.algorithm.has_single_batch_replies())
+    folder.settings.as_ref().is_some_and(|config| config.algorithm.has_single_batch_replies())
 }
 
 /// The banner of a run that is not done: why the page is incomplete.

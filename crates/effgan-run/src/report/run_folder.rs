@@ -10,6 +10,7 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
 use effgan_nn::Model;
 use effgan_nn::checkpoint::read_file;
+use effgan_nn::gan::{LOSSES, Loss};
 
 use super::chart_axis::Axis;
 use crate::Config;
@@ -28,6 +29,8 @@ pub(crate) struct Folder {
     pub(crate) info: RunInfo,
     /// The text of `config.toml`; empty when it is missing.
     pub(crate) config: String,
+    /// The config in it; `None` when it is missing or not valid, as one of another version may be.
+    pub(crate) settings: Option<Config>,
     /// Finished rounds, by number.
     pub(crate) rounds: BTreeMap<u32, RoundRecord>,
     /// Loss curves, by round and client.
@@ -53,9 +56,11 @@ impl Folder {
         let path = dir.join("run.json");
         let json = read_file(&path, MAX_BYTES).with_context(|| format!("reading {}", path.display()))?;
         let info = serde_json::from_slice(&json).with_context(|| format!("reading {}", path.display()))?;
+        let config = text(&dir.join("config.toml"))?;
         let mut folder = Self {
             info,
-            config: text(&dir.join("config.toml"))?,
+            settings: Config::parse(&config, &[]).ok(),
+            config,
             rounds: BTreeMap::new(),
             losses: BTreeMap::new(),
             scores: BTreeMap::new(),
@@ -113,9 +118,15 @@ impl Folder {
     /// Keys of the losses of the config's model; none where the config is missing or not valid.
     fn losses_of_model(&self) -> BTreeSet<String> {
         let dataset = &self.info.dataset;
-        let config = Config::parse(&self.config, &[]);
-        let model = config.and_then(|config| config.model(dataset.image_shape, dataset.num_classes));
-        model.map_or_else(|_| BTreeSet::new(), |model| model.losses().iter().map(|name| name.key.to_owned()).collect())
+        let model = |config: &Config| config.model(dataset.image_shape, dataset.num_classes).ok();
+        let model = self.settings.as_ref().and_then(model);
+        model.map_or_else(BTreeSet::new, |model| model.losses().iter().map(|name| name.key.to_owned()).collect())
+    }
+
+    /// Whether the loss `key` is known to be in nats.
+    pub(crate) fn is_in_nats(&self, key: &str) -> bool {
+        let loss = self.settings.as_ref().map(|config| config.local.loss);
+        loss == Some(Loss::NonSaturating) && LOSSES.iter().any(|name| name.key == key)
     }
 
     /// Why there are no scores; `None` where there are some.

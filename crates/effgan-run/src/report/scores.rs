@@ -1,6 +1,7 @@
 //! The scores in the report: the result in one sentence, the table of all metrics of a run, and the curves of the main metric over rounds
 //! and over bytes.
 
+use effgan_fl::ExchangeKind;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_metrics::{MAIN, Metric, Scores, metrics_in_run};
 use serde::Serialize;
@@ -9,6 +10,7 @@ use super::chart::Chart;
 use super::chart_axis::Axis;
 use super::plot::{Label, Plot, Series, Shape};
 use super::run_folder::Folder;
+use crate::Config;
 use crate::record::events::{Score, Scored};
 use crate::units::{byte_unit, count, three_digits};
 
@@ -39,16 +41,23 @@ fn no_headline(folder: &Folder) -> String {
 
 fn ensemble_name(folder: &Folder) -> String {
     let members = folder.rounds.values().last().map_or(0, |round| round.clients.len());
-    match (members, folder.info.algorithm.as_str()) {
-        (0, _) => "The ensemble".into(),
-        (_, "effgan") => format!("The ensemble of {members} fine-tuned generators"),
+    // Members that never start from an average are trained, but not fine-tuned.
+    let averages = |config: &Config| config.algorithm.exchanges().contains(&ExchangeKind::Average);
+    let fine_tuned = folder.settings.as_ref().is_some_and(averages);
+    match members {
+        0 => "The ensemble".into(),
+        _ if fine_tuned => format!("The ensemble of {members} fine-tuned generators"),
         _ => format!("The ensemble of {members} generators"),
     }
 }
 
 /// What the server's generator is called: `central` trains on all images and averages nothing.
 pub(super) fn average_name(folder: &Folder) -> &'static str {
-    if folder.info.algorithm == "central" { "the central generator" } else { "the averaged generator" }
+    if folder.settings.as_ref().is_some_and(|config| config.algorithm.pools_data()) {
+        "the central generator"
+    } else {
+        "the averaged generator"
+    }
 }
 
 /// A row of the table: the latest score of one thing.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::page::source;
 use super::*;
+use crate::config::tests::{QUICKSTART, quickstart};
 use crate::record::events::{Event, LossCurve, MemberClasses, Score, Scored, Stage};
 use crate::record::machine::Machine;
 use crate::record::pictures::{grid, save_png};
@@ -141,7 +142,7 @@ fn finished_run() -> TempDir {
         Event::Stage(Stage { stage: "train".into(), seconds: 61.0 }),
     ];
     let dir = run_folder(&info(Status::Done), &events);
-    fs::write(dir.path().join("config.toml"), "name = \"<b>\"\n").unwrap();
+    fs::write(dir.path().join("config.toml"), format!("{QUICKSTART}# name = \"<b>\"\n")).unwrap();
     fs::create_dir(dir.path().join("samples")).unwrap();
     for name in ["round_0001", "mean_of_members", "ensemble", "real", "member_north", "member_south", "summary"] {
         let path = dir.path().join("samples").join(name).with_extension("png");
@@ -258,6 +259,23 @@ fn the_report_of_a_finished_run_has_all_sections() {
     assert!(!html.contains("class=\"banner"));
 }
 
+#[test]
+fn the_algorithm_and_the_loss_of_the_config_give_the_words() {
+    let dir = finished_run();
+    let html = |settings: &[&str]| {
+        fs::write(dir.path().join("config.toml"), quickstart(settings).unwrap().to_toml()).unwrap();
+        written(&dir)
+    };
+    let alone = html(&[r#"algorithm={ kind = "local-ensemble", rounds = 2 }"#]);
+    assert_has_all(&alone, &["The ensemble of 2 generators scores", "discriminator loss (nats)"]);
+    let pooled = html(&[r#"algorithm={ kind = "central", rounds = 2 }"#]);
+    assert_has_all(&pooled, &["; the central generator 88.0;"]);
+    for loss in ["hinge", "least-squares"] {
+        let html = html(&[&format!("local.loss={loss}")]);
+        assert!(html.contains("discriminator loss within") && !html.contains("(nats)"), "{loss}");
+    }
+}
+
 /// The lines of a table that the report wrote into `dir`.
 fn lines(dir: &TempDir, table: &str) -> Vec<String> {
     fs::read_to_string(dir.path().join(table)).unwrap().lines().map(str::to_owned).collect()
@@ -290,7 +308,7 @@ fn the_losses_of_any_model_have_charts_and_columns() {
 #[test]
 fn before_the_first_loss_the_columns_are_those_of_the_config_s_model() {
     let dir = run_folder(&info(Status::Running), &[score(0, Scored::Floor, None, 1.5)]);
-    fs::write(dir.path().join("config.toml"), crate::config::tests::QUICKSTART).unwrap();
+    fs::write(dir.path().join("config.toml"), QUICKSTART).unwrap();
     let with_images = RunInfo {
         dataset: DatasetInfo { image_shape: [1, 28, 28], ..info(Status::Running).dataset },
         ..info(Status::Running)
@@ -350,7 +368,7 @@ fn the_report_of_an_interrupted_run_says_so_and_shows_what_exists() {
             "No scores: nothing has been scored in this run.",
             "No pictures and no scores yet.",
             "No members.",
-            "generator loss (nats)",
+            "generator loss within the rounds",
             "config.toml is missing.",
         ],
     );

@@ -1,10 +1,16 @@
 //! Who trained on which images: what memorisation is measured against.
 
+use std::path::Path;
+
+use anyhow::Context;
 use effgan_data::{ClientShare, Dataset, Partition};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
+use effgan_nn::checkpoint::read_file;
 
 use super::scored_images::Images;
+use crate::failure::{Failure, Result};
+use crate::record::run_dir::MAX_BYTES;
 
 /// Images that a generator was trained on, and images of the same kind that it never saw.
 pub struct Share<'a> {
@@ -47,4 +53,14 @@ impl<'a> Share<'a> {
         }
         shares
     }
+}
+
+/// Reads how the images were split in the run in `folder`: its `partition.json`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_partition(folder: &Path) -> Result<Partition> {
+    let path = folder.join("partition.json");
+    let read = || -> anyhow::Result<Partition> { Ok(serde_json::from_slice(&read_file(&path, MAX_BYTES)?)?) };
+    read().with_context(|| format!("reading {}", path.display())).map_err(Failure::data)
 }

@@ -18,7 +18,6 @@ use crate::failure::{Kind, Result};
 use crate::pipeline::{self, Execution};
 use crate::progress::Progress;
 use crate::record::run_info::Status;
-use crate::scores;
 use crate::units::duration;
 
 /// What the workers share.
@@ -105,7 +104,7 @@ impl Workers<'_> {
             None if self.branch(cell, &folder, group)? => resume(),
             None => pipeline::run(&cell.config, &folder, execution),
         }?;
-        self.evaluate(&folder)
+        self.evaluate(&folder, execution)
     }
 
     /// Starts a cell from the rounds of a finished cell of its group, where there is one.
@@ -120,9 +119,9 @@ impl Workers<'_> {
     }
 
     /// Computes the scores of `effgan evaluate`, where the sweep asks for them and they are missing.
-    fn evaluate(&self, folder: &Path) -> Result<()> {
+    fn evaluate(&self, folder: &Path, execution: Execution) -> Result<()> {
         let Some(n) = self.sweep.evaluate.filter(|_| !is_evaluated(self.sweep, folder)) else { return Ok(()) };
-        let evaluation = scores::evaluate_run(folder, n, self.threads, self.stop)?;
+        let evaluation = pipeline::evaluate(folder, n, execution)?;
         let json = serde_json::to_vec_pretty(&evaluation).expect("an evaluation is plain data");
         let path = folder.join(EVALUATION);
         Ok(write_file(&path, &json).with_context(|| format!("writing {}", path.display()))?)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use effgan_data::datasets::MaxMemory;
 use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity, PartitionFile, Quantity, Shards};
-use effgan_data::{DatasetConfig, DatasetName, PartitionConfig};
+use effgan_data::{ClientName, DatasetConfig, DatasetName, PartitionConfig};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{
     CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
@@ -13,7 +13,7 @@ use effgan_fl::algorithms::{
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
     AggregationConfig, AggregationKind, AlgorithmConfig, Attack, AttackKind, CheckpointConfig, Decay, Flagged,
-    LocalConfig, SimulationConfig, Speed,
+    LocalConfig, OnFailure, SimulationConfig, Speed,
 };
 use effgan_nn::Precision;
 use effgan_nn::gan::Loss;
@@ -77,12 +77,12 @@ fn with_every_key() -> Config {
         seed: 1,
         dataset: DatasetConfig {
             name: DatasetName::Folder,
-            dir: None,
+            dir: Some("pictures".into()),
             limit: Some(1000),
             size: Some(32),
             channels: Some(1),
             skip_broken: true,
-            max_memory: MaxMemory::from_mib(512).unwrap(),
+            max_memory: MaxMemory::from_mib(256).unwrap(),
         },
         partition: PartitionConfig::Iid(Iid { common: common_keys() }),
         network: NetworkConfig::Dcgan(DcganConfig {
@@ -120,8 +120,8 @@ fn with_every_key() -> Config {
             max_value: Some(1.0),
             max_weight: Some(0.5),
             max_share: Some(0.5),
-            flagged: Flagged::Keep,
-            on_failure: None,
+            flagged: Flagged::LeaveOut,
+            on_failure: Some(OnFailure::LeaveOut),
             min_clients: Some(2),
         },
         simulation: SimulationConfig {
@@ -131,16 +131,16 @@ fn with_every_key() -> Config {
             attack: Some(Attack { kind: AttackKind::Scaled, clients: 1, factor: 2.0 }),
         },
         federation: FederationConfig {
-            sites: None,
+            sites: Some(["a", "b"].map(|name| ClientName::new(name).unwrap()).to_vec()),
             deadline: 60.0,
-            classes: None,
-            label_counts: false,
+            classes: Some(vec!["cat".into(), "dog".into()]),
+            label_counts: true,
             max_examples: Some(100),
             // Its numbers are the arguments of a class of Flower, which checks them.
             strategy: None,
         },
         evaluation: EvaluationConfig { every: 1, samples: Some(100), norm_statistics: NormStatistics::default() },
-        checkpoint: CheckpointConfig { keep: 2, every_steps: Some(10) },
+        checkpoint: CheckpointConfig { keep: 4, every_steps: Some(10) },
     }
 }
 
@@ -149,7 +149,7 @@ fn common_keys() -> CommonKeys {
 }
 
 /// The config with every key, once for each kind of a table, and with the keys that exclude others.
-fn every_kind() -> Vec<Config> {
+pub(in super::super) fn every_kind() -> Vec<Config> {
     let of = |change: &dyn Fn(&mut Config)| {
         let mut config = with_every_key();
         change(&mut config);
