@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # `make audit`: licences, sources, bans and known advisories of the crates, and known vulnerabilities of the Python packages that kits pin and
-# tests use. It ends well only when it could look: the advisories of crates are a git repository, those of packages PyPI's.
+# tests use. It succeeds only if it could check them: the advisories of crates come from a git repository, those of packages from PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cannot() {
-    echo "audit: $1; nothing is known of what was not looked at" >&2
+    echo "audit: $1; the rest was not checked" >&2
     exit 1
 }
 
@@ -25,7 +25,7 @@ if ! cmp --silent scripts/audit.lock "$venv/audit.lock"; then
     cp scripts/audit.lock "$venv/"
 fi
 audit() {
-    # Strict: what PyPI does not know of is a failure, and not skipped.
+    # Strict: a package that PyPI does not have is a failure instead of being skipped.
     "$venv/bin/pip-audit" --strict --progress-spinner off --requirement "$@"
 }
 audit bindings/python/requirements-dev.txt

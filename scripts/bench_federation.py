@@ -1,10 +1,10 @@
-"""What a federation over Flower costs beside its training, on this machine: the table in docs/performance.md.
+"""Measures what a federation over Flower costs besides its training, on this machine: the tables in docs/performance.md.
 
     .venv/bin/python scripts/bench_federation.py
 
 Real processes on 127.0.0.1 with TLS and node identity, the quick start's networks. Training is what `effgan run` takes for the same rounds on the same cores;
 the rest of a round is Flower's. Bytes are counted between the sites and the server. "behind the gate" is a federation as `effgan federation init` makes it: gate,
-forwarders, effgan's executor and policies. The last table holds simulations of one round to each other.
+forwarders, effgan's executor and policies. The last table compares simulations of one round.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def main() -> None:
         for number in nodes:
             gated = behind_the_gate(Path(folder) / f"gated-{number}", number)
             print(f"{over_flower(Path(folder) / f'nodes-{number}', number)}  {gated:>24.1f}", flush=True)
-        print("\nsimulation                    clients  round s  ms a client")
+        print("\nsimulation                    clients  round s  ms per client")
         for name, clients in [("effgan run", 1000), ("effgan run", 100), ("Flower's on Ray", 100)]:
             on_ray = "Ray" in name
             seconds = simulated(Path(folder) / f"{clients}-{on_ray}", clients, on_ray=on_ray)
-            print(f"{name:<28} {clients:>8}  {seconds:>7.1f}  {1000 * seconds / clients:>11.1f}", flush=True)
+            print(f"{name:<28} {clients:>8}  {seconds:>7.1f}  {1000 * seconds / clients:>13.1f}", flush=True)
 
 
 def config(path: Path, clients: int, local: str, algorithm: str) -> Path:
-    """The quick start's networks on images that are dealt evenly."""
+    """Writes a config with the quick start's networks and images that are split evenly among the clients."""
     text = QUICKSTART.read_text("utf-8")
     for key in ('kind = "by-label"          # also', "classes_per_client = 2\n", "epochs = 10                # or", "fine_tune_epochs = 10"):
         assert key in text, key
@@ -76,16 +76,16 @@ def over_flower(folder: Path, number: int) -> str:
     tensors = sum(one["bytes_down"] + one["bytes_up"] for one in ours)
     return (
         f"{number:>5}  {whole:>7.1f}  {training:>10.1f}  {whole - training:>8.1f}  {tensors / 1e6:>13.1f}  {sent / 1e6:>14.1f}"
-        f"  {100 * (sent / tensors - 1):>6.1f} %  {memory.most['superlink']:>12.0f}  {memory.most['serverapp']:>12.0f}"
+        f"  {100 * (sent / tensors - 1):>6.1f} %  {memory.peaks['superlink']:>12.0f}  {memory.peaks['serverapp']:>12.0f}"
     )
 
 
-# Sites of an experiment: nobody is asked, and twenty steps are no whole pass.
+# Sites of an experiment: no run needs an approval, and twenty steps are not a whole pass.
 POLICY = 'approve = "any"\nwhole_pass = false\nmin_images = 2\n'
 
 
 def behind_the_gate(folder: Path, number: int) -> float:
-    """Seconds of the median round of a federation by the commands of docs/deploy.md."""
+    """Seconds of the median round of a federation that is set up by the commands of docs/deploy.md."""
     folder.mkdir()
     file = config(folder / "config.toml", number, "steps = 20", f"rounds = {ROUNDS}")
     sites, made = [f"client-{i:04}" for i in range(number)], folder / "federation"
@@ -108,7 +108,7 @@ def behind_the_gate(folder: Path, number: int) -> float:
 
 
 def effgan_(*arguments: object, must: bool = True) -> int:
-    """The exit code of `effgan federation`, whose words nobody needs here."""
+    """Runs `effgan federation` and returns its exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "effgan", "federation", *map(str, arguments)],
         env=environment(),
@@ -136,7 +136,7 @@ def rounds(run: Path) -> list[dict[str, float]]:
 
 
 def simulated(folder: Path, clients: int, *, on_ray: bool) -> float:
-    """Seconds of the median round with two steps a client."""
+    """Seconds of the median round with two steps per client."""
     folder.mkdir()
     file = config(folder / "config.toml", clients, "steps = 2", "rounds = 3")
     if on_ray:
@@ -150,7 +150,7 @@ def simulated(folder: Path, clients: int, *, on_ray: bool) -> float:
 
 
 class Counter:
-    """Listens in the place of a port and counts what goes through."""
+    """Relays connections to a port and counts their bytes."""
 
     def __init__(self, behind: int) -> None:
         self.behind, self.port, self.bytes = behind, free_port(), 0
@@ -189,10 +189,10 @@ class Counter:
 
 
 class Memory:
-    """The most that the server's processes had in memory, in MB."""
+    """The peak memory of the server's processes, in MB."""
 
     def __init__(self, lab: Lab) -> None:
-        self.lab, self.most, self.ended = lab, {"superlink": 0.0, "serverapp": 0.0}, threading.Event()
+        self.lab, self.peaks, self.ended = lab, {"superlink": 0.0, "serverapp": 0.0}, threading.Event()
 
     def __enter__(self) -> Memory:
         threading.Thread(target=self.watch, daemon=True).start()
@@ -214,7 +214,7 @@ class Memory:
         except OSError:
             return
         peak = [int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")]
-        self.most[name] = max([self.most[name], *peak])
+        self.peaks[name] = max([self.peaks[name], *peak])
 
 
 if __name__ == "__main__":

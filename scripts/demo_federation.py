@@ -1,6 +1,6 @@
-"""A server and three sites on this machine, with TLS and node identity, by the commands that a hospital would use: `make demo-federation`.
+"""Runs a server and three sites on this machine, with TLS and node identity, by the commands that a hospital would use: `make demo-federation`.
 
-They train the quick start, dealt to three clients, and its model is held to the one that `effgan run` makes of the same config.
+They train the quick start, split among three clients, and their model is compared with the one that `effgan run` trains from the same config.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> int:
 def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
     config = folder / "quickstart.toml"
     text = (REPOSITORY / "configs/quickstart.toml").read_text("utf-8")
-    # Three clients of two digits each would leave four digits to nobody.
+    # With two digits per client, three clients would leave four digits unused.
     text = text.replace("clients = 5\n", f"clients = {len(SITES)}\n").replace("classes_per_client = 2", "classes_per_client = 4")
     config.write_text(text)
     [port, superlink, *ports] = free_ports(2 + 2 * len(SITES))
@@ -60,7 +60,7 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
     run = ["federation", "run", config, "--server", server, "--out", folder / "run"]
     print(f"\n$ effgan {shortened(' '.join(map(str, run)))}", flush=True)
     running = subprocess.Popen(["effgan", *map(str, run)], env=environment())
-    # Each site's own people say yes, once they have been shown what the run wants.
+    # The people at each site approve the run once they have seen what it asks for.
     for kit in kits:
         show("effgan federation approve", kit, "--yes", waiting(kit, running))
     if running.wait() != 0:
@@ -75,7 +75,7 @@ def demo(folder: Path, processes: list[subprocess.Popen[bytes]]) -> int:
 
 
 def waiting(kit: Path, running: subprocess.Popen[bytes]) -> str:
-    """SHA-256 of the config that waits for a yes at the site: its ledger says that it was asked."""
+    """SHA-256 of the config that waits for approval at the site, from the request in the site's ledger."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and running.poll() is None:
         with contextlib.suppress(FileNotFoundError):
@@ -83,11 +83,11 @@ def waiting(kit: Path, running: subprocess.Popen[bytes]) -> str:
                 if line.get("refused") == "waiting-for-approval":
                     return str(line["config"])
         time.sleep(0.2)
-    sys.exit(f"{kit.name} was not asked")
+    sys.exit(f"{kit.name} received no request")
 
 
 def simulate(folder: Path, config: Path, kits: list[Path]) -> None:
-    """The same run on one machine. Which images are held out is each site's secret, which the sites tell here."""
+    """Simulates the same run on one machine. Which images are held out is each site's secret, which this demo reads from the kits."""
     clients = []
     for i, kit in enumerate(kits):
         split = folder / f"{kit.name}.json"
@@ -101,7 +101,7 @@ def simulate(folder: Path, config: Path, kits: list[Path]) -> None:
 
 
 def show(command: str, *arguments: object) -> str:
-    """Runs a command of ours and answers with what it printed; a command that fails ends the demo."""
+    """Runs a command and returns what it printed; a command that fails ends the demo."""
     words = [*command.split(), *map(str, arguments)]
     print(f"\n$ {shortened(' '.join(words))}", flush=True)
     done = subprocess.run(words, stdout=subprocess.PIPE, env=environment(), text=True, check=False)
@@ -114,7 +114,7 @@ def show(command: str, *arguments: object) -> str:
 
 
 def shortened(line: str) -> str:
-    """Without the folder of the demo; a key by its two ends."""
+    """The line without the demo's folder, and with the middle of each key left out."""
     line = line.replace(tempfile.gettempdir() + "/", "")
     return re.sub(r"\S{100,}", lambda key: f"{key[0][:20]}…{key[0][-8:]}", line)
 

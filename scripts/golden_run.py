@@ -1,4 +1,4 @@
-"""Writes what a tiny run says and scores anew: `crates/effgan-cli/tests/golden/`. For a change that is meant to change bits."""
+"""Writes the output and the scores of a tiny run to `crates/effgan-cli/tests/golden/` again. For a change that is meant to change bits."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ with tempfile.TemporaryDirectory() as folder:
     run = Path(folder) / "run"
     command = ["target/release/effgan", "run", "crates/effgan-run/tests/tiny.toml", "--out", str(run)]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    # The last line is the report's place.
+    # The last line is the path of the report.
     (golden / "tiny.txt").write_text("\n".join(said[:-1]) + "\n")
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 keys = ("of", "round", "norm_statistics", "fd_small")

@@ -1,8 +1,8 @@
-"""Who imports whom: prints ARCHITECTURE's table of crates, and every circle of files that import each other.
+"""Prints ARCHITECTURE.md's table of which crate imports which, and every cycle of files that import each other.
 
-`python3 scripts/imports.py` prints both and fails if there is a circle. With `--check` it prints only the circles, and also fails if
-ARCHITECTURE.md's table names other imports than the Cargo.toml files. Imports of tests do not count, nor those between a module and the modules inside it. An item that a module re-exports is
-looked up where it is defined.
+`python3 scripts/imports.py` prints both and fails if there is a cycle. With `--check` it prints only the cycles, and also fails if
+ARCHITECTURE.md's table names other imports than the Cargo.toml files. Imports in tests do not count, nor do those between a module and the
+modules inside it. A re-exported item is looked up where it is defined.
 """
 
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
 Module = tuple[str, ...]
-# The order of effgan-run's modules, as its page of docs has it: each imports only from those before it.
+# The order of effgan-run's modules, as in its crate docs: each imports only from those before it.
 RUN = "failure units config record scores report progress protocol pipeline sweep contract api".split()
 
 
@@ -27,7 +27,7 @@ class Crate:
     exports: dict[Module, dict[str, Module]] = field(default_factory=dict)
 
     def defined_in(self, path: Module, depth: int = 0) -> Module | None:
-        """The module whose file defines what `path`, from the crate's root, names."""
+        """The module whose file defines the item at `path`, which starts at the crate's root."""
         for length in range(len(path), -1, -1):
             module = path[:length]
             if module in self.files:
@@ -45,7 +45,7 @@ def code(path: Path) -> str:
 
 
 def leaves(tree: str) -> Iterator[list[str]]:
-    """The paths of a `use` tree, such as `a::{b, c::d as e}`; a name that is given by `as` is dropped."""
+    """The paths of a `use` tree, such as `a::{b, c::d as e}`; a name after `as` is dropped."""
     tree = tree.strip()
     head, brace, rest = tree.partition("{")
     if not brace:
@@ -63,7 +63,7 @@ def leaves(tree: str) -> Iterator[list[str]]:
 
 
 def absolute(path: list[str], module: Module) -> Module | None:
-    """A path from the crate's root; `None` for one of another crate."""
+    """The path from the crate's root; `None` for a path in another crate."""
     if path[0] == "crate":
         return tuple(path[1:])
     base = module
@@ -108,8 +108,8 @@ def read(folder: Path) -> Crate:
     return crate
 
 
-def circles(crate: Crate) -> list[list[Module]]:
-    """Groups of modules that import each other, in some number of steps."""
+def cycles(crate: Crate) -> list[list[Module]]:
+    """Groups of modules that import each other, directly or through others."""
     edges: dict[Module, set[Module]] = {}
     for module, uses in crate.uses.items():
         targets = {crate.defined_in(use) for use in uses} - {None, module}
@@ -157,10 +157,10 @@ def table() -> list[str]:
 
 
 def main() -> None:
-    """Prints the table and the circles."""
+    """Prints the table and the cycles."""
     wrong = upwards(read(REPOSITORY / "crates/effgan-run"))
     for folder in sorted(REPOSITORY.glob("crates/*")):
-        for group in circles(read(folder)):
+        for group in cycles(read(folder)):
             wrong.append(f"{folder.name}: " + ", ".join("::".join(module) for module in group) + " import each other")
     rows = table()
     if "--check" in sys.argv[1:]:
@@ -168,7 +168,7 @@ def main() -> None:
         for row in rows[2:]:
             name, _, others = (cell.strip() for cell in row.strip("|").split("|"))
             if not re.search(rf"^\| {re.escape(name)} \|.*\| {re.escape(others)} \|$", page, re.MULTILINE):
-                wrong.append(f"ARCHITECTURE.md: the row of {name} has to name what it may import: {others}")
+                wrong.append(f"ARCHITECTURE.md: the row of {name} must say what it may import: {others}")
     else:
         print("\n".join(rows))
     print("\n".join(wrong))

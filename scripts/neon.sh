@@ -14,5 +14,5 @@ need "QEMU; apt-get install qemu-user" command -v qemu-aarch64
 
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
-# Alone, since nothing below this crate is Burn: another set of features compiles quickly.
+# With --package: this crate does not depend on Burn, so building it alone with its own set of features is quick.
 cargo test --locked --release --package effgan-kernels --lib --target $target "$@"

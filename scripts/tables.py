@@ -1,4 +1,4 @@
-"""Tables of README and docs/bad-clients.md, from runs at the same total of local epochs.
+"""Prints tables of README.md, docs/bad-clients.md and docs/results, from runs with the same total of local epochs.
 
     python3 scripts/tables.py drift      --data FOLDER --out runs/tables
     python3 scripts/tables.py algorithms --data FOLDER --out runs/tables
@@ -7,9 +7,9 @@
 
 `drift`: MNIST, 2 digits per client, 20 local epochs per round, three seeds. `algorithms`: every algorithm on MNIST with 2 digits per client and on
 Fashion-MNIST split by Dirichlet(0.1), 5 local epochs per round, one seed. `poison`: ten iid clients
-with digits from inside the program, three of whom send bad updates, under each aggregation. `map`: what `effgan sweep
-configs/paper/where-it-pays.sweep.toml` left, with the algorithms side by side. FOLDER has mnist/ and fashion-mnist/ as IDX files. Runs that are done are
-not run again and others start anew, so the script can be stopped and started again. Two runs at a time, one thread each.
+with the built-in digits, three of which send bad updates, under each aggregation. `map`: the results of `effgan sweep
+configs/paper/where-it-pays.sweep.toml`, with the algorithms side by side. FOLDER has mnist/ and fashion-mnist/ as IDX files. Finished runs are
+not repeated and others start again, so the script can be stopped and started again. Two runs at a time, one thread each.
 """
 
 import argparse
@@ -72,7 +72,7 @@ FIVE_EPOCHS = ["local.epochs=5"]
 CONFIGS = {"mnist": "configs/mnist-by-label.toml", "fashion-mnist": "configs/fashion-dirichlet.toml"}
 
 
-# Three of ten clients send what is ten times as long as their update, or as long and turned around.
+# What three of ten clients do to their updates: the kind of attack and its factor.
 ATTACKS = {
     "nobody": None,
     "scaled × 10": ("scaled", 10.0),
@@ -94,7 +94,7 @@ def is_done(folder):
 
 
 def run(program, config, folder, settings, seed):
-    """One run, unless its folder says that it is done."""
+    """Runs a config, unless its run folder says that it is done."""
     if is_done(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +110,7 @@ def two_at_a_time(work, jobs):
 
 
 def run_all(args, runs):
-    """Each (folder, data set, settings, seed)."""
+    """Runs each (folder, data set, settings, seed)."""
 
     def one(folder, dataset, settings, seed):
         images = f"dataset.dir={json.dumps(str(args.data / dataset))}"
@@ -120,7 +120,7 @@ def run_all(args, runs):
 
 
 def has_bf16(program):
-    """Whether this processor has AVX-512 BF16: without it the row is left out."""
+    """Whether this processor has AVX-512 BF16. Without it the table has no bf16 row."""
     command = [program, "bench", "train-step", "--precision", "bf16", "--steps", "1", "--base-channels", "1"]
     return subprocess.run(command, capture_output=True).returncode == 0
 
@@ -170,14 +170,14 @@ def every_algorithm(args):
 
 
 def outcome(folder):
-    """Score, modes and megabytes of what a run leaves: its ensemble, else its one generator with statistics of its own."""
+    """Score, modes and megabytes of a run's result: its ensemble, or else its generator with recomputed statistics."""
     scores = last_scores(folder)
     score = scores.get(("ensemble", None)) or scores["average", "recompute"]
     return f"{score['fd_small']:.1f}", str(score["modes"]), f"{megabytes(folder):.0f}"
 
 
 def poison(args):
-    """Scores as factors of those of the run that nobody attacks and that averages by the mean."""
+    """Scores, and their ratios to those of the run without an attack and with the aggregation `mean`."""
 
     def attacked(folder, attack, aggregation):
         settings = AGGREGATIONS[aggregation] + ["evaluation.every=1000"]
@@ -187,7 +187,7 @@ def poison(args):
         try:
             run(args.program, "configs/poison.toml", folder, settings, 1)
         except subprocess.CalledProcessError:
-            return  # its folder says why: networks that are pushed too far have no finite loss
+            return  # run.json has the reason: networks that are pushed too far have no finite loss
         left_out = left_out_of(folder)
         if not is_done(left_out):
             shutil.rmtree(left_out, ignore_errors=True)
@@ -230,10 +230,10 @@ def flagged(folder):
     return f"{len(names & attackers)} of {len(attackers)}, {len(names - attackers)}"
 
 
-def where_it_pays(args):
-    """fd_small of each algorithm by images and alpha; the best of a row is bold."""
+def worth_it_map(args):
+    """fd_small of each algorithm by alpha and images per client; the best of a row is bold."""
     rows = [row for row in json.loads((args.out / "table.json").read_text()) if row["main"]]
-    # Images per client, with those that are held out, and alpha.
+    # Alpha, and images per client, held-out images included.
     place = lambda row: (row["partition.alpha"], row["dataset.limit"] // 10)
     name = lambda row: row["label"] + (f", {row['algorithm.fine_tune_epochs']}" if row["algorithm.fine_tune_epochs"] else "")
     scores = {(place(row), name(row)): row["fd_small"] for row in rows}
@@ -256,7 +256,7 @@ def main():
     args = parser.parse_args()
     if args.data is None and args.table in ("drift", "algorithms"):
         parser.error(f"{args.table} needs --data FOLDER")
-    {"drift": drift, "algorithms": every_algorithm, "poison": poison, "map": where_it_pays}[args.table](args)
+    {"drift": drift, "algorithms": every_algorithm, "poison": poison, "map": worth_it_map}[args.table](args)
 
 
 if __name__ == "__main__":

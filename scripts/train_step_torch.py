@@ -1,7 +1,7 @@
 """The DCGAN training step of `effgan bench train-step` in PyTorch on the CPU, as one JSON line with the same field names.
 
-Discriminator on real and generated images, then generator; fused Adam, running statistics kept; the discriminator's own gradients are
-left out of the generator's step. `pip install torch numpy` in an environment of its own.
+The discriminator trains on real and generated images, then the generator trains. Adam is fused, running statistics are kept, and the generator's
+step computes no gradients of the discriminator's parameters. Needs `pip install torch numpy` in an environment of its own.
 """
 
 import argparse

@@ -119,7 +119,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, Any]], object] | None = None,
 ) -> Run:
-    """Trains from a config into a new run folder, without printing.
+    """Trains from a config into a new run folder. Prints nothing.
 
     ``config`` is a TOML file or its tables as a dict; ``settings`` replaces some values, as in ``{"local.epochs": 5}``. ``out`` is the run folder,
     which must not exist (default: ``runs/<name of the config>``). ``jobs`` is the number of threads, which changes no result (default: all cores).
@@ -147,8 +147,8 @@ def evaluate(
     (default: all images, or as many samples as the test split has images). Scores at different ``n`` are not comparable.
 
     The result has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
-    over subsets (a kernel distance; not a KID), ``precision``, ``recall``, ``density``, ``coverage``, ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of
-    as many real training images: what a perfect generator would reach. ``warnings`` lists what makes a number less reliable.
+    over subsets (a kernel distance; not a KID), ``precision``, ``recall``, ``density``, ``coverage``, ``class_kl`` (nats), ``modes``, ``class_counts``, and
+    under ``floor`` the same scores of as many real training images: what a perfect generator would reach. ``warnings`` lists what makes a number less reliable.
     """
     reference = reference if isinstance(reference, str) else dict(reference)
     scores: dict[str, Any] = json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))

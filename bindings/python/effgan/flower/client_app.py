@@ -1,4 +1,4 @@
-"""The ClientApp: Rust answers every message, from the site's own images."""
+"""The ClientApp: Rust makes the reply to every message, from the site's own images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Mod = Callable[[Message, Context, Call], Message]
 # Flower's message types are "query", "train", and "train." with one of these.
 ACTIONS = ("finetune", "feedback", "logits", "swap")
 
-# What a reply repeats of its request, and the most characters of each: as many as a SHA-256 in hex.
+# What a reply repeats of its request, and the maximum number of characters of each: as many as a SHA-256 has in hex.
 REQUEST_ID, LONGEST = ("kind", "config-hash", "round", "iteration"), 64
 
-# Seconds after the deadline after which the process of work that cannot be interrupted is ended.
+# Seconds from the deadline until the process is ended whose work cannot be interrupted.
 GRACE = 10.0
 
-# Seconds that no work exceeds: 30 years.
+# Maximum deadline in seconds: 30 years.
 MAX_SECONDS = 1e9
 
 
@@ -43,7 +43,8 @@ def client_app(mods: list[Mod] | None = None) -> ClientApp:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """The site's answer. Its settings are in Flower's ``--node-config``; ``start.sh`` of a kit passes paths, which may hold any character, in the environment instead."""
+    """The site's reply. Settings are in Flower's ``--node-config``; a kit's ``start.sh`` passes paths, which may hold any character, in the
+    environment instead."""
     node = context.node_config
     content = _effgan.answer(
         message.metadata.message_type,
@@ -59,7 +60,7 @@ def answer(message: Message, context: Context) -> Message:
 def one_way_out(message: Message, context: Context, call_next: Call) -> Message:
     """Turns every exception into a reply with a code. Flower would send the exception's text, which may name files, folders and people.
 
-    Rust turns its own failures into codes; this is for failures outside of it, and for a deadline that interrupts it.
+    Rust turns its own failures into codes; this function handles failures outside Rust, and a deadline that interrupts Rust.
     """
     try:
         return call_next(message, context)
@@ -103,7 +104,7 @@ def _request_id(message: Message, of_type: type) -> dict[str, Any]:
 
 
 def end_at_deadline(message: Message, context: Context, call_next: Call) -> Message:
-    """Ends work at the server's deadline, by an exception: a node whose work hangs would answer no other message.
+    """Ends work at the server's deadline, by an exception: a node whose work hangs would reply to no other message.
 
     Work that cannot be interrupted is ended with its process after ``GRACE`` seconds more; Flower notices that a minute later.
     """
@@ -133,7 +134,7 @@ def _time_is_up(*_: object) -> None:
 
 
 def _folders(context: Context) -> dict[str, Any]:
-    """The paths of the site's policy, its images, and what it remembers."""
+    """The paths of the site's policy, of its images, and of the state that it keeps between rounds."""
     node = context.node_config
     return {
         "state_dir": _state_dir(context),
@@ -143,7 +144,7 @@ def _folders(context: Context) -> dict[str, Any]:
 
 
 def _state_dir(context: Context) -> Path:
-    """The folder of what the site remembers. Without a kit each node has its own, because several may share a machine."""
+    """The folder of the state that the site keeps between rounds. Without a kit each node has its own, because several may share a machine."""
     home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
     return Path(_word(context.node_config, "state-dir") or _of_kit("state") or home / "effgan" / str(context.node_id))
 

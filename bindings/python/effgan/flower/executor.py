@@ -1,11 +1,11 @@
 """Runs the app that is installed at this site, and no other: ``python -m effgan.flower.executor`` takes the tasks of a SuperNode.
 
-Flower's own SuperExec installs and runs whatever bundle the server sends, including apps that are not ClientApps. This executor answers
-each ClientApp task by :mod:`effgan.flower.task`, a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never
-opens the bundle. Tasks for agents are refused, because a SuperNode waits for ever for an answer to a task that nobody takes.
+Flower's own SuperExec installs and runs whatever bundle the server sends, including apps that are not ClientApps. This executor runs
+each ClientApp task in :mod:`effgan.flower.task`, a process of its own, which runs the installed ``effgan.flower.client_app:app`` and never
+opens the bundle. Tasks for agents are refused, because a SuperNode waits forever for a reply to a task that nobody takes.
 
-One such process waits for a task with everything imported. It gets its task's token by standard input, which no other account can read, and
-it ends when this process does. If it ends without an answer, this process writes a line into the site's ledger and tells the server at
+One such process waits for a task with everything imported. It gets its task's token through standard input, which no other account can read,
+and it ends when this process does. If it ends without a reply, this process writes a line into the site's ledger and tells the server at
 once, in words that say nothing about the site.
 """
 
@@ -40,7 +40,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from .. import _effgan
 from .records import UNKNOWN
 
-# What the server learns about an app that ended without an answer.
+# What the server learns about an app that ended without a reply.
 FAILED = "the site's app failed; its own log says why"
 
 # What the server learns about an agent that was not run. The forwarder lets only these two of the executor's sentences leave the site.
@@ -53,12 +53,12 @@ ANSWERING = b"answering"
 IDLE = 0.25
 # Seconds between two such requests while a task runs.
 BUSY = 2.0
-# Seconds within which the SuperNode must answer for the first time, and seconds of silence after which it counts as gone.
+# Seconds within which the SuperNode must respond for the first time, and seconds of silence after which it counts as gone.
 START, GONE = 60.0, 10.0
 
 
 class CannotContinue(Exception):
-    """The executor cannot go on, for the reason given."""
+    """The executor cannot continue, for the reason given."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Runtime:
 
 
 class Child:
-    """A process of :mod:`effgan.flower.task`, which waits for a token, answers that one task, and ends."""
+    """A process of :mod:`effgan.flower.task`, which waits for a token, runs that one task, and ends."""
 
     def __init__(self, runtime: Runtime) -> None:
         command = [sys.executable, "-m", "effgan.flower.task", *runtime.options()]
@@ -106,7 +106,7 @@ class Child:
         return True
 
     def end(self) -> tuple[int, list[bytes]]:
-        """Ends the process. Returns its exit status and the words that it wrote to standard output, as far as it came: the message that
+        """Ends the process. Returns its exit status and the words that it wrote to standard output before it ended: the message that
         it got, what the ledger records of it, and :data:`ANSWERING`."""
         self.process.kill()
         words, _ = self.process.communicate()
@@ -156,7 +156,7 @@ class Executor:
         return acquired
 
     def reap(self) -> None:
-        """Ends the process of a task, and answers for it if it has not answered."""
+        """Ends the process of a task, and refuses the task if the process has not replied."""
         status, words = self.child.end()
         if status == 0:
             return
@@ -164,7 +164,7 @@ class Executor:
             raise CannotContinue(f"the site's app cannot be started: exit status {status}")
         ended = f"the site's app ended with exit status {status}"
         if ANSWERING in words:
-            # The SuperNode now waits for the rest of that answer, whatever it is told.
+            # The SuperNode now waits for the rest of that reply, whatever it is told.
             raise CannotContinue(f"{ended}, in the middle of its reply")
         self.answer_for(self.child.token, words, "work-failed", ended, FAILED)
 
@@ -219,7 +219,7 @@ def record_refusal(question: str, code: str, why: str) -> None:
 
 
 def fail(client: RuntimeHttpClient, message: Message | None, reason: str) -> None:
-    """Ends the task with an error. If its message is unknown because it was already pulled, the SuperNode itself answers it after 60 s."""
+    """Ends the task with an error. If its message is unknown because it was already pulled, the SuperNode itself replies to it after 60 s."""
     if message is None:
         return
     of = message.metadata

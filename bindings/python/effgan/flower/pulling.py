@@ -1,4 +1,4 @@
-"""Pulling a reply from the SuperLink without taking more bytes than a reply to its request can have."""
+"""Pulls a reply from the SuperLink without taking more bytes than a reply to its request can have."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .. import UsageError
 from .records import Content, content_of_reply
 
 
-def pull(grid: Grid, message: str, most: int) -> Content | str | None:
+def pull(grid: Grid, message: str, max_bytes: int) -> Content | str | None:
     """The content of the reply to ``message``, or why it cannot be used; ``None`` when no reply has come.
 
-    A reply of more than ``most`` bytes is not pulled to its end, and the SuperLink is told that it was taken.
+    A reply longer than ``max_bytes`` is not pulled to its end, and the SuperLink is told that it was taken.
     """
     client = getattr(grid, "_runtime_client", None)
     if client is None and not isinstance(grid, InMemoryGrid):
@@ -31,21 +31,21 @@ def pull(grid: Grid, message: str, most: int) -> Content | str | None:
     if client is None:
         # The grid of Flower's simulation is in this process, and holds the whole reply already.
         replies = list(grid.pull_messages([message]))
-        return _of(replies[0], most) if replies else None
-    bounded: Any = Bounded(client, most)
+        return _of(replies[0], max_bytes) if replies else None
+    bounded: Any = Bounded(client, max_bytes)
     grid._client = bounded  # type: ignore[attr-defined]
     try:
         replies = list(grid.pull_messages([message]))
     except httpx.HTTPError:
         raise
     except Exception as error:
-        # The site chose these bytes: whatever is wrong with them may cost it the round, and must not end the run.
+        # The site chose these bytes: an error in them may cost the site the round, but must not end the run.
         for found in bounded.found:
             client.ConfirmMessageReceived(found)
-        return _too_long(most) if isinstance(error, TooLong) else "unusable reply: Flower cannot make a message of it"
+        return _too_long(max_bytes) if isinstance(error, TooLong) else "unusable reply: Flower cannot make a message of it"
     finally:
         grid._client = client  # type: ignore[attr-defined]
-    return _of(replies[0], most) if replies else None
+    return _of(replies[0], max_bytes) if replies else None
 
 
 class TooLong(Exception):
@@ -53,10 +53,10 @@ class TooLong(Exception):
 
 
 class Bounded:
-    """Flower's client of the SuperLink, which stops pulling objects when they have more than ``most`` bytes in all."""
+    """Flower's client of the SuperLink, which stops pulling objects when they exceed ``max_bytes`` in all."""
 
-    def __init__(self, client: Any, most: int) -> None:
-        self.client, self.most, self.left = client, most, most
+    def __init__(self, client: Any, max_bytes: int) -> None:
+        self.client, self.max_bytes, self.left = client, max_bytes, max_bytes
         # Requests that tell the SuperLink that a message was taken.
         self.found: list[ConfirmMessageReceivedRequest] = []
         self.sizes: dict[str, int] = {}
@@ -95,7 +95,7 @@ class Bounded:
         """Called when all objects are there and before arrays are made of them. A chunk counts as often as arrays name it."""
         self.found.clear()
         response = self.client.ConfirmMessageReceived(request)
-        self.left = self.most
+        self.left = self.max_bytes
         for content in self.arrays:
             chunks = get_object_children_ids_from_object_content(content)
             for index in json.loads(get_object_body(content, Array))["arraychunk_ids"]:
@@ -108,13 +108,13 @@ class Bounded:
             raise TooLong
 
 
-def _of(reply: Message, most: int) -> Content | str:
+def _of(reply: Message, max_bytes: int) -> Content | str:
     if reply.has_content():
         arrays = reply.content.array_records.values()
-        if sum(len(array.data) for record in arrays for array in record.values()) > most:
-            return _too_long(most)
+        if sum(len(array.data) for record in arrays for array in record.values()) > max_bytes:
+            return _too_long(max_bytes)
     return content_of_reply(reply)
 
 
-def _too_long(most: int) -> str:
-    return f"unusable reply: it is longer than {most} bytes"
+def _too_long(max_bytes: int) -> str:
+    return f"unusable reply: it is longer than {max_bytes} bytes"

@@ -1,4 +1,4 @@
-"""The content of a message, which is arrays, numbers and words by name, as Flower's records and back."""
+"""Converts the content of a message, which is arrays, numbers and words by name, to Flower's records and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARRAYS, NUMBERS, WORDS = "arrays", "metrics", "config"
 # What a site's ledger records of a request of which nothing is known.
 UNKNOWN = '{"run": "", "config": "", "kind": "unknown"}'
 
-# Flower's error codes in fixed words: the text that comes with an error is the site's, and is not shown.
+# Flower's error codes in fixed words. The text of an error is the site's, and is not shown.
 ERRORS = {
     1: "the site's app cannot be started; its own log says why",
     2: "the site's app failed; its own log says why",
@@ -71,7 +71,7 @@ def what_leaves(content: Content, message: Message) -> Message:
 
 
 def content_of_reply(message: Message) -> Content | str:
-    """The content of a reply, or why it has none, in words that are never the site's."""
+    """The content of a reply, or why it has none, in effgan's own words."""
     if message.has_error():
         code = int(message.error.code)
         return f"Flower's error {code}: {ERRORS.get(code, 'its log says why')}"
@@ -80,7 +80,7 @@ def content_of_reply(message: Message) -> Content | str:
     try:
         return _tensors(message), numbers, words
     except Exception:
-        # The site chose these bytes: whatever is wrong with them may cost it the round, and must not end the run.
+        # The site chose these bytes: an error in them may cost the site the round, but must not end the run.
         return "unusable reply: its arrays are not float32 in C order, as large as their shapes"
 
 

@@ -15,7 +15,7 @@ from .pulling import pull
 from .records import Content, request
 from .strategy import aggregate
 
-# Seconds by which Flower keeps a message longer than Rust waits for the reply, so that it is always Rust that reports a late reply.
+# Seconds for which Flower keeps a message after Rust stops waiting for the reply, so that Rust is always the one to report a late reply.
 SPARE = 5.0
 
 app = ServerApp()
@@ -25,7 +25,8 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Runs the config file ``config`` into the folder ``out``, or resumes the run that is there.
 
-    ``server`` is the server's folder, whose list says which node is which site. Without it, as in experiments, nodes are believed.
+    ``server`` is the server's folder, whose list says which node is which site. Without it, as in experiments, the server trusts the names that
+    nodes report.
     """
     config, out = _path(context, "config"), _path(context, "out")
     server = _path(context, "server") if context.run_config.get("server") else None
@@ -55,9 +56,9 @@ def _push(grid: Grid, node: int, kind: str, content: Content, seconds: float) ->
 
 
 def _pull(grid: Grid, messages: Sequence[tuple[str, int]]) -> tuple[str, Content | str] | None:
-    """One of the replies that have come, so that no more than one is in memory; ``None`` when none has."""
-    for message, most in messages:
-        reply = pull(grid, message, most)
+    """One of the replies that have arrived, so that at most one is in memory; ``None`` when none has."""
+    for message, max_bytes in messages:
+        reply = pull(grid, message, max_bytes)
         if reply is not None:
             return message, reply
     return None

@@ -1,6 +1,6 @@
 """Flower's strategies instead of effgan's averaging.
 
-A strategy is created anew for each round and given back what it remembered, so that a run with a strategy can be resumed at any round.
+A strategy is created anew for each round and restored from what it remembered, so that a run with a strategy can be resumed at any round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .. import UsageError
 
 Arrays = dict[str, NDArray[np.float32]]
 
-# An attribute that a strategy is given anew in each round, so it is not part of what the strategy remembers.
+# An attribute that Flower sets again in each round, so it is not part of what the strategy remembers.
 GIVEN = "current_arrays"
 
 
@@ -56,7 +56,7 @@ def create(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 class Nodes:
-    """As much of a grid as a strategy needs before it gets the replies: numbers of nodes, at least as many as it may wait for."""
+    """The part of a grid that a strategy needs before it gets the replies: node ids, at least as many as it may wait for."""
 
     def __init__(self, replies: int) -> None:
         self.ids = range(1, max(replies, 1000) + 1)

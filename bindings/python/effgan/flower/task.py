@@ -1,8 +1,8 @@
-"""One task of a SuperNode, answered by the installed app in a process of its own, which :mod:`effgan.flower.executor` starts.
+"""One task of a SuperNode, which the installed app runs in a process of its own; :mod:`effgan.flower.executor` starts the process.
 
 The process starts before there is a task: it imports everything, then reads the task's token from standard input. To standard output it
 writes the message that it got, what the site's ledger records of it, and when it begins to push its reply. Everything else that is printed,
-and the reason of a failure, goes to standard error, which is the site's own log.
+and the reason for a failure, goes to standard error, which is the site's own log.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .executor import ANSWERING, add_runtime, runtime_of
 
 STDIN, STDOUT, STDERR = range(3)
 
-# Most bytes of a message without its content, in hex; those of effgan's server have 400.
+# Maximum bytes of a message without its content, in hex; those of effgan's server have 400.
 MAX_HEX = 8192
 
 
 def answer(client: RuntimeHttpClient, tell: Callable[[bytes], object]) -> None:
-    """Answers the task's message. The task's app bundle is not opened."""
+    """Replies to the task's message. The task's app bundle is not opened."""
     HeartbeatSender(make_task_heartbeat_fn_http(client)).start()
     message, context, _, _ = pull_task_input(client)
     received = message_to_proto(remove_content_from_message(message)).SerializeToString().hex().encode()
