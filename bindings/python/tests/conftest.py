@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 TINY = REPOSITORY / "crates/effgan-run/tests/tiny.toml"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 
-# What a program of the test's own is started with.
+# The type of the fixture `script`.
 Script = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -32,13 +32,13 @@ def program() -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> effgan.Run:
-    """A tiny run by way of Python."""
+    """A tiny run, made from Python."""
     return effgan.run(TINY, out=tmp_path_factory.mktemp("runs") / "python", jobs=2)
 
 
 @pytest.fixture
 def inside_of_a_server_app() -> Iterator[None]:
-    """Flower makes messages in a task alone."""
+    """Flower makes messages only inside a task; this pretends to be one."""
     from flwr.supercore.task_identity import TaskIdentity
 
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
@@ -49,7 +49,7 @@ def inside_of_a_server_app() -> Iterator[None]:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """Starts Python with a text and arguments; what it prints is read from its pipes."""
+    """Starts Python with a script and arguments; its output is read from its pipes."""
 
     def start(text: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
         file = tmp_path / "script.py"

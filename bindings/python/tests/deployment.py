@@ -1,4 +1,4 @@
-"""A federation on this machine as people set it up: by the commands of the wheel, and the scripts that they make."""
+"""A federation on this machine as people set it up: by the wheel's commands and the scripts that these write."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SITES = ["north", "south"]
 
 
 def command(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of the program that the wheel brings."""
+    """Exit code, standard output and standard error of the wheel's program."""
     words = [sys.executable, "-m", "effgan", *map(str, arguments)]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 def environment(**variables: str) -> dict[str, str]:
-    # An installed wheel brings the command `effgan` too; here it is the binary of the same build.
+    # An installed wheel also installs the command `effgan`; here it is the binary of the same build.
     programs = [str(TARGET / "release"), str(Path(sys.executable).parent), os.environ["PATH"]]
     return os.environ | {"PATH": os.pathsep.join(programs)} | variables
 
@@ -62,7 +62,7 @@ class Processes:
         return log
 
     def serve(self, server: Path) -> None:
-        """The gate alone: all of a server that `check` needs at a site."""
+        """Starts the gate alone, which is all of a server that `check` needs at a site."""
         log = self.start("gate", sys.executable, "-m", "effgan", "federation", "serve", server, "--host", "127.0.0.1")
         port = re.search(r"^port = (\d+)", (server / "server.toml").read_text(), re.MULTILINE)
         assert port
@@ -101,7 +101,7 @@ def mode(path: Path) -> int:
 
 
 def pictures(folder: Path, client: str, size: int = 28) -> Path:
-    """What the tiny run deals to the client, as PNG files by class."""
+    """The images that the tiny run assigns to the client, as PNG files by class."""
     pixels, labels = effgan.deal(TINY)[client]
     for i, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         (folder / str(label)).mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def pictures(folder: Path, client: str, size: int = 28) -> Path:
 
 
 def is_admitted(kit: Path) -> bool:
-    """Whether `check`, which is told of no images here, finds that the gate lets the site in."""
+    """Whether `check`, without a data folder, reports that the gate accepts the site's key."""
     return "knows this site's key" in federation("check", kit)[1]
 
 

@@ -1,4 +1,4 @@
-"""The real ClientApp with something around it: one who writes down every message, and faults that a site may have.
+"""The real ClientApp with mods around it: a spy that records every message, and faults that a site may have.
 
 ``spy`` in the ``--node-config`` is the folder that messages are written into; ``fault`` is one of :data:`FAULTS` and the round in which it
 happens, as in ``fault='nan@2'``.
@@ -25,7 +25,7 @@ Call = Callable[[Message, Context], Message]
 
 
 def spy(message: Message, context: Context, call_next: Call) -> Message:
-    """Writes down what comes in and what goes out."""
+    """Records the request and the reply."""
     asked = written(message.content)
     reply = call_next(message, context)
     folder = Path(str(context.node_config["spy"]))
@@ -36,14 +36,14 @@ def spy(message: Message, context: Context, call_next: Call) -> Message:
 
 
 def written(content: RecordDict) -> dict[str, dict[str, Any]]:
-    """All records by name: of arrays their shapes, of others their values."""
+    """All records by name: the shapes of arrays, the values of others."""
     arrays = {key: {name: array.shape for name, array in record.items()} for key, record in content.array_records.items()}
     numbers = {key: dict(record) for key, record in content.metric_records.items()}
     return arrays | numbers | {key: dict(record) for key, record in content.config_records.items()}
 
 
 def fault(message: Message, context: Context, call_next: Call) -> Message:
-    """Does what the site's ``fault`` is in its round, and the work in all others."""
+    """Commits the site's ``fault`` in its round, and does the work in all others."""
     what, _, round_ = str(context.node_config.get("fault", "")).partition("@")
     settings = message.content.config_records["config"]
     if not what or settings.get("round") != float(round_):
@@ -65,7 +65,7 @@ def dies(message: Message, context: Context, call_next: Call) -> Message:
 
 
 def is_cut_off(message: Message, context: Context, call_next: Call) -> Message:
-    """A process that ends when its answer is announced to the SuperNode and not yet there."""
+    """Ends the process after its reply was announced to the SuperNode and before it was sent."""
     setattr(run_clientapp, "push_objects", lambda *_, **__: os._exit(9))
     return call_next(message, context)
 
@@ -76,7 +76,7 @@ def is_late(message: Message, context: Context, call_next: Call) -> Message:
 
 
 def waits(message: Message, context: Context, call_next: Call) -> Message:
-    """A good reply well after the other site's, and within the deadline."""
+    """Sends a good reply long after the other site's, but within the deadline."""
     time.sleep(8)
     return call_next(message, context)
 

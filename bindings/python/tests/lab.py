@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-# Seconds that anything of Flower's may take to start.
+# Seconds that each part of Flower may take to start.
 PATIENCE = 60.0
 
 # The app that `effgan federation run` sends.
@@ -41,10 +41,10 @@ class Outcome:
 
 @dataclass
 class Lab:
-    """Everything lies in ``folder``, and everything that was started is stopped at the end.
+    """A SuperLink and SuperNodes, whose files are in ``folder`` and whose processes are stopped at the end.
 
     With ``database`` the SuperLink keeps its state and runs apps in processes that outlive it; with ``executor`` each SuperNode has
-    effgan's executor beside it, which answers whatever app is sent by the installed one.
+    effgan's executor beside it, which runs the installed app whatever app is sent.
     """
 
     folder: Path
@@ -90,7 +90,7 @@ class Lab:
         return home
 
     def start(self, name: str, *command: object, home: str) -> None:
-        """A process in a group of its own."""
+        """Starts a process in a group of its own."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [executable(str(command[0])), *map(str, command[1:])],
@@ -134,9 +134,10 @@ class Lab:
     def start_supernode(
         self, name: str, config: str, *, registered: bool = True, ca: Path | None = None, port: int | None = None
     ) -> int:
-        """The port of the Runtime API of a SuperNode with this ``--node-config``, and with a key of its own that the SuperLink knows if it is ``registered``.
+        """Starts a SuperNode with this ``--node-config`` and a key of its own, which the SuperLink accepts if it is ``registered``. Returns the port of its
+        Runtime API.
 
-        It calls the SuperLink at ``port``, where somebody in between listens.
+        With ``port`` it calls the SuperLink through a process in between that listens there.
         """
         runtime = free_port()
         address = ["--superlink", f"127.0.0.1:{port or self.port}", "--host", "127.0.0.1", "--port", runtime]
@@ -164,13 +165,13 @@ class Lab:
         return [*tls, "--isolation", "process", "--superexec-auth-secret-file", secret]
 
     def start_executor(self, name: str, runtime: int, *, home: str, secret: Path | None = None) -> None:
-        """effgan's executor beside the SuperNode whose Runtime API has this port."""
+        """Starts effgan's executor beside the SuperNode whose Runtime API has this port."""
         where = ["--runtime-api-address", f"127.0.0.1:{runtime}", "--root-certificates", self.ca]
         known = ["--superexec-auth-secret-file", secret or self.folder / "superexec.secret"]
         self.start(name, "python", "-m", "effgan.flower.executor", *where, *known, home=home)
 
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends the process and all that it started."""
+        """Ends the process and all processes that it started."""
         process = self.processes.pop(name)
         kill_group(process.pid, how)
         try:
@@ -215,7 +216,7 @@ class Lab:
         )
 
     def statuses(self) -> list[str]:
-        """Of all runs, the newest first."""
+        """The status of each run, the newest first."""
         runs = json.loads(self.flwr("ls", "lab", "--format", "json"))["runs"]
         return [run["status"] for run in runs]
 
@@ -226,7 +227,7 @@ class Lab:
 
 @contextmanager
 def two_sites(folder: Path, **options: bool) -> Iterator[Lab]:
-    """A lab with two nodes, ``a`` and ``b``, that deal out the config's data set."""
+    """A lab with two nodes, ``a`` and ``b``, between which the config's data set is split."""
     with Lab(folder, **options) as lab:  # type: ignore[arg-type]
         lab.start_supernode("a", "partition-id=0")
         lab.start_supernode("b", "partition-id=1")
@@ -259,7 +260,7 @@ def kill_group(pid: int, how: signal.Signals) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children of the process, and theirs."""
+    """The children of the process, and their children."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
@@ -275,7 +276,7 @@ def command_line(pid: int) -> str:
 
 
 def certificates(folder: Path) -> None:
-    """A CA of its own, and a certificate of 127.0.0.1."""
+    """Writes a CA and its certificate for 127.0.0.1."""
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab CA")])
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
@@ -306,7 +307,7 @@ def signed(
 
 
 def node_key(path: Path) -> None:
-    """As ``ssh-keygen -t ecdsa -b 384`` makes one, and its public half beside it."""
+    """Writes a key like that of ``ssh-keygen -t ecdsa -b 384``, with its public half beside it."""
     key = ec.generate_private_key(ec.SECP384R1())
     pem, ssh = serialization.Encoding.PEM, serialization.Encoding.OpenSSH
     private = key.private_bytes(pem, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())

@@ -6,9 +6,9 @@ import struct
 import zlib
 from pathlib import Path
 
-# Keys of [dataset] for images as they are, which must be of one size; or all brought to one.
+# Keys of [dataset] for images that keep their size, which must be the same for all; or for images that are resized.
 AS_THEY_ARE, SIZED = "skip_broken = false", "size = 16\nchannels = 1"
-# A template, and so not a config itself.
+# A template for `small_config`, not a config itself.
 CONFIG = """\
 name = "small"
 seed = 1
@@ -49,7 +49,7 @@ def small_config(
 
 
 def png(path: Path, side: int) -> None:
-    """Writes a grey picture of ``side`` × ``side`` pixels, which differ from file to file."""
+    """Writes a grey picture of ``side`` × ``side`` pixels, different in each file."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,4 +1,4 @@
-"""The files for containers, which cannot be built everywhere, by a linter and by what they say."""
+"""Checks the files for containers with a linter and by their text, since images cannot be built everywhere."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def test_only_the_relay_is_in_the_network_outside(file: Path) -> None:
     assert [name for name, service in services.items() if "outside" in service["networks"]] == ["relay"]
     [inner] = [service for name, service in services.items() if name != "relay"]
     assert inner["cap_drop"] == ["ALL"] and inner["read_only"] is True and "ports" not in inner
-    # It has neither keys nor images.
+    # The relay has neither keys nor images.
     assert services["relay"]["volumes"] == ["./relay.conf.template:/etc/nginx/templates/nginx.conf.template:ro"]
     assert re.fullmatch(r"nginx:\d+\.\d+\.\d+-alpine", services["relay"]["image"])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_an_image_is_built_from_the_wheel_and_its_requirements_alone(file: Path) -> None:
-    """Whatever else lies in the folder is kept out by the .dockerignore that comes with the wheel: ``test_federation_kit.py``."""
+    """The kit's .dockerignore keeps out all other files of the folder: ``test_federation_kit.py``."""
     lines = file.read_text("utf-8").splitlines()
     assert not [line for line in lines if line.startswith(("COPY", "ADD"))]
     assert len([line for line in lines if "from=kit" in line and not line.startswith("#")]) == 1
 
 
 def test_the_relay_looks_a_name_up_again() -> None:
-    """Of a name that stands in `proxy_pass` itself nginx keeps the address that it had at its start."""
+    """nginx resolves a name that is written in `proxy_pass` itself only when it starts."""
     text = (DOCKER / "relay.conf.template").read_text("utf-8")
     assert re.findall(r"proxy_pass (.*);", text) == ["$to"] and "set $to ${RELAY_TO};" in text
     assert re.search(r"resolver 127\.0\.0\.11 valid=\d+s;", text)

@@ -1,4 +1,4 @@
-"""What the documents name exists: tests, files and folders of the repository."""
+"""The tests, files and folders that the documents name exist."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from conftest import REPOSITORY
 
 PAGES = sorted(path.relative_to(REPOSITORY) for folder in ("*.md", "docs/**/*.md") for path in REPOSITORY.glob(folder))
-# Pages that say which test holds each of their sentences.
+# Pages that name the tests which prove their sentences.
 HELD = [Path("docs/attacks.md"), Path("docs/what-leaves-your-site.md")]
 # A test is a sentence; keys of configs have fewer words.
 NAME = r"`((?:[a-z0-9]+_){3,}[a-z0-9]+)`"
-# Made by fuzzing, and not committed.
+# Made by fuzzing and not committed.
 MADE = {REPOSITORY / "fuzz/corpus", REPOSITORY / "fuzz/artifacts"}
 
 
 @pytest.fixture(scope="module")
 def tests() -> set[str]:
-    """Names of all functions of the sources."""
+    """The names of all functions in the sources."""
     sources = [path for folder in ("crates", "bindings") for kind in ("*.rs", "*.py") for path in (REPOSITORY / folder).rglob(kind)]
     return {name for source in sources for name in re.findall(r"\b(?:fn|def) (\w+)", source.read_text("utf-8"))}
 

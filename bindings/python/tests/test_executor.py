@@ -35,7 +35,7 @@ from effgan.flower.executor import ANSWERING, FAILED, REFUSED, Runtime
 if TYPE_CHECKING:
     from flwr.supercore.runtime import RuntimeHttpClient
 
-# An effgan is installed that fails as a node's `fault` says.
+# The installed effgan fails as a node's `fault` says.
 TESTS = Path(__file__).parent
 FAULTY = {"PYTHONPATH": f"{TESTS / 'installed'}{os.pathsep}{TESTS}", "INSTALLED_APP": "flower_spies:faulty"}
 
@@ -67,7 +67,7 @@ def model_hash(run: Path) -> str:
 
 
 def bundle(folder: Path, **components: str) -> Path:
-    """An app of somebody else's: effgan's with these components in the place of its own, and tests/thief.py."""
+    """A foreign app: effgan's app with these components instead of its own, and tests/thief.py."""
     folder.mkdir()
     lines = "\n".join(f'{name} = "{component}"' for name, component in components.items())
     text = re.sub('serverapp = .*\nclientapp = .*', lines, APP.read_text("utf-8"))
@@ -78,7 +78,7 @@ def bundle(folder: Path, **components: str) -> Path:
 
 @pytest.fixture(scope="module")
 def supernode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, int]]:
-    """A SuperNode that calls a SuperLink which is not there, and the port of its Runtime API."""
+    """A SuperNode whose SuperLink does not exist, and the port of its Runtime API."""
     lab = Lab(tmp_path_factory.mktemp("supernode") / "lab", executor=True)
     try:
         yield lab, lab.start_supernode("a", "partition-id=0", registered=False)
@@ -88,12 +88,12 @@ def supernode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, i
 
 
 def apps(lab: Lab, executor: str) -> list[int]:
-    """The processes that wait for a task, or have one."""
+    """The processes that wait for a task or run one."""
     return lab.children(executor, "effgan.flower.task")
 
 
 def end_of(lab: Lab, name: str) -> tuple[int, str]:
-    """Exit status of what ends by itself, and its log."""
+    """Exit status and log of a process that ends by itself."""
     status = lab.processes.pop(name).wait(60)
     return status, (lab.folder / f"{name}.log").read_text("utf-8")
 
@@ -118,7 +118,7 @@ def test_a_command_line_which_all_accounts_can_read_has_no_secret(supernode: tup
     lab, runtime = supernode
     wait_for("the executor's app", lambda: bool(apps(lab, "a-executor")))
     [app] = apps(lab, "a-executor")
-    # A task's token comes later, and by the app's standard input.
+    # A task's token arrives later, through the app's standard input.
     public = ["-m", "effgan.flower.task", "--runtime-api-address", f"127.0.0.1:{runtime}", "--root-certificates", str(lab.ca)]
     assert command_line(app).split()[1:] == public
 
@@ -175,9 +175,9 @@ def test_what_goes_wrong_in_an_app_is_told_to_the_server_at_once_and_in_fixed_wo
     print([(one["round"], round(one["seconds"], 1), one.get("missing")) for one in rounds])
     assert [[one["name"] for one in event.get("missing", [])] for event in rounds] == [["client-0001"], ["client-0002"], []]
     reasons = [one["reason"] for event in rounds for one in event.get("missing", [])]
-    # The app answers for an exception itself, and the executor for an app that is gone.
+    # The app itself replies after an exception, and the executor replies for an app that has died.
     assert reasons == ["refused: work-failed (its own log says why)", f"Flower's error 2: {FAILED}"]
-    # Without the executor's answer it takes Flower 67 s to notice.
+    # Without the executor's reply it takes Flower 67 s to notice.
     assert rounds[1]["seconds"] < 20
     assert "the disk is full" in logs["raises"] and "exit status 9" in logs["dies"]
     assert not any(b"the disk is full" in words for words in [outcome.log.encode(), *at_server])
@@ -211,7 +211,7 @@ def test_an_executor_ends_with_an_app_that_leaves_half_an_answer_to_its_supernod
         status, log = end_of(lab, "site-1-executor")
         kill_group(running.pid, signal.SIGKILL)
         running.communicate()
-    # Whoever supervises both starts both again: this SuperNode would wait for the rest for ever.
+    # The service manager restarts both, because this SuperNode would wait for the rest of the reply forever.
     assert status == 1 and "in the middle of its reply" in log
 
 
@@ -228,7 +228,7 @@ def test_an_agent_is_refused_and_the_node_serves_the_next_run(config: Path, simu
 
 
 def start_agent(lab: Lab, app: Path) -> None:
-    """As an agent is started, which ``flwr run`` cannot."""
+    """Starts an agent, which ``flwr run`` cannot do."""
     content = build_fab_from_disk(app)
     request = StartRunRequest(fab=Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content), user_prompt="begin")
     versions = RuntimeVersionHttpInterceptor(component_name="lab")
@@ -241,7 +241,7 @@ def start_agent(lab: Lab, app: Path) -> None:
 @pytest.mark.usefixtures("inside_of_a_server_app")
 @pytest.mark.parametrize(("group", "words"), [("", 3), ("x" * 200_000, 1)])
 def test_nothing_that_a_server_makes_up_fills_the_pipe_to_the_executor(group: str, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is read when the task has ended: whoever writes more than a pipe holds waits for ever."""
+    """The pipe is read when the task has ended, so a task that writes more than it holds would wait forever."""
     message = Message(RecordDict({"config": ConfigRecord({"config": "x" * 200_000})}), dst_node_id=1, message_type="query", group_id=group)
     context = Context(1, 1, {}, RecordDict(), {})
     monkeypatch.setattr(task, "HeartbeatSender", lambda _: SimpleNamespace(start=lambda: None))

@@ -1,4 +1,4 @@
-"""`effgan federation check` is content where a run would work, and names the first thing that is wrong elsewhere."""
+"""`effgan federation check` succeeds where a run would work, and otherwise names the first thing that is wrong."""
 
 from __future__ import annotations
 
@@ -169,14 +169,14 @@ def _parents(data: Path) -> None:
         (data.parent / path.name).rename(site / path.name)
 
 
-def _dealt_before(kit: Path) -> None:
+def _split_before(kit: Path) -> None:
     said = {"event": "answered", "run": "", "config": "0" * 64, "identity": "1" * 64, "kind": "query", "numbers": {}, "words": {}}
     more = {"time": "", "held_out": 0.3, "trained": {"rounds": 0, "steps": 0, "passes": 0.0}, "previous": "0" * 64}
     (kit / "ledger.jsonl").write_text(json.dumps(said | more) + "\n")
     (kit / "ledger.jsonl").chmod(0o600)
 
 
-# What is changed of config, policy, images and kit, and how the line begins that says so.
+# Changes of config, policy, images and kit, and the beginning of the line that reports each.
 REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, Callable[[Path], object] | None, str]] = {
     "another site": ({"": '[federation]\nsites = ["south", "west"]\n'}, "", None, None, r"\S+run.toml: federation.sites names south, west, but not north"),
     "simulation": ({"": "[simulation]\ndropout = 0.5\n"}, "", None, None, r"\S+run.toml: \[simulation\] describes simulated dropouts"),
@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
     "a link": ({}, "", _linked, None, r"data: \S+\.png is a link to outside of the data folder; allow_links = true allows it"),
     "a torn image": ({}, "", _torn, None, r"data: .*1 of \d\d images"),
     "another hold-out": (
-        {}, "", None, _dealt_before,
+        {}, "", None, _split_before,
         r"rehearsal: this site would refuse the run \(hold-out-differs\): this site's hold-out was fixed by its first answer, with held_out = 0.3, and the run requests 0.2",
     ),
     "no secret of the hold-out": ({}, "", None, lambda kit: (kit / "hold-out.secret").write_text(""), r"files: \S+/hold-out.secret: is not 32 bytes in hex"),
@@ -289,12 +289,12 @@ def test_check_knows_a_server_that_cannot_start(tmp_path: Path) -> None:
 
 
 def _of_folders() -> str:
-    """The tiny run, of the sites' own images."""
+    """The tiny run on the sites' own images."""
     return TINY.read_text("utf-8").replace('name = "mnist-mini"\nlimit = 120', 'name = "folder"\nchannels = 1')
 
 
 def _dated(certificate: Path, key: Path) -> None:
-    """The certificate anew, by the key itself, until yesterday."""
+    """Replaces the certificate by a self-signed one that expired yesterday."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
 
@@ -309,7 +309,7 @@ def _dated(certificate: Path, key: Path) -> None:
 
 
 def _like_anybody() -> None:
-    """Takes from root what lets it open every file: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by PR_CAPBSET_DROP."""
+    """Takes away the capabilities by which root opens every file: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by PR_CAPBSET_DROP."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None)
         assert [libc.prctl(24, capability, 0, 0, 0) for capability in (1, 2)] == [0, 0]

@@ -18,7 +18,7 @@ from lab import free_port, wait_for
 
 from effgan import _effgan
 
-# An account that nothing here belongs to.
+# An account that owns nothing here.
 STRANGER = 61002
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
 
@@ -34,7 +34,7 @@ def why_not() -> str | None:
 
 
 def as_stranger(is_so: Callable[[], bool]) -> bool:
-    """What another account of this machine finds, in the network of the machine itself."""
+    """The result of a function that runs as another account of this machine, in the network of the machine itself."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -64,17 +64,17 @@ def can_read(path: Path) -> bool:
     return True
 
 
-# Runs a command in a network in which there is nothing but its own loopback.
+# Runs a command in a network with nothing but its own loopback.
 ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
 def hand_over(listener: socket.socket) -> dict[str, object]:
-    """As systemd does: the socket is number 3."""
+    """Passes a socket as systemd does, as file descriptor 3."""
     return {"preexec_fn": lambda: os.dup2(listener.fileno(), 3), "pass_fds": [3]}
 
 
 def socket_in_network_of(pid: int, port: int) -> socket.socket:
-    """A port of the loopback that the process has, as a .socket unit with JoinsNamespaceOf= makes it."""
+    """Listens on a loopback port in the network of the process, as a .socket unit with JoinsNamespaceOf= does."""
     libc = ctypes.CDLL(None, use_errno=True)
     new_net = 0x40000000
     with open("/proc/self/ns/net") as home, open(f"/proc/{pid}/ns/net") as there:
@@ -91,11 +91,11 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
     server = init(tmp_path / "federation", port=public, superlink=superlink)
     kit = server.parent / "kits/north"
     assert federation("admit", command("federation", "join", kit)[1].strip(), "--server", server)[0] == 0
-    # The program makes it at the first question; here nobody asks.
+    # The program creates the ledger at the first request; here there is none.
     question = _effgan.question_of("query", {}, {}, {})
     _effgan.write_refusal(question, "work-failed", "a name", state_dir=kit / "state", policy=kit / "policy.toml")
     data = pictures(tmp_path / "images", "client-0000")
-    # The folders above are anybody's: what is in them defends itself.
+    # Everybody may enter the folders above, so only the folders below protect the files.
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
 
@@ -108,7 +108,7 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
     with socket_in_network_of(site, forward) as listener:
         words = [sys.executable, "-m", "effgan", "federation", "forward", kit]
         processes.start("forwarder", *words, options=hand_over(listener), LISTEN_FDS="1")
-    # The site's node has come through the forwarder and the gate to SuperLink.
+    # The site's node has reached the SuperLink through the forwarder and the gate.
     wait_for("the site", lambda: "last seen" in federation("list", server)[1])
 
     assert as_stranger(lambda: is_reached(public))
@@ -119,7 +119,7 @@ def test_another_account_reaches_nothing_of_flowers_and_reads_no_secret(tmp_path
     assert {"ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "hold-out.secret", "ledger.jsonl"} <= names
     readable = [str(path) for path in files if as_stranger(lambda path=path: can_read(path))]  # type: ignore[misc]
     assert readable == []
-    # Nor would it if the folders were open: each secret is its owner's.
+    # Each secret is protected by its own mode, too, if the folders are open.
     for folder in (server, kit):
         folder.chmod(0o755)
     secret = ["ca.key", "server.key", "superexec.secret", "sites.toml", "gate.json", "state.db", "key", "local.key", "hold-out.secret", "ledger.jsonl"]
@@ -167,7 +167,7 @@ def test_only_the_forwarder_of_a_site_and_no_part_of_a_server_is_in_the_machines
 
 def test_what_reaches_the_network_is_no_account_that_opens_images_or_the_kit() -> None:
     services = lines_of(".service")
-    # A user that systemd makes is named like its unit.
+    # A dynamic user of systemd is named like its unit.
     users = {
         name: values(lines, "User") or [name.removesuffix(".service")] * ("DynamicUser=yes" in lines)
         for name, lines in services.items()
@@ -192,7 +192,7 @@ def test_no_service_can_write_the_program_that_it_runs() -> None:
 
 
 def test_a_unit_joins_the_network_of_one_that_starts_before_it() -> None:
-    # systemd looks for the other's network when it starts the one that joins, and not the other way round.
+    # A unit that joins another's network must start after it: systemd looks for that network when it starts the joining unit.
     joining = {name: lines for name, lines in (lines_of(".service") | lines_of(".socket")).items() if values(lines, "JoinsNamespaceOf")}
     assert sorted(joining) == ["effgan-run@.service", "effgan-site.service"]
     for name, lines in joining.items():

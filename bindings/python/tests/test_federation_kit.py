@@ -1,4 +1,4 @@
-"""A kit brings the wheel, and what it needs, by their hashes."""
+"""A kit holds the wheel and pins its dependencies, all by their hashes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_kit_brings_its_wheel_and_takes_no_other_file(tmp_path: Path) -> None:
     assert federation("add", "east", "--server", server)[0] == 0
     for folder in (server, *(tmp_path / "federation/kits").iterdir()):
         assert (folder / WHEEL).read_bytes() == wheel.read_bytes()
-        # Of all that comes to lie here, keys and ledger, a container's image is built from nothing else.
+        # The folder later also holds keys and a ledger; a container's image is built only from these files.
         assert (folder / ".dockerignore").read_text() == "*\n!*.whl\n!requirements.txt\n"
         requirements = (folder / "requirements.txt").read_text()
         assert f"./{WHEEL} --hash=sha256:{sha256}\n" in requirements and "--only-binary :all:" in requirements
@@ -64,7 +64,7 @@ def test_a_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def installable(path: Path) -> Path:
-    """This very package as a wheel, as maturin would pack it."""
+    """Packs this package into a wheel, as maturin would."""
     files = {f"effgan/{file.relative_to(PACKAGE)}": file.read_bytes() for file in PACKAGE.rglob("*") if file.suffix in (".py", ".pyi", ".so", ".typed")}
     info = f"effgan-{effgan.__version__}.dist-info"
     metadata = f"Metadata-Version: 2.4\nName: effgan\nVersion: {effgan.__version__}\nRequires-Dist: numpy>=1.24\n"
@@ -92,7 +92,7 @@ def test_pip_installs_what_a_kit_pins_and_no_other_wheel(tmp_path: Path) -> None
     (kit / wheel.name).write_bytes(wheel.read_bytes())
     subprocess.run(install, cwd=kit, check=True)
     assert subprocess.run(["venv/bin/effgan", "federation", "join", "."], cwd=kit, check=True, capture_output=True).stdout
-    # What start.sh calls is there.
+    # The programs that start.sh calls are installed.
     assert {"effgan", "flower-supernode", "python3"} <= {path.name for path in (kit / "venv/bin").iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""What a hospital's IT does first: keys, certificates, and who is let in."""
+"""What a hospital's IT does first: keys, certificates, and admission."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_site_makes_its_secrets_itself_and_a_new_key_leaves_the_others(tmp_pat
     (kit / "key").rename(kit / "key.old")
     assert federation("join", kit)[0] == 0
     assert {name for name in secrets if (kit / name).read_bytes() != before[name]} == {"key"}
-    # At a site that has answered, another secret would train on images that were held out.
+    # At a site that has replied to a request, a new secret would let images train that were held out.
     (kit / "ledger.jsonl").touch()
     for name in ["key", "hold-out.secret"]:
         (kit / name).rename(kit / f"{name}.lost")
@@ -174,7 +174,7 @@ def test_two_people_read_the_same_fingerprint_to_each_other(tmp_path: Path) -> N
     if shutil.which("ssh-keygen"):
         line = subprocess.run(["ssh-keygen", "-l", "-f", kit / "key"], check=True, capture_output=True, text=True).stdout
         assert base64.b64decode(line.split()[1].removeprefix("SHA256:") + "=").hex() == digits
-    # Whoever forges the last digits alone is found out.
+    # A fingerprint that agrees in all digits but the first is refused.
     forged = ("0" if digits[0] != "0" else "1") + digits[1:]
     code, said = federation("admit", key, "--server", server, "--fingerprint", forged)
     assert code == 2 and f"the key's fingerprint is {fingerprint}, not {forged}" in said, said
@@ -232,7 +232,7 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
     assert code == 0 and "north is removed" in said
     wait_for("the removal", lambda: not is_admitted(north), patience=5)
     assert_wrong(north, "admitted: 127.0.0.1:")
-    # With the same key again, and then with a new one.
+    # The site is admitted again with the same key, and then with a new one.
     assert federation("admit", key, "--server", server)[0] == 0
     assert is_admitted(north)
     (north / "key").rename(north / "key.old")
@@ -249,7 +249,7 @@ def test_sites_come_and_go_while_the_server_runs(tmp_path: Path, processes: Proc
     east = tmp_path / "federation/kits/east"
     assert federation("admit", command("federation", "join", east)[1].strip(), "--server", server)[0] == 0
     assert is_admitted(east)
-    # One who lost the kit gets another, and not over one that is there.
+    # A site that lost its kit gets another, which overwrites nothing.
     code, said = federation("add", "east", "--server", server)
     assert code == 2 and "exists and nothing is overwritten" in said
     code, said = federation("add", "east", "--server", server, "--out", tmp_path / "again")

@@ -16,13 +16,13 @@ from lab import free_port, wait_for
 
 import effgan
 
-# Whatever a shell, Flower's own settings or a terminal may stumble over.
+# Characters that a shell, Flower's settings or a terminal may mishandle.
 NAMES = ["st mary's \"new\" $(touch pwned) `touch pwned` ; a & b | * été 🩻 back\\slash\ttab\nline", "ends\n", "-n"]
 
 
 @pytest.fixture
 def pretended(tmp_path: Path) -> Path:
-    """Programs of the names that a kit's start.sh calls, which write down what they are told."""
+    """Programs with the names that a kit's start.sh calls; they record their arguments and environment."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("effgan", "flower-supernode", "python3"):
@@ -84,7 +84,7 @@ def test_a_forwarder_whose_port_is_taken_says_how_to_take_another(tmp_path: Path
 def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processes) -> None:
     server = init(tmp_path / "federation", port=free_port(), superlink=free_port())
     kits = {name: server.parent / "kits" / name for name in SITES}
-    # What follows goes by the renewed certificate.
+    # Everything below uses the renewed certificate.
     assert federation("renew", server)[0] == 0
     data = {name: pictures(tmp_path / f"st {name}'s", f"client-{i:04}") for i, name in enumerate(SITES)}
     assert_wrong(server, "superlink: ")
@@ -96,11 +96,11 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     assert "state.db" not in federation("prune", server, "--older-than", "0")[1]
     for name, kit in kits.items():
         key = command("federation", "join", kit)[1].strip()
-        # The policy's bounds are for real data: the tiny run has 40 images a site.
+        # The policy's bounds are for real data: the tiny run has 40 images per site.
         policy = (kit / "policy.toml").read_text("utf-8")
         policy = policy.replace('approve = "each-run"', 'approve = "any"').replace("min_images = 100", "min_images = 10")
         (kit / "policy.toml").write_text(policy)
-        # One that is started first waits until it is admitted.
+        # A site that is started before it is admitted waits.
         processes.start(name, kit / "start.sh", data[name], PORT=str(free_port()), FORWARD_PORT=str(free_port()))
         assert federation("admit", key, "--server", server)[0] == 0
         code, said = federation("check", kit, "--data", data[name])
@@ -114,7 +114,7 @@ def test_from_init_to_a_run_over_two_folders(tmp_path: Path, processes: Processe
     assert code == 0 and "round 3   collected 2 clients" in said, said
     assert effgan.Model.load(tmp_path / "run").members == SITES
     assert re.findall(r"(\w+): admitted [^\n]* last seen", federation("list", server)[1]) == SITES
-    # The server has the head of each site's ledger after each answer, and the sites have lines of these hashes.
+    # The server has the head of each site's ledger after each reply, and the sites' ledgers have lines with these hashes.
     heads = [json.loads(line) for line in (tmp_path / "run/ledgers.jsonl").read_text("utf-8").splitlines()]
     assert [[line["kind"] for line in heads if line["client"] == site] for site in SITES] == [["query", "average", "average", "collect"]] * 2
     for line in heads:

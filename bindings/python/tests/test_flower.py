@@ -56,7 +56,7 @@ def test_two_sites_come_to_the_hash_of_the_simulation_and_no_other_node_comes_in
 
 
 def check_messages(folder: Path) -> None:
-    """All that left a site, of a whole run, is what docs/what-leaves-your-site.md says."""
+    """Everything that left a site in a whole run is listed in docs/what-leaves-your-site.md."""
     messages = [json.loads(file.read_text("utf-8")) for file in sorted(folder.iterdir())]
     by_type = {kind: [message["answered"] for message in messages if message["type"] == kind] for kind in TYPES}
     assert sum(map(len, by_type.values())) == len(messages)
@@ -83,7 +83,7 @@ TYPES = ["query", "train", "train.finetune"]
 
 
 def check_run_folder(run: Path, simulated: Path) -> None:
-    """The simulation's layout, but for what only all images in one place can give."""
+    """The layout is that of the simulation, except for the files that need all images in one place."""
     ours, theirs = layout(run), layout(simulated)
     assert ours - theirs == {"sites.json", "ledgers.jsonl"}
     assert {name for name in theirs - ours if not name.startswith("checkpoints")} == {"partition.json", "samples/real.png"}

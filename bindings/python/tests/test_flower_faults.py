@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 # Seconds; a round of the tiny run takes five.
 DEADLINE = 20
-# Flower notices after 67 s that a ClientApp's process is gone.
+# Flower needs 67 s to notice that a ClientApp's process has died.
 LONG_DEADLINE = 90
 
 
@@ -55,7 +55,7 @@ def rounds(run: Path) -> list[dict[str, Any]]:
 
 
 def missing(run: Path) -> dict[int, dict[str, str]]:
-    """Who was missing and why, by round."""
+    """The missing clients with their reasons, by round."""
     return {round_["round"]: {one["name"]: one["reason"] for one in round_.get("missing", [])} for round_ in rounds(run)}
 
 
@@ -69,7 +69,7 @@ def lab_of(folder: Path, faults: list[str], **options: Any) -> Iterator[Lab]:
         yield lab
 
 
-# What a site does in round 2, and what the record says of it.
+# What a site does in round 2, and what the record says about it.
 REASONS = {
     "raises": "refused: work-failed",
     "hangs": f"no answer within {DEADLINE} s",
@@ -124,24 +124,24 @@ def test_too_few_sites_end_the_run_with_the_reason(config: Path, tmp_path: Path)
 
 
 def after_round(run: Path, number: int) -> None:
-    """Waits until the round is kept."""
+    """Waits until the round's state is saved."""
     kept = run / f"checkpoints/round_{number:04}.safetensors"
     wait_for(f"round {number}", kept.exists, 120)
 
 
 def after_a_reply(run: Path, number: int) -> None:
-    """Waits until one site has answered in the round."""
+    """Waits until one site has replied in the round."""
     folder = run / f"checkpoints/round_{number:04}"
     wait_for(f"a reply of round {number}", lambda: folder.is_dir() and any(folder.iterdir()), 120)
 
 
 def answers(messages: Path, number: int) -> int:
-    """How often a site has worked in the round."""
+    """How often a site has done the work of the round."""
     lines = [json.loads(path.read_text("utf-8")) for path in messages.iterdir()]
     return sum(line["type"] != "query" and line["asked"]["config"]["round"] == number for line in lines)
 
 
-# When the ServerApp is killed, in which round, and what the second site does, so that the first one's reply is seen alone.
+# When the ServerApp is killed, in which round, and the second site's fault, which lets the first site's reply arrive alone.
 MOMENTS: dict[str, tuple[Callable[[Path, int], None], int, str]] = {
     "between rounds": (after_round, 1, ""),
     "in a round": (after_a_reply, 2, "waits@2"),

@@ -1,4 +1,4 @@
-"""Samples and scores: those of the program and of the run."""
+"""Samples and scores from Python equal those of the program and of the run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_model_says_what_it_holds(run: effgan.Run) -> None:
     assert model.members == ["client-0000", "client-0001", "client-0002"]
     assert model.image_shape == (1, 28, 28)
     assert model.classes == []
-    # n_k / n, where the run's own record has n_k.
+    # n_k / n, with n_k from the run's record.
     clients = [event for event in run.metrics if event["event"] == "round"][-1]["clients"]
     n = sum(client["num_examples"] for client in clients)
     assert model.weights == {client["name"]: client["num_examples"] / n for client in clients}
@@ -70,5 +70,5 @@ def test_other_threads_go_on_while_samples_are_drawn(run: effgan.Run) -> None:
     while thread.is_alive():
         steps += 1
         time.sleep(0.001)
-    # Were the lock held, this loop would come to its second step when all is drawn.
+    # If the interpreter's lock were held, this loop would reach its second step only after all samples are drawn.
     assert drawn == [20_000] and steps > 20

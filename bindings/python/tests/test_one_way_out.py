@@ -1,4 +1,4 @@
-"""What leaves a site when something goes wrong there: a code, and no word about its files, its folders and the people they are called after."""
+"""What leaves a site when something goes wrong there: a code, and no word about its files, its folders and the people they are named after."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         return mod
 
     class Panic(BaseException):
-        """As a panic of Rust's comes."""
+        """What a panic in Rust raises."""
 
     site = context(data_dir=tmp_path, client_name="north", policy=kit(tmp_path / "kit"))
     for number, (error, code) in enumerate(
@@ -106,7 +106,7 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         entry = json.loads(line)
         assert (entry["refused"], entry["kind"], entry["round"]) == (code, "query", number)
         assert PATIENT in entry["why"] and said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
-    # A message without any content, and one whose words are longer than any of ours.
+    # A message without content, and one with a longer word than effgan ever sends.
     for strange in [Message(Error(code=0, reason=PATIENT), reply_to=query(CONFIG)), query(CONFIG, kind="x" * 200_000)]:
         answer = client_app()(strange, site)
         assert said(answer)["refused"] in ("work-failed", "other-question")
@@ -115,7 +115,7 @@ def test_whatever_raises_at_a_site_leaves_as_a_code_and_ctrl_c_ends_it(tmp_path:
         assert said(answer)["ledger"] == hashlib.sha256(line.encode()).hexdigest()
     with pytest.raises(KeyboardInterrupt):
         client_app(mods=[raises(KeyboardInterrupt())])(query(CONFIG), context())
-    # What Flower carries and nobody of ours wrote.
+    # Messages that Flower carries but effgan never sends.
     for message in [
         query(CONFIG, deadline=float("nan")),
         query(CONFIG, deadline=1e300),
@@ -138,7 +138,7 @@ def test_no_name_of_a_file_or_folder_of_a_site_is_anywhere_at_the_server(tmp_pat
             lab.start_supernode(name, settings)
         outcome = lab.run(config, tmp_path / "server/run")
         for name in folders:
-            # A site's own log and home are its own, and lie elsewhere.
+            # A site's log and home are on the site's machine, so they are not searched.
             lab.stop(name)
             (lab.folder / f"{name}.log").rename(clinic / name / "log")
             lab.home(name).rename(clinic / name / "home")
@@ -178,7 +178,7 @@ def test_a_run_waits_until_somebody_at_each_site_says_yes(tmp_path: Path, progra
 
 
 def waiting(program: Path, folder: Path) -> str:
-    """The hash of the config that a site shows, once it was asked."""
+    """The hash of the config that `approve` shows once the site has received a request."""
     import re
     import time
 

@@ -35,7 +35,7 @@ def test_the_stub_is_what_the_module_has() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_lines_of_the_readme_run(block: str, tmp_path: Path) -> None:
-    # Their config by its name, with less to do.
+    # A tiny config under the name that the lines use.
     (tmp_path / "configs").mkdir()
     shutil.copy(TINY, tmp_path / "configs/quickstart.toml")
     assert len(block.splitlines()) <= 12

@@ -1,4 +1,4 @@
-"""Replies that are longer than they may be: no more of them is taken."""
+"""Replies that are too long are not pulled to their end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASKED: Content = ({}, {"round": 1.0}, {"kind": "average"})
 
 
 class SuperLink:
-    """As much of the SuperLink as a reply is pulled from: objects by their hash, and how many bytes of them went out."""
+    """The part of a SuperLink from which a reply is pulled: objects by their hash, and how many of their bytes were sent."""
 
     def __init__(self, reply: Message) -> None:
         with no_object_id_recompute():
@@ -68,7 +68,7 @@ def test_a_reply_of_a_sound_size_is_taken_and_confirmed() -> None:
 def test_four_hundred_megabytes_of_zeros_in_the_answer_to_a_query_are_not_taken() -> None:
     grid, link = grid_of(answer(100_000_000))
     assert pull(grid, "asked", 65_536) == "unusable reply: it is longer than 65536 bytes"
-    # Flower cuts arrays into pieces of a few megabytes, and equal pieces are one; a few of them may be on their way at once.
+    # Flower cuts arrays into pieces of a few megabytes and stores equal pieces once; a few pieces may be in transit at the same time.
     assert link.sent < 64 << 20
     assert len(link.confirmed) == 1 and grid._client is link  # type: ignore[comparison-overlap]
 

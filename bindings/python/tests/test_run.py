@@ -1,4 +1,4 @@
-"""Runs: the same as the program's, told on the way, and stopped."""
+"""Runs from Python: equal to the program's, with progress, and interrupted."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_what_progress_raises_ends_the_run_and_is_raised(tmp_path: Path) -> None
 
 
 def test_ctrl_c_ends_a_run_within_a_second(script: Script, tmp_path: Path) -> None:
-    # What a shell starts in the background inherits a SIGINT that is ignored: tests that run there ask for Python's own again.
+    # A shell's background jobs inherit an ignored SIGINT, so the script restores Python's own handler.
     text = """
 import signal, sys, time, effgan
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -96,7 +96,7 @@ except KeyboardInterrupt:
 """
     child = script(text, TINY, tmp_path / "run")
     wait_for(tmp_path / "run" / "model")
-    time.sleep(0.5)  # a round is begun, and never done
+    time.sleep(0.5)  # the round has begun and never ends
     at = time.monotonic()
     child.send_signal(signal.SIGINT)
     said, error = child.communicate(timeout=30)
@@ -121,7 +121,7 @@ def test_other_threads_go_on_while_a_run_works(tmp_path: Path) -> None:
     seconds, counted_meanwhile = time.monotonic() - started, counted[0]
     done.set()
     thread.join()
-    # A thousand a second at best, hundreds on a busy machine; with the lock held it would be none but a few at the ends.
+    # A thousand per second at best, hundreds on a busy machine; with the lock held there would be only a few at the start and the end.
     assert counted_meanwhile > 20 * seconds
 
 

@@ -1,4 +1,4 @@
-"""The steps of the contract in a plain loop, held to the runs that Rust drives."""
+"""The steps of the contract in a plain loop, compared with the runs that Rust drives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 
 
 def tensors(file: Path) -> dict[str, NDArray[np.float32]]:
-    """Of a safetensors file, all f32."""
+    """The tensors of a safetensors file, all f32."""
     data = file.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]

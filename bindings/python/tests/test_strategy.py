@@ -1,4 +1,4 @@
-"""Flower's strategies round by round, held to their papers' formulas in plain NumPy."""
+"""Flower's strategies round by round, compared with their papers' formulas in plain NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDS = 3
 
 
 def replies_of(round_: int, current: Arrays) -> list[tuple[int, Arrays]]:
-    """Four clients with 10, 20, 30 and 40 images; one of them sends what is far off."""
+    """Four clients with 10, 20, 30 and 40 images; one of them sends an outlier."""
     rng = np.random.default_rng(round_)
     away = [0.1, 0.1, 5.0, 0.1]
     moved = [{name: (a + s * rng.normal(size=a.shape)).astype(np.float32) for name, a in current.items()} for s in away]
@@ -47,7 +47,7 @@ def test_fed_adam_is_adam_on_the_mean_update() -> None:
     v = {name: np.zeros(a.shape) for name, a in current.items()}
     for round_ in range(1, ROUNDS + 1):
         replies = replies_of(round_, current)
-        # Reddi et al. 2021, Algorithm 2, with Kingma and Ba's correction of the step size as Flower has it.
+        # Reddi et al. 2021, Algorithm 2, with Kingma and Ba's correction of the learning rate, as Flower implements it.
         step = eta * np.sqrt(1 - beta_2 ** (round_ + 1)) / (1 - beta_1 ** (round_ + 1))
         for name, x in current.items():
             delta = mean(replies, name) - x
@@ -56,7 +56,7 @@ def test_fed_adam_is_adam_on_the_mean_update() -> None:
             current[name] = (x + step * m[name] / (np.sqrt(v[name]) + tau)).astype(np.float32)
     ours, memory = by_flower("FedAdam", {"eta": eta, "beta_1": beta_1, "beta_2": beta_2, "tau": tau})
     assert set(memory) == {f"{kind}/dict/{name}" for kind in ("m_t", "v_t") for name in current}
-    # Flower's means are of float32, ours of float64.
+    # Flower's means are in float32, ours in float64.
     assert all(np.allclose(ours[name], current[name], rtol=1e-4, atol=1e-5) for name in current)
 
 

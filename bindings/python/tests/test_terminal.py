@@ -1,4 +1,4 @@
-"""The program on a terminal, as a person sees it: a pseudo-terminal, and an emulator of the few codes that are drawn with."""
+"""The program on a terminal, as a person sees it: a pseudo-terminal, and an emulator of the few codes that the program uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from conftest import TINY
 
 COLUMNS, LINES = 80, 24
-# Rounds that are long enough to be looked at.
+# Settings whose rounds are long enough to be looked at.
 LOOKED_AT = ["--set=local.epochs=150", "--set=algorithm.rounds=2", "--set=algorithm.fine_tune_epochs=1", "--jobs=2"]
 CODE = re.compile(r"\x1b\[(\d*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n])")
 BEGUN = re.compile(r"\x1b(\[\d*)?$")
@@ -42,14 +42,14 @@ class Terminal:
         self.row = self.column = 0
 
     def frames(self) -> Iterator[str]:
-        """The screen after each thing that was written, until the program ends."""
+        """The screen after each write, until the program ends."""
         decoder, begun = codecs.getincrementaldecoder("utf-8")(), ""
         while True:
             try:
                 text = begun + decoder.decode(os.read(self.ours, 65536))
-            except OSError:  # nobody writes any more
+            except OSError:  # the program has ended
                 break
-            # A code that is not whole yet waits for its rest.
+            # An incomplete code waits for the rest of it.
             whole = BEGUN.sub("", text)
             begun = text[len(whole) :]
             self.said += whole
@@ -91,7 +91,7 @@ def command(program: Path, out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def recorded(program: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Terminal, list[tuple[float, str]]]:
-    """A run on a terminal that is over, and its frames with their times."""
+    """A finished run on a terminal, and its frames with their times."""
     terminal = Terminal(command(program, tmp_path_factory.mktemp("terminal") / "run", *LOOKED_AT))
     frames = [(time.monotonic(), frame) for frame in terminal.frames()]
     assert terminal.child.returncode == 0
@@ -112,7 +112,7 @@ def test_a_person_sees_who_works_and_how_it_goes(recorded: tuple[Terminal, list[
     partial = [frame for frame in of_round_2 if not all(re.search(line, frame) for line in view)]
     assert 2 * len(partial) < len(of_round_2), "\n".join([f"{len(partial)} of {len(of_round_2)} lack a line, such as", *partial[-1:]])
     assert "\x1b[36m" in terminal.said
-    # What is left is what is printed where there is no terminal.
+    # The screen ends with the lines that are printed where there is no terminal.
     left = frames[-1][1].replace("\n", "")
     assert left.endswith("report.html") and left.count("averaged 3 clients") == 2 and "images/s" not in left
 
@@ -122,7 +122,7 @@ def test_time_left_is_about_the_time_it_takes(recorded: tuple[Terminal, list[tup
     told = [(at, match) for at, frame in frames if (match := re.search(r"(\d+):(\d\d) of the run", frame))]
     at, match = told[len(told) // 4]
     left, took = 60 * int(match[1]) + int(match[2]), frames[-1][0] - at
-    # A quarter into the run, with a round to come. A factor of three: a machine that does other things too is now quick, now slow.
+    # A quarter into the run, with a round to come. The factor of three allows for a machine whose speed varies with its other work.
     assert took / 3 - 1 < left < 3 * took + 1
 
 
@@ -157,10 +157,10 @@ def test_ctrl_c_leaves_a_clean_terminal(program: Path, tmp_path: Path) -> None:
     for frame in terminal.frames():
         last = frame
         if not sent and "at work" in frame:
-            # Not by the keyboard's code: the kernel would throw away what was written and is not read yet, which a real terminal has read.
+            # A signal instead of the keyboard's code, at which the kernel would discard output that this test has not read yet; a real terminal would have.
             os.kill(terminal.child.pid, signal.SIGINT)
             sent = True
     assert terminal.child.returncode == 130
     assert "at work" not in last and "images/s" not in last
-    # How to go on, in a last line that the terminal wraps anywhere, also at a space.
+    # The last line says how to continue; the terminal may wrap it anywhere, also at a space.
     assert "".join(last.split()).endswith("continuestherun")

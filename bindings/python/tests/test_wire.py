@@ -1,4 +1,4 @@
-"""What goes over the wire between sites and server in whole runs, with gate, forwarder and executor in their places: every byte of it."""
+"""What goes over the wire between sites and server in whole runs, with gate, forwarder and executor as in a deployment: every byte of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wiretap import Wiretap, heads
 SITES = ["north", "south"]
 PATIENT = "Erika Mustermann 1961-02-03"
 CLASSES = ["hiv-positive", "hiv-negative"]
-# Of the machine and of its user.
+# Names of the machine and of its user.
 HOST = "ward7-imaging"
 ACCOUNT = "dr.mabuse"
 
@@ -58,7 +58,7 @@ def packed(text: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("word", [PATIENT, CLASSES[0], f"/data of/{PATIENT}"])
 def test_a_word_is_found_in_whatever_it_is_written_and_packed(word: str) -> None:
-    """Or a search that finds nothing would say nothing."""
+    """Without this test, a search that finds nothing would prove nothing."""
     noise = os.urandom(1000)
     written = {
         "plain": word.encode(),
@@ -86,7 +86,7 @@ def test_a_word_is_found_in_whatever_it_is_written_and_packed(word: str) -> None
 
 
 def data_of(folder: Path, classes: list[str] = CLASSES) -> Path:
-    """Images whose names and folders tell something. Each site has another number: what two say alike, Flower takes from one of them."""
+    """Images with telling names and folders. Each site has a different number of them, since Flower takes equal parts of replies from one site alone."""
     shutil.rmtree(folder, ignore_errors=True)
     for i in range(40 if folder.parent.name.endswith("north") else 44):
         png(folder / classes[i % 2] / f"thorax-{i:04}.png", 16)
@@ -109,7 +109,7 @@ def of_other_classes(folder: Path) -> None:
     data_of(folder)
 
 
-# What becomes of each site's images, and what it answers then.
+# What happens to each site's images, and what the site then replies.
 Fates = dict[str, tuple[Callable[[Path], None], str]]
 LISTED = ["cat", "dog"]
 FAILURES: list[tuple[str, Fates]] = [
@@ -127,7 +127,7 @@ def may_name_hosts() -> bool:
 
 
 def on_its_own_host(*words: object) -> list[object]:
-    """A program that believes its host is called ``HOST``, where this account may tell it so."""
+    """A command under which the host is called ``HOST``, if this account may rename it."""
     return [*ON_ITS_OWN_HOST, *words] if may_name_hosts() else [*words]
 
 
@@ -171,7 +171,7 @@ class Clinic:
 def test_no_name_of_a_site_is_in_any_byte_between_it_and_the_server(
     tmp_path: Path, processes: Processes, failures: list[tuple[str, Fates]]
 ) -> None:
-    """A run that completes, and runs in which sites fail, each in another way; then everything that the server keeps."""
+    """Searches a run that completes, runs in which each site fails in another way, and everything that the server keeps."""
     server = init(tmp_path / "federation", port=free_port(), superlink=free_port())
     clinics = [Clinic(name, server, tmp_path) for name in SITES]
     config, terminal = tmp_path / "config.toml", ""
@@ -208,10 +208,10 @@ def test_no_name_of_a_site_is_in_any_byte_between_it_and_the_server(
 
 
 def saw_all_of(clinic: Clinic, sent: bytes, received: bytes, refusals: list[str]) -> None:
-    """The wiretap read each answer, with everything that the site's ledger says was in it."""
+    """Checks that the wiretap read each reply, with everything that the site's ledger says was in it."""
     lines = (clinic.kit / "ledger.jsonl").read_bytes().splitlines()
     entries = [json.loads(line) for line in lines]
-    # Of a site that is slow to answer the server asks again.
+    # The server repeats its request to a site that is slow to reply.
     answers = [answer for answer, _ in groupby((entry["config"], entry["kind"], entry.get("refused")) for entry in entries)]
     wanted = [("query", None), ("average", None), ("collect", None), *(("query", refusal) for refusal in refusals)]
     assert [answer[1:] for answer in answers] == wanted
@@ -226,6 +226,6 @@ def saw_all_of(clinic: Clinic, sent: bytes, received: bytes, refusals: list[str]
     told = [head for connection in clinic.tap.connections for head in heads(bytes(connection.received))]
     assert [line for line, _ in asked].count("POST /v1/fleet/push-messages HTTP/1.1") >= len(entries)
     assert "HTTP/1.1 200 OK" in [line for line, _ in told]
-    # Of the headers, those that the page for a data-protection officer names.
+    # All headers are named on the page for data-protection officers.
     page = (REPOSITORY / "docs/what-leaves-your-site.md").read_text("utf-8")
     assert [name for name in sorted(set().union(*(names for _, names in asked))) if f"`{name}`" not in page] == []

@@ -1,6 +1,6 @@
 """What a server might send in effgan's place: an app whose clients read a file of their site and return it, and an agent.
 
-The file is the run's ``config``. Whoever reads it leaves a file with ``.stolen`` at the end of its name beside it.
+The file is the run's ``config``. A process that reads it leaves a file with the suffix ``.stolen`` beside it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,6 @@ def ask(session: AgentSession, context: Context) -> None:
 
 
 def call(session: AgentSession, name: str, **arguments: Any) -> Any:
-    """What a tool of Flower's agents answers."""
+    """The result of a tool of Flower's agents."""
     answer = session.grid.call({"type": "function_call", "call_id": name, "name": name, "arguments": arguments})
     return json.loads(str(answer["output"]))

@@ -1,4 +1,4 @@
-"""Where a word is in bytes: as it is, in any case, in the encodings that programs write, and inside of what is packed."""
+"""Finds words in bytes: plain, in upper or lower case, in the encodings that programs use, and inside compressed data."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
 
-# How zlib's streams begin, and gzip's; a zip's entries are deflate alone, behind their own heads.
+# The first bytes of zlib and gzip streams, and of zip entries, which are raw deflate after a header of their own.
 ZLIB, GZIP, ZIP = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), b"\x1f\x8b\x08", b"PK\x03\x04"
 BASE64, STANDARD = re.compile(rb"[A-Za-z0-9+/_-]{6,}"), bytes.maketrans(b"-_", b"+/")
 HEX = re.compile(rb"[0-9A-Fa-f]{10,}")
-# Unpacked bytes of one stream that are looked at.
-MOST = 1 << 26
+# Maximum number of bytes that are unpacked from one stream.
+MAX_UNPACKED = 1 << 26
 STEP = 256
 
 
@@ -25,7 +25,7 @@ def traces(words: Iterable[str], data: bytes) -> set[tuple[str, str]]:
 
 
 def encodings(word: str) -> dict[str, bytes]:
-    """Those that keep the letters apart, so that large and small ones are the same."""
+    """The encodings that keep each letter by itself, so that the search can ignore case."""
     plain = word.encode()
     return {
         "plain": plain,
@@ -39,7 +39,7 @@ def encodings(word: str) -> dict[str, bytes]:
 
 
 def layers(data: bytes, depth: int = 3) -> Iterator[bytes]:
-    """The bytes themselves, what they hold packed, as base64 or as hex, and so on."""
+    """The bytes themselves, and what they hold compressed, as base64 or as hex, recursively."""
     yield data
     if depth > 0:
         for inside in (*streams(data), *of_base64(data), *of_hex(data)):
@@ -47,22 +47,22 @@ def layers(data: bytes, depth: int = 3) -> Iterator[bytes]:
 
 
 def of_base64(data: bytes) -> Iterator[bytes]:
-    """Whatever may be base64, wherever it begins, or base64 of URLs."""
+    """Decodes whatever may be base64, standard or of URLs, from any start."""
     runs = [run.translate(STANDARD) for run in BASE64.findall(data)]
     for start in range(4) if runs else ():
-        # A whole number of bytes: the last group is filled up.
+        # Padded to a whole number of bytes.
         yield b"\0".join(binascii.a2b_base64(run[start:] + b"AAA"[: -(len(run) - start) % 4]) for run in runs)
 
 
 def of_hex(data: bytes) -> Iterator[bytes]:
-    """Whatever may be hex, from its first digit and from its second."""
+    """Decodes whatever may be hex, from its first digit and from its second."""
     runs = HEX.findall(data)
     for start in range(2) if runs else ():
         yield b"\0".join(binascii.unhexlify(run[start:] + b"0"[: (len(run) - start) % 2]) for run in runs)
 
 
 def streams(data: bytes) -> Iterator[bytes]:
-    """What is packed, wherever it begins. Most of what looks like a beginning is none."""
+    """Unpacks whatever may be compressed, from each place that looks like a start; most of them are not."""
     rest = memoryview(data)
     for magic in ZLIB:
         for start in beginnings(data, magic):
@@ -82,12 +82,12 @@ def beginnings(data: bytes, magic: bytes) -> Iterator[int]:
 
 
 def inflated(data: memoryview, bits: int) -> Iterator[bytes]:
-    """As much of a stream as can be unpacked, in small steps: the start of one that is torn says something too."""
+    """Unpacks as much of a stream as possible, in small steps, so that a torn stream is searched up to the tear."""
     stream, whole = zlib.decompressobj(bits), bytearray()
     try:
         for start in range(0, len(data), STEP):
             whole += stream.decompress(data[start : start + STEP])
-            if stream.eof or len(whole) > MOST:
+            if stream.eof or len(whole) > MAX_UNPACKED:
                 break
     except zlib.error:
         pass

@@ -1,4 +1,4 @@
-"""Somebody between a site and its server who reads along: TLS ends at him on both sides, and he writes down every byte."""
+"""A wiretap between a site and its server: it terminates TLS on both sides and records every byte."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Connection:
 class Wiretap:
     """Listens for one site, whose ``kit`` is made to call it, and calls the gate with the site's own key.
 
-    Towards the site it is the ``server``, whose certificate and key it has. The site's certificate, which stands for its key and nothing
-    else, is all that it does not see: it asks for none.
+    Towards the site it is the ``server``, whose certificate and key it has. The only thing that it does not see is the site's certificate, which
+    holds nothing but the site's key: the wiretap requests none.
     """
 
     def __init__(self, kit: Path, server: Path, folder: Path) -> None:
@@ -66,14 +66,14 @@ class Wiretap:
         try:
             gate, to_gate = await asyncio.open_connection("127.0.0.1", self.gate, ssl=self.towards_gate)
         except OSError:
-            # A forwarder whose gate is not there yet calls again.
+            # A forwarder whose gate is not up yet calls again.
             to_site.close()
             return
         self.connections.append(connection := Connection())
         ways = [copy(site, to_gate, connection.sent), copy(gate, to_site, connection.received)]
         tasks = [self.loop.create_task(way) for way in ways]
         try:
-            # Whoever hangs up first ends both.
+            # The side that hangs up first ends both.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             pass
@@ -102,7 +102,7 @@ def as_server(server: Path) -> ssl.SSLContext:
 
 
 def as_site(kit: Path, ca: Path, folder: Path) -> ssl.SSLContext:
-    """With a certificate that the site's key signs itself, as the forwarder makes one."""
+    """A context with a certificate that is signed by the site's own key, as the forwarder makes one."""
     key = serialization.load_ssh_private_key((kit / "key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "effgan site")])
@@ -119,9 +119,9 @@ def as_site(kit: Path, ca: Path, folder: Path) -> ssl.SSLContext:
 
 
 def heads(stream: bytes) -> list[tuple[str, set[str]]]:
-    """First lines and names of headers of the requests, or the answers, of one direction.
+    """First lines and header names of the HTTP requests, or the responses, in one direction.
 
-    Raises where something is cut into pieces or packed on its way: whoever searches the stream would not see it.
+    Raises if a body is chunked or compressed in transit, because a search of the stream would miss its text.
     """
     found = []
     while stream:

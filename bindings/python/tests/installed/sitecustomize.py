@@ -1,10 +1,10 @@
-"""Stands for another effgan that is installed at a site: its app is the one that ``INSTALLED_APP`` names, as in ``flower_spies:faulty``."""
+"""Stands for another effgan installed at a site: ``INSTALLED_APP`` names its app, as in ``flower_spies:faulty``."""
 
 import importlib
 import os
 import sys
 
-# Of the processes that the executor starts, and no others.
+# Only in the processes that the executor starts.
 if "effgan.flower.task" in sys.orig_argv and "INSTALLED_APP" in os.environ:
     import effgan.flower.client_app
 
