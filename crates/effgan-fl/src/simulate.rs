@@ -11,7 +11,7 @@ use effgan_nn::{Threads, threads_of_workers};
 use crate::Result;
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, ClientStates, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, ClientStates, RunPosition};
 use crate::client::Client;
 use crate::failure_policy::FailurePolicy;
 use crate::local::Shard;
@@ -63,7 +63,7 @@ impl Simulation<'_> {
         members: &mut dyn MemberSink,
         observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
-        let now = from.as_ref().map(|checkpoint| Moment::of(&checkpoint.state)).unwrap_or_default();
+        let now = from.as_ref().map(|checkpoint| RunPosition::of(&checkpoint.state)).unwrap_or_default();
         let roster = self.roster();
         self.rounds(&roster).run(&mut Workers::new(self, &roster, now), from, members, observer)
     }
@@ -136,8 +136,8 @@ impl Driver for Workers<'_> {
         })
     }
 
-    fn save_client_states(&mut self, moment: Moment) -> Result<()> {
-        self.states.write(moment)
+    fn save_client_states(&mut self, position: RunPosition) -> Result<()> {
+        self.states.write(position)
     }
 
     fn prune_client_states(&self) -> Result<()> {
@@ -155,7 +155,7 @@ impl Arrivals for Receiver<thread::Result<Arrival>> {
 }
 
 impl<'a> Workers<'a> {
-    fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: Moment) -> Self {
+    fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: RunPosition) -> Self {
         let states = ClientStates::at(now, simulation.checkpoints);
         Self { simulation, roster, states, pools: Vec::new(), num_clients: 0 }
     }
