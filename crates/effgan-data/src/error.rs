@@ -1,6 +1,7 @@
 //! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
 use crate::datasets::{LeftOut, MaxMemory};
+use crate::download::Source;
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -135,7 +136,7 @@ pub enum DataError {
 
     // Downloads.
     /// The data set cannot be downloaded.
-    #[error("data set {name} cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception")]
+    #[error("data set {name} cannot be fetched; choose one of {known}", known = Source::names())]
     NotFetched { name: &'static str },
     /// No mirror has the file.
     #[error(

@@ -7,7 +7,7 @@ mod http;
 mod sources;
 mod tar;
 
-pub use sources::{Item, RemoteFile, Source};
+pub use sources::{Item, Origin, RemoteFile, Source};
 pub use tar::unpack as unpack_cifar10;
 
 use crate::{DataError, DatasetName, datasets::cifar};
