@@ -49,7 +49,7 @@ fn every_kind_is_named_in_readme_and_has_its_row_in_docs_and_in_the_tables() {
         let text = read(document);
         let text = if document == "README.md" { section(&text, "## What is included", "\n## ") } else { &text };
         for kind in kinds(key) {
-            assert!(text.contains(&named.replace('?', &kind)), "{document} lacks {kind}, a {key}");
+            assert!(text.contains(&named.replace('?', &kind)), "{document} lacks {key} = {kind}");
         }
     }
 }
