@@ -1,7 +1,6 @@
 //! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
 use crate::datasets::{LeftOut, MaxMemory};
-use crate::download::Source;
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -136,8 +135,8 @@ pub enum DataError {
 
     // Downloads.
     /// The data set cannot be downloaded.
-    #[error("data set {name} cannot be fetched; choose one of {known}", known = Source::names())]
-    NotFetched { name: &'static str },
+    #[error("data set {name} cannot be fetched; choose one of {known}")]
+    NotFetched { name: &'static str, known: String },
     /// No mirror has the file.
     #[error(
         "could not fetch {file}: {reasons}; \

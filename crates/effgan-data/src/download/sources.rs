@@ -107,11 +107,17 @@ impl Source {
         }
     }
 
-    /// The names of all items that have one, for messages.
-    pub(crate) fn names() -> String {
-        let items = DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]);
-        let names: Vec<&str> = items.filter(|item| Self::of(*item).is_some()).map(Item::as_str).collect();
-        names.join(", ")
+    /// The source of an item that is to be fetched.
+    ///
+    /// # Errors
+    /// [`DataError::NotFetched`], which lists the items that have one.
+    pub fn find(item: impl Into<Item>) -> Result<&'static Self, DataError> {
+        let item = item.into();
+        Self::of(item).ok_or_else(|| {
+            let items = DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]);
+            let known: Vec<&str> = items.filter(|item| Self::of(*item).is_some()).map(Item::as_str).collect();
+            DataError::NotFetched { name: item.as_str(), known: known.join(", ") }
+        })
     }
 
     /// Bytes of all files.
