@@ -230,6 +230,17 @@ fn a_data_set_in_the_cache_needs_no_dir() {
 }
 
 #[test]
+fn the_help_of_fetch_names_everything_that_can_be_fetched() {
+    // data set npz cannot be fetched; choose one of a, b
+    let (_, line) = failure(&effgan(&["data", "fetch", "npz"]));
+    let (_, names) = line.split_once("choose one of ").unwrap();
+    let help = stdout(&effgan(&["data", "fetch", "--help"]));
+    for name in names.split(", ") {
+        assert!(help.contains(name), "the help of `effgan data fetch` lacks {name}: {help}");
+    }
+}
+
+#[test]
 fn weights_of_inception_are_listed_where_they_lie_or_come_from() {
     let cache = TempDir::new().unwrap();
     let list = || {

@@ -59,7 +59,7 @@ impl Fixture {
         Self::load(if conditional { "resnet_steps_conditional" } else { "resnet_steps" }, network, train)
     }
 
-    /// One fixture of each kind of network.
+    /// At least one fixture of each kind of network.
     fn some() -> [Self; 5] {
         let dcgan = Self::dcgan("batch", NormKind::Batch, 4);
         [dcgan, Self::conditional_dcgan(), Self::dcgan_32(), Self::resnet(false), Self::resnet(true)]
@@ -204,6 +204,16 @@ fn hashes_by_isa(gan_on: impl Fn(Device) -> Gan, step: &Step) -> Vec<String> {
         }
     }
     taken.iter().map(|(gan, _)| gan.params().hash()).collect()
+}
+
+#[test]
+fn there_is_a_fixture_of_every_kind_of_network() {
+    // unknown variant `?`, expected one of `a`, `b`
+    let error = serde_json::from_str::<NetworkConfig>(r#"{"kind":"?"}"#).unwrap_err().to_string();
+    let fixtures = Fixture::some().map(|fixture| serde_json::to_value(fixture.network.config).unwrap());
+    for kind in error.split('`').skip(3).step_by(2) {
+        assert!(fixtures.iter().any(|config| config["kind"] == kind), "Fixture::some lacks {kind}");
+    }
 }
 
 #[test]
