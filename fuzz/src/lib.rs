@@ -2,6 +2,8 @@
 //!
 //! The bodies are here, and not in `fuzz_targets/`, so that the crates' own tests include them and replay `seeds/` in `make test`.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "models")]
 pub mod checkpoint;
 pub mod cifar_tar;
