@@ -19,7 +19,7 @@ use prost::Message;
 const NODE: u64 = 5;
 /// The site's key: `flwr-public-key: KEY` in a request stands for it.
 const KEY: &str = include_str!("../../crates/effgan-gate/tests/fixtures/north.pub");
-/// Most bytes of a reply.
+/// Maximum number of bytes of a reply.
 const MAX_REPLY: u64 = 1000;
 
 /// Takes the bytes for a request (head and body) of a site that has pulled message 1 (with object 2) and announced a reply (with object 4);

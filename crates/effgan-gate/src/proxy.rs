@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::address::ServerAddress;
 use crate::error::GateError;
 
-/// Most bytes of a proxy's response.
+/// Maximum number of bytes of a proxy's response.
 const MAX_RESPONSE: usize = 8 << 10;
 
 /// A proxy. The connection to it is plain, as with nearly all proxies; what passes through it is TLS to the server.

@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 
-/// Most lengths that a thread keeps; a training step has some tens.
+/// Maximum number of lengths that a thread keeps; a training step has some tens.
 const MAX_LENGTHS: usize = 256;
 
 /// A type of value that memory is kept for, in a store of its own.

@@ -19,13 +19,13 @@ use super::buffer::Buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::matrix::{Matrix, matmul};
 
-/// Most images of one product.
+/// Maximum number of images of one product.
 const IMAGES: usize = 8;
 
 /// Rows of the cols of one product, roughly: enough to use each weight often, few enough to stay in the caches.
 const ROWS: usize = 512;
 
-/// Most pieces that a batch is divided into for the partial sums of a weight gradient.
+/// Maximum number of pieces that a batch is divided into for the partial sums of a weight gradient.
 const PIECES: usize = 8;
 
 /// Values of a gradient that are folded at a time, so that they stay in the L1 cache.

@@ -28,14 +28,14 @@ pub mod isa;
 mod lanes;
 pub mod linear;
 mod matrix;
+#[cfg(test)]
+mod naive;
 pub mod norm;
+mod parallel_for;
 pub mod per_example;
 mod precision;
 mod product;
 mod product_bf16;
-#[cfg(test)]
-mod reference;
-mod threads;
 mod winograd;
 
 pub use geometry::{BLOCK, Geometry, MapShape, Side};

@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reference::{assert_close_sums, noise};
+    use crate::naive::{assert_close_sums, noise};
 
     fn plain(sizes: &Sizes, x: &[f32], weights: &[f32], grad: &[f32]) -> [Vec<f64>; 4] {
         let Sizes { n, inputs, outputs } = *sizes;

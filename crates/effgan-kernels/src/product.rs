@@ -124,10 +124,10 @@ struct Tile {
     c_stride: usize,
 }
 
-/// Heights of tiles, nearly equal and at most `most`, that add up to `rows`.
+/// Heights of tiles, nearly equal and at most `max_height`, that add up to `rows`.
 #[inline(always)]
-pub(crate) fn tile_heights(rows: usize, most: usize) -> impl Iterator<Item = usize> {
-    let tiles = rows.div_ceil(most);
+pub(crate) fn tile_heights(rows: usize, max_height: usize) -> impl Iterator<Item = usize> {
+    let tiles = rows.div_ceil(max_height);
     (0..tiles).map(move |i| (rows * (i + 1)) / tiles - (rows * i) / tiles)
 }
 
@@ -303,7 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reference::{assert_close_sums, noise};
+    use crate::naive::{assert_close_sums, noise};
 
     fn at(rows: usize, r: usize, c: usize) -> usize {
         c / BLOCK * rows * BLOCK + r * BLOCK + c % BLOCK

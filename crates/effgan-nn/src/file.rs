@@ -25,19 +25,19 @@ impl For {
     }
 }
 
-/// The bytes of a file of at most `most` bytes. A path to anything but a regular file is an error, so that a hostile
+/// The bytes of a file of at most `max_bytes` bytes. A path to anything but a regular file is an error, so that a hostile
 /// pipe or device neither blocks nor fills the memory.
 ///
 /// # Errors
 /// The system's error, or one line on what is wrong with the file.
-pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a file"));
     }
     let (file, mut bytes) = (File::open(path)?, Vec::new());
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("has more than {most} bytes, the most that are read")));
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("has more than {max_bytes} bytes, the maximum")));
     }
     Ok(bytes)
 }
@@ -220,7 +220,7 @@ mod tests {
         let path = folder.path().join("m");
         fs::write(&path, [0; 9]).unwrap();
         assert_eq!(read_file(&path, 9).unwrap(), [0; 9]);
-        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than 8 bytes, the most that are read");
+        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than 8 bytes, the maximum");
         assert_eq!(read_file(folder.path(), 8).unwrap_err().to_string(), "is not a file");
         let zeros = Path::new("/dev/zero");
         assert!(!zeros.exists() || read_file(zeros, 8).unwrap_err().to_string() == "is not a file");

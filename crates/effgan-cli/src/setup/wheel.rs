@@ -11,9 +11,9 @@ use zip::ZipArchive;
 
 use super::{OPEN, write};
 
-/// Most bytes of a wheel; effgan's has about 20 MB.
-const MOST: u64 = 1 << 29;
-/// Most bytes of a wheel's `METADATA`.
+/// Maximum number of bytes of a wheel; effgan's has about 20 MB.
+const MAX_WHEEL: u64 = 1 << 29;
+/// Maximum number of bytes of a wheel's `METADATA`.
 const MAX_METADATA: u64 = 1 << 20;
 
 /// The dependencies in pip's format, with hashes; `scripts/lock_requirements.sh` writes the file.
@@ -52,7 +52,7 @@ impl Checked {
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             check_name(&file)?;
             let about = fs::metadata(path)?;
-            ensure!(about.is_file() && about.len() <= MOST, "it is not a file of at most {MOST} bytes");
+            ensure!(about.is_file() && about.len() <= MAX_WHEEL, "it is not a file of at most {MAX_WHEEL} bytes");
             let bytes = fs::read(path)?;
             check_metadata(&bytes)?;
             Ok(Self { wheel: Wheel { file, sha256: params::sha256(&bytes) }, bytes })

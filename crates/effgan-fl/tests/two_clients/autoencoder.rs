@@ -60,7 +60,7 @@ fn zeros_like(array: &Array) -> Array {
     Array::new(array.shape.clone(), vec![0.0; array.values().len()])
 }
 
-/// Gradient descent with momentum β₁ and the step sizes of the plan's Adam.
+/// Gradient descent with momentum β₁ and the learning rates of the plan's Adam.
 struct Training {
     params: Params,
     velocities: Params,

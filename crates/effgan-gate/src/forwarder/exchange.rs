@@ -28,7 +28,7 @@ use crate::rate_limited_log::RateLimitedLog;
 use crate::request_check::node_state::max_objects;
 use crate::wire::PushMessagesRequest;
 
-/// Default for the most bytes of one message from the server.
+/// Default for the maximum number of bytes of one message from the server.
 pub const MAX_MESSAGE: u64 = 1 << 30;
 /// How long an idle connection to the gate is kept; shorter than the gate's limit, so that no request meets a closed connection.
 const GATE_IDLE: Duration = Duration::from_mins(1);

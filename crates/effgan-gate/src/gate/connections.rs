@@ -19,8 +19,8 @@ use super::session::Session;
 use super::{FAREWELL, POLL, Shared};
 use crate::body::{Body, DrainedBody};
 use crate::connection_count::Counted;
+use crate::gate_limits::{HEAD, Limits, NUM_HEADERS};
 use crate::headers::empty_response;
-use crate::limits::{HEAD, Limits, NUM_HEADERS};
 use crate::tls;
 
 impl Shared {

@@ -30,7 +30,7 @@ use crate::wire;
 pub struct SiteIdentity {
     /// The site's name on the list.
     pub name: ClientName,
-    /// Most bytes of a reply, unless it replies to a `query`.
+    /// Maximum number of bytes of a reply, unless it replies to a `query`.
     pub max_reply: u64,
     pem: String,
     header: String,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Sizes;
 use crate::{BLOCK, isa::for_each_isa, lanes::Lanes};
 
-/// Most pixels that are summed in f32; the sums of such runs are added in f64.
+/// Maximum number of pixels that are summed in f32; the sums of such runs are added in f64.
 const RUN: usize = 256;
 
 /// Up to [`RUN`] pixels of as many neighbouring channels as a vector has lanes.

@@ -204,9 +204,9 @@ mod tests {
     }
 
     fn assert_close(what: &str, ours: Vec<f32>, theirs: &[f32], tolerance: f32) {
-        let most = theirs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let largest = theirs.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
         for (ours, theirs) in ours.into_iter().zip(theirs) {
-            assert!((ours - theirs).abs() <= tolerance * most, "{what}: {ours} is not {theirs} (largest {most})");
+            assert!((ours - theirs).abs() <= tolerance * largest, "{what}: {ours} is not {theirs} (largest {largest})");
         }
     }
 

@@ -10,15 +10,15 @@ mod pickle_machine;
 use super::{Parsed, shortened};
 use pickle_machine::Machine;
 
-/// Most bytes of the pickle in a zip archive; a thousand tensors take about 0.1 MB.
+/// Maximum number of bytes of the pickle in a zip archive; a thousand tensors take about 0.1 MB.
 pub(super) const MAX_BYTES: u64 = 1 << 24;
-/// Most operations of a pickle; a tensor needs about forty. Each creates at most one value.
+/// Maximum number of operations of a pickle; a tensor needs about forty. Each creates at most one value.
 const MAX_STEPS: usize = 1 << 20;
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_SIZES: usize = 64;
-/// Most bytes of a tensor's name or a storage's key.
+/// Maximum number of bytes of a tensor's name or a storage's key.
 const MAX_OF_NAME: usize = 1024;
-/// Most tensors.
+/// Maximum number of tensors.
 const MAX_TENSORS: usize = 1 << 16;
 
 /// The type of a storage's numbers.

@@ -142,7 +142,7 @@ impl PlannedRun {
         }
     }
 
-    /// Prints that the policy allows the run, and returns the most bytes of both networks.
+    /// Prints that the policy allows the run, and returns the maximum number of bytes of both networks.
     pub(super) fn report(&self, policy: &Policy) -> u64 {
         let Some(run_request) = &self.run_request else {
             right("policy", "can be read; no run has asked yet, --config FILE tells whether it allows one");
