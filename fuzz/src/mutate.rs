@@ -14,7 +14,7 @@ use crate::idx;
 /// Maximum number of bytes that are unpacked to be changed.
 const MAX_UNPACKED: u64 = 1 << 16;
 
-/// Changes what is packed in the gzip file `data[..size]`; answers with the new size.
+/// Changes what is packed in the gzip file `data[..size]`; returns the new size.
 pub fn gzip(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut contents = Vec::new();
     if seed.is_multiple_of(4) || GzDecoder::new(&data[..size]).take(MAX_UNPACKED).read_to_end(&mut contents).is_err() {
@@ -23,7 +23,7 @@ pub fn gzip(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     put(&idx::gzip(&changed(contents)), data, max_size).unwrap_or(size)
 }
 
-/// Changes one of the files in the zip file `data[..size]`; answers with the new size.
+/// Changes one of the files in the zip file `data[..size]`; returns the new size.
 pub fn zip(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let entries =
         if seed.is_multiple_of(4) { None } else { entries(&data[..size]).ok().filter(|entries| !entries.is_empty()) };

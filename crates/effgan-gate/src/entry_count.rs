@@ -12,7 +12,7 @@ const MAX_SMALL: usize = 16;
 const MAX_OTHERS: usize = 4;
 /// Maximum number of bytes of such an entry.
 const MAX_OTHER_BYTES: usize = 64;
-/// Fewest bytes of an object in a tree: its id.
+/// Minimum number of bytes of an object in a tree: its id.
 const MIN_OBJECT_BYTES: usize = 66;
 /// Maximum number of levels of a tree of objects: a message, its record, the record's arrays and their pieces are four.
 const MAX_DEPTH: usize = 8;

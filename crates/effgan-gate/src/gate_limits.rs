@@ -17,7 +17,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long a connection may be idle, and the head of a request may take.
     pub idle: Duration,
-    /// Requests of one site per second in the long run; further ones are answered with 503.
+    /// Requests of one site per second, on average; further ones are answered with 503.
     pub requests_per_second: f64,
     /// Requests that one site may make at once.
     pub request_burst: f64,

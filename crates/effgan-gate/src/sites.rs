@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// A site of the federation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
-    /// The name that everybody knows it by; never one that it sends.
+    /// Its name everywhere: the one on this list, never one that the site sends.
     pub name: ClientName,
     /// `None` until it is admitted, and after it was removed.
     pub key: Option<PublicKey>,

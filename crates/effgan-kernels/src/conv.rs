@@ -84,7 +84,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// The chunks of `n` images, planned once per thread.
+    /// The chunks of `n` images, computed once per thread.
     fn of(g: &Geometry, n: usize) -> Arc<Self> {
         thread_local! {
             static KNOWN: RefCell<Vec<(Geometry, usize, Arc<Chunks>)>> = const { RefCell::new(Vec::new()) };
@@ -116,7 +116,7 @@ impl Chunks {
         whole.chain(self.last.iter().map(move |last| (self.whole * size, last)))
     }
 
-    /// One of the plans, for the weights, whose products are the same in all.
+    /// One of the layouts, for the weights, whose products are the same in all.
     fn any(&self) -> &ProductLayout {
         &self.layout
     }

@@ -12,7 +12,7 @@ pub const BLOCK: usize = 16;
 ///
 /// In memory a batch is `[n, channels / b, height · width, b]` with b = [`block`](Self::block): channels last within a
 /// block (oneDNN calls it nChw16c). Unlike in plain NHWC, a kernel then reads cache lines of 16 channels at fixed
-/// distances, whatever the number of channels, and products need no packing.
+/// distances, for any number of channels, and products need no packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
     /// Channels, ≥ 1.

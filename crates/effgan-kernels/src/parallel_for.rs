@@ -15,7 +15,7 @@ pub(crate) fn parallel_for(n: usize, work: impl Fn(usize) + Send + Sync) {
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(*mut f32);
 
-// SAFETY: it is only an address; each write through it says why no other thread writes there.
+// SAFETY: it is only an address; the comment at each write through it says why no other thread writes there.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

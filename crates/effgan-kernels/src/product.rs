@@ -1,7 +1,7 @@
 //! Products of matrices in blocks of 16 columns, computed in register tiles.
 //!
 //! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`, with blocks `stride` floats apart. The rows of a block
-//! are contiguous: a tile reads whole cache lines in order, 64 bytes apart whatever the size of the matrix, and no
+//! are contiguous: a tile reads whole cache lines in order, 64 bytes apart for any size of the matrix, and no
 //! operand has to be packed.
 
 use std::marker::PhantomData;

@@ -1,6 +1,6 @@
 //! What a client trains and the server samples from: a [`Model`] is a set of named networks, of which one draws images.
 //!
-//! Algorithms, drivers and files know a model by these traits alone. [`GanModel`](crate::gan::GanModel) is the one that a config chooses; a
+//! Algorithms, drivers and files use a model through these traits only. [`GanModel`](crate::gan::GanModel) is the one that a config chooses; a
 //! new one implements [`Model`], [`Trainer`] and [`Sampler`] in a file of its own.
 
 use std::any::Any;
@@ -13,7 +13,7 @@ use crate::{Device, Params, Purpose, Result, Streams};
 
 /// A set of networks, the step that trains them, and the drawing of images with one of them.
 ///
-/// An algorithm that trains the networks of one model apart, as MD-GAN does, asks [`Any`] whether it has that model.
+/// An algorithm that trains the networks of one particular model separately, as MD-GAN does, downcasts to it by [`Any`].
 pub trait Model: Any + fmt::Debug + Send + Sync {
     /// `[channels, height, width]` of the images.
     fn image_shape(&self) -> [usize; 3];
@@ -38,7 +38,7 @@ pub trait Model: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// Fewest images of a training step, ≥ 1: 2 where a network normalises over the batch, because each feature of a
+    /// Minimum number of images of a training step, ≥ 1: 2 where a network normalises over the batch, because each feature of a
     /// single image would become zero.
     fn min_images(&self) -> usize {
         1

@@ -102,7 +102,7 @@ fn cell(count: u64, largest: u64) -> String {
     if count == 0 { format!("{:>7}", "·") } else { format!(" {}{count:>5}", shade(count, largest)) }
 }
 
-/// A shade of `count` beside `largest`.
+/// The shade of `count` on a scale up to `largest`.
 fn shade(count: u64, largest: u64) -> char {
     [' ', '░', '▒', '▓', '█'][(4 * count).div_ceil(largest.max(1)) as usize]
 }

@@ -1,5 +1,5 @@
-//! A second model: a linear denoising autoencoder in plain Rust, whose decoder is the generator. All that the crate knows of it is
-//! [`Model`].
+//! A second model: a linear denoising autoencoder in plain Rust, whose decoder is the generator. The crate uses it only
+//! through [`Model`].
 
 use std::collections::BTreeMap;
 

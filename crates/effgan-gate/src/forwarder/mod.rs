@@ -144,7 +144,7 @@ impl Shared {
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_headers(NUM_HEADERS).max_header_size(HEAD);
-        // Whatever ends the connection, the node opens another one.
+        // However the connection ends, the node opens another one.
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 }

@@ -77,7 +77,7 @@ impl Shared {
             .header_read_timeout(self.limits.idle)
             .max_headers(NUM_HEADERS)
             .max_header_size(HEAD);
-        // Whatever ends the connection, the node opens another one.
+        // However the connection ends, the node opens another one.
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 

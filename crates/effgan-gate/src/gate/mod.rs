@@ -42,7 +42,7 @@ pub struct GateConfig {
     pub port: u16,
     /// Port of the `SuperLink` on 127.0.0.1.
     pub superlink_port: u16,
-    /// How much is accepted from anybody.
+    /// Limits on what is accepted from any caller.
     pub limits: Limits,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a request of an admitted site may go on to Flower: a function of the site, of what its node did before, and of the request.
+//! Whether a request of an admitted site may be passed on to Flower: a function of the site, of what its node did before, and of the request.
 //!
 //! There are no sockets here. Checked are the endpoint and the length (`head_check.rs`), who the request is from (`body_check.rs`), what a reply
 //! says of itself (`reply_check.rs`), and the start of an object (`object_check.rs`).
@@ -70,13 +70,13 @@ pub struct Request<'a> {
 /// The result of a check.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// The request goes on to Flower.
+    /// The request is passed on to Flower.
     Accept(Accepted),
     /// The request ends at the gate.
     Refuse(Refusal),
 }
 
-/// A request that goes on to Flower.
+/// A request that is passed on to Flower.
 #[derive(Debug, PartialEq)]
 pub struct Accepted {
     /// Its endpoint.

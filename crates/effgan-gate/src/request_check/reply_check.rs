@@ -1,4 +1,4 @@
-//! A reply as `push-messages` announces it: from this node, to the server, to a message that the node was sent.
+//! A reply as `push-messages` announces it: from this node, to the server, in reply to a message sent to this node.
 
 use prost::Message;
 

@@ -1,4 +1,4 @@
-//! Limits on what anybody can make the gate accept.
+//! Limits on what any caller can make the gate accept.
 
 use std::time::{Duration, Instant};
 

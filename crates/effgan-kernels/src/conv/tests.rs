@@ -9,7 +9,7 @@ fn geometries() -> [Geometry; 2] {
     [Geometry::of_conv(map(1, 28), 16, 4, 2, 1), Geometry::of_conv(map(16, 14), 32, 4, 2, 1)]
 }
 
-/// The same layer by im2col, whatever its shapes.
+/// The same layer by im2col, for any shapes.
 fn by_im2col(conv: &Conv) -> Conv {
     Conv { form: Form::Im2col, ..conv.clone() }
 }

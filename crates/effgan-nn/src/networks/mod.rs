@@ -67,7 +67,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Fewest images of a batch that the networks can be trained on: batch norm needs 2.
+    /// Minimum number of images of a batch that the networks can be trained on: batch norm needs 2.
     pub fn min_images(&self) -> usize {
         if self.has_batch_norm() { 2 } else { 1 }
     }

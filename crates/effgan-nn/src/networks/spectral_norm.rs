@@ -22,7 +22,7 @@ use crate::device::{Device, Placement};
 use crate::fused::{self, Activation};
 use crate::{Params, Result};
 
-/// Least length of a vector that is divided by it, as in PyTorch.
+/// Lower bound of the length that a vector is divided by, as in PyTorch.
 const EPSILON: f64 = 1e-12;
 
 /// The weight of PyTorch's `shape`, outputs first, and the vectors u and v of the layer `name`.

@@ -1,6 +1,6 @@
 //! Reads the tensors of PyTorch's state dicts, `torch.save(model.state_dict(), path)`, without running any code.
 //!
-//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; a call of any
+//! Such a file is a pickle, which is a program. The interpreter here supports only what a state dict needs; a call of any
 //! other function is an error. Files have one of two formats, both defined in `torch/serialization.py`. Since PyTorch
 //! 1.6, a file is a zip archive of `data.pkl` and each storage as `data/KEY`. Before, it consisted of pickles of a
 //! magic number, a version, a description of the machine and the state dict, followed by the storages.

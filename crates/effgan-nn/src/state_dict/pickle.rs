@@ -1,7 +1,7 @@
 //! An interpreter for the pickles that `torch.save` writes for a state dict; Python's `pickletools.py` documents each
 //! operation.
 //!
-//! It knows the operations that these need, two functions, and the types of storages. No function is called: the
+//! It supports the operations that these need, two functions, and the types of storages. No function is called: the
 //! interpreter only records what the two would create. Values are in one list and refer to each other by index, so that
 //! nesting needs no recursion and nothing is copied.
 
