@@ -14,7 +14,7 @@ use super::{activation, few_channels, im2col};
 /// The activation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     Identity,
     /// x where it is above zero, slope · x elsewhere; 0 is ReLU.
     LeakyRelu {
@@ -64,9 +64,9 @@ enum Form {
     Im2col,
 }
 
-/// Maximum number of floats of the input map's products in a chunk of images, each image counted as a batch of one (spare rows are
-/// half of that): 8 images of 64 × 14 × 14 take 0.7 MB, so that the transforms find the products in the L2 cache. In
-/// smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
+/// Maximum number of floats of the input map's products in a chunk of images. Each image counts as a batch of one, of
+/// which half are spare rows: 8 images of 64 × 14 × 14 then take 0.7 MB, and the transforms find the products in the L2
+/// cache. In smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
 const MAX_PRODUCTS: usize = 340_000;
 
 /// Maximum number of [`Chunks`] that a thread keeps: enough for the layers of a few networks.
@@ -144,7 +144,7 @@ pub struct Wants {
     pub input: bool,
 }
 
-/// The gradients that [`Wants`] asked for.
+/// The gradients that [`Wants`] selects.
 #[derive(Clone, Debug, Default)]
 pub struct Grads {
     /// `[kernel · kernel, input.channels, output.channels]`.
@@ -157,7 +157,7 @@ pub struct Grads {
 
 impl Conv {
     /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the fastest algorithm for its
-    /// shapes. `precision` applies to Winograd's products alone.
+    /// shapes. `precision` applies only to Winograd's products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
         let form = if winograd::fits(g) {
             Form::Winograd(Chunks::of(g, n))
@@ -238,7 +238,7 @@ impl Conv {
         out
     }
 
-    /// The backward pass by any algorithm but Winograd's; with the bias' gradient where the kernel sums it anyway.
+    /// The backward pass by any algorithm but Winograd's; with the gradient of the bias where the kernel sums it anyway.
     fn plain_backward(&self, forward: Forward, grad: &[f32], mask: Option<(&[f32], f32)>, wants: Wants) -> Grads {
         let Self { g, from, n, isa, .. } = self;
         let mut grads = Grads::default();
@@ -260,7 +260,7 @@ impl Conv {
         grads
     }
 
-    /// The backward pass by Winograd's algorithm, without the bias' gradient.
+    /// The backward pass by Winograd's algorithm, without the gradient of the bias.
     fn winograd_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
         let Self { g, from, isa, precision, .. } = self;
         let to = from.other();

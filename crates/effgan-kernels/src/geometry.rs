@@ -3,7 +3,7 @@
 //! A convolution takes its *input* map to its *output* map. The transposed convolution of the same [`Geometry`] takes
 //! the output map to the input map, and each is the gradient of the other with respect to what it reads: so three
 //! kernels (`conv`, `conv_transpose`, `weight_grad`) are the forward and the backward pass of both layers. Everywhere
-//! in this crate `input` and `output` name the maps of the *convolution*, for a transposed one too.
+//! in this crate `input` and `output` name the maps of the *convolution*, even for a transposed one.
 
 /// Channels that lie side by side in memory: 16 floats, one cache line and one AVX-512 register.
 pub const BLOCK: usize = 16;
@@ -34,7 +34,7 @@ impl MapShape {
         self.height * self.width
     }
 
-    /// Values of one image's map; a map has at least one.
+    /// Number of values of one image's map, ≥ 1.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.channels * self.pixels()

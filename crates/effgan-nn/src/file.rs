@@ -151,7 +151,7 @@ pub(crate) fn write_by(
     sync_folder(path)
 }
 
-/// Creates a temporary file in the folder of `path`, whose name starts with a dot and that of `path`.
+/// Creates a temporary file in the folder of `path`. Its name starts with a dot and the name of `path`.
 fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     let name = path.file_name().unwrap_or_default();
     let mut prefix = OsStr::new(".").to_owned();
@@ -164,11 +164,11 @@ fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder_of(path))
 }
 
-/// A file that is written up to its middle, where a test can end the program, and from there on.
+/// A file that is written in two halves, between which a test can end the program.
 struct InTwoHalves<'a> {
     file: &'a File,
     path: &'a Path,
-    /// Bytes up to the middle; 0 behind it.
+    /// Bytes left up to the middle; 0 after it.
     left: u64,
 }
 

@@ -1,7 +1,7 @@
-//! Whether a request of an admitted site may be passed on to Flower: a function of the site, of what its node did before, and of the request.
+//! Whether a request of an admitted site may be passed on to Flower: a function of the site, its node's earlier requests, and the request.
 //!
-//! There are no sockets here. Checked are the endpoint and the length (`head_check.rs`), who the request is from (`body_check.rs`), what a reply
-//! says of itself (`reply_check.rs`), and the start of an object (`object_check.rs`).
+//! There are no sockets here. The submodules check the endpoint and the length (`head_check.rs`), who the request is from (`body_check.rs`), the
+//! metadata of a reply (`reply_check.rs`), and the start of an object (`object_check.rs`).
 
 mod body_check;
 mod head_check;

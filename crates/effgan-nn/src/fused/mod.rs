@@ -88,7 +88,7 @@ pub(crate) trait Kernels: Backend {
 }
 
 /// Whether the kernels can read `x`.
-// Asked here, above Burn's dispatch: `backend_extension` lists the CPU alone, so that the portable bodies are ordinary
+// Checked here and not in Burn's dispatch: `backend_extension` lists only the CPU, so that the portable bodies are ordinary
 // differentiable code, which the tests run on the CPU too.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     device::runs_kernels(&x.device())

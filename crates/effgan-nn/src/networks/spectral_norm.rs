@@ -78,7 +78,7 @@ fn unit(vector: Tensor<1>) -> Tensor<1> {
     vector / length.clamp_min(EPSILON)
 }
 
-/// A convolution with spectral norm, perhaps with resampling.
+/// A convolution with spectral norm, optionally with resampling.
 #[derive(Module, Debug)]
 pub(crate) struct SpectralConv {
     weight_orig: Param<Tensor<3>>,
