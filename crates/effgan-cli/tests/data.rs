@@ -1,4 +1,4 @@
-//! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
+//! Data sets as a user has them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
 //! file.
 
 #[path = "../../effgan-data/tests/mixed_folder/mod.rs"]
@@ -53,7 +53,7 @@ fn events(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What holds for each run whose images no feature network knows.
+/// Checks a run for whose images there is no feature network.
 fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
     assert!(output.status.success(), "{output:?}");
     let line = format!("no scores: no built-in feature network fits the images of {name}");
@@ -161,7 +161,7 @@ fn digits_in_colours_are_scored_in_grey_and_say_so() {
 }
 
 #[test]
-fn a_partition_that_is_saved_or_written_by_a_run_is_dealt_again() {
+fn a_partition_that_is_saved_or_written_by_a_run_is_assigned_again() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     let (saved, out, again) = (path("p.json"), path("run"), path("again.json"));

@@ -255,7 +255,7 @@ fn dropout(dropout: f64) -> SimulationConfig {
     SimulationConfig { dropout, ..SimulationConfig::default() }
 }
 
-/// Half of the clients are too slow for five steps a second.
+/// Half of the clients are too slow for five steps per second.
 fn half_late() -> SimulationConfig {
     let speed = Some(Speed { median: 5.0, sigma: 1.0 });
     SimulationConfig { deadline: Some(1.0), speed, ..SimulationConfig::default() }

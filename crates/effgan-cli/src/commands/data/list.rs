@@ -10,9 +10,8 @@ use crate::output::say;
 
 /// List the data sets and weights, and where each is
 #[derive(Args)]
-#[command(after_help = "Examples:
-  effgan data list
-  effgan data list > datasets.txt")]
+#[command(after_help = "Example:
+  effgan data list")]
 pub(crate) struct List {}
 
 impl List {

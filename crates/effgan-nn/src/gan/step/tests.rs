@@ -129,12 +129,12 @@ fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec])
 }
 
 fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
 fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
-    ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+    ours.iter().zip(theirs).fold(0.0, |largest, (a, b)| largest.max((a - b).abs()))
 }
 
 /// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is
