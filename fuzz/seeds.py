@@ -184,16 +184,16 @@ def field(number, value):
 
 
 def requests():
-    """Of node 5, which was told message 1 with object 2, and announced an answer with object 4; one key stands for the site's."""
+    """Of node 5, which was told message 1 with object 2, and announced a reply with object 4; one key stands for the site's."""
 
     def request(name, path, body, method="POST", headers="flwr-public-key: KEY\n"):
         save("gate", name, f"{method} {path}\n{headers}\n".encode() + body)
 
-    def about(source, to, answers, kind="train", message=b""):
-        return field(1, 7) + message + field(3, source) + field(4, to) + field(5, answers) + field(8, kind)
+    def about(source, to, replies_to, kind="train", message=b""):
+        return field(1, 7) + message + field(3, source) + field(4, to) + field(5, replies_to) + field(8, kind)
 
     def push(*said, node=5):
-        """An answer, whose id is the hash of what it says."""
+        """A reply, whose id is the hash of its content."""
         body, child = field(1, about(*said)), f"{4:064x}"
         message = hashlib.sha256(f"Message {child} {len(body)}\0".encode() + body).hexdigest()
         tree = field(1, message) + field(2, field(1, child))
@@ -209,10 +209,10 @@ def requests():
     request("get-fab", f"{fleet}get-fab", its + field(2, "f" * 64) + field(3, 7))
     request("pull-object", f"{fleet}pull-object", its + of + field(3, f"{2:064x}"))
     request("confirm", f"{fleet}confirm-message-received", its + of + field(3, told))
-    request("answer", f"{fleet}push-messages", push(5, 1, told))
-    request("answer-in-the-servers-name", f"{fleet}push-messages", push(1, 6, ""))
-    request("answer-of-another", f"{fleet}push-messages", push(6, 1, told, node=6))
-    request("answer-to-a-query", f"{fleet}push-messages", push(5, 1, told, "query"))
+    request("reply", f"{fleet}push-messages", push(5, 1, told))
+    request("reply-in-the-servers-name", f"{fleet}push-messages", push(1, 6, ""))
+    request("reply-of-another", f"{fleet}push-messages", push(6, 1, told, node=6))
+    request("reply-to-a-query", f"{fleet}push-messages", push(5, 1, told, "query"))
     head = its + of + field(3, f"{4:064x}")
     request("object", f"{fleet}push-object", head + field(4, b"content") + field(5, "session"))
     request("object-with-two-ids", f"{fleet}push-object", head + field(4, b"content") + field(5, "session") + field(3, told))
@@ -275,7 +275,7 @@ def manifests():
 
 
 def sealed(head, tensors):
-    """A head and tensors (shape and values by name) with the checksum that the program asks for."""
+    """A head and tensors (shape and values by name) with the checksum that the program expects."""
     sha = hashlib.sha256()
     for name, (shape, values) in sorted(tensors.items()):
         sha.update(struct.pack("<Q", len(name)) + name.encode() + struct.pack(f"<Q{len(shape)}Q", len(shape), *shape))
@@ -328,7 +328,7 @@ def messages():
 
     tie = {"kind": "average", "config-hash": "0" * 64}
     message("letter", tensors)
-    message("answer", tensors, numbers={"num-examples": 3, "seconds": 1.5, "loss_d": 0.5, "round": 1, "iteration": 0}, words=tie)
+    message("reply", tensors, numbers={"num-examples": 3, "seconds": 1.5, "loss_d": 0.5, "round": 1, "iteration": 0}, words=tie)
     message("refused", {}, sizes={}, numbers={"round": 1, "iteration": 0}, words={**tie, "refused": "too-few-images"})
     message("unknown", {}, sizes={}, numbers={}, words={**tie, "refused": "disk full", "ledger": "=1+1"})
     message("logits", {"logits": [2]}, sizes={"logits": 2})
@@ -362,10 +362,10 @@ def policies():
 
 
 def ledgers():
-    question = {"run": "run1", "config": "0" * 64, "kind": "average", "round": 1, "iteration": 0, "received": "1" * 64}
+    request = {"run": "run1", "config": "0" * 64, "kind": "average", "round": 1, "iteration": 0, "received": "1" * 64}
     arrays = {"generator": {"bytes": 8, "sha256": "2" * 64}}
-    answered = {"event": "answered", **question, "arrays": arrays, "numbers": {"num-examples": 3.0}, "words": {}, "held_out": 0.1, "trained": {"rounds": 1, "steps": 2, "passes": 1.0}}
-    refused = {"event": "refused", **question, "refused": "too-few-images", "why": "<script>\u202e\u001b[2J"}
+    answered = {"event": "answered", **request, "arrays": arrays, "numbers": {"num-examples": 3.0}, "words": {}, "held_out": 0.1, "trained": {"rounds": 1, "steps": 2, "passes": 1.0}}
+    refused = {"event": "refused", **request, "refused": "too-few-images", "why": "<script>\u202e\u001b[2J"}
     yes = {"event": "approved", "config": "0" * 64, "name": "small", "last_round": 3}
     no, mended = {"event": "withdrawn", "config": "0" * 64}, {"event": "mended", "bytes": 3, "sha256": "3" * 64}
 

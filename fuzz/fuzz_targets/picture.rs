@@ -5,7 +5,7 @@ use effgan_fuzz::picture;
 use libfuzzer_sys::{Corpus, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    // Large pictures take the time of many small ones and show nothing else; what says it is larger than it can be is refused at once.
+    // A large picture takes the time of many small ones and finds no other errors. A header with more pixels than are allowed is refused at once.
     if (1 << 16..1 << 24).contains(&num_pixels(bytes)) {
         return Corpus::Reject;
     }
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// Pixels that a PNG file's header says, or the first frame of a JPEG file.
+/// Number of pixels by a PNG file's header, or by the first frame of a JPEG file.
 fn num_pixels(bytes: &[u8]) -> u64 {
     let word = |at: usize| bytes.get(at..at + 2).map_or(0, |word| u64::from(word[0]) << 8 | u64::from(word[1]));
     let long = |at: usize| word(at) << 16 | word(at + 2);

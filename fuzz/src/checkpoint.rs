@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::scratch;
 
-/// Reads `bytes` as a sealed file, and takes them apart into a head (a line of JSON) and tensors, seals these as whoever
-/// mends a checksum would, and goes on from the file as a run does.
+/// Reads `bytes` as a sealed file. Then reads them as a head (a line of JSON) and tensors, seals these, as an attacker who
+/// corrects the checksum would, and resumes from the file as a run does.
 pub fn check(bytes: &[u8]) {
     if let Ok((head, params)) = sealed::open::<Value>(bytes) {
         let path = scratch::file("again.safetensors", &[]);
@@ -21,7 +21,7 @@ pub fn check(bytes: &[u8]) {
     };
     let path = scratch::file("round_0001.safetensors", &[]);
     sealed::save(&path, &head, &params).expect("it is written");
-    let folder = path.parent().expect("a scratch file lies in a folder").to_owned();
+    let folder = path.parent().expect("a scratch file is in a folder").to_owned();
     let checkpoints = Checkpoints::new(folder, RunId::default(), CheckpointConfig::default(), |_| ());
     if let Ok(Some(from)) = checkpoints.latest(|_| Ok(())) {
         assert_eq!((from.state.round, from.state.exchanges), (1, 0), "the name says which state it is");

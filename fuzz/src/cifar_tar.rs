@@ -15,7 +15,7 @@ pub fn check(archive: &[u8]) {
     }
     let unpacked = download::unpack_cifar10(&archive, &folder);
     let outside = fs::read_dir(scratch::folder("tar")).expect("a folder of ours").count();
-    assert_eq!(outside, 2, "the archive and the folder, nothing beside");
+    assert_eq!(outside, 2, "the archive and the folder, nothing else");
     assert!(unpacked.is_err() || download::is_fetched(DatasetName::Cifar10, &folder), "all six files or an error");
     load(DatasetName::Cifar10, &folder);
 }

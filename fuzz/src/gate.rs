@@ -19,7 +19,7 @@ use prost::Message;
 const NODE: u64 = 5;
 /// The site's key: `flwr-public-key: KEY` in a request stands for it.
 const KEY: &str = include_str!("../../crates/effgan-gate/tests/fixtures/north.pub");
-/// Most bytes of a reply.
+/// Maximum number of bytes of a reply.
 const MAX_REPLY: u64 = 1000;
 
 /// Takes the bytes for a request (head and body) of a site that has pulled message 1 (with object 2) and announced a reply (with object 4);
@@ -44,7 +44,7 @@ pub fn check(bytes: &[u8]) {
         assert_eq!((counts.messages, counts.objects), (request.messages_list.len(), objects));
     }
     let bundle = Bundle::new(&"0".repeat(64)).expect("a hash");
-    assert!(check_fab(bytes, &bundle).is_err(), "nobody has these bytes");
+    assert!(check_fab(bytes, &bundle).is_err(), "no bytes have this hash");
     let _ = check_run(bytes);
 }
 
@@ -96,7 +96,7 @@ fn is_its_own(site: &SiteIdentity, accepted: &Accepted, body: &[u8]) {
 }
 
 fn again<M: Message + Default>(sent: &[u8]) -> M {
-    let read = M::decode(sent).expect("what goes on can be read");
+    let read = M::decode(sent).expect("what is passed on can be read");
     assert_eq!(read.encode_to_vec(), sent, "and has one meaning");
     read
 }
@@ -160,7 +160,7 @@ fn id(number: u8) -> String {
 
 type Parts<'a> = (String, String, HeaderMap, &'a [u8]);
 
-/// The first line, the headers and the body; the body's length is said where no header says one.
+/// The first line, the headers and the body; a content-length is added where no header has one.
 fn request<'a>(bytes: &'a [u8], site: &SiteIdentity) -> Option<Parts<'a>> {
     let end = bytes.windows(2).position(|two| two == b"\n\n")?;
     let mut lines = str::from_utf8(&bytes[..end]).ok()?.lines();

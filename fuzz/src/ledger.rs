@@ -21,12 +21,12 @@ pub fn check(bytes: &[u8]) {
     let images = SiteImages::Own { data_dir: folder.join("data"), client: ClientName::new("north").expect("a name") };
     let policy = Some(folder.join("policy.toml"));
     let stop = AtomicBool::new(false);
-    let said = api::answer(images, folder.join("state"), policy, Some(1), "query", Content::default(), &stop);
-    let said = said.expect("whatever goes wrong is an answer");
-    assert!(said.words.contains_key("refused"), "a message without a config has no other");
+    let reply = api::answer(images, folder.join("state"), policy, Some(1), "query", Content::default(), &stop);
+    let reply = reply.expect("any failure is a refusal");
+    assert!(reply.words.contains_key("refused"), "a message without a config has no other");
     let after = fs::read(&path).expect("a file of ours");
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-    if said.words.contains_key("ledger") {
+    if reply.words.contains_key("ledger") {
         assert_eq!(after.get(..whole), Some(&bytes[..whole]), "lines are only added");
         assert_eq!(before.is_ok(), api::verify_ledger(&folder).is_ok(), "a line that is added follows the one before");
     }

@@ -1,6 +1,8 @@
-//! What each fuzz target does with bytes that somebody hostile wrote: read them as the program would, and check what comes out.
+//! What each fuzz target does with hostile bytes: read them as the program would, and check the result.
 //!
 //! The bodies are here, and not in `fuzz_targets/`, so that the crates' own tests include them and replay `seeds/` in `make test`.
+
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "models")]
 pub mod checkpoint;

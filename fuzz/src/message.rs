@@ -7,8 +7,8 @@ use effgan_fl::{ExchangeId, ExchangeKind, Refusal};
 use effgan_nn::{Array, Params};
 use effgan_run::api::Content;
 
-/// Most values of one array.
-const MOST: usize = 1000;
+/// Maximum number of values of one array.
+const MAX_VALUES: usize = 1000;
 
 /// Reads the message as a request and as a reply: its first line holds the arrays' sizes, the numbers and the words as JSON, the rest the
 /// names and shapes of the tensors.
@@ -48,7 +48,7 @@ fn content(message: &[u8]) -> Option<Content> {
     let end = message.iter().position(|byte| *byte == b'\n')?;
     let (sizes, numbers, mut words): FirstLine = serde_json::from_slice(&message[..end]).ok()?;
     let array = |(name, size): (String, usize)| {
-        let size = size.min(MOST);
+        let size = size.min(MAX_VALUES);
         (name, Array::new([size], (0..size).map(|i| i as f32).collect()))
     };
     words.insert("tensors".into(), str::from_utf8(&message[end + 1..]).ok()?.into());

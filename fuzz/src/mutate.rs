@@ -11,19 +11,19 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::idx;
 
-/// Most bytes that are unpacked to be changed.
-const MOST: u64 = 1 << 16;
+/// Maximum number of bytes that are unpacked to be changed.
+const MAX_UNPACKED: u64 = 1 << 16;
 
-/// Changes what is packed in the gzip file `data[..size]`; answers with the new size.
+/// Changes what is packed in the gzip file `data[..size]`; returns the new size.
 pub fn gzip(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut contents = Vec::new();
-    if seed.is_multiple_of(4) || GzDecoder::new(&data[..size]).take(MOST).read_to_end(&mut contents).is_err() {
+    if seed.is_multiple_of(4) || GzDecoder::new(&data[..size]).take(MAX_UNPACKED).read_to_end(&mut contents).is_err() {
         return fuzzer_mutate(data, size, max_size);
     }
     put(&idx::gzip(&changed(contents)), data, max_size).unwrap_or(size)
 }
 
-/// Changes one of the files in the zip file `data[..size]`; answers with the new size.
+/// Changes one of the files in the zip file `data[..size]`; returns the new size.
 pub fn zip(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let entries =
         if seed.is_multiple_of(4) { None } else { entries(&data[..size]).ok().filter(|entries| !entries.is_empty()) };
@@ -42,7 +42,7 @@ fn entries(file: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
     let entry = |i| {
         let entry = archive.by_index(i)?;
         let (name, mut contents) = (String::from_utf8_lossy(&entry.name_raw()).into_owned(), Vec::new());
-        entry.take(MOST).read_to_end(&mut contents)?;
+        entry.take(MAX_UNPACKED).read_to_end(&mut contents)?;
         Ok((name, contents))
     };
     (0..num).map(entry).collect()

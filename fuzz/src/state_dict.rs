@@ -4,7 +4,7 @@ use effgan_nn::state_dict;
 
 use crate::scratch;
 
-/// Reads the tensors in `bytes`, which are no more than the file.
+/// Reads the tensors in `bytes`. Together they are no larger than the file.
 pub fn check(bytes: &[u8]) {
     let loaded = state_dict::read_weights(&scratch::file("a.pth", bytes));
     let Ok(params) = state_dict::from_bytes(bytes) else { return };

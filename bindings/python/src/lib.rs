@@ -1,6 +1,6 @@
 //! The Python module `effgan._effgan`: arguments in, arrays and exceptions out. All work is done by `effgan-run`.
 
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, reason = "what the macros of PyO3 export is public")]
 
 mod arguments;
 mod errors;

@@ -96,8 +96,8 @@ impl Steps {
         let labels = labels.readonly().as_array().iter().copied().collect();
         let (update, memory) = work::quietly(py, move |stop| {
             let mut memory = memory;
-            let go_on = || !stop.load(Ordering::Relaxed);
-            let update = self.0.local_update(&broadcast.0, &client, (images, labels), &mut memory, &go_on)?;
+            let keep_going = || !stop.load(Ordering::Relaxed);
+            let update = self.0.local_update(&broadcast.0, &client, (images, labels), &mut memory, &keep_going)?;
             Ok((update, memory))
         })?;
         Ok((Update(update), tensors::to_dict(py, memory)?))

@@ -111,7 +111,7 @@ def pictures(folder: Path, client: str, size: int = 28) -> Path:
 
 def is_admitted(kit: Path) -> bool:
     """Whether `check`, without a data folder, reports that the gate accepts the site's key."""
-    return "knows this site's key" in federation("check", kit)[1]
+    return "accepts this site's key" in federation("check", kit)[1]
 
 
 def assert_wrong(folder: Path, line: str, *arguments: object, code: int = 4) -> None:

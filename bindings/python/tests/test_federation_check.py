@@ -246,7 +246,7 @@ def test_a_check_with_a_config_reads_every_image_and_leaves_nothing_behind(admit
     before = files()
     code, said = federation("check", kit, "--data", data, "--config", tmp_path / "run.toml")
     assert code == 0 and "only headers" not in said, said
-    assert "rehearsal    ok: all images were decoded, and this site would take part in the run, once somebody here approves it" in said
+    assert "rehearsal    ok: all images were decoded, and this site would take part in the run, once someone here approves it" in said
     assert files() == before
     code, said = federation("check", kit, "--data", data)
     assert code == 0 and "; only headers were read, --config FILE decodes all images" in said, said

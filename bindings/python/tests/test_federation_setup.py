@@ -77,7 +77,7 @@ def test_a_site_reaches_a_server_by_an_ipv6_address(tmp_path: Path, processes: P
     federation("admit", federation("join", kit)[1].splitlines()[0], "--server", server)
     processes.start("gate", sys.executable, "-m", "effgan", "federation", "serve", server, "--host", "::1")
     wait_for("the gate", lambda: is_admitted(kit) or processes.started[0].poll() is not None)
-    assert f"[::1]:{port} knows this site's key" in federation("check", kit)[1]
+    assert f"[::1]:{port} accepts this site's key" in federation("check", kit)[1]
 
 
 def test_a_certificate_is_renewed_by_its_own_ca_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pub(crate) fn buffered() -> impl Write {
     BufWriter::new(stdout().lock())
 }
 
-/// Writes `question` to standard output and returns the line that is typed in answer, trimmed.
+/// Writes `question` to standard output and returns the line that the user types, trimmed.
 ///
 /// # Errors
 /// When either stream is closed.

@@ -45,7 +45,7 @@ fn an_attacker_is_named_and_flagged_and_left_out_when_that_is_asked_for() {
             && report.contains("attacks in this simulation")
     );
 
-    // The rounds do not depend on it, so a run that is done goes on to another ensemble.
+    // The rounds do not depend on this setting, so a finished run is only given another ensemble.
     let (hash, before) = outcome(&run);
     let resumed = effgan(&["resume", run.to_str().unwrap(), "--set", "aggregation.flagged=\"leave-out\""]);
     assert!(resumed.status.success(), "{resumed:?}");
@@ -55,7 +55,7 @@ fn an_attacker_is_named_and_flagged_and_left_out_when_that_is_asked_for() {
     for (name, weight, _) in members(&run) {
         assert_eq!(weight == 0.0, attackers.contains(name.as_str()));
     }
-    // It is no longer drawn, but can be looked at.
+    // The attacker's generator is no longer drawn from, but can still be sampled by name.
     let grid = folder.path().join("grid.png");
     let name = *attackers.first().unwrap();
     let sampled =

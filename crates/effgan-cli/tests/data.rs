@@ -1,4 +1,4 @@
-//! Data sets as a user meets them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
+//! Data sets as a user has them: a folder with broken files, arrays, CIFAR-10's files, a download, a partition from a
 //! file.
 
 #[path = "../../effgan-data/tests/mixed_folder/mod.rs"]
@@ -53,7 +53,7 @@ fn events(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What holds for each run whose images no feature network knows.
+/// Checks a run for whose images there is no feature network.
 fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
     assert!(output.status.success(), "{output:?}");
     let line = format!("no scores: no built-in feature network fits the images of {name}");
@@ -161,7 +161,7 @@ fn digits_in_colours_are_scored_in_grey_and_say_so() {
 }
 
 #[test]
-fn a_partition_that_is_saved_or_written_by_a_run_is_dealt_again() {
+fn a_partition_that_is_saved_or_written_by_a_run_is_assigned_again() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     let (saved, out, again) = (path("p.json"), path("run"), path("again.json"));
@@ -227,6 +227,17 @@ fn a_data_set_in_the_cache_needs_no_dir() {
     let by_label = [&config[..], &["--set", "partition={kind=\"by-label\", classes_per_client=5, clients=2}"]].concat();
     assert!(with_cache(&by_label).status.success());
     assert!(stdout(&with_cache(&["data", "fetch", "cifar10"])).contains("already here"));
+}
+
+#[test]
+fn the_help_of_fetch_names_everything_that_can_be_fetched() {
+    // data set npz cannot be fetched; choose one of a, b
+    let (_, line) = failure(&effgan(&["data", "fetch", "npz"]));
+    let (_, names) = line.split_once("choose one of ").unwrap();
+    let help = stdout(&effgan(&["data", "fetch", "--help"]));
+    for name in names.split(", ") {
+        assert!(help.contains(name), "the help of `effgan data fetch` lacks {name}: {help}");
+    }
 }
 
 #[test]

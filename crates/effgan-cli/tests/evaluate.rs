@@ -201,7 +201,7 @@ fn bad_images_are_one_line() {
             .line("equal.npy", &[&digits[..], &["--num", "101"]].concat())
             .contains("n = 101 is more than the 100 images")
     );
-    // The first 20 test digits lack a class: there are no scores of classes, and it is said.
+    // The first 20 test digits lack a class: there are no class scores, and a warning says so.
     let few = place.json("equal.npy", &[&digits[..], &["--num", "20"]].concat());
     assert!(few["warnings"][0].as_str().unwrap().starts_with("no class scores: there is no image of class"));
     assert_eq!((&few["class_kl"], few["fd_small"].is_number()), (&Value::Null, true));

@@ -54,13 +54,13 @@ addEventListener("load", () => animate().then((animation) => {
 }));
 </script></body>"##;
 
-/// Collects what the views around it say.
+/// Collects the messages of the views around it.
 const COLLECTOR: &str = r#"<!DOCTYPE html><pre id="said"></pre>
 <script>addEventListener("message", (message) => {
   document.getElementById("said").textContent += JSON.stringify(message.data) + "\n";
 });</script>"#;
 
-/// Everything that is asked of the report, done wrong.
+/// A page that breaks each rule that the report is checked for.
 const CONTROL: &str = r#"<!DOCTYPE html><body>
 <div style="width: 2000px">wide</div><svg role="img" width="20" height="20"></svg>
 <img src="http://127.0.0.1:9/outside.png"><script>nowhere()</script></body>"#;
@@ -170,7 +170,7 @@ fn the_report_is_whole_in_a_browser_at_360_and_1280_pixels_in_light_and_dark() {
     }
     assert_eq!(console.iter().filter(|line| line.contains("report.html")).collect::<Vec<_>>(), [""; 0]);
 
-    // A script that came into the page some other way does nothing, and the browser says so.
+    // A script that was injected into the page does nothing, and the browser says so.
     assert!(view("foreign.html").unwrap()["title"] != "foreign");
     assert!(console.iter().any(|line| line.contains("foreign.html") && line.contains("Content Security Policy")));
 
@@ -255,7 +255,7 @@ fn the_tables_hold_every_score_and_every_reply_and_the_animation_every_round() {
     assert_eq!(clients.len(), 9);
     let absent = clients.iter().find(|row| &row[10] == "late by 3.2 s").unwrap();
     assert_eq!([&absent[0], &absent[2], &absent[4], &absent[7]], ["2", "client-0002", "", ""]);
-    // Four epochs of 41 images, 16 a step.
+    // Four epochs of 41 images, 16 per step.
     assert_eq!([&clients[0][3], &clients[0][6], &clients[0][7], &clients[0][8]], ["41", "12.0", "2.5", "0.5"]);
     let gif = fs::read(run.join("samples/rounds.gif")).unwrap();
     let decoder = image::codecs::gif::GifDecoder::new(std::io::Cursor::new(gif)).unwrap();

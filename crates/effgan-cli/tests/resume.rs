@@ -1,4 +1,4 @@
-//! Runs that are interrupted, killed, starved of disk or extended, and go on: they end as they would have in one go.
+//! Runs that are interrupted, killed, out of disk space or extended, and then resumed: they end as if uninterrupted.
 
 mod program;
 
@@ -21,7 +21,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Goes on with `run`, which must succeed, and what it said.
+/// Resumes `run`, which must succeed, and returns its standard output.
 fn resumed(run: &Path, more: &[&str]) -> String {
     let output = effgan(&[&["resume", text(run)][..], more].concat());
     assert!(output.status.success(), "{output:?}");
@@ -42,7 +42,7 @@ fn algorithm(kind: &str, rounds: u32) -> String {
     format!("algorithm={{ kind = \"{kind}\", rounds = {rounds}{fine_tune} }}")
 }
 
-/// A run that is at work, and has said a line that starts with `said`.
+/// A run that is under way and has printed a line that starts with `said`.
 fn at_work(run: &Path, settings: &[&str], said: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
         .args(["run", &tiny_config(), "--out", text(run)])
@@ -76,7 +76,7 @@ fn flip_a_bit(file: &Path) {
 }
 
 #[test]
-fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
+fn a_run_that_sigterm_ended_says_how_it_is_resumed_and_ends_as_if_uninterrupted() {
     let long = ["--set", "local.epochs=15"];
     let (folder, whole) = done(&long);
     let run = folder.path().join("cut");
@@ -95,7 +95,7 @@ fn a_run_that_sigterm_ended_says_how_it_goes_on_and_ends_as_in_one_go() {
 
 #[test]
 fn more_rounds_make_the_run_that_had_them_from_the_beginning() {
-    // Scores after every second round and the last: after which depends on how many there are.
+    // Scores follow every second round and the last one, so the scored rounds depend on the number of rounds.
     let every = ["--set", "evaluation.every=2", "--set", "local.epochs=1"];
     for kind in ["effgan", "fedadam", "md-gan"] {
         let (long, short) = (algorithm(kind, 4), algorithm(kind, 2));
@@ -105,7 +105,7 @@ fn more_rounds_make_the_run_that_had_them_from_the_beginning() {
         let of_two = outcome(&run);
         resumed(&run, &["--set", "algorithm.rounds=4", "--set", "checkpoint.keep=9"]);
         assert_eq!(outcome(&run), outcome(&whole), "{kind}");
-        // And fewer, as long as their last state is kept.
+        // Fewer rounds work as well, as long as the state after the last of them is kept.
         resumed(&run, &["--set", "algorithm.rounds=2"]);
         assert_eq!(outcome(&run), of_two, "{kind}");
     }
@@ -129,7 +129,7 @@ fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
     assert_eq!((code, line.ends_with(" is not a run folder (no config.toml)")), (Some(2), true), "{line}");
 }
 
-/// What is done to a file that had these bytes.
+/// Damages a file that had these bytes.
 type Damage = fn(&Path, &[u8]);
 
 #[test]
@@ -148,7 +148,7 @@ fn a_torn_checkpoint_is_said_and_skipped_for_the_one_before_and_the_outcome_is_t
     ];
     for (damage, said) in damages {
         damage(&newest, &bytes);
-        // Something to do: a run that is done is left alone.
+        // A changed setting, since a finished run would be left alone.
         let output = effgan(&["resume", text(&run), "--set", "name=again"]);
         assert!(output.status.success(), "{output:?}");
         let warned = String::from_utf8(output.stderr).unwrap();
@@ -267,7 +267,7 @@ fn two_programs_are_never_in_one_run_folder() {
 }
 
 #[test]
-fn a_run_that_failed_goes_on_when_it_may_leave_clients_out_and_stops_when_none_is_left() {
+fn a_run_that_failed_resumes_when_it_may_leave_clients_out_and_stops_when_none_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let (code, line) = failure(&run_tiny(&run, &["--set", "local.learning_rate=1e30"]));

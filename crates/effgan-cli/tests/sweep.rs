@@ -1,4 +1,4 @@
-//! Sweeps: what their cells share, and how they go on.
+//! Sweeps: what their cells share, and how they are resumed.
 
 mod program;
 
@@ -86,13 +86,13 @@ fn cells_that_share_rounds_have_the_bits_of_runs_of_their_own() {
         let algorithm = format!("algorithm={{ kind = \"effgan\", rounds = {rounds}, fine_tune_epochs = {epochs} }}");
         assert_eq!(outcome(&swept.cell(&name)), outcome(&alone(&name, &algorithm)), "{name}");
     }
-    // The cell went on from another one's rounds.
+    // The cell started from another one's rounds.
     let resumed = |name: &str| json(&swept.cell(name).join("run.json"))["resumed"].as_u64().unwrap_or_default();
     assert_eq!(resumed("effgan-fine_tune_epochs-1-held_out-0.2-seed-1"), 1);
     let average = alone("average", "algorithm={ kind = \"fedgan\", rounds = 2 }");
     assert_eq!(outcome(&swept.cell("average-seed-1")), outcome(&average));
 
-    // Fine-tuning of 4 epochs is a round's work: its average is fedgan's third round, which nobody runs.
+    // Fine-tuning of 4 epochs is a round's work: its average is fedgan's third round, which is never run.
     let three = alone("three", "algorithm={ kind = \"fedgan\", rounds = 3 }");
     assert!(!swept.cell("average_of_three-seed-1").exists());
     let rows = swept.rows();
@@ -121,7 +121,7 @@ set = { algorithm = { kind = "local-ensemble", rounds = 1 } }
 "#;
 
 #[test]
-fn a_sweep_goes_on_where_it_was_stopped_and_runs_nothing_twice() {
+fn a_sweep_resumes_where_it_was_stopped_and_runs_nothing_twice() {
     let (swept, whole) = (Swept::new(SIMPLE), Swept::new(SIMPLE));
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
         .args(swept.args(&["--jobs", "1"]))

@@ -135,8 +135,8 @@ pub enum DataError {
 
     // Downloads.
     /// The data set cannot be downloaded.
-    #[error("data set {name} cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception")]
-    NotFetched { name: &'static str },
+    #[error("data set {name} cannot be fetched; choose one of {known}")]
+    NotFetched { name: &'static str, known: String },
     /// No mirror has the file.
     #[error(
         "could not fetch {file}: {reasons}; \

@@ -1,11 +1,12 @@
 //! The same work on every item, on all cores.
 
+use std::panic::resume_unwind;
 use std::thread;
 
 /// Calls `work` with each item; returns the results in the order of the items.
 ///
 /// # Panics
-/// When `work` panics.
+/// With the panic of `work`.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_parallel_into(items, &mut vec![(); items.len()], |item, _| work(item))
 }
@@ -14,7 +15,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 /// the order of the items.
 ///
 /// # Panics
-/// When `work` panics, and when `outputs` cannot be cut into equal parts that are not empty.
+/// With the panic of `work`, and when `outputs` cannot be cut into equal parts that are not empty.
 pub(crate) fn in_parallel_into<T: Sync, P: Send, R: Send>(
     items: &[T],
     outputs: &mut [P],
@@ -38,6 +39,6 @@ pub(crate) fn in_parallel_into<T: Sync, P: Send, R: Send>(
         };
         let parts = items.chunks(part).zip(outputs.chunks_mut(part * each));
         let parts: Vec<_> = parts.map(|(items, outputs)| scope.spawn(move || work_on(items, outputs))).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("the work on an item panicked")).collect()
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }

@@ -1,59 +1,30 @@
 //! Memory of reading, counted by an allocator: each reader stays within `dataset.max_memory` and close to what its images need.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
+#[path = "../../effgan-kernels/tests/counting/allocator.rs"]
+mod allocator;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use allocator::{HELD, PEAK};
 use effgan_data::datasets::MaxMemory;
 use effgan_data::{DatasetConfig, DatasetName};
 use image::{DynamicImage, ImageBuffer, ImageFormat, RgbImage};
 use tempfile::TempDir;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MAX_BYTES: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MAX_BYTES.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller upholds the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    // Memory that is not written yet is counted too, but not used, so the test can have many images.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        MAX_BYTES.fetch_max(NOW.fetch_add(layout.size(), Ordering::SeqCst) + layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller upholds the contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: the caller upholds the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 /// Only one reader is counted at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Peak MiB of loading `config`, and the error if it does not load.
 fn peak(config: &DatasetConfig) -> (usize, Option<String>) {
-    let before = NOW.load(Ordering::SeqCst);
-    MAX_BYTES.store(before, Ordering::SeqCst);
+    let before = HELD.load(Ordering::SeqCst);
+    PEAK.store(before, Ordering::SeqCst);
     let said = config.load().err().map(|error| error.to_string());
-    ((MAX_BYTES.load(Ordering::SeqCst) - before).div_ceil(1 << 20), said)
+    ((PEAK.load(Ordering::SeqCst) - before).div_ceil(1 << 20), said)
 }
 
 fn config(name: DatasetName, dir: &Path) -> DatasetConfig {

@@ -1,4 +1,4 @@
-//! The contract of a federated algorithm: pure functions. A driver carries the messages between them and knows no algorithm.
+//! What a federated algorithm is: pure functions. A driver carries the messages between them, and works with any algorithm.
 
 use effgan_data::ClientName;
 use effgan_nn::Streams;

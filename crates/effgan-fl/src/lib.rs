@@ -48,7 +48,7 @@ pub use algorithm::Algorithm;
 pub use algorithms::AlgorithmConfig;
 pub use attack::{Attack, AttackKind};
 pub use bounds::Bounds;
-pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, Moment, RunId};
+pub use checkpoints::{Checkpoint, CheckpointConfig, Checkpoints, RunId, RunPosition};
 pub use decay::Decay;
 pub use ensemble::Ensemble;
 pub use error::FlError;

@@ -10,7 +10,7 @@ use effgan_data::ClientName;
 
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, RunPosition};
 use crate::failure_policy::FailurePolicy;
 use crate::message::{Broadcast, Exchange};
 use crate::reply::Reply;
@@ -27,11 +27,11 @@ const MAX_IN_MEMORY: usize = 1;
 pub struct SiteMessage {
     /// The broadcast to work on.
     pub broadcast: Broadcast,
-    /// How far the server's run is. Client state that a site has saved for a later moment is discarded: the server has lost that
-    /// moment, and repeats the work.
-    pub now: Moment,
-    /// The oldest moment from which the server can still resume.
-    pub oldest: Moment,
+    /// How far the server's run is. Client state that a site has saved for a later position is discarded: the server has lost that
+    /// position, and repeats the work.
+    pub now: RunPosition,
+    /// The oldest position from which the server can still resume.
+    pub oldest: RunPosition,
 }
 
 /// Carries messages to sites, and their replies back in any order.
@@ -154,7 +154,7 @@ impl<'a> Arriving<'a> {
     /// Sends a message to each client whose reply is not on disk already.
     fn send(&mut self) -> Result<()> {
         let checkpoints = self.federation.checkpoints;
-        let (now, oldest) = (Moment::of(self.state), checkpoints.oldest()?.unwrap_or_default());
+        let (now, oldest) = (RunPosition::of(self.state), checkpoints.oldest()?.unwrap_or_default());
         let expected = self.federation.algorithm.expects(self.state, self.exchange)?;
         let bytes = expected.values().map(|shape| 4 * shape.iter().product::<usize>() as u64).sum();
         for client in &self.exchange.cohort {

@@ -5,9 +5,9 @@ use effgan_data::control_chars::is_control;
 /// Text of a client as one line of at most 300 characters, without control characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    const MOST: usize = 300;
-    let mut line: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
+    const MAX_CHARS: usize = 300;
+    let mut line: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).take(MAX_CHARS).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         line.push('…');
     }
     line

@@ -124,8 +124,8 @@ impl ServerTraining {
         ctx: &RoundContext,
     ) -> Result<ServerState> {
         let network = &self.gan.network;
-        let most = exchange.cohort.iter().map(|client| ctx.num_examples_of(client)).max().unwrap_or(1);
-        let n = self.training.batch_size(most) as usize;
+        let max_examples = exchange.cohort.iter().map(|client| ctx.num_examples_of(client)).max().unwrap_or(1);
+        let n = self.training.batch_size(max_examples) as usize;
         let streams = Streams::of_round(ctx.seed, exchange.round);
         let z = streams.normal(Purpose::Latent, exchange.iteration, n * network.latent_dim());
         let images = self.generator(&state, exchange)?.images(z.clone());
@@ -181,14 +181,14 @@ impl ServerTraining {
     /// client.
     fn check_images(&self, images: &Array, num_examples: u64) -> Result<()> {
         let [c, h, w] = self.gan.network.image_shape;
-        let (least, most) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));
-        let is_batch = |n: usize| (least..=most).contains(&(n as u64)) && images.shape == [n, c, h, w];
+        let (min_images, max_images) = (self.training.batch_size(num_examples), self.training.batch_size(u64::MAX));
+        let is_batch = |n: usize| (min_images..=max_images).contains(&(n as u64)) && images.shape == [n, c, h, w];
         if images.shape.first().is_some_and(|&n| is_batch(n)) {
             return Ok(());
         }
         let got = &images.shape;
         Err(FlError::Config(format!(
-            "the server sent images of shape {got:?}, expected {least} to {most} images of shape [{c}, {h}, {w}]"
+            "the server sent images of shape {got:?}, expected {min_images} to {max_images} images of shape [{c}, {h}, {w}]"
         )))
     }
 

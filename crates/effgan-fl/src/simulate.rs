@@ -1,7 +1,9 @@
 //! Driver 1: a whole federation in one process, with clients in parallel on one or more threads each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_nn::{Threads, threads_of_workers};
@@ -9,7 +11,7 @@ use effgan_nn::{Threads, threads_of_workers};
 use crate::Result;
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, ClientStates, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, ClientStates, RunPosition};
 use crate::client::Client;
 use crate::failure_policy::FailurePolicy;
 use crate::local::Shard;
@@ -52,13 +54,16 @@ impl Simulation<'_> {
     /// A client's failure where the [`FailurePolicy`] says so; [`FlError::Interrupted`](crate::FlError::Interrupted) when
     /// `on_step` breaks; errors of `observer` and `members`; [`FlError::NoReplies`](crate::FlError::NoReplies) when there is no
     /// client to collect from; files that cannot be written.
+    ///
+    /// # Panics
+    /// With the panic of a client, which stops the others at their next step.
     pub fn run(
         &self,
         from: Option<Checkpoint>,
         members: &mut dyn MemberSink,
         observer: &mut dyn RoundObserver,
     ) -> Result<ServerState> {
-        let now = from.as_ref().map(|checkpoint| Moment::of(&checkpoint.state)).unwrap_or_default();
+        let now = from.as_ref().map(|checkpoint| RunPosition::of(&checkpoint.state)).unwrap_or_default();
         let roster = self.roster();
         self.rounds(&roster).run(&mut Workers::new(self, &roster, now), from, members, observer)
     }
@@ -111,22 +116,28 @@ impl Driver for Workers<'_> {
     fn exchange(&mut self, state: &ServerState, exchange: &Exchange, fold: &mut Fold) -> Result<ServerState> {
         self.resize_pools(exchange.cohort.len());
         let (this, next_client, stop) = (&*self, AtomicUsize::new(0), AtomicBool::new(false));
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             // Dropped in reverse order, also when a panic unwinds: first the receiver, which unblocks the senders, then this,
             // which stops the clients at work.
             let _stop = StopOnDrop(&stop);
             let (sender, mut receiver) = sync_channel(0);
             for threads in &this.pools {
                 let (sender, next_client, stop) = (sender.clone(), &next_client, &stop);
-                scope.spawn(move || threads.run(|| this.work(state, exchange, next_client, stop, &sender)));
+                scope.spawn(move || {
+                    let work = || threads.run(|| this.work(state, exchange, next_client, stop, &sender));
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+                        // Nobody receives it when the run has already ended for another reason.
+                        let _ = sender.send(Err(panic));
+                    }
+                });
             }
             drop(sender);
             fold(&mut receiver, this.pools.len())
         })
     }
 
-    fn save_client_states(&mut self, moment: Moment) -> Result<()> {
-        self.states.write(moment)
+    fn save_client_states(&mut self, position: RunPosition) -> Result<()> {
+        self.states.write(position)
     }
 
     fn prune_client_states(&self) -> Result<()> {
@@ -135,14 +146,16 @@ impl Driver for Workers<'_> {
     }
 }
 
-impl Arrivals for Receiver<Arrival> {
+/// A client's panic goes on in the thread that folds, which ends the run with the panic's own message.
+impl Arrivals for Receiver<thread::Result<Arrival>> {
     fn next(&mut self) -> Result<Arrival> {
-        Ok(self.recv().expect("a worker sends a reply for each client it took"))
+        let arrival = self.recv().expect("a worker sends a reply for each client it took, or its panic");
+        Ok(arrival.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
 
 impl<'a> Workers<'a> {
-    fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: Moment) -> Self {
+    fn new(simulation: &'a Simulation<'a>, roster: &'a Roster, now: RunPosition) -> Self {
         let states = ClientStates::at(now, simulation.checkpoints);
         Self { simulation, roster, states, pools: Vec::new(), num_clients: 0 }
     }
@@ -168,7 +181,7 @@ impl<'a> Workers<'a> {
         exchange: &Exchange,
         next_client: &AtomicUsize,
         stop: &AtomicBool,
-        sender: &SyncSender<Arrival>,
+        sender: &SyncSender<thread::Result<Arrival>>,
     ) {
         while let Some(client) = exchange.cohort.get(next_client.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {
@@ -177,7 +190,7 @@ impl<'a> Workers<'a> {
             let broadcast = self.simulation.algorithm.broadcast(state, exchange, client);
             let reply = self.client(client, stop).answer(&broadcast).map(|reply| reply.compared_to(&broadcast));
             let ended = reply.is_err();
-            if sender.send((client.clone(), reply)).is_err() || ended {
+            if sender.send(Ok((client.clone(), reply))).is_err() || ended {
                 return;
             }
         }

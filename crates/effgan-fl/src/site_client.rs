@@ -11,7 +11,7 @@ use effgan_nn::file::remove_leftovers;
 
 use crate::Result;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{CheckpointConfig, Checkpoints, ClientStates, Moment, RunId};
+use crate::checkpoints::{CheckpointConfig, Checkpoints, ClientStates, RunId, RunPosition};
 use crate::client::Client;
 use crate::local::Shard;
 use crate::message_driver::SiteMessage;
@@ -69,7 +69,7 @@ impl Site<'_> {
         };
         let Reply { client, exchange, outcome, seconds, .. } =
             Threads::new(self.jobs).run(|| client.answer(broadcast))?;
-        states.write(Moment { exchanges: now.exchanges + 1, ..*now })?;
+        states.write(RunPosition { exchanges: now.exchanges + 1, ..*now })?;
         states.prune(*oldest)?;
         // The losses of its steps and its file stay at the site.
         Ok(Reply { seconds, ..Reply::new(client, exchange, outcome) })

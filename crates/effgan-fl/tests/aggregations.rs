@@ -21,18 +21,18 @@ fn params(weight: &[f32], running: f32) -> Params {
 }
 
 /// The result of `rule` for clients that were sent `base` and reply with the given parameters and numbers of images.
-fn fold(rule: Rule, base: &Params, answers: &[(Params, u64)]) -> Result<Params, FlError> {
-    let mut replies = answers.iter().enumerate().map(|(i, (params, num_examples))| {
+fn fold(rule: Rule, base: &Params, updates: &[(Params, u64)]) -> Result<Params, FlError> {
+    let mut replies = updates.iter().enumerate().map(|(i, (params, num_examples))| {
         let update = Update { params: params.clone(), num_examples: *num_examples, metrics: Numbers::new() };
-        Ok((ClientName::simulated(i, answers.len()), update))
+        Ok((ClientName::simulated(i, updates.len()), update))
     });
     rule.fold(base, &mut replies, Weights::Examples, 4)
 }
 
 /// As [`fold`], of one value each, from 0, where the i-th client has i + 1 images.
 fn fold_values(rule: Rule, values: &[f32]) -> f32 {
-    let answers: Vec<_> = values.iter().zip(1..).map(|(&value, n)| (params(&[value], 1.0), n)).collect();
-    fold(rule, &params(&[0.0], 1.0), &answers).unwrap().get("fc.weight").unwrap().values()[0]
+    let updates: Vec<_> = values.iter().zip(1..).map(|(&value, n)| (params(&[value], 1.0), n)).collect();
+    fold(rule, &params(&[0.0], 1.0), &updates).unwrap().get("fc.weight").unwrap().values()[0]
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn clipping_scales_the_whole_update_and_its_running_statistics() {
 
 #[test]
 fn running_statistics_do_not_count_towards_the_norm() {
-    let (base, answer) = (params(&[0.0], 1.0), params(&[1.0], 1000.0));
-    assert_eq!(fold(Rule::NormClippedMean { clip: Some(1.0) }, &base, &[(answer.clone(), 1)]).unwrap(), answer);
+    let (base, update) = (params(&[0.0], 1.0), params(&[1.0], 1000.0));
+    assert_eq!(fold(Rule::NormClippedMean { clip: Some(1.0) }, &base, &[(update.clone(), 1)]).unwrap(), update);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn the_fold_of_equal_models_is_that_model_to_the_bit() {
     let base = params(&vec![0.0; 10_000], 1.0);
     let model = params(&Streams::of_run(1).normal(Purpose::Init, 0, 10_000), 0.7);
     for clients in [1, 2, 3, 5, 8] {
-        let answers: Vec<_> = (0..clients).map(|i| (model.clone(), 7 + i)).collect();
+        let updates: Vec<_> = (0..clients).map(|i| (model.clone(), 7 + i)).collect();
         for rule in
             every_rule(clients as usize).into_iter().filter(|rule| *rule != Rule::NormClippedMean { clip: Some(0.5) })
         {
-            assert_eq!(fold(rule, &base, &answers).unwrap().hash(), model.hash(), "{rule:?}");
+            assert_eq!(fold(rule, &base, &updates).unwrap().hash(), model.hash(), "{rule:?}");
         }
     }
 }
@@ -88,8 +88,8 @@ fn the_fold_of_equal_models_is_that_model_to_the_bit() {
 #[test]
 fn a_clip_that_no_update_reaches_is_the_mean_to_the_bit() {
     let normal = |step| params(&Streams::of_run(2).normal(Purpose::Init, step, 10_000), 0.5 + step as f32);
-    let answers: Vec<_> = (1..5).map(|step| (normal(step), 10 + step)).collect();
-    let folded = |rule| fold(rule, &normal(0), &answers).unwrap().hash();
+    let updates: Vec<_> = (1..5).map(|step| (normal(step), 10 + step)).collect();
+    let folded = |rule| fold(rule, &normal(0), &updates).unwrap().hash();
     assert_eq!(folded(Rule::NormClippedMean { clip: Some(1e9) }), folded(Rule::Mean));
 }
 
@@ -105,8 +105,8 @@ fn trimming_all_but_the_middle_is_the_median() {
 
 #[test]
 fn too_few_replies_to_trim_are_an_error_that_names_the_round() {
-    let answers = vec![(params(&[1.0], 1.0), 1); 6];
-    let error = fold(Rule::TrimmedMean { trim: 3 }, &answers[0].0, &answers).unwrap_err().to_string();
+    let updates = vec![(params(&[1.0], 1.0), 1); 6];
+    let error = fold(Rule::TrimmedMean { trim: 3 }, &updates[0].0, &updates).unwrap_err().to_string();
     assert_eq!(
         error,
         "trimmed-mean with trim = 3 needs more than 6 replies, and round 4 has 6; lower aggregation.trim or raise \

@@ -89,7 +89,7 @@ fn simulated(algorithm: &dyn Algorithm, clients: usize) -> usize {
         participation: &SimulationConfig::default(),
         failures: FailurePolicy::default(),
         seed: 1,
-        // With one worker, each reply arrives in its turn: none waits in a file, from which its model would be read.
+        // With one worker, each reply arrives in order: none waits in a file, from which its model would be read.
         jobs: 1,
         checkpoints: &checkpoints(folder.path()),
         on_step: &|_| ControlFlow::Continue(()),

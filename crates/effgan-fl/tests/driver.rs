@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
@@ -230,11 +231,31 @@ fn an_interrupted_run_stops_at_the_next_step() {
     }
 }
 
+#[test]
+fn a_panic_in_a_clients_training_reaches_the_caller_with_its_own_message_and_stops_the_other_clients() {
+    const STEPS: u32 = 100_000;
+    let config = LocalEnsembleConfig { rounds: 1, weights: Weights::Examples };
+    let local = LocalConfig { steps: Some(STEPS), ..local(1e-9) };
+    let algorithm = AlgorithmConfig::LocalEnsemble(config)
+        .build(model(1e-9), local, &AggregationConfig::default(), device())
+        .unwrap();
+    for jobs in [1, 3] {
+        let (folder, steps) = (tempfile::tempdir().unwrap(), AtomicU32::new(0));
+        let on_step = |_: &StepRecord| {
+            assert!(steps.fetch_add(1, Ordering::Relaxed) != 7, "a bug in the eighth step");
+            ControlFlow::Continue(())
+        };
+        let panic = catch_unwind(AssertUnwindSafe(|| run(&*algorithm, jobs, folder.path(), &on_step))).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug in the eighth step"), "jobs {jobs}");
+        assert!(steps.into_inner() < STEPS, "no other client does all of its steps");
+    }
+}
+
 fn dropout(dropout: f64) -> SimulationConfig {
     SimulationConfig { dropout, ..SimulationConfig::default() }
 }
 
-/// Half of the clients are too slow for five steps a second.
+/// Half of the clients are too slow for five steps per second.
 fn half_late() -> SimulationConfig {
     let speed = Some(Speed { median: 5.0, sigma: 1.0 });
     SimulationConfig { deadline: Some(1.0), speed, ..SimulationConfig::default() }

@@ -32,7 +32,7 @@ pub(crate) fn empty() -> Body {
 // A node that finds the connection closed before it has read the 403 would retry for ever.
 pub(crate) struct DrainedBody(Option<Incoming>);
 
-/// Most bytes that are read only to be discarded.
+/// Maximum number of bytes that are read only to be discarded.
 const MAX_DISCARDED: usize = 16 << 20;
 
 impl DrainedBody {
@@ -114,11 +114,11 @@ impl<B: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpi
     }
 }
 
-/// Reads a body of at most `most` bytes.
-pub(crate) async fn read<B>(body: B, most: u64) -> io::Result<Bytes>
+/// Reads a body of at most `max_bytes` bytes.
+pub(crate) async fn read<B>(body: B, max_bytes: u64) -> io::Result<Bytes>
 where
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
-    let limited = Limited::new(TimedBody::new(body), usize::try_from(most).unwrap_or(usize::MAX));
+    let limited = Limited::new(TimedBody::new(body), usize::try_from(max_bytes).unwrap_or(usize::MAX));
     limited.collect().await.map(Collected::to_bytes).map_err(io::Error::other)
 }

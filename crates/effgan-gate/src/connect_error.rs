@@ -8,7 +8,7 @@ use rustls::{AlertDescription, CertificateError};
 /// Why a connection to the server failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConnectError {
-    /// The gate does not know this site's key.
+    /// The gate does not accept this site's key.
     NotAdmitted,
     /// The server's certificate is not valid.
     Certificate(CertificateProblem),

@@ -63,7 +63,7 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
-    /// Connects to the one server, whatever the URI.
+    /// Connects to the one server, regardless of the URI.
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
         Box::pin(async move { Ok(PooledStream(TokioIo::new(connector.connect().await?))) })

@@ -25,13 +25,13 @@ pub enum Endpoint {
     ConfirmMessageReceived,
 }
 
-/// Most bytes of a small request; a node id, a run id and a hash take about a hundred.
+/// Maximum number of bytes of a small request; a node id, a run id and a hash take about a hundred.
 pub const MAX_SMALL: u64 = 4 << 10;
-/// Most bytes of a `push-messages` request: the ids of about 15,000 objects, more than a reply has.
+/// Maximum number of bytes of a `push-messages` request: the ids of about 15,000 objects, more than a reply has.
 pub const MAX_PUSH_MESSAGES: u64 = 1 << 20;
-/// Most bytes of a `push-object` request: Flower splits arrays into pieces of 5 MiB (`FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE`).
+/// Maximum number of bytes of a `push-object` request: Flower splits arrays into pieces of 5 MiB (`FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE`).
 pub const MAX_PUSH_OBJECT: u64 = (5 << 20) + (64 << 10);
-/// Most bytes of a `pull-messages` response.
+/// Maximum number of bytes of a `pull-messages` response.
 pub const MAX_PULL_MESSAGES: u64 = 8 << 20;
 
 impl Endpoint {
@@ -70,7 +70,7 @@ impl Endpoint {
         Self::ALL.into_iter().find(|endpoint| method == "POST" && target == endpoint.path())
     }
 
-    /// Most bytes of a request's body.
+    /// Maximum number of bytes of a request's body.
     pub fn max_request(self) -> u64 {
         match self {
             Self::PushMessages => MAX_PUSH_MESSAGES,
@@ -79,7 +79,7 @@ impl Endpoint {
         }
     }
 
-    /// Most bytes of a response's body that a site accepts.
+    /// Maximum number of bytes of a response's body that a site accepts.
     pub fn max_response(self) -> u64 {
         match self {
             Self::PullMessages | Self::PushMessages => MAX_PULL_MESSAGES,

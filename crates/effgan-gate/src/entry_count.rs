@@ -6,15 +6,15 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::wire::Node;
 
-/// Most entries of a small request; Flower's have three at most.
+/// Maximum number of entries of a small request; Flower's have three at most.
 const MAX_SMALL: usize = 16;
-/// Most entries of a `push-messages` request that are neither node, message nor tree: Flower sends one, the app's running time.
+/// Maximum number of entries of a `push-messages` request that are neither node, message nor tree: Flower sends one, the app's running time.
 const MAX_OTHERS: usize = 4;
-/// Most bytes of such an entry.
+/// Maximum number of bytes of such an entry.
 const MAX_OTHER_BYTES: usize = 64;
-/// Fewest bytes of an object in a tree: its id.
+/// Minimum number of bytes of an object in a tree: its id.
 const MIN_OBJECT_BYTES: usize = 66;
-/// Most levels of a tree of objects: a message, its record, the record's arrays and their pieces are four.
+/// Maximum number of levels of a tree of objects: a message, its record, the record's arrays and their pieces are four.
 const MAX_DEPTH: usize = 8;
 
 /// The entries of a `PushMessagesRequest` or a `PullMessagesResponse`, which share their field numbers.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 
-/// Why the gate or the forwarder cannot start or go on.
+/// Why the gate or the forwarder cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// A file that cannot be read or written.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::GateError;
 use crate::small_file;
 
-/// Most bytes of `gate.json`.
+/// Maximum number of bytes of `gate.json`.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// `gate.json`

@@ -18,9 +18,9 @@ pub mod entry_count;
 mod error;
 mod forwarder;
 mod gate;
+pub mod gate_limits;
 mod gate_state;
 mod headers;
-pub mod limits;
 mod listener;
 mod loopback;
 mod object_body;
@@ -47,8 +47,8 @@ pub use forwarder::{
     ALLOWED_ERRORS, Bundle, Destination, Forwarder, ForwarderConfig, MAX_MESSAGE, check_fab, check_run, probe,
 };
 pub use gate::{Gate, GateConfig};
+pub use gate_limits::Limits;
 pub use gate_state::{GATE_STATE, GateState, PulledMessage, SiteState};
-pub use limits::Limits;
 pub use loopback::loopback_certificate;
 pub use proxy::Proxy;
 pub use request_check::check_request;

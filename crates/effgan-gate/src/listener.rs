@@ -9,9 +9,9 @@ use crate::error::GateError;
 
 /// Raises this process's limit of open files to the highest allowed: a shell's default is often 1024, and each connection takes one.
 pub(crate) fn raise_file_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+    if let Ok((_, highest)) = getrlimit(Resource::RLIMIT_NOFILE) {
         // On failure, fewer connections fit.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, highest, highest);
     }
 }
 

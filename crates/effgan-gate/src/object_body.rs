@@ -1,4 +1,4 @@
-//! The body of a `push-object` request on its way to Flower: megabytes of content pass without being held in memory.
+//! The body of a `push-object` request, passed on to Flower as it arrives: megabytes of content are never held in memory.
 
 use std::error::Error;
 use std::io;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::address::ServerAddress;
 use crate::error::GateError;
 
-/// Most bytes of a proxy's response.
+/// Maximum number of bytes of a proxy's response.
 const MAX_RESPONSE: usize = 8 << 10;
 
 /// A proxy. The connection to it is plain, as with nearly all proxies; what passes through it is TLS to the server.
@@ -72,16 +72,16 @@ impl Proxy {
         let login =
             self.authorization.as_ref().map(|basic| format!("Proxy-Authorization: {basic}\r\n")).unwrap_or_default();
         stream.write_all(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n{login}\r\n").as_bytes()).await?;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() == MAX_RESPONSE {
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            if response.len() == MAX_RESPONSE {
                 return Err(refuse("sent more than a proxy's response".into()));
             }
-            answer.push(stream.read_u8().await.map_err(|error| refuse(format!("closed the connection: {error}")))?);
+            response.push(stream.read_u8().await.map_err(|error| refuse(format!("closed the connection: {error}")))?);
         }
-        let answer = String::from_utf8_lossy(&answer);
-        let status = answer.split_whitespace().nth(1).unwrap_or_default();
-        let connected = answer.starts_with("HTTP/1.") && status.len() == 3 && status.starts_with('2');
+        let response = String::from_utf8_lossy(&response);
+        let status = response.split_whitespace().nth(1).unwrap_or_default();
+        let connected = response.starts_with("HTTP/1.") && status.len() == 3 && status.starts_with('2');
         if connected { Ok(stream) } else { Err(refuse(format!("answers {}", printable(status)))) }
     }
 }

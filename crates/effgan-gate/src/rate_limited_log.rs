@@ -1,4 +1,4 @@
-//! A log for lines that anybody on the network can cause.
+//! A log for lines that any machine on the network can cause.
 
 use std::sync::Mutex;
 use std::time::Duration;

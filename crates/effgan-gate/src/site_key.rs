@@ -11,7 +11,7 @@ const SPKI_HEAD: [u8; 23] = [
     0x22, 0x03, 0x62, 0x00,
 ];
 
-/// Most bytes of a public key in OpenSSH's format.
+/// Maximum number of bytes of a public key in OpenSSH's format.
 const MAX_BYTES: usize = 1024;
 
 /// Parses a public key in OpenSSH's format, with or without a comment.

@@ -15,19 +15,19 @@ use crate::small_file;
 /// File in the server folder.
 pub const SITES: &str = "sites.toml";
 
-/// Most bytes of `sites.toml`: enough for thousands of sites.
+/// Maximum number of bytes of `sites.toml`: enough for thousands of sites.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A site of the federation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
-    /// The name that everybody knows it by; never one that it sends.
+    /// Its name everywhere: the one on this list, never one that the site sends.
     pub name: ClientName,
     /// `None` until it is admitted, and after it was removed.
     pub key: Option<PublicKey>,
     /// When it was admitted.
     pub admitted: Option<OffsetDateTime>,
-    /// Most images that its replies count for; `None` leaves it to the config's bound.
+    /// Maximum number of images that its replies count for; `None` leaves it to the config's bound.
     pub max_examples: Option<u64>,
 }
 

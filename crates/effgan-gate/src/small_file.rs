@@ -21,11 +21,11 @@ pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp { inode: about.ino(), modified: (about.mtime(), about.mtime_nsec()), length: about.len() })
 }
 
-/// Reads a text file of at most `most` bytes.
+/// Reads a text file of at most `max_bytes` bytes.
 ///
 /// # Errors
 /// [`GateError::File`], also when it is longer, not a file, or not UTF-8.
-pub(crate) fn read(path: &Path, most: u64) -> Result<String, GateError> {
+pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<String, GateError> {
     let read = || {
         let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         // Opening a pipe would block.
@@ -33,8 +33,8 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<String, GateError> {
             return refuse("not a file".into());
         }
         let mut text = String::new();
-        File::open(path)?.take(most + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > most { refuse(format!("more than {most} bytes")) } else { Ok(text) }
+        File::open(path)?.take(max_bytes + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > max_bytes { refuse(format!("more than {max_bytes} bytes")) } else { Ok(text) }
     };
     read().map_err(GateError::file(path))
 }

@@ -20,7 +20,7 @@ use crate::error::GateError;
 use crate::small_file;
 use crate::watched_sites::WatchedSites;
 
-/// Most bytes of a file with a certificate or a key.
+/// Maximum number of bytes of a file with a certificate or a key.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// Admits clients whose key is on the list; the rest of their certificate is ignored.

@@ -18,6 +18,6 @@ fn seeds_of_requests_are_decided() {
 
 #[test]
 fn what_flower_writes_is_counted_as_it_is_decoded() {
-    gate::check(include_bytes!("fixtures/answer.bin"));
+    gate::check(include_bytes!("fixtures/reply.bin"));
     gate::check(include_bytes!("fixtures/failure.bin"));
 }

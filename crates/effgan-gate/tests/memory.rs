@@ -29,7 +29,7 @@ fn millions_of_empty_entries_are_refused_before_memory_is_taken_for_them() {
     let site = SiteIdentity::new(ClientName::new("north").expect("a name"), &key, 1 << 30);
     let mut node = NodeState::default();
     node.activate(5);
-    let of = |entry: &[u8], most: u64| entry.repeat((most as usize - 100) / entry.len());
+    let of = |entry: &[u8], max_bytes: u64| entry.repeat((max_bytes as usize - 100) / entry.len());
     let its = [0x0a, 2, 8, 5];
     let message = entry(2, b"");
     let tree = entry(3, &entry(1, &[b'a'; 64]));

@@ -111,7 +111,7 @@ pub fn channel_sums(isa: Isa, n: usize, map: &MapShape, x: &[f32]) -> Vec<f32> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::reference::{assert_close, noise};
+    use super::super::naive::{assert_close, noise};
     use super::*;
 
     #[test]

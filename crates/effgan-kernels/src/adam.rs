@@ -104,7 +104,7 @@ unsafe fn update_body<L>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::reference::{assert_close, noise};
+    use super::super::naive::{assert_close, noise};
     use super::*;
 
     const STEP: AdamStep = AdamStep { learning_rate: 1e-3, beta1: 0.5, beta2: 0.999, epsilon: 1e-8, step: 1 };

@@ -1,4 +1,4 @@
-//! Memory that is reused: pages fresh from the system cost as much time as filling them.
+//! Reused memory: a page that is new from the system takes as much time as filling it.
 //!
 //! A training step takes and gives back vectors of the same lengths over and over. Each thread keeps what was given
 //! back, by length and type, so that in the steady state nothing is allocated. It keeps no more vectors of a length
@@ -13,15 +13,15 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 
-/// Most lengths that a thread keeps; a training step has some tens.
+/// Maximum number of lengths that a thread keeps; a training step has a few dozen.
 const MAX_LENGTHS: usize = 256;
 
-/// A type of value that memory is kept for, in a store of its own.
+/// A type of value that memory is kept for. Each type has its own store.
 pub trait Element: Copy + 'static {
     /// The value that new memory is filled with.
     const ZERO: Self;
-    /// The value that [`fill_with_nan`] has memory filled with.
-    const NOTHING: Self;
+    /// The value that memory is filled with after [`fill_with_nan`].
+    const POISON: Self;
 
     /// The store of the current thread.
     fn store() -> &'static LocalKey<RefCell<Store<Self>>>;
@@ -29,10 +29,10 @@ pub trait Element: Copy + 'static {
 
 /// Implements [`Element`] for `$element`.
 macro_rules! kept_by_length {
-    ($element:ty, $zero:expr, $nothing:expr) => {
+    ($element:ty, $zero:expr, $poison:expr) => {
         impl $crate::buffer::Element for $element {
             const ZERO: Self = $zero;
-            const NOTHING: Self = $nothing;
+            const POISON: Self = $poison;
 
             fn store() -> &'static std::thread::LocalKey<std::cell::RefCell<$crate::buffer::Store<Self>>> {
                 use $crate::buffer::Store;
@@ -51,14 +51,14 @@ kept_by_length!(f64, 0.0, f64::NAN);
 
 /// The vectors of one type that a thread keeps.
 #[derive(Debug)]
-pub struct Store<T>(Vec<Shelf<T>>);
+pub struct Store<T>(Vec<Pool<T>>);
 
 /// The vectors of one length.
 #[derive(Debug)]
-struct Shelf<T> {
+struct Pool<T> {
     len: usize,
     /// Number of vectors that are taken and not given back.
-    out: usize,
+    in_use: usize,
     kept: Vec<Vec<T>>,
 }
 
@@ -67,28 +67,28 @@ impl<T: Element> Store<T> {
     pub const EMPTY: Self = Self(Vec::new());
 
     fn take(&mut self, len: usize) -> Vec<T> {
-        let place = self.0.iter().position(|shelf| shelf.len == len).unwrap_or_else(|| {
+        let place = self.0.iter().position(|pool| pool.len == len).unwrap_or_else(|| {
             if self.0.len() == MAX_LENGTHS {
                 self.0.remove(0);
             }
-            self.0.push(Shelf { len, out: 0, kept: Vec::new() });
+            self.0.push(Pool { len, in_use: 0, kept: Vec::new() });
             self.0.len() - 1
         });
-        let shelf = &mut self.0[place];
-        shelf.out += 1;
-        shelf.kept.pop().unwrap_or_else(|| vec![T::ZERO; len])
+        let pool = &mut self.0[place];
+        pool.in_use += 1;
+        pool.kept.pop().unwrap_or_else(|| vec![T::ZERO; len])
     }
 
     fn give_back(&mut self, vector: Vec<T>) {
-        let shelf = self.0.iter_mut().find(|shelf| shelf.len == vector.len() && shelf.out > 0);
-        if let Some(shelf) = shelf {
-            shelf.out -= 1;
-            shelf.kept.push(vector);
+        let pool = self.0.iter_mut().find(|pool| pool.len == vector.len() && pool.in_use > 0);
+        if let Some(pool) = pool {
+            pool.in_use -= 1;
+            pool.kept.push(vector);
         }
     }
 }
 
-/// Whether [`take`] fills what it returns with [`Element::NOTHING`].
+/// Whether [`take`] fills what it returns with [`Element::POISON`].
 static FILL_WITH_NAN: AtomicBool = AtomicBool::new(cfg!(test));
 
 /// From now on, fills all memory that any thread [`take`]s with NaN, for tests of what runs on these kernels: a value
@@ -102,7 +102,7 @@ pub fn fill_with_nan() {
 pub fn take<T: Element>(len: usize) -> Vec<T> {
     let mut vector = T::store().with_borrow_mut(|store| store.take(len));
     if FILL_WITH_NAN.load(Ordering::Relaxed) {
-        vector.fill(T::NOTHING);
+        vector.fill(T::POISON);
     }
     vector
 }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_more_vectors_are_kept_than_were_taken_at_once() {
-        let kept = || f32::store().with_borrow(|store| store.0.iter().map(|shelf| shelf.kept.len()).sum::<usize>());
+        let kept = || f32::store().with_borrow(|store| store.0.iter().map(|pool| pool.kept.len()).sum::<usize>());
         drop([Buffer::of(5), Buffer::of(5)]);
         drop(Buffer::of(5));
         assert_eq!(kept(), 2);

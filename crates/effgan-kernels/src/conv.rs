@@ -8,13 +8,13 @@ use super::buffer::{self, Buffer};
 use super::geometry::{Geometry, MapShape, Side};
 use super::isa::Isa;
 use super::precision::Precision;
-use super::winograd::{self, Factors, Plan};
+use super::winograd::{self, Factors, ProductLayout};
 use super::{activation, few_channels, im2col};
 
 /// The activation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     Identity,
     /// x where it is above zero, slope · x elsewhere; 0 is ReLU.
     LeakyRelu {
@@ -64,27 +64,27 @@ enum Form {
     Im2col,
 }
 
-/// Most floats of the input map's products in a chunk of images, each image counted as a batch of one (spare rows are
-/// half of that): 8 images of 64 × 14 × 14 take 0.7 MB, so that the transforms find the products in the L2 cache. In
-/// smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
+/// Maximum number of floats of the input map's products in a chunk of images. Each image counts as a batch of one, of
+/// which half are spare rows: 8 images of 64 × 14 × 14 then take 0.7 MB, and the transforms find the products in the L2
+/// cache. In smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
 const MAX_PRODUCTS: usize = 340_000;
 
-/// Most [`Chunks`] that a thread keeps: enough for the layers of a few networks.
+/// Maximum number of [`Chunks`] that a thread keeps: enough for the layers of a few networks.
 const MAX_KNOWN: usize = 32;
 
 /// A batch divided into chunks of equally many images, except for the last.
 #[derive(Debug)]
 struct Chunks {
-    /// The plan of each whole chunk.
-    plan: Plan,
+    /// The layout of each whole chunk.
+    layout: ProductLayout,
     /// Number of whole chunks.
     whole: usize,
-    /// The plan of the remaining images, if any, or of an empty batch.
-    last: Option<Plan>,
+    /// The layout of the remaining images, if any, or of an empty batch.
+    last: Option<ProductLayout>,
 }
 
 impl Chunks {
-    /// The chunks of `n` images, planned once per thread.
+    /// The chunks of `n` images, computed once per thread.
     fn of(g: &Geometry, n: usize) -> Arc<Self> {
         thread_local! {
             static KNOWN: RefCell<Vec<(Geometry, usize, Arc<Chunks>)>> = const { RefCell::new(Vec::new()) };
@@ -103,22 +103,22 @@ impl Chunks {
     }
 
     fn new(g: &Geometry, n: usize) -> Self {
-        let most = (MAX_PRODUCTS / Plan::new(g, 1).products_len(Side::Input)).max(1);
-        let size = n.div_ceil(n.div_ceil(most).max(1)).max(1);
-        let last = (!n.is_multiple_of(size) || n == 0).then(|| Plan::new(g, n % size));
-        Self { plan: Plan::new(g, size), whole: n / size, last }
+        let max_images = (MAX_PRODUCTS / ProductLayout::new(g, 1).products_len(Side::Input)).max(1);
+        let size = n.div_ceil(n.div_ceil(max_images).max(1)).max(1);
+        let last = (!n.is_multiple_of(size) || n == 0).then(|| ProductLayout::new(g, n % size));
+        Self { layout: ProductLayout::new(g, size), whole: n / size, last }
     }
 
-    /// The first image and the plan of each chunk.
-    fn each(&self) -> impl Iterator<Item = (usize, &Plan)> {
-        let size = self.plan.images();
-        let whole = (0..self.whole).map(move |i| (i * size, &self.plan));
+    /// The first image and the layout of each chunk.
+    fn each(&self) -> impl Iterator<Item = (usize, &ProductLayout)> {
+        let size = self.layout.images();
+        let whole = (0..self.whole).map(move |i| (i * size, &self.layout));
         whole.chain(self.last.iter().map(move |last| (self.whole * size, last)))
     }
 
-    /// One of the plans, for the weights, whose products are the same in all.
-    fn any(&self) -> &Plan {
-        &self.plan
+    /// One of the layouts, for the weights, whose products are the same in all.
+    fn any(&self) -> &ProductLayout {
+        &self.layout
     }
 }
 
@@ -144,7 +144,7 @@ pub struct Wants {
     pub input: bool,
 }
 
-/// The gradients that [`Wants`] asked for.
+/// The gradients that [`Wants`] selects.
 #[derive(Clone, Debug, Default)]
 pub struct Grads {
     /// `[kernel · kernel, input.channels, output.channels]`.
@@ -157,7 +157,7 @@ pub struct Grads {
 
 impl Conv {
     /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the fastest algorithm for its
-    /// shapes. `precision` applies to Winograd's products alone.
+    /// shapes. `precision` applies only to Winograd's products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
         let form = if winograd::fits(g) {
             Form::Winograd(Chunks::of(g, n))
@@ -218,10 +218,10 @@ impl Conv {
         match (&self.form, from) {
             (Form::Winograd(chunks), _) => {
                 let factors = Factors::new(*isa, self.precision, chunks.any(), from, weights);
-                for (first, plan) in chunks.each() {
-                    let products = self.products(plan, from, images(input, first, plan, g.map(from)));
-                    let out = images_mut(&mut out, first, plan, g.map(from.other()));
-                    self.multiplied(plan, from, &products, &factors, bias, slope, out);
+                for (first, layout) in chunks.each() {
+                    let products = self.products(layout, from, images(input, first, layout, g.map(from)));
+                    let out = images_mut(&mut out, first, layout, g.map(from.other()));
+                    self.multiplied(layout, from, &products, &factors, bias, slope, out);
                 }
             }
             (Form::FewChannels, Side::Input) => few_channels::conv(*isa, g, *n, input, weights, bias, slope, &mut out),
@@ -238,7 +238,7 @@ impl Conv {
         out
     }
 
-    /// The backward pass by any algorithm but Winograd's; with the bias' gradient where the kernel sums it anyway.
+    /// The backward pass by any algorithm but Winograd's; with the gradient of the bias where the kernel sums it anyway.
     fn plain_backward(&self, forward: Forward, grad: &[f32], mask: Option<(&[f32], f32)>, wants: Wants) -> Grads {
         let Self { g, from, n, isa, .. } = self;
         let mut grads = Grads::default();
@@ -260,7 +260,7 @@ impl Conv {
         grads
     }
 
-    /// The backward pass by Winograd's algorithm, without the bias' gradient.
+    /// The backward pass by Winograd's algorithm, without the gradient of the bias.
     fn winograd_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
         let Self { g, from, isa, precision, .. } = self;
         let to = from.other();
@@ -269,16 +269,16 @@ impl Conv {
             let factors = Factors::new(*isa, *precision, chunks.any(), to, forward.weights);
             (factors, buffer::take(self.n * g.map(*from).len()))
         });
-        for (first, plan) in chunks.each() {
-            let of_grad = self.products(plan, to, images(grad, first, plan, g.map(to)));
+        for (first, layout) in chunks.each() {
+            let of_grad = self.products(layout, to, images(grad, first, layout, g.map(to)));
             if let Some(of_weights) = &mut of_weights {
-                let of_input = self.products(plan, *from, images(forward.input, first, plan, g.map(*from)));
+                let of_input = self.products(layout, *from, images(forward.input, first, layout, g.map(*from)));
                 let (input, output) = by_side(*from, &of_input, &of_grad);
-                winograd::multiply_for_weights(*isa, *precision, plan, input, output, of_weights, first > 0);
+                winograd::multiply_for_weights(*isa, *precision, layout, input, output, of_weights, first > 0);
             }
             if let Some((factors, input_grad)) = &mut input_grad {
-                let input_grad = images_mut(input_grad, first, plan, g.map(*from));
-                self.multiplied(plan, to, &of_grad, factors, None, 1.0, input_grad);
+                let input_grad = images_mut(input_grad, first, layout, g.map(*from));
+                self.multiplied(layout, to, &of_grad, factors, None, 1.0, input_grad);
             }
         }
         let weights = of_weights.map(|products| {
@@ -290,9 +290,9 @@ impl Conv {
     }
 
     /// The transform of one chunk's maps into products.
-    fn products(&self, plan: &Plan, side: Side, maps: &[f32]) -> Buffer {
-        let mut products = Buffer::of(plan.products_len(side));
-        winograd::into_products(self.isa, plan, side, maps, &mut products);
+    fn products(&self, layout: &ProductLayout, side: Side, maps: &[f32]) -> Buffer {
+        let mut products = Buffer::of(layout.products_len(side));
+        winograd::into_products(self.isa, layout, side, maps, &mut products);
         products
     }
 
@@ -300,7 +300,7 @@ impl Conv {
     #[allow(clippy::too_many_arguments, reason = "two factors, and the bias and activation after their product")]
     fn multiplied(
         &self,
-        plan: &Plan,
+        layout: &ProductLayout,
         from: Side,
         products: &[f32],
         factors: &Factors,
@@ -308,9 +308,9 @@ impl Conv {
         slope: f32,
         out: &mut [f32],
     ) {
-        let mut others = Buffer::of(plan.products_len(from.other()));
-        winograd::multiply(self.isa, plan, from, products, factors, &mut others);
-        winograd::out_of_products(self.isa, plan, from.other(), &others, bias, slope, out);
+        let mut others = Buffer::of(layout.products_len(from.other()));
+        winograd::multiply(self.isa, layout, from, products, factors, &mut others);
+        winograd::out_of_products(self.isa, layout, from.other(), &others, bias, slope, out);
     }
 }
 
@@ -323,12 +323,12 @@ fn by_side<'a>(from: Side, read: &'a [f32], written: &'a [f32]) -> (&'a [f32], &
 }
 
 /// The maps of the images of one chunk, the first of which is image `first` of the batch.
-fn images<'a>(batch: &'a [f32], first: usize, plan: &Plan, map: &MapShape) -> &'a [f32] {
-    &batch[first * map.len()..][..plan.images() * map.len()]
+fn images<'a>(batch: &'a [f32], first: usize, layout: &ProductLayout, map: &MapShape) -> &'a [f32] {
+    &batch[first * map.len()..][..layout.images() * map.len()]
 }
 
-fn images_mut<'a>(batch: &'a mut [f32], first: usize, plan: &Plan, map: &MapShape) -> &'a mut [f32] {
-    &mut batch[first * map.len()..][..plan.images() * map.len()]
+fn images_mut<'a>(batch: &'a mut [f32], first: usize, layout: &ProductLayout, map: &MapShape) -> &'a mut [f32] {
+    &mut batch[first * map.len()..][..layout.images() * map.len()]
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A convolution takes its *input* map to its *output* map. The transposed convolution of the same [`Geometry`] takes
 //! the output map to the input map, and each is the gradient of the other with respect to what it reads: so three
 //! kernels (`conv`, `conv_transpose`, `weight_grad`) are the forward and the backward pass of both layers. Everywhere
-//! in this crate `input` and `output` name the maps of the *convolution*, for a transposed one too.
+//! in this crate `input` and `output` name the maps of the *convolution*, even for a transposed one.
 
 /// Channels that lie side by side in memory: 16 floats, one cache line and one AVX-512 register.
 pub const BLOCK: usize = 16;
@@ -12,7 +12,7 @@ pub const BLOCK: usize = 16;
 ///
 /// In memory a batch is `[n, channels / b, height · width, b]` with b = [`block`](Self::block): channels last within a
 /// block (oneDNN calls it nChw16c). Unlike in plain NHWC, a kernel then reads cache lines of 16 channels at fixed
-/// distances, whatever the number of channels, and products need no packing.
+/// distances, for any number of channels, and products need no packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
     /// Channels, ≥ 1.
@@ -34,7 +34,7 @@ impl MapShape {
         self.height * self.width
     }
 
-    /// Values of one image's map; a map has at least one.
+    /// Number of values of one image's map, ≥ 1.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.channels * self.pixels()

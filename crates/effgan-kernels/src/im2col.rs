@@ -1,6 +1,6 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
-//! The fallback where no other kernel fits. The windows of an image are copied into a matrix, its *cols*,
+//! They are the fallback for shapes that no other kernel supports. The windows of an image are copied into a matrix, its *cols*,
 //! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix
 //! `[kernel² · input.channels, output.channels]`, each kernel is one product:
 //!
@@ -19,16 +19,16 @@ use super::buffer::Buffer;
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::matrix::{Matrix, matmul};
 
-/// Most images of one product.
+/// Maximum number of images of one product.
 const IMAGES: usize = 8;
 
-/// Rows of the cols of one product, roughly: enough to use each weight often, few enough to stay in the caches.
+/// Approximate number of rows of the cols of one product: enough to use each weight often, few enough to stay in the caches.
 const ROWS: usize = 512;
 
-/// Most pieces that a batch is divided into for the partial sums of a weight gradient.
+/// Maximum number of pieces that a batch is divided into for the partial sums of a weight gradient.
 const PIECES: usize = 8;
 
-/// Values of a gradient that are folded at a time, so that they stay in the L1 cache.
+/// Number of values of a gradient that are folded at a time, so that they stay in the L1 cache.
 const FOLD: usize = 4096;
 
 thread_local! {
@@ -89,8 +89,8 @@ pub fn conv_transpose(
 
 /// Writes the gradient of the weights, summed over the images, to `grad`.
 ///
-/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is what the layer read, the other
-/// the gradient of what it wrote. Needs memory for up to eight gradients.
+/// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is the layer's input, the
+/// other the gradient of its output. Needs memory for up to eight gradients.
 pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: &mut [f32]) {
     assert_lengths(g, n, input, grad, output);
     let images = n.div_ceil(PIECES).max(1);
@@ -107,7 +107,7 @@ pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: 
     });
 }
 
-/// Images of a chunk of work. It follows from the geometry alone, so that bits do not depend on the number of threads.
+/// Number of images of a chunk of work. It follows from the geometry alone, so that bits do not depend on the number of threads.
 fn chunk_images(g: &Geometry) -> usize {
     (ROWS / g.output.pixels()).clamp(1, IMAGES)
 }

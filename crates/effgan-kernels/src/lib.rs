@@ -3,18 +3,22 @@
 //! Arguments and results are plain slices and vectors; `effgan-nn` makes Burn operations of them. The first argument of
 //! a kernel is the instruction set to run with, an [`Isa`]. Work is divided by the shape of the data, never by the
 //! number of threads, and sums are folded in a fixed order: results depend on the instruction set, but not on the
-//! number of threads. All `unsafe` code of the workspace is in this crate.
-#![allow(unsafe_code)]
-// The body of a kernel must be inlined into the function that enables its instructions (see `for_each_isa`).
-#![allow(clippy::inline_always)]
-// Products take `BlocksMut`, a mutable borrow of the matrix that they write, by value.
-#![allow(clippy::needless_pass_by_value)]
-// Matches on the width of a vector have one arm per width, also where two arms are equal.
-#![allow(clippy::match_same_arms)]
-// The intrinsics of `std::arch` are many.
-#![allow(clippy::wildcard_imports)]
-// Register tiles are indexed by constants, so that the compiler keeps them in registers; it does not through iterators.
-#![allow(clippy::needless_range_loop)]
+//! number of threads. All `unsafe` code of the workspace, except in tests, is in this crate.
+#![allow(unsafe_code, reason = "vector instructions and unchecked loads")]
+#![allow(clippy::inline_always, reason = "a kernel must be inlined into the function that enables its instructions")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "products take `BlocksMut`, a mutable borrow of their output, by value"
+)]
+#![allow(
+    clippy::match_same_arms,
+    reason = "a match on a vector's width has one arm per width, even where two are equal"
+)]
+#![allow(clippy::wildcard_imports, reason = "kernels use dozens of intrinsics of `std::arch`")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "a tile stays in registers only if it is indexed by constants, not through iterators"
+)]
 
 pub mod activation;
 pub mod adam;
@@ -28,14 +32,14 @@ pub mod isa;
 mod lanes;
 pub mod linear;
 mod matrix;
+#[cfg(test)]
+mod naive;
 pub mod norm;
+mod parallel_for;
 pub mod per_example;
 mod precision;
 mod product;
 mod product_bf16;
-#[cfg(test)]
-mod reference;
-mod threads;
 mod winograd;
 
 pub use geometry::{BLOCK, Geometry, MapShape, Side};

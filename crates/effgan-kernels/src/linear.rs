@@ -29,7 +29,7 @@ pub fn forward(isa: Isa, sizes: &Sizes, x: &[f32], weights: &[f32], bias: &[f32]
     out.chunks_exact_mut(sizes.outputs).for_each(|out| out.copy_from_slice(bias));
     sizes.check(x, weights, &out);
     if sizes.outputs == 1 {
-        // `gemm` packs its operands, which does not pay for a single column.
+        // `gemm` packs its operands, which takes longer than it saves for a single column.
         for (out, x) in out.iter_mut().zip(x.chunks_exact(sizes.inputs)) {
             *out += dot(isa, x, weights);
         }
@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reference::{assert_close_sums, noise};
+    use crate::naive::{assert_close_sums, noise};
 
     fn plain(sizes: &Sizes, x: &[f32], weights: &[f32], grad: &[f32]) -> [Vec<f64>; 4] {
         let Sizes { n, inputs, outputs } = *sizes;

@@ -20,18 +20,18 @@ pub use group::{GroupStatistics, group_norm, group_norm_backward};
 /// ε, added to a variance; PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-/// Images of a piece of work, which has one set of partial sums. Fixed, so that bits do not depend on the number of
+/// Number of images of a piece of work, which has one set of partial sums. It is fixed, so that bits do not depend on the number of
 /// threads.
 pub(crate) const IMAGES: usize = 4;
 
 /// Sizes of a batch of feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Images.
+    /// Number of images.
     pub n: usize,
-    /// Channels, ≥ 1.
+    /// Number of channels, ≥ 1.
     pub channels: usize,
-    /// Pixels of an image, ≥ 1.
+    /// Number of pixels of an image, ≥ 1.
     pub pixels: usize,
 }
 
@@ -41,17 +41,17 @@ impl Sizes {
         Self { n, channels: map.channels, pixels: map.pixels() }
     }
 
-    /// Channels of a block, [`MapShape::block`].
+    /// Number of channels of a block, [`MapShape::block`].
     pub fn block(&self) -> usize {
         MapShape { channels: self.channels, height: 1, width: self.pixels }.block()
     }
 
-    /// Values of one image.
+    /// Number of values of one image.
     pub fn image(&self) -> usize {
         self.channels * self.pixels
     }
 
-    /// Values of the batch.
+    /// Number of values of the batch.
     pub fn len(&self) -> usize {
         self.n * self.image()
     }

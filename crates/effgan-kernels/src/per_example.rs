@@ -13,8 +13,8 @@
 //!
 //! An example is one image that passes through the network; a real and a generated image are two examples.
 //!
-//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: for |fᵢ ·
-//! gᵢ| ≤ C to the last bit, clip to slightly less. A gradient that is not finite has a norm that is not finite, and no
+//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: where
+//! |fᵢ · gᵢ| ≤ C must hold exactly, clip to slightly less than C. A gradient that is not finite has a norm that is not finite, and no
 //! factor makes it finite, not even 0: the caller must skip the step.
 
 use std::cell::RefCell;
@@ -64,9 +64,9 @@ impl Method {
 
 /// Squared norm of each example's weight gradient of a convolution, `[n]`.
 ///
-/// `input` is `n` maps of `g.input` and `output_grad` `n` maps of `g.output`: what the layer read and the gradient of
-/// what it wrote. For a transposed convolution `input` is the gradient and `output_grad` what the layer read; the
-/// product is the same.
+/// `input` is `n` maps of `g.input`, the layer's input, and `output_grad` is `n` maps of `g.output`, the gradient of its
+/// output. For a transposed convolution it is the other way round: `input` is the gradient, and `output_grad` the
+/// layer's input. The product is the same.
 ///
 /// Uses the cheaper of two methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose
 /// by memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels, their multiply-adds per
@@ -105,7 +105,7 @@ fn ghost_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -
     matmul(cols, cols.transposed(), of_cols, false);
     matmul(output, output.transposed(), of_output, false);
     let norm = dot(isa, of_cols, of_output);
-    // Not `max`, which would turn NaN into 0: an example without a norm would count as one that needs no clipping.
+    // Not `max`, which would turn NaN into 0: an example whose norm is NaN would count as one that needs no clipping.
     if norm < 0.0 { 0.0 } else { norm }
 }
 
@@ -173,7 +173,7 @@ fn examples(n: usize, values: &[f32]) -> rayon::slice::ChunksExact<'_, f32> {
     values.par_chunks_exact(example_len(n, values))
 }
 
-/// Length of each of `n` equal parts; 1 where n is 0, since chunks of length 0 are a panic.
+/// Length of each of `n` equal parts; 1 where n is 0, since chunks of length 0 panic.
 fn example_len(n: usize, values: &[f32]) -> usize {
     let len = values.len() / n.max(1);
     assert_eq!(values.len(), n * len, "{n} examples of one length");

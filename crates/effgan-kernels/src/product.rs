@@ -1,7 +1,7 @@
 //! Products of matrices in blocks of 16 columns, computed in register tiles.
 //!
 //! A matrix of `r` rows and `16 · b` columns is `[b, r, 16]`, with blocks `stride` floats apart. The rows of a block
-//! are contiguous: a tile reads whole cache lines in order, 64 bytes apart whatever the size of the matrix, and no
+//! are contiguous: a tile reads whole cache lines in order, 64 bytes apart for any size of the matrix, and no
 //! operand has to be packed.
 
 use std::marker::PhantomData;
@@ -53,7 +53,7 @@ impl<'a> BlocksMut<'a> {
 
 // SAFETY: it is a `&mut [f32]`; parts of it write different rows, as `starting_at` requires.
 unsafe impl Send for BlocksMut<'_> {}
-// SAFETY: all that a shared one offers is `starting_at`, which requires different rows.
+// SAFETY: through a shared reference only `starting_at` can be called, which requires different rows.
 unsafe impl Sync for BlocksMut<'_> {}
 
 /// Index after the last float of a matrix of `rows` rows in `count` blocks.
@@ -124,10 +124,10 @@ struct Tile {
     c_stride: usize,
 }
 
-/// Heights of tiles, nearly equal and at most `most`, that add up to `rows`.
+/// Heights of tiles, nearly equal and at most `max_height`, that add up to `rows`.
 #[inline(always)]
-pub(crate) fn tile_heights(rows: usize, most: usize) -> impl Iterator<Item = usize> {
-    let tiles = rows.div_ceil(most);
+pub(crate) fn tile_heights(rows: usize, max_height: usize) -> impl Iterator<Item = usize> {
+    let tiles = rows.div_ceil(max_height);
     (0..tiles).map(move |i| (rows * (i + 1)) / tiles - (rows * i) / tiles)
 }
 
@@ -194,7 +194,7 @@ unsafe fn step<L: Lanes, const V: usize, const H: usize, const APART: usize>(
     b_stride: usize,
     sums: &mut [[L; V]; H],
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let mut row = [L::splat(0.0); V];
         for v in 0..V {
@@ -213,7 +213,7 @@ unsafe fn step<L: Lanes, const V: usize, const H: usize, const APART: usize>(
 #[inline(always)]
 unsafe fn vector<L: Lanes>(row: *const f32, stride: usize, v: usize) -> *const f32 {
     let per_block = BLOCK / L::N;
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { row.add(v / per_block * stride + v % per_block * L::N) }
 }
 
@@ -221,7 +221,7 @@ unsafe fn vector<L: Lanes>(row: *const f32, stride: usize, v: usize) -> *const f
 unsafe fn store<L: Lanes, const V: usize, const H: usize>(sums: &[[L; V]; H], c: *mut f32, stride: usize, add: bool) {
     for i in 0..H {
         for v in 0..V {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe {
                 let to = vector::<L>(c.add(i * BLOCK), stride, v).cast_mut();
                 if add { sums[i][v].add(L::load(to)).store(to) } else { sums[i][v].store(to) }
@@ -265,7 +265,7 @@ unsafe fn transposed_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMu
 #[inline(always)]
 unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, add: bool) {
     for first in (0..BLOCK).step_by(H) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let mut sums = [[L::splat(0.0); V]; H];
             let (mut a, mut b) = (at.a.add(first), at.b);
@@ -303,7 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reference::{assert_close_sums, noise};
+    use crate::naive::{assert_close_sums, noise};
 
     fn at(rows: usize, r: usize, c: usize) -> usize {
         c / BLOCK * rows * BLOCK + r * BLOCK + c % BLOCK

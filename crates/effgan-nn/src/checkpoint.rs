@@ -10,7 +10,7 @@ use crate::file::{For, write_by};
 pub use crate::file::{read_file, write_file};
 use crate::{Array, NnError, Params, Result};
 
-/// Most bytes of a file of tensors, 4 GiB: twice the largest layer that a network may have.
+/// Maximum number of bytes of a file of tensors, 4 GiB: twice the largest layer that a network may have.
 pub const MAX_BYTES: u64 = 1 << 32;
 
 /// Writes `params` to `path`, completely or not at all ([`write_file`]).

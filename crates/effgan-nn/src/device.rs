@@ -6,7 +6,7 @@ use crate::{NnError, Result};
 
 /// What computes networks: the CPU, with one of its instruction sets.
 ///
-/// A device is a value: whatever computes is given one, and keeps it for all that it computes. Networks of one process
+/// A device is a value: code that computes is given one, and uses it for all that it computes. Networks of one process
 /// may be on different devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {

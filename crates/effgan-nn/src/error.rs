@@ -1,6 +1,8 @@
+//! Errors of networks, tensors and their files.
+
 use std::path::PathBuf;
 
-/// Errors of networks, tensors and their files.
+/// Why a network, a tensor or a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NnError {
     /// A tensor that the network needs is not among the named ones.

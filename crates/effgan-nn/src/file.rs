@@ -25,19 +25,19 @@ impl For {
     }
 }
 
-/// The bytes of a file of at most `most` bytes. A path to anything but a regular file is an error, so that a hostile
+/// The bytes of a file of at most `max_bytes` bytes. A path to anything but a regular file is an error, so that a hostile
 /// pipe or device neither blocks nor fills the memory.
 ///
 /// # Errors
 /// The system's error, or one line on what is wrong with the file.
-pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a file"));
     }
     let (file, mut bytes) = (File::open(path)?, Vec::new());
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("has more than {most} bytes, the most that are read")));
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("has more than {max_bytes} bytes, the maximum")));
     }
     Ok(bytes)
 }
@@ -151,7 +151,7 @@ pub(crate) fn write_by(
     sync_folder(path)
 }
 
-/// Creates a temporary file in the folder of `path`, whose name starts with a dot and that of `path`.
+/// Creates a temporary file in the folder of `path`. Its name starts with a dot and the name of `path`.
 fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     let name = path.file_name().unwrap_or_default();
     let mut prefix = OsStr::new(".").to_owned();
@@ -164,11 +164,11 @@ fn begin(path: &Path, reader: For) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder_of(path))
 }
 
-/// A file that is written up to its middle, where a test can end the program, and from there on.
+/// A file that is written in two halves, between which a test can end the program.
 struct InTwoHalves<'a> {
     file: &'a File,
     path: &'a Path,
-    /// Bytes up to the middle; 0 behind it.
+    /// Bytes left up to the middle; 0 after it.
     left: u64,
 }
 
@@ -220,7 +220,7 @@ mod tests {
         let path = folder.path().join("m");
         fs::write(&path, [0; 9]).unwrap();
         assert_eq!(read_file(&path, 9).unwrap(), [0; 9]);
-        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than 8 bytes, the most that are read");
+        assert_eq!(read_file(&path, 8).unwrap_err().to_string(), "has more than 8 bytes, the maximum");
         assert_eq!(read_file(folder.path(), 8).unwrap_err().to_string(), "is not a file");
         let zeros = Path::new("/dev/zero");
         assert!(!zeros.exists() || read_file(zeros, 8).unwrap_err().to_string() == "is not a file");

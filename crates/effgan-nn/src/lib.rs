@@ -1,5 +1,5 @@
-//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn) and knows what
-//! is in a [`Device`].
+//! Networks, their training steps and random streams: the only crate that uses a tensor library (Burn), which
+//! a [`Device`] hides from the others.
 //!
 //! Its interface is plain data: [`Params`] are named `f32` arrays with PyTorch's names and layouts, images are `u8`
 //! `[n, c, h, w]`, losses are numbers. Readers of the other crates need not know Burn.

@@ -1,6 +1,6 @@
 //! What a client trains and the server samples from: a [`Model`] is a set of named networks, of which one draws images.
 //!
-//! Algorithms, drivers and files know a model by these traits alone. [`GanModel`](crate::gan::GanModel) is the one that a config chooses; a
+//! Algorithms, drivers and files use a model through these traits only. [`GanModel`](crate::gan::GanModel) is the one that a config chooses; a
 //! new one implements [`Model`], [`Trainer`] and [`Sampler`] in a file of its own.
 
 use std::any::Any;
@@ -11,14 +11,14 @@ use crate::networks::{self, TensorSpec};
 use crate::optim::Adam;
 use crate::{Device, Params, Purpose, Result, Streams};
 
-/// A set of networks, the step that trains them, and the drawing of images with one of them.
+/// A set of networks, the step that trains them, and the one of them that draws images.
 ///
-/// An algorithm that trains the networks of one model apart, as MD-GAN does, asks [`Any`] whether it has that model.
+/// An algorithm that trains the networks of one particular model separately, as MD-GAN does, downcasts to it by [`Any`].
 pub trait Model: Any + fmt::Debug + Send + Sync {
     /// `[channels, height, width]` of the images.
     fn image_shape(&self) -> [usize; 3];
 
-    /// Values of one image.
+    /// Number of values of one image.
     fn image_len(&self) -> usize {
         self.image_shape().iter().product()
     }
@@ -26,8 +26,7 @@ pub trait Model: Any + fmt::Debug + Send + Sync {
     /// The networks with their tensors, in the order in which their initial values are drawn.
     fn networks(&self) -> Vec<NetworkSpec>;
 
-    /// Name of the network that draws images: the one that the server collects, and that the members of an ensemble
-    /// are.
+    /// Name of the network that draws images. The server collects it, and each member of an ensemble is one.
     fn generator(&self) -> &'static str;
 
     /// The losses of a training step, in the order in which [`Trainer::drain_losses`] returns them.
@@ -38,7 +37,7 @@ pub trait Model: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// Fewest images of a training step, ≥ 1: 2 where a network normalises over the batch, because each feature of a
+    /// Minimum number of images of a training step, ≥ 1: 2 where a network normalises over the batch, because each feature of a
     /// single image would become zero.
     fn min_images(&self) -> usize {
         1
@@ -49,13 +48,14 @@ pub trait Model: Any + fmt::Debug + Send + Sync {
         1
     }
 
-    /// Training on `device` from `start` ([`Part::Averaged`]) by the settings of `plan`.
+    /// Starts training on `device` from the tensors `start` of all networks ([`Part::Averaged`]), with the settings of
+    /// `plan`.
     ///
     /// # Errors
     /// When a tensor is missing, unknown or has another shape than [`networks`](Self::networks) says.
     fn trainer(&self, start: &Params, plan: &StepPlan, device: Device) -> Result<Box<dyn Trainer>>;
 
-    /// The drawing of images on `device` with the tensors `generator` (without the network's name).
+    /// The generator with the tensors `generator` (without the network's name), which draws images on `device`.
     ///
     /// # Errors
     /// As [`trainer`](Self::trainer).
@@ -74,9 +74,9 @@ pub struct NetworkSpec {
 /// One loss of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossName {
-    /// Its name in metrics, events and tables, `loss_` and 1 to 32 of a-z, 0-9 and `_`: `loss_d`.
+    /// Its name in metrics, events and tables: `loss_` followed by 1 to 32 characters of a-z, 0-9 and `_`, such as `loss_d`.
     pub key: &'static str,
-    /// What it is the loss of, in messages and charts: `discriminator`. No two losses of a model are of the same.
+    /// What it is the loss of, in messages and charts, such as `discriminator`. It differs between the losses of a model.
     pub of: &'static str,
 }
 
@@ -112,8 +112,8 @@ pub struct Batch {
 
 /// A model in training.
 pub trait Trainer: Send {
-    /// Trains one step on `batch`, and need not wait for the device to do it. Random numbers are those of `streams` at the
-    /// number of steps done before.
+    /// Trains one step on `batch`. It may return before the device has done the step. Random numbers are drawn from
+    /// `streams` at the number of earlier steps.
     ///
     /// # Errors
     /// When the device fails.

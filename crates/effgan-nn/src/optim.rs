@@ -78,7 +78,7 @@ impl Optimiser {
         self.proximal = Some(Proximal { mu, start: Vec::new() });
     }
 
-    /// Sets the step size of later steps.
+    /// Sets the learning rate of later steps.
     pub(crate) fn set_learning_rate(&mut self, learning_rate: f64) {
         self.adam.learning_rate = learning_rate;
     }
@@ -244,6 +244,6 @@ mod tests {
 
     fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
         assert_eq!(ours.len(), theirs.len());
-        ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+        ours.iter().zip(theirs).fold(0.0, |largest, (a, b)| largest.max((a - b).abs()))
     }
 }

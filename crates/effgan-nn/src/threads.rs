@@ -1,5 +1,6 @@
 //! How work is spread over threads.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -49,6 +50,9 @@ pub fn threads_of_workers(n: usize, jobs: usize) -> Vec<usize> {
 /// thread](on_one_thread).
 ///
 /// The results do not depend on `jobs`, since each `i` is computed by itself.
+///
+/// # Panics
+/// With the panic of `work`, once all threads have ended.
 pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let take_turns = || {
@@ -59,7 +63,7 @@ pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + 
     };
     let mut results: Vec<(usize, R)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.clamp(1, n.max(1))).map(|_| scope.spawn(take_turns)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a panic in a worker is a bug")).collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     results.sort_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, result)| result).collect()
@@ -67,6 +71,8 @@ pub fn parallel_map<R: Send>(n: usize, jobs: usize, work: impl Fn(usize) -> R + 
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+
     use super::*;
 
     #[test]
@@ -74,6 +80,14 @@ mod tests {
         let expected: Vec<usize> = (0..20).map(|i| i * i).collect();
         for jobs in [1, 2, 7] {
             assert_eq!(parallel_map(20, jobs, |i| i * i), expected);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_work_reaches_the_caller_with_its_own_message() {
+        for jobs in [1, 3] {
+            let panic = catch_unwind(|| parallel_map(20, jobs, |i| assert!(i != 5, "a bug in piece 5"))).unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug in piece 5"));
         }
     }
 

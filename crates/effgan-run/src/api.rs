@@ -21,7 +21,6 @@ use self::inputs::{config_of, dataset, jobs_or_cores, toml_settings};
 pub use self::site::{answer, question_of, show_ledger, verify_ledger, write_refusal};
 use crate::config::Config;
 pub use crate::config::StrategyConfig;
-pub use crate::contract::{Members, Steps};
 use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Execution};
 use crate::progress::Progress;
@@ -31,6 +30,7 @@ pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
 pub use crate::scores::Evaluation;
 use crate::scores::{Evaluator, FeatureNet, Images, RealImages};
+pub use crate::steps::{Members, Steps};
 
 /// Most images of one call, since all of them are in memory.
 const MAX_AT_ONCE: u64 = 10_000_000;

@@ -77,7 +77,6 @@
 
 pub mod api;
 pub mod config;
-mod contract;
 pub mod failure;
 pub mod pipeline;
 pub mod progress;
@@ -85,6 +84,7 @@ pub mod protocol;
 pub mod record;
 pub mod report;
 pub mod scores;
+mod steps;
 pub mod sweep;
 pub mod units;
 

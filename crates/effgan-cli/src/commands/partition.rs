@@ -63,21 +63,21 @@ impl Partition {
     }
 }
 
-/// Most classes that get a column each; more would be wider than a terminal.
+/// Maximum number of classes that get a column each; more would be wider than a terminal.
 const MAX_COLUMNS: usize = 16;
 
 /// A row per client: its training images per class, each with a shade, their sum, and the number held out. With many classes, the shades alone.
 fn table(split: &Split, counts: &[Vec<u64>]) -> String {
-    let most = counts.iter().flatten().copied().max().unwrap_or(0);
+    let largest = counts.iter().flatten().copied().max().unwrap_or(0);
     let classes = counts.first().map_or(0, Vec::len);
     if classes > MAX_COLUMNS {
-        return strips(split, counts, most);
+        return strips(split, counts, largest);
     }
     let name_width = split.clients.iter().map(|share| share.name.as_str().len()).max().unwrap_or(0);
     let head: String = (0..classes).map(|class| format!("{class:>7}")).collect();
     let mut lines = format!("{:name_width$}{head}    train  held out\n", "client");
     for (share, row) in split.clients.iter().zip(counts) {
-        let cells: String = row.iter().map(|&count| cell(count, most)).collect();
+        let cells: String = row.iter().map(|&count| cell(count, largest)).collect();
         let (train, held_out) = (share.train.len(), share.held_out.len());
         lines += &format!("{:name_width$}{cells} {train:>8}  {held_out:>8}\n", share.name.as_str());
     }
@@ -85,26 +85,26 @@ fn table(split: &Split, counts: &[Vec<u64>]) -> String {
 }
 
 /// A row per client: training images, held-out images, classes, and a shade per class.
-fn strips(split: &Split, counts: &[Vec<u64>], most: u64) -> String {
+fn strips(split: &Split, counts: &[Vec<u64>], largest: u64) -> String {
     let name_width = split.clients.iter().map(|share| share.name.as_str().len()).max().unwrap_or(0);
     let mut lines = format!("{:name_width$}    train  held out  classes  images of each class\n", "client");
     for (share, row) in split.clients.iter().zip(counts) {
         let (train, held_out) = (share.train.len(), share.held_out.len());
         let held = row.iter().filter(|&&count| count > 0).count();
-        let strip: String = row.iter().map(|&count| shade(count, most)).collect();
+        let strip: String = row.iter().map(|&count| shade(count, largest)).collect();
         lines += &format!("{:name_width$} {train:>8}  {held_out:>8}  {held:>7}  {strip}\n", share.name.as_str());
     }
     lines
 }
 
 /// A count in seven columns; a dot for 0.
-fn cell(count: u64, most: u64) -> String {
-    if count == 0 { format!("{:>7}", "·") } else { format!(" {}{count:>5}", shade(count, most)) }
+fn cell(count: u64, largest: u64) -> String {
+    if count == 0 { format!("{:>7}", "·") } else { format!(" {}{count:>5}", shade(count, largest)) }
 }
 
-/// A shade of `count` beside `most`.
-fn shade(count: u64, most: u64) -> char {
-    [' ', '░', '▒', '▓', '█'][(4 * count).div_ceil(most.max(1)) as usize]
+/// The shade of `count` on a scale up to `largest`.
+fn shade(count: u64, largest: u64) -> char {
+    [' ', '░', '▒', '▓', '█'][(4 * count).div_ceil(largest.max(1)) as usize]
 }
 
 #[cfg(test)]

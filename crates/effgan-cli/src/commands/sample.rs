@@ -18,7 +18,7 @@ use npyz::WriterBuilder;
 
 use crate::output::say;
 
-/// Most images of one PNG grid, which is held in memory.
+/// Maximum number of images of one PNG grid, which is held in memory.
 const MAX_IN_GRID: u32 = 10_000;
 
 /// Draw images from a trained model

@@ -1,6 +1,6 @@
 //! The app bundle of `effgan federation run`: `app.toml` as `pyproject.toml`, and nothing else.
 //!
-//! Flower sends it to every site. A site runs its own installed `effgan`, whatever the bundle says, and refuses any other bundle.
+//! Flower sends it to every site. A site runs its own installed `effgan`, regardless of what the bundle says, and refuses any other bundle.
 
 /// SHA-256 of the bundle in lower-case hexadecimal, as flwr 1.41 and 1.42 build it: files stored uncompressed, dated 1980.
 ///

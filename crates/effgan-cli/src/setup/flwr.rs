@@ -1,4 +1,4 @@
-//! The `flwr` command, run on behalf of people who need not know it.
+//! The `flwr` command, run for users who need not learn it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

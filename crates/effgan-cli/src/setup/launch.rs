@@ -19,7 +19,7 @@ use super::flwr::{self, CONNECTION};
 use super::server_folder::ServerFolder;
 use crate::output::say;
 
-/// How often a Ctrl-C is looked for.
+/// Time between two checks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The arguments of `effgan federation run`.
@@ -45,7 +45,7 @@ pub(crate) fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
     if !config.is_file() {
         return Err(Failure::usage(anyhow!("{} is not a file", config.display())));
     }
-    // The run, which Flower starts, reads the config again; a mistake is told here at once.
+    // The run, which Flower starts, reads the config again; a mistake is reported here at once.
     Config::load(&config, &[])?.check_federated()?;
     ServerFolder::read(&launch.server)?;
     let app = tempfile::tempdir().map_err(anyhow::Error::from)?;

@@ -1,6 +1,6 @@
 //! Setting up a federation: the server's folder, a kit for each site, keys, the list of sites, and checks of all of these.
 //!
-//! Certificates and keys are made here, so that nobody has to know how; which site may connect is decided by the gate's list.
+//! Certificates and keys are made here, without any other tool. The gate's list decides which site may connect.
 
 mod admission;
 mod bundle;

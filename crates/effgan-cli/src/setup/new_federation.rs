@@ -51,7 +51,7 @@ pub(crate) fn init(plan: &Plan) -> Result<()> {
     let made = make(plan, &beside).and_then(|()| Ok(fs::rename(&beside, &plan.out)?));
     let made = made.and_then(|()| flwr::configure(&plan.out.join("server"), plan.superlink_port));
     if made.is_err() {
-        // Nobody has seen it yet. The first error is the one to report.
+        // No one has used the folder yet. The first error is the one to report.
         let _ = fs::remove_dir_all(&beside);
     }
     made.with_context(|| format!("cannot make {}", plan.out.display())).map_err(Failure::usage)

@@ -31,7 +31,7 @@ pub(crate) struct ServerFolder {
     pub(crate) superlink_port: u16,
     /// Version of effgan that server and sites must have.
     pub(crate) effgan: String,
-    /// The wheel in the kits; it lies beside this file.
+    /// The wheel in the kits; it is in the same folder as this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wheel: Option<Wheel>,
 }

@@ -59,7 +59,7 @@ impl SiteKit {
     }
 
     /// The step of README.txt that installs effgan.
-    // Never by a name that pip would look up: whoever owned that name in the index would own every site.
+    // Never by a name that pip would look up in an index: the owner of that name there could run code at every site.
     pub(super) fn install(&self) -> String {
         match &self.wheel {
             Some(wheel) => format!(

@@ -11,16 +11,16 @@ use zip::ZipArchive;
 
 use super::{OPEN, write};
 
-/// Most bytes of a wheel; effgan's has about 20 MB.
-const MOST: u64 = 1 << 29;
-/// Most bytes of a wheel's `METADATA`.
+/// Maximum number of bytes of a wheel; effgan's has about 20 MB.
+const MAX_WHEEL: u64 = 1 << 29;
+/// Maximum number of bytes of a wheel's `METADATA`.
 const MAX_METADATA: u64 = 1 << 20;
 
 /// The dependencies in pip's format, with hashes; `scripts/lock_requirements.sh` writes the file.
 const LOCK: &str = include_str!("requirements.lock");
 
-/// `.dockerignore`: a container image (docker/) is built from the wheel and requirements.txt alone. Keys, ledger and state, which lie beside
-/// them later, must not get into a builder's cache.
+/// `.dockerignore`: a container image (docker/) is built from the wheel and requirements.txt alone. Keys, ledger and state, which are
+/// added to the folder later, must not get into a builder's cache.
 const DOCKERIGNORE: &str = "*\n!*.whl\n!requirements.txt\n";
 
 /// File in a kit that has a wheel.
@@ -30,7 +30,7 @@ pub(super) const REQUIREMENTS: &str = "requirements.txt";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wheel {
-    /// File name in the same folder; from it pip knows the platforms that the wheel is for.
+    /// File name in the same folder; it tells pip the platforms that the wheel is for.
     pub(super) file: String,
     /// 64 hexadecimal digits.
     pub(super) sha256: String,
@@ -46,13 +46,13 @@ impl Checked {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// When the file is not a wheel, or of something else than this effgan.
+    /// When the file is not a wheel, or not the wheel of this version of effgan.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let read = || {
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             check_name(&file)?;
             let about = fs::metadata(path)?;
-            ensure!(about.is_file() && about.len() <= MOST, "it is not a file of at most {MOST} bytes");
+            ensure!(about.is_file() && about.len() <= MAX_WHEEL, "it is not a file of at most {MAX_WHEEL} bytes");
             let bytes = fs::read(path)?;
             check_metadata(&bytes)?;
             Ok(Self { wheel: Wheel { file, sha256: params::sha256(&bytes) }, bytes })

@@ -21,7 +21,7 @@ pub(crate) fn progress(json: bool) -> Progress {
 
 struct Terminal {
     json: bool,
-    /// `Some` while the run goes on and standard error is a terminal.
+    /// `Some` while the run is under way and standard error is a terminal.
     live: Mutex<Option<Live>>,
 }
 

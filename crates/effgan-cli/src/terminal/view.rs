@@ -46,9 +46,9 @@ pub(super) enum Stage {
 
 /// Blanks before and between the parts of a line.
 const INDENT: &str = "  ";
-/// Most columns of a bar.
+/// Maximum number of columns of a bar.
 const LONGEST_BAR: usize = 30;
-/// Most columns of a client's name.
+/// Maximum number of columns of a client's name.
 const LONGEST_NAME: usize = 24;
 
 impl View {

@@ -24,7 +24,7 @@ fn each_instruction_set_trains_and_an_unknown_one_is_code_2() {
     }
 }
 
-/// What `effgan bench … --json` says: a result a line, each with all these `fields` finite and above 0.
+/// What `effgan bench … --json` says: one result per line, each with all these `fields` finite and above 0.
 fn bench(args: &[&str], fields: &[&str]) -> Vec<Value> {
     let output = effgan(&[&["bench"], args, &["--json"]].concat());
     assert!(output.status.success(), "{output:?}");

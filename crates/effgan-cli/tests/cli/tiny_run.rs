@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{effgan, golden, json, metrics, run_tiny, stdout, tiny_config, without_seconds};
+use crate::program::{effgan, failure, golden, json, metrics, run_tiny, stdout, tiny_config, without_seconds};
 use crate::tiny;
 
 /// Digits become `#`, so that what is left is the same on every machine.
@@ -97,10 +97,18 @@ fn another_seed_is_another_model() {
 #[test]
 fn every_algorithm_runs_and_is_sampled() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in ["fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble", "central"] {
+    // unknown variant `?`, expected one of `a`, `b`
+    let (_, unknown) = failure(&run_tiny(folder.path(), &["--set", "algorithm.kind=?"]));
+    let kinds: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
+    assert!(kinds.contains(&"fedgan"), "{unknown}");
+    for kind in kinds {
         let run = folder.path().join(kind);
-        let pull = if kind == "fedprox" { ", mu = 0.1" } else { "" };
-        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2{pull} }}");
+        let required = match kind {
+            "effgan" => ", fine_tune_epochs = 1",
+            "fedprox" => ", mu = 0.1",
+            _ => "",
+        };
+        let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 2{required} }}");
         let output = run_tiny(&run, &["--set", &algorithm]);
         assert!(output.status.success(), "{kind}: {output:?}");
         let png = folder.path().join(format!("{kind}.png"));

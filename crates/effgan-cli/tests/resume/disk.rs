@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// A file system in memory, mounted at a folder; it goes with the value.
+/// A file system in memory, mounted at a folder until the value is dropped.
 struct Disk(TempDir);
 
 impl Disk {
-    /// None, and a line that says so, where this process may not mount.
+    /// `None`, after printing why, where this process may not mount.
     #[expect(clippy::print_stdout, reason = "a skipped test says so")]
     fn of(size: &str) -> Option<Self> {
         let disk = Self(tempfile::tempdir().unwrap());
@@ -35,9 +35,9 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
+fn a_run_whose_disk_is_full_says_so_and_resumes_when_there_is_room() {
     let (_folder, whole) = done(&[]);
-    // Room to begin in, for the first round or a little more, and for the end: places where a run meets the bound.
+    // The disk is full at the beginning, in or after the first round, and at the end.
     for size in ["256k", "1m", "2m"] {
         let Some(disk) = Disk::of(size) else { return };
         let run = disk.0.path().join("run");

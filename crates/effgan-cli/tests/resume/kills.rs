@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 
-/// Numbers that differ from one start of the test to the next; the seed is told when it fails.
+/// Numbers that differ from one start of the test to the next; the seed is printed when it fails.
 struct Random(u64);
 
 impl Random {
@@ -27,9 +27,9 @@ impl Random {
 /// How a start of the program is to end.
 #[derive(Clone, Debug)]
 enum End {
-    /// After so long.
+    /// It is killed after this time.
     Kill(Duration),
-    /// At a place in the writing of a file.
+    /// It ends at this place in the writing of a file.
     Fault(String),
 }
 
@@ -44,7 +44,7 @@ impl End {
     }
 }
 
-/// Starts `run`, or goes on with it, until its end or `end`.
+/// Starts or resumes `run`, which ends by itself or by `end`.
 fn start(run: &Path, settings: &[&str], end: Option<&End>) -> ExitStatus {
     let begun = run.exists();
     let mut command = Command::new(env!("CARGO_BIN_EXE_effgan"));
@@ -65,7 +65,7 @@ fn start(run: &Path, settings: &[&str], end: Option<&End>) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Kills `kills` starts of tiny runs, two on the way of each, and holds every outcome to that of an uninterrupted run.
+/// Kills tiny runs `kills` times, at most twice each, and checks that every outcome is that of an uninterrupted run.
 #[expect(clippy::print_stdout, reason = "it prints the figure of docs/reliability.md")]
 fn kill(kills: usize, settings: &[&str]) {
     let mut random = Random::new();
@@ -98,7 +98,7 @@ fn kill(kills: usize, settings: &[&str]) {
     }
 }
 
-/// How many, for `make torture`.
+/// Number of kills; `make torture` sets it.
 fn kills() -> usize {
     env::var("EFFGAN_KILLS").ok().map_or(10, |kills| kills.parse().expect("EFFGAN_KILLS is a number"))
 }

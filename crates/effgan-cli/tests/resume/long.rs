@@ -1,4 +1,4 @@
-//! A run of many rounds: what it holds does not grow with them.
+//! A run of many rounds: its memory and its number of open files do not grow.
 
 use super::*;
 
@@ -11,9 +11,9 @@ fn held(child: &Child) -> (u64, usize) {
     (rss.trim().strip_suffix(" kB").unwrap().parse().unwrap(), files)
 }
 
-/// The least of many looks: at some of them a checkpoint is being written.
-fn least(looks: &[(u64, usize)]) -> (u64, usize) {
-    let (kilobytes, files): (Vec<u64>, Vec<usize>) = looks.iter().copied().unzip();
+/// The minimum over many measurements, during some of which a checkpoint is being written.
+fn minimum(measured: &[(u64, usize)]) -> (u64, usize) {
+    let (kilobytes, files): (Vec<u64>, Vec<usize>) = measured.iter().copied().unzip();
     (kilobytes.into_iter().min().unwrap(), files.into_iter().min().unwrap())
 }
 
@@ -31,7 +31,7 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_effgan"))
         .args(["run", &tiny_config(), "--out", text(&run), "--jobs", "2"])
         .args(settings)
-        // The allocator gives back at once what is not in use: what it lets lie about otherwise comes to 16 MB more or less.
+        // Makes the allocator return unused memory at once. Otherwise it keeps some, and the measurement varies by 16 MB.
         .env("MIMALLOC_PURGE_DELAY", "0")
         .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         .stdout(Stdio::piped())
@@ -51,13 +51,13 @@ fn five_hundred_rounds_hold_no_more_memory_or_files_than_a_hundred() {
         }
     }
     assert!(child.wait().unwrap().success());
-    let ((kilobytes, files), (later_kilobytes, later_files)) = (least(&early), least(&late));
+    let ((kilobytes, files), (later_kilobytes, later_files)) = (minimum(&early), minimum(&late));
     let later_metrics = fs::read(run.join("metrics.jsonl")).unwrap();
     println!(
         "after 100 rounds {kilobytes} kB and {files} files, after 490 {later_kilobytes} kB and {later_files} files"
     );
     assert_eq!(files, later_files);
-    // It goes up and down by 2 MB, wherever the workers are when it is looked at; half a state of the networks (52 kB),
+    // Memory varies by 2 MB, with what the workers are doing when it is measured; half a state of the networks (52 kB),
     // kept for each of 390 rounds, would be 10 MB.
     assert!(later_kilobytes < kilobytes + 5 * 1024, "{kilobytes} kB, later {later_kilobytes} kB");
     assert!(later_metrics.starts_with(&metrics) && later_metrics.len() > 4 * metrics.len(), "appended to");

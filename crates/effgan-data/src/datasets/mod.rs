@@ -147,22 +147,22 @@ impl DatasetConfig {
     }
 
     fn read_splits(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Splits, DataError> {
-        if self.name == DatasetName::MnistMini {
-            return match &self.dir {
+        let dir = || self.find_dir(cache);
+        match self.name {
+            DatasetName::MnistMini => match &self.dir {
                 None => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
                 Some(dir) => Err(DataError::DirOfBuiltin { name: self.name.to_string(), dir: dir.clone() }),
-            };
-        }
-        let dir = self.find_dir(cache)?;
-        match self.name {
-            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir, &mut self.budget())?)),
-            DatasetName::Folder => self.read_folder(&dir, classes),
+            },
+            DatasetName::Mnist | DatasetName::FashionMnist => {
+                Ok(Splits::named(self.name, idx::read_splits(&dir()?, &mut self.budget())?))
+            }
+            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir()?, &mut self.budget())?)),
+            DatasetName::Folder => self.read_folder(&dir()?, classes),
             DatasetName::Npz => {
-                let arrays = npz::read(&dir, &mut self.budget())?;
+                let arrays = npz::read(&dir()?, &mut self.budget())?;
                 let class_names = (0..arrays.train.num_classes()).map(|class| class.to_string()).collect();
                 Ok(Splits { train: arrays.train, test: arrays.test, class_names, left_out: Vec::new() })
             }
-            _ => Ok(Splits::named(self.name, idx::read_splits(&dir, &mut self.budget())?)),
         }
     }
 

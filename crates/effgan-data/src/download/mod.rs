@@ -7,7 +7,7 @@ mod http;
 mod sources;
 mod tar;
 
-pub use sources::{Item, RemoteFile, Source};
+pub use sources::{Item, Origin, RemoteFile, Source};
 pub use tar::unpack as unpack_cifar10;
 
 use crate::{DataError, DatasetName, datasets::cifar};
@@ -89,7 +89,7 @@ pub fn fetch(
     done: &mut dyn FnMut(&str, &Outcome),
 ) -> Result<(), DataError> {
     let item = item.into();
-    let source = Source::of(item).ok_or(DataError::NotFetched { name: item.as_str() })?;
+    let source = Source::find(item)?;
     if is_archive(item) && is_fetched(item, dir) {
         for file in cifar::FILES {
             done(file, &Outcome::AlreadyHere);

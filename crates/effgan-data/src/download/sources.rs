@@ -61,6 +61,34 @@ pub struct RemoteFile {
     pub sha256: &'static str,
 }
 
+/// Where an item comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It is part of the program.
+    Builtin,
+    /// The user has it: what it is and which key names it.
+    Yours(&'static str),
+    /// It is fetched from mirrors.
+    Mirrors(&'static Source),
+}
+
+impl Origin {
+    /// The origin of an item.
+    pub fn of(item: impl Into<Item>) -> Self {
+        match item.into() {
+            Item::Dataset(DatasetName::MnistMini) => Self::Builtin,
+            Item::Dataset(DatasetName::Mnist) => Self::Mirrors(&MNIST),
+            Item::Dataset(DatasetName::FashionMnist) => Self::Mirrors(&FASHION_MNIST),
+            Item::Dataset(DatasetName::Cifar10) => Self::Mirrors(&CIFAR10),
+            Item::Dataset(DatasetName::Folder) => {
+                Self::Yours("PNG and JPEG files in dataset.dir, one folder per class")
+            }
+            Item::Dataset(DatasetName::Npz) => Self::Yours("an .npz or .npy file, set by dataset.dir"),
+            Item::Inception => Self::Mirrors(&INCEPTION),
+        }
+    }
+}
+
 /// The files of an item, and the addresses of their mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
@@ -73,13 +101,23 @@ pub struct Source {
 impl Source {
     /// The source of an item; `None` for a data set that is built in, or that a user brings.
     pub fn of(item: impl Into<Item>) -> Option<&'static Self> {
-        match item.into() {
-            Item::Dataset(DatasetName::Mnist) => Some(&MNIST),
-            Item::Dataset(DatasetName::FashionMnist) => Some(&FASHION_MNIST),
-            Item::Dataset(DatasetName::Cifar10) => Some(&CIFAR10),
-            Item::Dataset(DatasetName::MnistMini | DatasetName::Folder | DatasetName::Npz) => None,
-            Item::Inception => Some(&INCEPTION),
+        match Origin::of(item) {
+            Origin::Mirrors(source) => Some(source),
+            Origin::Builtin | Origin::Yours(_) => None,
         }
+    }
+
+    /// The source of an item that is to be fetched.
+    ///
+    /// # Errors
+    /// [`DataError::NotFetched`], which lists the items that have one.
+    pub fn find(item: impl Into<Item>) -> Result<&'static Self, DataError> {
+        let item = item.into();
+        Self::of(item).ok_or_else(|| {
+            let items = DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]);
+            let known: Vec<&str> = items.filter(|item| Self::of(*item).is_some()).map(Item::as_str).collect();
+            DataError::NotFetched { name: item.as_str(), known: known.join(", ") }
+        })
     }
 
     /// Bytes of all files.

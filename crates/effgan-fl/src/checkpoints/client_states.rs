@@ -1,5 +1,5 @@
-//! The state that clients keep between their exchanges: in memory up to a bound, in files beyond it, and in a file for each moment from
-//! which the run may resume. One file per moment, so that a server state and the client states that belong to it are never mixed up.
+//! The state that clients keep between their exchanges: in memory up to a bound, in files beyond it, and in a file for each position from
+//! which the run may resume. One file per position, so that a server state and the client states that belong to it are never mixed up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use effgan_data::ClientName;
 use effgan_nn::sealed;
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoints, Moment, RunId, list, make_folder, remove};
+use super::{Checkpoints, RunId, RunPosition, list, make_folder, remove};
 use crate::state::ClientState;
 use crate::{FlError, Result};
 
@@ -28,10 +28,10 @@ pub(crate) struct ClientStates<'a> {
 struct Held {
     by_client: BTreeMap<ClientName, ClientState>,
     bytes: u64,
-    /// Clients for whose state there was no room in memory. It is in a file, which `write` turns into the file of the next moment.
+    /// Clients for whose state there was no room in memory. It is in a file, which `write` turns into the file of the next position.
     spilled: BTreeSet<ClientName>,
-    /// Files of later moments are ignored: the run has gone back behind them.
-    now: Moment,
+    /// Files of later positions are ignored: the run has gone back behind them.
+    now: RunPosition,
 }
 
 /// The head of a client state's file.
@@ -40,12 +40,13 @@ struct Head {
     run: RunId,
     client: ClientName,
     /// `None` in the file of a spilled state.
-    moment: Option<Moment>,
+    #[serde(rename = "moment")]
+    position: Option<RunPosition>,
 }
 
 impl<'a> ClientStates<'a> {
     /// The client states as they were at `now`.
-    pub(crate) fn at(now: Moment, checkpoints: &'a Checkpoints) -> Self {
+    pub(crate) fn at(now: RunPosition, checkpoints: &'a Checkpoints) -> Self {
         let held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now };
         Self { checkpoints, held: Mutex::new(held), max_bytes: MAX_BYTES }
     }
@@ -59,8 +60,8 @@ impl<'a> ClientStates<'a> {
         match held {
             Some(state) => Ok(state),
             None if spilled => self.load(client, None),
-            None => match self.moments(client)?.into_iter().filter(|&moment| moment <= now).max() {
-                Some(moment) => self.load(client, Some(moment)),
+            None => match self.positions(client)?.into_iter().filter(|&position| position <= now).max() {
+                Some(position) => self.load(client, Some(position)),
                 None => Ok(ClientState::new()),
             },
         }
@@ -80,20 +81,20 @@ impl<'a> ClientStates<'a> {
         }
     }
 
-    /// Writes all states that changed since the last call to files of `moment`.
+    /// Writes all states that changed since the last call to files of `position`.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn write(&self, moment: Moment) -> Result<()> {
+    pub(crate) fn write(&self, position: RunPosition) -> Result<()> {
         self.lock(|held| {
             for (client, state) in &held.by_client {
-                self.save(client, Some(moment), state)?;
+                self.save(client, Some(position), state)?;
             }
             for client in &held.spilled {
-                self.save(client, Some(moment), &self.load(client, None)?)?;
+                self.save(client, Some(position), &self.load(client, None)?)?;
                 remove(fs::remove_file, &self.file(client, None))?;
             }
-            *held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now: moment };
+            *held = Held { by_client: BTreeMap::new(), bytes: 0, spilled: BTreeSet::new(), now: position };
             Ok(())
         })
     }
@@ -102,9 +103,11 @@ impl<'a> ClientStates<'a> {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub(crate) fn discard_after(&self, now: Moment) -> Result<()> {
+    pub(crate) fn discard_after(&self, now: RunPosition) -> Result<()> {
         for folder in list(&self.checkpoints.folder.join("clients"))? {
-            for path in list(&folder)?.iter().filter(|path| Moment::of_file(path).is_some_and(|moment| moment > now)) {
+            for path in
+                list(&folder)?.iter().filter(|path| RunPosition::of_file(path).is_some_and(|position| position > now))
+            {
                 remove(fs::remove_file, path)?;
             }
         }
@@ -115,45 +118,46 @@ impl<'a> ClientStates<'a> {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub(crate) fn prune(&self, oldest: Moment) -> Result<()> {
+    pub(crate) fn prune(&self, oldest: RunPosition) -> Result<()> {
         for folder in list(&self.checkpoints.folder.join("clients"))? {
-            let mut moments: Vec<Moment> = list(&folder)?.iter().filter_map(|path| Moment::of_file(path)).collect();
-            moments.retain(|&moment| moment <= oldest);
-            moments.sort_unstable();
+            let mut positions: Vec<RunPosition> =
+                list(&folder)?.iter().filter_map(|path| RunPosition::of_file(path)).collect();
+            positions.retain(|&position| position <= oldest);
+            positions.sort_unstable();
             // The newest of them belongs to the oldest state that is kept.
-            moments.pop();
-            moments.iter().try_for_each(|moment| remove(fs::remove_file, &folder.join(moment.file_name())))?;
+            positions.pop();
+            positions.iter().try_for_each(|position| remove(fs::remove_file, &folder.join(position.file_name())))?;
         }
         Ok(())
     }
 
-    fn save(&self, client: &ClientName, moment: Option<Moment>, state: &ClientState) -> Result<()> {
+    fn save(&self, client: &ClientName, position: Option<RunPosition>, state: &ClientState) -> Result<()> {
         make_folder(&self.folder(client))?;
-        Ok(sealed::save(&self.file(client, moment), &self.head(client, moment), state)?)
+        Ok(sealed::save(&self.file(client, position), &self.head(client, position), state)?)
     }
 
-    fn load(&self, client: &ClientName, moment: Option<Moment>) -> Result<ClientState> {
-        let path = self.file(client, moment);
+    fn load(&self, client: &ClientName, position: Option<RunPosition>) -> Result<ClientState> {
+        let path = self.file(client, position);
         match sealed::load(&path)? {
-            (head, state) if head == self.head(client, moment) => Ok(state),
+            (head, state) if head == self.head(client, position) => Ok(state),
             (Head { .. }, _) => Err(FlError::ForeignCheckpoint { path, what: "client or round" }),
         }
     }
 
-    fn head(&self, client: &ClientName, moment: Option<Moment>) -> Head {
-        Head { run: self.checkpoints.run.clone(), client: client.clone(), moment }
+    fn head(&self, client: &ClientName, position: Option<RunPosition>) -> Head {
+        Head { run: self.checkpoints.run.clone(), client: client.clone(), position }
     }
 
-    fn moments(&self, client: &ClientName) -> Result<Vec<Moment>> {
-        Ok(list(&self.folder(client))?.iter().filter_map(|path| Moment::of_file(path)).collect())
+    fn positions(&self, client: &ClientName) -> Result<Vec<RunPosition>> {
+        Ok(list(&self.folder(client))?.iter().filter_map(|path| RunPosition::of_file(path)).collect())
     }
 
     fn folder(&self, client: &ClientName) -> PathBuf {
         self.checkpoints.folder.join("clients").join(client.as_str())
     }
 
-    fn file(&self, client: &ClientName, moment: Option<Moment>) -> PathBuf {
-        self.folder(client).join(moment.map_or("aside.safetensors".into(), Moment::file_name))
+    fn file(&self, client: &ClientName, position: Option<RunPosition>) -> PathBuf {
+        self.folder(client).join(position.map_or("aside.safetensors".into(), RunPosition::file_name))
     }
 
     fn lock<R>(&self, what: impl FnOnce(&mut Held) -> R) -> R {
@@ -213,13 +217,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, clients) = (checkpoints(&folder, 2), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
         // 15 bytes are room for one state of eight bytes.
-        let states = ClientStates { max_bytes: 15, ..ClientStates::at(Moment::of(&after(0)), &checkpoints) };
+        let states = ClientStates { max_bytes: 15, ..ClientStates::at(RunPosition::of(&after(0)), &checkpoints) };
         for round in 1..=3 {
             for (client, i) in clients.iter().zip([0.0, 1.0]).take(if round < 3 { 2 } else { 1 }) {
                 states.take(client).unwrap();
                 states.put(client, client_state(10.0 * round as f32 + i)).unwrap();
             }
-            states.write(Moment::of(&after(round))).unwrap();
+            states.write(RunPosition::of(&after(round))).unwrap();
             checkpoints.save(&after(round), None, serde_json::Value::Null).unwrap();
             states.prune(checkpoints.oldest().unwrap().unwrap()).unwrap();
         }
@@ -227,7 +231,7 @@ mod tests {
         for (round, expected) in
             [(2, [client_state(20.0), client_state(21.0)]), (3, [client_state(30.0), client_state(21.0)])]
         {
-            assert_eq!(taken(&ClientStates::at(Moment::of(&after(round)), &checkpoints), &clients), expected);
+            assert_eq!(taken(&ClientStates::at(RunPosition::of(&after(round)), &checkpoints), &clients), expected);
         }
         let files = |client: &ClientName| list(&states.folder(client)).unwrap().len();
         assert_eq!(clients.each_ref().map(files), [2, 1], "files that no kept state needs are removed");
@@ -237,10 +241,10 @@ mod tests {
     fn a_new_client_has_no_state_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, client) = (checkpoints(&folder, 1), ClientName::new("a").unwrap());
-        let states = ClientStates::at(Moment::of(&after(0)), &checkpoints);
+        let states = ClientStates::at(RunPosition::of(&after(0)), &checkpoints);
         assert!(states.take(&client).unwrap().is_empty());
         states.put(&client, ClientState::new()).unwrap();
-        states.write(Moment::of(&after(1))).unwrap();
+        states.write(RunPosition::of(&after(1))).unwrap();
         assert!(!folder.path().join("checkpoints").exists());
     }
 
@@ -248,9 +252,9 @@ mod tests {
     fn a_client_state_under_another_clients_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, [a, b]) = (checkpoints(&folder, 1), ["a", "b"].map(|name| ClientName::new(name).unwrap()));
-        let states = ClientStates::at(Moment::of(&after(0)), &checkpoints);
+        let states = ClientStates::at(RunPosition::of(&after(0)), &checkpoints);
         states.put(&a, client_state(1.0)).unwrap();
-        states.write(Moment::of(&after(1))).unwrap();
+        states.write(RunPosition::of(&after(1))).unwrap();
         fs::rename(states.folder(&a), states.folder(&b)).unwrap();
         let error = states.take(&b).unwrap_err().to_string();
         assert!(error.contains("b/round_0001.safetensors belongs to another client or round"), "{error}");

@@ -13,8 +13,8 @@
 
 mod checkpoint_config;
 mod client_states;
-mod moment;
-mod reply;
+mod open_round;
+mod run_position;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,8 +30,8 @@ use serde_json::Value;
 
 pub use self::checkpoint_config::CheckpointConfig;
 pub(crate) use self::client_states::ClientStates;
-pub use self::moment::Moment;
-use self::moment::round_name;
+pub use self::run_position::RunPosition;
+use self::run_position::round_name;
 use crate::loss_history::LossHistory;
 use crate::record::RoundRecord;
 use crate::state::ServerState;
@@ -71,7 +71,7 @@ pub struct OpenRound {
 struct Head {
     run: RunId,
     #[serde(flatten)]
-    moment: Moment,
+    position: RunPosition,
     record: Option<RoundRecord>,
     steps: BTreeMap<ClientName, [u64; 2]>,
     notes: Value,
@@ -118,11 +118,11 @@ impl Checkpoints {
     /// # Errors
     /// When a file cannot be written or removed.
     pub fn save(&self, state: &ServerState, open_round: Option<&OpenRound>, notes: Value) -> Result<()> {
-        let moment = Moment::of(state);
+        let position = RunPosition::of(state);
         let steps = open_round.map(|open| &open.steps).into_iter().flatten();
         let head = Head {
             run: self.run.clone(),
-            moment,
+            position,
             record: open_round.map(|open| open.record.clone()),
             steps: steps.clone().map(|(client, steps)| (client.clone(), steps.head())).collect(),
             notes,
@@ -130,8 +130,8 @@ impl Checkpoints {
         let losses: Params = steps.map(|(client, steps)| (format!("{LOSSES}.{client}"), steps.to_array())).collect();
         make_folder(&self.folder)?;
         let params = state.params.clone().named_under(SERVER).merged_with(losses);
-        sealed::save(&self.folder.join(moment.file_name()), &head, &params)?;
-        self.prune(moment)
+        sealed::save(&self.folder.join(position.file_name()), &head, &params)?;
+        self.prune(position)
     }
 
     /// The newest state that is intact and for which `usable` returns `Ok`; `None` when no state was saved yet.
@@ -142,12 +142,12 @@ impl Checkpoints {
         &self,
         usable: impl Fn(&Checkpoint) -> std::result::Result<(), String>,
     ) -> Result<Option<Checkpoint>> {
-        let moments = self.moments()?;
-        let some = !moments.is_empty();
-        for moment in moments {
-            let path = self.folder.join(moment.file_name());
+        let positions = self.positions()?;
+        let some = !positions.is_empty();
+        for position in positions {
+            let path = self.folder.join(position.file_name());
             let whole = match sealed::load::<Head>(&path) {
-                Ok((head, params)) => self.checked(&path, moment, head, &params)?,
+                Ok((head, params)) => self.checked(&path, position, head, &params)?,
                 Err(NnError::Sealed { reason, .. }) => Err(reason),
                 Err(error) => return Err(error.into()),
             };
@@ -166,18 +166,19 @@ impl Checkpoints {
     /// When a file cannot be read or written.
     pub fn adopt(&self, donor: &Path, max_rounds: u32) -> Result<bool> {
         let other = Self { folder: donor.into(), ..self.clone() };
-        let whole = other.moments()?.into_iter().filter(|moment| moment.exchanges == 0 && moment.round <= max_rounds);
-        for moment in whole {
-            let (head, params) = match sealed::load::<Head>(&donor.join(moment.file_name())) {
+        let whole =
+            other.positions()?.into_iter().filter(|position| position.exchanges == 0 && position.round <= max_rounds);
+        for position in whole {
+            let (head, params) = match sealed::load::<Head>(&donor.join(position.file_name())) {
                 Ok(whole) => whole,
                 // An unusable state is not copied; this run then computes those rounds itself.
                 Err(NnError::Sealed { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            if head.moment == moment && head.record.is_none() {
+            if head.position == position && head.record.is_none() {
                 make_folder(&self.folder)?;
                 let head = Head { run: RunId { config: self.run.config.clone(), ..head.run }, ..head };
-                sealed::save(&self.folder.join(moment.file_name()), &head, &params)?;
+                sealed::save(&self.folder.join(position.file_name()), &head, &params)?;
                 return Ok(true);
             }
         }
@@ -187,7 +188,7 @@ impl Checkpoints {
     fn checked(
         &self,
         path: &Path,
-        moment: Moment,
+        position: RunPosition,
         head: Head,
         params: &Params,
     ) -> Result<std::result::Result<Checkpoint, String>> {
@@ -195,7 +196,7 @@ impl Checkpoints {
             let what = if head.run.config == self.run.config { "data" } else { "config" };
             return Err(FlError::ForeignCheckpoint { path: path.into(), what });
         }
-        if head.moment != moment {
+        if head.position != position {
             return Ok(Err("was renamed: it is the state of another round".into()));
         }
         let steps = head.steps.into_iter().map(|(client, about)| {
@@ -203,25 +204,26 @@ impl Checkpoints {
             Ok((client, LossHistory::of(about, losses)))
         });
         let steps = steps.collect::<Result<_>>()?;
-        let Moment { round, exchanges } = moment;
+        let RunPosition { round, exchanges } = position;
         let state = ServerState { round, exchanges, params: params.under(SERVER) };
         let open_round = head.record.map(|record| OpenRound { record, steps });
         Ok(Ok(Checkpoint { state, open_round, notes: head.notes }))
     }
 
     /// All states, newest first.
-    fn moments(&self) -> Result<Vec<Moment>> {
-        let mut moments: Vec<Moment> = list(&self.folder)?.iter().filter_map(|path| Moment::of_file(path)).collect();
-        moments.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(moments)
+    fn positions(&self) -> Result<Vec<RunPosition>> {
+        let mut positions: Vec<RunPosition> =
+            list(&self.folder)?.iter().filter_map(|path| RunPosition::of_file(path)).collect();
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(positions)
     }
 
     /// Keeps the newest states up to `now`, and removes the replies of finished rounds. States later than `now` are removed too:
     /// the run has gone back behind them, and computes them again.
-    fn prune(&self, now: Moment) -> Result<()> {
-        let (past, future): (Vec<_>, Vec<_>) = self.moments()?.into_iter().partition(|&moment| moment <= now);
-        for moment in past.iter().skip(self.config.keep).chain(&future) {
-            remove(fs::remove_file, &self.folder.join(moment.file_name()))?;
+    fn prune(&self, now: RunPosition) -> Result<()> {
+        let (past, future): (Vec<_>, Vec<_>) = self.positions()?.into_iter().partition(|&position| position <= now);
+        for position in past.iter().skip(self.config.keep).chain(&future) {
+            remove(fs::remove_file, &self.folder.join(position.file_name()))?;
         }
         self.remove_rounds_up_to(now.round)
     }
@@ -232,9 +234,9 @@ impl Checkpoints {
         done.into_iter().try_for_each(|folder| remove(fs::remove_dir_all, &folder))
     }
 
-    /// The moment of the oldest state that is kept.
-    pub(crate) fn oldest(&self) -> Result<Option<Moment>> {
-        Ok(self.moments()?.pop())
+    /// The position of the oldest state that is kept.
+    pub(crate) fn oldest(&self) -> Result<Option<RunPosition>> {
+        Ok(self.positions()?.pop())
     }
 }
 

@@ -73,9 +73,9 @@ impl Policy {
     }
 
     fn image_clauses(&self, request: &RunRequest) -> Vec<Clause> {
-        let size = |wanted: Option<u64>, what, key: &str, most: MaxMemory, refusal| {
-            let allowed = format!("{key} = {most}");
-            wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= most.bytes(), refusal))
+        let size = |wanted: Option<u64>, what, key: &str, max: MaxMemory, refusal| {
+            let allowed = format!("{key} = {max}");
+            wanted.map(|bytes| clause(what, mebibytes(bytes), allowed, bytes <= max.bytes(), refusal))
         };
         let images = request.images.map(|images| {
             let allowed = format!("min_images = {}", self.min_images);
@@ -110,11 +110,11 @@ impl Policy {
             (others.steps as f64, self.total_steps as f64),
             (others.passes, self.total_passes),
         ];
-        for (what, wanted, key, most, refusal) in amounts {
+        for (what, wanted, key, max, refusal) in amounts {
             let Some(wanted) = wanted else { continue };
-            clauses.push(clause(what, number(wanted), format!("max_{key} = {most}"), wanted <= most, refusal));
+            clauses.push(clause(what, number(wanted), format!("max_{key} = {max}"), wanted <= max, refusal));
         }
-        for ((_, wanted, key, ..), (before, most)) in amounts.into_iter().zip(totals) {
+        for ((_, wanted, key, ..), (before, max)) in amounts.into_iter().zip(totals) {
             let Some(wanted) = wanted else { continue };
             let what = match key {
                 "rounds" => "replies of all runs",
@@ -125,8 +125,8 @@ impl Policy {
             clauses.push(clause(
                 what,
                 asked,
-                format!("total_{key} = {most}"),
-                before + wanted <= most,
+                format!("total_{key} = {max}"),
+                before + wanted <= max,
                 Refusal::BudgetSpent,
             ));
         }

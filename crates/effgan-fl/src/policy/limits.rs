@@ -41,7 +41,7 @@ impl Policy {
             (all.steps as f64, self.total_steps as f64, Refusal::BudgetSpent),
             (all.passes, self.total_passes, Refusal::BudgetSpent),
         ];
-        wrong.into_iter().find(|(value, most, _)| value > most).map_or(Ok(()), |(.., refusal)| Err(refusal))
+        wrong.into_iter().find(|(value, max, _)| value > max).map_or(Ok(()), |(.., refusal)| Err(refusal))
     }
 
     /// Checks that parameters, received or sent, are finite and within `max_parameter`.

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 16;
 /// A month, in seconds.
 const MONTH: f64 = 30.0 * 24.0 * 3600.0;
 /// Upper bound of all counts: the largest range of whole numbers that f64 holds exactly.
-const MOST: u64 = 1 << 53;
+const MAX_COUNT: u64 = 1 << 53;
 
 /// Who decides that a run may use the site's images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,31 +158,30 @@ impl Policy {
         let wrong =
             |key: &str, value: &dyn std::fmt::Display, bound: &str| Err(format!("{key} = {value} is outside {bound}"));
         let counts = [
-            ("min_images", self.min_images, MOST),
+            ("min_images", self.min_images, MAX_COUNT),
             ("min_batch_size", self.min_batch_size, 65_536),
-            ("max_rounds", self.max_rounds, MOST),
-            ("max_steps", self.max_steps, MOST),
-            ("total_rounds", self.total_rounds, MOST),
-            ("total_steps", self.total_steps, MOST),
+            ("max_rounds", self.max_rounds, MAX_COUNT),
+            ("max_steps", self.max_steps, MAX_COUNT),
+            ("total_rounds", self.total_rounds, MAX_COUNT),
+            ("total_steps", self.total_steps, MAX_COUNT),
             ("max_image_size", self.max_image_size, 1024),
             ("keep_days", self.keep_days, 36_500),
         ];
-        if let Some((key, value, most)) = counts.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
-            return wrong(key, &value, &format!("1..={most}"));
+        if let Some((key, value, max)) = counts.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
+            return wrong(key, &value, &format!("1..={max}"));
         }
         if !(0.0..1.0).contains(&self.max_held_out) {
             return wrong("max_held_out", &self.max_held_out, "0..1, a share of the images");
         }
         let above_zero = [
             ("max_parameter", f64::from(self.max_parameter), f64::from(f32::MAX)),
-            ("max_passes", self.max_passes, MOST as f64),
-            ("total_passes", self.total_passes, MOST as f64),
+            ("max_passes", self.max_passes, MAX_COUNT as f64),
+            ("total_passes", self.total_passes, MAX_COUNT as f64),
             ("max_seconds", self.max_seconds, MONTH),
         ];
-        if let Some((key, value, most)) =
-            above_zero.into_iter().find(|(_, value, most)| !(*value > 0.0 && value <= most))
+        if let Some((key, value, max)) = above_zero.into_iter().find(|(_, value, max)| !(*value > 0.0 && value <= max))
         {
-            return wrong(key, &value, &format!("0..={most}, and it must be above 0"));
+            return wrong(key, &value, &format!("0..={max}, and it must be above 0"));
         }
         if let Some(name) = self.algorithms.iter().find(|name| !KNOWN.contains(&name.as_str())) {
             return Err(format!("algorithms has {name:?}, which is not one of {}", KNOWN.join(", ")));

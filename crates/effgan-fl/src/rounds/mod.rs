@@ -21,7 +21,7 @@ use self::round_observer::driver_error;
 pub use self::round_observer::{ObserverResult, RoundObserver, SaveState};
 use crate::aggregate::MemberSink;
 use crate::algorithm::Algorithm;
-use crate::checkpoints::{Checkpoint, Checkpoints, Moment};
+use crate::checkpoints::{Checkpoint, Checkpoints, RunPosition};
 use crate::failure_policy::FailurePolicy;
 use crate::loss_history::LossHistory;
 use crate::message::{Exchange, ExchangeKind};
@@ -57,11 +57,11 @@ pub(crate) trait Driver {
     /// Those of `fold`, or the reason why the clients cannot be asked.
     fn exchange(&mut self, state: &ServerState, exchange: &Exchange, fold: &mut Fold) -> Result<ServerState>;
 
-    /// Saves the clients' states as those of `moment`.
+    /// Saves the clients' states as those of `position`.
     ///
     /// # Errors
     /// When one cannot be written.
-    fn save_client_states(&mut self, _moment: Moment) -> Result<()> {
+    fn save_client_states(&mut self, _moment: RunPosition) -> Result<()> {
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Rounds<'_> {
             let mut round = Round { rounds: self, driver: &mut *driver, server: &server };
             let record;
             (record, state) = round.run(state, &exchange, open_round.take(), members, observer)?;
-            driver.save_client_states(Moment::of(&state))?;
+            driver.save_client_states(RunPosition::of(&state))?;
             let mut save =
                 |notes| self.checkpoints.save(&state, None, notes).and_then(|()| driver.prune_client_states());
             observer.round(&record, &state, &mut save).map_err(driver_error)?;

@@ -10,7 +10,7 @@ use super::in_order::InOrder;
 use super::round_observer::{RoundObserver, driver_error};
 use super::{Driver, Rounds, replay_steps};
 use crate::aggregate::MemberSink;
-use crate::checkpoints::{Moment, OpenRound};
+use crate::checkpoints::{OpenRound, RunPosition};
 use crate::counted::Counted;
 use crate::intake::Intake;
 use crate::message::{Exchange, ExchangeKind};
@@ -91,7 +91,7 @@ impl Round<'_> {
         open: &OpenRound,
         observer: &mut dyn RoundObserver,
     ) -> Result<()> {
-        self.driver.save_client_states(Moment::of(state))?;
+        self.driver.save_client_states(RunPosition::of(state))?;
         let checkpoints = self.rounds.checkpoints;
         let mut save =
             |notes| checkpoints.save(state, Some(open), notes).and_then(|()| self.driver.prune_client_states());

@@ -1,5 +1,5 @@
-//! A second model: a linear denoising autoencoder in plain Rust, whose decoder is the generator. All that the crate knows of it is
-//! [`Model`].
+//! A second model: a linear denoising autoencoder in plain Rust, whose decoder is the generator. The crate uses it only
+//! through [`Model`].
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn zeros_like(array: &Array) -> Array {
     Array::new(array.shape.clone(), vec![0.0; array.values().len()])
 }
 
-/// Gradient descent with momentum β₁ and the step sizes of the plan's Adam.
+/// Gradient descent with momentum β₁ and the learning rates of the plan's Adam.
 struct Training {
     params: Params,
     velocities: Params,

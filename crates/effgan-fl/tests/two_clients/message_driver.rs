@@ -1,4 +1,4 @@
-//! Sites that are reached by messages: bit-identical to the simulation, whatever is slow, silent or cut off.
+//! Sites that are reached by messages: bit-identical to the simulation, even when sites are slow, silent or cut off.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the settings of an algorithm say about it is what it does.
+//! An algorithm does what its settings say about it.
 
 use effgan_fl::policy::Policy;
 use effgan_fl::{AggregationKind, ExchangeKind, LocalWork, Roster};
@@ -35,7 +35,7 @@ fn the_rounds_of_an_algorithm_are_those_of_the_fedgan_that_it_names() {
     assert_ne!(effgan(1, 2).rounds_alone(), effgan(1, 2));
 }
 
-/// A run of one round that goes on with a second one, beside a run of two rounds.
+/// Compares a run of one round that is extended by a second one with a run of two rounds.
 #[test]
 fn a_run_can_be_extended_where_its_settings_say_so() {
     let run = |config: &AlgorithmConfig, folder: &Path| {

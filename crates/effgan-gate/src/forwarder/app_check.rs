@@ -32,10 +32,10 @@ impl Bundle {
 /// Checks that a `get-fab` response holds the bundle, by its bytes and by its hash.
 ///
 /// # Errors
-/// What it holds instead.
-pub fn check_fab(answer: &[u8], bundle: &Bundle) -> Result<(), &'static str> {
-    let answer = GetFabResponse::decode(answer).map_err(|_| "an app that cannot be parsed")?;
-    let fab = answer.fab.unwrap_or_default();
+/// What is wrong with it.
+pub fn check_fab(response: &[u8], bundle: &Bundle) -> Result<(), &'static str> {
+    let response = GetFabResponse::decode(response).map_err(|_| "an app that cannot be parsed")?;
+    let fab = response.fab.unwrap_or_default();
     let digest: String = Sha256::digest(&fab.content).iter().map(|byte| format!("{byte:02x}")).collect();
     if digest == bundle.0 && fab.hash_str == bundle.0 {
         Ok(())
@@ -47,9 +47,9 @@ pub fn check_fab(answer: &[u8], bundle: &Bundle) -> Result<(), &'static str> {
 /// Checks that a `get-run` response describes the run of a `ServerApp`. An agent's run would not go to effgan's executor.
 ///
 /// # Errors
-/// What it describes instead.
-pub fn check_run(answer: &[u8]) -> Result<(), &'static str> {
-    let answer = GetRunResponse::decode(answer).map_err(|_| "a run that cannot be parsed")?;
-    let is_ours = answer.run.is_some_and(|run| run.primary_task_type == SERVER_APP);
+/// What is wrong with it.
+pub fn check_run(response: &[u8]) -> Result<(), &'static str> {
+    let response = GetRunResponse::decode(response).map_err(|_| "a run that cannot be parsed")?;
+    let is_ours = response.run.is_some_and(|run| run.primary_task_type == SERVER_APP);
     if is_ours { Ok(()) } else { Err("the server's run is not one of effgan's") }
 }

@@ -8,11 +8,12 @@ use super::destination::Destination;
 use crate::connect_error::ConnectError;
 use crate::site_key::fingerprint;
 
+/// What was last logged about the connection to the server.
 #[derive(Debug)]
 pub(super) struct ConnectionLog {
     server: String,
     fingerprint: String,
-    /// The current error, if the last attempt failed.
+    /// The error of the last attempt; `None` if it succeeded.
     last: Mutex<Option<ConnectError>>,
 }
 
@@ -22,14 +23,14 @@ impl ConnectionLog {
         Self { server, fingerprint: fingerprint(&destination.identity.public), last: Mutex::new(None) }
     }
 
-    /// The server answered. Returns a line if it did not before, or if it has removed this site's key.
-    pub(super) fn answered(&self, status: StatusCode) -> Option<String> {
+    /// The server responded. Returns a line if it did not before, or if it has removed this site's key.
+    pub(super) fn responded(&self, status: StatusCode) -> Option<String> {
         if status == StatusCode::UNAUTHORIZED {
             // The SuperNode ends at this status, and start.sh then ends the forwarder.
             return self.failed(ConnectError::NotAdmitted).map(|_| {
                 let fingerprint = &self.fingerprint;
                 format!(
-                    "the server no longer knows this site's key (fingerprint {fingerprint}): this site stops; restart it once it is admitted"
+                    "the server no longer accepts this site's key (fingerprint {fingerprint}): this site stops; restart it once it is admitted"
                 )
             });
         }
@@ -37,7 +38,7 @@ impl ConnectionLog {
         before.map(|_| format!("connected to {}", self.server))
     }
 
-    /// The server did not answer. Returns a line if that is new.
+    /// The server did not respond. Returns a line if the kind of error is new.
     pub(super) fn failed(&self, error: ConnectError) -> Option<String> {
         let line = self.line(&error);
         let mut last = self.last.lock().expect("no thread panics while it holds the log");
@@ -51,7 +52,7 @@ impl ConnectionLog {
         let Self { server, fingerprint, .. } = self;
         match error {
             ConnectError::NotAdmitted => format!(
-                "the server does not know this site's key (fingerprint {fingerprint}): it was never admitted, or was removed; waiting"
+                "the server does not accept this site's key (fingerprint {fingerprint}): it was never admitted, or was removed; waiting"
             ),
             ConnectError::Certificate(problem) => format!("{server}: {}; waiting", problem.message()),
             ConnectError::NoTls => format!("{server} answers without TLS 1.3; is it the server's port?"),

@@ -10,7 +10,7 @@ use crate::proxy::Proxy;
 use crate::small_file;
 use crate::tls;
 
-/// Most bytes of a private key in OpenSSH's format.
+/// Maximum number of bytes of a private key in OpenSSH's format.
 const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// A server, and how a site connects to it.

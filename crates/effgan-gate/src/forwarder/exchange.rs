@@ -1,4 +1,4 @@
-//! One request of the site's node and the gate's response, each held to what may leave and enter the site.
+//! One request of the site's node and the gate's response: checks what leaves the site, and what enters it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,12 +28,12 @@ use crate::rate_limited_log::RateLimitedLog;
 use crate::request_check::node_state::max_objects;
 use crate::wire::PushMessagesRequest;
 
-/// Default for the most bytes of one message from the server.
+/// Default for the maximum number of bytes of one message from the server.
 pub const MAX_MESSAGE: u64 = 1 << 30;
-/// How long an idle connection to the gate is kept; shorter than the gate's limit, so that no request meets a closed connection.
+/// How long an idle connection to the gate is kept; shorter than the gate's limit, so that no request is sent on a closed connection.
 const GATE_IDLE: Duration = Duration::from_mins(1);
 
-/// The way from the node to the gate and back.
+/// Forwards requests of the node to the gate, and the gate's responses to the node.
 pub(super) struct Exchange {
     gate: Client<Connector, Body>,
     address: ServerAddress,
@@ -80,8 +80,8 @@ impl Exchange {
             }
             _ => TimedBody::new(body).boxed_unsync(),
         };
-        let answer = self.send(endpoint, passed_on(&head.headers), body).await?;
-        self.receive(endpoint, answer).await
+        let received = self.send(endpoint, passed_on(&head.headers), body).await?;
+        self.receive(endpoint, received).await
     }
 
     async fn send(&self, endpoint: Endpoint, headers: HeaderMap, body: Body) -> Result<Response<Incoming>, StatusCode> {
@@ -91,11 +91,11 @@ impl Exchange {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.map_err(|_| StatusCode::BAD_GATEWAY)?;
         *request.headers_mut() = headers;
-        let answer = timeout(MAX_BODY_TIME + MAX_SILENCE, self.gate.request(request)).await;
-        let error = match answer {
-            Ok(Ok(answer)) => {
-                self.log(self.connection_log.answered(answer.status()));
-                return Ok(answer);
+        let sent = timeout(MAX_BODY_TIME + MAX_SILENCE, self.gate.request(request)).await;
+        let error = match sent {
+            Ok(Ok(received)) => {
+                self.log(self.connection_log.responded(received.status()));
+                return Ok(received);
             }
             Ok(Err(error)) => ConnectError::of(&error),
             Err(_) => ConnectError::Unreachable("no answer".into()),
@@ -105,8 +105,8 @@ impl Exchange {
     }
 
     /// The part of a response that may enter the site.
-    async fn receive(&self, endpoint: Endpoint, answer: Response<Incoming>) -> Result<Response<Body>, StatusCode> {
-        let (head, body) = answer.into_parts();
+    async fn receive(&self, endpoint: Endpoint, received: Response<Incoming>) -> Result<Response<Body>, StatusCode> {
+        let (head, body) = received.into_parts();
         let is_ok = head.status == StatusCode::OK;
         let body = match endpoint {
             Endpoint::PullObject if is_ok => self.receive_object(body)?,
@@ -153,7 +153,7 @@ impl Exchange {
         Ok(TimedBody::new(body).boxed_unsync())
     }
 
-    /// Logs a refusal. A node takes its status for the end of the run, forgets the message and goes on.
+    /// Logs a refusal. To the node its status means that the run has ended: it drops the message and continues.
     fn refuse(&self, why: &str) -> StatusCode {
         self.log(self.refusals.line(|| format!("refused: {why}")));
         StatusCode::FORBIDDEN

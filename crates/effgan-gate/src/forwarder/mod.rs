@@ -30,8 +30,8 @@ pub use self::probe::probe;
 use crate::Log;
 use crate::connection_count::Counted;
 use crate::error::GateError;
+use crate::gate_limits::{HEAD, NUM_HEADERS};
 use crate::headers::empty_response;
-use crate::limits::{HEAD, NUM_HEADERS};
 use crate::listener::listener;
 use crate::tls;
 
@@ -46,11 +46,11 @@ pub struct ForwarderConfig {
     pub destination: Destination,
     /// The one app that the site runs.
     pub bundle: Bundle,
-    /// Most bytes of one message from the server; see [`MAX_MESSAGE`].
+    /// Maximum number of bytes of one message from the server; see [`MAX_MESSAGE`].
     pub max_message: u64,
 }
 
-/// Most connections from this machine; a node opens four.
+/// Maximum number of connections from this machine; a node opens four.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a handshake on this machine may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -144,7 +144,7 @@ impl Shared {
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_headers(NUM_HEADERS).max_header_size(HEAD);
-        // Whatever ends the connection, the node opens another one.
+        // However the connection ends, the node opens another one.
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 }

@@ -17,11 +17,11 @@ use crate::connector::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::GateError;
 
-/// How long the gate may take to answer.
+/// How long the gate may take to respond.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Calls the gate as the site would, and returns the date of its response. The request has no body, so the gate answers it itself and nothing
-/// reaches Flower.
+/// Calls the gate as the site would, and returns the date of its response. The request has no body, so the gate refuses it itself, and
+/// nothing reaches Flower.
 ///
 /// # Errors
 /// [`GateError`] when something is wrong at this end; the inner error when the server does not accept the site.
@@ -45,18 +45,18 @@ async fn call(connector: &Connector, server: &ServerAddress) -> Result<Option<St
         .map_err(|_| ConnectError::Unreachable("its name is not valid in HTTP".into()))?;
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    let answered = sender.send_request(request).await;
-    let answer = match answered {
-        Ok(answer) => answer,
+    let sent = sender.send_request(request).await;
+    let response = match sent {
+        Ok(response) => response,
         Err(error) => {
-            // When the handshake was refused, the connection knows the reason.
+            // When the handshake was refused, the connection holds the reason.
             let cause = connection.await.ok().and_then(Result::err);
             return Err(cause.map_or_else(|| ConnectError::of(&error), |cause| ConnectError::of(&cause)));
         }
     };
-    match answer.status() {
+    match response.status() {
         StatusCode::BAD_REQUEST => {
-            Ok(answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
+            Ok(response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
         }
         StatusCode::UNAUTHORIZED => Err(ConnectError::NotAdmitted),
         StatusCode::SERVICE_UNAVAILABLE => Err(ConnectError::Unreachable("it is busy".into())),

@@ -19,8 +19,8 @@ use super::session::Session;
 use super::{FAREWELL, POLL, Shared};
 use crate::body::{Body, DrainedBody};
 use crate::connection_count::Counted;
+use crate::gate_limits::{HEAD, Limits, NUM_HEADERS};
 use crate::headers::empty_response;
-use crate::limits::{HEAD, Limits, NUM_HEADERS};
 use crate::tls;
 
 impl Shared {
@@ -77,7 +77,7 @@ impl Shared {
             .header_read_timeout(self.limits.idle)
             .max_headers(NUM_HEADERS)
             .max_header_size(HEAD);
-        // Whatever ends the connection, the node opens another one.
+        // However the connection ends, the node opens another one.
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 

@@ -23,8 +23,8 @@ use self::sessions::Sessions;
 use self::superlink::SuperLink;
 use crate::Log;
 use crate::error::GateError;
+use crate::gate_limits::Limits;
 use crate::gate_state::GATE_STATE;
-use crate::limits::Limits;
 use crate::listener::{listener, raise_file_limit};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::sites::SITES;
@@ -42,7 +42,7 @@ pub struct GateConfig {
     pub port: u16,
     /// Port of the `SuperLink` on 127.0.0.1.
     pub superlink_port: u16,
-    /// How much is accepted from anybody.
+    /// Limits on what is accepted from any caller.
     pub limits: Limits,
 }
 

@@ -44,7 +44,7 @@ impl Shared {
         }
     }
 
-    /// Activates a node. When Flower does not know the node's key yet, the gate registers the key and asks again.
+    /// Activates a node. When the node's key is not registered with Flower yet, the gate registers it and sends the request again.
     async fn activate(
         &self,
         site: &SiteIdentity,
@@ -53,34 +53,34 @@ impl Shared {
         body: Bytes,
     ) -> Result<Response<Body>, Refusal> {
         let send = |headers| self.superlink.send(Endpoint::ActivateNode, headers, full(body.clone()));
-        let mut answer = send(headers.clone()).await?;
-        if answer.status() == StatusCode::PRECONDITION_FAILED {
+        let mut received = send(headers.clone()).await?;
+        if received.status() == StatusCode::PRECONDITION_FAILED {
             if self.superlink.register(site.pem()).await? {
                 self.log(&format!("{}: its key is registered with Flower", site.name));
             }
-            answer = send(headers).await?;
-            if answer.status() == StatusCode::PRECONDITION_FAILED {
+            received = send(headers).await?;
+            if received.status() == StatusCode::PRECONDITION_FAILED {
                 // Flower counts a node that did not deactivate as connected for a minute. The new node would end if this
                 // status were passed on, so it gets one after which it retries.
                 let reason = "its previous node still counts as connected; the new one retries for up to a minute";
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));
             }
         }
-        let (bytes, answer) = buffered(answer).await?;
-        if answer.status() == StatusCode::OK {
+        let (bytes, received) = buffered(received).await?;
+        if received.status() == StatusCode::OK {
             let id = NodeId::decode(bytes).map_err(|_| unreadable_response())?.node_id;
             session.node().activate(id);
             self.write_state();
             self.log(&format!("{} connected", site.name));
         }
-        Ok(answer)
+        Ok(received)
     }
 
     /// Pulls a node's messages, which the node may then fetch, confirm and reply to.
     async fn pull(&self, session: &Session, headers: HeaderMap, body: Bytes) -> Result<Response<Body>, Refusal> {
-        let answer = self.superlink.send(Endpoint::PullMessages, headers, full(body)).await?;
-        let (bytes, answer) = buffered(answer).await?;
-        if answer.status() == StatusCode::OK {
+        let received = self.superlink.send(Endpoint::PullMessages, headers, full(body)).await?;
+        let (bytes, received) = buffered(received).await?;
+        if received.status() == StatusCode::OK {
             let counts = EntryCounts::of(&bytes);
             counts.filter(EntryCounts::is_at_most_one_message).ok_or_else(unreadable_response)?;
             let messages = PullMessagesResponse::decode(bytes).map_err(|_| unreadable_response())?;
@@ -89,7 +89,7 @@ impl Shared {
                 self.write_state();
             }
         }
-        Ok(answer)
+        Ok(received)
     }
 }
 
@@ -149,14 +149,14 @@ fn check(
 }
 
 /// A response that is passed back as it arrives.
-fn streamed(answer: Response<Incoming>) -> Response<Body> {
-    let (head, body) = answer.into_parts();
+fn streamed(received: Response<Incoming>) -> Response<Body> {
+    let (head, body) = received.into_parts();
     response(head.status, &head.headers, TimedBody::new(body).boxed_unsync())
 }
 
 /// A response whose bytes the gate reads first.
-async fn buffered(answer: Response<Incoming>) -> Result<(Bytes, Response<Body>), Refusal> {
-    let (head, body) = answer.into_parts();
+async fn buffered(received: Response<Incoming>) -> Result<(Bytes, Response<Body>), Refusal> {
+    let (head, body) = received.into_parts();
     let bytes = body::read(body, MAX_PULL_MESSAGES).await.map_err(|_| unreadable_response())?;
     Ok((bytes.clone(), response(head.status, &head.headers, full(bytes))))
 }

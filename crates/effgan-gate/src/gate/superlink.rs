@@ -50,14 +50,14 @@ impl SuperLink {
         self.post(endpoint.path(), headers, body).await
     }
 
-    /// Registers a key of the list with Flower, as `flwr supernode register` does; false when Flower refuses, as it does a known key.
+    /// Registers a key of the list with Flower, as `flwr supernode register` does; false when Flower refuses it, for example because it is registered already.
     // So `admit` and `remove` are edits of one list, whether the server runs or not.
     pub(super) async fn register(&self, pem: &str) -> Result<bool, Refusal> {
         let key = RegisterNodeRequest { public_key: pem.as_bytes().to_vec() };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/protobuf"));
-        let answer = self.post("/v1/control/register-node", headers, full(key.encode_to_vec())).await?;
-        Ok(answer.status().is_success())
+        let response = self.post("/v1/control/register-node", headers, full(key.encode_to_vec())).await?;
+        Ok(response.status().is_success())
     }
 
     async fn post(&self, path: &'static str, headers: HeaderMap, body: Body) -> Result<Response<Incoming>, Refusal> {
@@ -68,7 +68,7 @@ impl SuperLink {
         *request.uri_mut() = uri.expect("a port and a constant path are a URI");
         *request.headers_mut() = headers;
         match timeout(MAX_BODY_TIME + MAX_SILENCE, self.client.request(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if is_of_body(&error) => Err(incomplete_body()),
             Ok(Err(_)) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the SuperLink does not answer")),
             Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "the SuperLink answers too late")),

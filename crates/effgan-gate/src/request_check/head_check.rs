@@ -21,7 +21,7 @@ pub(crate) fn check_head(
     }
     let length = single(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
     let length: u64 = length.ok_or_else(|| malformed("a body of unknown length"))?;
-    // What `probe` sends; the answer tells it that the site is admitted.
+    // What `probe` sends; the response tells it that the site is admitted.
     if length == 0 {
         return Err(malformed("a probe whether the site is admitted"));
     }

@@ -1,7 +1,7 @@
-//! Whether a request of an admitted site may go on to Flower: a function of the site, of what its node did before, and of the request.
+//! Whether a request of an admitted site may be passed on to Flower: a function of the site, its node's earlier requests, and the request.
 //!
-//! There are no sockets here. Checked are the endpoint and the length (`head_check.rs`), who the request is from (`body_check.rs`), what a reply
-//! says of itself (`reply_check.rs`), and the start of an object (`object_check.rs`).
+//! There are no sockets here. The submodules check the endpoint and the length (`head_check.rs`), who the request is from (`body_check.rs`), the
+//! metadata of a reply (`reply_check.rs`), and the start of an object (`object_check.rs`).
 
 mod body_check;
 mod head_check;
@@ -30,7 +30,7 @@ use crate::wire;
 pub struct SiteIdentity {
     /// The site's name on the list.
     pub name: ClientName,
-    /// Most bytes of a reply, unless it replies to a `query`.
+    /// Maximum number of bytes of a reply, unless it replies to a `query`.
     pub max_reply: u64,
     pem: String,
     header: String,
@@ -70,13 +70,13 @@ pub struct Request<'a> {
 /// The result of a check.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// The request goes on to Flower.
+    /// The request is passed on to Flower.
     Accept(Accepted),
     /// The request ends at the gate.
     Refuse(Refusal),
 }
 
-/// A request that goes on to Flower.
+/// A request that is passed on to Flower.
 #[derive(Debug, PartialEq)]
 pub struct Accepted {
     /// Its endpoint.

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::gate_state::PulledMessage;
 use crate::wire::{ObjectTree, PullMessagesResponse, PushMessagesRequest};
 
-/// Most messages that a node may still reply to; it works on one at a time.
+/// Maximum number of messages that a node may still reply to; it works on one at a time.
 const MAX_PULLED: usize = 16;
 
-/// Most bytes of all objects of a reply to a `query`, which holds a few numbers and words.
+/// Maximum number of bytes of all objects of a reply to a `query`, which holds a few numbers and words.
 pub const MAX_QUERY_BYTES: u64 = 64 << 10;
-/// Most objects of a reply to a `query`.
+/// Maximum number of objects of a reply to a `query`.
 pub const MAX_QUERY_OBJECTS: usize = 256;
 
-/// Most objects of a message of `bytes`.
+/// Maximum number of objects of a message of `bytes`.
 ///
 /// Flower splits each array into pieces of 5 MiB; a message has further objects for itself, for each of its three records and for each array, one
 /// per network. 1,024 leave room for unpacked arrays. There is a limit because each object costs the `ServerApp` a request.
@@ -38,7 +38,7 @@ pub struct NodeState {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PendingReply {
     run_id: u64,
-    /// Most bytes of all its objects.
+    /// Maximum number of bytes of all its objects.
     max_bytes: u64,
     /// Its objects, and the bytes that have arrived of each.
     objects: BTreeMap<String, u64>,

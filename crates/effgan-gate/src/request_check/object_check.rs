@@ -7,7 +7,7 @@ use super::node_state::NodeState;
 use super::{Checked, Effect, check_node, decode, forbidden, malformed, node_id};
 use crate::wire;
 
-/// Most bytes of a `push-object` request before its content, and after it.
+/// Maximum number of bytes of a `push-object` request before its content, and after it.
 pub const MAX_AROUND_CONTENT: usize = 512;
 
 /// Checks the start of a `push-object` request; `None` when more of it is needed.

@@ -1,4 +1,4 @@
-//! A reply as `push-messages` announces it: from this node, to the server, to a message that the node was sent.
+//! A reply as `push-messages` announces it: from this node, to the server, in reply to a message sent to this node.
 
 use prost::Message;
 
@@ -11,7 +11,7 @@ use crate::wire;
 const SUPERLINK: u64 = 1;
 
 /// Checks a `push-messages` request.
-// Flower itself only checks that the node id in the request is the signer's, not from whom and to whom the message says it is.
+// Flower itself only checks that the node id in the request is the signer's, not the sender and the recipient that the message names.
 pub(super) fn check_reply(site: &SiteIdentity, node: &NodeState, body: &[u8]) -> Checked {
     let counts = EntryCounts::of(body).ok_or_else(not_flowers)?;
     if !counts.is_one_message() {
@@ -40,7 +40,7 @@ pub(super) fn check_reply(site: &SiteIdentity, node: &NodeState, body: &[u8]) ->
     if !tree.ids().all(is_object_id) {
         return Err(malformed("objects with invalid ids"));
     }
-    // Flower reads who a reply is from out of the object with this id, so the id must be the hash of what was checked here.
+    // Flower reads the sender of a reply from the object with this id, so the id must be the hash of what was checked here.
     if tree.object_id != metadata.message_id || message.object_id(&tree.children) != metadata.message_id {
         return Err(forbidden("a message whose object says something else"));
     }

@@ -149,7 +149,7 @@ fn the_words_of_an_exception_stay_at_the_site() {
     assert_eq!(
         node.call(Endpoint::PushMessages, &failed(words)).status(),
         403,
-        "the node drops the message and goes on"
+        "the node drops the message and continues"
     );
     assert_eq!(lab.superlink.count(), before);
     assert_eq!(forwarder.log.count("whose words must stay at the site"), 1);

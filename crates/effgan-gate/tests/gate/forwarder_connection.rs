@@ -21,7 +21,7 @@ fn a_site_may_be_started_before_it_is_admitted() {
     for _ in 0..3 {
         assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503);
     }
-    let line = "the server does not know this site's key";
+    let line = "the server does not accept this site's key";
     assert_eq!(forwarder.log.count(line), 1, "once: {}", forwarder.log.all());
     assert_eq!(forwarder.log.count(&effgan_gate::fingerprint(west.public_key())), 1);
     lab.edit(|sites| assert!(sites.admit(&name("west"), west.public_key()).expect("it is on the list")));
@@ -37,7 +37,7 @@ fn a_removed_site_receives_401_through_its_forwarder() {
     lab.edit(|sites| sites.remove(&name("north")).expect("it is there"));
     let request = PullMessagesRequest { node: Some(Node { node_id: id }), message_ids: vec![] };
     assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 401);
-    assert_eq!(forwarder.log.count("no longer knows this site's key"), 1);
+    assert_eq!(forwarder.log.count("no longer accepts this site's key"), 1);
     assert_eq!(node.call(Endpoint::PullMessages, &request).status(), 503, "its next handshake fails");
 }
 

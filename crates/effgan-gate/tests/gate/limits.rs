@@ -1,4 +1,4 @@
-//! Limits on what anybody can make the gate accept.
+//! Limits on what any caller can make the gate accept.
 
 use std::time::{Duration, Instant};
 
@@ -55,11 +55,11 @@ fn any_reply_has_at_most_the_objects_that_its_bytes_need_and_1024_more() {
     let (mut north, node) = lab.north_with_message("train", &[]);
     let before = lab.superlink.count();
     // The message is an object as well.
-    let most: Vec<u64> = (100..100 + 1024 + 10 - 1).collect();
-    let more = [&most[..], &[99]].concat();
+    let allowed: Vec<u64> = (100..100 + 1024 + 10 - 1).collect();
+    let more = [&allowed[..], &[99]].concat();
     assert_eq!(north.call(Endpoint::PushMessages, &reply("train", 5, node, &more)).status(), 403);
     assert_eq!(lab.superlink.count(), before);
-    assert_eq!(north.call(Endpoint::PushMessages, &reply("train", 5, node, &most)).status(), 200);
+    assert_eq!(north.call(Endpoint::PushMessages, &reply("train", 5, node, &allowed)).status(), 200);
 }
 
 #[test]

@@ -88,8 +88,8 @@ fn a_message_whose_object_says_something_else_is_refused() {
 
 #[test]
 fn the_id_of_a_message_is_flowers() {
-    let [answered, failed] = [&include_bytes!("../fixtures/answer.bin")[..], include_bytes!("../fixtures/failure.bin")];
-    for bytes in [answered, failed] {
+    let [replied, failed] = [&include_bytes!("../fixtures/reply.bin")[..], include_bytes!("../fixtures/failure.bin")];
+    for bytes in [replied, failed] {
         let request = PushMessagesRequest::decode(bytes).expect("what flwr 1.41 wrote");
         assert_eq!(request.encode_to_vec(), bytes, "no field is left out");
         let announced = EntryCounts::of(bytes).expect("what flwr 1.41 wrote");

@@ -100,7 +100,7 @@ fn a_listed_key_is_registered_with_flower_at_its_first_activation() {
     let first = ["/v1/fleet/activate-node", "/v1/control/register-node", "/v1/fleet/activate-node"];
     assert_eq!(lab.superlink.paths(), first);
     assert_eq!(lab.north().activate(), id, "the same node");
-    assert_eq!(lab.superlink.count(), 4, "Flower knows the key already");
+    assert_eq!(lab.superlink.count(), 4, "the key is registered with Flower already");
 }
 
 #[test]

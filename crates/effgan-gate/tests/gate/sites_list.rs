@@ -129,7 +129,7 @@ fn a_nodes_name_comes_from_the_list() {
 }
 
 #[test]
-fn a_restarted_gate_knows_its_nodes() {
+fn a_restarted_gate_accepts_its_nodes() {
     let mut lab = Lab::new();
     let mut north = lab.north();
     let node = north.activate();

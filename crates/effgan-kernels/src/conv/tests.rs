@@ -1,5 +1,5 @@
 use super::*;
-use crate::reference::{assert_close, noise};
+use crate::naive::{assert_close, noise};
 
 const LEAKY: Activation = Activation::LeakyRelu { slope: 0.2 };
 
@@ -9,7 +9,7 @@ fn geometries() -> [Geometry; 2] {
     [Geometry::of_conv(map(1, 28), 16, 4, 2, 1), Geometry::of_conv(map(16, 14), 32, 4, 2, 1)]
 }
 
-/// The same layer by im2col, whatever its shapes.
+/// The same layer by im2col, for any shapes.
 fn by_im2col(conv: &Conv) -> Conv {
     Conv { form: Form::Im2col, ..conv.clone() }
 }
@@ -71,7 +71,8 @@ fn dividing_a_batch_into_chunks_changes_nothing_but_the_order_of_sums() {
     let g = geometries()[1];
     let conv = Conv::new(Isa::wanted().unwrap(), Precision::F32, &g, Side::Input, 7);
     let in_chunks = |size, whole, last: Option<usize>| {
-        let chunks = Chunks { plan: Plan::new(&g, size), whole, last: last.map(|n| Plan::new(&g, n)) };
+        let chunks =
+            Chunks { layout: ProductLayout::new(&g, size), whole, last: last.map(|n| ProductLayout::new(&g, n)) };
         Conv { form: Form::Winograd(Arc::new(chunks)), ..conv.clone() }
     };
     let (input, weights) = (noise(7 * g.input.len(), 1), noise(g.num_weights(), 2));
@@ -94,7 +95,7 @@ fn chunks_cover_all_images_and_are_small_enough() {
     let g = Geometry::of_conv(map, 128, 4, 2, 1);
     for n in [0, 1, 16, 63, 64, 65] {
         let chunks = Chunks::new(&g, n);
-        assert_eq!(chunks.each().map(|(_, plan)| plan.images()).sum::<usize>(), n);
-        assert!(chunks.each().all(|(_, plan)| plan.products_len(Side::Input) <= MAX_PRODUCTS + 4 * 64 * 100));
+        assert_eq!(chunks.each().map(|(_, layout)| layout.images()).sum::<usize>(), n);
+        assert!(chunks.each().all(|(_, layout)| layout.products_len(Side::Input) <= MAX_PRODUCTS + 4 * 64 * 100));
     }
 }

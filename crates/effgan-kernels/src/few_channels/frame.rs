@@ -3,7 +3,7 @@
 use crate::buffer::Buffer;
 use crate::geometry::Geometry;
 
-/// Most lines of a tile of taps, and its longest run.
+/// Maximum number of lines of a tile of taps, and its longest run.
 pub(super) const TAP_TILE: usize = 5;
 
 /// Floats after the frame's last line: reading or adding four floats at a time may pass the end of a window.

@@ -4,7 +4,7 @@ use super::weight_grad::CHUNK;
 use super::*;
 use crate::Isa;
 use crate::MapShape;
-use crate::reference::{self, assert_close_sums, noise};
+use crate::naive::{self, assert_close_sums, noise};
 
 /// f32 sums of at most some thousand products, relative to the largest result.
 const TOLERANCE: f64 = 2e-6;
@@ -92,7 +92,7 @@ fn colour() -> Geometry {
 fn assert_matches_the_reference(case: &Case) {
     let (g, n) = (&case.g, case.n);
     for isa in Isa::available() {
-        let mut exact = reference::conv(g, n, &case.input, &case.weights);
+        let mut exact = naive::conv(g, n, &case.input, &case.weights);
         assert_close_sums("conv", &case.conv(isa, None, 1.0), &exact, TOLERANCE);
         for (i, v) in exact.iter_mut().enumerate() {
             let block = i / (g.output.pixels() * BLOCK) % (g.output.channels / BLOCK);
@@ -101,11 +101,11 @@ fn assert_matches_the_reference(case: &Case) {
         }
         assert_close_sums("conv, leaky", &case.conv(isa, Some(&case.output_bias), 0.2), &exact, TOLERANCE);
 
-        let exact = reference::conv_transpose(g, n, &case.output, &case.weights);
+        let exact = naive::conv_transpose(g, n, &case.output, &case.weights);
         assert_close_sums("conv_transpose", &case.conv_transpose(isa, None, None), &exact, TOLERANCE);
         let masked = case.masked(0.2);
         let mask = Some((&case.out[..], 0.2));
-        let mut exact = reference::conv_transpose(g, n, &masked, &case.weights);
+        let mut exact = naive::conv_transpose(g, n, &masked, &case.weights);
         for (i, v) in exact.iter_mut().enumerate() {
             *v += f64::from(case.input_bias[i % g.input.channels]);
         }
@@ -118,7 +118,7 @@ fn assert_matches_the_reference(case: &Case) {
 
         for (mask, output) in [(None, &case.output), (mask, &masked)] {
             let (grad, sums) = case.weight_grad(isa, mask);
-            assert_close_sums("grad", &grad, &reference::weight_grad(g, n, &case.input, output), TOLERANCE);
+            assert_close_sums("grad", &grad, &naive::weight_grad(g, n, &case.input, output), TOLERANCE);
             assert_close_sums("sums", &sums, &channel_sums(g, output), TOLERANCE);
         }
     }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::reference::{self, assert_close_sums, noise};
+use super::super::naive::{self, assert_close_sums, noise};
 use super::*;
 
 /// f32 sums of up to 5 · 5 · 40 products, or 10 · 144 in a gradient, in any order, against the largest of them.
@@ -44,27 +44,27 @@ proptest! {
         let Numbers { input, output, weights } = numbers(&g, n);
         let mut ours = noise(output.len(), 4);
         conv(&g, n, &input, &weights, None, 1.0, &mut ours);
-        assert_close_sums("conv", &ours, &reference::conv(&g, n, &input, &weights), TOLERANCE);
+        assert_close_sums("conv", &ours, &naive::conv(&g, n, &input, &weights), TOLERANCE);
         let mut ours = noise(input.len(), 5);
         conv_transpose(&g, n, &output, &weights, None, &mut ours);
-        assert_close_sums("conv_transpose", &ours, &reference::conv_transpose(&g, n, &output, &weights), TOLERANCE);
+        assert_close_sums("conv_transpose", &ours, &naive::conv_transpose(&g, n, &output, &weights), TOLERANCE);
         let mut ours = noise(weights.len(), 6);
         weight_grad(&g, n, &input, &output, &mut ours);
-        assert_close_sums("weight_grad", &ours, &reference::weight_grad(&g, n, &input, &output), TOLERANCE);
+        assert_close_sums("weight_grad", &ours, &naive::weight_grad(&g, n, &input, &output), TOLERANCE);
     }
 
     #[test]
     fn bias_is_added_before_the_activation(g in geometries()) {
         let Numbers { input, output, weights } = numbers(&g, 2);
         let (output_bias, input_bias) = (noise(g.output.channels, 7), noise(g.input.channels, 8));
-        let mut exact = reference::conv(&g, 2, &input, &weights);
+        let mut exact = naive::conv(&g, 2, &input, &weights);
         add_by_index(&g.output, &output_bias, &mut exact);
         exact.iter_mut().filter(|value| **value < 0.0).for_each(|value| *value *= 0.25);
         let mut ours = noise(output.len(), 4);
         conv(&g, 2, &input, &weights, Some(&output_bias), 0.25, &mut ours);
         assert_close_sums("conv", &ours, &exact, TOLERANCE);
 
-        let mut exact = reference::conv_transpose(&g, 2, &output, &weights);
+        let mut exact = naive::conv_transpose(&g, 2, &output, &weights);
         add_by_index(&g.input, &input_bias, &mut exact);
         let mut ours = noise(input.len(), 5);
         conv_transpose(&g, 2, &output, &weights, Some(&input_bias), &mut ours);

@@ -10,8 +10,8 @@ use crate::product::{Blocks, BlocksMut, product};
 
 /// Floats of the left factor of one product, roughly: half a megabyte, which stays in the L2 cache.
 const CHUNK: usize = 1 << 17;
-/// Fewest rows of one product, so that weights are used often once they are in the cache.
-const LEAST_ROWS: usize = 56;
+/// Minimum number of rows of one product, so that weights are used often once they are in the cache.
+const MIN_ROWS: usize = 56;
 
 /// A convolution with bias, followed by `ReLU`.
 #[derive(Clone, Debug)]
@@ -66,12 +66,12 @@ impl Convolution {
         let (rows, size) = (to.rows(), to.size());
         let depth = self.blocks * self.window.size.iter().product::<usize>() * BLOCK;
         let weights = Blocks { values: &self.weights, stride: depth * BLOCK, count: self.outputs() / BLOCK };
-        let most = (CHUNK / depth).max(LEAST_ROWS);
+        let max_rows = (CHUNK / depth).max(MIN_ROWS);
         let out = to.lines_from(channel);
         // The same length for most layers, since a thread keeps memory by length.
-        let mut windows = Buffer::of(if self.window.is_a_pixel() { 0 } else { CHUNK.max(LEAST_ROWS * depth) });
-        for first in (0..rows).step_by(most) {
-            let n = most.min(rows - first);
+        let mut windows = Buffer::of(if self.window.is_a_pixel() { 0 } else { CHUNK.max(MIN_ROWS * depth) });
+        for first in (0..rows).step_by(max_rows) {
+            let n = max_rows.min(rows - first);
             let out = &mut out[first * BLOCK..];
             let into = BlocksMut::new(out, rows * BLOCK, weights.count);
             if self.window.is_a_pixel() {

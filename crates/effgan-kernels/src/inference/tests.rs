@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Isa;
-use crate::reference::{assert_close, noise};
+use crate::naive::{assert_close, noise};
 
 /// Images `[n, c, height, width]` as plain numbers, and a window that fits them.
 fn shapes() -> impl Strategy<Value = (usize, [usize; 3], Window)> {

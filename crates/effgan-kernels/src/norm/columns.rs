@@ -1,12 +1,12 @@
-//! The loop that normalisations and sums over pixels share: over the pixels of as many neighbouring channels as a
-//! vector has lanes.
+//! The loop that normalisations and sums over pixels share. It visits the pixels of one column after the other: as many
+//! neighbouring channels as a vector has lanes.
 
 use std::ops::Range;
 
 use super::Sizes;
 use crate::{BLOCK, isa::for_each_isa, lanes::Lanes};
 
-/// Most pixels that are summed in f32; the sums of such runs are added in f64.
+/// Maximum number of pixels that are summed in f32; the sums of such runs are added in f64.
 const RUN: usize = 256;
 
 /// Up to [`RUN`] pixels of as many neighbouring channels as a vector has lanes.
@@ -125,8 +125,8 @@ impl Visit for Sum<'_> {
 
 /// Adds Σ x and Σ x² per channel to `sum` and `squares`.
 ///
-/// The values of a run are summed as differences from a value [near their mean](near_mean), so that f32 is enough also
-/// where the mean is far from zero.
+/// The values of a run are summed as differences from a value [near their mean](near_mean), so that f32 is precise
+/// enough even where the mean is far from zero.
 pub(super) struct Moments<'a> {
     pub(super) x: &'a [f32],
     pub(super) sum: &'a mut [f64],
@@ -290,7 +290,7 @@ impl Visit for GradApply<'_> {
     }
 }
 
-/// Independent sums of a loop that would otherwise wait for the latency of each addition.
+/// Number of independent sums of a loop. With a single one, each addition would wait for the one before it.
 const UNROLL: usize = 4;
 
 /// Loads the vector at `at`.
@@ -300,7 +300,7 @@ const UNROLL: usize = 4;
 #[inline(always)]
 unsafe fn load<V: Lanes>(values: &[f32], at: usize) -> V {
     debug_assert!(at + V::N <= values.len());
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { V::load(values.as_ptr().add(at)) }
 }
 
@@ -311,7 +311,7 @@ unsafe fn load<V: Lanes>(values: &[f32], at: usize) -> V {
 #[inline(always)]
 unsafe fn near_mean<V: Lanes>(x: &[f32], column: Column) -> V {
     let [a, b, c] = [column.pixels / 4, column.pixels / 2, column.pixels / 4 * 3];
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let pixels: [V; 4] =
         unsafe { [load(x, column.at), load(x, column.pixel(a)), load(x, column.pixel(b)), load(x, column.pixel(c))] };
     total(pixels).scale(0.25)
@@ -342,7 +342,7 @@ fn values<V: Lanes>(vector: V) -> [f32; BLOCK] {
 #[derive(Clone, Copy)]
 struct Single(f32);
 
-// SAFETY (all blocks): pointers are the caller's promise.
+// SAFETY (all blocks): the caller guarantees that the pointers are valid.
 impl Lanes for Single {
     const N: usize = 1;
     const TILE_ROWS: usize = 1;

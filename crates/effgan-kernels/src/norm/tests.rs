@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::reference::{assert_close, noise};
+use super::super::naive::{assert_close, noise};
 use super::*;
 
 /// The layer under test: `Batch`, or `Group` with a number of groups.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::im2col::weight_grad;
-use super::super::reference::{self, assert_close, noise};
+use super::super::naive::{self, assert_close, noise};
 use super::*;
 
 /// f32 products of up to 5 · 5 · 20 terms, whose squares are compared with the largest of them.
@@ -20,12 +20,12 @@ fn squared_norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum()
 }
 
-/// The squared norm of each example's gradient, by the plain loops of each example alone.
+/// The squared norm of each example's gradient, by the naive loops of each example alone.
 fn exact_norms(g: &Geometry, n: usize, input: &[f32], output: &[f32]) -> Vec<f64> {
     let one = |i: usize| {
         let (input, output) =
             (&input[i * g.input.len()..][..g.input.len()], &output[i * g.output.len()..][..g.output.len()]);
-        squared_norm(&reference::weight_grad(g, 1, input, output))
+        squared_norm(&naive::weight_grad(g, 1, input, output))
     };
     (0..n).map(one).collect()
 }

@@ -10,7 +10,7 @@ use std::mem::transmute;
 use super::{BLOCK, Line, Packed};
 use crate::product::{tile_heights, tile_of_height};
 
-/// Most rows of a tile: two blocks wide, it keeps its sums in 28 of the 32 registers.
+/// Maximum number of rows of a tile: two blocks wide, it keeps its sums in 28 of the 32 registers.
 const TILE_ROWS: usize = 14;
 /// Pairs of columns in a block.
 const PAIRS: usize = BLOCK / 2;

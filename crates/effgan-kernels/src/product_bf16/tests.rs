@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::reference::{assert_close, noise};
+use crate::naive::{assert_close, noise};
 
 fn at(rows: usize, r: usize, c: usize) -> usize {
     c / BLOCK * rows * BLOCK + r * BLOCK + c % BLOCK
@@ -82,21 +82,21 @@ fn rounding_moves_a_product_by_no_more_than_bf16_allows() {
     let (a, b, d) = (noise(rows * k, 1), noise(k * n, 2), noise(rows * n, 3));
     let exact = Exact::of([&a, &b, &d], rows, [k, n]);
     let sizes = |values: &[f32]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
-    let most = Exact::of([&sizes(&a), &sizes(&b), &sizes(&d)], rows, [k, n]);
+    let magnitudes = Exact::of([&sizes(&a), &sizes(&b), &sizes(&d)], rows, [k, n]);
     let (mut c, mut of_transposed) = (vec![0.0; rows * n], vec![0.0; k * n]);
     product(rows, blocks(&a, rows), &pack(k, blocks(&b, k)), blocks_mut(&mut c, rows));
     product_of_transposed(rows, blocks(&a, rows), blocks(&d, rows), blocks_mut(&mut of_transposed, k), false);
     let all_ours = c.iter().chain(&of_transposed);
     let all_exact = exact.product.iter().chain(&exact.of_transposed);
-    let all_most = most.product.iter().chain(&most.of_transposed);
+    let all_magnitudes = magnitudes.product.iter().chain(&magnitudes.of_transposed);
     let mut largest = 0.0_f64;
-    for ((&ours, exact), most) in all_ours.zip(all_exact).zip(all_most) {
-        largest = largest.max((f64::from(ours) - exact).abs() / most);
+    for ((&ours, exact), magnitude) in all_ours.zip(all_exact).zip(all_magnitudes) {
+        largest = largest.max((f64::from(ours) - exact).abs() / magnitude);
     }
     // 8 bits: each factor is off by at most 2⁻⁹ of itself, a product by 2⁻⁸ and 2⁻¹⁸, f32 sums by less than the
     // rest of 1 %.
-    assert!(largest < 1.01 * f64::exp2(-8.0), "off by {largest} of the sum of all sizes");
-    assert!(largest > f64::exp2(-14.0), "f32 would be off by {largest} of the sum of all sizes");
+    assert!(largest < 1.01 * f64::exp2(-8.0), "off by {largest} of the sum of all magnitudes");
+    assert!(largest > f64::exp2(-14.0), "f32 would be off by {largest} of the sum of all magnitudes");
 }
 
 #[test]

@@ -23,13 +23,13 @@
 
 mod axis;
 mod multiply;
-mod plan;
 mod planes;
+mod product_layout;
 mod transform;
 mod weights;
 
 pub(super) use multiply::{Factors, multiply, multiply_for_weights};
-pub(super) use plan::{Plan, fits};
+pub(super) use product_layout::{ProductLayout, fits};
 pub(super) use transform::{into_products, out_of_products};
 pub(super) use weights::weights_out_of_products;
 
@@ -37,9 +37,9 @@ pub(super) use weights::weights_out_of_products;
 mod tests {
     use proptest::prelude::*;
 
-    use super::plan::Axis;
+    use super::product_layout::Axis;
     use super::*;
-    use crate::reference::{self, assert_close_sums, noise};
+    use crate::naive::{self, assert_close_sums, noise};
     use crate::{Geometry, Isa, MapShape, Precision, Side};
 
     fn geometry(height: usize, width: usize, input: usize, output: usize) -> Geometry {
@@ -54,29 +54,29 @@ mod tests {
     }
 
     fn winograd(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32], weights: &[f32]) -> Results {
-        let plan = Plan::new(g, n);
+        let layout = ProductLayout::new(g, n);
         // NaN, so that reading what was not written shows.
         let nan = |len| vec![f32::NAN; len];
         let products = |side, maps: &[f32]| {
-            let mut products = nan(plan.products_len(side));
-            into_products(isa, &plan, side, maps, &mut products);
+            let mut products = nan(layout.products_len(side));
+            into_products(isa, &layout, side, maps, &mut products);
             products
         };
         let multiplied = |from: Side, products: &[f32]| {
-            let factors = Factors::new(isa, Precision::F32, &plan, from, weights);
-            let mut other = nan(plan.products_len(from.other()));
-            multiply(isa, &plan, from, products, &factors, &mut other);
+            let factors = Factors::new(isa, Precision::F32, &layout, from, weights);
+            let mut other = nan(layout.products_len(from.other()));
+            multiply(isa, &layout, from, products, &factors, &mut other);
             other
         };
         let (v, w) = (products(Side::Input, input), products(Side::Output, output));
         let (to_output, to_input) = (multiplied(Side::Input, &v), multiplied(Side::Output, &w));
-        let mut u = nan(plan.weights_len());
-        multiply_for_weights(isa, Precision::F32, &plan, &v, &w, &mut u, false);
+        let mut u = nan(layout.weights_len());
+        multiply_for_weights(isa, Precision::F32, &layout, &v, &w, &mut u, false);
         let mut out =
             Results { output: nan(n * g.output.len()), input: nan(n * g.input.len()), grad: nan(g.num_weights()) };
-        out_of_products(isa, &plan, Side::Output, &to_output, None, 1.0, &mut out.output);
-        out_of_products(isa, &plan, Side::Input, &to_input, None, 1.0, &mut out.input);
-        weights_out_of_products(isa, &plan, &u, &mut out.grad);
+        out_of_products(isa, &layout, Side::Output, &to_output, None, 1.0, &mut out.output);
+        out_of_products(isa, &layout, Side::Input, &to_input, None, 1.0, &mut out.input);
+        weights_out_of_products(isa, &layout, &u, &mut out.grad);
         out
     }
 
@@ -98,9 +98,9 @@ mod tests {
             for isa in Isa::available() {
                 let ours = winograd(isa, &g, n, &input, &output, &weights);
                 // Sums of up to a thousand products in f32, through transforms that multiply by up to 8 · 8.
-                assert_close_sums(isa.name(), &ours.output, &reference::conv(&g, n, &input, &weights), 2e-5);
-                assert_close_sums(isa.name(), &ours.input, &reference::conv_transpose(&g, n, &output, &weights), 2e-5);
-                assert_close_sums(isa.name(), &ours.grad, &reference::weight_grad(&g, n, &input, &output), 2e-5);
+                assert_close_sums(isa.name(), &ours.output, &naive::conv(&g, n, &input, &weights), 2e-5);
+                assert_close_sums(isa.name(), &ours.input, &naive::conv_transpose(&g, n, &output, &weights), 2e-5);
+                assert_close_sums(isa.name(), &ours.grad, &naive::weight_grad(&g, n, &input, &output), 2e-5);
             }
         }
     }
@@ -110,15 +110,15 @@ mod tests {
         let g = geometry(4, 3, 16, 16);
         let [input, output, weights] = inputs(&g, 2, 5);
         let bias: Vec<f32> = noise(16, 9);
-        let plan = Plan::new(&g, 2);
+        let layout = ProductLayout::new(&g, 2);
         for isa in Isa::available() {
             let plain = winograd(isa, &g, 2, &input, &output, &weights).output;
-            let [mut v, mut m] = [Side::Input, Side::Output].map(|side| vec![0.0; plan.products_len(side)]);
-            into_products(isa, &plan, Side::Input, &input, &mut v);
-            let factors = Factors::new(isa, Precision::F32, &plan, Side::Input, &weights);
-            multiply(isa, &plan, Side::Input, &v, &factors, &mut m);
+            let [mut v, mut m] = [Side::Input, Side::Output].map(|side| vec![0.0; layout.products_len(side)]);
+            into_products(isa, &layout, Side::Input, &input, &mut v);
+            let factors = Factors::new(isa, Precision::F32, &layout, Side::Input, &weights);
+            multiply(isa, &layout, Side::Input, &v, &factors, &mut m);
             let mut ours = vec![0.0; plain.len()];
-            out_of_products(isa, &plan, Side::Output, &m, Some(&bias), 0.2, &mut ours);
+            out_of_products(isa, &layout, Side::Output, &m, Some(&bias), 0.2, &mut ours);
             for (i, (ours, plain)) in ours.iter().zip(&plain).enumerate() {
                 let x = plain + bias[i % 16];
                 assert_eq!(*ours, if x > 0.0 { x } else { 0.2 * x });

@@ -1,14 +1,14 @@
 //! The 25 matrix products, in f32 or bf16.
 
-use super::plan::{POINTS, Plan};
+use super::product_layout::{POINTS, ProductLayout};
 use super::weights::{weights_into_products, weights_into_transposed_products};
 use crate::buffer::Buffer;
 use crate::geometry::{BLOCK, Side};
 use crate::isa::Isa;
+use crate::parallel_for::{Shared, parallel_for};
 use crate::precision::Precision;
 use crate::product::{BlocksMut, product, product_of_transposed};
 use crate::product_bf16::{self, Packed};
-use crate::threads::{self, Shared};
 
 /// The products of the weights, in the precision that they are multiplied in.
 #[allow(clippy::large_enum_variant, reason = "it lives on the stack and saves an allocation")]
@@ -21,16 +21,17 @@ pub(crate) enum Factors {
 
 impl Factors {
     /// The factors that turn the products of the map `from` into those of the other map.
-    pub(crate) fn new(isa: Isa, precision: Precision, plan: &Plan, from: Side, weights: &[f32]) -> Self {
-        let mut products = Buffer::of(plan.weights_len());
+    pub(crate) fn new(isa: Isa, precision: Precision, layout: &ProductLayout, from: Side, weights: &[f32]) -> Self {
+        let mut products = Buffer::of(layout.weights_len());
         match from {
-            Side::Input => weights_into_products(isa, plan, weights, &mut products),
-            Side::Output => weights_into_transposed_products(isa, plan, weights, &mut products),
+            Side::Input => weights_into_products(isa, layout, weights, &mut products),
+            Side::Output => weights_into_transposed_products(isa, layout, weights, &mut products),
         }
         match precision {
             Precision::F32 => Self::F32(products),
             Precision::Bf16 => {
-                let of_point = |point| product_bf16::pack(plan.columns(from), plan.factor_at(&products, point, from));
+                let of_point =
+                    |point| product_bf16::pack(layout.columns(from), layout.factor_at(&products, point, from));
                 Self::Bf16(std::array::from_fn(of_point))
             }
         }
@@ -38,15 +39,22 @@ impl Factors {
 }
 
 /// Writes the products of the other map: `products`, those of the map `from`, times those of the weights.
-pub(crate) fn multiply(isa: Isa, plan: &Plan, from: Side, products: &[f32], weights: &Factors, other: &mut [f32]) {
-    assert_eq!([products.len(), other.len()], [from, from.other()].map(|side| plan.products_len(side)));
-    let other = BlocksMut::new(other, plan.rows * BLOCK, plan.columns(from.other()) / BLOCK);
-    threads::each(POINTS, |point| {
+pub(crate) fn multiply(
+    isa: Isa,
+    layout: &ProductLayout,
+    from: Side,
+    products: &[f32],
+    weights: &Factors,
+    other: &mut [f32],
+) {
+    assert_eq!([products.len(), other.len()], [from, from.other()].map(|side| layout.products_len(side)));
+    let other = BlocksMut::new(other, layout.rows * BLOCK, layout.columns(from.other()) / BLOCK);
+    parallel_for(POINTS, |point| {
         // SAFETY: points have rows of their own.
-        let c = unsafe { other.starting_at(plan.first_row[point]) };
-        let (rows, a) = (plan.image_rows(point), plan.point(products, point, from));
+        let c = unsafe { other.starting_at(layout.first_row[point]) };
+        let (rows, a) = (layout.image_rows(point), layout.point(products, point, from));
         match weights {
-            Factors::F32(weights) => product(isa, rows, a, plan.factor_at(weights, point, from), c),
+            Factors::F32(weights) => product(isa, rows, a, layout.factor_at(weights, point, from), c),
             Factors::Bf16(packed) => product_bf16::product(rows, a, &packed[point], c),
         }
     });
@@ -56,22 +64,22 @@ pub(crate) fn multiply(isa: Isa, plan: &Plan, from: Side, products: &[f32], weig
 pub(crate) fn multiply_for_weights(
     isa: Isa,
     precision: Precision,
-    plan: &Plan,
+    layout: &ProductLayout,
     input: &[f32],
     output: &[f32],
     weights: &mut [f32],
     add: bool,
 ) {
-    let (from, to) = (plan.columns(Side::Input), plan.columns(Side::Output));
-    assert_eq!([input.len(), output.len()], [Side::Input, Side::Output].map(|side| plan.products_len(side)));
-    assert_eq!(weights.len(), plan.weights_len());
+    let (from, to) = (layout.columns(Side::Input), layout.columns(Side::Output));
+    assert_eq!([input.len(), output.len()], [Side::Input, Side::Output].map(|side| layout.products_len(side)));
+    assert_eq!(weights.len(), layout.weights_len());
     let weights = Shared::new(weights);
-    threads::each(POINTS, |point| {
-        let start = point * plan.point_stride();
+    parallel_for(POINTS, |point| {
+        let start = point * layout.point_stride();
         // SAFETY: point `point` of the weights, whose length is checked above; each point is written by one call.
         let c = unsafe { std::slice::from_raw_parts_mut(weights.pointer().add(start), from * to) };
-        let (a, b) = (plan.point(input, point, Side::Input), plan.point(output, point, Side::Output));
-        let (rows, c) = (plan.image_rows(point), BlocksMut::new(c, from * BLOCK, to / BLOCK));
+        let (a, b) = (layout.point(input, point, Side::Input), layout.point(output, point, Side::Output));
+        let (rows, c) = (layout.image_rows(point), BlocksMut::new(c, from * BLOCK, to / BLOCK));
         match precision {
             Precision::F32 => product_of_transposed(isa, rows, a, b, c, add),
             Precision::Bf16 => product_bf16::product_of_transposed(rows, a, b, c, add),

@@ -1,7 +1,7 @@
 //! Two-dimensional transforms of one plane of 16 channels, between its pixels and its products.
 
 use super::axis::{IntoProducts, OutOfProducts};
-use super::plan::Axis;
+use super::product_layout::Axis;
 use crate::geometry::{BLOCK, MapShape};
 use crate::lanes::Lanes;
 

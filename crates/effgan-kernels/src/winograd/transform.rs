@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 
 use super::axis::{Input, IntoProducts, OutOfProducts, Output};
-use super::plan::Plan;
 use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
+use super::product_layout::ProductLayout;
 use crate::geometry::{BLOCK, MapShape, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
-use crate::threads::{self, Shared};
+use crate::parallel_for::{Shared, parallel_for};
 
 /// The transforms of one of the two maps, and the lattices that they split a plane into.
 trait Planes: IntoProducts + OutOfProducts {
@@ -35,24 +35,24 @@ impl Planes for Output {
 }
 
 /// Bᵀ input or A output: writes the products `[phases · channels / 16, rows, 16]` of a batch of maps.
-pub(crate) fn into_products(isa: Isa, plan: &Plan, side: Side, maps: &[f32], products: &mut [f32]) {
-    let len = plan.g.map(side).len();
-    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+pub(crate) fn into_products(isa: Isa, layout: &ProductLayout, side: Side, maps: &[f32], products: &mut [f32]) {
+    let len = layout.g.map(side).len();
+    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(side)]);
     let products = Shared::new(products);
-    threads::each(plan.n, |i| {
-        with_scratch(plan, i, |scratch, offsets| {
-            image_into(isa, plan, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
+    parallel_for(layout.n, |i| {
+        with_scratch(layout, i, |scratch, offsets| {
+            image_into(isa, layout, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
         });
     });
 }
 
 for_each_isa! {
-    fn image_into = image_into_on(plan: &Plan, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
+    fn image_into = image_into_on(layout: &ProductLayout, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
 }
 
 #[inline(always)]
 unsafe fn image_into_on<L: Lanes>(
-    plan: &Plan,
+    layout: &ProductLayout,
     side: Side,
     map: &[f32],
     scratch: *mut f32,
@@ -62,15 +62,15 @@ unsafe fn image_into_on<L: Lanes>(
     // SAFETY: the caller's.
     unsafe {
         match side {
-            Side::Input => planes_into::<L, Input>(plan, &plan.g.input, map, scratch, products, offsets),
-            Side::Output => planes_into::<L, Output>(plan, &plan.g.output, map, scratch, products, offsets),
+            Side::Input => planes_into::<L, Input>(layout, &layout.g.input, map, scratch, products, offsets),
+            Side::Output => planes_into::<L, Output>(layout, &layout.g.output, map, scratch, products, offsets),
         }
     }
 }
 
 #[inline(always)]
 unsafe fn planes_into<L: Lanes, P: Planes>(
-    plan: &Plan,
+    layout: &ProductLayout,
     shape: &MapShape,
     map: &[f32],
     scratch: *mut f32,
@@ -83,8 +83,8 @@ unsafe fn planes_into<L: Lanes, P: Planes>(
             // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
             unsafe {
                 let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
-                let products = products.add((phase * blocks + block) * plan.rows * BLOCK);
-                plane_into_products::<L, P>(&plan.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
+                let products = products.add((phase * blocks + block) * layout.rows * BLOCK);
+                plane_into_products::<L, P>(&layout.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
             }
         }
     }
@@ -93,35 +93,35 @@ unsafe fn planes_into<L: Lanes, P: Planes>(
 /// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes a batch of maps, given their products.
 pub(crate) fn out_of_products(
     isa: Isa,
-    plan: &Plan,
+    layout: &ProductLayout,
     side: Side,
     products: &[f32],
     bias: Option<&[f32]>,
     slope: f32,
     maps: &mut [f32],
 ) {
-    let shape = plan.g.map(side);
+    let shape = layout.g.map(side);
     let len = shape.len();
-    assert_eq!([maps.len(), products.len()], [plan.n * len, plan.products_len(side)]);
+    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(side)]);
     assert!(bias.is_none_or(|bias| bias.len() == shape.channels));
     let maps = Shared::new(maps);
-    threads::each(plan.n, |i| {
-        with_scratch(plan, i, |scratch, offsets| {
+    parallel_for(layout.n, |i| {
+        with_scratch(layout, i, |scratch, offsets| {
             // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
             let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
-            image_out(isa, plan, side, products, bias, slope, scratch, offsets, map);
+            image_out(isa, layout, side, products, bias, slope, scratch, offsets, map);
         });
     });
 }
 
 for_each_isa! {
-    fn image_out = image_out_on(plan: &Plan, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
+    fn image_out = image_out_on(layout: &ProductLayout, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn image_out_on<L: Lanes>(
-    plan: &Plan,
+    layout: &ProductLayout,
     side: Side,
     products: &[f32],
     bias: Option<&[f32]>,
@@ -133,8 +133,12 @@ unsafe fn image_out_on<L: Lanes>(
     // SAFETY: the caller's.
     unsafe {
         match side {
-            Side::Input => planes_out::<L, Input>(plan, &plan.g.input, products, bias, slope, scratch, offsets, map),
-            Side::Output => planes_out::<L, Output>(plan, &plan.g.output, products, bias, slope, scratch, offsets, map),
+            Side::Input => {
+                planes_out::<L, Input>(layout, &layout.g.input, products, bias, slope, scratch, offsets, map)
+            }
+            Side::Output => {
+                planes_out::<L, Output>(layout, &layout.g.output, products, bias, slope, scratch, offsets, map)
+            }
         }
     }
 }
@@ -142,7 +146,7 @@ unsafe fn image_out_on<L: Lanes>(
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn planes_out<L: Lanes, P: Planes>(
-    plan: &Plan,
+    layout: &ProductLayout,
     shape: &MapShape,
     products: &[f32],
     bias: Option<&[f32]>,
@@ -158,10 +162,10 @@ unsafe fn planes_out<L: Lanes, P: Planes>(
             // SAFETY: `out_of_products` has checked the lengths.
             unsafe {
                 let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
-                let products = products.as_ptr().add((phase * blocks + block) * plan.rows * BLOCK);
+                let products = products.as_ptr().add((phase * blocks + block) * layout.rows * BLOCK);
                 let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
                 let finish = Finish { bias, slope };
-                plane_out_of_products::<L, P>(&plan.axes, lattice, products, offsets, scratch, plane, finish);
+                plane_out_of_products::<L, P>(&layout.axes, lattice, products, offsets, scratch, plane, finish);
             }
         }
     }
@@ -173,13 +177,13 @@ thread_local! {
 }
 
 /// Calls `work` with scratch for one plane and with the offsets of the products of image `i`.
-fn with_scratch(plan: &Plan, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
+fn with_scratch(layout: &ProductLayout, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
     SCRATCH.with_borrow_mut(|(scratch, offsets)| {
-        let lines = plan.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
+        let lines = layout.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
         if scratch.len() < lines * BLOCK {
             scratch.resize(lines * BLOCK, 0.0);
         }
-        plan.offsets(i, offsets);
+        layout.offsets(i, offsets);
         work(scratch.as_mut_ptr(), offsets);
     });
 }

@@ -1,24 +1,24 @@
 //! The transforms of weights and of their gradients.
 
-use super::plan::{AXIS_POINTS, Plan};
+use super::product_layout::{AXIS_POINTS, ProductLayout};
 use crate::buffer::Buffer;
 use crate::geometry::BLOCK;
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 
 /// G w for the convolution: a matrix of 4 · input channels × output channels per point.
-pub(crate) fn weights_into_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
-    assert_eq!(weights.len(), plan.g.num_weights());
-    assert_eq!(products.len(), plan.weights_len());
-    weights_for_conv(isa, plan, weights, products);
+pub(crate) fn weights_into_products(isa: Isa, layout: &ProductLayout, weights: &[f32], products: &mut [f32]) {
+    assert_eq!(weights.len(), layout.g.num_weights());
+    assert_eq!(products.len(), layout.weights_len());
+    weights_for_conv(isa, layout, weights, products);
 }
 
-for_each_isa! { fn weights_for_conv = weights_for_conv_on(plan: &Plan, weights: &[f32], products: &mut [f32]); }
+for_each_isa! { fn weights_for_conv = weights_for_conv_on(layout: &ProductLayout, weights: &[f32], products: &mut [f32]); }
 
 #[inline(always)]
-pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(plan: &Plan, weights: &[f32], products: &mut [f32]) {
-    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
-    let at = WeightPoints { tap_stride: input * output, point_stride: plan.point_stride() };
+pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(layout: &ProductLayout, weights: &[f32], products: &mut [f32]) {
+    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
+    let at = WeightPoints { tap_stride: input * output, point_stride: layout.point_stride() };
     for column in (0..output).step_by(L::N) {
         for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
             let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;
@@ -29,13 +29,18 @@ pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(plan: &Plan, weights: &[f32],
 }
 
 /// (G w)ᵀ for the transposed convolution: a matrix of output channels × 4 · input channels per point.
-pub(crate) fn weights_into_transposed_products(isa: Isa, plan: &Plan, weights: &[f32], products: &mut [f32]) {
-    assert_eq!(weights.len(), plan.g.num_weights());
-    assert_eq!(products.len(), plan.weights_len());
-    let (rows, columns) = (weights.len() / plan.g.output.channels, plan.g.output.channels);
+pub(crate) fn weights_into_transposed_products(
+    isa: Isa,
+    layout: &ProductLayout,
+    weights: &[f32],
+    products: &mut [f32],
+) {
+    assert_eq!(weights.len(), layout.g.num_weights());
+    assert_eq!(products.len(), layout.weights_len());
+    let (rows, columns) = (weights.len() / layout.g.output.channels, layout.g.output.channels);
     let mut transposed = Buffer::of(weights.len());
     transpose(weights, rows, columns, &mut transposed);
-    weights_for_conv_transpose(isa, plan, &transposed, products);
+    weights_for_conv_transpose(isa, layout, &transposed, products);
 }
 
 /// Transposes a matrix of `rows` × `columns`, both multiples of 16, in squares of 16 × 16.
@@ -54,12 +59,16 @@ pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32
     }
 }
 
-for_each_isa! { fn weights_for_conv_transpose = weights_for_conv_transpose_on(plan: &Plan, transposed: &[f32], products: &mut [f32]); }
+for_each_isa! { fn weights_for_conv_transpose = weights_for_conv_transpose_on(layout: &ProductLayout, transposed: &[f32], products: &mut [f32]); }
 
 #[inline(always)]
-pub(crate) unsafe fn weights_for_conv_transpose_on<L: Lanes>(plan: &Plan, transposed: &[f32], products: &mut [f32]) {
-    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
-    let at = WeightPoints { tap_stride: input, point_stride: plan.point_stride() };
+pub(crate) unsafe fn weights_for_conv_transpose_on<L: Lanes>(
+    layout: &ProductLayout,
+    transposed: &[f32],
+    products: &mut [f32],
+) {
+    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
+    let at = WeightPoints { tap_stride: input, point_stride: layout.point_stride() };
     for (phase, column) in (0..4).flat_map(|phase| (0..input).step_by(L::N).map(move |column| (phase, column))) {
         for row in 0..output {
             let column_of_all = phase * input + column;
@@ -149,18 +158,18 @@ pub(crate) fn of_points<L: Lanes>([u0, u1, u2, u3, u4]: [L; AXIS_POINTS]) -> [L;
 }
 
 /// Gᵀ: writes the gradient of the weights, given that of their products.
-pub(crate) fn weights_out_of_products(isa: Isa, plan: &Plan, products: &[f32], grad: &mut [f32]) {
-    assert_eq!(grad.len(), plan.g.num_weights());
-    assert_eq!(products.len(), plan.weights_len());
-    weights_back(isa, plan, products, grad);
+pub(crate) fn weights_out_of_products(isa: Isa, layout: &ProductLayout, products: &[f32], grad: &mut [f32]) {
+    assert_eq!(grad.len(), layout.g.num_weights());
+    assert_eq!(products.len(), layout.weights_len());
+    weights_back(isa, layout, products, grad);
 }
 
-for_each_isa! { fn weights_back = weights_back_on(plan: &Plan, products: &[f32], grad: &mut [f32]); }
+for_each_isa! { fn weights_back = weights_back_on(layout: &ProductLayout, products: &[f32], grad: &mut [f32]); }
 
 #[inline(always)]
-pub(crate) unsafe fn weights_back_on<L: Lanes>(plan: &Plan, products: &[f32], grad: &mut [f32]) {
-    let (input, output) = (plan.g.input.channels, plan.g.output.channels);
-    let at = WeightPoints { tap_stride: input * output, point_stride: plan.point_stride() };
+pub(crate) unsafe fn weights_back_on<L: Lanes>(layout: &ProductLayout, products: &[f32], grad: &mut [f32]) {
+    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
+    let at = WeightPoints { tap_stride: input * output, point_stride: layout.point_stride() };
     for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
         for column in (0..output).step_by(L::N) {
             let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;

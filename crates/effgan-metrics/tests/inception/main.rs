@@ -197,12 +197,12 @@ fn images_of_two_channels_or_incomplete_ones_are_refused() {
 /// `cargo test --release --workspace --test inception -- --ignored --nocapture` prints it; `inception.py --speed` has PyTorch's.
 #[test]
 #[ignore = "a measurement"]
-fn milliseconds_of_an_image_on_one_core() {
+fn milliseconds_per_image_on_one_core() {
     let inception = load(&FILES.1[1], Resize::PytorchFid).unwrap();
     let images = formula::image(1).0.repeat(24);
     for _ in 0..5 {
         let started = Instant::now();
         inception.features(&images, [3, 32, 32], 1).unwrap();
-        println!("{:.1} ms an image", started.elapsed().as_secs_f64() * 1e3 / 24.0);
+        println!("{:.1} ms per image", started.elapsed().as_secs_f64() * 1e3 / 24.0);
     }
 }

@@ -88,7 +88,7 @@ pub(crate) trait Kernels: Backend {
 }
 
 /// Whether the kernels can read `x`.
-// Asked here, above Burn's dispatch: `backend_extension` lists the CPU alone, so that the portable bodies are ordinary
+// Checked here and not in Burn's dispatch: `backend_extension` lists only the CPU, so that the portable bodies are ordinary
 // differentiable code, which the tests run on the CPU too.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     device::runs_kernels(&x.device())
@@ -204,9 +204,9 @@ mod tests {
     }
 
     fn assert_close(what: &str, ours: Vec<f32>, theirs: &[f32], tolerance: f32) {
-        let most = theirs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let largest = theirs.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
         for (ours, theirs) in ours.into_iter().zip(theirs) {
-            assert!((ours - theirs).abs() <= tolerance * most, "{what}: {ours} is not {theirs} (largest {most})");
+            assert!((ours - theirs).abs() <= tolerance * largest, "{what}: {ours} is not {theirs} (largest {largest})");
         }
     }
 

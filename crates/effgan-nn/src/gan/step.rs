@@ -93,8 +93,8 @@ impl Gan {
         (self, Losses { discriminator: discriminator_loss, generator: generator_loss })
     }
 
-    // Real and generated images are two batches of one pass, each normalised by itself. The numbers are those of two
-    // passes, but the kernels transform the weights only once.
+    // Real and generated images are two batches of one pass, each normalised by its own statistics. The results are those
+    // of two passes, but the kernels transform the weights only once.
     fn discriminator_pass(&self, real: Tensor<4>, fake: Tensor<4>, labels: Option<&Labels>) -> (f32, GradientsParams) {
         let n = real.dims()[0];
         let labels = labels.map(|labels| Tensor::cat(vec![labels.clone(); 2], 0));

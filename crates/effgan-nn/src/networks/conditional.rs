@@ -30,7 +30,7 @@ pub(crate) fn labels_tensor(labels: &[u8], n: usize, num_classes: usize, on: &Pl
 /// A learned vector per class, as long as z (`torch.nn.Embedding`), that z is multiplied by value by value.
 ///
 /// The paper concatenates z and the class. Then the class alone can give batch norm the variance that it needs, and the
-/// generator learned to draw one image per class, whatever z. A product has no variance without z.
+/// generator learned to draw one image per class, regardless of z. A product has no variance without z.
 #[derive(Module, Debug)]
 pub(crate) struct ClassInput {
     weight: Param<Tensor<2>>,

@@ -18,7 +18,7 @@ use crate::{NnError, Params, Result};
 /// Slope of the discriminator's leaky ReLU below zero.
 const SLOPE: f32 = 0.2;
 const KERNEL: usize = 4;
-/// Most channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from
+/// Maximum number of channels of the innermost map, so that the weights of a layer are at most 2 GB: configs may come from
 /// strangers.
 const MAX_CHANNELS: usize = 8192;
 const STRIDE: usize = 2;
@@ -72,12 +72,12 @@ impl DcganConfig {
 
     /// Checks the channels of the last stage, since they double with each stage.
     fn check_channels(&self, height: usize, width: usize) -> Result<()> {
-        let most = self.base_channels << (stages(height, width) - 1);
-        if most <= MAX_CHANNELS {
+        let channels = self.base_channels << (stages(height, width) - 1);
+        if channels <= MAX_CHANNELS {
             return Ok(());
         }
         Err(NnError::Config(format!(
-            "network.base_channels = {} makes {most} channels in the last stage of {height} x {width} images, more than \
+            "network.base_channels = {} makes {channels} channels in the channels stage of {height} x {width} images, more than \
              {MAX_CHANNELS}; lower it",
             self.base_channels
         )))

@@ -270,8 +270,8 @@ impl Inception {
 
     /// Features `[n, 2048]` of `images` `[n, 3, 299, 299]` with values in −1..1, computed on the current thread.
     ///
-    /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; a few
-    /// images at a time use each weight more often.
+    /// The features of an image do not depend on its neighbours. An image takes about 11 billion operations; pass a
+    /// few images at a time, so that each weight is used more often.
     ///
     /// # Panics
     /// When `images` is not a whole number of images.

@@ -35,9 +35,9 @@ pub(crate) use spec::{to_files, to_kernels};
 use crate::device::Placement;
 use crate::{NnError, Params, Result};
 
-/// Most pixels per side; files may come from strangers.
+/// Maximum number of pixels per side; files may come from strangers.
 const MAX_PIXELS: usize = 1024;
-/// Most classes: labels are bytes.
+/// Maximum number of classes: labels are bytes.
 const MAX_CLASSES: usize = 256;
 
 /// The `[network]` table: the kind of generator and discriminator.
@@ -61,13 +61,13 @@ impl NetworkConfig {
             Self::Resnet(resnet) => (resnet.latent_dim, resnet.base_channels),
         };
         let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
-        match bounds.into_iter().find(|&(_, value, most)| value == 0 || value > most) {
-            Some((key, value, most)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={most}"))),
+        match bounds.into_iter().find(|&(_, value, max)| value == 0 || value > max) {
+            Some((key, value, max)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={max}"))),
             None => Ok(()),
         }
     }
 
-    /// Fewest images of a batch that the networks can be trained on: batch norm needs 2.
+    /// Minimum number of images of a batch that the networks can be trained on: batch norm needs 2.
     pub fn min_images(&self) -> usize {
         if self.has_batch_norm() { 2 } else { 1 }
     }

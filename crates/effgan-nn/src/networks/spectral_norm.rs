@@ -22,7 +22,7 @@ use crate::device::{Device, Placement};
 use crate::fused::{self, Activation};
 use crate::{Params, Result};
 
-/// Least length of a vector that is divided by it, as in PyTorch.
+/// Lower bound of the length that a vector is divided by, as in PyTorch.
 const EPSILON: f64 = 1e-12;
 
 /// The weight of PyTorch's `shape`, outputs first, and the vectors u and v of the layer `name`.
@@ -78,7 +78,7 @@ fn unit(vector: Tensor<1>) -> Tensor<1> {
     vector / length.clamp_min(EPSILON)
 }
 
-/// A convolution with spectral norm, perhaps with resampling.
+/// A convolution with spectral norm, optionally with resampling.
 #[derive(Module, Debug)]
 pub(crate) struct SpectralConv {
     weight_orig: Param<Tensor<3>>,

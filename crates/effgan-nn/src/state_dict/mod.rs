@@ -1,6 +1,6 @@
 //! Reads the tensors of PyTorch's state dicts, `torch.save(model.state_dict(), path)`, without running any code.
 //!
-//! Such a file is a pickle, which is a program. The interpreter here knows only what a state dict needs; a call of any
+//! Such a file is a pickle, which is a program. The interpreter here supports only what a state dict needs; a call of any
 //! other function is an error. Files have one of two formats, both defined in `torch/serialization.py`. Since PyTorch
 //! 1.6, a file is a zip archive of `data.pkl` and each storage as `data/KEY`. Before, it consisted of pickles of a
 //! magic number, a version, a description of the machine and the state dict, followed by the storages.
@@ -112,17 +112,17 @@ fn of_zip(bytes: &[u8]) -> Parsed<(Views, Storages<'_>)> {
     Ok((views, storages))
 }
 
-/// The bytes of an uncompressed member of the archive, at most `most`.
-fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, most: u64) -> Parsed<Vec<u8>> {
+/// The bytes of an uncompressed member of the archive, at most `max_bytes`.
+fn member(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, max_bytes: u64) -> Parsed<Vec<u8>> {
     let entry = archive.by_name(name).map_err(|error| format!("{name}: {error}"))?;
     if entry.compression() != CompressionMethod::Stored {
         return Err(format!("{name} is compressed, unlike members that torch.save writes"));
     }
-    if entry.size() > most {
-        return Err(format!("{name} has {} bytes, more than the {most} that are read", entry.size()));
+    if entry.size() > max_bytes {
+        return Err(format!("{name} has {} bytes, more than the {max_bytes} that are read", entry.size()));
     }
     let (size, mut bytes) = (entry.size(), Vec::new());
-    entry.take(most).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    entry.take(max_bytes).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
     if bytes.len() as u64 == size { Ok(bytes) } else { Err(format!("{name} ends early")) }
 }
 

@@ -1,7 +1,7 @@
 //! An interpreter for the pickles that `torch.save` writes for a state dict; Python's `pickletools.py` documents each
 //! operation.
 //!
-//! It knows the operations that these need, two functions, and the types of storages. No function is called: the
+//! It supports the operations that these need, two functions, and the types of storages. No function is called: the
 //! interpreter only records what the two would create. Values are in one list and refer to each other by index, so that
 //! nesting needs no recursion and nothing is copied.
 
@@ -10,15 +10,15 @@ mod pickle_machine;
 use super::{Parsed, shortened};
 use pickle_machine::Machine;
 
-/// Most bytes of the pickle in a zip archive; a thousand tensors take about 0.1 MB.
+/// Maximum number of bytes of the pickle in a zip archive; a thousand tensors take about 0.1 MB.
 pub(super) const MAX_BYTES: u64 = 1 << 24;
-/// Most operations of a pickle; a tensor needs about forty. Each creates at most one value.
+/// Maximum number of operations of a pickle; a tensor needs about forty. Each creates at most one value.
 const MAX_STEPS: usize = 1 << 20;
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_SIZES: usize = 64;
-/// Most bytes of a tensor's name or a storage's key.
+/// Maximum number of bytes of a tensor's name or a storage's key.
 const MAX_OF_NAME: usize = 1024;
-/// Most tensors.
+/// Maximum number of tensors.
 const MAX_TENSORS: usize = 1 << 16;
 
 /// The type of a storage's numbers.

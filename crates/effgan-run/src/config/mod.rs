@@ -1,13 +1,13 @@
 //! The configuration of a run: one TOML file, checked once when it is read.
 //!
-//! `parse.rs` reads the file, `settings.rs` applies `--set`, `check.rs` holds the checks that span several tables, and
+//! `parse.rs` reads the file, `overrides.rs` applies `--set`, `check.rs` holds the checks that span several tables, and
 //! `identity.rs` hashes what the bits of a run depend on. Each table's struct is beside the code that uses it.
 
 mod check;
 mod federation;
 mod identity;
+mod overrides;
 mod parse;
-mod settings;
 
 use anyhow::anyhow;
 use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{Config, settings};
+use super::{Config, overrides};
 use crate::failure::{Failure, Result};
 
 /// Most bytes of a config; the longest in this repository has 2,000.
@@ -47,7 +47,7 @@ impl Config {
     /// [`Kind::Usage`](crate::Kind::Usage), naming the line or the key.
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
         let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
-        settings.iter().try_for_each(|setting| settings::apply(&mut table, setting))?;
+        settings.iter().try_for_each(|setting| overrides::apply(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
         check_complete(&table)?;
         let config = Self {

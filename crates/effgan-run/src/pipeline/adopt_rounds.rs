@@ -23,9 +23,9 @@ use crate::record::run_info::{RunInfo, Status};
 /// When `out` exists; when a file cannot be read or written.
 pub fn adopt_rounds(donor: &Path, config: &Config, out: &Path) -> Result<bool> {
     check_new(out)?;
-    let most = rounds_of(&Config::load(&donor.join("config.toml"), &[])?).min(rounds_of(config));
+    let max_rounds = rounds_of(&Config::load(&donor.join("config.toml"), &[])?).min(rounds_of(config));
     let beside = beside(out);
-    let made = adopt_beside(donor, most, config, &beside).and_then(|adopted| {
+    let made = adopt_beside(donor, max_rounds, config, &beside).and_then(|adopted| {
         if adopted {
             fs::rename(&beside, out)?;
         }
@@ -39,12 +39,12 @@ pub fn adopt_rounds(donor: &Path, config: &Config, out: &Path) -> Result<bool> {
 }
 
 /// Fills the folder `beside`, which is renamed once it is whole.
-fn adopt_beside(donor: &Path, most: u32, config: &Config, beside: &Path) -> anyhow::Result<bool> {
+fn adopt_beside(donor: &Path, max_rounds: u32, config: &Config, beside: &Path) -> anyhow::Result<bool> {
     make_new_folder(beside, 0o777)?;
     let run = RunId { config: config.identity(), data: String::new() };
     let checkpoints =
         Checkpoints::new(beside.join("checkpoints"), run, config.checkpoint.clone(), |line| log::warn!("{line}"));
-    if !checkpoints.adopt(&donor.join("checkpoints"), most)? {
+    if !checkpoints.adopt(&donor.join("checkpoints"), max_rounds)? {
         return Ok(false);
     }
     write_file(&beside.join("config.toml"), config.to_toml().as_bytes())?;

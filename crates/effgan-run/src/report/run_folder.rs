@@ -182,9 +182,9 @@ impl Folder {
     }
 }
 
-/// The step at which `len` things are shown so that at most `most` are; counted from the last.
-pub(crate) fn one_in(len: usize, most: usize) -> usize {
-    len.div_ceil(most).max(1)
+/// The step at which `len` things are shown so that at most `max_len` are; counted from the last.
+pub(crate) fn one_in(len: usize, max_len: usize) -> usize {
+    len.div_ceil(max_len).max(1)
 }
 
 /// The text of a file; a missing one is empty.

@@ -128,21 +128,21 @@ impl Evaluator<'_> {
     fn sizes(&self) -> Result<(usize, usize)> {
         let RealImages { name, images, train, .. } = &self.real;
         let image_len: usize = images.shape().iter().product();
-        let most = images.count().expect("a reference has a number of images");
+        let max_n = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
-        let most = train.map_or(most, |(train, _)| most.min(train.len() / image_len));
-        let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={most}, the images of {name}")));
+        let max_n = train.map_or(max_n, |(train, _)| max_n.min(train.len() / image_len));
+        let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={max_n}, the images of {name}")));
         let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
                 return Err(usage(format!("n = {n} is more than the {have} images given")));
             }
-            (Some(n), _) if !(2..=most).contains(&n) => return outside(n),
+            (Some(n), _) if !(2..=max_n).contains(&n) => return outside(n),
             (Some(n), _) => return Ok((n, n)),
             (None, Some(have)) if have < 2 => return outside(have),
-            (None, have) => have.unwrap_or(most),
+            (None, have) => have.unwrap_or(max_n),
         };
         // Without `n`, images are compared with all images of a folder or file; a data set's floor needs equal numbers.
-        let against = if train.is_some() { n.min(most) } else { most };
+        let against = if train.is_some() { n.min(max_n) } else { max_n };
         Ok((n, against))
     }
 

@@ -144,10 +144,10 @@ fn reference(
     device: Device,
 ) -> Result<Option<DatasetReference>> {
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
-    let most = dataset.test.len().min(dataset.train.len());
-    let n = n.unwrap_or(most);
-    if !(MIN_SAMPLES..=most).contains(&n) {
-        let line = format!("{key} = {n} is outside {MIN_SAMPLES}..={most}, the images of {}", dataset.name);
+    let max_n = dataset.test.len().min(dataset.train.len());
+    let n = n.unwrap_or(max_n);
+    if !(MIN_SAMPLES..=max_n).contains(&n) {
+        let line = format!("{key} = {n} is outside {MIN_SAMPLES}..={max_n}, the images of {}", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());

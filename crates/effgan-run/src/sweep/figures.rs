@@ -10,9 +10,9 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 use super::cell::short;
+use super::results_table::Table;
 use super::rows::Row;
 use super::spread::Spread;
-use super::table::Table;
 use super::{Cell, Sweep};
 use crate::report::chart::Chart;
 use crate::report::chart_axis::Axis;

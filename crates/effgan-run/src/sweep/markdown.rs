@@ -4,9 +4,9 @@ use effgan_fl::ensemble::NormStatistics;
 use effgan_metrics::{MAIN, Metric, metrics_in_run};
 
 use super::cell::short;
+use super::results_table::{Table, evaluated};
 use super::rows::Row;
 use super::spread::Spread;
-use super::table::{Table, evaluated};
 use crate::record::events::Scored;
 use crate::units::three_digits;
 

@@ -8,10 +8,10 @@ mod cell_state;
 mod figures;
 mod markdown;
 mod plan;
+mod results_table;
 mod rows;
 mod spread;
 mod sweep_file;
-mod table;
 mod workers;
 
 use std::fs;
@@ -24,8 +24,8 @@ use effgan_nn::checkpoint::write_file;
 
 pub use self::cell::Cell;
 use self::cell_state::is_open;
+use self::results_table::Table;
 pub use self::sweep_file::Sweep;
-use self::table::Table;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 

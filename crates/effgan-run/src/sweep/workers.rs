@@ -1,6 +1,7 @@
 //! The workers of a sweep: each takes a group of cells and runs them one after the other.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -46,6 +47,9 @@ struct Queue {
 }
 
 /// Runs the open cells of `groups` and returns the name and the error of each cell that failed.
+///
+/// # Panics
+/// With the panic of a worker, once the others are done.
 pub(super) fn run_groups(
     sweep: &Sweep,
     out: &Path,
@@ -69,7 +73,12 @@ pub(super) fn run_groups(
     let waiting = open.into_iter().map(|(_, group)| group).collect();
     let queue = Mutex::new(Queue { waiting, cells, done: 0.0, all, failed: Vec::new() });
     let shared = Workers { sweep, out, threads: jobs / workers, stop, on_line, started: Instant::now(), queue };
-    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(|| shared.run_groups()))));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| shared.run_groups())).collect();
+        for worker in workers {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+    });
     shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner).failed
 }
 
@@ -147,5 +156,37 @@ impl Workers<'_> {
             cells => format!("; {cells} left, about {}", duration(left)),
         };
         (self.on_line)(&format!("{}  {how}{rest}", cell.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::config::tests::QUICKSTART;
+    use crate::sweep::plan::groups;
+
+    #[test]
+    fn a_workers_panic_reaches_the_caller_with_its_own_message_once_the_other_workers_are_done() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), QUICKSTART).unwrap();
+        let file = folder.path().join("a.sweep.toml");
+        // Both cells fail at once, because there are no such images.
+        let dataset = r#"dataset = { name = "folder", dir = "missing", size = 28, channels = 1 }"#;
+        let grid = format!("[[grids]]\nset = {{ {dataset} }}\n");
+        std::fs::write(&file, format!("name = \"a\"\nconfig = \"config.toml\"\nseeds = [1, 2]\n{grid}")).unwrap();
+        let sweep = Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        let lines = Mutex::new(Vec::new());
+        let on_line = |line: &str| {
+            assert!(!line.starts_with(&sweep.cells[0].name), "a bug in the first cell");
+            lines.lock().unwrap().push(line.to_owned());
+        };
+        let (out, stop) = (folder.path().join("out"), AtomicBool::new(false));
+        let run = || run_groups(&sweep, &out, groups(&sweep.cells), 2, &stop, &on_line);
+        let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug in the first cell"));
+        let lines = lines.into_inner().unwrap();
+        assert!(lines.iter().any(|line| line.starts_with(&format!("{}  failed: ", sweep.cells[1].name))), "{lines:?}");
     }
 }

@@ -39,11 +39,11 @@ impl Check {
     }
 }
 
-/// Most sizes that are listed; of more, only the range is shown.
+/// Maximum number of sizes that are listed; of more, only the range is shown.
 const MAX_SIZES: usize = 4;
 /// Columns of the longest bar.
 const BAR_COLUMNS: usize = 30;
-/// Most characters of a class's name that are shown.
+/// Maximum number of characters of a class's name that are shown.
 const NAME_COLUMNS: usize = 28;
 
 /// Describes what is at `path`; the last lines are the `[dataset]` table that reads it.
@@ -122,18 +122,18 @@ fn modes(contents: &Contents) -> String {
 fn histogram(classes: &[(String, [usize; 2])]) -> Vec<String> {
     let short = |name: &str| name.chars().take(NAME_COLUMNS).collect::<String>();
     let width = classes.iter().map(|(name, _)| short(name).chars().count()).max().unwrap_or(0).max(5);
-    let most = classes.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0);
+    let largest = classes.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0);
     let head = format!("label  {:<width$}  {:>9}  {:>7}", "class", "train", "test");
     let row = |(label, (name, [train, test])): (usize, &(String, [usize; 2]))| {
-        let bar = bar_of(train + test, most);
+        let bar = bar_of(train + test, largest);
         format!("{label:>5}  {:<width$}  {:>9}  {:>7}  {bar}", short(name), thousands(*train), thousands(*test))
     };
     [head].into_iter().chain(classes.iter().enumerate().map(row)).collect()
 }
 
 /// A bar in eighths of a column; at least one eighth unless `count` is 0.
-fn bar_of(count: usize, most: usize) -> String {
-    let eighths = (8 * BAR_COLUMNS * count).div_ceil(most.max(1));
+fn bar_of(count: usize, largest: usize) -> String {
+    let eighths = (8 * BAR_COLUMNS * count).div_ceil(largest.max(1));
     let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
     "█".repeat(eighths / 8) + rest
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use effgan_data::DataError;
 use effgan_data::download::{self, Item, Outcome, Source};
 use effgan_run::failure::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,7 +31,7 @@ pub(crate) struct Fetch {
 impl Fetch {
     pub(super) fn run(self) -> Result<()> {
         let Self { name, to, mirrors } = self;
-        let source = Source::of(name).ok_or(DataError::NotFetched { name: name.as_str() })?;
+        let source = Source::find(name)?;
         let dir = match &to {
             Some(dir) => dir.clone(),
             None => download::cache_dir()?.join(name.as_str()),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use effgan_data::DatasetName;
-use effgan_data::download::{self, Item, Source};
+use effgan_data::download::{self, Item, Origin};
 use effgan_run::failure::Result;
 
 use super::megabytes;
@@ -10,9 +10,8 @@ use crate::output::say;
 
 /// List the data sets and weights, and where each is
 #[derive(Args)]
-#[command(after_help = "Examples:
-  effgan data list
-  effgan data list > datasets.txt")]
+#[command(after_help = "Example:
+  effgan data list")]
 pub(crate) struct List {}
 
 impl List {
@@ -31,8 +30,11 @@ impl List {
         say("");
         let weights = download::inception_weights().map(|file| file.display().to_string());
         say(format!("weights of Inception-2015, for FID: {}", weights.unwrap_or_else(|| place(Item::Inception))));
-        for name in [DatasetName::FashionMnist, DatasetName::Cifar10] {
-            say(format!("classes of {name}: {}", name.classes().join(", ")));
+        for name in DatasetName::ALL {
+            let classes = name.classes();
+            if classes.iter().enumerate().any(|(label, class)| *class != label.to_string()) {
+                say(format!("classes of {name}: {}", classes.join(", ")));
+            }
         }
         if let Ok(cache) = download::cache_dir() {
             say(format!("fetched files are in {} (set EFFGAN_DATA for another folder)", cache.display()));
@@ -43,12 +45,10 @@ impl List {
 
 /// Where an item is, or how to get it.
 fn place(name: Item) -> String {
-    let Some(source) = Source::of(name) else {
-        return match name {
-            Item::Dataset(DatasetName::MnistMini) => "built in".into(),
-            Item::Dataset(DatasetName::Npz) => "an .npz or .npy file, set by dataset.dir".into(),
-            _ => "PNG and JPEG files in dataset.dir, one folder per class".into(),
-        };
+    let source = match Origin::of(name) {
+        Origin::Builtin => return "built in".into(),
+        Origin::Yours(what) => return what.into(),
+        Origin::Mirrors(source) => source,
     };
     let here = download::cache_dir().ok().map(|cache| cache.join(name.as_str()));
     match here.filter(|dir| download::is_fetched(name, dir)) {

@@ -14,7 +14,7 @@ use crate::setup::{self, Host, Plan, SUPERLINK_PORT};
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan federation init --sites north,south,east --host fl.hospital.example --out federation
-  effgan federation init --sites north,south --host 10.0.0.5 --port 9000 --wheel effgan-0.1.0-cp311-abi3-linux_x86_64.whl --out federation")]
+  effgan federation init --sites north,south --host 10.0.0.5 --port 9000 --wheel effgan-0.1.0-cp310-abi3-linux_x86_64.whl --out federation")]
 pub(crate) struct Init {
     /// Names of the sites, separated by commas; 1 to 64 characters each, of a-z, 0-9 and `-`
     #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]

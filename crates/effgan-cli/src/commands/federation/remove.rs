@@ -11,9 +11,8 @@ use crate::setup;
 
 /// At the server: remove a site's key; the site is refused at once, even while it is connected
 #[derive(Args)]
-#[command(after_help = "Examples:
-  effgan federation remove north --server federation/server
-  effgan federation remove north")]
+#[command(after_help = "Example:
+  effgan federation remove north --server federation/server")]
 pub(crate) struct Remove {
     /// The site
     #[arg(value_parser = |name: &str| ClientName::new(name))]

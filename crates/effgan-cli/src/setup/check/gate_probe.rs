@@ -25,12 +25,12 @@ pub(super) fn accepts_site(folder: &Path, kit: &SiteKit) -> Result<()> {
             right("port", &format!("{server} answers"));
             right("certificate", &format!("{server}'s certificate verified"));
             clock(date.as_deref())?;
-            right("admitted", &format!("{server} knows this site's key"));
+            right("admitted", &format!("{server} accepts this site's key"));
             Ok(())
         }
         Err(ConnectError::NotAdmitted) => {
             let why = format!(
-                "{server} does not know this site's key: it was never admitted, or was removed. Send {} to the server operator and \
+                "{server} does not accept this site's key: it was never admitted, or was removed. Send {} to the server operator and \
                  read them its fingerprint: {}",
                 folder.join("key.pub").display(),
                 fingerprint(&destination.identity.public)
@@ -67,7 +67,7 @@ fn unreachable<T>(server: &str, error: &ConnectError) -> Result<T> {
         ConnectError::NoTls => {
             ("port", format!("{server} answers, but not as effgan's gate; are host and port right?"))
         }
-        ConnectError::NotAdmitted => ("admitted", format!("{server} does not know the key")),
+        ConnectError::NotAdmitted => ("admitted", format!("{server} does not accept the key")),
         ConnectError::Unreachable(why) => {
             let questions = "is the name right, is the server running, and does the firewall let this machine call it?";
             ("port", format!("{server} does not answer: {why}; {questions}"))

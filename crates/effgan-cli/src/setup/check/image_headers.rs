@@ -10,7 +10,7 @@ use effgan_run::units::counted;
 
 use super::right;
 
-/// Most names in a list.
+/// Maximum number of names in a list.
 const MAX_LISTED: usize = 8;
 
 /// Checks the images at `data` as `dataset` reads them, and returns the number of training images per class. `is_known` tells that the keys

@@ -1,4 +1,4 @@
-//! The run that a site is checked for, as far as it is known: a config that was given, or what the last run asked for.
+//! The run that a site is checked for, as far as it is known: from a config that was given, or from the last run in the ledger.
 
 use std::path::Path;
 
@@ -18,12 +18,12 @@ use super::{Target, image_headers, right, wrong};
 pub(super) struct PlannedRun {
     /// The config that was given.
     pub(super) config: Option<Config>,
-    /// What that config asks for, or else what the last run asked for.
+    /// What that config requests, or else what the last run requested.
     run_request: Option<RunRequest>,
     spent: Spent,
     /// Training images and held-out images, once they have been counted.
     images: Option<[u64; 2]>,
-    /// Whether the site has answered the config as it would in a run.
+    /// Whether a rehearsal found that the site would take part in a run of the config.
     is_rehearsed: bool,
 }
 
@@ -123,7 +123,7 @@ impl PlannedRun {
         Ok(())
     }
 
-    /// Takes over the site's answer, which rests on decoded images.
+    /// Takes over the outcome of a rehearsal, for which all images were decoded.
     pub(super) fn check_rehearsal(&mut self, rehearsal: Rehearsal, policy: &Policy) -> Result<()> {
         self.run_request = rehearsal.run_request.or(self.run_request.take());
         let (refusal, why) = match rehearsal.outcome {
@@ -142,17 +142,17 @@ impl PlannedRun {
         }
     }
 
-    /// Prints that the policy allows the run, and returns the most bytes of both networks.
+    /// Prints that the policy allows the run, and returns the maximum number of bytes of both networks.
     pub(super) fn report(&self, policy: &Policy) -> u64 {
         let Some(run_request) = &self.run_request else {
-            right("policy", "can be read; no run has asked yet, --config FILE tells whether it allows one");
+            right("policy", "can be read; no run has been requested yet, --config FILE tells whether it allows one");
             return policy.max_model.bytes();
         };
         let of =
             |[train, held_out]: [u64; 2]| format!(": {} here train, {held_out} are held out", counted(train, "image"));
         right("policy", &format!("allows the run {:?}{}", run_request.name, self.images.map(of).unwrap_or_default()));
         if self.is_rehearsed {
-            let once = if policy.approve == Approve::Any { "" } else { ", once somebody here approves it" };
+            let once = if policy.approve == Approve::Any { "" } else { ", once someone here approves it" };
             right("rehearsal", &format!("all images were decoded, and this site would take part in the run{once}"));
         }
         run_request.model.unwrap_or(policy.max_model.bytes())

@@ -17,7 +17,7 @@ use crate::setup::SUPEREXEC_SECRET;
 use crate::setup::site_keys::{KEY, LOCAL};
 use crate::setup::site_kit::SiteKit;
 
-/// What a site keeps of a run, in multiples of the size of both networks: a reply, interrupted work with its optimizer state, client state.
+/// What a site keeps of a run, in multiples of the size of both networks: a reply, interrupted work with its optimiser state, client state.
 const KEPT_MODELS: u64 = 8;
 
 pub(super) fn check(target: &Target, kit: &SiteKit) -> Result<()> {
@@ -86,7 +86,7 @@ fn own_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The site's answer to a run of this config, with its own images or, in an experiment, with the share of one of the config's clients.
+/// The site's reply to a run of this config, with its own images or, in an experiment, with the share of one of the config's clients.
 fn rehearsal(target: &Target, name: &ClientName, config: &Config) -> Rehearsal {
     let folder = &target.folder;
     let of = |images| {

@@ -1,4 +1,4 @@
-//! A `SuperLink` of the tests' own: it knows the keys that were registered, hands out the messages it was given, and records its requests.
+//! A fake `SuperLink`: it accepts the keys that were registered, hands out the messages it was given, and records its requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufReader, Write};

@@ -59,7 +59,7 @@ impl Fixture {
         Self::load(if conditional { "resnet_steps_conditional" } else { "resnet_steps" }, network, train)
     }
 
-    /// One fixture of each kind of network.
+    /// At least one fixture of each kind of network.
     fn some() -> [Self; 5] {
         let dcgan = Self::dcgan("batch", NormKind::Batch, 4);
         [dcgan, Self::conditional_dcgan(), Self::dcgan_32(), Self::resnet(false), Self::resnet(true)]
@@ -129,12 +129,12 @@ fn named<M: Module>(grads: &GradientsParams, module: &M, tensors: &[TensorSpec])
 }
 
 fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
 fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
-    ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+    ours.iter().zip(theirs).fold(0.0, |largest, (a, b)| largest.max((a - b).abs()))
 }
 
 /// 1e-4 of the tensor's largest value: f32 sums in another order. Plus 1e-5: the gradient of a bias before a norm is
@@ -204,6 +204,16 @@ fn hashes_by_isa(gan_on: impl Fn(Device) -> Gan, step: &Step) -> Vec<String> {
         }
     }
     taken.iter().map(|(gan, _)| gan.params().hash()).collect()
+}
+
+#[test]
+fn there_is_a_fixture_of_every_kind_of_network() {
+    // unknown variant `?`, expected one of `a`, `b`
+    let error = serde_json::from_str::<NetworkConfig>(r#"{"kind":"?"}"#).unwrap_err().to_string();
+    let fixtures = Fixture::some().map(|fixture| serde_json::to_value(fixture.network.config).unwrap());
+    for kind in error.split('`').skip(3).step_by(2) {
+        assert!(fixtures.iter().any(|config| config["kind"] == kind), "Fixture::some lacks {kind}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a config refuses when it is read: every number beyond its bounds, and what does not go together.
 
+mod documents;
+
 use std::collections::BTreeSet;
 
 use effgan_data::datasets::MaxMemory;
@@ -223,6 +225,19 @@ fn server_optimiser<V: Default>() -> FedOptConfig<V> {
     }
 }
 
+/// What may be the value of `key`.
+fn kinds(key: &str) -> Vec<String> {
+    let line = Config::parse(QUICKSTART, &[format!("{key}=?")]).unwrap_err().line();
+    let kinds = expected(&line);
+    assert!(kinds.len() > 1, "{line}");
+    kinds
+}
+
+/// The names that an error lists: unknown variant `?`, expected one of `a`, `b`.
+fn expected(line: &str) -> Vec<String> {
+    line.split('`').skip(3).step_by(2).map(ToOwned::to_owned).collect()
+}
+
 /// The keys of `value`, below `key`, that hold numbers, and whether these are whole.
 fn numbers(key: &str, value: &Value) -> Vec<(String, bool)> {
     match value {
@@ -293,12 +308,8 @@ fn every_number_beyond_its_bounds_is_refused_with_its_key_its_value_and_a_bound(
 fn the_walk_over_the_numbers_has_every_kind() {
     let configs: Vec<Table> = every_kind().iter().map(|config| config.to_toml().parse().unwrap()).collect();
     for table in ["partition", "network", "algorithm"] {
-        let line = Config::parse(QUICKSTART, &[format!("{table}.kind=?")]).unwrap_err().line();
-        // unknown variant `?`, expected one of `a`, `b`
-        let kinds: Vec<&str> = line.split('`').skip(3).step_by(2).collect();
-        assert!(kinds.len() > 1, "{line}");
-        for kind in kinds {
-            let is_tried = configs.iter().any(|config| config[table]["kind"].as_str() == Some(kind));
+        for kind in kinds(&format!("{table}.kind")) {
+            let is_tried = configs.iter().any(|config| config[table]["kind"].as_str() == Some(&kind));
             assert!(is_tried, "{table}.kind = \"{kind}\" is not in every_kind: add it to every_{table} or beside it");
         }
     }

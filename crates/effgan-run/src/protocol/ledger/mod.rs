@@ -90,8 +90,8 @@ impl Ledger {
         let (mut reader, mut bytes) = (BufReader::with_capacity(1 << 16, file), Vec::new());
         loop {
             bytes.clear();
-            let most = MAX_LINE as u64 + 1;
-            reader.by_ref().take(most).read_until(b'\n', &mut bytes).map_err(|error| self.io(error))?;
+            let max_bytes = MAX_LINE as u64 + 1;
+            reader.by_ref().take(max_bytes).read_until(b'\n', &mut bytes).map_err(|error| self.io(error))?;
             if bytes.len() > MAX_LINE {
                 return Err(self.broken(head.lines + 1, "is longer than any line that effgan writes"));
             }

@@ -98,8 +98,8 @@ impl Introduction {
 
 /// The version, if it is digits and dots: it is a site's text, and is shown where it differs from the server's.
 fn version(word: &str) -> Result<String, String> {
-    const MOST: usize = 16;
-    let is_version = word.len() <= MOST && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    const MAX_LEN: usize = 16;
+    let is_version = word.len() <= MAX_LEN && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if is_version { Ok(word.into()) } else { Err("its `version` is not a version of effgan".into()) }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         };
         assert_eq!(error("width", 1e9), "its images have 1000000000 for `width`, which is outside 1..=1024");
         // A site that claims so many images would take all the weight of the mean.
-        let most = 9_007_199_254_740_991.0;
-        assert_eq!(error("num-examples", most), "it has 9007199254740991 images, which is outside 1..=4294967296");
+        let claimed = 9_007_199_254_740_991.0;
+        assert_eq!(error("num-examples", claimed), "it has 9007199254740991 images, which is outside 1..=4294967296");
     }
 }

@@ -1,6 +1,6 @@
 //! Requests, server → site: a query, which asks a node which site it is, or the work of an exchange.
 
-use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
+use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
 use effgan_nn::params;
 
 use super::{CONFIG, CONFIG_HASH, Content, DEADLINE, ITERATION, KIND, QUERY, ROUND, RUN, VERSION};
@@ -37,10 +37,10 @@ impl Content {
         let word = self.word(KIND)?;
         let kind = ExchangeKind::of_broadcast(word, &self.params)
             .ok_or_else(|| format!("there is no exchange of kind {word}"))?;
-        let moment = |of: &str, exchanges: &str| {
-            Ok::<_, String>(Moment { round: round(of)?, exchanges: self.count(exchanges)? })
+        let position = |of: &str, exchanges: &str| {
+            Ok::<_, String>(RunPosition { round: round(of)?, exchanges: self.count(exchanges)? })
         };
-        let (now, oldest) = (moment("rounds-done", "exchanges-done")?, moment("oldest-round", "oldest-exchanges")?);
+        let (now, oldest) = (position("rounds-done", "exchanges-done")?, position("oldest-round", "oldest-exchanges")?);
         let (round, iteration, iterations) = (round(ROUND)?, self.count(ITERATION)?, self.count("iterations")?);
         Ok(SiteMessage {
             broadcast: Broadcast { round, kind, iteration, iterations, params: self.params },

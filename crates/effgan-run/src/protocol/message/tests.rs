@@ -1,7 +1,7 @@
 //! What one side writes, the other reads, and nothing else.
 
 use effgan_data::ClientName;
-use effgan_fl::{Broadcast, ExchangeId, ExchangeKind, Moment, Reply, SiteMessage, Update};
+use effgan_fl::{Broadcast, ExchangeId, ExchangeKind, Reply, RunPosition, SiteMessage, Update};
 use effgan_nn::{Array, params};
 
 use super::*;
@@ -13,8 +13,11 @@ fn params() -> Params {
 #[test]
 fn a_request_is_read_as_it_was_written() {
     let broadcast = Broadcast { round: 3, kind: ExchangeKind::Collect, iteration: 4, iterations: 9, params: params() };
-    let site_message =
-        SiteMessage { broadcast, now: Moment { round: 2, exchanges: 7 }, oldest: Moment { round: 1, exchanges: 5 } };
+    let site_message = SiteMessage {
+        broadcast,
+        now: RunPosition { round: 2, exchanges: 7 },
+        oldest: RunPosition { round: 1, exchanges: 5 },
+    };
     assert_eq!(Content::of_site_message(&site_message).into_site_message(), Ok(site_message.clone()));
     let mut without = Content::of_site_message(&site_message);
     without.numbers.remove("iteration");
@@ -26,7 +29,7 @@ fn a_request_is_read_as_it_was_written() {
 fn both_halves_of_a_swap_are_called_swap_and_told_apart_by_their_tensors() {
     let halves = [(ExchangeKind::SwapUp, 9, Params::new()), (ExchangeKind::SwapDown, 10, params())];
     for (kind, iteration, params) in halves {
-        let now = Moment { round: 2, exchanges: iteration };
+        let now = RunPosition { round: 2, exchanges: iteration };
         let broadcast = Broadcast { round: 3, kind, iteration, iterations: 9, params };
         let site_message = SiteMessage { broadcast, now, oldest: now };
         let content = Content::of_site_message(&site_message);
@@ -89,7 +92,7 @@ fn client() -> ClientName {
 fn request() -> Content {
     let broadcast =
         Broadcast { round: 2, kind: ExchangeKind::Average, iteration: 0, iterations: 1, params: Params::new() };
-    let site_message = SiteMessage { broadcast, now: Moment::default(), oldest: Moment::default() };
+    let site_message = SiteMessage { broadcast, now: RunPosition::default(), oldest: RunPosition::default() };
     Content::of_site_message(&site_message).with_config("seed = 1\n")
 }
 

@@ -21,14 +21,13 @@ const REMOVED: &str = "was removed from the server's list of sites";
 /// A request to a site that is not connected.
 pub(super) struct Undelivered {
     site_message: SiteMessage,
-    /// Most bytes of the reply.
-    most: u64,
+    max_reply_bytes: u64,
 }
 
 impl Undelivered {
     /// A request whose reply has up to `tensor_bytes` of tensors.
     pub(super) fn new(site_message: SiteMessage, tensor_bytes: u64) -> Self {
-        Self { site_message, most: tensor_bytes.saturating_add(MAX_BESIDES_TENSORS) }
+        Self { site_message, max_reply_bytes: tensor_bytes.saturating_add(MAX_BESIDES_TENSORS) }
     }
 }
 
@@ -36,8 +35,7 @@ impl Undelivered {
 pub(super) struct InFlight {
     pub(super) purpose: Purpose,
     pub(super) request: RequestId,
-    /// Most bytes of the reply.
-    pub(super) most: u64,
+    pub(super) max_reply_bytes: u64,
 }
 
 /// What a request is for.
@@ -62,10 +60,10 @@ impl SiteConnections<'_> {
         node: NodeId,
         undelivered: &Undelivered,
     ) -> effgan_fl::Result<()> {
-        let Undelivered { site_message, most } = undelivered;
+        let Undelivered { site_message, max_reply_bytes } = undelivered;
         let kind = message_type(site_message.broadcast.kind);
         let purpose = Purpose::Work(client.clone(), site_message.broadcast.id(), self.key_of(client));
-        self.push(node, kind, Content::of_site_message(site_message), purpose, *most)
+        self.push(node, kind, Content::of_site_message(site_message), purpose, *max_reply_bytes)
     }
 
     fn push(
@@ -74,13 +72,13 @@ impl SiteConnections<'_> {
         kind: &str,
         content: Content,
         purpose: Purpose,
-        most: u64,
+        max_reply_bytes: u64,
     ) -> effgan_fl::Result<()> {
         let deadline = self.config.federation.deadline;
         let content = content.of_run(&self.config_text, &self.run_id, deadline).packed();
         let request = content.request_id();
         let message = self.grid.push(node, kind, content, deadline)?;
-        self.in_flight.insert(message, InFlight { purpose, request, most });
+        self.in_flight.insert(message, InFlight { purpose, request, max_reply_bytes });
         Ok(())
     }
 
@@ -88,7 +86,7 @@ impl SiteConnections<'_> {
     pub(super) fn take_replies(&mut self) -> effgan_fl::Result<Option<Reply>> {
         loop {
             let waiting: Vec<(MessageId, u64)> =
-                self.in_flight.iter().map(|(id, request)| (id.clone(), request.most)).collect();
+                self.in_flight.iter().map(|(id, request)| (id.clone(), request.max_reply_bytes)).collect();
             if waiting.is_empty() {
                 return Ok(None);
             }

@@ -118,9 +118,9 @@ pub(crate) mod tests {
             let key = key();
             let fingerprint = fingerprint(&key);
             let key = key.to_openssh().unwrap();
-            let most = max_examples.map(|n| format!("max_examples = {n}\n")).unwrap_or_default();
+            let bound = max_examples.map(|n| format!("max_examples = {n}\n")).unwrap_or_default();
             list +=
-                &format!("[[site]]\nname = \"{name}\"\nkey = \"{key}\"\nadmitted = \"2026-07-01T12:00:00Z\"\n{most}");
+                &format!("[[site]]\nname = \"{name}\"\nkey = \"{key}\"\nadmitted = \"2026-07-01T12:00:00Z\"\n{bound}");
             let state = json!({"node_id": node, "fingerprint": fingerprint, "last_seen": "2026-07-01T12:00:00Z"});
             states.insert((*name).to_owned(), state);
         }

@@ -72,7 +72,7 @@ fn a_node_that_was_queried_several_times_while_it_waited_is_one_site() {
     let mut connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
     connections.nodes.insert(7, Node::Asked);
     for i in 0..3 {
-        let query = InFlight { purpose: Purpose::Query(7), request: RequestId::default(), most: 0 };
+        let query = InFlight { purpose: Purpose::Query(7), request: RequestId::default(), max_reply_bytes: 0 };
         connections.in_flight.insert(format!("query {i}"), query);
     }
     connections.take_replies().unwrap();

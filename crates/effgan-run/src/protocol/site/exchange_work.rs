@@ -23,7 +23,7 @@ pub(super) struct ExchangeWork<'a> {
     /// When the site began with the request.
     pub(super) started: Instant,
     /// The policy's limit on the time for one answer.
-    pub(super) most: Duration,
+    pub(super) max_time: Duration,
 }
 
 impl ExchangeWork<'_> {
@@ -32,7 +32,7 @@ impl ExchangeWork<'_> {
         let train = &dataset.train;
         let algorithm = self.images.algorithm(config)?;
         let on_step = |_: &_| {
-            let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.most.min(*seconds);
+            let is_over = stop.load(Ordering::Relaxed) || self.started.elapsed() >= self.max_time.min(*seconds);
             if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let site = Site {
@@ -64,13 +64,13 @@ impl ExchangeWork<'_> {
 
     fn is_out_of_time(&self) -> bool {
         // Flower's ClientApp sets `stop` at the deadline by a timer that may fire a little before ours.
-        self.started.elapsed().saturating_add(Duration::from_secs(1)) >= self.most.min(self.request.seconds)
+        self.started.elapsed().saturating_add(Duration::from_secs(1)) >= self.max_time.min(self.request.seconds)
     }
 
     fn out_of_time(&self) -> SiteError {
-        let (deadline, most) = (self.request.seconds, self.most);
-        if most < deadline {
-            let why = format!("stopped after {} s; raise max_seconds to allow more", most.as_secs_f64());
+        let (deadline, max_time) = (self.request.seconds, self.max_time);
+        if max_time < deadline {
+            let why = format!("stopped after {} s; raise max_seconds to allow more", max_time.as_secs_f64());
             return SiteError::new(Refusal::TooMuchTime, why);
         }
         SiteError::new(Refusal::Deadline, format!("stopped at the deadline of {} s", deadline.as_secs_f64()))

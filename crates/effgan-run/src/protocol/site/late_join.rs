@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
-use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
+use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
 use effgan_nn::{Params, checkpoint, sealed};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
     };
     let params = networks(join).with_context(not_join).map_err(Failure::data)?;
     let broadcast = Broadcast { round: rounds + 1, kind: ExchangeKind::Collect, iteration: 0, iterations: 1, params };
-    let now = Moment { round: rounds, exchanges: 0 };
+    let now = RunPosition { round: rounds, exchanges: 0 };
     // The ledger records it under an id of its own, but under the run's config.
     let run = format!("late{}", &config.identity()[..16]);
     let request = |message: Content| message.of_run(&text, &run, NO_DEADLINE);

@@ -164,8 +164,8 @@ fn work(
     let Some(site_message) = &request.site_message else {
         return Ok(images.introduction(&request.config).into_content().packed());
     };
-    let most = context.map_or(Duration::MAX, |context| Duration::from_secs_f64(context.policy.max_seconds));
-    let work = ExchangeWork { settings, request: &request, images: &images, started, most };
+    let max_time = context.map_or(Duration::MAX, |context| Duration::from_secs_f64(context.policy.max_seconds));
+    let work = ExchangeWork { settings, request: &request, images: &images, started, max_time };
     let content = work.answer(site_message, stop)?.packed();
     if let Some(context) = context {
         check_leaving(&context.policy, &content)?;

@@ -173,8 +173,9 @@ fn sites_that_still_wait_for_approval_at_the_deadline_are_named() {
 }
 
 /// A server's folder whose list has the three sites, with these `max_examples`.
-fn listed(folder: &TempDir, most: [Option<u64>; 3]) -> PathBuf {
-    let sites = [("client-0000", 0, most[0]), ("client-0001", 1, most[1]), ("client-0002", 2, most[2])];
+fn listed(folder: &TempDir, max_examples: [Option<u64>; 3]) -> PathBuf {
+    let sites =
+        [("client-0000", 0, max_examples[0]), ("client-0001", 1, max_examples[1]), ("client-0002", 2, max_examples[2])];
     test_servers::server(folder.path(), &sites)
 }
 

@@ -68,9 +68,9 @@ impl Grid for TestGrid {
     }
 
     fn pull(&mut self, messages: &[(MessageId, u64)]) -> effgan_fl::Result<Option<Pulled>> {
-        for (id, most) in messages {
+        for (id, max_bytes) in messages {
             let kind = self.sent.iter().find(|(sent, ..)| sent == id).map(|(_, _, kind, _)| kind.clone());
-            self.limits.extend(kind.map(|kind| (kind, *most)));
+            self.limits.extend(kind.map(|kind| (kind, *max_bytes)));
         }
         let is_wanted = |id: &MessageId| messages.iter().any(|(wanted, _)| wanted == id);
         let Some(place) = self.sent.iter().position(|(id, ..)| is_wanted(id)) else { return Ok(None) };

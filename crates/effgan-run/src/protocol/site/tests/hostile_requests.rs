@@ -109,7 +109,7 @@ fn a_server_that_trains_its_own_generator_gets_no_answer_to_a_single_image() {
         let mut params: Params = start(&config).under("discriminator").named_under("discriminator");
         params.insert("images", Array::new([num_images, 1, 16, 16], vec![0.0; num_images * 256]));
         let broadcast = Broadcast { round: 1, kind: ExchangeKind::Feedback, iteration: 0, iterations: 4, params };
-        let now = Moment { round: 0, exchanges: 0 };
+        let now = RunPosition { round: 0, exchanges: 0 };
         let message = Content::of_site_message(&SiteMessage { broadcast, now, oldest: now });
         kit.ask("train.feedback", of_run(message, &config).packed())
     };

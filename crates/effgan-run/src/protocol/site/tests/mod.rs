@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use effgan_data::ClientName;
-use effgan_fl::{Broadcast, ExchangeKind, Moment, SiteMessage};
+use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
 use effgan_nn::{Array, Params, Purpose, Streams, params, pixels};
 use image::GrayImage;
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ fn query(config: &str) -> Content {
 
 fn site_message(config: &str, kind: ExchangeKind, round: u32, params: Params) -> Content {
     let broadcast = Broadcast { round, kind, iteration: 0, iterations: 1, params };
-    let now = Moment { round: round - 1, exchanges: 0 };
+    let now = RunPosition { round: round - 1, exchanges: 0 };
     of_run(Content::of_site_message(&SiteMessage { broadcast, now, oldest: now }), config).packed()
 }
 

@@ -1,27 +1,27 @@
-//! How much the gate accepts from anybody.
+//! Limits on what the gate accepts from any caller.
 
 use std::time::Duration;
 
-/// Bounds of a gate.
+/// Limits of a gate.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most connections of all sites; a further one is answered with 503.
+    /// Maximum number of connections of all sites; a further one is answered with 503.
     pub connections: usize,
-    /// Most connections of one site, whose node opens four; a further one is answered with 503.
+    /// Maximum number of connections of one site, whose node opens four; a further one is answered with 503.
     pub connections_per_site: usize,
-    /// Most handshakes under way; a further one ends the oldest.
+    /// Maximum number of handshakes under way; a further one ends the oldest.
     pub handshakes: usize,
-    /// Most handshakes under way from one address; a further one ends the oldest from this address.
+    /// Maximum number of handshakes under way from one address; a further one ends the oldest from this address.
     pub handshakes_per_peer: usize,
     /// How long a handshake may take.
     pub handshake: Duration,
     /// How long a connection may be idle, and the head of a request may take.
     pub idle: Duration,
-    /// Requests of one site per second in the long run; further ones are answered with 503.
+    /// Requests of one site per second, on average; further ones are answered with 503.
     pub requests_per_second: f64,
     /// Requests that one site may make at once.
     pub request_burst: f64,
-    /// Most bytes of all objects of a reply; a reply to a `query` has 64 KiB at most.
+    /// Maximum number of bytes of all objects of a reply; a reply to a `query` has 64 KiB at most.
     pub max_reply: u64,
 }
 
@@ -41,7 +41,7 @@ impl Default for Limits {
     }
 }
 
-/// Most bytes of a request's head.
+/// Maximum number of bytes of a request's head.
 pub const HEAD: usize = 16 << 10;
-/// Most headers of a request.
+/// Maximum number of headers of a request.
 pub const NUM_HEADERS: usize = 48;

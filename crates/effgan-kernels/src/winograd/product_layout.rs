@@ -71,7 +71,7 @@ impl Axis {
 
 /// The layout of the products of `n` images of one geometry.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct ProductLayout {
     pub g: Geometry,
     pub n: usize,
     /// The vertical and the horizontal axis.
@@ -86,8 +86,8 @@ pub(crate) struct Plan {
     pub products: Vec<(usize, usize)>,
 }
 
-impl Plan {
-    /// The plan for `n` images.
+impl ProductLayout {
+    /// The layout for `n` images.
     ///
     /// # Panics
     /// When `g` does not [fit](fits).
@@ -95,7 +95,7 @@ impl Plan {
         assert!(fits(g), "{g:?} has no Winograd form");
         let axes = [g.output.height, g.output.width].map(|side| Axis::new(side).expect("it fits"));
         let [vertical, horizontal] = &axes;
-        let mut plan = Self {
+        let mut layout = Self {
             g: *g,
             n,
             first_row: [0; POINTS],
@@ -105,17 +105,17 @@ impl Plan {
             axes: axes.clone(),
         };
         for point in 0..POINTS {
-            plan.first_row[point] = plan.rows;
-            plan.rows_of_image[point] =
+            layout.first_row[point] = layout.rows;
+            layout.rows_of_image[point] =
                 vertical.tiles_at(point / AXIS_POINTS) * horizontal.tiles_at(point % AXIS_POINTS);
-            plan.rows += n * plan.rows_of_image[point] + SPARE_ROWS;
+            layout.rows += n * layout.rows_of_image[point] + SPARE_ROWS;
         }
         for &(y, tile_y) in &vertical.products {
             for &(x, tile_x) in &horizontal.products {
-                plan.products.push((y * AXIS_POINTS + x, tile_y * horizontal.tiles_at(x) + tile_x));
+                layout.products.push((y * AXIS_POINTS + x, tile_y * horizontal.tiles_at(x) + tile_x));
             }
         }
-        plan
+        layout
     }
 
     /// Number of images.

@@ -1,9 +1,9 @@
-//! Work divided by shape, on the threads of the current pool.
+//! A parallel loop on the threads of the current pool.
 
 use rayon::prelude::*;
 
 /// Calls `work(i)` for each `i < n`, in any order and on any thread of the pool.
-pub(crate) fn each(n: usize, work: impl Fn(usize) + Send + Sync) {
+pub(crate) fn parallel_for(n: usize, work: impl Fn(usize) + Send + Sync) {
     if rayon::current_num_threads() == 1 {
         (0..n).for_each(work);
     } else {
@@ -15,7 +15,7 @@ pub(crate) fn each(n: usize, work: impl Fn(usize) + Send + Sync) {
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(*mut f32);
 
-// SAFETY: it is only an address; each write through it says why no other thread writes there.
+// SAFETY: it is only an address; the comment at each write through it says why no other thread writes there.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::ServerState;
 
-/// How far a run is: finished rounds, and finished exchanges of the next round. Moments are ordered in time.
+/// How far a run is: finished rounds, and finished exchanges of the next round. Positions are ordered in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Moment {
+pub struct RunPosition {
     /// Number of finished rounds.
     pub round: u32,
     /// Number of finished exchanges of the round that follows them.
     pub exchanges: u64,
 }
 
-impl Moment {
-    /// The moment of a server's state.
+impl RunPosition {
+    /// The position of a server's state.
     pub fn of(state: &ServerState) -> Self {
         Self { round: state.round, exchanges: state.exchanges }
     }
@@ -27,7 +27,7 @@ impl Moment {
         format!("{}{inside}.safetensors", round_name(round))
     }
 
-    /// The moment of a file that is named by [`file_name`](Self::file_name); `None` for other files.
+    /// The position of a file that is named by [`file_name`](Self::file_name); `None` for other files.
     pub(super) fn of_file(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_prefix("round_")?.strip_suffix(".safetensors")?;
         let (round, exchanges) = name.split_once('+').unwrap_or((name, "0"));

@@ -1,4 +1,4 @@
-//! Plain loops in f64 that the kernels are tested against, and random numbers for the tests.
+//! Naive loops in f64 that tests compare the kernels with, comparisons within a tolerance, and random numbers.
 
 use super::geometry::Geometry;
 
@@ -74,7 +74,7 @@ pub(crate) fn assert_close_sums(what: &str, ours: &[f32], exact: &[f64], toleran
 
 fn assert_close_at(least: f64, what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), exact.len(), "{what}");
-    let bound = tolerance * exact.iter().fold(least, |most, value| most.max(value.abs()));
+    let bound = tolerance * exact.iter().fold(least, |largest, value| largest.max(value.abs()));
     for (i, (&ours, &exact)) in ours.iter().zip(exact).enumerate() {
         let off = (f64::from(ours) - exact).abs();
         assert!(off <= bound, "{what}[{i}] is {ours}, off {exact} by {off}, more than {bound}");
