@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the Python module where the package looks for it, and runs the Python tests: `make python`, and a part of `make test`.
-# FLWR=1.42.0 does so in an environment of its own, .venv-1.42.0, with that version of Flower in it.
-# Where Python 3.10 with venv, or the packages of requirements-dev.txt, cannot be had, it says so and is content.
+# FLWR=1.42.0 does so in an environment of its own, .venv-1.42.0, with that version of Flower.
+# If Python 3.10 with venv is missing, or the packages of requirements-dev.txt cannot be installed, it says so and exits with 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
