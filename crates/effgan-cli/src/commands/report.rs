@@ -10,8 +10,9 @@ use crate::output::say;
 
 /// Rebuild report.html, the tables and the animation of a run folder
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan report runs/quickstart")]
+#[command(after_help = "Examples:
+  effgan report runs/quickstart
+  effgan report runs/seed-2")]
 pub(super) struct Report {
     /// The run folder
     run_dir: PathBuf,

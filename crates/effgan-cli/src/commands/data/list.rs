@@ -10,8 +10,9 @@ use crate::output::say;
 
 /// List the data sets and weights, and where each is
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan data list")]
+#[command(after_help = "Examples:
+  effgan data list
+  effgan data list > datasets.txt")]
 pub(crate) struct List {}
 
 impl List {

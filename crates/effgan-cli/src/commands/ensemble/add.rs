@@ -13,8 +13,9 @@ use crate::terminal;
 
 /// At the server: add the site's generator to the ensemble of a federation's run
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan ensemble add runs/first north.generator")]
+#[command(after_help = "Examples:
+  effgan ensemble add runs/first north.generator
+  effgan ensemble add runs/first north.generator --jobs 4")]
 pub(crate) struct Add {
     /// The run folder
     run_dir: PathBuf,

@@ -10,8 +10,9 @@ use crate::setup::{self, Joined};
 
 /// At a site: make its key, and print the public key and the fingerprint for the server operator
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan federation join kits/north")]
+#[command(after_help = "Examples:
+  effgan federation join kits/north
+  effgan federation join")]
 pub(crate) struct Join {
     /// The kit that the server operator sent
     #[arg(default_value = ".")]

@@ -11,8 +11,9 @@ use crate::setup;
 
 /// At the server: remove a site's key; the site is refused at once, even while it is connected
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan federation remove north --server federation/server")]
+#[command(after_help = "Examples:
+  effgan federation remove north --server federation/server
+  effgan federation remove north")]
 pub(crate) struct Remove {
     /// The site
     #[arg(value_parser = |name: &str| ClientName::new(name))]

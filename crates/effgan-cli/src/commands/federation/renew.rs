@@ -10,8 +10,9 @@ use crate::setup;
 
 /// At the server: renew its certificate for two more years; kits stay valid
 #[derive(Args)]
-#[command(after_help = "Example:
-  effgan federation renew federation/server")]
+#[command(after_help = "Examples:
+  effgan federation renew federation/server
+  effgan federation renew")]
 pub(crate) struct Renew {
     /// The server folder
     #[arg(default_value = ".")]
