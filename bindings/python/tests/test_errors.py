@@ -69,12 +69,13 @@ def test_a_wrong_key_is_refused_before_data_are_read_or_a_site_is_looked_for(tmp
     def never(*_: object) -> NoReturn:
         pytest.fail("a site was looked for")
 
-    for start in [
+    starts: list[Callable[[], object]] = [
         lambda: effgan.run(wrong, out=out),
         lambda: effgan.deal(wrong),
         lambda: effgan.Steps(wrong, {"a": 40}, image_shape=(1, 28, 28), num_classes=10),
         lambda: _effgan.federate(wrong, out=out, nodes=never, push=never, pull=never, aggregate=never, log=never, server=None),
-    ]:
+    ]
+    for start in starts:
         with pytest.raises(effgan.UsageError, match=r"local\.beta1 = 2 is outside 0\.\.1"):
             start()
     assert list(tmp_path.iterdir()) == [wrong]
