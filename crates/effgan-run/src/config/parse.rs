@@ -41,31 +41,33 @@ impl Config {
         Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
     }
 
-    /// Like [`load`](Self::load), and then makes `check`; its errors name the file, too.
-    ///
-    /// # Errors
-    /// Those of [`load`](Self::load) and of `check`.
-    pub fn load_for(path: &Path, settings: &[String], check: impl Fn(&Self) -> Result<()>) -> Result<Self> {
-        let config = Self::load(path, settings)?;
-        check(&config).map_err(|failure| failure.context(path.display().to_string()))?;
-        Ok(config)
-    }
-
     /// Like [`load`](Self::load), from the text of a file.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the line or the key.
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
-        let mut table = table_of(text)?;
-        settings.iter().try_for_each(|setting| settings::apply(&mut table, setting))?;
+        let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
+        settings.iter().try_for_each(|setting| overrides::apply(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
         check_complete(&table)?;
-        Self::checked(table)
-    }
-
-    /// Reads and checks a complete table.
-    fn checked(table: Table) -> Result<Self> {
-        let Err(mistake) = Self::of(table.clone()).map(Self::check) else { };
+        let config = Self {
+            name: take(&mut table, "name")?,
+            seed: take(&mut table, "seed")?,
+            dataset: take(&mut table, "dataset")?,
+            partition: take(&mut table, "partition")?,
+            network: take(&mut table, "network")?,
+            local: take(&mut table, "local")?,
+            algorithm: take(&mut table, "algorithm")?,
+            aggregation: take_or_empty(&mut table, "aggregation")?,
+            simulation: take_or_empty(&mut table, "simulation")?,
+            federation: take_or_empty(&mut table, "federation")?,
+            evaluation: take_or_empty(&mut table, "evaluation")?,
+            checkpoint: take_or_empty(&mut table, "checkpoint")?,
+        };
+        if let Some(key) = table.keys().next() {
+            return Err(usage(format!("unknown key `{key}`, expected one of {KEYS}")));
+        }
+        config.check()
     }
 }
 
