@@ -100,9 +100,7 @@ impl Run<'_> {
         let seconds = started.elapsed().as_secs_f64();
         self.seconds.score += seconds;
         let Some(scores) = scores else { return Ok(()) };
-        let score = Score { round, of, norm_statistics, scores, seconds };
-        self.scores.push(score.clone());
-        self.record(&Event::Score(score))
+        self.record(&Event::Score(Score { round, of, norm_statistics, scores, seconds }))
     }
 
     /// The generator with batch-norm statistics computed anew, or as they are.
