@@ -101,7 +101,7 @@ class Run:
         """Resumes a run that was interrupted, killed or failed; the result is bit-identical to an uninterrupted run.
 
         ``settings`` may change some values, as in ``{"algorithm.rounds": 10}`` for ten rounds in all. ``progress`` is called with each round and
-        each score from here on. Raises the exceptions of :func:`run`.
+        each score after the checkpoint from which the run goes on. Raises the exceptions of :func:`run`.
         """
         overrides = None if settings is None else dict(settings)
         _effgan.resume(self.path, jobs=jobs, settings=overrides, progress=progress)

@@ -11,6 +11,19 @@ use crate::{
 const SEED: u64 = 1;
 
 /// Real images and the images that are compared with them. What several metrics need is computed once, for the first that asks.
+///
+/// The `source` of a metric in the table calls its computation with the features of both:
+///
+/// ```
+/// # use effgan_metrics::{Result, metric::Source};
+/// /// The difference between the means of all features.
+/// fn mean_shift(real: &[f32], images: &[f32]) -> Result<f64> {
+///     let mean = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+///     Ok((mean(images) - mean(real)).abs())
+/// }
+///
+/// let source = Source::Features(|pair| mean_shift(&pair.real().values, &pair.images().values).map(Some));
+/// ```
 pub struct Comparison<'a> {
     real: &'a Features,
     images: &'a Features,

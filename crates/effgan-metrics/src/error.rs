@@ -63,6 +63,14 @@ pub enum MetricError {
         /// The score.
         score: &'static str,
     },
+    /// A round is scored by another number of images than the reference has, which its scores do not record.
+    #[error("{n} images are scored against {n_reference} reference images; a round is scored by as many as there are")]
+    NotAsManyImages {
+        /// Number of images that were passed.
+        n: usize,
+        /// Number of reference images.
+        n_reference: usize,
+    },
     /// The number of nearest neighbours is 0.
     #[error("nearest_k = 0, expected at least 1")]
     NearestK,

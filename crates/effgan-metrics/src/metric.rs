@@ -25,7 +25,7 @@ pub struct Metric {
     pub summary: Option<Summary>,
     /// The name of the column next to the metric in the table of a sweep for programs, and what it holds.
     pub beside: Option<(&'static str, Beside)>,
-    /// What is recorded after the metric: all that it and the metrics before it were computed with.
+    /// The part of [`Settings`] that is recorded right after the metric. Of metrics that share one, the last has it.
     pub setting: Option<Setting>,
     /// How to read the number, in place of its unit and direction.
     pub remark: Option<fn(&Settings) -> String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::metric::{Metric, Network, Source};
-use crate::{ClassHistogram, Comparison, FeatureStats, Features, METRICS, Result, Scores};
+use crate::{ClassHistogram, Comparison, FeatureStats, Features, METRICS, MetricError, Result, Scores};
 
 /// Real images, by their features, with which others are compared.
 pub struct Reference {
@@ -31,8 +31,11 @@ impl Reference {
     /// Scores as many images as the reference has by the metrics that are cheap enough for every round. `jobs` threads change no result.
     ///
     /// # Errors
-    /// When there are fewer than two images, or a feature is not finite.
+    /// When there are fewer than two images or another number than the reference has, or a feature is not finite.
     pub fn score_round(&self, images: &Features, jobs: usize) -> Result<Scores> {
+        if images.n() != self.n() {
+            return Err(MetricError::NotAsManyImages { n: images.n(), n_reference: self.n() });
+        }
         self.score_by(|metric| metric.in_run().is_some(), images, jobs)
     }
 
@@ -99,6 +102,14 @@ mod tests {
         }
         assert_eq!(round.settings.class_counts, all.settings.class_counts);
         assert_eq!((round.settings.nearest_k, round.settings.kd_subsets), (None, None));
+    }
+
+    #[test]
+    fn a_round_of_fewer_or_more_images_than_the_reference_has_is_refused() {
+        for n in [39, 41] {
+            let error = reference(Network::Small).score_round(&features(n, 1.0), 1).unwrap_err();
+            assert_eq!(error, MetricError::NotAsManyImages { n, n_reference: 40 });
+        }
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::metric::{Beside, Better, Cost, InRun, Line, Metric, Network, Setting,
 use crate::{ClassHistogram, Settings};
 
 /// The metric by which runs are compared: that of headlines, charts and captions. A run computes it whenever it scores.
+///
+/// A recorded score without it is not read. With another main metric, the scores of all earlier runs become unreadable lines of their
+/// `metrics.jsonl`, unless effgan-run reads them by the metric that was the main one then.
 pub const MAIN: &Metric = &Metric {
     decimals: 2,
     network: Some(Network::Small),
@@ -197,12 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn names_are_of_one_metric_each_and_a_run_computes_the_main_one() {
+    fn names_are_of_one_metric_each() {
         for (i, metric) in METRICS.iter().enumerate() {
             assert!(METRICS[..i].iter().all(|other| other != metric), "{} is in the table twice", metric.name);
             assert!(metric.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn a_run_computes_the_main_metric_and_none_that_its_small_network_does_not_have() {
         assert!(metrics_in_run().any(|metric| metric == MAIN));
+        for metric in metrics_in_run() {
+            assert!(metric.is_of(Network::Small), "{} is for each round, and no run would compute it", metric.name);
+        }
     }
 
     #[test]

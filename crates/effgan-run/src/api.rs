@@ -143,7 +143,8 @@ fn config_and_out(run: Run) -> Result<(Config, PathBuf)> {
     Ok((config, out))
 }
 
-/// Resumes the run in the folder `path`, as `effgan resume` does; `on_event` is called as in [`run`].
+/// Resumes the run in the folder `path`, as `effgan resume` does; `on_event` is called as in [`run`], from the checkpoint on: again with what
+/// an earlier start has recorded after it.
 ///
 /// # Errors
 /// As `effgan resume`.
@@ -221,9 +222,8 @@ pub fn evaluate(
         Scored::Images(images, [_, shape @ ..]) => Images::Pixels(images, *shape),
         Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
     };
-    let unknown = || Failure::usage(anyhow!("no built-in feature network fits the images of {}", dataset.name));
     let device = Device::cpu()?;
-    let network = FeatureNet::of_dataset(dataset.name, device).ok_or_else(unknown)?;
+    let network = FeatureNet::required_for(dataset.name, device)?;
     let evaluator = Evaluator {
         images,
         name: "images".into(),

@@ -6,14 +6,13 @@
 //! its folder, with the same bits as an uninterrupted one.
 //!
 //! ```
-//! use std::sync::atomic::{AtomicBool, Ordering};
-//! use std::sync::{Arc, mpsc};
+//! use std::sync::{atomic::AtomicBool, mpsc};
 //!
 //! use effgan_fl::{Ensemble, ensemble::Selection, sample::Draw};
 //! use effgan_run::pipeline::{self, Execution};
 //! use effgan_run::progress::Progress;
-//! use effgan_run::record::events::Event;
-//! use effgan_run::{Config, Kind, report};
+//! use effgan_run::record::{events::Event, run_dir::read_events};
+//! use effgan_run::{Config, report};
 //!
 //! // 120 embedded digits, split among three clients by label.
 //! let text = r#"
@@ -30,23 +29,20 @@
 //! let place = tempfile::tempdir().expect("a temporary folder");
 //! let folder = place.path().join("tiny");
 //!
-//! // A page or a notebook follows the events, which `metrics.jsonl` has as well. This one stops the run after a round.
-//! let (events, stop) = (mpsc::channel(), Arc::new(AtomicBool::new(false)));
-//! let (sender, stop_it) = (events.0, stop.clone());
+//! // A run, followed from elsewhere: a page would read `receiver` on a thread of its own.
+//! let (sender, receiver) = mpsc::channel();
 //! let progress = Progress::events(move |event| {
-//!     let _ = sender.send(event.clone());
-//!     if matches!(event, Event::Round(_)) {
-//!         stop_it.store(true, Ordering::Relaxed);
-//!     }
+//!     let _ = sender.send(event.clone()); // fails once nobody follows
 //! });
-//! let stopped = pipeline::run(&config, &folder, Execution::on_cpu(2, &progress, &stop)?).unwrap_err();
-//! assert_eq!(stopped.kind(), Kind::Interrupted);
-//! assert!(events.1.try_iter().any(|event| matches!(event, Event::Round(round) if round.clients.len() == 3)));
-//!
-//! // The rest of the run; the listener is called with each line that `effgan resume` would print.
-//! let (progress, stop) = (Progress::lines(|line| println!("{line}")), AtomicBool::new(false));
+//! let stop = AtomicBool::new(false); // may be set elsewhere, and ends the run with `Kind::Interrupted`
 //! let execution = Execution::on_cpu(2, &progress, &stop)?;
-//! pipeline::resume(&folder, &[], execution)?;
+//! pipeline::run(&config, &folder, execution)?;
+//! let events: Vec<Event> = receiver.try_iter().collect();
+//! assert!(events.iter().any(|event| matches!(event, Event::Round(round) if round.clients.len() == 3)));
+//!
+//! // `metrics.jsonl` has the same events, also while the run is under way.
+//! let (recorded, unreadable) = read_events(&folder)?;
+//! assert!(recorded == events && unreadable.is_empty());
 //!
 //! let model = Ensemble::open(&folder)?;
 //! let draw = Draw::new(1, 0..16, execution.device, execution.jobs);
@@ -54,15 +50,21 @@
 //! let evaluation = pipeline::evaluate(&folder, 200, execution)?;
 //! assert!(evaluation.scores.all().any(|(metric, value)| metric.name == "coverage" && value <= 1.0));
 //! assert!(report::write(&folder)?.is_file());
+//!
+//! // After an interruption the run is resumed; one that is done is extended. Each line is one that `effgan resume` would print.
+//! let progress = Progress::lines(|line| println!("{line}"));
+//! pipeline::resume(&folder, &["algorithm.rounds=2".to_owned()], Execution::on_cpu(2, &progress, &stop)?)?;
 //! # effgan_run::Result::Ok(())
 //! ```
 //!
 //! The modules, in the order in which to read them:
 //!
 //! - [`config`]: the config file and its checks;
-//! - [`pipeline`]: [`run`](pipeline::run), [`resume`](pipeline::resume) and [`federate`](pipeline::federate), top to bottom;
-//! - [`progress`]: what a run reports while it works, to a [`Listener`](progress::Listener);
-//! - [`record`]: the run folder, its events and pictures;
+//! - [`pipeline`]: [`run`](pipeline::run), [`resume`](pipeline::resume) and [`federate`](pipeline::federate), top to bottom, each by an
+//!   [`Execution`](pipeline::Execution): device, threads, listener, stop;
+//! - [`progress`]: what a run reports while it works, to a [`Listener`](progress::Listener): its stream of
+//!   [`Event`](record::events::Event)s;
+//! - [`record`]: the run folder, its [`events`](record::events) and pictures;
 //! - [`scores`]: scores of generated images, during a run and afterwards;
 //! - [`report`]: the run folder as one HTML page and two CSV tables;
 //! - [`sweep`]: grids of runs;

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 
 use super::Execution;
 use crate::config::Config;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::scores::{Evaluation, Evaluator, FeatureNet, Images, RealImages, Share, read_partition};
 
 /// Seed of the samples, whatever the run's seed: all runs are evaluated alike.
@@ -23,8 +22,7 @@ pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluat
     let Execution { device, jobs, stop, .. } = execution;
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.load_dataset()?;
-    let unknown = || Failure::usage(anyhow!("no built-in feature network fits the images of {}", dataset.name));
-    let network = FeatureNet::of_dataset(dataset.name, device).ok_or_else(unknown)?;
+    let network = FeatureNet::required_for(dataset.name, device)?;
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),

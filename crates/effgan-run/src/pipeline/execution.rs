@@ -8,7 +8,7 @@ use effgan_nn::Device;
 use crate::failure::Result;
 use crate::progress::Progress;
 
-/// How a run is executed. Its result depends on the device alone.
+/// How a run is executed. Of all this, its result depends on the device alone.
 #[derive(Clone, Copy)]
 pub struct Execution<'a> {
     /// What trains, samples and scores.

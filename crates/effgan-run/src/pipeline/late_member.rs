@@ -95,6 +95,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let seconds = self.dir.info().seconds;
         self.dir.begin_again(self.config)?;
+        self.execution.progress.resumed(&self.dir.events()?);
         let outcome = self.add(members, late, generator);
         let closed = self.close(&outcome, seconds + started.elapsed().as_secs_f64());
         outcome.and(closed)

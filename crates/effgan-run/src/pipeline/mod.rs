@@ -184,9 +184,15 @@ impl<'a> Run<'a> {
         Ok(members.finish(self.config.algorithm.name(), &self.model.network, &global, statistics)?)
     }
 
+    /// Records the event and passes on what has been recorded, so that the listener's events are those of `metrics.jsonl`, and the scores
+    /// those that a resumed run reads there.
     fn record(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.execution.progress.event(event);
-        self.dir.record(event)
+        let recorded = self.dir.record(event)?;
+        if let Event::Score(score) = &*recorded {
+            self.scores.push(score.clone());
+        }
+        self.execution.progress.event(&recorded);
+        Ok(())
     }
 
     /// Records how the run ended, and writes the report, whether or not the run failed.
@@ -213,3 +219,6 @@ fn model_hash(ensemble: &Ensemble, state: &ServerState) -> String {
     let members = ensemble.manifest().members.iter().map(|member| format!("{} {}\n", member.name, member.sha256));
     params::sha256(format!("server {}\n{}", state.params.hash(), members.collect::<String>()).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

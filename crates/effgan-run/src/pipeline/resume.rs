@@ -85,12 +85,14 @@ impl<'a> Run<'a> {
         self.dir.reaches(&lengths)
     }
 
-    /// Cuts off what was written after the checkpoint, and restores what the run knew then.
+    /// Cuts off what was written after the checkpoint, tells the listener what is left, and restores what the run knew then.
     fn rewind_to(&mut self, from: Option<&Checkpoint>) -> Result<()> {
         let notes = from.map(notes_of).transpose()?;
         self.dir.rewind(notes.as_ref().map(|notes| notes.lengths))?;
         self.seconds = notes.map_or_else(Seconds::default, |notes| notes.seconds);
-        for event in self.dir.events()? {
+        let events = self.dir.events()?;
+        self.execution.progress.resumed(&events);
+        for event in events {
             match event {
                 Event::Score(score) => self.scores.push(score),
                 Event::Round(round) => {

@@ -80,8 +80,8 @@ impl Run<'_> {
         for (_, member) in ensemble.manifest().members.iter().enumerate().filter(is_shown) {
             let images = ensemble.sample(&Selection::Members(vec![member.name.clone()]), &draw)?;
             samples::save_grid(&self.dir, &format!("member_{}", member.name), &images, self.model.image_shape())?;
-            if let Some(scores) = self.scorer.score(&images)? {
-                let (client, class_counts) = (member.name.to_string(), scores.settings.class_counts);
+            if let Some(class_counts) = self.scorer.class_counts(&images)? {
+                let client = member.name.to_string();
                 self.record(&Event::Member(MemberClasses { client, class_counts }))?;
             }
         }
@@ -100,9 +100,7 @@ impl Run<'_> {
         let seconds = started.elapsed().as_secs_f64();
         self.seconds.score += seconds;
         let Some(scores) = scores else { return Ok(()) };
-        let score = Score { round, of, norm_statistics, scores, seconds };
-        self.scores.push(score.clone());
-        self.record(&Event::Score(score))
+        self.record(&Event::Score(Score { round, of, norm_statistics, scores, seconds }))
     }
 
     /// The generator with batch-norm statistics computed anew, or as they are.

@@ -1,4 +1,8 @@
 //! What a run reports while it works: to a terminal, a log, or the program that embeds it.
+//!
+//! An [`Execution`](crate::pipeline::Execution) takes the [`Progress`] of a [`Listener`]. The listener's [`Event`]s are those of the run's
+//! `metrics.jsonl`, in its order. A program that did not start the run reads them from the folder
+//! ([`read_events`](crate::record::run_dir::read_events)).
 
 mod clients;
 mod lines;
@@ -19,7 +23,14 @@ pub trait Listener: Send + Sync {
         let _ = (plan, done, clients);
     }
 
-    /// An event, as it is appended to `metrics.jsonl`.
+    /// The run goes on in its folder after `events`: all that `metrics.jsonl` has now. They replace what the listener has been told, since
+    /// events after the newest usable checkpoint have been cut off and come again. Not called for a new run.
+    fn resumed(&self, events: &[Event]) {
+        let _ = events;
+    }
+
+    /// An event that has been appended to `metrics.jsonl`. The picture of the samples that a score is of, where there is one, has been written
+    /// before it.
     fn event(&self, event: &Event);
 
     /// A line for people. Programs that read events can ignore it.
@@ -55,6 +66,10 @@ impl Progress {
 
     pub(crate) fn started(&self, plan: Vec<PlannedRound>, done: usize) {
         self.listener.started(plan, done, &self.clients);
+    }
+
+    pub(crate) fn resumed(&self, events: &[Event]) {
+        self.listener.resumed(events);
     }
 
     pub(crate) fn step(&self, record: &StepRecord) {

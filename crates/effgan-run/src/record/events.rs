@@ -3,6 +3,7 @@
 //! The report is made from these lines, `run.json`, the config and the pictures, so it can be made again from the folder
 //! alone. Fields that hold times are named `seconds`; all others are equal for equal runs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use effgan_fl::ensemble::NormStatistics;
@@ -14,9 +15,10 @@ use serde_json::Value;
 
 use super::loss_key::is_loss;
 
-/// One line of `metrics.jsonl`.
+/// One line of `metrics.jsonl`. [`read_events`](super::run_dir::read_events) reads those of a folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Event {
     /// A round of exchanges is done.
     Round(RoundRecord),
@@ -52,26 +54,28 @@ impl Event {
         (events, unreadable)
     }
 
-    /// Writes the event as one line of JSON, without a line break.
+    /// The event as it is recorded, and its line of JSON without a line break.
     ///
     /// JSON has no NaN and no infinity: an event with a number that is not finite becomes a [`Note`] that says so, since its
     /// own line could not be read back.
     ///
     /// # Errors
     /// When the event does not serialise.
-    pub fn line(&self) -> serde_json::Result<String> {
+    pub(super) fn recorded(&self) -> serde_json::Result<(Cow<'_, Self>, String)> {
         let line = serde_json::to_string(self)?;
         if serde_json::from_str::<Self>(&line).is_ok() {
-            return Ok(line);
+            return Ok((Cow::Borrowed(self), line));
         }
         let event = serde_json::to_value(self)?;
         let name = event["event"].as_str().unwrap_or_default();
         let note = format!("a {name} of round {} had a number that is not finite and was left out", self.round());
-        serde_json::to_string(&Self::Note(Note { note }))
+        let note = Self::Note(Note { note });
+        let line = serde_json::to_string(&note)?;
+        Ok((Cow::Owned(note), line))
     }
 
-    /// The round of the event; 0 for events of no round.
-    fn round(&self) -> u32 {
+    /// The round of a round, of losses or of a score; 0 for the score of real images and for all other events.
+    pub fn round(&self) -> u32 {
         match self {
             Self::Round(round) => round.round,
             Self::Losses(curve) => curve.round,
@@ -234,14 +238,19 @@ mod tests {
         Event::Losses(LossCurve { round: 3, client: "north".into(), steps: 80, losses })
     }
 
+    fn line_of(event: &Event) -> String {
+        event.recorded().unwrap().1
+    }
+
     #[test]
     fn losses_are_fields_of_their_line_under_their_own_keys() {
         let line = r#"{"event":"losses","round":3,"client":"north","steps":80,"loss_d":[1.5,0.1],"loss_g":[2.0]}"#;
         let gan = losses(&[("loss_g", &[2.0]), ("loss_d", &[1.5, 0.1])]);
-        assert_eq!((gan.line().unwrap(), Event::all(line)), (line.to_owned(), (vec![gan], vec![])));
+        assert_eq!(gan.recorded().unwrap(), (Cow::Borrowed(&gan), line.to_owned()));
+        assert_eq!(Event::all(line), (vec![gan], vec![]));
 
         let three = losses(&[("loss_kl", &[0.25]), ("loss_pixels", &[4.0]), ("loss_z", &[])]);
-        assert_eq!(Event::all(&three.line().unwrap()), (vec![three], vec![]));
+        assert_eq!(Event::all(&line_of(&three)), (vec![three], vec![]));
     }
 
     #[test]
@@ -259,12 +268,14 @@ mod tests {
     #[test]
     fn an_event_with_nan_or_infinity_is_written_as_a_note_that_reads_back() {
         for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let line = losses(&[("loss_d", &[seconds]), ("loss_g", &[0.5])]).line().unwrap();
+            let losses = losses(&[("loss_d", &[seconds]), ("loss_g", &[0.5])]);
+            let (recorded, line) = losses.recorded().unwrap();
             let note = "a losses of round 3 had a number that is not finite and was left out".to_owned();
-            assert_eq!(Event::all(&line), (vec![Event::Note(Note { note })], vec![]));
+            assert_eq!(*recorded, Event::Note(Note { note }));
+            assert_eq!(Event::all(&line), (vec![recorded.into_owned()], vec![]));
         }
         let stage = Event::Stage(Stage { stage: "null".into(), seconds: 1.5 });
-        assert_eq!(Event::all(&stage.line().unwrap()), (vec![stage], vec![]));
+        assert_eq!(Event::all(&line_of(&stage)), (vec![stage], vec![]));
     }
 
     #[test]
@@ -284,7 +295,7 @@ mod tests {
     #[test]
     fn lines_that_are_not_events_are_reported_by_number() {
         let good = Event::Note(Note { note: "good".into() });
-        let line = good.line().unwrap();
+        let line = line_of(&good);
         let text = format!(
             "{line}\nnull\n\n{{\"event\":\"stage\",\"stage\":\"train\",\"seconds\":null}}\n{line}\n{{\"event\":\"no"
         );

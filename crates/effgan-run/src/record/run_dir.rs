@@ -3,8 +3,9 @@
 mod lock;
 mod new_path;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -117,12 +118,10 @@ impl RunDir {
     /// # Errors
     /// When the file cannot be read.
     pub fn events(&self) -> anyhow::Result<Vec<Event>> {
-        let path = self.join(METRICS);
-        let bytes = read_file(&path, MAX_BYTES).with_context(|| path.display().to_string())?;
-        let (events, unreadable) = Event::all(&String::from_utf8_lossy(&bytes));
+        let (events, unreadable) = read_events(&self.path)?;
         if !unreadable.is_empty() {
             let lines = units::lines(&unreadable);
-            log::warn!("{}: skipped unreadable {lines}", path.display());
+            log::warn!("{}: skipped unreadable {lines}", self.join(METRICS).display());
         }
         Ok(events)
     }
@@ -152,15 +151,19 @@ impl RunDir {
         &self.info
     }
 
-    /// Appends `event` to `metrics.jsonl` and its numbers to TensorBoard's event file.
+    /// Appends `event` to `metrics.jsonl` and its numbers to TensorBoard's event file. Returns what `metrics.jsonl` has now: the event, or
+    /// a note in place of one with a number that is not finite.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn record(&mut self, event: &Event) -> anyhow::Result<()> {
-        let line = event.line()? + "\n";
+    pub fn record<'e>(&mut self, event: &'e Event) -> anyhow::Result<Cow<'e, Event>> {
+        let (recorded, line) = event.recorded()?;
         // In one call, so that a concurrent reader sees whole lines.
-        self.metrics.write_all(line.as_bytes()).with_context(|| self.join(METRICS).display().to_string())?;
-        self.tensorboard.record(event).with_context(|| format!("{}: TensorBoard's events", self.path.display()))
+        let written = self.metrics.write_all((line + "\n").as_bytes());
+        written.with_context(|| self.join(METRICS).display().to_string())?;
+        let shown = self.tensorboard.record(event);
+        shown.with_context(|| format!("{}: TensorBoard's events", self.path.display()))?;
+        Ok(recorded)
     }
 
     /// Writes a grid of samples as `samples/<name>.png` and adds it to TensorBoard's event file.
@@ -218,6 +221,20 @@ impl RunDir {
 
     fn write_info(&self) -> anyhow::Result<()> {
         self.write_json("run.json", &self.info)
+    }
+}
+
+/// Reads the events of the run folder `path`, of a run under way too: those that are recorded so far, and the numbers (from 1) of the lines
+/// that are not events, as [`Event::all`] does. There are none while there is no `metrics.jsonl`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_events(path: &Path) -> anyhow::Result<(Vec<Event>, Vec<usize>)> {
+    let path = path.join(METRICS);
+    match read_file(&path, MAX_BYTES) {
+        Ok(bytes) => Ok(Event::all(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((Vec::new(), Vec::new())),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
 }
 

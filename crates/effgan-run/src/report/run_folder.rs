@@ -17,7 +17,7 @@ use crate::Config;
 use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
 use crate::record::grid_name::round_of_grid;
 use crate::record::loss_key;
-use crate::record::run_dir::MAX_BYTES;
+use crate::record::run_dir::{MAX_BYTES, read_events};
 use crate::record::run_info::RunInfo;
 
 /// Most losses that are shown: a file from elsewhere may hold any number.
@@ -71,7 +71,7 @@ impl Folder {
             unreadable: Vec::new(),
             dir: dir.into(),
         };
-        let (events, unreadable) = Event::all(&text(&dir.join("metrics.jsonl"))?);
+        let (events, unreadable) = read_events(dir)?;
         for event in events {
             folder.take(event);
         }

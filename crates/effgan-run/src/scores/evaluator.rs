@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::{Dataset, resize};
 use effgan_fl::FlError;
-use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores, SmallNet};
+use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores};
 use effgan_nn::{Device, params};
 
 use super::cache;
@@ -181,13 +181,12 @@ impl Evaluator<'_> {
         cache::features(&cache, &made_of, network.dim(), || self.extract(network, what, images, n))
     }
 
-    /// The true classes of the first `n` reference images; a warning instead when a class is missing.
+    /// The true classes of the first `n` reference images. When a class is missing, a warning instead: the other scores are what was asked
+    /// for. (A run is refused, as each of its scores would lack the metrics of classes.)
     fn classes(&self, n: usize, warnings: &mut Vec<String>) -> Result<Option<ClassHistogram>> {
-        let Some(labels) = self.real.labels.filter(|_| self.network.classifier().is_some()) else {
-            return Ok(None);
-        };
-        match ClassHistogram::of_reference(&labels[..n], SmallNet::CLASSES) {
-            Ok(classes) => Ok(Some(classes)),
+        let Some(labels) = self.real.labels else { return Ok(None) };
+        match self.network.true_classes(&labels[..n]) {
+            Ok(classes) => Ok(classes),
             Err(error @ MetricError::MissingClass { .. }) => {
                 warnings.push(format!("no class scores: {error}"));
                 Ok(None)

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{DatasetName, resize};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{Features, Inception, Resize, SmallNet};
+use effgan_metrics::{ClassHistogram, Features, Inception, Resize, SmallNet};
 use effgan_nn::{Device, checkpoint, params};
 
 use crate::failure::{Failure, Result};
@@ -32,18 +32,14 @@ impl FeatureNet {
     /// # Errors
     /// When there is no such file, or it does not hold such a network.
     pub fn small(name: &str, device: Device) -> Result<Self> {
-        let built_in = match name {
-            "mnist" => small_net(DatasetName::Mnist, device),
-            "fashion-mnist" => small_net(DatasetName::FashionMnist, device),
-            _ => None,
-        };
-        if let Some(net) = built_in {
-            return Ok(Self::of_small(net, name));
+        if let Some(built_in) = BUILT_IN.iter().find(|built_in| built_in.name == name) {
+            return Ok(Self::of_small((built_in.net)(device), name));
         }
         let path = Path::new(name);
         if !path.is_file() {
+            let known = BUILT_IN.map(|built_in| built_in.name).join(", ");
             let line = format!(
-                "--features {name} is not a network; give mnist, fashion-mnist, inception, or a file that effgan features train wrote"
+                "--features {name} is not a network; give {known}, inception, or a file that effgan features train wrote"
             );
             return Err(Failure::usage(anyhow!(line)));
         }
@@ -54,8 +50,15 @@ impl FeatureNet {
 
     /// The built-in network for the images of a data set, on `device`; `None` where there is none.
     pub fn of_dataset(dataset: DatasetName, device: Device) -> Option<Self> {
-        let name = if dataset == DatasetName::FashionMnist { "fashion-mnist" } else { "mnist" };
-        small_net(dataset, device).map(|net| Self::of_small(net, name))
+        small_net(dataset).map(|built_in| Self::of_small((built_in.net)(device), built_in.name))
+    }
+
+    /// The same, or an error.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage) when there is none.
+    pub fn required_for(dataset: DatasetName, device: Device) -> Result<Self> {
+        Self::of_dataset(dataset, device).ok_or_else(|| Failure::usage(anyhow!(none_fits(dataset))))
     }
 
     fn of_small(net: SmallNet, name: &str) -> Self {
@@ -71,7 +74,7 @@ impl FeatureNet {
     pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>, device: Device) -> Result<Self> {
         let inception = Inception::load(weights, resize, device).map_err(Failure::data)?;
         let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
-        let classifier = dataset.and_then(|dataset| small_net(dataset, device));
+        let classifier = dataset.and_then(small_net).map(|built_in| (built_in.net)(device));
         Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash })
     }
 
@@ -122,6 +125,14 @@ impl FeatureNet {
         }
     }
 
+    /// The true classes of reference images, by their `labels`; `None` where the network predicts no classes to compare them with.
+    ///
+    /// # Errors
+    /// [`MetricError::MissingClass`](effgan_metrics::MetricError::MissingClass) when a class has no image.
+    pub(super) fn true_classes(&self, labels: &[u8]) -> effgan_metrics::Result<Option<ClassHistogram>> {
+        self.classifier().map(|_| ClassHistogram::of_reference(labels, SmallNet::CLASSES)).transpose()
+    }
+
     /// Computes features and classes of u8 images `[n, c, h, w]` of `shape` `[c, h, w]`; the number of threads, `jobs`, changes no bit.
     ///
     /// # Errors
@@ -140,11 +151,44 @@ impl FeatureNet {
     }
 }
 
-/// The built-in network that was trained on the images of `dataset`, on `device`; `None` for other data sets.
-fn small_net(dataset: DatasetName, device: Device) -> Option<SmallNet> {
+/// A small network that is built into the program.
+struct BuiltIn {
+    /// The name in `--features` and in results.
+    name: &'static str,
+    net: fn(Device) -> SmallNet,
+}
+
+const MNIST: BuiltIn = BuiltIn { name: "mnist", net: SmallNet::mnist };
+const FASHION_MNIST: BuiltIn = BuiltIn { name: "fashion-mnist", net: SmallNet::fashion_mnist };
+const BUILT_IN: [BuiltIn; 2] = [MNIST, FASHION_MNIST];
+
+/// The built-in network that was trained on the images of `dataset`; `None` for other data sets.
+fn small_net(dataset: DatasetName) -> Option<&'static BuiltIn> {
     match dataset {
-        DatasetName::MnistMini | DatasetName::Mnist => Some(SmallNet::mnist(device)),
-        DatasetName::FashionMnist => Some(SmallNet::fashion_mnist(device)),
+        DatasetName::MnistMini | DatasetName::Mnist => Some(&MNIST),
+        DatasetName::FashionMnist => Some(&FASHION_MNIST),
         DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
+    }
+}
+
+/// Why images of `dataset` have no scores.
+pub(super) fn none_fits(dataset: DatasetName) -> String {
+    format!("no built-in feature network fits the images of {dataset}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_of_a_data_set_has_one_name_in_results_and_in_features() {
+        let device = Device::cpu().unwrap();
+        for dataset in DatasetName::ALL {
+            let Some(built_in) = small_net(dataset) else { continue };
+            let (network, named) = (FeatureNet::of_dataset(dataset, device), FeatureNet::small(built_in.name, device));
+            let found = [network.unwrap(), named.unwrap()].map(|network| (network.name(), network.id()));
+            assert_eq!(found[0], found[1], "{dataset}");
+            assert_eq!(found[0].0, format!("LeNet ({})", built_in.name));
+        }
     }
 }

@@ -13,7 +13,7 @@ use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores, SmallNet};
 use effgan_nn::{Device, Model, Params};
 
-use super::feature_net::FeatureNet;
+use super::feature_net::{FeatureNet, none_fits};
 use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
@@ -48,7 +48,7 @@ impl Scorer {
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
             // No number is made up for images that no network was trained for.
-            None => Some(format!("no scores: no built-in feature network fits the images of {}", dataset.name)),
+            None => Some(format!("no scores: {}", none_fits(dataset.name))),
             Some(_) if [c, h, w] != SmallNet::SHAPE => Some(format!(
                 "real and generated images are converted from {c} × {h} × {w} to 1 × 28 × 28 before they are scored"
             )),
@@ -102,10 +102,20 @@ impl Scorer {
         Draw::new(self.seed, 0..self.num_samples() as u64, self.device, self.jobs)
     }
 
-    /// Scores u8 images `[n, c, h, w]`; `None` where no feature network fits them.
+    /// Images of each predicted class, of u8 images `[n, c, h, w]`; `None` where no feature network fits them.
     ///
     /// # Errors
-    /// When a feature is not finite.
+    /// When there is no image.
+    pub(crate) fn class_counts(&self, images: &[u8]) -> anyhow::Result<Option<Vec<u64>>> {
+        let Some(DatasetReference { network, shape, .. }) = &self.reference else { return Ok(None) };
+        let classes = network.extract(images, *shape, self.jobs)?.classes;
+        Ok(Some(ClassHistogram::from_classes(&classes, SmallNet::CLASSES)?.counts().to_vec()))
+    }
+
+    /// Scores u8 images `[n, c, h, w]`, as many as [`samples_of`](Self::samples_of) generates; `None` where no feature network fits them.
+    ///
+    /// # Errors
+    /// When there are fewer or more, or a feature is not finite.
     pub(crate) fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
         self.reference.as_ref().map(|reference| reference.score(images, self.jobs)).transpose()
     }
@@ -152,8 +162,8 @@ fn reference(
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
     let images = || {
-        let classes = ClassHistogram::of_reference(test.labels(), SmallNet::CLASSES)?;
-        Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, Some(classes))
+        let classes = network.true_classes(test.labels())?;
+        Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, classes)
     };
     let images = images().map_err(|error| match error {
         MetricError::ImageShape { .. } => Failure::data(error),

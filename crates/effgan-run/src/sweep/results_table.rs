@@ -1,5 +1,6 @@
 //! The table of a sweep as CSV and JSON: a row for each cell and score.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use effgan_metrics::metric::Network;
@@ -26,18 +27,13 @@ impl<'a> Table<'a> {
         Ok(Self { sweep, rows: rows::read(sweep, out)? })
     }
 
-    /// The table as CSV; values that do not apply are empty.
+    /// The table as CSV, its columns in alphabetical order; values that do not apply are empty.
     ///
     /// # Errors
     /// When a row does not serialise.
     pub(super) fn csv(&self) -> anyhow::Result<Vec<u8>> {
         let objects: Vec<Map<String, Value>> = self.rows.iter().map(|row| self.object(row)).collect();
-        let mut columns: Vec<&String> = Vec::new();
-        for key in objects.iter().flat_map(Map::keys) {
-            if !columns.contains(&key) {
-                columns.push(key);
-            }
-        }
+        let columns: BTreeSet<&String> = objects.iter().flat_map(Map::keys).collect();
         let table = csv_file::write(|table| {
             table.write_record(&columns)?;
             let row = |object: &Map<String, Value>| -> Vec<String> {
@@ -48,7 +44,7 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
-    /// The table as a JSON array of objects.
+    /// The table as a JSON array of objects, with their keys in the same order.
     pub(super) fn json(&self) -> Vec<u8> {
         let objects: Vec<Map<String, Value>> = self.rows.iter().map(|row| self.object(row)).collect();
         serde_json::to_vec_pretty(&objects).expect("rows are plain data")
