@@ -77,7 +77,7 @@ impl DcganConfig {
             return Ok(());
         }
         Err(NnError::Config(format!(
-            "network.base_channels = {} makes {channels} channels in the channels stage of {height} x {width} images, more than \
+            "network.base_channels = {} makes {channels} channels in the last stage of {height} x {width} images, more than \
              {MAX_CHANNELS}; lower it",
             self.base_channels
         )))
