@@ -215,6 +215,12 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
         axis("\"local.epochs\" = [1, 2]\n\"algorithm.rounds\" = [1]")
             .ends_with("axis local.epochs has 2 values and algorithm.rounds has 1; keys of one axis vary together")
     );
+    assert!(axis("\"partition.clients\" = [3, 121]").contains("partition.clients = 121 is more than the 120 images"));
+    assert!(axis("\"network.kind\" = [\"dcgan\", \"resnet\"]").contains("images of 1 x 28 x 28 do not fit a resnet"));
+    assert!(
+        said(&format!("evaluate = 2001\n{SIMPLE}"), &[])
+            .ends_with("evaluate = 2001 must be at most 2000, the images of mnist-mini; lower it")
+    );
     assert!(axis("\"local.epoch\" = [3]").contains("local.epoch=3, seed=1: "));
     assert!(said("[[grids]]\nseed = [1]\n", &[]).contains("unknown field `seed`"));
     assert!(said("[[grids]]\nseeds = []\n", &[]).ends_with("expected a list such as [1, 2, 3]"));

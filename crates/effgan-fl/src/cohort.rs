@@ -16,7 +16,8 @@ pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientN
     cohort
 }
 
-fn size(clients: usize, fraction: f64) -> usize {
+/// `ceil(fraction · clients)`, and at least one.
+pub(crate) fn size(clients: usize, fraction: f64) -> usize {
     // 0.07 · 100 is slightly above 7 in f64, and must not become 8.
     let exact = fraction * clients as f64 - 1e-9;
     (exact.ceil() as usize).clamp(1, clients)

@@ -124,6 +124,7 @@ pub struct Share {
 /// As `effgan run`, before it makes its folder.
 pub fn deal(config: Source, settings: &Map<String, Value>) -> Result<Vec<Share>> {
     let config = config_of(config, &toml_settings(settings)?)?;
+    config.check_partition()?;
     let dataset = config.load_dataset()?;
     let train = &dataset.train;
     let share = |share: ClientShare| Share {

@@ -37,7 +37,7 @@ impl Partition {
         for file in self.out.iter().chain(&self.save) {
             check_new_file(file)?;
         }
-        let config = Config::load(&self.config, &self.settings)?;
+        let config = Config::load_for(&self.config, &self.settings, Config::check_partition)?;
         let dataset = config.load_dataset()?;
         if let Some(line) = dataset.left_out_line() {
             say(line);

@@ -40,7 +40,7 @@ impl Run {
     pub(super) fn run(self) -> Result<()> {
         let mut settings = self.settings;
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
-        let config = Config::load(&self.config, &settings)?;
+        let config = Config::load_for(&self.config, &settings, Config::check_simulated)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);

@@ -46,7 +46,7 @@ pub(crate) fn launch(launch: &Launch, stop: &AtomicBool) -> Result<()> {
         return Err(Failure::usage(anyhow!("{} is not a file", config.display())));
     }
     // The run, which Flower starts, reads the config again; a mistake is reported here at once.
-    Config::load(&config, &[])?.check_federated()?;
+    Config::load_for(&config, &[], Config::check_federated)?;
     ServerFolder::read(&launch.server)?;
     let app = tempfile::tempdir().map_err(anyhow::Error::from)?;
     fs::write(app.path().join("pyproject.toml"), include_str!("app.toml")).map_err(anyhow::Error::from)?;

@@ -61,6 +61,15 @@ impl DatasetName {
         }
     }
 
+    /// Shape `[c, h, w]` of the images, where the name alone says it: the other names stand for files that may have any.
+    pub const fn image_shape(self) -> Option<[usize; 3]> {
+        match self {
+            Self::MnistMini => Some([1, 28, 28]),
+            Self::Cifar10 => Some([3, 32, 32]),
+            Self::Mnist | Self::FashionMnist | Self::Folder | Self::Npz => None,
+        }
+    }
+
     /// What `dataset.dir` must point to, for messages.
     pub(crate) const fn files(self) -> &'static str {
         match self {

@@ -125,7 +125,7 @@ impl DatasetConfig {
     /// Checks everything that can be checked without files; [`load`](Self::load) does so too.
     ///
     /// # Errors
-    /// An error that names the key whose value is out of range.
+    /// An error that names the key whose value is out of range, or does not suit the name.
     pub fn check(&self) -> Result<(), DataError> {
         if self.limit == Some(0) {
             return Err(DataError::Zero { key: "dataset.limit" });
@@ -135,6 +135,9 @@ impl DatasetConfig {
         }
         if let Some(channels) = self.channels.filter(|channels| !matches!(channels, 1 | 3)) {
             return Err(DataError::Channels { channels });
+        }
+        if let Some(dir) = self.dir.as_ref().filter(|_| self.name == DatasetName::MnistMini) {
+            return Err(DataError::DirOfBuiltin { name: self.name.to_string(), dir: dir.clone() });
         }
         if self.skip_broken && self.name != DatasetName::Folder {
             return Err(DataError::NothingToSkip { name: self.name.to_string() });
@@ -149,10 +152,7 @@ impl DatasetConfig {
     fn read_splits(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let dir = || self.find_dir(cache);
         match self.name {
-            DatasetName::MnistMini => match &self.dir {
-                None => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
-                Some(dir) => Err(DataError::DirOfBuiltin { name: self.name.to_string(), dir: dir.clone() }),
-            },
+            DatasetName::MnistMini => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
             DatasetName::Mnist | DatasetName::FashionMnist => {
                 Ok(Splits::named(self.name, idx::read_splits(&dir()?, &mut self.budget())?))
             }
@@ -272,7 +272,7 @@ mod tests {
         assert!(error.starts_with("data set fashion-mnist is read from files; set dataset.dir to"), "{error}");
         assert!(error.contains("train-images-idx3-ubyte[.gz]"), "{error}");
         assert_eq!(
-            load_error(r#"{"name":"mnist-mini","dir":"x"}"#),
+            config(r#"{"name":"mnist-mini","dir":"x"}"#).unwrap().check().unwrap_err().to_string(),
             r#"data set mnist-mini is built in, but dataset.dir = "x"; remove dataset.dir"#
         );
     }

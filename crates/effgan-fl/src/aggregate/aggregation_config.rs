@@ -110,14 +110,20 @@ impl AggregationConfig {
         self.rule().map(drop)
     }
 
-    /// Checks the bounds that depend on the number of clients.
+    /// Checks the bounds that depend on the number of clients, of whom a round asks `in_round`.
     ///
     /// # Errors
     /// [`FlError::Config`], naming the key.
-    pub fn check_clients(&self, clients: usize) -> Result<()> {
-        if let Some(least) = self.min_clients.filter(|least| *least > clients) {
-            let line =
-                format!("aggregation.min_clients = {least} must be at most {clients}, the number of clients; lower it");
+    pub fn check_clients(&self, clients: usize, in_round: usize) -> Result<()> {
+        let (whom, or_raise) = if in_round < clients {
+            (" that algorithm.cohort draws for a round", " or raise algorithm.cohort")
+        } else {
+            ("", "")
+        };
+        if let Some(least) = self.min_clients.filter(|least| *least > in_round) {
+            let line = format!(
+                "aggregation.min_clients = {least} must be at most {in_round}, the number of clients{whom}; lower it{or_raise}"
+            );
             return Err(FlError::Config(line));
         }
         let least = 1.0 / clients as f64;
@@ -128,9 +134,9 @@ impl AggregationConfig {
         let too_low =
             shares.into_iter().find_map(|(key, share)| Some((key, share.filter(too_low)?))).filter(|_| clients > 1);
         match (self.rule()?, too_low) {
-            (Rule::TrimmedMean { trim }, _) if 2 * trim >= clients => wrong(format!(
-                "aggregation.trim = {trim} cuts {} of {clients} clients; it must leave at least one",
-                2 * trim
+            (Rule::TrimmedMean { trim }, _) if trim.saturating_mul(2) >= in_round => wrong(format!(
+                "aggregation.trim = {trim} cuts {} of {in_round} clients{whom}, and must leave at least one; lower it{or_raise}",
+                trim.saturating_mul(2)
             )),
             (_, Some((key, share))) => wrong(format!(
                 "aggregation.{key} = {share} is below {least:.4}, an equal share of {clients} clients; raise it"
@@ -233,22 +239,44 @@ mod tests {
 
     #[test]
     fn bounds_that_depend_on_the_number_of_clients_are_checked() {
-        let error = |config: AggregationConfig, clients| config.check_clients(clients).unwrap_err().to_string();
-        assert_eq!(error(trimmed(3), 6), "aggregation.trim = 3 cuts 6 of 6 clients; it must leave at least one");
-        assert!(trimmed(3).check_clients(7).is_ok());
+        let error =
+            |config: AggregationConfig, clients| config.check_clients(clients, clients).unwrap_err().to_string();
+        assert_eq!(
+            error(trimmed(3), 6),
+            "aggregation.trim = 3 cuts 6 of 6 clients, and must leave at least one; lower it"
+        );
+        assert!(trimmed(3).check_clients(7, 7).is_ok());
         let min_clients = AggregationConfig { min_clients: Some(4), ..AggregationConfig::default() };
         assert_eq!(
             error(min_clients.clone(), 3),
             "aggregation.min_clients = 4 must be at most 3, the number of clients; lower it"
         );
-        assert!(min_clients.check_clients(4).is_ok());
+        assert!(min_clients.check_clients(4, 4).is_ok());
         let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
         assert_eq!(
             error(share(0.2), 4),
             "aggregation.max_share = 0.2 is below 0.2500, an equal share of 4 clients; raise it"
         );
         for clients in 1..100 {
-            assert!(share(1.0 / clients as f64).check_clients(clients).is_ok());
+            assert!(share(1.0 / clients as f64).check_clients(clients, clients).is_ok());
         }
+    }
+
+    #[test]
+    fn a_round_that_asks_a_cohort_has_no_more_replies_than_its_clients() {
+        let error = |config: AggregationConfig, in_round| config.check_clients(5, in_round).unwrap_err().to_string();
+        let min_clients = AggregationConfig { min_clients: Some(3), ..AggregationConfig::default() };
+        assert_eq!(
+            error(min_clients.clone(), 2),
+            "aggregation.min_clients = 3 must be at most 2, the number of clients that algorithm.cohort draws for a round; \
+             lower it or raise algorithm.cohort"
+        );
+        assert!(min_clients.check_clients(5, 3).is_ok());
+        assert_eq!(
+            error(trimmed(1), 2),
+            "aggregation.trim = 1 cuts 2 of 2 clients that algorithm.cohort draws for a round, and must leave at least one; \
+             lower it or raise algorithm.cohort"
+        );
+        assert!(trimmed(1).check_clients(5, 3).is_ok());
     }
 }

@@ -121,6 +121,22 @@ fn sign(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { x.signum() }
 }
 
+impl<V: Default> FedOptConfig<V> {
+    /// The algorithm of `rounds` rounds, with all other keys at their defaults.
+    pub(super) fn of(rounds: u32) -> Self {
+        Self {
+            rounds,
+            server_learning_rate: default_server_learning_rate(),
+            beta1: default_beta1(),
+            beta2: default_beta2(),
+            tau: default_tau(),
+            cohort: everyone(),
+            weights: Weights::default(),
+            second_moment: V::default(),
+        }
+    }
+}
+
 impl<V> FedOptConfig<V> {
     /// The algorithm whose server replaces its parameters by the mean.
     fn averaging(&self) -> FedGanConfig {

@@ -40,8 +40,9 @@ impl AlgorithmSettings for FedProxConfig {
     }
 
     fn check(&self) -> Result<()> {
-        if !(self.mu >= 0.0 && self.mu.is_finite()) {
-            return Err(FlError::Config(format!("algorithm.mu = {} must be at least 0", self.mu)));
+        // Clients compute in f32, where 1e39 is infinite.
+        if !(self.mu >= 0.0 && (self.mu as f32).is_finite()) {
+            return Err(FlError::Config(format!("algorithm.mu = {:?} must be at least 0 and at most 3e38", self.mu)));
         }
         self.averaging().check()
     }

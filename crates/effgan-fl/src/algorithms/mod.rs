@@ -1,8 +1,8 @@
 //! The algorithms, one file each, named after their papers.
 //!
-//! A new one is a file, and a line in [`AlgorithmConfig`] and one in its [`Deref`]. The file has the paper, a config struct with
-//! [`AlgorithmSettings`], which answers all that the rest of effgan asks about an algorithm, and an [`Algorithm`]. CONTRIBUTING.md has
-//! the tests and the pages that belong to it.
+//! A new one is a file, and a line in [`AlgorithmConfig`], one in its [`Deref`] and one in [`AlgorithmConfig::one_of_each`]. The file has
+//! the paper, a config struct with [`AlgorithmSettings`], which answers all that the rest of effgan asks about an algorithm, and an
+//! [`Algorithm`]. CONTRIBUTING.md has the tests and the pages that belong to it.
 
 mod central;
 mod effgan;
@@ -30,9 +30,9 @@ pub use md_gan::MdGanConfig;
 pub use settings::AlgorithmSettings;
 pub use ua_gan::UaGanConfig;
 
-use crate::aggregate::{AggregationConfig, Rule};
+use crate::aggregate::{AggregationConfig, Rule, Weights};
 use crate::local::{LocalConfig, LocalTraining};
-use crate::{Algorithm, FlError, Result};
+use crate::{Algorithm, FlError, Result, cohort};
 
 /// The `[algorithm]` table; the only place that maps names to types. It answers the questions of its [`AlgorithmSettings`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,23 @@ impl Deref for AlgorithmConfig {
 }
 
 impl AlgorithmConfig {
+    /// A config of each algorithm in the order of the variants, for those who ask all of them the same. A test asks for a new one.
+    pub fn one_of_each() -> [Self; 9] {
+        let (rounds, cohort, weights) = (1, everyone(), Weights::default());
+        let (fine_tune_epochs, fine_tune_steps) = (Some(1), None);
+        [
+            Self::Effgan(EffganConfig { rounds, fine_tune_epochs, fine_tune_steps, cohort, weights }),
+            Self::Fedgan(FedGanConfig { rounds, cohort, weights }),
+            Self::Fedprox(FedProxConfig { rounds, mu: 0.0, cohort, weights }),
+            Self::Fedadam(FedOptConfig::of(rounds)),
+            Self::Fedyogi(FedOptConfig::of(rounds)),
+            Self::MdGan(MdGanConfig { rounds, cohort, weights }),
+            Self::UaGan(UaGanConfig { rounds, cohort, weights }),
+            Self::LocalEnsemble(LocalEnsembleConfig { rounds, weights }),
+            Self::Central(CentralConfig { rounds }),
+        ]
+    }
+
     /// Builds the algorithm, which trains `model` on `device` by the settings of `local` and folds replies by those of `aggregation`.
     ///
     /// # Errors
@@ -109,6 +126,11 @@ impl AlgorithmConfig {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// The number of clients that a round asks, of `clients`; all of them where no round draws a cohort.
+    pub fn num_in_round(&self, clients: usize) -> usize {
+        if self.rounds() == Some(0) { clients } else { cohort::size(clients, self.cohort()) }
     }
 
     /// The same algorithm with its number of rounds set to 0. Two configs have equal first rounds when this makes them equal.
@@ -146,10 +168,27 @@ fn check_cohort(cohort: f64) -> Result<()> {
     if cohort > 0.0 && cohort <= 1.0 {
         Ok(())
     } else {
-        Err(FlError::Config(format!("algorithm.cohort = {cohort} is outside 0..=1; 1 is every client")))
+        Err(FlError::Config(format!(
+            "algorithm.cohort = {cohort} must be above 0 and at most 1, which is every client"
+        )))
     }
 }
 
 fn everyone() -> f64 {
     1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_each_has_every_algorithm_by_its_name_in_a_config_and_each_is_valid() {
+        let names = AlgorithmConfig::one_of_each().map(|config| {
+            config.check().unwrap_or_else(|error| panic!("{error}"));
+            format!("`{}`", config.name())
+        });
+        let error = toml::from_str::<AlgorithmConfig>("kind = \"?\"").unwrap_err();
+        assert_eq!(error.message(), format!("unknown variant `?`, expected one of {}", names.join(", ")));
+    }
 }

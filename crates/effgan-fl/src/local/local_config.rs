@@ -1,8 +1,8 @@
 //! The `[local]` table: how a client trains.
 
-use effgan_nn::Precision;
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
 use effgan_nn::networks::Network;
+use effgan_nn::{Device, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::LocalWork;
@@ -88,8 +88,16 @@ impl LocalConfig {
         LocalWork::one_of(self.epochs, self.steps, "local.")
     }
 
+    /// `device` with the `precision` of these settings.
+    ///
+    /// # Errors
+    /// [`FlError::Config`] when the device does not support it.
+    pub fn device(&self, device: Device) -> Result<Device> {
+        device.with_precision(self.precision).map_err(|error| FlError::Config(format!("local.{error}")))
+    }
+
     /// Checks the bounds, for networks that need at least `min_images` images in a batch. Whether a processor supports
-    /// `precision` is checked where the training is built for it, since a config may be written and read on others.
+    /// `precision` is an error of [`device`](Self::device), since a config may be written and read on others.
     ///
     /// # Errors
     /// [`FlError::Config`], naming the key.
@@ -118,10 +126,10 @@ impl LocalConfig {
                 ),
             ),
             // Adam computes in f32, where 0.99999999 is 1.
-            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1")),
+            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1 once it is f32")),
             (
                 ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
-                format!("local.ema = {} is outside 0..1", ema.unwrap_or_default()),
+                format!("local.ema = {} is outside 0..1 once it is f32", ema.unwrap_or_default()),
             ),
         ];
         let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, line)| line);
@@ -135,8 +143,10 @@ impl LocalConfig {
             ("discriminator_learning_rate", self.discriminator_learning_rate),
         ];
         let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
-        let (key, rate) = given.find(|(_, rate)| !(*rate > 0.0 && rate.is_finite()))?;
-        Some(format!("local.{key} = {rate} must be above 0"))
+        // Adam computes in f32, where 1e-320 is 0 and 1e39 is infinite.
+        let is_step_size = |rate: f32| rate > 0.0 && rate.is_finite();
+        let (key, rate) = given.find(|(_, rate)| !is_step_size(*rate as f32))?;
+        Some(format!("local.{key} = {rate:?} must be above 0 and finite once it is f32, as from 1e-45 to 3e38"))
     }
 
     /// Adam's step size for `network` before its decay.
@@ -173,8 +183,8 @@ fn default_beta1() -> f64 {
 mod tests {
     use std::sync::Arc;
 
+    use effgan_nn::Isa;
     use effgan_nn::networks::{DcganConfig, NetworkConfig};
-    use effgan_nn::{Device, Isa};
 
     use super::*;
     use crate::local::LocalTraining;
@@ -201,6 +211,14 @@ mod tests {
         let rounded = LocalConfig { precision: Precision::Bf16, ..one_epoch() };
         assert_eq!(error(rounded), "local.precision = bf16 needs a processor with AVX-512 BF16; use f32");
         let rate = LocalConfig { generator_learning_rate: Some(0.0), ..one_epoch() };
-        assert_eq!(error(rate), "local.generator_learning_rate = 0 must be above 0");
+        let bound = "must be above 0 and finite once it is f32, as from 1e-45 to 3e38";
+        assert_eq!(error(rate), format!("local.generator_learning_rate = 0.0 {bound}"));
+        for wrong in [1e-320, 1e39] {
+            let line = format!("local.learning_rate = {wrong:?} {bound}");
+            assert_eq!(error(LocalConfig { learning_rate: wrong, ..one_epoch() }), line);
+        }
+        for learning_rate in [1e-45, 3e38] {
+            assert!(LocalConfig { learning_rate, ..one_epoch() }.check(2).is_ok());
+        }
     }
 }

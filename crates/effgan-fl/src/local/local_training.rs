@@ -35,8 +35,7 @@ impl LocalTraining {
     pub fn new(model: Arc<dyn Model>, config: LocalConfig, device: Device) -> Result<Self> {
         config.check(model.min_images())?;
         let work = config.work()?;
-        let device = device.with_precision(config.precision);
-        let device = device.map_err(|error| FlError::Config(format!("local.{error}")))?;
+        let device = config.device(device)?;
         Ok(Self { model, config, batches: Arc::new(ShuffledEpochs), work, rounds: 1, mu: None, device })
     }
 

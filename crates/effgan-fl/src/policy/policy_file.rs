@@ -7,10 +7,8 @@ use std::path::Path;
 use effgan_data::datasets::MaxMemory;
 use serde::{Deserialize, Serialize};
 
-use crate::{FlError, Result};
+use crate::{AlgorithmConfig, FlError, Result};
 
-/// Algorithms that a policy may list.
-const KNOWN: [&str; 8] = ["effgan", "fedgan", "fedprox", "fedadam", "fedyogi", "md-gan", "ua-gan", "local-ensemble"];
 /// Largest file that is read; the default one has 5,000 bytes.
 const MAX_BYTES: u64 = 1 << 16;
 /// A month, in seconds.
@@ -84,6 +82,11 @@ fn mebibytes(mib: u64) -> MaxMemory {
     MaxMemory::from_mib(mib).expect("a few MiB are in its bounds")
 }
 
+/// The algorithms that a policy may list.
+fn algorithms_of_a_federation() -> Vec<&'static str> {
+    AlgorithmConfig::one_of_each().iter().filter(|config| !config.pools_data()).map(|config| config.name()).collect()
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -155,8 +158,6 @@ impl Policy {
     }
 
     fn check_values(&self) -> std::result::Result<(), String> {
-        let wrong =
-            |key: &str, value: &dyn std::fmt::Display, bound: &str| Err(format!("{key} = {value} is outside {bound}"));
         let counts = [
             ("min_images", self.min_images, MAX_COUNT),
             ("min_batch_size", self.min_batch_size, 65_536),
@@ -168,10 +169,10 @@ impl Policy {
             ("keep_days", self.keep_days, 36_500),
         ];
         if let Some((key, value, max)) = counts.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
-            return wrong(key, &value, &format!("1..={max}"));
+            return Err(format!("{key} = {value} is outside 1..={max}"));
         }
         if !(0.0..1.0).contains(&self.max_held_out) {
-            return wrong("max_held_out", &self.max_held_out, "0..1, a share of the images");
+            return Err(format!("max_held_out = {:?} is outside 0..1, a share of the images", self.max_held_out));
         }
         let above_zero = [
             ("max_parameter", f64::from(self.max_parameter), f64::from(f32::MAX)),
@@ -181,10 +182,11 @@ impl Policy {
         ];
         if let Some((key, value, max)) = above_zero.into_iter().find(|(_, value, max)| !(*value > 0.0 && value <= max))
         {
-            return wrong(key, &value, &format!("0..={max}, and it must be above 0"));
+            return Err(format!("{key} = {value:?} must be above 0 and at most {max:?}"));
         }
-        if let Some(name) = self.algorithms.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(format!("algorithms has {name:?}, which is not one of {}", KNOWN.join(", ")));
+        let known = algorithms_of_a_federation();
+        if let Some(name) = self.algorithms.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(format!("algorithms has {name:?}, which is not one of {}", known.join(", ")));
         }
         if self.algorithms.is_empty() {
             return Err("algorithms = [] allows nothing; to take no part, leave the site's node stopped".into());
@@ -231,12 +233,13 @@ mod tests {
     fn values_out_of_bounds_are_named_with_their_bound() {
         for (text, expected) in [
             ("min_images = 0", "min_images = 0 is outside 1..="),
-            ("max_held_out = 1.0", "max_held_out = 1 is outside 0..1"),
+            ("max_held_out = 1.0", "max_held_out = 1.0 is outside 0..1"),
             ("max_held_out = nan", "max_held_out = NaN is outside 0..1"),
-            ("max_parameter = inf", "max_parameter = inf is outside 0..="),
-            ("max_parameter = -1.0", "max_parameter = -1 is outside 0..="),
-            ("max_passes = nan", "max_passes = NaN is outside 0..="),
-            ("max_seconds = 0", "max_seconds = 0 is outside 0..=2592000, and it must be above 0"),
+            ("max_parameter = inf", "max_parameter = inf must be above 0 and at most 3.4028234663852886e38"),
+            ("max_parameter = -1.0", "max_parameter = -1.0 must be above 0 and at most "),
+            ("max_passes = nan", "max_passes = NaN must be above 0 and at most "),
+            ("max_passes = 1e300", "max_passes = 1e300 must be above 0 and at most 9007199254740992.0"),
+            ("max_seconds = 0", "max_seconds = 0.0 must be above 0 and at most 2592000.0"),
             ("max_image_size = 4096", "max_image_size = 4096 is outside 1..=1024"),
             ("min_batch_size = 100000", "min_batch_size = 100000 is outside 1..=65536"),
             ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, fedgan"),

@@ -109,9 +109,10 @@ fn keys_out_of_their_bounds_are_named_before_anything_is_built() {
     for (config, line) in [
         (fedgan(0), "algorithm.rounds = 0 is outside 1..=1000000"),
         (effgan(1_000_001, 1), "algorithm.rounds = 1000001 is outside 0..=1000000"),
-        (AlgorithmConfig::Fedgan(cohort), "algorithm.cohort = 0 is outside 0..=1; 1 is every client"),
+        (AlgorithmConfig::Fedgan(cohort), "algorithm.cohort = 0 must be above 0 and at most 1, which is every client"),
         (AlgorithmConfig::Effgan(both), "set exactly one of algorithm.fine_tune_epochs and algorithm.fine_tune_steps"),
-        (fedprox(1, -1.0), "algorithm.mu = -1 must be at least 0"),
+        (fedprox(1, -1.0), "algorithm.mu = -1.0 must be at least 0 and at most 3e38"),
+        (fedprox(1, 1e39), "algorithm.mu = 1e39 must be at least 0 and at most 3e38"),
         (
             AlgorithmConfig::Fedadam(FedOptConfig { server_learning_rate: 0.0, ..fedadam() }),
             "algorithm.server_learning_rate = 0 must be above 0",

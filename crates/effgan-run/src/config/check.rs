@@ -2,11 +2,12 @@
 //!
 //! [`Config::parse`] makes all checks that need nothing but the config. The others wait for what they need: for the number of clients
 //! ([`Config::check_clients`]), for the shape of the images and their classes ([`Config::model`]), and, for `local.precision`, for the
-//! processor ([`LocalTraining::new`](effgan_fl::local::LocalTraining::new)).
+//! processor ([`LocalConfig::device`](effgan_fl::LocalConfig::device)).
 
 use anyhow::anyhow;
-use effgan_data::DatasetName;
-use effgan_fl::{AggregationKind, SimulationConfig};
+use effgan_data::partition::CommonKeys;
+use effgan_data::{DataError, DatasetConfig, DatasetName};
+use effgan_fl::{AggregationKind, AlgorithmConfig, SimulationConfig};
 
 use super::Config;
 use crate::failure::{Failure, Result};
@@ -27,18 +28,16 @@ impl Config {
         self.checkpoint.check()?;
         self.algorithm.check_aggregation(&self.aggregation)?;
         self.algorithm.check_training(&self.local, &self.network)?;
-        self.check_image_shape()?;
+        self.check_fit(self.dataset.size, self.dataset.channels)?;
         Ok(self)
     }
 
-    /// Checks that the network fits the images, where the config says which shape they have.
-    fn check_image_shape(&self) -> Result<()> {
-        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
-            // The data tell the number of classes, which does not matter to the fit.
-            let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
-            self.model([channels, size, size], num_classes)?;
-        }
-        Ok(())
+    /// Checks that the network fits images of `size` pixels per side and `channels`, where both are known.
+    fn check_fit(&self, size: Option<usize>, channels: Option<usize>) -> Result<()> {
+        let (Some(size), Some(channels)) = (size, channels) else { return Ok(()) };
+        // The data tell the number of classes, which does not matter to the fit.
+        let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
+        self.model([channels, size, size], num_classes).map(drop)
     }
 
     /// Checks the bounds that depend on the number of clients.
@@ -46,7 +45,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
     pub fn check_clients(&self, clients: usize) -> Result<()> {
-        self.aggregation.check_clients(clients)?;
+        self.aggregation.check_clients(clients, self.algorithm.num_in_round(clients))?;
         Ok(self.simulation.check_clients(clients)?)
     }
 
@@ -84,9 +83,14 @@ impl Config {
         }
         let has_mean = self.algorithm.takes_strategy() && self.aggregation.kind == AggregationKind::Mean;
         if self.federation.strategy.is_some() && !has_mean {
-            let line = "federation.strategy replaces the mean of fedgan, fedprox and effgan; remove it, or use one of these \
-                        algorithms with aggregation.kind = \"mean\"";
-            return Err(usage(line.into()));
+            let all = AlgorithmConfig::one_of_each();
+            let of: Vec<&str> = all.iter().filter(|kind| kind.takes_strategy()).map(|kind| kind.name()).collect();
+            let line = format!(
+                "federation.strategy replaces the mean of {}; remove it, or use one of these algorithms with \
+                 aggregation.kind = \"mean\"",
+                of.join(", ")
+            );
+            return Err(usage(line));
         }
         Ok(())
     }
@@ -101,14 +105,32 @@ impl Config {
                         algorithm.kind = \"fedadam\" or aggregation.kind = \"median\"";
             return Err(usage(line.into()));
         }
-        // The number of clients of a partition from a file is known once that is read.
-        self.num_simulated().map_or(Ok(()), |clients| self.check_clients(clients))
+        let DatasetConfig { name, size, channels, .. } = self.dataset;
+        let shape = name.image_shape();
+        self.check_fit(size.or(shape.map(|[_, side, _]| side)), channels.or(shape.map(|[channels, ..]| channels)))?;
+        self.check_partition()
     }
 
-    /// The number of clients of a simulation, where it is in the config.
-    fn num_simulated(&self) -> Option<usize> {
-        let clients = self.partition.common_keys()?.clients;
-        Some(if self.algorithm.pools_data() { 1 } else { clients })
+    /// Checks that the clients of the partition can have enough of the images, and the bounds that depend on their number.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
+    pub fn check_partition(&self) -> Result<()> {
+        // The number of clients of a partition from a file is known once that is read.
+        let Some(&CommonKeys { clients, min_examples, .. }) = self.partition.common_keys() else { return Ok(()) };
+        if let Some(limit) = self.dataset.limit {
+            if clients > limit {
+                return Err(DataError::MoreClientsThanImages { clients, num_assigned: limit }.into());
+            }
+            if min_examples > limit / clients {
+                return Err(usage(format!(
+                    "partition.min_examples = {min_examples} must be at most {}, as {clients} clients share dataset.limit = {limit} \
+                     images; lower it or partition.clients, or raise dataset.limit",
+                    limit / clients
+                )));
+            }
+        }
+        self.check_clients(if self.algorithm.pools_data() { 1 } else { clients })
     }
 }
 

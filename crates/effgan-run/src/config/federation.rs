@@ -92,8 +92,11 @@ impl FederationConfig {
     fn check_classes(&self) -> Result<()> {
         let Some(names) = &self.classes else { return Ok(()) };
         let wrong = |line: String| Err(Failure::usage(anyhow!("federation.classes {line}")));
-        if !(1..=256).contains(&names.len()) {
-            return wrong(format!("has {} names, outside 1..=256, as labels are single bytes", names.len()));
+        if names.is_empty() {
+            return wrong("= [] names no class; name 1 to 256, or leave it out".into());
+        }
+        if names.len() > 256 {
+            return wrong(format!("has {} names, more than 256, as labels are single bytes", names.len()));
         }
         let is_name = |name: &&String| (1..=MAX_NAME).contains(&name.len()) && !name.contains(is_control);
         if let Some(name) = names.iter().find(|name| !is_name(name)) {

@@ -1,6 +1,6 @@
 //! The configuration of a run: one TOML file, checked once when it is read.
 //!
-//! `parse.rs` reads the file, `overrides.rs` applies `--set`, `check.rs` holds the checks that span several tables, and
+//! `parse.rs` reads the file and `typed.rs` its values, `overrides.rs` applies `--set`, `check.rs` holds the checks that span several tables, and
 //! `identity.rs` hashes what the bits of a run depend on. Each table's struct is beside the code that uses it.
 
 mod check;
@@ -8,6 +8,7 @@ mod federation;
 mod identity;
 mod overrides;
 mod parse;
+mod typed;
 
 use anyhow::anyhow;
 use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
@@ -25,6 +26,8 @@ pub(crate) use self::check::check_name;
 pub(crate) use self::federation::MAX_EXAMPLES;
 pub use self::federation::{FederationConfig, StrategyConfig};
 pub use self::parse::read;
+pub(crate) use self::parse::table_of;
+pub(crate) use self::typed::typed;
 use crate::failure::{Failure, Result};
 
 /// The configuration of a run, with every default filled in.

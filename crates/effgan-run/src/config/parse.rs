@@ -8,13 +8,12 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::typed::{Mistake, number_at, shown, typed};
 use super::{Config, overrides};
 use crate::failure::{Failure, Result};
 
 /// Most bytes of a config; the longest in this repository has 2,000.
 const MAX_BYTES: u64 = 1 << 20;
-/// Most keys of a table in which the wrong key is searched for; no table of a config has as many.
-const MAX_KEYS: usize = 64;
 
 const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";
 
@@ -41,15 +40,44 @@ impl Config {
         Self::parse(&text, settings).map_err(|failure| failure.context(path.display().to_string()))
     }
 
+    /// Like [`load`](Self::load), with a further `check`, whose errors name the file, too.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) and of `check`.
+    pub fn load_for(path: &Path, settings: &[String], check: impl Fn(&Self) -> Result<()>) -> Result<Self> {
+        let config = Self::load(path, settings)?;
+        check(&config).map_err(|failure| failure.context(path.display().to_string()))?;
+        Ok(config)
+    }
+
     /// Like [`load`](Self::load), from the text of a file.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the line or the key.
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
-        let mut table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
+        let mut table = table_of(text)?;
         settings.iter().try_for_each(|setting| overrides::apply(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
         check_complete(&table)?;
+        Self::checked(&table)
+    }
+
+    /// Reads and checks a table that has all keys without defaults.
+    fn checked(table: &Table) -> Result<Self> {
+        let mistake = match Self::of(table.clone()) {
+            Ok(config) => return config.check().map_err(|failure| as_written(&failure, table)),
+            Err(mistake) => mistake,
+        };
+        // A number that does not fit its type is judged like the nearest that does: the checks know its true bounds.
+        let nearest = mistake.nearest.and_then(|(path, number)| with(table, &path, number.into()));
+        match nearest.map(|table| Self::checked(&table)) {
+            Some(Err(failure)) => Err(as_written(&failure, table)),
+            _ => Err(usage(mistake.line)),
+        }
+    }
+
+    /// Reads a table that has all keys without defaults.
+    fn of(mut table: Table) -> std::result::Result<Self, Mistake> {
         let config = Self {
             name: take(&mut table, "name")?,
             seed: take(&mut table, "seed")?,
@@ -64,11 +92,19 @@ impl Config {
             evaluation: take_or_empty(&mut table, "evaluation")?,
             checkpoint: take_or_empty(&mut table, "checkpoint")?,
         };
-        if let Some(key) = table.keys().next() {
-            return Err(usage(format!("unknown key `{key}`, expected one of {KEYS}")));
+        match table.keys().next() {
+            Some(key) => Err(Mistake { line: format!("unknown key `{key}`, expected one of {KEYS}"), nearest: None }),
+            None => Ok(config),
         }
-        config.check()
     }
+}
+
+/// Parses the text of a file.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage), naming the line.
+pub(crate) fn table_of(text: &str) -> Result<Table> {
+    text.parse().map_err(|error| syntax_error(text, &error))
 }
 
 /// The keys without defaults.
@@ -105,76 +141,32 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
 }
 
 /// Moves one value out of the table; what remains at the end is unknown.
-fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
-    let value = table.remove(key).expect("required keys were checked, and optional tables inserted");
-    let parsed: std::result::Result<T, _> = value.clone().try_into();
-    parsed.map_err(|error: toml::de::Error| {
-        let at = wrong_key::<T>(&value, error.message()).unwrap_or_default();
-        let place = if value.is_table() { format!("[{key}]") } else { format!("{key}:") };
-        usage(format!("{place} {at}{}", with_bounds(error.message())))
-    })
+fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<T, Mistake> {
+    typed(key, &table.remove(key).expect("required keys were checked, and optional tables inserted"))
 }
 
-/// serde's `message` with the bounds of a number in place of the name of its Rust type.
-fn with_bounds(message: &str) -> String {
-    let (at_least_0, of_32_bits) =
-        ("a whole number of at least 0", "a whole number of at least 0 and at most 4294967295");
-    let types =
-        [("usize", at_least_0), ("u64", at_least_0), ("u32", of_32_bits), ("f64", "a number"), ("f32", "a number")];
-    let bounded = |(name, bounds): &(&str, &str)| {
-        let expected = message.strip_suffix(name).filter(|rest| rest.ends_with("expected "))?;
-        Some(format!("{expected}{bounds}"))
-    };
-    types.iter().find_map(bounded).unwrap_or_else(|| message.to_owned())
-}
-
-fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> Result<T> {
+fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<T, Mistake> {
     table.entry(key).or_insert_with(|| Value::Table(Table::new()));
     take(table, key)
 }
 
-/// The key that an error is about, where serde's message does not name it, with the tables that it is in.
-///
-/// It is the key whose value the message quotes and without which there is another error, or none.
-fn wrong_key<T: DeserializeOwned>(value: &Value, message: &str) -> Option<String> {
-    let mut keys = Vec::new();
-    collect_keys(value, &[], &mut keys);
-    if keys.len() > MAX_KEYS || keys.iter().flat_map(|(path, _)| path).any(|key| message.contains(&format!("`{key}`")))
-    {
-        return None;
-    }
-    let explains = |path: &[&str]| {
-        let mut without = value.clone();
-        remove(&mut without, path);
-        let parsed: std::result::Result<T, _> = without.try_into();
-        parsed.err().is_none_or(|error: toml::de::Error| error.message() != message)
-    };
-    let quoted = |value: &Value| match value {
-        Value::String(text) => message.contains(text.as_str()),
-        number => message.contains(&format!("`{number}`")),
-    };
-    let (path, _) = keys.iter().find(|(path, value)| quoted(value) && explains(path))?;
-    Some(format!("{}: ", path.join(".")))
+/// `table` with `number` at `path`.
+fn with(table: &Table, path: &[String], number: Value) -> Option<Table> {
+    let mut table = table.clone();
+    let (first, rest) = path.split_first()?;
+    *rest.iter().try_fold(table.get_mut(first)?, |value, key| value.get_mut(key))? = number;
+    Some(table)
 }
 
-/// Collects the keys in `value` that do not hold tables, each with the tables that it is in, and their values.
-fn collect_keys<'a>(value: &'a Value, tables: &[&'a str], keys: &mut Vec<(Vec<&'a str>, &'a Value)>) {
-    for (key, value) in value.as_table().into_iter().flatten() {
-        let path = [tables, &[key.as_str()]].concat();
-        match value {
-            Value::Table(_) => collect_keys(value, &path, keys),
-            _ => keys.push((path, value)),
-        }
-    }
-}
-
-/// Removes the key at `path`.
-fn remove(value: &mut Value, path: &[&str]) {
-    let (Some(table), Some((key, rest))) = (value.as_table_mut(), path.split_first()) else { return };
-    match table.get_mut(*key) {
-        Some(inner) if !rest.is_empty() => remove(inner, rest),
-        _ => _ = table.remove(*key),
-    }
+/// A failure that begins with a key and its number, with the number as `table` has it: it may have been rounded since.
+fn as_written(failure: &Failure, table: &Table) -> Failure {
+    let line = failure.line();
+    let with_number = || {
+        let (key, rest) = line.split_once(" = ")?;
+        let end = rest.find([' ', ',', ';'])?;
+        Some(format!("{key} = {}{}", shown(number_at(table, key)?), &rest[end..]))
+    };
+    usage(with_number().unwrap_or(line))
 }
 
 fn usage(line: String) -> Failure {
@@ -206,25 +198,77 @@ mod tests {
         assert_eq!(error(QUICKSTART, &["sead=1"]), format!("unknown key `sead`, expected one of {KEYS}"));
         assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown field `epoch`, expected one of"));
         assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown field `mu`"));
-        assert!(error(QUICKSTART, &["algorithm.kind=fedavg"]).contains("unknown variant `fedavg`, expected one of"));
-        assert_eq!(
-            error(QUICKSTART, &["local.batch_size=x"]),
-            "[local] batch_size: invalid type: string \"x\", expected a whole number of at least 0"
-        );
         assert!(
-            error(QUICKSTART, &["partition.clients=-1"])
-                .starts_with("[partition] clients: invalid value: integer `-1`")
+            error(QUICKSTART, &["algorithm.kind=fedavg"])
+                .starts_with("algorithm.kind = \"fedavg\", expected one of `effgan`, ")
         );
-        assert_eq!(
-            error(QUICKSTART, &["seed=-1"]),
-            "seed: invalid value: integer `-1`, expected a whole number of at least 0"
-        );
+        assert_eq!(error(QUICKSTART, &["local.batch_size=x"]), "local.batch_size = \"x\", expected a whole number");
+        assert_eq!(error(QUICKSTART, &["seed=-1"]), "seed = -1, expected a whole number of at least 0");
         let attack = "simulation.attack={ kind = \"scaled\", clients = -1, factor = 1.0 }";
-        assert!(error(QUICKSTART, &[attack]).starts_with("[simulation] attack.clients: invalid value: integer `-1`"));
+        assert_eq!(error(QUICKSTART, &[attack]), "simulation.attack.clients = -1 must be at least 1");
         assert_eq!(error(QUICKSTART, &["simulation.dropout=2"]), "simulation.dropout = 2 is outside 0..1");
+        assert!(
+            error(QUICKSTART, &["simulation.attack={ kind = \"scaled\" }"])
+                .starts_with("[simulation.attack] missing field")
+        );
         assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
+    }
+
+    #[test]
+    fn a_number_that_its_type_does_not_hold_is_refused_with_the_bounds_of_its_key() {
+        for (setting, said) in [
+            ("partition.clients=-1", "partition.clients = -1, expected at least 1"),
+            ("local.batch_size=-1", "local.batch_size = -1 must be at least 2 and at most 65536"),
+            ("algorithm.rounds=4294967296", "algorithm.rounds = 4294967296 is outside 0..=1000000"),
+            (
+                "evaluation.every=4294967296",
+                "evaluation.every = 4294967296, expected a whole number of at most 4294967295",
+            ),
+        ] {
+            assert_eq!(error(QUICKSTART, &[setting]), said);
+        }
+    }
+
+    #[test]
+    fn a_number_is_repeated_as_it_was_written() {
+        for (setting, said) in [
+            ("local.ema=0.99999999", "local.ema = 0.99999999 is outside 0..1 once it is f32"),
+            ("local.ema=4294967296", "local.ema = 4294967296 is outside 0..1 once it is f32"),
+            ("local.beta1=1e300", "local.beta1 = 1e300 is outside 0..1 once it is f32"),
+            ("local.learning_rate=1e-320", "local.learning_rate = 1e-320 must be above 0 and finite once it is f32"),
+            ("local.decay={ exponential = -2 }", "local.decay.exponential = -2 must be above 0 and at most 1"),
+        ] {
+            let line = error(QUICKSTART, &[setting]);
+            assert!(line.starts_with(said), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_with_its_key_and_what_is_expected() {
+        for (setting, said) in [
+            ("seed=[]", "seed = [], expected a whole number"),
+            ("algorithm=1", "algorithm = 1, expected a table"),
+            ("local.loss=true", "local.loss = true, expected one of `non-saturating`, `least-squares`, `hinge`"),
+            ("local.learning_rate=[]", "local.learning_rate = [], expected a number"),
+            ("local.decay=1", "local.decay = 1, expected one of `none`, `linear`, `exponential`"),
+            ("local.decay={}", "local.decay = {}, expected one of `none`, `linear`, `exponential`"),
+            (
+                "local.decay=exponential",
+                "local.decay = \"exponential\" needs a value of its own, as in local.decay.exponential = 0.5",
+            ),
+            ("local.decay={ exponential = [] }", "local.decay.exponential = [], expected a number"),
+            ("network.norm=1", "network.norm = 1, expected one of `batch`, `group`, `none`"),
+            ("partition.clients={}", "partition.clients = {}, expected a whole number"),
+            ("simulation.speed=[]", "simulation.speed = [], expected a table"),
+            ("federation.sites=a", "federation.sites = \"a\", expected a list"),
+            ("federation.sites=[1]", "federation.sites = [1], expected a text in each place of the list"),
+        ] {
+            assert_eq!(error(QUICKSTART, &[setting]), said);
+        }
+        let two = error(QUICKSTART, &["partition.clients=[]", "partition.min_examples=[]"]);
+        assert!(two.ends_with(" = [], expected a whole number"), "{two}");
     }
 
     #[test]
@@ -240,9 +284,9 @@ mod tests {
 
     #[test]
     fn a_table_of_many_keys_is_refused_at_once() {
-        // All values are the one that the message quotes: trying each of 50,000 keys would take minutes.
-        let keys: String = (0..50_000).map(|i| format!("a{i} = 5\n")).collect();
-        let config = QUICKSTART.replace("kind = \"dcgan\"", &format!("kind = 5\n{keys}"));
-        assert!(error(&config, &[]).starts_with("[network] "));
+        // All values may be the one that the message is about: trying each of 50,000 keys would take minutes.
+        let keys: String = (0..50_000).map(|i| format!("a{i} = []\n")).collect();
+        let config = QUICKSTART.replace("[local]", &format!("{keys}[local]"));
+        assert_eq!(error(&config, &["network.base_channels=[]"]), "[network] invalid type: sequence, expected usize");
     }
 }

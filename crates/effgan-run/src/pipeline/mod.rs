@@ -51,7 +51,7 @@ use crate::scores::Scorer;
 pub fn run(config: &Config, out: &Path, execution: Execution) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let inputs = RunInputs::new(config, RunData::load(config)?, execution)?;
+    let inputs = RunInputs::new(config, RunData::load(config, execution.device)?, execution)?;
     let dir = RunDir::create(out, config, inputs.info(config, execution))?;
     Run::new(config, &inputs, dir, execution).finish(None, None, started)
 }

@@ -17,6 +17,9 @@ use crate::record::events::Event;
 use crate::record::run_dir::{MAX_BYTES, RunDir};
 use crate::record::run_info::{RunInfo, Status};
 
+/// The file of a run folder that holds its config.
+const CONFIG: &str = "config.toml";
+
 /// Resumes the run in `path` from its newest usable checkpoint, or from the start when there is none. The result is bit-identical to that of
 /// an uninterrupted run. `settings` may change what [`Config::identity`] leaves out.
 ///
@@ -38,7 +41,9 @@ pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<
             .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
-    let inputs = RunInputs::new(&config, RunData::load(&config)?, execution)?;
+    // Here, so that the error names the file.
+    config.check_simulated().map_err(|failure| failure.context(path.join(CONFIG).display().to_string()))?;
+    let inputs = RunInputs::new(&config, RunData::load(&config, execution.device)?, execution)?;
     Run::reopen(&config, &inputs, path, &earlier, execution)?.resume_from_newest(None, started)
 }
 
@@ -112,7 +117,7 @@ pub(super) fn notes_of(checkpoint: &Checkpoint) -> Result<Notes> {
 
 /// The config of a run folder, with `settings` that may change.
 pub(super) fn config_of(path: &Path, settings: &[String]) -> Result<Config> {
-    let file = path.join("config.toml");
+    let file = path.join(CONFIG);
     if !file.is_file() {
         let line = format!("{} is not a run folder (no config.toml)", path.display());
         return Err(Failure::usage(anyhow!(line)));

@@ -25,12 +25,13 @@ pub(super) enum RunData {
 pub(super) const SITES: &str = "sites.json";
 
 impl RunData {
-    /// Reads the data set of `config`, and splits it by the config's partition.
+    /// Reads the data set of `config`, whose clients are to train on `device`, and splits it by the config's partition.
     ///
     /// # Errors
-    /// A config that cannot be simulated; data that cannot be read or split.
-    pub(super) fn load(config: &Config) -> Result<Self> {
+    /// A config that cannot be simulated, or not on this device; data that cannot be read or split.
+    pub(super) fn load(config: &Config, device: Device) -> Result<Self> {
         config.check_simulated()?;
+        config.local.device(device)?;
         let dataset = config.load_dataset()?;
         let split = config.deal(&dataset)?;
         let partition = if config.algorithm.pools_data() { split.pooled() } else { split };
@@ -175,4 +176,19 @@ fn majority(config: &Config, roster: &Roster) -> Option<String> {
             100.0 * weights.of(n) / total
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_nn::Isa;
+
+    use super::*;
+
+    #[test]
+    fn a_precision_that_the_processor_lacks_is_refused_before_data_are_read() {
+        let settings = [r#"dataset={ name = "mnist", dir = "/nowhere" }"#, "local.precision=bf16"].map(String::from);
+        let config = Config::parse(include_str!("../../tests/tiny.toml"), &settings).unwrap();
+        let error = RunData::load(&config, Device::cpu_with(Isa::PORTABLE)).err().unwrap().line();
+        assert!(error.starts_with("local.precision = bf16 needs a processor with "), "{error}");
+    }
 }

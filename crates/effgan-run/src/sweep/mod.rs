@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
-use effgan_data::DatasetConfig;
+use effgan_data::{Dataset, DatasetConfig};
+use effgan_nn::Device;
 use effgan_nn::checkpoint::write_file;
 
 pub use self::cell::Cell;
@@ -28,6 +29,7 @@ use self::results_table::Table;
 pub use self::sweep_file::Sweep;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::scores::FeatureNet;
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
 /// table and figures and returns their paths. `on_line` is called with a line for each finished cell.
@@ -46,7 +48,7 @@ pub fn run(
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
-    check_data(sweep, out)?;
+    check_open_cells(sweep, out)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
     let failed = workers::run_groups(sweep, out, groups, jobs, stop, on_line);
     if stop.load(Ordering::Relaxed) {
@@ -77,15 +79,34 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Reads each data set of the open cells once, so that an error is reported before any work.
-fn check_data(sweep: &Sweep, out: &Path) -> Result<()> {
+/// Checks that this processor can train the open cells, and reads each of their data sets once, so that an error is reported before any
+/// work.
+fn check_open_cells(sweep: &Sweep, out: &Path) -> Result<()> {
+    let device = Device::cpu()?;
     let mut seen: Vec<&DatasetConfig> = Vec::new();
     for cell in sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)) {
+        cell.config.local.device(device)?;
         let dataset = &cell.config.dataset;
         if !seen.contains(&dataset) {
-            dataset.load()?;
+            check_evaluate(sweep, &dataset.load()?, device)?;
             seen.push(dataset);
         }
+    }
+    Ok(())
+}
+
+/// Checks that the cells with this data set can be evaluated as the sweep asks.
+fn check_evaluate(sweep: &Sweep, dataset: &Dataset, device: Device) -> Result<()> {
+    let Some(n) = sweep.evaluate else { return Ok(()) };
+    let (name, most) = (dataset.name, dataset.train.len().min(dataset.test.len()));
+    if FeatureNet::of_dataset(name, device).is_none() {
+        let line =
+            format!("evaluate = {n}, but no built-in feature network fits the images of {name}; remove evaluate");
+        return Err(Failure::usage(anyhow!(line)));
+    }
+    if n > most {
+        let line = format!("evaluate = {n} must be at most {most}, the images of {name}; lower it");
+        return Err(Failure::usage(anyhow!(line)));
     }
     Ok(())
 }

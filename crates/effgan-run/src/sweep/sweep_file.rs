@@ -20,12 +20,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use effgan_data::control_chars::is_control;
+use effgan_metrics::Prdc;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::cell::{Cell, cell_name};
-use crate::config::{Config, check_name, read};
+use crate::config::{Config, check_name, read, table_of, typed};
 use crate::failure::{Failure, Result};
 
 /// Most cells of a sweep.
@@ -53,7 +53,7 @@ struct File {
     #[serde(default)]
     seeds: Vec<i64>,
     #[serde(default)]
-    evaluate: Option<usize>,
+    evaluate: Option<i64>,
     #[serde(default)]
     facet: Option<String>,
     grids: Vec<Grid>,
@@ -85,13 +85,15 @@ impl Sweep {
     pub fn load(path: &Path, settings: &[String]) -> Result<Self> {
         let named = |failure: Failure| failure.context(path.display().to_string());
         let text = read(path).map_err(|error| usage(format!("{}: {error}", path.display())))?;
-        let file: File = toml::from_str(&text).map_err(|error| named(usage(one_line(&error))))?;
+        let table = table_of(&text).map_err(named)?;
+        let file: File = typed("", &Value::Table(table)).map_err(|mistake| named(usage(mistake.line)))?;
         let base = path.parent().unwrap_or(Path::new("")).join(&file.config);
         Self::of(file, &base, settings).map_err(named)
     }
 
     fn of(file: File, base: &Path, settings: &[String]) -> Result<Self> {
         check_name(&file.name)?;
+        let evaluate = file.evaluate.map(num_evaluated).transpose()?;
         let mut cells = Vec::new();
         for grid in &file.grids {
             grid.cells(&file, base, settings, &mut cells)?;
@@ -103,9 +105,17 @@ impl Sweep {
         let keys = keys(&file.grids);
         match file.facet {
             Some(key) if !keys.contains(&key) => Err(usage(format!("facet = {key:?} is not a key of any axis"))),
-            facet => Ok(Self { name: file.name, keys, evaluate: file.evaluate, facet, cells }),
+            facet => Ok(Self { name: file.name, keys, evaluate, facet, cells }),
         }
     }
+}
+
+/// `evaluate`, which must be enough images for all scores; that there are as many is checked once they are read.
+fn num_evaluated(n: i64) -> Result<usize> {
+    let least = Prdc::NEAREST_K + 1;
+    usize::try_from(n).ok().filter(|n| *n >= least).ok_or_else(|| {
+        usage(format!("evaluate = {n} must be at least {least}, the fewest images for precision and recall"))
+    })
 }
 
 /// The keys of all axes in the order of the file, each once.
@@ -142,8 +152,8 @@ impl Grid {
         let set = self.set.iter().map(|(key, value)| format!("{key}={value}"));
         let varied = points.iter().copied().flatten().map(|(key, value)| format!("{key}={value}"));
         let all: Vec<String> = set.chain(varied).chain([format!("seed={seed}")]).chain(settings.to_vec()).collect();
-        let checked = |config: Config| config.check_simulated().map(|()| config);
-        let config = Config::load(base, &all).and_then(checked).map_err(|failure| failure.context(all.join(", ")))?;
+        let config =
+            Config::load_for(base, &all, Config::check_simulated).map_err(|failure| failure.context(all.join(", ")))?;
         let label = self.label.clone().unwrap_or_else(|| config.algorithm.name().into());
         let point: Vec<(String, Value)> = points.iter().filter_map(|point| point.first().cloned()).collect();
         let name = cell_name(&label, &point, seed);
@@ -180,10 +190,6 @@ fn nth(axes: &[Vec<Point>], mut i: usize) -> Vec<&Point> {
     points
 }
 
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace(is_control, " ")
-}
-
 fn usage(line: String) -> Failure {
     Failure::usage(anyhow!(line))
 }
@@ -192,6 +198,23 @@ fn usage(line: String) -> Failure {
 mod tests {
     use super::*;
     use crate::config::tests::files_of_the_repository;
+
+    #[test]
+    fn a_wrong_value_is_refused_when_the_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep.toml");
+        for (line, said) in [
+            ("evaluate = 5", "evaluate = 5 must be at least 6, the fewest images for precision and recall"),
+            ("evaluate = -1", "evaluate = -1 must be at least 6, the fewest images for precision and recall"),
+            ("evaluate = []", "evaluate = [], expected a whole number"),
+            ("seeds = 1", "seeds = 1, expected a list"),
+            ("evalute = 5", "unknown field `evalute`, expected one of `name`, `config`, "),
+        ] {
+            std::fs::write(&path, format!("name = \"a\"\nconfig = \"b.toml\"\n{line}\n[[grids]]\n")).unwrap();
+            let error = Sweep::load(&path, &[]).err().unwrap().line();
+            assert!(error.starts_with(&format!("{}: {said}", path.display())), "{error}");
+        }
+    }
 
     #[test]
     fn every_sweep_of_the_repository_is_valid() {

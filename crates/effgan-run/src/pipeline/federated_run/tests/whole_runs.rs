@@ -82,5 +82,8 @@ fn a_strategy_replaces_the_averaging_and_its_memory_is_kept() {
     );
     let median = config(&[strategy, "aggregation.kind=median"]);
     let error = run_over(&mut grid_of(sites()), &median, &folder.path().join("no")).0.unwrap_err().line();
-    assert!(error.starts_with("federation.strategy replaces the mean of fedgan, fedprox and effgan"), "{error}");
+    assert!(
+        error.starts_with("federation.strategy replaces the mean of effgan, fedgan, fedprox; remove it"),
+        "{error}"
+    );
 }
