@@ -84,7 +84,7 @@ fn settings_that_make_no_sense_are_refused_before_the_run() {
         ("aggregation.trim=1", "aggregation.trim is for kind = \"trimmed-mean\", but kind is \"mean\""),
         (
             "aggregation={ kind = \"trimmed-mean\", trim = 2 }",
-            "aggregation.trim = 2 cuts 4 of 3 clients; it must leave at least one",
+            "aggregation.trim = 2 cuts 4 of 3 clients, and must leave at least one; lower it",
         ),
         (
             "aggregation.max_share=0.1",

@@ -58,7 +58,7 @@ pub enum MetricError {
         which: &'static str,
         /// Number of images that were passed.
         n: usize,
-        /// Fewest images that the score needs.
+        /// Minimum number of images that the score needs.
         least: usize,
         /// The score.
         score: &'static str,

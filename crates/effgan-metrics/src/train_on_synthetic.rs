@@ -39,7 +39,7 @@ pub struct TrainOnSynthetic {
 impl TrainOnSynthetic {
     /// Epochs of training, for any n.
     pub const EPOCHS: usize = 5;
-    /// Fewest generated images: one training batch.
+    /// Minimum number of generated images: one training batch.
     pub const LEAST: usize = 64;
 }
 

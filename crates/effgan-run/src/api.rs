@@ -32,7 +32,7 @@ pub use crate::scores::Evaluation;
 use crate::scores::{Evaluator, FeatureNet, Images, RealImages};
 pub use crate::steps::{Members, Steps};
 
-/// Most images of one call, since all of them are in memory.
+/// Maximum number of images of one call, since all of them are in memory.
 const MAX_AT_ONCE: u64 = 10_000_000;
 
 /// What to run, and where.

@@ -13,7 +13,7 @@ pub const EXIT_CODES: &str = "\
 4    the run failed; its folder says why, and effgan resume continues once the cause is fixed
 130  interrupted by Ctrl-C or SIGTERM; effgan resume continues";
 
-/// Most characters of a message: some quote the content of a file.
+/// Maximum number of characters of a message: some quote the content of a file.
 const MAX_CHARS: usize = 2000;
 
 /// Why an operation failed: its kind, and an error with its causes.

@@ -15,14 +15,14 @@ const IN_FLIGHT: u64 = GIB;
 pub(super) struct Budget {
     size: Option<usize>,
     channels: Option<usize>,
-    most: MaxMemory,
+    max_memory: MaxMemory,
     reserved: u64,
 }
 
 impl Budget {
     /// A budget from which nothing is reserved yet.
-    pub(super) const fn new(size: Option<usize>, channels: Option<usize>, most: MaxMemory) -> Self {
-        Self { size, channels, most, reserved: 0 }
+    pub(super) const fn new(size: Option<usize>, channels: Option<usize>, max_memory: MaxMemory) -> Self {
+        Self { size, channels, max_memory, reserved: 0 }
     }
 
     /// The default budget, without a target shape.
@@ -59,8 +59,8 @@ impl Budget {
 
     fn reserve_bytes(&mut self, num_images: usize, shape: [usize; 3], more: u64) -> Result<(), DataError> {
         let bytes = self.reserved.saturating_add(more);
-        if bytes > self.most.bytes() {
-            return Err(DataError::TooMuchMemory { num_images, shape, bytes, bound: self.most });
+        if bytes > self.max_memory.bytes() {
+            return Err(DataError::TooMuchMemory { num_images, shape, bytes, bound: self.max_memory });
         }
         self.reserved = bytes;
         Ok(())
@@ -68,14 +68,14 @@ impl Budget {
 
     /// Bytes that are left.
     pub(super) fn left(&self) -> u64 {
-        self.most.bytes() - self.reserved
+        self.max_memory.bytes() - self.reserved
     }
 
     /// The memory that is left, to be shared by decoders.
     pub(super) fn decoders(&self) -> Decoders {
         Decoders {
-            most: self.left(),
-            bound: self.most,
+            max_bytes: self.left(),
+            max_memory: self.max_memory,
             free: Mutex::new(self.left().min(IN_FLIGHT)),
             freed: Condvar::new(),
         }
@@ -100,8 +100,8 @@ fn threads() -> u64 {
 
 /// Memory that is shared by decoders; each waits until enough is free.
 pub(super) struct Decoders {
-    most: u64,
-    bound: MaxMemory,
+    max_bytes: u64,
+    max_memory: MaxMemory,
     free: Mutex<u64>,
     freed: Condvar,
 }
@@ -112,14 +112,14 @@ impl Decoders {
     /// # Errors
     /// One line of text when `bytes` would never be free, or when `work` fails.
     pub(super) fn with<T>(&self, bytes: u64, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        if bytes > self.most {
-            let [needed, left] = [bytes.div_ceil(MIB), self.most / MIB];
+        if bytes > self.max_bytes {
+            let [needed, left] = [bytes.div_ceil(MIB), self.max_bytes / MIB];
             return Err(format!(
                 "needs {needed} MiB to decode, and dataset.max_memory = {} leaves {left} MiB; raise it or remove the file",
-                self.bound
+                self.max_memory
             ));
         }
-        let share = bytes.min(self.most.min(IN_FLIGHT));
+        let share = bytes.min(self.max_bytes.min(IN_FLIGHT));
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self.freed.wait_while(free, |free| *free < share);
         *free.unwrap_or_else(PoisonError::into_inner) -= share;
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn decoders_share_what_is_left_and_a_large_one_runs_alone() {
         let decoders = Budget::new(None, None, MaxMemory::from_mib(4096).unwrap()).decoders();
-        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (now, peak) = (AtomicU64::new(0), AtomicU64::new(0));
         let work = |bytes: u64| {
             decoders.with(bytes, || {
-                most.fetch_max(now.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
+                peak.fetch_max(now.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
                 thread::sleep(std::time::Duration::from_millis(2));
                 now.fetch_sub(bytes, Ordering::SeqCst);
                 Ok(())
@@ -163,7 +163,7 @@ mod tests {
                 scope.spawn(move || work(bytes).unwrap());
             }
         });
-        assert_eq!(most.load(Ordering::SeqCst), 24 * GIB / 16, "the largest, and nothing beside it");
+        assert_eq!(peak.load(Ordering::SeqCst), 24 * GIB / 16, "the largest, and nothing beside it");
         assert_eq!(
             work(4 * GIB + 1).unwrap_err(),
             "needs 4097 MiB to decode, and dataset.max_memory = 4 GiB leaves 4096 MiB; raise it or remove the file"

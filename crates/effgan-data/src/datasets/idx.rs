@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-/// Most bytes that are read from one file. EMNIST, the largest data set in this format, has 0.6 GB of images.
+/// Maximum number of bytes that are read from one file. EMNIST, the largest data set in this format, has 0.6 GB of images.
 const MAX_BYTES: u64 = 1 << 31;
 
 /// The kind of a file: its magic number (u8 values with three sizes or one) and its name in messages.

@@ -60,7 +60,7 @@ pub struct DatasetConfig {
     /// For `folder`: leave out images that cannot be read; default false, which makes them an error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skip_broken: bool,
-    /// Most memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
+    /// Maximum memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
     /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
     pub max_memory: MaxMemory,

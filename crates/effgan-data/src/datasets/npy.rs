@@ -7,9 +7,9 @@ use std::io::{self, Read};
 
 /// Longest header that is read; that of an ordinary array has 118 bytes.
 const MAX_HEADER: usize = 1 << 16;
-/// Most dimensions that `NumPy` supports.
+/// Maximum number of dimensions that `NumPy` supports.
 const MAX_DIMENSIONS: usize = 64;
-/// Most characters of a type that a message shows.
+/// Maximum number of characters of a type that a message shows.
 const MAX_SHOWN: usize = 40;
 
 /// Integers in the format of `NumPy`, in C order.

@@ -175,7 +175,7 @@ impl Source {
     }
 }
 
-/// Reads the array in `reader`. `lens` are the bytes that the file claims to have, and the most that it can have.
+/// Reads the array in `reader`. `lens` are the bytes that the file claims to have, and the maximum that it can have.
 fn read_array(
     file: String,
     mut reader: impl Read,

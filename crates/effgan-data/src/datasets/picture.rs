@@ -19,7 +19,7 @@ use std::{
     path::Path,
 };
 
-/// Most pixels of one picture: more than any camera has, and 512 MiB in the widest mode.
+/// Maximum number of pixels of one picture: more than any camera has, and 512 MiB in the widest mode.
 const MAX_PIXELS: u64 = 1 << 26;
 /// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
@@ -49,7 +49,7 @@ pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) mode: Mode,
-    /// Most bytes of memory that decoding needs, including those for the file itself.
+    /// Maximum number of bytes of memory that decoding needs, including those for the file itself.
     decoding: u64,
 }
 
@@ -128,7 +128,7 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
 }
 
-/// Most bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
+/// Maximum number of bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
 /// also holds the whole file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid.
 fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
     let raw = num_pixels * u64::from(colour.bytes_per_pixel());
@@ -139,7 +139,7 @@ fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -
     }
 }
 
-/// Most pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
+/// Maximum number of pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
 /// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels.
 fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
     match format {

@@ -9,7 +9,7 @@ use std::{
 };
 use ureq::{Agent, Body, http::Response};
 
-/// Most requests per file; a broken connection is only repeated while each one brings more bytes.
+/// Maximum number of requests per file; a broken connection is only repeated while each one brings more bytes.
 const MAX_REQUESTS: usize = 50;
 /// Timeout for connecting, for the response, and between two reads.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use std::{
 };
 
 const BLOCK: usize = 512;
-/// Most bytes that are unpacked; the real archive has 185 MB.
+/// Maximum number of bytes that are unpacked; the real archive has 185 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Unpacks those members `cifar-10-batches-bin/<file>` of a `.tar.gz` that do not exist in `dir`.

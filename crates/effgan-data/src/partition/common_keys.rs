@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct CommonKeys {
     /// Number of clients, ≥ 1.
     pub clients: usize,
-    /// Fewest training images per client, after `held_out` is taken, ≥ 1; default 16.
+    /// Minimum number of training images per client, after `held_out` is taken, ≥ 1; default 16.
     #[serde(default = "default_min_examples")]
     pub min_examples: usize,
     /// Fraction of each client's images that is held out from training, stratified by class, 0 ≤ fraction < 1; default 0.1.

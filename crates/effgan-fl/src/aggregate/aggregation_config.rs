@@ -41,7 +41,7 @@ pub struct AggregationConfig {
     /// absent, a simulation stops, so that bugs are noticed, and a federation leaves the client out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// Fewest usable replies of a round, ≥ 1; with fewer, the run stops. When absent, one usable reply is enough, and a round
+    /// Minimum number of usable replies of a round, ≥ 1; with fewer, the run stops. When absent, one usable reply is enough, and a round
     /// with no participants is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_clients: Option<usize>,

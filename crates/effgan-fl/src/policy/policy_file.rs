@@ -34,7 +34,7 @@ pub enum Approve {
 pub struct Policy {
     /// Whether each run waits for approval by a person; default `"each-run"`.
     pub approve: Approve,
-    /// Fewest training images of a run, after the hold-out, ≥ 1; default 100.
+    /// Minimum number of training images of a run, after the hold-out, ≥ 1; default 100.
     pub min_images: u64,
     /// Largest share of the images that a run may hold out from training, 0..1; default 0.5.
     pub max_held_out: f64,
@@ -44,25 +44,25 @@ pub struct Policy {
     pub whole_pass: bool,
     /// Largest absolute value of a parameter that is received or sent, > 0; default 1e4. Values that are not finite are always refused.
     pub max_parameter: f32,
-    /// Most replies of training in a run, ≥ 1; default 200.
+    /// Maximum number of replies of training in a run, ≥ 1; default 200.
     pub max_rounds: u64,
-    /// Most training steps in a run, ≥ 1; default 200,000.
+    /// Maximum number of training steps in a run, ≥ 1; default 200,000.
     pub max_steps: u64,
-    /// Most passes over the images in a run, > 0; default 1,000.
+    /// Maximum number of passes over the images in a run, > 0; default 1,000.
     pub max_passes: f64,
-    /// Most replies of training in all runs together, ≥ 1; default 2,000.
+    /// Maximum number of replies of training in all runs together, ≥ 1; default 2,000.
     pub total_rounds: u64,
-    /// Most training steps in all runs together, ≥ 1; default 2,000,000.
+    /// Maximum number of training steps in all runs together, ≥ 1; default 2,000,000.
     pub total_steps: u64,
-    /// Most passes over the images in all runs together, > 0; default 10,000.
+    /// Maximum number of passes over the images in all runs together, > 0; default 10,000.
     pub total_passes: f64,
-    /// Most pixels per side of the training images, 1..=1024; default 128.
+    /// Maximum number of pixels per side of the training images, 1..=1024; default 128.
     pub max_image_size: u64,
     /// Largest size of both networks together; default 128 MiB.
     pub max_model: MaxMemory,
-    /// Most seconds of work on one reply, > 0 and at most a month; default 3,600.
+    /// Maximum number of seconds of work on one reply, > 0 and at most a month; default 3,600.
     pub max_seconds: f64,
-    /// Most memory that images and training may take; default 4 GiB.
+    /// Maximum memory that images and training may take; default 4 GiB.
     pub max_memory: MaxMemory,
     /// Algorithms that may be run, by their names in a config; default all but `md-gan` and `ua-gan`.
     pub algorithms: Vec<String>,

@@ -77,7 +77,7 @@ pub(crate) trait Driver {
 /// [`Driver::absence`] as a closure.
 pub(crate) type Absence<'a> = dyn Fn(&Exchange, &ClientName, u64) -> Option<String> + 'a;
 
-/// Folds replies as they arrive; the number is the most replies that may wait in memory for their turn.
+/// Folds replies as they arrive; the number is the maximum of replies that may wait in memory to be folded.
 pub(crate) type Fold<'a> = dyn FnMut(&mut dyn Arrivals, usize) -> Result<ServerState> + 'a;
 
 /// Everything that the loop over the rounds needs, except the driver.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::record::machine;
 
-/// Most threads.
+/// Maximum number of threads.
 const MAX_JOBS: usize = 1024;
 
 /// Reads and checks the config of `source` with `settings`.

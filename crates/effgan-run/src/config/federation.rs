@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 
-/// Most images that a site may report.
+/// Maximum number of images that a site may report.
 pub(crate) const MAX_EXAMPLES: u64 = 1 << 32;
 
 /// The `[federation]` table: the sites, how much each counts, and how long the server waits.
@@ -85,7 +85,7 @@ impl FederationConfig {
     }
 }
 
-/// Most bytes of a class name: that of a folder name.
+/// Maximum number of bytes of a class name: that of a folder name.
 const MAX_NAME: usize = 255;
 
 impl FederationConfig {

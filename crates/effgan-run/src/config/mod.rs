@@ -74,7 +74,7 @@ pub struct EvaluationConfig {
     pub norm_statistics: NormStatistics,
 }
 
-/// Fewest images that a score can be computed of.
+/// Minimum number of images that a score can be computed of.
 pub(crate) const MIN_SAMPLES: usize = 2;
 
 impl EvaluationConfig {

@@ -12,7 +12,7 @@ use super::typed::{Mistake, number_at, shown, typed};
 use super::{Config, overrides};
 use crate::failure::{Failure, Result};
 
-/// Most bytes of a config; the longest in this repository has 2,000.
+/// Maximum number of bytes of a config; the longest in this repository has 2,000.
 const MAX_BYTES: u64 = 1 << 20;
 
 const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, aggregation, simulation, federation, evaluation, checkpoint";

@@ -6,9 +6,9 @@
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// Most keys among which the wrong one is searched for; no table of a config has as many.
+/// Maximum number of keys among which the wrong one is searched for; no table of a config has as many.
 const MAX_KEYS: usize = 64;
-/// Most characters of a value that an error repeats.
+/// Maximum number of characters of a value that an error repeats.
 const MAX_SHOWN: usize = 80;
 /// The beginning of serde's message about a text that is none of an enum's.
 const NO_VARIANT: &str = "unknown variant";
@@ -108,7 +108,7 @@ fn nearest(number: i64, message: &str) -> Option<i64> {
     let (_, expected) = message.rsplit_once(", expected ")?;
     match expected {
         "usize" | "u64" | "u32" if number < 0 => Some(0),
-        "u32" => Some(i64::from(u32::MAX)).filter(|most| number > *most),
+        "u32" => Some(i64::from(u32::MAX)).filter(|max| number > *max),
         _ => None,
     }
 }

@@ -19,7 +19,7 @@ pub fn line_of(event: &Event) -> Option<String> {
     }
 }
 
-/// Most missing clients that are named with their reasons; of more, only the number is given.
+/// Maximum number of missing clients that are named with their reasons; of more, only the number is given.
 const MAX_NAMES: usize = 3;
 
 fn round_line(record: &RoundRecord) -> String {

@@ -5,7 +5,7 @@ use effgan_nn::gan::LOSSES;
 
 /// What the key of every loss begins with.
 const PREFIX: &str = "loss_";
-/// Most characters after it.
+/// Maximum number of characters after it.
 const MAX_LETTERS: usize = 32;
 
 /// Whether `key` is that of a loss: `loss_` and 1 to 32 of a-z, 0-9 and `_`. A file from elsewhere may hold any other.

@@ -238,7 +238,7 @@ pub fn read_events(path: &Path) -> anyhow::Result<(Vec<Event>, Vec<usize>)> {
     }
 }
 
-/// Most bytes of a file of a run folder that is read: 1 GiB.
+/// Maximum number of bytes of a file of a run folder that is read: 1 GiB.
 pub const MAX_BYTES: u64 = 1 << 30;
 /// The file that grows by one line per event.
 const METRICS: &str = "metrics.jsonl";

@@ -7,7 +7,7 @@ use effgan_fl::RoundRecord;
 use super::client_matrix::{Cell, Matrix, MatrixSvg};
 use super::run_folder::{Folder, one_in};
 
-/// Most rounds that are shown: then columns are two pixels wide on a phone.
+/// Maximum number of rounds that are shown: then columns are two pixels wide on a phone.
 const MAX_ROUNDS: usize = 120;
 
 /// A client's cell in one round. Its row and column follow from the client and the round.

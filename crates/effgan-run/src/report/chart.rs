@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::plot::{Bar, Label, Plot, Series, Shape};
 
-/// Least vertical distance between two labels.
+/// Minimum vertical distance between two labels.
 const LABEL_HEIGHT: f64 = 17.0;
 /// A series with more points is marked at the last one only, and more dividers are left out.
 const MAX_MARKS: usize = 40;

@@ -10,7 +10,7 @@ const TOP: f64 = 20.0;
 const LETTER: f64 = 6.0;
 /// Greatest height of all rows together, as long as each is at least 2 pixels high.
 const TALLEST: f64 = 700.0;
-/// Most cells that have titles: with more, the page would become large.
+/// Maximum number of cells that have titles: with more, the page would become large.
 const MAX_TITLES: usize = 3000;
 /// Share above which a cell is so dark that its text must be light.
 pub(super) const DEEP: f64 = 0.65;

@@ -9,9 +9,9 @@ use super::run_folder::Folder;
 use crate::record::events::LossCurve;
 use crate::record::loss_key;
 
-/// Most clients that are drawn; of more, an even choice.
+/// Maximum number of clients that are drawn; of more, an even choice.
 const MAX_CLIENTS: usize = 24;
-/// Most points of a line; of more, neighbours are averaged.
+/// Maximum number of points of a line; of more, neighbours are averaged.
 const MAX_POINTS: usize = 400;
 
 /// A chart for each loss that is recorded within rounds; none before the first.

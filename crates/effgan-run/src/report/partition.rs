@@ -6,7 +6,7 @@ use super::client_matrix::{Cell, DEEP, Matrix, MatrixSvg};
 use crate::record::run_info::PartitionInfo;
 use crate::units::{count, percent};
 
-/// Most clients and classes of a table with numbers; more are drawn as thin rows without numbers.
+/// Maximum number of clients and classes of a table with numbers; more are drawn as thin rows without numbers.
 const MAX_ROWS: usize = 40;
 const MAX_COLUMNS: usize = 16;
 

@@ -20,7 +20,7 @@ use crate::record::loss_key;
 use crate::record::run_dir::{MAX_BYTES, read_events};
 use crate::record::run_info::RunInfo;
 
-/// Most losses that are shown: a file from elsewhere may hold any number.
+/// Maximum number of losses that are shown: a file from elsewhere may hold any number.
 const MAX_LOSSES: usize = 16;
 
 /// The recorded events of a run, sorted. Of two events about the same thing, as after a resume, the later one counts.

@@ -19,13 +19,13 @@ use crate::units::{count, three_digits};
 /// Widest picture that is shown enlarged with hard pixels; wider ones are scaled smoothly.
 const SHOWN_LARGER: u32 = 240;
 
-/// Most bytes of an embedded picture.
+/// Maximum number of bytes of an embedded picture.
 const MAX_BYTES: u64 = 1 << 26;
-/// Most rounds that are shown on the page.
+/// Maximum number of rounds that are shown on the page.
 const MAX_ROUNDS: usize = 24;
-/// Most frames of the GIF.
+/// Maximum number of frames of the GIF.
 const MAX_FRAMES: usize = 60;
-/// Most pixels of all frames together; beyond them, earlier rounds are left out.
+/// Maximum number of pixels of all frames together; beyond them, earlier rounds are left out.
 const MAX_PIXELS: u64 = 1 << 28;
 
 /// A PNG file as a data URI.

@@ -7,7 +7,7 @@ use effgan_metrics::{METRICS, Memorisation, TrainOnSynthetic};
 
 use super::evaluation::{Evaluation, MemberMemorisation};
 
-/// Most members that are listed.
+/// Maximum number of members that are listed.
 const LISTED: usize = 20;
 
 impl Display for Evaluation {

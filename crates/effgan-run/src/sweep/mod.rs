@@ -98,14 +98,14 @@ fn check_open_cells(sweep: &Sweep, out: &Path) -> Result<()> {
 /// Checks that the cells with this data set can be evaluated as the sweep asks.
 fn check_evaluate(sweep: &Sweep, dataset: &Dataset, device: Device) -> Result<()> {
     let Some(n) = sweep.evaluate else { return Ok(()) };
-    let (name, most) = (dataset.name, dataset.train.len().min(dataset.test.len()));
+    let (name, max) = (dataset.name, dataset.train.len().min(dataset.test.len()));
     if FeatureNet::of_dataset(name, device).is_none() {
         let line =
             format!("evaluate = {n}, but no built-in feature network fits the images of {name}; remove evaluate");
         return Err(Failure::usage(anyhow!(line)));
     }
-    if n > most {
-        let line = format!("evaluate = {n} must be at most {most}, the images of {name}; lower it");
+    if n > max {
+        let line = format!("evaluate = {n} must be at most {max}, the images of {name}; lower it");
         return Err(Failure::usage(anyhow!(line)));
     }
     Ok(())

@@ -28,7 +28,7 @@ use super::cell::{Cell, cell_name};
 use crate::config::{Config, check_name, read, table_of, typed};
 use crate::failure::{Failure, Result};
 
-/// Most cells of a sweep.
+/// Maximum number of cells of a sweep.
 const MAX_CELLS: usize = 100_000;
 
 /// A sweep whose cells have all been checked.

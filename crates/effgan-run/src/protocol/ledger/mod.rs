@@ -24,7 +24,7 @@ pub use self::line::{Answered, Array, Asked, Entry, Line, Refused};
 pub const LEDGER: &str = "ledger.jsonl";
 /// What the first line holds instead of a hash: 64 zeros.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Most bytes of a line; the lines that effgan writes have up to 3,000.
+/// Maximum number of bytes of a line; the lines that effgan writes have up to 3,000.
 const MAX_LINE: usize = 1 << 20;
 
 /// The ledger in a site's folder.

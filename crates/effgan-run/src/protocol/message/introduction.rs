@@ -25,7 +25,7 @@ pub struct Introduction {
     /// How many images it trains on, by class; only where the config requests them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_counts: Option<Vec<u64>>,
-    /// The most images that it counts for, by the server's list of sites when the run began.
+    /// The maximum number of images that it counts for, by the server's list of sites when the run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<u64>,
     /// The head of its ledger after the line of this reply; later heads are in the run's `ledgers.jsonl`.
@@ -37,9 +37,9 @@ const SHAPE: [&str; 3] = ["channels", "height", "width"];
 const CLASSES: &str = "classes";
 const NAME: &str = "client-name";
 
-/// Most pixels per side of an image.
+/// Maximum number of pixels per side of an image.
 const MAX_SIDE: u64 = 1024;
-/// Most classes: labels are bytes.
+/// Maximum number of classes: labels are bytes.
 const MAX_CLASSES: u64 = 256;
 
 impl Introduction {

@@ -2,7 +2,7 @@
 
 use super::{CONFIG_HASH, Content, ITERATION, KIND, ROUND};
 
-/// Most bytes of a word that a reply repeats: a SHA-256 has as many hex digits.
+/// Maximum number of bytes of a word that a reply repeats: a SHA-256 has as many hex digits.
 const MAX_REPEATED: usize = 64;
 
 /// The parts of a request that its reply repeats, so that the reply cannot be taken for the reply to another request.

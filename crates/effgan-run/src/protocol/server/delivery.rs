@@ -9,9 +9,9 @@ use super::{MessageId, NodeId, SiteConnections};
 use crate::protocol::message::{QUERY, message_type};
 use crate::protocol::{Content, RequestId};
 
-/// Most bytes of a reply besides its tensors: names, shapes, numbers, and what Flower adds.
+/// Maximum number of bytes of a reply besides its tensors: names, shapes, numbers, and what Flower adds.
 const MAX_BESIDES_TENSORS: u64 = 64 << 10;
-/// Most bytes of a reply to a query.
+/// Maximum number of bytes of a reply to a query.
 const MAX_INTRODUCTION: u64 = 64 << 10;
 /// How long a site may be away before a request to it is given up; Flower's nodes send a heartbeat every 30 s.
 const MAX_AWAY: Duration = Duration::from_mins(1);

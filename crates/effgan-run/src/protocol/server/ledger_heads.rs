@@ -46,7 +46,7 @@ pub(super) struct LedgerHeads {
     last: BTreeMap<ClientName, LedgerHead>,
 }
 
-/// Most bytes of lines that are kept in memory: enough for thousands of refusals.
+/// Maximum number of bytes of lines that are kept in memory: enough for thousands of refusals.
 const MAX_EARLY: usize = 1 << 22;
 
 impl LedgerHeads {

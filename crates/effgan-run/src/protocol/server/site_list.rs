@@ -32,7 +32,7 @@ struct Entries {
 pub(super) struct ListedSite {
     /// The name under which it was admitted.
     pub name: ClientName,
-    /// The most images that it counts for.
+    /// The maximum number of images that it counts for.
     pub max_examples: Option<u64>,
 }
 

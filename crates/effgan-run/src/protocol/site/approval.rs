@@ -12,7 +12,7 @@ use super::context::POLICY;
 use crate::failure::{Failure, Result};
 use crate::protocol::ledger::{Entry, History, Ledger, PendingRun};
 
-/// Fewest digits of a hash that name a run. An attacker finds two configs whose hashes share 16 hex digits within 2^32 tries; for 32 digits
+/// Minimum number of digits of a hash that name a run. An attacker finds two configs whose hashes share 16 hex digits within 2^32 tries; for 32 digits
 /// it would take 2^64.
 const LEAST_DIGITS: usize = 32;
 

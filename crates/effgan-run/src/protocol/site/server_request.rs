@@ -14,9 +14,9 @@ use crate::protocol::message::{
     CONFIG, CONFIG_HASH, DEADLINE, ITERATION, KIND, MAX_SECONDS, QUERY, ROUND, RUN, VERSION, message_type,
 };
 
-/// Most bytes of a config; those in configs/ have up to 2,000.
+/// Maximum number of bytes of a config; those in configs/ have up to 2,000.
 const MAX_CONFIG: usize = 1 << 20;
-/// Most characters of a run's id.
+/// Maximum number of characters of a run's id.
 const MAX_RUN: usize = 64;
 
 /// A request whose parts agree.
