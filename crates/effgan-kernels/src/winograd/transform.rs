@@ -134,10 +134,10 @@ unsafe fn image_out_on<L: Lanes>(
     unsafe {
         match side {
             Side::Input => {
-                planes_out::<L, Input>(layout, &layout.g.input, products, bias, slope, scratch, offsets, map)
+                planes_out::<L, Input>(layout, &layout.g.input, products, bias, slope, scratch, offsets, map);
             }
             Side::Output => {
-                planes_out::<L, Output>(layout, &layout.g.output, products, bias, slope, scratch, offsets, map)
+                planes_out::<L, Output>(layout, &layout.g.output, products, bias, slope, scratch, offsets, map);
             }
         }
     }
