@@ -147,5 +147,5 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_model(run: effgan.Run, t
     assert info(cut.path)["model_hash"] == info(run.path)["model_hash"]
     assert [(score["of"], score["fd_small"]) for score in cut.scores] == [(s["of"], s["fd_small"]) for s in run.scores]
     assert heard[-1] == cut.scores[-1]
-    with pytest.raises(effgan.UsageError, match="start a new run for other settings"):
+    with pytest.raises(effgan.UsageError, match="may not change local.epochs from 4 to 5; start a new run for it"):
         cut.resume(settings={"local.epochs": 5})
