@@ -14,7 +14,7 @@ use crate::scores::{Evaluation, Evaluator, FeatureNet, Images, RealImages, Share
 const SEED: u64 = 1;
 
 /// Scores `n` samples of the ensemble of the run in `folder`, or of its averaged generator where there is no ensemble,
-/// against the run's data set.
+/// against the run's data set. The listener of `execution` is told nothing: an evaluation has no events.
 ///
 /// # Errors
 /// When the run has no model, or there is no feature network for its images.

@@ -68,7 +68,7 @@ impl Event {
         }
         let event = serde_json::to_value(self)?;
         let name = event["event"].as_str().unwrap_or_default();
-        let note = format!("a {name} of round {} had a number that is not finite and was left out", self.round());
+        let note = format!("the event `{name}` of round {} had a number that is not finite and was left out", self.round());
         let note = Self::Note(Note { note });
         let line = serde_json::to_string(&note)?;
         Ok((Cow::Owned(note), line))
@@ -270,7 +270,7 @@ mod tests {
         for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let losses = losses(&[("loss_d", &[seconds]), ("loss_g", &[0.5])]);
             let (recorded, line) = losses.recorded().unwrap();
-            let note = "a losses of round 3 had a number that is not finite and was left out".to_owned();
+            let note = "the event `losses` of round 3 had a number that is not finite and was left out".to_owned();
             assert_eq!(*recorded, Event::Note(Note { note }));
             assert_eq!(Event::all(&line), (vec![recorded.into_owned()], vec![]));
         }
