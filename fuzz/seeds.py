@@ -2,7 +2,7 @@
 
     python3 fuzz/seeds.py        # needs numpy and pillow; equal versions make equal files
 
-`seeds/config` is a link to the repository's own configs.
+`seeds/config` is a link to the repository's own configs, and `seeds/policy/kit` to the policy of a kit.
 """
 
 import gzip
@@ -343,7 +343,6 @@ def messages():
 
 
 def policies():
-    kit = (HERE.parent.parent / "crates/effgan-fl/src/policy/policy.toml").read_text("utf-8")
     wishes = {"name": "small", "algorithm": "effgan", "rounds": 2, "local": {"epochs": 1}, "fine_tune": {"steps": 9}, "by_the_batch": False, "held_out": 0.1}
     wishes |= {"images": 112, "batch_size": 64, "batches_a_step": 1, "image_size": 16, "channels": 1, "model": 9000, "memory": 90000, "seconds": 60.0}
     wishes |= {"label_counts": False, "class_names": False, "conditional": False}
@@ -351,7 +350,6 @@ def policies():
     def policy(name, text, wishes=None):
         save("policy", name, (text + ("\n---\n" + json.dumps(wishes) if wishes else "")).encode())
 
-    policy("kit", kit)
     policy("ordinary", 'approve = "any"\nmin_images = 30', wishes)
     policy("attack", "", {**wishes, "held_out": 0.99, "images": 1, "batch_size": 1})
     policy("endless", "", {**wishes, "rounds": 2**32 - 1, "local": {"epochs": 2**32 - 1}, "images": 2**64 - 1, "batch_size": 2**64 - 1, "batches_a_step": 2**64 - 1})

@@ -522,32 +522,21 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
     assert_eq!(simulated_network(&network, &fedgan(2), local, &south, 1).0, expected);
 }
 
-/// One config of each algorithm. The match does not compile when a variant is added; add its config to the list above.
+/// A config of each algorithm, in the order of its variants.
 fn every_algorithm() -> Vec<AlgorithmConfig> {
     let all = vec![
+        effgan(1, 2),
         fedgan(2),
         fedprox(2, 0.1),
         AlgorithmConfig::Fedadam(server_optimiser(2, 0.1, 0.01)),
         AlgorithmConfig::Fedyogi(server_optimiser(2, 0.1, 0.01)),
-        effgan(1, 2),
-        local_ensemble(2),
         md_gan(2),
         ua_gan(2),
+        local_ensemble(2),
         AlgorithmConfig::Central(CentralConfig { rounds: 1 }),
     ];
-    for config in &all {
-        match config {
-            AlgorithmConfig::Fedgan(_)
-            | AlgorithmConfig::Fedprox(_)
-            | AlgorithmConfig::Fedadam(_)
-            | AlgorithmConfig::Fedyogi(_)
-            | AlgorithmConfig::Effgan(_)
-            | AlgorithmConfig::LocalEnsemble(_)
-            | AlgorithmConfig::MdGan(_)
-            | AlgorithmConfig::UaGan(_)
-            | AlgorithmConfig::Central(_) => (),
-        }
-    }
+    let names: Vec<&str> = all.iter().map(|config| config.name()).collect();
+    assert_eq!(names, AlgorithmConfig::one_of_each().map(|config| config.name()), "add it to every_algorithm");
     all
 }
 

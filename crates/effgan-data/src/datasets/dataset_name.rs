@@ -121,7 +121,7 @@ mod tests {
         // unknown variant `?`, expected one of `a`, `b`
         let error = serde_json::from_str::<DatasetName>("\"?\"").unwrap_err().to_string();
         let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-        assert_eq!(known, DatasetName::ALL.map(DatasetName::as_str));
+        assert_eq!(known, DatasetName::ALL.map(DatasetName::as_str), "add it to DatasetName::ALL");
     }
 
     #[test]

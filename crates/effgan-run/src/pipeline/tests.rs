@@ -95,7 +95,9 @@ fn a_loss_or_a_score_with_nan_is_a_note_for_the_listener_as_in_the_file() {
     }
 
     let left_out = |what| {
-        Event::Note(Note { note: format!("the event `{what}` of round 2 had a number that is not finite and was left out") })
+        Event::Note(Note {
+            note: format!("the event `{what}` of round 2 had a number that is not finite and was left out"),
+        })
     };
     assert_eq!(*follower.events.lock().unwrap(), [left_out("losses"), left_out("score"), Event::Score(score.clone())]);
     assert_eq!(follower.lines(), lines_of(&folder));

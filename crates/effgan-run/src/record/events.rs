@@ -68,7 +68,8 @@ impl Event {
         }
         let event = serde_json::to_value(self)?;
         let name = event["event"].as_str().unwrap_or_default();
-        let note = format!("the event `{name}` of round {} had a number that is not finite and was left out", self.round());
+        let note =
+            format!("the event `{name}` of round {} had a number that is not finite and was left out", self.round());
         let note = Self::Note(Note { note });
         let line = serde_json::to_string(&note)?;
         Ok((Cow::Owned(note), line))

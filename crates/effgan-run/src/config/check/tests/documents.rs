@@ -45,26 +45,29 @@ fn section<'a>(text: &'a str, head: &str, next: &str) -> &'a str {
 
 #[test]
 fn every_kind_is_named_in_readme_and_has_its_row_in_docs_and_in_the_tables() {
+    let mut lacking = Vec::new();
     for (key, document, named) in NAMED {
         let text = read(document);
         let text = if document == "README.md" { section(&text, "## What is included", "\n## ") } else { &text };
-        for kind in kinds(key) {
-            assert!(text.contains(&named.replace('?', &kind)), "{document} lacks {key} = {kind}");
-        }
+        let lacks = |kind: &String| !text.contains(&named.replace('?', kind));
+        lacking.extend(kinds(key).into_iter().filter(lacks).map(|kind| format!("{document} lacks {key} = {kind}")));
     }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
 #[test]
 fn comments_on_a_kind_list_every_kind() {
+    let mut lacking = Vec::new();
     for (table, config) in COMMENTED {
         let text = read(config);
         let mut lines = section(&text, &format!("\n[{table}]"), "\n[").lines();
         let line = lines.find(|line| line.starts_with("kind = ")).unwrap();
         let words: Vec<&str> = line.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
-        for kind in kinds(&format!("{table}.kind")) {
-            assert!(words.contains(&kind.as_str()), "{config} lacks {kind}: {line}");
-        }
+        let lacks = |kind: &String| !words.contains(&kind.as_str());
+        let kinds = kinds(&format!("{table}.kind")).into_iter();
+        lacking.extend(kinds.filter(lacks).map(|kind| format!("{config} lacks {kind}: {line}")));
     }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
 #[test]
