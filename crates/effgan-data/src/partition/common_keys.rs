@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(message(CommonKeys::of(0)), "partition.clients = 0 must be at least 1");
         assert!(
             message(CommonKeys { min_examples: 0, ..CommonKeys::of(1) })
-                .starts_with("partition.min_examples = 0, expected")
+                .starts_with("partition.min_examples = 0 must be at least 1")
         );
         for held_out in [1.0, -0.1, f64::NAN] {
             let message = message(CommonKeys { held_out, ..CommonKeys::of(1) });

@@ -209,6 +209,10 @@ mod tests {
         assert_eq!(error("name = ", &[]).split(':').next(), Some("line 1"));
         assert_eq!(error(QUICKSTART, &["sead=1"]), format!("unknown key `sead`, expected one of {KEYS}"));
         assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown key `epoch`, expected one of"));
+        assert_eq!(
+            error(QUICKSTART, &["partition.zzz=1"]),
+            "[partition] unknown key `zzz`, expected one of `classes_per_client`, `clients`, `min_examples`, `held_out`"
+        );
         assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown key `mu`"));
         assert!(
             error(QUICKSTART, &["algorithm.kind=fedavg"])

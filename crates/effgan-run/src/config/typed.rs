@@ -43,6 +43,7 @@ fn wrong_shape<T: DeserializeOwned>(key: &str, value: &Value) -> Option<String> 
     if paths.len() > MAX_KEYS + 1 {
         return Some(in_table(&full(key, &[]), &format!("has more than {MAX_KEYS} keys")));
     }
+    let error = error_of::<T>(value.clone());
     let error_with = |path: &[&str], text: &str| error_of::<T>(with(value, path, text.into())).unwrap_or_default();
     paths.into_iter().find_map(|path| {
         let (wrong, of_text, key) = (at(value, &path)?, error_with(&path, ""), full(key, &path).join("."));
@@ -51,6 +52,8 @@ fn wrong_shape<T: DeserializeOwned>(key: &str, value: &Value) -> Option<String> 
             names.next().is_some_and(|name| error_with(&path, name).ends_with(NO_VALUE)) && names.next().is_none()
         };
         match wrong {
+            // What serde says is about another key.
+            _ if error.as_ref() == Some(&of_text) => None,
             Value::Array(_) if expected_in(&of_text).is_some_and(is_table) => {
                 Some(format!("{key} = {}, expected a table", shown(wrong)))
             }
