@@ -30,16 +30,16 @@ def train(**arguments: object) -> Wrong:
         (train(config={1: 2}), effgan.UsageError, "the config has the key 1, which is not a str"),
         (train(settings={"seed": float("nan")}), effgan.UsageError, "seed = NaN is not finite"),
         (train(settings={"seed": 2**70}), effgan.UsageError, "seed = 1180591620717411303424 is not a 64-bit integer"),
-        (train(settings={"local.epoch": 1}), effgan.UsageError, "[local] unknown field `epoch`, expected one of"),
+        (train(settings={"local.epoch": 1}), effgan.UsageError, "[local] unknown key `epoch`, expected one of"),
         (train(settings={"local.epochs": "1"}), effgan.UsageError, 'local.epochs = "1", expected a whole number'),
-        (train(jobs=0), effgan.UsageError, "jobs = 0 is outside 1..=1024"),
+        (train(jobs=0), effgan.UsageError, "jobs = 0 must be from 1 to 1024"),
         (train(jobs=-2), effgan.UsageError, "jobs = -2 must be at least 0"),
         (train(seed=-1), effgan.UsageError, "seed = -1 must be at least 0"),
         (train(out=Path("/")), effgan.UsageError, "/ exists and nothing is overwritten"),
         (train(settings={"dataset": {"name": "mnist", "dir": Path("/nowhere")}}), effgan.DataError, "/nowhere"),
         (train(settings={"local.learning_rate": 1e30}), effgan.RunFailed, "lower local.learning_rate"),
-        (lambda run, _: run.model.sample(0), effgan.UsageError, "n = 0 is outside 1..=10000000"),
-        (lambda run, _: run.model.sample(10**12), effgan.UsageError, "n = 1000000000000 is outside"),
+        (lambda run, _: run.model.sample(0), effgan.UsageError, "n = 0 must be from 1 to 10000000"),
+        (lambda run, _: run.model.sample(10**12), effgan.UsageError, "n = 1000000000000 must be from 1 to"),
         (lambda run, _: run.model.sample(1, member="x"), effgan.UsageError, "no member x; it has client-0000, client-0001"),
         (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global cannot be combined"),
         (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "not a model folder (no manifest.json)"),
@@ -49,7 +49,7 @@ def train(**arguments: object) -> Wrong:
         (lambda *_: effgan.evaluate([1]), effgan.UsageError, "got list"),  # type: ignore[arg-type]
         (lambda *_: effgan.evaluate(ZEROS[:, :, 1:]), effgan.UsageError, "shape [1, 27, 28], those of the reference mnist-mini"),
         (lambda *_: effgan.evaluate(ZEROS, n=61), effgan.UsageError, "n = 61 is more than the 60 images given"),
-        (lambda *_: effgan.evaluate(ZEROS, n=1), effgan.UsageError, "n = 1 is outside 2..=2000, the images of mnist-mini"),
+        (lambda *_: effgan.evaluate(ZEROS, n=1), effgan.UsageError, "n = 1 must be from 2 to 2000, the images of mnist-mini"),
         (lambda *_: effgan.evaluate(ZEROS, "cifar"), effgan.UsageError, "no data set is called `cifar`"),
         (lambda *_: effgan.evaluate(ZEROS, {"nam": "x"}), effgan.UsageError, "reference: unknown field `nam`"),
     ],
@@ -76,7 +76,7 @@ def test_a_wrong_key_is_refused_before_data_are_read_or_a_site_is_looked_for(tmp
         lambda: _effgan.federate(wrong, out=out, nodes=never, push=never, pull=never, aggregate=never, log=never, server=None),
     ]
     for start in starts:
-        with pytest.raises(effgan.UsageError, match=r"local\.beta1 = 2\.0 is outside 0\.\.1"):
+        with pytest.raises(effgan.UsageError, match=r"local\.beta1 = 2\.0 must be at least 0 and below 1"):
             start()
     assert list(tmp_path.iterdir()) == [wrong]
 

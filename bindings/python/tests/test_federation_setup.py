@@ -53,7 +53,7 @@ def test_init_makes_a_folder_for_the_server_and_kits_without_a_secret(tmp_path: 
         (["--sites", "a", "--host", "10.0.0.256"], "ends in a number and is not an IPv4 address"),
         (["--sites", "a", "--host", "..."], "is not a DNS name"),
         (["--sites", "a", "--host", "0.0.0.0"], "is not an address that can be called"),
-        (["--sites", "a", "--host", "h", "--port", "0"], "0 is not in 1..=65535"),
+        (["--sites", "a", "--host", "h", "--port", "0"], "0 must be from 1 to 65535"),
         (["--sites", "a", "--host", "h", "--port", "9091"], "two programs listen there"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -172,7 +172,7 @@ fn bad_images_are_one_line() {
     fs::write(place.path("text.npy"), "text").unwrap();
     fs::create_dir(place.path("empty")).unwrap();
     let digits = ["--reference", "mnist-mini"];
-    assert_eq!(place.line("one.npy", &digits), "n = 1 is outside 2..=2000, the images of mnist-mini");
+    assert_eq!(place.line("one.npy", &digits), "n = 1 must be from 2 to 2000, the images of mnist-mini");
     assert!(
         place
             .line("wide.npy", &digits)

@@ -222,9 +222,9 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
             .ends_with("evaluate = 2001 must be at most 2000, the images of mnist-mini; lower it")
     );
     assert!(axis("\"local.epoch\" = [3]").contains("local.epoch=3, seed=1: "));
-    assert!(said("[[grids]]\nseed = [1]\n", &[]).contains("unknown field `seed`"));
+    assert!(said("[[grids]]\nseed = [1]\n", &[]).contains("unknown key `seed`"));
     assert!(said("[[grids]]\nseeds = []\n", &[]).ends_with("expected a list such as [1, 2, 3]"));
-    assert!(said(SIMPLE, &["--set", "local.epoch=3"]).contains("[local] unknown field `epoch`"));
+    assert!(said(SIMPLE, &["--set", "local.epoch=3"]).contains("[local] unknown key `epoch`"));
     let nowhere = ["--set", "dataset={ name = \"mnist\", dir = \"/nowhere\" }"];
     let swept = Swept::new(SIMPLE);
     let (code, line) = failure(&effgan(&swept.args(&nowhere)));

@@ -13,7 +13,7 @@ pub enum DataError {
     #[error("image shape {shape:?} is empty or too large; channels, height and width are at least 1")]
     ImageShape { shape: [usize; 3] },
     /// Labels are u8, so there are 1 to 256 classes.
-    #[error("num_classes = {num_classes} is outside 1..=256, as labels are single bytes")]
+    #[error("num_classes = {num_classes} must be from 1 to 256, as labels are single bytes")]
     NumClasses { num_classes: usize },
     /// Images are indexed by u32.
     #[error("an image set of {num_images} images is too large; it holds fewer than 4294967296")]
@@ -162,15 +162,15 @@ pub enum DataError {
     #[error("data set {name} is read from files; set dataset.dir to {files}")]
     MissingDir { name: String, files: &'static str },
     /// The data set is built into the program, but the config sets a folder for it.
-    #[error("data set {name} is built in, but dataset.dir = {dir:?}; remove dataset.dir")]
-    DirOfBuiltin { name: String, dir: PathBuf },
+    #[error("data set {name} is built in and reads no files; remove dataset.dir")]
+    DirOfBuiltin { name: String },
     /// Training and test images differ in shape.
     #[error(
         "data set {name} has training images of shape {train:?} but test images of shape {test:?}; check dataset.dir"
     )]
     SplitShapes { name: String, train: [usize; 3], test: [usize; 3] },
     /// A size of images is out of range.
-    #[error("dataset.size = {size} is outside 1..={max}, the pixels per side of an image")]
+    #[error("dataset.size = {size} must be from 1 to {max}, the pixels per side of an image")]
     Size { size: usize, max: usize },
     /// Images are grey or have three colours.
     #[error("dataset.channels = {channels} is neither 1 (grey) nor 3 (red, green, blue)")]
@@ -181,7 +181,7 @@ pub enum DataError {
     )]
     NothingToSkip { name: String },
     /// The limit is larger than the training split.
-    #[error("dataset.limit = {limit} is outside 1..={num_images}, the number of training images of {name}")]
+    #[error("dataset.limit = {limit} must be from 1 to {num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: String },
 
     // Partitions.
@@ -189,18 +189,18 @@ pub enum DataError {
     #[error("client name {name:?} is not 1 to 64 characters of a-z, 0-9 and -; rename the client")]
     ClientName { name: String },
     /// A number of images, clients, classes or shards is 0.
-    #[error("{key} = 0, expected at least 1")]
+    #[error("{key} = 0 must be at least 1")]
     Zero { key: &'static str },
     /// A client without images has nothing to train on.
-    #[error("partition.min_examples = 0, expected at least 1, as a client without images cannot train")]
+    #[error("partition.min_examples = 0 must be at least 1, as a client without images cannot train")]
     NoMinExamples,
     /// The held-out fraction leaves no images to train on.
     #[error(
-        "partition.held_out = {held_out:?} is outside 0..1; it is the fraction of a client's images kept from training"
+        "partition.held_out = {held_out:?} must be at least 0 and below 1; it is the fraction of a client's images kept from training"
     )]
     HeldOut { held_out: f64 },
     /// A Dirichlet concentration is a positive number.
-    #[error("partition.alpha = {alpha:?} is not a finite number above 0")]
+    #[error("partition.alpha = {alpha:?} must be above 0 and finite")]
     Alpha { alpha: f64 },
     /// More images are to be assigned than there are.
     #[error("cannot assign the first {num_assigned} images of a set of {num_images}; lower dataset.limit")]
@@ -212,7 +212,7 @@ pub enum DataError {
     MoreClientsThanImages { clients: usize, num_assigned: usize },
     /// A client cannot hold that many different classes.
     #[error(
-        "partition.classes_per_client = {classes_per_client} is outside 1..={num_present}, \
+        "partition.classes_per_client = {classes_per_client} must be from 1 to {num_present}, \
          the number of classes among the assigned images"
     )]
     ClassesPerClient { classes_per_client: usize, num_present: usize },
@@ -244,7 +244,7 @@ pub enum DataError {
         clients: usize,
     },
     /// A standard deviation is a finite number ≥ 0.
-    #[error("partition.sigma = {sigma:?} is not a finite number of at least 0")]
+    #[error("partition.sigma = {sigma:?} must be at least 0 and finite")]
     Sigma { sigma: f64 },
     /// Client sizes follow exactly one distribution.
     #[error(

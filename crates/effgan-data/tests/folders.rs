@@ -160,7 +160,7 @@ fn keys_out_of_range_are_named() {
     let plain = DatasetConfig::of(DatasetName::MnistMini);
     assert_eq!(
         error(DatasetConfig { size: Some(0), ..plain.clone() }),
-        "dataset.size = 0 is outside 1..=1024, the pixels per side of an image"
+        "dataset.size = 0 must be from 1 to 1024, the pixels per side of an image"
     );
     assert_eq!(
         error(DatasetConfig { channels: Some(4), ..plain.clone() }),

@@ -50,7 +50,7 @@ impl Attack {
             return Err(FlError::Config("simulation.attack.clients = 0 must be at least 1".into()));
         }
         if !(factor > 0.0 && factor.is_finite()) {
-            return Err(FlError::Config(format!("simulation.attack.factor = {factor} must be above 0 and finite")));
+            return Err(FlError::Config(format!("simulation.attack.factor = {factor:?} must be above 0 and finite")));
         }
         Ok(())
     }

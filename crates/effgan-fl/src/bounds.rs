@@ -31,7 +31,7 @@ impl Bounds {
     /// A line of text with the value and the bound.
     pub fn check(&self, params: &Params, norm: Option<f64>) -> std::result::Result<(), String> {
         let (max, bound) = match self.max_value {
-            Some(max) => (max, format!("aggregation.max_value = {max}")),
+            Some(max) => (max, format!("aggregation.max_value = {max:?}")),
             None => (MAX_VALUE, format!("{MAX_VALUE:e}, which no training reaches")),
         };
         for (name, array) in params {
@@ -42,7 +42,7 @@ impl Bounds {
         }
         match (norm, self.max_norm) {
             (Some(norm), Some(max)) if norm > max => {
-                Err(format!("its update has the norm {norm:.3e}, beyond aggregation.max_norm = {max}"))
+                Err(format!("its update has the norm {norm:.3e}, beyond aggregation.max_norm = {max:?}"))
             }
             _ => Ok(()),
         }
@@ -66,13 +66,13 @@ impl Bounds {
         let set = bounds.into_iter().filter_map(|(key, bound)| Some((key, bound?)));
         for (key, bound) in set {
             if !(bound > 0.0 && bound <= MAX_VALUE) {
-                let line = format!("aggregation.{key} = {bound} must be above 0 and at most {MAX_VALUE:e}");
+                let line = format!("aggregation.{key} = {bound:?} must be above 0 and at most {MAX_VALUE:e}");
                 return Err(FlError::Config(line));
             }
         }
         match self.max_weight.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
             Some(share) => {
-                Err(FlError::Config(format!("aggregation.max_weight = {share} must be above 0 and at most 1")))
+                Err(FlError::Config(format!("aggregation.max_weight = {share:?} must be above 0 and at most 1")))
             }
             None => Ok(()),
         }
@@ -94,9 +94,9 @@ mod tests {
         let bounds = Bounds { max_norm: Some(10.0), max_value: Some(100.0), ..Bounds::default() };
         assert_eq!(bounds.check(&params(-100.0), Some(10.0)), Ok(()));
         let error = bounds.check(&params(-101.0), None).unwrap_err();
-        assert_eq!(error, "tensor `w` has the value -1.01e2 at index 1, beyond aggregation.max_value = 100");
+        assert_eq!(error, "tensor `w` has the value -1.01e2 at index 1, beyond aggregation.max_value = 100.0");
         let error = bounds.check(&params(1.0), Some(10.5)).unwrap_err();
-        assert_eq!(error, "its update has the norm 1.050e1, beyond aggregation.max_norm = 10");
+        assert_eq!(error, "its update has the norm 1.050e1, beyond aggregation.max_norm = 10.0");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Decay {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Exponential(factor) if !(factor > 0.0 && factor <= 1.0) => {
-                Err(FlError::Config(format!("local.decay.exponential = {factor} must be above 0 and at most 1")))
+                Err(FlError::Config(format!("local.decay.exponential = {factor:?} must be above 0 and at most 1")))
             }
             _ => Ok(()),
         }
@@ -65,7 +65,7 @@ mod tests {
     fn a_factor_that_stops_or_grows_is_refused() {
         for factor in [0.0, 1.5, f64::NAN] {
             let error = Decay::Exponential(factor).check().unwrap_err().to_string();
-            assert_eq!(error, format!("local.decay.exponential = {factor} must be above 0 and at most 1"));
+            assert_eq!(error, format!("local.decay.exponential = {factor:?} must be above 0 and at most 1"));
         }
     }
 }

@@ -57,18 +57,18 @@ impl SimulationConfig {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let wrong = |reason: String| Err(FlError::Config(reason));
         if !(0.0..1.0).contains(dropout) {
-            return wrong(format!("simulation.dropout = {dropout} is outside 0..1"));
+            return wrong(format!("simulation.dropout = {dropout:?} must be at least 0 and below 1"));
         }
         attack.map_or(Ok(()), |attack| attack.check())?;
         match (deadline, speed) {
             (Some(deadline), Some(_)) if !positive(*deadline) => {
-                wrong(format!("simulation.deadline = {deadline} must be above 0"))
+                wrong(format!("simulation.deadline = {deadline:?} must be above 0 and finite"))
             }
             (_, Some(Speed { median, .. })) if !positive(*median) => {
-                wrong(format!("simulation.speed.median = {median} must be above 0"))
+                wrong(format!("simulation.speed.median = {median:?} must be above 0 and finite"))
             }
             (_, Some(Speed { sigma, .. })) if !(0.0..=10.0).contains(sigma) => {
-                wrong(format!("simulation.speed.sigma = {sigma} is outside 0..=10"))
+                wrong(format!("simulation.speed.sigma = {sigma:?} must be from 0 to 10"))
             }
             (None, Some(_)) | (Some(_), None) => {
                 wrong("simulation.deadline and simulation.speed go together; set both or neither".into())
@@ -166,12 +166,12 @@ mod tests {
     fn settings_out_of_bounds_are_named() {
         let error = |config: SimulationConfig| config.check().unwrap_err().to_string();
         let dropout = SimulationConfig { dropout: 1.0, ..SimulationConfig::default() };
-        assert_eq!(error(dropout), "simulation.dropout = 1 is outside 0..1");
+        assert_eq!(error(dropout), "simulation.dropout = 1.0 must be at least 0 and below 1");
         let alone = SimulationConfig { deadline: Some(1.0), ..SimulationConfig::default() };
         assert_eq!(error(alone.clone()), "simulation.deadline and simulation.speed go together; set both or neither");
         let speed = |median, sigma| SimulationConfig { speed: Some(Speed { median, sigma }), ..alone.clone() };
-        assert_eq!(error(speed(0.0, 1.0)), "simulation.speed.median = 0 must be above 0");
-        assert_eq!(error(speed(1.0, f64::NAN)), "simulation.speed.sigma = NaN is outside 0..=10");
+        assert_eq!(error(speed(0.0, 1.0)), "simulation.speed.median = 0.0 must be above 0 and finite");
+        assert_eq!(error(speed(1.0, f64::NAN)), "simulation.speed.sigma = NaN must be from 0 to 10");
         assert!(speed(1.0, 0.0).check().is_ok());
     }
 }

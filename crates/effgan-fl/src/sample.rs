@@ -74,7 +74,9 @@ fn check_classes(model: &dyn Model, classes: &[u8]) -> Result<()> {
         Some(class) if known == 0 => Err(FlError::Config(format!(
             "class {class} cannot be drawn: the model was trained without network.conditional = true"
         ))),
-        Some(class) => Err(FlError::Config(format!("class {class} is outside 0..={}, the model's classes", known - 1))),
+        Some(class) => {
+            Err(FlError::Config(format!("class {class} must be from 0 to {}, the model's classes", known - 1)))
+        }
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn classes_that_the_network_does_not_have_are_refused() {
         let error = |conditional, class| draw_from(&model(conditional), &[class], 0..1, 1).unwrap_err().to_string();
-        assert_eq!(error(true, 4), "class 4 is outside 0..=3, the model's classes");
+        assert_eq!(error(true, 4), "class 4 must be from 0 to 3, the model's classes");
         assert_eq!(
             error(false, 1),
             "class 1 cannot be drawn: the model was trained without network.conditional = true"

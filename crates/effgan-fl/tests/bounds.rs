@@ -135,13 +135,13 @@ fn a_client_with_an_update_beyond_a_bound_of_the_config_is_left_out_and_one_at_t
     assert_eq!(mean, 2.0);
     assert_eq!(
         record.missing,
-        missing("unusable reply: its update has the norm 1.810e3, beyond aggregation.max_norm = 272")
+        missing("unusable reply: its update has the norm 1.810e3, beyond aggregation.max_norm = 272.0")
     );
 
     let value = Bounds { max_value: Some(20.0), ..Bounds::default() };
     assert_eq!(round(20.0, OnFailure::LeaveOut, value).unwrap().1.missing, []);
     let (_, record) = round(-20.5, OnFailure::LeaveOut, value).unwrap();
-    let reason = "unusable reply: tensor `w` has the value -2.05e1 at index 0, beyond aggregation.max_value = 20";
+    let reason = "unusable reply: tensor `w` has the value -2.05e1 at index 0, beyond aggregation.max_value = 20.0";
     assert_eq!(record.missing, missing(reason));
 }
 

@@ -72,7 +72,7 @@ pub enum MetricError {
         n_reference: usize,
     },
     /// The number of nearest neighbours is 0.
-    #[error("nearest_k = 0, expected at least 1")]
+    #[error("nearest_k = 0 must be at least 1")]
     NearestK,
     /// A subset has an image that does not exist.
     #[error("a subset has {which} image {index} of {n}; draw the subsets for these sets")]

@@ -159,7 +159,7 @@ mod tests {
             error(&[1.0], 2),
             "1 real images, fewer than the 3 that precision and recall with its nearest neighbours needs; pass more images"
         );
-        assert_eq!(error(&[1.0, 2.0], 0), "nearest_k = 0, expected at least 1");
+        assert_eq!(error(&[1.0, 2.0], 0), "nearest_k = 0 must be at least 1");
         assert_eq!(
             error(&[1.0, f32::NAN, 2.0], 2),
             "feature 0 of image 1 is NaN, expected a finite number; check the image and the feature network"

@@ -277,7 +277,7 @@ fn draw(
     stop: &AtomicBool,
 ) -> Result<Vec<u8>> {
     if !(1..=MAX_AT_ONCE).contains(&num) {
-        return Err(usage(format!("n = {num} is outside 1..={MAX_AT_ONCE}")));
+        return Err(usage(format!("n = {num} must be from 1 to {MAX_AT_ONCE}")));
     }
     let draw = Draw::new(seed, 0..num, Device::cpu()?, jobs);
     Ok(model.sample_while(&|| check(stop), selection, &draw)?)

@@ -111,7 +111,7 @@ def end_at_deadline(message: Message, context: Context, call_next: Call) -> Mess
     _, numbers, _ = content_of_request(message)
     deadline = numbers.get("deadline", 0.0)
     if not 0.0 < deadline <= MAX_SECONDS:
-        raise ValueError(f"the message's deadline is {deadline} s, which is outside 0..={MAX_SECONDS}")
+        raise ValueError(f"the message's deadline is {deadline} s, and must be from 0 to {MAX_SECONDS}")
     timer = threading.Timer(deadline + GRACE, os._exit, (1,))
     timer.daemon = True
     timer.start()

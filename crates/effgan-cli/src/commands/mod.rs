@@ -111,12 +111,22 @@ impl Cli {
     }
 }
 
+/// clap's "0 is not in 1..=1024" in the words in which the bounds of a config are stated.
+fn with_bounds_in_words(line: &str) -> String {
+    let range = |line: &str| -> Option<String> {
+        let (value, bounds) = line.split_once(" is not in ")?;
+        let (least, max) = bounds.split_once("..=")?;
+        Some(format!("{value} must be from {least} to {max}"))
+    };
+    range(line).unwrap_or_else(|| line.into())
+}
+
 /// clap's message of several paragraphs as one line: the error, a suggestion, and the usage.
 fn one_line(message: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match (parts.last_mut(), line.split_once(": ")) {
-            (_, Some(("error" | "tip", what))) => parts.push(what.into()),
+            (_, Some(("error" | "tip", what))) => parts.push(with_bounds_in_words(what)),
             (_, Some(("Usage", usage))) => parts.push(format!("usage: {usage}")),
             (_, _) if line.starts_with("For more information") => {}
             // An item in a list of missing arguments.
@@ -193,7 +203,7 @@ mod tests {
         );
         assert_eq!(
             error_of("run x --jobs 0"),
-            "invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=1024; try --help"
+            "invalid value '0' for '--jobs <JOBS>': 0 must be from 1 to 1024; try --help"
         );
         assert_eq!(
             error_of("sampel"),

@@ -55,22 +55,22 @@ fn refused(settings: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn a_wrong_config_is_code_2_and_one_line() {
     for (setting, said) in [
-        ("local.epoch=3", "[local] unknown field `epoch`, expected one of"),
+        ("local.epoch=3", "[local] unknown key `epoch`, expected one of"),
         ("partition.clients=121", "partition.clients = 121 is more than the 120 images to assign"),
         (
             "partition.min_examples=50",
             "partition.min_examples = 50 must be at most 40, as 3 clients share dataset.limit = 120 images",
         ),
         ("partition.min_examples=35", "fewer than min_examples = 35, with 3 clients"),
-        ("dataset.limit=10001", "dataset.limit = 10001 is outside 1..=10000"),
+        ("dataset.limit=10001", "dataset.limit = 10001 must be from 1 to 10000"),
         ("dataset.name=mnist", "set dataset.dir to the folder with train-images-idx3-ubyte"),
-        ("network.base_channels=0", "network.base_channels = 0 is outside 1..=1024"),
-        ("algorithm.rounds=4000000000", "algorithm.rounds = 4000000000 is outside 0..=1000000"),
-        ("local.batch_size=1", "local.batch_size = 1 must be at least 2"),
+        ("network.base_channels=0", "network.base_channels = 0 must be from 1 to 1024"),
+        ("algorithm.rounds=4000000000", "algorithm.rounds = 4000000000 must be from 0 to 1000000"),
+        ("local.batch_size=1", "local.batch_size = 1 must be from 2 to 65536"),
         ("evaluation.samples=20", "there is no image of class"),
         ("local.learning_rate=-1", "local.learning_rate = -1 must be above 0"),
         ("algorithm.cohort=1.5", "algorithm.cohort = 1.5 must be above 0 and at most 1"),
-        ("evaluation.samples=2001", "evaluation.samples = 2001 is outside 2..=2000"),
+        ("evaluation.samples=2001", "evaluation.samples = 2001 must be from 2 to 2000"),
     ] {
         let (code, line) = refused(&[setting]);
         assert_eq!(code, Some(2), "{setting}: {line}");
@@ -117,15 +117,15 @@ fn a_wrong_key_is_refused_by_every_command_before_data_are_read_or_anything_is_m
     let ua_gan = md_gan.replace("md-gan", "ua-gan").replace("ema = 0.9\n", "");
     let central = "kind = \"central\"\nrounds = 2\n\n[aggregation]\nkind = \"median\"";
     for (from, to, said) in [
-        ("batch_size = 16", "batch_size = 16\nbeta1 = 2.0", "local.beta1 = 2.0 is outside 0..1"),
-        ("batch_size = 16", "batch_size = 1", "local.batch_size = 1 must be at least 2"),
+        ("batch_size = 16", "batch_size = 16\nbeta1 = 2.0", "local.beta1 = 2.0 must be at least 0 and below 1"),
+        ("batch_size = 16", "batch_size = 1", "local.batch_size = 1 must be from 2 to 65536"),
         ("batch_size = 16", "batch_size = 16\nsteps = 1", "set exactly one of local.epochs and local.steps"),
         ("\nepochs = 4", "", "set exactly one of local.epochs and local.steps"),
         ("rounds = 2", "rounds = 2\ncohort = 0.0", "algorithm.cohort = 0.0 must be above 0 and at most 1"),
-        ("base_channels = 8", "base_channels = 0", "network.base_channels = 0 is outside 1..=1024"),
-        ("limit = 120", "limit = 0", "dataset.limit = 0, expected at least 1"),
+        ("base_channels = 8", "base_channels = 0", "network.base_channels = 0 must be from 1 to 1024"),
+        ("limit = 120", "limit = 0", "dataset.limit = 0 must be at least 1"),
         ("limit = 120", "size = 30\nchannels = 1", "images of 1 x 30 x 30 do not fit a dcgan"),
-        ("classes_per_client = 5", "classes_per_client = 0", "partition.classes_per_client = 0, expected at least 1"),
+        ("classes_per_client = 5", "classes_per_client = 0", "partition.classes_per_client = 0 must be at least 1"),
         ("samples = 200", "samples = 1", "evaluation.samples = 1 must be at least 2"),
         (effgan, central, "aggregation.kind = \"median\" is not for central"),
         (&format!("epochs = 4\n\n[algorithm]\n{effgan}"), md_gan, "local.ema is not supported by md-gan; remove it"),

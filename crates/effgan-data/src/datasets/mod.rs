@@ -136,8 +136,8 @@ impl DatasetConfig {
         if let Some(channels) = self.channels.filter(|channels| !matches!(channels, 1 | 3)) {
             return Err(DataError::Channels { channels });
         }
-        if let Some(dir) = self.dir.as_ref().filter(|_| self.name == DatasetName::MnistMini) {
-            return Err(DataError::DirOfBuiltin { name: self.name.to_string(), dir: dir.clone() });
+        if self.dir.is_some() && self.name == DatasetName::MnistMini {
+            return Err(DataError::DirOfBuiltin { name: self.name.to_string() });
         }
         if self.skip_broken && self.name != DatasetName::Folder {
             return Err(DataError::NothingToSkip { name: self.name.to_string() });
@@ -273,7 +273,7 @@ mod tests {
         assert!(error.contains("train-images-idx3-ubyte[.gz]"), "{error}");
         assert_eq!(
             config(r#"{"name":"mnist-mini","dir":"x"}"#).unwrap().check().unwrap_err().to_string(),
-            r#"data set mnist-mini is built in, but dataset.dir = "x"; remove dataset.dir"#
+            "data set mnist-mini is built in and reads no files; remove dataset.dir"
         );
     }
 
@@ -289,8 +289,8 @@ mod tests {
     fn limit_out_of_range_names_both_numbers() {
         assert_eq!(
             load_error(r#"{"name":"mnist-mini","limit":10001}"#),
-            "dataset.limit = 10001 is outside 1..=10000, the number of training images of mnist-mini"
+            "dataset.limit = 10001 must be from 1 to 10000, the number of training images of mnist-mini"
         );
-        assert_eq!(load_error(r#"{"name":"mnist-mini","limit":0}"#), "dataset.limit = 0, expected at least 1");
+        assert_eq!(load_error(r#"{"name":"mnist-mini","limit":0}"#), "dataset.limit = 0 must be at least 1");
     }
 }

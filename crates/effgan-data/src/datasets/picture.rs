@@ -115,7 +115,7 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     let (width, height) = decoder.dimensions();
     let num_pixels = u64::from(width) * u64::from(height);
     if !(1..=MAX_PIXELS).contains(&num_pixels) {
-        return Err(format!("claims to have {width} × {height} pixels, outside 1..={MAX_PIXELS} in all"));
+        return Err(format!("claims to have {width} × {height} pixels, and must have from 1 to {MAX_PIXELS} in all"));
     }
     let mode = mode(decoder.color_type())?;
     // The header of a small file cannot make the program allocate much memory.
@@ -376,7 +376,7 @@ mod tests {
         let sum = crc32(&file[12..29]);
         file[29..33].copy_from_slice(&sum.to_be_bytes());
         let reason = read_bytes(&file).unwrap_err();
-        assert_eq!(reason, "claims to have 60000 × 60000 pixels, outside 1..=67108864 in all");
+        assert_eq!(reason, "claims to have 60000 × 60000 pixels, and must have from 1 to 67108864 in all");
     }
 
     #[test]

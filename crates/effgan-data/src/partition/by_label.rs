@@ -155,10 +155,10 @@ mod tests {
     fn more_classes_than_there_are_is_an_error() {
         let error = by_label(11, 5).assign(&labels(100), &mut ChaCha8Rng::seed_from_u64(0)).unwrap_err();
         let message =
-            "partition.classes_per_client = 11 is outside 1..=10, the number of classes among the assigned images";
+            "partition.classes_per_client = 11 must be from 1 to 10, the number of classes among the assigned images";
         assert_eq!(error.to_string(), message);
         let error = by_label(0, 5).check().unwrap_err();
-        assert_eq!(error.to_string(), "partition.classes_per_client = 0, expected at least 1");
+        assert_eq!(error.to_string(), "partition.classes_per_client = 0 must be at least 1");
     }
 
     #[test]

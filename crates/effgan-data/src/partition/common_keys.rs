@@ -77,14 +77,17 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named() {
         let message = |common: CommonKeys| common.check().unwrap_err().to_string();
-        assert_eq!(message(CommonKeys::of(0)), "partition.clients = 0, expected at least 1");
+        assert_eq!(message(CommonKeys::of(0)), "partition.clients = 0 must be at least 1");
         assert!(
             message(CommonKeys { min_examples: 0, ..CommonKeys::of(1) })
-                .starts_with("partition.min_examples = 0, expected")
+                .starts_with("partition.min_examples = 0 must be at least 1")
         );
         for held_out in [1.0, -0.1, f64::NAN] {
             let message = message(CommonKeys { held_out, ..CommonKeys::of(1) });
-            assert!(message.starts_with(&format!("partition.held_out = {held_out:?} is outside 0..1")), "{message}");
+            assert!(
+                message.starts_with(&format!("partition.held_out = {held_out:?} must be at least 0 and below 1")),
+                "{message}"
+            );
         }
     }
 }

@@ -212,11 +212,11 @@ mod tests {
     fn parameters_out_of_range_are_named() {
         for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let message = dirichlet(alpha).check().unwrap_err().to_string();
-            assert_eq!(message, format!("partition.alpha = {alpha:?} is not a finite number above 0"));
+            assert_eq!(message, format!("partition.alpha = {alpha:?} must be above 0 and finite"));
         }
         for sigma in [-0.1, f64::NAN, f64::INFINITY] {
             let message = Distribution::LogNormal { sigma }.check().unwrap_err().to_string();
-            assert_eq!(message, format!("partition.sigma = {sigma:?} is not a finite number of at least 0"));
+            assert_eq!(message, format!("partition.sigma = {sigma:?} must be at least 0 and finite"));
         }
     }
 }

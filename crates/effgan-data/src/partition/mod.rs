@@ -9,6 +9,7 @@ mod dirichlet;
 mod distribution;
 mod held_out;
 mod iid;
+mod known_keys;
 mod label_quantity;
 mod partition_file;
 mod quantity;
@@ -34,16 +35,22 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum PartitionConfig {
     /// Every client's images are a random sample of all.
+    #[serde(deserialize_with = "known_keys::listed")]
     Iid(Iid),
     /// Each class is split over the clients by Dirichlet proportions.
+    #[serde(deserialize_with = "known_keys::listed")]
     Dirichlet(Dirichlet),
     /// Each client has only a few classes.
+    #[serde(deserialize_with = "known_keys::listed")]
     ByLabel(ByLabel),
     /// Each client has a few shards of the images sorted by label.
+    #[serde(deserialize_with = "known_keys::listed")]
     Shards(Shards),
     /// Clients differ only in size.
+    #[serde(deserialize_with = "known_keys::listed")]
     Quantity(Quantity),
     /// Clients differ in size and in their mix of classes.
+    #[serde(deserialize_with = "known_keys::listed")]
     LabelQuantity(LabelQuantity),
     /// A file lists the images of each client.
     File(PartitionFile),
@@ -234,6 +241,24 @@ mod tests {
             r#"{"kind":"file","path":"partition.json"}"#,
         ] {
             assert_eq!(serde_json::to_string(&config(json).unwrap()).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_all_keys_of_its_kind() {
+        for (kind, own) in [
+            (r#""kind":"iid""#, ""),
+            (r#""kind":"dirichlet","alpha":0.5"#, "`alpha`, "),
+            (r#""kind":"by-label","classes_per_client":3"#, "`classes_per_client`, "),
+            (r#""kind":"shards","shards_per_client":2"#, "`shards_per_client`, "),
+            (r#""kind":"quantity","sigma":1.5"#, "`sigma`, `alpha`, "),
+            (r#""kind":"label-quantity","alpha":0.5,"sigma":1.5"#, "`alpha`, `sigma`, "),
+        ] {
+            let error = config(&format!(r#"{{{kind},"clients":4,"zzz":1}}"#)).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("unknown field `zzz`, expected one of {own}`clients`, `min_examples`, `held_out`")
+            );
         }
     }
 

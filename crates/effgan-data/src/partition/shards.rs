@@ -94,6 +94,6 @@ mod tests {
             );
         }
         let error = Shards { shards_per_client: 0, common: CommonKeys::of(2) }.check().unwrap_err();
-        assert_eq!(error.to_string(), "partition.shards_per_client = 0, expected at least 1");
+        assert_eq!(error.to_string(), "partition.shards_per_client = 0 must be at least 1");
     }
 }

@@ -96,7 +96,7 @@ impl AggregationConfig {
             return Err(FlError::Config("aggregation.min_clients = 0 must be at least 1".into()));
         }
         if let Some(share) = max_share {
-            return Err(FlError::Config(format!("aggregation.max_share = {share} must be above 0 and at most 1")));
+            return Err(FlError::Config(format!("aggregation.max_share = {share:?} must be above 0 and at most 1")));
         }
         self.bounds().check_config()?;
         let is_mean = matches!(self.kind, AggregationKind::Mean | AggregationKind::NormClippedMean);
@@ -139,7 +139,7 @@ impl AggregationConfig {
                 trim.saturating_mul(2)
             )),
             (_, Some((key, share))) => wrong(format!(
-                "aggregation.{key} = {share} is below {least:.4}, an equal share of {clients} clients; raise it"
+                "aggregation.{key} = {share:?} is below {least:.4}, an equal share of {clients} clients; raise it"
             )),
             _ => Ok(()),
         }
@@ -170,7 +170,7 @@ impl AggregationConfig {
             (AggregationKind::TrimmedMean, Some(0), _) => wrong("aggregation.trim = 0 must be at least 1".into()),
             (AggregationKind::TrimmedMean, Some(trim), _) => Ok(Rule::TrimmedMean { trim }),
             (AggregationKind::NormClippedMean, _, Some(clip)) if !(clip > 0.0 && clip.is_finite()) => {
-                wrong(format!("aggregation.clip = {clip} must be above 0 and finite"))
+                wrong(format!("aggregation.clip = {clip:?} must be above 0 and finite"))
             }
             (AggregationKind::NormClippedMean, _, clip) => Ok(Rule::NormClippedMean { clip }),
         }
@@ -217,10 +217,10 @@ mod tests {
         assert_eq!(error(trimmed(0)), "aggregation.trim = 0 must be at least 1");
         assert!(error(of_kind(AggregationKind::TrimmedMean)).starts_with("aggregation.trim is missing"));
         let clip = |clip| AggregationConfig { clip: Some(clip), ..of_kind(AggregationKind::NormClippedMean) };
-        assert_eq!(error(clip(0.0)), "aggregation.clip = 0 must be above 0 and finite");
+        assert_eq!(error(clip(0.0)), "aggregation.clip = 0.0 must be above 0 and finite");
         assert!(clip(1e30).check().is_ok());
         let share = |share| AggregationConfig { max_share: Some(share), ..AggregationConfig::default() };
-        assert_eq!(error(share(0.0)), "aggregation.max_share = 0 must be above 0 and at most 1");
+        assert_eq!(error(share(0.0)), "aggregation.max_share = 0.0 must be above 0 and at most 1");
         assert_eq!(error(share(f64::NAN)), "aggregation.max_share = NaN must be above 0 and at most 1");
         let norm = AggregationConfig { max_norm: Some(f64::INFINITY), ..AggregationConfig::default() };
         assert_eq!(error(norm), "aggregation.max_norm = inf must be above 0 and at most 1e15");

@@ -150,21 +150,25 @@ impl<V: SecondMoment> AlgorithmSettings for FedOptConfig<V> {
     }
 
     fn check(&self) -> Result<()> {
-        let square = (self.tau * self.tau) as f32;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let keys = [
-            ("server_learning_rate", self.server_learning_rate, positive(self.server_learning_rate), "must be above 0"),
+            (
+                "server_learning_rate",
+                self.server_learning_rate,
+                positive(self.server_learning_rate),
+                "must be above 0 and finite",
+            ),
             (
                 "tau",
                 self.tau,
-                positive(self.tau) && square.is_normal(),
-                "is outside 1e-18..1e19: its square is kept in f32",
+                (1e-18..=1e19).contains(&self.tau),
+                "must be from 1e-18 to 1e19 (its square is computed in 32 bits)",
             ),
-            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "is outside 0..1"),
-            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "is outside 0..1"),
+            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "must be at least 0 and below 1"),
+            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "must be at least 0 and below 1"),
         ];
         if let Some((key, value, _, bound)) = keys.into_iter().find(|(_, _, is_valid, _)| !is_valid) {
-            return Err(FlError::Config(format!("algorithm.{key} = {value} {bound}")));
+            return Err(FlError::Config(format!("algorithm.{key} = {value:?} {bound}")));
         }
         self.averaging().check()
     }

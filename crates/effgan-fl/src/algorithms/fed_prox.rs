@@ -40,9 +40,12 @@ impl AlgorithmSettings for FedProxConfig {
     }
 
     fn check(&self) -> Result<()> {
-        // Clients compute in f32, where 1e39 is infinite.
-        if !(self.mu >= 0.0 && (self.mu as f32).is_finite()) {
-            return Err(FlError::Config(format!("algorithm.mu = {:?} must be at least 0 and at most 3e38", self.mu)));
+        // Clients compute in f32, where a larger number is infinite.
+        if !((0.0..=3e38).contains(&self.mu)) {
+            return Err(FlError::Config(format!(
+                "algorithm.mu = {:?} must be from 0 to 3e38 (computed in 32 bits)",
+                self.mu
+            )));
         }
         self.averaging().check()
     }

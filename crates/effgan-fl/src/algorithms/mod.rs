@@ -161,7 +161,7 @@ fn check_rounds(rounds: u32, least: u32) -> Result<()> {
     if (least..=MAX_ROUNDS).contains(&rounds) {
         return Ok(());
     }
-    Err(FlError::Config(format!("algorithm.rounds = {rounds} is outside {least}..={MAX_ROUNDS}")))
+    Err(FlError::Config(format!("algorithm.rounds = {rounds} must be from {least} to {MAX_ROUNDS}")))
 }
 
 fn check_cohort(cohort: f64) -> Result<()> {
@@ -169,7 +169,7 @@ fn check_cohort(cohort: f64) -> Result<()> {
         Ok(())
     } else {
         Err(FlError::Config(format!(
-            "algorithm.cohort = {cohort} must be above 0 and at most 1, which is every client"
+            "algorithm.cohort = {cohort:?} must be above 0 and at most 1, which is every client"
         )))
     }
 }

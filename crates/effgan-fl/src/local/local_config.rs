@@ -114,9 +114,7 @@ impl LocalConfig {
         let wrong = [
             (
                 !(min_images..=MAX_IMAGES_PER_STEP).contains(&batch_size),
-                format!(
-                    "local.batch_size = {batch_size} must be at least {min_images} and at most {MAX_IMAGES_PER_STEP}"
-                ),
+                format!("local.batch_size = {batch_size} must be from {min_images} to {MAX_IMAGES_PER_STEP}"),
             ),
             (
                 discriminator_steps == 0 || discriminator_steps.saturating_mul(batch_size) > MAX_IMAGES_PER_STEP,
@@ -126,10 +124,16 @@ impl LocalConfig {
                 ),
             ),
             // Adam computes in f32, where 0.99999999 is 1.
-            (!unit.contains(&f64::from(beta1 as f32)), format!("local.beta1 = {beta1} is outside 0..1 once it is f32")),
+            (
+                !unit.contains(&f64::from(beta1 as f32)),
+                format!("local.beta1 = {beta1:?} must be at least 0 and below 1 (computed in 32 bits)"),
+            ),
             (
                 ema.is_some_and(|decay| !unit.contains(&f64::from(decay))),
-                format!("local.ema = {} is outside 0..1 once it is f32", ema.unwrap_or_default()),
+                format!(
+                    "local.ema = {:?} must be at least 0 and below 1 (computed in 32 bits)",
+                    ema.unwrap_or_default()
+                ),
             ),
         ];
         let wrong = wrong.into_iter().find(|(wrong, _)| *wrong).map(|(_, line)| line);
@@ -144,9 +148,9 @@ impl LocalConfig {
         ];
         let mut given = rates.into_iter().filter_map(|(key, rate)| Some((key, rate?)));
         // Adam computes in f32, where 1e-320 is 0 and 1e39 is infinite.
-        let is_step_size = |rate: f32| rate > 0.0 && rate.is_finite();
+        let is_step_size = |rate: f32| rate > 0.0 && rate <= 3e38;
         let (key, rate) = given.find(|(_, rate)| !is_step_size(*rate as f32))?;
-        Some(format!("local.{key} = {rate:?} must be above 0 and finite once it is f32, as from 1e-45 to 3e38"))
+        Some(format!("local.{key} = {rate:?} must be above 0 and at most 3e38 (computed in 32 bits)"))
     }
 
     /// Adam's step size for `network` before its decay.
@@ -202,7 +206,7 @@ mod tests {
         let both = LocalConfig { steps: Some(1), ..one_epoch() };
         assert_eq!(error(both), "set exactly one of local.epochs and local.steps");
         let empty = LocalConfig { batch_size: 0, ..one_epoch() };
-        assert_eq!(error(empty), "local.batch_size = 0 must be at least 2 and at most 65536");
+        assert_eq!(error(empty), "local.batch_size = 0 must be from 2 to 65536");
         for wrong in [0, 1025] {
             let line =
                 format!("local.discriminator_steps = {wrong} must be at least 1, and times batch_size at most 65536");
@@ -211,7 +215,7 @@ mod tests {
         let rounded = LocalConfig { precision: Precision::Bf16, ..one_epoch() };
         assert_eq!(error(rounded), "local.precision = bf16 needs a processor with AVX-512 BF16; use f32");
         let rate = LocalConfig { generator_learning_rate: Some(0.0), ..one_epoch() };
-        let bound = "must be above 0 and finite once it is f32, as from 1e-45 to 3e38";
+        let bound = "must be above 0 and at most 3e38 (computed in 32 bits)";
         assert_eq!(error(rate), format!("local.generator_learning_rate = 0.0 {bound}"));
         for wrong in [1e-320, 1e39] {
             let line = format!("local.learning_rate = {wrong:?} {bound}");

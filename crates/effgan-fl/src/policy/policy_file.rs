@@ -132,6 +132,9 @@ impl Policy {
         let mut text = String::new();
         match File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(wrong("is not UTF-8 text; save it as UTF-8".into()));
+            }
             Err(error) => return Err(wrong(error.to_string())),
             Ok(n) if n as u64 > MAX_BYTES => {
                 return Err(wrong(format!(
@@ -151,7 +154,9 @@ impl Policy {
         let policy: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
-            FlError::Config(format!("line {line}: {}", error.message().replace(char::is_control, " ")))
+            // serde calls keys fields.
+            let message = error.message().replacen("unknown field", "unknown key", 1);
+            FlError::Config(format!("line {line}: {}", message.replace(char::is_control, " ")))
         })?;
         policy.check_values().map_err(FlError::Config)?;
         Ok(policy)
@@ -169,10 +174,13 @@ impl Policy {
             ("keep_days", self.keep_days, 36_500),
         ];
         if let Some((key, value, max)) = counts.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
-            return Err(format!("{key} = {value} is outside 1..={max}"));
+            return Err(format!("{key} = {value} must be from 1 to {max}"));
         }
+        // As in the file, where it is `nan`.
+        let shown = |number: f64| format!("{number:?}").to_lowercase();
         if !(0.0..1.0).contains(&self.max_held_out) {
-            return Err(format!("max_held_out = {:?} is outside 0..1, a share of the images", self.max_held_out));
+            let share = shown(self.max_held_out);
+            return Err(format!("max_held_out = {share} must be at least 0 and below 1, a share of the images"));
         }
         let above_zero = [
             ("max_parameter", f64::from(self.max_parameter), f64::from(f32::MAX)),
@@ -182,7 +190,7 @@ impl Policy {
         ];
         if let Some((key, value, max)) = above_zero.into_iter().find(|(_, value, max)| !(*value > 0.0 && value <= max))
         {
-            return Err(format!("{key} = {value:?} must be above 0 and at most {max:?}"));
+            return Err(format!("{key} = {} must be above 0 and at most {max:?}", shown(value)));
         }
         let known = algorithms_of_a_federation();
         if let Some(name) = self.algorithms.iter().find(|name| !known.contains(&name.as_str())) {
@@ -223,7 +231,9 @@ mod tests {
         assert_eq!(Policy::read(&path).unwrap(), Policy::default());
         std::fs::write(&path, "min_images = 1\napprov = \"any\"").unwrap();
         let error = Policy::read(&path).unwrap_err().to_string();
-        assert!(error.contains("policy.toml: line 2: unknown field `approv`, expected one of `approve`, "), "{error}");
+        assert!(error.contains("policy.toml: line 2: unknown key `approv`, expected one of `approve`, "), "{error}");
+        std::fs::write(&path, b"\xff\xfea\0").unwrap();
+        assert!(Policy::read(&path).unwrap_err().to_string().ends_with("is not UTF-8 text; save it as UTF-8"));
         std::fs::write(&path, vec![b'#'; 70_000]).unwrap();
         assert!(Policy::read(&path).unwrap_err().to_string().ends_with("is it another file?"));
         assert!(Policy::read(folder.path()).is_err());
@@ -232,16 +242,16 @@ mod tests {
     #[test]
     fn values_out_of_bounds_are_named_with_their_bound() {
         for (text, expected) in [
-            ("min_images = 0", "min_images = 0 is outside 1..="),
-            ("max_held_out = 1.0", "max_held_out = 1.0 is outside 0..1"),
-            ("max_held_out = nan", "max_held_out = NaN is outside 0..1"),
+            ("min_images = 0", "min_images = 0 must be from 1 to "),
+            ("max_held_out = 1.0", "max_held_out = 1.0 must be at least 0 and below 1"),
+            ("max_held_out = nan", "max_held_out = nan must be at least 0 and below 1"),
             ("max_parameter = inf", "max_parameter = inf must be above 0 and at most 3.4028234663852886e38"),
             ("max_parameter = -1.0", "max_parameter = -1.0 must be above 0 and at most "),
-            ("max_passes = nan", "max_passes = NaN must be above 0 and at most "),
+            ("max_passes = nan", "max_passes = nan must be above 0 and at most "),
             ("max_passes = 1e300", "max_passes = 1e300 must be above 0 and at most 9007199254740992.0"),
             ("max_seconds = 0", "max_seconds = 0.0 must be above 0 and at most 2592000.0"),
-            ("max_image_size = 4096", "max_image_size = 4096 is outside 1..=1024"),
-            ("min_batch_size = 100000", "min_batch_size = 100000 is outside 1..=65536"),
+            ("max_image_size = 4096", "max_image_size = 4096 must be from 1 to 1024"),
+            ("min_batch_size = 100000", "min_batch_size = 100000 must be from 1 to 65536"),
             ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, fedgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),

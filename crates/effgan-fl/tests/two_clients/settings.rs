@@ -107,21 +107,28 @@ fn keys_out_of_their_bounds_are_named_before_anything_is_built() {
         weights: Weights::default(),
     };
     for (config, line) in [
-        (fedgan(0), "algorithm.rounds = 0 is outside 1..=1000000"),
-        (effgan(1_000_001, 1), "algorithm.rounds = 1000001 is outside 0..=1000000"),
-        (AlgorithmConfig::Fedgan(cohort), "algorithm.cohort = 0 must be above 0 and at most 1, which is every client"),
+        (fedgan(0), "algorithm.rounds = 0 must be from 1 to 1000000"),
+        (effgan(1_000_001, 1), "algorithm.rounds = 1000001 must be from 0 to 1000000"),
+        (
+            AlgorithmConfig::Fedgan(cohort),
+            "algorithm.cohort = 0.0 must be above 0 and at most 1, which is every client",
+        ),
         (AlgorithmConfig::Effgan(both), "set exactly one of algorithm.fine_tune_epochs and algorithm.fine_tune_steps"),
-        (fedprox(1, -1.0), "algorithm.mu = -1.0 must be at least 0 and at most 3e38"),
-        (fedprox(1, 1e39), "algorithm.mu = 1e39 must be at least 0 and at most 3e38"),
+        (fedprox(1, -1.0), "algorithm.mu = -1.0 must be from 0 to 3e38 (computed in 32 bits)"),
+        (fedprox(1, 3.2e38), "algorithm.mu = 3.2e38 must be from 0 to 3e38 (computed in 32 bits)"),
+        (fedprox(1, 1e39), "algorithm.mu = 1e39 must be from 0 to 3e38 (computed in 32 bits)"),
         (
             AlgorithmConfig::Fedadam(FedOptConfig { server_learning_rate: 0.0, ..fedadam() }),
-            "algorithm.server_learning_rate = 0 must be above 0",
+            "algorithm.server_learning_rate = 0.0 must be above 0 and finite",
         ),
         (
             AlgorithmConfig::Fedadam(FedOptConfig { tau: 1e-20, ..fedadam() }),
-            "algorithm.tau = 0.00000000000000000001 is outside 1e-18..1e19: its square is kept in f32",
+            "algorithm.tau = 1e-20 must be from 1e-18 to 1e19 (its square is computed in 32 bits)",
         ),
-        (AlgorithmConfig::Fedadam(FedOptConfig { beta2: 1.0, ..fedadam() }), "algorithm.beta2 = 1 is outside 0..1"),
+        (
+            AlgorithmConfig::Fedadam(FedOptConfig { beta2: 1.0, ..fedadam() }),
+            "algorithm.beta2 = 1.0 must be at least 0 and below 1",
+        ),
     ] {
         assert_eq!(config.check().unwrap_err().to_string(), line);
     }

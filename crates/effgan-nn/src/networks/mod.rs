@@ -62,7 +62,7 @@ impl NetworkConfig {
         };
         let bounds = [("latent_dim", latent_dim, 4096), ("base_channels", base_channels, 1024)];
         match bounds.into_iter().find(|&(_, value, max)| value == 0 || value > max) {
-            Some((key, value, max)) => Err(NnError::Config(format!("network.{key} = {value} is outside 1..={max}"))),
+            Some((key, value, max)) => Err(NnError::Config(format!("network.{key} = {value} must be from 1 to {max}"))),
             None => Ok(()),
         }
     }
@@ -136,7 +136,7 @@ impl Network {
                 return Err(NnError::Config("num_classes is for networks with conditional = true".into()));
             }
             (true, Some(classes)) if !(1..=MAX_CLASSES).contains(&classes) => {
-                return Err(NnError::Config(format!("num_classes = {classes} is outside 1..={MAX_CLASSES}")));
+                return Err(NnError::Config(format!("num_classes = {classes} must be from 1 to {MAX_CLASSES}")));
             }
             _ => (),
         }

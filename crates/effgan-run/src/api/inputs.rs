@@ -29,7 +29,9 @@ pub(super) fn toml_settings(settings: &Map<String, Value>) -> Result<Vec<String>
 /// The number of threads: all cores when absent.
 pub(super) fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
     match jobs {
-        Some(jobs) if !(1..=MAX_JOBS).contains(&jobs) => Err(usage(format!("jobs = {jobs} is outside 1..={MAX_JOBS}"))),
+        Some(jobs) if !(1..=MAX_JOBS).contains(&jobs) => {
+            Err(usage(format!("jobs = {jobs} must be from 1 to {MAX_JOBS}")))
+        }
         jobs => Ok(jobs.unwrap_or_else(machine::cores)),
     }
 }

@@ -10,6 +10,7 @@ use effgan_data::{DataError, DatasetConfig, DatasetName};
 use effgan_fl::{AggregationKind, AlgorithmConfig, SimulationConfig};
 
 use super::Config;
+use super::typed::short;
 use crate::failure::{Failure, Result};
 
 impl Config {
@@ -140,6 +141,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if (1..=64).contains(&name.len()) && name.chars().all(fine) && !name.starts_with('.') {
         return Ok(());
     }
+    let name = short(name);
     Err(usage(format!("name = {name:?} is not 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.` with no `.` at the start")))
 }
 

@@ -68,10 +68,13 @@ impl FederationConfig {
     pub fn check(&self) -> Result<()> {
         let wrong = |line: String| Err(Failure::usage(anyhow!(line)));
         if !(self.deadline > 0.0 && self.deadline <= MAX_SECONDS) {
-            return wrong(format!("federation.deadline = {} is not above 0 and at most {MAX_SECONDS}", self.deadline));
+            return wrong(format!(
+                "federation.deadline = {:?} must be above 0 and at most {MAX_SECONDS:?}",
+                self.deadline
+            ));
         }
         if let Some(n) = self.max_examples.filter(|n| !(1..=MAX_EXAMPLES).contains(n)) {
-            return wrong(format!("federation.max_examples = {n} is outside 1..={MAX_EXAMPLES}"));
+            return wrong(format!("federation.max_examples = {n} must be from 1 to {MAX_EXAMPLES}"));
         }
         self.check_classes()?;
         let Some(sites) = &self.sites else { return Ok(()) };

@@ -7,6 +7,7 @@ use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig};
 use effgan_nn::params;
 use toml::{Table, Value};
 
+use super::typed::shown;
 use super::{Config, FederationConfig};
 
 impl Config {
@@ -25,10 +26,12 @@ impl Config {
         let (fixed, others_fixed) = (keys(&self.what_is_fixed()), keys(&other.what_is_fixed()));
         let (values, others_values) = (keys(self), keys(other));
         let all = values.keys().chain(others_values.keys().filter(|key| !values.contains_key(*key)));
-        let value = |of: &BTreeMap<String, String>, key| of.get(key).cloned().unwrap_or_else(|| "absent".into());
-        let differ =
-            all.filter(|key| values.get(*key) != others_values.get(*key) && fixed.get(*key) != others_fixed.get(*key));
-        differ.map(|key| format!("{key} from {} to {}", value(&values, key), value(&others_values, key))).collect()
+        let said = |value: Option<&Value>| value.map_or_else(|| "absent".into(), shown);
+        let differ = all.filter(|key| {
+            let is_other = |here: &Keys, there: &Keys| as_toml(here.get(*key)) != as_toml(there.get(*key));
+            is_other(&values, &others_values) && is_other(&fixed, &others_fixed)
+        });
+        differ.map(|key| format!("{key} from {} to {}", said(values.get(key)), said(others_values.get(key)))).collect()
     }
 
     /// The config with all that a resumed run may change at its default; a key that is not named here counts. All keys that are
@@ -81,21 +84,22 @@ impl Config {
     }
 }
 
-/// The keys of a config with their values, as TOML.
-fn keys(config: &Config) -> BTreeMap<String, String> {
+/// Keys such as `local.decay`, with their values.
+type Keys = BTreeMap<String, Value>;
+
+/// The keys of a config; a table within a table is one value.
+fn keys(config: &Config) -> Keys {
     let table: Table = config.to_toml().parse().expect("a config is written as TOML");
-    leaves("", &Value::Table(table)).into_iter().collect()
+    let of = |(key, value): (String, Value)| match value {
+        Value::Table(table) => table.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)).collect(),
+        value => vec![(key, value)],
+    };
+    table.into_iter().flat_map(of).collect()
 }
 
-/// The keys below `key` with their values, as TOML.
-fn leaves(key: &str, value: &Value) -> Vec<(String, String)> {
-    match value {
-        Value::Table(table) => {
-            let inner = |name: &String| if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-            table.iter().flat_map(|(name, value)| leaves(&inner(name), value)).collect()
-        }
-        value => vec![(key.to_owned(), value.to_string())],
-    }
+/// The text that a hash is made of: 0.0 and -0.0 differ in it.
+fn as_toml(value: Option<&Value>) -> Option<String> {
+    value.map(Value::to_string)
 }
 
 #[cfg(test)]
@@ -161,6 +165,13 @@ mod tests {
             differ(&["seed=9", "local.ema=0.5", "local.decay=linear"]),
             [r#"local.decay from "none" to "linear""#, "seed from 1 to 9", "local.ema from absent to 0.5"]
         );
+        assert_eq!(
+            differ(&["local.decay={ exponential = 0.5 }", "simulation.dropout=1e-320"]),
+            [r#"local.decay from "none" to { exponential = 0.5 }"#, "simulation.dropout from 0.0 to 1e-320",]
+        );
+        let classes: Vec<String> = (0..256).map(|i| format!("\"class-{i}\"")).collect();
+        let line = differ(&[&format!("federation.classes=[{}]", classes.join(", "))]).concat();
+        assert!(line.chars().count() < 150, "{line}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! From TOML text to a [`Config`], with errors that name the line, the table and the key.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::typed::{Mistake, number_at, shown, typed};
+use super::typed::{Mistake, number_at, short, shown, typed};
 use super::{Config, overrides};
 use crate::failure::{Failure, Result};
 
@@ -23,7 +23,10 @@ const KEYS: &str = "name, seed, dataset, partition, network, local, algorithm, a
 /// When the file cannot be read, is longer, or is not UTF-8.
 pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => io::Error::other("is not UTF-8 text; save it as UTF-8"),
+        _ => error,
+    })?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other(format!("has more than the {MAX_BYTES} bytes of a config; is it another file?")));
     }
@@ -57,7 +60,7 @@ impl Config {
     pub fn parse(text: &str, settings: &[String]) -> Result<Self> {
         let mut table = table_of(text)?;
         settings.iter().try_for_each(|setting| overrides::apply(&mut table, setting))?;
-        table.iter().try_for_each(|(key, value)| check_finite(key, value))?;
+        table.iter().try_for_each(|(key, value)| check_values(key, value))?;
         check_complete(&table)?;
         Self::checked(&table)
     }
@@ -93,7 +96,10 @@ impl Config {
             checkpoint: take_or_empty(&mut table, "checkpoint")?,
         };
         match table.keys().next() {
-            Some(key) => Err(Mistake { line: format!("unknown key `{key}`, expected one of {KEYS}"), nearest: None }),
+            Some(key) => {
+                let line = format!("unknown key `{}`, expected one of {KEYS}", short(key));
+                Err(Mistake { line, nearest: None })
+            }
             None => Ok(config),
         }
     }
@@ -122,14 +128,17 @@ fn check_complete(table: &Table) -> Result<()> {
     Err(usage(format!("config lacks {listed}; see configs/quickstart.toml")))
 }
 
-/// Refuses `nan` and `inf`: they have no meaning for any key, and a comparison with NaN would pass a bound.
-fn check_finite(key: &str, value: &Value) -> Result<()> {
+/// Refuses what has no meaning for any key: `nan` and `inf`, with which a comparison may pass a bound, and dates, which serde reads as texts.
+fn check_values(key: &str, value: &Value) -> Result<()> {
     match value {
-        Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {number} is not a finite number"))),
-        Value::Table(table) => {
-            table.iter().try_for_each(|(inner, value)| check_finite(&format!("{key}.{inner}"), value))
+        Value::Float(number) if !number.is_finite() => Err(usage(format!("{key} = {} must be finite", shown(value)))),
+        Value::Datetime(date) => {
+            Err(usage(format!("{key} = {date} is a date, which no key takes; put a text between quotes")))
         }
-        Value::Array(values) => values.iter().try_for_each(|value| check_finite(key, value)),
+        Value::Table(table) => {
+            table.iter().try_for_each(|(inner, value)| check_values(&format!("{key}.{inner}"), value))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| check_values(key, value)),
         _ => Ok(()),
     }
 }
@@ -137,6 +146,9 @@ fn check_finite(key: &str, value: &Value) -> Result<()> {
 fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
     let before = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes()[..before].split(|&byte| byte == b'\n').count();
+    if error.message().starts_with("carriage return") {
+        return usage(format!("line {line}: has a carriage return without a line feed; save the file with line feeds"));
+    }
     usage(format!("line {line}: {}", error.message()))
 }
 
@@ -175,7 +187,7 @@ fn usage(line: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::QUICKSTART;
+    use super::super::tests::{QUICKSTART, quickstart};
     use super::*;
 
     fn error(text: &str, settings: &[&str]) -> String {
@@ -196,8 +208,12 @@ mod tests {
     fn mistakes_are_named_with_their_section() {
         assert_eq!(error("name = ", &[]).split(':').next(), Some("line 1"));
         assert_eq!(error(QUICKSTART, &["sead=1"]), format!("unknown key `sead`, expected one of {KEYS}"));
-        assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown field `epoch`, expected one of"));
-        assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown field `mu`"));
+        assert!(error(QUICKSTART, &["local.epoch=1"]).starts_with("[local] unknown key `epoch`, expected one of"));
+        assert_eq!(
+            error(QUICKSTART, &["partition.zzz=1"]),
+            "[partition] unknown key `zzz`, expected one of `classes_per_client`, `clients`, `min_examples`, `held_out`"
+        );
+        assert!(error(QUICKSTART, &["algorithm.mu=1"]).starts_with("[algorithm] unknown key `mu`"));
         assert!(
             error(QUICKSTART, &["algorithm.kind=fedavg"])
                 .starts_with("algorithm.kind = \"fedavg\", expected one of `effgan`, ")
@@ -206,12 +222,15 @@ mod tests {
         assert_eq!(error(QUICKSTART, &["seed=-1"]), "seed = -1, expected a whole number of at least 0");
         let attack = "simulation.attack={ kind = \"scaled\", clients = -1, factor = 1.0 }";
         assert_eq!(error(QUICKSTART, &[attack]), "simulation.attack.clients = -1 must be at least 1");
-        assert_eq!(error(QUICKSTART, &["simulation.dropout=2"]), "simulation.dropout = 2 is outside 0..1");
+        assert_eq!(
+            error(QUICKSTART, &["simulation.dropout=2"]),
+            "simulation.dropout = 2 must be at least 0 and below 1"
+        );
         assert!(
             error(QUICKSTART, &["simulation.attack={ kind = \"scaled\" }"])
-                .starts_with("[simulation.attack] missing field")
+                .starts_with("[simulation.attack] missing key")
         );
-        assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown field `drop`"));
+        assert!(error(QUICKSTART, &["simulation.drop=2"]).starts_with("[simulation] unknown key `drop`"));
         assert!(error(QUICKSTART, &["name=../x"]).starts_with("name = \"../x\" is not"));
         assert!(error(QUICKSTART, &["local"]).contains("expected section.key=value"));
     }
@@ -219,9 +238,9 @@ mod tests {
     #[test]
     fn a_number_that_its_type_does_not_hold_is_refused_with_the_bounds_of_its_key() {
         for (setting, said) in [
-            ("partition.clients=-1", "partition.clients = -1, expected at least 1"),
-            ("local.batch_size=-1", "local.batch_size = -1 must be at least 2 and at most 65536"),
-            ("algorithm.rounds=4294967296", "algorithm.rounds = 4294967296 is outside 0..=1000000"),
+            ("partition.clients=-1", "partition.clients = -1 must be at least 1"),
+            ("local.batch_size=-1", "local.batch_size = -1 must be from 2 to 65536"),
+            ("algorithm.rounds=4294967296", "algorithm.rounds = 4294967296 must be from 0 to 1000000"),
             (
                 "evaluation.every=4294967296",
                 "evaluation.every = 4294967296, expected a whole number of at most 4294967295",
@@ -234,10 +253,13 @@ mod tests {
     #[test]
     fn a_number_is_repeated_as_it_was_written() {
         for (setting, said) in [
-            ("local.ema=0.99999999", "local.ema = 0.99999999 is outside 0..1 once it is f32"),
-            ("local.ema=4294967296", "local.ema = 4294967296 is outside 0..1 once it is f32"),
-            ("local.beta1=1e300", "local.beta1 = 1e300 is outside 0..1 once it is f32"),
-            ("local.learning_rate=1e-320", "local.learning_rate = 1e-320 must be above 0 and finite once it is f32"),
+            ("local.ema=0.99999999", "local.ema = 0.99999999 must be at least 0 and below 1 (computed in 32 bits)"),
+            ("local.ema=4294967296", "local.ema = 4294967296 must be at least 0 and below 1 (computed in 32 bits)"),
+            ("local.beta1=1e300", "local.beta1 = 1e300 must be at least 0 and below 1 (computed in 32 bits)"),
+            (
+                "local.learning_rate=1e-320",
+                "local.learning_rate = 1e-320 must be above 0 and at most 3e38 (computed in 32 bits)",
+            ),
             ("local.decay={ exponential = -2 }", "local.decay.exponential = -2 must be above 0 and at most 1"),
         ] {
             let line = error(QUICKSTART, &[setting]);
@@ -264,11 +286,54 @@ mod tests {
             ("simulation.speed=[]", "simulation.speed = [], expected a table"),
             ("federation.sites=a", "federation.sites = \"a\", expected a list"),
             ("federation.sites=[1]", "federation.sites = [1], expected a text in each place of the list"),
+            ("network=[\"dcgan\", 8, 2]", "network = [\"dcgan\", 8, 2], expected a table"),
+            ("network=[{ kind = \"dcgan\" }]", "network = [{ kind = \"dcgan\" }], expected a table"),
+            ("simulation=[0.5]", "simulation = [0.5], expected a table"),
+            ("simulation.speed=[1.0, 0.5]", "simulation.speed = [1.0, 0.5], expected a table"),
+            (
+                "local.loss={ hinge = {} }",
+                "local.loss = { hinge = {} }, expected one of `non-saturating`, `least-squares`, `hinge`",
+            ),
+            ("network.norm={ batch = {} }", "network.norm = { batch = {} }, expected one of `batch`, `group`, `none`"),
+            (
+                "local.decay={ linear = {} }",
+                "local.decay = { linear = {} }, expected one of `none`, `linear`, `exponential`",
+            ),
+            ("name=1979-05-27", "name = 1979-05-27 is a date, which no key takes; put a text between quotes"),
+            ("local.beta1=nan", "local.beta1 = nan must be finite"),
         ] {
             assert_eq!(error(QUICKSTART, &[setting]), said);
         }
         let two = error(QUICKSTART, &["partition.clients=[]", "partition.min_examples=[]"]);
         assert!(two.ends_with(" = [], expected a whole number"), "{two}");
+    }
+
+    #[test]
+    fn a_long_value_or_key_is_shortened() {
+        let long = "x".repeat(1000);
+        for setting in [format!("name={long}"), format!("{long}=1"), format!("local.{long}=1"), format!("seed={long}")]
+        {
+            let line = error(QUICKSTART, &[&setting]);
+            assert!(line.contains("xxx…") && line.chars().count() < 350, "{line}");
+        }
+        for key in ["max_weight", "max_share"] {
+            let config = quickstart(&[&format!("aggregation.{key}=1e-320")]).unwrap();
+            let line = config.check_clients(4).unwrap_err().line();
+            assert_eq!(
+                line,
+                format!("aggregation.{key} = 1e-320 is below 0.2500, an equal share of 4 clients; raise it")
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_in_another_encoding_or_with_other_ends_of_lines_is_refused_with_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"\xff\xfes\0e\0").unwrap();
+        let line = Config::load(file.path(), &[]).unwrap_err().line();
+        assert!(line.ends_with("is not UTF-8 text; save it as UTF-8"), "{line}");
+        let line = error(&QUICKSTART.replace('\n', "\r"), &[]);
+        assert_eq!(line, "line 1: has a carriage return without a line feed; save the file with line feeds");
     }
 
     #[test]
@@ -284,9 +349,9 @@ mod tests {
 
     #[test]
     fn a_table_of_many_keys_is_refused_at_once() {
-        // All values may be the one that the message is about: trying each of 50,000 keys would take minutes.
+        // Trying what serde says without each of 50,000 keys would take minutes.
         let keys: String = (0..50_000).map(|i| format!("a{i} = []\n")).collect();
         let config = QUICKSTART.replace("[local]", &format!("{keys}[local]"));
-        assert_eq!(error(&config, &["network.base_channels=[]"]), "[network] invalid type: sequence, expected usize");
+        assert_eq!(error(&config, &["network.base_channels=[]"]), "[network] has more than 64 keys");
     }
 }

@@ -131,7 +131,7 @@ impl Evaluator<'_> {
         let max_n = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
         let max_n = train.map_or(max_n, |(train, _)| max_n.min(train.len() / image_len));
-        let outside = |n: usize| Err(usage(format!("n = {n} is outside 2..={max_n}, the images of {name}")));
+        let outside = |n: usize| Err(usage(format!("n = {n} must be from 2 to {max_n}, the images of {name}")));
         let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
                 return Err(usage(format!("n = {n} is more than the {have} images given")));

@@ -157,7 +157,7 @@ fn reference(
     let max_n = dataset.test.len().min(dataset.train.len());
     let n = n.unwrap_or(max_n);
     if !(MIN_SAMPLES..=max_n).contains(&n) {
-        let line = format!("{key} = {n} is outside {MIN_SAMPLES}..={max_n}, the images of {}", dataset.name);
+        let line = format!("{key} = {n} must be from {MIN_SAMPLES} to {max_n}, the images of {}", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());

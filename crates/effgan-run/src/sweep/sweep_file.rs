@@ -208,7 +208,7 @@ mod tests {
             ("evaluate = -1", "evaluate = -1 must be at least 6, the fewest images for precision and recall"),
             ("evaluate = []", "evaluate = [], expected a whole number"),
             ("seeds = 1", "seeds = 1, expected a list"),
-            ("evalute = 5", "unknown field `evalute`, expected one of `name`, `config`, "),
+            ("evalute = 5", "unknown key `evalute`, expected one of `name`, `config`, "),
         ] {
             std::fs::write(&path, format!("name = \"a\"\nconfig = \"b.toml\"\n{line}\n[[grids]]\n")).unwrap();
             let error = Sweep::load(&path, &[]).err().unwrap().line();

@@ -66,16 +66,16 @@ impl Introduction {
         let name = ClientName::new(word).map_err(|error| error.to_string())?;
         let side = |name: &str| match content.count(name)? {
             n @ 1..=MAX_SIDE => Ok(n as usize),
-            n => Err(format!("its images have {n} for `{name}`, which is outside 1..={MAX_SIDE}")),
+            n => Err(format!("its images have {n} for `{name}`, and must have from 1 to {MAX_SIDE}")),
         };
         let image_shape = [side(SHAPE[0])?, side(SHAPE[1])?, side(SHAPE[2])?];
         let num_classes = match content.count(CLASSES)? {
             n @ 1..=MAX_CLASSES => n as usize,
-            n => return Err(format!("its images have {n} classes, which is outside 1..={MAX_CLASSES}")),
+            n => return Err(format!("its images have {n} classes, and must have from 1 to {MAX_CLASSES}")),
         };
         let num_examples = match content.count(NUM_EXAMPLES)? {
             n @ 1..=MAX_EXAMPLES => n,
-            n => return Err(format!("it has {n} images, which is outside 1..={MAX_EXAMPLES}")),
+            n => return Err(format!("it has {n} images, and must have from 1 to {MAX_EXAMPLES}")),
         };
         let is_counted = content.numbers.contains_key(&of_class(0));
         let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<Vec<_>, _>>();
@@ -153,9 +153,12 @@ mod tests {
             content.numbers.insert(name.into(), n);
             Introduction::of(&content).unwrap_err()
         };
-        assert_eq!(error("width", 1e9), "its images have 1000000000 for `width`, which is outside 1..=1024");
+        assert_eq!(error("width", 1e9), "its images have 1000000000 for `width`, and must have from 1 to 1024");
         // A site that claims so many images would take all the weight of the mean.
         let claimed = 9_007_199_254_740_991.0;
-        assert_eq!(error("num-examples", claimed), "it has 9007199254740991 images, which is outside 1..=4294967296");
+        assert_eq!(
+            error("num-examples", claimed),
+            "it has 9007199254740991 images, and must have from 1 to 4294967296"
+        );
     }
 }

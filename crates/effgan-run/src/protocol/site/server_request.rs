@@ -63,7 +63,7 @@ impl ServerRequest {
         let seconds = message.numbers.get(DEADLINE).copied().unwrap_or_default();
         if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
             return Err(SiteError::inconsistent(format!(
-                "the message's `deadline` is {seconds} s, which is outside 0..={MAX_SECONDS}"
+                "the message's `deadline` is {seconds} s, and must be from 0 to {MAX_SECONDS}"
             )));
         }
         let in_config = |failure: crate::Failure| SiteError::inconsistent(format!("the config: {}", failure.line()));

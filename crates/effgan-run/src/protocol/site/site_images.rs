@@ -69,7 +69,9 @@ impl SiteImages {
                 let clients = config.deal(dataset).map_err(|failure| unusable(failure.line()))?.clients;
                 let last = clients.len() - 1;
                 clients.into_iter().nth(partition_id).ok_or_else(|| {
-                    unusable(format!("partition-id = {partition_id} is outside 0..={last}, the clients of the config"))
+                    unusable(format!(
+                        "partition-id = {partition_id} must be from 0 to {last}, the clients of the config"
+                    ))
                 })
             }
         }

@@ -76,7 +76,7 @@ fn the_quick_start_shows_every_key() {
         for (table, keys) in text.parse::<Table>().unwrap() {
             let Value::Table(keys) = keys else { continue };
             let shown = section(QUICKSTART, &format!("\n[{table}]"), "\n[");
-            // The error of an unknown key lists those that are absent, too, but not where a table is flattened into another.
+            // The error of an unknown key lists those that are absent, too.
             let error = Config::parse(&text, &[format!("{table}.?=1")]).unwrap_err().line();
             for key in keys.keys().chain(&expected(&error)) {
                 let is_key = |(at, _): (usize, &str)| !shown[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');

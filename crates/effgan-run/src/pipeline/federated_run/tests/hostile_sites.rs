@@ -284,7 +284,7 @@ fn a_site_that_claims_almost_all_images_is_refused_or_reported() {
     let short = config(&["federation.deadline=0.5"]);
     let (outcome, lines) = run_over(&mut grid, &short, &folder.path().join("run"));
     assert!(outcome.unwrap_err().line().starts_with("2 of 3 sites connected"));
-    let line = "node 1 cannot take part: it has 9007199254740991 images, which is outside 1..=4294967296";
+    let line = "node 1 cannot take part: it has 9007199254740991 images, and must have from 1 to 4294967296";
     assert!(lines.iter().any(|logged| logged == line), "{lines:?}");
 
     grid.change_reply = |node, _, mut content| {

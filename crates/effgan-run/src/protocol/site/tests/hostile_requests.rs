@@ -43,8 +43,11 @@ fn a_config_out_of_its_bounds_is_refused_with_a_line_in_the_ledger_before_images
     fs::remove_dir_all(kit.folder.path().join("data")).unwrap();
     let ua_gan = with("effgan\", rounds = 2, fine_tune_epochs = 1", "ua-gan\", rounds = 2");
     for (config, why) in [
-        (with("batch_size = 64", "batch_size = 64, beta1 = 2.0"), "local.beta1 = 2.0 is outside 0..1 once it is f32"),
-        (with("base_channels = 2", "base_channels = 0"), "network.base_channels = 0 is outside 1..=1024"),
+        (
+            with("batch_size = 64", "batch_size = 64, beta1 = 2.0"),
+            "local.beta1 = 2.0 must be at least 0 and below 1 (computed in 32 bits)",
+        ),
+        (with("base_channels = 2", "base_channels = 0"), "network.base_channels = 0 must be from 1 to 1024"),
         (with("rounds = 2", "rounds = 2, cohort = 0.0"), "algorithm.cohort = 0.0 must be above 0 and at most 1"),
         (ua_gan.replace("batch_size", "loss = \"hinge\", batch_size"), "local.loss must be non-saturating for ua-gan"),
         (format!("{ua_gan}[aggregation]\nkind = \"median\"\n"), "aggregation.kind = \"median\" is not for ua-gan"),
