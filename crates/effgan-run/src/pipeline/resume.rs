@@ -8,7 +8,7 @@ use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
-use super::run_data::{RunData, SITES};
+use super::run_data::SITES;
 use super::run_inputs::RunInputs;
 use super::{Execution, Notes, Run, Seconds};
 use crate::config::Config;
@@ -41,9 +41,7 @@ pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<
             .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
-    // Here, so that the error names the file.
-    config.check_simulated().map_err(|failure| failure.context(path.join(CONFIG).display().to_string()))?;
-    let inputs = RunInputs::new(&config, RunData::load(&config, execution.device)?, execution)?;
+    let inputs = RunInputs::load(&config, execution).map_err(|failure| failure.of_config(&path.join(CONFIG)))?;
     Run::reopen(&config, &inputs, path, &earlier, execution)?.resume_from_newest(None, started)
 }
 
