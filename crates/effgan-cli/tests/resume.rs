@@ -129,6 +129,25 @@ fn a_setting_that_may_not_change_is_refused_and_nothing_is_touched() {
     assert_eq!((code, line.ends_with(" is not a run folder (no config.toml)")), (Some(2), true), "{line}");
 }
 
+#[test]
+fn rounds_that_no_kept_state_leads_to_are_refused_with_those_that_one_does_and_nothing_is_touched() {
+    for (kind, rounds, kept) in [("effgan", 0, "2 and 3"), ("md-gan", 1, "1 and 2")] {
+        let (_folder, run) = done(&["--set", &algorithm(kind, 2), "--set", "local.epochs=1"]);
+        let before = ["config.toml", "run.json", "metrics.jsonl"].map(|name| fs::read(run.join(name)).unwrap());
+        let (code, line) = failure(&effgan(&["resume", text(&run), "--set", &format!("algorithm.rounds={rounds}")]));
+        assert_eq!(code, Some(2), "{line}");
+        let said = format!(
+            "algorithm.rounds = {rounds} passes through none of the states that {} keeps, which are those after round {kept}; set it \
+             to at least 2, or start a new run",
+            run.display()
+        );
+        assert_eq!(line, said);
+        let after = ["config.toml", "run.json", "metrics.jsonl"].map(|name| fs::read(run.join(name)).unwrap());
+        assert_eq!(after, before);
+        resumed(&run, &["--set", "algorithm.rounds=2", "--set", "name=again"]);
+    }
+}
+
 /// Damages a file that had these bytes.
 type Damage = fn(&Path, &[u8]);
 

@@ -221,6 +221,23 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
         said(&format!("evaluate = 2001\n{SIMPLE}"), &[])
             .ends_with("evaluate = 2001 must be at most 2000, the images of mnist-mini; lower it")
     );
+    for (key, values, said) in [
+        (
+            "evaluation.samples",
+            "[200, 2001]",
+            "effgan-samples-2001-seed-1: evaluation.samples = 2001 is outside 2..=2000",
+        ),
+        (
+            "evaluation.samples",
+            "[200, 20]",
+            "effgan-samples-20-seed-1: evaluation.samples = 20: there is no image of class",
+        ),
+        ("dataset.limit", "[120, 10001]", "effgan-limit-10001-seed-1: dataset.limit = 10001 is outside 1..=10000"),
+        ("partition.min_examples", "[8, 35]", "effgan-min_examples-35-seed-1: client-0001 gets 29 images"),
+    ] {
+        let line = axis(&format!("{key:?} = {values}"));
+        assert!(line.contains(&format!("a.sweep.toml: {said}")), "{line}");
+    }
     assert!(axis("\"local.epoch\" = [3]").contains("local.epoch=3, seed=1: "));
     assert!(said("[[grids]]\nseed = [1]\n", &[]).contains("unknown key `seed`"));
     assert!(said("[[grids]]\nseeds = []\n", &[]).ends_with("expected a list such as [1, 2, 3]"));

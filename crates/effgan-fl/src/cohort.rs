@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn half_the_clients_sorted_and_others_in_another_round() {
         let roster: Vec<_> = (0..9).map(|i| ClientName::simulated(i, 9)).collect();
-        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[1; 9] };
+        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[1; 9], counts: &[1; 9] };
         let rounds: Vec<_> = (1..6).map(|round| draw(&ctx, round, 0.5)).collect();
         assert!(rounds.iter().all(|cohort| cohort.len() == 5 && cohort.is_sorted()));
         assert!(rounds.iter().any(|cohort| cohort != &rounds[0]));

@@ -47,7 +47,7 @@ impl<'a, 'b> Counted<'a, 'b> {
             Ok(reply) => reply,
             Err(error) => return Some(Err(error)),
         };
-        update.num_examples = update.num_examples.min(self.roster.counts_of(&client));
+        update.num_examples = update.num_examples.min(self.roster.context(0).counts_of(&client));
         Some(Ok((client, update)))
     }
 

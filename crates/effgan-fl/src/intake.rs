@@ -196,7 +196,7 @@ mod tests {
     fn with_intake<R>(policy: FailurePolicy, what: impl FnOnce(&Exchange, &mut Intake) -> R) -> R {
         let roster = ["east", "north", "west"].map(name);
         let exchange = Exchange::of_round(4, ExchangeKind::Average, roster[..2].to_vec());
-        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[3; 3] };
+        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[3; 3], counts: &[3; 3] };
         let expected = [("w".to_owned(), vec![2])].into();
         what(&exchange, &mut Intake::new(&exchange, ctx, expected, GAN_LOSSES, policy))
     }

@@ -9,17 +9,31 @@ pub struct RoundContext<'a> {
     pub seed: u64,
     /// All clients, sorted by name.
     pub roster: &'a [ClientName],
-    /// n_k of each of them, in the same order.
+    /// n_k of each of them as it reported it, in the same order: what it trains on, and what its replies must say.
     pub num_examples: &'a [u64],
+    /// The n_k that counts for each of them, in the same order.
+    pub counts: &'a [u64],
 }
 
 impl RoundContext<'_> {
-    /// n_k of `client`.
+    /// n_k of `client` as it reported it.
     ///
     /// # Panics
     /// When `client` is not on the roster.
     pub fn num_examples_of(&self, client: &ClientName) -> u64 {
-        self.num_examples[self.roster.binary_search(client).expect("every participant is on the roster")]
+        self.num_examples[self.place_of(client)]
+    }
+
+    /// The n_k that counts for `client`.
+    ///
+    /// # Panics
+    /// When `client` is not on the roster.
+    pub fn counts_of(&self, client: &ClientName) -> u64 {
+        self.counts[self.place_of(client)]
+    }
+
+    fn place_of(&self, client: &ClientName) -> usize {
+        self.roster.binary_search(client).expect("every participant is on the roster")
     }
 }
 
@@ -68,18 +82,8 @@ impl Roster {
         &self.counts
     }
 
-    /// The n_k that counts for `client`.
-    pub(crate) fn counts_of(&self, client: &ClientName) -> u64 {
-        self.context(0).num_examples_of(client)
-    }
-
-    /// The context of an algorithm's steps, with the n_k that count.
+    /// The context of an algorithm's steps.
     pub fn context(&self, seed: u64) -> RoundContext<'_> {
-        RoundContext { seed, roster: &self.names, num_examples: &self.counts }
-    }
-
-    /// The context against which replies are checked, with n_k as the clients reported it.
-    pub(crate) fn as_reported(&self, seed: u64) -> RoundContext<'_> {
-        RoundContext { seed, roster: &self.names, num_examples: &self.num_examples }
+        RoundContext { seed, roster: &self.names, num_examples: &self.num_examples, counts: &self.counts }
     }
 }

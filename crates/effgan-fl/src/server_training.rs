@@ -103,7 +103,8 @@ impl ServerTraining {
     /// The first exchange of the round after `state`; `None` when all rounds are done.
     ///
     /// The server makes as many steps as the clients of the cohort would make on average, rounded up. With equal `[local]` settings, the
-    /// discriminators are then trained as much in all as in `fedgan`.
+    /// discriminators are then trained as much in all as in `fedgan`. The n_k that count decide, since every client does these steps: one
+    /// that claims too many images would otherwise keep all others at work.
     pub(crate) fn round(&self, state: &ServerState, ctx: &RoundContext, kind: ExchangeKind) -> Option<Exchange> {
         let round = state.round + 1;
         if round > self.rounds {
@@ -111,12 +112,13 @@ impl ServerTraining {
         }
         let cohort = cohort::draw(ctx, round, self.cohort);
         let work = self.training.work();
-        let steps = cohort.iter().map(|client| self.training.steps(work, ctx.num_examples_of(client)));
+        let steps = cohort.iter().map(|client| self.training.steps(work, ctx.counts_of(client)));
         let iterations = steps.fold(0, u64::saturating_add).div_ceil(cohort.len() as u64);
         Some(Exchange { iterations, ..Exchange::of_round(round, kind, cohort) })
     }
 
-    /// The state with a new batch of images, of the batch size of the cohort's largest client.
+    /// The state with a new batch of images, of the batch size of the cohort's largest client, however few of its images count: a client
+    /// refuses images that are fewer than its own batch.
     pub(crate) fn with_images(
         &self,
         mut state: ServerState,

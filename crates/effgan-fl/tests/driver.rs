@@ -15,9 +15,9 @@ use effgan_fl::algorithms::{FedGanConfig, LocalEnsembleConfig};
 use effgan_fl::message::{Numbers, Replies};
 use effgan_fl::state::ClientState;
 use effgan_fl::{
-    AggregationConfig, Algorithm, AlgorithmConfig, Broadcast, CheckpointConfig, Checkpoints, ClientRecord, Exchange,
-    ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord, RunId,
-    ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepObserver, StepRecord, Update,
+    AggregationConfig, Algorithm, AlgorithmConfig, Bounds, Broadcast, CheckpointConfig, Checkpoints, ClientRecord,
+    Exchange, ExchangeKind, FailurePolicy, FlError, LocalConfig, Missing, OnFailure, Result, RoundContext, RoundRecord,
+    RunId, ServerState, Shapes, Shard, Simulation, SimulationConfig, Speed, StepObserver, StepRecord, Update,
 };
 use effgan_nn::gan::GanModel;
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
@@ -288,6 +288,27 @@ fn the_plan_has_as_many_steps_as_the_run() {
         // Two rounds, half of seven clients rounded up, five steps each.
         assert_eq!(total == 40, participation == SimulationConfig::default(), "{participation:?}");
     }
+}
+
+#[test]
+fn the_plan_of_clients_that_count_for_fewer_images_has_the_steps_that_they_make() {
+    let local = LocalConfig { steps: None, epochs: Some(2), ..local(1e-3) };
+    let config = FedGanConfig { rounds: 1, cohort: 1.0, weights: Weights::Examples };
+    let algorithm = AlgorithmConfig::Fedgan(config).build(model(1e-3), local, &AggregationConfig::default(), device());
+    let (folder, bounds) = (tempfile::tempdir().unwrap(), Bounds { max_examples: Some(1), ..Bounds::default() });
+    let simulation = Simulation {
+        algorithm: &*algorithm.unwrap(),
+        images: &images(),
+        partition: &partition(4),
+        participation: &SimulationConfig::default(),
+        failures: FailurePolicy { bounds, ..FailurePolicy::default() },
+        seed: 1,
+        jobs: 2,
+        checkpoints: &checkpoints(folder.path()),
+        on_step: &ignore_steps,
+    };
+    // Two batches of two images, twice.
+    assert_eq!(simulation.plan()[0].steps, 4 * CLIENTS as u64);
 }
 
 #[test]

@@ -59,13 +59,26 @@ pub enum Source {
     Tables(Map<String, Value>),
 }
 
+impl Source {
+    /// The file, which errors name.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(file) => Some(file.clone()),
+            Self::Tables(_) => None,
+        }
+    }
+}
+
 /// Runs `run` and returns its folder. `on_event` is called with each round and each score when it is done: a line of `metrics.jsonl`.
 ///
 /// # Errors
 /// As `effgan run`.
 pub fn run(run: Run, stop: &AtomicBool, on_event: impl Fn(String) + Send + Sync + 'static) -> Result<PathBuf> {
-    let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    pipeline::run(&config, &out, Execution::on_cpu(jobs, &rounds_and_scores(on_event), stop)?)?;
+    let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
+    let (config, out) = config_and_out(run)?;
+    let progress = rounds_and_scores(on_event);
+    let execution = Execution { config_file: file.as_deref(), ..Execution::on_cpu(jobs, &progress, stop)? };
+    pipeline::run(&config, &out, execution)?;
     Ok(out)
 }
 
@@ -83,9 +96,11 @@ pub fn federate(
     stop: &AtomicBool,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<PathBuf> {
-    let (jobs, (config, out)) = (jobs_or_cores(run.jobs)?, config_and_out(run)?);
-    let list = server.map(SiteList::of);
-    pipeline::federate(&config, &out, grid, list, Execution::on_cpu(jobs, &Progress::lines(log), stop)?)?;
+    let (jobs, file) = (jobs_or_cores(run.jobs)?, run.config.file());
+    let (config, out) = config_and_out(run)?;
+    let (progress, list) = (Progress::lines(log), server.map(SiteList::of));
+    let execution = Execution { config_file: file.as_deref(), ..Execution::on_cpu(jobs, &progress, stop)? };
+    pipeline::federate(&config, &out, grid, list, execution)?;
     Ok(out)
 }
 
@@ -123,7 +138,15 @@ pub struct Share {
 /// # Errors
 /// As `effgan run`, before it makes its folder.
 pub fn deal(config: Source, settings: &Map<String, Value>) -> Result<Vec<Share>> {
+    let file = config.file();
     let config = config_of(config, &toml_settings(settings)?)?;
+    shares(&config).map_err(|failure| match &file {
+        Some(file) => failure.of_config(file),
+        None => failure,
+    })
+}
+
+fn shares(config: &Config) -> Result<Vec<Share>> {
     config.check_partition()?;
     let dataset = config.load_dataset()?;
     let train = &dataset.train;

@@ -1,5 +1,7 @@
 //! Failures: one line for standard error, and a kind that becomes the exit code.
 
+use std::path::Path;
+
 use effgan_data::DataError;
 use effgan_data::control_chars::is_control;
 use effgan_fl::FlError;
@@ -71,6 +73,12 @@ impl Failure {
     #[must_use]
     pub fn context(self, doing: impl std::fmt::Display + Send + Sync + 'static) -> Self {
         Self { error: self.error.context(doing), ..self }
+    }
+
+    /// The same failure with the `file` of the config in front of its message, where it is the config that is wrong.
+    #[must_use]
+    pub fn of_config(self, file: &Path) -> Self {
+        if self.kind == Kind::Usage { self.context(file.display().to_string()) } else { self }
     }
 }
 

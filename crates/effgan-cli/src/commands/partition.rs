@@ -7,7 +7,7 @@ use clap::Args;
 use effgan_data::{Partition as Split, heterogeneity};
 use effgan_nn::checkpoint::write_file;
 use effgan_run::config::Config;
-use effgan_run::failure::Result;
+use effgan_run::failure::{Failure, Result};
 use effgan_run::record::pictures::{heat_map, save_png};
 use effgan_run::record::run_dir::check_new_file;
 
@@ -38,11 +38,12 @@ impl Partition {
             check_new_file(file)?;
         }
         let config = Config::load_for(&self.config, &self.settings, Config::check_partition)?;
-        let dataset = config.load_dataset()?;
+        let named = |failure: Failure| failure.of_config(&self.config);
+        let dataset = config.load_dataset().map_err(|error| named(error.into()))?;
         if let Some(line) = dataset.left_out_line() {
             say(line);
         }
-        let split = config.deal(&dataset)?;
+        let split = config.deal(&dataset).map_err(named)?;
         let counts = split.class_counts(&dataset.train);
         say(table(&split, &counts).trim_end());
         let skew = heterogeneity::label_skew(&counts);

@@ -45,7 +45,7 @@ impl Run {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let progress = terminal::progress(self.json);
         let stop = stop_flag()?;
-        let outcome = pipeline::run(&config, &out, Execution::on_cpu(jobs, &progress, &stop)?);
+        let outcome = pipeline::run(&config, &out, Execution::on_cpu(jobs, &progress, &stop)?.of_file(&self.config));
         with_resume_hint(outcome, &out)
     }
 }

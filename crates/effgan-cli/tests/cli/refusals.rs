@@ -74,7 +74,7 @@ fn a_wrong_config_is_code_2_and_one_line() {
     ] {
         let (code, line) = refused(&[setting]);
         assert_eq!(code, Some(2), "{setting}: {line}");
-        assert!(line.contains(said), "{setting}: {line}");
+        assert!(line.starts_with(&format!("{}: ", tiny_config())) && line.contains(said), "{setting}: {line}");
     }
     let dirichlet = "partition={ kind = \"dirichlet\", alpha = 0.01, clients = 7 }";
     let (code, line) = refused(&[dirichlet]);
@@ -125,6 +125,12 @@ fn a_wrong_key_is_refused_by_every_command_before_data_are_read_or_anything_is_m
         ("base_channels = 8", "base_channels = 0", "network.base_channels = 0 must be from 1 to 1024"),
         ("limit = 120", "limit = 0", "dataset.limit = 0 must be at least 1"),
         ("limit = 120", "size = 30\nchannels = 1", "images of 1 x 30 x 30 do not fit a dcgan"),
+        ("limit = 120", "size = 30", "images of 1 x 30 x 30 do not fit a dcgan"),
+        (
+            "[local]",
+            "[federation]\nclasses = [\"a\"]\n\n[local]",
+            "federation.classes names 1 classes, but data set mnist has 10; name all of them",
+        ),
         ("classes_per_client = 5", "classes_per_client = 0", "partition.classes_per_client = 0 must be at least 1"),
         ("samples = 200", "samples = 1", "evaluation.samples = 1 must be at least 2"),
         (effgan, central, "aggregation.kind = \"median\" is not for central"),
@@ -135,6 +141,26 @@ fn a_wrong_key_is_refused_by_every_command_before_data_are_read_or_anything_is_m
             assert!(code == Some(2) && line.contains(said), "{line}");
         }
     }
+}
+
+#[test]
+fn a_network_that_does_not_fit_a_data_set_whose_name_tells_its_images_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (config, sweep, out, server) = (path("wrong.toml"), path("a.sweep.toml"), path("out"), path("server"));
+    let tiny = fs::read_to_string(tiny_config()).unwrap();
+    fs::write(&config, tiny.replace("kind = \"dcgan\"", "kind = \"resnet\"")).unwrap();
+    fs::write(&sweep, "name = \"a\"\nconfig = \"wrong.toml\"\nseeds = [1]\n[[grids]]\n").unwrap();
+    for command in [
+        &["federation", "run", &config, "--out", &out, "--server", &server][..],
+        &["partition", &config, "--save", &out],
+        &["run", &config, "--out", &out],
+        &["sweep", &sweep, "--out", &out],
+    ] {
+        let (code, line) = failure(&effgan(command));
+        assert!(code == Some(2) && line.contains("wrong.toml: images of 1 x 28 x 28 do not fit a resnet"), "{line}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]

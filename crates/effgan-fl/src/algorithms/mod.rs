@@ -152,6 +152,11 @@ impl AlgorithmConfig {
         let same = if self.last_round_differs() { shorter.saturating_sub(1) } else { shorter };
         total == rounds || round <= same
     }
+
+    /// The smallest number of rounds with which a run of `total` rounds can go on from its state after `round` rounds.
+    pub fn fewest_rounds(&self, total: u32, round: u32) -> u32 {
+        total.min(round.saturating_add(self.last_round_differs().into()))
+    }
 }
 
 /// No run has this many rounds; larger numbers are typing errors.

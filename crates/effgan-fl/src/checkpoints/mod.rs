@@ -146,17 +146,23 @@ impl Checkpoints {
         let some = !positions.is_empty();
         for position in positions {
             let path = self.folder.join(position.file_name());
-            let whole = match sealed::load::<Head>(&path) {
-                Ok((head, params)) => self.checked(&path, position, head, &params)?,
-                Err(NnError::Sealed { reason, .. }) => Err(reason),
-                Err(error) => return Err(error.into()),
-            };
-            match whole.and_then(|checkpoint| usable(&checkpoint).map(|()| checkpoint)) {
+            match self.load(position)?.and_then(|checkpoint| usable(&checkpoint).map(|()| checkpoint)) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
                 Err(reason) => (self.warn)(&format!("{} {reason}; trying the checkpoint before it", path.display())),
             }
         }
         if some { Err(FlError::NoCheckpoint { folder: self.folder.clone() }) } else { Ok(None) }
+    }
+
+    /// The states that are intact, newest first. Each is read when it is asked for.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed; of a state, [`FlError::ForeignCheckpoint`] when it is another run's.
+    pub fn intact(&self) -> Result<impl Iterator<Item = Result<Checkpoint>>> {
+        Ok(self
+            .positions()?
+            .into_iter()
+            .filter_map(|position| self.load(position).map(std::result::Result::ok).transpose()))
     }
 
     /// Copies the newest state between two rounds, of at most `max_rounds` rounds, from the folder `donor` into this run. Returns
@@ -183,6 +189,16 @@ impl Checkpoints {
             }
         }
         Ok(false)
+    }
+
+    /// The state at `position`, or why it is unusable.
+    fn load(&self, position: RunPosition) -> Result<std::result::Result<Checkpoint, String>> {
+        let path = self.folder.join(position.file_name());
+        match sealed::load::<Head>(&path) {
+            Ok((head, params)) => self.checked(&path, position, head, &params),
+            Err(NnError::Sealed { reason, .. }) => Ok(Err(reason)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn checked(

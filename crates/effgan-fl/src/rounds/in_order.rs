@@ -156,7 +156,7 @@ mod tests {
         let (folder, client) = (tempfile::tempdir().unwrap(), ClientName::new("a").unwrap());
         let exchange = Exchange::of_round(1, ExchangeKind::Average, vec![client.clone()]);
         let roster = Roster::new(vec![(client.clone(), 3)]);
-        let intake = Intake::new(&exchange, roster.as_reported(1), Shapes::new(), &[], FailurePolicy::default());
+        let intake = Intake::new(&exchange, roster.context(1), Shapes::new(), &[], FailurePolicy::default());
         let config = CheckpointConfig { keep: 1, every_steps: None };
         let checkpoints = Checkpoints::new(folder.path().into(), RunId::default(), config, |line| panic!("{line}"));
         let mut no_more = NoMore;

@@ -118,7 +118,7 @@ impl Round<'_> {
         let (ctx, server) = (roster.context(seed), self.server);
         let state = server.run(|| algorithm.prepare(state, exchange, &ctx))?;
         let expected = algorithm.expects(&state, exchange)?;
-        let mut intake = Some(Intake::new(exchange, roster.as_reported(seed), expected, algorithm.losses(), failures));
+        let mut intake = Some(Intake::new(exchange, ctx, expected, algorithm.losses(), failures));
         let mut tally = None;
         let folded = self.driver.exchange(&state, exchange, &mut |arrivals, max_in_memory| {
             let intake = intake.take().expect("an exchange is folded once");

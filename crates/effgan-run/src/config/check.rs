@@ -29,16 +29,33 @@ impl Config {
         self.checkpoint.check()?;
         self.algorithm.check_aggregation(&self.aggregation)?;
         self.algorithm.check_training(&self.local, &self.network)?;
-        self.check_fit(self.dataset.size, self.dataset.channels)?;
+        if let (Some(size), Some(channels)) = (self.dataset.size, self.dataset.channels) {
+            self.check_fit(size, channels)?;
+        }
         Ok(self)
     }
 
-    /// Checks that the network fits images of `size` pixels per side and `channels`, where both are known.
-    fn check_fit(&self, size: Option<usize>, channels: Option<usize>) -> Result<()> {
-        let (Some(size), Some(channels)) = (size, channels) else { return Ok(()) };
+    /// Checks that the network fits images of `size` pixels per side and `channels`.
+    fn check_fit(&self, size: usize, channels: usize) -> Result<()> {
         // The data tell the number of classes, which does not matter to the fit.
         let num_classes = self.federation.classes.as_ref().map_or(2, Vec::len);
         self.model([channels, size, size], num_classes).map(drop)
+    }
+
+    /// Checks network and classes against the images, as far as the `[dataset]` table tells what these are like. The rest is checked once
+    /// they are read.
+    fn check_images(&self) -> Result<()> {
+        let DatasetConfig { name, size, channels, .. } = self.dataset;
+        let shape = name.image_shape();
+        if let Some(size) = size.or(shape.map(|[_, side, _]| side)) {
+            // The side alone decides: a network that fits images in grey fits coloured ones.
+            self.check_fit(size, channels.or(shape.map(|[channels, ..]| channels)).unwrap_or(1))?;
+        }
+        let (found, classes) = (name.classes().len(), self.federation.classes.as_deref());
+        match classes.map(<[String]>::len).filter(|named| found > *named) {
+            Some(named) => Err(DataError::FewerClasses { name: name.to_string(), found, named }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Checks the bounds that depend on the number of clients.
@@ -74,6 +91,7 @@ impl Config {
                         are; choose another algorithm, or use effgan run";
             return Err(usage(line.into()));
         }
+        self.check_images()?;
         self.check_classes()?;
         // Without a list of them, the number of sites is known once all are connected.
         self.federation.sites.as_ref().map_or(Ok(()), |sites| self.check_clients(sites.len()))?;
@@ -106,17 +124,16 @@ impl Config {
                         algorithm.kind = \"fedadam\" or aggregation.kind = \"median\"";
             return Err(usage(line.into()));
         }
-        let DatasetConfig { name, size, channels, .. } = self.dataset;
-        let shape = name.image_shape();
-        self.check_fit(size.or(shape.map(|[_, side, _]| side)), channels.or(shape.map(|[channels, ..]| channels)))?;
         self.check_partition()
     }
 
-    /// Checks that the clients of the partition can have enough of the images, and the bounds that depend on their number.
+    /// Checks that images like those of the data set can be trained on, that the clients of the partition can have enough of them, and the
+    /// bounds that depend on the number of clients.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage), naming the key.
     pub fn check_partition(&self) -> Result<()> {
+        self.check_images()?;
         // The number of clients of a partition from a file is known once that is read.
         let Some(&CommonKeys { clients, min_examples, .. }) = self.partition.common_keys() else { return Ok(()) };
         if let Some(limit) = self.dataset.limit {

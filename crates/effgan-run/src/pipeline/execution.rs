@@ -1,11 +1,12 @@
 //! How a run is executed, beside what it is: its config says that.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use effgan_fl::FlError;
 use effgan_nn::Device;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 
 /// How a run is executed. Of all this, its result depends on the device alone.
@@ -19,6 +20,8 @@ pub struct Execution<'a> {
     pub progress: &'a Progress,
     /// Ends the run with [`Kind::Interrupted`](crate::Kind::Interrupted) when it becomes true.
     pub stop: &'a AtomicBool,
+    /// The file of the config, which is named when the config turns out to be wrong.
+    pub config_file: Option<&'a Path>,
 }
 
 impl<'a> Execution<'a> {
@@ -27,7 +30,21 @@ impl<'a> Execution<'a> {
     /// # Errors
     /// When this processor does not have the instruction set that the environment names.
     pub fn on_cpu(jobs: usize, progress: &'a Progress, stop: &'a AtomicBool) -> Result<Self> {
-        Ok(Self { device: Device::cpu()?, jobs, progress, stop })
+        Ok(Self { device: Device::cpu()?, jobs, progress, stop, config_file: None })
+    }
+
+    /// The same, of a config that was read from `file`.
+    #[must_use]
+    pub fn of_file(self, file: &'a Path) -> Self {
+        Self { config_file: Some(file), ..self }
+    }
+
+    /// `failure` with the name of the config's file, where it is the config that is wrong.
+    pub(super) fn named(&self, failure: Failure) -> Failure {
+        match self.config_file {
+            Some(file) => failure.of_config(file),
+            None => failure,
+        }
     }
 
     /// An error when `stop` is set; called between stages that take long.

@@ -34,14 +34,14 @@ pub fn federate(
     execution: Execution,
 ) -> Result<()> {
     let started = Instant::now();
-    config.check_federated()?;
+    config.check_federated().map_err(|failure| execution.named(failure))?;
     if out.exists() {
         return resume_federated(config, out, grid, list, execution);
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
     let sites = connections.wait_for_sites()?;
-    let inputs = inputs_of(config, sites, strategy, execution)?;
+    let inputs = inputs_of(config, sites, strategy, execution).map_err(|failure| execution.named(failure))?;
     let info = inputs.info(config, execution);
     connections.set_run_id(run_id(config, &info));
     let dir = RunDir::create(out, config, info)?;
@@ -63,7 +63,7 @@ fn resume_federated(
     let fixed = before.fixed_keys_that_differ(config);
     if !fixed.is_empty() {
         let line = format!(
-            "{} is a run of another config, without the change of {}; choose another out folder, or restore the config",
+            "the run in {} would be resumed, and may not change {}; choose another out folder, or restore the config",
             out.display(),
             fixed.join(", ")
         );
@@ -74,7 +74,8 @@ fn resume_federated(
         return Ok(());
     }
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
-    let inputs = inputs_of(config, sites_of(out)?, strategy, execution)?;
+    let sites = sites_of(out)?;
+    let inputs = inputs_of(config, sites, strategy, execution).map_err(|failure| execution.named(failure))?;
     let mut connections = SiteConnections::new(grid, config, list, execution.progress, execution.stop);
     connections.set_run_id(run_id(config, &earlier));
     connections.keep_ledger_heads(out)?;

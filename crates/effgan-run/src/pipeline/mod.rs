@@ -34,6 +34,7 @@ pub use self::late_member::add_late_member;
 pub use self::resume::{info_of, resume};
 use self::run_data::RunData;
 use self::run_inputs::RunInputs;
+pub(crate) use self::run_inputs::check_on;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
 use crate::record::events::{Event, Score, Scored, Stage};
@@ -51,7 +52,7 @@ use crate::scores::Scorer;
 pub fn run(config: &Config, out: &Path, execution: Execution) -> Result<()> {
     check_new(out)?;
     let started = Instant::now();
-    let inputs = RunInputs::new(config, RunData::load(config, execution.device)?, execution)?;
+    let inputs = RunInputs::load(config, execution).map_err(|failure| execution.named(failure))?;
     let dir = RunDir::create(out, config, inputs.info(config, execution))?;
     Run::new(config, &inputs, dir, execution).finish(None, None, started)
 }

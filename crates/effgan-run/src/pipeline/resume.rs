@@ -1,5 +1,6 @@
 //! Resuming a run that was interrupted, or that is extended by more rounds.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
-use super::run_data::{RunData, SITES};
+use super::run_data::SITES;
 use super::run_inputs::RunInputs;
 use super::{Execution, Notes, Run, Seconds};
 use crate::config::Config;
@@ -41,9 +42,7 @@ pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<
             .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
-    // Here, so that the error names the file.
-    config.check_simulated().map_err(|failure| failure.context(path.join(CONFIG).display().to_string()))?;
-    let inputs = RunInputs::new(&config, RunData::load(&config, execution.device)?, execution)?;
+    let inputs = RunInputs::load(&config, execution).map_err(|failure| failure.of_config(&path.join(CONFIG)))?;
     Run::reopen(&config, &inputs, path, &earlier, execution)?.resume_from_newest(None, started)
 }
 
@@ -68,12 +67,39 @@ impl<'a> Run<'a> {
 
     /// Resumes from the newest usable checkpoint, or from the start.
     pub(super) fn resume_from_newest(mut self, carrier: Option<&mut dyn Carrier>, started: Instant) -> Result<()> {
+        self.check_rounds()?;
         let from = self.checkpoints.latest(|checkpoint| self.can_resume_from(checkpoint))?;
         self.rewind_to(from.as_ref())?;
         self.dir.begin_again(self.config)?;
         let round = from.as_ref().map_or(0, |from| from.state.round);
         self.execution.progress.line(&format!("{} resumes after round {round}", self.dir.path().display()));
         self.finish(carrier, from, started)
+    }
+
+    /// Checks that a run of the present number of rounds passes through one of the states that are kept.
+    fn check_rounds(&self) -> Result<()> {
+        let algorithm = &self.config.algorithm;
+        let Some(now) = algorithm.rounds() else { return Ok(()) };
+        let (mut kept, mut possible) = (BTreeSet::new(), BTreeSet::new());
+        for checkpoint in self.checkpoints.intact()? {
+            let Checkpoint { state, notes, .. } = checkpoint?;
+            // A state that cannot be read is said with its file, where the newest of the others is chosen.
+            let Ok(Notes { rounds: total, .. }) = Notes::deserialize(&notes) else { return Ok(()) };
+            let Some(total) = total.filter(|total| !algorithm.has_same_prefix(*total, state.round)) else {
+                return Ok(());
+            };
+            kept.insert(state.round);
+            possible.insert(if now < total { algorithm.fewest_rounds(total, state.round) } else { total });
+        }
+        let Some(fewest) = possible.first() else { return Ok(()) };
+        let kept: Vec<String> = kept.iter().map(u32::to_string).collect();
+        Err(Failure::usage(anyhow!(
+            "algorithm.rounds = {now} passes through none of the states that {} keeps, which are those after round {}; set it to \
+             {}{fewest}, or start a new run",
+            self.dir.path().display(),
+            kept.join(" and "),
+            if now < *fewest { "at least " } else { "" },
+        )))
     }
 
     /// Checks that a run of the present config passes through this checkpoint, and that no file is shorter than it was then.

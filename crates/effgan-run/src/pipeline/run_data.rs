@@ -33,9 +33,14 @@ impl RunData {
         config.check_simulated()?;
         config.local.device(device)?;
         let dataset = config.load_dataset()?;
-        let split = config.deal(&dataset)?;
-        let partition = if config.algorithm.pools_data() { split.pooled() } else { split };
+        let partition = Self::partition(config, &dataset)?;
         Ok(Self::Simulated(Box::new(dataset), partition))
+    }
+
+    /// Splits `dataset` by the config's partition; all of it is one client's where the algorithm pools it.
+    pub(super) fn partition(config: &Config, dataset: &Dataset) -> Result<Partition> {
+        let split = config.deal(dataset)?;
+        Ok(if config.algorithm.pools_data() { split.pooled() } else { split })
     }
 
     /// The clients and how many images each counts for: at most `max_examples`, and at most what the server's list of sites allows.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use effgan_data::Dataset;
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Roster, RunId, Strategy, WithStrategy};
-use effgan_nn::Model;
 use effgan_nn::gan::GanModel;
+use effgan_nn::{Device, Model};
 
 use super::Execution;
 use super::run_data::RunData;
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Result;
 use crate::record::run_info;
 use crate::record::run_info::RunInfo;
-use crate::scores::Scorer;
+use crate::scores::{Scorer, check_samples};
 
 /// The inputs of a run.
 pub(super) struct RunInputs {
@@ -25,20 +26,22 @@ pub(super) struct RunInputs {
 }
 
 impl RunInputs {
+    /// Reads the data of `config` and derives all else.
+    ///
+    /// # Errors
+    /// As [`RunData::load`] and [`new`](Self::new).
+    pub(super) fn load(config: &Config, execution: Execution) -> Result<Self> {
+        Self::new(config, RunData::load(config, execution.device)?, execution)
+    }
+
     /// Derives them from the config and the data.
     ///
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
-        let (image_shape, num_classes) = data.image_shape_and_classes();
-        let model = Arc::new(config.model(image_shape, num_classes)?);
         let Execution { device, jobs, .. } = execution;
-        let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)?;
         let roster = data.roster(config.federation.max_examples);
-        config.check_clients(roster.names().len())?;
-        for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
-            check_shard(&*model, name, num_examples as usize)?;
-        }
+        let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), jobs, device)?;
         Ok(Self { data, roster, model, algorithm, scorer })
     }
@@ -58,4 +61,30 @@ impl RunInputs {
     pub(super) fn run_id(&self, config: &Config) -> RunId {
         RunId { config: config.identity(), data: self.data.hash() }
     }
+}
+
+/// Checks that a simulation of `config` can train on `dataset` and be scored, without doing either.
+///
+/// # Errors
+/// As at the start of the run.
+pub(crate) fn check_on(config: &Config, dataset: &Dataset, device: Device) -> Result<()> {
+    check_samples(dataset, config.evaluation.samples, device)?;
+    let (images, roster) = (&dataset.train, Roster::of(&RunData::partition(config, dataset)?));
+    training(config, (images.shape(), images.num_classes()), &roster, device).map(drop)
+}
+
+/// The model, and the algorithm by which the clients of `roster` train it on images of this shape in this many classes.
+fn training(
+    config: &Config,
+    (image_shape, num_classes): ([usize; 3], usize),
+    roster: &Roster,
+    device: Device,
+) -> Result<(Arc<GanModel>, Box<dyn Algorithm>)> {
+    let model = Arc::new(config.model(image_shape, num_classes)?);
+    let algorithm = config.algorithm.build(model.clone(), config.local.clone(), &config.aggregation, device)?;
+    config.check_clients(roster.names().len())?;
+    for (name, &num_examples) in roster.names().iter().zip(roster.num_examples()) {
+        check_shard(&*model, name, num_examples as usize)?;
+    }
+    Ok((model, algorithm))
 }

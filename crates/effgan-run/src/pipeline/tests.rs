@@ -103,3 +103,28 @@ fn a_loss_or_a_score_with_nan_is_a_note_for_the_listener_as_in_the_file() {
     assert_eq!(follower.lines(), lines_of(&folder));
     assert_eq!(run.scores, [score], "a resumed run does not read the other one");
 }
+
+/// The hash of the model of a run of `kind` in three equal steps, with these settings.
+fn hash_of(kind: &str, weights: &str, settings: &[&str]) -> Option<String> {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    let algorithm = format!("algorithm={{ kind = \"{kind}\", rounds = 1, weights = \"{weights}\" }}");
+    let local = "local={ batch_size = 8, learning_rate = 2e-3, steps = 3 }";
+    let all: Vec<String> =
+        [&[algorithm.as_str(), local][..], settings].concat().into_iter().map(str::to_owned).collect();
+    let config = Config::parse(include_str!("../../tests/tiny.toml"), &all).unwrap();
+    let stop = AtomicBool::new(false);
+    run(&config, &folder, Execution::on_cpu(2, &Progress::events(|_| {}), &stop).unwrap()).unwrap();
+    info_of(&folder).unwrap().model_hash
+}
+
+#[test]
+fn a_cap_below_the_batch_size_lowers_the_weights_alone() {
+    for kind in ["md-gan", "ua-gan"] {
+        let capped = hash_of(kind, "examples", &["federation.max_examples=4"]);
+        assert!(capped.is_some());
+        // All three clients count for four images, so for the same.
+        assert_eq!(capped, hash_of(kind, "uniform", &[]), "{kind}");
+        assert_ne!(capped, hash_of(kind, "examples", &[]), "{kind}");
+    }
+}

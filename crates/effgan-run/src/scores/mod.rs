@@ -18,5 +18,5 @@ pub use self::evaluation::{Evaluation, MemberMemorisation};
 pub use self::evaluator::{Evaluator, RealImages};
 pub use self::feature_net::FeatureNet;
 pub use self::scored_images::Images;
-pub(crate) use self::scorer::Scorer;
+pub(crate) use self::scorer::{Scorer, check_samples};
 pub use self::share::{Share, read_partition};

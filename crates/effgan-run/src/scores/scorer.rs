@@ -44,7 +44,7 @@ impl Scorer {
         jobs: usize,
         device: Device,
     ) -> Result<Self> {
-        let reference = reference(dataset, n, "evaluation.samples", jobs, device)?;
+        let reference = reference(dataset, n, jobs, device)?;
         let [c, h, w] = dataset.test.shape();
         let note = match &reference {
             // No number is made up for images that no network was trained for.
@@ -141,34 +141,49 @@ impl DatasetReference {
     }
 }
 
-/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`; `key` names `n` in errors. Returns `None`
-/// where no feature network fits the images.
+/// Checks that there are `evaluation.samples` = `n` images to score, of all classes, where a feature network fits them.
+///
+/// # Errors
+/// When there are fewer, or they lack a class.
+pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device) -> Result<()> {
+    let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(()) };
+    let n = num_scored(dataset, n)?;
+    network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
+}
+
+/// How many images are scored: `n`, or as many as both splits have.
+fn num_scored(dataset: &Dataset, n: Option<usize>) -> Result<usize> {
+    let max_n = dataset.test.len().min(dataset.train.len());
+    let n = n.unwrap_or(max_n);
+    if (MIN_SAMPLES..=max_n).contains(&n) {
+        return Ok(n);
+    }
+    let line =
+        format!("evaluation.samples = {n} must be from {MIN_SAMPLES} to {max_n}, the images of {}", dataset.name);
+    Err(Failure::usage(anyhow!(line)))
+}
+
+/// Why the first `n` test images cannot be a reference.
+fn not_scored(n: usize, error: MetricError) -> Failure {
+    match error {
+        MetricError::ImageShape { .. } => Failure::data(error),
+        _ => Failure::usage(anyhow!("evaluation.samples = {n}: {error}")),
+    }
+}
+
+/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`. Returns `None` where no feature network fits the images.
 ///
 /// # Errors
 /// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
-fn reference(
-    dataset: &Dataset,
-    n: Option<usize>,
-    key: &str,
-    jobs: usize,
-    device: Device,
-) -> Result<Option<DatasetReference>> {
+fn reference(dataset: &Dataset, n: Option<usize>, jobs: usize, device: Device) -> Result<Option<DatasetReference>> {
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
-    let max_n = dataset.test.len().min(dataset.train.len());
-    let n = n.unwrap_or(max_n);
-    if !(MIN_SAMPLES..=max_n).contains(&n) {
-        let line = format!("{key} = {n} must be from {MIN_SAMPLES} to {max_n}, the images of {}", dataset.name);
-        return Err(Failure::usage(anyhow!(line)));
-    }
+    let n = num_scored(dataset, n)?;
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
     let images = || {
         let classes = network.true_classes(test.labels())?;
         Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, classes)
     };
-    let images = images().map_err(|error| match error {
-        MetricError::ImageShape { .. } => Failure::data(error),
-        _ => Failure::usage(anyhow!("{key} = {n}: {error}")),
-    })?;
+    let images = images().map_err(|error| not_scored(n, error))?;
     Ok(Some(DatasetReference { network, images, shape }))
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
-use effgan_data::{Dataset, DatasetConfig};
+use effgan_data::Dataset;
 use effgan_nn::Device;
 use effgan_nn::checkpoint::write_file;
 
@@ -29,6 +29,7 @@ use self::results_table::Table;
 pub use self::sweep_file::Sweep;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::pipeline;
 use crate::scores::FeatureNet;
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
@@ -79,20 +80,36 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Checks that this processor can train the open cells, and reads each of their data sets once, so that an error is reported before any
-/// work.
+/// Checks that this processor can train the open cells, and that their images, which are read once, will do for each of them, so that an
+/// error is reported before any work.
 fn check_open_cells(sweep: &Sweep, out: &Path) -> Result<()> {
     let device = Device::cpu()?;
-    let mut seen: Vec<&DatasetConfig> = Vec::new();
-    for cell in sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)) {
-        cell.config.local.device(device)?;
-        let dataset = &cell.config.dataset;
-        if !seen.contains(&dataset) {
-            check_evaluate(sweep, &dataset.load()?, device)?;
-            seen.push(dataset);
-        }
+    let mut open: Vec<&Cell> = sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)).collect();
+    for cell in &open {
+        cell.config.local.device(device).map_err(|error| of_cell(sweep, cell, error.into()))?;
+    }
+    while let Some(first) = open.first() {
+        let images = |cell: &Cell| (cell.config.dataset.clone(), cell.config.federation.classes.clone());
+        let (same, others) = open.iter().partition(|cell| images(cell) == images(first));
+        check_cells(sweep, same, device)?;
+        open = others;
     }
     Ok(())
+}
+
+/// Checks all that the images tell of cells with the same images.
+fn check_cells(sweep: &Sweep, cells: Vec<&Cell>, device: Device) -> Result<()> {
+    let Some(first) = cells.first() else { return Ok(()) };
+    let dataset = first.config.load_dataset().map_err(|error| of_cell(sweep, first, error.into()))?;
+    check_evaluate(sweep, &dataset, device)?;
+    cells.into_iter().try_for_each(|cell| {
+        pipeline::check_on(&cell.config, &dataset, device).map_err(|failure| of_cell(sweep, cell, failure))
+    })
+}
+
+/// `failure` with the sweep's file and the name of the cell that is wrong.
+fn of_cell(sweep: &Sweep, cell: &Cell, failure: Failure) -> Failure {
+    failure.context(format!("{}: {}", sweep.file.display(), cell.name))
 }
 
 /// Checks that the cells with this data set can be evaluated as the sweep asks.

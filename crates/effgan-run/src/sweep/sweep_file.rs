@@ -33,6 +33,8 @@ const MAX_CELLS: usize = 100_000;
 
 /// A sweep whose cells have all been checked.
 pub struct Sweep {
+    /// The file that it was read from.
+    pub file: PathBuf,
     /// The name of the sweep, and by default of its folder.
     pub name: String,
     /// The keys that vary, in the order of the file.
@@ -56,7 +58,8 @@ struct File {
     evaluate: Option<i64>,
     #[serde(default)]
     facet: Option<String>,
-    grids: Vec<Grid>,
+    /// Each a [`Grid`], which is read on its own so that an error names its key.
+    grids: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -88,24 +91,28 @@ impl Sweep {
         let table = table_of(&text).map_err(named)?;
         let file: File = typed("", &Value::Table(table)).map_err(|mistake| named(usage(mistake.line)))?;
         let base = path.parent().unwrap_or(Path::new("")).join(&file.config);
-        Self::of(file, &base, settings).map_err(named)
+        Self::of(path, file, &base, settings).map_err(named)
     }
 
-    fn of(file: File, base: &Path, settings: &[String]) -> Result<Self> {
+    fn of(path: &Path, file: File, base: &Path, settings: &[String]) -> Result<Self> {
         check_name(&file.name)?;
+        let grids: Vec<Grid> = file.grids.iter().map(Grid::of).collect::<Result<_>>()?;
         let evaluate = file.evaluate.map(num_evaluated).transpose()?;
         let mut cells = Vec::new();
-        for grid in &file.grids {
+        if grids.is_empty() {
+            return Err(usage("grids = [] names no run; write at least one [[grids]]".into()));
+        }
+        for grid in &grids {
             grid.cells(&file, base, settings, &mut cells)?;
         }
         let mut names = BTreeSet::new();
         if let Some(cell) = cells.iter().find(|cell| !names.insert(&cell.name)) {
             return Err(usage(format!("two cells are called {}; give one of their grids a label", cell.name)));
         }
-        let keys = keys(&file.grids);
+        let keys = keys(&grids);
         match file.facet {
             Some(key) if !keys.contains(&key) => Err(usage(format!("facet = {key:?} is not a key of any axis"))),
-            facet => Ok(Self { name: file.name, keys, evaluate, facet, cells }),
+            facet => Ok(Self { file: path.into(), name: file.name, keys, evaluate, facet, cells }),
         }
     }
 }
@@ -130,15 +137,27 @@ fn keys(grids: &[Grid]) -> Vec<String> {
 }
 
 impl Grid {
+    fn of(grid: &Value) -> Result<Self> {
+        let wrong = |key: &str, value: &Value| usage(format!("{key} = {value}, expected a table"));
+        let table = grid.as_table().ok_or_else(|| wrong("grids", grid))?;
+        let axes = table.get("axes").and_then(Value::as_array).into_iter().flatten().map(|axis| ("grids.axes", axis));
+        let tables = table.get("set").map(|set| ("grids.set", set)).into_iter().chain(axes);
+        match tables.into_iter().find(|(_, value)| !value.is_table()) {
+            Some((key, value)) => Err(wrong(key, value)),
+            None => typed("grids", grid).map_err(|mistake| usage(mistake.line)),
+        }
+    }
+
     fn cells(&self, file: &File, base: &Path, settings: &[String], cells: &mut Vec<Cell>) -> Result<()> {
         let seeds = self.seeds.as_ref().unwrap_or(&file.seeds);
         if seeds.is_empty() {
             return Err(usage("`seeds` is missing or empty, expected a list such as [1, 2, 3]".into()));
         }
         let axes: Vec<Vec<Point>> = self.axes.iter().map(points).collect::<Result<_>>()?;
-        let size = axes.iter().map(Vec::len).product::<usize>().saturating_mul(seeds.len());
-        if cells.len() + size > MAX_CELLS {
-            return Err(usage(format!("{} cells are more than {MAX_CELLS}", cells.len() + size)));
+        let size = axes.iter().map(Vec::len).fold(seeds.len(), usize::saturating_mul);
+        let all = cells.len().saturating_add(size);
+        if all > MAX_CELLS {
+            return Err(usage(format!("{all} cells are more than {MAX_CELLS}")));
         }
         for &seed in seeds {
             for i in 0..size / seeds.len() {
@@ -210,10 +229,45 @@ mod tests {
             ("seeds = 1", "seeds = 1, expected a list"),
             ("evalute = 5", "unknown key `evalute`, expected one of `name`, `config`, "),
         ] {
-            std::fs::write(&path, format!("name = \"a\"\nconfig = \"b.toml\"\n{line}\n[[grids]]\n")).unwrap();
-            let error = Sweep::load(&path, &[]).err().unwrap().line();
+            let error = error_of(&path, &format!("{line}\n[[grids]]\n"));
             assert!(error.starts_with(&format!("{}: {said}", path.display())), "{error}");
         }
+    }
+
+    fn error_of(path: &Path, lines: &str) -> String {
+        std::fs::write(path, format!("name = \"a\"\nconfig = \"b.toml\"\n{lines}")).unwrap();
+        Sweep::load(path, &[]).err().unwrap().line()
+    }
+
+    #[test]
+    fn a_value_of_a_wrong_type_in_a_grid_is_named_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep.toml");
+        for (lines, said) in [
+            ("grids = 1", "grids = 1, expected a list"),
+            ("grids = [1]", "grids = 1, expected a table"),
+            ("grids = [[\"l\"]]", "grids = [\"l\"], expected a table"),
+            ("[[grids]]\nset = 1", "grids.set = 1, expected a table"),
+            ("[[grids]]\naxes = 1", "grids.axes = 1, expected a list"),
+            ("[[grids]]\naxes = [1]", "grids.axes = 1, expected a table"),
+            ("[[grids]]\naxes = [{}, []]", "grids.axes = [], expected a table"),
+            ("[[grids]]\nlabel = 1", "grids.label = 1, expected a text"),
+            ("[[grids]]\nseeds = 1", "grids.seeds = 1, expected a list"),
+            ("[[grids]]\nseed = [1]", "[grids] unknown field `seed`, expected one of `label`, `seeds`, `set`, `axes`"),
+        ] {
+            assert_eq!(error_of(&path, lines), format!("{}: {said}", path.display()));
+        }
+    }
+
+    #[test]
+    fn a_sweep_has_at_least_one_cell_and_a_product_that_no_number_holds_is_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep.toml");
+        assert!(error_of(&path, "grids = []").ends_with("grids = [] names no run; write at least one [[grids]]"));
+        let axis = |i: usize| format!("[[grids.axes]]\na{i} = {:?}\n", vec![1; 1 << 16]);
+        let axes: String = (0..4).map(axis).collect();
+        let error = error_of(&path, &format!("seeds = [1]\n[[grids]]\n{axes}"));
+        assert!(error.ends_with(&format!("{} cells are more than 100000", usize::MAX)), "{error}");
     }
 
     #[test]

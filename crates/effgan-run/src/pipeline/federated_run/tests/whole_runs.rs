@@ -15,7 +15,12 @@ fn sites_reach_the_simulations_hash_and_a_second_start_has_nothing_to_do() {
     assert_eq!((outcome.is_ok(), lines), (true, vec![format!("{} is done", out.display())]));
     let other = Config { seed: 9, ..config };
     let error = run_over(&mut grid_of(sites()), &other, &out).0.unwrap_err().line();
-    assert!(error.ends_with(" is a run of another config, without the change of seed from 1 to 9; choose another out folder, or restore the config"), "{error}");
+    assert!(
+        error.ends_with(
+            " would be resumed, and may not change seed from 1 to 9; choose another out folder, or restore the config"
+        ),
+        "{error}"
+    );
     let error = crate::pipeline::resume(&out, &[], on(1, &quiet())).unwrap_err().line();
     assert!(
         error.ends_with(
