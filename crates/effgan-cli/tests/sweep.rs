@@ -225,14 +225,14 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
         (
             "evaluation.samples",
             "[200, 2001]",
-            "effgan-samples-2001-seed-1: evaluation.samples = 2001 is outside 2..=2000",
+            "effgan-samples-2001-seed-1: evaluation.samples = 2001 must be from 2 to 2000",
         ),
         (
             "evaluation.samples",
             "[200, 20]",
             "effgan-samples-20-seed-1: evaluation.samples = 20: there is no image of class",
         ),
-        ("dataset.limit", "[120, 10001]", "effgan-limit-10001-seed-1: dataset.limit = 10001 is outside 1..=10000"),
+        ("dataset.limit", "[120, 10001]", "effgan-limit-10001-seed-1: dataset.limit = 10001 must be from 1 to 10000"),
         ("partition.min_examples", "[8, 35]", "effgan-min_examples-35-seed-1: client-0001 gets 29 images"),
     ] {
         let line = axis(&format!("{key:?} = {values}"));

@@ -253,7 +253,7 @@ mod tests {
             ("[[grids]]\naxes = [{}, []]", "grids.axes = [], expected a table"),
             ("[[grids]]\nlabel = 1", "grids.label = 1, expected a text"),
             ("[[grids]]\nseeds = 1", "grids.seeds = 1, expected a list"),
-            ("[[grids]]\nseed = [1]", "[grids] unknown field `seed`, expected one of `label`, `seeds`, `set`, `axes`"),
+            ("[[grids]]\nseed = [1]", "[grids] unknown key `seed`, expected one of `label`, `seeds`, `set`, `axes`"),
         ] {
             assert_eq!(error_of(&path, lines), format!("{}: {said}", path.display()));
         }
