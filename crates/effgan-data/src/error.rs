@@ -84,7 +84,7 @@ pub enum DataError {
     )]
     UnknownClass { dir: PathBuf, class: String, known: Vec<String> },
     /// A data set with numbers as labels has more classes than all sites agree on.
-    #[error("federation.classes names {named} classes, but data set {name} has {found}; name all of them")]
+    #[error("federation.classes has length {named}, and data set {name} has {found} classes; name all of them")]
     FewerClasses { name: String, found: usize, named: usize },
     /// Labels are u8.
     #[error("{dir} holds {num_classes} folders of images, more than 256 classes", dir = dir.display())]

@@ -36,7 +36,7 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Of `images` with `real` ones, whose statistics and true classes are known; `jobs` threads change no result.
+    /// Compares `images` with `real` ones, whose statistics and true classes are given. The number of threads, `jobs`, changes no result.
     pub(crate) fn new(
         (real, real_stats, real_classes): (&'a Features, &'a FeatureStats, Option<&'a ClassHistogram>),
         images: &'a Features,

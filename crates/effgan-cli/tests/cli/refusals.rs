@@ -129,7 +129,7 @@ fn a_wrong_key_is_refused_by_every_command_before_data_are_read_or_anything_is_m
         (
             "[local]",
             "[federation]\nclasses = [\"a\"]\n\n[local]",
-            "federation.classes names 1 classes, but data set mnist has 10; name all of them",
+            "federation.classes has length 1, and data set mnist has 10 classes; name all of them",
         ),
         ("classes_per_client = 5", "classes_per_client = 0", "partition.classes_per_client = 0 must be at least 1"),
         ("samples = 200", "samples = 1", "evaluation.samples = 1 must be at least 2"),

@@ -41,7 +41,10 @@ pub(crate) fn typed<T: DeserializeOwned>(key: &str, value: &Value) -> Result<T, 
 fn wrong_shape<T: DeserializeOwned>(key: &str, value: &Value) -> Option<String> {
     let paths = paths(value, &[]);
     if paths.len() > MAX_KEYS + 1 {
-        return Some(in_table(&full(key, &[]), &format!("has more than {MAX_KEYS} keys")));
+        return Some(in_table(
+            &full(key, &[]),
+            &format!("has more than {MAX_KEYS} keys, with those of the tables in it"),
+        ));
     }
     let error = error_of::<T>(value.clone());
     let error_with = |path: &[&str], text: &str| error_of::<T>(with(value, path, text.into())).unwrap_or_default();

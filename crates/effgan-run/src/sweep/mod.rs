@@ -116,11 +116,7 @@ fn of_cell(sweep: &Sweep, cell: &Cell, failure: Failure) -> Failure {
 fn check_evaluate(sweep: &Sweep, dataset: &Dataset, device: Device) -> Result<()> {
     let Some(n) = sweep.evaluate else { return Ok(()) };
     let (name, max) = (dataset.name, dataset.train.len().min(dataset.test.len()));
-    if FeatureNet::of_dataset(name, device).is_none() {
-        let line =
-            format!("evaluate = {n}, but no built-in feature network fits the images of {name}; remove evaluate");
-        return Err(Failure::usage(anyhow!(line)));
-    }
+    FeatureNet::required_for(name, device).map_err(|failure| failure.context(format!("evaluate = {n}")))?;
     if n > max {
         let line = format!("evaluate = {n} must be at most {max}, the images of {name}; lower it");
         return Err(Failure::usage(anyhow!(line)));

@@ -314,6 +314,17 @@ fn every_number_beyond_its_bounds_is_refused_with_its_key_its_value_and_a_bound(
 }
 
 #[test]
+fn the_error_about_an_unknown_key_of_a_partition_lists_the_keys_of_its_kind() {
+    for partition in every_partition() {
+        let text = Config { partition, ..with_every_key() }.to_toml();
+        let Value::Table(keys) = text.parse::<Table>().unwrap()["partition"].clone() else { unreachable!() };
+        let line = Config::parse(&text, &["partition.?=1".into()]).unwrap_err().line();
+        let listed = expected(&line);
+        assert!(keys.keys().filter(|key| *key != "kind").all(|key| listed.contains(key)), "{line} lacks one of {keys}");
+    }
+}
+
+#[test]
 fn the_walk_over_the_numbers_has_every_kind() {
     let configs: Vec<Table> = every_kind().iter().map(|config| config.to_toml().parse().unwrap()).collect();
     for table in ["partition", "network", "algorithm"] {
