@@ -2,6 +2,7 @@
 
 mod average;
 mod frechet;
+mod peak_memory;
 mod sample;
 mod train_step;
 
