@@ -69,12 +69,10 @@ fn bench_of_a_training_step_takes_a_time_or_a_number_of_steps() {
 fn bench_of_a_training_step_is_of_the_given_network_and_images() {
     let fields = ["wall_ms_per_step", "gflop_per_step", "share_of_peak"];
     let small = ["train-step", "--steps", "1", "--base-channels", "4", "--batch", "4", "--channels", "3"];
-    let step =
-        |network, size| bench(&[&small[..], &["--network", network, "--size", size]].concat(), &fields).remove(0);
-    for (network, size) in [("dcgan", 32), ("dcgan", 64), ("resnet", 16), ("resnet", 32)] {
-        let said = step(network, &size.to_string());
+    for (network, size) in [("dcgan", "32"), ("dcgan", "64"), ("resnet", "16"), ("resnet", "32")] {
+        let said = bench(&[&small[..], &["--network", network, "--size", size]].concat(), &fields).remove(0);
         assert_eq!(said["network"], network);
-        assert_eq!([&said["channels"], &said["size"], &said["width"]], [3, size, size], "{said}");
+        assert_eq!(["channels", "size", "width"].map(|key| said[key].to_string()), ["3", size, size]);
     }
     let (code, line) = failure(&effgan(&["bench", "train-step", "--network", "resnet"]));
     assert_eq!(code, Some(2));
@@ -85,37 +83,28 @@ fn bench_of_a_training_step_is_of_the_given_network_and_images() {
 fn bench_of_a_training_step_reads_a_config() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
-    let config = |text: &str| {
+    let with = |local: &str| {
         let text = format!(
-            "name = \"bench\"\nseed = 1\nalgorithm = {{ kind = \"fedgan\", rounds = 1 }}\n\
-             partition = {{ kind = \"iid\", clients = 2 }}\n{text}"
+            "name = \"bench\"\nseed = 1\ndataset = {{ name = \"mnist-mini\", limit = 200, size = 16, channels = 3 }}\n\
+             network = {{ kind = \"resnet\", base_channels = 4, conditional = true }}\n\
+             partition = {{ kind = \"iid\", clients = 2 }}\nalgorithm = {{ kind = \"fedgan\", rounds = 1 }}\n\
+             local = {{ batch_size = 8, steps = 1, {local} }}"
         );
         fs::write(&file, text).unwrap();
-        file.to_str().unwrap()
+        ["train-step", "--steps", "1", "--config", file.to_str().unwrap()]
     };
-    let text = |local: &str| {
-        format!(
-            "dataset = {{ name = \"mnist-mini\", limit = 200, size = 16, channels = 3 }}\n\
-             network = {{ kind = \"resnet\", base_channels = 4, conditional = true }}\n\
-             local = {{ batch_size = 8, steps = 1{local} }}"
-        )
-    };
-    let step = |text: &str| {
-        let args = ["train-step", "--steps", "1", "--config", config(text)];
-        bench(&args, &["wall_ms_per_step", "images_per_second"]).remove(0)
-    };
-    let once = step(&text(""));
-    let said = |key| once[key].clone();
-    assert_eq!(
-        ["network", "channels", "size", "base_channels", "batch"].map(said),
-        ["resnet".into(), 3.into(), 16.into(), 4.into(), 8.into()]
-    );
-    let thrice = step(&text(", discriminator_steps = 3"));
+    let step = |local| bench(&with(local), &["wall_ms_per_step", "images_per_second"]).remove(0);
+    let once = step("loss = \"hinge\"");
+    let number = |key| once[key].as_u64().unwrap();
+    assert_eq!(once["network"], "resnet");
+    assert_eq!(["channels", "size", "base_channels", "batch"].map(number), [3, 16, 4, 8]);
+    let thrice = step("discriminator_steps = 3");
     assert!(thrice["gflop_per_step"].as_f64() > once["gflop_per_step"].as_f64());
-    let (code, line) = failure(&effgan(&["bench", "train-step", "--config", config(&text("")), "--batch", "4"]));
+    let error = |args: &[&str]| failure(&effgan(&[&["bench"], args].concat()));
+    let (code, line) = error(&[&with("beta1 = 0.0")[..], &["--batch", "4"]].concat());
     assert_eq!(code, Some(2));
     assert!(line.contains("cannot be used with"), "{line}");
-    let (code, line) = failure(&effgan(&["bench", "train-step", "--config", config(&text(", loss = \"l1\""))]));
+    let (code, line) = error(&with("loss = \"l1\""));
     assert_eq!(code, Some(2));
     assert!(line.starts_with(&file.display().to_string()), "{line}");
 }
