@@ -16,6 +16,9 @@ use std::thread::LocalKey;
 /// Maximum number of lengths that a thread keeps; a training step has a few dozen.
 const MAX_LENGTHS: usize = 256;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// A type of value that memory is kept for. Each type has its own store.
 pub trait Element: Copy + 'static {
     /// The value that new memory is filled with.
@@ -51,7 +54,10 @@ kept_by_length!(f64, 0.0, f64::NAN);
 
 /// The vectors of one type that a thread keeps.
 #[derive(Debug)]
-pub struct Store<T>(Vec<Pool<T>>);
+pub struct Store<T> {
+    by_length: Vec<Pool<T>>,
+    scratch: Vec<Vec<T>>,
+}
 
 /// The vectors of one length.
 #[derive(Debug)]
@@ -64,27 +70,40 @@ struct Pool<T> {
 
 impl<T: Element> Store<T> {
     /// An empty store.
-    pub const EMPTY: Self = Self(Vec::new());
+    pub const EMPTY: Self = Self { by_length: Vec::new(), scratch: Vec::new() };
 
     fn take(&mut self, len: usize) -> Vec<T> {
-        let place = self.0.iter().position(|pool| pool.len == len).unwrap_or_else(|| {
-            if self.0.len() == MAX_LENGTHS {
-                self.0.remove(0);
+        let place = self.by_length.iter().position(|pool| pool.len == len).unwrap_or_else(|| {
+            if self.by_length.len() == MAX_LENGTHS {
+                self.by_length.remove(0);
             }
-            self.0.push(Pool { len, in_use: 0, kept: Vec::new() });
-            self.0.len() - 1
+            self.by_length.push(Pool { len, in_use: 0, kept: Vec::new() });
+            self.by_length.len() - 1
         });
-        let pool = &mut self.0[place];
+        let pool = &mut self.by_length[place];
         pool.in_use += 1;
         pool.kept.pop().unwrap_or_else(|| vec![T::ZERO; len])
     }
 
     fn give_back(&mut self, vector: Vec<T>) {
-        let pool = self.0.iter_mut().find(|pool| pool.len == vector.len() && pool.in_use > 0);
+        let pool = self.by_length.iter_mut().find(|pool| pool.len == vector.len() && pool.in_use > 0);
         if let Some(pool) = pool {
             pool.in_use -= 1;
             pool.kept.push(vector);
         }
+    }
+
+    /// The shortest kept vector of at least `len` values; or else the longest, to be grown, or a new one.
+    fn take_scratch(&mut self, len: usize) -> Vec<T> {
+        let lengths = || self.scratch.iter().map(Vec::len).enumerate();
+        let fits = lengths().filter(|&(_, of)| of >= len).min_by_key(|&(_, of)| of);
+        let place = fits.or_else(|| lengths().max_by_key(|&(_, of)| of)).map(|(place, _)| place);
+        let mut vector = place.map(|place| self.scratch.swap_remove(place)).unwrap_or_default();
+        if vector.len() < len {
+            // Not `resize`, which would copy what nobody reads.
+            vector = vec![T::ZERO; len];
+        }
+        vector
     }
 }
 
@@ -141,6 +160,53 @@ impl<T: Element> Reused<T> {
     }
 }
 
+/// Memory for the inside of a kernel, with unspecified contents: given back when dropped.
+///
+/// Unlike [`Reused`] memory it is not kept by length. A kernel of one layer uses what those of other layers have used, so
+/// that a thread keeps as much as the layer that needs most.
+#[derive(Debug)]
+pub struct Scratch<T: Element = f32> {
+    vector: Vec<T>,
+    /// Index of the first value, which begins a cache line.
+    first: usize,
+    len: usize,
+}
+
+impl<T: Element> Scratch<T> {
+    /// Memory of length `len` with unspecified contents.
+    pub fn of(len: usize) -> Self {
+        let spare = LINE / size_of::<T>();
+        let mut vector = T::store().with_borrow_mut(|store| store.take_scratch(len + spare));
+        let first = vector.as_ptr().align_offset(LINE).min(spare);
+        if FILL_WITH_NAN.load(Ordering::Relaxed) {
+            vector[first..first + len].fill(T::POISON);
+        }
+        Self { vector, first, len }
+    }
+}
+
+impl<T: Element> Drop for Scratch<T> {
+    fn drop(&mut self) {
+        let vector = std::mem::take(&mut self.vector);
+        // A thread that is ending may have dropped its store.
+        let _ = T::store().try_with(|store| store.borrow_mut().scratch.push(vector));
+    }
+}
+
+impl<T: Element> Deref for Scratch<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.vector[self.first..][..self.len]
+    }
+}
+
+impl<T: Element> DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.vector[self.first..][..self.len]
+    }
+}
+
 impl<T: Element> Default for Reused<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -190,7 +256,7 @@ mod tests {
 
     #[test]
     fn no_more_vectors_are_kept_than_were_taken_at_once() {
-        let kept = || f32::store().with_borrow(|store| store.0.iter().map(|pool| pool.kept.len()).sum::<usize>());
+        let kept = || f32::store().with_borrow(|store| store.by_length.iter().map(|pool| pool.kept.len()).sum::<usize>());
         drop([Buffer::of(5), Buffer::of(5)]);
         drop(Buffer::of(5));
         assert_eq!(kept(), 2);

@@ -1,15 +1,14 @@
-//! Convolution and transposed convolution with bias and activation, forward and backward. The shapes decide the
-//! algorithm: Winograd's, the direct one for [few channels](few_channels), or [`im2col`] for all others.
+//! Convolution and transposed convolution with bias and activation, forward and backward, by the form that costs least:
+//! Winograd's, the direct one for [few channels](few_channels), a plain product for [windows of one pixel](pointwise), or
+//! [`im2col`], which takes all shapes.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
-use super::buffer::{self, Buffer};
-use super::geometry::{Geometry, MapShape, Side};
+use super::buffer;
+use super::cost::Cost;
+use super::geometry::{Geometry, Side};
 use super::isa::Isa;
 use super::precision::Precision;
-use super::winograd::{self, Factors, ProductLayout};
-use super::{activation, few_channels, im2col};
+use super::winograd::Winograd;
+use super::{activation, few_channels, im2col, pointwise};
 
 /// The activation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,74 +51,24 @@ pub struct Conv {
     from: Side,
     n: usize,
     isa: Isa,
-    precision: Precision,
     form: Form,
 }
 
 /// The algorithm.
 #[derive(Clone, Debug)]
 enum Form {
-    Winograd(Arc<Chunks>),
+    Winograd(Winograd),
     FewChannels,
+    Pointwise,
     Im2col,
 }
 
-/// Maximum number of floats of the input map's products in a chunk of images. Each image counts as a batch of one, of
-/// which half are spare rows: 8 images of 64 × 14 × 14 then take 0.7 MB, and the transforms find the products in the L2
-/// cache. In smaller chunks, loading the weights' products from the L3 cache, once per chunk, would take longer than multiplying.
-const MAX_PRODUCTS: usize = 340_000;
-
-/// Maximum number of [`Chunks`] that a thread keeps: enough for the layers of a few networks.
-const MAX_KNOWN: usize = 32;
-
-/// A batch divided into chunks of equally many images, except for the last.
-#[derive(Debug)]
-struct Chunks {
-    /// The layout of each whole chunk.
-    layout: ProductLayout,
-    /// Number of whole chunks.
-    whole: usize,
-    /// The layout of the remaining images, if any, or of an empty batch.
-    last: Option<ProductLayout>,
-}
-
-impl Chunks {
-    /// The chunks of `n` images, computed once per thread.
-    fn of(g: &Geometry, n: usize) -> Arc<Self> {
-        thread_local! {
-            static KNOWN: RefCell<Vec<(Geometry, usize, Arc<Chunks>)>> = const { RefCell::new(Vec::new()) };
-        }
-        KNOWN.with_borrow_mut(|known| {
-            if let Some((.., chunks)) = known.iter().find(|(of, images, _)| (of, *images) == (g, n)) {
-                return Arc::clone(chunks);
-            }
-            if known.len() == MAX_KNOWN {
-                known.remove(0);
-            }
-            let chunks = Arc::new(Self::new(g, n));
-            known.push((*g, n, Arc::clone(&chunks)));
-            chunks
-        })
-    }
-
-    fn new(g: &Geometry, n: usize) -> Self {
-        let max_images = (MAX_PRODUCTS / ProductLayout::new(g, 1).products_len(Side::Input)).max(1);
-        let size = n.div_ceil(n.div_ceil(max_images).max(1)).max(1);
-        let last = (!n.is_multiple_of(size) || n == 0).then(|| ProductLayout::new(g, n % size));
-        Self { layout: ProductLayout::new(g, size), whole: n / size, last }
-    }
-
-    /// The first image and the layout of each chunk.
-    fn each(&self) -> impl Iterator<Item = (usize, &ProductLayout)> {
-        let size = self.layout.images();
-        let whole = (0..self.whole).map(move |i| (i * size, &self.layout));
-        whole.chain(self.last.iter().map(move |last| (self.whole * size, last)))
-    }
-
-    /// One of the layouts, for the weights, whose products are the same in all.
-    fn any(&self) -> &ProductLayout {
-        &self.layout
-    }
+/// What becomes of a map before it is written: a bias is added, then a leaky ReLU applied where the slope is not 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Then<'a> {
+    /// One value per channel.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) slope: f32,
 }
 
 /// What the backward pass needs of the forward pass.
@@ -156,17 +105,29 @@ pub struct Grads {
 }
 
 impl Conv {
-    /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the fastest algorithm for its
-    /// shapes. `precision` applies only to Winograd's products.
+    /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the form of least estimated
+    /// cost. `precision` applies only to Winograd's products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
-        let form = if winograd::fits(g) {
-            Form::Winograd(Chunks::of(g, n))
-        } else if few_channels::fits(g) {
-            Form::FewChannels
-        } else {
-            Form::Im2col
-        };
-        Self { g: *g, from, n, isa, precision, form }
+        let (f32, winograd) = (Cost::new(isa, Precision::F32), Winograd::new(isa, precision, g, n));
+        let forms = [
+            few_channels::cost(f32, g, n).map(|cost| (cost, Form::FewChannels)),
+            pointwise::cost(f32, g, n).map(|cost| (cost, Form::Pointwise)),
+            winograd.map(|winograd| (winograd.cost(), Form::Winograd(winograd))),
+            Some((im2col::cost(f32, g, n), Form::Im2col)),
+        ];
+        let cheapest = forms.into_iter().flatten().min_by(|(a, _), (b, _)| a.total_cmp(b));
+        let (_, form) = cheapest.expect("im2col takes all shapes");
+        Self { g: *g, from, n, isa, form }
+    }
+
+    /// The name of the form: `F(4, 2)`, `F(4, 3)`, `few channels`, `pointwise` or `im2col`.
+    pub fn form(&self) -> &'static str {
+        match &self.form {
+            Form::Winograd(winograd) => winograd.name(),
+            Form::FewChannels => "few channels",
+            Form::Pointwise => "pointwise",
+            Form::Im2col => "im2col",
+        }
     }
 
     /// The layer's output, act(convolution of `input` + bias), transposed where the layer is.
@@ -185,8 +146,8 @@ impl Conv {
             forward.activation.backward(self.isa, forward.out, grad);
         }
         let mut grads = match &self.form {
-            Form::Winograd(chunks) => self.winograd_backward(chunks, forward, grad, wants),
-            Form::FewChannels | Form::Im2col => self.plain_backward(forward, grad, mask, wants),
+            Form::Winograd(winograd) => winograd.backward(self.from, forward, grad, wants),
+            Form::FewChannels | Form::Pointwise | Form::Im2col => self.plain_backward(forward, grad, mask, wants),
         };
         if wants.params && grads.bias.is_none() {
             let map = self.g.map(self.from.other());
@@ -216,14 +177,10 @@ impl Conv {
         let Self { g, n, isa, .. } = self;
         let mut out = buffer::take(n * g.map(from.other()).len());
         match (&self.form, from) {
-            (Form::Winograd(chunks), _) => {
-                let factors = Factors::new(*isa, self.precision, chunks.any(), from, weights);
-                for (first, layout) in chunks.each() {
-                    let products = self.products(layout, from, images(input, first, layout, g.map(from)));
-                    let out = images_mut(&mut out, first, layout, g.map(from.other()));
-                    self.multiplied(layout, from, &products, &factors, bias, slope, out);
-                }
+            (Form::Winograd(winograd), _) => {
+                winograd.forward(from, input, weights, Then { bias, slope }, &mut out);
             }
+            (Form::Pointwise, _) => pointwise::forward(*isa, g, from, input, weights, Then { bias, slope }, &mut out),
             (Form::FewChannels, Side::Input) => few_channels::conv(*isa, g, *n, input, weights, bias, slope, &mut out),
             (Form::FewChannels, Side::Output) => {
                 few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, &mut out);
@@ -232,7 +189,7 @@ impl Conv {
             (Form::Im2col, Side::Output) => im2col::conv_transpose(g, *n, input, weights, bias, &mut out),
         }
         // These two kernels have no activation of their own.
-        if from == Side::Output && slope != 1.0 && !matches!(self.form, Form::Winograd(_)) {
+        if from == Side::Output && slope != 1.0 && matches!(self.form, Form::FewChannels | Form::Im2col) {
             activation::leaky(*isa, &mut out, slope);
         }
         out
@@ -245,72 +202,21 @@ impl Conv {
         if wants.params {
             let (input, output) = by_side(*from, forward.input, grad);
             let mut weights = buffer::take(g.num_weights());
-            if matches!(self.form, Form::FewChannels) {
-                let sums = few_channels::weight_grad(*isa, g, *n, input, output, mask, &mut weights);
-                match from {
-                    Side::Input => grads.bias = Some(sums),
-                    Side::Output => buffer::give_back(sums),
+            match self.form {
+                Form::FewChannels => {
+                    let sums = few_channels::weight_grad(*isa, g, *n, input, output, mask, &mut weights);
+                    match from {
+                        Side::Input => grads.bias = Some(sums),
+                        Side::Output => buffer::give_back(sums),
+                    }
                 }
-            } else {
-                im2col::weight_grad(g, *n, input, output, &mut weights);
+                Form::Pointwise => pointwise::weight_grad(*isa, g, input, output, &mut weights),
+                Form::Winograd(_) | Form::Im2col => im2col::weight_grad(g, *n, input, output, &mut weights),
             }
             grads.weights = Some(weights);
         }
         grads.input = wants.input.then(|| self.linear(from.other(), grad, mask, forward.weights, None, 1.0));
         grads
-    }
-
-    /// The backward pass by Winograd's algorithm, without the gradient of the bias.
-    fn winograd_backward(&self, chunks: &Chunks, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
-        let Self { g, from, isa, precision, .. } = self;
-        let to = from.other();
-        let mut of_weights = wants.params.then(|| Buffer::of(chunks.any().weights_len()));
-        let mut input_grad = wants.input.then(|| {
-            let factors = Factors::new(*isa, *precision, chunks.any(), to, forward.weights);
-            (factors, buffer::take(self.n * g.map(*from).len()))
-        });
-        for (first, layout) in chunks.each() {
-            let of_grad = self.products(layout, to, images(grad, first, layout, g.map(to)));
-            if let Some(of_weights) = &mut of_weights {
-                let of_input = self.products(layout, *from, images(forward.input, first, layout, g.map(*from)));
-                let (input, output) = by_side(*from, &of_input, &of_grad);
-                winograd::multiply_for_weights(*isa, *precision, layout, input, output, of_weights, first > 0);
-            }
-            if let Some((factors, input_grad)) = &mut input_grad {
-                let input_grad = images_mut(input_grad, first, layout, g.map(*from));
-                self.multiplied(layout, to, &of_grad, factors, None, 1.0, input_grad);
-            }
-        }
-        let weights = of_weights.map(|products| {
-            let mut weights = buffer::take(g.num_weights());
-            winograd::weights_out_of_products(*isa, chunks.any(), &products, &mut weights);
-            weights
-        });
-        Grads { weights, bias: None, input: input_grad.map(|(_, input_grad)| input_grad) }
-    }
-
-    /// The transform of one chunk's maps into products.
-    fn products(&self, layout: &ProductLayout, side: Side, maps: &[f32]) -> Buffer {
-        let mut products = Buffer::of(layout.products_len(side));
-        winograd::into_products(self.isa, layout, side, maps, &mut products);
-        products
-    }
-
-    /// Writes one chunk of the layer's output to `out`: `products`, those of the map `from`, times `factors`.
-    #[allow(clippy::too_many_arguments, reason = "two factors, and the bias and activation after their product")]
-    fn multiplied(
-        &self,
-        layout: &ProductLayout,
-        from: Side,
-        products: &[f32],
-        factors: &Factors,
-        bias: Option<&[f32]>,
-        slope: f32,
-        out: &mut [f32],
-    ) {
-        let mut others = Buffer::of(layout.products_len(from.other()));
-        winograd::multiply(self.isa, layout, from, products, factors, &mut others);
-        winograd::out_of_products(self.isa, layout, from.other(), &others, bias, slope, out);
     }
 }
 
@@ -320,15 +226,6 @@ fn by_side<'a>(from: Side, read: &'a [f32], written: &'a [f32]) -> (&'a [f32], &
         Side::Input => (read, written),
         Side::Output => (written, read),
     }
-}
-
-/// The maps of the images of one chunk, the first of which is image `first` of the batch.
-fn images<'a>(batch: &'a [f32], first: usize, layout: &ProductLayout, map: &MapShape) -> &'a [f32] {
-    &batch[first * map.len()..][..layout.images() * map.len()]
-}
-
-fn images_mut<'a>(batch: &'a mut [f32], first: usize, layout: &ProductLayout, map: &MapShape) -> &'a mut [f32] {
-    &mut batch[first * map.len()..][..layout.images() * map.len()]
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
+use super::cost::{Cost, THIRD_LEVEL, moved};
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::matrix::{Matrix, matmul};
 
@@ -41,6 +42,13 @@ struct Scratch {
     cols: Vec<f32>,
     /// A map as `[pixels, channels]`.
     plain: Vec<f32>,
+}
+
+/// Estimated nanoseconds of a forward and a backward pass of `n` images. The cols are written and read three times, and `gemm`
+/// packs them again.
+pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
+    let cols = size_of::<f32>() * n * g.output.pixels() * cols_width(g);
+    3.0 * (1.4 * cost.product(n * g.multiply_adds(), 0, 0) + moved(2 * cols, THIRD_LEVEL))
 }
 
 /// output = act(convolution of input + bias), with act(v) = v where v > 0 and `slope` · v elsewhere; a slope of 1 is no
@@ -251,7 +259,7 @@ fn add_line(to: &mut [f32], from: &[f32]) {
     }
 }
 
-fn add_bias_and_activate(map: &MapShape, bias: Option<&[f32]>, slope: f32, values: &mut [f32]) {
+pub(crate) fn add_bias_and_activate(map: &MapShape, bias: Option<&[f32]>, slope: f32, values: &mut [f32]) {
     let (block, blocks) = (map.block(), map.channels / map.block());
     if let Some(bias) = bias {
         for (i, values) in values.chunks_exact_mut(map.pixels() * block).enumerate() {

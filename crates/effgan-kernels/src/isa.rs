@@ -74,6 +74,19 @@ impl Isa {
         }
     }
 
+    /// Number of f32 that its vectors hold.
+    pub(crate) fn lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => 8,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => 4,
+            Kind::Portable => 4,
+        }
+    }
+
     /// `portable`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
         match self.0 {

@@ -31,6 +31,10 @@ pub(crate) trait Lanes: Copy {
     /// such an instruction.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
+    /// As [`prefetch`](Self::prefetch), into the second-level cache only, for lines that are not needed soon or that
+    /// would displace each other in the first level.
+    #[inline(always)]
+    fn prefetch_far(_at: *const f32) {}
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -96,6 +100,11 @@ mod x86 {
         #[inline(always)]
         fn prefetch(at: *const f32) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn prefetch_far(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
 
         #[inline(always)]

@@ -97,6 +97,8 @@ unsafe fn product_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMut) 
             b_stride: b.stride,
             c: c.values.wrapping_add(block * c.stride),
             c_stride: c.stride,
+            next: b.values.as_ptr().wrapping_add((block + if wide { 2 } else { 1 }) * b.stride),
+            share: (if wide { 2 * BLOCK } else { BLOCK }).div_ceil(rows.div_ceil(L::TILE_ROWS).max(1)),
         };
         // SAFETY: `product` has checked that all blocks end inside their slices.
         unsafe {
@@ -122,6 +124,9 @@ struct Tile {
     b_stride: usize,
     c: *mut f32,
     c_stride: usize,
+    /// Lines of B that are prefetched for the next strip, and how many of them for each block of A.
+    next: *const f32,
+    share: usize,
 }
 
 /// Heights of tiles, nearly equal and at most `max_height`, that add up to `rows`.
@@ -160,6 +165,7 @@ unsafe fn strip<L: Lanes, const V: usize>(rows: usize, mut at: Tile) {
             tile_of_height!(height, H => tile::<L, V, H>(at));
             at.a = at.a.add(height * BLOCK);
             at.c = at.c.add(height * BLOCK);
+            at.next = at.next.wrapping_add(at.depth * at.share * BLOCK);
         }
     }
 }
@@ -176,6 +182,14 @@ unsafe fn tile<L: Lanes, const V: usize, const H: usize>(at: Tile) {
         let mut b = at.b;
         for block in 0..at.depth {
             let mut a = at.a.add(block * at.a_stride);
+            if L::N == 16 {
+            for i in 0..H {
+                L::prefetch(a.wrapping_add(at.a_stride + i * BLOCK));
+            }
+            for i in 0..at.share {
+                L::prefetch_far(at.next.wrapping_add((block * at.share + i) * BLOCK));
+            }
+            }
             for _ in 0..BLOCK {
                 step::<L, V, H, BLOCK>(a, b, at.b_stride, &mut sums);
                 a = a.add(1);
@@ -247,6 +261,8 @@ unsafe fn transposed_on<L: Lanes>(rows: usize, a: Blocks, b: Blocks, c: BlocksMu
                     b_stride: b.stride,
                     c: c.values.add(block * c.stride + a_block * BLOCK * BLOCK),
                     c_stride: c.stride,
+                    next: std::ptr::null(),
+                    share: 0,
                 };
                 match (L::N, width) {
                     (16, 3) => transposed_block::<L, 3, 8>(at, add),
@@ -269,7 +285,15 @@ unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, a
         unsafe {
             let mut sums = [[L::splat(0.0); V]; H];
             let (mut a, mut b) = (at.a.add(first), at.b);
-            for _ in 0..at.depth {
+            for i in 0..at.depth {
+                if L::N == 16 && first == 0 {
+                    L::prefetch(a.wrapping_add(at.a_stride));
+                    if i < BLOCK {
+                        for v in 0..V {
+                            L::prefetch(at.c.wrapping_add(v * at.c_stride + i * BLOCK));
+                        }
+                    }
+                }
                 step::<L, V, H, 1>(a, b, at.b_stride, &mut sums);
                 a = a.add(BLOCK);
                 b = b.add(BLOCK);

@@ -1,12 +1,18 @@
 use super::*;
+use crate::MapShape;
 use crate::naive::{assert_close, noise};
 
 const LEAKY: Activation = Activation::LeakyRelu { slope: 0.2 };
 
-/// The outer and the inner layer of a small DCGAN: few channels and Winograd's form.
-fn geometries() -> [Geometry; 2] {
+/// A layer for each form but im2col: few channels, two kinds of Winograd's, and one pixel.
+fn geometries() -> [Geometry; 4] {
     let map = |channels, side| MapShape { channels, height: side, width: side };
-    [Geometry::of_conv(map(1, 28), 16, 4, 2, 1), Geometry::of_conv(map(16, 14), 32, 4, 2, 1)]
+    [
+        Geometry::of_conv(map(1, 28), 16, 4, 2, 1),
+        Geometry::of_conv(map(16, 14), 32, 4, 2, 1),
+        Geometry::of_conv(map(16, 12), 32, 3, 1, 1),
+        Geometry::of_conv(map(16, 14), 32, 1, 1, 0),
+    ]
 }
 
 /// The same layer by im2col, for any shapes.
@@ -34,6 +40,7 @@ fn all_forms_agree_forwards_and_backwards_with_every_activation() {
             .flat_map(|activation| [(activation, Side::Input), (activation, Side::Output)])
         {
             let conv = Conv::new(isa, Precision::F32, g, from, 3);
+            assert_ne!(conv.form(), "im2col", "{g:?}");
             let (fast, plain) = (both_ways(&conv, activation), both_ways(&by_im2col(&conv), activation));
             for (fast, plain) in fast.iter().zip(&plain) {
                 let plain: Vec<f64> = plain.iter().map(|&x| f64::from(x)).collect();
@@ -66,36 +73,29 @@ fn bf16_products_are_close_to_f32_ones() {
     }
 }
 
-#[test]
-fn dividing_a_batch_into_chunks_changes_nothing_but_the_order_of_sums() {
-    let g = geometries()[1];
-    let conv = Conv::new(Isa::wanted().unwrap(), Precision::F32, &g, Side::Input, 7);
-    let in_chunks = |size, whole, last: Option<usize>| {
-        let chunks =
-            Chunks { layout: ProductLayout::new(&g, size), whole, last: last.map(|n| ProductLayout::new(&g, n)) };
-        Conv { form: Form::Winograd(Arc::new(chunks)), ..conv.clone() }
-    };
-    let (input, weights) = (noise(7 * g.input.len(), 1), noise(g.num_weights(), 2));
-    let run = |conv: &Conv| {
-        let out = conv.forward(&input, &weights, &[0.0; 32], LEAKY);
-        let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
-        let grads = conv.backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
-        [out, grads.input.unwrap(), grads.weights.unwrap()]
-    };
-    let [whole, chunked] = [run(&in_chunks(7, 1, None)), run(&in_chunks(3, 2, Some(1)))];
-    assert_eq!(whole[..2], chunked[..2]);
-    let exact: Vec<f64> = whole[2].iter().map(|&x| f64::from(x)).collect();
-    // The sum over images is folded in another order.
-    assert_close("weights", &chunked[2], &exact, 1e-5);
+/// The name of the form of a layer that reads the input map.
+fn form(g: Geometry, n: usize) -> &'static str {
+    Conv::new(Isa::PORTABLE, Precision::F32, &g, Side::Input, n).form()
 }
 
 #[test]
-fn chunks_cover_all_images_and_are_small_enough() {
-    let map = MapShape { channels: 64, height: 14, width: 14 };
-    let g = Geometry::of_conv(map, 128, 4, 2, 1);
-    for n in [0, 1, 16, 63, 64, 65] {
-        let chunks = Chunks::new(&g, n);
-        assert_eq!(chunks.each().map(|(_, layout)| layout.images()).sum::<usize>(), n);
-        assert!(chunks.each().all(|(_, layout)| layout.products_len(Side::Input) <= MAX_PRODUCTS + 4 * 64 * 100));
+fn each_layer_has_the_form_that_costs_least() {
+    let map = |channels, side| MapShape { channels, height: side, width: side };
+    for (g, name) in [
+        (Geometry::of_conv(map(3, 32), 64, 4, 2, 1), "few channels"),
+        (Geometry::of_conv(map(3, 32), 64, 3, 1, 1), "few channels"),
+        (Geometry::of_conv(map(64, 14), 128, 4, 2, 1), "F(4, 2)"),
+        (Geometry::of_conv(map(512, 8), 1024, 4, 2, 1), "F(4, 2)"),
+        (Geometry::of_conv(map(64, 32), 64, 3, 1, 1), "F(4, 3)"),
+        (Geometry::of_conv(map(64, 32), 64, 1, 1, 0), "pointwise"),
+        (Geometry::of_conv(map(6, 9), 16, 5, 1, 0), "im2col"),
+    ] {
+        assert_eq!(form(g, 64), name, "{g:?}");
     }
+}
+
+#[test]
+fn the_weights_of_a_wide_layer_are_not_transformed_for_a_single_image() {
+    let g = Geometry::of_conv(MapShape { channels: 512, height: 8, width: 8 }, 1024, 4, 2, 1);
+    assert_eq!(form(g, 1), "im2col");
 }

@@ -1,117 +1,41 @@
-//! The one-dimensional transforms of F(4, 2) and F(3, 2), for the tiles of an axis of the input and of the output map
-//! (Lavin & Gray 2016, arXiv:1509.09308).
+//! One axis of a map, divided into tiles.
 
-use crate::lanes::Lanes;
+use super::form::MAX_POINTS;
 
-/// The transform of the values of a tile into its products.
-pub(crate) trait IntoProducts {
-    /// Number of values that a tile reads beyond its size.
-    const EXTRA: usize;
-    fn four<L: Lanes>(x: [L; 5]) -> [L; 5];
-    /// The last product is unused.
-    fn three<L: Lanes>(x: [L; 5]) -> [L; 5];
-
-    #[inline(always)]
-    fn tile<L: Lanes, const SIZE: usize>(x: [L; 5]) -> [L; 5] {
-        if SIZE == 4 { Self::four(x) } else { Self::three(x) }
-    }
+/// Values `start..start + size` of an axis of the output map, whose first product is `product`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    pub start: usize,
+    pub size: usize,
+    pub product: usize,
 }
 
-/// The transform of the products of a tile into its values. Where two tiles overlap, the value is the sum of both.
-pub(crate) trait OutOfProducts {
-    /// Number of values that a tile writes beyond its size.
-    const EXTRA: usize;
-    fn four<L: Lanes>(m: [L; 5]) -> [L; 5];
-    fn three<L: Lanes>(m: [L; 5]) -> [L; 5];
-
-    #[inline(always)]
-    fn tile<L: Lanes, const SIZE: usize>(m: [L; 5]) -> [L; 5] {
-        if SIZE == 4 { Self::four(m) } else { Self::three(m) }
-    }
+/// One axis of the output map, divided into tiles.
+#[derive(Clone, Debug)]
+pub(crate) struct Axis {
+    pub tiles: Vec<Tile>,
+    /// Values in all tiles. The last tile may reach beyond the map, where values are zero.
+    pub covered: usize,
+    /// The point and the tile of each product.
+    pub products: Vec<(usize, usize)>,
 }
 
-/// The input map's transforms, Bᵀ and B.
-pub(crate) struct Input;
-/// The output map's transforms, A and Aᵀ.
-pub(crate) struct Output;
-
-impl IntoProducts for Input {
-    const EXTRA: usize = 1;
-
-    #[inline(always)]
-    fn four<L: Lanes>([x0, x1, x2, x3, x4]: [L; 5]) -> [L; 5] {
-        let odd = x1.sub(x3);
-        [
-            odd.scale_add(-0.5, x0).sub(x2),
-            x2.sub(x3).scale_add(0.5, x1),
-            x1.scale_add(-1.0 / 3.0, x2.scale_add(0.5, x3.scale(-1.0 / 6.0))),
-            odd.scale(-1.0 / 6.0),
-            odd.scale_add(2.0, x4).sub(x2),
-        ]
+impl Axis {
+    /// An axis of tiles of these sizes. A tile of `size` values has a product at each point of `points_of(size)`.
+    pub(crate) fn new(sizes: impl Iterator<Item = usize>, points_of: impl Fn(usize) -> &'static [usize]) -> Self {
+        let mut axis = Self { tiles: Vec::new(), covered: 0, products: Vec::new() };
+        for (tile, size) in sizes.enumerate() {
+            axis.tiles.push(Tile { start: axis.covered, size, product: axis.products.len() });
+            axis.products.extend(points_of(size).iter().map(|&point| (point, tile)));
+            axis.covered += size;
+        }
+        axis
     }
 
-    #[inline(always)]
-    fn three<L: Lanes>([x0, x1, x2, x3, nothing]: [L; 5]) -> [L; 5] {
-        [x0.sub(x2), x1.add(x2).scale(0.5), x2.sub(x1).scale(0.5), x3.sub(x1), nothing]
-    }
-}
-
-impl OutOfProducts for Input {
-    const EXTRA: usize = 1;
-
-    #[inline(always)]
-    fn four<L: Lanes>([m0, m1, m2, m3, m4]: [L; 5]) -> [L; 5] {
-        let sum = m1.add(m2);
-        [
-            m0,
-            m0.scale_add(-0.5, m2.scale_add(-1.0 / 3.0, m3.scale_add(-1.0 / 6.0, m4.scale_add(2.0, m1)))),
-            sum.scale_add(0.5, m0.scale(-1.0)).sub(m4),
-            m0.sub(m1).scale_add(0.5, m3.sub(m2).scale_add(1.0 / 6.0, m4.scale(-2.0))),
-            m4,
-        ]
-    }
-
-    #[inline(always)]
-    fn three<L: Lanes>([m0, m1, m2, m4, _]: [L; 5]) -> [L; 5] {
-        [m0, m1.sub(m2).scale_add(0.5, m4.scale(-1.0)), m1.add(m2).scale_add(0.5, m0.scale(-1.0)), m4, m4]
-    }
-}
-
-impl IntoProducts for Output {
-    const EXTRA: usize = 0;
-
-    #[inline(always)]
-    fn four<L: Lanes>([x0, x1, x2, x3, _]: [L; 5]) -> [L; 5] {
-        let (even, odd) = (x0.add(x2), x1.add(x3));
-        let two = x1.scale_add(2.0, x2.scale_add(4.0, x3.scale_add(8.0, x0)));
-        [x0, even.add(odd), even.sub(odd), two, x3]
-    }
-
-    #[inline(always)]
-    fn three<L: Lanes>([x0, x1, x2, nothing, _]: [L; 5]) -> [L; 5] {
-        let even = x0.add(x2);
-        [x0, even.add(x1), even.sub(x1), x2, nothing]
-    }
-}
-
-impl OutOfProducts for Output {
-    const EXTRA: usize = 0;
-
-    #[inline(always)]
-    fn four<L: Lanes>([m0, m1, m2, m3, m4]: [L; 5]) -> [L; 5] {
-        let (sum, difference) = (m1.add(m2), m1.sub(m2));
-        [
-            m0.add(sum).add(m3),
-            m3.scale_add(2.0, difference),
-            m3.scale_add(4.0, sum),
-            m3.scale_add(8.0, difference.add(m4)),
-            m4,
-        ]
-    }
-
-    #[inline(always)]
-    fn three<L: Lanes>([m0, m1, m2, m4, _]: [L; 5]) -> [L; 5] {
-        let sum = m1.add(m2);
-        [m0.add(sum), m1.sub(m2), sum.add(m4), m4, m4]
+    /// Number of tiles that have a product at each point.
+    pub(crate) fn tiles_at_points(&self) -> [usize; MAX_POINTS] {
+        let mut tiles = [0; MAX_POINTS];
+        self.products.iter().for_each(|&(point, _)| tiles[point] += 1);
+        tiles
     }
 }

@@ -1,7 +1,7 @@
 //! Two-dimensional transforms of one plane of 16 channels, between its pixels and its products.
 
-use super::axis::{IntoProducts, OutOfProducts};
-use super::product_layout::Axis;
+use super::axis::Axis;
+use super::form::{Form, MAX_POINTS, MAX_TAPS, Transform};
 use crate::geometry::{BLOCK, MapShape};
 use crate::lanes::Lanes;
 
@@ -48,13 +48,19 @@ impl Lattice {
     }
 }
 
+/// Number of products of a tile of `size` values.
+#[inline(always)]
+const fn products_of<T: Transform>(size: usize) -> usize {
+    size + T::Form::TAPS - 1
+}
+
 /// Transforms one plane of 16 channels into its products, each written at its offset in `products`.
 ///
 /// # Safety
 /// The processor has `L`; the lattice is inside `plane`, each offset plus 16 inside `products`; `scratch` holds
-/// products × (side + 1) lines.
+/// products × (covered + extra) lines.
 #[inline(always)]
-pub(crate) unsafe fn plane_into_products<L: Lanes, T: IntoProducts>(
+pub(crate) unsafe fn plane_into_products<L: Lanes, T: Transform>(
     [vertical, horizontal]: &[Axis; 2],
     lattice: Lattice,
     plane: *const f32,
@@ -62,7 +68,7 @@ pub(crate) unsafe fn plane_into_products<L: Lanes, T: IntoProducts>(
     products: *mut f32,
     offsets: &[usize],
 ) {
-    let columns = horizontal.side + T::EXTRA;
+    let columns = horizontal.covered + T::EXTRA;
     // SAFETY: the caller's.
     unsafe {
         for lane in (0..BLOCK).step_by(L::N) {
@@ -89,21 +95,21 @@ pub(crate) unsafe fn plane_into_products<L: Lanes, T: IntoProducts>(
 
 /// Transforms all columns of one vertical tile.
 #[inline(always)]
-pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
+pub(crate) unsafe fn columns_into<L: Lanes, T: Transform, const SIZE: usize>(
     lattice: Lattice,
     plane: *const f32,
     start: usize,
     columns: usize,
     to: *mut f32,
 ) {
-    let mut rows = [None; 5];
-    for i in 0..5 {
+    let mut rows = [None; MAX_POINTS];
+    for i in 0..MAX_POINTS {
         rows[i] = lattice.row(start + i);
     }
     for x in 0..columns {
         // SAFETY: the caller's.
         unsafe {
-            let mut values = [L::splat(0.0); 5];
+            let mut values = [L::splat(0.0); MAX_POINTS];
             if let Some(column) = lattice.column(x) {
                 for i in 0..SIZE + T::EXTRA {
                     if let Some(row) = rows[i] {
@@ -113,8 +119,8 @@ pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
                     }
                 }
             }
-            let m = T::tile::<L, SIZE>(values);
-            for i in 0..=SIZE {
+            let m = T::into::<L, SIZE>(values);
+            for i in 0..products_of::<T>(SIZE) {
                 m[i].store(to.add((i * columns + x) * BLOCK));
             }
         }
@@ -123,19 +129,19 @@ pub(crate) unsafe fn columns_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
 
 /// Transforms one row of one horizontal tile.
 #[inline(always)]
-pub(crate) unsafe fn row_into<L: Lanes, T: IntoProducts, const SIZE: usize>(
+pub(crate) unsafe fn row_into<L: Lanes, T: Transform, const SIZE: usize>(
     from: *const f32,
     products: *mut f32,
     offsets: *const usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut values = [L::splat(0.0); 5];
+        let mut values = [L::splat(0.0); MAX_POINTS];
         for i in 0..SIZE + T::EXTRA {
             values[i] = L::load(from.add(i * BLOCK));
         }
-        let m = T::tile::<L, SIZE>(values);
-        for i in 0..=SIZE {
+        let m = T::into::<L, SIZE>(values);
+        for i in 0..products_of::<T>(SIZE) {
             m[i].store(products.add(*offsets.add(i)));
         }
     }
@@ -154,7 +160,7 @@ pub(crate) struct Finish {
 /// # Safety
 /// As [`plane_into_products`].
 #[inline(always)]
-pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
+pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: Transform>(
     [vertical, horizontal]: &[Axis; 2],
     lattice: Lattice,
     products: *const f32,
@@ -176,10 +182,10 @@ pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
                 }
             }
             let bias = if finish.bias.is_null() { L::splat(0.0) } else { L::load(finish.bias.add(lane)) };
-            for y in 0..vertical.side + T::EXTRA {
+            for y in 0..vertical.covered + T::EXTRA {
                 let Some(row) = lattice.row(y) else { continue };
                 let to = RowOut { lattice, row: plane.add(row + lane), bias, slope: finish.slope };
-                let mut carry = L::splat(0.0);
+                let mut carry = [L::splat(0.0); MAX_TAPS - 1];
                 for tile in &horizontal.tiles {
                     let from = scratch.add((y * width + tile.product) * BLOCK);
                     carry = match tile.size {
@@ -187,18 +193,18 @@ pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: OutOfProducts>(
                         _ => to.tile::<T, 3>(from, tile.start, carry),
                     };
                 }
-                if T::EXTRA == 1 {
-                    to.write(horizontal.side, carry);
+                for i in 0..T::EXTRA {
+                    to.write(horizontal.covered + i, carry[i]);
                 }
             }
         }
     }
 }
 
-/// Transforms all columns of one vertical tile. With `carry`, the last value of the tile above is already at `to` and
-/// is added to this tile's first.
+/// Transforms all columns of one vertical tile. With `carry`, the last values of the tile above, which it shares with
+/// this one, are already at `to` and are added to this tile's first.
 #[inline(always)]
-pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
+pub(crate) unsafe fn columns_out<L: Lanes, T: Transform, const SIZE: usize>(
     products: *const f32,
     offsets: *const usize,
     columns: usize,
@@ -208,14 +214,16 @@ pub(crate) unsafe fn columns_out<L: Lanes, T: OutOfProducts, const SIZE: usize>(
     for column in 0..columns {
         // SAFETY: the caller's: offsets of all products of the tile, and scratch for all its values.
         unsafe {
-            let mut m = [L::splat(0.0); 5];
-            for i in 0..=SIZE {
+            let mut m = [L::splat(0.0); MAX_POINTS];
+            for i in 0..products_of::<T>(SIZE) {
                 m[i] = L::load(products.add(*offsets.add(i * columns + column)));
             }
-            let mut values = T::tile::<L, SIZE>(m);
+            let mut values = T::out::<L, SIZE>(m);
             let to = to.add(column * BLOCK);
-            if T::EXTRA == 1 && carry {
-                values[0] = values[0].add(L::load(to));
+            if carry {
+                for i in 0..T::EXTRA {
+                    values[i] = values[i].add(L::load(to.add(i * columns * BLOCK)));
+                }
             }
             for i in 0..SIZE + T::EXTRA {
                 values[i].store(to.add(i * columns * BLOCK));
@@ -234,23 +242,32 @@ pub(crate) struct RowOut<L> {
 }
 
 impl<L: Lanes> RowOut<L> {
-    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile.
+    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile: the values
+    /// that they share.
     #[inline(always)]
-    unsafe fn tile<T: OutOfProducts, const SIZE: usize>(self, from: *const f32, start: usize, carry: L) -> L {
+    unsafe fn tile<T: Transform, const SIZE: usize>(
+        self,
+        from: *const f32,
+        start: usize,
+        mut carry: [L; MAX_TAPS - 1],
+    ) -> [L; MAX_TAPS - 1] {
         // SAFETY: the caller's.
         unsafe {
-            let mut m = [L::splat(0.0); 5];
-            for i in 0..=SIZE {
+            let mut m = [L::splat(0.0); MAX_POINTS];
+            for i in 0..products_of::<T>(SIZE) {
                 m[i] = L::load(from.add(i * BLOCK));
             }
-            let mut values = T::tile::<L, SIZE>(m);
-            if T::EXTRA == 1 {
-                values[0] = values[0].add(carry);
+            let mut values = T::out::<L, SIZE>(m);
+            for i in 0..T::EXTRA {
+                values[i] = values[i].add(carry[i]);
             }
             for i in 0..SIZE {
                 self.write(start + i, values[i]);
             }
-            values[SIZE]
+            for i in 0..T::EXTRA {
+                carry[i] = values[SIZE + i];
+            }
+            carry
         }
     }
 

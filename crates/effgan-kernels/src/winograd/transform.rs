@@ -1,43 +1,21 @@
 //! The transforms of batches of feature maps into products and back, plane by plane.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use super::axis::{Input, IntoProducts, OutOfProducts, Output};
-use super::planes::{Finish, Lattice, plane_into_products, plane_out_of_products};
-use super::product_layout::ProductLayout;
-use crate::geometry::{BLOCK, MapShape, Side};
+use super::form::{Input, MAX_TAPS, Output, Transform};
+use super::planes::{Finish, plane_into_products, plane_out_of_products};
+use super::product_layout::{ProductLayout, with_form};
+use crate::conv::Then;
+use crate::geometry::{BLOCK, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 use crate::parallel_for::{Shared, parallel_for};
 
-/// The transforms of one of the two maps, and the lattices that they split a plane into.
-trait Planes: IntoProducts + OutOfProducts {
-    const PHASES: usize;
-    fn lattice(shape: &MapShape, phase: usize) -> Lattice;
-}
-
-impl Planes for Input {
-    const PHASES: usize = 4;
-
-    #[inline(always)]
-    fn lattice(shape: &MapShape, phase: usize) -> Lattice {
-        Lattice::phase(shape, phase)
-    }
-}
-
-impl Planes for Output {
-    const PHASES: usize = 1;
-
-    #[inline(always)]
-    fn lattice(shape: &MapShape, _: usize) -> Lattice {
-        Lattice::whole(shape)
-    }
-}
-
-/// Bᵀ input or A output: writes the products `[phases · channels / 16, rows, 16]` of a batch of maps.
+/// Bᵀ input or A output: writes the products `[blocks, rows, 16]` of a batch of maps.
 pub(crate) fn into_products(isa: Isa, layout: &ProductLayout, side: Side, maps: &[f32], products: &mut [f32]) {
     let len = layout.g.map(side).len();
-    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(side)]);
+    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(layout.blocks(side))]);
     let products = Shared::new(products);
     parallel_for(layout.n, |i| {
         with_scratch(layout, i, |scratch, offsets| {
@@ -61,61 +39,64 @@ unsafe fn image_into_on<L: Lanes>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        match side {
-            Side::Input => planes_into::<L, Input>(layout, &layout.g.input, map, scratch, products, offsets),
-            Side::Output => planes_into::<L, Output>(layout, &layout.g.output, map, scratch, products, offsets),
-        }
+        with_form!(layout.kind, F => match side {
+            Side::Input => planes_into::<L, Input<F>>(layout, map, scratch, products, offsets),
+            Side::Output => planes_into::<L, Output<F>>(layout, map, scratch, products, offsets),
+        });
     }
 }
 
 #[inline(always)]
-unsafe fn planes_into<L: Lanes, P: Planes>(
+unsafe fn planes_into<L: Lanes, T: Transform>(
     layout: &ProductLayout,
-    shape: &MapShape,
     map: &[f32],
     scratch: *mut f32,
     products: *mut f32,
     offsets: &[usize],
 ) {
+    let shape = T::shape(&layout.g);
     let blocks = shape.channels / BLOCK;
     for block in 0..blocks {
-        for phase in 0..P::PHASES {
+        for phase in 0..T::PHASES {
+            let lattice = T::lattice(&layout.g, phase);
             // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
             unsafe {
                 let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
                 let products = products.add((phase * blocks + block) * layout.rows * BLOCK);
-                plane_into_products::<L, P>(&layout.axes, P::lattice(shape, phase), plane, scratch, products, offsets);
+                plane_into_products::<L, T>(&layout.axes, lattice, plane, scratch, products, offsets);
             }
         }
     }
 }
 
-/// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes a batch of maps, given their products.
+/// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes those planes of a batch of maps that
+/// belong to the blocks of columns `blocks`, given their products.
 pub(crate) fn out_of_products(
     isa: Isa,
     layout: &ProductLayout,
     side: Side,
+    blocks: Range<usize>,
     products: &[f32],
-    bias: Option<&[f32]>,
-    slope: f32,
+    then: Then,
     maps: &mut [f32],
 ) {
     let shape = layout.g.map(side);
     let len = shape.len();
-    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(side)]);
-    assert!(bias.is_none_or(|bias| bias.len() == shape.channels));
+    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(blocks.len())]);
+    assert!(blocks.end <= layout.blocks(side));
+    assert!(then.bias.is_none_or(|bias| bias.len() == shape.channels));
     let maps = Shared::new(maps);
     parallel_for(layout.n, |i| {
         with_scratch(layout, i, |scratch, offsets| {
             // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
             let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
-            image_out(isa, layout, side, products, bias, slope, scratch, offsets, map);
+            image_out(isa, layout, side, blocks.clone(), products, then, scratch, offsets, map);
         });
     });
 }
 
 for_each_isa! {
-    fn image_out = image_out_on(layout: &ProductLayout, side: Side, products: &[f32], bias: Option<&[f32]>, slope: f32, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
+    fn image_out = image_out_on(layout: &ProductLayout, side: Side, blocks: Range<usize>, products: &[f32], then: Then, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
 }
 
 #[inline(always)]
@@ -123,50 +104,45 @@ for_each_isa! {
 unsafe fn image_out_on<L: Lanes>(
     layout: &ProductLayout,
     side: Side,
+    blocks: Range<usize>,
     products: &[f32],
-    bias: Option<&[f32]>,
-    slope: f32,
+    then: Then,
     scratch: *mut f32,
     offsets: &[usize],
     map: &mut [f32],
 ) {
     // SAFETY: the caller's.
     unsafe {
-        match side {
-            Side::Input => {
-                planes_out::<L, Input>(layout, &layout.g.input, products, bias, slope, scratch, offsets, map);
-            }
-            Side::Output => {
-                planes_out::<L, Output>(layout, &layout.g.output, products, bias, slope, scratch, offsets, map);
-            }
-        }
+        with_form!(layout.kind, F => match side {
+            Side::Input => planes_out::<L, Input<F>>(layout, blocks, products, then, scratch, offsets, map),
+            Side::Output => planes_out::<L, Output<F>>(layout, blocks, products, then, scratch, offsets, map),
+        });
     }
 }
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn planes_out<L: Lanes, P: Planes>(
+unsafe fn planes_out<L: Lanes, T: Transform>(
     layout: &ProductLayout,
-    shape: &MapShape,
+    blocks: Range<usize>,
     products: &[f32],
-    bias: Option<&[f32]>,
-    slope: f32,
+    then: Then,
     scratch: *mut f32,
     offsets: &[usize],
     map: &mut [f32],
 ) {
-    let blocks = shape.channels / BLOCK;
-    for block in 0..blocks {
-        for phase in 0..P::PHASES {
-            let lattice = P::lattice(shape, phase);
-            // SAFETY: `out_of_products` has checked the lengths.
-            unsafe {
-                let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
-                let products = products.as_ptr().add((phase * blocks + block) * layout.rows * BLOCK);
-                let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
-                let finish = Finish { bias, slope };
-                plane_out_of_products::<L, P>(&layout.axes, lattice, products, offsets, scratch, plane, finish);
-            }
+    let shape = T::shape(&layout.g);
+    let map_blocks = shape.channels / BLOCK;
+    for (i, block) in blocks.enumerate() {
+        let (phase, block) = (block / map_blocks, block % map_blocks);
+        let lattice = T::lattice(&layout.g, phase);
+        // SAFETY: `out_of_products` has checked the lengths.
+        unsafe {
+            let bias = then.bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
+            let products = products.as_ptr().add(i * layout.rows * BLOCK);
+            let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
+            let finish = Finish { bias, slope: then.slope };
+            plane_out_of_products::<L, T>(&layout.axes, lattice, products, offsets, scratch, plane, finish);
         }
     }
 }
@@ -179,7 +155,8 @@ thread_local! {
 /// Calls `work` with scratch for one plane and with the offsets of the products of image `i`.
 fn with_scratch(layout: &ProductLayout, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
     SCRATCH.with_borrow_mut(|(scratch, offsets)| {
-        let lines = layout.axes.iter().map(|axis| axis.products.len().max(axis.side + 1)).product::<usize>();
+        let extra = MAX_TAPS - 1;
+        let lines = layout.axes.iter().map(|axis| axis.products.len().max(axis.covered + extra)).product::<usize>();
         if scratch.len() < lines * BLOCK {
             scratch.resize(lines * BLOCK, 0.0);
         }

@@ -1,180 +1,246 @@
 //! The transforms of weights and of their gradients.
 
-use super::product_layout::{AXIS_POINTS, ProductLayout};
-use crate::buffer::Buffer;
-use crate::geometry::BLOCK;
+use std::ops::Range;
+
+use super::form::{Form, MAX_POINTS, MAX_TAPS};
+use super::product_layout::{ProductLayout, with_form};
+use crate::geometry::{BLOCK, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
+use crate::parallel_for::{Shared, parallel_for};
 
-/// G w for the convolution: a matrix of 4 · input channels × output channels per point.
-pub(crate) fn weights_into_products(isa: Isa, layout: &ProductLayout, weights: &[f32], products: &mut [f32]) {
-    assert_eq!(weights.len(), layout.g.num_weights());
-    assert_eq!(products.len(), layout.weights_len());
-    weights_for_conv(isa, layout, weights, products);
+/// Rows of a matrix that one call transforms.
+const ROWS: usize = 64;
+/// Blocks of columns that one call transforms row by row: as many lines of a row lie side by side.
+const BLOCKS: usize = 2;
+/// Rows ahead of the current one whose weights are prefetched: they are far apart, and processors do not foresee it.
+const AHEAD: usize = 8;
+
+/// A part of the matrices of all points: some of their rows, and some blocks of their columns.
+#[derive(Clone)]
+struct Part {
+    rows: Range<usize>,
+    blocks: Range<usize>,
 }
 
-for_each_isa! { fn weights_for_conv = weights_for_conv_on(layout: &ProductLayout, weights: &[f32], products: &mut [f32]); }
-
-#[inline(always)]
-pub(crate) unsafe fn weights_for_conv_on<L: Lanes>(layout: &ProductLayout, weights: &[f32], products: &mut [f32]) {
-    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
-    let at = WeightPoints { tap_stride: input * output, point_stride: layout.point_stride() };
-    for column in (0..output).step_by(L::N) {
-        for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
-            let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;
-            // SAFETY: lengths are checked above.
-            unsafe { at.of::<L>(weights.as_ptr().add(row * output + column), phase, products.as_mut_ptr().add(line)) };
-        }
-    }
+/// Calls `work` for each part of matrices of `rows` rows and `blocks` blocks of columns.
+fn each_part(rows: usize, blocks: usize, work: impl Fn(Part) + Send + Sync) {
+    let (down, across) = (rows.div_ceil(ROWS), blocks.div_ceil(BLOCKS));
+    let part = |i: usize, size: usize, of: usize| i * size..((i + 1) * size).min(of);
+    parallel_for(down * across, |i| work(Part { rows: part(i % down, ROWS, rows), blocks: part(i / down, BLOCKS, blocks) }));
 }
 
-/// (G w)ᵀ for the transposed convolution: a matrix of output channels × 4 · input channels per point.
-pub(crate) fn weights_into_transposed_products(
+/// G w: writes the products of those weights that write the blocks of columns `blocks` of the map `to`. They are a
+/// matrix per point, whose rows are the columns of the other map's products.
+pub(crate) fn weights_into_products(
     isa: Isa,
     layout: &ProductLayout,
+    to: Side,
+    blocks: Range<usize>,
     weights: &[f32],
     products: &mut [f32],
 ) {
     assert_eq!(weights.len(), layout.g.num_weights());
-    assert_eq!(products.len(), layout.weights_len());
-    let (rows, columns) = (weights.len() / layout.g.output.channels, layout.g.output.channels);
-    let mut transposed = Buffer::of(weights.len());
-    transpose(weights, rows, columns, &mut transposed);
-    weights_for_conv_transpose(isa, layout, &transposed, products);
+    assert!(blocks.end <= layout.blocks(to));
+    assert_eq!(products.len(), layout.weights_len(to, blocks.len()));
+    let (first, points) = (blocks.start, Points { stride: layout.point_stride(to, blocks.len()), start: Shared::new(products) });
+    each_part(layout.blocks(to.other()) * BLOCK, blocks.len(), |part| match to {
+        Side::Output => part_for_conv(isa, layout, first, part, weights, points),
+        Side::Input => part_for_conv_transpose(isa, layout, first, part, weights, points),
+    });
 }
 
-/// Transposes a matrix of `rows` × `columns`, both multiples of 16, in squares of 16 × 16.
-pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
-    for (row, column) in (0..rows).step_by(BLOCK).flat_map(|row| (0..columns).step_by(BLOCK).map(move |c| (row, c))) {
-        let mut square = [[0.0; BLOCK]; BLOCK];
-        for j in 0..BLOCK {
-            let line = &from[(row + j) * columns + column..][..BLOCK];
-            for i in 0..BLOCK {
-                square[i][j] = line[i];
-            }
-        }
-        for i in 0..BLOCK {
-            to[(column + i) * rows + row..][..BLOCK].copy_from_slice(&square[i]);
-        }
-    }
-}
-
-for_each_isa! { fn weights_for_conv_transpose = weights_for_conv_transpose_on(layout: &ProductLayout, transposed: &[f32], products: &mut [f32]); }
-
-#[inline(always)]
-pub(crate) unsafe fn weights_for_conv_transpose_on<L: Lanes>(
-    layout: &ProductLayout,
-    transposed: &[f32],
-    products: &mut [f32],
-) {
-    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
-    let at = WeightPoints { tap_stride: input, point_stride: layout.point_stride() };
-    for (phase, column) in (0..4).flat_map(|phase| (0..input).step_by(L::N).map(move |column| (phase, column))) {
-        for row in 0..output {
-            let column_of_all = phase * input + column;
-            let line = (column_of_all / BLOCK * output + row) * BLOCK + column_of_all % BLOCK;
-            // SAFETY: lengths are checked above.
-            unsafe {
-                at.of::<L>(transposed.as_ptr().add(row * 16 * input + column), phase, products.as_mut_ptr().add(line));
-            };
-        }
-    }
-}
-
-/// Transforms between the 2 × 2 taps of a phase and the 25 points.
+/// The matrices of all points.
 #[derive(Clone, Copy)]
-pub(crate) struct WeightPoints {
-    tap_stride: usize,
-    point_stride: usize,
+struct Points {
+    start: Shared,
+    /// Distance between the matrices of two points.
+    stride: usize,
 }
 
-impl WeightPoints {
-    #[inline(always)]
-    unsafe fn of<L: Lanes>(self, weights: *const f32, phase: usize, points: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe {
-            let zero = L::splat(0.0);
-            let mut rows = [[zero; 2]; AXIS_POINTS];
-            for x in 0..2 {
-                let first = L::load(weights.add(tap(phase, 0, x) * self.tap_stride));
-                let second = L::load(weights.add(tap(phase, 1, x) * self.tap_stride));
-                let column = at_points([first, second]);
-                for y in 0..AXIS_POINTS {
-                    rows[y][x] = column[y];
-                }
-            }
-            for y in 0..AXIS_POINTS {
-                let row = at_points(rows[y]);
-                for x in 0..AXIS_POINTS {
-                    row[x].store(points.add((y * AXIS_POINTS + x) * self.point_stride));
+for_each_isa! { fn part_for_conv = part_for_conv_on(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points); }
+for_each_isa! { fn part_for_conv_transpose = part_for_conv_transpose_on(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points); }
+
+/// A row is a phase and an input channel, a block 16 output channels, counted from block `first`.
+#[inline(always)]
+unsafe fn part_for_conv_on<L: Lanes>(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points) {
+    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
+    let rows = layout.blocks(Side::Input) * BLOCK;
+    with_form!(layout.kind, F => {
+        for row in part.rows.clone() {
+            let (phase, channel) = (row / inputs, row % inputs);
+            for block in part.blocks.clone() {
+                for lane in (0..BLOCK).step_by(L::N) {
+                    let weights = weights.as_ptr().wrapping_add(channel * outputs + (first + block) * BLOCK + lane);
+                    // SAFETY: the caller has checked the lengths; a prefetched address may be any.
+                    unsafe {
+                        let tap = |y, x| weights.wrapping_add(F::tap(phase, y, x) * inputs * outputs);
+                        for (y, x) in taps::<F>() {
+                            L::prefetch_far(tap(y, x).wrapping_add(AHEAD * outputs));
+                        }
+                        let to = points.start.pointer().add((block * rows + row) * BLOCK + lane);
+                        at_points::<L, F>(tap, to, points.stride);
+                    }
                 }
             }
         }
-    }
+    });
+}
 
-    /// Gᵀ: writes the gradients of the 2 × 2 taps of a phase, given those of the 25 points.
-    #[inline(always)]
-    unsafe fn back<L: Lanes>(self, points: *const f32, phase: usize, grad: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe {
-            let zero = L::splat(0.0);
-            let mut rows = [[zero; AXIS_POINTS]; 2];
-            for x in 0..AXIS_POINTS {
-                let mut column = [zero; AXIS_POINTS];
-                for y in 0..AXIS_POINTS {
-                    column[y] = L::load(points.add((y * AXIS_POINTS + x) * self.point_stride));
+/// A row is an output channel, a block a phase and 16 input channels, counted from block `first`.
+#[inline(always)]
+unsafe fn part_for_conv_transpose_on<L: Lanes>(
+    layout: &ProductLayout,
+    first: usize,
+    part: Part,
+    weights: &[f32],
+    points: Points,
+) {
+    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
+    with_form!(layout.kind, F => {
+        // The taps' weights, each a square of 16 output channels by 16 input channels.
+        let mut squares = [[[[0.0; BLOCK]; BLOCK]; MAX_TAPS]; MAX_TAPS];
+        for block in part.blocks.clone() {
+            let (phase, column) = ((first + block) * BLOCK / inputs, (first + block) * BLOCK % inputs);
+            for start in part.rows.clone().step_by(BLOCK) {
+                for (y, x) in taps::<F>() {
+                    let from = (F::tap(phase, y, x) * inputs + column) * outputs + start;
+                    for i in 0..BLOCK {
+                        L::prefetch_far(weights.as_ptr().wrapping_add(from + i * outputs + 2 * BLOCK));
+                    }
+                    transpose(&weights[from..], outputs, &mut squares[y][x]);
                 }
-                let taps = of_points(column);
-                for y in 0..2 {
-                    rows[y][x] = taps[y];
+                for row in 0..BLOCK {
+                    for lane in (0..BLOCK).step_by(L::N) {
+                        // SAFETY: the caller has checked the lengths.
+                        unsafe {
+                            let to = points.start.pointer().add((block * outputs + start + row) * BLOCK + lane);
+                            at_points::<L, F>(|y, x| squares[y][x][row].as_ptr().add(lane), to, points.stride);
+                        }
+                    }
                 }
             }
-            for y in 0..2 {
-                let taps = of_points(rows[y]);
-                for x in 0..2 {
-                    taps[x].store(grad.add(tap(phase, y, x) * self.tap_stride));
-                }
+        }
+    });
+}
+
+/// Transposes 16 lines of 16 values, `stride` apart.
+#[inline(always)]
+fn transpose(from: &[f32], stride: usize, to: &mut [[f32; BLOCK]; BLOCK]) {
+    for j in 0..BLOCK {
+        let line = &from[j * stride..][..BLOCK];
+        for i in 0..BLOCK {
+            to[i][j] = line[i];
+        }
+    }
+}
+
+/// The taps of a phase.
+#[inline(always)]
+fn taps<F: Form>() -> impl Iterator<Item = (usize, usize)> {
+    (0..F::TAPS).flat_map(|y| (0..F::TAPS).map(move |x| (y, x)))
+}
+
+/// G w of the taps at `tap(y, x)`: the value of point i is written to `points` + i · `point_stride`.
+#[inline(always)]
+unsafe fn at_points<L: Lanes, F: Form>(tap: impl Fn(usize, usize) -> *const f32, points: *mut f32, point_stride: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let zero = L::splat(0.0);
+        let mut rows = [[zero; MAX_TAPS]; MAX_POINTS];
+        for x in 0..F::TAPS {
+            let mut column = [zero; MAX_TAPS];
+            for y in 0..F::TAPS {
+                column[y] = L::load(tap(y, x));
+            }
+            let column = F::at_points(column);
+            for y in 0..F::POINTS {
+                rows[y][x] = column[y];
+            }
+        }
+        for y in 0..F::POINTS {
+            let row = F::at_points(rows[y]);
+            for x in 0..F::POINTS {
+                row[x].store(points.add((y * F::POINTS + x) * point_stride));
             }
         }
     }
 }
 
-/// Index of tap (`y`, `x`) of a phase among the 16 of the window.
-#[inline(always)]
-pub(crate) fn tap(phase: usize, y: usize, x: usize) -> usize {
-    (phase / 2 + 2 * y) * 4 + phase % 2 + 2 * x
-}
-
-/// G: the values of the polynomial w₀ + w₁ t at 0, 1, −1, 2 and ∞.
-#[inline(always)]
-pub(crate) fn at_points<L: Lanes>([w0, w1]: [L; 2]) -> [L; AXIS_POINTS] {
-    [w0, w0.add(w1), w0.sub(w1), w1.scale_add(2.0, w0), w1]
-}
-
-/// Gᵀ, the transpose of [`at_points`].
-#[inline(always)]
-pub(crate) fn of_points<L: Lanes>([u0, u1, u2, u3, u4]: [L; AXIS_POINTS]) -> [L; 2] {
-    [u0.add(u1).add(u2.add(u3)), u3.scale_add(2.0, u1.sub(u2)).add(u4)]
-}
-
-/// Gᵀ: writes the gradient of the weights, given that of their products.
-pub(crate) fn weights_out_of_products(isa: Isa, layout: &ProductLayout, products: &[f32], grad: &mut [f32]) {
+/// Gᵀ: writes the gradients of the weights of the blocks `blocks` of output channels, given those of their products.
+pub(crate) fn weights_out_of_products(
+    isa: Isa,
+    layout: &ProductLayout,
+    blocks: Range<usize>,
+    products: &[f32],
+    grad: &mut [f32],
+) {
     assert_eq!(grad.len(), layout.g.num_weights());
-    assert_eq!(products.len(), layout.weights_len());
-    weights_back(isa, layout, products, grad);
+    assert!(blocks.end <= layout.blocks(Side::Output));
+    assert_eq!(products.len(), layout.weights_len(Side::Output, blocks.len()));
+    let (first, grad, stride) = (blocks.start, Shared::new(grad), layout.point_stride(Side::Output, blocks.len()));
+    each_part(layout.blocks(Side::Input) * BLOCK, blocks.len(), |part| {
+        part_back(isa, layout, first, part, stride, products, grad);
+    });
 }
 
-for_each_isa! { fn weights_back = weights_back_on(layout: &ProductLayout, products: &[f32], grad: &mut [f32]); }
+for_each_isa! { fn part_back = part_back_on(layout: &ProductLayout, first: usize, part: Part, point_stride: usize, products: &[f32], grad: Shared); }
 
+/// As [`part_for_conv_on`].
 #[inline(always)]
-pub(crate) unsafe fn weights_back_on<L: Lanes>(layout: &ProductLayout, products: &[f32], grad: &mut [f32]) {
-    let (input, output) = (layout.g.input.channels, layout.g.output.channels);
-    let at = WeightPoints { tap_stride: input * output, point_stride: layout.point_stride() };
-    for (phase, row) in (0..4).flat_map(|phase| (0..input).map(move |row| (phase, row))) {
-        for column in (0..output).step_by(L::N) {
-            let line = (column / BLOCK * 4 * input + phase * input + row) * BLOCK + column % BLOCK;
-            // SAFETY: lengths are checked above.
-            unsafe { at.back::<L>(products.as_ptr().add(line), phase, grad.as_mut_ptr().add(row * output + column)) };
+unsafe fn part_back_on<L: Lanes>(
+    layout: &ProductLayout,
+    first: usize,
+    part: Part,
+    point_stride: usize,
+    products: &[f32],
+    grad: Shared,
+) {
+    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
+    let rows = layout.blocks(Side::Input) * BLOCK;
+    with_form!(layout.kind, F => {
+        for row in part.rows.clone() {
+            let (phase, channel) = (row / inputs, row % inputs);
+            for block in part.blocks.clone() {
+                for lane in (0..BLOCK).step_by(L::N) {
+                    // SAFETY: `weights_out_of_products` has checked the lengths; each part is written by one call.
+                    unsafe {
+                        let products = products.as_ptr().add((block * rows + row) * BLOCK + lane);
+                        let grad = grad.pointer().wrapping_add(channel * outputs + (first + block) * BLOCK + lane);
+                        let tap = |y, x| grad.wrapping_add(F::tap(phase, y, x) * inputs * outputs);
+                        for (y, x) in taps::<F>() {
+                            L::prefetch_far(tap(y, x).wrapping_add(AHEAD * outputs));
+                        }
+                        of_points::<L, F>(products, point_stride, tap);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Gᵀ u: the gradients of the taps are written to `tap(y, x)`.
+#[inline(always)]
+unsafe fn of_points<L: Lanes, F: Form>(points: *const f32, point_stride: usize, tap: impl Fn(usize, usize) -> *mut f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let zero = L::splat(0.0);
+        let mut rows = [[zero; MAX_POINTS]; MAX_TAPS];
+        for x in 0..F::POINTS {
+            let mut column = [zero; MAX_POINTS];
+            for y in 0..F::POINTS {
+                column[y] = L::load(points.add((y * F::POINTS + x) * point_stride));
+            }
+            let column = F::of_points(column);
+            for y in 0..F::TAPS {
+                rows[y][x] = column[y];
+            }
+        }
+        for y in 0..F::TAPS {
+            let row = F::of_points(rows[y]);
+            for x in 0..F::TAPS {
+                row[x].store(tap(y, x));
+            }
         }
     }
 }

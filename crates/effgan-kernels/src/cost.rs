@@ -1,0 +1,51 @@
+//! A model of what arithmetic and memory cost, by which the form of a convolution and the division of its work are
+//! chosen.
+//!
+//! It is a function of shapes, batch size, instruction set and precision alone: all machines with the same instructions
+//! choose alike, and a federation computes what a simulation does. The constants were fitted to measurements on one
+//! core of an AMD EPYC (Zen 5); only their ratios matter. Whoever changes what is chosen changes the bits of a run:
+//! see [`VERSION`].
+
+use crate::isa::Isa;
+use crate::precision::Precision;
+
+/// Version of everything that determines the bits of a training step: the forms of convolutions, and how they are chosen.
+/// Runs of another version cannot be resumed.
+pub const VERSION: u32 = 2;
+
+/// Bytes that stay in the second-level cache of a core, and in its share of the third-level cache.
+pub(crate) const SECOND_LEVEL: usize = 768 << 10;
+pub(crate) const THIRD_LEVEL: usize = 12 << 20;
+
+/// What the arithmetic of one core costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Nanoseconds per multiply-add in matrix products.
+    multiply_add: f64,
+}
+
+impl Cost {
+    pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
+        // Sixteen lanes, two multiply-adds a cycle and about four cycles a nanosecond, of which a product reaches nine
+        // tenths.
+        let of_lane = 1.0 / (8.0 * 0.9);
+        let bf16 = if precision == Precision::Bf16 { 2.0 } else { 1.0 };
+        Self { multiply_add: of_lane / (isa.lanes() as f64 * bf16) }
+    }
+
+    /// Nanoseconds for the multiply-adds of a matrix product, which reads `streamed` bytes from a working set of
+    /// `resident` bytes meanwhile.
+    pub(crate) fn product(&self, multiply_adds: usize, streamed: usize, resident: usize) -> f64 {
+        (multiply_adds as f64 * self.multiply_add).max(moved(streamed, resident))
+    }
+}
+
+/// Nanoseconds for moving `bytes` bytes to or from a working set of `resident` bytes.
+pub(crate) fn moved(bytes: usize, resident: usize) -> f64 {
+    let of_byte = match resident {
+        ..=SECOND_LEVEL => 0.015,
+        ..=THIRD_LEVEL => 0.035,
+        _ => 0.09,
+    };
+    bytes as f64 * of_byte
+}

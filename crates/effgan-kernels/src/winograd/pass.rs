@@ -1,0 +1,151 @@
+//! The forward and the backward pass of a layer, chunk by chunk and strip by strip.
+
+use std::sync::Arc;
+
+use super::multiply::{Factors, multiply, multiply_for_weights};
+use super::plan::Plan;
+use super::product_layout::{Kind, ProductLayout};
+use super::transform::{into_products, out_of_products};
+use super::weights::weights_out_of_products;
+use crate::buffer::{self, Scratch};
+use crate::conv::{Forward, Grads, Then, Wants};
+use crate::geometry::{Geometry, MapShape, Side};
+#[cfg(test)]
+use crate::cost::Cost;
+use crate::isa::Isa;
+use crate::precision::Precision;
+
+/// A layer for batches of one size.
+#[derive(Clone, Debug)]
+pub(crate) struct Winograd {
+    isa: Isa,
+    precision: Precision,
+    plan: Arc<Plan>,
+}
+
+impl Winograd {
+    /// The layer of geometry `g` for batches of `n` images, if there is a form for it.
+    pub(crate) fn new(isa: Isa, precision: Precision, g: &Geometry, n: usize) -> Option<Self> {
+        Kind::of(g).map(|kind| Self { isa, precision, plan: Plan::of(isa, precision, g, kind, n) })
+    }
+
+    /// The layer with chunks of `chunk` images and strips of `strip` blocks, whatever they cost.
+    #[cfg(test)]
+    pub(crate) fn divided(isa: Isa, g: &Geometry, n: usize, chunk: usize, strip: usize) -> Self {
+        let (precision, kind) = (Precision::F32, Kind::of(g).expect("there is a form"));
+        let plan = Plan::new(Cost::new(isa, precision), g, kind, n, chunk.min(n), strip);
+        Self { isa, precision, plan: Arc::new(plan) }
+    }
+
+    /// `F(4, 2)` or `F(4, 3)`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.plan.any().kind.name()
+    }
+
+    /// Estimated nanoseconds of a forward and a backward pass.
+    pub(crate) fn cost(&self) -> f64 {
+        self.plan.cost()
+    }
+
+    /// Writes act(convolution of the maps `from` + bias) to `out`.
+    pub(crate) fn forward(&self, from: Side, maps: &[f32], weights: &[f32], then: Then, out: &mut [f32]) {
+        let to = from.other();
+        let mut factors = None;
+        for (first, layout) in self.plan.chunks() {
+            let products = self.products(layout, from, images(maps, first, layout, from));
+            self.write(layout, to, &products, weights, &mut factors, then, images_mut(out, first, layout, to));
+        }
+    }
+
+    /// The gradients of a layer that reads the map `from`, given the gradient of its output, without that of the bias.
+    pub(crate) fn backward(&self, from: Side, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
+        let (g, to) = (self.plan.any().g, from.other());
+        let n = grad.len() / g.map(to).len();
+        let mut weights = wants.params.then(|| buffer::take(g.num_weights()));
+        let mut input = wants.input.then(|| buffer::take(n * g.map(from).len()));
+        let (mut factors, mut sums) = (None, None);
+        for (first, layout) in self.plan.chunks() {
+            let of_grad = self.products(layout, to, images(grad, first, layout, to));
+            if let Some(weights) = &mut weights {
+                let of_input = self.products(layout, from, images(forward.input, first, layout, from));
+                let maps = if from == Side::Input { [&*of_input, &*of_grad] } else { [&*of_grad, &*of_input] };
+                self.add_weights(layout, maps, &mut sums, weights);
+            }
+            if let Some(input) = &mut input {
+                let then = Then { bias: None, slope: 1.0 };
+                let input = images_mut(input, first, layout, from);
+                self.write(layout, from, &of_grad, forward.weights, &mut factors, then, input);
+            }
+        }
+        if let (Some(weights), Some(sums)) = (&mut weights, &sums) {
+            let layout = self.plan.any();
+            weights_out_of_products(self.isa, layout, 0..layout.blocks(Side::Output), sums, weights);
+        }
+        Grads { weights, bias: None, input }
+    }
+
+    /// The transform of one chunk's maps into products.
+    fn products(&self, layout: &ProductLayout, side: Side, maps: &[f32]) -> Scratch {
+        let mut products = Scratch::of(layout.products_len(layout.blocks(side)));
+        into_products(self.isa, layout, side, maps, &mut products);
+        products
+    }
+
+    /// Writes one chunk of the maps `to`, given the products of the other map. `factors` are kept for the next chunk.
+    #[allow(clippy::too_many_arguments, reason = "two factors, and the bias and activation after their product")]
+    fn write(
+        &self,
+        layout: &ProductLayout,
+        to: Side,
+        products: &[f32],
+        weights: &[f32],
+        factors: &mut Option<Factors>,
+        then: Then,
+        maps: &mut [f32],
+    ) {
+        for strip in self.plan.strips(to) {
+            if factors.as_ref().is_none_or(|_| strip.len() < layout.blocks(to)) {
+                *factors = None;
+                *factors = Some(Factors::new(self.isa, self.precision, layout, to, strip.clone(), weights));
+            }
+            let factors = factors.as_ref().expect("they were just made");
+            let mut written = Scratch::of(layout.products_len(strip.len()));
+            multiply(self.isa, layout, products, factors, &mut written);
+            out_of_products(self.isa, layout, to, strip, &written, then, maps);
+        }
+    }
+
+    /// Adds one chunk to the gradient of the weights: to `sums`, their products, where there are several chunks.
+    fn add_weights(
+        &self,
+        layout: &ProductLayout,
+        [input, output]: [&[f32]; 2],
+        sums: &mut Option<Scratch>,
+        weights: &mut [f32],
+    ) {
+        let Self { isa, precision, plan } = self;
+        let all = 0..layout.blocks(Side::Output);
+        if plan.has_chunks() {
+            let add = sums.is_some();
+            let sums = sums.get_or_insert_with(|| Scratch::of(layout.weights_len(Side::Output, all.len())));
+            multiply_for_weights(*isa, *precision, layout, input, output, all, sums, add);
+            return;
+        }
+        for strip in plan.strips(Side::Output) {
+            let mut sums = Scratch::of(layout.weights_len(Side::Output, strip.len()));
+            multiply_for_weights(*isa, *precision, layout, input, output, strip.clone(), &mut sums, false);
+            weights_out_of_products(*isa, layout, strip, &sums, weights);
+        }
+    }
+}
+
+/// The maps of the images of one chunk, the first of which is image `first` of the batch.
+fn images<'a>(batch: &'a [f32], first: usize, layout: &ProductLayout, side: Side) -> &'a [f32] {
+    let map: &MapShape = layout.g.map(side);
+    &batch[first * map.len()..][..layout.images() * map.len()]
+}
+
+fn images_mut<'a>(batch: &'a mut [f32], first: usize, layout: &ProductLayout, side: Side) -> &'a mut [f32] {
+    let map: &MapShape = layout.g.map(side);
+    &mut batch[first * map.len()..][..layout.images() * map.len()]
+}
