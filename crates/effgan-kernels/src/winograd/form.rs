@@ -23,10 +23,13 @@ pub(crate) trait Form {
     /// Number of planes that a plane of the input map is split into.
     const PHASES: usize;
 
-    /// The tiles of an axis of the output map; `None` where they do not make up `side`.
-    fn axis(side: usize) -> Option<Axis>;
-    /// Whether the form computes convolutions of this window.
-    fn has_window(g: &Geometry) -> bool;
+    /// The tiles of an axis of the output map.
+    ///
+    /// # Panics
+    /// When the form does not [fit](Self::fits).
+    fn axis(side: usize) -> Axis;
+    /// Whether the form computes convolutions of this window and these sides.
+    fn fits(g: &Geometry) -> bool;
     /// The pixels of a phase of the input map.
     fn lattice(g: &Geometry, phase: usize) -> Lattice;
     /// Index of tap (`y`, `x`) of a phase among those of the window.

@@ -46,11 +46,11 @@ impl Kind {
     pub(crate) fn of(g: &Geometry) -> Option<Self> {
         let blocks = g.input.channels.is_multiple_of(BLOCK) && g.output.channels.is_multiple_of(BLOCK);
         let kind = match () {
-            () if TwoTaps::has_window(g) => Self::TwoTaps,
-            () if ThreeTaps::has_window(g) => Self::ThreeTaps,
+            () if TwoTaps::fits(g) => Self::TwoTaps,
+            () if ThreeTaps::fits(g) => Self::ThreeTaps,
             () => return None,
         };
-        (blocks && kind.axes(g).is_some()).then_some(kind)
+        blocks.then_some(kind)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,12 +58,6 @@ impl Kind {
             Self::TwoTaps => "F(4, 2)",
             Self::ThreeTaps => "F(4, 3)",
         }
-    }
-
-    /// The vertical and the horizontal axis of the output map.
-    fn axes(self, g: &Geometry) -> Option<[Axis; 2]> {
-        let axis = |side| with_form!(self, F => F::axis(side));
-        Some([axis(g.output.height)?, axis(g.output.width)?])
     }
 }
 
@@ -94,7 +88,7 @@ impl ProductLayout {
     /// When `kind` is not that [of](Kind::of) `g`.
     pub(crate) fn new(g: &Geometry, kind: Kind, n: usize) -> Self {
         assert_eq!(Kind::of(g), Some(kind), "the form of {g:?}");
-        let axes = kind.axes(g).expect("it fits");
+        let axes = [g.output.height, g.output.width].map(|side| with_form!(kind, F => F::axis(side)));
         let axis_points = with_form!(kind, F => F::POINTS);
         let [vertical, horizontal] = [&axes[0], &axes[1]].map(Axis::tiles_at_points);
         let mut layout = Self {

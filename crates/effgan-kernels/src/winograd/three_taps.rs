@@ -19,11 +19,11 @@ impl Form for ThreeTaps {
     const POINTS: usize = 6;
     const PHASES: usize = 1;
 
-    fn axis(side: usize) -> Option<Axis> {
-        Some(Axis::new(std::iter::repeat_n(4, side.div_ceil(4)), |_| POINTS))
+    fn axis(side: usize) -> Axis {
+        Axis::new(std::iter::repeat_n(4, side.div_ceil(4)), |_| POINTS)
     }
 
-    fn has_window(g: &Geometry) -> bool {
+    fn fits(g: &Geometry) -> bool {
         (g.kernel, g.stride) == (3, 1) && g.padding <= 1
     }
 

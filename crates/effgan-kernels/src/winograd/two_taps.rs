@@ -26,15 +26,16 @@ impl Form for TwoTaps {
     const POINTS: usize = 5;
     const PHASES: usize = 4;
 
-    fn axis(side: usize) -> Option<Axis> {
-        let (fours, threes) = fours_and_threes(side)?;
+    fn axis(side: usize) -> Axis {
+        let (fours, threes) = fours_and_threes(side).expect("the side is made up of fours and threes");
         let sizes = std::iter::repeat_n(4, fours).chain(std::iter::repeat_n(3, threes));
-        Some(Axis::new(sizes, |size| if size == 4 { POINTS_OF_FOUR } else { POINTS_OF_THREE }))
+        Axis::new(sizes, |size| if size == 4 { POINTS_OF_FOUR } else { POINTS_OF_THREE })
     }
 
-    fn has_window(g: &Geometry) -> bool {
+    fn fits(g: &Geometry) -> bool {
         (g.kernel, g.stride, g.padding) == (4, 2, 1)
             && (g.input.height, g.input.width) == (2 * g.output.height, 2 * g.output.width)
+            && [g.output.height, g.output.width].into_iter().all(|side| fours_and_threes(side).is_some())
     }
 
     #[inline(always)]
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn sides_of_one_two_and_five_do_not_fit() {
-        let sides: Vec<usize> = (1..20).filter(|&side| TwoTaps::axis(side).is_none()).collect();
+        let sides: Vec<usize> = (1..20).filter(|&side| fours_and_threes(side).is_none()).collect();
         assert_eq!(sides, [1, 2, 5]);
     }
 }
