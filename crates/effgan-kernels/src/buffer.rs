@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn no_more_vectors_are_kept_than_were_taken_at_once() {
-        let kept = || f32::store().with_borrow(|store| store.by_length.iter().map(|pool| pool.kept.len()).sum::<usize>());
+        let kept =
+            || f32::store().with_borrow(|store| store.by_length.iter().map(|pool| pool.kept.len()).sum::<usize>());
         drop([Buffer::of(5), Buffer::of(5)]);
         drop(Buffer::of(5));
         assert_eq!(kept(), 2);

@@ -13,9 +13,10 @@ use crate::precision::Precision;
 /// Runs of another version cannot be resumed.
 pub const VERSION: u32 = 2;
 
-/// Bytes that stay in the second-level cache of a core, and in its share of the third-level cache.
-pub(crate) const SECOND_LEVEL: usize = 768 << 10;
-pub(crate) const THIRD_LEVEL: usize = 12 << 20;
+/// Bytes that stay in the second-level cache of a core, near it, and in its share of the third-level cache.
+const SECOND_LEVEL: usize = 768 << 10;
+const NEAR: usize = 3 << 20;
+pub(crate) const THIRD_LEVEL: usize = 16 << 20;
 
 /// What the arithmetic of one core costs.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +34,10 @@ impl Cost {
         Self { multiply_add: of_lane / (isa.lanes() as f64 * bf16) }
     }
 
-    /// Nanoseconds for the multiply-adds of a matrix product, which reads `streamed` bytes from a working set of
-    /// `resident` bytes meanwhile.
-    pub(crate) fn product(&self, multiply_adds: usize, streamed: usize, resident: usize) -> f64 {
-        (multiply_adds as f64 * self.multiply_add).max(moved(streamed, resident))
+    /// Nanoseconds for the multiply-adds of a matrix product, during which memory is read for `streams` nanoseconds: the
+    /// longer of both, since processors read ahead.
+    pub(crate) fn product(&self, multiply_adds: usize, streams: f64) -> f64 {
+        (multiply_adds as f64 * self.multiply_add).max(streams)
     }
 }
 
@@ -44,8 +45,25 @@ impl Cost {
 pub(crate) fn moved(bytes: usize, resident: usize) -> f64 {
     let of_byte = match resident {
         ..=SECOND_LEVEL => 0.015,
-        ..=THIRD_LEVEL => 0.035,
+        ..=NEAR => 0.03,
+        ..=THIRD_LEVEL => 0.06,
         _ => 0.09,
+    };
+    bytes as f64 * of_byte
+}
+
+/// Nanoseconds for reading `bytes` bytes in order.
+pub(crate) fn read_in_order(bytes: usize) -> f64 {
+    bytes as f64 * 0.045
+}
+
+/// Nanoseconds for reading the rows of a working set of `resident` bytes again and again, `bytes` bytes in all: tiles of rows are
+/// scattered, and memory is slow to find them.
+pub(crate) fn read_again(bytes: usize, resident: usize) -> f64 {
+    let of_byte = match resident {
+        ..=SECOND_LEVEL => 0.0,
+        ..=THIRD_LEVEL => 0.05,
+        _ => 0.13,
     };
     bytes as f64 * of_byte
 }

@@ -48,7 +48,7 @@ struct Scratch {
 /// packs them again.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
     let cols = size_of::<f32>() * n * g.output.pixels() * cols_width(g);
-    3.0 * (1.4 * cost.product(n * g.multiply_adds(), 0, 0) + moved(2 * cols, THIRD_LEVEL))
+    3.0 * (1.4 * cost.product(n * g.multiply_adds(), 0.0) + moved(2 * cols, THIRD_LEVEL))
 }
 
 /// output = act(convolution of input + bias), with act(v) = v where v > 0 and `slope` · v elsewhere; a slope of 1 is no

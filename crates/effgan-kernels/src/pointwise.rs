@@ -22,7 +22,7 @@ fn fits(g: &Geometry) -> bool {
 /// Estimated nanoseconds of a forward and a backward pass of `n` images, if the kernels take the geometry.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> Option<f64> {
     let bytes = size_of::<f32>() * n * (g.input.len() + g.output.len());
-    fits(g).then(|| 3.0 * (cost.product(n * g.multiply_adds(), 0, 0) + moved(bytes, bytes)))
+    fits(g).then(|| 3.0 * (cost.product(n * g.multiply_adds(), 0.0) + moved(bytes, bytes)))
 }
 
 /// Writes the map of the other side, given the map `from`.
@@ -103,7 +103,8 @@ mod tests {
     fn all_results_match_plain_loops() {
         let map = MapShape { channels: 32, height: 3, width: 5 };
         let g = Geometry::of_conv(map, 64, 1, 1, 0);
-        let [input, output, weights] = [3 * g.input.len(), 3 * g.output.len(), g.num_weights()].map(|len| noise(len, len as u64));
+        let [input, output, weights] =
+            [3 * g.input.len(), 3 * g.output.len(), g.num_weights()].map(|len| noise(len, len as u64));
         let then = Then { bias: None, slope: 1.0 };
         for isa in Isa::available() {
             let (mut to_output, mut to_input) = (vec![f32::NAN; output.len()], vec![f32::NAN; input.len()]);

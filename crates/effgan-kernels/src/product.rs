@@ -183,12 +183,12 @@ unsafe fn tile<L: Lanes, const V: usize, const H: usize>(at: Tile) {
         for block in 0..at.depth {
             let mut a = at.a.add(block * at.a_stride);
             if L::N == 16 {
-            for i in 0..H {
-                L::prefetch(a.wrapping_add(at.a_stride + i * BLOCK));
-            }
-            for i in 0..at.share {
-                L::prefetch_far(at.next.wrapping_add((block * at.share + i) * BLOCK));
-            }
+                for i in 0..H {
+                    L::prefetch(a.wrapping_add(at.a_stride + i * BLOCK));
+                }
+                for i in 0..at.share {
+                    L::prefetch_far(at.next.wrapping_add((block * at.share + i) * BLOCK));
+                }
             }
             for _ in 0..BLOCK {
                 step::<L, V, H, BLOCK>(a, b, at.b_stride, &mut sums);

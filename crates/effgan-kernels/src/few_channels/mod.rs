@@ -38,7 +38,7 @@ pub fn fits(g: &Geometry) -> bool {
 /// Estimated nanoseconds of a forward and a backward pass of `n` images, if the kernels take the geometry. They read their windows
 /// in place, and reach three quarters of the speed of a product.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> Option<f64> {
-    fits(g).then(|| 3.0 * 1.3 * cost.product(n * g.multiply_adds(), 0, 0))
+    fits(g).then(|| 3.0 * 1.3 * cost.product(n * g.multiply_adds(), 0.0))
 }
 
 fn check(g: &Geometry, n: usize, input: &[f32], output: &[f32], mask: Option<(&[f32], f32)>) {

@@ -9,9 +9,9 @@ use super::transform::{into_products, out_of_products};
 use super::weights::weights_out_of_products;
 use crate::buffer::{self, Scratch};
 use crate::conv::{Forward, Grads, Then, Wants};
-use crate::geometry::{Geometry, MapShape, Side};
 #[cfg(test)]
 use crate::cost::Cost;
+use crate::geometry::{Geometry, MapShape, Side};
 use crate::isa::Isa;
 use crate::precision::Precision;
 

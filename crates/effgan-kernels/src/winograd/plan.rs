@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::product_layout::{Kind, ProductLayout};
-use crate::cost::{Cost, moved};
+use crate::cost::{Cost, moved, read_again, read_in_order};
 use crate::geometry::{Geometry, Side};
 use crate::isa::Isa;
 use crate::precision::Precision;
@@ -81,10 +81,9 @@ impl Plan {
         let strips = blocks.div_ceil(strip);
         // Kept for all chunks where there is one strip.
         let transforms = if strips == 1 { 1 } else { self.chunks().count() * strips };
-        let streamed = if strips == 1 { factors } else { strips * read };
-        let of_chunk = moved(read, read)
-            + moved(written * strips, written)
-            + cost.product(layout.multiply_adds(), streamed, streamed / strips);
+        let streams = if strips == 1 { read_in_order(factors) } else { read_again(strips * read, read) };
+        let of_chunk =
+            moved(read, read) + moved(written * strips, written) + cost.product(layout.multiply_adds(), streams);
         self.chunks().count() as f64 * of_chunk + transforms as f64 * moved(factors, factors)
     }
 
@@ -97,11 +96,11 @@ impl Plan {
         let chunks = self.chunks().count();
         if chunks > 1 {
             // The sums are read and written once per chunk.
-            let of_chunk = cost.product(layout.multiply_adds(), 2 * all, all) + moved(read, read);
+            let of_chunk = cost.product(layout.multiply_adds(), read_in_order(2 * all)) + moved(read, read);
             return chunks as f64 * of_chunk + moved(all, all);
         }
         let strips = layout.blocks(Side::Output).div_ceil(strip);
-        cost.product(layout.multiply_adds(), strips * read, read) + moved(2 * all, of(strip))
+        cost.product(layout.multiply_adds(), read_again(strips * read, read)) + moved(2 * all, of(strip))
     }
 
     /// The first image and the layout of each chunk.

@@ -92,9 +92,8 @@ fn a_chunk_and_a_strip_change_no_bit_of_maps() {
     // Only the sums of the weights' gradients are taken in another order.
     for g in [two_taps([4, 7], [32, 48]), three_taps([5, 8], [32, 48], 1)] {
         let (isa, values) = (Isa::wanted().unwrap(), inputs(&g, 5, 1));
-        let [whole, divided] = [(5, 99), (2, 1)].map(|(chunk, strip)| {
-            results(&Winograd::divided(isa, &g, 5, chunk, strip), &g, 5, &values)
-        });
+        let [whole, divided] = [(5, 99), (2, 1)]
+            .map(|(chunk, strip)| results(&Winograd::divided(isa, &g, 5, chunk, strip), &g, 5, &values));
         assert_eq!([whole.output, whole.input], [divided.output, divided.input]);
     }
 }

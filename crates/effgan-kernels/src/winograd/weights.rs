@@ -27,7 +27,9 @@ struct Part {
 fn each_part(rows: usize, blocks: usize, work: impl Fn(Part) + Send + Sync) {
     let (down, across) = (rows.div_ceil(ROWS), blocks.div_ceil(BLOCKS));
     let part = |i: usize, size: usize, of: usize| i * size..((i + 1) * size).min(of);
-    parallel_for(down * across, |i| work(Part { rows: part(i % down, ROWS, rows), blocks: part(i / down, BLOCKS, blocks) }));
+    parallel_for(down * across, |i| {
+        work(Part { rows: part(i % down, ROWS, rows), blocks: part(i / down, BLOCKS, blocks) })
+    });
 }
 
 /// G w: writes the products of those weights that write the blocks of columns `blocks` of the map `to`. They are a
@@ -43,7 +45,8 @@ pub(crate) fn weights_into_products(
     assert_eq!(weights.len(), layout.g.num_weights());
     assert!(blocks.end <= layout.blocks(to));
     assert_eq!(products.len(), layout.weights_len(to, blocks.len()));
-    let (first, points) = (blocks.start, Points { stride: layout.point_stride(to, blocks.len()), start: Shared::new(products) });
+    let (first, points) =
+        (blocks.start, Points { stride: layout.point_stride(to, blocks.len()), start: Shared::new(products) });
     each_part(layout.blocks(to.other()) * BLOCK, blocks.len(), |part| match to {
         Side::Output => part_for_conv(isa, layout, first, part, weights, points),
         Side::Input => part_for_conv_transpose(isa, layout, first, part, weights, points),
@@ -63,7 +66,13 @@ for_each_isa! { fn part_for_conv_transpose = part_for_conv_transpose_on(layout: 
 
 /// A row is a phase and an input channel, a block 16 output channels, counted from block `first`.
 #[inline(always)]
-unsafe fn part_for_conv_on<L: Lanes>(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points) {
+unsafe fn part_for_conv_on<L: Lanes>(
+    layout: &ProductLayout,
+    first: usize,
+    part: Part,
+    weights: &[f32],
+    points: Points,
+) {
     let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
     let rows = layout.blocks(Side::Input) * BLOCK;
     with_form!(layout.kind, F => {
@@ -143,7 +152,11 @@ fn taps<F: Form>() -> impl Iterator<Item = (usize, usize)> {
 
 /// G w of the taps at `tap(y, x)`: the value of point i is written to `points` + i · `point_stride`.
 #[inline(always)]
-unsafe fn at_points<L: Lanes, F: Form>(tap: impl Fn(usize, usize) -> *const f32, points: *mut f32, point_stride: usize) {
+unsafe fn at_points<L: Lanes, F: Form>(
+    tap: impl Fn(usize, usize) -> *const f32,
+    points: *mut f32,
+    point_stride: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
         let zero = L::splat(0.0);
@@ -221,7 +234,11 @@ unsafe fn part_back_on<L: Lanes>(
 
 /// Gᵀ u: the gradients of the taps are written to `tap(y, x)`.
 #[inline(always)]
-unsafe fn of_points<L: Lanes, F: Form>(points: *const f32, point_stride: usize, tap: impl Fn(usize, usize) -> *mut f32) {
+unsafe fn of_points<L: Lanes, F: Form>(
+    points: *const f32,
+    point_stride: usize,
+    tap: impl Fn(usize, usize) -> *mut f32,
+) {
     // SAFETY: the caller's.
     unsafe {
         let zero = L::splat(0.0);
