@@ -78,7 +78,7 @@ pub struct Forward<'a> {
     pub input: &'a [f32],
     /// The layer's weights.
     pub weights: &'a [f32],
-    /// The layer's output, after the activation.
+    /// The layer's output, after the activation; may be empty without one.
     pub out: &'a [f32],
     /// The layer's activation.
     pub activation: Activation,

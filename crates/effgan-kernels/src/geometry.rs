@@ -29,6 +29,24 @@ impl MapShape {
         if self.channels.is_multiple_of(BLOCK) { BLOCK } else { self.channels }
     }
 
+    /// The same pixels with another number of channels.
+    #[must_use]
+    pub fn of_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// A map of half the sides.
+    #[must_use]
+    pub fn halved(self) -> Self {
+        Self { height: self.height / 2, width: self.width / 2, ..self }
+    }
+
+    /// A map of twice the sides.
+    #[must_use]
+    pub fn doubled(self) -> Self {
+        Self { height: 2 * self.height, width: 2 * self.width, ..self }
+    }
+
     /// Height times width.
     pub fn pixels(&self) -> usize {
         self.height * self.width

@@ -42,6 +42,7 @@ mod pointwise;
 mod precision;
 mod product;
 mod product_bf16;
+pub mod resample;
 mod winograd;
 
 pub use cost::VERSION as FORMS_VERSION;

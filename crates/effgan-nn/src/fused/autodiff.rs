@@ -10,7 +10,7 @@ use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
-use super::{AdamStep, Convolution, Kernels, Normalisation};
+use super::{Activation, AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
 use effgan_kernels::conv::{Conv, Forward, Grads, Wants};
 use effgan_kernels::{buffer, linear, norm};
@@ -22,7 +22,8 @@ struct ConvState {
     how: Convolution,
     x: FlexTensor,
     w: FlexTensor,
-    out: FlexTensor,
+    /// `None` without an activation, whose backward pass needs it.
+    out: Option<FlexTensor>,
 }
 
 impl ConvState {
@@ -30,13 +31,14 @@ impl ConvState {
         let Self { conv, how, x, w, out } = self;
         let mut grad = into_vec(grad);
         let grads = {
-            let (x, w, out) = (Values::of(&x), Values::of(&w), Values::of(&out));
-            let forward = Forward { input: x.get(), weights: w.get(), out: out.get(), activation: how.activation };
+            let (x, w, out) = (Values::of(&x), Values::of(&w), out.as_ref().map(Values::of));
+            let out = out.as_ref().map_or(&[][..], Values::get);
+            let forward = Forward { input: x.get(), weights: w.get(), out, activation: how.activation };
             conv.backward(forward, &mut grad, wants)
         };
         buffer::give_back(grad);
         give_back(x);
-        give_back(out);
+        out.into_iter().for_each(give_back);
         grads
     }
 }
@@ -148,6 +150,45 @@ impl Backward<Flex, 3> for NormOp {
     }
 }
 
+/// The mean over 2 × 2 pixels of maps of a shape.
+#[derive(Debug)]
+struct MeanOp;
+
+impl Backward<Flex, 1> for MeanOp {
+    type State = (MapShape, Device);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let ([parent], (map, device)) = (ops.parents, ops.state);
+        let grad = grads.consume::<Flex>(&ops.node);
+        let small = map.halved();
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent.id, flex::repeat_pixels(&grad, small, 0.25, device));
+        }
+        give_back(grad);
+    }
+}
+
+/// The sum of maps and of repeated pixels of maps of a shape.
+#[derive(Debug)]
+struct RepeatOp;
+
+impl Backward<Flex, 2> for RepeatOp {
+    type State = (MapShape, Device);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let ([to_x, to_small], (map, device)) = (ops.parents, ops.state);
+        let grad = grads.consume::<Flex>(&ops.node);
+        let big = map.doubled();
+        if let Some(parent) = to_small {
+            grads.register::<Flex>(parent.id, flex::sum_pixels(&grad, big, 1.0, device));
+        }
+        match to_x {
+            Some(parent) => grads.register::<Flex>(parent.id, grad),
+            None => give_back(grad),
+        }
+    }
+}
+
 /// Records a normalisation, whose backward pass needs `state` of its output.
 fn normed<C: CheckpointStrategy>(
     nodes: [NodeGuard; 3],
@@ -173,7 +214,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let out = flex::convolve(&conv, &x, &w, &bias, how);
         match ConvOp.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(prepared) => prepared.finish(out),
-            OpsKind::Tracked(prepared) => prepared.finish(ConvState { conv, how, x, w, out: out.clone() }, out),
+            OpsKind::Tracked(prepared) => {
+                let kept = (how.activation != Activation::Identity).then(|| out.clone());
+                prepared.finish(ConvState { conv, how, x, w, out: kept }, out)
+            }
         }
     }
 
@@ -230,6 +274,29 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
         Self::from_inner(Flex::scale_shift(x, scale, shift, how))
+    }
+
+    fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let out = flex::sum_pixels(&x.into_primitive(), map, 0.25, device);
+        match MeanOp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => prepared.finish((map, device), out),
+        }
+    }
+
+    fn add_repeated(
+        x: FloatTensor<Self>,
+        small: FloatTensor<Self>,
+        map: MapShape,
+        device: Device,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), small.node()];
+        let out = Flex::add_repeated(x.into_primitive(), small.into_primitive(), map, device);
+        match RepeatOp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => prepared.finish((map, device), out),
+        }
     }
 
     fn adam(

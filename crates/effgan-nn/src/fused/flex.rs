@@ -9,7 +9,7 @@ use burn_flex::FlexTensor;
 use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
 use effgan_kernels::conv::Conv;
-use effgan_kernels::{adam, buffer, linear, norm};
+use effgan_kernels::{adam, buffer, linear, norm, resample};
 
 /// The values of a tensor, row-major: borrowed, or copied where the tensor is a view in another order.
 pub(super) struct Values<'a>(Cow<'a, FlexTensor>);
@@ -84,6 +84,17 @@ impl Kernels for Flex {
         affine(&x, scale.get(), shift.get(), how)
     }
 
+    fn mean_pixels(x: FlexTensor, map: MapShape, device: Device) -> FlexTensor {
+        sum_pixels(&x, map, 0.25, device)
+    }
+
+    fn add_repeated(x: FlexTensor, small: FlexTensor, map: MapShape, device: Device) -> FlexTensor {
+        let shape = x.shape();
+        let mut sum = into_vec(x);
+        resample::add_repeated_pixels(device.isa(), &map, Values::of(&small).get(), &mut sum);
+        tensor(sum, shape)
+    }
+
     fn adam(
         params: FlexTensor,
         grads: FlexTensor,
@@ -99,6 +110,20 @@ impl Kernels for Flex {
         buffer::give_back(grads);
         (tensor(params, shape.clone()), tensor(first, shape.clone()), tensor(second, shape))
     }
+}
+
+/// The sums over 2 × 2 pixels of maps of shape `map`, times `factor`.
+pub(super) fn sum_pixels(x: &FlexTensor, map: MapShape, factor: f32, device: Device) -> FlexTensor {
+    let small = map.halved();
+    let sums = resample::sum_pixels(device.isa(), &map, Values::of(x).get(), factor);
+    tensor(sums, map_dims(x.shape()[0], &small))
+}
+
+/// Each pixel of maps of shape `map` repeated 2 × 2 times, times `factor`.
+pub(super) fn repeat_pixels(x: &FlexTensor, map: MapShape, factor: f32, device: Device) -> FlexTensor {
+    let big = map.doubled();
+    let repeated = resample::repeat_pixels(device.isa(), &map, Values::of(x).get(), factor);
+    tensor(repeated, map_dims(x.shape()[0], &big))
 }
 
 /// The kernels for a convolution of `x`.

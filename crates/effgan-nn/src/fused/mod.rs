@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 use crate::device::{self, Device};
 pub(crate) use effgan_kernels::adam::AdamStep;
 pub(crate) use effgan_kernels::conv::Activation;
-pub(crate) use effgan_kernels::{Geometry, MapShape, Side};
+pub(crate) use effgan_kernels::{BLOCK, Geometry, MapShape, Side};
 
 /// A convolution or a transposed one, and its activation.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,13 @@ pub(crate) trait Kernels: Backend {
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         how: Normalisation,
+    ) -> FloatTensor<Self>;
+    fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self>;
+    fn add_repeated(
+        x: FloatTensor<Self>,
+        small: FloatTensor<Self>,
+        map: MapShape,
+        device: Device,
     ) -> FloatTensor<Self>;
     /// Returns the parameters and both moments after the step.
     fn adam(
@@ -163,6 +170,22 @@ pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, how:
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     Tensor::from_dispatch(Dispatch::scale_shift(x, scale, shift, how))
+}
+
+/// The means over 2 × 2 pixels of maps of shape `map`.
+pub(crate) fn mean_pixels(x: Tensor<4>, map: MapShape, device: Device) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::mean_pixels(x, map);
+    }
+    Tensor::from_dispatch(Dispatch::mean_pixels(x.into_dispatch(), map, device))
+}
+
+/// `x` plus the maps `small` of shape `map`, each pixel of which is repeated 2 × 2 times.
+pub(crate) fn add_repeated(x: Tensor<4>, small: Tensor<4>, map: MapShape, device: Device) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return portable::add_repeated(x, small, map);
+    }
+    Tensor::from_dispatch(Dispatch::add_repeated(x.into_dispatch(), small.into_dispatch(), map, device))
 }
 
 /// Parameters and both moments after one step of Adam; none carries a gradient.
@@ -274,6 +297,26 @@ mod tests {
         for outputs in [1, 7] {
             let inputs = (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3));
             same("linear", inputs, |x, w, b| linear(x, w, b, device()), portable::linear);
+        }
+    }
+
+    #[test]
+    fn resampling_matches_burn() {
+        for channels in [6, 32] {
+            let [big, small] = [(4, 6), (2, 3)].map(|(height, width)| MapShape { channels, height, width });
+            let unused = || noise([1], 3);
+            same(
+                "mean",
+                (maps(2, big, 1), noise([1], 2), unused()),
+                |x, w, b| mean_pixels(x, big, device()) * w.reshape([1, 1, 1, 1]) + b.reshape([1, 1, 1, 1]),
+                |x, w, b| portable::mean_pixels(x, big) * w.reshape([1, 1, 1, 1]) + b.reshape([1, 1, 1, 1]),
+            );
+            same(
+                "repeat",
+                (maps(2, big, 1), maps(2, small, 2), unused()),
+                |x, w, b| add_repeated(x, w, small, device()) + b.reshape([1, 1, 1, 1]),
+                |x, w, b| portable::add_repeated(x, w, small) + b.reshape([1, 1, 1, 1]),
+            );
         }
     }
 

@@ -100,6 +100,21 @@ pub(super) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, slop
     leaky(x * scale + shift, slope)
 }
 
+pub(super) fn mean_pixels(x: Tensor<4>, map: MapShape) -> Tensor<4> {
+    let [n, blocks, _, block] = x.dims();
+    let (height, width) = (map.height / 2, map.width / 2);
+    let pixels = x.reshape([n * blocks * height, 2, width, 2 * block]).sum_dim(1);
+    let halves = pixels.reshape([n * blocks, height * width, 2, block]).sum_dim(2);
+    halves.reshape([n, blocks, height * width, block]) * 0.25
+}
+
+pub(super) fn add_repeated(x: Tensor<4>, small: Tensor<4>, map: MapShape) -> Tensor<4> {
+    let [n, blocks, _, block] = small.dims();
+    let columns = small.reshape([n * blocks, map.pixels(), 1, block]).repeat_dim(2, 2);
+    let rows = columns.reshape([n * blocks, map.height, 1, 2 * map.width * block]).repeat_dim(2, 2);
+    x + rows.reshape([n, blocks, 4 * map.pixels(), block])
+}
+
 pub(super) fn adam<const D: usize>(
     params: Tensor<D>,
     grads: Tensor<D>,

@@ -20,8 +20,8 @@ use super::resample::{Resample, Resampled};
 use super::spec::{Init, TensorSpec};
 use super::spectral_norm::{SpectralConv, SpectralLinear};
 use super::{MAX_PIXELS, Network};
-use crate::device::Placement;
-use crate::fused::{Activation, MapShape};
+use crate::device::{Device, Placement};
+use crate::fused::{self, Activation, MapShape};
 use crate::{NnError, Params, Result};
 
 /// Side of the generator's first map.
@@ -252,27 +252,36 @@ struct UpBlock {
     norm2: Option<Norm>,
     conv2: Conv,
     shortcut: Conv,
+    /// The map that the shortcut's convolution writes, before its pixels are repeated.
+    #[module(skip)]
+    small: MapShape,
+    #[module(skip)]
+    device: Device,
 }
 
 impl UpBlock {
     fn load(block: &BlockShape, norm: NormKind, params: &Params, on: &Placement) -> Result<Self> {
-        let up = |kernel| Resampled::new(block.input, block.outputs, kernel, Resample::Up, on.device);
-        let output = up(3).output();
+        let up = Resampled::new(block.input, block.outputs, 3, Resample::Up, on.device);
+        let output = up.output();
         let same = Resampled::new(output, block.outputs, 3, Resample::Same, on.device);
         let load = |part, how| Conv::load(how, params, &block.of(part), on);
         Ok(Self {
             norm1: Norm::load(norm, params, &block.of("norm1"), block.input, on)?,
-            conv1: load("conv1", up(3))?,
+            conv1: load("conv1", up)?,
             norm2: Norm::load(norm, params, &block.of("norm2"), output, on)?,
             conv2: load("conv2", same)?,
-            shortcut: load("shortcut", up(1))?,
+            shortcut: load("shortcut", Resampled::new(block.input, block.outputs, 1, Resample::Same, on.device))?,
+            small: block.input.of_channels(block.outputs),
+            device: on.device,
         })
     }
 
     fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
         let h = norm_relu(self.norm1.as_ref(), x.clone(), mode);
         let h = normed(self.norm2.as_ref(), 0.0, mode, |activation| self.conv1.forward(h, activation));
-        self.conv2.forward(h, Activation::Identity) + self.shortcut.forward(x, Activation::Identity)
+        // The shortcut's kernel is one pixel: it comes before the pixels are repeated.
+        let shortcut = self.shortcut.forward(x, Activation::Identity);
+        fused::add_repeated(self.conv2.forward(h, Activation::Identity), shortcut, self.small, self.device)
     }
 }
 
@@ -320,6 +329,13 @@ struct DownBlock {
     conv1: SpectralConv,
     conv2: SpectralConv,
     shortcut: Option<SpectralConv>,
+    /// The block's input.
+    #[module(skip)]
+    input: MapShape,
+    #[module(skip)]
+    resample: Resample,
+    #[module(skip)]
+    device: Device,
 }
 
 impl DownBlock {
@@ -329,17 +345,23 @@ impl DownBlock {
             SpectralConv::load(how, params, &block.of(part), on)
         };
         let middle = MapShape { channels: block.outputs, ..block.input };
-        let shortcut = block.has_shortcut().then(|| load("shortcut", block.input, 1, block.resample));
+        let small = if block.resample == Resample::Down { block.input.halved() } else { block.input };
+        let shortcut = block.has_shortcut().then(|| load("shortcut", small, 1, Resample::Same));
         Ok(Self {
             conv1: load("conv1", block.input, 3, Resample::Same)?,
             conv2: load("conv2", middle, 3, block.resample)?,
             shortcut: shortcut.transpose()?,
+            input: block.input,
+            resample: block.resample,
+            device: on.device,
         })
     }
 
     /// `h` is act(x), or x itself in the first block.
     fn forward(&self, x: Tensor<4>, h: Tensor<4>, mode: Mode) -> Tensor<4> {
         let h = self.conv2.forward(self.conv1.forward(h, RELU, mode), Activation::Identity, mode);
+        // The shortcut's kernel is one pixel: it comes after the mean over pixels.
+        let x = if self.resample == Resample::Down { fused::mean_pixels(x, self.input, self.device) } else { x };
         match &self.shortcut {
             Some(shortcut) => h + shortcut.forward(x, Activation::Identity, mode),
             None => h + x,
