@@ -5,10 +5,12 @@
 //! fake images in the balls of real ones, recall counts real images in the balls of fake ones, and coverage counts balls of real
 //! images that contain a fake one.
 
-use std::ops::Range;
+use effgan_nn::parallel_map;
 
+use crate::bounds::{Bounded, OUT_OF_REACH, Points};
+use crate::centred::{Frame, blocks};
 use crate::error::{MetricError, Result};
-use crate::neighbours::{Points, fold_distances, kth_nearest};
+use crate::neighbours::kth_nearest;
 
 /// Quality (precision, density) and variety (recall, coverage) of fake images; higher is better.
 ///
@@ -54,8 +56,8 @@ pub fn prdc(real: &[f32], fake: &[f32], dim: usize, nearest_k: usize, jobs: usiz
             return Err(MetricError::TooFewFor { which, n, least: nearest_k + 1, score });
         }
     }
-    let [real_radii, fake_radii] = [&real, &fake].map(|points| kth_nearest(points, nearest_k, jobs));
-    let Counts { recalled, covered, balls } = count(&real, &fake, &real_radii, &fake_radii, jobs);
+    let [real_radii, fake_radii] = [real, fake].map(|points| squared_radii(points, nearest_k, jobs));
+    let Counts { recalled, covered, balls } = count([real, fake], [&real_radii, &fake_radii], jobs);
     let (n_real, n_fake) = (real.len() as f64, fake.len() as f64);
     Ok(Prdc {
         precision: balls.iter().filter(|&&balls| balls > 0).count() as f64 / n_fake,
@@ -64,6 +66,13 @@ pub fn prdc(real: &[f32], fake: &[f32], dim: usize, nearest_k: usize, jobs: usiz
         coverage: covered as f64 / n_real,
         nearest_k,
     })
+}
+
+/// Squared distance of each point from its k-th nearest neighbour in the set.
+fn squared_radii(points: Points<'_>, nearest_k: usize, jobs: usize) -> Vec<f64> {
+    let frame = Frame::around(&[points.features], points.dim, jobs);
+    let points = Bounded::new(points, &frame, jobs);
+    kth_nearest(&points, nearest_k, jobs).into_iter().map(|squared| squared / points.unit).collect()
 }
 
 struct Counts {
@@ -75,42 +84,44 @@ struct Counts {
     balls: Vec<u64>,
 }
 
-/// Counts images in balls; distances and radii are squared.
-fn count(real: &Points<'_>, fake: &Points<'_>, real_radii: &[f64], fake_radii: &[f64], jobs: usize) -> Counts {
-    /// Counts of a block of real images, which begins with image `first`.
-    struct Block {
-        first: usize,
-        recalled: Vec<bool>,
-        covered: Vec<bool>,
-        balls: Vec<u64>,
-    }
-    let start = |rows: &Range<usize>| {
-        let none = vec![false; rows.len()];
-        Block { first: rows.start, recalled: none.clone(), covered: none, balls: vec![0; fake.len()] }
-    };
-    let visit = |block: &mut Block, row: usize, column: usize, distances: &[f64]| {
-        let columns = column..column + distances.len();
-        let mut recalled = false;
-        let mut covered = false;
-        let fake_side = block.balls[columns.clone()].iter_mut().zip(&fake_radii[columns]);
-        for (&distance, (balls, &fake_radius)) in distances.iter().zip(fake_side) {
-            let inside = distance < real_radii[row];
-            *balls += u64::from(inside);
-            covered |= inside;
-            recalled |= distance < fake_radius;
+/// Counts images in balls whose squared radii are given, of real images and of fake ones.
+fn count(sets: [Points<'_>; 2], radii: [&[f64]; 2], jobs: usize) -> Counts {
+    let frame = Frame::around(&sets.map(|points| points.features), sets[0].dim, jobs);
+    let [real, fake] = sets.map(|points| Bounded::new(points, &frame, jobs));
+    let [real_radii, fake_radii] = radii.map(|radii| radii.iter().map(|radius| radius * real.unit).collect::<Vec<_>>());
+    let [real_reach, fake_reach] = [&real_radii, &fake_radii].map(|radii| radii.iter().map(reach).collect::<Vec<_>>());
+    let (rows, columns) = (blocks(real.len()), blocks(fake.len()));
+    let of_block = |block: usize| {
+        let none = vec![false; rows[block].len()];
+        let (mut recalled, mut covered, mut balls) = (none.clone(), none, vec![0_u64; fake.len()]);
+        for column in 0..columns.len() {
+            let tile = real.tile(block, &fake, column);
+            let [mut row_reach, mut column_reach] =
+                [real_reach[tile.rows.clone()].to_vec(), fake_reach[tile.columns.clone()].to_vec()];
+            tile.for_pairs_in_reach(&mut row_reach, &mut column_reach, |pair, _, _| {
+                let distance = || real.squared_distance(pair.row, &fake, pair.column);
+                let at = pair.row - tile.rows.start;
+                let inside = pair.is_within(real_radii[pair.row], distance);
+                balls[pair.column] += u64::from(inside);
+                covered[at] |= inside;
+                recalled[at] |= pair.is_within(fake_radii[pair.column], distance);
+            });
         }
-        block.recalled[row - block.first] |= recalled;
-        block.covered[row - block.first] |= covered;
+        let number = |of: Vec<bool>| of.into_iter().filter(|&is| is).count();
+        Counts { recalled: number(recalled), covered: number(covered), balls }
     };
     let mut counts = Counts { recalled: 0, covered: 0, balls: vec![0; fake.len()] };
-    for block in fold_distances(real, fake, jobs, start, visit) {
-        counts.recalled += block.recalled.iter().filter(|&&recalled| recalled).count();
-        counts.covered += block.covered.iter().filter(|&&covered| covered).count();
-        for (sum, balls) in counts.balls.iter_mut().zip(block.balls) {
-            *sum += balls;
-        }
+    for Counts { recalled, covered, balls } in parallel_map(rows.len(), jobs, of_block) {
+        counts.recalled += recalled;
+        counts.covered += covered;
+        counts.balls.iter_mut().zip(balls).for_each(|(sum, balls)| *sum += balls);
     }
     counts
+}
+
+/// The largest lower bound of a squared distance that may be below `squared_radius`. Nothing is in a ball of radius 0.
+fn reach(&squared_radius: &f64) -> f32 {
+    if squared_radius == 0.0 { OUT_OF_REACH } else { (squared_radius as f32).next_up() }
 }
 
 #[cfg(test)]

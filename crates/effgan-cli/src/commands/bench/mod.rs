@@ -3,6 +3,7 @@
 mod average;
 mod frechet;
 mod sample;
+mod scores;
 mod train_step;
 
 use std::fmt::Display;
@@ -32,6 +33,7 @@ pub(super) enum Bench {
     TrainStep(train_step::TrainStep),
     Sample(sample::Sample),
     Frechet(frechet::Frechet),
+    Scores(scores::Scores),
     Average(average::Average),
 }
 
@@ -41,6 +43,7 @@ impl Bench {
             Self::TrainStep(bench) => bench.run(),
             Self::Sample(bench) => bench.run(),
             Self::Frechet(bench) => bench.run(),
+            Self::Scores(bench) => bench.run(),
             Self::Average(bench) => bench.run(),
         }
     }
