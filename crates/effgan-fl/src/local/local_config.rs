@@ -2,7 +2,7 @@
 
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
 use effgan_nn::networks::Network;
-use effgan_nn::{Device, Precision};
+use effgan_nn::{Adam, Device, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::LocalWork;
@@ -153,14 +153,14 @@ impl LocalConfig {
         Some(format!("local.{key} = {rate:?} must be above 0 and at most 3e38 (computed in 32 bits)"))
     }
 
-    /// Adam's step size for `network` before its decay.
-    pub(super) fn learning_rate_of(&self, network: &str) -> f64 {
+    /// The optimiser of `network` before its step size decays.
+    pub fn adam(&self, network: &str) -> Adam {
         let own = match network {
             GENERATOR => self.generator_learning_rate,
             DISCRIMINATOR => self.discriminator_learning_rate,
             _ => None,
         };
-        own.unwrap_or(self.learning_rate)
+        Adam { learning_rate: own.unwrap_or(self.learning_rate), beta1: self.beta1 }
     }
 }
 

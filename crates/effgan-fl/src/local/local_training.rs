@@ -124,12 +124,11 @@ impl LocalTraining {
 
     /// How the training steps of `round` train the model.
     pub(crate) fn plan(&self, round: u32) -> StepPlan {
-        let LocalConfig { beta1, ema, .. } = self.config;
         let decay = self.config.decay.factor(round, self.rounds);
-        let adam = |name| Adam { learning_rate: self.config.learning_rate_of(name) * decay, beta1 };
+        let decayed = |adam: Adam| Adam { learning_rate: adam.learning_rate * decay, ..adam };
         let networks = self.model.networks().into_iter();
-        let adam = networks.map(|network| (network.name, adam(network.name))).collect();
-        StepPlan { ema, proximal: self.mu, adam }
+        let adam = networks.map(|network| (network.name, decayed(self.config.adam(network.name)))).collect();
+        StepPlan { ema: self.config.ema, proximal: self.mu, adam }
     }
 
     /// Does `work` and returns what the exchange asks for: all networks for an average; the generator alone (its moving average when `ema`

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, Projection, of_classes};
+use super::flop::LayerCost;
 use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
@@ -123,6 +124,26 @@ impl DcganConfig {
         tensors.extend(linear("fc", bottom.len(), 1, Layout::Linear { inputs: Some(bottom), outputs: None }));
         tensors.extend(network.num_classes.map(|classes| Projection::tensors(classes, bottom, INIT)));
         tensors
+    }
+
+    pub(super) fn generator_layers(&self, network: &Network) -> Vec<LayerCost> {
+        let maps = self.maps(network.image_shape);
+        let convs = maps.windows(2).map(|maps| LayerCost::inner(geometry(maps[0], maps[1]).multiply_adds()));
+        // The vectors that z is multiplied by are trained.
+        let fc = self.latent_dim * maps[maps.len() - 1].len();
+        let fc = LayerCost { multiply_adds: fc, is_first: network.num_classes.is_none() };
+        convs.chain([fc]).collect()
+    }
+
+    pub(super) fn discriminator_layers(&self, network: &Network) -> Vec<LayerCost> {
+        let maps = self.maps(network.image_shape);
+        let conv = |(i, maps): (usize, &[MapShape])| {
+            let multiply_adds = geometry(maps[0], maps[1]).multiply_adds();
+            LayerCost { multiply_adds, is_first: i == 0 }
+        };
+        let product = LayerCost::inner(maps[maps.len() - 1].len());
+        let last = [Some(product), network.num_classes.map(|_| product)];
+        maps.windows(2).enumerate().map(conv).chain(last.into_iter().flatten()).collect()
     }
 }
 

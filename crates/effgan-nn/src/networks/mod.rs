@@ -5,6 +5,7 @@
 
 mod conditional;
 mod dcgan;
+mod flop;
 mod inception;
 pub(crate) mod layers;
 pub(crate) mod layout;
@@ -32,6 +33,7 @@ pub use resnet::ResnetConfig;
 pub use spec::{Init, TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 
+use self::flop::LayerCost;
 use crate::device::Placement;
 use crate::{NnError, Params, Result};
 
@@ -173,6 +175,20 @@ impl Network {
         match &self.config {
             NetworkConfig::Dcgan(dcgan) => dcgan.discriminator_tensors(self),
             NetworkConfig::Resnet(resnet) => resnet.discriminator_tensors(self),
+        }
+    }
+
+    fn generator_layers(&self) -> Vec<LayerCost> {
+        match &self.config {
+            NetworkConfig::Dcgan(dcgan) => dcgan.generator_layers(self),
+            NetworkConfig::Resnet(resnet) => resnet.generator_layers(self),
+        }
+    }
+
+    fn discriminator_layers(&self) -> Vec<LayerCost> {
+        match &self.config {
+            NetworkConfig::Dcgan(dcgan) => dcgan.discriminator_layers(self),
+            NetworkConfig::Resnet(resnet) => resnet.discriminator_layers(self),
         }
     }
 

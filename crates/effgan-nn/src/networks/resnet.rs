@@ -12,6 +12,7 @@ use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, of_classes};
+use super::flop::LayerCost;
 use super::layers::{Linear, images_of_map, layer_tensors, map_of_images, param};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
@@ -86,6 +87,15 @@ impl BlockShape {
     fn weights(&self) -> [[usize; 4]; 3] {
         let (inputs, outputs) = (self.input.channels, self.outputs);
         [[outputs, inputs, 3, 3], [outputs, outputs, 3, 3], [outputs, inputs, 1, 1]]
+    }
+
+    /// Multiply-adds of the convolutions of 3 × 3, which are before a mean and after a repetition, and of the shortcut, if
+    /// there is one, on a map of `shortcut_pixels`.
+    fn multiply_adds(&self, shortcut_pixels: usize) -> [Option<usize>; 3] {
+        let pixels = if self.resample == Resample::Up { 4 * self.input.pixels() } else { self.input.pixels() };
+        let [first, second, shortcut] = self.weights().map(|shape| shape.iter().product::<usize>());
+        let shortcut = self.has_shortcut().then_some(shortcut * shortcut_pixels);
+        [Some(first * pixels), Some(second * pixels), shortcut]
     }
 }
 
@@ -171,6 +181,32 @@ impl ResnetConfig {
         tensors.extend(linear("fc", 1, true));
         tensors.extend(network.num_classes.into_iter().flat_map(|classes| linear("embed", classes, false)));
         tensors
+    }
+
+    pub(super) fn generator_layers(&self, network: &Network) -> Vec<LayerCost> {
+        let [channels, side, _] = network.image_shape;
+        // The vectors that z is multiplied by are trained.
+        let fc = self.latent_dim * self.map(START).len();
+        let fc = LayerCost { multiply_adds: fc, is_first: network.num_classes.is_none() };
+        // A shortcut is computed before its result is repeated.
+        let blocks = self.generator_blocks(network.image_shape).into_iter();
+        let blocks = blocks.flat_map(|block| block.multiply_adds(block.input.pixels())).flatten();
+        let to_image = 9 * self.base_channels * channels * side * side;
+        [fc].into_iter().chain(blocks.chain([to_image]).map(LayerCost::inner)).collect()
+    }
+
+    pub(super) fn discriminator_layers(&self, network: &Network) -> Vec<LayerCost> {
+        let blocks = self.discriminator_blocks(network.image_shape).into_iter().enumerate();
+        let blocks = blocks.flat_map(|(i, block)| {
+            // As in the authors' code, the first shortcut is after the mean, the others are before it.
+            let pixels = block.input.pixels() / if i == 0 { 4 } else { 1 };
+            let [first, second, shortcut] = block.multiply_adds(pixels);
+            let reading = move |multiply_adds| LayerCost { multiply_adds, is_first: i == 0 };
+            [first.map(reading), second.map(LayerCost::inner), shortcut.map(reading)]
+        });
+        let product = LayerCost::inner(self.base_channels);
+        let last = [Some(product), network.num_classes.map(|_| product)];
+        blocks.chain(last).flatten().collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod average;
 mod frechet;
+mod peak_memory;
 mod sample;
 mod scores;
 mod train_step;

@@ -1,0 +1,68 @@
+//! What a measured step trains: a network on images of one shape, and how.
+
+use std::path::Path;
+
+use effgan_fl::LocalConfig;
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, Loss, TrainConfig};
+use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
+use effgan_run::Config;
+use effgan_run::failure::Result;
+
+use super::super::LATENT_DIM;
+use super::Kind;
+
+/// A network and the settings of its training.
+pub(super) struct Setting {
+    pub(super) network: Network,
+    pub(super) local: LocalConfig,
+}
+
+impl Setting {
+    /// A network of `kind` with batch norm, on square images; with the loss of its paper.
+    pub(super) fn new(kind: Kind, base_channels: usize, image_shape: [usize; 3]) -> Result<Self> {
+        let latent_dim = LATENT_DIM;
+        let (config, loss) = match kind {
+            Kind::Dcgan => {
+                let dcgan = DcganConfig { latent_dim, base_channels, ..DcganConfig::default() };
+                (NetworkConfig::Dcgan(dcgan), Loss::NonSaturating)
+            }
+            Kind::Resnet => {
+                let resnet = ResnetConfig { latent_dim, base_channels, ..ResnetConfig::default() };
+                (NetworkConfig::Resnet(resnet), Loss::Hinge)
+            }
+        };
+        let local = LocalConfig { loss, ..LocalConfig::default() };
+        Ok(Self { network: Network::new(config, image_shape)?, local })
+    }
+
+    /// The network and the `[local]` table of the config in `file`, for images like those of its data set.
+    pub(super) fn of_config(file: &Path) -> Result<Self> {
+        let config = Config::load(file, &[])?;
+        let images = config.load_dataset()?.train;
+        let model = config.model(images.shape(), images.num_classes()).map_err(|failure| failure.of_config(file))?;
+        Ok(Self { network: model.network, local: config.local })
+    }
+
+    pub(super) fn train_config(&self) -> TrainConfig {
+        let (generator, discriminator) = (self.local.adam(GENERATOR), self.local.adam(DISCRIMINATOR));
+        let LocalConfig { loss, discriminator_steps, .. } = self.local;
+        TrainConfig { loss, generator, discriminator, discriminator_steps }
+    }
+
+    /// Real images of one step.
+    pub(super) fn images_per_step(&self) -> usize {
+        self.local.batch_size * self.local.discriminator_steps
+    }
+
+    pub(super) fn flop_per_step(&self) -> f64 {
+        self.network.flop_per_step(self.local.batch_size, self.local.discriminator_steps)
+    }
+
+    /// The kind of network, as in a config, and its channels.
+    pub(super) fn network_and_base_channels(&self) -> (&'static str, usize) {
+        match &self.network.config {
+            NetworkConfig::Dcgan(dcgan) => ("dcgan", dcgan.base_channels),
+            NetworkConfig::Resnet(resnet) => ("resnet", resnet.base_channels),
+        }
+    }
+}
