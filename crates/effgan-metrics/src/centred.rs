@@ -68,7 +68,10 @@ pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f6
     let ((a, last_a), (b, last_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {
-        sums = std::array::from_fn(|lane| sums[lane] + term(a[lane], b[lane]));
+        // By index: iterators over three arrays are not inlined here, and take twice as long.
+        for lane in 0..LANES {
+            sums[lane] += term(a[lane], b[lane]);
+        }
     }
     sums.iter().sum::<f64>() + last_a.iter().zip(last_b).map(|(&a, &b)| term(a, b)).sum::<f64>()
 }

@@ -86,9 +86,13 @@ impl Images {
 fn sum_at(values: &[f64], places: &[u16]) -> f64 {
     let (places, last) = places.as_chunks::<4>();
     let value = |place: u16| values[usize::from(place)];
-    let lanes =
-        places.iter().fold([0.0; 4], |sums, places| std::array::from_fn(|lane| sums[lane] + value(places[lane])));
-    lanes.iter().sum::<f64>() + last.iter().map(|&place| value(place)).sum::<f64>()
+    let mut sums = [0.0; 4];
+    for places in places {
+        for (sum, &place) in sums.iter_mut().zip(places) {
+            *sum += value(place);
+        }
+    }
+    sums.iter().sum::<f64>() + last.iter().map(|&place| value(place)).sum::<f64>()
 }
 
 fn block_of<T>(of_images: &[T], block: usize) -> &[T] {

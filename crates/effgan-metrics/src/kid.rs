@@ -163,6 +163,54 @@ mod tests {
         }
     }
 
+    /// The distance of each pair of subsets from its definition: all pairs, one by one, in f64.
+    fn one_by_one(real: &[f32], fake: &[f32], dim: usize, subsets: &Subsets) -> Vec<f64> {
+        let kernel = |(a, i): (&[f32], usize), (b, j): (&[f32], usize)| {
+            let [a, b] = [(a, i), (b, j)].map(|(set, i)| &set[i * dim..(i + 1) * dim]);
+            (a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() / dim as f64 + 1.0).powi(3)
+        };
+        let mean = |a: &[f32], rows: &[usize], b: &[f32], columns: &[usize], same: bool| {
+            let mut sum = 0.0;
+            for (i, &row) in rows.iter().enumerate() {
+                for (j, &column) in columns.iter().enumerate() {
+                    sum += if same && i == j { 0.0 } else { kernel((a, row), (b, column)) };
+                }
+            }
+            sum / (rows.len() * (columns.len() - usize::from(same))) as f64
+        };
+        let distance = |(x, y): (&Vec<usize>, &Vec<usize>)| {
+            mean(real, x, real, x, true) + mean(fake, y, fake, y, true) - 2.0 * mean(real, x, fake, y, false)
+        };
+        subsets.real.iter().zip(&subsets.fake).map(distance).collect()
+    }
+
+    #[test]
+    fn distances_across_blocks_are_those_of_all_pairs_one_by_one() {
+        // More pairs in the sets than in the subsets, then fewer. One subset repeats an image, none is in order.
+        for (n, size, number) in [(900, 401, 2), (450, 399, 3)] {
+            let mut subsets = Subsets {
+                real: (0..number).map(|s| (0..size).map(|i| (i * 7 + 13 * s) % n).collect()).collect(),
+                fake: (0..number).map(|s| (0..size).map(|i| (i * 11 + 5 * s) % (n - 1)).collect()).collect(),
+            };
+            subsets.real[1][17] = subsets.real[1][3];
+            for far in [0.0_f32, 100.0] {
+                let [real, fake] = [waves(n, 19, 0.0), waves(n - 1, 19, 1.0)]
+                    .map(|set| set.iter().map(|x| x + far).collect::<Vec<_>>());
+                let expected = one_by_one(&real, &fake, 19, &subsets);
+                let mean = expected.iter().sum::<f64>() / number as f64;
+                for jobs in [1, 3] {
+                    let found = kernel_distance(&real, &fake, 19, &subsets, jobs).unwrap();
+                    // 1e-10 of the largest kernel: products in f32 of features less their mean.
+                    let largest = real.iter().fold(0.0, |largest: f64, &x| largest.max(f64::from(x).abs()));
+                    let tolerance = 1e-10 * (largest.powi(2) + 1.0).powi(3);
+                    assert!((found.mean - mean).abs() < tolerance, "{n}, {far}: {}, {mean}", found.mean);
+                    let std = (expected.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / number as f64).sqrt();
+                    assert!((found.std - std).abs() < tolerance, "{n}, {far}: {}, {std}", found.std);
+                }
+            }
+        }
+    }
+
     #[test]
     fn drawn_subsets_repeat_no_image_and_differ() {
         let subsets = Subsets::draw(1500, 1200, 7);

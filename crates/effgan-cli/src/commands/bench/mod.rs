@@ -2,6 +2,8 @@
 
 mod average;
 mod frechet;
+mod kind;
+mod mark;
 mod peak_memory;
 mod sample;
 mod scores;
@@ -10,17 +12,10 @@ mod train_step;
 use std::fmt::Display;
 
 use clap::Subcommand;
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_run::failure::Result;
 use serde::Serialize;
 
 use crate::output::say;
-
-/// Length of z, as in DCGAN.
-const LATENT_DIM: usize = 100;
-
-/// `[c, h, w]` of MNIST and its relatives.
-const IMAGE_SHAPE: [usize; 3] = [1, 28, 28];
 
 /// The `engine` of a result, to tell it from those of other programs.
 const ENGINE: &str = concat!("effgan ", env!("CARGO_PKG_VERSION"));
@@ -48,12 +43,6 @@ impl Bench {
             Self::Average(bench) => bench.run(),
         }
     }
-}
-
-/// The network of the measurements: DCGAN with batch norm.
-fn dcgan(base_channels: usize) -> Result<Network> {
-    let dcgan = DcganConfig { latent_dim: LATENT_DIM, base_channels, ..DcganConfig::default() };
-    Ok(Network::new(NetworkConfig::Dcgan(dcgan), IMAGE_SHAPE)?)
 }
 
 /// Prints one result: as text, or as one JSON object.

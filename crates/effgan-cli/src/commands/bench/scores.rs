@@ -1,7 +1,6 @@
 //! `effgan bench scores`
 
 use std::fmt;
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,6 +10,7 @@ use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
 
+use super::mark::Mark;
 use super::{ENGINE, print_result};
 
 /// Measure PRDC and KID between two sets of random features, on all cores and on one
@@ -41,15 +41,21 @@ struct Timing {
     num: u32,
     dim: u16,
     prdc_ms: f64,
+    prdc_user_ms: f64,
     kid_ms: f64,
+    kid_user_ms: f64,
 }
 
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { threads, num, dim, prdc_ms, kid_ms, .. } = self;
+        let Self { threads, num, dim, prdc_ms, prdc_user_ms, kid_ms, kid_user_ms, .. } = self;
         let size = format!("{num} x {dim}");
         let s = if *threads == 1 { " " } else { "s" };
-        write!(f, "features {size:<12} {threads:2} thread{s} {prdc_ms:9.1} ms PRDC, {kid_ms:9.1} ms KID")
+        write!(
+            f,
+            "features {size:<12} {threads:2} thread{s} {prdc_ms:9.1} ms PRDC ({prdc_user_ms:.1} user), \
+             {kid_ms:9.1} ms KID ({kid_user_ms:.1} user)"
+        )
     }
 }
 
@@ -69,15 +75,15 @@ impl Scores {
 }
 
 fn time([real, fake]: &[Vec<f32>; 2], num: u32, dim: u16, threads: usize) -> Result<Timing> {
-    let started = Instant::now();
-    prdc(real, fake, usize::from(dim), Prdc::NEAREST_K, threads).context("PRDC of random features")?;
-    let prdc_ms = ms_since(started);
-    let started = Instant::now();
+    let dims = usize::from(dim);
+    let started = Mark::now();
+    prdc(real, fake, dims, Prdc::NEAREST_K, threads).context("PRDC of random features")?;
+    let (prdc_seconds, prdc_user) = started.elapsed();
+    let started = Mark::now();
     let subsets = Subsets::draw(num as usize, num as usize, 1);
-    kernel_distance(real, fake, usize::from(dim), &subsets, threads).context("KID of random features")?;
-    Ok(Timing { engine: ENGINE, threads, num, dim, prdc_ms, kid_ms: ms_since(started) })
-}
-
-fn ms_since(started: Instant) -> f64 {
-    1e3 * started.elapsed().as_secs_f64()
+    kernel_distance(real, fake, dims, &subsets, threads).context("KID of random features")?;
+    let (kid_seconds, kid_user) = started.elapsed();
+    let [prdc_ms, prdc_user_ms, kid_ms, kid_user_ms] =
+        [prdc_seconds, prdc_user, kid_seconds, kid_user].map(|s| 1e3 * s);
+    Ok(Timing { engine: ENGINE, threads, num, dim, prdc_ms, prdc_user_ms, kid_ms, kid_user_ms })
 }
