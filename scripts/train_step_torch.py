@@ -11,6 +11,7 @@ environment of its own.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import resource
 import time
@@ -174,6 +175,8 @@ class Step:
         self.real = [(torch.rand(image) * 2 - 1).contiguous(memory_format=layout) for _ in range(BATCHES)]
         self.z = [torch.randn(args.batch, LATENT) for _ in range(BATCHES)]
         self.hinge = args.network == "resnet"
+        # A compiled pass cannot go back once another one has moved the vectors of the spectral norm.
+        self.in_one_pass = args.compile and args.network == "resnet"
         self.steps = 0
         if args.compile:
             self.generator, self.discriminator = torch.compile(self.generator), torch.compile(self.discriminator)
@@ -184,12 +187,18 @@ class Step:
             adam.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(True)
         fake = self.generator(z)
-        self.discriminator_loss(self.discriminator(real), self.discriminator(fake.detach())).backward()
+        self.discriminator_loss(*self.on_both(real, fake.detach())).backward()
         self.adam_d.step()
         self.discriminator.requires_grad_(False)
         self.generator_loss(self.discriminator(fake)).backward()
         self.adam_g.step()
         self.steps += 1
+
+    def on_both(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The discriminator's outputs: in two passes, since batch norm takes the statistics of one kind of images alone."""
+        if self.in_one_pass:
+            return self.discriminator(torch.cat([real, fake])).chunk(2)
+        return self.discriminator(real), self.discriminator(fake)
 
     def discriminator_loss(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
         if self.hinge:
@@ -215,6 +224,9 @@ class PeakMemory:
     """The peak memory of the process since now, less that of now, on Linux."""
 
     def __init__(self) -> None:
+        # Memory that was freed while the networks were built goes back to the system: steps would not be seen to take it.
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
         try:
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         except OSError:

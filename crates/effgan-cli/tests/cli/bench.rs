@@ -1,5 +1,6 @@
 //! `effgan bench`
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -47,6 +48,7 @@ fn bench_of_a_training_step_takes_a_time_or_a_number_of_steps() {
         "wall_ms_per_step",
         "user_ms_per_step",
         "images_per_second",
+        "gflop_per_step",
         "gflop_per_second",
         "peak_gflop_per_second",
         "share_of_peak",
@@ -57,8 +59,54 @@ fn bench_of_a_training_step_takes_a_time_or_a_number_of_steps() {
     assert_eq!((by_time.len(), &by_time[0]["threads"]), (1, &Value::from(1)));
     assert_eq!((by_steps.len(), &by_steps[0]["threads"]), (1, &Value::from(2)));
     assert!(by_time[0]["instruction_set"].is_string());
+    let knows_memory = cfg!(target_os = "linux");
+    assert_eq!(by_time[0]["memory_mb"].as_f64().is_some_and(|memory| memory > 0.0), knows_memory, "{}", by_time[0]);
     let both = effgan(&["bench", "train-step", "--seconds", "1", "--steps", "1"]);
     assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn bench_of_a_training_step_is_of_the_given_network_and_images() {
+    let fields = ["wall_ms_per_step", "gflop_per_step", "share_of_peak"];
+    let small = ["train-step", "--steps", "1", "--base-channels", "4", "--batch", "4", "--channels", "3"];
+    for (network, size) in [("dcgan", "32"), ("dcgan", "64"), ("resnet", "16"), ("resnet", "32")] {
+        let said = bench(&[&small[..], &["--network", network, "--size", size]].concat(), &fields).remove(0);
+        assert_eq!(said["network"], network);
+        assert_eq!(["channels", "size", "width"].map(|key| said[key].to_string()), ["3", size, size]);
+    }
+    let (code, line) = failure(&effgan(&["bench", "train-step", "--network", "resnet"]));
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("images of 1 x 28 x 28 do not fit a resnet"), "{line}");
+}
+
+#[test]
+fn bench_of_a_training_step_reads_a_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let with = |local: &str| {
+        let text = format!(
+            "name = \"bench\"\nseed = 1\ndataset = {{ name = \"mnist-mini\", limit = 200, size = 16, channels = 3 }}\n\
+             network = {{ kind = \"resnet\", base_channels = 4, conditional = true }}\n\
+             partition = {{ kind = \"iid\", clients = 2 }}\nalgorithm = {{ kind = \"fedgan\", rounds = 1 }}\n\
+             local = {{ batch_size = 8, steps = 1, {local} }}"
+        );
+        fs::write(&file, text).unwrap();
+        ["train-step", "--steps", "1", "--config", file.to_str().unwrap()]
+    };
+    let step = |local| bench(&with(local), &["wall_ms_per_step", "images_per_second"]).remove(0);
+    let once = step("loss = \"hinge\"");
+    let number = |key| once[key].as_u64().unwrap();
+    assert_eq!(once["network"], "resnet");
+    assert_eq!(["channels", "size", "base_channels", "batch"].map(number), [3, 16, 4, 8]);
+    let thrice = step("discriminator_steps = 3");
+    assert!(thrice["gflop_per_step"].as_f64() > once["gflop_per_step"].as_f64());
+    let error = |args: &[&str]| failure(&effgan(&[&["bench"], args].concat()));
+    let (code, line) = error(&[&with("beta1 = 0.0")[..], &["--batch", "4"]].concat());
+    assert_eq!(code, Some(2));
+    assert!(line.contains("cannot be used with"), "{line}");
+    let (code, line) = error(&with("loss = \"l1\""));
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with(&file.display().to_string()), "{line}");
 }
 
 #[test]
@@ -111,6 +159,6 @@ fn a_bench_prints_units() {
         (&["average", "--clients", "2", "--megabytes", "1"], " GB/s"),
     ] {
         let said = stdout(&effgan(&[&["bench"], args].concat()));
-        assert!(said.contains(unit) && said.lines().count() <= 2, "{said}");
+        assert!(said.contains(unit) && said.lines().count() <= 3, "{said}");
     }
 }

@@ -100,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn steps_cost_what_pytorch_counts() {
+        // torch.utils.flop_counter on the step of scripts/train_step_torch.py, which says the same of the two above.
+        assert_mflop(mflop(NetworkConfig::Dcgan(dcgan()), [3, 64, 64], 1), 2_274.623_488);
+        assert_mflop(mflop(NetworkConfig::Resnet(resnet()), [3, 32, 32], 1), 1_709.392_896);
+        assert_mflop(mflop(NetworkConfig::Resnet(resnet()), [3, 64, 64], 1), 6_730.826_752);
+        let narrow = ResnetConfig { base_channels: 16, ..resnet() };
+        assert_mflop(mflop(NetworkConfig::Resnet(narrow), [1, 8, 8], 1), 6.784_256);
+    }
+
+    #[test]
     fn another_update_of_the_discriminator_costs_that_alone() {
         let of_steps = |steps| mflop(NetworkConfig::Dcgan(dcgan()), [1, 28, 28], steps);
         let generator = 100 * 6272 + 16 * (128 * 64 * 49 + 64 * 196);

@@ -1,6 +1,8 @@
 //! How much memory a part of this process takes, on Linux.
 
-use std::fs;
+use std::hint::black_box;
+use std::time::Duration;
+use std::{fs, thread};
 
 /// The memory of the process at the start of the part.
 pub(super) struct PeakMemory {
@@ -10,6 +12,7 @@ pub(super) struct PeakMemory {
 impl PeakMemory {
     /// Starts the measurement; `None` where the system does not say how much memory the process has.
     pub(super) fn start() -> Option<Self> {
+        return_freed_memory();
         // Resets the peak. Where the system refuses, the peak includes that of the process's start.
         let _ = fs::write("/proc/self/clear_refs", "5");
         Some(Self { kib_before: kib("VmRSS:")? })
@@ -21,6 +24,13 @@ impl PeakMemory {
     }
 }
 
+/// Lets the allocator return what was freed to the system, or the part would not be seen to take it. mimalloc returns memory some
+/// 100 ms after it was freed, when it next frees a large piece.
+fn return_freed_memory() {
+    thread::sleep(Duration::from_millis(200));
+    drop(black_box(vec![0_u8; 1 << 26]));
+}
+
 /// A field of `/proc/self/status` that is a number of KiB.
 fn kib(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -30,8 +40,6 @@ fn kib(field: &str) -> Option<u64> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::hint::black_box;
-
     use super::*;
 
     #[test]
