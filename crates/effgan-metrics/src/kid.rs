@@ -1,12 +1,11 @@
 //! Kernel distance of two feature sets; KID if the features are Inception's (Bińkowski et al. 2018, arXiv:1801.01401).
 
 use effgan_nn::{Purpose, Streams, parallel_map};
-use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par};
 use rand::seq::SliceRandom;
 
+use crate::centred::Frame;
 use crate::error::{MetricError, Result};
+use crate::kernel_sums::{Images, KernelSums, kernel_sums};
 use crate::stats::{check_finite, num_rows};
 
 /// A kernel distance, averaged over pairs of subsets.
@@ -71,7 +70,8 @@ impl Subsets {
 /// Squared maximum mean discrepancy with the kernel (x·y / d + 1)³, unbiased, averaged over `subsets` (Bińkowski et al.
 /// 2018, arXiv:1801.01401). It is only called KID if the features are those of Inception-2015.
 ///
-/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; arithmetic is in f64. Lower is closer, and unlike the
+/// `real` and `fake` are features `[n, d]` row-major with d = `dim`; products are in f32 of features less their
+/// mean, and all other arithmetic is in f64. Lower is closer, and unlike the
 /// Fréchet distance, its expected value does not depend on n. The result does not depend on the number of threads, `jobs`.
 ///
 /// # Errors
@@ -96,58 +96,31 @@ pub fn kernel_distance(
         }
     }
     let (subset_size, n) = (subsets.size()?, subsets.real.len());
-    let distances = parallel_map(n, jobs, |subset| {
-        let [x, y] = [(real, &subsets.real), (fake, &subsets.fake)].map(|(set, lists)| rows(set, &lists[subset], dim));
-        squared_discrepancy(x.as_ref(), y.as_ref())
-    });
+    let frame = Frame::around(&[real, fake], dim, jobs);
+    // Each subset by itself takes size² products; all images at once take n² products for all subsets together.
+    let sums = if (real.len() / dim) * (fake.len() / dim) <= n * subset_size * subset_size {
+        let [x, y] =
+            [(real, &subsets.real), (fake, &subsets.fake)].map(|(set, lists)| Images::new(&frame, set, lists, jobs));
+        kernel_sums(&x, &y, jobs)
+    } else {
+        let of_subset = |subset: usize| {
+            let [x, y] = [(real, &subsets.real), (fake, &subsets.fake)].map(|(set, lists)| {
+                let rows = lists[subset].iter().map(|&index| &set[index * dim..(index + 1) * dim]);
+                Images::new(&frame, &rows.collect::<Vec<_>>().concat(), &[(0..subset_size).collect()], 1)
+            });
+            kernel_sums(&x, &y, 1)
+        };
+        parallel_map(n, jobs, of_subset).concat()
+    };
+    let distances: Vec<f64> = sums.iter().map(|sums| squared_discrepancy(sums, subset_size as f64)).collect();
     let mean = distances.iter().sum::<f64>() / n as f64;
     let variance = distances.iter().map(|distance| (distance - mean).powi(2)).sum::<f64>() / n as f64;
     Ok(KernelDistance { mean, std: variance.sqrt(), subsets: n, subset_size })
 }
 
-/// The rows at `indices` as columns, `[d, m]`.
-fn rows(features: &[f32], indices: &[usize], dim: usize) -> Mat<f64> {
-    Mat::from_fn(dim, indices.len(), |feature, image| f64::from(features[indices[image] * dim + feature]))
-}
-
-/// Unbiased squared maximum mean discrepancy of the columns of `x` and `y`, both `[d, m]`.
-fn squared_discrepancy(x: MatRef<'_, f64>, y: MatRef<'_, f64>) -> f64 {
-    let m = x.ncols() as f64;
-    let mut products = Mat::zeros(x.ncols(), x.ncols());
-    let mut between_others = |x: MatRef<'_, f64>| {
-        use BlockStructure::{Rectangular, StrictTriangularLower};
-        let dst = products.as_mut();
-        triangular::matmul(
-            dst,
-            StrictTriangularLower,
-            Accum::Replace,
-            x.transpose(),
-            Rectangular,
-            x,
-            Rectangular,
-            1.0,
-            Par::Seq,
-        );
-        2.0 * sum_of_kernel(products.as_ref(), x.nrows(), |column| column + 1)
-    };
-    let within = between_others(x) + between_others(y);
-    matmul(products.as_mut(), Accum::Replace, x.transpose(), y, 1.0, Par::Seq);
-    let between = sum_of_kernel(products.as_ref(), x.nrows(), |_| 0);
-    within / (m * (m - 1.0)) - 2.0 * between / (m * m)
-}
-
-/// Sum of (p / d + 1)³ over the products p in each column, from row `first(column)` on.
-fn sum_of_kernel(products: MatRef<'_, f64>, dim: usize, first: impl Fn(usize) -> usize) -> f64 {
-    let scale = 1.0 / dim as f64;
-    let kernel = |product: &f64| {
-        let value = product * scale + 1.0;
-        value * value * value
-    };
-    let of_column = |column: usize| -> f64 {
-        let products = products.col(column).try_as_col_major().expect("a Mat is column-major").as_slice();
-        products[first(column)..].iter().map(kernel).sum()
-    };
-    (0..products.ncols()).map(of_column).sum()
+/// Unbiased squared maximum mean discrepancy of two subsets of `m` images.
+fn squared_discrepancy(sums: &KernelSums, m: f64) -> f64 {
+    (sums.within_real + sums.within_fake) / (m * (m - 1.0)) - 2.0 * sums.between / (m * m)
 }
 
 #[cfg(test)]
@@ -187,6 +160,54 @@ mod tests {
         assert_eq!((one.subsets, one.subset_size), (100, 150));
         for jobs in [2, 5] {
             assert_eq!(kernel_distance(&real, &fake, 33, &subsets, jobs).unwrap(), one);
+        }
+    }
+
+    /// The distance of each pair of subsets from its definition: all pairs, one by one, in f64.
+    fn one_by_one(real: &[f32], fake: &[f32], dim: usize, subsets: &Subsets) -> Vec<f64> {
+        let kernel = |(a, i): (&[f32], usize), (b, j): (&[f32], usize)| {
+            let [a, b] = [(a, i), (b, j)].map(|(set, i)| &set[i * dim..(i + 1) * dim]);
+            (a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() / dim as f64 + 1.0).powi(3)
+        };
+        let mean = |a: &[f32], rows: &[usize], b: &[f32], columns: &[usize], same: bool| {
+            let mut sum = 0.0;
+            for (i, &row) in rows.iter().enumerate() {
+                for (j, &column) in columns.iter().enumerate() {
+                    sum += if same && i == j { 0.0 } else { kernel((a, row), (b, column)) };
+                }
+            }
+            sum / (rows.len() * (columns.len() - usize::from(same))) as f64
+        };
+        let distance = |(x, y): (&Vec<usize>, &Vec<usize>)| {
+            mean(real, x, real, x, true) + mean(fake, y, fake, y, true) - 2.0 * mean(real, x, fake, y, false)
+        };
+        subsets.real.iter().zip(&subsets.fake).map(distance).collect()
+    }
+
+    #[test]
+    fn distances_across_blocks_are_those_of_all_pairs_one_by_one() {
+        // More pairs in the sets than in the subsets, then fewer. One subset repeats an image, none is in order.
+        for (n, size, number) in [(900, 401, 2), (450, 399, 3)] {
+            let mut subsets = Subsets {
+                real: (0..number).map(|s| (0..size).map(|i| (i * 7 + 13 * s) % n).collect()).collect(),
+                fake: (0..number).map(|s| (0..size).map(|i| (i * 11 + 5 * s) % (n - 1)).collect()).collect(),
+            };
+            subsets.real[1][17] = subsets.real[1][3];
+            for far in [0.0_f32, 100.0] {
+                let [real, fake] = [waves(n, 19, 0.0), waves(n - 1, 19, 1.0)]
+                    .map(|set| set.iter().map(|x| x + far).collect::<Vec<_>>());
+                let expected = one_by_one(&real, &fake, 19, &subsets);
+                let mean = expected.iter().sum::<f64>() / number as f64;
+                for jobs in [1, 3] {
+                    let found = kernel_distance(&real, &fake, 19, &subsets, jobs).unwrap();
+                    // 1e-10 of the largest kernel: products in f32 of features less their mean.
+                    let largest = real.iter().fold(0.0, |largest: f64, &x| largest.max(f64::from(x).abs()));
+                    let tolerance = 1e-10 * (largest.powi(2) + 1.0).powi(3);
+                    assert!((found.mean - mean).abs() < tolerance, "{n}, {far}: {}, {mean}", found.mean);
+                    let std = (expected.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / number as f64).sqrt();
+                    assert!((found.std - std).abs() < tolerance, "{n}, {far}: {}, {std}", found.std);
+                }
+            }
         }
     }
 

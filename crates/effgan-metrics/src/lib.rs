@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
+mod centred;
 mod comparison;
 mod error;
 mod features;
@@ -9,6 +11,7 @@ mod fid;
 mod histogram;
 mod inception;
 mod inception_resize;
+mod kernel_sums;
 mod kid;
 mod memorisation;
 pub mod metric;

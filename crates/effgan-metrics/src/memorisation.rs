@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{Bounded, Points};
+use crate::centred::Frame;
 use crate::error::{MetricError, Result};
-use crate::neighbours::{Points, nearest};
+use crate::neighbours::nearest;
 
 /// The 97.5 % point of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -52,8 +54,12 @@ pub fn memorisation(samples: &[f32], train: &[f32], held_out: &[f32], dim: usize
             return Err(MetricError::TooFewFor { which, n, least, score: "memorisation" });
         }
     }
-    let [of_samples, of_held_out] = [&samples, &held_out].map(|points| {
-        let mut distances: Vec<f64> = nearest(points, &train, jobs).into_iter().map(f64::sqrt).collect();
+    let frame = Frame::around(&[samples, train, held_out].map(|points| points.features), dim, jobs);
+    let among = Bounded::new(train, &frame, jobs);
+    // The unit of distances is the frame's; neither their ratio nor their order depends on it.
+    let [of_samples, of_held_out] = [samples, held_out].map(|points| {
+        let squared = nearest(&Bounded::new(points, &frame, jobs), &among, jobs);
+        let mut distances: Vec<f64> = squared.into_iter().map(f64::sqrt).collect();
         distances.sort_by(f64::total_cmp);
         distances
     });

@@ -119,6 +119,24 @@ fn bench_of_sampling_uses_all_cores_and_then_one() {
 }
 
 #[test]
+fn bench_of_sampling_takes_networks_and_images_of_any_kind() {
+    let resnet = ["--network", "resnet", "--size", "32", "--channels", "3", "--base-channels", "4", "--num", "64"];
+    let results = bench(&[&["sample"], &resnet[..]].concat(), &["size", "channels", "images_per_second"]);
+    assert_eq!((&results[0]["network"], &results[0]["size"]), (&Value::from("resnet"), &Value::from(32)));
+    let (code, line) = failure(&effgan(&["bench", "sample", "--network", "resnet", "--size", "28"]));
+    assert_eq!(code, Some(2), "{line}");
+}
+
+#[test]
+fn bench_of_scores_uses_all_cores_and_then_one() {
+    let fields = ["num", "dim", "prdc_ms", "kid_ms"];
+    let results = bench(&["scores", "--num", "300", "--dims", "8,16"], &fields);
+    assert!(results.len() == 2 || results.len() == 4);
+    assert_eq!((&results[0]["dim"], &results.last().unwrap()["dim"]), (&Value::from(8), &Value::from(16)));
+    assert_eq!(results.last().unwrap()["threads"], 1);
+}
+
+#[test]
 fn bench_of_the_distance_times_statistics_separately() {
     let results =
         bench(&["frechet", "--num", "200", "--dims", "8,16"], &["num", "dim", "statistics_ms", "distance_ms"]);

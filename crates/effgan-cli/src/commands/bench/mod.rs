@@ -2,24 +2,20 @@
 
 mod average;
 mod frechet;
+mod kind;
+mod mark;
 mod peak_memory;
 mod sample;
+mod scores;
 mod train_step;
 
 use std::fmt::Display;
 
 use clap::Subcommand;
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig};
 use effgan_run::failure::Result;
 use serde::Serialize;
 
 use crate::output::say;
-
-/// Length of z, as in DCGAN.
-const LATENT_DIM: usize = 100;
-
-/// `[c, h, w]` of MNIST and its relatives.
-const IMAGE_SHAPE: [usize; 3] = [1, 28, 28];
 
 /// The `engine` of a result, to tell it from those of other programs.
 const ENGINE: &str = concat!("effgan ", env!("CARGO_PKG_VERSION"));
@@ -33,6 +29,7 @@ pub(super) enum Bench {
     TrainStep(train_step::TrainStep),
     Sample(sample::Sample),
     Frechet(frechet::Frechet),
+    Scores(scores::Scores),
     Average(average::Average),
 }
 
@@ -42,15 +39,10 @@ impl Bench {
             Self::TrainStep(bench) => bench.run(),
             Self::Sample(bench) => bench.run(),
             Self::Frechet(bench) => bench.run(),
+            Self::Scores(bench) => bench.run(),
             Self::Average(bench) => bench.run(),
         }
     }
-}
-
-/// The network of the measurements: DCGAN with batch norm.
-fn dcgan(base_channels: usize) -> Result<Network> {
-    let dcgan = DcganConfig { latent_dim: LATENT_DIM, base_channels, ..DcganConfig::default() };
-    Ok(Network::new(NetworkConfig::Dcgan(dcgan), IMAGE_SHAPE)?)
 }
 
 /// Prints one result: as text, or as one JSON object.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -18,7 +17,9 @@ use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
 
-use super::{ENGINE, dcgan, print_result};
+use super::kind::Kind;
+use super::mark::Mark;
+use super::{ENGINE, print_result};
 
 /// Members of the ensemble.
 const MEMBERS: u64 = 10;
@@ -27,8 +28,18 @@ const MEMBERS: u64 = 10;
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan bench sample
+  effgan bench sample --network resnet --size 64 --channels 3
   effgan bench sample --base-channels 128 --num 1000 --json")]
 pub(crate) struct Sample {
+    /// Kind of the networks
+    #[arg(long, value_enum, default_value = "dcgan")]
+    network: Kind,
+    /// Pixels per side of the images; a resnet needs a power of two
+    #[arg(long, default_value_t = 28)]
+    size: usize,
+    /// Channels of the images, 1 or 3
+    #[arg(long, default_value_t = 1)]
+    channels: usize,
     /// Width of the generators
     #[arg(long, default_value_t = 64)]
     base_channels: usize,
@@ -44,21 +55,26 @@ pub(crate) struct Sample {
 struct Timing {
     engine: &'static str,
     threads: usize,
+    network: &'static str,
+    size: usize,
+    channels: usize,
     members: u64,
     base_channels: usize,
     num: u32,
     seconds: f64,
+    user_seconds: f64,
     images_per_second: f64,
 }
 
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { threads, members, base_channels, num, images_per_second, .. } = self;
+        let Self { threads, network, size, channels, members, base_channels, num, images_per_second, .. } = self;
+        let user_ms = 1e3 * self.user_seconds / f64::from(*num);
         let s = if *threads == 1 { " " } else { "s" };
         write!(
             f,
-            "sampling with {threads:2} thread{s} {images_per_second:9.0} images/s  ({num} images, {members} members, \
-             base {base_channels})"
+            "sampling with {threads:2} thread{s} {images_per_second:9.0} images/s, {user_ms:.2} ms user per image  ({num} images, \
+             {members} members, {network}, {size} x {size} x {channels}, base {base_channels})"
         )
     }
 }
@@ -66,7 +82,8 @@ impl fmt::Display for Timing {
 impl Sample {
     pub(super) fn run(self) -> Result<()> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
-        let model = write_model(folder.path(), &dcgan(self.base_channels)?)?;
+        let network = self.network.network(self.base_channels, [self.channels, self.size, self.size])?;
+        let model = write_model(folder.path(), &network)?;
         let mut threads = vec![machine::cores(), 1];
         threads.dedup();
         for threads in threads {
@@ -79,16 +96,20 @@ impl Sample {
         let device = Device::cpu()?;
         let draw = |num| model.sample(&Selection::Ensemble, &Draw::new(1, 0..num, device, threads));
         draw(BATCH as u64)?; // a warm-up
-        let started = Instant::now();
+        let started = Mark::now();
         draw(u64::from(self.num))?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (seconds, user_seconds) = started.elapsed();
         Ok(Timing {
             engine: ENGINE,
             threads,
+            network: self.network.name(),
+            size: self.size,
+            channels: self.channels,
             members: MEMBERS,
             base_channels: self.base_channels,
             num: self.num,
             seconds,
+            user_seconds,
             images_per_second: f64::from(self.num) / seconds,
         })
     }

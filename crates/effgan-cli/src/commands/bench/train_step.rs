@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Barrier, OnceLock};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use effgan_fl::LocalConfig;
 use effgan_nn::{Device, Precision, on_threads, parallel_map};
 use effgan_run::failure::Result;
@@ -17,7 +17,9 @@ use serde::Serialize;
 
 use self::client::Client;
 use self::setting::Setting;
-use self::span::{Mark, Span};
+use self::span::Span;
+use super::kind::Kind;
+use super::mark::Mark;
 use super::peak_memory::PeakMemory;
 use super::{ENGINE, print_result};
 
@@ -69,13 +71,6 @@ pub(crate) struct TrainStep {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
-}
-
-/// A kind of networks.
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Dcgan,
-    Resnet,
 }
 
 /// Parses a precision that this processor supports.

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use effgan_fl::LocalConfig;
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, Loss, TrainConfig};
-use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
+use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_run::Config;
 use effgan_run::failure::Result;
 
-use super::super::LATENT_DIM;
-use super::Kind;
+use super::super::kind::Kind;
 
 /// A network and the settings of its training.
 pub(super) struct Setting {
@@ -20,19 +19,13 @@ pub(super) struct Setting {
 impl Setting {
     /// A network of `kind` with batch norm, on square images; with the loss of its paper.
     pub(super) fn new(kind: Kind, base_channels: usize, image_shape: [usize; 3]) -> Result<Self> {
-        let latent_dim = LATENT_DIM;
-        let (config, loss) = match kind {
-            Kind::Dcgan => {
-                let dcgan = DcganConfig { latent_dim, base_channels, ..DcganConfig::default() };
-                (NetworkConfig::Dcgan(dcgan), Loss::NonSaturating)
-            }
-            Kind::Resnet => {
-                let resnet = ResnetConfig { latent_dim, base_channels, ..ResnetConfig::default() };
-                (NetworkConfig::Resnet(resnet), Loss::Hinge)
-            }
+        let network = kind.network(base_channels, image_shape)?;
+        let loss = match kind {
+            Kind::Dcgan => Loss::NonSaturating,
+            Kind::Resnet => Loss::Hinge,
         };
         let local = LocalConfig { loss, ..LocalConfig::default() };
-        Ok(Self { network: Network::new(config, image_shape)?, local })
+        Ok(Self { network, local })
     }
 
     /// The network and the `[local]` table of the config in `file`, for images like those of its data set.

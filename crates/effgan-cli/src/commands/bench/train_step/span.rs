@@ -1,8 +1,6 @@
 //! The timed part of a client's training.
 
-use std::time::{Duration, Instant};
-
-use nix::sys::resource::{UsageWho, getrusage};
+use super::super::mark::Mark;
 
 /// Steps between two points in time.
 pub(super) struct Span {
@@ -17,20 +15,5 @@ impl Span {
         let first = spans.iter().map(|span| &span.started).min_by_key(|mark| mark.at).expect("at least one client");
         let last = spans.iter().map(|span| &span.ended).max_by_key(|mark| mark.at).expect("at least one client");
         ((last.at - first.at).as_secs_f64(), last.user.saturating_sub(first.user).as_secs_f64())
-    }
-}
-
-/// A point in time.
-pub(super) struct Mark {
-    pub(super) at: Instant,
-    /// User CPU time of the whole process up to then.
-    user: Duration,
-}
-
-impl Mark {
-    pub(super) fn now() -> Self {
-        let user = getrusage(UsageWho::RUSAGE_SELF).expect("the process may ask about itself").user_time();
-        let user = Duration::from_secs(user.tv_sec() as u64) + Duration::from_micros(user.tv_usec() as u64);
-        Self { at: Instant::now(), user }
     }
 }
