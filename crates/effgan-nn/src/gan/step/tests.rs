@@ -1,5 +1,8 @@
 //! Training steps, compared with PyTorch's.
 
+mod formula;
+mod wide;
+
 use std::path::PathBuf;
 
 use burn::module::{ModuleVisitor, Param};
@@ -13,7 +16,7 @@ use crate::networks::{
 };
 use crate::{Adam, Array, Isa, Purpose, Streams, checkpoint, on_threads, pixels};
 
-/// Tensors that `tests/fixtures/*_steps.py` made with PyTorch.
+/// First tensors and inputs, and what `tests/fixtures/*_steps.py` made of them with PyTorch.
 struct Fixture {
     tensors: Params,
     network: Network,
@@ -29,7 +32,16 @@ const ADAM: Adam = Adam { learning_rate: 2e-4, beta1: 0.5 };
 impl Fixture {
     fn load(name: &str, network: Network, train: TrainConfig) -> Self {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.safetensors"));
-        Self { tensors: checkpoint::load(&file).unwrap(), network, train }
+        let results = checkpoint::load(&file).unwrap();
+        let number = |of: &str| results.get(of).unwrap().values()[0];
+        let drawn_as = format!("{name} {}", number("seed"));
+        let initial = formula::initial(&drawn_as, &network).named_under("initial");
+        let steps = (0..3).map(|i| format!("step{i}")).filter(|step| !results.under(step).is_empty());
+        let inputs = |step: String| {
+            formula::inputs(&format!("{drawn_as} {step}"), number("images") as usize, &network).named_under(&step)
+        };
+        let tensors = steps.map(inputs).fold(initial, Params::merged_with).merged_with(results.clone());
+        Self { tensors, network, train }
     }
 
     /// A DCGAN for grey 28 × 28 images.
@@ -86,6 +98,15 @@ impl Fixture {
             |field| self.tensors.get(&format!("step0.grad.{layer}.{field}")).map(|grad| largest(grad.values()));
         let of_weight = gradient("weight").or_else(|_| gradient("weight_orig"));
         gradient("bias").unwrap() < 1e-5 * of_weight.unwrap()
+    }
+
+    /// How far the tensor `name`, given its largest value, may be off after all steps.
+    ///
+    /// From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the learning rate
+    /// per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow. A tenth of it reaches
+    /// the running mean.
+    fn bound_of_final(&self, name: &str, largest: f32) -> f32 {
+        if self.is_rounding(name) || name.ends_with("running_mean") { 1.3e-3 } else { 2e-6 * largest.max(1.0) }
     }
 }
 
@@ -239,11 +260,7 @@ fn assert_final(fixture: &Fixture, ours: &Params) {
     let theirs = fixture.tensors.under("final");
     for (name, array) in ours {
         let difference = largest_difference(array.values(), theirs.get(name).unwrap().values());
-        // From the rounding errors that are the gradient of a bias before a norm, Adam makes moves of about the
-        // learning rate per step in any direction: 3 · 2e-4 in either program, and a little more where gradients grow.
-        // A tenth of it reaches the running mean.
-        let loose = fixture.is_rounding(name) || name.ends_with("running_mean");
-        let bound = if loose { 1.3e-3 } else { 2e-6 * largest(array.values()).max(1.0) };
+        let bound = fixture.bound_of_final(name, largest(array.values()));
         assert!(difference <= bound, "{name} is off by {difference}, more than {bound}");
     }
 }
@@ -375,8 +392,8 @@ fn names_and_shapes_survive_a_round_through_the_modules() {
 
 #[test]
 fn a_network_of_another_size_is_refused_by_tensor() {
-    let fixture = Fixture::dcgan("batch", NormKind::Batch, 8);
-    let error = Gan::new(&fixture.network, &fixture.tensors.under("initial"), fixture.train, device()).err().unwrap();
+    let [fixture, wider] = [4, 8].map(|base| Fixture::dcgan("batch", NormKind::Batch, base));
+    let error = Gan::new(&wider.network, &fixture.tensors.under("initial"), fixture.train, device()).err().unwrap();
     assert_eq!(error.to_string(), "tensor `fc.weight` has shape [392, 8], expected [784, 8]");
 }
 
