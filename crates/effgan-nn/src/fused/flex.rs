@@ -128,7 +128,18 @@ pub(super) fn repeat_pixels(x: &FlexTensor, map: MapShape, factor: f32, device: 
 
 /// The kernels for a convolution of `x`.
 pub(super) fn prepared(x: &FlexTensor, how: Convolution) -> Conv {
-    Conv::new(how.device.isa(), how.device.precision(), &how.geometry, how.from, x.shape()[0])
+    let conv = Conv::new(how.device.isa(), how.device.precision(), &how.geometry, how.from, x.shape()[0]);
+    #[cfg(test)]
+    FORMS.with_borrow_mut(|forms| forms.insert(conv.form()));
+    conv
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The forms of the convolutions that this thread has computed.
+    pub(crate) static FORMS: std::cell::RefCell<std::collections::BTreeSet<&'static str>> = const {
+        std::cell::RefCell::new(std::collections::BTreeSet::new())
+    };
 }
 
 pub(super) fn convolve(conv: &Conv, x: &FlexTensor, w: &FlexTensor, bias: &FlexTensor, how: Convolution) -> FlexTensor {

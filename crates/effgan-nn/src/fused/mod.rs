@@ -17,6 +17,8 @@ use crate::device::{self, Device};
 pub(crate) use effgan_kernels::adam::AdamStep;
 pub(crate) use effgan_kernels::conv::Activation;
 pub(crate) use effgan_kernels::{BLOCK, Geometry, MapShape, Side};
+#[cfg(test)]
+pub(crate) use flex::FORMS;
 
 /// A convolution or a transposed one, and its activation.
 #[derive(Clone, Copy, Debug)]
@@ -77,12 +79,8 @@ pub(crate) trait Kernels: Backend {
         how: Normalisation,
     ) -> FloatTensor<Self>;
     fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self>;
-    fn add_repeated(
-        x: FloatTensor<Self>,
-        small: FloatTensor<Self>,
-        map: MapShape,
-        device: Device,
-    ) -> FloatTensor<Self>;
+    fn add_repeated(x: FloatTensor<Self>, small: FloatTensor<Self>, map: MapShape, device: Device)
+    -> FloatTensor<Self>;
     /// Returns the parameters and both moments after the step.
     fn adam(
         params: FloatTensor<Self>,
