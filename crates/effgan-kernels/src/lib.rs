@@ -44,7 +44,7 @@ mod product;
 mod product_bf16;
 mod winograd;
 
-pub use cost::VERSION as FORMS_VERSION;
+pub use cost::ARITHMETIC_VERSION;
 pub use geometry::{BLOCK, Geometry, MapShape, Side};
 pub use isa::Isa;
 pub use precision::Precision;

@@ -138,9 +138,12 @@ impl<'a> ClientStates<'a> {
 
     fn load(&self, client: &ClientName, position: Option<RunPosition>) -> Result<ClientState> {
         let path = self.file(client, position);
-        match sealed::load(&path)? {
-            (head, state) if head == self.head(client, position) => Ok(state),
-            (Head { .. }, _) => Err(FlError::ForeignCheckpoint { path, what: "client or round" }),
+        let (head, state) = sealed::load::<Head>(&path)?;
+        self.checkpoints.run.check_arithmetic(&head.run, &path)?;
+        if head == self.head(client, position) {
+            Ok(state)
+        } else {
+            Err(FlError::ForeignCheckpoint { path, what: "client or round" })
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use effgan_fl::{Refusal, Strategy};
+use effgan_nn::ArithmeticVersion;
 
 use super::*;
 use crate::config::StrategyConfig;
@@ -36,6 +37,7 @@ fn introduction(name: &str, image_shape: [usize; 3]) -> Introduction {
         image_shape,
         num_classes: 2,
         version: env!("CARGO_PKG_VERSION").into(),
+        arithmetic_version: ArithmeticVersion::OURS,
         label_counts: None,
         max_examples: None,
         ledger: None,
