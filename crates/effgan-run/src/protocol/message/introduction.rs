@@ -150,6 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn a_site_of_an_effgan_that_does_not_name_its_arithmetic_is_refused() {
+        let mut content = introduction(None).into_content();
+        content.numbers.remove(ARITHMETIC_VERSION);
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "the message lacks the number `arithmetic-version`; do both sides have the same effgan?");
+        content.numbers.insert(ARITHMETIC_VERSION.into(), 2f64.powi(40));
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "its `arithmetic-version` is 1099511627776, and must be at most 4294967295");
+    }
+
+    #[test]
     fn classes_whose_counts_do_not_add_up_are_refused() {
         let content = introduction(Some(vec![0, 0])).into_content();
         let error = Introduction::of(&content).unwrap_err();

@@ -65,6 +65,19 @@ fn a_site_whose_images_contradict_the_config_is_refused_rather_than_the_sites_af
 }
 
 #[test]
+fn a_site_that_computes_with_another_arithmetic_is_refused_by_name() {
+    let config = Config::parse(include_str!("../../../tests/tiny.toml"), &[]).unwrap();
+    let (progress, stop, mut grid) = (Progress::events(|_| {}), AtomicBool::new(false), Replies(Vec::new()));
+    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
+    let north = introduction("north", [1, 28, 28]);
+    assert_eq!(connections.check_site(&north), Ok(()));
+    let earlier = Introduction { arithmetic_version: ArithmeticVersion(1), ..north };
+    let ours = ArithmeticVersion::OURS;
+    let line = format!("north computes with arithmetic version 1, the server with {ours}; install the same effgan");
+    assert_eq!(connections.check_site(&earlier), Err(line));
+}
+
+#[test]
 fn a_node_that_was_queried_several_times_while_it_waited_is_one_site() {
     let reply = || introduction("north", [1, 28, 28]).into_content();
     let config = Config::parse(include_str!("../../../tests/tiny.toml"), &[]).unwrap();
