@@ -63,7 +63,7 @@ def check_messages(folder: Path) -> None:
     assert {kind: len(answers) for kind, answers in by_type.items()} == {"query": 2, "train": 4, "train.finetune": 2}
     for answer in by_type["query"]:
         assert answer.keys() == {"metrics", "config"}
-        assert answer["metrics"].keys() == {"num-examples", "channels", "height", "width", "classes"}
+        assert answer["metrics"].keys() == {"num-examples", "channels", "height", "width", "classes", "arithmetic-version"}
         assert answer["config"].keys() == {"client-name", "version", "kind", "config-hash"}
     for kind, networks in [("train", {"generator", "discriminator"}), ("train.finetune", {"generator"})]:
         for answer in by_type[kind]:

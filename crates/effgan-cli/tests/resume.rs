@@ -14,7 +14,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use effgan_nn::{ArithmeticVersion, sealed};
 use program::{effgan, failure, json, outcome, run_tiny, stdout, tiny_config};
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn text(path: &Path) -> &str {
@@ -220,6 +222,42 @@ fn checkpoints_of_another_run_or_of_no_use_are_refused() {
     fs::remove_dir_all(run.join("checkpoints")).unwrap();
     assert!(resumed(&run, &["--set", "name=again"]).contains("resumes after round 0"));
     assert_eq!(outcome(&run), whole);
+}
+
+#[test]
+fn a_run_or_a_checkpoint_of_another_arithmetic_is_refused_in_one_line_and_nothing_is_touched() {
+    let ((_folder, run), ours) = (done(&[]), ArithmeticVersion::OURS);
+    let refused = |what: &Path, version: u32| {
+        let info = fs::read(run.join("run.json")).unwrap();
+        let (code, line) = failure(&effgan(&["resume", text(&run), "--set", "algorithm.rounds=3"]));
+        let said = "finish the run with the effgan that began it, or start a new run";
+        let versions = format!("is of arithmetic version {version}, and this program computes with version {ours}");
+        assert_eq!((code, line), (Some(3), format!("{} {versions}; {said}", what.display())));
+        assert_eq!(fs::read(run.join("run.json")).unwrap(), info);
+    };
+    let written = json(&run.join("run.json"));
+    assert_eq!(written["arithmetic_version"], ours.0);
+    // Programs of version 1 did not name it.
+    for (name, version) in [(None, 1), (Some(1), 1), (Some(77), 77)] {
+        fs::write(run.join("run.json"), renamed(written.clone(), name).to_string()).unwrap();
+        refused(&run, version);
+    }
+    fs::write(run.join("run.json"), written.to_string()).unwrap();
+    for state in states(&run) {
+        let (mut head, params) = sealed::load::<Value>(&state).unwrap();
+        head["run"] = renamed(head["run"].take(), None);
+        sealed::save(&state, &head, &params).unwrap();
+        refused(&states(&run)[0], 1);
+    }
+}
+
+/// A record with this version of the arithmetic, or without any.
+fn renamed(mut record: Value, version: Option<u32>) -> Value {
+    record.as_object_mut().unwrap().remove("arithmetic_version").expect("it names its arithmetic");
+    if let Some(version) = version {
+        record["arithmetic_version"] = version.into();
+    }
+    record
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use effgan_data::ClientName;
-use effgan_nn::NnError;
+use effgan_nn::{ArithmeticVersion, NnError};
 
 /// What can go wrong in a federation.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,17 @@ pub enum FlError {
         /// `config`, `data` or `client or round`.
         what: &'static str,
     },
+    /// A run folder, or a checkpoint, of a run that was begun with another version of the arithmetic.
+    #[error(
+        "{path} is of arithmetic version {version}, and this program computes with version {}; finish the run with the effgan that began it, or start a new run",
+        ArithmeticVersion::OURS
+    )]
+    OtherArithmetic {
+        /// The folder or file.
+        path: PathBuf,
+        /// Its version.
+        version: ArithmeticVersion,
+    },
     /// No checkpoint is usable.
     #[error("{folder} has no usable checkpoint; remove the folder to start over")]
     NoCheckpoint {
@@ -163,7 +174,10 @@ impl FlError {
     /// Whether the error is about the server's own files, and not about a client.
     pub(crate) fn is_of_the_server(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::ForeignCheckpoint { .. } | Self::NoCheckpoint { .. } => true,
+            Self::Io { .. }
+            | Self::ForeignCheckpoint { .. }
+            | Self::OtherArithmetic { .. }
+            | Self::NoCheckpoint { .. } => true,
             Self::Nn(error) => matches!(error, NnError::Io { .. } | NnError::Sealed { .. }),
             _ => false,
         }

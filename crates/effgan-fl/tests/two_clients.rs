@@ -9,7 +9,7 @@ use effgan_fl::algorithms::{
 use effgan_fl::local::LocalTraining;
 use effgan_fl::{
     AggregationConfig, Algorithm, AlgorithmConfig, CheckpointConfig, Checkpoints, Decay, FailurePolicy, LocalConfig,
-    RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
+    OnFailure, RoundRecord, RunId, ServerState, Simulation, SimulationConfig,
 };
 use effgan_nn::Adam;
 use effgan_nn::gan::{Ema, Gan, GanModel, LocalDiscriminator, Loss, ServerGenerator, TrainConfig};

@@ -4,14 +4,14 @@
 //! It is a function of shapes, batch size, instruction set and precision alone: all machines with the same instructions
 //! choose alike, and a federation computes what a simulation does. The constants were fitted to measurements on one
 //! core of an AMD EPYC (Zen 5); only their ratios matter. Whoever changes what is chosen changes the bits of a run:
-//! see [`VERSION`].
+//! see [`ARITHMETIC_VERSION`].
 
 use crate::isa::Isa;
 use crate::precision::Precision;
 
-/// Version of everything that determines the bits of a training step: the forms of convolutions, and how they are chosen.
-/// Runs of another version cannot be resumed.
-pub const VERSION: u32 = 2;
+/// Version of everything that determines the bits of a training step, such as the forms of convolutions and how they are
+/// chosen. Runs that were begun with another version are refused.
+pub const ARITHMETIC_VERSION: u32 = 2;
 
 /// Bytes that stay in the second-level cache of a core, near it, and in its share of the third-level cache.
 const SECOND_LEVEL: usize = 768 << 10;

@@ -45,7 +45,7 @@ mod product_bf16;
 pub mod resample;
 mod winograd;
 
-pub use cost::VERSION as FORMS_VERSION;
+pub use cost::ARITHMETIC_VERSION;
 pub use geometry::{BLOCK, Geometry, MapShape, Side};
 pub use isa::Isa;
 pub use precision::Precision;

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arithmetic_version;
 pub mod checkpoint;
 pub mod classifier;
 mod device;
@@ -24,6 +25,7 @@ pub mod sealed;
 pub mod state_dict;
 mod threads;
 
+pub use arithmetic_version::ArithmeticVersion;
 pub use device::Device;
 pub use effgan_kernels::{Isa, Precision};
 pub use error::NnError;

@@ -99,7 +99,10 @@ impl From<FlError> for Failure {
             | FlError::OneImage { .. }
             | FlError::UnknownMember { .. }
             | FlError::Nn(NnError::Config(_) | NnError::Device(_)) => Kind::Usage,
-            FlError::Model { .. } | FlError::ForeignCheckpoint { .. } | FlError::NoCheckpoint { .. } => Kind::Data,
+            FlError::Model { .. }
+            | FlError::ForeignCheckpoint { .. }
+            | FlError::OtherArithmetic { .. }
+            | FlError::NoCheckpoint { .. } => Kind::Data,
             _ => Kind::Run,
         };
         Self { kind, error: error.into() }

@@ -138,9 +138,12 @@ impl<'a> ClientStates<'a> {
 
     fn load(&self, client: &ClientName, position: Option<RunPosition>) -> Result<ClientState> {
         let path = self.file(client, position);
-        match sealed::load(&path)? {
-            (head, state) if head == self.head(client, position) => Ok(state),
-            (Head { .. }, _) => Err(FlError::ForeignCheckpoint { path, what: "client or round" }),
+        let (head, state) = sealed::load::<Head>(&path)?;
+        self.checkpoints.run.check_arithmetic(&head.run, &path)?;
+        if head == self.head(client, position) {
+            Ok(state)
+        } else {
+            Err(FlError::ForeignCheckpoint { path, what: "client or round" })
         }
     }
 
@@ -188,7 +191,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use effgan_nn::Array;
+    use effgan_nn::{ArithmeticVersion, Array};
 
     use super::*;
     use crate::checkpoints::CheckpointConfig;
@@ -246,6 +249,20 @@ mod tests {
         states.put(&client, ClientState::new()).unwrap();
         states.write(RunPosition::of(&after(1))).unwrap();
         assert!(!folder.path().join("checkpoints").exists());
+    }
+
+    #[test]
+    fn a_client_state_of_another_arithmetic_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (earlier, client) = (checkpoints(&folder, 1), ClientName::new("a").unwrap());
+        let now = RunPosition::of(&after(1));
+        let states = ClientStates::at(now, &earlier);
+        states.put(&client, client_state(1.0)).unwrap();
+        states.write(now).unwrap();
+        let run = RunId { arithmetic_version: ArithmeticVersion::OURS, ..earlier.run.clone() };
+        let error =
+            ClientStates::at(now, &Checkpoints { run, ..earlier.clone() }).take(&client).unwrap_err().to_string();
+        assert!(error.contains("a/round_0001.safetensors is of arithmetic version 1, and this program"), "{error}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use effgan_data::ClientName;
 use effgan_nn::file::make_private_folder;
-use effgan_nn::{NnError, Params, sealed};
+use effgan_nn::{ArithmeticVersion, NnError, Params, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,13 +37,33 @@ use crate::record::RoundRecord;
 use crate::state::ServerState;
 use crate::{FlError, Result};
 
-/// Identifies the run of a checkpoint by SHA-256 hashes, in hex, of everything that its results depend on.
+/// Identifies the run of a checkpoint by everything that its results depend on. The hashes are SHA-256, in hex.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunId {
     /// Hash of the config, without the keys that may change when a run is resumed.
     pub config: String,
     /// Hash of the images and of their partition.
     pub data: String,
+    /// The version of the arithmetic of the run.
+    #[serde(default)]
+    pub arithmetic_version: ArithmeticVersion,
+}
+
+impl RunId {
+    /// Identifies a run of this program by the hashes of its config and its data.
+    pub fn new(config: String, data: String) -> Self {
+        Self { config, data, arithmetic_version: ArithmeticVersion::OURS }
+    }
+
+    /// Checks that the run `of_file`, to which the file at `path` belongs, was begun with the arithmetic of this run.
+    fn check_arithmetic(&self, of_file: &Self, path: &Path) -> Result<()> {
+        let version = of_file.arithmetic_version;
+        if version == self.arithmetic_version {
+            Ok(())
+        } else {
+            Err(FlError::OtherArithmetic { path: path.into(), version })
+        }
+    }
 }
 
 /// A saved state from which a run can resume.
@@ -137,7 +157,8 @@ impl Checkpoints {
     /// The newest state that is intact and for which `usable` returns `Ok`; `None` when no state was saved yet.
     ///
     /// # Errors
-    /// [`FlError::ForeignCheckpoint`] for a state of another run, [`FlError::NoCheckpoint`] when there are states and none is usable.
+    /// [`FlError::ForeignCheckpoint`] for a state of another run, [`FlError::OtherArithmetic`] for one that another version of the
+    /// arithmetic computed, [`FlError::NoCheckpoint`] when there are states and none is usable.
     pub fn latest(
         &self,
         usable: impl Fn(&Checkpoint) -> std::result::Result<(), String>,
@@ -157,7 +178,7 @@ impl Checkpoints {
     /// The states that are intact, newest first. Each is read when it is asked for.
     ///
     /// # Errors
-    /// When the folder cannot be listed; of a state, [`FlError::ForeignCheckpoint`] when it is another run's.
+    /// When the folder cannot be listed; of a state, as [`latest`](Self::latest).
     pub fn intact(&self) -> Result<impl Iterator<Item = Result<Checkpoint>>> {
         Ok(self
             .positions()?
@@ -166,7 +187,7 @@ impl Checkpoints {
     }
 
     /// Copies the newest state between two rounds, of at most `max_rounds` rounds, from the folder `donor` into this run. Returns
-    /// whether there was one. The caller guarantees that the first rounds of both runs are the same.
+    /// whether there was one of the same arithmetic. The caller guarantees that the first rounds of both runs are the same.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -181,7 +202,8 @@ impl Checkpoints {
                 Err(NnError::Sealed { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            if head.position == position && head.record.is_none() {
+            let is_alike = head.run.arithmetic_version == self.run.arithmetic_version;
+            if head.position == position && head.record.is_none() && is_alike {
                 make_folder(&self.folder)?;
                 let head = Head { run: RunId { config: self.run.config.clone(), ..head.run }, ..head };
                 sealed::save(&self.folder.join(position.file_name()), &head, &params)?;
@@ -208,6 +230,7 @@ impl Checkpoints {
         head: Head,
         params: &Params,
     ) -> Result<std::result::Result<Checkpoint, String>> {
+        self.run.check_arithmetic(&head.run, path)?;
         if head.run != self.run {
             let what = if head.run.config == self.run.config { "data" } else { "config" };
             return Err(FlError::ForeignCheckpoint { path: path.into(), what });

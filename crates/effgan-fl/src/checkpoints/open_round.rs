@@ -50,6 +50,18 @@ struct TrainingHead {
     steps: [u64; 2],
 }
 
+impl AsRef<Asked> for ReplyHead {
+    fn as_ref(&self) -> &Asked {
+        &self.asked
+    }
+}
+
+impl AsRef<Asked> for TrainingHead {
+    fn as_ref(&self) -> &Asked {
+        &self.asked
+    }
+}
+
 impl Checkpoints {
     /// Saves `reply` and the client's state after it, and removes the client's unfinished training. A failed reply is not saved, and
     /// neither is one whose metrics are not finite.
@@ -80,12 +92,10 @@ impl Checkpoints {
     /// The saved reply of `client` to exactly this exchange, if there is one, and the client's state after it.
     ///
     /// # Errors
-    /// When the file exists and cannot be read.
+    /// When the file exists and cannot be read, or is of another version of the arithmetic.
     pub(crate) fn load_reply(&self, exchange: ExchangeId, client: &ClientName) -> Result<Option<(Reply, ClientState)>> {
-        let saved = self.read::<ReplyHead>(&self.reply_file(exchange, client))?;
-        let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
-            return Ok(None);
-        };
+        let saved = self.read::<ReplyHead>(&self.reply_file(exchange, client), &self.asked(exchange, client))?;
+        let Some((head, params)) = saved else { return Ok(None) };
         let ReplyHead { num_examples, metrics, seconds, steps, .. } = head;
         let update = Update { params: params.under(UPDATE), num_examples, metrics };
         let (steps, place) = (LossHistory::of(steps, params.get(LOSSES)?), Place::MemoryAndFile);
@@ -117,7 +127,7 @@ impl Checkpoints {
     /// `total` is of other images, and is not used.
     ///
     /// # Errors
-    /// When the file exists and cannot be read.
+    /// When the file exists and cannot be read, or is of another version of the arithmetic.
     pub(crate) fn load_training(
         &self,
         exchange: ExchangeId,
@@ -126,10 +136,8 @@ impl Checkpoints {
         names: &[LossName],
     ) -> Result<Option<TrainingState>> {
         let path = self.training_file(exchange, client);
-        let saved = self.read::<TrainingHead>(&path)?;
-        let Some((head, params)) = saved.filter(|(head, _)| head.asked == self.asked(exchange, client)) else {
-            return Ok(None);
-        };
+        let saved = self.read::<TrainingHead>(&path, &self.asked(exchange, client))?;
+        let Some((head, params)) = saved else { return Ok(None) };
         let history = LossHistory::of(head.steps, params.get(LOSSES)?);
         if history.total != total || !history.fits(names) {
             let (line, found) = (path.display(), history.total);
@@ -141,10 +149,14 @@ impl Checkpoints {
         Ok(Some(TrainingState { steps: history.steps, tensors: params.under(TRAINING) }))
     }
 
-    /// Reads a sealed file; `None` when it does not exist, or is unusable, of which `warn` is told: the work is then done again.
-    fn read<H: DeserializeOwned>(&self, path: &Path) -> Result<Option<(H, Params)>> {
-        match sealed::load(path) {
-            Ok(file) => Ok(Some(file)),
+    /// Reads a sealed file that belongs to the broadcast `asked`; `None` when it does not exist or belongs to another, or is
+    /// unusable, of which `warn` is told: the work is then done again.
+    fn read<H: DeserializeOwned + AsRef<Asked>>(&self, path: &Path, asked: &Asked) -> Result<Option<(H, Params)>> {
+        match sealed::load::<H>(path) {
+            Ok((head, params)) => {
+                self.run.check_arithmetic(&head.as_ref().run, path)?;
+                Ok((head.as_ref() == asked).then_some((head, params)))
+            }
             Err(NnError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(NnError::Sealed { path, reason }) => {
                 (self.warn)(&format!("{} {reason}; the client's work is done again", path.display()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use effgan_data::ClientName;
+use effgan_nn::ArithmeticVersion;
 use effgan_nn::networks::Network;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ pub struct Manifest {
     pub format_version: u32,
     /// The algorithm's name in a config.
     pub algorithm: String,
+    /// The version of the arithmetic that trained it. Readers do not need it: a model of any version can be sampled.
+    #[serde(default)]
+    pub arithmetic_version: ArithmeticVersion,
     /// Network and image shape, from which a generator is built.
     pub network: Network,
     /// Names of a conditional network's classes, in the order of their labels; absent where they are not known.

@@ -100,7 +100,7 @@ mod tests {
     use std::fs;
 
     use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, init};
-    use effgan_nn::{Device, Purpose, Streams};
+    use effgan_nn::{ArithmeticVersion, Device, Purpose, Streams};
     use serde_json::Value;
     use tempfile::TempDir;
 
@@ -139,11 +139,15 @@ mod tests {
     /// Opens the folder after `edit` changed its manifest.
     fn reopened(edit: impl FnOnce(&mut Value)) -> Result<Ensemble> {
         let (folder, _) = model(Weights::Examples);
+        edit_manifest(&folder, edit);
+        Ensemble::open(folder.path())
+    }
+
+    fn edit_manifest(folder: &TempDir, edit: impl FnOnce(&mut Value)) {
         let path = folder.path().join("manifest.json");
         let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         edit(&mut manifest);
         fs::write(&path, manifest.to_string()).unwrap();
-        Ensemble::open(folder.path())
     }
 
     #[test]
@@ -153,6 +157,28 @@ mod tests {
         assert_eq!(opened.manifest(), written.manifest());
         assert_eq!(opened.global().unwrap(), generator(3));
         assert_eq!(opened.generator(&opened.manifest().members[1]).unwrap(), generator(2));
+    }
+
+    #[test]
+    fn a_model_names_the_arithmetic_that_trained_it_and_one_of_another_version_is_sampled_all_the_same() {
+        let (_folder, ours) = model(Weights::Examples);
+        assert_eq!(ours.manifest.arithmetic_version, ArithmeticVersion::OURS);
+        let draw = |ensemble: &Ensemble| ensemble.sample(&Selection::Ensemble, &first(9)).unwrap();
+        let rename = |version: Option<u32>| {
+            let (folder, _) = model(Weights::Examples);
+            edit_manifest(&folder, |manifest| match version {
+                Some(version) => manifest["arithmetic_version"] = version.into(),
+                None => _ = manifest.as_object_mut().unwrap().remove("arithmetic_version").unwrap(),
+            });
+            folder
+        };
+        // Programs of version 1 did not name it.
+        for (named, version) in [(None, 1), (Some(7), 7)] {
+            let folder = rename(named);
+            let other = Ensemble::open(folder.path()).unwrap();
+            assert_eq!(other.manifest.arithmetic_version, ArithmeticVersion(version));
+            assert_eq!(draw(&other), draw(&ours));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use effgan_data::ClientName;
 use effgan_nn::networks::Network;
-use effgan_nn::{Params, checkpoint};
+use effgan_nn::{ArithmeticVersion, Params, checkpoint};
 
 use super::generator_file::{member_file, read_generator, write_generator};
 use super::manifest::FORMAT_VERSION;
@@ -116,6 +116,7 @@ impl ModelWriter {
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             algorithm: algorithm.into(),
+            arithmetic_version: ArithmeticVersion::OURS,
             network: network.clone(),
             classes: if network.num_classes.is_some() { self.classes } else { Vec::new() },
             global: Global { norm_statistics, sha256 },

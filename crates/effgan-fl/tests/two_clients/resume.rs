@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use effgan_fl::rounds::{ObserverResult, SaveState};
 use effgan_fl::{FlError, RoundObserver, StepRecord};
+use effgan_nn::ArithmeticVersion;
 
 use super::*;
 
@@ -185,4 +186,56 @@ fn unfinished_work_of_another_number_of_steps_is_done_again() {
     assert_eq!(run(&fewer, 0).unwrap(), driven(&*algorithm, &SimulationConfig::default(), &fewer, 1).0);
     let [line] = &warned.lock().unwrap()[..] else { panic!("one line") };
     assert!(line.ends_with("is of 3 steps, and there are 2 now; the client's work is done again"), "{line}");
+}
+
+/// Checkpoints after every step of a run that was begun with this version of the arithmetic.
+fn of_version(folder: &Path, version: u32) -> Checkpoints {
+    let run = RunId { arithmetic_version: ArithmeticVersion(version), ..RunId::default() };
+    let config = CheckpointConfig { every_steps: Some(1), ..CheckpointConfig::default() };
+    Checkpoints::new(folder.into(), run, config, |line| panic!("{line}"))
+}
+
+#[test]
+fn states_replies_and_unfinished_work_of_another_arithmetic_are_refused() {
+    let (images, ours) = (images(), ArithmeticVersion::OURS);
+    let algorithm = fedgan(2).build(model(), local(), &AggregationConfig::default(), device()).unwrap();
+    let run = |checkpoints: &Checkpoints, stop_at: (u32, &str, u64)| {
+        let simulation = Simulation {
+            algorithm: &*algorithm,
+            images: &images,
+            partition: &partition(),
+            participation: &SimulationConfig::default(),
+            failures: FailurePolicy { on_failure: OnFailure::LeaveOut, ..FailurePolicy::default() },
+            seed: SEED,
+            jobs: 1,
+            checkpoints,
+            on_step: &|record| {
+                let stops = (record.round, record.client.as_str(), record.step) == stop_at;
+                if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        };
+        let from = checkpoints.latest(|_| Ok(()))?;
+        simulation.run(from, &mut Members::new(), &mut Recording::default())
+    };
+    for (stop_at, first_read) in [
+        ((1, "north", 1), "round_0001/north.work.safetensors"),
+        ((1, "south", 1), "round_0001/north.safetensors"),
+        ((2, "north", 1), "round_0001.safetensors"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(run(&of_version(folder.path(), 1), stop_at), Err(FlError::Interrupted)));
+        let error = run(&of_version(folder.path(), ours.0), (0, "", 0)).unwrap_err().to_string();
+        let versions = format!("is of arithmetic version 1, and this program computes with version {ours}");
+        let advice = "finish the run with the effgan that began it, or start a new run";
+        assert_eq!(error, format!("{} {versions}; {advice}", folder.path().join(first_read).display()));
+    }
+}
+
+#[test]
+fn rounds_of_another_arithmetic_are_not_adopted() {
+    let (donor, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let state = ServerState::after_round(1, first_params());
+    of_version(donor.path(), 1).save(&state, None, serde_json::Value::Null).unwrap();
+    assert!(!of_version(&folder.path().join("other"), 2).adopt(donor.path(), 1).unwrap());
+    assert!(of_version(&folder.path().join("same"), 1).adopt(donor.path(), 1).unwrap());
 }

@@ -16,7 +16,7 @@ use crate::record::run_dir::{MAX_BYTES, beside, check_new, make_new_folder};
 use crate::record::run_info::{RunInfo, Status};
 
 /// Creates the run folder `out` as if a run of `config` had been interrupted after the rounds that the run in `donor` has finished, and
-/// returns whether there were any. [`resume`](super::resume) then continues it to the same bits as a run of its own. The caller makes sure
+/// returns whether there were any that this program's arithmetic computed. [`resume`](super::resume) then continues it to the same bits as a run of its own. The caller makes sure
 /// that both configs have the same first rounds.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub fn adopt_rounds(donor: &Path, config: &Config, out: &Path) -> Result<bool> {
 /// Fills the folder `beside`, which is renamed once it is whole.
 fn adopt_beside(donor: &Path, max_rounds: u32, config: &Config, beside: &Path) -> anyhow::Result<bool> {
     make_new_folder(beside, 0o777)?;
-    let run = RunId { config: config.identity(), data: String::new() };
+    let run = RunId::new(config.identity(), String::new());
     let checkpoints =
         Checkpoints::new(beside.join("checkpoints"), run, config.checkpoint.clone(), |line| log::warn!("{line}"));
     if !checkpoints.adopt(&donor.join("checkpoints"), max_rounds)? {

@@ -11,7 +11,7 @@ use effgan_nn::params;
 
 use super::Execution;
 use super::Run;
-use super::resume::{config_of, info_of};
+use super::resume::{check_arithmetic, config_of, info_of};
 use super::run_data::{RunData, SITES};
 use super::run_inputs::RunInputs;
 use crate::config::Config;
@@ -73,6 +73,7 @@ fn resume_federated(
         execution.progress.line(&format!("{} is done", out.display()));
         return Ok(());
     }
+    check_arithmetic(out, &earlier)?;
     let strategy = config.federation.strategy.as_ref().map(|strategy| grid.strategy(strategy));
     let sites = sites_of(out)?;
     let inputs = inputs_of(config, sites, strategy, execution).map_err(|failure| execution.named(failure))?;

@@ -8,10 +8,10 @@ use effgan_data::ClientName;
 use effgan_fl::aggregate::MemberSink;
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::{Ensemble, OnFailure, ServerState};
-use effgan_nn::{Model, Params, sealed};
+use effgan_nn::{ArithmeticVersion, Model, Params, sealed};
 
 use super::federated_run::sites_of;
-use super::resume::{config_of, info_of};
+use super::resume::{check_arithmetic, config_of, info_of};
 use super::run_data::{RunData, SITES};
 use super::run_inputs::RunInputs;
 use super::{Execution, Run};
@@ -25,7 +25,7 @@ use crate::record::run_info::Status;
 /// site's name.
 ///
 /// # Errors
-/// A run that is not finished or not a federation's; a file of another run, of a site that is not in the run, or of one that is already a
+/// A run that is not finished or not a federation's; a run or a file of another version of the arithmetic; a file of another run, of a site that is not in the run, or of one that is already a
 /// member.
 pub fn add_late_member(path: &Path, file: &Path, execution: Execution) -> Result<ClientName> {
     let started = Instant::now();
@@ -37,6 +37,7 @@ pub fn add_late_member(path: &Path, file: &Path, execution: Execution) -> Result
         let line = format!("{} is a simulation's run, in which no client can be late", path.display());
         return Err(Failure::usage(anyhow!(line)));
     }
+    check_arithmetic(path, &earlier)?;
     let inputs = RunInputs::new(&config, RunData::AtSites(sites_of(path)?), execution)?;
     let members = Ensemble::open(path)?.manifest().members.clone();
     let (late, generator) = sealed::load::<LateGenerator>(file)
@@ -59,7 +60,7 @@ fn check(
     inputs: &RunInputs,
     members: &[Member],
 ) -> std::result::Result<(), String> {
-    let LateGenerator { client, num_examples, config: identity } = late;
+    let LateGenerator { client, num_examples, config: identity, arithmetic_version } = late;
     let roster = &inputs.roster;
     let Ok(place) = roster.names().binary_search(client) else {
         return Err(format!("{client} is not one of the run's sites"));
@@ -67,6 +68,12 @@ fn check(
     let known = roster.num_examples()[place];
     if *identity != config.identity() {
         return Err("it was made with the config of another run".into());
+    }
+    if *arithmetic_version != ArithmeticVersion::OURS {
+        return Err(format!(
+            "it is of arithmetic version {arithmetic_version}, and the run of version {}; fine-tune with the run's effgan",
+            ArithmeticVersion::OURS
+        ));
     }
     if *num_examples != known {
         return Err(format!("{client} says it has {num_examples} images, and had {known} when the run was started"));

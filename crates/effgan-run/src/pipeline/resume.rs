@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use effgan_fl::{Carrier, Checkpoint, ExchangeKind};
+use effgan_fl::{Carrier, Checkpoint, ExchangeKind, FlError};
+use effgan_nn::ArithmeticVersion;
 use effgan_nn::checkpoint::read_file;
 use serde::Deserialize;
 
@@ -25,7 +26,8 @@ const CONFIG: &str = "config.toml";
 /// an uninterrupted run. `settings` may change what [`Config::identity`] leaves out.
 ///
 /// # Errors
-/// A folder that is not a run folder or is in use; a setting that may not change; a checkpoint of another run; then as [`run`](super::run).
+/// A folder that is not a run folder or is in use; a setting that may not change; a run of another version of the arithmetic; a checkpoint
+/// of another run; then as [`run`](super::run).
 pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<()> {
     let started = Instant::now();
     let (config, earlier) = (config_of(path, settings)?, info_of(path)?);
@@ -42,6 +44,7 @@ pub fn resume(path: &Path, settings: &[String], execution: Execution) -> Result<
             .line(&format!("{} is done; --set algorithm.rounds=… extends it by more rounds", path.display()));
         return Ok(());
     }
+    check_arithmetic(path, &earlier)?;
     let inputs = RunInputs::load(&config, execution).map_err(|failure| failure.of_config(&path.join(CONFIG)))?;
     Run::reopen(&config, &inputs, path, &earlier, execution)?.resume_from_newest(None, started)
 }
@@ -165,6 +168,17 @@ pub fn info_of(path: &Path) -> Result<RunInfo> {
     let file = path.join("run.json");
     let read = || -> anyhow::Result<RunInfo> { Ok(serde_json::from_slice(&read_file(&file, MAX_BYTES)?)?) };
     read().with_context(|| format!("reading {}", file.display())).map_err(Failure::data)
+}
+
+/// Checks that the run in `path`, whose `run.json` is `earlier`, was begun with the arithmetic of this program.
+///
+/// # Errors
+/// [`FlError::OtherArithmetic`].
+pub(super) fn check_arithmetic(path: &Path, earlier: &RunInfo) -> Result<()> {
+    match earlier.arithmetic_version {
+        ArithmeticVersion::OURS => Ok(()),
+        version => Err(FlError::OtherArithmetic { path: path.into(), version }.into()),
+    }
 }
 
 /// Warns when the machine or the version has changed: bits are equal only on one machine with one build.

@@ -57,9 +57,9 @@ impl RunInputs {
         run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device)
     }
 
-    /// What determines the bits of the run: its config and its data.
+    /// What determines the bits of the run: its config, its data and the program's arithmetic.
     pub(super) fn run_id(&self, config: &Config) -> RunId {
-        RunId { config: config.identity(), data: self.data.hash() }
+        RunId::new(config.identity(), self.data.hash())
     }
 }
 

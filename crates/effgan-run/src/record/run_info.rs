@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use effgan_fl::Roster;
 use effgan_nn::networks::{Network, TensorSpec, num_bytes};
-use effgan_nn::{Device, Precision};
+use effgan_nn::{ArithmeticVersion, Device, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Machine};
@@ -45,6 +45,9 @@ pub struct RunInfo {
     pub precision: Precision,
     /// The version of effgan.
     pub version: String,
+    /// The version of the arithmetic of training.
+    #[serde(default)]
+    pub arithmetic_version: ArithmeticVersion,
     /// The machine that the run (or its server) works on.
     pub machine: Machine,
     /// The images.
@@ -139,6 +142,7 @@ pub fn at_start(
         jobs,
         precision: config.local.precision,
         version: env!("CARGO_PKG_VERSION").into(),
+        arithmetic_version: ArithmeticVersion::OURS,
         machine: machine::this(device),
         dataset,
         partition,

@@ -5,7 +5,7 @@ use std::fs;
 
 use effgan_fl::ensemble::NormStatistics::{Average, Recompute};
 use effgan_fl::{ClientRecord, Drift, ExchangeKind, Missing, RoundRecord};
-use effgan_nn::Precision;
+use effgan_nn::{ArithmeticVersion, Precision};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -52,6 +52,7 @@ fn info(status: Status) -> RunInfo {
         jobs: 2,
         precision: Precision::Bf16,
         version: "0.1.0".into(),
+        arithmetic_version: ArithmeticVersion::OURS,
         machine: Machine { cpu: "a & b".into(), cores: 2, instruction_set: "avx2".into(), os: "linux".into() },
         dataset: DatasetInfo {
             name: "m".into(),

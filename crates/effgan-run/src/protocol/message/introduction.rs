@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use effgan_data::ClientName;
-use effgan_nn::Params;
+use effgan_nn::{ArithmeticVersion, Params};
 use serde::{Deserialize, Serialize};
 
-use super::{Content, LEDGER, NUM_EXAMPLES, VERSION};
+use super::{ARITHMETIC_VERSION, Content, LEDGER, NUM_EXAMPLES, VERSION};
 use crate::config::MAX_EXAMPLES;
 
 /// What a site says of itself. `sites.json` in the run folder keeps it.
@@ -22,6 +22,9 @@ pub struct Introduction {
     pub num_classes: usize,
     /// The site's version of effgan.
     pub version: String,
+    /// The version of the site's arithmetic.
+    #[serde(default)]
+    pub arithmetic_version: ArithmeticVersion,
     /// How many images it trains on, by class; only where the config requests them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_counts: Option<Vec<u64>>,
@@ -49,6 +52,7 @@ impl Introduction {
             SHAPE.iter().zip(self.image_shape).map(|(name, n)| ((*name).to_owned(), n as f64)).collect();
         numbers.insert(CLASSES.into(), self.num_classes as f64);
         numbers.insert(NUM_EXAMPLES.into(), self.num_examples as f64);
+        numbers.insert(ARITHMETIC_VERSION.into(), self.arithmetic_version.0.into());
         for (class, n) in self.label_counts.iter().flatten().enumerate() {
             numbers.insert(of_class(class), *n as f64);
         }
@@ -77,6 +81,10 @@ impl Introduction {
             n @ 1..=MAX_EXAMPLES => n,
             n => return Err(format!("it has {n} images, and must have from 1 to {MAX_EXAMPLES}")),
         };
+        let arithmetic_version = content.count(ARITHMETIC_VERSION)?;
+        let arithmetic_version = u32::try_from(arithmetic_version).map_err(|_| {
+            format!("its `{ARITHMETIC_VERSION}` is {arithmetic_version}, and must be at most {}", u32::MAX)
+        })?;
         let is_counted = content.numbers.contains_key(&of_class(0));
         let counts = || (0..num_classes).map(|class| content.count(&of_class(class))).collect::<Result<Vec<_>, _>>();
         let label_counts = is_counted.then(counts).transpose()?;
@@ -89,6 +97,7 @@ impl Introduction {
             image_shape,
             num_classes,
             version: version(content.word(VERSION)?)?,
+            arithmetic_version: ArithmeticVersion(arithmetic_version),
             label_counts,
             max_examples: None,
             ledger: content.ledger()?.map(Into::into),
@@ -118,6 +127,7 @@ mod tests {
             image_shape: [1, 28, 32],
             num_classes: 2,
             version: "0.1.0".into(),
+            arithmetic_version: ArithmeticVersion::OURS,
             label_counts,
             max_examples: None,
             ledger: None,
@@ -137,6 +147,17 @@ mod tests {
         let version = "9.9.9\u{1b}[2J".to_owned();
         let error = Introduction::of(&Introduction { version, ..introduction(None) }.into_content()).unwrap_err();
         assert_eq!(error, "its `version` is not a version of effgan");
+    }
+
+    #[test]
+    fn a_site_of_an_effgan_that_does_not_name_its_arithmetic_is_refused() {
+        let mut content = introduction(None).into_content();
+        content.numbers.remove(ARITHMETIC_VERSION);
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "the message lacks the number `arithmetic-version`; do both sides have the same effgan?");
+        content.numbers.insert(ARITHMETIC_VERSION.into(), 2f64.powi(40));
+        let error = Introduction::of(&content).unwrap_err();
+        assert_eq!(error, "its `arithmetic-version` is 1099511627776, and must be at most 4294967295");
     }
 
     #[test]

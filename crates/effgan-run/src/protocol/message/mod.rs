@@ -46,6 +46,8 @@ pub(super) const RUN: &str = "run";
 pub(super) const DEADLINE: &str = "deadline";
 /// The sender's version of effgan.
 pub(super) const VERSION: &str = "version";
+/// The version of a site's arithmetic.
+pub(super) const ARITHMETIC_VERSION: &str = "arithmetic-version";
 /// The round, from 1.
 pub(super) const ROUND: &str = "round";
 /// The server's step within the round, from 0.

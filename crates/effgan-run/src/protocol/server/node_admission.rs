@@ -1,6 +1,7 @@
 //! Whether a node may take part: what it says of itself has to agree with the server's list, the config and the other sites.
 
 use effgan_fl::Refusal;
+use effgan_nn::ArithmeticVersion;
 
 use super::nodes::Unable;
 use super::site_list::ListedSite;
@@ -35,7 +36,7 @@ impl SiteConnections<'_> {
     }
 
     pub(super) fn check_site(&self, site: &Introduction) -> Result<(), String> {
-        let Introduction { name, version, .. } = site;
+        let Introduction { name, version, arithmetic_version, .. } = site;
         if self.config.federation.sites.as_ref().is_some_and(|sites| !sites.contains(name)) {
             return Err(format!("{name} is not one of federation.sites"));
         }
@@ -44,6 +45,12 @@ impl SiteConnections<'_> {
         }
         if version != env!("CARGO_PKG_VERSION") {
             return Err(format!("{name} has effgan {version}, the server has {}", env!("CARGO_PKG_VERSION")));
+        }
+        if *arithmetic_version != ArithmeticVersion::OURS {
+            let ours = ArithmeticVersion::OURS;
+            return Err(format!(
+                "{name} computes with arithmetic version {arithmetic_version}, the server with {ours}; install the same effgan"
+            ));
         }
         // First against the config: a site that contradicts it is the one to refuse, not an honest site that comes after it.
         self.check_against_config(site)?;

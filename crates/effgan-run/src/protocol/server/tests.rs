@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use effgan_fl::{Refusal, Strategy};
+use effgan_nn::ArithmeticVersion;
 
 use super::*;
 use crate::config::StrategyConfig;
@@ -36,6 +37,7 @@ fn introduction(name: &str, image_shape: [usize; 3]) -> Introduction {
         image_shape,
         num_classes: 2,
         version: env!("CARGO_PKG_VERSION").into(),
+        arithmetic_version: ArithmeticVersion::OURS,
         label_counts: None,
         max_examples: None,
         ledger: None,
@@ -60,6 +62,19 @@ fn a_site_whose_images_contradict_the_config_is_refused_rather_than_the_sites_af
     assert!(connections.check_site(&many).unwrap_err().contains("says it has 200 classes"));
     let counted = Introduction { label_counts: Some(vec![6, 6]), ..honest };
     assert!(connections.check_site(&counted).unwrap_err().contains("federation.label_counts = false"));
+}
+
+#[test]
+fn a_site_that_computes_with_another_arithmetic_is_refused_by_name() {
+    let config = Config::parse(include_str!("../../../tests/tiny.toml"), &[]).unwrap();
+    let (progress, stop, mut grid) = (Progress::events(|_| {}), AtomicBool::new(false), Replies(Vec::new()));
+    let connections = SiteConnections::new(&mut grid, &config, None, &progress, &stop);
+    let north = introduction("north", [1, 28, 28]);
+    assert_eq!(connections.check_site(&north), Ok(()));
+    let earlier = Introduction { arithmetic_version: ArithmeticVersion(1), ..north };
+    let ours = ArithmeticVersion::OURS;
+    let line = format!("north computes with arithmetic version 1, the server with {ours}; install the same effgan");
+    assert_eq!(connections.check_site(&earlier), Err(line));
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl ExchangeWork<'_> {
             seed: config.seed,
             jobs: self.settings.jobs,
             folder: &self.state_dir(),
-            run: RunId { config: config.identity(), data: run.clone() },
+            run: RunId::new(config.identity(), run.clone()),
             checkpoint: config.checkpoint.clone(),
             warn: Arc::new(|line: &str| log::warn!("{line}")),
             on_step: &on_step,

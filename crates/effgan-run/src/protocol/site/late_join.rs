@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use effgan_data::ClientName;
 use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
-use effgan_nn::{Params, checkpoint, sealed};
+use effgan_nn::{ArithmeticVersion, Params, checkpoint, sealed};
 use serde::{Deserialize, Serialize};
 
 use super::{SiteSettings, answer};
@@ -26,6 +26,9 @@ pub struct LateGenerator {
     pub num_examples: u64,
     /// [`Config::identity`] of the run.
     pub config: String,
+    /// The version of the arithmetic that fine-tuned it.
+    #[serde(default)]
+    pub arithmetic_version: ArithmeticVersion,
 }
 
 /// The config's name in `join/`.
@@ -68,8 +71,12 @@ pub fn fine_tune(join: &Path, settings: &SiteSettings, out: &Path, stop: &Atomic
     let kind = message_type(ExchangeKind::Collect);
     let reply = answer(settings, kind, message.packed(), stop)?.unpacked().map_err(failure)?;
     let update = reply.into_reply(site.name.clone(), exchange, &id).outcome.map_err(failure)?;
-    let header =
-        LateGenerator { client: site.name.clone(), num_examples: update.num_examples, config: config.identity() };
+    let header = LateGenerator {
+        client: site.name.clone(),
+        num_examples: update.num_examples,
+        config: config.identity(),
+        arithmetic_version: ArithmeticVersion::OURS,
+    };
     sealed::save(out, &header, &update.params.under(GENERATOR))?;
     Ok(site)
 }

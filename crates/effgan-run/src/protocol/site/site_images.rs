@@ -7,7 +7,7 @@ use effgan_data::datasets::FileList;
 use effgan_data::{ClientName, ClientShare, Dataset, Partition};
 use effgan_fl::local::check_shard;
 use effgan_fl::{Algorithm, Refusal};
-use effgan_nn::Device;
+use effgan_nn::{ArithmeticVersion, Device};
 
 use super::class_labels;
 use super::context::SiteContext;
@@ -130,6 +130,7 @@ impl Images {
             image_shape: train.shape(),
             num_classes: train.num_classes(),
             version: env!("CARGO_PKG_VERSION").into(),
+            arithmetic_version: ArithmeticVersion::OURS,
             label_counts: config.federation.label_counts.then(counts),
             max_examples: None,
             ledger: None,

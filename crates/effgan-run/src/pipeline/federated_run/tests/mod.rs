@@ -18,7 +18,9 @@ use super::*;
 use crate::config::StrategyConfig;
 use crate::pipeline::{add_late_member, run};
 use crate::progress::Progress;
-use crate::protocol::{Content, MessageId, NodeId, Pulled, SiteImages, SiteSettings, answer, fine_tune, split};
+use crate::protocol::{
+    Content, LateGenerator, MessageId, NodeId, Pulled, SiteImages, SiteSettings, answer, fine_tune, split,
+};
 use crate::record::events::Event;
 use crate::report::run_folder::Folder;
 

@@ -64,6 +64,14 @@ fn a_generator_added_late_gives_the_same_model_as_one_collected_in_time() {
     let members = |run: &Path| fs::read(run.join("model/manifest.json")).unwrap();
     assert_eq!(members(&out), members(&whole));
 
+    let other = folder.path().join("other.generator");
+    let (late, tensors) = effgan_nn::sealed::load::<LateGenerator>(&file).unwrap();
+    let late = LateGenerator { arithmetic_version: effgan_nn::ArithmeticVersion(1), ..late };
+    effgan_nn::sealed::save(&other, &late, &tensors).unwrap();
+    let error = add_late_member(&out, &other, on(1, &quiet())).unwrap_err().line();
+    let ours = effgan_nn::ArithmeticVersion::OURS;
+    let line = format!("it is of arithmetic version 1, and the run of version {ours}; fine-tune with the run's effgan");
+    assert_eq!(error, format!("{}: {line}", other.display()));
     let again = add_late_member(&out, &file, on(1, &quiet())).unwrap_err().line();
     assert!(again.ends_with("north is already a member"), "{again}");
     let stranger = folder.path().join("stranger.generator");

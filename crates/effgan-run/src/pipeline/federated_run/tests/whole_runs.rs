@@ -1,6 +1,10 @@
 //! Runs without failures come to the simulation's hash, are resumed, extended and averaged by a strategy.
 
+use effgan_fl::FlError;
+use effgan_nn::ArithmeticVersion;
+
 use super::*;
+use crate::failure::Kind;
 
 #[test]
 fn sites_reach_the_simulations_hash_and_a_second_start_has_nothing_to_do() {
@@ -91,4 +95,21 @@ fn a_strategy_replaces_the_averaging_and_its_memory_is_kept() {
         error.starts_with("federation.strategy replaces the mean of effgan, fedgan, fedprox; remove it"),
         "{error}"
     );
+}
+
+#[test]
+fn a_run_of_another_arithmetic_is_not_extended_and_no_site_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (short, long, out) = (config(&[]), config(&["algorithm.rounds=3"]), folder.path().join("run"));
+    let sites = || (0..3).map(|i| assigned(&folder, i)).collect();
+    run_over(&mut grid_of(sites()), &short, &out).0.unwrap();
+    let earlier = RunInfo { arithmetic_version: ArithmeticVersion(1), ..info_of(&out).unwrap() };
+    fs::write(out.join("run.json"), serde_json::to_vec(&earlier).unwrap()).unwrap();
+    let mut grid = grid_of(sites());
+    let error = run_over(&mut grid, &long, &out).0.unwrap_err();
+    let line = FlError::OtherArithmetic { path: out.clone(), version: ArithmeticVersion(1) }.to_string();
+    assert_eq!((error.kind(), error.line()), (Kind::Data, line));
+    assert!(grid.asked.is_empty());
+    let (outcome, lines) = run_over(&mut grid, &short, &out);
+    assert_eq!((outcome.is_ok(), lines), (true, vec![format!("{} is done", out.display())]));
 }

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use effgan_data::ClientName;
-use effgan_fl::{Broadcast, ExchangeKind, RunPosition, SiteMessage};
-use effgan_nn::{Array, Params, Purpose, Streams, params, pixels};
+use effgan_fl::{Broadcast, ExchangeKind, FlError, RunPosition, SiteMessage};
+use effgan_nn::{ArithmeticVersion, Array, Params, Purpose, Streams, params, pixels, sealed};
 use image::GrayImage;
 use tempfile::TempDir;
 

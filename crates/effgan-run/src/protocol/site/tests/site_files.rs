@@ -96,3 +96,20 @@ fn a_query_makes_a_site_remove_the_state_of_old_runs() {
     assert_eq!(refusal(&kit.query(CONFIG)), None);
     assert_eq!([old, new, foreign].map(|path| path.exists()), [false, true, true]);
 }
+
+/// A site that is stopped in the middle of its work, and gets another effgan before it goes on.
+#[test]
+fn unfinished_work_of_another_arithmetic_is_refused_in_one_line() {
+    let kit = Kit::new(ANY);
+    let message = || site_message(CONFIG, ExchangeKind::Average, 1, start(CONFIG));
+    answer(&kit.settings, "train", message(), &AtomicBool::new(true)).unwrap_err();
+    let run = kit.settings.state_dir.join(&params::sha256(b"run1")[..16]);
+    let work = run.join("north/round_0001/north.work.safetensors");
+    let (mut head, tensors) = sealed::load::<serde_json::Value>(&work).unwrap();
+    head["asked"]["run"].as_object_mut().unwrap().remove("arithmetic_version").unwrap();
+    sealed::save(&work, &head, &tensors).unwrap();
+    assert_eq!(refusal(&kit.ask("train", message())), Some(Refusal::WorkFailed));
+    let Some(Entry::Refused(refused)) = kit.entries().pop() else { panic!("a refusal") };
+    let line = FlError::OtherArithmetic { path: work, version: ArithmeticVersion(1) }.to_string();
+    assert_eq!(refused.why, line);
+}
