@@ -6,42 +6,11 @@ use super::buffer;
 use super::cost::Cost;
 use super::geometry::{Geometry, Side};
 use super::isa::Isa;
+use super::layer::Then;
+pub use super::layer::{Activation, Forward, Grads, Wants};
 use super::precision::Precision;
 use super::winograd::Winograd;
 use super::{activation, few_channels, im2col, pointwise};
-
-/// The activation of a layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// No activation.
-    Identity,
-    /// x where it is above zero, slope · x elsewhere; 0 is ReLU.
-    LeakyRelu {
-        /// Factor below zero, 0..1.
-        slope: f32,
-    },
-    /// The hyperbolic tangent.
-    Tanh,
-}
-
-impl Activation {
-    /// The slope below zero, for kernels that fuse a leaky ReLU; 1 where there is nothing to fuse.
-    pub fn slope(self) -> f32 {
-        match self {
-            Self::LeakyRelu { slope } => slope,
-            Self::Identity | Self::Tanh => 1.0,
-        }
-    }
-
-    /// Turns `grad`, the gradient of the activation's output `out`, into the gradient of its input.
-    pub fn backward(self, isa: Isa, out: &[f32], grad: &mut [f32]) {
-        match self {
-            Self::Identity => {}
-            Self::LeakyRelu { slope } => activation::leaky_backward(isa, out, grad, slope),
-            Self::Tanh => activation::tanh_backward(isa, out, grad),
-        }
-    }
-}
 
 /// A convolution or a transposed convolution for batches of `n` images.
 #[derive(Clone, Debug)]
@@ -61,47 +30,6 @@ enum Form {
     FewChannels,
     Pointwise,
     Im2col,
-}
-
-/// What becomes of a map before it is written: a bias is added, then a leaky ReLU applied where the slope is not 1.
-#[derive(Clone, Copy)]
-pub(crate) struct Then<'a> {
-    /// One value per channel.
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) slope: f32,
-}
-
-/// What the backward pass needs of the forward pass.
-#[derive(Clone, Copy)]
-pub struct Forward<'a> {
-    /// The layer's input.
-    pub input: &'a [f32],
-    /// The layer's weights.
-    pub weights: &'a [f32],
-    /// The layer's output, after the activation; may be empty without one.
-    pub out: &'a [f32],
-    /// The layer's activation.
-    pub activation: Activation,
-}
-
-/// Which gradients the backward pass computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wants {
-    /// Those of the weights and the bias.
-    pub params: bool,
-    /// That of the input.
-    pub input: bool,
-}
-
-/// The gradients that [`Wants`] selects.
-#[derive(Clone, Debug, Default)]
-pub struct Grads {
-    /// `[kernel · kernel, input.channels, output.channels]`.
-    pub weights: Option<Vec<f32>>,
-    /// One value per channel of the layer's output.
-    pub bias: Option<Vec<f32>>,
-    /// Shaped as the layer's input.
-    pub input: Option<Vec<f32>>,
 }
 
 impl Conv {

@@ -36,20 +36,15 @@ impl Cost {
 
     /// Nanoseconds for the multiply-adds of a matrix product, during which memory is read for `streams` nanoseconds: the
     /// longer of both, since processors read ahead.
-    pub(crate) fn product(&self, multiply_adds: usize, streams: f64) -> f64 {
+    pub(crate) fn product(self, multiply_adds: usize, streams: f64) -> f64 {
         (multiply_adds as f64 * self.multiply_add).max(streams)
     }
 }
 
 /// Nanoseconds for moving `bytes` bytes to or from a working set of `resident` bytes.
 pub(crate) fn moved(bytes: usize, resident: usize) -> f64 {
-    let of_byte = match resident {
-        ..=SECOND_LEVEL => 0.015,
-        ..=NEAR => 0.03,
-        ..=THIRD_LEVEL => 0.06,
-        _ => 0.09,
-    };
-    bytes as f64 * of_byte
+    let levels = [(SECOND_LEVEL, 0.015), (NEAR, 0.03), (THIRD_LEVEL, 0.06), (usize::MAX, 0.09)];
+    bytes as f64 * of_byte(resident, &levels)
 }
 
 /// Nanoseconds for reading `bytes` bytes in order.
@@ -60,10 +55,10 @@ pub(crate) fn read_in_order(bytes: usize) -> f64 {
 /// Nanoseconds for reading the rows of a working set of `resident` bytes again and again, `bytes` bytes in all: tiles of rows are
 /// scattered, and memory is slow to find them.
 pub(crate) fn read_again(bytes: usize, resident: usize) -> f64 {
-    let of_byte = match resident {
-        ..=SECOND_LEVEL => 0.0,
-        ..=THIRD_LEVEL => 0.05,
-        _ => 0.13,
-    };
-    bytes as f64 * of_byte
+    bytes as f64 * of_byte(resident, &[(SECOND_LEVEL, 0.0), (THIRD_LEVEL, 0.05), (usize::MAX, 0.13)])
+}
+
+/// Nanoseconds per byte at the first of `levels` that holds `resident` bytes.
+fn of_byte(resident: usize, levels: &[(usize, f64)]) -> f64 {
+    levels.iter().find(|(size, _)| resident <= *size).expect("the last level holds everything").1
 }

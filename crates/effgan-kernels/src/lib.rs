@@ -31,6 +31,7 @@ pub mod im2col;
 pub mod inference;
 pub mod isa;
 mod lanes;
+mod layer;
 pub mod linear;
 mod matrix;
 #[cfg(test)]

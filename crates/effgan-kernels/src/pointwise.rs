@@ -2,11 +2,11 @@
 //! already.
 
 use super::buffer::Scratch;
-use super::conv::Then;
 use super::cost::{Cost, moved};
 use super::geometry::{BLOCK, Geometry, Side};
 use super::im2col::add_bias_and_activate;
 use super::isa::Isa;
+use super::layer::Then;
 use super::parallel_for::{Shared, parallel_for};
 use super::product::{Blocks, BlocksMut, product, product_of_transposed};
 

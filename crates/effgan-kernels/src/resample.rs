@@ -1,5 +1,7 @@
 //! Means over 2 × 2 pixels, and their opposite: every pixel repeated 2 × 2 times.
 
+#![allow(clippy::extra_unused_type_parameters, reason = "plain loops, which need no vectors of their own")]
+
 use rayon::prelude::*;
 
 use super::buffer;

@@ -1,6 +1,9 @@
 //! One axis of a map, divided into tiles.
 
-use super::form::MAX_POINTS;
+/// Maximum number of points of an axis.
+pub(crate) const MAX_POINTS: usize = 6;
+/// Maximum number of taps of an axis.
+pub(crate) const MAX_TAPS: usize = 3;
 
 /// Values `start..start + size` of an axis of the output map, whose first product is `product`.
 #[derive(Clone, Copy, Debug)]

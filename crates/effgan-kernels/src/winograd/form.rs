@@ -1,14 +1,9 @@
 //! What the forms F(m, r) of Winograd's algorithm have in common.
 
-use super::axis::Axis;
-use super::planes::Lattice;
+use super::axis::{Axis, MAX_POINTS, MAX_TAPS};
+use super::lattice::Lattice;
 use crate::geometry::{Geometry, MapShape};
 use crate::lanes::Lanes;
-
-/// Maximum number of points of an axis.
-pub(crate) const MAX_POINTS: usize = 6;
-/// Maximum number of taps of an axis.
-pub(crate) const MAX_TAPS: usize = 3;
 
 /// The values or the products of a tile along one axis. Those beyond its number are unused.
 pub(crate) type Tile<L> = [L; MAX_POINTS];

@@ -27,6 +27,7 @@
 
 mod axis;
 mod form;
+mod lattice;
 mod multiply;
 mod pass;
 mod plan;

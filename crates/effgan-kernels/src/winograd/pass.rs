@@ -8,11 +8,11 @@ use super::product_layout::{Kind, ProductLayout};
 use super::transform::{into_products, out_of_products};
 use super::weights::weights_out_of_products;
 use crate::buffer::{self, Scratch};
-use crate::conv::{Forward, Grads, Then, Wants};
 #[cfg(test)]
 use crate::cost::Cost;
 use crate::geometry::{Geometry, MapShape, Side};
 use crate::isa::Isa;
+use crate::layer::{Forward, Grads, Then, Wants};
 use crate::precision::Precision;
 
 /// A layer for batches of one size.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::axis::Axis;
-use super::form::{Form, MAX_POINTS};
+use super::axis::{Axis, MAX_POINTS};
+use super::form::Form;
 use super::three_taps::ThreeTaps;
 use super::two_taps::TwoTaps;
 use crate::geometry::{BLOCK, Geometry, Side};

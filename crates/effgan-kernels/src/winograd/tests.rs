@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::conv::{Activation, Forward, Then, Wants};
+use crate::layer::{Activation, Forward, Then, Wants};
 use crate::naive::{self, assert_close_sums, noise};
 use crate::{Geometry, Isa, MapShape, Precision, Side};
 

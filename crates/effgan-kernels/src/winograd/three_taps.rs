@@ -3,9 +3,9 @@
 //!
 //! A tile at the end of an axis may reach beyond the map.
 
-use super::axis::Axis;
-use super::form::{Form, MAX_TAPS, Tile};
-use super::planes::Lattice;
+use super::axis::{Axis, MAX_TAPS};
+use super::form::{Form, Tile};
+use super::lattice::Lattice;
 use crate::geometry::Geometry;
 use crate::lanes::Lanes;
 

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::form::{Input, MAX_TAPS, Output, Transform};
+use super::axis::MAX_TAPS;
+use super::form::{Input, Output, Transform};
 use super::planes::{Finish, plane_into_products, plane_out_of_products};
 use super::product_layout::{ProductLayout, with_form};
-use crate::conv::Then;
 use crate::geometry::{BLOCK, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
+use crate::layer::Then;
 use crate::parallel_for::{Shared, parallel_for};
 
 /// Bᵀ input or A output: writes the products `[blocks, rows, 16]` of a batch of maps.

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::form::{Form, MAX_POINTS, MAX_TAPS};
+use super::axis::{MAX_POINTS, MAX_TAPS};
+use super::form::Form;
 use super::product_layout::{ProductLayout, with_form};
 use crate::geometry::{BLOCK, Side};
 use crate::isa::{Isa, for_each_isa};
@@ -28,7 +29,7 @@ fn each_part(rows: usize, blocks: usize, work: impl Fn(Part) + Send + Sync) {
     let (down, across) = (rows.div_ceil(ROWS), blocks.div_ceil(BLOCKS));
     let part = |i: usize, size: usize, of: usize| i * size..((i + 1) * size).min(of);
     parallel_for(down * across, |i| {
-        work(Part { rows: part(i % down, ROWS, rows), blocks: part(i / down, BLOCKS, blocks) })
+        work(Part { rows: part(i % down, ROWS, rows), blocks: part(i / down, BLOCKS, blocks) });
     });
 }
 
