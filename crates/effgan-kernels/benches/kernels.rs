@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use effgan_kernels::adam::{self, AdamStep};
-use effgan_kernels::conv::{Activation, Conv, Forward, Wants};
+use effgan_kernels::conv::{Activation, Conv, Forward, Input, Wants};
 use effgan_kernels::norm::{self, Sizes};
 use effgan_kernels::{Geometry, Isa, MapShape, Precision, Side, buffer, im2col};
 use rand::SeedableRng as _;
@@ -55,7 +55,7 @@ fn convolutions(c: &mut Criterion, isa: Isa) {
                 b.iter(|| {
                     let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
                     let mut grad = grad.clone();
-                    let grads = conv.backward(forward, black_box(&mut grad), ALL);
+                    let grads = conv.backward(Input::Shared(&input), forward, black_box(&mut grad), ALL);
                     [grads.weights, grads.input].into_iter().flatten().for_each(buffer::give_back);
                 });
             });
@@ -84,7 +84,7 @@ fn norms(c: &mut Criterion, isa: Isa) {
     let statistics = norm::batch_norm(isa, &sizes, 1, &x, &gamma, &beta, 0.2, &mut out);
     let mut grad = noise(x.len(), 4);
     group.bench_function("backward", |b| {
-        b.iter(|| norm::batch_norm_backward(isa, &sizes, &x, &out, black_box(&mut grad), &gamma, &statistics, 0.2));
+        b.iter(|| norm::batch_norm_backward(isa, &sizes, &x, black_box(&mut grad), &gamma, &beta, &statistics, 0.2));
     });
     group.finish();
 }

@@ -7,7 +7,7 @@ use super::cost::Cost;
 use super::geometry::{Geometry, Side};
 use super::isa::Isa;
 use super::layer::Then;
-pub use super::layer::{Activation, Forward, Grads, Wants};
+pub use super::layer::{Activation, Forward, Grads, Input, Wants};
 use super::precision::Precision;
 use super::winograd::Winograd;
 use super::{activation, few_channels, im2col, pointwise};
@@ -60,22 +60,26 @@ impl Conv {
 
     /// The layer's output, act(convolution of `input` + bias), transposed where the layer is.
     pub fn forward(&self, input: &[f32], weights: &[f32], bias: &[f32], activation: Activation) -> Vec<f32> {
-        let mut out = self.linear(self.from, input, None, weights, Some(bias), activation.slope());
+        let mut out = buffer::take(self.n * self.g.map(self.from.other()).len());
+        self.linear(self.from, input, None, weights, Some(bias), activation.slope(), &mut out);
         if activation == Activation::Tanh {
             activation::tanh(self.isa, &mut out);
         }
         out
     }
 
-    /// The gradients of [`forward`](Self::forward), given the gradient `grad` of its output, which is overwritten.
-    pub fn backward(&self, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
+    /// The gradients of [`forward`](Self::forward) of `input`, given the gradient `grad` of its output, which is
+    /// overwritten.
+    pub fn backward(&self, input: Input, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
         let mask = self.fused_mask(&forward);
         if mask.is_none() {
             forward.activation.backward(self.isa, forward.out, grad);
         }
         let mut grads = match &self.form {
-            Form::Winograd(winograd) => winograd.backward(self.from, forward, grad, wants),
-            Form::FewChannels | Form::Pointwise | Form::Im2col => self.plain_backward(forward, grad, mask, wants),
+            Form::Winograd(winograd) => winograd.backward(self.from, input, forward.weights, grad, wants),
+            Form::FewChannels | Form::Pointwise | Form::Im2col => {
+                self.plain_backward(input, forward, grad, mask, wants)
+            }
         };
         if wants.params && grads.bias.is_none() {
             let map = self.g.map(self.from.other());
@@ -91,8 +95,9 @@ impl Conv {
         is_fused.then_some((forward.out, slope))
     }
 
-    /// Convolution that reads the map `from`, bias and leaky ReLU. With `mask`, `input` is a gradient that first passes
+    /// Writes the convolution that reads the map `from`, bias and leaky ReLU. With `mask`, `input` is a gradient that first passes
     /// back through a leaky ReLU (see [`few_channels::conv_transpose`]).
+    #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
     fn linear(
         &self,
         from: Side,
@@ -101,34 +106,40 @@ impl Conv {
         weights: &[f32],
         bias: Option<&[f32]>,
         slope: f32,
-    ) -> Vec<f32> {
+        out: &mut [f32],
+    ) {
         let Self { g, n, isa, .. } = self;
-        let mut out = buffer::take(n * g.map(from.other()).len());
         match (&self.form, from) {
             (Form::Winograd(winograd), _) => {
-                winograd.forward(from, input, weights, Then { bias, slope }, &mut out);
+                winograd.forward(from, input, weights, Then { bias, slope }, out);
             }
-            (Form::Pointwise, _) => pointwise::forward(*isa, g, from, input, weights, Then { bias, slope }, &mut out),
-            (Form::FewChannels, Side::Input) => few_channels::conv(*isa, g, *n, input, weights, bias, slope, &mut out),
+            (Form::Pointwise, _) => pointwise::forward(*isa, g, from, input, weights, Then { bias, slope }, out),
+            (Form::FewChannels, Side::Input) => few_channels::conv(*isa, g, *n, input, weights, bias, slope, out),
             (Form::FewChannels, Side::Output) => {
-                few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, &mut out);
+                few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, out);
             }
-            (Form::Im2col, Side::Input) => im2col::conv(g, *n, input, weights, bias, slope, &mut out),
-            (Form::Im2col, Side::Output) => im2col::conv_transpose(g, *n, input, weights, bias, &mut out),
+            (Form::Im2col, Side::Input) => im2col::conv(g, *n, input, weights, bias, slope, out),
+            (Form::Im2col, Side::Output) => im2col::conv_transpose(g, *n, input, weights, bias, out),
         }
         // These two kernels have no activation of their own.
         if from == Side::Output && slope != 1.0 && matches!(self.form, Form::FewChannels | Form::Im2col) {
-            activation::leaky(*isa, &mut out, slope);
+            activation::leaky(*isa, out, slope);
         }
-        out
     }
 
     /// The backward pass by any algorithm but Winograd's; with the gradient of the bias where the kernel sums it anyway.
-    fn plain_backward(&self, forward: Forward, grad: &[f32], mask: Option<(&[f32], f32)>, wants: Wants) -> Grads {
+    fn plain_backward(
+        &self,
+        input: Input,
+        forward: Forward,
+        grad: &[f32],
+        mask: Option<(&[f32], f32)>,
+        wants: Wants,
+    ) -> Grads {
         let Self { g, from, n, isa, .. } = self;
         let mut grads = Grads::default();
         if wants.params {
-            let (input, output) = by_side(*from, forward.input, grad);
+            let (input, output) = by_side(*from, input.values(), grad);
             let mut weights = buffer::take(g.num_weights());
             match self.form {
                 Form::FewChannels => {
@@ -143,7 +154,13 @@ impl Conv {
             }
             grads.weights = Some(weights);
         }
-        grads.input = wants.input.then(|| self.linear(from.other(), grad, mask, forward.weights, None, 1.0));
+        let mut memory = input.into_memory();
+        if wants.input {
+            self.linear(from.other(), grad, mask, forward.weights, None, 1.0, &mut memory);
+            grads.input = Some(memory);
+        } else {
+            buffer::give_back(memory);
+        }
         grads
     }
 }

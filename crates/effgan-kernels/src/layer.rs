@@ -1,7 +1,7 @@
 //! What a convolution's layer is given and gives: its activation, what its backward pass reads, and the gradients.
 
-use super::activation;
 use super::isa::Isa;
+use super::{activation, buffer};
 
 /// The activation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,11 +44,36 @@ pub(crate) struct Then<'a> {
     pub(crate) slope: f32,
 }
 
-/// What the backward pass needs of the forward pass.
+/// A layer's input, as its backward pass is given it.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Others read it too.
+    Shared(&'a [f32]),
+    /// Nobody else needs it: the gradient of the input takes its place.
+    Own(Vec<f32>),
+}
+
+impl Input<'_> {
+    /// The values.
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Self::Shared(values) => values,
+            Self::Own(values) => values,
+        }
+    }
+
+    /// Memory for the gradient of the input, once its values are no longer needed.
+    pub(crate) fn into_memory(self) -> Vec<f32> {
+        match self {
+            Self::Shared(values) => buffer::take(values.len()),
+            Self::Own(values) => values,
+        }
+    }
+}
+
+/// What else the backward pass needs of the forward pass.
 #[derive(Clone, Copy)]
 pub struct Forward<'a> {
-    /// The layer's input.
-    pub input: &'a [f32],
     /// The layer's weights.
     pub weights: &'a [f32],
     /// The layer's output, after the activation; may be empty without one.
@@ -67,7 +92,7 @@ pub struct Wants {
 }
 
 /// The gradients that [`Wants`] selects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grads {
     /// `[kernel · kernel, input.channels, output.channels]`.
     pub weights: Option<Vec<f32>>,

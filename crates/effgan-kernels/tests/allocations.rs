@@ -4,7 +4,7 @@ mod counting;
 
 use counting::third_time;
 use effgan_kernels::adam::{self, AdamStep};
-use effgan_kernels::conv::{Activation, Conv, Forward, Wants};
+use effgan_kernels::conv::{Activation, Conv, Forward, Input, Wants};
 use effgan_kernels::linear;
 use effgan_kernels::norm::{self, NormGrads, Sizes};
 use effgan_kernels::per_example::{
@@ -51,8 +51,8 @@ fn both_passes(
     move || {
         let conv = Conv::new(isa, precision, &g, from, n);
         let out = conv.forward(&input, &weights, &bias, activation);
-        let forward = Forward { input: &input, weights: &weights, out: &out, activation };
-        let grads = conv.backward(forward, &mut grad, ALL);
+        let forward = Forward { weights: &weights, out: &out, activation };
+        let grads = conv.backward(Input::Shared(&input), forward, &mut grad, ALL);
         [Some(out), grads.weights, grads.bias, grads.input].into_iter().flatten().for_each(buffer::give_back);
     }
 }
@@ -119,11 +119,11 @@ fn norms_allocate_nothing() {
         let (mut out, mut grad) = (vec![0.0; x.len()], noise(x.len(), 4));
         assert_silent("batch norm", || {
             let statistics = norm::batch_norm(isa, &sizes, 2, &x, &gamma, &beta, 0.2, &mut out);
-            give_back(norm::batch_norm_backward(isa, &sizes, &x, &out, &mut grad, &gamma, &statistics, 0.2));
+            give_back(norm::batch_norm_backward(isa, &sizes, &x, &mut grad, &gamma, &beta, &statistics, 0.2));
         });
         assert_silent("group norm", || {
             let statistics = norm::group_norm(isa, &sizes, 2, &x, &gamma, &beta, 0.2, &mut out);
-            give_back(norm::group_norm_backward(isa, &sizes, 2, &x, &out, &mut grad, &gamma, &statistics, 0.2));
+            give_back(norm::group_norm_backward(isa, &sizes, 2, &x, &mut grad, &gamma, &beta, &statistics, 0.2));
         });
     }
 }

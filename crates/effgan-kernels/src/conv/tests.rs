@@ -27,8 +27,10 @@ fn both_ways(conv: &Conv, activation: Activation) -> Vec<Vec<f32>> {
     // Weights for sums of about 1: tanh is flat at larger ones, and all that is left of their gradient is rounding.
     let weights: Vec<f32> = noise(conv.g.num_weights(), 2).iter().map(|w| 0.1 * w).collect();
     let out = conv.forward(&input, &weights, &bias, activation);
-    let forward = Forward { input: &input, weights: &weights, out: &out, activation };
-    let grads = conv.backward(forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
+    let forward = Forward { weights: &weights, out: &out, activation };
+    let backward = |input| conv.backward(input, forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
+    let grads = backward(Input::Shared(&input));
+    assert_eq!(backward(Input::Own(input.clone())), grads, "{}: the gradient may take the input's place", conv.form());
     vec![out, grads.weights.unwrap(), grads.bias.unwrap(), grads.input.unwrap()]
 }
 

@@ -71,28 +71,28 @@ fn batch_statistics(isa: Isa, sizes: &Sizes, x: &[f32], mean: &mut [f32], varian
     }
 }
 
-/// The backward pass of [`batch_norm`]: turns `grad`, the gradient of `out`, into the gradient of `x`, and returns the
-/// gradients of the parameters.
+/// The backward pass of [`batch_norm`]: turns `grad`, the gradient of its output, into the gradient of `x`, and returns
+/// the gradients of the parameters.
 ///
-/// `statistics` are what [`batch_norm`] returned for `x`, and `out` is what it wrote.
-#[allow(clippy::too_many_arguments, reason = "a layer's input, output, gradient and parameters")]
+/// `statistics` are what [`batch_norm`] returned for `x`.
+#[allow(clippy::too_many_arguments, reason = "a layer's input, gradient and parameters")]
 pub fn batch_norm_backward(
     isa: Isa,
     sizes: &Sizes,
     x: &[f32],
-    out: &[f32],
     grad: &mut [f32],
     gamma: &[f32],
+    beta: &[f32],
     statistics: &Statistics,
     slope: f32,
 ) -> NormGrads {
-    assert_eq!([x.len(), out.len(), grad.len()], [sizes.len(); 3], "x, out and grad are batches of {sizes:?}");
+    assert_eq!([x.len(), grad.len()], [sizes.len(); 2], "x and grad are batches of {sizes:?}");
     let (means, inv_stds) =
         (statistics.mean.chunks_exact(sizes.channels), statistics.inv_std.chunks_exact(sizes.channels));
     let one = sizes.of_each(means.len());
-    let batches = x.chunks_exact(one.len()).zip(out.chunks_exact(one.len())).zip(grad.chunks_exact_mut(one.len()));
-    let grads = batches.zip(means.zip(inv_stds)).map(|(((x, out), grad), (mean, inv_std))| {
-        one_batch_backward(isa, &one, x, out, grad, [gamma, mean, inv_std], slope)
+    let batches = x.chunks_exact(one.len()).zip(grad.chunks_exact_mut(one.len()));
+    let grads = batches.zip(means.zip(inv_stds)).map(|((x, grad), (mean, inv_std))| {
+        one_batch_backward(isa, &one, x, grad, [gamma, beta, mean, inv_std], slope)
     });
     grads.reduce(NormGrads::plus).expect("at least one batch")
 }
@@ -101,19 +101,21 @@ fn one_batch_backward(
     isa: Isa,
     sizes: &Sizes,
     x: &[f32],
-    out: &[f32],
     grad: &mut [f32],
-    [gamma, mean, inv_std]: [&[f32]; 3],
+    [gamma, beta, mean, inv_std]: [&[f32]; 4],
     slope: f32,
 ) -> NormGrads {
     assert_eq!([gamma.len(), mean.len(), inv_std.len()], [sizes.channels; 3], "parameters are per channel");
     let piece = IMAGES * sizes.image();
+    let [mut scale, mut shift] = std::array::from_fn(|_| Buffer::of(sizes.channels));
+    fill_scale_shift([gamma, beta, mean, inv_std], &mut scale, &mut shift);
+    let (scale, shift) = (&*scale, &*shift);
 
     let mut sums = sums_of_pieces(sizes.n, 2 * sizes.channels);
-    let batches = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks(piece));
-    sums.par_chunks_mut(2 * sizes.channels).zip(batches).for_each(|(sums, ((x, out), grad))| {
+    let batches = x.par_chunks(piece).zip(grad.par_chunks(piece));
+    sums.par_chunks_mut(2 * sizes.channels).zip(batches).for_each(|(sums, (x, grad))| {
         let (sum, products) = sums.split_at_mut(sizes.channels);
-        grad_sums(isa, &sizes.holding(x.len()), &mut GradSums { x, out, grad, slope, sum, products });
+        grad_sums(isa, &sizes.holding(x.len()), &mut GradSums { x, grad, scale, shift, slope, sum, products });
     });
 
     let mut of_params = Sums::zeros(2 * sizes.channels);
@@ -122,9 +124,9 @@ fn one_batch_backward(
     coefficients.solve(count, [gamma, mean, inv_std], total(&mut sums, 2 * sizes.channels), &mut of_params);
     let Coefficients { of_d, of_x, constant } = &coefficients;
 
-    let batches = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks_mut(piece));
-    batches.for_each(|((x, out), grad)| {
-        let visitor = &mut GradApply { x, out, grad, slope, of_d, of_x, constant };
+    let batches = x.par_chunks(piece).zip(grad.par_chunks_mut(piece));
+    batches.for_each(|(x, grad)| {
+        let visitor = &mut GradApply { x, grad, scale, shift, slope, of_d, of_x, constant };
         grad_apply(isa, &sizes.holding(x.len()), visitor);
     });
     NormGrads::rounded(&of_params)

@@ -208,12 +208,13 @@ impl Visit for Affine<'_> {
 
 /// Adds Σ d and Σ d · x per channel to `sum` and `products`.
 ///
-/// d is `grad`, the gradient of `out`, taken back through the activation. As in [`Moments`], x is summed as
-/// differences.
+/// d is `grad`, the gradient of the output, taken back through the activation, whose input was x · `scale` + `shift` per
+/// channel: computing it again takes less time than reading the output. As in [`Moments`], x is summed as differences.
 pub(super) struct GradSums<'a> {
     pub(super) x: &'a [f32],
-    pub(super) out: &'a [f32],
     pub(super) grad: &'a [f32],
+    pub(super) scale: &'a [f32],
+    pub(super) shift: &'a [f32],
     pub(super) slope: f32,
     pub(super) sum: &'a mut [f64],
     pub(super) products: &'a mut [f64],
@@ -226,21 +227,23 @@ for_each_isa! {
 
 impl Visit for GradSums<'_> {
     fn fits(&self, sizes: &Sizes) -> bool {
-        [self.x.len(), self.out.len(), self.grad.len()] == [sizes.len(); 3]
-            && [self.sum.len(), self.products.len()] == [sizes.channels; 2]
+        [self.x.len(), self.grad.len()] == [sizes.len(); 2]
+            && [self.scale.len(), self.shift.len(), self.sum.len(), self.products.len()] == [sizes.channels; 4]
     }
 
     #[inline(always)]
     unsafe fn visit<V: Lanes>(&mut self, column: Column) {
-        // SAFETY: the column lies inside `x`, `out` and `grad`.
+        // SAFETY: the column lies inside `x` and `grad`, its channels inside `scale` and `shift`.
         let (centre, sum, products) = unsafe {
             let centre: V = near_mean(self.x, column);
+            let (scale, shift): (V, V) = (load(self.scale, column.channel), load(self.shift, column.channel));
             let (mut sum, mut products) = (V::splat(0.0), V::splat(0.0));
             for p in 0..column.pixels {
                 let at = column.pixel(p);
-                let d: V = through_activation(load(self.out, at), load(self.grad, at), self.slope);
+                let x: V = load(self.x, at);
+                let d = through_activation(x.mul_add(scale, shift), load(self.grad, at), self.slope);
                 sum = sum.add(d);
-                products = load::<V>(self.x, at).sub(centre).mul_add(d, products);
+                products = x.sub(centre).mul_add(d, products);
             }
             (values(centre), values(sum), values(products))
         };
@@ -255,8 +258,9 @@ impl Visit for GradSums<'_> {
 /// Turns `grad` into dx = `of_d` · d + `of_x` · x + `constant` per channel, with d as in [`GradSums`].
 pub(super) struct GradApply<'a> {
     pub(super) x: &'a [f32],
-    pub(super) out: &'a [f32],
     pub(super) grad: &'a mut [f32],
+    pub(super) scale: &'a [f32],
+    pub(super) shift: &'a [f32],
     pub(super) slope: f32,
     pub(super) of_d: &'a [f32],
     pub(super) of_x: &'a [f32],
@@ -270,20 +274,23 @@ for_each_isa! {
 
 impl Visit for GradApply<'_> {
     fn fits(&self, sizes: &Sizes) -> bool {
-        [self.x.len(), self.out.len(), self.grad.len()] == [sizes.len(); 3]
+        [self.x.len(), self.grad.len()] == [sizes.len(); 2]
+            && [self.scale.len(), self.shift.len()] == [sizes.channels; 2]
             && [self.of_d.len(), self.of_x.len(), self.constant.len()] == [sizes.channels; 3]
     }
 
     #[inline(always)]
     unsafe fn visit<V: Lanes>(&mut self, column: Column) {
-        // SAFETY: the column lies inside `x`, `out` and `grad`, its channels inside the coefficients.
+        // SAFETY: the column lies inside `x` and `grad`, its channels inside `scale`, `shift` and the coefficients.
         unsafe {
+            let (scale, shift): (V, V) = (load(self.scale, column.channel), load(self.shift, column.channel));
             let (of_d, of_x): (V, V) = (load(self.of_d, column.channel), load(self.of_x, column.channel));
             let constant: V = load(self.constant, column.channel);
             for p in 0..column.pixels {
                 let at = column.pixel(p);
-                let d: V = through_activation(load(self.out, at), load(self.grad, at), self.slope);
-                let dx = d.mul_add(of_d, load::<V>(self.x, at).mul_add(of_x, constant));
+                let x: V = load(self.x, at);
+                let d = through_activation(x.mul_add(scale, shift), load(self.grad, at), self.slope);
+                let dx = d.mul_add(of_d, x.mul_add(of_x, constant));
                 dx.store(self.grad.as_mut_ptr().add(at));
             }
         }
@@ -317,10 +324,10 @@ unsafe fn near_mean<V: Lanes>(x: &[f32], column: Column) -> V {
     total(pixels).scale(0.25)
 }
 
-/// `grad` where the activation's output was above zero, `slope` · `grad` elsewhere.
+/// `grad` where the activation's `input` was above zero, `slope` · `grad` elsewhere.
 #[inline(always)]
-fn through_activation<V: Lanes>(out: V, grad: V, slope: f32) -> V {
-    grad.where_positive(out, grad.scale(slope))
+fn through_activation<V: Lanes>(input: V, grad: V, slope: f32) -> V {
+    grad.where_positive(input, grad.scale(slope))
 }
 
 /// The sum of the vectors.

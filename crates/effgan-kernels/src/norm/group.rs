@@ -71,45 +71,48 @@ fn group_statistics(count: f64, sum: &[f64], squares: &[f64], mean: &mut [f32], 
     }
 }
 
-/// The backward pass of [`group_norm`]: turns `grad`, the gradient of `out`, into the gradient of `x`, and returns the
-/// gradients of the parameters.
+/// The backward pass of [`group_norm`]: turns `grad`, the gradient of its output, into the gradient of `x`, and returns
+/// the gradients of the parameters.
 ///
-/// `statistics` are what [`group_norm`] returned for `x`, and `out` is what it wrote.
-#[allow(clippy::too_many_arguments, reason = "a layer's input, output, gradient and parameters")]
+/// `statistics` are what [`group_norm`] returned for `x`.
+#[allow(clippy::too_many_arguments, reason = "a layer's input, gradient and parameters")]
 pub fn group_norm_backward(
     isa: Isa,
     sizes: &Sizes,
     groups: usize,
     x: &[f32],
-    out: &[f32],
     grad: &mut [f32],
     gamma: &[f32],
+    beta: &[f32],
     statistics: &GroupStatistics,
     slope: f32,
 ) -> NormGrads {
     let (mean, inv_std) = (&statistics.mean, &statistics.inv_std);
     assert!(sizes.channels.is_multiple_of(groups), "{groups} groups divide {} channels", sizes.channels);
-    assert_eq!([x.len(), out.len(), grad.len()], [sizes.len(); 3], "x, out and grad are batches of {sizes:?}");
+    assert_eq!([x.len(), grad.len()], [sizes.len(); 2], "x and grad are batches of {sizes:?}");
     assert_eq!([mean.len(), inv_std.len()], [sizes.n * groups; 2], "statistics are per image and group");
     assert_eq!(gamma.len(), sizes.channels, "parameters are per channel");
     let (one, piece) = (Sizes { n: 1, ..*sizes }, IMAGES * sizes.image());
     let count = (sizes.image() / groups) as f64;
 
     let mut of_params = sums_of_pieces(sizes.n, 2 * sizes.channels);
-    let pieces = x.par_chunks(piece).zip(out.par_chunks(piece)).zip(grad.par_chunks_mut(piece)).enumerate();
-    pieces.zip(of_params.par_chunks_mut(2 * sizes.channels)).for_each(|((piece, ((x, out), grad)), of_params)| {
+    let pieces = x.par_chunks(piece).zip(grad.par_chunks_mut(piece)).enumerate();
+    pieces.zip(of_params.par_chunks_mut(2 * sizes.channels)).for_each(|((piece, (x, grad)), of_params)| {
+        let [mut scale, mut shift] = std::array::from_fn(|_| Buffer::of(sizes.channels));
         let mut coefficients = Coefficients::of(sizes.channels);
         let mut sums = Sums::of(2 * sizes.channels);
-        let images = x.chunks_exact(one.len()).zip(out.chunks_exact(one.len())).zip(grad.chunks_exact_mut(one.len()));
-        for (image, ((x, out), grad)) in images.enumerate() {
+        let images = x.chunks_exact(one.len()).zip(grad.chunks_exact_mut(one.len()));
+        for (image, (x, grad)) in images.enumerate() {
+            let image = (piece * IMAGES + image) * groups..(piece * IMAGES + image + 1) * groups;
+            let [mean, inv_std] = [&mean[image.clone()], &inv_std[image]];
+            fill_scale_shift([gamma, beta, mean, inv_std], &mut scale, &mut shift);
+            let (scale, shift) = (&*scale, &*shift);
             sums.fill(0.0);
             let (sum, products) = sums.split_at_mut(sizes.channels);
-            grad_sums(isa, &one, &mut GradSums { x, out, grad, slope, sum, products });
-
-            let image = (piece * IMAGES + image) * groups..(piece * IMAGES + image + 1) * groups;
-            coefficients.solve(count, [gamma, &mean[image.clone()], &inv_std[image]], &sums, of_params);
+            grad_sums(isa, &one, &mut GradSums { x, grad, scale, shift, slope, sum, products });
+            coefficients.solve(count, [gamma, mean, inv_std], &sums, of_params);
             let Coefficients { of_d, of_x, constant } = &coefficients;
-            grad_apply(isa, &one, &mut GradApply { x, out, grad, slope, of_d, of_x, constant });
+            grad_apply(isa, &one, &mut GradApply { x, grad, scale, shift, slope, of_d, of_x, constant });
         }
     });
     NormGrads::rounded(total(&mut of_params, 2 * sizes.channels))

@@ -39,12 +39,12 @@ impl Case {
         match self.norm {
             Norm::Batch => {
                 let statistics = batch_norm(isa, sizes, 1, x, gamma, beta, *slope, &mut out);
-                let grads = batch_norm_backward(isa, sizes, x, &out, &mut grad, gamma, &statistics, *slope);
+                let grads = batch_norm_backward(isa, sizes, x, &mut grad, gamma, beta, &statistics, *slope);
                 (statistics.inv_std.into_vec(), out, grad, grads.gamma, grads.beta)
             }
             Norm::Group(groups) => {
                 let statistics = group_norm(isa, sizes, groups, x, gamma, beta, *slope, &mut out);
-                let grads = group_norm_backward(isa, sizes, groups, x, &out, &mut grad, gamma, &statistics, *slope);
+                let grads = group_norm_backward(isa, sizes, groups, x, &mut grad, gamma, beta, &statistics, *slope);
                 (statistics.inv_std.into_vec(), out, grad, grads.gamma, grads.beta)
             }
         }

@@ -12,7 +12,7 @@ use crate::buffer::{self, Scratch};
 use crate::cost::Cost;
 use crate::geometry::{Geometry, MapShape, Side};
 use crate::isa::Isa;
-use crate::layer::{Forward, Grads, Then, Wants};
+use crate::layer::{Grads, Input, Then, Wants};
 use crate::precision::Precision;
 
 /// A layer for batches of one size.
@@ -57,31 +57,36 @@ impl Winograd {
         }
     }
 
-    /// The gradients of a layer that reads the map `from`, given the gradient of its output, without that of the bias.
-    pub(crate) fn backward(&self, from: Side, forward: Forward, grad: &[f32], wants: Wants) -> Grads {
+    /// The gradients of a layer that read the map `from`, given the gradient of its output, without that of the bias.
+    pub(crate) fn backward(&self, from: Side, input: Input, weights: &[f32], grad: &[f32], wants: Wants) -> Grads {
         let (g, to) = (self.plan.any().g, from.other());
-        let n = grad.len() / g.map(to).len();
-        let mut weights = wants.params.then(|| buffer::take(g.num_weights()));
-        let mut input = wants.input.then(|| buffer::take(n * g.map(from).len()));
+        let mut of_weights = wants.params.then(|| buffer::take(g.num_weights()));
+        // The gradient of a chunk takes the place of its input, which was transformed before.
+        let (shared, mut memory) = match input {
+            Input::Shared(values) => (Some(values), wants.input.then(|| buffer::take(values.len()))),
+            Input::Own(values) => (None, Some(values)),
+        };
         let (mut factors, mut sums) = (None, None);
         for (first, layout) in self.plan.chunks() {
             let of_grad = self.products(layout, to, images(grad, first, layout, to));
-            if let Some(weights) = &mut weights {
-                let of_input = self.products(layout, from, images(forward.input, first, layout, from));
+            if let Some(of_weights) = &mut of_weights {
+                let input = shared.or(memory.as_deref()).expect("the input is shared or owned");
+                let of_input = self.products(layout, from, images(input, first, layout, from));
                 let maps = if from == Side::Input { [&*of_input, &*of_grad] } else { [&*of_grad, &*of_input] };
-                self.add_weights(layout, maps, &mut sums, weights);
+                self.add_weights(layout, maps, &mut sums, of_weights);
             }
-            if let Some(input) = &mut input {
+            if let Some(memory) = memory.as_mut().filter(|_| wants.input) {
                 let then = Then { bias: None, slope: 1.0 };
-                let input = images_mut(input, first, layout, from);
-                self.write(layout, from, &of_grad, forward.weights, &mut factors, then, input);
+                let input_grad = images_mut(memory, first, layout, from);
+                self.write(layout, from, &of_grad, weights, &mut factors, then, input_grad);
             }
         }
-        if let (Some(weights), Some(sums)) = (&mut weights, &sums) {
+        if let (Some(of_weights), Some(sums)) = (&mut of_weights, &sums) {
             let layout = self.plan.any();
-            weights_out_of_products(self.isa, layout, 0..layout.blocks(Side::Output), sums, weights);
+            weights_out_of_products(self.isa, layout, 0..layout.blocks(Side::Output), sums, of_weights);
         }
-        Grads { weights, bias: None, input }
+        let input = if wants.input { memory } else { memory.map(buffer::give_back).and(None) };
+        Grads { weights: of_weights, bias: None, input }
     }
 
     /// The transform of one chunk's maps into products.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::layer::{Activation, Forward, Then, Wants};
+use crate::layer::{Input, Then, Wants};
 use crate::naive::{self, assert_close_sums, noise};
 use crate::{Geometry, Isa, MapShape, Precision, Side};
 
@@ -31,8 +31,10 @@ fn results(layer: &Winograd, g: &Geometry, n: usize, [input, output, weights]: &
     // NaN, so that reading what was not written shows.
     let mut to_output = vec![f32::NAN; n * g.output.len()];
     layer.forward(Side::Input, input, weights, NOTHING, &mut to_output);
-    let forward = Forward { input, weights, out: &[], activation: Activation::Identity };
-    let grads = layer.backward(Side::Input, forward, output, Wants { params: true, input: true });
+    let wants = Wants { params: true, input: true };
+    let grads = layer.backward(Side::Input, Input::Shared(input), weights, output, wants);
+    let in_place = layer.backward(Side::Input, Input::Own(input.clone()), weights, output, wants);
+    assert_eq!([&in_place.input, &in_place.weights], [&grads.input, &grads.weights]);
     Results { output: to_output, input: grads.input.unwrap(), grad: grads.weights.unwrap() }
 }
 

@@ -12,7 +12,7 @@ use burn_flex::FlexTensor;
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
 use super::{Activation, AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
-use effgan_kernels::conv::{Conv, Forward, Grads, Wants};
+use effgan_kernels::conv::{Conv, Forward, Grads, Input, Wants};
 use effgan_kernels::{buffer, linear, norm};
 
 /// What the backward pass of a convolution needs.
@@ -31,13 +31,16 @@ impl ConvState {
         let Self { conv, how, x, w, out } = self;
         let mut grad = into_vec(grad);
         let grads = {
-            let (x, w, out) = (Values::of(&x), Values::of(&w), out.as_ref().map(Values::of));
+            let (w, out) = (Values::of(&w), out.as_ref().map(Values::of));
             let out = out.as_ref().map_or(&[][..], Values::get);
-            let forward = Forward { input: x.get(), weights: w.get(), out, activation: how.activation };
-            conv.backward(forward, &mut grad, wants)
+            let forward = Forward { weights: w.get(), out, activation: how.activation };
+            if x.is_unique() {
+                conv.backward(Input::Own(into_vec(x)), forward, &mut grad, wants)
+            } else {
+                conv.backward(Input::Shared(Values::of(&x).get()), forward, &mut grad, wants)
+            }
         };
         buffer::give_back(grad);
-        give_back(x);
         out.into_iter().for_each(give_back);
         grads
     }
@@ -107,8 +110,8 @@ enum Statistics {
 #[derive(Clone, Debug)]
 struct NormState {
     x: FlexTensor,
-    out: FlexTensor,
     gamma: FlexTensor,
+    beta: FlexTensor,
     statistics: Statistics,
     how: Normalisation,
 }
@@ -122,23 +125,22 @@ impl Backward<Flex, 3> for NormOp {
     fn backward(self, ops: Ops<NormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [to_x, to_gamma, to_beta] = ops.parents;
         let mut grad = into_vec(grads.consume::<Flex>(&ops.node));
-        let NormState { x, out, gamma, statistics, how: Normalisation { map, slope, device } } = ops.state;
+        let NormState { x, gamma, beta, statistics, how: Normalisation { map, slope, device } } = ops.state;
         let (n, isa) = (x.shape()[0], device.isa());
         let found = {
-            let (x, out, gamma) = (Values::of(&x), Values::of(&out), Values::of(&gamma));
-            let (x, out, gamma) = (x.get(), out.get(), gamma.get());
+            let (x, gamma, beta) = (Values::of(&x), Values::of(&gamma), Values::of(&beta));
+            let (x, gamma, beta) = (x.get(), gamma.get(), beta.get());
             let sizes = norm::Sizes::of(n, &map);
             match statistics {
                 Statistics::Batches(statistics) => {
-                    norm::batch_norm_backward(isa, &sizes, x, out, &mut grad, gamma, &statistics, slope)
+                    norm::batch_norm_backward(isa, &sizes, x, &mut grad, gamma, beta, &statistics, slope)
                 }
                 Statistics::Groups(groups, statistics) => {
-                    norm::group_norm_backward(isa, &sizes, groups, x, out, &mut grad, gamma, &statistics, slope)
+                    norm::group_norm_backward(isa, &sizes, groups, x, &mut grad, gamma, beta, &statistics, slope)
                 }
             }
         };
         give_back(x);
-        give_back(out);
         for (parent, values) in [(to_gamma, found.gamma), (to_beta, found.beta)] {
             if let Some(parent) = parent {
                 grads.register::<Flex>(parent.id, tensor(values, [map.channels]));
@@ -189,15 +191,15 @@ impl Backward<Flex, 2> for RepeatOp {
     }
 }
 
-/// Records a normalisation, whose backward pass needs `state` of its output.
+/// Records a normalisation, whose backward pass needs `state`.
 fn normed<C: CheckpointStrategy>(
     nodes: [NodeGuard; 3],
     out: FlexTensor,
-    state: impl FnOnce(FlexTensor) -> NormState,
+    state: NormState,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     match NormOp.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prepared) => prepared.finish(out),
-        OpsKind::Tracked(prepared) => prepared.finish(state(out.clone()), out),
+        OpsKind::Tracked(prepared) => prepared.finish(state, out),
     }
 }
 
@@ -248,7 +250,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let (out, statistics) = flex::batch_norm(&x, &gamma, &beta, batches, how);
         let [mean, variance] = flex::mean_and_variance(&statistics, batches).map(Self::from_inner);
         let statistics = Statistics::Batches(statistics);
-        let out = normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, how });
+        let out = normed::<C>(nodes, out, NormState { x, gamma, beta, statistics, how });
         (out, mean, variance)
     }
 
@@ -263,7 +265,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
         let (out, statistics) = flex::group_norm(&x, &gamma, &beta, groups, how);
         let statistics = Statistics::Groups(groups, statistics);
-        normed::<C>(nodes, out, |out| NormState { x, out, gamma, statistics, how })
+        normed::<C>(nodes, out, NormState { x, gamma, beta, statistics, how })
     }
 
     fn scale_shift(
