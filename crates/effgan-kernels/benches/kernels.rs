@@ -8,9 +8,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use effgan_kernels::adam::{self, AdamStep};
-use effgan_kernels::conv::{Activation, Conv, Forward, Input, Wants};
+use effgan_kernels::conv::{Activated, Activation, Conv, Input, Wants};
 use effgan_kernels::norm::{self, Sizes};
-use effgan_kernels::{Geometry, Isa, MapShape, Precision, Side, buffer, im2col};
+use effgan_kernels::{Geometry, Isa, MapShape, Precision, Side, activation, buffer, im2col};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -49,13 +49,13 @@ fn convolutions(c: &mut Criterion, isa: Isa) {
                 b.iter(|| buffer::give_back(conv.forward(black_box(&input), &weights, bias, LEAKY)));
             });
             let out = conv.forward(&input, &weights, bias, LEAKY);
-            let grad = noise(out.len(), 4);
+            let (signs, grad) = (activation::signs(isa, &out), noise(out.len(), 4));
             group.throughput(Throughput::Elements(2 * products));
             group.bench_function("backward", |b| {
                 b.iter(|| {
-                    let forward = Forward { input: &input, weights: &weights, out: &out, activation: LEAKY };
                     let mut grad = grad.clone();
-                    let grads = conv.backward(Input::Shared(&input), forward, black_box(&mut grad), ALL);
+                    let activated = Activated::LeakyRelu(&signs, 0.2);
+                    let grads = conv.backward(Input::Shared(&input), &weights, activated, black_box(&mut grad), ALL);
                     [grads.weights, grads.input].into_iter().flatten().for_each(buffer::give_back);
                 });
             });

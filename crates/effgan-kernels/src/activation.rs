@@ -4,7 +4,10 @@
 
 use rayon::prelude::*;
 
+use super::buffer::Bits;
+use super::geometry::BLOCK;
 use super::isa::for_each_isa;
+use super::lanes::Lanes;
 use super::norm::columns::{Sum, sum};
 use super::norm::{IMAGES, Sizes, rounded, sums_of_pieces, total};
 use super::{Isa, MapShape};
@@ -75,22 +78,67 @@ unsafe fn leaky_body<L>(x: &mut [f32], slope: f32) {
     }
 }
 
-/// Turns `grad`, the gradient of a leaky ReLU's `out`, into that of its input: times `slope` where `out` is not above
-/// zero.
-pub fn leaky_backward(isa: Isa, out: &[f32], grad: &mut [f32], slope: f32) {
-    assert_eq!(out.len(), grad.len(), "as many gradients as outputs");
-    let chunks = grad.par_chunks_mut(CHUNK).zip(out.par_chunks(CHUNK));
-    chunks.for_each(|(grad, out)| leaky_backward_chunk(isa, out, grad, slope));
+/// Which values of `x` are above zero: bit i of number k tells of value 16 · k + i.
+pub fn signs(isa: Isa, x: &[f32]) -> Bits {
+    let mut signs = Bits::of(x.len().div_ceil(BLOCK));
+    let chunks = signs.par_chunks_mut(CHUNK / BLOCK).zip(x.par_chunks(CHUNK));
+    chunks.for_each(|(signs, x)| signs_of_chunk(isa, x, signs));
+    signs
 }
 
-for_each_isa! {
-    fn leaky_backward_chunk = leaky_backward_body(out: &[f32], grad: &mut [f32], slope: f32);
+/// Turns `grad`, the gradient of a leaky ReLU's output with these [`signs`], into that of its input: times `slope` where
+/// the output is not above zero.
+pub fn leaky_backward(isa: Isa, signs: &[u16], grad: &mut [f32], slope: f32) {
+    assert_eq!(signs.len(), grad.len().div_ceil(BLOCK), "a bit for each gradient");
+    let chunks = grad.par_chunks_mut(CHUNK).zip(signs.par_chunks(CHUNK / BLOCK));
+    chunks.for_each(|(grad, signs)| leaky_backward_chunk(isa, signs, grad, slope));
+}
+
+for_each_isa! { fn signs_of_chunk = signs_body(x: &[f32], signs: &mut [u16]); }
+for_each_isa! { fn leaky_backward_chunk = leaky_backward_body(signs: &[u16], grad: &mut [f32], slope: f32); }
+
+#[inline(always)]
+unsafe fn signs_body<L: Lanes>(x: &[f32], signs: &mut [u16]) {
+    let (lines, rest) = x.as_chunks::<BLOCK>();
+    for (line, signs) in lines.iter().zip(&mut *signs) {
+        *signs = 0;
+        for lane in (0..BLOCK).step_by(L::N) {
+            // SAFETY: a line holds a whole number of vectors; the caller's promise on instructions.
+            *signs |= unsafe { L::load(line.as_ptr().add(lane)) }.positive() << lane;
+        }
+    }
+    if let (false, Some(signs)) = (rest.is_empty(), signs.last_mut()) {
+        *signs = rest.iter().enumerate().map(|(i, &x)| u16::from(x > 0.0) << i).sum();
+    }
 }
 
 #[inline(always)]
-unsafe fn leaky_backward_body<L>(out: &[f32], grad: &mut [f32], slope: f32) {
-    for (grad, &out) in grad.iter_mut().zip(out) {
-        *grad *= if out > 0.0 { 1.0 } else { slope };
+unsafe fn leaky_backward_body<L: Lanes>(signs: &[u16], grad: &mut [f32], slope: f32) {
+    let (lines, rest) = grad.as_chunks_mut::<BLOCK>();
+    for (line, &signs) in lines.iter_mut().zip(signs) {
+        let line = line.as_mut_ptr();
+        // SAFETY: as above.
+        unsafe { mask_line::<L>(line, signs, slope, line) };
+    }
+    if let Some(&signs) = signs.last() {
+        for (i, grad) in rest.iter_mut().enumerate() {
+            *grad *= if signs >> i & 1 == 1 { 1.0 } else { slope };
+        }
+    }
+}
+
+/// Writes the line at `from` to `to`, which may be the same, times `slope` where its bit is not set.
+///
+/// # Safety
+/// The processor has the instructions; a line is readable at `from` and writable at `to`.
+#[inline(always)]
+pub(crate) unsafe fn mask_line<L: Lanes>(from: *const f32, signs: u16, slope: f32, to: *mut f32) {
+    for lane in (0..BLOCK).step_by(L::N) {
+        // SAFETY: the caller's.
+        unsafe {
+            let values = L::load(from.add(lane));
+            values.where_set(signs >> lane, values.scale(slope)).store(to.add(lane));
+        }
     }
 }
 
@@ -157,7 +205,7 @@ mod tests {
 
                 let (mut out, mut back) = (x.clone(), grad.clone());
                 leaky(isa, &mut out, slope);
-                leaky_backward(isa, &x, &mut back, slope);
+                leaky_backward(isa, &signs(isa, &x), &mut back, slope);
                 for i in 0..n {
                     let factor = if x[i] > 0.0 { 1.0 } else { slope };
                     assert_eq!([out[i], back[i]], [x[i] * factor, grad[i] * factor]);
@@ -198,7 +246,7 @@ mod tests {
                 pool.install(|| {
                     let (mut out, mut back) = (x.clone(), grad.clone());
                     leaky(isa, &mut out, 0.2);
-                    leaky_backward(isa, &out, &mut back, 0.2);
+                    leaky_backward(isa, &signs(isa, &out), &mut back, 0.2);
                     tanh(isa, &mut out);
                     tanh_backward(isa, &out, &mut back);
                     let sums = channel_sums(isa, 50, &map, &out);

@@ -51,6 +51,7 @@ pub(crate) use kept_by_length;
 
 kept_by_length!(f32, 0.0, f32::NAN);
 kept_by_length!(f64, 0.0, f64::NAN);
+kept_by_length!(u16, 0, 0x5555);
 
 /// The vectors of one type that a thread keeps.
 #[derive(Debug)]
@@ -138,6 +139,8 @@ pub struct Reused<T: Element>(Vec<T>);
 
 /// Reused memory for f32.
 pub type Buffer = Reused<f32>;
+/// Reused memory for one bit per value, 16 to a number.
+pub type Bits = Reused<u16>;
 /// Reused memory for f64, in which sums are taken.
 pub type Sums = Reused<f64>;
 

@@ -1,5 +1,5 @@
 //! Convolution and transposed convolution with bias and activation, forward and backward, by the form that costs least:
-//! Winograd's, the direct one for [few channels](few_channels), a plain product for [windows of one pixel](pointwise), or
+//! Winograd's, the direct one for [few channels](few_channels), a plain product for windows of one pixel, or
 //! [`im2col`], which takes all shapes.
 
 use super::buffer;
@@ -7,7 +7,7 @@ use super::cost::Cost;
 use super::geometry::{Geometry, Side};
 use super::isa::Isa;
 use super::layer::Then;
-pub use super::layer::{Activation, Forward, Grads, Input, Wants};
+pub use super::layer::{Activated, Activation, Grads, Input, Wants};
 use super::precision::Precision;
 use super::winograd::Winograd;
 use super::{activation, few_channels, im2col, pointwise};
@@ -70,15 +70,22 @@ impl Conv {
 
     /// The gradients of [`forward`](Self::forward) of `input`, given the gradient `grad` of its output, which is
     /// overwritten.
-    pub fn backward(&self, input: Input, forward: Forward, grad: &mut [f32], wants: Wants) -> Grads {
-        let mask = self.fused_mask(&forward);
+    pub fn backward(
+        &self,
+        input: Input,
+        weights: &[f32],
+        activated: Activated,
+        grad: &mut [f32],
+        wants: Wants,
+    ) -> Grads {
+        let mask = self.fused_mask(activated);
         if mask.is_none() {
-            forward.activation.backward(self.isa, forward.out, grad);
+            activated.backward(self.isa, grad);
         }
         let mut grads = match &self.form {
-            Form::Winograd(winograd) => winograd.backward(self.from, input, forward.weights, grad, wants),
+            Form::Winograd(winograd) => winograd.backward(self.from, input, weights, grad, wants),
             Form::FewChannels | Form::Pointwise | Form::Im2col => {
-                self.plain_backward(input, forward, grad, mask, wants)
+                self.plain_backward(input, weights, grad, mask, wants)
             }
         };
         if wants.params && grads.bias.is_none() {
@@ -88,11 +95,11 @@ impl Conv {
         grads
     }
 
-    /// Output and slope of the leaky ReLU, where the direct kernels fuse its backward pass with their own.
-    fn fused_mask<'a>(&self, forward: &Forward<'a>) -> Option<(&'a [f32], f32)> {
-        let Activation::LeakyRelu { slope } = forward.activation else { return None };
+    /// Signs and slope of the leaky ReLU, where the direct kernels fuse its backward pass with their own.
+    fn fused_mask<'a>(&self, activated: Activated<'a>) -> Option<(&'a [u16], f32)> {
+        let Activated::LeakyRelu(signs, slope) = activated else { return None };
         let is_fused = matches!(self.form, Form::FewChannels) && self.from == Side::Input;
-        is_fused.then_some((forward.out, slope))
+        is_fused.then_some((signs, slope))
     }
 
     /// Writes the convolution that reads the map `from`, bias and leaky ReLU. With `mask`, `input` is a gradient that first passes
@@ -102,7 +109,7 @@ impl Conv {
         &self,
         from: Side,
         input: &[f32],
-        mask: Option<(&[f32], f32)>,
+        mask: Option<(&[u16], f32)>,
         weights: &[f32],
         bias: Option<&[f32]>,
         slope: f32,
@@ -131,9 +138,9 @@ impl Conv {
     fn plain_backward(
         &self,
         input: Input,
-        forward: Forward,
+        layer_weights: &[f32],
         grad: &[f32],
-        mask: Option<(&[f32], f32)>,
+        mask: Option<(&[u16], f32)>,
         wants: Wants,
     ) -> Grads {
         let Self { g, from, n, isa, .. } = self;
@@ -156,7 +163,7 @@ impl Conv {
         }
         let mut memory = input.into_memory();
         if wants.input {
-            self.linear(from.other(), grad, mask, forward.weights, None, 1.0, &mut memory);
+            self.linear(from.other(), grad, mask, layer_weights, None, 1.0, &mut memory);
             grads.input = Some(memory);
         } else {
             buffer::give_back(memory);

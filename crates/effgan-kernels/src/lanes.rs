@@ -43,6 +43,11 @@ pub(crate) trait Lanes: Copy {
     /// Lane by lane, `self` where `sign` is above zero and `other` elsewhere.
     fn where_positive(self, sign: Self, other: Self) -> Self;
 
+    /// Bit i is set where lane i is above zero.
+    fn positive(self) -> u16;
+    /// Lane i is that of `self` where bit i of `bits` is set, and that of `other` elsewhere.
+    fn where_set(self, bits: u16, other: Self) -> Self;
+
     /// `self · factor`.
     #[inline(always)]
     fn scale(self, factor: f32) -> Self {
@@ -134,6 +139,16 @@ mod x86 {
                 _mm512_mask_blend_ps(positive, other.0, self.0)
             })
         }
+
+        #[inline(always)]
+        fn positive(self) -> u16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps()) }
+        }
+
+        #[inline(always)]
+        fn where_set(self, bits: u16, other: Self) -> Self {
+            Self(unsafe { _mm512_mask_blend_ps(bits, other.0, self.0) })
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -192,6 +207,20 @@ mod x86 {
                 _mm256_blendv_ps(other.0, self.0, positive)
             })
         }
+
+        #[inline(always)]
+        fn positive(self) -> u16 {
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps())) as u16 }
+        }
+
+        #[inline(always)]
+        fn where_set(self, bits: u16, other: Self) -> Self {
+            Self(unsafe {
+                let lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits.into()), lane), lane);
+                _mm256_blendv_ps(other.0, self.0, _mm256_castsi256_ps(set))
+            })
+        }
     }
 }
 
@@ -206,6 +235,13 @@ mod arm {
 
     #[derive(Clone, Copy)]
     pub(crate) struct Neon(float32x4_t);
+
+    /// The bit of each lane.
+    #[inline(always)]
+    fn lanes() -> uint32x4_t {
+        // SAFETY: four readable values.
+        unsafe { vld1q_u32([1, 2, 4, 8].as_ptr()) }
+    }
 
     // SAFETY (all blocks): NEON is part of the target; pointers are the caller's promise.
     impl Lanes for Neon {
@@ -251,6 +287,16 @@ mod arm {
         #[inline(always)]
         fn where_positive(self, sign: Self, other: Self) -> Self {
             Self(unsafe { vbslq_f32(vcgtzq_f32(sign.0), self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn positive(self) -> u16 {
+            unsafe { vaddvq_u32(vandq_u32(vcgtzq_f32(self.0), lanes())) as u16 }
+        }
+
+        #[inline(always)]
+        fn where_set(self, bits: u16, other: Self) -> Self {
+            Self(unsafe { vbslq_f32(vtstq_u32(vdupq_n_u32(bits.into()), lanes()), self.0, other.0) })
         }
     }
 }
@@ -309,6 +355,22 @@ impl Lanes for Portable {
         let mut chosen = other.0;
         for i in 0..4 {
             if sign.0[i] > 0.0 {
+                chosen[i] = self.0[i];
+            }
+        }
+        Self(chosen)
+    }
+
+    #[inline(always)]
+    fn positive(self) -> u16 {
+        (0..4).map(|i| u16::from(self.0[i] > 0.0) << i).sum()
+    }
+
+    #[inline(always)]
+    fn where_set(self, bits: u16, other: Self) -> Self {
+        let mut chosen = other.0;
+        for i in 0..4 {
+            if bits >> i & 1 == 1 {
                 chosen[i] = self.0[i];
             }
         }

@@ -25,13 +25,26 @@ impl Activation {
             Self::Identity | Self::Tanh => 1.0,
         }
     }
+}
 
-    /// Turns `grad`, the gradient of the activation's output `out`, into the gradient of its input.
-    pub fn backward(self, isa: Isa, out: &[f32], grad: &mut [f32]) {
+/// What the backward pass of an activation needs of its output.
+#[derive(Clone, Copy, Debug)]
+pub enum Activated<'a> {
+    /// Nothing: there is no activation.
+    Identity,
+    /// The [signs](activation::signs) of a leaky ReLU's output, and its slope.
+    LeakyRelu(&'a [u16], f32),
+    /// The output of the hyperbolic tangent.
+    Tanh(&'a [f32]),
+}
+
+impl Activated<'_> {
+    /// Turns `grad`, the gradient of the activation's output, into the gradient of its input.
+    pub(crate) fn backward(self, isa: Isa, grad: &mut [f32]) {
         match self {
             Self::Identity => {}
-            Self::LeakyRelu { slope } => activation::leaky_backward(isa, out, grad, slope),
-            Self::Tanh => activation::tanh_backward(isa, out, grad),
+            Self::LeakyRelu(signs, slope) => activation::leaky_backward(isa, signs, grad, slope),
+            Self::Tanh(out) => activation::tanh_backward(isa, out, grad),
         }
     }
 }
@@ -69,17 +82,6 @@ impl Input<'_> {
             Self::Own(values) => values,
         }
     }
-}
-
-/// What else the backward pass needs of the forward pass.
-#[derive(Clone, Copy)]
-pub struct Forward<'a> {
-    /// The layer's weights.
-    pub weights: &'a [f32],
-    /// The layer's output, after the activation; may be empty without one.
-    pub out: &'a [f32],
-    /// The layer's activation.
-    pub activation: Activation,
 }
 
 /// Which gradients the backward pass computes.

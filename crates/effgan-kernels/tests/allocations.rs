@@ -3,8 +3,9 @@
 mod counting;
 
 use counting::third_time;
+use effgan_kernels::activation;
 use effgan_kernels::adam::{self, AdamStep};
-use effgan_kernels::conv::{Activation, Conv, Forward, Input, Wants};
+use effgan_kernels::conv::{Activated, Activation, Conv, Input, Wants};
 use effgan_kernels::linear;
 use effgan_kernels::norm::{self, NormGrads, Sizes};
 use effgan_kernels::per_example::{
@@ -51,8 +52,13 @@ fn both_passes(
     move || {
         let conv = Conv::new(isa, precision, &g, from, n);
         let out = conv.forward(&input, &weights, &bias, activation);
-        let forward = Forward { weights: &weights, out: &out, activation };
-        let grads = conv.backward(Input::Shared(&input), forward, &mut grad, ALL);
+        let signs = activation::signs(isa, &out);
+        let activated = match activation {
+            Activation::Identity => Activated::Identity,
+            Activation::LeakyRelu { slope } => Activated::LeakyRelu(&signs, slope),
+            Activation::Tanh => Activated::Tanh(&out),
+        };
+        let grads = conv.backward(Input::Shared(&input), &weights, activated, &mut grad, ALL);
         [Some(out), grads.weights, grads.bias, grads.input].into_iter().flatten().for_each(buffer::give_back);
     }
 }

@@ -27,8 +27,15 @@ fn both_ways(conv: &Conv, activation: Activation) -> Vec<Vec<f32>> {
     // Weights for sums of about 1: tanh is flat at larger ones, and all that is left of their gradient is rounding.
     let weights: Vec<f32> = noise(conv.g.num_weights(), 2).iter().map(|w| 0.1 * w).collect();
     let out = conv.forward(&input, &weights, &bias, activation);
-    let forward = Forward { weights: &weights, out: &out, activation };
-    let backward = |input| conv.backward(input, forward, &mut noise(out.len(), 4), Wants { params: true, input: true });
+    let signs = activation::signs(conv.isa, &out);
+    let activated = match activation {
+        Activation::Identity => Activated::Identity,
+        Activation::LeakyRelu { slope } => Activated::LeakyRelu(&signs, slope),
+        Activation::Tanh => Activated::Tanh(&out),
+    };
+    let backward = |input| {
+        conv.backward(input, &weights, activated, &mut noise(out.len(), 4), Wants { params: true, input: true })
+    };
     let grads = backward(Input::Shared(&input));
     assert_eq!(backward(Input::Own(input.clone())), grads, "{}: the gradient may take the input's place", conv.form());
     vec![out, grads.weights.unwrap(), grads.bias.unwrap(), grads.input.unwrap()]

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::frame::Frame;
 use super::tile::{Place, Product};
-use super::{check, image_of, with_scratch};
+use super::{Mask, check, image_of, mask_of, with_scratch};
+use crate::activation::mask_line;
 use crate::buffer::Buffer;
 use crate::geometry::{BLOCK, Geometry};
 use crate::isa::{Isa, for_each_isa};
@@ -14,16 +15,15 @@ const SPACE: &str = "runs of taps end inside the products and the frame's spare 
 
 /// `input` = transposed convolution of `output` (+ `bias`, `[input.channels]`).
 ///
-/// With `mask` = (out, slope), `output` is multiplied by slope where out ≤ 0 first. That takes a gradient back through
-/// the leaky `ReLU` whose output is out, `output` being the gradient of out. Layouts are those of
-/// [`conv`](super::conv()).
+/// With `mask`, `output` first passes back through a leaky `ReLU`: it is multiplied by the slope where the bit of its sign
+/// is not set. Layouts are those of [`conv`](super::conv()).
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv_transpose(
     isa: Isa,
     g: &Geometry,
     n: usize,
     output: &[f32],
-    mask: Option<(&[f32], f32)>,
+    mask: Option<Mask>,
     weights: &[f32],
     bias: Option<&[f32]>,
     input: &mut [f32],
@@ -37,7 +37,7 @@ pub fn conv_transpose(
     let lengths = [empty.len(), g.output.channels * g.output.width, taps.padded * g.output.width];
     input.par_chunks_mut(g.input.len()).enumerate().for_each(|(i, input)| {
         let output = image_of(output, i, g);
-        let mask = mask.map(|(out, slope)| (image_of(out, i, g), slope));
+        let mask = mask.map(|mask| mask_of(mask, i, g));
         with_scratch(lengths, |[frame, masked, products]| {
             frame.copy_from_slice(&empty);
             conv_transpose_image(isa, g, output, mask, &weights, frame, masked, products);
@@ -78,7 +78,7 @@ impl Taps {
 
 for_each_isa! {
     fn conv_transpose_image = conv_transpose_image_on(
-        g: &Geometry, output: &[f32], mask: Option<(&[f32], f32)>, weights: &[f32],
+        g: &Geometry, output: &[f32], mask: Option<Mask>, weights: &[f32],
         frame: &mut [f32], masked: &mut [f32], products: &mut [f32],
     );
 }
@@ -90,7 +90,7 @@ for_each_isa! {
 unsafe fn conv_transpose_image_on<L: Lanes>(
     g: &Geometry,
     output: &[f32],
-    mask: Option<(&[f32], f32)>,
+    mask: Option<Mask>,
     weights: &[f32],
     frame: &mut [f32],
     masked: &mut [f32],
@@ -100,8 +100,9 @@ unsafe fn conv_transpose_image_on<L: Lanes>(
     let (lines, run, width) = (g.output.channels / BLOCK, BLOCK, taps.padded);
     for y in 0..g.output.height {
         let (mut windows, mut apart) = (&output[y * line..], g.output.pixels() * BLOCK);
-        if let Some((out, slope)) = mask {
-            mask_line(g, y, output, out, slope, masked);
+        if let Some(mask) = mask {
+            // SAFETY: the caller's promise on instructions.
+            unsafe { mask_lines::<L>(g, y, output, mask, masked) };
             (windows, apart) = (&*masked, line);
         }
         let rows = g.output.width;
@@ -112,14 +113,16 @@ unsafe fn conv_transpose_image_on<L: Lanes>(
     }
 }
 
-/// `masked` = line `y` of `output`, `[output.channels / 16, width, 16]`, times `slope` where `out` ≤ 0.
+/// `masked` = line `y` of `output`, `[output.channels / 16, width, 16]`, back through the activation.
 #[inline(always)]
-fn mask_line(g: &Geometry, y: usize, output: &[f32], out: &[f32], slope: f32, masked: &mut [f32]) {
-    let (map, line) = (g.output.pixels() * BLOCK, g.output.width * BLOCK);
-    for (block, masked) in masked.chunks_exact_mut(line).enumerate() {
-        let from = block * map + y * line;
-        for ((masked, &v), &out) in masked.iter_mut().zip(&output[from..][..line]).zip(&out[from..][..line]) {
-            *masked = if out > 0.0 { v } else { v * slope };
+unsafe fn mask_lines<L: Lanes>(g: &Geometry, y: usize, output: &[f32], (signs, slope): Mask, masked: &mut [f32]) {
+    let (pixels, width) = (g.output.pixels(), g.output.width);
+    for (block, masked) in masked.chunks_exact_mut(width * BLOCK).enumerate() {
+        let first = block * pixels + y * width;
+        let lines = output[first * BLOCK..][..width * BLOCK].as_chunks::<BLOCK>().0;
+        for ((line, &signs), to) in lines.iter().zip(&signs[first..][..width]).zip(masked.chunks_exact_mut(BLOCK)) {
+            // SAFETY: both are lines; the caller's promise on instructions.
+            unsafe { mask_line::<L>(line.as_ptr(), signs, slope, to.as_mut_ptr()) };
         }
     }
 }

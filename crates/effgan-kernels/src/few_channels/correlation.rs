@@ -1,5 +1,6 @@
 //! The gradient of the weights: a correlation of the frame with the feature map, in tiles of taps.
 
+use super::Mask;
 use super::frame::{Frame, TAP_TILE};
 use crate::geometry::{BLOCK, Geometry};
 use crate::lanes::Lanes;
@@ -25,7 +26,7 @@ pub(super) struct Correlation<'a> {
     pub(super) g: &'a Geometry,
     pub(super) frame: &'a [f32],
     pub(super) output: &'a [f32],
-    pub(super) mask: Option<(&'a [f32], f32)>,
+    pub(super) mask: Option<Mask<'a>>,
     pub(super) masked: &'a mut [f32],
     pub(super) grad: &'a mut [f32],
     pub(super) sums: &'a mut [f32],
@@ -37,12 +38,12 @@ impl<'a> Correlation<'a> {
         g: &'a Geometry,
         frame: &'a [f32],
         output: &'a [f32],
-        mask: Option<(&'a [f32], f32)>,
+        mask: Option<Mask<'a>>,
         masked: &'a mut [f32],
         partial: &'a mut [f32],
     ) -> Self {
         assert_eq!(frame.len(), Frame::of(g).len_for_taps());
-        assert!(output.len() == g.output.len() && mask.is_none_or(|(out, _)| out.len() == output.len()));
+        assert!(output.len() == g.output.len() && mask.is_none_or(|(signs, _)| BLOCK * signs.len() == output.len()));
         assert_eq!(masked.len(), g.output.pixels() * BLOCK);
         let (grad, sums) = partial.split_at_mut(g.num_weights());
         assert_eq!(sums.len(), g.output.channels);
@@ -70,14 +71,16 @@ impl<'a> Correlation<'a> {
         // SAFETY: N channels from `start` are in one block of the map, and of the mask, whose lengths `new` asserts.
         unsafe {
             let map = self.output.as_ptr().add(start);
-            let mask = self.mask.map(|(out, slope)| (out.as_ptr().add(start), slope));
+            let signs =
+                |(signs, slope): Mask| Signs { at: signs.as_ptr().add(start / BLOCK), shift: start % BLOCK, slope };
+            let mask = self.mask.map(signs);
             let mut fresh = Fresh { map, mask, masked: self.masked.as_mut_ptr(), sum: L::splat(0.0) };
             self.of_tile::<L, R, J>(&mut fresh, 0, 0, channel);
             let sum = self.sums.as_mut_ptr().add(channel);
             L::load(sum).add(fresh.sum).store(sum);
             for line in (0..kernel).step_by(R) {
                 for tap in (0..kernel * input.channels).step_by(J) {
-                    let mut kept = if mask.is_some() {
+                    let mut kept = if self.mask.is_some() {
                         Kept { values: self.masked.as_ptr(), apart: L::N }
                     } else {
                         Kept { values: map, apart: BLOCK }
@@ -139,9 +142,16 @@ pub(super) trait Pixels<L: Lanes> {
 /// Pixels read for the first time: they are masked, written to `masked` where there is a mask, and summed.
 pub(super) struct Fresh<L> {
     pub(super) map: *const f32,
-    pub(super) mask: Option<(*const f32, f32)>,
+    pub(super) mask: Option<Signs>,
     pub(super) masked: *mut f32,
     pub(super) sum: L,
+}
+
+/// The signs of the pixels that follow, in the bits from `shift` on of one number per pixel.
+pub(super) struct Signs {
+    at: *const u16,
+    shift: usize,
+    slope: f32,
 }
 
 impl<L: Lanes> Pixels<L> for Fresh<L> {
@@ -151,10 +161,10 @@ impl<L: Lanes> Pixels<L> for Fresh<L> {
         unsafe {
             let mut pixel = L::load(self.map);
             self.map = self.map.add(BLOCK);
-            if let Some((out, slope)) = &mut self.mask {
-                pixel = pixel.where_positive(L::load(*out), pixel.scale(*slope));
+            if let Some(Signs { at, shift, slope }) = &mut self.mask {
+                pixel = pixel.where_set(**at >> *shift, pixel.scale(*slope));
                 pixel.store(self.masked);
-                *out = out.add(BLOCK);
+                *at = at.add(1);
                 self.masked = self.masked.add(L::N);
             }
             self.sum = self.sum.add(pixel);

@@ -41,15 +41,25 @@ pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> Option<f64> {
     fits(g).then(|| 3.0 * 1.3 * cost.product(n * g.multiply_adds(), 0.0))
 }
 
-fn check(g: &Geometry, n: usize, input: &[f32], output: &[f32], mask: Option<(&[f32], f32)>) {
+/// The [signs](crate::activation::signs) of a leaky ReLU's output, and its slope: a gradient passes back through it before
+/// anything else.
+type Mask<'a> = (&'a [u16], f32);
+
+fn check(g: &Geometry, n: usize, input: &[f32], output: &[f32], mask: Option<Mask>) {
     assert!(fits(g), "the kernels of few channels do not take {g:?}");
     assert_eq!(input.len(), n * g.input.len(), "input is [n, pixels, channels]");
     assert_eq!(output.len(), n * g.output.len(), "output is [n, channels / 16, pixels, 16]");
-    assert!(mask.is_none_or(|(out, _)| out.len() == output.len()), "the mask has output's shape");
+    assert!(mask.is_none_or(|(signs, _)| BLOCK * signs.len() == output.len()), "the mask has output's shape");
 }
 
 fn image_of<'a>(output: &'a [f32], i: usize, g: &Geometry) -> &'a [f32] {
     &output[i * g.output.len()..][..g.output.len()]
+}
+
+/// The mask of image `i`.
+fn mask_of<'a>((signs, slope): Mask<'a>, i: usize, g: &Geometry) -> Mask<'a> {
+    let len = g.output.len() / BLOCK;
+    (&signs[i * len..][..len], slope)
 }
 
 /// Runs `work` on three buffers of the thread, of these lengths and with unspecified contents.

@@ -4,6 +4,7 @@ use super::weight_grad::CHUNK;
 use super::*;
 use crate::Isa;
 use crate::MapShape;
+use crate::activation::signs;
 use crate::naive::{self, assert_close_sums, noise};
 
 /// f32 sums of at most some thousand products, relative to the largest result.
@@ -58,13 +59,13 @@ impl Case {
         output
     }
 
-    fn conv_transpose(&self, isa: Isa, mask: Option<(&[f32], f32)>, bias: Option<&[f32]>) -> Vec<f32> {
+    fn conv_transpose(&self, isa: Isa, mask: Option<Mask>, bias: Option<&[f32]>) -> Vec<f32> {
         let mut input = vec![f32::NAN; self.input.len()];
         conv_transpose(isa, &self.g, self.n, &self.output, mask, &self.weights, bias, &mut input);
         input
     }
 
-    fn weight_grad(&self, isa: Isa, mask: Option<(&[f32], f32)>) -> (Vec<f32>, Vec<f32>) {
+    fn weight_grad(&self, isa: Isa, mask: Option<Mask>) -> (Vec<f32>, Vec<f32>) {
         let mut grad = vec![f32::NAN; self.weights.len()];
         let sums = weight_grad(isa, &self.g, self.n, &self.input, &self.output, mask, &mut grad);
         (grad, sums)
@@ -104,7 +105,8 @@ fn assert_matches_the_reference(case: &Case) {
         let exact = naive::conv_transpose(g, n, &case.output, &case.weights);
         assert_close_sums("conv_transpose", &case.conv_transpose(isa, None, None), &exact, TOLERANCE);
         let masked = case.masked(0.2);
-        let mask = Some((&case.out[..], 0.2));
+        let signs = signs(isa, &case.out);
+        let mask = Some((&signs[..], 0.2));
         let mut exact = naive::conv_transpose(g, n, &masked, &case.weights);
         for (i, v) in exact.iter_mut().enumerate() {
             *v += f64::from(case.input_bias[i % g.input.channels]);
@@ -160,8 +162,9 @@ fn many_channels_and_far_windows_do_not_fit() {
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     let case = Case::of(grey(), 3 * CHUNK + 1);
-    let mask = Some((&case.out[..], 0.2));
     for isa in Isa::available() {
+        let signs = signs(isa, &case.out);
+        let mask = Some((&signs[..], 0.2));
         let results = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::correlation::{Correlation, tap_tile};
 use super::frame::Frame;
-use super::{check, image_of, with_scratch};
+use super::{Mask, check, image_of, mask_of, with_scratch};
 use crate::buffer::{self, Buffer};
 use crate::geometry::{BLOCK, Geometry};
 use crate::isa::{Isa, for_each_isa};
@@ -24,7 +24,7 @@ pub fn weight_grad(
     n: usize,
     input: &[f32],
     output: &[f32],
-    mask: Option<(&[f32], f32)>,
+    mask: Option<Mask>,
     grad: &mut [f32],
 ) -> Vec<f32> {
     check(g, n, input, output, mask);
@@ -36,7 +36,7 @@ pub fn weight_grad(
         with_scratch(lengths, |[frame, masked, _]| {
             for i in chunk * CHUNK..n.min((chunk + 1) * CHUNK) {
                 let input = &input[i * g.input.len()..][..g.input.len()];
-                let mask = mask.map(|(out, slope)| (image_of(out, i, g), slope));
+                let mask = mask.map(|mask| mask_of(mask, i, g));
                 weight_grad_image(isa, g, input, image_of(output, i, g), mask, frame, masked, partial);
             }
         });
@@ -54,7 +54,7 @@ pub fn weight_grad(
 
 for_each_isa! {
     fn weight_grad_image = weight_grad_image_on(
-        g: &Geometry, input: &[f32], output: &[f32], mask: Option<(&[f32], f32)>,
+        g: &Geometry, input: &[f32], output: &[f32], mask: Option<Mask>,
         frame: &mut [f32], masked: &mut [f32], partial: &mut [f32],
     );
 }
@@ -65,7 +65,7 @@ unsafe fn weight_grad_image_on<L: Lanes>(
     g: &Geometry,
     input: &[f32],
     output: &[f32],
-    mask: Option<(&[f32], f32)>,
+    mask: Option<Mask>,
     frame: &mut [f32],
     masked: &mut [f32],
     partial: &mut [f32],

@@ -395,4 +395,14 @@ impl Lanes for Single {
     fn where_positive(self, sign: Self, other: Self) -> Self {
         if sign.0 > 0.0 { self } else { other }
     }
+
+    #[inline(always)]
+    fn positive(self) -> u16 {
+        u16::from(self.0 > 0.0)
+    }
+
+    #[inline(always)]
+    fn where_set(self, bits: u16, other: Self) -> Self {
+        if bits & 1 == 1 { self } else { other }
+    }
 }

@@ -12,8 +12,9 @@ use burn_flex::FlexTensor;
 use super::flex::{self, Values, give_back, into_vec, linear_sizes, map_dims, tensor};
 use super::{Activation, AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
-use effgan_kernels::conv::{Conv, Forward, Grads, Input, Wants};
-use effgan_kernels::{buffer, linear, norm};
+use effgan_kernels::buffer::Bits;
+use effgan_kernels::conv::{Activated, Conv, Grads, Input, Wants};
+use effgan_kernels::{activation, buffer, linear, norm};
 
 /// What the backward pass of a convolution needs.
 #[derive(Clone, Debug)]
@@ -22,26 +23,51 @@ struct ConvState {
     how: Convolution,
     x: FlexTensor,
     w: FlexTensor,
-    /// `None` without an activation, whose backward pass needs it.
-    out: Option<FlexTensor>,
+    output: Kept,
+}
+
+/// What is kept of a convolution's output for the backward pass of its activation.
+#[derive(Clone, Debug)]
+enum Kept {
+    Nothing,
+    /// Signs and slope.
+    LeakyRelu(Bits, f32),
+    Tanh(FlexTensor),
+}
+
+impl Kept {
+    fn of(out: &FlexTensor, how: Convolution) -> Self {
+        match how.activation {
+            Activation::Identity => Self::Nothing,
+            Activation::LeakyRelu { slope } => {
+                Self::LeakyRelu(activation::signs(how.device.isa(), Values::of(out).get()), slope)
+            }
+            Activation::Tanh => Self::Tanh(out.clone()),
+        }
+    }
+
+    fn activated(&self) -> Activated<'_> {
+        match self {
+            Self::Nothing => Activated::Identity,
+            Self::LeakyRelu(signs, slope) => Activated::LeakyRelu(signs, *slope),
+            Self::Tanh(out) => Activated::Tanh(out.as_slice().expect("a kernel wrote it row by row")),
+        }
+    }
 }
 
 impl ConvState {
     fn backward(self, grad: FlexTensor, wants: Wants) -> Grads {
-        let Self { conv, how, x, w, out } = self;
-        let mut grad = into_vec(grad);
-        let grads = {
-            let (w, out) = (Values::of(&w), out.as_ref().map(Values::of));
-            let out = out.as_ref().map_or(&[][..], Values::get);
-            let forward = Forward { weights: w.get(), out, activation: how.activation };
-            if x.is_unique() {
-                conv.backward(Input::Own(into_vec(x)), forward, &mut grad, wants)
-            } else {
-                conv.backward(Input::Shared(Values::of(&x).get()), forward, &mut grad, wants)
-            }
+        let Self { conv, x, w, output, .. } = self;
+        let (mut grad, w) = (into_vec(grad), Values::of(&w));
+        let grads = if x.is_unique() {
+            conv.backward(Input::Own(into_vec(x)), w.get(), output.activated(), &mut grad, wants)
+        } else {
+            conv.backward(Input::Shared(Values::of(&x).get()), w.get(), output.activated(), &mut grad, wants)
         };
         buffer::give_back(grad);
-        out.into_iter().for_each(give_back);
+        if let Kept::Tanh(out) = output {
+            give_back(out);
+        }
         grads
     }
 }
@@ -152,6 +178,26 @@ impl Backward<Flex, 3> for NormOp {
     }
 }
 
+/// The rectifier, whose backward pass needs the signs of its output.
+#[derive(Debug)]
+struct ReluOp;
+
+impl Backward<Flex, 1> for ReluOp {
+    type State = (Bits, Device);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let ([parent], (signs, device)) = (ops.parents, ops.state);
+        let grad = grads.consume::<Flex>(&ops.node);
+        let shape = grad.shape();
+        let mut grad = into_vec(grad);
+        activation::leaky_backward(device.isa(), &signs, &mut grad, 0.0);
+        match parent {
+            Some(parent) => grads.register::<Flex>(parent.id, tensor(grad, shape)),
+            None => buffer::give_back(grad),
+        }
+    }
+}
+
 /// The mean over 2 × 2 pixels of maps of a shape.
 #[derive(Debug)]
 struct MeanOp;
@@ -217,8 +263,8 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         match ConvOp.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(prepared) => prepared.finish(out),
             OpsKind::Tracked(prepared) => {
-                let kept = (how.activation != Activation::Identity).then(|| out.clone());
-                prepared.finish(ConvState { conv, how, x, w, out: kept }, out)
+                let output = Kept::of(&out, how);
+                prepared.finish(ConvState { conv, how, x, w, output }, out)
             }
         }
     }
@@ -276,6 +322,18 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
         Self::from_inner(Flex::scale_shift(x, scale, shift, how))
+    }
+
+    fn relu(x: FloatTensor<Self>, device: Device) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let out = Flex::relu(x.into_primitive(), device);
+        match ReluOp.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => {
+                let signs = activation::signs(device.isa(), Values::of(&out).get());
+                prepared.finish((signs, device), out)
+            }
+        }
     }
 
     fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self> {

@@ -9,7 +9,7 @@ use burn_flex::FlexTensor;
 use super::{AdamStep, Convolution, Kernels, MapShape, Normalisation};
 use crate::Device;
 use effgan_kernels::conv::Conv;
-use effgan_kernels::{adam, buffer, linear, norm, resample};
+use effgan_kernels::{activation, adam, buffer, linear, norm, resample};
 
 /// The values of a tensor, row-major: borrowed, or copied where the tensor is a view in another order.
 pub(super) struct Values<'a>(Cow<'a, FlexTensor>);
@@ -82,6 +82,14 @@ impl Kernels for Flex {
     fn scale_shift(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, how: Normalisation) -> FlexTensor {
         let (scale, shift) = (Values::of(&scale), Values::of(&shift));
         affine(&x, scale.get(), shift.get(), how)
+    }
+
+    fn relu(x: FlexTensor, device: Device) -> FlexTensor {
+        let shape = x.shape();
+        let mut out = buffer::take(x.shape().num_elements());
+        out.copy_from_slice(Values::of(&x).get());
+        activation::leaky(device.isa(), &mut out, 0.0);
+        tensor(out, shape)
     }
 
     fn mean_pixels(x: FlexTensor, map: MapShape, device: Device) -> FlexTensor {

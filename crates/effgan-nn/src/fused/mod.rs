@@ -78,6 +78,7 @@ pub(crate) trait Kernels: Backend {
         shift: FloatTensor<Self>,
         how: Normalisation,
     ) -> FloatTensor<Self>;
+    fn relu(x: FloatTensor<Self>, device: Device) -> FloatTensor<Self>;
     fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self>;
     fn add_repeated(x: FloatTensor<Self>, small: FloatTensor<Self>, map: MapShape, device: Device)
     -> FloatTensor<Self>;
@@ -168,6 +169,14 @@ pub(crate) fn scale_shift(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, how:
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     Tensor::from_dispatch(Dispatch::scale_shift(x, scale, shift, how))
+}
+
+/// x where it is above zero, 0 elsewhere.
+pub(crate) fn relu(x: Tensor<4>, device: Device) -> Tensor<4> {
+    if !has_kernels(&x) {
+        return burn::tensor::activation::relu(x);
+    }
+    Tensor::from_dispatch(Dispatch::relu(x.into_dispatch(), device))
 }
 
 /// The means over 2 × 2 pixels of maps of shape `map`.
@@ -296,6 +305,17 @@ mod tests {
             let inputs = (noise([5, 30], 1), noise([30, outputs], 2), noise([outputs], 3));
             same("linear", inputs, |x, w, b| linear(x, w, b, device()), portable::linear);
         }
+    }
+
+    #[test]
+    fn the_rectifier_matches_burn() {
+        let map = MapShape { channels: 3, height: 5, width: 7 };
+        same(
+            "relu",
+            (maps(2, map, 1), noise([1], 2), noise([1], 3)),
+            |x, w, b| relu(x, device()) * w.reshape([1, 1, 1, 1]) + b.reshape([1, 1, 1, 1]),
+            |x, w, b| burn::tensor::activation::relu(x) * w.reshape([1, 1, 1, 1]) + b.reshape([1, 1, 1, 1]),
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, of_classes};
@@ -393,8 +392,8 @@ impl Discriminator {
         let (first, others) = self.block.split_first().expect("a resnet has three blocks at least");
         // No activation before the first block: the image's pixels below 0 matter as much as those above.
         let x = first.forward(images.clone(), images, mode);
-        let x = others.iter().fold(x, |x, block| block.forward(x.clone(), relu(x), mode));
-        let features: Tensor<2> = relu(x).sum_dim(2).flatten(1, 3);
+        let x = others.iter().fold(x, |x, block| block.forward(x.clone(), fused::relu(x, block.device), mode));
+        let features: Tensor<2> = fused::relu(x, first.device).sum_dim(2).flatten(1, 3);
         let logits = self.fc.forward(features.clone(), mode);
         match &self.embed {
             Some(embed) => logits + embed.project(features, labels, mode),
