@@ -1,4 +1,4 @@
-//! The kernels of a DCGAN's training step at base 64 and batch 64:
+//! The kernels of a training step at base 64 and batch 64:
 //! `cargo bench --locked --profile release --bench kernels`.
 //!
 //! On one thread. Criterion's throughput counts the multiply-adds of plain loops, so that a faster algorithm has a
@@ -27,11 +27,15 @@ fn map(channels: usize, side: usize) -> MapShape {
     MapShape { channels, height: side, width: side }
 }
 
-/// The outer and the inner layer of the discriminator.
-fn layers() -> [(&'static str, Geometry); 2] {
+/// The outer and the inner layer of the discriminator for 28 pixels, the widest ones for 64 and 128 pixels, and one of a
+/// `ResNet` for 32 pixels.
+fn layers() -> [(&'static str, Geometry); 5] {
     [
         ("outer 1x28x28 64x14x14", Geometry::of_conv(map(1, 28), 64, 4, 2, 1)),
         ("inner 64x14x14 128x7x7", Geometry::of_conv(map(64, 14), 128, 4, 2, 1)),
+        ("wide 256x8x8 512x4x4", Geometry::of_conv(map(256, 8), 512, 4, 2, 1)),
+        ("widest 512x8x8 1024x4x4", Geometry::of_conv(map(512, 8), 1024, 4, 2, 1)),
+        ("resnet 64x32x32 64x32x32", Geometry::of_conv(map(64, 32), 64, 3, 1, 1)),
     ]
 }
 
