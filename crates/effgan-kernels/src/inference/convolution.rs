@@ -4,9 +4,14 @@
 
 use super::{Maps, Window, line};
 use crate::buffer::Buffer;
-use crate::geometry::BLOCK;
+use crate::cost::Cost;
+use crate::geometry::{BLOCK, Geometry, MapShape, Side};
+use crate::im2col;
 use crate::isa::{Isa, for_each_isa};
+use crate::layer::Then;
+use crate::precision::Precision;
 use crate::product::{Blocks, BlocksMut, product};
+use crate::winograd::Winograd;
 
 /// Floats of the left factor of one product, roughly: half a megabyte, which stays in the L2 cache.
 const CHUNK: usize = 1 << 17;
@@ -22,6 +27,8 @@ pub struct Convolution {
     /// A matrix in blocks of output channels, with a row for each value of a window, in the order
     /// `[block, row, column, channel]`.
     weights: Vec<f32>,
+    /// The same as `[window, input, output]`, for [Winograd's form](crate::winograd), if there is one for the window.
+    taps: Option<Vec<f32>>,
     bias: Vec<f32>,
 }
 
@@ -38,12 +45,17 @@ impl Convolution {
         let blocks = inputs.div_ceil(BLOCK);
         let depth = blocks * taps * BLOCK;
         let mut weights = vec![0.0; outputs * depth];
+        let has_form = matches!(window, Window { size: [3, 3], stride: 1, padding: [0, 0] | [1, 1] });
+        let mut in_taps = has_form.then(|| vec![0.0; depth * outputs]);
         for (i, &value) in weight.iter().enumerate() {
             let (output, input, tap) = (i / (inputs * taps), i / taps % inputs, i % taps);
             let row = (input / BLOCK * taps + tap) * BLOCK + input % BLOCK;
             weights[(output / BLOCK * depth + row) * BLOCK + output % BLOCK] = value;
+            if let Some(in_taps) = &mut in_taps {
+                in_taps[(tap * blocks * BLOCK + input) * outputs + output] = value;
+            }
         }
-        Self { window, blocks, weights, bias }
+        Self { window, blocks, weights, taps: in_taps, bias }
     }
 
     /// Its window.
@@ -63,6 +75,12 @@ impl Convolution {
     pub fn run(&self, isa: Isa, from: &Maps, to: &mut Maps, channel: usize) {
         assert_eq!(from.channels, self.blocks * BLOCK, "the channels of the weights");
         assert_eq!((to.n, to.size()), (from.n, self.window.of_map(from.size())), "images and size of the output");
+        if let Some((taps, layer)) = self.taps.as_ref().zip(self.winograd(isa, from)) {
+            let spacings = [from.spacing(), to.spacing()];
+            let then = Then { bias: Some(&self.bias), slope: 0.0 };
+            layer.forward_spaced(Side::Input, &from.values, taps, then, to.lines_from(channel), spacings);
+            return;
+        }
         let (rows, size) = (to.rows(), to.size());
         let depth = self.blocks * self.window.size.iter().product::<usize>() * BLOCK;
         let weights = Blocks { values: &self.weights, stride: depth * BLOCK, count: self.outputs() / BLOCK };
@@ -87,6 +105,18 @@ impl Convolution {
                 add_bias_and_rectify(isa, &mut out[block * rows * BLOCK..][..n * BLOCK], bias);
             }
         }
+    }
+}
+
+impl Convolution {
+    /// Winograd's form of the convolution of `from`, where it costs less than that of the windows. The choice is made for a
+    /// single image, so that the values of an image do not depend on the number of images.
+    fn winograd(&self, isa: Isa, from: &Maps) -> Option<Winograd> {
+        let map = MapShape { channels: from.channels, height: from.height, width: from.width };
+        let g = Geometry::of_conv(map, self.outputs(), self.window.size[0], self.window.stride, self.window.padding[0]);
+        let of = |n| Winograd::new(isa, Precision::F32, &g, n);
+        let windows = im2col::cost(Cost::new(isa, Precision::F32), &g, 1);
+        of(1).filter(|layer| layer.cost() < windows).and_then(|_| of(from.n))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::geometry::BLOCK;
+use crate::winograd::Spacing;
 
 /// Feature maps of a few images.
 #[derive(Debug)]
@@ -67,6 +68,12 @@ impl Maps {
             }
         }
         means
+    }
+
+    /// Distances between its planes.
+    pub(super) fn spacing(&self) -> Spacing {
+        let plane = self.height * self.width * BLOCK;
+        Spacing { image: plane, block: self.n * plane }
     }
 
     /// Rows of the matrix, one per pixel of each image.

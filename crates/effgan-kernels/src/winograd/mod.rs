@@ -39,6 +39,7 @@ mod two_taps;
 mod weights;
 
 pub(super) use pass::Winograd;
+pub(super) use transform::Spacing;
 
 #[cfg(test)]
 mod tests;

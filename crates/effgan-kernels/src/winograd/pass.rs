@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::multiply::{Factors, multiply, multiply_for_weights};
 use super::plan::Plan;
 use super::product_layout::{Kind, ProductLayout};
-use super::transform::{into_products, out_of_products};
+use super::transform::{Spacing, into_products, out_of_products};
 use super::weights::weights_out_of_products;
 use crate::buffer::{self, Scratch};
 #[cfg(test)]
 use crate::cost::Cost;
-use crate::geometry::{Geometry, MapShape, Side};
+use crate::geometry::{Geometry, Side};
 use crate::isa::Isa;
 use crate::layer::{Grads, Input, Then, Wants};
 use crate::precision::Precision;
@@ -49,17 +49,36 @@ impl Winograd {
 
     /// Writes act(convolution of the maps `from` + bias) to `out`.
     pub(crate) fn forward(&self, from: Side, maps: &[f32], weights: &[f32], then: Then, out: &mut [f32]) {
-        let to = from.other();
+        let spacings = [from, from.other()].map(|side| self.spacing(side));
+        self.forward_spaced(from, maps, weights, then, out, spacings);
+    }
+
+    /// As [`forward`](Self::forward), for maps and an output with these spacings.
+    pub(crate) fn forward_spaced(
+        &self,
+        from: Side,
+        maps: &[f32],
+        weights: &[f32],
+        then: Then,
+        out: &mut [f32],
+        [read, written]: [Spacing; 2],
+    ) {
         let mut factors = None;
         for (first, layout) in self.plan.chunks() {
-            let products = self.products(layout, from, images(maps, first, layout, from));
-            self.write(layout, to, &products, weights, &mut factors, then, images_mut(out, first, layout, to));
+            let products = self.products(layout, from, &maps[first * read.image..], read);
+            let out = &mut out[first * written.image..];
+            self.write(layout, from.other(), &products, weights, &mut factors, then, out, written);
         }
+    }
+
+    fn spacing(&self, side: Side) -> Spacing {
+        Spacing::of(self.plan.any().g.map(side))
     }
 
     /// The gradients of a layer that read the map `from`, given the gradient of its output, without that of the bias.
     pub(crate) fn backward(&self, from: Side, input: Input, weights: &[f32], grad: &[f32], wants: Wants) -> Grads {
         let (g, to) = (self.plan.any().g, from.other());
+        let [read, written] = [from, to].map(|side| self.spacing(side));
         let mut of_weights = wants.params.then(|| buffer::take(g.num_weights()));
         // The gradient of a chunk takes the place of its input, which was transformed before.
         let (shared, mut memory) = match input {
@@ -68,17 +87,17 @@ impl Winograd {
         };
         let (mut factors, mut sums) = (None, None);
         for (first, layout) in self.plan.chunks() {
-            let of_grad = self.products(layout, to, images(grad, first, layout, to));
+            let of_grad = self.products(layout, to, &grad[first * written.image..], written);
             if let Some(of_weights) = &mut of_weights {
                 let input = shared.or(memory.as_deref()).expect("the input is shared or owned");
-                let of_input = self.products(layout, from, images(input, first, layout, from));
+                let of_input = self.products(layout, from, &input[first * read.image..], read);
                 let maps = if from == Side::Input { [&*of_input, &*of_grad] } else { [&*of_grad, &*of_input] };
                 self.add_weights(layout, maps, &mut sums, of_weights);
             }
             if let Some(memory) = memory.as_mut().filter(|_| wants.input) {
                 let then = Then { bias: None, slope: 1.0 };
-                let input_grad = images_mut(memory, first, layout, from);
-                self.write(layout, from, &of_grad, weights, &mut factors, then, input_grad);
+                let input_grad = &mut memory[first * read.image..];
+                self.write(layout, from, &of_grad, weights, &mut factors, then, input_grad, read);
             }
         }
         if let (Some(of_weights), Some(sums)) = (&mut of_weights, &sums) {
@@ -90,9 +109,9 @@ impl Winograd {
     }
 
     /// The transform of one chunk's maps into products.
-    fn products(&self, layout: &ProductLayout, side: Side, maps: &[f32]) -> Scratch {
+    fn products(&self, layout: &ProductLayout, side: Side, maps: &[f32], spacing: Spacing) -> Scratch {
         let mut products = Scratch::of(layout.products_len(layout.blocks(side)));
-        into_products(self.isa, layout, side, maps, &mut products);
+        into_products(self.isa, layout, side, maps, spacing, &mut products);
         products
     }
 
@@ -107,6 +126,7 @@ impl Winograd {
         factors: &mut Option<Factors>,
         then: Then,
         maps: &mut [f32],
+        spacing: Spacing,
     ) {
         for strip in self.plan.strips(to) {
             if factors.as_ref().is_none_or(|_| strip.len() < layout.blocks(to)) {
@@ -116,7 +136,7 @@ impl Winograd {
             let factors = factors.as_ref().expect("they were just made");
             let mut written = Scratch::of(layout.products_len(strip.len()));
             multiply(self.isa, layout, products, factors, &mut written);
-            out_of_products(self.isa, layout, to, strip, &written, then, maps);
+            out_of_products(self.isa, layout, to, strip, &written, then, maps, spacing);
         }
     }
 
@@ -142,15 +162,4 @@ impl Winograd {
             weights_out_of_products(*isa, layout, strip, &sums, weights);
         }
     }
-}
-
-/// The maps of the images of one chunk, the first of which is image `first` of the batch.
-fn images<'a>(batch: &'a [f32], first: usize, layout: &ProductLayout, side: Side) -> &'a [f32] {
-    let map: &MapShape = layout.g.map(side);
-    &batch[first * map.len()..][..layout.images() * map.len()]
-}
-
-fn images_mut<'a>(batch: &'a mut [f32], first: usize, layout: &ProductLayout, side: Side) -> &'a mut [f32] {
-    let map: &MapShape = layout.g.map(side);
-    &mut batch[first * map.len()..][..layout.images() * map.len()]
 }

@@ -7,33 +7,65 @@ use super::axis::MAX_TAPS;
 use super::form::{Input, Output, Transform};
 use super::planes::{Finish, plane_into_products, plane_out_of_products};
 use super::product_layout::{ProductLayout, with_form};
-use crate::geometry::{BLOCK, Side};
+use crate::geometry::{BLOCK, MapShape, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
 use crate::layer::Then;
 use crate::parallel_for::{Shared, parallel_for};
 
+/// Distances between the planes of a batch of maps, in floats.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spacing {
+    /// From an image to the next one.
+    pub image: usize,
+    /// From 16 channels to the next 16 of an image.
+    pub block: usize,
+}
+
+impl Spacing {
+    /// Of maps `[n, channels / 16, pixels, 16]`.
+    pub(crate) fn of(map: &MapShape) -> Self {
+        Self { image: map.len(), block: map.pixels() * BLOCK }
+    }
+
+    /// Index after the last float of `n` maps.
+    fn end(self, map: &MapShape, n: usize) -> usize {
+        let last = (map.channels / BLOCK - 1) * self.block + map.pixels() * BLOCK;
+        if n == 0 { 0 } else { (n - 1) * self.image + last }
+    }
+}
+
 /// Bᵀ input or A output: writes the products `[blocks, rows, 16]` of a batch of maps.
-pub(crate) fn into_products(isa: Isa, layout: &ProductLayout, side: Side, maps: &[f32], products: &mut [f32]) {
-    let len = layout.g.map(side).len();
-    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(layout.blocks(side))]);
+pub(crate) fn into_products(
+    isa: Isa,
+    layout: &ProductLayout,
+    side: Side,
+    maps: &[f32],
+    spacing: Spacing,
+    products: &mut [f32],
+) {
+    assert!(maps.len() >= spacing.end(layout.g.map(side), layout.n), "the maps end before their last plane");
+    assert_eq!(products.len(), layout.products_len(layout.blocks(side)));
     let products = Shared::new(products);
     parallel_for(layout.n, |i| {
         with_scratch(layout, i, |scratch, offsets| {
-            image_into(isa, layout, side, &maps[i * len..][..len], scratch, products.pointer(), offsets);
+            let map = &maps[i * spacing.image..];
+            image_into(isa, layout, side, map, spacing.block, scratch, products.pointer(), offsets);
         });
     });
 }
 
 for_each_isa! {
-    fn image_into = image_into_on(layout: &ProductLayout, side: Side, map: &[f32], scratch: *mut f32, products: *mut f32, offsets: &[usize]);
+    fn image_into = image_into_on(layout: &ProductLayout, side: Side, map: &[f32], apart: usize, scratch: *mut f32, products: *mut f32, offsets: &[usize]);
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn image_into_on<L: Lanes>(
     layout: &ProductLayout,
     side: Side,
     map: &[f32],
+    apart: usize,
     scratch: *mut f32,
     products: *mut f32,
     offsets: &[usize],
@@ -41,8 +73,8 @@ unsafe fn image_into_on<L: Lanes>(
     // SAFETY: the caller's.
     unsafe {
         with_form!(layout.kind, F => match side {
-            Side::Input => planes_into::<L, Input<F>>(layout, map, scratch, products, offsets),
-            Side::Output => planes_into::<L, Output<F>>(layout, map, scratch, products, offsets),
+            Side::Input => planes_into::<L, Input<F>>(layout, map, apart, scratch, products, offsets),
+            Side::Output => planes_into::<L, Output<F>>(layout, map, apart, scratch, products, offsets),
         });
     }
 }
@@ -51,6 +83,7 @@ unsafe fn image_into_on<L: Lanes>(
 unsafe fn planes_into<L: Lanes, T: Transform>(
     layout: &ProductLayout,
     map: &[f32],
+    apart: usize,
     scratch: *mut f32,
     products: *mut f32,
     offsets: &[usize],
@@ -62,7 +95,7 @@ unsafe fn planes_into<L: Lanes, T: Transform>(
             let lattice = T::lattice(&layout.g, phase);
             // SAFETY: `into_products` has checked the lengths, and images have rows of their own.
             unsafe {
-                let plane = map.as_ptr().add(block * shape.pixels() * BLOCK);
+                let plane = map.as_ptr().add(block * apart);
                 let products = products.add((phase * blocks + block) * layout.rows * BLOCK);
                 plane_into_products::<L, T>(&layout.axes, lattice, plane, scratch, products, offsets);
             }
@@ -80,24 +113,25 @@ pub(crate) fn out_of_products(
     products: &[f32],
     then: Then,
     maps: &mut [f32],
+    spacing: Spacing,
 ) {
     let shape = layout.g.map(side);
-    let len = shape.len();
-    assert_eq!([maps.len(), products.len()], [layout.n * len, layout.products_len(blocks.len())]);
+    assert!(maps.len() >= spacing.end(shape, layout.n), "the maps end before their last plane");
+    assert_eq!(products.len(), layout.products_len(blocks.len()));
     assert!(blocks.end <= layout.blocks(side));
     assert!(then.bias.is_none_or(|bias| bias.len() == shape.channels));
     let maps = Shared::new(maps);
     parallel_for(layout.n, |i| {
         with_scratch(layout, i, |scratch, offsets| {
-            // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
-            let map = unsafe { std::slice::from_raw_parts_mut(maps.pointer().add(i * len), len) };
-            image_out(isa, layout, side, blocks.clone(), products, then, scratch, offsets, map);
+            // SAFETY: inside the maps, by the assertion.
+            let map = unsafe { maps.pointer().add(i * spacing.image) };
+            image_out(isa, layout, side, blocks.clone(), products, then, scratch, offsets, map, spacing.block);
         });
     });
 }
 
 for_each_isa! {
-    fn image_out = image_out_on(layout: &ProductLayout, side: Side, blocks: Range<usize>, products: &[f32], then: Then, scratch: *mut f32, offsets: &[usize], map: &mut [f32]);
+    fn image_out = image_out_on(layout: &ProductLayout, side: Side, blocks: Range<usize>, products: &[f32], then: Then, scratch: *mut f32, offsets: &[usize], map: *mut f32, apart: usize);
 }
 
 #[inline(always)]
@@ -110,13 +144,14 @@ unsafe fn image_out_on<L: Lanes>(
     then: Then,
     scratch: *mut f32,
     offsets: &[usize],
-    map: &mut [f32],
+    map: *mut f32,
+    apart: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
         with_form!(layout.kind, F => match side {
-            Side::Input => planes_out::<L, Input<F>>(layout, blocks, products, then, scratch, offsets, map),
-            Side::Output => planes_out::<L, Output<F>>(layout, blocks, products, then, scratch, offsets, map),
+            Side::Input => planes_out::<L, Input<F>>(layout, blocks, products, then, scratch, offsets, map, apart),
+            Side::Output => planes_out::<L, Output<F>>(layout, blocks, products, then, scratch, offsets, map, apart),
         });
     }
 }
@@ -130,18 +165,19 @@ unsafe fn planes_out<L: Lanes, T: Transform>(
     then: Then,
     scratch: *mut f32,
     offsets: &[usize],
-    map: &mut [f32],
+    map: *mut f32,
+    apart: usize,
 ) {
     let shape = T::shape(&layout.g);
     let map_blocks = shape.channels / BLOCK;
     for (i, block) in blocks.enumerate() {
         let (phase, block) = (block / map_blocks, block % map_blocks);
         let lattice = T::lattice(&layout.g, phase);
-        // SAFETY: `out_of_products` has checked the lengths.
+        // SAFETY: `out_of_products` has checked the lengths; each plane is written by one call.
         unsafe {
             let bias = then.bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(block * BLOCK));
             let products = products.as_ptr().add(i * layout.rows * BLOCK);
-            let plane = map.as_mut_ptr().add(block * shape.pixels() * BLOCK);
+            let plane = map.add(block * apart);
             let finish = Finish { bias, slope: then.slope };
             plane_out_of_products::<L, T>(&layout.axes, lattice, products, offsets, scratch, plane, finish);
         }
