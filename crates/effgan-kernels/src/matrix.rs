@@ -27,10 +27,6 @@ impl<'a> Matrix<'a> {
         self.rows
     }
 
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// The transpose, of the same values.
     pub(crate) fn transposed(self) -> Self {
         let Self { values, rows, columns, row_stride, column_stride } = self;

@@ -6,147 +6,228 @@
 //!
 //! 1. One backward pass of the *sum* of the examples' losses gives each layer's inputs and the gradient of its outputs.
 //!    Each example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
-//! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`linear_squared_norms`],
-//!    [`bias_squared_norms`] and [`group_norm_squared_norms`].
-//! 3. [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ; the kernels of an ordinary step then
-//!    give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second backward pass).
+//! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`conv_mean_squared_norms`],
+//!    [`linear_squared_norms`] and [`group_norm_squared_norms`].
+//! 3. [`clipping_factor`] makes it fᵢ, and [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ; the kernels
+//!    of an ordinary step then give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second backward
+//!    pass).
 //!
-//! An example is one image that passes through the network; a real and a generated image are two examples.
+//! An example is one image that passes through the network; a real and a generated image are two examples. Where a layer has
+//! spectral norm, its gradient is that of the normalised weight, on which the weight that is trained depends without the
+//! examples.
 //!
-//! Adding noise and accounting for privacy is up to the caller. The norms are as accurate as f32 gradients: where
-//! |fᵢ · gᵢ| ≤ C must hold exactly, clip to slightly less than C. A gradient that is not finite has a norm that is not finite, and no
-//! factor makes it finite, not even 0: the caller must skip the step.
+//! # The bound holds for any parameters
+//! Whoever chooses the parameters of a network can make its gradients cancel, overflow or underflow. What is returned is
+//! therefore not below the exact norm: the largest possible error of all f32 sums is added to them, and that of the
+//! multiplication by fᵢ. It is relative to the norms of what is summed: about 1e-3 of a typical gradient, and most of one that
+//! nearly cancels. An example whose gradient is not finite, or might overflow on the way to a sum, has a norm that is not finite
+//! and the factor 0. It then counts as zero, once [`weigh_examples`] has been applied to its gradients of outputs and
+//! [`drop_examples`] to its inputs.
+//!
+//! Adding noise and accounting for privacy is up to the caller.
 
-use std::cell::RefCell;
+mod box_mean;
+mod ghost;
+mod grid;
+mod own_gradient;
+mod sums;
+mod winograd;
 
 use rayon::prelude::*;
 
-use super::buffer;
+use super::buffer::{self, Scratch};
+use super::cost::Cost;
+use super::few_channels;
 use super::geometry::{BLOCK, Geometry, MapShape};
-use super::im2col::{cols_of, plain_of, sized};
-use super::isa::{Isa, for_each_isa};
-use super::lanes::Lanes;
-use super::matrix::{Matrix, matmul};
+use super::isa::Isa;
+use super::norm::{GroupStatistics, Sizes};
+use super::precision::Precision;
+use grid::Grid;
+use sums::{of_bias, of_group_norm, size};
+use winograd::Winograd;
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
+/// Largest relative error of an f32 operation, 2⁻²⁴.
+const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
+/// Largest error of an f32 operation that underflows (2⁻¹⁵⁰), and more.
+const UNDERFLOW: f64 = 1.0 / ((1_u128 << 120) as f64 * (1_u128 << 24) as f64);
+/// Norm of an example's input, or of its gradient of the outputs, above which a transform of it might overflow (2⁶⁰).
+const LARGEST: f64 = (1_u64 << 60) as f64;
+/// The smallest [`clipping_factor`] but 0 (2⁻²⁶): with smaller ones, more would underflow than the bounds of norms cover.
+const LEAST_FACTOR: f64 = 1.0 / (1 << 26) as f64;
 
-/// Memory that a thread keeps between calls.
-#[derive(Default)]
-struct Scratch {
-    cols: Vec<f32>,
-    plain: Vec<f32>,
-    /// The gradient, or both matrices of products between pixels.
-    products: Vec<f32>,
-}
-
-/// How to compute the squared norm of an example's gradient from its cols `[P, K]` and its output map `[P, S]` (see
-/// [`im2col`](super::im2col)): P = output.pixels, K = kernel² · input.channels, S = output.channels.
+/// How to compute the squared norm of an example's gradient of the weights of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
-    /// Σ over pixels p and q of `(cols_p · cols_q)(output_p · output_q)`: P² · (K + S) multiply-adds, memory 2 · P².
-    ///
-    /// Goodfellow 2015 (arXiv:1510.01799) for one pixel; Li et al. 2022 (arXiv:2110.05679) for several.
+    /// The gradient itself, from an image of few channels.
+    FewChannels,
+    /// From the products between all pairs of pixels: see [`ghost`].
     Ghost,
-    /// The gradient colsᵀ · output, squared and summed: P · K · S multiply-adds, memory K · S.
-    OwnGradient,
+    /// The gradient itself, tap by tap: see [`own_gradient::by_taps`].
+    Taps,
+    /// The gradient itself, in Winograd's form.
+    Winograd,
+    /// The gradient itself, by im2col: any shape.
+    Im2col,
 }
 
 impl Method {
-    /// The method with fewer multiply-adds: the ghost norm where P · (K + S) < K · S.
-    fn cheaper(g: &Geometry) -> Self {
-        let (p, s) = (g.output.pixels(), g.output.channels);
-        let k = g.num_weights() / s;
-        if p * (k + s) < k * s { Self::Ghost } else { Self::OwnGradient }
+    /// The method of least estimated cost, a function of the shapes and the instructions alone.
+    fn of(isa: Isa, g: &Geometry) -> Self {
+        if few_channels::fits(g) {
+            return Self::FewChannels;
+        }
+        if !(g.input.channels.is_multiple_of(BLOCK) && g.output.channels.is_multiple_of(BLOCK)) {
+            return Self::Im2col;
+        }
+        let (cost, grid) = (Cost::new(isa, Precision::F32), Grid::new(g));
+        let methods = [
+            Some((own_gradient::cost(cost, &grid), Self::Taps)),
+            ghost::cost(cost, &grid).map(|cost| (cost, Self::Ghost)),
+            Winograd::of(g).map(|winograd| (winograd.cost(cost), Self::Winograd)),
+        ];
+        let cheapest = methods.into_iter().flatten().min_by(|(a, _), (b, _)| a.total_cmp(b));
+        cheapest.expect("taps are always there").1
     }
 }
 
-/// Squared norm of each example's weight gradient of a convolution, `[n]`.
+/// Squared norm of each example's gradient of the weights and the bias of a convolution together, `[n]`, rounded up.
 ///
 /// `input` is `n` maps of `g.input`, the layer's input, and `output_grad` is `n` maps of `g.output`, the gradient of its
-/// output. For a transposed convolution it is the other way round: `input` is the gradient, and `output_grad` the
-/// layer's input. The product is the same.
+/// output.
 ///
-/// Uses the cheaper of two methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose
-/// by memory. With P = output.pixels, K = kernel² · input.channels and S = output.channels, their multiply-adds per
-/// example are
-///
-/// - ghost norm, from products between all pairs of pixels: P² · (K + S);
-/// - the norm of the example's own gradient, which is then dropped: P · K · S.
-///
-/// The ghost norm is cheaper where P · (K + S) < K · S, in layers of many channels and few pixels.
-///
-/// The ghost norm adds numbers of both signs. Its error is up to about 1e-6 · |cols of the input|² · |output|², which
-/// is large relative to a gradient that almost cancels between pixels; |fᵢ · gᵢ| may exceed C by as much. The result is
-/// never negative.
+/// Uses the cheapest of several methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose
+/// by memory: the ghost norm, from products between all pairs of pixels, in layers of many channels and few pixels, and elsewhere the
+/// norm of the example's own gradient, by taps or in Winograd's form, which is then dropped.
 pub fn conv_squared_norms(isa: Isa, g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
-    squared_norms_by(Method::cheaper(g), isa, g, n, input, output_grad)
+    let layer = Layer::new(isa, g);
+    let norm = |input: &[f32], output: &[f32]| layer.squared_norm(input, size(isa, input), output);
+    norms_of_maps([&g.input, &g.output], n, input, output_grad, norm)
 }
 
-fn squared_norms_by(method: Method, isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32]) -> Vec<f64> {
-    assert_eq!(input.len(), n * g.input.len(), "{n} maps of {:?}", g.input);
-    assert_eq!(output.len(), n * g.output.len(), "{n} maps of {:?}", g.output);
-    let norm = |(input, output)| {
-        SCRATCH.with_borrow_mut(|Scratch { cols, plain, products }| {
-            let (cols, output) = (cols_of(g, input, cols), plain_of(&g.output, output, plain));
-            match method {
-                Method::Ghost => ghost_norm(isa, cols, output, products),
-                Method::OwnGradient => own_gradient_norm(isa, cols, output, products),
-            }
-        })
-    };
-    collected(input.par_chunks_exact(g.input.len()).zip(output.par_chunks_exact(g.output.len())).map(norm))
-}
-
-fn ghost_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -> f64 {
-    let pairs = cols.rows() * cols.rows();
-    let (of_cols, of_output) = sized(products, 2 * pairs).split_at_mut(pairs);
-    matmul(cols, cols.transposed(), of_cols, false);
-    matmul(output, output.transposed(), of_output, false);
-    let norm = dot(isa, of_cols, of_output);
-    // Not `max`, which would turn NaN into 0: an example whose norm is NaN would count as one that needs no clipping.
-    if norm < 0.0 { 0.0 } else { norm }
-}
-
-fn own_gradient_norm(isa: Isa, cols: Matrix, output: Matrix, products: &mut Vec<f32>) -> f64 {
-    let grad = sized(products, cols.columns() * output.columns());
-    matmul(cols.transposed(), output, grad, false);
-    dot(isa, grad, grad)
-}
-
-/// Squared norm of each example's weight gradient of a linear layer, `[n]`: |x|² · |dy|² (Goodfellow 2015,
-/// arXiv:1510.01799).
+/// As [`conv_squared_norms`], for a convolution of stride 1 that is followed by a mean over 2 × 2 pixels, as in the blocks of a
+/// `ResNet` (Gulrajani et al. 2017, arXiv:1704.00028).
 ///
-/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. For the bias, call [`bias_squared_norms`] with a map of one
-/// pixel.
+/// `g` is the convolution's geometry, `mean_grad` the gradient of the mean, `n` maps of half the sides of `g.output`.
+///
+/// # Panics
+/// When the stride is not 1.
+pub fn conv_mean_squared_norms(isa: Isa, g: &Geometry, n: usize, input: &[f32], mean_grad: &[f32]) -> Vec<f64> {
+    let of_means = box_mean::geometry(g);
+    let layer = Layer::new(isa, &of_means);
+    let norm = |input: &[f32], output: &[f32]| {
+        let mut means = Scratch::of(of_means.input.len());
+        box_mean::of_map(isa, g, input, &mut means);
+        // The means may cancel, but are as accurate as their terms.
+        layer.squared_norm(&means, size(isa, input), output)
+    };
+    norms_of_maps([&g.input, &of_means.output], n, input, mean_grad, norm)
+}
+
+/// A convolution, and how the norms of its gradients are computed.
+struct Layer<'a> {
+    isa: Isa,
+    grid: Grid<'a>,
+    method: Method,
+}
+
+impl<'a> Layer<'a> {
+    fn new(isa: Isa, g: &'a Geometry) -> Self {
+        Self { isa, grid: Grid::new(g), method: Method::of(isa, g) }
+    }
+
+    /// The squared norm of one example's gradient, rounded up. `input_size` is the norm of `input`, or a bound of it.
+    fn squared_norm(&self, input: &[f32], input_size: f64, output: &[f32]) -> f64 {
+        let bias = of_bias(self.isa, &self.grid.g.output, output);
+        self.of_weights(input, output, [input_size, bias.size]) + bias.squared_norm
+    }
+
+    /// That of the weights alone, given the norms of both maps.
+    fn of_weights(&self, input: &[f32], output: &[f32], sizes: [f64; 2]) -> f64 {
+        // Nor is NaN at most that.
+        if !sizes.iter().all(|&size| size <= LARGEST) {
+            return f64::INFINITY;
+        }
+        let Self { isa, grid, method } = self;
+        let own = match method {
+            Method::Ghost => return ghost::squared_norm(*isa, grid, input, output),
+            Method::Taps => own_gradient::by_taps(*isa, grid, input, output),
+            Method::FewChannels => own_gradient::of_few_channels(*isa, grid.g, input, output),
+            Method::Im2col => own_gradient::by_im2col(*isa, grid.g, input, output),
+            Method::Winograd => {
+                let winograd = Winograd::of(grid.g).expect("there is a form");
+                return winograd.norm(*isa, input, output, sizes).powi(2);
+            }
+        };
+        (own + own_gradient::error(grid.g, sizes)).powi(2)
+    }
+}
+
+/// The norm of each example, given its maps of these shapes.
+fn norms_of_maps(
+    [input_map, output_map]: [&MapShape; 2],
+    n: usize,
+    input: &[f32],
+    output: &[f32],
+    norm: impl Fn(&[f32], &[f32]) -> f64 + Send + Sync,
+) -> Vec<f64> {
+    assert_eq!(input.len(), n * input_map.len(), "{n} maps of {input_map:?}");
+    assert_eq!(output.len(), n * output_map.len(), "{n} maps of {output_map:?}");
+    collected(examples(n, input).zip(examples(n, output)).map(|(input, output)| norm(input, output)))
+}
+
+/// Squared norm of each example's gradient of the weights and the bias of a linear layer together, `[n]`, rounded up:
+/// (|x|² + 1) · |dy|² (Goodfellow 2015, arXiv:1510.01799).
+///
+/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. Of a layer without bias, such as a projection onto a class with the gradient of
+/// the one product, it is a bound as well.
 pub fn linear_squared_norms(isa: Isa, n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
-    let norm = |(input, grad)| dot(isa, input, input) * dot(isa, grad, grad);
+    // Only the multiplication by the example's factor is rounded.
+    let norm = |(input, grad)| (size(isa, input).powi(2) + 1.0) * (size(isa, grad) * (1.0 + 2.0 * ROUNDING)).powi(2);
     collected(examples(n, inputs).zip(examples(n, output_grad)).map(norm))
 }
 
-/// Squared norm of each example's bias gradient, which is the sum over pixels per channel: `[n]`.
+/// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`, rounded up.
 ///
-/// `grad` is the gradient of the outputs, `n` maps of `map`.
-pub fn bias_squared_norms(isa: Isa, n: usize, map: &MapShape, grad: &[f32]) -> Vec<f64> {
-    assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
-    collected(examples(n, grad).map(|grad| squared_channel_sums(isa, map, grad, None)))
+/// The layer's output is γ · x̂ + β with γ and β per channel and x̂ = (x − mean) · `inv_std`: the gradient of γ is the
+/// sum over pixels of grad · x̂, that of β the sum of grad. `statistics` are what [`group_norm`](super::norm::group_norm()) returned
+/// for `x`, and `grad` is the gradient of γ · x̂ + β, before any activation.
+///
+/// # Panics
+/// When the lengths do not match.
+pub fn group_norm_squared_norms(
+    isa: Isa,
+    sizes: &Sizes,
+    x: &[f32],
+    statistics: &GroupStatistics,
+    grad: &[f32],
+) -> Vec<f64> {
+    assert_eq!([x.len(), grad.len()], [sizes.len(); 2], "x and grad are batches of {sizes:?}");
+    let (mean, inv_std) = (&*statistics.mean, &*statistics.inv_std);
+    assert!(
+        mean.len() == inv_std.len() && mean.len().is_multiple_of(sizes.n.max(1)),
+        "statistics are per image and group"
+    );
+    let map = MapShape { channels: sizes.channels, height: 1, width: sizes.pixels };
+    let norm = |((grad, x), (mean, inv_std))| of_group_norm(isa, &map, grad, x, mean, inv_std).squared_norm;
+    let statistics = examples(sizes.n, mean).zip(examples(sizes.n, inv_std));
+    collected(examples(sizes.n, grad).zip(examples(sizes.n, x)).zip(statistics).map(norm))
 }
 
-/// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`.
-///
-/// The layer's output is γ · x̂ + β with γ and β per channel: the gradient of γ is the sum over pixels of grad · x̂,
-/// that of β the sum of grad. `normalised` is x̂ and `grad` the gradient of the outputs, both `n` maps of `map`.
-pub fn group_norm_squared_norms(isa: Isa, n: usize, map: &MapShape, normalised: &[f32], grad: &[f32]) -> Vec<f64> {
-    assert_eq!(normalised.len(), n * map.len(), "{n} maps of {map:?}");
-    assert_eq!(grad.len(), n * map.len(), "{n} maps of {map:?}");
-    let norm = |(grad, normalised)| {
-        squared_channel_sums(isa, map, grad, Some(normalised)) + squared_channel_sums(isa, map, grad, None)
-    };
-    collected(examples(n, grad).zip(examples(n, normalised)).map(norm))
+/// The factor of an example whose gradient has this squared norm, rounded up, such that the norm of their product is at most `clip`;
+/// 0 where the norm is not finite or above `clip` · 2²⁶.
+pub fn clipping_factor(squared_norm: f64, clip: f64) -> f32 {
+    // Not `min`, which would turn NaN into 1.
+    let factor = clip / squared_norm.sqrt();
+    match () {
+        () if factor >= 1.0 => 1.0,
+        // Rounded to f32 at most by 2⁻²⁴ upwards.
+        () if factor >= LEAST_FACTOR => (factor * (1.0 - 2.0 * ROUNDING)) as f32,
+        () => 0.0,
+    }
 }
 
-/// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor.
+/// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor. With a factor of 0 it becomes 0, even
+/// where it was not finite.
 ///
 /// The gradient of the parameters is linear in the gradient of the outputs: any kernel, for weights, biases, γ or β,
 /// then computes the sum of the examples' gradients times their factors. `grad` has `n` parts of equal length,
@@ -155,10 +236,23 @@ pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
     assert_eq!(factors.len(), n, "one factor per example");
     let len = example_len(n, grad);
     grad.par_chunks_exact_mut(len).zip(factors).for_each(|(grad, &factor)| {
-        for value in grad {
-            *value *= factor;
+        if factor == 0.0 {
+            grad.fill(0.0);
+        } else {
+            for value in grad {
+                *value *= factor;
+            }
         }
     });
+}
+
+/// Sets those examples' parts of `inputs`, the inputs of a layer, to 0 whose factor is 0: they may not be finite, and their
+/// products with a gradient of 0 would not be 0. Lengths are those of [`weigh_examples`].
+pub fn drop_examples(n: usize, factors: &[f32], inputs: &mut [f32]) {
+    assert_eq!(factors.len(), n, "one factor per example");
+    let len = example_len(n, inputs);
+    let dropped = inputs.chunks_exact_mut(len).zip(factors).filter(|(_, factor)| **factor == 0.0);
+    dropped.for_each(|(input, _)| input.fill(0.0));
 }
 
 /// Collects the norms into reused memory, which the caller may [give back](buffer::give_back).
@@ -178,87 +272,6 @@ fn example_len(n: usize, values: &[f32]) -> usize {
     let len = values.len() / n.max(1);
     assert_eq!(values.len(), n * len, "{n} examples of one length");
     len.max(1)
-}
-
-for_each_isa! {
-    /// Σ a · b in f64. The bits are the same for all instruction sets: products of f32 are exact in f64, and the sums
-    /// have a fixed order.
-    fn dot = dot_body(a: &[f32], b: &[f32]) -> f64;
-}
-
-/// Unsafe only because [`for_each_isa`] requires it.
-#[inline(always)]
-unsafe fn dot_body<L: Lanes>(a: &[f32], b: &[f32]) -> f64 {
-    let (a_lines, a_rest) = a.as_chunks::<BLOCK>();
-    let (b_lines, b_rest) = b.as_chunks::<BLOCK>();
-    let mut sums = [0.0; BLOCK];
-    for (a, b) in a_lines.iter().zip(b_lines) {
-        add_products(&mut sums, a, b);
-    }
-    add_products(&mut sums, a_rest, b_rest);
-    sums.iter().sum()
-}
-
-for_each_isa! {
-    /// Σ over channels of (Σ over pixels of grad · factor)², factor 1 where there is none, of one example's map.
-    fn squared_channel_sums = squared_channel_sums_body(map: &MapShape, grad: &[f32], factor: Option<&[f32]>) -> f64;
-}
-
-/// Unsafe only because [`for_each_isa`] requires it.
-#[inline(always)]
-unsafe fn squared_channel_sums_body<L: Lanes>(map: &MapShape, grad: &[f32], factor: Option<&[f32]>) -> f64 {
-    let block = map.block();
-    let len = map.pixels() * block;
-    let mut total = 0.0;
-    for (i, grad) in grad.chunks_exact(len).enumerate() {
-        let factor = factor.map(|factor| &factor[i * len..][..len]);
-        for first in (0..block).step_by(BLOCK) {
-            let width = BLOCK.min(block - first);
-            // With a width that is known at compile time, the compiler keeps the sums in registers.
-            let sums = if block == BLOCK {
-                channel_sums(grad, factor, BLOCK, 0, BLOCK)
-            } else {
-                channel_sums(grad, factor, block, first, width)
-            };
-            for sum in sums {
-                total += sum * sum;
-            }
-        }
-    }
-    total
-}
-
-/// Sums over pixels of `width` channels from `first` on, in a block of `block` channels; the other sums are zero.
-#[inline(always)]
-fn channel_sums(grad: &[f32], factor: Option<&[f32]>, block: usize, first: usize, width: usize) -> [f64; BLOCK] {
-    let mut sums = [0.0; BLOCK];
-    match factor {
-        Some(factor) => {
-            for (grad, factor) in grad.chunks_exact(block).zip(factor.chunks_exact(block)) {
-                add_products(&mut sums, &grad[first..first + width], &factor[first..first + width]);
-            }
-        }
-        None => {
-            for grad in grad.chunks_exact(block) {
-                add_values(&mut sums, &grad[first..first + width]);
-            }
-        }
-    }
-    sums
-}
-
-#[inline(always)]
-fn add_products(sums: &mut [f64; BLOCK], a: &[f32], b: &[f32]) {
-    for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-        *sum += f64::from(a) * f64::from(b);
-    }
-}
-
-#[inline(always)]
-fn add_values(sums: &mut [f64; BLOCK], values: &[f32]) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum += f64::from(value);
-    }
 }
 
 #[cfg(test)]

@@ -25,18 +25,18 @@
 //! Rounding: a transform along one axis multiplies by at most 8, which keeps f32 results within 2e-5 of the largest
 //! value.
 
-mod axis;
-mod form;
+pub(super) mod axis;
+pub(super) mod form;
 mod lattice;
-mod multiply;
+pub(super) mod multiply;
 mod pass;
 mod plan;
 mod planes;
-mod product_layout;
-mod three_taps;
-mod transform;
-mod two_taps;
-mod weights;
+pub(super) mod product_layout;
+pub(super) mod three_taps;
+pub(super) mod transform;
+pub(super) mod two_taps;
+pub(super) mod weights;
 
 pub(super) use pass::Winograd;
 pub(super) use transform::Spacing;

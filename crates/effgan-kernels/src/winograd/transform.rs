@@ -105,6 +105,7 @@ unsafe fn planes_into<L: Lanes, T: Transform>(
 
 /// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes those planes of a batch of maps that
 /// belong to the blocks of columns `blocks`, given their products.
+#[allow(clippy::too_many_arguments, reason = "what is written, where, and from what")]
 pub(crate) fn out_of_products(
     isa: Isa,
     layout: &ProductLayout,
