@@ -13,9 +13,8 @@ use crate::precision::Precision;
 /// chosen. Runs that were begun with another version are refused.
 pub const ARITHMETIC_VERSION: u32 = 2;
 
-/// Bytes that stay in the second-level cache of a core, near it, and in its share of the third-level cache.
-const SECOND_LEVEL: usize = 768 << 10;
-const NEAR: usize = 3 << 20;
+/// Bytes that stay in the second-level cache of a core, and in its share of the third-level cache.
+const SECOND_LEVEL: usize = 1200 << 10;
 pub(crate) const THIRD_LEVEL: usize = 16 << 20;
 
 /// What the arithmetic of one core costs.
@@ -35,21 +34,22 @@ impl Cost {
     }
 
     /// Nanoseconds for the multiply-adds of a matrix product, during which memory is read for `streams` nanoseconds: the
-    /// longer of both, since processors read ahead.
+    /// longer of both, since processors read ahead, and a part of what is read, since they do not always foresee it.
     pub(crate) fn product(self, multiply_adds: usize, streams: f64) -> f64 {
-        (multiply_adds as f64 * self.multiply_add).max(streams)
+        (multiply_adds as f64 * self.multiply_add).max(streams) + 0.15 * streams
     }
 }
 
 /// Nanoseconds for moving `bytes` bytes to or from a working set of `resident` bytes.
 pub(crate) fn moved(bytes: usize, resident: usize) -> f64 {
-    let levels = [(SECOND_LEVEL, 0.015), (NEAR, 0.03), (THIRD_LEVEL, 0.06), (usize::MAX, 0.09)];
+    // Between the two levels, more and more of the working set is found in the farther one, or is somebody else's.
+    let levels = [(SECOND_LEVEL, 0.03), (3 << 20, 0.045), (8 << 20, 0.06), (THIRD_LEVEL, 0.11), (usize::MAX, 0.13)];
     bytes as f64 * of_byte(resident, &levels)
 }
 
-/// Nanoseconds for reading `bytes` bytes in order.
-pub(crate) fn read_in_order(bytes: usize) -> f64 {
-    bytes as f64 * 0.045
+/// Nanoseconds for reading or writing `bytes` bytes of a working set of `resident` bytes in order.
+pub(crate) fn in_order(bytes: usize, resident: usize) -> f64 {
+    bytes as f64 * of_byte(resident, &[(SECOND_LEVEL, 0.0), (THIRD_LEVEL / 2, 0.02), (usize::MAX, 0.045)])
 }
 
 /// Nanoseconds for reading the rows of a working set of `resident` bytes again and again, `bytes` bytes in all: tiles of rows are

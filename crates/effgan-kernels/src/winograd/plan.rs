@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::product_layout::{Kind, ProductLayout};
-use crate::cost::{Cost, moved, read_again, read_in_order};
+use crate::cost::{Cost, in_order, moved, read_again};
 use crate::geometry::{Geometry, Side};
 use crate::isa::Isa;
 use crate::precision::Precision;
@@ -30,6 +30,10 @@ pub(crate) struct Plan {
     /// Estimated nanoseconds of the layer's forward and backward pass.
     cost: f64,
 }
+
+/// Nanoseconds that a chunk costs beside its arithmetic and memory: threads wait for each other between its transforms and
+/// its products.
+const OVERHEAD: f64 = 5e3;
 
 /// Number of blocks in a strip where a layer has several: the width of a register tile.
 const STRIP: usize = 2;
@@ -81,10 +85,11 @@ impl Plan {
         let strips = blocks.div_ceil(strip);
         // Kept for all chunks where there is one strip.
         let transforms = if strips == 1 { 1 } else { self.chunks().count() * strips };
-        let streams = if strips == 1 { read_in_order(factors) } else { read_again(strips * read, read) };
-        let of_chunk =
-            moved(read, read) + moved(written * strips, written) + cost.product(layout.multiply_adds(), streams);
-        self.chunks().count() as f64 * of_chunk + transforms as f64 * moved(factors, factors)
+        let streams = if strips == 1 { in_order(factors, factors) } else { read_again(strips * read, read) };
+        // Both maps' products take turns in the caches.
+        let resident = read + written;
+        let of_chunk = moved(read + written * strips, resident) + cost.product(layout.multiply_adds(), streams);
+        self.chunks().count() as f64 * (of_chunk + OVERHEAD) + transforms as f64 * moved(factors, factors)
     }
 
     /// Nanoseconds for the gradient of the weights, given the products of both maps.
@@ -96,7 +101,7 @@ impl Plan {
         let chunks = self.chunks().count();
         if chunks > 1 {
             // The sums are read and written once per chunk.
-            let of_chunk = cost.product(layout.multiply_adds(), read_in_order(2 * all)) + moved(read, read);
+            let of_chunk = cost.product(layout.multiply_adds(), in_order(2 * all, all)) + moved(read, read);
             return chunks as f64 * of_chunk + moved(all, all);
         }
         let strips = layout.blocks(Side::Output).div_ceil(strip);
@@ -129,5 +134,39 @@ impl Plan {
     /// Estimated nanoseconds of the layer's forward and backward pass.
     pub(crate) fn cost(&self) -> f64 {
         self.cost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MapShape;
+
+    fn plan(isa: Isa, channels: [usize; 2], side: usize, n: usize) -> Arc<Plan> {
+        let input = MapShape { channels: channels[0], height: side, width: side };
+        let g = Geometry::of_conv(input, channels[1], 4, 2, 1);
+        Plan::of(isa, Precision::F32, &g, Kind::TwoTaps, n)
+    }
+
+    #[test]
+    fn chunks_and_strips_cover_all_images_and_columns() {
+        for (isa, n) in Isa::available().into_iter().flat_map(|isa| [0, 1, 16, 63, 64, 65].map(|n| (isa, n))) {
+            for (channels, side) in [([64, 128], 14), ([256, 512], 8)] {
+                let plan = plan(isa, channels, side, n);
+                assert_eq!(plan.chunks().map(|(_, layout)| layout.images()).sum::<usize>(), n);
+                for to in [Side::Input, Side::Output] {
+                    let blocks: Vec<usize> = plan.strips(to).flatten().collect();
+                    assert_eq!(blocks, (0..plan.any().blocks(to)).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_that_exceed_the_caches_are_transformed_in_strips_while_the_whole_batch_passes() {
+        for isa in Isa::available() {
+            let wide = plan(isa, [512, 1024], 8, 32);
+            assert!(wide.strips(Side::Output).count() > 1 && !wide.has_chunks(), "{}", isa.name());
+        }
     }
 }
