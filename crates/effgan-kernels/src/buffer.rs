@@ -108,7 +108,7 @@ impl<T: Element> Store<T> {
     }
 }
 
-/// Whether [`take`] fills what it returns with [`Element::POISON`].
+/// Whether [`take`] and [`Scratch::of`] fill what they return with [`Element::POISON`].
 static FILL_WITH_NAN: AtomicBool = AtomicBool::new(cfg!(test));
 
 /// From now on, fills all memory that any thread [`take`]s with NaN, for tests of what runs on these kernels: a value
@@ -165,8 +165,7 @@ impl<T: Element> Reused<T> {
 
 /// Memory for the inside of a kernel, with unspecified contents: given back when dropped.
 ///
-/// Unlike [`Reused`] memory it is not kept by length. A kernel of one layer uses what those of other layers have used, so
-/// that a thread keeps as much as the layer that needs most.
+/// Unlike [`Reused`] memory it is not kept by length: a kernel of one layer uses what those of other layers have used.
 #[derive(Debug)]
 pub struct Scratch<T: Element = f32> {
     vector: Vec<T>,

@@ -33,15 +33,15 @@ enum Form {
 }
 
 impl Conv {
-    /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the form of least estimated
-    /// cost. `precision` applies only to Winograd's products.
+    /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the form whose forward
+    /// and backward pass have the least estimated cost, whichever map it reads. `precision` applies only to Winograd's products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
-        let (f32, winograd) = (Cost::new(isa, Precision::F32), Winograd::new(isa, precision, g, n));
+        let (cost, winograd) = (Cost::new(isa, Precision::F32), Winograd::new(isa, precision, g, n));
         let forms = [
-            few_channels::cost(f32, g, n).map(|cost| (cost, Form::FewChannels)),
-            pointwise::cost(f32, g, n).map(|cost| (cost, Form::Pointwise)),
+            few_channels::cost(cost, g, n).map(|cost| (cost, Form::FewChannels)),
+            pointwise::cost(cost, g, n).map(|cost| (cost, Form::Pointwise)),
             winograd.map(|winograd| (winograd.cost(), Form::Winograd(winograd))),
-            Some((im2col::cost(f32, g, n), Form::Im2col)),
+            Some((im2col::cost(cost, g, n), Form::Im2col)),
         ];
         let cheapest = forms.into_iter().flatten().min_by(|(a, _), (b, _)| a.total_cmp(b));
         let (_, form) = cheapest.expect("im2col takes all shapes");

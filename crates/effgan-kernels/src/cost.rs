@@ -13,8 +13,10 @@ use crate::precision::Precision;
 /// chosen. Runs that were begun with another version are refused.
 pub const ARITHMETIC_VERSION: u32 = 2;
 
-/// Bytes that stay in the second-level cache of a core, and in its share of the third-level cache.
+/// Bytes that stay in the second-level cache of a core: a little more than it holds, since the products of one map are read
+/// while those of the other are written.
 const SECOND_LEVEL: usize = 1200 << 10;
+/// Bytes that stay in a core's share of the third-level cache.
 pub(crate) const THIRD_LEVEL: usize = 16 << 20;
 
 /// What the arithmetic of one core costs.
@@ -26,8 +28,7 @@ pub(crate) struct Cost {
 
 impl Cost {
     pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
-        // Sixteen lanes, two multiply-adds a cycle and about four cycles a nanosecond, of which a product reaches nine
-        // tenths.
+        // Two multiply-adds of a lane per cycle and about four cycles per nanosecond, of which a product reaches nine tenths.
         let of_lane = 1.0 / (8.0 * 0.9);
         let bf16 = if precision == Precision::Bf16 { 2.0 } else { 1.0 };
         Self { multiply_add: of_lane / (isa.lanes() as f64 * bf16) }

@@ -1,6 +1,7 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
-//! They are the fallback for shapes that no other kernel supports. The windows of an image are copied into a matrix, its *cols*,
+//! They take all shapes: those that no other kernel supports, and wide layers of few images, whose weights are not worth
+//! transforming. The windows of an image are copied into a matrix, its *cols*,
 //! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix
 //! `[kernel² · input.channels, output.channels]`, each kernel is one product:
 //!

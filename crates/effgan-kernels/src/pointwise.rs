@@ -28,7 +28,10 @@ pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> Option<f64> {
 /// Writes the map of the other side, given the map `from`.
 pub(crate) fn forward(isa: Isa, g: &Geometry, from: Side, maps: &[f32], weights: &[f32], then: Then, out: &mut [f32]) {
     let (read, written) = (g.map(from), g.map(from.other()));
+    assert!(fits(g), "the window of {g:?} is not one pixel");
     assert_eq!(weights.len(), g.num_weights());
+    assert!(then.bias.is_none_or(|bias| bias.len() == written.channels), "one bias per channel");
+    assert_eq!((maps.len() % read.len(), out.len() % written.len()), (0, 0), "whole images");
     assert_eq!(maps.len() / read.len(), out.len() / written.len(), "images");
     let mut factors = Scratch::of(weights.len());
     match from {
@@ -50,7 +53,9 @@ pub(crate) fn forward(isa: Isa, g: &Geometry, from: Side, maps: &[f32], weights:
 /// Writes the gradient of the weights, summed over the images in order.
 pub(crate) fn weight_grad(isa: Isa, g: &Geometry, input: &[f32], output: &[f32], grad: &mut [f32]) {
     let (inputs, pixels, blocks) = (g.input.channels, g.input.pixels(), g.output.channels / BLOCK);
+    assert!(fits(g), "the window of {g:?} is not one pixel");
     assert_eq!(grad.len(), g.num_weights());
+    assert_eq!((input.len() % g.input.len(), output.len() % g.output.len()), (0, 0), "whole images");
     assert_eq!(input.len() / g.input.len(), output.len() / g.output.len(), "images");
     let mut sums = Scratch::of(grad.len());
     sums.fill(0.0);

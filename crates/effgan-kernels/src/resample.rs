@@ -11,7 +11,7 @@ use super::isa::{Isa, for_each_isa};
 /// The sums over 2 × 2 pixels, times `factor`, of a batch of maps of shape `map`, whose sides are even.
 ///
 /// # Panics
-/// When `x` is not a whole number of maps.
+/// When `x` is not a whole number of maps, or a side is odd.
 pub fn sum_pixels(isa: Isa, map: &MapShape, x: &[f32], factor: f32) -> Vec<f32> {
     let row = map.width * map.block();
     assert!(x.len().is_multiple_of(map.len()) && map.height.is_multiple_of(2) && map.width.is_multiple_of(2));

@@ -75,7 +75,8 @@ impl Convolution {
     pub fn run(&self, isa: Isa, from: &Maps, to: &mut Maps, channel: usize) {
         assert_eq!(from.channels, self.blocks * BLOCK, "the channels of the weights");
         assert_eq!((to.n, to.size()), (from.n, self.window.of_map(from.size())), "images and size of the output");
-        if let Some((taps, layer)) = self.taps.as_ref().zip(self.winograd(isa, from)) {
+        let form = self.taps.as_ref().and_then(|taps| Some((taps, self.winograd(isa, from)?)));
+        if let Some((taps, layer)) = form {
             let spacings = [from.spacing(), to.spacing()];
             let then = Then { bias: Some(&self.bias), slope: 0.0 };
             layer.forward_spaced(Side::Input, &from.values, taps, then, to.lines_from(channel), spacings);

@@ -129,11 +129,13 @@ impl Winograd {
         spacing: Spacing,
     ) {
         for strip in self.plan.strips(to) {
-            if factors.as_ref().is_none_or(|_| strip.len() < layout.blocks(to)) {
+            // Those of a single strip serve all chunks.
+            if factors.is_none() || strip.len() < layout.blocks(to) {
+                // First, so that their memory is used again.
                 *factors = None;
                 *factors = Some(Factors::new(self.isa, self.precision, layout, to, strip.clone(), weights));
             }
-            let factors = factors.as_ref().expect("they were just made");
+            let factors = factors.as_ref().expect("they are made where there are none");
             let mut written = Scratch::of(layout.products_len(strip.len()));
             multiply(self.isa, layout, products, factors, &mut written);
             out_of_products(self.isa, layout, to, strip, &written, then, maps, spacing);

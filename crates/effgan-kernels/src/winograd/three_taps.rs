@@ -24,7 +24,11 @@ impl Form for ThreeTaps {
     }
 
     fn fits(g: &Geometry) -> bool {
-        (g.kernel, g.stride) == (3, 1) && g.padding <= 1
+        let fits = |input: usize, output: usize| input + 2 * g.padding == output + 2;
+        (g.kernel, g.stride) == (3, 1)
+            && g.padding <= 1
+            && fits(g.input.height, g.output.height)
+            && fits(g.input.width, g.output.width)
     }
 
     #[inline(always)]

@@ -33,8 +33,9 @@ pub(crate) struct Resampled {
 }
 
 impl Resampled {
-    /// A convolution of maps of shape `input` into `outputs` channels. A kernel of one pixel commutes with resampling, which
-    /// is then done by itself, on the side where the map is small.
+    /// A convolution of maps of shape `input` into `outputs` channels.
+    ///
+    /// A kernel of one pixel commutes with resampling: convolve where the map is small, and resample by itself.
     pub(crate) fn new(input: MapShape, outputs: usize, kernel: usize, resample: Resample, device: Device) -> Self {
         let padding = kernel / 2;
         // There are kernels for an image of few channels in a geometry's input, which a transposed convolution writes.
