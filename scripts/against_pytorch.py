@@ -119,7 +119,7 @@ def compared(row: Row, args: argparse.Namespace) -> str:
                 results[name].append(run(name, row, args, faster_layout(results)))
             except subprocess.CalledProcessError as error:
                 if name != COMPILED:
-                    raise SystemExit(error.stderr) from None
+                    raise SystemExit(f"{' '.join(error.cmd)}: {last_line(error.stderr)}") from None
                 print(f"{row}: torch.compile does not work here: {last_line(error.stderr)}", file=sys.stderr)
                 del results[COMPILED]
     medians = {name: Result.median(runs) for name, runs in results.items()}

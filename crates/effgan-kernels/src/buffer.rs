@@ -187,9 +187,18 @@ impl<T: Element> Scratch<T> {
     }
 }
 
+impl<T: Element> Default for Scratch<T> {
+    fn default() -> Self {
+        Self { vector: Vec::new(), first: 0, len: 0 }
+    }
+}
+
 impl<T: Element> Drop for Scratch<T> {
     fn drop(&mut self) {
         let vector = std::mem::take(&mut self.vector);
+        if vector.is_empty() {
+            return;
+        }
         // A thread that is ending may have dropped its store.
         let _ = T::store().try_with(|store| store.borrow_mut().scratch.push(vector));
     }

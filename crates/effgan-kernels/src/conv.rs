@@ -157,7 +157,8 @@ impl Conv {
                     }
                 }
                 Form::Pointwise => pointwise::weight_grad(*isa, g, input, output, &mut weights),
-                Form::Winograd(_) | Form::Im2col => im2col::weight_grad(g, *n, input, output, &mut weights),
+                Form::Im2col => im2col::weight_grad(g, *n, input, output, &mut weights),
+                Form::Winograd(_) => unreachable!("it has a backward pass of its own"),
             }
             grads.weights = Some(weights);
         }

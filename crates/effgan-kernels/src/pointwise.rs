@@ -105,6 +105,22 @@ mod tests {
     use crate::naive::{self, assert_close_sums, noise};
 
     #[test]
+    fn the_bits_do_not_depend_on_the_number_of_threads() {
+        let g = Geometry::of_conv(MapShape { channels: 32, height: 5, width: 3 }, 64, 1, 1, 0);
+        let [input, output] = [5 * g.input.len(), 5 * g.output.len()].map(|len| noise(len, len as u64));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut grad = vec![f32::NAN; g.num_weights()];
+                weight_grad(Isa::wanted().unwrap(), &g, &input, &output, &mut grad);
+                grad
+            })
+        };
+        assert_eq!(run(1), run(2));
+        assert_eq!(run(1), run(3));
+    }
+
+    #[test]
     fn all_results_match_plain_loops() {
         let map = MapShape { channels: 32, height: 3, width: 5 };
         let g = Geometry::of_conv(map, 64, 1, 1, 0);

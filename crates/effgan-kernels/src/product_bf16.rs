@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::buffer::{Reused, kept_by_length};
+use super::buffer::{Scratch, kept_by_length};
 use super::geometry::BLOCK;
 use super::product::{Blocks, BlocksMut, end};
 
@@ -26,7 +26,7 @@ kept_by_length!(Line, Line([0; BLOCK]), Line([u32::MAX; BLOCK]));
 #[derive(Default)]
 pub(crate) struct Packed {
     /// May be longer than the matrix, since it is reused.
-    lines: Reused<Line>,
+    lines: Scratch<Line>,
     lines_per_block: usize,
     blocks: usize,
     rows: usize,
@@ -48,7 +48,7 @@ impl Packed {
         (self.rows, self.lines_per_block, self.blocks) = (rows, rows.div_ceil(2), matrix.count);
         let len = self.blocks * self.lines_per_block;
         if self.lines.len() < len {
-            self.lines = Reused::of(len);
+            self.lines = Scratch::of(len);
         }
         for block in 0..self.blocks {
             let lines = &mut self.lines[block * self.lines_per_block..][..self.lines_per_block];

@@ -74,7 +74,7 @@ fn bench_of_a_training_step_is_of_the_given_network_and_images() {
         assert_eq!(said["network"], network);
         assert_eq!(["channels", "size", "width"].map(|key| said[key].to_string()), ["3", size, size]);
     }
-    let (code, line) = failure(&effgan(&["bench", "train-step", "--network", "resnet"]));
+    let (code, line) = failure(&effgan(&["bench", "train-step", "--network", "resnet", "--size", "28"]));
     assert_eq!(code, Some(2));
     assert!(line.starts_with("images of 1 x 28 x 28 do not fit a resnet"), "{line}");
 }

@@ -67,8 +67,8 @@ fn bf16_products_are_close_to_f32_ones() {
         eprintln!("skipped: AVX-512 BF16 is not available with {}", isa.name());
         return;
     }
-    let g = geometries()[1];
-    for from in [Side::Input, Side::Output] {
+    for (g, from) in [geometries()[1], geometries()[2]].into_iter().flat_map(|g| [(g, Side::Input), (g, Side::Output)])
+    {
         let [rounded, exact] = [Precision::Bf16, Precision::F32]
             .map(|precision| both_ways(&Conv::new(isa, precision, &g, from, 3), Activation::Identity));
         for (part, (rounded, exact)) in ["out", "weights", "bias", "input"].iter().zip(rounded.iter().zip(&exact)) {
@@ -78,6 +78,25 @@ fn bf16_products_are_close_to_f32_ones() {
             // 8 bits of mantissa are off by 2⁻⁹, and the transforms multiply that by a few; no product is part of
             // the bias' gradient.
             assert!(share < 2e-2 && (share > 1e-4 || *part == "bias"), "{part} is off by {share}");
+        }
+    }
+}
+
+#[test]
+fn no_images_give_no_maps_and_gradients_of_zero() {
+    for (g, isa) in geometries().iter().flat_map(|g| Isa::available().into_iter().map(move |isa| (g, isa))) {
+        for conv in [
+            Conv::new(isa, Precision::F32, g, Side::Input, 0),
+            by_im2col(&Conv::new(isa, Precision::F32, g, Side::Input, 0)),
+        ] {
+            let weights = noise(g.num_weights(), 1);
+            let out = conv.forward(&[], &weights, &vec![1.0; g.output.channels], LEAKY);
+            assert_eq!(out, []);
+            let wants = Wants { params: true, input: true };
+            let grads = conv.backward(Input::Shared(&[]), &weights, Activated::Identity, &mut [], wants);
+            let zeros = |len| Some(vec![0.0; len]);
+            let expected = (zeros(g.num_weights()), zeros(g.output.channels), zeros(0));
+            assert_eq!((grads.weights, grads.bias, grads.input), expected, "{}", conv.form());
         }
     }
 }

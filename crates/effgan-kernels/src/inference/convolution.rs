@@ -4,9 +4,8 @@
 
 use super::{Maps, Window, line};
 use crate::buffer::Buffer;
-use crate::cost::Cost;
+use crate::cost::{Cost, moved};
 use crate::geometry::{BLOCK, Geometry, MapShape, Side};
-use crate::im2col;
 use crate::isa::{Isa, for_each_isa};
 use crate::layer::Then;
 use crate::precision::Precision;
@@ -116,7 +115,10 @@ impl Convolution {
         let map = MapShape { channels: from.channels, height: from.height, width: from.width };
         let g = Geometry::of_conv(map, self.outputs(), self.window.size[0], self.window.stride, self.window.padding[0]);
         let of = |n| Winograd::new(isa, Precision::F32, &g, n);
-        let windows = im2col::cost(Cost::new(isa, Precision::F32), &g, 1);
+        let cost = Cost::new(isa, Precision::F32);
+        let windows = size_of::<f32>() * g.output.pixels() * self.weights.len() / self.outputs();
+        // As the costs of layers, that of three passes: the windows are written and read in the caches.
+        let windows = 3.0 * (cost.product(g.multiply_adds(), 0.0) + moved(2 * windows, size_of::<f32>() * CHUNK));
         of(1).filter(|layer| layer.cost() < windows).and_then(|_| of(from.n))
     }
 }
@@ -178,7 +180,9 @@ unsafe fn add_bias_and_rectify_on<L>(lines: &mut [f32], bias: &[f32]) {
     let bias = line(bias, 0);
     for line in lines.as_chunks_mut::<BLOCK>().0 {
         for i in 0..BLOCK {
-            line[i] = (line[i] + bias[i]).max(0.0);
+            // Not `max`, which would turn NaN into 0 and hide broken weights.
+            let value = line[i] + bias[i];
+            line[i] = if value < 0.0 { 0.0 } else { value };
         }
     }
 }

@@ -154,3 +154,19 @@ fn means_of_two_images_by_hand() {
     let means = maps.means();
     assert_eq!([&means[..3], &means[16..19]], [[2.0, 5.5, 0.0], [0.0, 3.0, 0.0]]);
 }
+
+#[test]
+fn broken_weights_show_in_the_features_of_every_form() {
+    // A pixel, Winograd's form, and windows.
+    for window in [Window::same(1, 1), Window::same(3, 3), Window::same(1, 7)] {
+        let mut weight = noise(16 * 16 * window.size[0] * window.size[1], 1);
+        weight[0] = f32::NAN;
+        let images = noise(16 * 9 * 11, 2);
+        for isa in Isa::available() {
+            let maps = maps_of(&images, 1, [16, 9, 11]);
+            let mut out = Maps::of(16, 1, maps.size());
+            Convolution::new(window, 16, &weight, vec![0.0; 16]).run(isa, &maps, &mut out, 0);
+            assert!(plain(&out).iter().any(|value| value.is_nan()), "{window:?} with {}", isa.name());
+        }
+    }
+}

@@ -31,9 +31,9 @@ impl Winograd {
 
     /// The layer with chunks of `chunk` images and strips of `strip` blocks, whatever they cost.
     #[cfg(test)]
-    pub(crate) fn divided(isa: Isa, g: &Geometry, n: usize, chunk: usize, strip: usize) -> Self {
-        let (precision, kind) = (Precision::F32, Kind::of(g).expect("there is a form"));
-        let plan = Plan::new(Cost::new(isa, precision), g, kind, n, chunk.min(n), strip);
+    pub(crate) fn divided(isa: Isa, precision: Precision, g: &Geometry, n: usize, [chunk, strip]: [usize; 2]) -> Self {
+        let kind = Kind::of(g).expect("there is a form");
+        let plan = Plan::new(Cost::new(isa, precision), g, kind, n, chunk.clamp(1, n.max(1)), strip);
         Self { isa, precision, plan: Arc::new(plan) }
     }
 

@@ -75,7 +75,7 @@ proptest! {
         g in geometries(), n in 1_usize..5, chunk in 1_usize..5, strip in 1_usize..9, seed in 0_u64..99,
     ) {
         for isa in Isa::available() {
-            let layer = Winograd::divided(isa, &g, n, chunk, strip);
+            let layer = Winograd::divided(isa, Precision::F32, &g, n, [chunk, strip]);
             assert_exact(&format!("{g:?} {} chunks of {chunk} strips of {strip}", isa.name()), &layer, &g, n, seed);
         }
     }
@@ -91,12 +91,30 @@ fn results_are_exact_at_512_channels() {
 
 #[test]
 fn a_chunk_and_a_strip_change_no_bit_of_maps() {
-    // Only the sums of the weights' gradients are taken in another order.
-    for g in [two_taps([4, 7], [32, 48]), three_taps([5, 8], [32, 48], 1)] {
-        let (isa, values) = (Isa::wanted().unwrap(), inputs(&g, 5, 1));
-        let [whole, divided] = [(5, 99), (2, 1)]
-            .map(|(chunk, strip)| results(&Winograd::divided(isa, &g, 5, chunk, strip), &g, 5, &values));
-        assert_eq!([whole.output, whole.input], [divided.output, divided.input]);
+    let isa = Isa::wanted().unwrap();
+    for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available(isa)) {
+        for g in [two_taps([4, 7], [32, 48]), three_taps([5, 8], [32, 48], 1)] {
+            let values = inputs(&g, 5, 1);
+            let [whole, divided] = [[5, 99], [2, 1]].map(|[chunk, strip]| {
+                results(&Winograd::divided(isa, precision, &g, 5, [chunk, strip]), &g, 5, &values)
+            });
+            assert_eq!([whole.output, whole.input], [divided.output, divided.input]);
+            // Sums over at most 280 tiles, taken in another order.
+            let whole: Vec<f64> = whole.grad.into_iter().map(f64::from).collect();
+            assert_close_sums(precision.name(), &divided.grad, &whole, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn no_images_give_no_maps_and_gradients_of_zero() {
+    for g in [two_taps([4, 4], [16, 32]), three_taps([4, 4], [16, 32], 1)] {
+        for isa in Isa::available() {
+            let layer = Winograd::divided(isa, Precision::F32, &g, 0, [1, 1]);
+            let nothing = results(&layer, &g, 0, &[vec![], vec![], noise(g.num_weights(), 1)]);
+            let expected = Results { output: vec![], input: vec![], grad: vec![0.0; g.num_weights()] };
+            assert_eq!(nothing, expected, "{g:?} {}", isa.name());
+        }
     }
 }
 
@@ -106,7 +124,7 @@ fn bias_and_leaky_relu_come_after_the_convolution() {
         let [input, _, weights] = inputs(&g, 2, 5);
         let bias: Vec<f32> = noise(32, 9);
         for isa in Isa::available() {
-            let layer = Winograd::divided(isa, &g, 2, 1, 1);
+            let layer = Winograd::divided(isa, Precision::F32, &g, 2, [1, 1]);
             let run = |then| {
                 let mut out = vec![f32::NAN; 2 * g.output.len()];
                 layer.forward(Side::Input, &input, &weights, then, &mut out);
@@ -127,7 +145,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         let values = inputs(&g, 5, 1);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let layer = Winograd::divided(Isa::wanted().unwrap(), &g, 5, 2, strip);
+            let layer = Winograd::divided(Isa::wanted().unwrap(), Precision::F32, &g, 5, [2, strip]);
             pool.install(|| results(&layer, &g, 5, &values))
         };
         assert_eq!(run(1), run(2));

@@ -65,7 +65,31 @@ struct Points {
 for_each_isa! { fn part_for_conv = part_for_conv_on(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points); }
 for_each_isa! { fn part_for_conv_transpose = part_for_conv_transpose_on(layout: &ProductLayout, first: usize, part: Part, weights: &[f32], points: Points); }
 
-/// A row is a phase and an input channel, a block 16 output channels, counted from block `first`.
+/// Calls `work` for each vector of a part, with its phase, its index among the weights of one tap, and its index in the
+/// matrix of one point. A row is a phase and an input channel, a block 16 output channels, counted from block `first`.
+#[inline(always)]
+fn each_vector<L: Lanes>(layout: &ProductLayout, first: usize, part: Part, mut work: impl FnMut(usize, usize, usize)) {
+    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
+    let rows = layout.blocks(Side::Input) * BLOCK;
+    for row in part.rows {
+        let (phase, channel) = (row / inputs, row % inputs);
+        for block in part.blocks.clone() {
+            for lane in (0..BLOCK).step_by(L::N) {
+                let weight = channel * outputs + (first + block) * BLOCK + lane;
+                work(phase, weight, (block * rows + row) * BLOCK + lane);
+            }
+        }
+    }
+}
+
+/// Asks for the weights of the taps at `tap(y, x)` in a later row of the part.
+#[inline(always)]
+fn prefetch_taps<L: Lanes, F: Form>(tap: impl Fn(usize, usize) -> *const f32, outputs: usize) {
+    for (y, x) in taps::<F>() {
+        L::prefetch_far(tap(y, x).wrapping_add(AHEAD * outputs));
+    }
+}
+
 #[inline(always)]
 unsafe fn part_for_conv_on<L: Lanes>(
     layout: &ProductLayout,
@@ -74,27 +98,13 @@ unsafe fn part_for_conv_on<L: Lanes>(
     weights: &[f32],
     points: Points,
 ) {
-    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
-    let rows = layout.blocks(Side::Input) * BLOCK;
-    with_form!(layout.kind, F => {
-        for row in part.rows.clone() {
-            let (phase, channel) = (row / inputs, row % inputs);
-            for block in part.blocks.clone() {
-                for lane in (0..BLOCK).step_by(L::N) {
-                    let weights = weights.as_ptr().wrapping_add(channel * outputs + (first + block) * BLOCK + lane);
-                    // SAFETY: the caller has checked the lengths; a prefetched address may be any.
-                    unsafe {
-                        let tap = |y, x| weights.wrapping_add(F::tap(phase, y, x) * inputs * outputs);
-                        for (y, x) in taps::<F>() {
-                            L::prefetch_far(tap(y, x).wrapping_add(AHEAD * outputs));
-                        }
-                        let to = points.start.pointer().add((block * rows + row) * BLOCK + lane);
-                        at_points::<L, F>(tap, to, points.stride);
-                    }
-                }
-            }
-        }
-    });
+    let (of_tap, outputs) = (layout.g.input.channels * layout.g.output.channels, layout.g.output.channels);
+    with_form!(layout.kind, F => each_vector::<L>(layout, first, part, |phase, weight, product| {
+        let tap = |y, x| weights.as_ptr().wrapping_add(weight + F::tap(phase, y, x) * of_tap);
+        prefetch_taps::<L, F>(tap, outputs);
+        // SAFETY: the caller has checked the lengths.
+        unsafe { at_points::<L, F>(tap, points.start.pointer().add(product), points.stride) };
+    }));
 }
 
 /// A row is an output channel, a block a phase and 16 input channels, counted from block `first`.
@@ -200,7 +210,6 @@ pub(crate) fn weights_out_of_products(
 
 for_each_isa! { fn part_back = part_back_on(layout: &ProductLayout, first: usize, part: Part, point_stride: usize, products: &[f32], grad: Shared); }
 
-/// As [`part_for_conv_on`].
 #[inline(always)]
 unsafe fn part_back_on<L: Lanes>(
     layout: &ProductLayout,
@@ -210,27 +219,13 @@ unsafe fn part_back_on<L: Lanes>(
     products: &[f32],
     grad: Shared,
 ) {
-    let (inputs, outputs) = (layout.g.input.channels, layout.g.output.channels);
-    let rows = layout.blocks(Side::Input) * BLOCK;
-    with_form!(layout.kind, F => {
-        for row in part.rows.clone() {
-            let (phase, channel) = (row / inputs, row % inputs);
-            for block in part.blocks.clone() {
-                for lane in (0..BLOCK).step_by(L::N) {
-                    // SAFETY: `weights_out_of_products` has checked the lengths; each part is written by one call.
-                    unsafe {
-                        let products = products.as_ptr().add((block * rows + row) * BLOCK + lane);
-                        let grad = grad.pointer().wrapping_add(channel * outputs + (first + block) * BLOCK + lane);
-                        let tap = |y, x| grad.wrapping_add(F::tap(phase, y, x) * inputs * outputs);
-                        for (y, x) in taps::<F>() {
-                            L::prefetch_far(tap(y, x).wrapping_add(AHEAD * outputs));
-                        }
-                        of_points::<L, F>(products, point_stride, tap);
-                    }
-                }
-            }
-        }
-    });
+    let (of_tap, outputs) = (layout.g.input.channels * layout.g.output.channels, layout.g.output.channels);
+    with_form!(layout.kind, F => each_vector::<L>(layout, first, part, |phase, weight, product| {
+        let tap = |y, x| grad.pointer().wrapping_add(weight + F::tap(phase, y, x) * of_tap);
+        prefetch_taps::<L, F>(|y, x| tap(y, x).cast_const(), outputs);
+        // SAFETY: `weights_out_of_products` has checked the lengths; each part is written by one call.
+        unsafe { of_points::<L, F>(products.as_ptr().add(product), point_stride, tap) };
+    }));
 }
 
 /// Gᵀ u: the gradients of the taps are written to `tap(y, x)`.

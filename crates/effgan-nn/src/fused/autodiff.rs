@@ -338,7 +338,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
 
     fn mean_pixels(x: FloatTensor<Self>, map: MapShape, device: Device) -> FloatTensor<Self> {
         let nodes = [x.node()];
-        let out = flex::sum_pixels(&x.into_primitive(), map, 0.25, device);
+        let out = Flex::mean_pixels(x.into_primitive(), map, device);
         match MeanOp.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::UnTracked(prepared) => prepared.finish(out),
             OpsKind::Tracked(prepared) => prepared.finish((map, device), out),

@@ -93,13 +93,16 @@ impl Kernels for Flex {
     }
 
     fn mean_pixels(x: FlexTensor, map: MapShape, device: Device) -> FlexTensor {
-        sum_pixels(&x, map, 0.25, device)
+        let means = sum_pixels(&x, map, 0.25, device);
+        give_back(x);
+        means
     }
 
     fn add_repeated(x: FlexTensor, small: FlexTensor, map: MapShape, device: Device) -> FlexTensor {
         let shape = x.shape();
         let mut sum = into_vec(x);
         resample::add_repeated_pixels(device.isa(), &map, Values::of(&small).get(), &mut sum);
+        give_back(small);
         tensor(sum, shape)
     }
 

@@ -1,5 +1,5 @@
 //! A cache of the features of reference images between evaluations: one sealed file per set of images, named by the SHA-256 of
-//! what the features follow from (network, weights, resize, pixels). What is missing or unusable is computed again.
+//! what the features follow from (network, weights, resize, pixels, the version of the arithmetic). What is missing or unusable is computed again.
 
 // Features rather than their means and covariances: the kernel distance, precision and memorisation need all of them.
 
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use effgan_metrics::Features;
-use effgan_nn::{Array, Params, params, sealed};
+use effgan_nn::{ArithmeticVersion, Array, Params, params, sealed};
 
 use crate::failure::Result;
 
@@ -30,7 +30,8 @@ pub(super) fn features(
     dim: usize,
     extract: impl FnOnce() -> Result<Features>,
 ) -> Result<Features> {
-    let key = params::sha256(format!("{made_of} | {}", env!("CARGO_PKG_VERSION")).as_bytes());
+    let key =
+        params::sha256(format!("{made_of} | {} | {}", env!("CARGO_PKG_VERSION"), ArithmeticVersion::OURS).as_bytes());
     let path = folder.join(format!("{key}.safetensors"));
     if let Some(features) = load(&path, &key, dim) {
         return Ok(features);

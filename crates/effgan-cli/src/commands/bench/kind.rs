@@ -1,6 +1,6 @@
 //! The networks that are measured.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use effgan_nn::networks::{DcganConfig, Network, NetworkConfig, ResnetConfig};
 use effgan_run::failure::Result;
 
@@ -16,7 +16,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// A network with batch norm for images `[channels, height, width]`.
-    pub(super) fn network(self, base_channels: usize, image_shape: [usize; 3]) -> Result<Network> {
+    fn network(self, base_channels: usize, image_shape: [usize; 3]) -> Result<Network> {
         let latent_dim = LATENT_DIM;
         let config = match self {
             Self::Dcgan => NetworkConfig::Dcgan(DcganConfig { latent_dim, base_channels, ..DcganConfig::default() }),
@@ -33,5 +33,38 @@ impl Kind {
             Self::Dcgan => "dcgan",
             Self::Resnet => "resnet",
         }
+    }
+
+    /// The pixels per side of the images that it is measured on where none are named.
+    fn usual_size(self) -> usize {
+        match self {
+            Self::Dcgan => 28,
+            Self::Resnet => 32,
+        }
+    }
+}
+
+/// Flags that choose a network.
+#[derive(Args)]
+pub(super) struct NetworkArgs {
+    /// Kind of the networks
+    #[arg(long = "network", id = "network", value_enum, default_value = "dcgan")]
+    pub(super) kind: Kind,
+    /// Pixels per side of the images; a resnet needs a power of two [default: 28, 32 for a resnet]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Channels of the images, 1 or 3
+    #[arg(long, default_value_t = 1)]
+    channels: usize,
+    /// Width of the networks
+    #[arg(long, default_value_t = 64)]
+    pub(super) base_channels: usize,
+}
+
+impl NetworkArgs {
+    /// The network, for square images.
+    pub(super) fn network(&self) -> Result<Network> {
+        let side = self.size.unwrap_or(self.kind.usual_size());
+        self.kind.network(self.base_channels, [self.channels, side, side])
     }
 }

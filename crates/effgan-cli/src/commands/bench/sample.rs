@@ -17,7 +17,7 @@ use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use serde::Serialize;
 
-use super::kind::Kind;
+use super::kind::NetworkArgs;
 use super::mark::Mark;
 use super::{ENGINE, print_result};
 
@@ -31,18 +31,8 @@ const MEMBERS: u64 = 10;
   effgan bench sample --network resnet --size 64 --channels 3
   effgan bench sample --base-channels 128 --num 1000 --json")]
 pub(crate) struct Sample {
-    /// Kind of the networks
-    #[arg(long, value_enum, default_value = "dcgan")]
-    network: Kind,
-    /// Pixels per side of the images; a resnet needs a power of two
-    #[arg(long, default_value_t = 28)]
-    size: usize,
-    /// Channels of the images, 1 or 3
-    #[arg(long, default_value_t = 1)]
-    channels: usize,
-    /// Width of the generators
-    #[arg(long, default_value_t = 64)]
-    base_channels: usize,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Number of images
     #[arg(long, default_value_t = 6400, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     num: u32,
@@ -82,17 +72,17 @@ impl fmt::Display for Timing {
 impl Sample {
     pub(super) fn run(self) -> Result<()> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
-        let network = self.network.network(self.base_channels, [self.channels, self.size, self.size])?;
+        let network = self.network.network()?;
         let model = write_model(folder.path(), &network)?;
         let mut threads = vec![machine::cores(), 1];
         threads.dedup();
         for threads in threads {
-            print_result(&self.time(&model, threads)?, self.json);
+            print_result(&self.time(&model, network.image_shape, threads)?, self.json);
         }
         Ok(())
     }
 
-    fn time(&self, model: &Ensemble, threads: usize) -> Result<Timing> {
+    fn time(&self, model: &Ensemble, [channels, size, _]: [usize; 3], threads: usize) -> Result<Timing> {
         let device = Device::cpu()?;
         let draw = |num| model.sample(&Selection::Ensemble, &Draw::new(1, 0..num, device, threads));
         draw(BATCH as u64)?; // a warm-up
@@ -102,11 +92,11 @@ impl Sample {
         Ok(Timing {
             engine: ENGINE,
             threads,
-            network: self.network.name(),
-            size: self.size,
-            channels: self.channels,
+            network: self.network.kind.name(),
+            size,
+            channels,
             members: MEMBERS,
-            base_channels: self.base_channels,
+            base_channels: self.network.base_channels,
             num: self.num,
             seconds,
             user_seconds,

@@ -18,7 +18,7 @@ use serde::Serialize;
 use self::client::Client;
 use self::setting::Setting;
 use self::span::Span;
-use super::kind::Kind;
+use super::kind::NetworkArgs;
 use super::mark::Mark;
 use super::peak_memory::PeakMemory;
 use super::{ENGINE, print_result};
@@ -38,21 +38,11 @@ pub(crate) struct TrainStep {
         conflicts_with_all = ["network", "size", "channels", "base_channels", "batch", "precision"]
     )]
     config: Option<PathBuf>,
-    /// Kind of the networks
-    #[arg(long, value_enum, default_value = "dcgan")]
-    network: Kind,
-    /// Pixels per side of the images; a resnet needs a power of two
-    #[arg(long, default_value_t = 28)]
-    size: usize,
-    /// Channels of the images, 1 or 3
-    #[arg(long, default_value_t = 1)]
-    channels: usize,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Images per step
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..))]
     batch: u16,
-    /// Width of the networks
-    #[arg(long, default_value_t = 64)]
-    base_channels: usize,
     /// Clients that train at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
@@ -188,7 +178,7 @@ impl TrainStep {
         if let Some(file) = &self.config {
             return Setting::of_config(file);
         }
-        let setting = Setting::new(self.network, self.base_channels, [self.channels, self.size, self.size])?;
+        let setting = Setting::new(&self.network)?;
         let local = LocalConfig { batch_size: self.batch.into(), precision: self.precision, ..setting.local };
         Ok(Setting { local, ..setting })
     }

@@ -8,7 +8,7 @@ use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_run::Config;
 use effgan_run::failure::Result;
 
-use super::super::kind::Kind;
+use super::super::kind::{Kind, NetworkArgs};
 
 /// A network and the settings of its training.
 pub(super) struct Setting {
@@ -17,10 +17,10 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// A network of `kind` with batch norm, on square images; with the loss of its paper.
-    pub(super) fn new(kind: Kind, base_channels: usize, image_shape: [usize; 3]) -> Result<Self> {
-        let network = kind.network(base_channels, image_shape)?;
-        let loss = match kind {
+    /// A network with batch norm on square images, with the loss of its paper.
+    pub(super) fn new(args: &NetworkArgs) -> Result<Self> {
+        let network = args.network()?;
+        let loss = match args.kind {
             Kind::Dcgan => Loss::NonSaturating,
             Kind::Resnet => Loss::Hinge,
         };
