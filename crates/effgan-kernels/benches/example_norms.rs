@@ -1,9 +1,9 @@
 //! The norms of all gradients of single examples against a plain step of the same discriminator:
 //! `cargo bench --locked --profile release --bench example_norms`.
 //!
-//! Networks of base 64 on 64 real and 64 generated images, on one thread. The plain step counts only the forward and the
-//! backward kernels of the layers, the norms all layers and all 128 images. Both are measured in turns; times are medians of the
-//! thread's CPU time, so that other programs matter little.
+//! Networks of base 64 on 64 real and 64 generated images, on one thread. The plain step counts only the forward and
+//! the backward kernels of the layers, the norms all layers and all 128 images. Both are measured in turns; times are
+//! medians of the thread's CPU time, so that other programs matter little.
 
 #![allow(clippy::print_stdout, reason = "the result of the benchmark")]
 
@@ -157,7 +157,8 @@ fn dcgan(channels: usize, side: usize) -> Vec<Layer> {
     layers
 }
 
-/// The discriminator of a `ResNet`, without the division of its weights by their σ: blocks that halve the map to 8 × 8, and two more.
+/// The discriminator of a `ResNet`, without the division of its weights by their σ: blocks that halve the map to 8 × 8,
+/// and two more.
 fn resnet(side: usize) -> Vec<Layer> {
     let (mut layers, mut input) = (Vec::new(), map(3, side));
     let relu = Activation::LeakyRelu { slope: 0.0 };

@@ -27,8 +27,8 @@ fn map(channels: usize, side: usize) -> MapShape {
     MapShape { channels, height: side, width: side }
 }
 
-/// The outer and the inner layer of the discriminator for 28 pixels, the widest ones for 64 and 128 pixels, and one of a
-/// `ResNet` for 32 pixels.
+/// The outer and the inner layer of the discriminator for 28 pixels, the widest ones for 64 and 128 pixels, and one of
+/// a `ResNet` for 32 pixels.
 fn layers() -> [(&'static str, Geometry); 5] {
     [
         ("outer 1x28x28 64x14x14", Geometry::of_conv(map(1, 28), 64, 4, 2, 1)),

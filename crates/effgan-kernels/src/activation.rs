@@ -86,8 +86,8 @@ pub fn signs(isa: Isa, x: &[f32]) -> Bits {
     signs
 }
 
-/// Turns `grad`, the gradient of a leaky ReLU's output with these [`signs`], into that of its input: times `slope` where
-/// the output is not above zero.
+/// Turns `grad`, the gradient of a leaky ReLU's output with these [`signs`], into that of its input: times `slope`
+/// where the output is not above zero.
 pub fn leaky_backward(isa: Isa, signs: &[u16], grad: &mut [f32], slope: f32) {
     assert_eq!(signs.len(), grad.len().div_ceil(BLOCK), "a bit for each gradient");
     let chunks = grad.par_chunks_mut(CHUNK).zip(signs.par_chunks(CHUNK / BLOCK));

@@ -34,7 +34,8 @@ enum Form {
 
 impl Conv {
     /// The layer of geometry `g` that reads the map `from`, for batches of `n` images, by the form whose forward
-    /// and backward pass have the least estimated cost, whichever map it reads. `precision` applies only to Winograd's products.
+    /// and backward pass have the least estimated cost, whichever map it reads. `precision` applies only to Winograd's
+    /// products.
     pub fn new(isa: Isa, precision: Precision, g: &Geometry, from: Side, n: usize) -> Self {
         let (cost, winograd) = (Cost::new(isa, Precision::F32), Winograd::new(isa, precision, g, n));
         let forms = [
@@ -102,8 +103,8 @@ impl Conv {
         is_fused.then_some((signs, slope))
     }
 
-    /// Writes the convolution that reads the map `from`, bias and leaky ReLU. With `mask`, `input` is a gradient that first passes
-    /// back through a leaky ReLU (see [`few_channels::conv_transpose`]).
+    /// Writes the convolution that reads the map `from`, bias and leaky ReLU. With `mask`, `input` is a gradient that
+    /// first passes back through a leaky ReLU (see [`few_channels::conv_transpose`]).
     #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
     fn linear(
         &self,
@@ -134,7 +135,8 @@ impl Conv {
         }
     }
 
-    /// The backward pass by any algorithm but Winograd's; with the gradient of the bias where the kernel sums it anyway.
+    /// The backward pass by any algorithm but Winograd's; with the gradient of the bias where the kernel sums it
+    /// anyway.
     fn plain_backward(
         &self,
         input: Input,

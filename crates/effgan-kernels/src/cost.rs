@@ -2,20 +2,20 @@
 //! chosen.
 //!
 //! It is a function of shapes, batch size, instruction set and precision alone: all machines with the same instructions
-//! choose alike, so that a federation computes what a simulation does. (Except for the rounding of products by the crate
-//! `gemm`, in [`im2col`](super::im2col) and [`linear`](super::linear): it divides long sums by the size of the caches.) The constants were fitted to measurements on one
-//! core of an AMD EPYC (Zen 5); only their ratios matter. Whoever changes what is chosen changes the bits of a run:
-//! see [`ARITHMETIC_VERSION`].
+//! choose alike, so that a federation computes what a simulation does. (Except for the rounding of products by the
+//! crate `gemm`, in [`im2col`](super::im2col) and [`linear`](super::linear): it divides long sums by the size of the
+//! caches.) The constants were fitted to measurements on one core of an AMD EPYC (Zen 5); only their ratios matter.
+//! Whoever changes what is chosen changes the bits of a run: see [`ARITHMETIC_VERSION`].
 
 use crate::isa::Isa;
 use crate::precision::Precision;
 
-/// Version of everything that determines the bits of a training step, such as the forms of convolutions and how they are
-/// chosen. Runs that were begun with another version are refused.
+/// Version of everything that determines the bits of a training step, such as the forms of convolutions and how they
+/// are chosen. Runs that were begun with another version are refused.
 pub const ARITHMETIC_VERSION: u32 = 2;
 
-/// Bytes that stay in the second-level cache of a core: a little more than it holds, since the products of one map are read
-/// while those of the other are written.
+/// Bytes that stay in the second-level cache of a core: a little more than it holds, since the products of one map are
+/// read while those of the other are written.
 const SECOND_LEVEL: usize = 1200 << 10;
 /// Bytes that stay in a core's share of the third-level cache.
 pub(crate) const THIRD_LEVEL: usize = 16 << 20;
@@ -29,14 +29,21 @@ pub(crate) struct Cost {
 
 impl Cost {
     pub(crate) fn new(isa: Isa, precision: Precision) -> Self {
-        // Two multiply-adds of a lane per cycle and about four cycles per nanosecond, of which a product reaches nine tenths.
-        let of_lane = 1.0 / (8.0 * 0.9);
-        let bf16 = if precision == Precision::Bf16 { 2.0 } else { 1.0 };
-        Self { multiply_add: of_lane / (isa.lanes() as f64 * bf16) }
+        Self::of_lanes(isa.lanes(), precision)
     }
 
-    /// Nanoseconds for the multiply-adds of a matrix product, during which memory is read for `streams` nanoseconds: the
-    /// longer of both, since processors read ahead, and a part of what is read, since they do not always foresee it.
+    /// The cost with vectors of `lanes` values.
+    pub(crate) fn of_lanes(lanes: usize, precision: Precision) -> Self {
+        // Two multiply-adds of a lane per cycle and about four cycles per nanosecond, of which a product reaches nine
+        // tenths.
+        let of_lane = 1.0 / (8.0 * 0.9);
+        let bf16 = if precision == Precision::Bf16 { 2.0 } else { 1.0 };
+        Self { multiply_add: of_lane / (lanes as f64 * bf16) }
+    }
+
+    /// Nanoseconds for the multiply-adds of a matrix product, during which memory is read for `streams` nanoseconds:
+    /// the longer of both, since processors read ahead, and a part of what is read, since they do not always foresee
+    /// it.
     pub(crate) fn product(self, multiply_adds: usize, streams: f64) -> f64 {
         (multiply_adds as f64 * self.multiply_add).max(streams) + 0.15 * streams
     }
@@ -54,8 +61,8 @@ pub(crate) fn in_order(bytes: usize, resident: usize) -> f64 {
     bytes as f64 * of_byte(resident, &[(SECOND_LEVEL, 0.0), (THIRD_LEVEL / 2, 0.02), (usize::MAX, 0.045)])
 }
 
-/// Nanoseconds for reading the rows of a working set of `resident` bytes again and again, `bytes` bytes in all: tiles of rows are
-/// scattered, and memory is slow to find them.
+/// Nanoseconds for reading the rows of a working set of `resident` bytes again and again, `bytes` bytes in all: tiles
+/// of rows are scattered, and memory is slow to find them.
 pub(crate) fn read_again(bytes: usize, resident: usize) -> f64 {
     bytes as f64 * of_byte(resident, &[(SECOND_LEVEL, 0.0), (THIRD_LEVEL, 0.05), (usize::MAX, 0.13)])
 }

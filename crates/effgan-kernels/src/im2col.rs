@@ -1,7 +1,7 @@
 //! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
 //!
-//! They take all shapes: those that no other kernel supports, and wide layers of few images, whose weights are not worth
-//! transforming. The windows of an image are copied into a matrix, its *cols*,
+//! They take all shapes: those that no other kernel supports, and wide layers of few images, whose weights are not
+//! worth transforming. The windows of an image are copied into a matrix, its *cols*,
 //! `[output.pixels, kernel² · input.channels]`. With the weights as a matrix
 //! `[kernel² · input.channels, output.channels]`, each kernel is one product:
 //!
@@ -24,7 +24,8 @@ use super::matrix::{Matrix, matmul};
 /// Maximum number of images of one product.
 const IMAGES: usize = 8;
 
-/// Approximate number of rows of the cols of one product: enough to use each weight often, few enough to stay in the caches.
+/// Approximate number of rows of the cols of one product: enough to use each weight often, few enough to stay in the
+/// caches.
 const ROWS: usize = 512;
 
 /// Maximum number of pieces that a batch is divided into for the partial sums of a weight gradient.
@@ -45,8 +46,8 @@ struct Scratch {
     plain: Vec<f32>,
 }
 
-/// Estimated nanoseconds of a forward and a backward pass of `n` images. The cols are written and read three times, and `gemm`
-/// packs them again.
+/// Estimated nanoseconds of a forward and a backward pass of `n` images. The cols are written and read three times, and
+/// `gemm` packs them again.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
     let cols = size_of::<f32>() * n * g.output.pixels() * cols_width(g);
     3.0 * (1.4 * cost.product(n * g.multiply_adds(), 0.0) + moved(2 * cols, THIRD_LEVEL))
@@ -116,7 +117,8 @@ pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: 
     });
 }
 
-/// Number of images of a chunk of work. It follows from the geometry alone, so that bits do not depend on the number of threads.
+/// Number of images of a chunk of work. It follows from the geometry alone, so that bits do not depend on the number of
+/// threads.
 fn chunk_images(g: &Geometry) -> usize {
     (ROWS / g.output.pixels()).clamp(1, IMAGES)
 }

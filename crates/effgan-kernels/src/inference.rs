@@ -2,11 +2,10 @@
 //! of images.
 //!
 //! The maps of a few images are one matrix with a row for each pixel, `[channels / 16, n · height · width, 16]`. A 1 ×
-//! 1 convolution is then a product of matrices in place. One of 3 × 3 pixels and stride 1 takes Winograd's form where that
-//! costs less. For any other one, the windows of some rows at a time are
-//! copied into a matrix first (im2col; Chellapilla, Puri and Simard 2006). Branches are concatenated by writing to
-//! neighbouring channels. Each row is computed by itself, so that the values of an image do not depend on its
-//! neighbours.
+//! 1 convolution is then a product of matrices in place. One of 3 × 3 pixels and stride 1 takes Winograd's form where
+//! that costs less. For any other one, the windows of some rows at a time are copied into a matrix first (im2col;
+//! Chellapilla, Puri and Simard 2006). Branches are concatenated by writing to neighbouring channels. Each row is
+//! computed by itself, so that the values of an image do not depend on its neighbours.
 
 mod convolution;
 mod maps;

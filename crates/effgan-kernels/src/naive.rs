@@ -66,8 +66,8 @@ pub(crate) fn assert_close(what: &str, ours: &[f32], exact: &[f64], tolerance: f
     assert_close_at(f64::MIN_POSITIVE, what, ours, exact, tolerance);
 }
 
-/// As [`assert_close`], for sums of products of standard normal numbers. Where all of them are small because their terms cancel, their
-/// error is still that of terms of about 1.
+/// As [`assert_close`], for sums of products of standard normal numbers. Where all of them are small because their
+/// terms cancel, their error is still that of terms of about 1.
 pub(crate) fn assert_close_sums(what: &str, ours: &[f32], exact: &[f64], tolerance: f64) {
     assert_close_at(1.0, what, ours, exact, tolerance);
 }

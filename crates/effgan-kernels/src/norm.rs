@@ -20,8 +20,8 @@ pub use group::{GroupStatistics, group_norm, group_norm_backward};
 /// ε, added to a variance; PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-/// Number of images of a piece of work, which has one set of partial sums. It is fixed, so that bits do not depend on the number of
-/// threads.
+/// Number of images of a piece of work, which has one set of partial sums. It is fixed, so that bits do not depend on
+/// the number of threads.
 pub(crate) const IMAGES: usize = 4;
 
 /// Sizes of a batch of feature maps.

@@ -8,21 +8,22 @@
 //!    Each example has its own part of both as long as no layer mixes examples: group norm does not, batch norm does.
 //! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`conv_mean_squared_norms`],
 //!    [`linear_squared_norms`] and [`group_norm_squared_norms`].
-//! 3. [`clipping_factor`] makes it fᵢ, and [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ; the kernels
+//! 3. [`clipping_factor`] makes it fᵢ, and [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ;
+//!    the kernels
 //!    of an ordinary step then give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second backward
 //!    pass).
 //!
-//! An example is one image that passes through the network; a real and a generated image are two examples. Where a layer has
-//! spectral norm, its gradient is that of the normalised weight, on which the weight that is trained depends without the
-//! examples.
+//! An example is one image that passes through the network; a real and a generated image are two examples. Where a
+//! layer has spectral norm, its gradient is that of the normalised weight, on which the weight that is trained depends
+//! without the examples.
 //!
 //! # The bound holds for any parameters
-//! Whoever chooses the parameters of a network can make its gradients cancel, overflow or underflow. What is returned is
-//! therefore not below the exact norm: the largest possible error of all f32 sums is added to them, and that of the
-//! multiplication by fᵢ. It is relative to the norms of what is summed: about 1e-3 of a typical gradient, and most of one that
-//! nearly cancels. An example whose gradient is not finite, or might overflow on the way to a sum, has a norm that is not finite
-//! and the factor 0. It then counts as zero, once [`weigh_examples`] has been applied to its gradients of outputs and
-//! [`drop_examples`] to its inputs.
+//! Whoever chooses the parameters of a network can make its gradients cancel, overflow or underflow. What is returned
+//! is therefore not below the exact norm: the largest possible error of all f32 sums is added to them, and that of the
+//! multiplication by fᵢ. It is relative to the norms of what is summed: about 1e-3 of a typical gradient, and most of
+//! one that nearly cancels. An example whose gradient is not finite, or might overflow on the way to a sum, has a norm
+//! that is not finite and the factor 0. It then counts as zero, once [`weigh_examples`] has been applied to its
+//! gradients of outputs and [`drop_examples`] to its inputs.
 //!
 //! Adding noise and accounting for privacy is up to the caller.
 
@@ -52,7 +53,8 @@ const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 const UNDERFLOW: f64 = 1.0 / ((1_u128 << 120) as f64 * (1_u128 << 24) as f64);
 /// Norm of an example's input, or of its gradient of the outputs, above which a transform of it might overflow (2⁶⁰).
 const LARGEST: f64 = (1_u64 << 60) as f64;
-/// The smallest [`clipping_factor`] but 0 (2⁻²⁶): with smaller ones, more would underflow than the bounds of norms cover.
+/// The smallest [`clipping_factor`] but 0 (2⁻²⁶): with smaller ones, more would underflow than the bounds of norms
+/// cover.
 const LEAST_FACTOR: f64 = 1.0 / (1 << 26) as f64;
 
 /// How to compute the squared norm of an example's gradient of the weights of a convolution.
@@ -92,20 +94,20 @@ impl Method {
 
 /// Squared norm of each example's gradient of the weights and the bias of a convolution together, `[n]`, rounded up.
 ///
-/// `input` is `n` maps of `g.input`, the layer's input, and `output_grad` is `n` maps of `g.output`, the gradient of its
-/// output.
+/// `input` is `n` maps of `g.input`, the layer's input, and `output_grad` is `n` maps of `g.output`, the gradient of
+/// its output.
 ///
-/// Uses the cheapest of several methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who choose
-/// by memory: the ghost norm, from products between all pairs of pixels, in layers of many channels and few pixels, and elsewhere the
-/// norm of the example's own gradient, by taps or in Winograd's form, which is then dropped.
+/// Uses the cheapest of several methods, after the "mixed ghost clipping" of Bu et al. 2022 (arXiv:2205.10683), who
+/// choose by memory: the ghost norm, from products between all pairs of pixels, in layers of many channels and few
+/// pixels, and elsewhere the norm of the example's own gradient, by taps or in Winograd's form, which is then dropped.
 pub fn conv_squared_norms(isa: Isa, g: &Geometry, n: usize, input: &[f32], output_grad: &[f32]) -> Vec<f64> {
     let layer = Layer::new(isa, g);
     let norm = |input: &[f32], output: &[f32]| layer.squared_norm(input, size(isa, input), output);
     norms_of_maps([&g.input, &g.output], n, input, output_grad, norm)
 }
 
-/// As [`conv_squared_norms`], for a convolution of stride 1 that is followed by a mean over 2 × 2 pixels, as in the blocks of a
-/// `ResNet` (Gulrajani et al. 2017, arXiv:1704.00028).
+/// As [`conv_squared_norms`], for a convolution of stride 1 that is followed by a mean over 2 × 2 pixels, as in the
+/// blocks of a `ResNet` (Gulrajani et al. 2017, arXiv:1704.00028).
 ///
 /// `g` is the convolution's geometry, `mean_grad` the gradient of the mean, `n` maps of half the sides of `g.output`.
 ///
@@ -178,8 +180,8 @@ fn norms_of_maps(
 /// Squared norm of each example's gradient of the weights and the bias of a linear layer together, `[n]`, rounded up:
 /// (|x|² + 1) · |dy|² (Goodfellow 2015, arXiv:1510.01799).
 ///
-/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. Of a layer without bias, such as a projection onto a class with the gradient of
-/// the one product, it is a bound as well.
+/// `inputs` is `[n, in]` and `output_grad` `[n, out]`. Of a layer without bias, such as a projection onto a class with
+/// the gradient of the one product, it is a bound as well.
 pub fn linear_squared_norms(isa: Isa, n: usize, inputs: &[f32], output_grad: &[f32]) -> Vec<f64> {
     // Only the multiplication by the example's factor is rounded.
     let norm = |(input, grad)| (size(isa, input).powi(2) + 1.0) * (size(isa, grad) * (1.0 + 2.0 * ROUNDING)).powi(2);
@@ -189,8 +191,9 @@ pub fn linear_squared_norms(isa: Isa, n: usize, inputs: &[f32], output_grad: &[f
 /// Squared norm of each example's gradient of γ and β of a group norm together, `[n]`, rounded up.
 ///
 /// The layer's output is γ · x̂ + β with γ and β per channel and x̂ = (x − mean) · `inv_std`: the gradient of γ is the
-/// sum over pixels of grad · x̂, that of β the sum of grad. `statistics` are what [`group_norm`](super::norm::group_norm()) returned
-/// for `x`, and `grad` is the gradient of γ · x̂ + β, before any activation.
+/// sum over pixels of grad · x̂, that of β the sum of grad. `statistics` are what
+/// [`group_norm`](super::norm::group_norm()) returned for `x`, and `grad` is the gradient of γ · x̂ + β, before any
+/// activation.
 ///
 /// # Panics
 /// When the lengths do not match.
@@ -213,8 +216,8 @@ pub fn group_norm_squared_norms(
     collected(examples(sizes.n, grad).zip(examples(sizes.n, x)).zip(statistics).map(norm))
 }
 
-/// The factor of an example whose gradient has this squared norm, rounded up, such that the norm of their product is at most `clip`;
-/// 0 where the norm is not finite or above `clip` · 2²⁶.
+/// The factor of an example whose gradient has this squared norm, rounded up, such that the norm of their product is at
+/// most `clip`; 0 where the norm is not finite or above `clip` · 2²⁶.
 pub fn clipping_factor(squared_norm: f64, clip: f64) -> f32 {
     // Not `min`, which would turn NaN into 1.
     let factor = clip / squared_norm.sqrt();
@@ -226,8 +229,8 @@ pub fn clipping_factor(squared_norm: f64, clip: f64) -> f32 {
     }
 }
 
-/// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor. With a factor of 0 it becomes 0, even
-/// where it was not finite.
+/// Multiplies each example's part of `grad`, the gradient of a layer's outputs, by its factor. With a factor of 0 it
+/// becomes 0, even where it was not finite.
 ///
 /// The gradient of the parameters is linear in the gradient of the outputs: any kernel, for weights, biases, γ or β,
 /// then computes the sum of the examples' gradients times their factors. `grad` has `n` parts of equal length,
@@ -246,8 +249,8 @@ pub fn weigh_examples(n: usize, factors: &[f32], grad: &mut [f32]) {
     });
 }
 
-/// Sets those examples' parts of `inputs`, the inputs of a layer, to 0 whose factor is 0: they may not be finite, and their
-/// products with a gradient of 0 would not be 0. Lengths are those of [`weigh_examples`].
+/// Sets those examples' parts of `inputs`, the inputs of a layer, to 0 whose factor is 0: they may not be finite, and
+/// their products with a gradient of 0 would not be 0. Lengths are those of [`weigh_examples`].
 pub fn drop_examples(n: usize, factors: &[f32], inputs: &mut [f32]) {
     assert_eq!(factors.len(), n, "one factor per example");
     let len = example_len(n, inputs);

@@ -14,8 +14,8 @@ pub enum Precision {
     F32,
     /// 8 bits of mantissa, on processors with an instruction that multiplies twice as many of them (AVX-512 BF16).
     ///
-    /// It has an effect where layers take Winograd's algorithm, which needs `base_channels` to be a multiple of 16 and, in
-    /// a DCGAN, a quarter of the image's side that is not 1, 2 or 5.
+    /// It has an effect where layers take Winograd's algorithm, which needs `base_channels` to be a multiple of 16 and,
+    /// in a DCGAN, a quarter of the image's side that is not 1, 2 or 5.
     Bf16,
 }
 

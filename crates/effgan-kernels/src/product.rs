@@ -303,8 +303,8 @@ unsafe fn transposed_block<L: Lanes, const V: usize, const H: usize>(at: Tile, a
     }
 }
 
-/// The peak speed of one core in f32 products with `isa`, in 10⁹ operations per second (2 per multiply-add): the best of
-/// several short runs of a product whose operands stay in the L1 cache.
+/// The peak speed of one core in f32 products with `isa`, in 10⁹ operations per second (2 per multiply-add): the best
+/// of several short runs of a product whose operands stay in the L1 cache.
 pub fn peak_gflops(isa: Isa) -> f64 {
     const ROWS: usize = 84;
     const DEPTH: usize = 64;

@@ -15,8 +15,8 @@ const SPACE: &str = "runs of taps end inside the products and the frame's spare 
 
 /// `input` = transposed convolution of `output` (+ `bias`, `[input.channels]`).
 ///
-/// With `mask`, `output` first passes back through a leaky `ReLU`: it is multiplied by the slope where the bit of its sign
-/// is not set. Layouts are those of [`conv`](super::conv()).
+/// With `mask`, `output` first passes back through a leaky `ReLU`: it is multiplied by the slope where the bit of its
+/// sign is not set. Layouts are those of [`conv`](super::conv()).
 #[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv_transpose(
     isa: Isa,

@@ -35,14 +35,14 @@ pub fn fits(g: &Geometry) -> bool {
         && windows_lie_in_frame(g.output.width, g.input.width)
 }
 
-/// Estimated nanoseconds of a forward and a backward pass of `n` images, if the kernels take the geometry. They read their windows
-/// in place, and reach three quarters of the speed of a product.
+/// Estimated nanoseconds of a forward and a backward pass of `n` images, if the kernels take the geometry. They read
+/// their windows in place, and reach three quarters of the speed of a product.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> Option<f64> {
     fits(g).then(|| 3.0 * 1.3 * cost.product(n * g.multiply_adds(), 0.0))
 }
 
-/// The [signs](crate::activation::signs) of a leaky ReLU's output, and its slope: a gradient passes back through it before
-/// anything else.
+/// The [signs](crate::activation::signs) of a leaky ReLU's output, and its slope: a gradient passes back through it
+/// before anything else.
 type Mask<'a> = (&'a [u16], f32);
 
 fn check(g: &Geometry, n: usize, input: &[f32], output: &[f32], mask: Option<Mask>) {

@@ -109,8 +109,8 @@ impl Convolution {
 }
 
 impl Convolution {
-    /// Winograd's form of the convolution of `from`, where it costs less than that of the windows. The choice is made for a
-    /// single image, so that the values of an image do not depend on the number of images.
+    /// Winograd's form of the convolution of `from`, where it costs less than that of the windows. The choice is made
+    /// for a single image, so that the values of an image do not depend on the number of images.
     fn winograd(&self, isa: Isa, from: &Maps) -> Option<Winograd> {
         let map = MapShape { channels: from.channels, height: from.height, width: from.width };
         let g = Geometry::of_conv(map, self.outputs(), self.window.size[0], self.window.stride, self.window.padding[0]);

@@ -208,8 +208,9 @@ impl Visit for Affine<'_> {
 
 /// Adds Σ d and Σ d · x per channel to `sum` and `products`.
 ///
-/// d is `grad`, the gradient of the output, taken back through the activation, whose input was x · `scale` + `shift` per
-/// channel: computing it again takes less time than reading the output. As in [`Moments`], x is summed as differences.
+/// d is `grad`, the gradient of the output, taken back through the activation, whose input was x · `scale` + `shift`
+/// per channel: computing it again takes less time than reading the output. As in [`Moments`], x is summed as
+/// differences.
 pub(super) struct GradSums<'a> {
     pub(super) x: &'a [f32],
     pub(super) grad: &'a [f32],

@@ -1,7 +1,7 @@
 //! A convolution of stride 1 followed by a mean over 2 × 2 pixels, as one of stride 2 on a map of means.
 //!
-//! The mean and the convolution commute: the mean of four neighbouring windows is the window of the means of four neighbouring
-//! pixels.
+//! The mean and the convolution commute: the mean of four neighbouring windows is the window of the means of four
+//! neighbouring pixels.
 
 use super::sums::{load_line, store_line};
 use crate::geometry::{Geometry, MapShape};

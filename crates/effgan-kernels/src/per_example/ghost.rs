@@ -1,6 +1,6 @@
-//! The ghost norm: the squared norm of the gradient Σᵢ windowᵢ ⊗ outputᵢ over pixels i is the sum over all pairs of pixels i and
-//! j of (windowᵢ · windowⱼ)(outputᵢ · outputⱼ). Goodfellow 2015 (arXiv:1510.01799) for one pixel; Li et al. 2022
-//! (arXiv:2110.05679) for several.
+//! The ghost norm: the squared norm of the gradient Σᵢ windowᵢ ⊗ outputᵢ over pixels i is the sum over all pairs of
+//! pixels i and j of (windowᵢ · windowⱼ)(outputᵢ · outputⱼ). Goodfellow 2015 (arXiv:1510.01799) for one pixel; Li et
+//! al. 2022 (arXiv:2110.05679) for several.
 //!
 //! The products between windows are sums over taps of products between pixels, which on a [`Grid`] are a few shifts of
 //! *one* matrix, the products between all pairs of rows: kernel² / stride² times as few as between windows.
@@ -19,8 +19,8 @@ use crate::product::{Blocks, BlocksMut, product_of_transposed};
 /// Blocks of columns that are computed together: the width of a register tile.
 const STRIP: usize = 3;
 
-/// Added to each product of a pixel with itself (2⁻¹¹⁶): products of f32 that underflow are off by up to 2⁻¹⁵⁰, less than
-/// what is added to the norm for a pixel of this size.
+/// Added to each product of a pixel with itself (2⁻¹¹⁶): products of f32 that underflow are off by up to 2⁻¹⁵⁰, less
+/// than what is added to the norm for a pixel of this size.
 const FLOOR: f64 = 1.0 / (1_u128 << 116) as f64;
 
 /// Whether all phases have the same taps.
@@ -42,8 +42,9 @@ pub(super) fn cost(cost: Cost, grid: &Grid) -> Option<f64> {
 
 /// The squared norm of the gradient of one example, rounded up.
 ///
-/// An f32 sum of d products is off by at most about d · 2⁻²⁴ times the sum of their sizes, which is at most |windowᵢ| · |windowⱼ|,
-/// or |outputᵢ| · |outputⱼ|. The sum over all pairs is therefore off by at most that factor times (Σᵢ |windowᵢ| ·
+/// An f32 sum of d products is off by at most about d · 2⁻²⁴ times the sum of their sizes, which is at most |windowᵢ| ·
+/// |windowⱼ|, or |outputᵢ| · |outputⱼ|. The sum over all pairs is therefore off by at most that factor times (Σᵢ
+/// |windowᵢ| ·
 /// |outputᵢ|)².
 pub(super) fn squared_norm(isa: Isa, grid: &Grid, input: &[f32], output: &[f32]) -> f64 {
     assert!(fits(grid), "the taps of {:?} differ between phases", grid.g);
@@ -63,8 +64,9 @@ pub(super) fn squared_norm(isa: Isa, grid: &Grid, input: &[f32], output: &[f32])
     norm + 1.01 * roundings as f64 * ROUNDING * terms * terms + underflow
 }
 
-/// The products between all pairs of rows of a matrix, `[rows / 16, rows, 16]` with `rows` rounded up to blocks; those above the
-/// blocks of the diagonal are unspecified. `write` writes the transpose of the matrix, `[rows / 16, depth, 16]`.
+/// The products between all pairs of rows of a matrix, `[rows / 16, rows, 16]` with `rows` rounded up to blocks; those
+/// above the blocks of the diagonal are unspecified. `write` writes the transpose of the matrix, `[rows / 16, depth,
+/// 16]`.
 fn products_of_rows(isa: Isa, rows: usize, depth: usize, write: impl FnOnce(&mut [f32])) -> Scratch {
     let blocks = rows.div_ceil(BLOCK);
     let mut transposed = Scratch::of(blocks * depth * BLOCK);
@@ -91,8 +93,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Of the input: what is beyond the blocks of the diagonal is zero. A line may be read from up to [`Grid::first`] values before its
-    /// start to a block after its end.
+    /// Of the input: what is beyond the blocks of the diagonal is zero. A line may be read from up to [`Grid::first`]
+    /// values before its start to a block after its end.
     fn of_input(grid: &Grid, products: &[f32]) -> Self {
         let start = grid.first.next_multiple_of(BLOCK);
         let len = start + grid.input_rows.next_multiple_of(BLOCK) + BLOCK;
@@ -141,8 +143,8 @@ unsafe fn below_diagonal_on<L: Lanes>(grid: &Grid, input: &Lines, output: &Lines
     let (of_input, of_output) = (input.values.as_ptr(), output.values.as_ptr());
     let mut total = 0.0;
     for row in 0..grid.output_rows {
-        // SAFETY: `first` is below `row`, so that a vector from there on ends in the line of the output; that of the input has
-        // room for `grid.first` values before its start and for a block after its end.
+        // SAFETY: `first` is below `row`, so that a vector from there on ends in the line of the output; that of the
+        // input has room for `grid.first` values before its start and for a block after its end.
         let sums = unsafe {
             let mut sums = L::splat(0.0);
             for first in (0..row).step_by(L::N) {

@@ -1,10 +1,10 @@
 //! Maps as the rows of matrices, such that each tap of a window is a shift of rows.
 //!
 //! On a *grid* of some width, pixel (y, x) of the output map is row y · width + x. The input map with its padding is
-//! divided into *phases*, those pixels whose rows and columns have the same remainders by the stride; a pixel that is at
-//! (y, x) among those of its phase is row y · width + x of the phase's matrix. Tap (stride · j + phase, …) of the window of
-//! the output's row r is then row r + j · width + … of the phase, for each r: products between rows need no copy of the
-//! windows, which would be kernel² / stride² times as large as the map. Rows that are no pixel are zero.
+//! divided into *phases*, those pixels whose rows and columns have the same remainders by the stride; a pixel that is
+//! at (y, x) among those of its phase is row y · width + x of the phase's matrix. Tap (stride · j + phase, …) of the
+//! window of the output's row r is then row r + j · width + … of the phase, for each r: products between rows need no
+//! copy of the windows, which would be kernel² / stride² times as large as the map. Rows that are no pixel are zero.
 
 use crate::geometry::{BLOCK, Geometry};
 
@@ -62,8 +62,8 @@ impl<'a> Grid<'a> {
             .map(move |(y, x)| Tap { phase: y % stride * stride + x % stride, shift: y / stride * width + x / stride })
     }
 
-    /// Calls `visit` for each pixel of the input map that a window meets, with its phase, its row on the grid and its index
-    /// in the map.
+    /// Calls `visit` for each pixel of the input map that a window meets, with its phase, its row on the grid and its
+    /// index in the map.
     #[inline]
     fn each_input(&self, mut visit: impl FnMut(usize, usize, usize)) {
         let Geometry { input, output, stride, padding, .. } = *self.g;

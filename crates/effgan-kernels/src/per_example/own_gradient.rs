@@ -73,12 +73,13 @@ pub(super) fn by_im2col(isa: Isa, g: &Geometry, input: &[f32], output: &[f32]) -
 
 /// Largest error of the norm of a gradient, given the norms of both maps.
 ///
-/// The gradient is a sum over pixels of products windowₚ ⊗ outputₚ. The f32 sum of P products is off by at most about P · 2⁻²⁴ times
-/// the sum of their sizes, whose norm is at most Σₚ |windowₚ| · |outputₚ|, and so at most |windows| · |output|. A pixel is
-/// in at most ⌈kernel / stride⌉² windows.
+/// The gradient is a sum over pixels of products windowₚ ⊗ outputₚ. The f32 sum of P products is off by at most about P
+/// · 2⁻²⁴ times the sum of their sizes, whose norm is at most Σₚ |windowₚ| · |outputₚ|, and so at most |windows| ·
+/// |output|. A pixel is in at most ⌈kernel / stride⌉² windows.
 pub(super) fn error(g: &Geometry, [input, output]: [f64; 2]) -> f64 {
     let pixels = g.output.pixels();
-    // Six more: for an image's partial sums, for the mean before the convolution, and for the multiplication by the example's factor.
+    // Six more: for an image's partial sums, for the mean before the convolution, and for the multiplication by the
+    // example's factor.
     let relative = 1.01 * (pixels + 6) as f64 * ROUNDING;
     let underflow = (pixels * g.num_weights()) as f64 * UNDERFLOW;
     relative * g.kernel.div_ceil(g.stride) as f64 * input * output + underflow

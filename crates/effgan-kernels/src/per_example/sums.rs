@@ -11,8 +11,8 @@ const UNROLL: usize = 4;
 /// Lines of 16 values whose squares are summed in f32, the sums then in f64.
 const LINES: usize = 256;
 
-/// Added to the size of each value (2⁻⁷⁴): squares that underflow are off by up to 2⁻¹⁵⁰, and so are products with an example's
-/// factor.
+/// Added to the size of each value (2⁻⁷⁴): squares that underflow are off by up to 2⁻¹⁵⁰, and so are products with an
+/// example's factor.
 const FLOOR: f64 = 1.0 / (1_u128 << 74) as f64;
 
 /// Norm of `values`, rounded up: [`FLOOR`] is added to the size of each.
@@ -21,8 +21,8 @@ pub(super) fn size(isa: Isa, values: &[f32]) -> f64 {
     size_of(squares, values.len(), LINES)
 }
 
-/// Norm of `len` values, rounded up, given the sum of their squares: of f32 sums with `in_a_row` roundings in a row, and a few more at
-/// the ends.
+/// Norm of `len` values, rounded up, given the sum of their squares: of f32 sums with `in_a_row` roundings in a row,
+/// and a few more at the ends.
 fn size_of(squares: f64, len: usize, in_a_row: usize) -> f64 {
     squares.sqrt() * (1.0 + (in_a_row + 32) as f64 * ROUNDING) + (len as f64).sqrt() * FLOOR
 }
@@ -89,8 +89,8 @@ pub(super) fn of_bias(isa: Isa, map: &MapShape, grad: &[f32]) -> Bounded {
     bounded(map, sums, 0.0)
 }
 
-/// Of grad · x̂ and of grad, which are the gradients of γ and β of a group norm once they are summed. With x̂ = (x − mean) · `inv_std`;
-/// `mean` and `inv_std` are per group of neighbouring channels.
+/// Of grad · x̂ and of grad, which are the gradients of γ and β of a group norm once they are summed. With x̂ = (x −
+/// mean) · `inv_std`; `mean` and `inv_std` are per group of neighbouring channels.
 pub(super) fn of_group_norm(
     isa: Isa,
     map: &MapShape,
@@ -104,9 +104,9 @@ pub(super) fn of_group_norm(
     bounded(map, sums, f64::from(largest))
 }
 
-/// A sum over P pixels in four vectors has at most P / 4 roundings in a row, and a few more at the ends and for the example's factor. It is
-/// off by that many times 2⁻²⁴ of the sum of the sizes of its terms, which is at most the product of the norms of both factors;
-/// where there is no other factor, it is 1 for each pixel.
+/// A sum over P pixels in four vectors has at most P / 4 roundings in a row, and a few more at the ends and for the
+/// example's factor. It is off by that many times 2⁻²⁴ of the sum of the sizes of its terms, which is at most the
+/// product of the norms of both factors; where there is no other factor, it is 1 for each pixel.
 fn bounded(map: &MapShape, sums: ChannelSums, largest_factor: f64) -> Bounded {
     let pixels = map.pixels() as f64;
     let size_of = |squares| size_of(squares, map.len(), map.pixels() / UNROLL);

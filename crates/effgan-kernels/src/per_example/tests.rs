@@ -5,8 +5,8 @@ use super::super::naive::{self, assert_close, noise};
 use super::super::norm::group_norm;
 use super::*;
 
-/// The squared norms of gradients of noise are at most this much too large: the bounds grow with the number of pixels and
-/// channels, and these are small.
+/// The squared norms of gradients of noise are at most this much too large: the bounds grow with the number of pixels
+/// and channels, and these are small.
 const TOLERANCE: f64 = 1e-3;
 
 fn isa() -> Isa {
@@ -169,8 +169,8 @@ proptest! {
         }
     }
 
-    /// Of any size that parameters can give them, 1e30 and 1e-30 too, an example's gradient times its factor is at most the
-    /// bound, or the factor is 0.
+    /// Of any size that parameters can give them, 1e30 and 1e-30 too, an example's gradient times its factor is at most
+    /// the bound, or the factor is 0.
     #[test]
     fn no_gradient_times_its_factor_is_above_the_bound(
         g in prop_oneof![geometries(), layers()],
@@ -253,8 +253,8 @@ proptest! {
 /// Larger than what the sum with 1 is rounded to.
 const LARGE: f32 = (1 << 26) as f32;
 
-/// An input and a gradient of the output of which f32 sums may lose all: of each channel of the output, the first value is 1, and large
-/// ones that cancel follow.
+/// An input and a gradient of the output of which f32 sums may lose all: of each channel of the output, the first value
+/// is 1, and large ones that cancel follow.
 fn cancelling(g: &Geometry) -> (Vec<f32>, Vec<f32>) {
     let mut output = vec![0.0; g.output.len()];
     for c in 0..g.output.channels {
@@ -272,7 +272,8 @@ fn cancelling(g: &Geometry) -> (Vec<f32>, Vec<f32>) {
     (vec![1.0; g.input.len()], output)
 }
 
-/// An input and a gradient of the output whose products cancel but for what is rounded, or nearly so where windows are in the padding.
+/// An input and a gradient of the output whose products cancel but for what is rounded, or nearly so where windows are
+/// in the padding.
 fn cancelling_halves(g: &Geometry) -> (Vec<f32>, Vec<f32>) {
     let mut output = noise(g.output.len(), 1);
     let half = output.len() / 2;

@@ -1,5 +1,5 @@
-//! The norm of an example's own gradient in [Winograd's form](crate::winograd): Gᵀ [ (Bᵀ input) · (A output) ], with a row for each tile
-//! of the one image.
+//! The norm of an example's own gradient in [Winograd's form](crate::winograd): Gᵀ [ (Bᵀ input) · (A output) ], with a
+//! row for each tile of the one image.
 
 mod absolute;
 
@@ -83,10 +83,10 @@ impl Winograd {
 
     /// Largest error of the gradient's norm.
     ///
-    /// The products of a point are off by at most the roundings of their transform times what the transform makes of the sizes of a
-    /// map's values: by at most the norm of the point's row times that of the tile's values. The sum over the tiles of a point is off
-    /// by those errors times the other map's products, and by its own roundings times the norms of both. What a point is off by
-    /// counts as much in the gradient as the norm of its row of G.
+    /// The products of a point are off by at most the roundings of their transform times what the transform makes of
+    /// the sizes of a map's values: by at most the norm of the point's row times that of the tile's values. The sum
+    /// over the tiles of a point is off by those errors times the other map's products, and by its own roundings times
+    /// the norms of both. What a point is off by counts as much in the gradient as the norm of its row of G.
     fn error(&self, isa: Isa, [inputs, outputs]: [&[f32]; 2], [input, output]: [f64; 2]) -> f64 {
         let (layout, sizes) = (&self.layout, &self.sizes);
         let axis_points = layout.points.isqrt();

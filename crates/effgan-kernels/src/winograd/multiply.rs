@@ -75,8 +75,8 @@ pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, products: &[f32], facto
     });
 }
 
-/// Writes the gradient of the products of the weights that write the blocks `blocks` of the output map to `weights`, given
-/// the products of both maps, or adds it with `add`.
+/// Writes the gradient of the products of the weights that write the blocks `blocks` of the output map to `weights`,
+/// given the products of both maps, or adds it with `add`.
 #[allow(clippy::too_many_arguments, reason = "three matrices and what they are")]
 pub(crate) fn multiply_for_weights(
     isa: Isa,

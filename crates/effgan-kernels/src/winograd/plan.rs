@@ -31,8 +31,8 @@ pub(crate) struct Plan {
     cost: f64,
 }
 
-/// Nanoseconds that a chunk costs beside its arithmetic and memory: threads wait for each other between its transforms and
-/// its products.
+/// Nanoseconds that a chunk costs beside its arithmetic and memory: threads wait for each other between its transforms
+/// and its products.
 const OVERHEAD: f64 = 5e3;
 
 /// Number of blocks in a strip where a layer has several: the width of a register tile.
@@ -158,6 +158,33 @@ mod tests {
                     let blocks: Vec<usize> = plan.strips(to).flatten().collect();
                     assert_eq!(blocks, (0..plan.any().blocks(to)).collect::<Vec<_>>());
                 }
+            }
+        }
+    }
+
+    /// Another choice sums gradients in another order: it is another version of the arithmetic.
+    #[test]
+    fn what_is_chosen_is_that_of_the_version_of_the_arithmetic() {
+        assert_eq!(crate::ARITHMETIC_VERSION, 2, "what another version chooses belongs here");
+        let map = |channels, side| MapShape { channels, height: side, width: side };
+        let two_taps = |channels, side| Geometry::of_conv(map(channels, side), 2 * channels, 4, 2, 1);
+        let three_taps = |channels, side| Geometry::of_conv(map(channels, side), channels, 3, 1, 1);
+        // Images in a chunk and blocks in a strip of the output map.
+        for (g, n, expected) in [
+            (two_taps(64, 14), 128, [8, 8]),
+            (two_taps(64, 14), 64, [8, 8]),
+            (two_taps(64, 32), 128, [4, 8]),
+            (two_taps(128, 16), 128, [16, 16]),
+            (two_taps(256, 8), 128, [128, 2]),
+            (two_taps(512, 8), 32, [32, 2]),
+            (three_taps(64, 32), 64, [2, 4]),
+            (three_taps(128, 16), 128, [4, 8]),
+        ] {
+            let kind = Kind::of(&g).expect("there is a form");
+            for lanes in [16, 8, 4] {
+                let plan = Plan::cheapest(Cost::of_lanes(lanes, Precision::F32), &g, kind, n);
+                let strip = plan.strips(Side::Output).next().expect("a strip");
+                assert_eq!([plan.any().images(), strip.len()], expected, "{g:?} with {lanes} lanes");
             }
         }
     }

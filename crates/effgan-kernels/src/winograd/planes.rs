@@ -15,8 +15,8 @@ const fn products_of<T: Transform>(size: usize) -> usize {
 /// Transforms one plane of 16 channels into its products, each written at its offset in `products`.
 ///
 /// # Safety
-/// The processor has `L`; the lattice is inside `plane`, each offset plus 16 inside `products`; `scratch` holds
-/// products × (covered + extra) lines.
+/// The processor has `L`; the lattice's pixels are inside `plane`, each offset plus 16 inside `products`; `scratch`
+/// holds products × (covered + extra) lines.
 #[inline(always)]
 pub(crate) unsafe fn plane_into_products<L: Lanes, T: Transform>(
     [vertical, horizontal]: &[Axis; 2],
@@ -116,7 +116,8 @@ pub(crate) struct Finish {
 /// Transforms the products of one plane of 16 channels back into pixels.
 ///
 /// # Safety
-/// As [`plane_into_products`].
+/// The processor has `L`; the lattice's pixels are inside `plane`, each offset plus 16 inside `products`; `scratch`
+/// holds (covered + extra) × products lines.
 #[inline(always)]
 pub(crate) unsafe fn plane_out_of_products<L: Lanes, T: Transform>(
     [vertical, horizontal]: &[Axis; 2],
@@ -200,8 +201,8 @@ pub(crate) struct RowOut<L> {
 }
 
 impl<L: Lanes> RowOut<L> {
-    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile: the values
-    /// that they share.
+    /// Writes the values of one tile, with `carry` added to the first; returns the `carry` for the next tile: the
+    /// values that they share.
     #[inline(always)]
     unsafe fn tile<T: Transform, const SIZE: usize>(
         self,

@@ -1,5 +1,5 @@
-//! F(4, 3), for windows of 3 × 3 pixels and stride 1. The points are 0, 1, −1, ½, −2 and ∞: with 2 instead of ½ the error is three
-//! times as large.
+//! F(4, 3), for windows of 3 × 3 pixels and stride 1. The points are 0, 1, −1, ½, −2 and ∞: with 2 instead of ½ the
+//! error is three times as large.
 //!
 //! A tile at the end of an axis may reach beyond the map.
 

@@ -1,5 +1,5 @@
-//! F(4, 2) and F(3, 2), for windows of 4 × 4 pixels, stride 2 and padding 1: on each of the four phases of the input map the window
-//! has 2 × 2 taps. The points are 0, 1, −1, 2 and ∞, without 2 for a tile of three.
+//! F(4, 2) and F(3, 2), for windows of 4 × 4 pixels, stride 2 and padding 1: on each of the four phases of the input
+//! map the window has 2 × 2 taps. The points are 0, 1, −1, 2 and ∞, without 2 for a tile of three.
 
 use super::axis::{Axis, MAX_TAPS};
 use super::form::{Form, Tile};
