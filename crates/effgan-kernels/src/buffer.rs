@@ -13,11 +13,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 
+mod scratch;
+
+pub use scratch::Scratch;
+use scratch::Stack;
+
 /// Maximum number of lengths that a thread keeps; a training step has a few dozen.
 const MAX_LENGTHS: usize = 256;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// A type of value that memory is kept for. Each type has its own store.
 pub trait Element: Copy + 'static {
@@ -57,7 +59,7 @@ kept_by_length!(u16, 0, 0x5555);
 #[derive(Debug)]
 pub struct Store<T> {
     by_length: Vec<Pool<T>>,
-    scratch: Vec<Vec<T>>,
+    scratch: Stack<T>,
 }
 
 /// The vectors of one length.
@@ -71,7 +73,7 @@ struct Pool<T> {
 
 impl<T: Element> Store<T> {
     /// An empty store.
-    pub const EMPTY: Self = Self { by_length: Vec::new(), scratch: Vec::new() };
+    pub const EMPTY: Self = Self { by_length: Vec::new(), scratch: Stack::EMPTY };
 
     fn take(&mut self, len: usize) -> Vec<T> {
         let place = self.by_length.iter().position(|pool| pool.len == len).unwrap_or_else(|| {
@@ -92,19 +94,6 @@ impl<T: Element> Store<T> {
             pool.in_use -= 1;
             pool.kept.push(vector);
         }
-    }
-
-    /// The shortest kept vector of at least `len` values; or else the longest, to be grown, or a new one.
-    fn take_scratch(&mut self, len: usize) -> Vec<T> {
-        let lengths = || self.scratch.iter().map(Vec::len).enumerate();
-        let fits = lengths().filter(|&(_, of)| of >= len).min_by_key(|&(_, of)| of);
-        let place = fits.or_else(|| lengths().max_by_key(|&(_, of)| of)).map(|(place, _)| place);
-        let mut vector = place.map(|place| self.scratch.swap_remove(place)).unwrap_or_default();
-        if vector.len() < len {
-            // Not `resize`, which would copy what nobody reads.
-            vector = vec![T::ZERO; len];
-        }
-        vector
     }
 }
 
@@ -160,61 +149,6 @@ impl<T: Element> Reused<T> {
     /// The vector itself, which is given back only when the caller [does so](give_back).
     pub fn into_vec(mut self) -> Vec<T> {
         std::mem::take(&mut self.0)
-    }
-}
-
-/// Memory for the inside of a kernel, with unspecified contents: given back when dropped.
-///
-/// Unlike [`Reused`] memory it is not kept by length: a kernel of one layer uses what those of other layers have used.
-#[derive(Debug)]
-pub struct Scratch<T: Element = f32> {
-    vector: Vec<T>,
-    /// Index of the first value, which begins a cache line.
-    first: usize,
-    len: usize,
-}
-
-impl<T: Element> Scratch<T> {
-    /// Memory of length `len` with unspecified contents.
-    pub fn of(len: usize) -> Self {
-        let spare = LINE / size_of::<T>();
-        let mut vector = T::store().with_borrow_mut(|store| store.take_scratch(len + spare));
-        let first = vector.as_ptr().align_offset(LINE).min(spare);
-        if FILL_WITH_NAN.load(Ordering::Relaxed) {
-            vector[first..first + len].fill(T::POISON);
-        }
-        Self { vector, first, len }
-    }
-}
-
-impl<T: Element> Default for Scratch<T> {
-    fn default() -> Self {
-        Self { vector: Vec::new(), first: 0, len: 0 }
-    }
-}
-
-impl<T: Element> Drop for Scratch<T> {
-    fn drop(&mut self) {
-        let vector = std::mem::take(&mut self.vector);
-        if vector.is_empty() {
-            return;
-        }
-        // A thread that is ending may have dropped its store.
-        let _ = T::store().try_with(|store| store.borrow_mut().scratch.push(vector));
-    }
-}
-
-impl<T: Element> Deref for Scratch<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.vector[self.first..][..self.len]
-    }
-}
-
-impl<T: Element> DerefMut for Scratch<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.vector[self.first..][..self.len]
     }
 }
 

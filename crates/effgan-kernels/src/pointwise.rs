@@ -42,8 +42,8 @@ pub(crate) fn forward(isa: Isa, g: &Geometry, from: Side, maps: &[f32], weights:
     let (pixels, n) = (read.pixels(), out.len() / written.len());
     let out = Shared::new(out);
     parallel_for(n, |i| {
-        // SAFETY: image `i` of the batch, whose length is checked above; each image is written by one call.
-        let out = unsafe { std::slice::from_raw_parts_mut(out.pointer().add(i * written.len()), written.len()) };
+        // SAFETY: each image is written by one call.
+        let out = unsafe { out.part(i * written.len(), written.len()) };
         let a = Blocks { values: &maps[i * read.len()..], stride: pixels * BLOCK, count: read.channels / BLOCK };
         product(isa, pixels, a, b, BlocksMut::new(out, pixels * BLOCK, b.count));
         add_bias_and_activate(written, then.bias, then.slope, out);
@@ -63,10 +63,8 @@ pub(crate) fn weight_grad(isa: Isa, g: &Geometry, input: &[f32], output: &[f32],
     parallel_for(blocks.div_ceil(STRIP), |strip| {
         let first = strip * STRIP;
         let count = STRIP.min(blocks - first);
-        // SAFETY: some blocks of the sums, whose length is that of the weights; each block is written by one call.
-        let sums = unsafe {
-            std::slice::from_raw_parts_mut(shared.pointer().add(first * inputs * BLOCK), count * inputs * BLOCK)
-        };
+        // SAFETY: each block is written by one call.
+        let sums = unsafe { shared.part(first * inputs * BLOCK, count * inputs * BLOCK) };
         for (input, output) in input.chunks_exact(g.input.len()).zip(output.chunks_exact(g.output.len())) {
             let a = Blocks { values: input, stride: pixels * BLOCK, count: inputs / BLOCK };
             let b = Blocks { values: &output[first * pixels * BLOCK..], stride: pixels * BLOCK, count };

@@ -4,9 +4,7 @@
 //! twice the work of an f32 instruction. Operands and results are f32. Two rows of A or B, rounded to nearest (ties to
 //! even; values below 2⁻¹²⁶ become 0), are packed into one [`Line`].
 
-use std::cell::RefCell;
-
-use super::buffer::{Scratch, kept_by_length};
+use super::buffer::kept_by_length;
 use super::geometry::BLOCK;
 use super::product::{Blocks, BlocksMut, end};
 
@@ -16,86 +14,81 @@ pub(crate) fn available() -> bool {
 }
 
 /// Two rows of a block in bf16, one after the other or interleaved; one cache line.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line([u32; BLOCK]);
+pub(crate) struct Line([u32; BLOCK]);
 
 kept_by_length!(Line, Line([0; BLOCK]), Line([u32::MAX; BLOCK]));
 
 /// A matrix in bf16, block after block. The last row of an odd number is paired with zeros.
-#[derive(Default)]
-pub(crate) struct Packed {
-    /// May be longer than the matrix, since it is reused.
-    lines: Scratch<Line>,
-    lines_per_block: usize,
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    lines: &'a [Line],
     blocks: usize,
     rows: usize,
 }
 
-impl Packed {
-    /// Packs `matrix`, of `rows` rows, as the left factor of a product: row after row.
-    fn rows(&mut self, rows: usize, matrix: Blocks) {
-        self.pack::<false>(rows, matrix);
+/// How two rows lie in a [`Line`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pack {
+    /// One after the other, for the left factor of a product.
+    Rows,
+    /// Interleaved, for the right factor, and for both factors of a product with a transpose.
+    Pairs,
+}
+
+impl<'a> Packed<'a> {
+    /// Number of lines of a matrix of `rows` rows in `blocks` blocks.
+    pub(crate) fn lines(rows: usize, blocks: usize) -> usize {
+        blocks * rows.div_ceil(2)
     }
 
-    /// Packs `matrix`, of `rows` rows, as the right factor of a product: the values of two rows are interleaved.
-    pub(crate) fn pairs_of_rows(&mut self, rows: usize, matrix: Blocks) {
-        self.pack::<true>(rows, matrix);
-    }
-
-    fn pack<const INTERLEAVED: bool>(&mut self, rows: usize, matrix: Blocks) {
+    /// Rounds `matrix`, of `rows` rows, into `lines`.
+    pub(crate) fn write(pack: Pack, rows: usize, matrix: Blocks, lines: &'a mut [Line]) -> Self {
         assert!(available(), "bf16 products are for processors where `available()`");
-        (self.rows, self.lines_per_block, self.blocks) = (rows, rows.div_ceil(2), matrix.count);
-        let len = self.blocks * self.lines_per_block;
-        if self.lines.len() < len {
-            self.lines = Scratch::of(len);
-        }
-        for block in 0..self.blocks {
-            let lines = &mut self.lines[block * self.lines_per_block..][..self.lines_per_block];
+        assert_eq!(lines.len(), Self::lines(rows, matrix.count));
+        for (block, lines) in lines.chunks_exact_mut(rows.div_ceil(2).max(1)).enumerate() {
             let values = &matrix.values[block * matrix.stride..][..rows * BLOCK];
             // SAFETY: the processor has the instructions, by the assertion.
-            unsafe { avx512::round::<INTERLEAVED>(values, lines) };
+            unsafe {
+                match pack {
+                    Pack::Rows => avx512::round::<false>(values, lines),
+                    Pack::Pairs => avx512::round::<true>(values, lines),
+                }
+            }
         }
+        Self { lines, blocks: matrix.count, rows }
+    }
+
+    /// A matrix that was [written](Self::write) to `lines`.
+    pub(crate) fn of(lines: &'a [Line], rows: usize, blocks: usize) -> Self {
+        assert!(available(), "bf16 products are for processors where `available()`");
+        assert_eq!(lines.len(), Self::lines(rows, blocks));
+        Self { lines, blocks, rows }
+    }
+
+    fn lines_per_block(&self) -> usize {
+        self.rows.div_ceil(2)
     }
 }
 
-/// Packs `b`, of `rows` rows, once for all [`product`]s with it: packing takes as long as a product with five to ten
-/// rows.
-pub(crate) fn pack(rows: usize, b: Blocks) -> Packed {
-    let mut packed = Packed::default();
-    packed.pairs_of_rows(rows, b);
-    packed
-}
-
-thread_local! {
-    /// A and B of the current product.
-    static SCRATCH: RefCell<[Packed; 2]> = RefCell::default();
-}
-
-/// C = A B: `rows` × 16 · `a.count`, times 16 · `a.count` × 16 · blocks of B.
-pub(crate) fn product(rows: usize, a: Blocks, b: &Packed, c: BlocksMut) {
+/// C = A B: `a.rows` × 16 · `a.blocks`, times 16 · `a.blocks` × 16 · `b.blocks`.
+pub(crate) fn product(a: Packed, b: Packed, c: BlocksMut) {
     let (to, len, stride, count) = c.parts();
-    assert_eq!((a.count * BLOCK, b.blocks), (b.rows, count), "the sizes of A, B and C disagree");
-    assert!(len >= end(stride, count, rows), "C ends before its last block");
-    SCRATCH.with_borrow_mut(|[packed_a, _]| {
-        packed_a.rows(rows, a);
-        // SAFETY: packing has asserted that the processor has the instructions; sizes are checked above.
-        unsafe { avx512::product(packed_a, b, to, stride) };
-    });
+    assert_eq!((a.blocks * BLOCK, b.blocks), (b.rows, count), "the sizes of A, B and C disagree");
+    assert!(len >= end(stride, count, a.rows), "C ends before its last block");
+    // SAFETY: the processor has the instructions, as `Packed` asserts; sizes are checked above.
+    unsafe { avx512::product(a, b, to, stride) };
 }
 
-/// C = Aᵀ B: A is `rows` × 16 · `a.count`, B `rows` × 16 · `b.count`, C 16 · `a.count` × 16 · `b.count`; added to C
+/// C = Aᵀ B: A is `rows` × 16 · `a.blocks`, B `rows` × 16 · `b.blocks`, C 16 · `a.blocks` × 16 · `b.blocks`; added to C
 /// when `add`.
-pub(crate) fn product_of_transposed(rows: usize, a: Blocks, b: Blocks, c: BlocksMut, add: bool) {
+pub(crate) fn product_of_transposed(a: Packed, b: Packed, c: BlocksMut, add: bool) {
     let (to, len, stride, count) = c.parts();
-    assert_eq!(b.count, count, "the sizes of B and C disagree");
-    assert!(len >= end(stride, count, a.count * BLOCK), "C ends before its last block");
-    SCRATCH.with_borrow_mut(|[packed_a, packed_b]| {
-        packed_a.pairs_of_rows(rows, a);
-        packed_b.pairs_of_rows(rows, b);
-        // SAFETY: packing has asserted that the processor has the instructions; sizes are checked above.
-        unsafe { avx512::product_of_transposed(packed_a, packed_b, to, stride, add) };
-    });
+    assert_eq!((a.rows, b.blocks), (b.rows, count), "the sizes of A, B and C disagree");
+    assert!(len >= end(stride, count, a.blocks * BLOCK), "C ends before its last block");
+    // SAFETY: the processor has the instructions, as `Packed` asserts; sizes are checked above.
+    unsafe { avx512::product_of_transposed(a, b, to, stride, add) };
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -114,11 +107,11 @@ mod avx512 {
         unreachable!("`available()` is false");
     }
 
-    pub(crate) unsafe fn product(_a: &Packed, _b: &Packed, _c: *mut f32, _c_stride: usize) {
+    pub(crate) unsafe fn product(_a: Packed, _b: Packed, _c: *mut f32, _c_stride: usize) {
         unreachable!("`available()` is false");
     }
 
-    pub(crate) unsafe fn product_of_transposed(_a: &Packed, _b: &Packed, _c: *mut f32, _c_stride: usize, _add: bool) {
+    pub(crate) unsafe fn product_of_transposed(_a: Packed, _b: Packed, _c: *mut f32, _c_stride: usize, _add: bool) {
         unreachable!("`available()` is false");
     }
 }

@@ -79,17 +79,17 @@ struct Tile {
 /// # Safety
 /// C's blocks, `c_stride` floats apart, hold A's rows; A has as many columns as B rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(crate) unsafe fn product(a: &Packed, b: &Packed, c: *mut f32, c_stride: usize) {
+pub(crate) unsafe fn product(a: Packed, b: Packed, c: *mut f32, c_stride: usize) {
     for block in (0..b.blocks).step_by(2) {
         // SAFETY: the caller's.
         unsafe {
             let at = Tile {
                 a: a.lines.as_ptr().cast(),
-                a_stride: a.lines_per_block * BLOCK,
+                a_stride: a.lines_per_block() * BLOCK,
                 blocks: a.blocks,
                 pairs_per_block: PAIRS,
-                b: b.lines.as_ptr().add(block * b.lines_per_block),
-                b_stride: b.lines_per_block,
+                b: b.lines.as_ptr().add(block * b.lines_per_block()),
+                b_stride: b.lines_per_block(),
                 c: c.add(block * c_stride),
                 c_stride,
                 add: false,
@@ -152,20 +152,20 @@ unsafe fn tile<const V: usize, const H: usize, const APART: usize, const STEP: u
 /// # Safety
 /// C's blocks, `c_stride` floats apart, hold as many rows as A has columns; A and B have the same number of rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(crate) unsafe fn product_of_transposed(a: &Packed, b: &Packed, c: *mut f32, c_stride: usize, add: bool) {
+pub(crate) unsafe fn product_of_transposed(a: Packed, b: Packed, c: *mut f32, c_stride: usize, add: bool) {
     const HEIGHT: usize = BLOCK / 2;
     for block in (0..b.blocks).step_by(3) {
         for first in (0..a.blocks * BLOCK).step_by(HEIGHT) {
             // SAFETY: the caller's.
             unsafe {
-                let of_block = a.lines.as_ptr().add(first / BLOCK * a.lines_per_block).cast::<u32>();
+                let of_block = a.lines.as_ptr().add(first / BLOCK * a.lines_per_block()).cast::<u32>();
                 let at = Tile {
                     a: of_block.add(first % BLOCK),
                     a_stride: 0,
                     blocks: 1,
-                    pairs_per_block: a.lines_per_block,
-                    b: b.lines.as_ptr().add(block * b.lines_per_block),
-                    b_stride: b.lines_per_block,
+                    pairs_per_block: a.lines_per_block(),
+                    b: b.lines.as_ptr().add(block * b.lines_per_block()),
+                    b_stride: b.lines_per_block(),
                     c: c.add(block * c_stride + first * BLOCK),
                     c_stride,
                     add,

@@ -30,6 +30,7 @@ pub(super) mod axis;
 pub(super) mod form;
 mod lattice;
 pub(super) mod multiply;
+mod packed_points;
 mod pass;
 mod plan;
 mod planes;

@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use super::product_layout::{MAX_PLANE_POINTS, ProductLayout};
+use super::packed_points::PackedPoints;
+use super::product_layout::ProductLayout;
 use super::weights::weights_into_products;
 use crate::buffer::Scratch;
 use crate::geometry::{BLOCK, Side};
 use crate::isa::Isa;
 use crate::parallel_for::{Shared, parallel_for};
 use crate::precision::Precision;
-use crate::product::{BlocksMut, product, product_of_transposed};
-use crate::product_bf16::{self, Packed};
+use crate::product::{Blocks, BlocksMut, product, product_of_transposed};
+use crate::product_bf16::{self, Pack, Packed};
 
 /// The products of those weights that write some blocks of a map, in the precision that they are multiplied in.
 pub(crate) struct Factors {
@@ -24,8 +25,8 @@ pub(crate) struct Factors {
 enum Values {
     /// Not rounded.
     F32(Scratch),
-    /// Rounded to bf16, one matrix per point.
-    Bf16([Packed; MAX_PLANE_POINTS]),
+    /// Rounded to bf16.
+    Bf16(PackedPoints),
 }
 
 impl Factors {
@@ -39,38 +40,102 @@ impl Factors {
         weights: &[f32],
     ) -> Self {
         let count = blocks.len();
-        let mut products = Scratch::of(layout.weights_len(to, count));
-        weights_into_products(isa, layout, to, blocks, weights, &mut products);
+        let write = || {
+            let mut products = Scratch::of(layout.weights_len(to, count));
+            weights_into_products(isa, layout, to, blocks, weights, &mut products);
+            products
+        };
         let values = match precision {
-            Precision::F32 => Values::F32(products),
+            Precision::F32 => Values::F32(write()),
             Precision::Bf16 => {
                 let rows = layout.blocks(to.other()) * BLOCK;
-                Values::Bf16(std::array::from_fn(|point| {
-                    if point < layout.points {
-                        product_bf16::pack(rows, layout.factor_at(&products, point, to, count))
-                    } else {
-                        Packed::default()
-                    }
-                }))
+                let mut packed = PackedPoints::new(layout.points, count, |_| rows);
+                let products = write();
+                packed.write(Pack::Pairs, layout.points, |point| layout.factor_at(&products, point, to, count));
+                Values::Bf16(packed)
             }
         };
         Self { to, blocks: count, values }
     }
 }
 
-/// Writes some blocks of the products of one map: `products`, those of the other map, times `factors`.
-pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, products: &[f32], factors: &Factors, written: &mut [f32]) {
+/// The products of a map that several products read, one for each strip of what they write.
+#[derive(Clone, Copy)]
+pub(crate) struct Read<'a> {
+    products: &'a [f32],
+    /// The same rounded to bf16, where they are multiplied in bf16 several times.
+    packed: Option<&'a PackedPoints>,
+}
+
+impl<'a> Read<'a> {
+    /// Products that are read once.
+    pub(crate) fn once(products: &'a [f32]) -> Self {
+        Self { products, packed: None }
+    }
+
+    /// Calls `work` with `products` of the map `side`, which `times` products read as their left factor.
+    pub(crate) fn with<R>(
+        precision: Precision,
+        layout: &ProductLayout,
+        side: Side,
+        products: &[f32],
+        pack: Pack,
+        times: usize,
+        work: impl FnOnce(Read) -> R,
+    ) -> R {
+        let packed = (precision == Precision::Bf16 && times > 1).then(|| {
+            let blocks = layout.blocks(side);
+            let mut packed = PackedPoints::new(layout.points, blocks, |point| layout.image_rows(point));
+            packed.write(pack, layout.points, |point| layout.point(products, point, 0..blocks));
+            packed
+        });
+        work(Read { products, packed: packed.as_ref() })
+    }
+
+    /// Calls `work` with the matrix of `point` in bf16.
+    fn in_bf16<R>(
+        self,
+        layout: &ProductLayout,
+        side: Side,
+        pack: Pack,
+        point: usize,
+        work: impl FnOnce(Packed) -> R,
+    ) -> R {
+        match self.packed {
+            Some(packed) => work(packed.point(point)),
+            None => in_bf16(
+                pack,
+                layout.image_rows(point),
+                layout.point(self.products, point, 0..layout.blocks(side)),
+                work,
+            ),
+        }
+    }
+}
+
+/// Calls `work` with a matrix of `rows` rows rounded to bf16.
+fn in_bf16<R>(pack: Pack, rows: usize, matrix: Blocks, work: impl FnOnce(Packed) -> R) -> R {
+    let mut lines = Scratch::of(Packed::lines(rows, matrix.count));
+    work(Packed::write(pack, rows, matrix, &mut lines))
+}
+
+/// Writes some blocks of the products of one map: those of the other map, `read`, times `factors`.
+pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, read: Read, factors: &Factors, written: &mut [f32]) {
     let (from, blocks) = (factors.to.other(), factors.blocks);
-    assert_eq!(products.len(), layout.products_len(layout.blocks(from)));
+    assert_eq!(read.products.len(), layout.products_len(layout.blocks(from)));
     assert_eq!(written.len(), layout.products_len(blocks));
     let written = BlocksMut::new(written, layout.rows * BLOCK, blocks);
     parallel_for(layout.points, |point| {
         // SAFETY: points have rows of their own.
         let c = unsafe { written.starting_at(layout.first_row(point)) };
-        let (rows, a) = (layout.image_rows(point), layout.point(products, point, 0..layout.blocks(from)));
         match &factors.values {
-            Values::F32(values) => product(isa, rows, a, layout.factor_at(values, point, factors.to, blocks), c),
-            Values::Bf16(packed) => product_bf16::product(rows, a, &packed[point], c),
+            Values::F32(values) => {
+                let a = layout.point(read.products, point, 0..layout.blocks(from));
+                product(isa, layout.image_rows(point), a, layout.factor_at(values, point, factors.to, blocks), c);
+            }
+            Values::Bf16(factors) => {
+                read.in_bf16(layout, from, Pack::Rows, point, |a| product_bf16::product(a, factors.point(point), c));
+            }
         }
     });
 }
@@ -82,7 +147,7 @@ pub(crate) fn multiply_for_weights(
     isa: Isa,
     precision: Precision,
     layout: &ProductLayout,
-    input: &[f32],
+    input: Read,
     output: &[f32],
     blocks: Range<usize>,
     weights: &mut [f32],
@@ -90,19 +155,23 @@ pub(crate) fn multiply_for_weights(
 ) {
     let depth = layout.blocks(Side::Input) * BLOCK;
     let len_of = |side| layout.products_len(layout.blocks(side));
-    assert_eq!([input.len(), output.len()], [Side::Input, Side::Output].map(len_of));
+    assert_eq!([input.products.len(), output.len()], [Side::Input, Side::Output].map(len_of));
     assert_eq!(weights.len(), layout.weights_len(Side::Output, blocks.len()));
     let (stride, len) = (layout.point_stride(Side::Output, blocks.len()), depth * blocks.len() * BLOCK);
     let weights = Shared::new(weights);
     parallel_for(layout.points, |point| {
-        // SAFETY: point `point` of the weights, whose length is checked above; each point is written by one call.
-        let c = unsafe { std::slice::from_raw_parts_mut(weights.pointer().add(point * stride), len) };
-        let a = layout.point(input, point, 0..layout.blocks(Side::Input));
+        // SAFETY: each point is written by one call.
+        let c = unsafe { weights.part(point * stride, len) };
         let b = layout.point(output, point, blocks.clone());
         let (rows, c) = (layout.image_rows(point), BlocksMut::new(c, depth * BLOCK, blocks.len()));
         match precision {
-            Precision::F32 => product_of_transposed(isa, rows, a, b, c, add),
-            Precision::Bf16 => product_bf16::product_of_transposed(rows, a, b, c, add),
+            Precision::F32 => {
+                let a = layout.point(input.products, point, 0..layout.blocks(Side::Input));
+                product_of_transposed(isa, rows, a, b, c, add);
+            }
+            Precision::Bf16 => input.in_bf16(layout, Side::Input, Pack::Pairs, point, |a| {
+                in_bf16(Pack::Pairs, rows, b, |b| product_bf16::product_of_transposed(a, b, c, add));
+            }),
         }
     });
 }

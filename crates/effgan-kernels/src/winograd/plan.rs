@@ -77,19 +77,18 @@ impl Plan {
 
     /// Nanoseconds for writing the maps `to`, given the other maps.
     fn cost_of_writing(&self, cost: Cost, to: Side) -> f64 {
-        let (layout, strip) = (&self.layout, self.strip.min(self.layout.blocks(to)));
-        let blocks = layout.blocks(to);
+        let (layout, strips) = (&self.layout, self.strips(to));
+        let strip = self.strip.min(layout.blocks(to));
         let read = size_of::<f32>() * layout.products_len(layout.blocks(to.other()));
         let written = size_of::<f32>() * layout.products_len(strip);
         let factors = size_of::<f32>() * layout.weights_len(to, strip);
-        let strips = blocks.div_ceil(strip);
         // Kept for all chunks where there is one strip.
-        let transforms = if strips == 1 { 1 } else { self.chunks().count() * strips };
+        let transforms = if strips == 1 { 1 } else { self.chunks() * strips };
         let streams = if strips == 1 { in_order(factors, factors) } else { read_again(strips * read, read) };
         // Both maps' products take turns in the caches.
         let resident = read + written;
         let of_chunk = moved(read + written * strips, resident) + cost.product(layout.multiply_adds(), streams);
-        self.chunks().count() as f64 * (of_chunk + OVERHEAD) + transforms as f64 * moved(factors, factors)
+        self.chunks() as f64 * (of_chunk + OVERHEAD) + transforms as f64 * moved(factors, factors)
     }
 
     /// Nanoseconds for the gradient of the weights, given the products of both maps.
@@ -98,37 +97,41 @@ impl Plan {
         let of = |blocks| size_of::<f32>() * layout.weights_len(Side::Output, blocks);
         let all = of(layout.blocks(Side::Output));
         let read = size_of::<f32>() * layout.products_len(layout.blocks(Side::Input));
-        let chunks = self.chunks().count();
+        let chunks = self.chunks();
         if chunks > 1 {
             // The sums are read and written once per chunk.
             let of_chunk = cost.product(layout.multiply_adds(), in_order(2 * all, all)) + moved(read, read);
             return chunks as f64 * of_chunk + moved(all, all);
         }
-        let strips = layout.blocks(Side::Output).div_ceil(strip);
-        cost.product(layout.multiply_adds(), read_again(strips * read, read)) + moved(2 * all, of(strip))
+        cost.product(layout.multiply_adds(), read_again(self.strips(Side::Output) * read, read))
+            + moved(2 * all, of(strip))
     }
 
-    /// The first image and the layout of each chunk.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, &ProductLayout)> {
-        let size = self.layout.images();
-        let whole = (0..self.whole).map(move |i| (i * size, &self.layout));
-        whole.chain(self.last.iter().map(move |last| (self.whole * size, last)))
+    /// Number of chunks, ≥ 1.
+    pub(crate) fn chunks(&self) -> usize {
+        self.whole + usize::from(self.last.is_some())
     }
 
-    /// Whether there are several chunks.
-    pub(crate) fn has_chunks(&self) -> bool {
-        self.whole + usize::from(self.last.is_some()) > 1
+    /// The first image and the layout of chunk `i`.
+    pub(crate) fn chunk(&self, i: usize) -> (usize, &ProductLayout) {
+        let last = self.last.as_ref().filter(|_| i == self.whole);
+        (i * self.layout.images(), last.unwrap_or(&self.layout))
     }
 
-    /// One of the layouts, for the weights, whose products are the same in all.
-    pub(crate) fn any(&self) -> &ProductLayout {
+    /// The layout of whole chunks. The weights' products are the same in all chunks.
+    pub(crate) fn layout(&self) -> &ProductLayout {
         &self.layout
     }
 
-    /// The strips of the map `to`.
-    pub(crate) fn strips(&self, to: Side) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (blocks, strip) = (self.layout.blocks(to), self.strip);
-        (0..blocks).step_by(strip).map(move |first| first..first.saturating_add(strip).min(blocks))
+    /// Number of strips of the map `to`, ≥ 1.
+    pub(crate) fn strips(&self, to: Side) -> usize {
+        self.layout.blocks(to).div_ceil(self.strip)
+    }
+
+    /// The blocks of strip `i` of the map `to`.
+    pub(crate) fn strip(&self, to: Side, i: usize) -> Range<usize> {
+        let (blocks, first) = (self.layout.blocks(to), i * self.strip);
+        first..first.saturating_add(self.strip).min(blocks)
     }
 
     /// Estimated nanoseconds of the layer's forward and backward pass.
@@ -153,10 +156,14 @@ mod tests {
         for (isa, n) in Isa::available().into_iter().flat_map(|isa| [0, 1, 16, 63, 64, 65].map(|n| (isa, n))) {
             for (channels, side) in [([64, 128], 14), ([256, 512], 8)] {
                 let plan = plan(isa, channels, side, n);
-                assert_eq!(plan.chunks().map(|(_, layout)| layout.images()).sum::<usize>(), n);
+                let images = (0..plan.chunks()).flat_map(|i| {
+                    let (first, layout) = plan.chunk(i);
+                    first..first + layout.images()
+                });
+                assert!(images.eq(0..n));
                 for to in [Side::Input, Side::Output] {
-                    let blocks: Vec<usize> = plan.strips(to).flatten().collect();
-                    assert_eq!(blocks, (0..plan.any().blocks(to)).collect::<Vec<_>>());
+                    let blocks = (0..plan.strips(to)).flat_map(|i| plan.strip(to, i));
+                    assert!(blocks.eq(0..plan.layout().blocks(to)));
                 }
             }
         }
@@ -183,8 +190,8 @@ mod tests {
             let kind = Kind::of(&g).expect("there is a form");
             for lanes in [16, 8, 4] {
                 let plan = Plan::cheapest(Cost::of_lanes(lanes, Precision::F32), &g, kind, n);
-                let strip = plan.strips(Side::Output).next().expect("a strip");
-                assert_eq!([plan.any().images(), strip.len()], expected, "{g:?} with {lanes} lanes");
+                let strip = plan.strip(Side::Output, 0);
+                assert_eq!([plan.layout().images(), strip.len()], expected, "{g:?} with {lanes} lanes");
             }
         }
     }
@@ -193,7 +200,7 @@ mod tests {
     fn weights_that_exceed_the_caches_are_transformed_in_strips_while_the_whole_batch_passes() {
         for isa in Isa::available() {
             let wide = plan(isa, [512, 1024], 8, 32);
-            assert!(wide.strips(Side::Output).count() > 1 && !wide.has_chunks(), "{}", isa.name());
+            assert!(wide.strips(Side::Output) > 1 && wide.chunks() == 1, "{}", isa.name());
         }
     }
 }

@@ -105,15 +105,18 @@ unsafe fn planes_into<L: Lanes, T: Transform>(
 
 /// act(B products + bias) or act(Aᵀ products + bias) with a leaky ReLU: writes those planes of a batch of maps that
 /// belong to the blocks of columns `blocks`, given their products.
+///
+/// # Safety
+/// Nobody else reads or writes these planes at the same time.
 #[allow(clippy::too_many_arguments, reason = "what is written, where, and from what")]
-pub(crate) fn out_of_products(
+pub(crate) unsafe fn out_of_products(
     isa: Isa,
     layout: &ProductLayout,
     side: Side,
     blocks: Range<usize>,
     products: &[f32],
     then: Then,
-    maps: &mut [f32],
+    maps: Shared,
     spacing: Spacing,
 ) {
     let shape = layout.g.map(side);
@@ -121,11 +124,9 @@ pub(crate) fn out_of_products(
     assert_eq!(products.len(), layout.products_len(blocks.len()));
     assert!(blocks.end <= layout.blocks(side));
     assert!(then.bias.is_none_or(|bias| bias.len() == shape.channels));
-    let maps = Shared::new(maps);
     parallel_for(layout.n, |i| {
         with_scratch(layout, i, |scratch, offsets| {
-            // SAFETY: inside the maps, by the assertion.
-            let map = unsafe { maps.pointer().add(i * spacing.image) };
+            let map = maps.after(i * spacing.image).pointer();
             image_out(isa, layout, side, blocks.clone(), products, then, scratch, offsets, map, spacing.block);
         });
     });

@@ -192,17 +192,20 @@ unsafe fn at_points<L: Lanes, F: Form>(
 }
 
 /// Gᵀ: writes the gradients of the weights of the blocks `blocks` of output channels, given those of their products.
-pub(crate) fn weights_out_of_products(
+///
+/// # Safety
+/// Nobody else reads or writes the gradients of these blocks at the same time.
+pub(crate) unsafe fn weights_out_of_products(
     isa: Isa,
     layout: &ProductLayout,
     blocks: Range<usize>,
     products: &[f32],
-    grad: &mut [f32],
+    grad: Shared,
 ) {
     assert_eq!(grad.len(), layout.g.num_weights());
     assert!(blocks.end <= layout.blocks(Side::Output));
     assert_eq!(products.len(), layout.weights_len(Side::Output, blocks.len()));
-    let (first, grad, stride) = (blocks.start, Shared::new(grad), layout.point_stride(Side::Output, blocks.len()));
+    let (first, stride) = (blocks.start, layout.point_stride(Side::Output, blocks.len()));
     each_part(layout.blocks(Side::Input) * BLOCK, blocks.len(), |part| {
         part_back(isa, layout, first, part, stride, products, grad);
     });
