@@ -78,13 +78,11 @@ impl LocalDiscriminator {
         let frozen = self.discriminator.clone().no_grad();
         let loss = loss(frozen.forward(images.clone(), None, Mode::TRAIN));
         let gradient = images.grad(&loss.backward()).expect("the logits depend on the images");
-        (loss.into_scalar(), layers::values(gradient))
+        (loss.into_scalar(), self.network.images_of_tensor(gradient))
     }
 
     fn images(&self, values: Vec<f32>) -> Tensor<4> {
-        let [c, h, w] = self.network.image_shape;
-        let n = values.len() / self.network.image_len();
-        Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.on.burn)
+        self.network.tensor_of_images(values, &self.on)
     }
 
     /// The discriminator's tensors, without prefix.

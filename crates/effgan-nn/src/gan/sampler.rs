@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::device::Placement;
 use crate::model::{BATCH, Sampler};
-use crate::networks::{Generator, Mode, Network, labels_tensor, layers, named_tensors};
+use crate::networks::{Generator, Mode, Network, labels_tensor, named_tensors};
 use crate::{Device, Params, Purpose, Result, Streams, on_one_thread, pixels};
 
 /// Batches that [`recompute_statistics`] uses: 3,200 images.
@@ -13,8 +13,7 @@ const STATISTICS_BATCHES: u64 = 50;
 /// A generator that samples images.
 pub(super) struct GanSampler {
     generator: Generator,
-    latent_dim: usize,
-    num_classes: Option<usize>,
+    network: Network,
     on: Placement,
 }
 
@@ -27,20 +26,20 @@ impl GanSampler {
     pub(super) fn new(network: &Network, params: &Params, device: Device) -> Result<Self> {
         let on = device.for_inference();
         let generator = network.generator(params, &on)?;
-        Ok(Self { generator, latent_dim: network.latent_dim(), num_classes: network.num_classes, on })
+        Ok(Self { generator, network: network.clone(), on })
     }
 }
 
 impl Sampler for GanSampler {
     fn latent_dim(&self) -> usize {
-        self.latent_dim
+        self.network.latent_dim()
     }
 
     fn draw(&self, z: Vec<f32>, labels: &[u8]) -> Vec<u8> {
-        let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim]), &self.on.burn);
-        let labels = self.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.on));
-        let images = layers::values(self.generator.forward(z, labels.as_ref(), Mode::Evaluate));
-        images.into_iter().map(pixels::to_u8).collect()
+        let z = Tensor::from_data(TensorData::new(z, [BATCH, self.latent_dim()]), &self.on.burn);
+        let labels = self.network.num_classes.map(|classes| labels_tensor(labels, BATCH, classes, &self.on));
+        let images = self.generator.forward(z, labels.as_ref(), Mode::Evaluate);
+        self.network.images_of_tensor(images).into_iter().map(pixels::to_u8).collect()
     }
 }
 

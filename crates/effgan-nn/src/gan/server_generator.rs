@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::TrainConfig;
 use crate::device::Placement;
-use crate::networks::{Generator, Mode, Network, layers, named_tensors};
+use crate::networks::{Generator, Mode, Network, named_tensors};
 use crate::optim::Optimiser;
 use crate::{Device, Params, Result};
 
@@ -47,7 +47,7 @@ impl ServerGenerator {
     pub fn images(&self, z: Vec<f32>) -> Vec<f32> {
         // A copy without gradients, whose running statistics are discarded.
         let generator = self.generator.valid();
-        layers::values(generator.forward(self.z(z).inner(), None, Mode::TRAIN))
+        self.network.images_of_tensor(generator.forward(self.z(z).inner(), None, Mode::TRAIN))
     }
 
     /// One step on `gradient`, the gradient of a loss at the [`images`](Self::images) of the same `z`.
@@ -57,7 +57,7 @@ impl ServerGenerator {
     #[must_use]
     pub fn step(mut self, z: Vec<f32>, gradient: Vec<f32>) -> Self {
         let images = self.generator.forward(self.z(z), None, Mode::TRAIN);
-        let gradient = Tensor::from_data(TensorData::new(gradient, images.dims()), &self.on.burn);
+        let gradient = self.network.tensor_of_images(gradient, &self.on);
         // The gradient of Σ x · g at x is exactly g.
         let grads = (images * gradient).sum().backward();
         let grads = GradientsParams::from_grads(grads, &self.generator);

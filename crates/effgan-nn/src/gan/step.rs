@@ -113,10 +113,9 @@ impl Gan {
 
     /// The step's images, z and labels, divided into one batch per update of the discriminator.
     fn batches(&self, real: Vec<f32>, z: Vec<f32>, labels: &[u8]) -> Vec<Batch> {
-        let [c, h, w] = self.network.image_shape;
         let (n, k) = (real.len() / self.network.image_len(), self.train.discriminator_steps);
         assert!(n.is_multiple_of(k), "{n} images are not {k} equal batches");
-        let real = Tensor::from_data(TensorData::new(real, [n, c, h, w]), &self.on.burn);
+        let real = self.network.tensor_of_images(real, &self.on);
         let z = Tensor::from_data(TensorData::new(z, [n, self.network.latent_dim()]), &self.on.burn);
         let labels = self.network.num_classes.map(|classes| labels_tensor(labels, n, classes, &self.on));
         let batch = |i: usize| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, Projection, of_classes};
 use super::flop::LayerCost;
-use super::layers::{Conv, Linear, images_of_map, layer_tensors, map_of_images};
+use super::layers::{Conv, Linear, layer_tensors};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::spec::{Init, TensorSpec};
@@ -179,9 +179,9 @@ pub(crate) struct Generator {
     norm: Vec<Option<Norm>>,
     /// conv1, conv2, …; place 0 is empty.
     conv: Vec<Option<Conv>>,
-    /// The map that the first convolution reads, and the image.
+    /// The map that the first convolution reads.
     #[module(skip)]
-    ends: [MapShape; 2],
+    bottom: MapShape,
 }
 
 impl Generator {
@@ -197,12 +197,12 @@ impl Generator {
             fc: Linear::load(params, "fc", on)?,
             norm,
             conv,
-            ends: [maps[maps.len() - 1], maps[0]],
+            bottom: maps[maps.len() - 1],
         })
     }
 
     pub(super) fn forward(&self, z: Tensor<2>, labels: Option<&Labels>, mode: Mode) -> Tensor<4> {
-        let [bottom, image] = &self.ends;
+        let bottom = &self.bottom;
         let z = of_classes(self.embed.as_ref(), z, labels);
         let (n, block) = (z.dims()[0], bottom.block());
         let x = self.fc.forward(z).reshape([n, bottom.channels / block, bottom.pixels(), block]);
@@ -212,7 +212,7 @@ impl Generator {
         let x = layers.into_iter().zip(&self.norm[1..]).fold(x, |x, (layer, norm)| {
             normed(norm.as_ref(), 0.0, mode, |activation| layer.conv_transpose(x, activation))
         });
-        images_of_map(to_image.conv_transpose(x, Activation::Tanh), image)
+        to_image.conv_transpose(x, Activation::Tanh)
     }
 }
 
@@ -240,7 +240,7 @@ impl Discriminator {
 
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
         let layers = self.conv.iter().zip(&self.norm).filter_map(|(layer, norm)| Some((layer.as_ref()?, norm)));
-        let x = layers.fold(map_of_images(images), |x, (layer, norm)| {
+        let x = layers.fold(images, |x, (layer, norm)| {
             normed(norm.as_ref(), SLOPE, mode, |activation| layer.conv(x, activation))
         });
         let features = x.flatten(1, 3);

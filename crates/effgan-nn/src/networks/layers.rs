@@ -106,6 +106,20 @@ pub(crate) fn images_of_map(maps: Tensor<4>, map: &MapShape) -> Tensor<4> {
     maps.permute([0, 1, 3, 2]).reshape([n, map.channels, map.height, map.width])
 }
 
+/// The values of matrices `[rows, columns]`, one after the other, with rows and columns exchanged.
+pub(crate) fn transposed(matrices: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
+    if rows == 1 || columns == 1 {
+        return matrices;
+    }
+    let mut transposed = Vec::with_capacity(matrices.len());
+    for matrix in matrices.chunks_exact(rows * columns) {
+        for column in 0..columns {
+            transposed.extend(matrix[column..].iter().step_by(columns));
+        }
+    }
+    transposed
+}
+
 /// The tensor `layer.field` of `params` as a trainable parameter.
 pub(crate) fn param<const D: usize>(
     params: &Params,

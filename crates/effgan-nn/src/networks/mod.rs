@@ -17,7 +17,7 @@ mod spec;
 mod spectral_norm;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use conditional::{Labels, labels_tensor};
@@ -162,6 +162,24 @@ impl Network {
         self.image_shape.iter().product()
     }
 
+    /// The tensor that the networks compute with of `images` `[n, c, h, w]`: like every feature map it is
+    /// `[n, channels / b, pixels, b]`, here with b channels.
+    ///
+    /// # Panics
+    /// When the length is not a whole number of images.
+    pub(crate) fn tensor_of_images(&self, images: Vec<f32>, on: &Placement) -> Tensor<4> {
+        let [channels, height, width] = self.image_shape;
+        let (n, pixels) = (images.len() / self.image_len(), height * width);
+        let values = layers::transposed(images, channels, pixels);
+        Tensor::from_data(TensorData::new(values, [n, 1, pixels, channels]), &on.burn)
+    }
+
+    /// The images `[n, c, h, w]` of a [tensor](Self::tensor_of_images).
+    pub(crate) fn images_of_tensor(&self, tensor: Tensor<4>) -> Vec<f32> {
+        let [channels, height, width] = self.image_shape;
+        layers::transposed(layers::values(tensor), height * width, channels)
+    }
+
     /// Tensors of the generator.
     pub fn generator_tensors(&self) -> Vec<TensorSpec> {
         match &self.config {
@@ -215,7 +233,8 @@ impl Network {
     }
 }
 
-/// A generator: z `[n, latent_dim]`, and labels `[n]` if it is conditional, ↦ images `[n, c, h, w]` in [-1, 1].
+/// A generator: z `[n, latent_dim]`, and labels `[n]` if it is conditional, ↦ [images](Network::tensor_of_images) in
+/// [-1, 1].
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it, moved once per step")]
 pub(crate) enum Generator {
@@ -232,7 +251,8 @@ impl Generator {
     }
 }
 
-/// A discriminator: images `[n, c, h, w]`, and labels `[n]` if it is conditional, ↦ logits `[n, 1]`, positive for real.
+/// A discriminator: [images](Network::tensor_of_images), and labels `[n]` if it is conditional, ↦ logits `[n, 1]`,
+/// positive for real.
 #[derive(Module, Debug)]
 pub(crate) enum Discriminator {
     Dcgan(dcgan::Discriminator),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conditional::{ClassInput, Labels, of_classes};
 use super::flop::LayerCost;
-use super::layers::{Linear, images_of_map, layer_tensors, map_of_images, param};
+use super::layers::{Linear, layer_tensors, param};
 use super::layout::Layout;
 use super::norm::{Mode, Norm, NormKind, norm_relu, norm_tensors, normed};
 use super::resample::{Resample, Resampled};
@@ -318,7 +318,7 @@ impl Generator {
         let x = self.fc.forward(z).reshape([n, self.bottom.channels / block, self.bottom.pixels(), block]);
         let x = self.block.iter().fold(x, |x, block| block.forward(x, mode));
         let x = norm_relu(self.norm.as_ref(), x, mode);
-        images_of_map(self.conv.forward(x, Activation::Tanh), &self.conv.how.output())
+        self.conv.forward(x, Activation::Tanh)
     }
 }
 
@@ -388,7 +388,6 @@ impl Discriminator {
     }
 
     pub(super) fn forward(&self, images: Tensor<4>, labels: Option<&Labels>, mode: Mode) -> Tensor<2> {
-        let images = map_of_images(images);
         let (first, others) = self.block.split_first().expect("a resnet has three blocks at least");
         // No activation before the first block: the image's pixels below 0 matter as much as those above.
         let x = first.forward(images.clone(), images, mode);
