@@ -70,7 +70,7 @@ fn convolutions(c: &mut Criterion, isa: Isa) {
         let (input, weights) = (noise(BATCH * g.input.len(), 1), noise(g.num_weights(), 2));
         let mut output = vec![0.0; BATCH * g.output.len()];
         group.bench_function("forward", |b| {
-            b.iter(|| im2col::conv(&g, BATCH, black_box(&input), &weights, None, 1.0, &mut output));
+            b.iter(|| im2col::conv(isa, &g, BATCH, black_box(&input), &weights, None, 1.0, &mut output));
         });
         group.finish();
     }

@@ -126,8 +126,8 @@ impl Conv {
             (Form::FewChannels, Side::Output) => {
                 few_channels::conv_transpose(*isa, g, *n, input, mask, weights, bias, out);
             }
-            (Form::Im2col, Side::Input) => im2col::conv(g, *n, input, weights, bias, slope, out),
-            (Form::Im2col, Side::Output) => im2col::conv_transpose(g, *n, input, weights, bias, out),
+            (Form::Im2col, Side::Input) => im2col::conv(*isa, g, *n, input, weights, bias, slope, out),
+            (Form::Im2col, Side::Output) => im2col::conv_transpose(*isa, g, *n, input, weights, bias, out),
         }
         // These two kernels have no activation of their own.
         if from == Side::Output && slope != 1.0 && matches!(self.form, Form::FewChannels | Form::Im2col) {
@@ -159,7 +159,7 @@ impl Conv {
                     }
                 }
                 Form::Pointwise => pointwise::weight_grad(*isa, g, input, output, &mut weights),
-                Form::Im2col => im2col::weight_grad(g, *n, input, output, &mut weights),
+                Form::Im2col => im2col::weight_grad(*isa, g, *n, input, output, &mut weights),
                 Form::Winograd(_) => unreachable!("it has a backward pass of its own"),
             }
             grads.weights = Some(weights);

@@ -2,9 +2,7 @@
 //! chosen.
 //!
 //! It is a function of shapes, batch size, instruction set and precision alone: all machines with the same instructions
-//! choose alike, so that a federation computes what a simulation does. (Except for the rounding of products by the
-//! crate `gemm`, in [`im2col`](super::im2col) and [`linear`](super::linear): it divides long sums by the size of the
-//! caches.) The constants were fitted to measurements on one core of an AMD EPYC (Zen 5); only their ratios matter.
+//! choose alike, so that a federation computes what a simulation does. The constants were fitted to measurements on one core of an AMD EPYC (Zen 5); only their ratios matter.
 //! Whoever changes what is chosen changes the bits of a run: see [`ARITHMETIC_VERSION`].
 
 use crate::isa::Isa;

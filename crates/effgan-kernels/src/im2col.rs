@@ -1,4 +1,4 @@
-//! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006) and the crate `gemm`.
+//! Convolutions of any geometry as matrix products: im2col (Chellapilla, Puri and Simard 2006).
 //!
 //! They take all shapes: those that no other kernel supports, and wide layers of few images, whose weights are not
 //! worth transforming. The windows of an image are copied into a matrix, its *cols*,
@@ -9,8 +9,7 @@
 //! - transposed convolution: cols = output · weightsᵀ, summed where the windows overlap;
 //! - gradient of the weights: colsᵀ · output.
 //!
-//! `gemm` chooses its own instructions, so nothing here takes an [`Isa`](super::Isa). A thread keeps the cols of one to
-//! eight images, as many as have about 512 rows.
+//! A thread keeps the cols of one to eight images, as many as have about 512 rows.
 
 use std::cell::RefCell;
 
@@ -19,6 +18,7 @@ use rayon::prelude::*;
 use super::buffer::Buffer;
 use super::cost::{Cost, THIRD_LEVEL, moved};
 use super::geometry::{BLOCK, Geometry, MapShape};
+use super::isa::Isa;
 use super::matrix::{Matrix, matmul};
 
 /// Maximum number of images of one product.
@@ -47,7 +47,7 @@ struct Scratch {
 }
 
 /// Estimated nanoseconds of a forward and a backward pass of `n` images. The cols are written and read three times, and
-/// `gemm` packs them again.
+/// the product writes them in blocks again.
 pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
     let cols = size_of::<f32>() * n * g.output.pixels() * cols_width(g);
     3.0 * (1.4 * cost.product(n * g.multiply_adds(), 0.0) + moved(2 * cols, THIRD_LEVEL))
@@ -58,6 +58,7 @@ pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
 ///
 /// `input` is `n` maps of `g.input`, `output` `n` maps of `g.output`, `bias` `[output.channels]`.
 pub fn conv(
+    isa: Isa,
     g: &Geometry,
     n: usize,
     input: &[f32],
@@ -71,7 +72,7 @@ pub fn conv(
     let images = chunk_images(g);
     let chunks = output.par_chunks_mut(images * g.output.len()).zip(input.par_chunks(images * g.input.len()));
     chunks.for_each(|(output, input)| {
-        SCRATCH.with_borrow_mut(|scratch| conv_chunk(g, input, weights, output, scratch));
+        SCRATCH.with_borrow_mut(|scratch| conv_chunk(isa, g, input, weights, output, scratch));
         add_bias_and_activate(&g.output, bias, slope, output);
     });
 }
@@ -80,6 +81,7 @@ pub fn conv(
 ///
 /// `output` is `n` maps of `g.output`, `input` `n` maps of `g.input`, `bias` `[input.channels]`.
 pub fn conv_transpose(
+    isa: Isa,
     g: &Geometry,
     n: usize,
     output: &[f32],
@@ -92,7 +94,7 @@ pub fn conv_transpose(
     let images = chunk_images(g);
     let chunks = input.par_chunks_mut(images * g.input.len()).zip(output.par_chunks(images * g.output.len()));
     chunks.for_each(|(input, output)| {
-        SCRATCH.with_borrow_mut(|scratch| conv_transpose_chunk(g, output, weights, input, scratch));
+        SCRATCH.with_borrow_mut(|scratch| conv_transpose_chunk(isa, g, output, weights, input, scratch));
         add_bias_and_activate(&g.input, bias, 1.0, input);
     });
 }
@@ -101,13 +103,13 @@ pub fn conv_transpose(
 ///
 /// `input` is `n` maps of `g.input` and `output` `n` maps of `g.output`. One of them is the layer's input, the
 /// other the gradient of its output. Needs memory for up to eight gradients.
-pub fn weight_grad(g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: &mut [f32]) {
+pub fn weight_grad(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f32], grad: &mut [f32]) {
     assert_lengths(g, n, input, grad, output);
     let images = n.div_ceil(PIECES).max(1);
     let mut partial_sums = Buffer::zeros(n.div_ceil(images) * g.num_weights());
     let pieces = input.par_chunks(images * g.input.len()).zip(output.par_chunks(images * g.output.len()));
     pieces.zip(partial_sums.par_chunks_mut(g.num_weights())).for_each(|((input, output), sum)| {
-        SCRATCH.with_borrow_mut(|scratch| add_piece_grad(g, input, output, scratch, sum));
+        SCRATCH.with_borrow_mut(|scratch| add_piece_grad(isa, g, input, output, scratch, sum));
     });
     grad.par_chunks_mut(FOLD).enumerate().for_each(|(i, grad)| {
         grad.fill(0.0);
@@ -129,22 +131,29 @@ fn assert_lengths(g: &Geometry, n: usize, input: &[f32], weights: &[f32], output
     assert_eq!(weights.len(), g.num_weights(), "the weights of {g:?}");
 }
 
-fn conv_chunk(g: &Geometry, input: &[f32], weights: &[f32], output: &mut [f32], scratch: &mut Scratch) {
+fn conv_chunk(isa: Isa, g: &Geometry, input: &[f32], weights: &[f32], output: &mut [f32], scratch: &mut Scratch) {
     let cols = cols_of(g, input, &mut scratch.cols);
     let weights = Matrix::new(weights, cols_width(g), g.output.channels);
     if is_plain(&g.output) {
-        return matmul(cols, weights, output, false);
+        return matmul(isa, cols, weights, output, false);
     }
     let plain = sized(&mut scratch.plain, output.len());
-    matmul(cols, weights, plain, false);
+    matmul(isa, cols, weights, plain, false);
     to_blocks(&g.output, plain, output);
 }
 
-fn conv_transpose_chunk(g: &Geometry, output: &[f32], weights: &[f32], input: &mut [f32], scratch: &mut Scratch) {
+fn conv_transpose_chunk(
+    isa: Isa,
+    g: &Geometry,
+    output: &[f32],
+    weights: &[f32],
+    input: &mut [f32],
+    scratch: &mut Scratch,
+) {
     let output = plain_of(&g.output, output, &mut scratch.plain);
     let weights = Matrix::new(weights, cols_width(g), g.output.channels);
     let cols = sized(&mut scratch.cols, output.rows() * cols_width(g));
-    matmul(output, weights.transposed(), cols, false);
+    matmul(isa, output, weights.transposed(), cols, false);
     input.fill(0.0);
     for (input, cols) in input.chunks_exact_mut(g.input.len()).zip(cols.chunks_exact(g.output.pixels() * cols_width(g)))
     {
@@ -153,11 +162,11 @@ fn conv_transpose_chunk(g: &Geometry, output: &[f32], weights: &[f32], input: &m
 }
 
 /// Adds the gradient of the images of one piece to `grad`, one chunk after the other.
-fn add_piece_grad(g: &Geometry, input: &[f32], output: &[f32], scratch: &mut Scratch, grad: &mut [f32]) {
+fn add_piece_grad(isa: Isa, g: &Geometry, input: &[f32], output: &[f32], scratch: &mut Scratch, grad: &mut [f32]) {
     let images = chunk_images(g);
     for (input, output) in input.chunks(images * g.input.len()).zip(output.chunks(images * g.output.len())) {
         let cols = cols_of(g, input, &mut scratch.cols);
-        matmul(cols.transposed(), plain_of(&g.output, output, &mut scratch.plain), grad, true);
+        matmul(isa, cols.transposed(), plain_of(&g.output, output, &mut scratch.plain), grad, true);
     }
 }
 

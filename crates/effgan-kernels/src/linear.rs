@@ -29,13 +29,13 @@ pub fn forward(isa: Isa, sizes: &Sizes, x: &[f32], weights: &[f32], bias: &[f32]
     out.chunks_exact_mut(sizes.outputs).for_each(|out| out.copy_from_slice(bias));
     sizes.check(x, weights, &out);
     if sizes.outputs == 1 {
-        // `gemm` packs its operands, which takes longer than it saves for a single column.
+        // A single column would be filled up to a block.
         for (out, x) in out.iter_mut().zip(x.chunks_exact(sizes.inputs)) {
             *out += dot(isa, x, weights);
         }
     } else {
         let x = Matrix::new(x, sizes.n, sizes.inputs);
-        matmul(x, Matrix::new(weights, sizes.inputs, sizes.outputs), &mut out, true);
+        matmul(isa, x, Matrix::new(weights, sizes.inputs, sizes.outputs), &mut out, true);
     }
     out
 }
@@ -51,7 +51,7 @@ pub fn weight_grad(isa: Isa, sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32>
         }
     } else {
         let x = Matrix::new(x, sizes.n, sizes.inputs).transposed();
-        matmul(x, Matrix::new(grad, sizes.n, sizes.outputs), &mut weights, false);
+        matmul(isa, x, Matrix::new(grad, sizes.n, sizes.outputs), &mut weights, false);
     }
     weights
 }
@@ -76,7 +76,7 @@ pub fn input_grad(isa: Isa, sizes: &Sizes, weights: &[f32], grad: &[f32]) -> Vec
         }
     } else {
         let weights = Matrix::new(weights, sizes.inputs, sizes.outputs).transposed();
-        matmul(Matrix::new(grad, sizes.n, sizes.outputs), weights, &mut input, false);
+        matmul(isa, Matrix::new(grad, sizes.n, sizes.outputs), weights, &mut input, false);
     }
     input
 }

@@ -28,6 +28,10 @@ struct Numbers {
     weights: Vec<f32>,
 }
 
+fn isa() -> Isa {
+    Isa::wanted().unwrap()
+}
+
 fn numbers(g: &Geometry, n: usize) -> Numbers {
     Numbers {
         input: noise(n * g.input.len(), 1),
@@ -42,15 +46,17 @@ proptest! {
     #[test]
     fn all_directions_are_the_plain_loops(g in geometries(), n in 1..=10_usize) {
         let Numbers { input, output, weights } = numbers(&g, n);
-        let mut ours = noise(output.len(), 4);
-        conv(&g, n, &input, &weights, None, 1.0, &mut ours);
-        assert_close_sums("conv", &ours, &naive::conv(&g, n, &input, &weights), TOLERANCE);
-        let mut ours = noise(input.len(), 5);
-        conv_transpose(&g, n, &output, &weights, None, &mut ours);
-        assert_close_sums("conv_transpose", &ours, &naive::conv_transpose(&g, n, &output, &weights), TOLERANCE);
-        let mut ours = noise(weights.len(), 6);
-        weight_grad(&g, n, &input, &output, &mut ours);
-        assert_close_sums("weight_grad", &ours, &naive::weight_grad(&g, n, &input, &output), TOLERANCE);
+        for isa in Isa::available() {
+            let mut ours = noise(output.len(), 4);
+            conv(isa, &g, n, &input, &weights, None, 1.0, &mut ours);
+            assert_close_sums("conv", &ours, &naive::conv(&g, n, &input, &weights), TOLERANCE);
+            let mut ours = noise(input.len(), 5);
+            conv_transpose(isa, &g, n, &output, &weights, None, &mut ours);
+            assert_close_sums("conv_transpose", &ours, &naive::conv_transpose(&g, n, &output, &weights), TOLERANCE);
+            let mut ours = noise(weights.len(), 6);
+            weight_grad(isa, &g, n, &input, &output, &mut ours);
+            assert_close_sums("weight_grad", &ours, &naive::weight_grad(&g, n, &input, &output), TOLERANCE);
+        }
     }
 
     #[test]
@@ -61,13 +67,13 @@ proptest! {
         add_by_index(&g.output, &output_bias, &mut exact);
         exact.iter_mut().filter(|value| **value < 0.0).for_each(|value| *value *= 0.25);
         let mut ours = noise(output.len(), 4);
-        conv(&g, 2, &input, &weights, Some(&output_bias), 0.25, &mut ours);
+        conv(isa(), &g, 2, &input, &weights, Some(&output_bias), 0.25, &mut ours);
         assert_close_sums("conv", &ours, &exact, TOLERANCE);
 
         let mut exact = naive::conv_transpose(&g, 2, &output, &weights);
         add_by_index(&g.input, &input_bias, &mut exact);
         let mut ours = noise(input.len(), 5);
-        conv_transpose(&g, 2, &output, &weights, Some(&input_bias), &mut ours);
+        conv_transpose(isa(), &g, 2, &output, &weights, Some(&input_bias), &mut ours);
         assert_close_sums("conv_transpose", &ours, &exact, TOLERANCE);
     }
 }
@@ -91,9 +97,9 @@ fn any_number_of_threads_gives_the_same_bits() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut out = (output.clone(), input.clone(), weights.clone());
-            conv(&g, n, &input, &weights, None, 0.2, &mut out.0);
-            conv_transpose(&g, n, &output, &weights, None, &mut out.1);
-            weight_grad(&g, n, &input, &output, &mut out.2);
+            conv(isa(), &g, n, &input, &weights, None, 0.2, &mut out.0);
+            conv_transpose(isa(), &g, n, &output, &weights, None, &mut out.1);
+            weight_grad(isa(), &g, n, &input, &output, &mut out.2);
             out
         })
     };
@@ -106,6 +112,6 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn no_images_give_a_gradient_of_zero() {
     let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);
     let mut grad = noise(g.num_weights(), 1);
-    weight_grad(&g, 0, &[], &[], &mut grad);
+    weight_grad(isa(), &g, 0, &[], &[], &mut grad);
     assert!(grad.iter().all(|&value| value == 0.0));
 }

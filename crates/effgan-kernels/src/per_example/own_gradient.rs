@@ -66,7 +66,7 @@ thread_local! {
 pub(super) fn by_im2col(isa: Isa, g: &Geometry, input: &[f32], output: &[f32]) -> f64 {
     let mut grad = Scratch::of(g.num_weights());
     SCRATCH.with_borrow_mut(|[cols, plain]| {
-        matmul(cols_of(g, input, cols).transposed(), plain_of(&g.output, output, plain), &mut grad, false);
+        matmul(isa, cols_of(g, input, cols).transposed(), plain_of(&g.output, output, plain), &mut grad, false);
     });
     size(isa, &grad)
 }

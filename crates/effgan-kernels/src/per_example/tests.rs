@@ -245,7 +245,7 @@ proptest! {
         let exact = sum_of_weighed_single_gradients(&g, &factors, &input, &output);
         weigh_examples(n, &factors, &mut output);
         let mut grad = noise(g.num_weights(), 3);
-        weight_grad(&g, n, &input, &output, &mut grad);
+        weight_grad(isa(), &g, n, &input, &output, &mut grad);
         assert_close("clipped sum", &grad, &exact, 1e-5);
     }
 }
