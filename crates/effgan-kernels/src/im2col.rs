@@ -57,6 +57,7 @@ pub(crate) fn cost(cost: Cost, g: &Geometry, n: usize) -> f64 {
 /// activation.
 ///
 /// `input` is `n` maps of `g.input`, `output` `n` maps of `g.output`, `bias` `[output.channels]`.
+#[allow(clippy::too_many_arguments, reason = "a layer's input, output and parameters")]
 pub fn conv(
     isa: Isa,
     g: &Geometry,

@@ -27,7 +27,13 @@ impl<'a> Values<'a> {
 
 /// The values of a tensor, to be modified; copied only when another tensor shares them.
 pub(super) fn into_vec(tensor: FlexTensor) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("the CPU computes in f32")
+    if tensor.is_unique() {
+        return tensor.into_data().try_into_vec().expect("the CPU computes in f32");
+    }
+    let shared = Values::of(&tensor);
+    let mut values = buffer::take(shared.get().len());
+    values.copy_from_slice(shared.get());
+    values
 }
 
 /// Gives the memory of a tensor back for reuse, unless another tensor shares it.
