@@ -5,7 +5,7 @@
 
 Other work on the machine slows both down equally only when they alternate, so figures of separate sessions do not compare. PyTorch computes in f32, with
 feature maps in both of its memory layouts, and compiled in the layout that is faster in the first round; the table has the fastest of the three. Memory is
-the peak during the steps, less that before the first, and PyTorch's is that of the faster layout without the compiler. Each run is one line on standard error.
+the peak during the steps, less that before the first and without pages of files, and PyTorch's is that of the faster layout without the compiler. Each run is one line on standard error.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def user_seconds() -> float:
 
 
 class PeakMemory:
-    """The peak memory of the process since now, less that of now, on Linux."""
+    """The peak memory of the process since now, less that of now, on Linux. Pages of files, such as its libraries' code, do not count."""
 
     def __init__(self) -> None:
         # Memory that was freed while the networks were built goes back to the system: steps would not be seen to take it.
@@ -231,11 +231,13 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         except OSError:
             pass  # the peak includes that of the process's start
-        self.before = kib("VmRSS:")
+        self.before = kib("RssAnon:")
 
     def megabytes(self) -> float | None:
-        peak = kib("VmHWM:")
-        return None if peak is None or self.before is None else max(peak - self.before, 0) * 1024e-6
+        peak, files = kib("VmHWM:"), kib("RssFile:")
+        if peak is None or files is None or self.before is None:
+            return None
+        return max(peak - files - self.before, 0) * 1024e-6  # pages of files stay: at the peak there were no more than now
 
 
 def kib(field: str) -> int | None:
