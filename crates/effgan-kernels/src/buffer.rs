@@ -5,6 +5,8 @@
 //! than were ever taken at once, so that the store does not grow: a vector that Burn allocated is kept only in the
 //! place of one that was taken from here and that Burn has dropped.
 //!
+//! What lives inside a kernel is [`Scratch`], which is not kept by length.
+//!
 //! Memory that is taken has unspecified contents. [`fill_with_nan`] makes tests notice a kernel that reads what it has
 //! not written.
 

@@ -2,8 +2,9 @@
 //! chosen.
 //!
 //! It is a function of shapes, batch size, instruction set and precision alone: all machines with the same instructions
-//! choose alike, so that a federation computes what a simulation does. The constants were fitted to measurements on one core of an AMD EPYC (Zen 5); only their ratios matter.
-//! Whoever changes what is chosen changes the bits of a run: see [`ARITHMETIC_VERSION`].
+//! choose alike, so that a federation computes what a simulation does. The constants were fitted to measurements on one
+//! core of an AMD EPYC (Zen 5); only their ratios matter. Whoever changes what is chosen changes the bits of a run: see
+//! [`ARITHMETIC_VERSION`].
 
 use crate::isa::Isa;
 use crate::precision::Precision;

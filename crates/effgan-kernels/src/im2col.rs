@@ -9,13 +9,11 @@
 //! - transposed convolution: cols = output · weightsᵀ, summed where the windows overlap;
 //! - gradient of the weights: colsᵀ · output.
 //!
-//! A thread keeps the cols of one to eight images, as many as have about 512 rows.
-
-use std::cell::RefCell;
+//! A product takes the cols of one to eight images, as many as have about 512 rows.
 
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Scratch};
 use super::cost::{Cost, THIRD_LEVEL, moved};
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::isa::Isa;
@@ -33,18 +31,6 @@ const PIECES: usize = 8;
 
 /// Number of values of a gradient that are folded at a time, so that they stay in the L1 cache.
 const FOLD: usize = 4096;
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// Memory that a thread keeps between calls.
-#[derive(Default)]
-struct Scratch {
-    cols: Vec<f32>,
-    /// A map as `[pixels, channels]`.
-    plain: Vec<f32>,
-}
 
 /// Estimated nanoseconds of a forward and a backward pass of `n` images. The cols are written and read three times, and
 /// the product writes them in blocks again.
@@ -73,7 +59,7 @@ pub fn conv(
     let images = chunk_images(g);
     let chunks = output.par_chunks_mut(images * g.output.len()).zip(input.par_chunks(images * g.input.len()));
     chunks.for_each(|(output, input)| {
-        SCRATCH.with_borrow_mut(|scratch| conv_chunk(isa, g, input, weights, output, scratch));
+        conv_chunk(isa, g, input, weights, output);
         add_bias_and_activate(&g.output, bias, slope, output);
     });
 }
@@ -95,7 +81,7 @@ pub fn conv_transpose(
     let images = chunk_images(g);
     let chunks = input.par_chunks_mut(images * g.input.len()).zip(output.par_chunks(images * g.output.len()));
     chunks.for_each(|(input, output)| {
-        SCRATCH.with_borrow_mut(|scratch| conv_transpose_chunk(isa, g, output, weights, input, scratch));
+        conv_transpose_chunk(isa, g, output, weights, input);
         add_bias_and_activate(&g.input, bias, 1.0, input);
     });
 }
@@ -110,7 +96,7 @@ pub fn weight_grad(isa: Isa, g: &Geometry, n: usize, input: &[f32], output: &[f3
     let mut partial_sums = Buffer::zeros(n.div_ceil(images) * g.num_weights());
     let pieces = input.par_chunks(images * g.input.len()).zip(output.par_chunks(images * g.output.len()));
     pieces.zip(partial_sums.par_chunks_mut(g.num_weights())).for_each(|((input, output), sum)| {
-        SCRATCH.with_borrow_mut(|scratch| add_piece_grad(isa, g, input, output, scratch, sum));
+        add_piece_grad(isa, g, input, output, sum);
     });
     grad.par_chunks_mut(FOLD).enumerate().for_each(|(i, grad)| {
         grad.fill(0.0);
@@ -132,29 +118,24 @@ fn assert_lengths(g: &Geometry, n: usize, input: &[f32], weights: &[f32], output
     assert_eq!(weights.len(), g.num_weights(), "the weights of {g:?}");
 }
 
-fn conv_chunk(isa: Isa, g: &Geometry, input: &[f32], weights: &[f32], output: &mut [f32], scratch: &mut Scratch) {
-    let cols = cols_of(g, input, &mut scratch.cols);
+fn conv_chunk(isa: Isa, g: &Geometry, input: &[f32], weights: &[f32], output: &mut [f32]) {
+    let mut cols = Scratch::of(cols_len(g, input.len() / g.input.len()));
+    let cols = cols_of(g, input, &mut cols);
     let weights = Matrix::new(weights, cols_width(g), g.output.channels);
     if is_plain(&g.output) {
         return matmul(isa, cols, weights, output, false);
     }
-    let plain = sized(&mut scratch.plain, output.len());
-    matmul(isa, cols, weights, plain, false);
-    to_blocks(&g.output, plain, output);
+    let mut plain = Scratch::of(output.len());
+    matmul(isa, cols, weights, &mut plain, false);
+    to_blocks(&g.output, &plain, output);
 }
 
-fn conv_transpose_chunk(
-    isa: Isa,
-    g: &Geometry,
-    output: &[f32],
-    weights: &[f32],
-    input: &mut [f32],
-    scratch: &mut Scratch,
-) {
-    let output = plain_of(&g.output, output, &mut scratch.plain);
+fn conv_transpose_chunk(isa: Isa, g: &Geometry, output: &[f32], weights: &[f32], input: &mut [f32]) {
+    let mut plain = Scratch::of(plain_len(&g.output, output));
+    let output = plain_of(&g.output, output, &mut plain);
     let weights = Matrix::new(weights, cols_width(g), g.output.channels);
-    let cols = sized(&mut scratch.cols, output.rows() * cols_width(g));
-    matmul(isa, output, weights.transposed(), cols, false);
+    let mut cols = Scratch::of(output.rows() * cols_width(g));
+    matmul(isa, output, weights.transposed(), &mut cols, false);
     input.fill(0.0);
     for (input, cols) in input.chunks_exact_mut(g.input.len()).zip(cols.chunks_exact(g.output.pixels() * cols_width(g)))
     {
@@ -163,11 +144,13 @@ fn conv_transpose_chunk(
 }
 
 /// Adds the gradient of the images of one piece to `grad`, one chunk after the other.
-fn add_piece_grad(isa: Isa, g: &Geometry, input: &[f32], output: &[f32], scratch: &mut Scratch, grad: &mut [f32]) {
+fn add_piece_grad(isa: Isa, g: &Geometry, input: &[f32], output: &[f32], grad: &mut [f32]) {
     let images = chunk_images(g);
     for (input, output) in input.chunks(images * g.input.len()).zip(output.chunks(images * g.output.len())) {
-        let cols = cols_of(g, input, &mut scratch.cols);
-        matmul(isa, cols.transposed(), plain_of(&g.output, output, &mut scratch.plain), grad, true);
+        let mut cols = Scratch::of(cols_len(g, input.len() / g.input.len()));
+        let mut plain = Scratch::of(plain_len(&g.output, output));
+        let cols = cols_of(g, input, &mut cols);
+        matmul(isa, cols.transposed(), plain_of(&g.output, output, &mut plain), grad, true);
     }
 }
 
@@ -176,14 +159,21 @@ fn cols_width(g: &Geometry) -> usize {
     g.num_weights() / g.output.channels
 }
 
-/// The cols of the images in `input`, written to `buffer`: `[images · output.pixels, kernel² · input.channels]`.
-///
-/// Rows start an odd number of cache lines apart. If the distance were, say, 4096 bytes, all rows would share a few
+/// Distance between rows of the cols: an odd number of cache lines. If it were, say, 4096 bytes, all rows would share a few
 /// sets of the caches, and a product that reads down the rows would take two to three times as long.
-pub(crate) fn cols_of<'a>(g: &Geometry, input: &[f32], buffer: &'a mut Vec<f32>) -> Matrix<'a> {
-    let images = input.len() / g.input.len();
-    let row_stride = (cols_width(g).div_ceil(BLOCK) | 1) * BLOCK;
-    let cols = sized(buffer, images * g.output.pixels() * row_stride);
+fn row_stride(g: &Geometry) -> usize {
+    (cols_width(g).div_ceil(BLOCK) | 1) * BLOCK
+}
+
+/// Length of the cols of `images` images.
+pub(crate) fn cols_len(g: &Geometry, images: usize) -> usize {
+    images * g.output.pixels() * row_stride(g)
+}
+
+/// The cols of the images in `input`, written to `cols`: `[images · output.pixels, kernel² · input.channels]`.
+pub(crate) fn cols_of<'a>(g: &Geometry, input: &[f32], cols: &'a mut [f32]) -> Matrix<'a> {
+    let (images, row_stride) = (input.len() / g.input.len(), row_stride(g));
+    assert_eq!(cols.len(), cols_len(g, images));
     for (cols, input) in cols.chunks_exact_mut(g.output.pixels() * row_stride).zip(input.chunks_exact(g.input.len())) {
         if is_plain(&g.input) {
             copy_runs(g, row_stride, input, cols);
@@ -292,13 +282,17 @@ fn is_plain(map: &MapShape) -> bool {
     map.block() == map.channels
 }
 
-/// Maps as `[n · pixels, channels]`: as they are where they [are plain](is_plain), else copied to `buffer`.
-pub(crate) fn plain_of<'a>(map: &MapShape, blocked: &'a [f32], buffer: &'a mut Vec<f32>) -> Matrix<'a> {
+/// Length of the memory that [`plain_of`] needs for these maps.
+pub(crate) fn plain_len(map: &MapShape, blocked: &[f32]) -> usize {
+    if is_plain(map) { 0 } else { blocked.len() }
+}
+
+/// Maps as `[n · pixels, channels]`: as they are where they [are plain](is_plain), else copied to `plain`.
+pub(crate) fn plain_of<'a>(map: &MapShape, blocked: &'a [f32], plain: &'a mut [f32]) -> Matrix<'a> {
     let (rows, columns) = (blocked.len() / map.channels, map.channels);
     if is_plain(map) {
         return Matrix::new(blocked, rows, columns);
     }
-    let plain = sized(buffer, blocked.len());
     for (plain, blocked) in plain.chunks_exact_mut(map.len()).zip(blocked.chunks_exact(map.len())) {
         each_block_line(map, |blocked_at, plain_at| {
             copy_line(&mut plain[plain_at..plain_at + BLOCK], &blocked[blocked_at..blocked_at + BLOCK]);
@@ -325,14 +319,6 @@ fn each_block_line(map: &MapShape, mut visit: impl FnMut(usize, usize)) {
             visit((block * map.pixels() + pixel) * BLOCK, pixel * map.channels + block * BLOCK);
         }
     }
-}
-
-/// The first `len` values of a buffer that only grows. Their contents are unspecified.
-pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@
 //! 2. From these, |gᵢ|² is the sum over layers of [`conv_squared_norms`], [`conv_mean_squared_norms`],
 //!    [`linear_squared_norms`] and [`group_norm_squared_norms`].
 //! 3. [`clipping_factor`] makes it fᵢ, and [`weigh_examples`] multiplies each layer's gradient of the outputs by fᵢ;
-//!    the kernels
-//!    of an ordinary step then give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second backward
-//!    pass).
+//!    the kernels of an ordinary step then give Σ fᵢ · gᵢ ("book-keeping", Bu et al. 2022, arXiv:2210.00038: no second
+//!    backward pass).
 //!
 //! An example is one image that passes through the network; a real and a generated image are two examples. Where a
 //! layer has spectral norm, its gradient is that of the normalised weight, on which the weight that is trained depends
@@ -42,6 +41,7 @@ use super::few_channels;
 use super::geometry::{BLOCK, Geometry, MapShape};
 use super::isa::Isa;
 use super::norm::{GroupStatistics, Sizes};
+use super::parallel_for::{Shared, parallel_for};
 use super::precision::Precision;
 use grid::Grid;
 use sums::{of_bias, of_group_norm, size};
@@ -174,7 +174,14 @@ fn norms_of_maps(
 ) -> Vec<f64> {
     assert_eq!(input.len(), n * input_map.len(), "{n} maps of {input_map:?}");
     assert_eq!(output.len(), n * output_map.len(), "{n} maps of {output_map:?}");
-    collected(examples(n, input).zip(examples(n, output)).map(|(input, output)| norm(input, output)))
+    let mut norms = buffer::take(n);
+    let shared = Shared::new(&mut norms);
+    parallel_for(n, |i| {
+        let example = |map: &MapShape| i * map.len()..(i + 1) * map.len();
+        // SAFETY: each norm is written by one call.
+        unsafe { shared.part(i, 1)[0] = norm(&input[example(input_map)], &output[example(output_map)]) };
+    });
+    norms
 }
 
 /// Squared norm of each example's gradient of the weights and the bias of a linear layer together, `[n]`, rounded up:

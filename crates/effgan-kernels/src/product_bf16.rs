@@ -23,13 +23,14 @@ kept_by_length!(Line, Line([0; BLOCK]), Line([u32::MAX; BLOCK]));
 /// A matrix in bf16, block after block. The last row of an odd number is paired with zeros.
 #[derive(Clone, Copy)]
 pub(crate) struct Packed<'a> {
+    pack: Pack,
     lines: &'a [Line],
     blocks: usize,
     rows: usize,
 }
 
 /// How two rows lie in a [`Line`].
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pack {
     /// One after the other, for the left factor of a product.
     Rows,
@@ -57,14 +58,14 @@ impl<'a> Packed<'a> {
                 }
             }
         }
-        Self { lines, blocks: matrix.count, rows }
+        Self { pack, lines, blocks: matrix.count, rows }
     }
 
     /// A matrix that was [written](Self::write) to `lines`.
-    pub(crate) fn of(lines: &'a [Line], rows: usize, blocks: usize) -> Self {
+    pub(crate) fn of(pack: Pack, lines: &'a [Line], rows: usize, blocks: usize) -> Self {
         assert!(available(), "bf16 products are for processors where `available()`");
         assert_eq!(lines.len(), Self::lines(rows, blocks));
-        Self { lines, blocks, rows }
+        Self { pack, lines, blocks, rows }
     }
 
     fn lines_per_block(&self) -> usize {
@@ -75,6 +76,7 @@ impl<'a> Packed<'a> {
 /// C = A B: `a.rows` × 16 · `a.blocks`, times 16 · `a.blocks` × 16 · `b.blocks`.
 pub(crate) fn product(a: Packed, b: Packed, c: BlocksMut) {
     let (to, len, stride, count) = c.parts();
+    assert_eq!([a.pack, b.pack], [Pack::Rows, Pack::Pairs]);
     assert_eq!((a.blocks * BLOCK, b.blocks), (b.rows, count), "the sizes of A, B and C disagree");
     assert!(len >= end(stride, count, a.rows), "C ends before its last block");
     // SAFETY: the processor has the instructions, as `Packed` asserts; sizes are checked above.
@@ -85,6 +87,7 @@ pub(crate) fn product(a: Packed, b: Packed, c: BlocksMut) {
 /// when `add`.
 pub(crate) fn product_of_transposed(a: Packed, b: Packed, c: BlocksMut, add: bool) {
     let (to, len, stride, count) = c.parts();
+    assert_eq!([a.pack, b.pack], [Pack::Pairs; 2]);
     assert_eq!((a.rows, b.blocks), (b.rows, count), "the sizes of A, B and C disagree");
     assert!(len >= end(stride, count, a.blocks * BLOCK), "C ends before its last block");
     // SAFETY: the processor has the instructions, as `Packed` asserts; sizes are checked above.

@@ -1,4 +1,4 @@
-//! Memory for the inside of kernels: a stack per thread, from which all layers take.
+//! Memory for the inside of kernels: a stack per thread, from which the kernels of all layers take.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;

@@ -14,12 +14,11 @@ mod frame;
 mod tile;
 mod weight_grad;
 
-use std::cell::RefCell;
-
 pub use conv::conv;
 pub use conv_transpose::conv_transpose;
 pub use weight_grad::weight_grad;
 
+use crate::buffer::Scratch;
 use crate::cost::Cost;
 use crate::geometry::{BLOCK, Geometry};
 
@@ -62,20 +61,10 @@ fn mask_of<'a>((signs, slope): Mask<'a>, i: usize, g: &Geometry) -> Mask<'a> {
     (&signs[i * len..][..len], slope)
 }
 
-/// Runs `work` on three buffers of the thread, of these lengths and with unspecified contents.
+/// Runs `work` on three pieces of memory of these lengths and with unspecified contents.
 fn with_scratch(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3])) {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        let total = lengths.iter().sum();
-        if scratch.len() < total {
-            scratch.resize(total, 0.0);
-        }
-        let (first, rest) = scratch.split_at_mut(lengths[0]);
-        let (second, rest) = rest.split_at_mut(lengths[1]);
-        work([first, second, &mut rest[..lengths[2]]]);
-    });
+    let [mut first, mut second, mut third] = lengths.map(Scratch::of);
+    work([&mut first, &mut second, &mut third]);
 }
 
 #[cfg(test)]

@@ -108,6 +108,12 @@ fn any_number_of_threads_gives_the_same_bits() {
     assert_eq!(one, all(3));
 }
 
+/// Other pieces sum gradients in another order: they are another version of the arithmetic.
+#[test]
+fn the_work_is_divided_as_the_version_of_the_arithmetic_says() {
+    assert_eq!((crate::ARITHMETIC_VERSION, ROWS, IMAGES, PIECES), (2, 512, 8, 8));
+}
+
 #[test]
 fn no_images_give_a_gradient_of_zero() {
     let g = Geometry::of_conv(MapShape { channels: 3, height: 4, width: 4 }, 2, 3, 1, 1);

@@ -134,17 +134,21 @@ proptest! {
 
 #[test]
 fn an_image_does_not_depend_on_its_neighbours() {
-    let (shape, window) = ([16, 9, 11], Window::same(1, 7));
-    let convolution = Convolution::new(window, 16, &noise(16 * 16 * 7, 1), noise(16, 2));
-    let images = noise(3 * 16 * 9 * 11, 3);
-    let run = |images: &[f32]| {
-        let maps = maps_of(images, images.len() / (16 * 9 * 11), shape);
-        let mut out = Maps::of(16, maps.n, maps.size());
-        convolution.run(Isa::wanted().unwrap(), &maps, &mut out, 0);
-        plain(&out)
-    };
-    let alone: Vec<f32> = images.chunks(16 * 9 * 11).flat_map(run).collect();
-    assert_eq!(run(&images), alone);
+    let shape = [16, 9, 11];
+    // By windows, and in Winograd's form.
+    for window in [Window::same(1, 7), Window::same(3, 3)] {
+        let weights = noise(16 * 16 * window.size.iter().product::<usize>(), 1);
+        let convolution = Convolution::new(window, 16, &weights, noise(16, 2));
+        let images = noise(3 * 16 * 9 * 11, 3);
+        let run = |images: &[f32]| {
+            let maps = maps_of(images, images.len() / (16 * 9 * 11), shape);
+            let mut out = Maps::of(16, maps.n, maps.size());
+            convolution.run(Isa::wanted().unwrap(), &maps, &mut out, 0);
+            plain(&out)
+        };
+        let alone: Vec<f32> = images.chunks(16 * 9 * 11).flat_map(run).collect();
+        assert_eq!(run(&images), alone);
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The norm of an example's own gradient, which is computed and dropped.
 
-use std::cell::RefCell;
-
 use super::grid::{Grid, Tap};
 use super::sums::size;
 use super::{ROUNDING, UNDERFLOW};
@@ -9,7 +7,7 @@ use crate::buffer::{self, Scratch};
 use crate::cost::Cost;
 use crate::few_channels;
 use crate::geometry::{BLOCK, Geometry};
-use crate::im2col::{cols_of, plain_of};
+use crate::im2col::{cols_len, cols_of, plain_len, plain_of};
 use crate::isa::Isa;
 use crate::matrix::matmul;
 use crate::product::{Blocks, BlocksMut, product_of_transposed};
@@ -57,17 +55,13 @@ pub(super) fn of_few_channels(isa: Isa, g: &Geometry, input: &[f32], output: &[f
     size(isa, &grad)
 }
 
-thread_local! {
-    /// The cols and the output map of an image, for shapes that no other method takes.
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = RefCell::default();
-}
-
-/// By [`im2col`](crate::im2col).
+/// By [`im2col`](crate::im2col), for shapes that no other method takes.
 pub(super) fn by_im2col(isa: Isa, g: &Geometry, input: &[f32], output: &[f32]) -> f64 {
     let mut grad = Scratch::of(g.num_weights());
-    SCRATCH.with_borrow_mut(|[cols, plain]| {
-        matmul(isa, cols_of(g, input, cols).transposed(), plain_of(&g.output, output, plain), &mut grad, false);
-    });
+    let mut cols = Scratch::of(cols_len(g, 1));
+    let mut plain = Scratch::of(plain_len(&g.output, output));
+    let cols = cols_of(g, input, &mut cols).transposed();
+    matmul(isa, cols, plain_of(&g.output, output, &mut plain), &mut grad, false);
     size(isa, &grad)
 }
 

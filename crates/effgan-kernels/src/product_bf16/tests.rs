@@ -41,23 +41,23 @@ impl Exact {
     }
 }
 
-fn packed(pack: Pack, rows: usize, matrix: Blocks) -> (Scratch<Line>, usize, usize) {
+fn packed(pack: Pack, rows: usize, matrix: Blocks) -> (Pack, Scratch<Line>, usize, usize) {
     let mut lines = Scratch::of(Packed::lines(rows, matrix.count));
     Packed::write(pack, rows, matrix, &mut lines);
-    (lines, rows, matrix.count)
+    (pack, lines, rows, matrix.count)
 }
 
 /// A B of a matrix of `rows` rows and one of `depth` rows.
 fn product([rows, depth]: [usize; 2], [a, b]: [Blocks; 2], c: BlocksMut) {
     let [a, b] = [packed(Pack::Rows, rows, a), packed(Pack::Pairs, depth, b)];
-    let [a, b] = [&a, &b].map(|(lines, rows, blocks)| Packed::of(lines, *rows, *blocks));
+    let [a, b] = [&a, &b].map(|(pack, lines, rows, blocks)| Packed::of(*pack, lines, *rows, *blocks));
     super::product(a, b, c);
 }
 
 /// Aᵀ B of two matrices of `rows` rows.
 fn product_of_transposed(rows: usize, factors: [Blocks; 2], c: BlocksMut, add: bool) {
     let [a, b] = factors.map(|matrix| packed(Pack::Pairs, rows, matrix));
-    let [a, b] = [&a, &b].map(|(lines, rows, blocks)| Packed::of(lines, *rows, *blocks));
+    let [a, b] = [&a, &b].map(|(pack, lines, rows, blocks)| Packed::of(*pack, lines, *rows, *blocks));
     super::product_of_transposed(a, b, c, add);
 }
 

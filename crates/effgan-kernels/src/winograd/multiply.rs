@@ -49,9 +49,9 @@ impl Factors {
             Precision::F32 => Values::F32(write()),
             Precision::Bf16 => {
                 let rows = layout.blocks(to.other()) * BLOCK;
-                let mut packed = PackedPoints::new(layout.points, count, |_| rows);
+                let mut packed = PackedPoints::new(Pack::Pairs, layout.points, count, |_| rows);
                 let products = write();
-                packed.write(Pack::Pairs, layout.points, |point| layout.factor_at(&products, point, to, count));
+                packed.write(layout.points, |point| layout.factor_at(&products, point, to, count));
                 Values::Bf16(packed)
             }
         };
@@ -85,8 +85,8 @@ impl<'a> Read<'a> {
     ) -> R {
         let packed = (precision == Precision::Bf16 && times > 1).then(|| {
             let blocks = layout.blocks(side);
-            let mut packed = PackedPoints::new(layout.points, blocks, |point| layout.image_rows(point));
-            packed.write(pack, layout.points, |point| layout.point(products, point, 0..blocks));
+            let mut packed = PackedPoints::new(pack, layout.points, blocks, |point| layout.image_rows(point));
+            packed.write(layout.points, |point| layout.point(products, point, 0..blocks));
             packed
         });
         work(Read { products, packed: packed.as_ref() })

@@ -176,22 +176,24 @@ mod tests {
         let map = |channels, side| MapShape { channels, height: side, width: side };
         let two_taps = |channels, side| Geometry::of_conv(map(channels, side), 2 * channels, 4, 2, 1);
         let three_taps = |channels, side| Geometry::of_conv(map(channels, side), channels, 3, 1, 1);
-        // Images in a chunk and blocks in a strip of the output map.
-        for (g, n, expected) in [
-            (two_taps(64, 14), 128, [8, 8]),
-            (two_taps(64, 14), 64, [8, 8]),
-            (two_taps(64, 32), 128, [4, 8]),
-            (two_taps(128, 16), 128, [16, 16]),
-            (two_taps(256, 8), 128, [128, 2]),
-            (two_taps(512, 8), 32, [32, 2]),
-            (three_taps(64, 32), 64, [2, 4]),
-            (three_taps(128, 16), 128, [4, 8]),
+        // Images in a chunk, and blocks in a strip of the input and of the output map, in f32 and in bf16.
+        for (g, n, f32, bf16) in [
+            (two_taps(64, 14), 128, [8, 16, 8], [16, 16, 8]),
+            (two_taps(64, 14), 64, [8, 16, 8], [16, 16, 8]),
+            (two_taps(64, 32), 128, [4, 16, 8], [4, 16, 8]),
+            (two_taps(128, 16), 128, [16, 32, 16], [16, 32, 16]),
+            (two_taps(256, 8), 128, [128, 2, 2], [128, 2, 2]),
+            (two_taps(512, 8), 32, [32, 2, 2], [32, 2, 2]),
+            (three_taps(64, 32), 64, [2, 4, 4], [2, 4, 4]),
+            (three_taps(128, 16), 128, [4, 8, 8], [4, 8, 8]),
         ] {
             let kind = Kind::of(&g).expect("there is a form");
-            for lanes in [16, 8, 4] {
-                let plan = Plan::cheapest(Cost::of_lanes(lanes, Precision::F32), &g, kind, n);
-                let strip = plan.strip(Side::Output, 0);
-                assert_eq!([plan.layout().images(), strip.len()], expected, "{g:?} with {lanes} lanes");
+            let all = [16, 8, 4].map(|lanes| (lanes, Precision::F32, f32));
+            for (lanes, precision, expected) in all.into_iter().chain([(16, Precision::Bf16, bf16)]) {
+                let plan = Plan::cheapest(Cost::of_lanes(lanes, precision), &g, kind, n);
+                let [input, output] = [Side::Input, Side::Output].map(|side| plan.strip(side, 0).len());
+                let found = [plan.layout().images(), input, output];
+                assert_eq!(found, expected, "{g:?} with {lanes} lanes, {}", precision.name());
             }
         }
     }

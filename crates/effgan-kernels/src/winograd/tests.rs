@@ -141,14 +141,22 @@ fn bias_and_leaky_relu_come_after_the_convolution() {
 
 #[test]
 fn the_bits_do_not_depend_on_the_number_of_threads() {
-    for (g, strip) in [(two_taps([7, 7], [16, 32]), 99), (three_taps([7, 7], [16, 32], 1), 1)] {
-        let values = inputs(&g, 5, 1);
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let layer = Winograd::divided(Isa::wanted().unwrap(), Precision::F32, &g, 5, [2, strip]);
-            pool.install(|| results(&layer, &g, 5, &values))
-        };
-        assert_eq!(run(1), run(2));
-        assert_eq!(run(1), run(3));
+    let isa = Isa::wanted().unwrap();
+    let precisions = [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_available(isa));
+    // With two and three threads: chunks side by side, the last group of which is not full and the last chunk shorter; strips
+    // side by side; and too few of both.
+    let divisions = [(15, [2, 99]), (3, [3, 1]), (5, [2, 99]), (8, [1, 1])];
+    for (precision, (n, division)) in precisions.flat_map(|precision| divisions.map(|division| (precision, division))) {
+        for g in [two_taps([7, 7], [32, 96]), three_taps([7, 7], [96, 96], 1)] {
+            let values = inputs(&g, n, 1);
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let layer = Winograd::divided(isa, precision, &g, n, division);
+                pool.install(|| results(&layer, &g, n, &values))
+            };
+            let one = run(1);
+            assert!(one == run(2), "two threads: {g:?} {n} images in {division:?}");
+            assert!(one == run(3), "three threads: {g:?} {n} images in {division:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::axis::MAX_TAPS;
 use super::form::{Input, Output, Transform};
 use super::planes::{Finish, plane_into_products, plane_out_of_products};
 use super::product_layout::{ProductLayout, with_form};
+use crate::buffer::Scratch;
 use crate::geometry::{BLOCK, MapShape, Side};
 use crate::isa::{Isa, for_each_isa};
 use crate::lanes::Lanes;
@@ -187,19 +188,18 @@ unsafe fn planes_out<L: Lanes, T: Transform>(
 }
 
 thread_local! {
-    /// A plane that is transformed along one axis, and the offsets of an image's products.
-    static SCRATCH: RefCell<(Vec<f32>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// The offsets of an image's products.
+    static OFFSETS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with scratch for one plane and with the offsets of the products of image `i`.
+/// Calls `work` with memory for a plane that is transformed along one axis, and with the offsets of the products of image
+/// `i`.
 fn with_scratch(layout: &ProductLayout, i: usize, work: impl FnOnce(*mut f32, &[usize])) {
-    SCRATCH.with_borrow_mut(|(scratch, offsets)| {
-        let extra = MAX_TAPS - 1;
-        let lines = layout.axes.iter().map(|axis| axis.products.len().max(axis.covered + extra)).product::<usize>();
-        if scratch.len() < lines * BLOCK {
-            scratch.resize(lines * BLOCK, 0.0);
-        }
+    let extra = MAX_TAPS - 1;
+    let lines = layout.axes.iter().map(|axis| axis.products.len().max(axis.covered + extra)).product::<usize>();
+    let mut plane = Scratch::of(lines * BLOCK);
+    OFFSETS.with_borrow_mut(|offsets| {
         layout.offsets(i, offsets);
-        work(scratch.as_mut_ptr(), offsets);
+        work(plane.as_mut_ptr(), offsets);
     });
 }

@@ -178,16 +178,16 @@ impl TrainStep {
         if let Some(file) = &self.config {
             return Setting::of_config(file);
         }
-        let setting = Setting::new(&self.network)?;
-        let local = LocalConfig { batch_size: self.batch.into(), precision: self.precision, ..setting.local };
-        Ok(Setting { local, ..setting })
+        let mut setting = Setting::new(&self.network)?;
+        setting.local = LocalConfig { batch_size: self.batch.into(), precision: self.precision, ..setting.local };
+        Ok(setting)
     }
 
     /// Warms `client` up together with the others and times its steps.
     fn time(&self, client: Result<Client>, start: &Start) -> Result<Span> {
         // After a failure too, since the others wait for all clients.
         start.wait();
-        let client = client.map(Client::warmed_up);
+        let client = client.and_then(Client::warmed_up);
         start.barrier.wait();
         let (mut client, started) = (client?, Mark::now());
         let mut steps = 0;
@@ -195,7 +195,7 @@ impl TrainStep {
             Some(wanted) => steps < wanted,
             None => started.at.elapsed().as_secs_f64() < self.seconds,
         } {
-            client = client.step();
+            client.step()?;
             steps += 1;
         }
         Ok(Span { steps, started, ended: Mark::now() })

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use effgan_fl::LocalConfig;
-use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, Loss, TrainConfig};
+use effgan_fl::{AlgorithmConfig, LocalConfig};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel, Loss};
+use effgan_nn::model::StepPlan;
 use effgan_nn::networks::{Network, NetworkConfig};
 use effgan_run::Config;
 use effgan_run::failure::Result;
@@ -14,6 +15,8 @@ use super::super::kind::{Kind, NetworkArgs};
 pub(super) struct Setting {
     pub(super) network: Network,
     pub(super) local: LocalConfig,
+    /// Weight of `FedProx`'s proximal term.
+    proximal: Option<f64>,
 }
 
 impl Setting {
@@ -25,21 +28,30 @@ impl Setting {
             Kind::Resnet => Loss::Hinge,
         };
         let local = LocalConfig { loss, ..LocalConfig::default() };
-        Ok(Self { network, local })
+        Ok(Self { network, local, proximal: None })
     }
 
-    /// The network and the `[local]` table of the config in `file`, for images like those of its data set.
+    /// The network, the `[local]` table and the proximal term, if any, of the config in `file`, for images like those of its
+    /// data set.
     pub(super) fn of_config(file: &Path) -> Result<Self> {
         let config = Config::load(file, &[])?;
         let images = config.load_dataset()?.train;
         let model = config.model(images.shape(), images.num_classes()).map_err(|failure| failure.of_config(file))?;
-        Ok(Self { network: model.network, local: config.local })
+        let proximal = match &config.algorithm {
+            AlgorithmConfig::Fedprox(fedprox) => Some(fedprox.mu),
+            _ => None,
+        };
+        Ok(Self { network: model.network, local: config.local, proximal })
     }
 
-    pub(super) fn train_config(&self) -> TrainConfig {
-        let (generator, discriminator) = (self.local.adam(GENERATOR), self.local.adam(DISCRIMINATOR));
-        let LocalConfig { loss, discriminator_steps, .. } = self.local;
-        TrainConfig { loss, generator, discriminator, discriminator_steps }
+    pub(super) fn model(&self) -> GanModel {
+        self.local.gan(self.network.clone())
+    }
+
+    /// The training of a run's first round.
+    pub(super) fn plan(&self) -> StepPlan {
+        let adam = [GENERATOR, DISCRIMINATOR].map(|name| (name, self.local.adam(name)));
+        StepPlan { ema: self.local.ema, proximal: self.proximal, adam: adam.into() }
     }
 
     /// Real images of one step.

@@ -2,6 +2,9 @@
 //!
 //! Of each tensor a fixture holds the `summary` of `dcgan_steps.py`: sum, norm and largest absolute value, then the values
 //! at some places.
+//!
+//! How a batch is divided into chunks, and the weights of the widest layers into strips, is held to plain loops in
+//! effgan-kernels: a fixture of such layers would be too large.
 
 use super::*;
 use crate::fused::FORMS;
