@@ -11,7 +11,7 @@ use crate::precision::Precision;
 
 /// Version of everything that determines the bits of a training step, such as the forms of convolutions and how they
 /// are chosen. Runs that were begun with another version are refused.
-pub const ARITHMETIC_VERSION: u32 = 2;
+pub const ARITHMETIC_VERSION: u32 = 3;
 
 /// Bytes that stay in the second-level cache of a core: a little more than it holds, since the products of one map are
 /// read while those of the other are written.

@@ -172,7 +172,7 @@ mod tests {
     /// Another choice sums gradients in another order: it is another version of the arithmetic.
     #[test]
     fn what_is_chosen_is_that_of_the_version_of_the_arithmetic() {
-        assert_eq!(crate::ARITHMETIC_VERSION, 2, "what another version chooses belongs here");
+        assert_eq!(crate::ARITHMETIC_VERSION, 3, "what another version chooses belongs here");
         let map = |channels, side| MapShape { channels, height: side, width: side };
         let two_taps = |channels, side| Geometry::of_conv(map(channels, side), 2 * channels, 4, 2, 1);
         let three_taps = |channels, side| Geometry::of_conv(map(channels, side), channels, 3, 1, 1);
