@@ -17,7 +17,7 @@ use crate::parallel_for::Shared;
 use crate::precision::Precision;
 use crate::product::Blocks;
 use crate::winograd::axis::MAX_POINTS;
-use crate::winograd::multiply::{Read, multiply_for_weights};
+use crate::winograd::multiply::{MapProducts, multiply_for_weights};
 use crate::winograd::product_layout::{Kind, ProductLayout};
 use crate::winograd::transform::{Spacing, into_products};
 use crate::winograd::weights::weights_out_of_products;
@@ -76,7 +76,7 @@ impl Winograd {
         let blocks = layout.blocks(Side::Output);
         for strip in (0..blocks).step_by(STRIP).map(|first| first..blocks.min(first + STRIP)) {
             let mut weights = Scratch::of(layout.weights_len(Side::Output, strip.len()));
-            let inputs = Read::once(&inputs);
+            let inputs = MapProducts::read_once(&inputs);
             multiply_for_weights(isa, Precision::F32, layout, inputs, &outputs, strip.clone(), &mut weights, false);
             // SAFETY: it is borrowed here alone.
             unsafe { weights_out_of_products(isa, layout, strip, &weights, Shared::new(&mut grad)) };

@@ -59,29 +59,29 @@ impl Factors {
     }
 }
 
-/// The products of a map that several products read, one for each strip of what they write.
+/// The products of a map, which one matrix product reads for each strip of what it writes.
 #[derive(Clone, Copy)]
-pub(crate) struct Read<'a> {
+pub(crate) struct MapProducts<'a> {
     products: &'a [f32],
     /// The same rounded to bf16, where they are multiplied in bf16 several times.
     packed: Option<&'a PackedPoints>,
 }
 
-impl<'a> Read<'a> {
-    /// Products that are read once.
-    pub(crate) fn once(products: &'a [f32]) -> Self {
+impl<'a> MapProducts<'a> {
+    /// Products that one matrix product reads.
+    pub(crate) fn read_once(products: &'a [f32]) -> Self {
         Self { products, packed: None }
     }
 
-    /// Calls `work` with `products` of the map `side`, which `times` products read as their left factor.
-    pub(crate) fn with<R>(
+    /// Calls `work` with `products` of the map `side`, which `times` matrix products read as their left factor.
+    pub(crate) fn read_several_times<R>(
         precision: Precision,
         layout: &ProductLayout,
         side: Side,
         products: &[f32],
         pack: Pack,
         times: usize,
-        work: impl FnOnce(Read) -> R,
+        work: impl FnOnce(MapProducts) -> R,
     ) -> R {
         let packed = (precision == Precision::Bf16 && times > 1).then(|| {
             let blocks = layout.blocks(side);
@@ -89,7 +89,7 @@ impl<'a> Read<'a> {
             packed.write(layout.points, |point| layout.point(products, point, 0..blocks));
             packed
         });
-        work(Read { products, packed: packed.as_ref() })
+        work(MapProducts { products, packed: packed.as_ref() })
     }
 
     /// Calls `work` with the matrix of `point` in bf16.
@@ -119,10 +119,10 @@ fn in_bf16<R>(pack: Pack, rows: usize, matrix: Blocks, work: impl FnOnce(Packed)
     work(Packed::write(pack, rows, matrix, &mut lines))
 }
 
-/// Writes some blocks of the products of one map: those of the other map, `read`, times `factors`.
-pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, read: Read, factors: &Factors, written: &mut [f32]) {
+/// Writes some blocks of the products of one map: those of the other map, `map`, times `factors`.
+pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, map: MapProducts, factors: &Factors, written: &mut [f32]) {
     let (from, blocks) = (factors.to.other(), factors.blocks);
-    assert_eq!(read.products.len(), layout.products_len(layout.blocks(from)));
+    assert_eq!(map.products.len(), layout.products_len(layout.blocks(from)));
     assert_eq!(written.len(), layout.products_len(blocks));
     let written = BlocksMut::new(written, layout.rows * BLOCK, blocks);
     parallel_for(layout.points, |point| {
@@ -130,11 +130,11 @@ pub(crate) fn multiply(isa: Isa, layout: &ProductLayout, read: Read, factors: &F
         let c = unsafe { written.starting_at(layout.first_row(point)) };
         match &factors.values {
             Values::F32(values) => {
-                let a = layout.point(read.products, point, 0..layout.blocks(from));
+                let a = layout.point(map.products, point, 0..layout.blocks(from));
                 product(isa, layout.image_rows(point), a, layout.factor_at(values, point, factors.to, blocks), c);
             }
             Values::Bf16(factors) => {
-                read.in_bf16(layout, from, Pack::Rows, point, |a| product_bf16::product(a, factors.point(point), c));
+                map.in_bf16(layout, from, Pack::Rows, point, |a| product_bf16::product(a, factors.point(point), c));
             }
         }
     });
@@ -147,7 +147,7 @@ pub(crate) fn multiply_for_weights(
     isa: Isa,
     precision: Precision,
     layout: &ProductLayout,
-    input: Read,
+    input: MapProducts,
     output: &[f32],
     blocks: Range<usize>,
     weights: &mut [f32],

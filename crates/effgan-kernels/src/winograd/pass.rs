@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::multiply::{Factors, Read, multiply, multiply_for_weights};
+use super::multiply::{Factors, MapProducts, multiply, multiply_for_weights};
 use super::plan::Plan;
 use super::product_layout::Kind;
 use super::transform::{Spacing, into_products, out_of_products};
@@ -186,7 +186,7 @@ impl Winograd {
         let (first, layout) = self.plan.chunk(i);
         let maps = maps.after(first * spacing.image);
         let strips = self.plan.strips(to);
-        Read::with(self.precision, layout, to.other(), products, Pack::Rows, strips, |read| {
+        MapProducts::read_several_times(self.precision, layout, to.other(), products, Pack::Rows, strips, |read| {
             parallel_for_large(strips, |i| {
                 let own = factors.is_none().then(|| self.factors(to, i, weights));
                 let factors = factors.or(own.as_ref()).expect("one of both");
@@ -210,7 +210,7 @@ impl Winograd {
         let Self { isa, precision, plan } = self;
         for (j, i) in chunks.clone().enumerate() {
             let layout = plan.chunk(i).1;
-            let input = Read::once(self.part(input, Side::Input, &chunks, j));
+            let input = MapProducts::read_once(self.part(input, Side::Input, &chunks, j));
             let output = self.part(output, Side::Output, &chunks, j);
             let all = 0..layout.blocks(Side::Output);
             multiply_for_weights(*isa, *precision, layout, input, output, all, sums, i > 0);
@@ -221,7 +221,7 @@ impl Winograd {
     fn write_weights(&self, [input, output]: [&Scratch; 2], weights: &mut [f32]) {
         let Self { isa, precision, plan } = self;
         let (layout, weights, strips) = (plan.chunk(0).1, Shared::new(weights), plan.strips(Side::Output));
-        Read::with(*precision, layout, Side::Input, input, Pack::Pairs, strips, |input| {
+        MapProducts::read_several_times(*precision, layout, Side::Input, input, Pack::Pairs, strips, |input| {
             parallel_for_large(strips, |i| {
                 let strip = plan.strip(Side::Output, i);
                 let mut sums = Scratch::of(layout.weights_len(Side::Output, strip.len()));
