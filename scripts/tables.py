@@ -59,6 +59,8 @@ DRIFT_ROWS = [
 # Equal work again: 40 epochs at each client, 5 per round.
 EVERY_ALGORITHM = {
     "effgan": effgan(7, 5),
+    # Seven turns of ten clients.
+    "cyclic-effgan": algorithm("cyclic-effgan", rounds=70, fine_tune_epochs=5),
     "local-ensemble": algorithm("local-ensemble", rounds=8),
     "fedgan": algorithm("fedgan", rounds=8),
     "fedprox": algorithm("fedprox", rounds=8, mu=0.01),

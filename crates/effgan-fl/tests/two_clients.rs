@@ -3,8 +3,8 @@
 use effgan_data::{ClientName, ClientShare, ImageSet, Partition};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{
-    CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
-    UaGanConfig,
+    CentralConfig, CyclicEffganConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig,
+    MdGanConfig, UaGanConfig,
 };
 use effgan_fl::local::LocalTraining;
 use effgan_fl::{
@@ -76,6 +76,11 @@ fn effgan(rounds: u32, fine_tune_epochs: u32) -> AlgorithmConfig {
     let fine_tune_epochs = Some(fine_tune_epochs);
     let weights = Weights::default();
     AlgorithmConfig::Effgan(EffganConfig { rounds, fine_tune_epochs, fine_tune_steps: None, cohort: 1.0, weights })
+}
+
+fn cyclic_effgan(rounds: u32, fine_tune_epochs: u32) -> AlgorithmConfig {
+    let (fine_tune_epochs, weights) = (Some(fine_tune_epochs), Weights::default());
+    AlgorithmConfig::CyclicEffgan(CyclicEffganConfig { rounds, fine_tune_epochs, fine_tune_steps: None, weights })
 }
 
 fn fedprox(rounds: u32, mu: f64) -> AlgorithmConfig {
@@ -229,6 +234,21 @@ fn a_round_of_effgan_and_two_epochs_of_fine_tuning() {
     let averaged = round_by_hand(&first_params(), 1);
     let members = vec![member("north", 12, &north(&averaged, 2, 2)), member("south", 8, &south(&averaged, 2, 2))];
     assert_eq!(simulated(&effgan(1, 2), 1), (averaged, members));
+}
+
+#[test]
+fn a_turn_of_each_client_in_cyclic_effgan_and_an_epoch_of_fine_tuning() {
+    let (params, members) = simulated(&cyclic_effgan(2, 1), 1);
+    let first = first_params();
+    let orders = [south(&north(&first, 1, 1), 2, 1), north(&south(&first, 1, 1), 2, 1)];
+    assert!(orders.contains(&params));
+    assert_eq!(members, [member("north", 12, &north(&params, 3, 1)), member("south", 8, &south(&params, 3, 1))]);
+}
+
+#[test]
+fn cyclic_effgan_with_one_client_is_effgan() {
+    let alone = |config: &AlgorithmConfig| simulated_with(config, local(), &partition().pooled(), 1);
+    assert_eq!(alone(&cyclic_effgan(2, 1)), alone(&effgan(2, 1)));
 }
 
 #[test]
@@ -526,6 +546,7 @@ fn two_rounds_of_a_conditional_network_with_two_updates_per_step_and_a_decaying_
 fn every_algorithm() -> Vec<AlgorithmConfig> {
     let all = vec![
         effgan(1, 2),
+        cyclic_effgan(2, 1),
         fedgan(2),
         fedprox(2, 0.1),
         AlgorithmConfig::Fedadam(server_optimiser(2, 0.1, 0.01)),

@@ -104,7 +104,7 @@ fn every_algorithm_runs_and_is_sampled() {
     for kind in kinds {
         let run = folder.path().join(kind);
         let required = match kind {
-            "effgan" => ", fine_tune_epochs = 1",
+            "effgan" | "cyclic-effgan" => ", fine_tune_epochs = 1",
             "fedprox" => ", mu = 0.1",
             _ => "",
         };

@@ -1,11 +1,14 @@
 //! EFFGAN (Ekblom, Listo Zec, Mogren 2022, arXiv:2206.11682): rounds of FedGAN, after which each client fine-tunes a copy of its
 //! own and the server keeps the ensemble of the fine-tuned generators.
 
+mod division;
+
 use effgan_data::ClientName;
 use effgan_nn::Streams;
 use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
+pub use self::division::{Division, check_total};
 use super::fedgan::{FedGan, FedGanConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::Result;
@@ -42,6 +45,12 @@ impl EffganConfig {
         LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")
     }
 
+    /// The algorithm with these settings.
+    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
+        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
+        Ok(Effgan { averaging, fine_tune: self.fine_tune()? })
+    }
+
     /// The rounds of averaging.
     fn averaging(&self) -> FedGanConfig {
         FedGanConfig { rounds: self.rounds, cohort: self.cohort, weights: self.weights }
@@ -60,8 +69,7 @@ impl AlgorithmSettings for EffganConfig {
     }
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
-        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
-        Ok(Box::new(Effgan { averaging, fine_tune: self.fine_tune()? }))
+        Ok(Box::new(self.build(training, rule)?))
     }
 
     fn rounds(&self) -> Option<u32> {

@@ -5,6 +5,7 @@
 //! [`Algorithm`]. CONTRIBUTING.md has the tests and the pages that belong to it.
 
 mod central;
+mod cyclic_effgan;
 mod effgan;
 mod fed_opt;
 mod fed_prox;
@@ -21,7 +22,8 @@ use effgan_nn::{Device, Model};
 use serde::{Deserialize, Serialize};
 
 pub use central::CentralConfig;
-pub use effgan::EffganConfig;
+pub use cyclic_effgan::CyclicEffganConfig;
+pub use effgan::{Division, EffganConfig, check_total};
 pub use fed_opt::{FedAdamConfig, FedOptConfig, FedYogiConfig};
 pub use fed_prox::FedProxConfig;
 pub use fedgan::FedGanConfig;
@@ -40,6 +42,8 @@ use crate::{Algorithm, FlError, Result, cohort};
 pub enum AlgorithmConfig {
     /// Rounds of averaging, then each client fine-tunes a copy of its own, and the server keeps all of their generators.
     Effgan(EffganConfig),
+    /// One copy goes from client to client, then each client fine-tunes one of its own, and the server keeps all of their generators.
+    CyclicEffgan(CyclicEffganConfig),
     /// Rounds of averaging.
     Fedgan(FedGanConfig),
     /// Rounds of averaging with a proximal term in the clients' loss.
@@ -64,6 +68,7 @@ impl Deref for AlgorithmConfig {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Effgan(config) => config,
+            Self::CyclicEffgan(config) => config,
             Self::Fedgan(config) => config,
             Self::Fedprox(config) => config,
             Self::Fedadam(config) => config,
@@ -78,11 +83,12 @@ impl Deref for AlgorithmConfig {
 
 impl AlgorithmConfig {
     /// A config of each algorithm in the order of the variants, for those who ask all of them the same. A test asks for a new one.
-    pub fn one_of_each() -> [Self; 9] {
+    pub fn one_of_each() -> [Self; 10] {
         let (rounds, cohort, weights) = (1, everyone(), Weights::default());
         let (fine_tune_epochs, fine_tune_steps) = (Some(1), None);
         [
             Self::Effgan(EffganConfig { rounds, fine_tune_epochs, fine_tune_steps, cohort, weights }),
+            Self::CyclicEffgan(CyclicEffganConfig { rounds, fine_tune_epochs, fine_tune_steps, weights }),
             Self::Fedgan(FedGanConfig { rounds, cohort, weights }),
             Self::Fedprox(FedProxConfig { rounds, mu: 0.0, cohort, weights }),
             Self::Fedadam(FedOptConfig::of(rounds)),

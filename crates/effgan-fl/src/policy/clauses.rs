@@ -240,6 +240,11 @@ mod tests {
         let run_of = |rounds| RunRequest { rounds, ..w() };
         for (request, refusal, allowed) in [
             (RunRequest { algorithm: "md-gan".into(), ..w() }, Refusal::AlgorithmNotAllowed, "algorithms = effgan, "),
+            (
+                RunRequest { algorithm: "cyclic-effgan".into(), ..w() },
+                Refusal::AlgorithmNotAllowed,
+                "algorithms = effgan, ",
+            ),
             (RunRequest { held_out: 0.51, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
             (RunRequest { held_out: f64::NAN, ..w() }, Refusal::HoldOutTooLarge, "max_held_out = 0.5"),
             (RunRequest { batch_size: 7, ..w() }, Refusal::BatchTooSmall, "min_batch_size = 8"),

@@ -252,7 +252,7 @@ mod tests {
             ("max_seconds = 0", "max_seconds = 0.0 must be above 0 and at most 2592000.0"),
             ("max_image_size = 4096", "max_image_size = 4096 must be from 1 to 1024"),
             ("min_batch_size = 100000", "min_batch_size = 100000 must be from 1 to 65536"),
-            ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, fedgan"),
+            ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, cyclic-effgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),

@@ -50,6 +50,7 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
     for (config, why) in [
         (ua_gan(2), "ua-gan, which adds up what clients send, by the chain rule"),
         (local_ensemble(1), "local-ensemble, which averages nothing"),
+        (cyclic_effgan(1, 1), "cyclic-effgan, which averages nothing"),
         (central, "central, which has one client"),
     ] {
         let line = format!("aggregation.kind = \"median\" is not for {why}; use mean");

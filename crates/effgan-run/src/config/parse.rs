@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::typed::{Mistake, number_at, short, shown, typed};
-use super::{Config, overrides};
+use super::{Config, overrides, total_epochs};
 use crate::failure::{Failure, Result};
 
 /// Maximum number of bytes of a config; the longest in this repository has 2,000.
@@ -61,6 +61,7 @@ impl Config {
         let mut table = table_of(text)?;
         settings.iter().try_for_each(|setting| overrides::apply(&mut table, setting))?;
         table.iter().try_for_each(|(key, value)| check_values(key, value))?;
+        total_epochs::resolve(&mut table)?;
         check_complete(&table)?;
         Self::checked(&table)
     }
@@ -88,7 +89,7 @@ impl Config {
             partition: take(&mut table, "partition")?,
             network: take(&mut table, "network")?,
             local: take(&mut table, "local")?,
-            algorithm: take(&mut table, "algorithm")?,
+            algorithm: take(&mut table, "algorithm").map_err(with_keys_that_are_replaced)?,
             aggregation: take_or_empty(&mut table, "aggregation")?,
             simulation: take_or_empty(&mut table, "simulation")?,
             federation: take_or_empty(&mut table, "federation")?,
@@ -155,6 +156,13 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> Failure {
 /// Moves one value out of the table; what remains at the end is unknown.
 fn take<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<T, Mistake> {
     typed(key, &table.remove(key).expect("required keys were checked, and optional tables inserted"))
+}
+
+/// The list of the keys of `[algorithm]` with those that are replaced before it is read.
+fn with_keys_that_are_replaced(mistake: Mistake) -> Mistake {
+    let keys = total_epochs::KEYS.map(|key| format!(", `{key}`")).concat();
+    let is_list = mistake.line.starts_with("[algorithm] unknown key");
+    Mistake { line: if is_list { mistake.line + &keys } else { mistake.line }, ..mistake }
 }
 
 fn take_or_empty<T: DeserializeOwned>(table: &mut Table, key: &str) -> std::result::Result<T, Mistake> {

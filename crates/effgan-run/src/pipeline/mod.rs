@@ -157,6 +157,9 @@ impl<'a> Run<'a> {
         let (model, weights) = (self.dir.join("model"), self.config.algorithm.weights());
         let Some(from) = from else {
             self.record_notes()?;
+            if let Some(division) = self.config.division() {
+                self.execution.progress.line(&format!("epochs of each client: {division}"));
+            }
             self.execution.check_stop()?;
             self.score_floor()?;
             return Ok(ModelWriter::create(&model, weights)?);

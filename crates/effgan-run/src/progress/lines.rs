@@ -36,13 +36,15 @@ fn round_line(record: &RoundRecord) -> String {
         }
         some => format!(" ({} missing)", some.len()),
     };
-    if record.clients.is_empty() {
-        return format!("round {:<3} no client replied{missing}", record.round);
-    }
+    let done = match &record.clients[..] {
+        [] => return format!("round {:<3} no client replied{missing}", record.round),
+        // The mean of one reply is the reply.
+        [one] if record.kind == ExchangeKind::Average => format!("trained at {}", one.name),
+        clients => format!("{what} {} clients", clients.len()),
+    };
     format!(
-        "round {:<3} {what} {} clients{missing}: {}{:.1} MB down, {:.1} up; {:.1} s",
+        "round {:<3} {done}{missing}: {}{:.1} MB down, {:.1} up; {:.1} s",
         record.round,
-        record.clients.len(),
         losses(record),
         record.bytes_down as f64 / 1e6,
         record.bytes_up as f64 / 1e6,
@@ -86,9 +88,9 @@ mod tests {
     use super::*;
     use crate::record::events::Scored;
 
-    /// The line of a round whose two clients sent half of each of these metrics and one and a half times as much.
-    fn round_with(losses: &[(&str, f64)]) -> String {
-        let client = |(name, factor): (&str, f64)| ClientRecord {
+    /// The line of a round whose clients sent so many times these metrics.
+    fn round_of(clients: &[(&str, f64)], losses: &[(&str, f64)]) -> String {
+        let client = |&(name, factor): &(&str, f64)| ClientRecord {
             name: name.to_owned().try_into().unwrap(),
             num_examples: 1,
             counted: None,
@@ -99,7 +101,7 @@ mod tests {
         let record = RoundRecord {
             round: 3,
             kind: ExchangeKind::Average,
-            clients: [("a", 0.5), ("b", 1.5)].map(client).into(),
+            clients: clients.iter().map(client).collect(),
             missing: vec![],
             refused: vec![],
             bytes_down: 13_000_000,
@@ -107,6 +109,10 @@ mod tests {
             seconds: 1.5,
         };
         line_of(&Event::Round(record)).unwrap()
+    }
+
+    fn round_with(losses: &[(&str, f64)]) -> String {
+        round_of(&[("a", 0.5), ("b", 1.5)], losses)
     }
 
     fn line_of_score(metrics: Map<String, Value>) -> String {
@@ -136,6 +142,11 @@ mod tests {
         let three = [("loss_kl", 0.25), ("loss_pixels", 4.0), ("loss_z", 1.0), ("steps", 9.0)];
         assert_eq!(round_with(&three), line("loss kl 0.250, pixels 4.000, Z 1.000; "));
         assert_eq!(round_with(&[("steps", 0.0)]), line(""));
+    }
+
+    #[test]
+    fn a_round_of_one_client_names_it() {
+        assert_eq!(round_of(&[("site-3", 1.0)], &[]), "round 3   trained at site-3: 13.0 MB down, 7.0 up; 1.5 s");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Cell {
     pub point: Vec<(String, Value)>,
     /// The keys of each axis.
     pub(super) axes: Vec<Vec<String>>,
+    /// All keys of the axes with their values in this cell.
+    pub(super) varied: Vec<(String, Value)>,
     /// The config of the run.
     pub config: Config,
     /// The config as a table with every key.
@@ -28,8 +30,14 @@ impl Cell {
         out.join("cells").join(&self.name)
     }
 
-    /// The value of a dotted key in the config; `None` when it has no such key.
+    /// The value of a dotted key in the config, or on an axis if it was replaced when the config was read, as `algorithm.share` is; `None`
+    /// when neither has such a key.
     pub fn value(&self, key: &str) -> Option<&Value> {
+        let on_axis = || self.varied.iter().find(|(of, _)| of == key).map(|(_, value)| value);
+        self.resolved_value(key).or_else(on_axis)
+    }
+
+    fn resolved_value(&self, key: &str) -> Option<&Value> {
         let (last, tables) = key.split('.').collect::<Vec<_>>().split_last().map(|(l, t)| (*l, t.to_vec()))?;
         let table = tables.into_iter().try_fold(&self.resolved, |table, key| table.get(key)?.as_table())?;
         table.get(last)

@@ -178,7 +178,8 @@ impl Grid {
         let name = cell_name(&label, &point, seed);
         let resolved = config.to_toml().parse().expect("written as TOML a line above");
         let axes = self.axes.iter().map(|axis| axis.keys().cloned().collect()).collect();
-        Ok(Cell { name, label, point, axes, config, resolved })
+        let varied = points.iter().copied().flatten().cloned().collect();
+        Ok(Cell { name, label, point, axes, varied, config, resolved })
     }
 }
 

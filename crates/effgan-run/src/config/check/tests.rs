@@ -9,8 +9,8 @@ use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity,
 use effgan_data::{ClientName, DatasetConfig, DatasetName, PartitionConfig};
 use effgan_fl::aggregate::Weights;
 use effgan_fl::algorithms::{
-    CentralConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig, MdGanConfig,
-    UaGanConfig,
+    CentralConfig, CyclicEffganConfig, EffganConfig, FedGanConfig, FedOptConfig, FedProxConfig, LocalEnsembleConfig,
+    MdGanConfig, UaGanConfig,
 };
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
@@ -203,6 +203,12 @@ fn every_algorithm() -> Vec<AlgorithmConfig> {
         AlgorithmConfig::Fedyogi(server_optimiser()),
         AlgorithmConfig::MdGan(MdGanConfig { rounds, cohort, weights }),
         AlgorithmConfig::UaGan(UaGanConfig { rounds, cohort, weights }),
+        AlgorithmConfig::CyclicEffgan(CyclicEffganConfig {
+            rounds,
+            fine_tune_epochs: Some(1),
+            fine_tune_steps: None,
+            weights,
+        }),
         AlgorithmConfig::LocalEnsemble(LocalEnsembleConfig { rounds, weights }),
         AlgorithmConfig::Central(CentralConfig { rounds }),
     ]

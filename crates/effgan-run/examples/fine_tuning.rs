@@ -1,0 +1,289 @@
+//! What the rounds of averaging give to the fine-tuning: EFFGAN's fine-tuning from several starts, scored along the way.
+//!
+//! ```text
+//! cargo run --locked --release --example fine_tuning -- CONFIG OUT.csv [SECTION.KEY=VALUE ...]
+//! ```
+//!
+//! The averaged rounds of an `effgan` config are computed once. Then all clients fine-tune from each of the [`Start`]s, with the same images
+//! and random numbers. `average` is what `effgan run` does, to the same bits. Each row of the CSV is a score after so many epochs of
+//! fine-tuning: of the ensemble against the test images, and for `average` also of each member, against its own client's training images
+//! and against the test images. Distances of few images are larger: members are comparable along the epochs and with each other only where
+//! n is the same.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use effgan_data::{ClientShare, Dataset, ImageSet};
+use effgan_fl::LocalConfig;
+use effgan_fl::algorithms::Division;
+use effgan_fl::local::{BatchSampler, ShuffledEpochs};
+use effgan_fl::sample::{Draw, sample};
+use effgan_metrics::{MAIN, Reference};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
+use effgan_nn::model::{Batch, StepPlan};
+use effgan_nn::{Adam, Array, Device, Model, Params, Streams, Trainer, model, pixels};
+use effgan_run::config::Config;
+use effgan_run::scores::FeatureNet;
+
+/// Epochs of fine-tuning after which the ensemble is scored, besides the last.
+const SCORED: [u32; 6] = [0, 1, 5, 10, 20, 40];
+/// Test images that a member is scored against.
+const MEMBER_IMAGES: usize = 2000;
+
+/// What the fine-tuning starts from, and how it trains.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    /// Both networks of the last round.
+    Average,
+    /// The averaged generator, with the discriminator that the run began with.
+    FreshDiscriminator,
+    /// The averaged discriminator, with the generator that the run began with.
+    FreshGenerator,
+    /// Both networks of the last round, with the moments of Adam that the client had at its end.
+    KeptMoments,
+    /// Both networks, with another step size.
+    StepSize(f64),
+    /// Both networks, with batch norm's running statistics as they were at first.
+    FreshStatistics,
+}
+
+impl Start {
+    const ALL: [Self; 7] = [
+        Self::Average,
+        Self::FreshDiscriminator,
+        Self::FreshGenerator,
+        Self::KeptMoments,
+        Self::StepSize(0.5),
+        Self::StepSize(2.0),
+        Self::FreshStatistics,
+    ];
+
+    fn name(self) -> String {
+        match self {
+            Self::Average => "average".into(),
+            Self::FreshDiscriminator => "fresh-discriminator".into(),
+            Self::FreshGenerator => "fresh-generator".into(),
+            Self::KeptMoments => "kept-moments".into(),
+            Self::StepSize(factor) => format!("step-size-{factor}"),
+            Self::FreshStatistics => "fresh-statistics".into(),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let [config, out, settings @ ..] = &args[..] else {
+        anyhow::bail!("usage: fine_tuning CONFIG OUT.csv [KEY=VALUE ...]")
+    };
+    let config = Config::load(Path::new(config), settings).map_err(|failure| anyhow::anyhow!(failure.line()))?;
+    let division = config.division().context("the config needs kind = \"effgan\" with epochs")?;
+    let dataset = config.load_dataset()?;
+    let partition = config.deal(&dataset).map_err(|failure| anyhow::anyhow!(failure.line()))?;
+    let study = Study::new(&config, division, &dataset, &partition.clients)?;
+    let mut csv = File::create(out).with_context(|| out.clone())?;
+    writeln!(csv, "start,epoch,of,n,fd_small")?;
+    let (average, moments) = study.rounds()?;
+    for start in Start::ALL {
+        study.fine_tune(start, &average, &moments, &mut csv)?;
+    }
+    Ok(())
+}
+
+struct Study<'a> {
+    config: &'a Config,
+    division: Division,
+    dataset: &'a Dataset,
+    clients: &'a [ClientShare],
+    model: effgan_nn::gan::GanModel,
+    features: FeatureNet,
+    device: Device,
+}
+
+/// A client at work.
+struct Client<'a> {
+    share: &'a ClientShare,
+    trainer: Box<dyn Trainer>,
+    streams: Streams,
+    /// Number of steps since the random streams began, kept moments included.
+    steps: u64,
+}
+
+impl<'a> Study<'a> {
+    fn new(config: &'a Config, division: Division, dataset: &'a Dataset, clients: &'a [ClientShare]) -> Result<Self> {
+        let device = Device::cpu()?;
+        ensure!(config.algorithm.cohort() >= 1.0 && config.local.ema.is_none(), "every client takes part, without ema");
+        let model = config.model(dataset.train.shape(), 10).map_err(|failure| anyhow::anyhow!(failure.line()))?;
+        let features =
+            FeatureNet::required_for(config.dataset.name, device).map_err(|failure| anyhow::anyhow!(failure.line()))?;
+        Ok(Self { config, division, dataset, clients, model, features, device })
+    }
+
+    /// The rounds of averaging: the average of the last, and the state of each client at its end.
+    fn rounds(&self) -> Result<(Params, Vec<(Params, u64)>)> {
+        let mut average = model::init(&self.model, self.config.seed);
+        let mut states = Vec::new();
+        for round in 1..=self.division.rounds {
+            states.clear();
+            let mut replies = Vec::new();
+            for share in self.clients {
+                let mut client = self.client(share, round, &average, 1.0)?;
+                self.train(&mut client, self.division.epochs)?;
+                states.push((client.trainer.state(), client.steps));
+                replies.push((share.train.len() as f64, client.trainer.into_params(model::Part::Averaged)));
+            }
+            average = mean(&replies)?;
+            eprintln!("round {round}");
+        }
+        Ok((average, states))
+    }
+
+    fn fine_tune(&self, start: Start, average: &Params, states: &[(Params, u64)], csv: &mut File) -> Result<()> {
+        let round = self.division.rounds + 1;
+        let mut clients = Vec::new();
+        for (share, state) in self.clients.iter().zip(states) {
+            clients.push(self.start(start, share, round, average, state)?);
+        }
+        let mut done = 0;
+        for epoch in SCORED
+            .into_iter()
+            .filter(|epoch| *epoch < self.division.fine_tune_epochs)
+            .chain([self.division.fine_tune_epochs])
+        {
+            for client in &mut clients {
+                self.train(client, epoch - done)?;
+            }
+            done = epoch;
+            let members: Vec<Params> = clients.iter().map(|client| client.trainer.state().under(GENERATOR)).collect();
+            let fd = self.ensemble(&members)?;
+            writeln!(csv, "{},{epoch},ensemble,{},{fd:.3}", start.name(), self.dataset.test.len())?;
+            eprintln!("{} after {epoch} epochs: {fd:.2}", start.name());
+            if start == Start::Average {
+                self.members(&members, epoch, csv)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A client before its first step of fine-tuning.
+    fn start(
+        &self,
+        start: Start,
+        share: &'a ClientShare,
+        round: u32,
+        average: &Params,
+        (state, steps): &(Params, u64),
+    ) -> Result<Client<'a>> {
+        let first = model::init(&self.model, self.config.seed);
+        let fresh = |is_fresh: &dyn Fn(&str) -> bool| {
+            let mut params = average.clone();
+            for (name, array) in first.iter().filter(|(name, _)| is_fresh(name)) {
+                params.insert(name.clone(), array.clone());
+            }
+            params
+        };
+        let of = |network: &'static str| {
+            move |name: &str| name.starts_with(network) && name[network.len()..].starts_with('.')
+        };
+        let begin = |params: &Params, factor| self.client(share, round, params, factor);
+        match start {
+            Start::Average => begin(average, 1.0),
+            Start::FreshDiscriminator => begin(&fresh(&of(DISCRIMINATOR)), 1.0),
+            Start::FreshGenerator => begin(&fresh(&of(GENERATOR)), 1.0),
+            Start::StepSize(factor) => begin(average, factor),
+            Start::FreshStatistics => begin(&fresh(&|name| name.contains("running_")), 1.0),
+            Start::KeptMoments => {
+                let mut client = begin(average, 1.0)?;
+                // The state holds the parameters under their names, and the moments beside them.
+                let state = state.clone().merged_with(average.clone());
+                client.trainer.restore(&state, *steps)?;
+                Ok(Client { steps: *steps, ..client })
+            }
+        }
+    }
+
+    fn client(&self, share: &'a ClientShare, round: u32, params: &Params, factor: f64) -> Result<Client<'a>> {
+        let trainer = self.model.trainer(params, &plan(&self.config.local, &self.model, factor), self.device)?;
+        let streams = Streams::of_client(self.config.seed, round, share.name.as_str());
+        Ok(Client { share, trainer, streams, steps: 0 })
+    }
+
+    fn train(&self, client: &mut Client, epochs: u32) -> Result<()> {
+        let images = &client.share.train;
+        let batch = self.config.local.batch_size.min(images.len());
+        let steps = images.len().div_ceil(batch) * epochs as usize;
+        for indices in ShuffledEpochs.batches(images, &client.streams, batch, client.steps).take(steps) {
+            client.trainer.step(load(&self.dataset.train, &indices), &client.streams)?;
+        }
+        client.trainer.drain_losses()?;
+        client.steps += steps as u64;
+        Ok(())
+    }
+
+    /// `fd_small` of as many samples of the ensemble as there are test images.
+    fn ensemble(&self, members: &[Params]) -> Result<f64> {
+        let weights: Vec<f64> = self.clients.iter().map(|share| share.train.len() as f64).collect();
+        let n = self.dataset.test.len();
+        self.distance(members, &weights, self.dataset.test.pixels(), n)
+    }
+
+    /// The rows of each member.
+    fn members(&self, members: &[Params], epoch: u32, csv: &mut File) -> Result<()> {
+        for (share, member) in self.clients.iter().zip(members) {
+            let (own, member) = (self.images_of(share), std::slice::from_ref(member));
+            let n = share.train.len();
+            let to_own = self.distance(member, &[1.0], &own, n)?;
+            let test = self.dataset.test.first(MEMBER_IMAGES);
+            let to_all = self.distance(member, &[1.0], test.pixels(), MEMBER_IMAGES)?;
+            writeln!(csv, "average,{epoch},{} to its own images,{n},{to_own:.3}", share.name)?;
+            writeln!(csv, "average,{epoch},{} to test images,{MEMBER_IMAGES},{to_all:.3}", share.name)?;
+        }
+        Ok(())
+    }
+
+    fn images_of(&self, share: &ClientShare) -> Vec<u8> {
+        share.train.iter().flat_map(|&index| self.dataset.train.image(index as usize)).copied().collect()
+    }
+
+    /// `fd_small` of `n` samples of the mixture against the `n` images of `real`.
+    fn distance(&self, members: &[Params], weights: &[f64], real: &[u8], n: usize) -> Result<f64> {
+        let shape = self.dataset.test.shape();
+        let draw = Draw::new(self.config.seed, 0..n as u64, self.device, 1);
+        let images = sample(&self.model, weights, &|i| Ok(members[i].clone()), &draw)?;
+        let [real, images] = [real, &images].map(|images| self.features.extract(images, shape, 1));
+        let (real, images) = (real?, images?);
+        let scores = Reference::new(self.features.network(), real, None)?.score_round(&images, 1)?;
+        scores.get(MAIN).context("fd_small is a score of every round")
+    }
+}
+
+fn plan(local: &LocalConfig, model: &dyn Model, factor: f64) -> StepPlan {
+    let scaled = |adam: Adam| Adam { learning_rate: adam.learning_rate * factor, ..adam };
+    let adam: BTreeMap<_, _> =
+        model.networks().iter().map(|network| (network.name, scaled(local.adam(network.name)))).collect();
+    StepPlan { adam, ..StepPlan::default() }
+}
+
+fn load(images: &ImageSet, indices: &[u32]) -> Batch {
+    let indices = || indices.iter().map(|&index| index as usize);
+    let pixels = indices().flat_map(|index| images.image(index)).map(|&pixel| pixels::to_f32(pixel));
+    Batch { images: pixels.collect(), labels: indices().map(|index| images.labels()[index]).collect() }
+}
+
+/// The mean, weighted by n_k.
+fn mean(replies: &[(f64, Params)]) -> Result<Params> {
+    let total: f64 = replies.iter().map(|(n, _)| n).sum();
+    let mut average = Params::new();
+    for (name, array) in replies[0].1.iter() {
+        let mut sums = vec![0.0_f64; array.values().len()];
+        for (n, params) in replies {
+            let values = params.get(name)?.values();
+            sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += n / total * f64::from(value));
+        }
+        average.insert(name.clone(), Array::new(array.shape.clone(), sums.iter().map(|&sum| sum as f32).collect()));
+    }
+    Ok(average)
+}

@@ -1,0 +1,329 @@
+//! `algorithm.total_epochs`: the local epochs of each client in all, in place of those of a round and of the fine-tuning.
+//!
+//! The keys are replaced when a config is read, by those that they stand for. Everything else, such as a site or a run folder, knows
+//! `local.epochs`, `algorithm.rounds` and `algorithm.fine_tune_epochs` alone.
+
+use anyhow::anyhow;
+use effgan_fl::LocalWork;
+use effgan_fl::algorithms::{Division, check_total};
+use toml::{Table, Value};
+
+use super::Config;
+use super::typed::shown;
+use crate::failure::{Failure, Result};
+
+/// The keys of `[algorithm]` that are replaced, for the list of keys in an error.
+pub(super) const KEYS: [&str; 2] = ["total_epochs", "share"];
+/// The keys that follow from them.
+const REPLACED: [(&str, &str); 4] =
+    [("local", "epochs"), ("local", "steps"), ("algorithm", "fine_tune_epochs"), ("algorithm", "fine_tune_steps")];
+const RECOMMENDED: &str = "recommended";
+
+impl Config {
+    /// How the epochs of each client are divided between the rounds that it takes part in, on average, and fine-tuning; `None` where an
+    /// algorithm has not both, a part is given in steps, or the number of clients is not known.
+    pub fn division(&self) -> Option<Division> {
+        let (rounds, local) = (self.algorithm.rounds()?, self.local.work().ok()?);
+        let rounds = if self.algorithm.cohort() < 1.0 { self.rounds_of_each(rounds)? } else { rounds };
+        match (local, self.algorithm.fine_tuning(local).ok()??) {
+            (LocalWork::Epochs(epochs), LocalWork::Epochs(fine_tune_epochs)) => {
+                Some(Division { rounds, epochs, fine_tune_epochs })
+            }
+            _ => None,
+        }
+    }
+
+    /// The rounds of `rounds` that each client takes part in, if it is a whole number.
+    fn rounds_of_each(&self, rounds: u32) -> Option<u32> {
+        let clients = self.partition.common_keys()?.clients as u64;
+        let parts = u64::from(rounds) * self.algorithm.num_in_round(clients as usize) as u64;
+        parts.is_multiple_of(clients).then(|| (parts / clients) as u32)
+    }
+}
+
+/// Replaces `algorithm.total_epochs` and `algorithm.share` by the keys that follow from them.
+pub(super) fn resolve(table: &mut Table) -> Result<()> {
+    let Some(algorithm) = table.get_mut("algorithm").and_then(Value::as_table_mut) else { return Ok(()) };
+    let [total, share] = KEYS.map(|key| algorithm.remove(key));
+    let Some(total) = total else {
+        return share.map_or(Ok(()), |share| {
+            let share = shown(&share);
+            Err(usage(format!(
+                "algorithm.share = {share} needs algorithm.total_epochs, the epochs that it is a share of"
+            )))
+        });
+    };
+    let rounds = algorithm.get("rounds").map(|rounds| whole("rounds", rounds)).transpose()?;
+    let kind = algorithm.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    check_replaced(table, &total)?;
+    let total = whole("total_epochs", &total)?;
+    match (&*kind, share) {
+        ("effgan", share) => {
+            check_cohort(table)?;
+            set_division(table, Division::of(total, share_of(share)?, rounds)?, 1);
+            Ok(())
+        }
+        ("cyclic-effgan", share) => {
+            let clients = clients_of(table)?;
+            let visits = rounds.map(|rounds| visits_of_each(rounds, clients)).transpose()?;
+            set_division(table, Division::of(total, share_of(share)?, visits)?, clients);
+            Ok(())
+        }
+        (_, Some(share)) => {
+            let share = shown(&share);
+            Err(usage(format!("algorithm.share = {share} is for algorithms whose clients fine-tune; remove it")))
+        }
+        (_, None) => set_equal_rounds(table, total, rounds),
+    }
+}
+
+/// With a part of the clients in each round, no number of epochs would be that of each client.
+fn check_cohort(table: &Table) -> Result<()> {
+    let cohort = table
+        .get("algorithm")
+        .and_then(|algorithm| algorithm.get("cohort"))
+        .filter(|cohort| cohort.as_float() != Some(1.0));
+    cohort.map_or(Ok(()), |cohort| {
+        let cohort = shown(cohort);
+        Err(usage(format!("algorithm.total_epochs needs every client in each round, not algorithm.cohort = {cohort}; remove one of them")))
+    })
+}
+
+/// The number of clients, each of which a lap of `cyclic-effgan` visits once.
+fn clients_of(table: &Table) -> Result<u32> {
+    let sites = table.get("federation").and_then(|federation| federation.get("sites")?.as_array());
+    let clients = table.get("partition").and_then(|partition| partition.get("clients")?.as_integer());
+    let clients = sites.map(|sites| sites.len() as i64).or(clients).and_then(|clients| u32::try_from(clients).ok());
+    clients.filter(|clients| *clients > 0).ok_or_else(|| {
+        usage("algorithm.total_epochs of cyclic-effgan needs partition.clients or federation.sites, to know how many visits are a turn of each".into())
+    })
+}
+
+fn visits_of_each(rounds: u32, clients: u32) -> Result<u32> {
+    if rounds > 0 && rounds.is_multiple_of(clients) {
+        return Ok(rounds / clients);
+    }
+    Err(usage(format!(
+        "algorithm.rounds = {rounds} is not a multiple of {clients}, the visits that are a turn of each client"
+    )))
+}
+
+/// Refuses the keys that are replaced: one of two numbers would be passed over.
+fn check_replaced(table: &Table, total: &Value) -> Result<()> {
+    let found = REPLACED.iter().find_map(|(of, key)| Some((of, key, table.get(*of)?.get(key)?)));
+    found.map_or(Ok(()), |(of, key, value)| {
+        let (value, total) = (shown(value), shown(total));
+        let line =
+            format!("{of}.{key} = {value} would follow from algorithm.total_epochs = {total}; remove one of them");
+        Err(usage(line))
+    })
+}
+
+fn share_of(share: Option<Value>) -> Result<f64> {
+    match share {
+        None => Ok(Division::RECOMMENDED_SHARE),
+        Some(Value::String(text)) if text == RECOMMENDED => Ok(Division::RECOMMENDED_SHARE),
+        Some(Value::Float(share)) => Ok(share),
+        Some(Value::Integer(share)) => Ok(share as f64),
+        Some(other) => Err(usage(format!(
+            "algorithm.share = {}, expected a number or {RECOMMENDED:?}, which is {}",
+            shown(&other),
+            Division::RECOMMENDED_SHARE
+        ))),
+    }
+}
+
+/// Sets what follows from `division`, whose rounds are so many `rounds_each` of the algorithm.
+fn set_division(table: &mut Table, division: Division, rounds_each: u32) {
+    let Division { rounds, epochs, fine_tune_epochs } = division;
+    set(table, "algorithm", "rounds", rounds.saturating_mul(rounds_each));
+    set(table, "algorithm", "fine_tune_epochs", fine_tune_epochs);
+    set(table, "local", "epochs", epochs);
+}
+
+/// The epochs of each round of an algorithm that has nothing but rounds, if it says how many.
+fn set_equal_rounds(table: &mut Table, total: u32, rounds: Option<u32>) -> Result<()> {
+    check_total(total)?;
+    let Some(rounds) = rounds else { return Ok(()) };
+    if rounds == 0 || !total.is_multiple_of(rounds) {
+        let line = format!(
+            "algorithm.total_epochs = {total} is not a multiple of algorithm.rounds = {rounds}; rounds are equally long"
+        );
+        return Err(usage(line));
+    }
+    set(table, "local", "epochs", total / rounds);
+    Ok(())
+}
+
+fn set(table: &mut Table, of: &str, key: &str, value: u32) {
+    let of = table.entry(of).or_insert_with(|| Value::Table(Table::new()));
+    if let Some(of) = of.as_table_mut() {
+        of.insert(key.into(), i64::from(value).into());
+    }
+}
+
+fn whole(key: &str, value: &Value) -> Result<u32> {
+    let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| {
+        let value = shown(value);
+        usage(format!("algorithm.{key} = {value}, expected a whole number from 0 to {}", u32::MAX))
+    })
+}
+
+fn usage(line: String) -> Failure {
+    Failure::usage(anyhow!(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use effgan_fl::AlgorithmConfig;
+
+    use super::super::tests::QUICKSTART;
+    use super::*;
+
+    /// The quick start without its own division of the epochs, with `algorithm` and further `settings`.
+    fn config(algorithm: &str, settings: &[&str]) -> Result<Config> {
+        let lines = QUICKSTART.lines().filter(|line| !line.starts_with("epochs = "));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let settings = [&[algorithm], settings].concat();
+        Config::parse(&text, &settings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    fn effgan(keys: &str) -> Result<Config> {
+        config(&format!("algorithm={{ kind = \"effgan\", {keys} }}"), &[])
+    }
+
+    fn division(keys: &str) -> (u32, u32, u32) {
+        let division = effgan(keys).unwrap_or_else(|failure| panic!("{}", failure.line())).division().unwrap();
+        (division.rounds, division.epochs, division.fine_tune_epochs)
+    }
+
+    #[test]
+    fn epochs_are_divided_by_the_share_and_none_is_lost() {
+        for (keys, expected) in [
+            ("total_epochs = 100, share = 0.2, rounds = 2", (2, 10, 80)),
+            ("total_epochs = 100, share = 0.2, rounds = 10", (10, 2, 80)),
+            ("total_epochs = 100, share = 0.3, rounds = 4", (4, 8, 68)),
+            ("total_epochs = 100, share = 0.001, rounds = 5", (5, 1, 95)),
+            ("total_epochs = 100, share = 0.0", (0, 100, 100)),
+            ("total_epochs = 100, share = 0", (0, 100, 100)),
+            ("total_epochs = 2, share = 0.9", (1, 1, 1)),
+        ] {
+            assert_eq!(division(keys), expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn without_a_share_or_rounds_the_recommended_ones_are_taken() {
+        let recommended = Division::of(100, Division::RECOMMENDED_SHARE, Some(Division::RECOMMENDED_ROUNDS)).unwrap();
+        let Division { rounds, epochs, fine_tune_epochs } = recommended;
+        for keys in ["total_epochs = 100", "total_epochs = 100, share = \"recommended\""] {
+            assert_eq!(division(keys), (rounds, epochs, fine_tune_epochs), "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_config_is_the_same_as_with_the_keys_that_follow() {
+        let written_out =
+            config("algorithm={ kind = \"effgan\", rounds = 2, fine_tune_epochs = 80 }", &["local.epochs=10"]);
+        let written_out = written_out.unwrap();
+        let divided = effgan("total_epochs = 100, share = 0.2, rounds = 2").unwrap();
+        assert_eq!(divided, written_out);
+        assert_eq!(divided.identity(), written_out.identity());
+    }
+
+    #[test]
+    fn visits_of_cyclic_effgan_are_so_many_turns_of_each_client() {
+        let cyclic = |keys: &str| config(&format!("algorithm={{ kind = \"cyclic-effgan\", {keys} }}"), &[]);
+        for (keys, rounds) in
+            [("total_epochs = 50, share = 0.2", 10), ("total_epochs = 50, share = 0.2, rounds = 25", 25)]
+        {
+            let config = cyclic(keys).unwrap_or_else(|failure| panic!("{}", failure.line()));
+            // The quick start has 5 clients.
+            assert_eq!(config.algorithm.rounds(), Some(rounds), "{keys}");
+            let division = Division { rounds: rounds / 5, epochs: 10 / (rounds / 5), fine_tune_epochs: 40 };
+            assert_eq!(config.division(), Some(division), "{keys}");
+        }
+        assert_eq!(
+            cyclic("total_epochs = 50, rounds = 12").unwrap_err().line(),
+            "algorithm.rounds = 12 is not a multiple of 5, the visits that are a turn of each client"
+        );
+    }
+
+    #[test]
+    fn every_other_algorithm_divides_its_epochs_equally_among_its_rounds() {
+        for kind in AlgorithmConfig::one_of_each()
+            .iter()
+            .map(|algorithm| algorithm.name())
+            .filter(|kind| !kind.contains("effgan"))
+        {
+            let mu = if kind == "fedprox" { ", mu = 0.1" } else { "" };
+            let config = config(&format!("algorithm={{ kind = \"{kind}\", rounds = 5, total_epochs = 100{mu} }}"), &[]);
+            assert_eq!(config.unwrap_or_else(|failure| panic!("{}", failure.line())).local.epochs, Some(20), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_division_that_is_impossible_or_said_twice_is_refused_in_one_line() {
+        let line = |algorithm: &str, settings: &[&str]| config(algorithm, settings).unwrap_err().line();
+        for (keys, said) in [
+            (
+                "share = 0.2, rounds = 2",
+                "algorithm.share = 0.2 needs algorithm.total_epochs, the epochs that it is a share of",
+            ),
+            (
+                "total_epochs = 100, share = 1.0",
+                "algorithm.share = 1.0 must be at least 0 and below 1; fedgan is the algorithm that shares everything",
+            ),
+            (
+                "total_epochs = 100, share = \"best\"",
+                "algorithm.share = \"best\", expected a number or \"recommended\", which is 0.2",
+            ),
+            (
+                "total_epochs = 100, share = 0.0, rounds = 2",
+                "algorithm.share = 0.0 leaves no epochs for algorithm.rounds = 2; remove it, or raise the share",
+            ),
+            (
+                "total_epochs = 4, rounds = 4",
+                "algorithm.rounds = 4 of at least one epoch leave none of algorithm.total_epochs = 4 for the fine-tuning; lower rounds or \
+                 raise total_epochs",
+            ),
+            ("total_epochs = 0", "algorithm.total_epochs = 0 must be from 1 to 1000000"),
+            ("total_epochs = -1", "algorithm.total_epochs = -1, expected a whole number from 0 to 4294967295"),
+            ("total_epochs = 9, rounds = 0.5", "algorithm.rounds = 0.5, expected a whole number from 0 to 4294967295"),
+            (
+                "total_epochs = 9, fine_tune_epochs = 3",
+                "algorithm.fine_tune_epochs = 3 would follow from algorithm.total_epochs = 9; remove one of them",
+            ),
+        ] {
+            assert_eq!(line(&format!("algorithm={{ kind = \"effgan\", {keys} }}"), &[]), said);
+        }
+        assert_eq!(
+            line("algorithm={ kind = \"effgan\", total_epochs = 9 }", &["local.epochs=3"]),
+            "local.epochs = 3 would follow from algorithm.total_epochs = 9; remove one of them"
+        );
+        assert_eq!(
+            line("algorithm={ kind = \"effgan\", total_epochs = 9, cohort = 0.5 }", &[]),
+            "algorithm.total_epochs needs every client in each round, not algorithm.cohort = 0.5; remove one of them"
+        );
+        assert_eq!(
+            line("algorithm={ kind = \"fedgan\", total_epochs = 9, rounds = 3, share = 0.2 }", &[]),
+            "algorithm.share = 0.2 is for algorithms whose clients fine-tune; remove it"
+        );
+        assert_eq!(
+            line("algorithm={ kind = \"fedgan\", total_epochs = 10, rounds = 3 }", &[]),
+            "algorithm.total_epochs = 10 is not a multiple of algorithm.rounds = 3; rounds are equally long"
+        );
+        assert!(line("algorithm={ kind = \"effgan\", totl_epochs = 9 }", &[]).ends_with("`total_epochs`, `share`"));
+    }
+
+    #[test]
+    fn a_division_is_said_in_one_line() {
+        let said = |keys: &str| effgan(keys).unwrap().division().unwrap().to_string();
+        assert_eq!(
+            said("total_epochs = 100, share = 0.2, rounds = 2"),
+            "20 % shared in 2 × 10, then 80 of fine-tuning"
+        );
+        assert_eq!(said("total_epochs = 100, share = 0.0"), "100 of fine-tuning, none shared");
+    }
+}
