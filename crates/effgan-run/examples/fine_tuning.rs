@@ -4,9 +4,9 @@
 //! cargo run --locked --release --example fine_tuning -- CONFIG OUT.csv [SECTION.KEY=VALUE ...]
 //! ```
 //!
-//! The averaged rounds of an `effgan` config are computed once. Then all clients fine-tune from each of the [`Start`]s, with the same images
-//! and random numbers. `average` is what `effgan run` does, to the same bits. Each row of the CSV is a score after so many epochs of
-//! fine-tuning: of the ensemble against the test images, and for `average` also of each member, against its own client's training images
+//! The rounds of an `effgan` or a `cyclic-effgan` are computed once. Then all clients fine-tune from each of the [`Start`]s, with the same
+//! images and random numbers. `both` is what `effgan run` does, to the same bits. Each row of the CSV is a score after so many epochs of
+//! fine-tuning: of the ensemble against the test images, and for `both` also of each member, against its own client's training images
 //! and against the test images. Distances of few images are larger: members are comparable along the epochs and with each other only where
 //! n is the same.
 
@@ -15,18 +15,20 @@ use std::env;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use effgan_data::{ClientShare, Dataset, ImageSet};
-use effgan_fl::LocalConfig;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use effgan_data::{ClientShare, Dataset, ImageSet, Partition};
 use effgan_fl::algorithms::Division;
 use effgan_fl::local::{BatchSampler, ShuffledEpochs};
 use effgan_fl::sample::{Draw, sample};
+use effgan_fl::{ExchangeKind, LocalConfig, Roster, ServerState};
 use effgan_metrics::{MAIN, Reference};
-use effgan_nn::gan::{DISCRIMINATOR, GENERATOR};
+use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel};
 use effgan_nn::model::{Batch, StepPlan};
 use effgan_nn::{Adam, Array, Device, Model, Params, Streams, Trainer, model, pixels};
 use effgan_run::config::Config;
+use effgan_run::failure::Failure;
 use effgan_run::scores::FeatureNet;
 
 /// Epochs of fine-tuning after which the ensemble is scored, besides the last.
@@ -38,10 +40,10 @@ const MEMBER_IMAGES: usize = 2000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Start {
     /// Both networks of the last round.
-    Average,
-    /// The averaged generator, with the discriminator that the run began with.
+    Both,
+    /// The generator of the last round, with the discriminator that the run began with.
     FreshDiscriminator,
-    /// The averaged discriminator, with the generator that the run began with.
+    /// The discriminator of the last round, with the generator that the run began with.
     FreshGenerator,
     /// Both networks of the last round, with the moments of Adam that the client had at its end.
     KeptMoments,
@@ -53,7 +55,7 @@ enum Start {
 
 impl Start {
     const ALL: [Self; 7] = [
-        Self::Average,
+        Self::Both,
         Self::FreshDiscriminator,
         Self::FreshGenerator,
         Self::KeptMoments,
@@ -64,7 +66,7 @@ impl Start {
 
     fn name(self) -> String {
         match self {
-            Self::Average => "average".into(),
+            Self::Both => "both".into(),
             Self::FreshDiscriminator => "fresh-discriminator".into(),
             Self::FreshGenerator => "fresh-generator".into(),
             Self::KeptMoments => "kept-moments".into(),
@@ -76,31 +78,39 @@ impl Start {
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [config, out, settings @ ..] = &args[..] else {
-        anyhow::bail!("usage: fine_tuning CONFIG OUT.csv [KEY=VALUE ...]")
-    };
-    let config = Config::load(Path::new(config), settings).map_err(|failure| anyhow::anyhow!(failure.line()))?;
-    let division = config.division().context("the config needs kind = \"effgan\" with epochs")?;
+    let [config, out, settings @ ..] = &args[..] else { bail!("usage: fine_tuning CONFIG OUT.csv [KEY=VALUE ...]") };
+    let config = Config::load(Path::new(config), settings).map_err(in_one_line)?;
     let dataset = config.load_dataset()?;
-    let partition = config.deal(&dataset).map_err(|failure| anyhow::anyhow!(failure.line()))?;
-    let study = Study::new(&config, division, &dataset, &partition.clients)?;
+    let partition = config.deal(&dataset).map_err(in_one_line)?;
+    let study = Study::new(&config, &dataset, &partition)?;
     let mut csv = File::create(out).with_context(|| out.clone())?;
     writeln!(csv, "start,epoch,of,n,fd_small")?;
-    let (average, moments) = study.rounds()?;
+    let (networks, ends) = study.rounds()?;
     for start in Start::ALL {
-        study.fine_tune(start, &average, &moments, &mut csv)?;
+        study.fine_tune(start, &networks, &ends, &mut csv)?;
     }
     Ok(())
+}
+
+fn in_one_line(failure: Failure) -> anyhow::Error {
+    anyhow!(failure.line())
 }
 
 struct Study<'a> {
     config: &'a Config,
     division: Division,
     dataset: &'a Dataset,
-    clients: &'a [ClientShare],
-    model: effgan_nn::gan::GanModel,
+    partition: &'a Partition,
+    model: GanModel,
     features: FeatureNet,
     device: Device,
+}
+
+/// A client at the end of its last round.
+struct ClientEnd {
+    /// Networks and moments of Adam.
+    state: Params,
+    steps: u64,
 }
 
 /// A client at work.
@@ -113,46 +123,48 @@ struct Client<'a> {
 }
 
 impl<'a> Study<'a> {
-    fn new(config: &'a Config, division: Division, dataset: &'a Dataset, clients: &'a [ClientShare]) -> Result<Self> {
+    fn new(config: &'a Config, dataset: &'a Dataset, partition: &'a Partition) -> Result<Self> {
         let device = Device::cpu()?;
-        ensure!(config.algorithm.cohort() >= 1.0 && config.local.ema.is_none(), "every client takes part, without ema");
-        let model = config.model(dataset.train.shape(), 10).map_err(|failure| anyhow::anyhow!(failure.line()))?;
-        let features =
-            FeatureNet::required_for(config.dataset.name, device).map_err(|failure| anyhow::anyhow!(failure.line()))?;
-        Ok(Self { config, division, dataset, clients, model, features, device })
+        let division = config.division().context("the config needs rounds and fine-tuning, both in epochs")?;
+        ensure!(config.local.ema.is_none(), "local.ema is not computed here");
+        ensure!(config.local.discriminator_steps == 1, "local.discriminator_steps above 1 is not computed here");
+        let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
+        let features = FeatureNet::required_for(config.dataset.name, device).map_err(in_one_line)?;
+        Ok(Self { config, division, dataset, partition, model, features, device })
     }
 
-    /// The rounds of averaging: the average of the last, and the state of each client at its end.
-    fn rounds(&self) -> Result<(Params, Vec<(Params, u64)>)> {
-        let mut average = model::init(&self.model, self.config.seed);
-        let mut states = Vec::new();
-        for round in 1..=self.division.rounds {
-            states.clear();
+    /// The networks after the rounds, and the state of each client at the end of its last round.
+    fn rounds(&self) -> Result<(Params, Vec<ClientEnd>)> {
+        let (model, local, aggregation) =
+            (Arc::new(self.model.clone()), self.config.local.clone(), &self.config.aggregation);
+        let algorithm = self.config.algorithm.build(model, local, aggregation, self.device)?;
+        let roster = Roster::of(self.partition);
+        let ctx = roster.context(self.config.seed);
+        let mut state = algorithm.init(&ctx)?;
+        let mut ends = BTreeMap::new();
+        while let Some(exchange) =
+            algorithm.next(&state, &ctx).filter(|exchange| exchange.kind == ExchangeKind::Average)
+        {
             let mut replies = Vec::new();
-            for share in self.clients {
-                let mut client = self.client(share, round, &average, 1.0)?;
+            for share in self.partition.clients.iter().filter(|share| exchange.cohort.contains(&share.name)) {
+                let mut client = self.client(share, exchange.round, &state.params, 1.0)?;
                 self.train(&mut client, self.division.epochs)?;
-                states.push((client.trainer.state(), client.steps));
+                ends.insert(share.name.clone(), ClientEnd { state: client.trainer.state(), steps: client.steps });
                 replies.push((share.train.len() as f64, client.trainer.into_params(model::Part::Averaged)));
             }
-            average = mean(&replies)?;
-            eprintln!("round {round}");
+            state = ServerState::after_round(exchange.round, mean(&replies)?);
         }
-        Ok((average, states))
+        ensure!(ends.len() == self.partition.clients.len(), "every client takes part in a round");
+        Ok((state.params, ends.into_values().collect()))
     }
 
-    fn fine_tune(&self, start: Start, average: &Params, states: &[(Params, u64)], csv: &mut File) -> Result<()> {
-        let round = self.division.rounds + 1;
+    fn fine_tune(&self, start: Start, networks: &Params, ends: &[ClientEnd], csv: &mut File) -> Result<()> {
         let mut clients = Vec::new();
-        for (share, state) in self.clients.iter().zip(states) {
-            clients.push(self.start(start, share, round, average, state)?);
+        for (share, end) in self.partition.clients.iter().zip(ends) {
+            clients.push(self.start(start, share, networks, end)?);
         }
-        let mut done = 0;
-        for epoch in SCORED
-            .into_iter()
-            .filter(|epoch| *epoch < self.division.fine_tune_epochs)
-            .chain([self.division.fine_tune_epochs])
-        {
+        let (last, mut done) = (self.division.fine_tune_epochs, 0);
+        for epoch in SCORED.into_iter().filter(|epoch| *epoch < last).chain([last]) {
             for client in &mut clients {
                 self.train(client, epoch - done)?;
             }
@@ -161,25 +173,19 @@ impl<'a> Study<'a> {
             let fd = self.ensemble(&members)?;
             writeln!(csv, "{},{epoch},ensemble,{},{fd:.3}", start.name(), self.dataset.test.len())?;
             eprintln!("{} after {epoch} epochs: {fd:.2}", start.name());
-            if start == Start::Average {
+            if start == Start::Both {
                 self.members(&members, epoch, csv)?;
             }
         }
         Ok(())
     }
 
-    /// A client before its first step of fine-tuning.
-    fn start(
-        &self,
-        start: Start,
-        share: &'a ClientShare,
-        round: u32,
-        average: &Params,
-        (state, steps): &(Params, u64),
-    ) -> Result<Client<'a>> {
+    /// A client before its first step of fine-tuning, which begins with the `networks` after the rounds.
+    fn start(&self, start: Start, share: &'a ClientShare, networks: &Params, end: &ClientEnd) -> Result<Client<'a>> {
+        let round = self.config.algorithm.rounds().context("an algorithm with rounds")? + 1;
         let first = model::init(&self.model, self.config.seed);
         let fresh = |is_fresh: &dyn Fn(&str) -> bool| {
-            let mut params = average.clone();
+            let mut params = networks.clone();
             for (name, array) in first.iter().filter(|(name, _)| is_fresh(name)) {
                 params.insert(name.clone(), array.clone());
             }
@@ -190,17 +196,17 @@ impl<'a> Study<'a> {
         };
         let begin = |params: &Params, factor| self.client(share, round, params, factor);
         match start {
-            Start::Average => begin(average, 1.0),
+            Start::Both => begin(networks, 1.0),
             Start::FreshDiscriminator => begin(&fresh(&of(DISCRIMINATOR)), 1.0),
             Start::FreshGenerator => begin(&fresh(&of(GENERATOR)), 1.0),
-            Start::StepSize(factor) => begin(average, factor),
+            Start::StepSize(factor) => begin(networks, factor),
             Start::FreshStatistics => begin(&fresh(&|name| name.contains("running_")), 1.0),
             Start::KeptMoments => {
-                let mut client = begin(average, 1.0)?;
+                let mut client = begin(networks, 1.0)?;
                 // The state holds the parameters under their names, and the moments beside them.
-                let state = state.clone().merged_with(average.clone());
-                client.trainer.restore(&state, *steps)?;
-                Ok(Client { steps: *steps, ..client })
+                let state = end.state.clone().merged_with(networks.clone());
+                client.trainer.restore(&state, end.steps)?;
+                Ok(Client { steps: end.steps, ..client })
             }
         }
     }
@@ -225,21 +231,21 @@ impl<'a> Study<'a> {
 
     /// `fd_small` of as many samples of the ensemble as there are test images.
     fn ensemble(&self, members: &[Params]) -> Result<f64> {
-        let weights: Vec<f64> = self.clients.iter().map(|share| share.train.len() as f64).collect();
+        let weights: Vec<f64> = self.partition.clients.iter().map(|share| share.train.len() as f64).collect();
         let n = self.dataset.test.len();
         self.distance(members, &weights, self.dataset.test.pixels(), n)
     }
 
     /// The rows of each member.
     fn members(&self, members: &[Params], epoch: u32, csv: &mut File) -> Result<()> {
-        for (share, member) in self.clients.iter().zip(members) {
+        for (share, member) in self.partition.clients.iter().zip(members) {
             let (own, member) = (self.images_of(share), std::slice::from_ref(member));
             let n = share.train.len();
             let to_own = self.distance(member, &[1.0], &own, n)?;
             let test = self.dataset.test.first(MEMBER_IMAGES);
             let to_all = self.distance(member, &[1.0], test.pixels(), MEMBER_IMAGES)?;
-            writeln!(csv, "average,{epoch},{} to its own images,{n},{to_own:.3}", share.name)?;
-            writeln!(csv, "average,{epoch},{} to test images,{MEMBER_IMAGES},{to_all:.3}", share.name)?;
+            writeln!(csv, "both,{epoch},{} to its own images,{n},{to_own:.3}", share.name)?;
+            writeln!(csv, "both,{epoch},{} to test images,{MEMBER_IMAGES},{to_all:.3}", share.name)?;
         }
         Ok(())
     }

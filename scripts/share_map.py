@@ -1,0 +1,132 @@
+"""Prints the tables of docs/results about how much of the work to share, and draws their figure.
+
+    python3 scripts/share_map.py one-seed --sweeps sweeps
+    python3 scripts/share_map.py gains    --sweeps sweeps
+    python3 scripts/share_map.py figure   --sweeps sweeps --out docs/results/share/map.svg
+
+They read what `effgan sweep` left of configs/paper/share.sweep.toml, cyclic.sweep.toml and seeds.sweep.toml. A *place* is a data set, a skew and a number
+of images per client. A *split* is an algorithm with so many of its 100 epochs shared. `one-seed`: `fd_small` of each split in each place. `gains`: over
+the seeds of a place, the paired differences between two splits, as the mean of ln(fd / fd of the other) with its 95 % interval (Student's t), so that
+a split that is a tenth closer in each seed has -10 % however far apart the seeds are. `figure` needs matplotlib.
+"""
+
+import argparse
+import json
+import math
+import re
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+# Two-sided 95 % of Student's t, by degrees of freedom; more are not needed.
+T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+NORMAL = 1.96
+
+
+class Place(NamedTuple):
+    dataset: str
+    skew: str
+    images: int
+
+
+class Split(NamedTuple):
+    """`count` rounds or turns, in which `share` per cent of the epochs are spent."""
+
+    algorithm: str
+    share: int
+    count: int
+
+    def __str__(self):
+        return f"{self.algorithm} {self.share} %" if self.count else self.algorithm
+
+
+LOCAL = Split("local-ensemble", 0, 0)
+SKEWS = ["Dirichlet(0.1)", "Dirichlet(1)", "Dirichlet(100)", "2 classes per client"]
+
+
+def place_of(row):
+    alpha = row["partition.alpha"]
+    skew = f"Dirichlet({alpha:g})" if alpha is not None else "2 classes per client"
+    return Place(row["dataset.name"], skew, row["dataset.limit"] // 10)
+
+
+def split_of(row):
+    """From the label of the grid: `local-ensemble`, `2 rounds`, `10 turns`, `fedgan, 5 rounds`."""
+    label = row["label"]
+    if label == "local-ensemble":
+        return LOCAL
+    count = int(re.search(r"\d+", label)[0])
+    algorithm = "fedgan" if label.startswith("fedgan") else "cyclic-effgan" if "turn" in label else "effgan"
+    return Split(algorithm, count * row["local.epochs"], count)
+
+
+def read(sweeps, names):
+    """{place: {split: {seed: fd_small}}} of the sweeps `names`, and megabytes of each split."""
+    scores, megabytes = defaultdict(lambda: defaultdict(dict)), {}
+    for name in names:
+        for row in json.loads((sweeps / name / "table.json").read_text()):
+            if row["main"]:
+                split = split_of(row)
+                scores[place_of(row)][split][row["seed"]] = row["fd_small"]
+                megabytes[split] = row["megabytes"]
+    ordered = sorted(scores, key=lambda place: (place.dataset, SKEWS.index(place.skew), place.images))
+    return {place: scores[place] for place in ordered}, megabytes
+
+
+class Gain(NamedTuple):
+    """How much lower a distance is, in per cent, with the ends of its interval; negative numbers are lower."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self):
+        bold = "**" if self.high < 0 or self.low > 0 else ""
+        return f"{bold}{self.mean:+.0f} %{bold} ({self.low:+.0f} to {self.high:+.0f})"
+
+
+def gain(pairs):
+    """Of pairs (distance, distance of the other)."""
+    logs = [math.log(distance / other) for distance, other in pairs]
+    mean, n = statistics.mean(logs), len(logs)
+    half = T.get(n - 1, NORMAL) * statistics.stdev(logs) / math.sqrt(n) if n > 1 else math.inf
+    return Gain(*(100 * math.expm1(value) for value in (mean, mean - half, min(mean + half, 20))))
+
+
+def paired(splits, one, other):
+    """The gain of `one` over `other` over the seeds that both have."""
+    seeds = splits[one].keys() & splits[other].keys()
+    return gain([(splits[one][seed], splits[other][seed]) for seed in seeds])
+
+
+def row(cells):
+    print(f"| {' | '.join(map(str, cells))} |")
+
+
+def one_seed(args):
+    scores, megabytes = read(args.sweeps, ["share", "cyclic"])
+    splits = sorted({split for place in scores.values() for split in place}, key=lambda s: (s.algorithm, s.share, s.count))
+    head = [f"{split}, {split.count}" if split.count else str(split) for split in splits]
+    row(["data set", "skew", "images", *head])
+    row(["---"] * (len(splits) + 3))
+    for place, of in scores.items():
+        found = [next(iter(of[split].values()), None) if split in of else None for split in splits]
+        best = min(value for value in found if value is not None)
+        row([*place, *("" if v is None else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in found)])
+    row(["MB sent", "", "", *(f"{megabytes[split]:.0f}" for split in splits)])
+    over_places = lambda split: gain([(v, of[LOCAL][seed]) for of in scores.values() if split in of for seed, v in of[split].items()])
+    row(["against local-ensemble, all places", "", "", *("" if split == LOCAL else over_places(split) for split in splits)])
+
+
+def gains(args):
+    scores, _ = read(args.sweeps, ["seeds"])
+    pairs = [(one, other) for one in CANDIDATES for other in OTHERS]
+    row(["data set", "skew", "images", *(f"{one} against {other}" for one, other in pairs)])
+    row(["---"] * (len(pairs) + 3))
+    for place, splits in scores.items():
+        row([*place, *(paired(splits, *pair) for pair in pairs)])
+
+
+CANDIDATES = [Split("effgan", 20, 2), Split("cyclic-effgan", 20, 2), Split("cyclic-effgan", 50, 2)]
+OTHERS = [LOCAL, Split("fedgan", 100, 5), Split("effgan", 80, 4)]
