@@ -130,3 +130,69 @@ def gains(args):
 
 CANDIDATES = [Split("effgan", 20, 2), Split("cyclic-effgan", 20, 2), Split("cyclic-effgan", 50, 2)]
 OTHERS = [LOCAL, Split("fedgan", 100, 5), Split("effgan", 80, 4)]
+
+
+# Each split has its colour and its place in the figure.
+FAMILIES = {"effgan": ("tab:blue", "o"), "cyclic-effgan": ("tab:orange", "s"), "fedgan": ("tab:gray", "^")}
+# Of the rounds that a share can be spent in, the figure has those that most shares were measured with.
+COUNTS = {("effgan", 50): 1, ("effgan", 80): 4, ("fedgan", 100): 5}
+
+
+def figure(args):
+    """A panel per data set and skew, a line per algorithm and number of images: distance against share, relative to `local-ensemble`."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    # The same file from the same numbers.
+    matplotlib.rcParams.update({"svg.hashsalt": "effgan", "svg.fonttype": "none", "font.size": 8})
+    from matplotlib import pyplot
+
+    scores, _ = read(args.sweeps, ["share", "cyclic"])
+    datasets, images = sorted({place.dataset for place in scores}), sorted({place.images for place in scores})
+    panels, axes = pyplot.subplots(len(datasets), len(SKEWS), figsize=(11, 5.5), sharex=True, sharey=True, squeeze=False)
+    for place, splits in scores.items():
+        axis = axes[datasets.index(place.dataset)][SKEWS.index(place.skew)]
+        axis.set_title(f"{place.dataset}, {place.skew}")
+        axis.axhline(1, color="black", linewidth=0.5)
+        width = 0.6 + 0.6 * images.index(place.images)
+        for algorithm, (colour, marker) in FAMILIES.items():
+            points = relative(splits, algorithm)
+            axis.plot(*zip(*points), color=colour, marker=marker, markersize=3, linewidth=width)
+    for axis in axes[-1]:
+        axis.set_xlabel("share of the epochs, %")
+    for axis, dataset in zip(axes[:, 0], datasets):
+        axis.set_yscale("log")
+        axis.set_ylabel("fd_small / local-ensemble's")
+        axis.set_yticks([0.5, 0.7, 1, 1.4, 2, 4], ["0.5", "0.7", "1", "1.4", "2", "4"])
+        axis.minorticks_off()
+    lines = [pyplot.Line2D([], [], color=colour, marker=marker, label=name) for name, (colour, marker) in FAMILIES.items()]
+    lines += [pyplot.Line2D([], [], color="black", linewidth=0.6 + 0.6 * i, label=f"{n} images per client") for i, n in enumerate(images)]
+    panels.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False)
+    panels.tight_layout(rect=(0, 0.06, 1, 1))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    panels.savefig(args.out, metadata={"Date": None})
+
+
+def relative(splits, algorithm):
+    """[(share, fd_small / that of `local-ensemble`)], the mean over the seeds, with the number of rounds of COUNTS or else two."""
+    points = [] if algorithm == "fedgan" else [(0, 1.0)]
+    for split in sorted(splits):
+        if split.algorithm == algorithm and split.count == COUNTS.get((algorithm, split.share), 2):
+            change = paired(splits, split, LOCAL).mean
+            points.append((split.share, 1 + change / 100))
+    return points
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["one-seed", "gains", "figure"])
+    parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="the folder of the sweeps")
+    parser.add_argument("--out", type=Path, help="for figure: the SVG file")
+    args = parser.parse_args()
+    if args.table == "figure" and args.out is None:
+        parser.error("figure needs --out FILE.svg")
+    {"one-seed": one_seed, "gains": gains, "figure": figure}[args.table](args)
+
+
+if __name__ == "__main__":
+    main()
