@@ -2,8 +2,8 @@
 
     share_of_work.py --data FOLDER --out pytorch.csv
 
-Fashion-MNIST, 5,000 images, 10 clients, Dirichlet(0.1), 100 local epochs in all, as in configs/paper/base.toml. Averaged rounds have 0, 20 or 80 % of the
-epochs, and fine-tuning the rest; the mean of the members at 80 % is `fedgan`, with a share of 100 %. The shares of one seed have the same clients and the same
+Fashion-MNIST, 5,000 images, 10 clients, Dirichlet(0.1), 100 local epochs in all, as in configs/paper/base.toml. Averaged rounds (`effgan`) have 0, 20 or 80 % of the
+epochs, or clients that take turns on one copy (`cyclic-effgan`) have 20 or 50 %, and fine-tuning the rest; the mean of the members at 80 % is `fedgan`. The shares of one seed have the same clients and the same
 first networks, so that their differences are paired; both differ from effgan's for that seed. Of effgan only the weights of its LeNet are read.
 
 A finished share is a row of the CSV file, with samples in a PNG file beside it, and is not run again. A share takes four minutes on one thread, and the nine of
@@ -34,13 +34,14 @@ BASE_CHANNELS, LATENT = 32, 100
 BATCH, LEARNING_RATE, BETA1 = 32, 5e-4, 0.5
 SAMPLES = 10_000
 LENET = Path(__file__).parents[2] / "crates/effgan-metrics/weights/fashion-mnist.safetensors"
-COLUMNS = ["seed", "share", "rounds", "epochs", "fine_tune_epochs", "fd_small"]
+COLUMNS = ["seed", "algorithm", "share", "rounds", "epochs", "fine_tune_epochs", "fd_small"]
 
 
 @dataclass
 class Split:
-    """Averaged rounds of so many epochs each, and then the epochs of fine-tuning."""
+    """Averaged rounds, or turns of each client, of so many epochs each, and then the epochs of fine-tuning."""
 
+    algorithm: str
     rounds: int
     epochs: int
     fine_tune_epochs: int
@@ -51,11 +52,12 @@ class Split:
         return averaged / (averaged + self.fine_tune_epochs)
 
     def row(self, seed: int, score: float) -> list:
-        return [seed, self.share, self.rounds, self.epochs, self.fine_tune_epochs, round(score, 4)]
+        return [seed, self.algorithm, self.share, self.rounds, self.epochs, self.fine_tune_epochs, round(score, 4)]
 
 
-SPLITS = [Split(0, 0, 100), Split(2, 10, 80), Split(4, 20, 20)]
-FEDGAN = Split(5, 20, 0)
+AVERAGED, IN_TURNS = "effgan", "cyclic-effgan"
+SPLITS = [Split(AVERAGED, 0, 0, 100), Split(AVERAGED, 2, 10, 80), Split(AVERAGED, 4, 20, 20), Split(IN_TURNS, 2, 10, 80), Split(IN_TURNS, 2, 25, 50)]
+FEDGAN = Split("fedgan", 5, 20, 0)
 
 
 def main() -> None:
@@ -65,8 +67,8 @@ def main() -> None:
     real = lenet.features(data.test)
     score = lambda samples: frechet_distance(lenet.features(samples), real)
     print(f"training images: fd_small {score(data.train[:SAMPLES]):.3f}", flush=True)
-    done = {(row["seed"], row["share"]) for row in rows_of(args.out)}
-    todo = [(seed, split) for seed in args.seeds for split in SPLITS if (str(seed), str(split.share)) not in done]
+    done = {(row["seed"], row["algorithm"], row["share"]) for row in rows_of(args.out)}
+    todo = [(seed, split) for seed in args.seeds for split in SPLITS if (str(seed), split.algorithm, str(split.share)) not in done]
     started = time.monotonic()
     for i, (seed, split) in enumerate(todo, 1):
         clients = partition(data, seed)
@@ -77,10 +79,10 @@ def main() -> None:
         if split.rounds == FEDGAN.rounds - 1:
             fedgan = mean(members, weights).generator
             rows.append(FEDGAN.row(seed, score(samples_of(fedgan, SAMPLES))))
-        save_png(args.out.with_name(f"{args.out.stem}-seed-{seed}-share-{split.share:g}.png"), samples)
+        save_png(args.out.with_name(f"{args.out.stem}-seed-{seed}-{split.algorithm}-{split.share:g}.png"), samples)
         append(args.out, rows)
         minutes, left = (time.monotonic() - started) / 60, len(todo) - i
-        print(f"seed {seed}, {percent(split.share)} shared: fd_small {rows[0][-1]:.2f}; {left} left, about {minutes / i * left:.0f} min", flush=True)
+        print(f"seed {seed}, {split.algorithm}, {percent(split.share)} shared: fd_small {rows[0][-1]:.2f}; {left} left, about {minutes / i * left:.0f} min", flush=True)
     print_table([row for row in rows_of(args.out) if int(row["seed"]) in args.seeds])
 
 
@@ -149,11 +151,16 @@ class Gan(nn.Module):
 
 
 def effgan(clients: list[torch.Tensor], weights: torch.Tensor, split: Split, seed: int) -> list[Gan]:
-    """The members of the ensemble (Ekblom et al. 2022, arXiv:2206.11682): rounds of averaging, then fine-tuning by each client alone."""
+    """The members of the ensemble (Ekblom et al. 2022, arXiv:2206.11682): rounds of averaging, then fine-tuning by each client alone. In turns, one copy goes
+    from client to client instead."""
     torch.manual_seed(seed)
     server = Gan()
     for _ in range(split.rounds):
-        server = mean([trained(server, images, split.epochs) for images in clients], weights)
+        if split.algorithm == IN_TURNS:
+            for client in torch.randperm(len(clients)):
+                server = trained(server, clients[client], split.epochs)
+        else:
+            server = mean([trained(server, images, split.epochs) for images in clients], weights)
     return [trained(server, images, split.fine_tune_epochs) for images in clients]
 
 
@@ -265,15 +272,16 @@ def append(path: Path, rows: list[list]) -> None:
 
 def print_table(rows: list[dict[str, str]]) -> None:
     """The scores by share and seed, and whether the shares have the same order with each seed."""
-    scores = {(float(row["share"]), int(row["seed"])): float(row["fd_small"]) for row in rows}
-    shares, seeds = (sorted(set(keys)) for keys in zip(*scores))
-    print(f"\n| shared | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |")
-    print("| --- " * (len(seeds) + 2) + "|")
-    for share in shares:
-        found = [scores[share, seed] for seed in seeds]
-        print(f"| {percent(share)} | {' | '.join(f'{score:.1f}' for score in found)} | {np.mean(found):.1f} |")
-    orders = {seed: ", ".join(map(percent, sorted(shares, key=lambda share: scores[share, seed]))) for seed in seeds}
-    print("\n" + "\n".join(f"seed {seed}, best first: {order}" for seed, order in orders.items()))
+    scores = {((row["algorithm"], float(row["share"])), int(row["seed"])): float(row["fd_small"]) for row in rows}
+    splits, seeds = (sorted(set(keys)) for keys in zip(*scores))
+    print(f"\n| | shared | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |")
+    print("| --- " * (len(seeds) + 3) + "|")
+    for algorithm, share in splits:
+        found = [scores[(algorithm, share), seed] for seed in seeds]
+        print(f"| `{algorithm}` | {percent(share)} | {' | '.join(f'{score:.1f}' for score in found)} | {np.mean(found):.1f} |")
+    averaged = [split for split in splits if split[0] == AVERAGED]
+    orders = {seed: ", ".join(percent(share) for _, share in sorted(averaged, key=lambda split: scores[split, seed])) for seed in seeds}
+    print("\n" + "\n".join(f"seed {seed}, {AVERAGED}, best first: {order}" for seed, order in orders.items()))
     print("the order is the same with each seed" if len(set(orders.values())) == 1 else "the order depends on the seed")
 
 

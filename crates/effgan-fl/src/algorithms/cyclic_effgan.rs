@@ -74,9 +74,8 @@ impl AlgorithmSettings for CyclicEffganConfig {
         self.weights
     }
 
-    /// The smallest share that there is: of any number of clients it is one.
-    fn cohort(&self) -> f64 {
-        f64::MIN_POSITIVE
+    fn takes_turns(&self) -> bool {
+        true
     }
 
     fn why_only_mean(&self) -> Option<&'static str> {

@@ -127,6 +127,12 @@ impl AlgorithmConfig {
             Some(why) if rule != Rule::Mean => {
                 Err(FlError::Config(format!("aggregation.kind = \"{kind}\" is not for {name}, which {why}; use mean")))
             }
+            _ if self.takes_turns() && aggregation.min_clients.is_some_and(|least| least > 1) => {
+                let least = aggregation.min_clients.unwrap_or_default();
+                Err(FlError::Config(format!(
+                    "aggregation.min_clients = {least} must be at most 1, as {name} asks one client in each round; remove it"
+                )))
+            }
             _ if aggregation.max_share.is_some() && !self.has_members() => Err(FlError::Config(format!(
                 "aggregation.max_share is for the members of an ensemble, and {name} has none; remove it"
             ))),
@@ -136,7 +142,11 @@ impl AlgorithmConfig {
 
     /// The number of clients that a round asks, of `clients`; all of them where no round draws a cohort.
     pub fn num_in_round(&self, clients: usize) -> usize {
-        if self.rounds() == Some(0) { clients } else { cohort::size(clients, self.cohort()) }
+        match self.rounds() {
+            Some(0) => clients,
+            _ if self.takes_turns() => 1,
+            _ => cohort::size(clients, self.cohort()),
+        }
     }
 
     /// The same algorithm with its number of rounds set to 0. Two configs have equal first rounds when this makes them equal.

@@ -52,6 +52,11 @@ pub trait AlgorithmSettings {
         1.0
     }
 
+    /// Whether each round asks one client alone, which takes its turn.
+    fn takes_turns(&self) -> bool {
+        false
+    }
+
     /// The kinds of exchange that a run can have. A site refuses requests of any other kind.
     fn exchanges(&self) -> &'static [ExchangeKind] {
         &[ExchangeKind::Average]

@@ -56,6 +56,11 @@ fn algorithms_that_average_nothing_refuse_other_rules_and_say_why() {
         let line = format!("aggregation.kind = \"median\" is not for {why}; use mean");
         assert_eq!(error(config, &median), line);
     }
+    let at_least_two = AggregationConfig { min_clients: Some(2), ..AggregationConfig::default() };
+    assert_eq!(
+        error(cyclic_effgan(1, 1), &at_least_two),
+        "aggregation.min_clients = 2 must be at most 1, as cyclic-effgan asks one client in each round; remove it"
+    );
     assert_eq!(
         error(fedgan(1), &capped),
         "aggregation.max_share is for the members of an ensemble, and fedgan has none; remove it"

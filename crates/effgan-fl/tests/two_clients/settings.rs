@@ -155,7 +155,7 @@ fn settings_say_who_takes_part_and_how_much_the_fine_tuning_is() {
         let mut state = algorithm.init(&ctx).unwrap();
         let first = algorithm.next(&state, &ctx).unwrap();
         if first.kind != ExchangeKind::Collect {
-            let expected = if config.name() == "cyclic-effgan" { 1.0 } else { 20.0 * config.cohort() };
+            let expected = if config.takes_turns() { 1.0 } else { 20.0 * config.cohort() };
             assert_eq!(first.cohort.len() as f64, expected, "{}", config.name());
             assert_eq!(config.num_in_round(20), first.cohort.len(), "{}", config.name());
         }

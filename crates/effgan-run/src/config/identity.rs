@@ -189,5 +189,4 @@ mod tests {
             assert!(!is_fedgan(&[setting]), "{setting}");
         }
     }
-    }
 }

@@ -24,7 +24,8 @@ impl Config {
     /// algorithm has not both, a part is given in steps, or the number of clients is not known.
     pub fn division(&self) -> Option<Division> {
         let (rounds, local) = (self.algorithm.rounds()?, self.local.work().ok()?);
-        let rounds = if self.algorithm.cohort() < 1.0 { self.rounds_of_each(rounds)? } else { rounds };
+        let has_all = self.algorithm.cohort() >= 1.0 && !self.algorithm.takes_turns();
+        let rounds = if has_all { rounds } else { self.rounds_of_each(rounds)? };
         match (local, self.algorithm.fine_tuning(local).ok()??) {
             (LocalWork::Epochs(epochs), LocalWork::Epochs(fine_tune_epochs)) => {
                 Some(Division { rounds, epochs, fine_tune_epochs })
