@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,20 @@ def test_two_sites_come_to_the_hash_of_the_simulation_and_no_other_node_comes_in
     assert "CERTIFICATE_VERIFY_FAILED" in refused["fooled"], refused["fooled"]
     check_messages(tmp_path / "messages")
     check_run_folder(tmp_path / "run", simulated.path)
+
+
+def test_sites_that_take_turns_come_to_the_hash_of_the_simulation(config: Path, tmp_path: Path) -> None:
+    turns = tmp_path / "turns.toml"
+    turns.write_text(config.read_text("utf-8").replace('kind = "effgan"', 'kind = "cyclic-effgan"'))
+    simulated = effgan.run(turns, out=tmp_path / "simulated")
+    with Lab(tmp_path / "lab") as lab:
+        for i in range(2):
+            lab.start_supernode(f"site-{i}", f"partition-id={i}")
+        outcome = lab.run(turns, tmp_path / "run")
+    assert (outcome.code, outcome.status) == (0, "finished:completed"), outcome.log
+    assert model_hash(tmp_path / "run") == model_hash(simulated.path)
+    visited = re.findall("round [12]   trained at (client-000[01]):", outcome.log)
+    assert sorted(visited) == SITES
 
 
 def check_messages(folder: Path) -> None:
