@@ -1,7 +1,7 @@
 # The commands for developers and CI. `make test` needs Rust, a C toolchain and Python 3. It downloads only crates and the packages of
 # bindings/python/requirements-dev.txt.
 
-.PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper
+.PHONY: test python wheel lint slow demo-federation reference torture fuzz audit paper paper-seeds
 
 test:
 	cargo test --locked --release --workspace
@@ -43,14 +43,18 @@ demo-federation:
 	PYTHON_TESTS=none bindings/python/make.sh
 	.venv/bin/python scripts/demo_federation.py
 
-# The paper's experiment, and when EFFGAN is worth it: docs/results. About two hours on two cores; run again, it resumes. DATA as above.
+# The paper's experiment, and how much of the work to share: docs/results. Some three hours on two cores; run again, it resumes. DATA as above.
 paper:
 	cargo build --locked --release
-	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in epochs where-it-pays; do \
-	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done; \
-	for sweep in fashion-by-label mnist-by-label mnist-dirichlet; do \
-	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml --set dataset.limit=2000 || exit; done
-	python3 scripts/tables.py map --out sweeps/where-it-pays
+	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in cyclic share epochs; do \
+	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done
+	python3 scripts/share_map.py one-seed
+
+# Five more seeds of the splits that matter, other totals of work, and moving averages: some seven hours more.
+paper-seeds: paper
+	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in seeds total ema; do \
+	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done
+	python3 scripts/share_map.py gains
 
 # Computes every reference number of the tests again from the Python packages that gave them. Takes minutes, 6 GB of memory and 6 GB of disk.
 reference:
