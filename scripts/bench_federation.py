@@ -50,12 +50,12 @@ def main() -> None:
 def config(path: Path, clients: int, local: str, algorithm: str) -> Path:
     """Writes a config with the quick start's networks and images that are split evenly among the clients."""
     text = QUICKSTART.read_text("utf-8")
-    for key in ('kind = "by-label"          # also', "classes_per_client = 2\n", "epochs = 10                # or", "fine_tune_epochs = 10"):
+    for key in ('kind = "by-label"          # also', "classes_per_client = 2 ", "epochs = 4                 # in", "fine_tune_epochs = 32", "rounds = 2 "):
         assert key in text, key
-    text = text.replace('kind = "by-label"          # also', 'kind = "iid"               # also').replace("classes_per_client = 2\n", "")
+    text = text.replace('kind = "by-label"          # also', 'kind = "iid"               # also').replace("classes_per_client = 2 ", "# ")
     text = text.replace("clients = 5\n", f"clients = {clients}\n").replace("min_examples = 16", "min_examples = 2")
-    text = text.replace("epochs = 10                # or", f"{local}  # or").replace("fine_tune_epochs = 10", "# fine_tune_epochs = 10")
-    text = text.replace('kind = "effgan"', 'kind = "fedgan"').replace("rounds = 3", algorithm).replace("limit = 2500", "limit = 10000")
+    text = text.replace("epochs = 4                 # in", f"{local}  # in").replace("fine_tune_epochs = 32", "# fine_tune_epochs = 32")
+    text = text.replace('kind = "effgan"', 'kind = "fedgan"').replace("rounds = 2 ", f"{algorithm} ").replace("limit = 2500", "limit = 10000")
     path.write_text(text.replace("every = 1 ", "every = 1000 "))
     return path
 

@@ -19,9 +19,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-# Two-sided 95 % of Student's t, by degrees of freedom; more are not needed.
+# Two-sided 95 % of Student's t, by degrees of freedom.
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-NORMAL = 1.96
+
+
+def student_t(freedom):
+    """Beyond the table by its expansion about the normal distribution, to 0.001."""
+    z = 1.959964
+    return T.get(freedom) or z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 class Place(NamedTuple):
@@ -87,17 +92,19 @@ class Gain(NamedTuple):
 
 
 def gain(pairs):
-    """Of pairs (distance, distance of the other)."""
+    """Of pairs (distance, distance of the other), two at least; of fewer there is no interval."""
+    if len(pairs) < 2:
+        return None
     logs = [math.log(distance / other) for distance, other in pairs]
     mean, n = statistics.mean(logs), len(logs)
-    half = T.get(n - 1, NORMAL) * statistics.stdev(logs) / math.sqrt(n) if n > 1 else math.inf
-    return Gain(*(100 * math.expm1(value) for value in (mean, mean - half, min(mean + half, 20))))
+    half = student_t(n - 1) * statistics.stdev(logs) / math.sqrt(n)
+    return Gain(*(100 * math.expm1(value) for value in (mean, mean - half, mean + half)))
 
 
 def paired(splits, one, other):
-    """The gain of `one` over `other` over the seeds that both have."""
-    seeds = splits[one].keys() & splits[other].keys()
-    return gain([(splits[one][seed], splits[other][seed]) for seed in seeds])
+    """The gain of `one` over `other` over the seeds that both have; `None` where these are fewer than two."""
+    seeds = splits.get(one, {}).keys() & splits.get(other, {}).keys()
+    return gain([(splits[one][seed], splits[other][seed]) for seed in sorted(seeds)])
 
 
 def row(cells):
@@ -178,8 +185,8 @@ def relative(splits, algorithm):
     points = [] if algorithm == "fedgan" else [(0, 1.0)]
     for split in sorted(splits):
         if split.algorithm == algorithm and split.count == COUNTS.get((algorithm, split.share), 2):
-            change = paired(splits, split, LOCAL).mean
-            points.append((split.share, 1 + change / 100))
+            logs = [math.log(fd / splits[LOCAL][seed]) for seed, fd in splits[split].items() if seed in splits[LOCAL]]
+            points.append((split.share, math.exp(statistics.mean(logs))))
     return points
 
 

@@ -10,6 +10,8 @@
 //! and against the test images. Distances of few images are larger: members are comparable along the epochs and with each other only where
 //! n is the same.
 
+#![allow(clippy::print_stdout, reason = "its progress")]
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
@@ -92,6 +94,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "map_err passes a value")]
 fn in_one_line(failure: Failure) -> anyhow::Error {
     anyhow!(failure.line())
 }
@@ -172,7 +175,7 @@ impl<'a> Study<'a> {
             let members: Vec<Params> = clients.iter().map(|client| client.trainer.state().under(GENERATOR)).collect();
             let fd = self.ensemble(&members)?;
             writeln!(csv, "{},{epoch},ensemble,{},{fd:.3}", start.name(), self.dataset.test.len())?;
-            eprintln!("{} after {epoch} epochs: {fd:.2}", start.name());
+            println!("{} after {epoch} epochs: {fd:.2}", start.name());
             if start == Start::Both {
                 self.members(&members, epoch, csv)?;
             }
@@ -283,7 +286,7 @@ fn load(images: &ImageSet, indices: &[u32]) -> Batch {
 fn mean(replies: &[(f64, Params)]) -> Result<Params> {
     let total: f64 = replies.iter().map(|(n, _)| n).sum();
     let mut average = Params::new();
-    for (name, array) in replies[0].1.iter() {
+    for (name, array) in &replies[0].1 {
         let mut sums = vec![0.0_f64; array.values().len()];
         for (n, params) in replies {
             let values = params.get(name)?.values();

@@ -175,5 +175,7 @@ mod tests {
             assert_eq!(sorted, roster);
         }
         assert!(laps.iter().any(|lap| lap != &laps[0]));
+        let other_seed = RoundContext { seed: 2, ..ctx };
+        assert!((1..=7).any(|turn| visited(&other_seed, turn) != laps[0][turn as usize - 1]));
     }
 }

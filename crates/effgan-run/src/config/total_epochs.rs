@@ -4,8 +4,8 @@
 //! `local.epochs`, `algorithm.rounds` and `algorithm.fine_tune_epochs` alone.
 
 use anyhow::anyhow;
-use effgan_fl::LocalWork;
 use effgan_fl::algorithms::{Division, check_total};
+use effgan_fl::{AlgorithmConfig, LocalWork};
 use toml::{Table, Value};
 
 use super::Config;
@@ -20,12 +20,13 @@ const REPLACED: [(&str, &str); 4] =
 const RECOMMENDED: &str = "recommended";
 
 impl Config {
-    /// How the epochs of each client are divided between the rounds that it takes part in, on average, and fine-tuning; `None` where an
-    /// algorithm has not both, a part is given in steps, or the number of clients is not known.
+    /// How the epochs of each client are divided between rounds and fine-tuning; `None` where an algorithm has not both, a round has not
+    /// all clients, or a part is given in steps.
     pub fn division(&self) -> Option<Division> {
+        if self.algorithm.cohort() < 1.0 || self.algorithm.takes_turns() {
+            return None;
+        }
         let (rounds, local) = (self.algorithm.rounds()?, self.local.work().ok()?);
-        let has_all = self.algorithm.cohort() >= 1.0 && !self.algorithm.takes_turns();
-        let rounds = if has_all { rounds } else { self.rounds_of_each(rounds)? };
         match (local, self.algorithm.fine_tuning(local).ok()??) {
             (LocalWork::Epochs(epochs), LocalWork::Epochs(fine_tune_epochs)) => {
                 Some(Division { rounds, epochs, fine_tune_epochs })
@@ -33,80 +34,67 @@ impl Config {
             _ => None,
         }
     }
-
-    /// The rounds of `rounds` that each client takes part in, if it is a whole number.
-    fn rounds_of_each(&self, rounds: u32) -> Option<u32> {
-        let clients = self.partition.common_keys()?.clients as u64;
-        let parts = u64::from(rounds) * self.algorithm.num_in_round(clients as usize) as u64;
-        parts.is_multiple_of(clients).then(|| (parts / clients) as u32)
-    }
 }
 
 /// Replaces `algorithm.total_epochs` and `algorithm.share` by the keys that follow from them.
 pub(super) fn resolve(table: &mut Table) -> Result<()> {
     let Some(algorithm) = table.get_mut("algorithm").and_then(Value::as_table_mut) else { return Ok(()) };
     let [total, share] = KEYS.map(|key| algorithm.remove(key));
-    let Some(total) = total else {
-        return share.map_or(Ok(()), |share| {
+    let kind = algorithm.get("kind").cloned();
+    let Some(kind) = AlgorithmConfig::one_of_each().into_iter().find(|known| kind == Some(known.name().into())) else {
+        // Reading the table says what is wrong with the kind.
+        return Ok(());
+    };
+    match (total, share) {
+        (None, None) => Ok(()),
+        (None, Some(share)) => {
             let share = shown(&share);
             Err(usage(format!(
                 "algorithm.share = {share} needs algorithm.total_epochs, the epochs that it is a share of"
             )))
-        });
-    };
-    let rounds = algorithm.get("rounds").map(|rounds| whole("rounds", rounds)).transpose()?;
-    let kind = algorithm.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    check_replaced(table, &total)?;
-    let total = whole("total_epochs", &total)?;
-    match (&*kind, share) {
-        ("effgan", share) => {
-            check_cohort(table)?;
-            set_division(table, Division::of(total, share_of(share)?, rounds)?, 1);
+        }
+        (Some(total), _) if kind.takes_turns() => Err(usage(format!(
+            "algorithm.total_epochs = {} is not for {}, whose rounds have one client each; set algorithm.rounds, local.epochs and \
+             algorithm.fine_tune_epochs",
+            shown(&total),
+            kind.name()
+        ))),
+        (Some(total), share) => divide(table, &total, share, kind.name() == "effgan"),
+    }
+}
+
+fn divide(table: &mut Table, total: &Value, share: Option<Value>, fine_tunes: bool) -> Result<()> {
+    check_replaced(table, total)?;
+    check_cohort(table, total)?;
+    let rounds = table["algorithm"].get("rounds").map(|rounds| whole("rounds", rounds)).transpose()?;
+    let total = whole("total_epochs", total)?;
+    match share {
+        _ if fine_tunes => {
+            let Division { rounds, epochs, fine_tune_epochs } = Division::of(total, share_of(share)?, rounds)?;
+            set(table, "algorithm", "rounds", rounds);
+            set(table, "algorithm", "fine_tune_epochs", fine_tune_epochs);
+            set(table, "local", "epochs", epochs);
             Ok(())
         }
-        ("cyclic-effgan", share) => {
-            let clients = clients_of(table)?;
-            let visits = rounds.map(|rounds| visits_of_each(rounds, clients)).transpose()?;
-            set_division(table, Division::of(total, share_of(share)?, visits)?, clients);
-            Ok(())
-        }
-        (_, Some(share)) => {
+        Some(share) => {
             let share = shown(&share);
-            Err(usage(format!("algorithm.share = {share} is for algorithms whose clients fine-tune; remove it")))
+            Err(usage(format!("algorithm.share = {share} is for effgan, whose clients fine-tune; remove it")))
         }
-        (_, None) => set_equal_rounds(table, total, rounds),
+        None => set_equal_rounds(table, total, rounds),
     }
 }
 
 /// With a part of the clients in each round, no number of epochs would be that of each client.
-fn check_cohort(table: &Table) -> Result<()> {
-    let cohort = table
-        .get("algorithm")
-        .and_then(|algorithm| algorithm.get("cohort"))
-        .filter(|cohort| cohort.as_float() != Some(1.0));
-    cohort.map_or(Ok(()), |cohort| {
-        let cohort = shown(cohort);
-        Err(usage(format!("algorithm.total_epochs needs every client in each round, not algorithm.cohort = {cohort}; remove one of them")))
-    })
-}
-
-/// The number of clients, each of which a lap of `cyclic-effgan` visits once.
-fn clients_of(table: &Table) -> Result<u32> {
-    let sites = table.get("federation").and_then(|federation| federation.get("sites")?.as_array());
-    let clients = table.get("partition").and_then(|partition| partition.get("clients")?.as_integer());
-    let clients = sites.map(|sites| sites.len() as i64).or(clients).and_then(|clients| u32::try_from(clients).ok());
-    clients.filter(|clients| *clients > 0).ok_or_else(|| {
-        usage("algorithm.total_epochs of cyclic-effgan needs partition.clients or federation.sites, to know how many visits are a turn of each".into())
-    })
-}
-
-fn visits_of_each(rounds: u32, clients: u32) -> Result<u32> {
-    if rounds > 0 && rounds.is_multiple_of(clients) {
-        return Ok(rounds / clients);
+fn check_cohort(table: &Table, total: &Value) -> Result<()> {
+    let cohort = table["algorithm"].get("cohort");
+    match cohort.filter(|cohort| cohort.as_float() != Some(1.0) && cohort.as_integer() != Some(1)) {
+        None => Ok(()),
+        Some(cohort) => Err(usage(format!(
+            "algorithm.total_epochs = {} needs every client in each round, and algorithm.cohort = {} draws some; remove one of them",
+            shown(total),
+            shown(cohort)
+        ))),
     }
-    Err(usage(format!(
-        "algorithm.rounds = {rounds} is not a multiple of {clients}, the visits that are a turn of each client"
-    )))
 }
 
 /// Refuses the keys that are replaced: one of two numbers would be passed over.
@@ -134,21 +122,13 @@ fn share_of(share: Option<Value>) -> Result<f64> {
     }
 }
 
-/// Sets what follows from `division`, whose rounds are so many `rounds_each` of the algorithm.
-fn set_division(table: &mut Table, division: Division, rounds_each: u32) {
-    let Division { rounds, epochs, fine_tune_epochs } = division;
-    set(table, "algorithm", "rounds", rounds.saturating_mul(rounds_each));
-    set(table, "algorithm", "fine_tune_epochs", fine_tune_epochs);
-    set(table, "local", "epochs", epochs);
-}
-
 /// The epochs of each round of an algorithm that has nothing but rounds, if it says how many.
 fn set_equal_rounds(table: &mut Table, total: u32, rounds: Option<u32>) -> Result<()> {
     check_total(total)?;
     let Some(rounds) = rounds else { return Ok(()) };
     if rounds == 0 || !total.is_multiple_of(rounds) {
         let line = format!(
-            "algorithm.total_epochs = {total} is not a multiple of algorithm.rounds = {rounds}; rounds are equally long"
+            "algorithm.total_epochs = {total} is not a multiple of algorithm.rounds = {rounds}, and rounds are equally long; change one of them"
         );
         return Err(usage(line));
     }
@@ -167,7 +147,7 @@ fn whole(key: &str, value: &Value) -> Result<u32> {
     let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
     number.ok_or_else(|| {
         let value = shown(value);
-        usage(format!("algorithm.{key} = {value}, expected a whole number from 0 to {}", u32::MAX))
+        usage(format!("algorithm.{key} = {value}, expected a whole number from 1 to {}", Division::MAX_EPOCHS))
     })
 }
 
@@ -177,8 +157,6 @@ fn usage(line: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use effgan_fl::AlgorithmConfig;
-
     use super::super::tests::QUICKSTART;
     use super::*;
 
@@ -218,7 +196,9 @@ mod tests {
     fn without_a_share_or_rounds_the_recommended_ones_are_taken() {
         let recommended = Division::of(100, Division::RECOMMENDED_SHARE, Some(Division::RECOMMENDED_ROUNDS)).unwrap();
         let Division { rounds, epochs, fine_tune_epochs } = recommended;
-        for keys in ["total_epochs = 100", "total_epochs = 100, share = \"recommended\""] {
+        for keys in
+            ["total_epochs = 100", "total_epochs = 100, share = \"recommended\"", "total_epochs = 100, cohort = 1"]
+        {
             assert_eq!(division(keys), (rounds, epochs, fine_tune_epochs), "{keys}");
         }
     }
@@ -231,24 +211,6 @@ mod tests {
         let divided = effgan("total_epochs = 100, share = 0.2, rounds = 2").unwrap();
         assert_eq!(divided, written_out);
         assert_eq!(divided.identity(), written_out.identity());
-    }
-
-    #[test]
-    fn visits_of_cyclic_effgan_are_so_many_turns_of_each_client() {
-        let cyclic = |keys: &str| config(&format!("algorithm={{ kind = \"cyclic-effgan\", {keys} }}"), &[]);
-        for (keys, rounds) in
-            [("total_epochs = 50, share = 0.2", 10), ("total_epochs = 50, share = 0.2, rounds = 25", 25)]
-        {
-            let config = cyclic(keys).unwrap_or_else(|failure| panic!("{}", failure.line()));
-            // The quick start has 5 clients.
-            assert_eq!(config.algorithm.rounds(), Some(rounds), "{keys}");
-            let division = Division { rounds: rounds / 5, epochs: 10 / (rounds / 5), fine_tune_epochs: 40 };
-            assert_eq!(config.division(), Some(division), "{keys}");
-        }
-        assert_eq!(
-            cyclic("total_epochs = 50, rounds = 12").unwrap_err().line(),
-            "algorithm.rounds = 12 is not a multiple of 5, the visits that are a turn of each client"
-        );
     }
 
     #[test]
@@ -289,9 +251,17 @@ mod tests {
                 "algorithm.rounds = 4 of at least one epoch leave none of algorithm.total_epochs = 4 for the fine-tuning; lower rounds or \
                  raise total_epochs",
             ),
+            (
+                "total_epochs = 9, rounds = 0",
+                "algorithm.rounds = 0 leaves none of algorithm.total_epochs = 9 to share; raise it, or set algorithm.share = 0.0",
+            ),
+            (
+                "total_epochs = 1",
+                "algorithm.total_epochs = 1 is too few to share some and fine-tune; raise it, or set algorithm.share = 0.0",
+            ),
             ("total_epochs = 0", "algorithm.total_epochs = 0 must be from 1 to 1000000"),
-            ("total_epochs = -1", "algorithm.total_epochs = -1, expected a whole number from 0 to 4294967295"),
-            ("total_epochs = 9, rounds = 0.5", "algorithm.rounds = 0.5, expected a whole number from 0 to 4294967295"),
+            ("total_epochs = -1", "algorithm.total_epochs = -1, expected a whole number from 1 to 1000000"),
+            ("total_epochs = 9, rounds = 0.5", "algorithm.rounds = 0.5, expected a whole number from 1 to 1000000"),
             (
                 "total_epochs = 9, fine_tune_epochs = 3",
                 "algorithm.fine_tune_epochs = 3 would follow from algorithm.total_epochs = 9; remove one of them",
@@ -305,16 +275,26 @@ mod tests {
         );
         assert_eq!(
             line("algorithm={ kind = \"effgan\", total_epochs = 9, cohort = 0.5 }", &[]),
-            "algorithm.total_epochs needs every client in each round, not algorithm.cohort = 0.5; remove one of them"
+            "algorithm.total_epochs = 9 needs every client in each round, and algorithm.cohort = 0.5 draws some; remove one of them"
         );
         assert_eq!(
             line("algorithm={ kind = \"fedgan\", total_epochs = 9, rounds = 3, share = 0.2 }", &[]),
-            "algorithm.share = 0.2 is for algorithms whose clients fine-tune; remove it"
+            "algorithm.share = 0.2 is for effgan, whose clients fine-tune; remove it"
         );
         assert_eq!(
             line("algorithm={ kind = \"fedgan\", total_epochs = 10, rounds = 3 }", &[]),
-            "algorithm.total_epochs = 10 is not a multiple of algorithm.rounds = 3; rounds are equally long"
+            "algorithm.total_epochs = 10 is not a multiple of algorithm.rounds = 3, and rounds are equally long; change one of them"
         );
+        assert_eq!(
+            line("algorithm={ kind = \"fedgan\", total_epochs = 4, rounds = 2, cohort = 0.5 }", &[]),
+            "algorithm.total_epochs = 4 needs every client in each round, and algorithm.cohort = 0.5 draws some; remove one of them"
+        );
+        assert!(
+            line("algorithm={ kind = \"cyclic-effgan\", total_epochs = 9 }", &[])
+                .starts_with("algorithm.total_epochs = 9 is not for cyclic-effgan, whose rounds have one client each; set algorithm.rounds")
+        );
+        let typo = line("algorithm={ kind = \"efgan\", total_epochs = 9, share = 0.2 }", &[]);
+        assert!(typo.starts_with("algorithm.kind = \"efgan\", expected one of `effgan`"), "{typo}");
         assert!(line("algorithm={ kind = \"effgan\", totl_epochs = 9 }", &[]).ends_with("`total_epochs`, `share`"));
     }
 

@@ -16,7 +16,7 @@ pub struct Cell {
     pub point: Vec<(String, Value)>,
     /// The keys of each axis.
     pub(super) axes: Vec<Vec<String>>,
-    /// All keys of the axes with their values in this cell.
+    /// All keys of the axes that `--set` does not replace, with their values in this cell.
     pub(super) varied: Vec<(String, Value)>,
     /// The config of the run.
     pub config: Config,

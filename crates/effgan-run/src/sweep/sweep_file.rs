@@ -178,7 +178,8 @@ impl Grid {
         let name = cell_name(&label, &point, seed);
         let resolved = config.to_toml().parse().expect("written as TOML a line above");
         let axes = self.axes.iter().map(|axis| axis.keys().cloned().collect()).collect();
-        let varied = points.iter().copied().flatten().cloned().collect();
+        let is_set = |key: &str| settings.iter().any(|setting| setting.split('=').next().map(str::trim) == Some(key));
+        let varied = points.iter().copied().flatten().filter(|(key, _)| !is_set(key)).cloned().collect();
         Ok(Cell { name, label, point, axes, varied, config, resolved })
     }
 }

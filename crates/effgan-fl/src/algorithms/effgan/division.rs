@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{FlError, Result};
 
-/// The local epochs of each client of an `effgan` run.
+/// The local epochs of each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     /// Rounds of averaging.
@@ -22,7 +22,7 @@ impl Division {
     /// The number of rounds when the config gives none.
     pub const RECOMMENDED_ROUNDS: u32 = 2;
     /// No run has this many epochs; larger numbers are typing errors.
-    const MAX_EPOCHS: u32 = 1_000_000;
+    pub const MAX_EPOCHS: u32 = 1_000_000;
 
     /// Divides `total` epochs so that `share` of them, in `0.0..1.0`, are spent in rounds of averaging: in `rounds` of them, or by default in
     /// two. Rounds are equally long, so the part that is shared may differ from `share` by half an epoch a round; a `share` above 0 gives
@@ -41,7 +41,18 @@ impl Division {
         if share == 0.0 {
             return Self::never_shared(total, rounds);
         }
-        let rounds = rounds.unwrap_or(Self::RECOMMENDED_ROUNDS.min(total - 1)).max(1);
+        if rounds == Some(0) || total == 1 {
+            let line = match rounds {
+                Some(0) => format!(
+                    "algorithm.rounds = 0 leaves none of algorithm.total_epochs = {total} to share; raise it, or set algorithm.share = 0.0"
+                ),
+                _ => format!(
+                    "algorithm.total_epochs = {total} is too few to share some and fine-tune; raise it, or set algorithm.share = 0.0"
+                ),
+            };
+            return Err(FlError::Config(line));
+        }
+        let rounds = rounds.unwrap_or(Self::RECOMMENDED_ROUNDS.min(total - 1));
         // At least one epoch remains for the fine-tuning.
         let most = (total - 1) / rounds;
         if most == 0 {
