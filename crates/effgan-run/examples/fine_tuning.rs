@@ -21,10 +21,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use effgan_data::{ClientShare, Dataset, ImageSet, Partition};
-use effgan_fl::algorithms::Division;
 use effgan_fl::local::{BatchSampler, ShuffledEpochs};
 use effgan_fl::sample::{Draw, sample};
-use effgan_fl::{ExchangeKind, LocalConfig, Roster, ServerState};
+use effgan_fl::{ExchangeKind, LocalConfig, LocalWork, Roster, ServerState};
 use effgan_metrics::{MAIN, Reference};
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel};
 use effgan_nn::model::{Batch, StepPlan};
@@ -101,7 +100,9 @@ fn in_one_line(failure: Failure) -> anyhow::Error {
 
 struct Study<'a> {
     config: &'a Config,
-    division: Division,
+    /// Epochs of a round.
+    epochs: u32,
+    fine_tune_epochs: u32,
     dataset: &'a Dataset,
     partition: &'a Partition,
     model: GanModel,
@@ -128,12 +129,17 @@ struct Client<'a> {
 impl<'a> Study<'a> {
     fn new(config: &'a Config, dataset: &'a Dataset, partition: &'a Partition) -> Result<Self> {
         let device = Device::cpu()?;
-        let division = config.division().context("the config needs rounds and fine-tuning, both in epochs")?;
+        let work = config.local.work()?;
+        let (LocalWork::Epochs(epochs), Some(LocalWork::Epochs(fine_tune_epochs))) =
+            (work, config.algorithm.fine_tuning(work)?)
+        else {
+            bail!("the config needs rounds and fine-tuning, both in epochs");
+        };
         ensure!(config.local.ema.is_none(), "local.ema is not computed here");
         ensure!(config.local.discriminator_steps == 1, "local.discriminator_steps above 1 is not computed here");
         let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
         let features = FeatureNet::required_for(config.dataset.name, device).map_err(in_one_line)?;
-        Ok(Self { config, division, dataset, partition, model, features, device })
+        Ok(Self { config, epochs, fine_tune_epochs, dataset, partition, model, features, device })
     }
 
     /// The networks after the rounds, and the state of each client at the end of its last round.
@@ -151,7 +157,7 @@ impl<'a> Study<'a> {
             let mut replies = Vec::new();
             for share in self.partition.clients.iter().filter(|share| exchange.cohort.contains(&share.name)) {
                 let mut client = self.client(share, exchange.round, &state.params, 1.0)?;
-                self.train(&mut client, self.division.epochs)?;
+                self.train(&mut client, self.epochs)?;
                 ends.insert(share.name.clone(), ClientEnd { state: client.trainer.state(), steps: client.steps });
                 replies.push((share.train.len() as f64, client.trainer.into_params(model::Part::Averaged)));
             }
@@ -166,7 +172,7 @@ impl<'a> Study<'a> {
         for (share, end) in self.partition.clients.iter().zip(ends) {
             clients.push(self.start(start, share, networks, end)?);
         }
-        let (last, mut done) = (self.division.fine_tune_epochs, 0);
+        let (last, mut done) = (self.fine_tune_epochs, 0);
         for epoch in SCORED.into_iter().filter(|epoch| *epoch < last).chain([last]) {
             for client in &mut clients {
                 self.train(client, epoch - done)?;
@@ -282,7 +288,7 @@ fn load(images: &ImageSet, indices: &[u32]) -> Batch {
     Batch { images: pixels.collect(), labels: indices().map(|index| images.labels()[index]).collect() }
 }
 
-/// The mean, weighted by n_k.
+/// The mean, weighted by n_k, with effgan's rounding: another would be other networks within a few steps.
 fn mean(replies: &[(f64, Params)]) -> Result<Params> {
     let total: f64 = replies.iter().map(|(n, _)| n).sum();
     let mut average = Params::new();
@@ -290,9 +296,12 @@ fn mean(replies: &[(f64, Params)]) -> Result<Params> {
         let mut sums = vec![0.0_f64; array.values().len()];
         for (n, params) in replies {
             let values = params.get(name)?.values();
-            sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += n / total * f64::from(value));
+            sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += n * f64::from(value));
         }
-        average.insert(name.clone(), Array::new(array.shape.clone(), sums.iter().map(|&sum| sum as f32).collect()));
+        average.insert(
+            name.clone(),
+            Array::new(array.shape.clone(), sums.iter().map(|&sum| (sum / total) as f32).collect()),
+        );
     }
     Ok(average)
 }
