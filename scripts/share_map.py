@@ -3,14 +3,17 @@
     python3 scripts/share_map.py one-seed --sweeps sweeps
     python3 scripts/share_map.py gains    --sweeps sweeps
     python3 scripts/share_map.py figure   --sweeps sweeps --out docs/results/share/map.svg
+    python3 scripts/share_map.py starts   --csv starts.csv
 
 They read what `effgan sweep` left of configs/paper/share.sweep.toml, cyclic.sweep.toml and seeds.sweep.toml. A *place* is a data set, a skew and a number
 of images per client. A *split* is an algorithm with so many of its 100 epochs shared. `one-seed`: `fd_small` of each split in each place. `gains`: over
 the seeds of a place, the paired differences between two splits, as the mean of ln(fd / fd of the other) with its 95 % interval (Student's t), so that
-a split that is a tenth closer in each seed has -10 % however far apart the seeds are. `figure` needs matplotlib.
+a split that is a tenth closer in each seed has -10 % however far apart the seeds are. `figure` needs matplotlib. `starts`: what the example `fine_tuning` of
+crates/effgan-run wrote: `fd_small` along the fine-tuning from each start, and the medians over the members.
 """
 
 import argparse
+import csv
 import json
 import math
 import re
@@ -190,15 +193,31 @@ def relative(splits, algorithm):
     return points
 
 
+def starts(args):
+    with args.csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    of = lambda start, epoch, suffix: [float(r["fd_small"]) for r in rows if (r["start"], r["epoch"]) == (start, epoch) and r["of"].endswith(suffix)]
+    epochs = list(dict.fromkeys(r["epoch"] for r in rows))
+    row(["epochs of fine-tuning", *epochs])
+    row(["---"] * (len(epochs) + 1))
+    for start in dict.fromkeys(r["start"] for r in rows):
+        row([start, *(f"{of(start, epoch, 'ensemble')[0]:.1f}" for epoch in epochs)])
+    for suffix in ("to its own images", "to test images"):
+        row([f"median member {suffix}", *(f"{statistics.median(of('both', epoch, suffix)):.0f}" for epoch in epochs)])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["one-seed", "gains", "figure"])
+    parser.add_argument("table", choices=["one-seed", "gains", "figure", "starts"])
     parser.add_argument("--sweeps", type=Path, default=Path("sweeps"), help="the folder of the sweeps")
     parser.add_argument("--out", type=Path, help="for figure: the SVG file")
+    parser.add_argument("--csv", type=Path, help="for starts: the example's file")
     args = parser.parse_args()
     if args.table == "figure" and args.out is None:
         parser.error("figure needs --out FILE.svg")
-    {"one-seed": one_seed, "gains": gains, "figure": figure}[args.table](args)
+    if args.table == "starts" and args.csv is None:
+        parser.error("starts needs --csv FILE")
+    {"one-seed": one_seed, "gains": gains, "figure": figure, "starts": starts}[args.table](args)
 
 
 if __name__ == "__main__":
