@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::effgan::{Effgan, EffganConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, check_rounds, everyone};
-use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
 use crate::local::{LocalTraining, LocalWork, Shard};
@@ -22,6 +21,7 @@ use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update}
 use crate::roster::RoundContext;
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
+use crate::{FlError, Result};
 
 /// Settings of `cyclic-effgan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Algorithm for CyclicEffgan {
         self.0.local_update(broadcast, client_state, shard, streams, observer)
     }
 
-    /// The mean of one reply is the reply.
+    /// The mean of one reply is the reply. A client without a usable reply, which need not end the run, is passed over.
     fn aggregate(
         &self,
         state: &ServerState,
@@ -143,7 +143,12 @@ impl Algorithm for CyclicEffgan {
         replies: &mut Replies,
         members: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        self.0.aggregate(state, exchange, replies, members)
+        match self.0.aggregate(state, exchange, replies, members) {
+            Err(FlError::TooFewClients { .. }) if exchange.kind == ExchangeKind::Average => {
+                Ok(ServerState::after_round(exchange.round, state.params.clone()))
+            }
+            folded => folded,
+        }
     }
 
     fn local_steps(&self, exchange: &Exchange, num_examples: u64) -> u64 {
