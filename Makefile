@@ -43,14 +43,15 @@ demo-federation:
 	PYTHON_TESTS=none bindings/python/make.sh
 	.venv/bin/python scripts/demo_federation.py
 
-# The paper's experiment, and how much of the work to share: docs/results. Some three hours on two cores; run again, it resumes. DATA as above.
+# The paper's experiment, and how much of the work to share: docs/results. 530 runs, of which the longer third take 80 s of one core each; run
+# again, it resumes. DATA as above.
 paper:
 	cargo build --locked --release
 	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in cyclic share epochs; do \
 	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done
 	python3 scripts/share_map.py one-seed
 
-# Five more seeds of the splits that matter, other totals of work, and moving averages: some seven hours more.
+# Five more seeds of the splits that matter, other totals of work, and moving averages: 1,036 runs more.
 paper-seeds: paper
 	export EFFGAN_DATA=$(abspath $(DATA)); for sweep in seeds total ema; do \
 	    target/release/effgan sweep configs/paper/$$sweep.sweep.toml || exit; done

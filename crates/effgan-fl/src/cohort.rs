@@ -16,6 +16,15 @@ pub(crate) fn draw(ctx: &RoundContext, round: u32, fraction: f64) -> Vec<ClientN
     cohort
 }
 
+/// The client whose turn `round` is: each has one before anyone has another, in an order that is drawn anew then.
+pub(crate) fn in_turn(ctx: &RoundContext, round: u32) -> ClientName {
+    let clients = u32::try_from(ctx.roster.len()).expect("a run has fewer than 2^32 clients");
+    let turn = (round - 1) % clients;
+    let mut order = ctx.roster.to_vec();
+    order.shuffle(&mut Streams::of_round(ctx.seed, round - turn).at(Purpose::Cohort, 0));
+    order.swap_remove(turn as usize)
+}
+
 /// `ceil(fraction · clients)`, and at least one.
 pub(crate) fn size(clients: usize, fraction: f64) -> usize {
     // 0.07 · 100 is slightly above 7 in f64, and must not become 8.
@@ -41,5 +50,21 @@ mod tests {
         assert!(rounds.iter().all(|cohort| cohort.len() == 5 && cohort.is_sorted()));
         assert!(rounds.iter().any(|cohort| cohort != &rounds[0]));
         assert_eq!(draw(&ctx, 1, 1.0), roster);
+    }
+
+    #[test]
+    fn each_client_has_its_turn_once_before_anyone_has_a_second_and_the_order_changes() {
+        let roster: Vec<_> = (0..7).map(|i| ClientName::simulated(i, 7)).collect();
+        let ctx = RoundContext { seed: 1, roster: &roster, num_examples: &[1; 7], counts: &[1; 7] };
+        let laps: Vec<Vec<ClientName>> =
+            (0..4).map(|lap| (1..=7).map(|turn| in_turn(&ctx, 7 * lap + turn)).collect()).collect();
+        for lap in &laps {
+            let mut sorted = lap.clone();
+            sorted.sort();
+            assert_eq!(sorted, roster);
+        }
+        assert!(laps.iter().any(|lap| lap != &laps[0]));
+        let other_seed = RoundContext { seed: 2, ..ctx };
+        assert!((1..=7).any(|turn| in_turn(&other_seed, turn) != laps[0][turn as usize - 1]));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fedgan::{FedGan, FedGanConfig};
+use super::fedgan::{Asks, FedGan, FedGanConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, check_rounds};
 use crate::aggregate::{Rule, Weights};
 use crate::local::LocalTraining;
@@ -27,7 +27,7 @@ impl AlgorithmSettings for CentralConfig {
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
         let config = FedGanConfig { rounds: self.rounds, cohort: 1.0, weights: self.weights() };
-        Ok(Box::new(FedGan { config, training, rule, pooled: self.pools_data() }))
+        Ok(Box::new(FedGan { config, training, rule, asks: Asks::Pooled }))
     }
 
     fn rounds(&self) -> Option<u32> {

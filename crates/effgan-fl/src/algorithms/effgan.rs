@@ -9,7 +9,7 @@ use effgan_nn::model::LossName;
 use serde::{Deserialize, Serialize};
 
 pub use self::division::{Division, check_total};
-use super::fedgan::{FedGan, FedGanConfig};
+use super::fedgan::{Asks, FedGan, FedGanConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, check_cohort, check_rounds, everyone};
 use crate::Result;
 use crate::aggregate::{MemberSink, Rule, Weights, collect};
@@ -45,9 +45,9 @@ impl EffganConfig {
         LocalWork::one_of(self.fine_tune_epochs, self.fine_tune_steps, "algorithm.fine_tune_")
     }
 
-    /// The algorithm with these settings.
-    pub(super) fn build(&self, training: LocalTraining, rule: Rule) -> Result<Effgan> {
-        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
+    /// The algorithm with these settings, whose rounds ask the clients that `asks` says.
+    pub(super) fn asking(&self, asks: Asks, training: LocalTraining, rule: Rule) -> Result<Effgan> {
+        let averaging = FedGan { config: self.averaging(), training, rule, asks };
         Ok(Effgan { averaging, fine_tune: self.fine_tune()? })
     }
 
@@ -69,7 +69,7 @@ impl AlgorithmSettings for EffganConfig {
     }
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
-        Ok(Box::new(self.build(training, rule)?))
+        Ok(Box::new(self.asking(Asks::Cohort, training, rule)?))
     }
 
     fn rounds(&self) -> Option<u32> {

@@ -11,7 +11,7 @@ use effgan_nn::networks::is_running_statistic;
 use effgan_nn::{Array, Params, Streams};
 use serde::{Deserialize, Serialize};
 
-use super::fedgan::{FedGan, FedGanConfig};
+use super::fedgan::{Asks, FedGan, FedGanConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, everyone};
 use crate::aggregate::{MemberSink, Rule, Weights};
 use crate::algorithm::Algorithm;
@@ -174,7 +174,7 @@ impl<V: SecondMoment> AlgorithmSettings for FedOptConfig<V> {
     }
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
-        let averaging = FedGan { config: self.averaging(), training, rule, pooled: false };
+        let averaging = FedGan { config: self.averaging(), training, rule, asks: Asks::Cohort };
         Ok(Box::new(FedOpt { config: self.clone(), averaging }))
     }
 

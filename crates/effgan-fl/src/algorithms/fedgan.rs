@@ -14,7 +14,7 @@ use crate::message::{Broadcast, Exchange, ExchangeKind, Replies, Shapes, Update}
 use crate::roster::RoundContext;
 use crate::state::{ClientState, ServerState};
 use crate::step_observer::StepObserver;
-use crate::{Result, cohort};
+use crate::{FlError, Result, cohort};
 
 /// Settings of `fedgan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl AlgorithmSettings for FedGanConfig {
     }
 
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
-        Ok(Box::new(FedGan { config: self.clone(), training, rule, pooled: false }))
+        Ok(Box::new(FedGan { config: self.clone(), training, rule, asks: Asks::Cohort }))
     }
 
     fn rounds(&self) -> Option<u32> {
@@ -75,8 +75,19 @@ pub(super) struct FedGan {
     pub(super) training: LocalTraining,
     /// How the server folds the replies of a round.
     pub(super) rule: Rule,
-    /// Whether all images are at one client.
-    pub(super) pooled: bool,
+    /// Which clients each round asks.
+    pub(super) asks: Asks,
+}
+
+/// Which clients a round asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// A cohort of the config's share, drawn anew.
+    Cohort,
+    /// One client, all in turn, in an order that is drawn anew once each had its turn.
+    InTurn,
+    /// The one client that has all images.
+    Pooled,
 }
 
 impl Algorithm for FedGan {
@@ -86,7 +97,10 @@ impl Algorithm for FedGan {
 
     fn next(&self, state: &ServerState, ctx: &RoundContext) -> Option<Exchange> {
         let round = state.round + 1;
-        let cohort = || cohort::draw(ctx, round, self.config.cohort);
+        let cohort = || match self.asks {
+            Asks::InTurn => vec![cohort::in_turn(ctx, round)],
+            Asks::Cohort | Asks::Pooled => cohort::draw(ctx, round, self.config.cohort),
+        };
         (round <= self.config.rounds).then(|| Exchange::of_round(round, ExchangeKind::Average, cohort()))
     }
 
@@ -116,7 +130,11 @@ impl Algorithm for FedGan {
         replies: &mut Replies,
         _: &mut dyn MemberSink,
     ) -> Result<ServerState> {
-        let params = self.rule.fold(&state.params, replies, self.config.weights, exchange.round)?;
+        let params = match self.rule.fold(&state.params, replies, self.config.weights, exchange.round) {
+            // The turn of a client without a usable reply, where that does not end the run, is passed over.
+            Err(FlError::TooFewClients { .. }) if self.asks == Asks::InTurn => state.params.clone(),
+            params => params?,
+        };
         Ok(ServerState::after_round(exchange.round, params))
     }
 
@@ -133,6 +151,6 @@ impl Algorithm for FedGan {
     }
 
     fn pools_data(&self) -> bool {
-        self.pooled
+        self.asks == Asks::Pooled
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::effgan::Effgan;
-use super::fedgan::{FedGan, FedGanConfig};
+use super::fedgan::{Asks, FedGan, FedGanConfig};
 use super::{AlgorithmConfig, AlgorithmSettings, check_rounds};
 use crate::aggregate::{Rule, Weights};
 use crate::local::{LocalTraining, LocalWork};
@@ -34,7 +34,7 @@ impl AlgorithmSettings for LocalEnsembleConfig {
     fn build_with(&self, training: LocalTraining, rule: Rule) -> Result<Box<dyn Algorithm>> {
         let fine_tune = training.work().times(self.rounds);
         let config = FedGanConfig { rounds: 0, cohort: 1.0, weights: self.weights };
-        Ok(Box::new(Effgan { averaging: FedGan { config, training, rule, pooled: false }, fine_tune }))
+        Ok(Box::new(Effgan { averaging: FedGan { config, training, rule, asks: Asks::Cohort }, fine_tune }))
     }
 
     fn rounds(&self) -> Option<u32> {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_data::control_chars;
-use effgan_fl::RunRequest;
 use effgan_fl::local::LocalWork;
 use effgan_fl::policy::{Clause, Policy};
+use effgan_fl::{AlgorithmConfig, RunRequest};
 
 use super::context::POLICY;
 use crate::failure::{Failure, Result};
@@ -150,6 +150,9 @@ fn sends(run_request: &RunRequest) -> String {
     let networks = match (run_request.rounds, run_request.single_batch_replies) {
         (0, _) => None,
         (_, true) => Some("after each batch gradients or logits, and the discriminator".to_owned()),
+        (_, false) if takes_turns(run_request) => {
+            Some(format!("after each of its turns both networks{size}, which the next site receives as they are"))
+        }
         (_, false) => Some(format!("after each round both networks{size}")),
     };
     let generator =
@@ -159,6 +162,10 @@ fn sends(run_request: &RunRequest) -> String {
     let about = "the number of images, and mean losses".to_owned();
     let parts: Vec<String> = networks.into_iter().chain(generator).chain(counts).chain(names).chain([about]).collect();
     parts.join("; ")
+}
+
+fn takes_turns(RunRequest { algorithm, .. }: &RunRequest) -> bool {
+    AlgorithmConfig::one_of_each().iter().any(|kind| kind.name() == algorithm && kind.takes_turns())
 }
 
 /// A hash in groups of four digits, for two people to compare aloud.

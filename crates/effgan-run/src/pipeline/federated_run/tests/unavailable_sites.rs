@@ -21,20 +21,28 @@ fn a_site_that_connects_after_a_resume_gets_the_request_that_waited_for_it() {
 }
 
 #[test]
-fn a_site_that_fails_in_its_turn_is_passed_over_and_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let (config, out) = (
-        config(&[r#"algorithm={ kind = "cyclic-effgan", rounds = 3, fine_tune_epochs = 1 }"#]),
-        folder.path().join("run"),
-    );
-    let mut grid = grid_of((0..3).map(|i| assigned(&folder, i)).collect());
-    grid.change_reply =
-        |node, kind, content| if (node, kind) == (1, "train") { Err("gone".into()) } else { Ok(content) };
-    run_over(&mut grid, &config, &out).0.unwrap();
-    let rounds: Vec<_> = Folder::read(&out).unwrap().rounds.into_values().collect();
-    let missing: Vec<_> = rounds.iter().flat_map(|round| &round.missing).map(|one| one.name.as_str()).collect();
-    assert_eq!(missing, ["client-0001"]);
-    assert_eq!(rounds.last().unwrap().clients.len(), 3);
+fn a_site_that_fails_or_sends_infinities_in_its_turn_is_passed_over_and_named() {
+    let turns = r#"algorithm={ kind = "cyclic-effgan", rounds = 3, fine_tune_epochs = 1 }"#;
+    for is_hostile in [false, true] {
+        let (folder, config) = (tempfile::tempdir().unwrap(), config(&[turns]));
+        let out = folder.path().join("run");
+        let mut grid = grid_of((0..3).map(|i| assigned(&folder, i)).collect());
+        grid.change_reply = if is_hostile {
+            |node, kind, mut content| {
+                if (node, kind) == (1, "train") {
+                    content.params.iter_mut().for_each(|(_, array)| array.values_mut().fill(f32::INFINITY));
+                }
+                Ok(content)
+            }
+        } else {
+            |node, kind, content| if (node, kind) == (1, "train") { Err("gone".into()) } else { Ok(content) }
+        };
+        run_over(&mut grid, &config, &out).0.unwrap();
+        let rounds: Vec<_> = Folder::read(&out).unwrap().rounds.into_values().collect();
+        let missing: Vec<_> = rounds.iter().flat_map(|round| &round.missing).map(|one| one.name.as_str()).collect();
+        assert_eq!(missing, ["client-0001"]);
+        assert_eq!(rounds.last().unwrap().clients.len(), 3);
+    }
 }
 
 #[test]

@@ -49,6 +49,20 @@ fn a_site_with_the_default_policy_waits_for_approval_and_then_takes_part() {
 }
 
 #[test]
+fn turns_are_refused_by_default_and_where_they_are_allowed_the_approver_reads_who_gets_the_networks() {
+    let turns = with("kind = \"effgan\"", "kind = \"cyclic-effgan\"");
+    let kit = Kit::new("");
+    for reply in [kit.query(&turns), kit.round(&turns, ExchangeKind::Average, 1)] {
+        assert_eq!((refusal(&reply), reply.params.len()), (Some(Refusal::AlgorithmNotAllowed), 0));
+    }
+    let kit = Kit::new("algorithms = [\"cyclic-effgan\"]\n");
+    assert_eq!(refusal(&kit.query(&turns)), Some(Refusal::WaitingForApproval));
+    let waiting = approval::waiting(kit.folder.path()).unwrap();
+    let shown = approval::shown(kit.folder.path(), &waiting[0]).unwrap();
+    assert!(shown.contains(", which the next site receives as they are; at the end the generator"), "{shown}");
+}
+
+#[test]
 fn before_approval_no_request_reveals_how_many_images_there_are_or_in_which_folders() {
     let kit = Kit::new("").joined();
     let one_step = with("epochs = 1 }\nalgorithm", "steps = 1 }\nalgorithm");
