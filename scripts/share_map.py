@@ -73,7 +73,10 @@ def read(sweeps, names):
     """{place: {split: {seed: fd_small}}} of the sweeps `names`, and megabytes of each split."""
     scores, megabytes = defaultdict(lambda: defaultdict(dict)), {}
     for name in names:
-        for row in json.loads((sweeps / name / "table.json").read_text()):
+        table = sweeps / name / "table.json"
+        if not table.exists():
+            raise SystemExit(f"{table} is missing: effgan sweep configs/paper/{name}.sweep.toml makes it")
+        for row in json.loads(table.read_text()):
             if row["main"]:
                 split = split_of(row)
                 scores[place_of(row)][split][row["seed"]] = row["fd_small"]
