@@ -119,6 +119,14 @@ impl ImageSet {
         Self { num_classes, ..self }
     }
 
+    /// The same images with the labels `new(label)`, all below `num_classes`.
+    #[must_use]
+    pub(crate) fn relabelled(self, num_classes: usize, new: impl Fn(u8) -> u8) -> Self {
+        let labels: Vec<u8> = self.labels.into_iter().map(new).collect();
+        assert!(labels.iter().all(|&label| usize::from(label) < num_classes), "labels are below the number of classes");
+        Self { labels, num_classes, ..self }
+    }
+
     /// The images converted to `size` pixels per side and to `channels` channels by [`resize`]; `None` leaves either unchanged.
     #[must_use]
     pub(crate) fn fitted(self, size: Option<usize>, channels: Option<usize>) -> Self {

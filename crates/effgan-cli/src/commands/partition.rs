@@ -40,9 +40,7 @@ impl Partition {
         let config = Config::load_for(&self.config, &self.settings, Config::check_partition)?;
         let named = |failure: Failure| failure.of_config(&self.config);
         let dataset = config.load_dataset().map_err(|error| named(error.into()))?;
-        if let Some(line) = dataset.left_out_line() {
-            say(line);
-        }
+        dataset.notes.iter().for_each(say);
         let split = config.deal(&dataset).map_err(named)?;
         let counts = split.class_counts(&dataset.train);
         say(table(&split, &counts).trim_end());

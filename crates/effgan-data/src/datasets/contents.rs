@@ -1,7 +1,7 @@
 //! Inspecting a path before a config is written for it.
 
-use super::{LeftOut, budget::Budget, cifar, folder::Listing, idx, npz, picture::Mode};
-use crate::{DataError, ImageSet};
+use super::{DatasetConfig, DatasetName, LeftOut, Splits, budget::Budget, cifar, folder::Listing, picture::Mode};
+use crate::DataError;
 use std::{collections::BTreeMap, path::Path};
 
 /// The kind of data at a path.
@@ -15,6 +15,31 @@ pub enum ContentsKind {
     Folder,
     /// `NumPy` arrays: `name = "npz"`.
     Npz,
+}
+
+impl ContentsKind {
+    fn of(path: &Path) -> Self {
+        let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
+        if path.is_file() {
+            Self::Npz
+        } else if has(&["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"]) {
+            Self::Idx
+        } else if has(&[cifar::FOLDER, cifar::FILES[0]]) {
+            Self::Cifar10
+        } else {
+            Self::Folder
+        }
+    }
+
+    /// A data set that is read from such data.
+    const fn dataset(self) -> DatasetName {
+        match self {
+            Self::Idx => DatasetName::Mnist,
+            Self::Cifar10 => DatasetName::Cifar10,
+            Self::Folder => DatasetName::Folder,
+            Self::Npz => DatasetName::Npz,
+        }
+    }
 }
 
 /// The data at a path: everything that a user must know before writing a config.
@@ -32,8 +57,8 @@ pub struct Contents {
     pub modes: Vec<(Mode, usize)>,
     /// Images that cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
-    /// Number of files or arrays that are ignored.
-    pub ignored: usize,
+    /// As [`Dataset::notes`](super::Dataset::notes).
+    pub notes: Vec<String>,
 }
 
 impl Contents {
@@ -42,23 +67,17 @@ impl Contents {
     /// # Errors
     /// An error that names the file; images of a folder that cannot be read are listed in `broken` instead.
     pub fn of(path: &Path) -> Result<Self, DataError> {
-        let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
         if !path.exists() {
-            Err(DataError::Missing { file: path.to_owned() })
-        } else if path.is_file() {
-            Self::of_arrays(path)
-        } else if has(&["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"]) {
-            let (train, test) = idx::read_splits(path, &mut Budget::as_they_are())?;
-            Ok(Self::of_sets(ContentsKind::Idx, &train, &test))
-        } else if has(&[cifar::FOLDER, cifar::FILES[0]]) {
-            let (train, test) = cifar::read(path, &mut Budget::as_they_are())?;
-            let mut contents = Self::of_sets(ContentsKind::Cifar10, &train, &test);
-            for (class, name) in contents.classes.iter_mut().zip(cifar::CLASSES) {
-                name.clone_into(&mut class.0);
+            return Err(DataError::Missing { file: path.to_owned() });
+        }
+        let kind = ContentsKind::of(path);
+        match kind {
+            ContentsKind::Folder => Self::of_folder(path),
+            // Reads what a run reads, so that both say the same.
+            kind => {
+                let config = DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(kind.dataset()) };
+                Ok(Self::of_splits(kind, config.read_splits(None, None)?))
             }
-            Ok(contents)
-        } else {
-            Self::of_folder(path)
         }
     }
 
@@ -67,28 +86,23 @@ impl Contents {
         self.modes.iter().map(|(_, count)| count).sum()
     }
 
-    fn of_arrays(path: &Path) -> Result<Self, DataError> {
-        let arrays = npz::read(path, &mut Budget::as_they_are())?;
-        let contents = Self::of_sets(ContentsKind::Npz, &arrays.train, &arrays.test);
-        Ok(Self { every_tenth: arrays.every_tenth, ignored: arrays.ignored.len(), ..contents })
-    }
-
-    fn of_sets(kind: ContentsKind, train: &ImageSet, test: &ImageSet) -> Self {
+    fn of_splits(kind: ContentsKind, splits: Splits) -> Self {
+        let Splits { train, test, class_names, notes, every_tenth, .. } = splits;
         let [c, h, w] = train.shape();
         let num_images = train.len() + test.len();
-        let mut classes: Vec<_> = (0..train.num_classes()).map(|class| (class.to_string(), [0; 2])).collect();
-        for (split, set) in [train, test].into_iter().enumerate() {
+        let mut classes: Vec<_> = class_names.into_iter().map(|name| (name, [0; 2])).collect();
+        for (split, set) in [&train, &test].into_iter().enumerate() {
             set.labels().iter().for_each(|&label| classes[usize::from(label)].1[split] += 1);
         }
         let mode = Mode { colour: c == 3, alpha: false, deep: false };
         Self {
             kind,
             classes,
-            every_tenth: false,
+            every_tenth,
             sizes: vec![([w, h], num_images)],
             modes: vec![(mode, num_images)],
             broken: Vec::new(),
-            ignored: 0,
+            notes,
         }
     }
 
@@ -118,7 +132,7 @@ impl Contents {
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
-            ignored: listing.ignored,
+            notes: listing.notes(),
         })
     }
 }

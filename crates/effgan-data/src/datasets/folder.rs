@@ -55,6 +55,8 @@ pub(super) struct Loaded {
     pub(super) test: ImageSet,
     pub(super) classes: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
+    /// As [`Dataset::notes`](super::Dataset::notes).
+    pub(super) notes: Vec<String>,
 }
 
 impl Listing {
@@ -103,7 +105,13 @@ impl Listing {
         if test.is_empty() || train.is_empty() {
             return Err(DataError::AllBroken { dir: self.dir.clone() });
         }
-        Ok(Loaded { train, test, classes: self.classes.clone(), left_out })
+        Ok(Loaded { train, test, classes: self.classes.clone(), left_out, notes: self.notes() })
+    }
+
+    /// As [`Dataset::notes`](super::Dataset::notes).
+    pub(super) fn notes(&self) -> Vec<String> {
+        let plural = if self.ignored == 1 { "" } else { "s" };
+        (self.ignored > 0).then(|| format!("{} other file{plural} not read", self.ignored)).into_iter().collect()
     }
 
     /// Number of files of both splits.

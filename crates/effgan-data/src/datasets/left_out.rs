@@ -16,6 +16,12 @@ impl LeftOut {
     /// Number of files that a message names; it only counts the others.
     const NAMED: usize = 10;
 
+    /// One line about the `files` that were left out, beside `num_read` that were not; `None` when there are none.
+    pub(super) fn line(files: &[Self], num_read: usize) -> Option<String> {
+        let (num, list) = (files.len(), Self::list(files));
+        (num > 0).then(|| format!("left out {num} of {} images, which cannot be read: {list}", num + num_read))
+    }
+
     /// The first files with their reasons, and how many more there are.
     pub(crate) fn list(files: &[Self]) -> String {
         let named = files.iter().take(Self::NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");

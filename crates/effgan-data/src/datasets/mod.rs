@@ -14,6 +14,7 @@ mod left_out;
 mod max_memory;
 mod npy;
 mod npz;
+mod numbered_classes;
 mod picture;
 mod test_split;
 
@@ -28,6 +29,7 @@ pub use picture::Mode;
 
 use crate::{DataError, ImageSet, download};
 use budget::Budget;
+use numbered_classes::Numbered;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +104,7 @@ impl DatasetConfig {
     /// As [`load_named`](Self::load_named), with the given cache folder of fetched data sets.
     fn load_with_cache(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Dataset, DataError> {
         self.check()?;
-        let Splits { train, test, class_names, left_out } = match classes {
+        let Splits { train, test, class_names, left_out, notes, .. } = match classes {
             None => self.read_splits(cache, None)?,
             Some(classes) => self.read_splits(cache, Some(classes))?.named_by(classes, self.name)?,
         };
@@ -119,7 +121,8 @@ impl DatasetConfig {
             return Err(DataError::Limit { limit, num_images: train.len(), name: self.name.to_string() });
         }
         let [train, test] = [train, test].map(|split| split.fitted(self.size, self.channels));
-        Ok(Dataset { name: self.name, train, test, limit, class_names, left_out })
+        let notes = LeftOut::line(&left_out, train.len() + test.len()).into_iter().chain(notes).collect();
+        Ok(Dataset { name: self.name, train, test, limit, class_names, left_out, notes })
     }
 
     /// Checks everything that can be checked without files; [`load`](Self::load) does so too.
@@ -158,19 +161,16 @@ impl DatasetConfig {
             }
             DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir()?, &mut self.budget())?)),
             DatasetName::Folder => self.read_folder(&dir()?, classes),
-            DatasetName::Npz => {
-                let arrays = npz::read(&dir()?, &mut self.budget())?;
-                let class_names = (0..arrays.train.num_classes()).map(|class| class.to_string()).collect();
-                Ok(Splits { train: arrays.train, test: arrays.test, class_names, left_out: Vec::new() })
-            }
+            DatasetName::Npz => Ok(npz::read(&dir()?, &mut self.budget())?.numbered(classes)),
         }
     }
 
     fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
         let wanted = folder::ReadOptions { size, channels, skip_broken, budget: self.budget() };
-        let folder::Loaded { train, test, classes, left_out } = folder::Listing::of(dir, classes)?.load(&wanted)?;
-        Ok(Splits { train, test, class_names: classes, left_out })
+        let folder::Loaded { train, test, classes, left_out, notes } =
+            folder::Listing::of(dir, classes)?.load(&wanted)?;
+        Ok(Splits { class_names: classes, left_out, notes, ..Splits::of((train, test)) })
     }
 
     /// `dir`, or the cache folder of a fetched data set.
@@ -189,13 +189,33 @@ struct Splits {
     test: ImageSet,
     class_names: Vec<String>,
     left_out: Vec<LeftOut>,
+    /// As [`Dataset::notes`].
+    notes: Vec<String>,
+    /// Whether the test split is every tenth image of each class, because the files define none.
+    every_tenth: bool,
 }
 
 impl Splits {
+    /// Splits of classes without names.
+    fn of((train, test): (ImageSet, ImageSet)) -> Self {
+        Self { train, test, class_names: Vec::new(), left_out: Vec::new(), notes: Vec::new(), every_tenth: false }
+    }
+
     /// Splits whose classes have the names that the data set defines.
     fn named(name: DatasetName, (train, test): (ImageSet, ImageSet)) -> Self {
         let class_names = name.classes().iter().map(ToString::to_string).collect();
-        Self { train, test, class_names, left_out: Vec::new() }
+        Self { class_names, ..Self::of((train, test)) }
+    }
+
+    /// The classes, called by the numbers that they have in the files. Numbers that no training image has are not
+    /// classes, so that no model draws them, unless all sites have agreed on `classes`, which labels then index.
+    fn numbered(self, classes: Option<&[String]>) -> Self {
+        if classes.is_some() {
+            return self;
+        }
+        let Numbered { train, test, names, notes } = numbered_classes::without_empty(self.train, self.test);
+        let notes = self.notes.into_iter().chain(notes).collect();
+        Self { train, test, class_names: names, notes, ..self }
     }
 
     /// The same images, with `classes` as the names of the classes.
@@ -225,19 +245,14 @@ pub struct Dataset {
     pub class_names: Vec<String>,
     /// Images of a folder that could not be read, sorted by path; they are not part of the splits.
     pub left_out: Vec<LeftOut>,
+    /// What a user should know about what was read and what was not, one line each.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
     /// Number of first training images that are assigned to clients, 1..=`train.len()`.
     pub fn num_assigned(&self) -> usize {
         self.limit
-    }
-
-    /// One line about the images that were left out; `None` when there are none.
-    pub fn left_out_line(&self) -> Option<String> {
-        let (num, left) = (self.left_out.len(), self.train.len() + self.test.len());
-        let list = LeftOut::list(&self.left_out);
-        (num > 0).then(|| format!("left out {num} of {} images, which cannot be read: {list}", num + left))
     }
 }
 

@@ -5,7 +5,7 @@
 //! exist; otherwise every tenth image of each class is the test split. Images keep the order of the file.
 
 use super::{
-    DEFLATE_RATIO,
+    DEFLATE_RATIO, Splits,
     budget::Budget,
     npy::{Array, Header, Kind},
     test_split,
@@ -18,18 +18,8 @@ use std::{
 };
 use zip::ZipArchive;
 
-/// The contents of an array file.
-pub(super) struct Arrays {
-    pub(super) train: ImageSet,
-    pub(super) test: ImageSet,
-    /// Whether the test split is every tenth image.
-    pub(super) every_tenth: bool,
-    /// Names of arrays that are ignored.
-    pub(super) ignored: Vec<String>,
-}
-
 /// Reads an `.npz` or `.npy` file.
-pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Arrays, DataError> {
+pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Splits, DataError> {
     let mut source = Source::open(path)?;
     let names = source.names();
     let has = |name: &str| names.iter().any(|known| known == name);
@@ -44,7 +34,13 @@ pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Arrays, DataError
         let labels = if has(labels) { Some(source.read_labels(labels, images.num, budget)?) } else { None };
         sets.push(image_set(images, labels)?);
     }
-    let ignored = names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect();
+    let not_read =
+        names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect::<Vec<_>>();
+    let notes = if not_read.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("arrays that are not read: {}", not_read.join(", "))]
+    };
     let file = path.display().to_string();
     let every_tenth = sets.len() == 1;
     let (train, test) = match (sets.pop(), sets.pop()) {
@@ -53,7 +49,8 @@ pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Arrays, DataError
         _ => unreachable!("there is at least one split"),
     };
     let num_classes = train.num_classes().max(test.num_classes());
-    Ok(Arrays { train: train.of_classes(num_classes), test: test.of_classes(num_classes), every_tenth, ignored })
+    let [train, test] = [train, test].map(|split| split.of_classes(num_classes));
+    Ok(Splits { every_tenth, notes, ..Splits::of((train, test)) })
 }
 
 /// Shape `[c, h, w]` and pixels `[n, c, h, w]` of the array `images`; all other arrays are ignored.
@@ -286,7 +283,7 @@ mod tests {
         zip.finish().unwrap().into_inner()
     }
 
-    fn read_as(name: &str, bytes: &[u8]) -> Result<Arrays, String> {
+    fn read_as(name: &str, bytes: &[u8]) -> Result<Splits, String> {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
@@ -306,12 +303,12 @@ mod tests {
     #[test]
     fn every_tenth_image_of_a_class_is_test_and_the_order_is_kept() {
         let labels = npy(&[20], &(0..20).map(|i| i % 2).collect::<Vec<i64>>());
-        let Arrays { train, test, every_tenth, ignored } =
+        let Splits { train, test, every_tenth, notes, .. } =
             read_as("a.npz", &npz(&[("images", images()), ("labels", labels), ("ids", images())])).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (18, 2, [1, 1, 2], 2));
         assert_eq!((test.pixels(), test.labels()), (&[36, 37, 38, 39][..], &[0, 1][..]));
         assert_eq!(train.pixels(), &(0..36).collect::<Vec<u8>>());
-        assert!(every_tenth && ignored == ["ids"]);
+        assert!(every_tenth && notes == ["arrays that are not read: ids"]);
     }
 
     #[test]
@@ -325,12 +322,12 @@ mod tests {
             ("test_images", npy(&[1, 2, 2, 3], &[7_u8; 12])),
             ("test_labels", labels(&[6])),
         ];
-        let Arrays { train, test, every_tenth, ignored } = read_as("a.npz", &npz(&arrays)).unwrap();
+        let Splits { train, test, every_tenth, notes, .. } = read_as("a.npz", &npz(&arrays)).unwrap();
         assert_eq!((train.num_classes(), test.num_classes(), every_tenth), (7, 7, false));
         assert_eq!((train.shape(), train.labels(), test.labels()), ([3, 2, 2], &[0, 4][..], &[6][..]));
         // Of [h, w, c], the planes: every third byte.
         assert_eq!(train.image(0), [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
-        assert_eq!(ignored, ["val_images", "val_labels"]);
+        assert_eq!(notes, ["arrays that are not read: val_images, val_labels"]);
     }
 
     #[test]
@@ -340,7 +337,7 @@ mod tests {
         for shape in [&[20, 3, 1, 1][..], &[20, 1, 3, 1], &[20, 1, 1, 3]] {
             assert!(read_as("a.npy", &npy(shape, &pixels)).err().unwrap().contains("in one place only"));
         }
-        let Arrays { train, test, .. } = read_as("a.npy", &npy(&[10, 3, 2, 2], &pixels.repeat(2))).unwrap();
+        let Splits { train, test, .. } = read_as("a.npy", &npy(&[10, 3, 2, 2], &pixels.repeat(2))).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (9, 1, [3, 2, 2], 1));
     }
 

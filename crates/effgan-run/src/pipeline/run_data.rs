@@ -93,19 +93,19 @@ impl RunData {
         }
     }
 
-    /// Notes for the record: images that were skipped, clients that count for fewer images than they have, and a client that outweighs all
+    /// Notes for the record: those on the data set, clients that count for fewer images than they have, and a client that outweighs all
     /// others.
     pub(super) fn notes(&self, config: &Config) -> Vec<String> {
-        let left_out = match self {
-            Self::Simulated(dataset, _) => dataset.left_out_line(),
-            Self::AtSites(_) => None,
+        let of_dataset = match self {
+            Self::Simulated(dataset, _) => dataset.notes.clone(),
+            Self::AtSites(_) => Vec::new(),
         };
         let roster = self.roster(config.federation.max_examples);
         let all = roster.names().iter().zip(roster.num_examples()).zip(roster.counts());
         let capped = all.filter(|((_, claimed), count)| count < claimed);
         let capped = capped
             .map(|((name, claimed), count)| format!("{name} says it has {claimed} images, and counts for {count}"));
-        left_out.into_iter().chain(capped).chain(majority(config, &roster)).collect()
+        of_dataset.into_iter().chain(capped).chain(majority(config, &roster)).collect()
     }
 
     /// SHA-256, in hex, over all images and the partition, or over what the sites say of themselves.

@@ -68,9 +68,7 @@ fn describe(path: &Path, contents: &Contents) -> String {
         format!("pixels   {}", sizes(contents)),
         format!("modes    {}", modes(contents)),
     ];
-    if contents.ignored > 0 {
-        lines.push(format!("besides  {}, which no run reads", ignored(contents)));
-    }
+    lines.extend(contents.notes.iter().map(|note| format!("note     {note}")));
     lines.push(String::new());
     lines.extend(histogram(&contents.classes));
     if !contents.broken.is_empty() {
@@ -100,13 +98,6 @@ fn sizes(contents: &Contents) -> String {
             format!("{} wide, {} high, in {} sizes", between(0), between(1), many.len())
         }
     }
-}
-
-/// The files or arrays that are not images.
-fn ignored(contents: &Contents) -> String {
-    let what = if contents.kind == ContentsKind::Npz { "other array" } else { "other file" };
-    let plural = if contents.ignored == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", thousands(contents.ignored))
 }
 
 fn modes(contents: &Contents) -> String {
@@ -207,7 +198,7 @@ mod tests {
                 sizes: sizes.to_vec(),
                 modes: vec![(mode, sizes.iter().map(|(_, count)| count).sum())],
                 broken: Vec::new(),
-                ignored: 0,
+                notes: Vec::new(),
             })
         };
         assert_eq!(of(&[([640, 480], 9), ([20, 20], 8)]), 64);
