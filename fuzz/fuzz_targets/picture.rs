@@ -1,4 +1,4 @@
-//! Reads a PNG or JPEG file.
+//! Reads a picture.
 #![no_main]
 
 use effgan_fuzz::picture;

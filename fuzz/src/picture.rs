@@ -1,4 +1,4 @@
-//! PNG and JPEG files in a folder, one picture a split.
+//! Pictures in a folder, one picture a split.
 
 use effgan_data::{DatasetConfig, DatasetName};
 

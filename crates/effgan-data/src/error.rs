@@ -1,6 +1,6 @@
 //! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
-use crate::datasets::{LeftOut, MaxMemory};
+use crate::datasets::{FORMATS, LeftOut, MaxMemory};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -65,10 +65,43 @@ pub enum DataError {
     Malformed { file: String, reason: String },
     /// A folder has no pictures.
     #[error(
-        "{dir} holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class",
+        "{dir} holds no pictures ({FORMATS}); set dataset.dir to a folder of them, or of one folder for each class",
         dir = dir.display()
     )]
     NoImages { dir: PathBuf },
+    /// A folder has the name of a split that is not for training, and there is none for training.
+    #[error(
+        "{found} looks like a split for tests, and {dir} has no folder train beside it; add one, or rename the folder if it is a class",
+        found = found.display(), dir = dir.display()
+    )]
+    NoTrainSplit { dir: PathBuf, found: PathBuf },
+    /// Two folders have names of the same split.
+    #[error(
+        "{first} and {second} are both folders of the same split; move one of them elsewhere, or merge them",
+        first = first.display(), second = second.display()
+    )]
+    SplitTwice { first: PathBuf, second: PathBuf },
+    /// The test split has none of the classes of the training split.
+    #[error(
+        "the test images of {dir} are of none of the classes of its training images ({train}); give both splits the same folders",
+        dir = dir.display(), train = train.join(", ")
+    )]
+    OtherTestClasses { dir: PathBuf, train: Vec<String> },
+    /// A folder of a class has no pictures.
+    #[error(
+        "class {class} has {num_files} files and no picture ({FORMATS}), such as {first}; convert them, or move the folder elsewhere",
+        first = first.display()
+    )]
+    BarrenClass { class: String, num_files: usize, first: PathBuf },
+    /// Values of 16 bits are mapped, and there are none.
+    #[error("dataset.black and dataset.white are for pictures of 16 bits, and there are none; remove them")]
+    NoDeepImages,
+    /// Values of 16 bits are mapped, of a data set that is not a folder.
+    #[error("dataset.black and dataset.white are for name = \"folder\", but the data set is {name}; remove them")]
+    NoLevels { name: String },
+    /// The range of 16-bit values is empty.
+    #[error("dataset.black = {black} must be below dataset.white = {white}")]
+    Levels { black: u16, white: u16 },
     /// A folder has both pictures and folders of pictures, so it is unclear what its classes are.
     #[error(
         "{dir} holds folders of images, which are classes, but also the image {file}; \
@@ -296,6 +329,10 @@ impl DataError {
                 | Self::Missing { .. }
                 | Self::Malformed { .. }
                 | Self::NoImages { .. }
+                | Self::NoTrainSplit { .. }
+                | Self::SplitTwice { .. }
+                | Self::OtherTestClasses { .. }
+                | Self::BarrenClass { .. }
                 | Self::StrayImage { .. }
                 | Self::TooManyClasses { .. }
                 | Self::UnknownClass { .. }

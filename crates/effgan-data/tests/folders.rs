@@ -35,7 +35,7 @@ fn three_broken_images_of_a_thousand_are_one_message_or_are_skipped() {
     assert_eq!(
         error(&config),
         "3 of 1000 images of DIR cannot be read: cats/0020.png (is empty), dogs/0405.jpg (is truncated), \
-         frogs/0908.png (is neither PNG nor JPEG); repair or remove them, or set dataset.skip_broken = true to leave them out"
+         frogs/0908.png (is not a picture of a format that is read (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM)); repair or remove them, or set dataset.skip_broken = true to leave them out"
     );
     let dataset = DatasetConfig { skip_broken: true, ..config }.load().unwrap();
     let left_out: Vec<_> = dataset.left_out.iter().map(|file| file.file.to_str().unwrap()).collect();
@@ -83,17 +83,6 @@ fn equal_images_need_no_keys_and_are_unchanged() {
 }
 
 #[test]
-fn train_and_test_folders_are_the_splits() {
-    let dir = TempDir::new().unwrap();
-    grey(dir.path(), "train/b", 3);
-    grey(dir.path(), "test/a", 2);
-    grey(dir.path(), "test/b", 1);
-    let dataset = folder(dir.path()).load().unwrap();
-    assert_eq!(dataset.class_names, ["a", "b"]);
-    assert_eq!((dataset.train.labels(), dataset.test.labels().len()), (&[1, 1, 1][..], 3));
-}
-
-#[test]
 fn a_flat_folder_is_one_class_and_folders_within_a_class_belong_to_it() {
     let dir = TempDir::new().unwrap();
     grey(dir.path(), "", 20);
@@ -113,7 +102,7 @@ fn ambiguous_folders_are_errors() {
     let dir = TempDir::new().unwrap();
     assert_eq!(
         error(&folder(dir.path())),
-        "DIR holds no PNG or JPEG files; set dataset.dir to a folder of them, or of one folder for each class"
+        "DIR holds no pictures (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM); set dataset.dir to a folder of them, or of one folder for each class"
     );
     grey(dir.path(), "a", 9);
     assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, so there are no test images"));
@@ -127,15 +116,6 @@ fn ambiguous_folders_are_errors() {
     assert_eq!(error(&config), "none of the training images or none of the test images of DIR can be read");
     let many = DatasetConfig { skip_broken: false, ..config };
     assert!(error(&many).starts_with("10 of 10 images of DIR cannot be read: 0.png (is empty), 1.png"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_to_a_folder_is_not_followed() {
-    let dir = TempDir::new().unwrap();
-    grey(dir.path(), "a", 10);
-    std::os::unix::fs::symlink(dir.path(), dir.path().join("a/round")).unwrap();
-    assert_eq!(folder(dir.path()).load().unwrap().train.len(), 9);
 }
 
 #[test]
@@ -187,7 +167,10 @@ fn contents_describe_a_folder() {
     // 199 and 198.
     assert_eq!(modes, ["397 grey", "200 16-bit grey", "200 colour", "200 colour with alpha"]);
     assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
-    assert_eq!((contents.broken.len(), contents.notes), (3, vec!["1 other file not read".into()]));
+    assert_eq!(
+        (contents.broken.len(), contents.notes),
+        (3, vec!["not read, files of class cats that are not pictures: cats/Thumbs.db".into()])
+    );
 }
 
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use allocator::{HELD, PEAK};
 use effgan_data::datasets::MaxMemory;
 use effgan_data::{DatasetConfig, DatasetName};
-use image::{DynamicImage, ImageBuffer, ImageFormat, RgbImage};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -131,6 +131,29 @@ fn large_pictures_that_are_shrunk_are_decoded_within_the_bound() {
         let said = said.unwrap();
         assert!(most_mib <= 3, "{format:?}: {most_mib} MiB before it is refused");
         assert!(said.contains("MiB to decode, and dataset.max_memory = 30 MiB leaves 29 MiB; raise it"), "{said}");
+    }
+}
+
+#[test]
+fn pictures_of_every_other_format_are_decoded_within_the_bound() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of one colour, which compresses best, and noise, which does not.
+    let noise = RgbImage::from_fn(1024, 1024, |x, y| {
+        Rgb((x * 1024 + y).wrapping_mul(2_654_435_761).to_be_bytes().first_chunk().copied().unwrap())
+    });
+    for picture in [RgbImage::new(1024, 1024), noise] {
+        let deep = DynamicImage::ImageRgb16(DynamicImage::ImageRgb8(picture.clone()).to_rgb16());
+        let rgb = DynamicImage::ImageRgb8(picture);
+        let formats = [ImageFormat::WebP, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Pnm];
+        for (picture, format) in formats.map(|format| (&rgb, format)).into_iter().chain([(&deep, ImageFormat::Tiff)]) {
+            let dir = TempDir::new().unwrap();
+            folder(dir.path(), picture, format, 10);
+            let config = DatasetConfig { size: Some(32), channels: Some(3), ..config(DatasetName::Folder, dir.path()) };
+            let fits = |bound: &u64| DatasetConfig { max_memory: mib(*bound), ..config.clone() }.load().is_ok();
+            let bound = (1..60).find(fits).unwrap();
+            let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(bound), ..config });
+            assert!(said.is_none() && most_mib <= bound as usize, "{format:?}: {most_mib} of {bound} MiB: {said:?}");
+        }
     }
 }
 

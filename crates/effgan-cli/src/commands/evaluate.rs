@@ -29,9 +29,9 @@ use crate::output::{can_draw, say, write};
   effgan evaluate runs/quickstart
   effgan evaluate images.npy --reference mnist-mini --json")]
 pub(super) struct Evaluate {
-    /// A run or model folder, a folder of PNG or JPEG files, or an .npy or .npz file
+    /// A run or model folder, a folder of pictures, or an .npy or .npz file
     images: PathBuf,
-    /// Real images: a data set's name, a folder of PNG or JPEG files, or an .npy or .npz file [default: the run's data set]
+    /// Real images: a data set's name, a folder of pictures, or an .npy or .npz file [default: the run's data set]
     #[arg(long, value_name = "DATASET|PATH")]
     reference: Option<String>,
     /// The folder with the files of a reference data set that is neither built in nor fetched

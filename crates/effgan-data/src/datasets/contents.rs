@@ -11,7 +11,7 @@ pub enum ContentsKind {
     Idx,
     /// The batches of CIFAR-10: `name = "cifar10"`.
     Cifar10,
-    /// PNG and JPEG files: `name = "folder"`.
+    /// Pictures: `name = "folder"`.
     Folder,
     /// `NumPy` arrays: `name = "npz"`.
     Npz,
@@ -57,6 +57,8 @@ pub struct Contents {
     pub modes: Vec<(Mode, usize)>,
     /// Images that cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
+    /// The largest value of images of 16 bits, where it is so small that `dataset.white` should be set to it.
+    pub white: Option<u16>,
     /// As [`Dataset::notes`](super::Dataset::notes).
     pub notes: Vec<String>,
 }
@@ -102,16 +104,17 @@ impl Contents {
             sizes: vec![([w, h], num_images)],
             modes: vec![(mode, num_images)],
             broken: Vec::new(),
+            white: None,
             notes,
         }
     }
 
     fn of_folder(path: &Path) -> Result<Self, DataError> {
         let listing = Listing::of(path, None)?;
-        let broken = listing.broken();
+        let (broken, deepest) = listing.broken();
         // Errors of files are reported before the lack of a test split.
-        if broken.is_empty() && listing.splits[1].is_empty() {
-            return Err(DataError::NoTestImages { place: path.display().to_string() });
+        if broken.is_empty() {
+            listing.check_test_images()?;
         }
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
@@ -132,7 +135,8 @@ impl Contents {
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
-            notes: listing.notes(),
+            white: deepest.too_dark(),
+            notes: listing.notes.into_iter().chain(deepest.note(None)?).collect(),
         })
     }
 }

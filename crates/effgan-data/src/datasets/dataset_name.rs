@@ -17,7 +17,7 @@ pub enum DatasetName {
     FashionMnist,
     /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary version.
     Cifar10,
-    /// PNG and JPEG files, in one sub-folder per class or all in one folder.
+    /// Pictures, in one sub-folder per class or all in one folder.
     Folder,
     /// `NumPy` arrays of images and labels in an `.npz` file, or of images in an `.npy` file.
     Npz,
@@ -85,7 +85,7 @@ impl DatasetName {
             Self::Cifar10 => {
                 "the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or run `effgan data fetch cifar10`"
             }
-            Self::Folder => "a folder of PNG and JPEG files, or of one folder for each class",
+            Self::Folder => "a folder of pictures, or of one folder for each class",
             Self::Npz => "an .npz or .npy file",
         }
     }

@@ -1,7 +1,11 @@
-//! Images without labels or splits: all PNG and JPEG files below a folder, sorted by path, or the array `images` of an `.npy` or
+//! Images without labels or splits: all pictures below a folder, sorted by path, or the array `images` of an `.npy` or
 //! `.npz` file. A folder is decoded in parts, so that any number of files needs little memory; an array is read at once.
 
-use super::{budget::Budget, folder, npz, picture};
+use super::{
+    budget::Budget,
+    folder, npz,
+    picture::{self, Levels},
+};
 use crate::{
     DataError,
     parallel::{in_parallel, in_parallel_into},
@@ -87,12 +91,13 @@ impl ImageFiles {
         let mut pixels = vec![0; files.len() * self.image_len()];
         let decoders = Budget::as_they_are().decoders();
         let read = |file: &PathBuf, output: &mut [u8]| -> Result<[usize; 3], String> {
-            picture::read(file, self.shape, &decoders, |image, shape| {
+            let read = picture::read(file, self.shape, Levels::default(), &decoders, |image, shape| {
                 if shape == self.shape {
                     output.copy_from_slice(&image);
                 }
                 shape
-            })
+            });
+            read.map(|(shape, _)| shape)
         };
         for (file, shape) in files.iter().zip(in_parallel_into(files, &mut pixels, read)) {
             let shape = shape.map_err(|reason| malformed(file, reason))?;
@@ -156,10 +161,10 @@ mod tests {
     #[test]
     fn a_file_that_is_not_an_image_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(ImageFiles::open(dir.path()).unwrap_err().to_string().contains("no PNG"));
+        assert!(ImageFiles::open(dir.path()).unwrap_err().to_string().contains("holds no pictures (PNG, "));
         fs::write(dir.path().join("a.png"), "text").unwrap();
         let error = ImageFiles::open(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("a.png: is neither PNG nor JPEG"), "{error}");
+        assert!(error.contains("a.png: is not a picture of a format that is read (PNG, "), "{error}");
         assert!(ImageFiles::open(&dir.path().join("none.npy")).is_err());
     }
 }

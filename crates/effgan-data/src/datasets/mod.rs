@@ -5,11 +5,10 @@ mod builtin;
 pub(crate) mod cifar;
 mod contents;
 mod dataset_name;
-mod file_list;
 mod files;
 mod folder;
-mod folder_summary;
 mod idx;
+mod jpeg_end;
 mod left_out;
 mod max_memory;
 mod npy;
@@ -20,16 +19,17 @@ mod test_split;
 
 pub use contents::{Contents, ContentsKind};
 pub use dataset_name::DatasetName;
-pub use file_list::FileList;
 pub use files::ImageFiles;
-pub use folder_summary::FolderSummary;
+pub use folder::{FileList, FolderSummary};
 pub use left_out::LeftOut;
 pub use max_memory::MaxMemory;
+pub(crate) use picture::FORMATS;
 pub use picture::Mode;
 
 use crate::{DataError, ImageSet, download};
 use budget::Budget;
 use numbered_classes::Numbered;
+use picture::Levels;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,13 @@ pub struct DatasetConfig {
     /// For `folder`: leave out images that cannot be read; default false, which makes them an error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skip_broken: bool,
+    /// For `folder`: the value of a 16-bit image that becomes black, 0 to 65535 and below `white`; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub black: Option<u16>,
+    /// For `folder`: the value of a 16-bit image that becomes white, such as 4095 where a scanner's 12 bits are stored as 16;
+    /// default 65535.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white: Option<u16>,
     /// Maximum memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
     /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
@@ -77,7 +84,17 @@ impl DatasetConfig {
     /// The config of the whole data set `name`, with all defaults.
     pub fn of(name: DatasetName) -> Self {
         let max_memory = MaxMemory::default();
-        Self { name, dir: None, limit: None, size: None, channels: None, skip_broken: false, max_memory }
+        Self {
+            name,
+            dir: None,
+            limit: None,
+            size: None,
+            channels: None,
+            skip_broken: false,
+            black: None,
+            white: None,
+            max_memory,
+        }
     }
 
     /// Reads both splits into memory and checks all keys against them.
@@ -145,7 +162,18 @@ impl DatasetConfig {
         if self.skip_broken && self.name != DatasetName::Folder {
             return Err(DataError::NothingToSkip { name: self.name.to_string() });
         }
-        Ok(())
+        match self.levels() {
+            Some(_) if self.name != DatasetName::Folder => Err(DataError::NoLevels { name: self.name.to_string() }),
+            Some(Levels { black, white }) if black >= white => Err(DataError::Levels { black, white }),
+            _ => Ok(()),
+        }
+    }
+
+    /// `black` and `white`; `None` where neither is set.
+    fn levels(&self) -> Option<Levels> {
+        let default = Levels::default();
+        let (black, white) = (self.black.unwrap_or(default.black), self.white.unwrap_or(default.white));
+        (self.black.is_some() || self.white.is_some()).then_some(Levels { black, white })
     }
 
     fn budget(&self) -> Budget {
@@ -167,7 +195,7 @@ impl DatasetConfig {
 
     fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
-        let wanted = folder::ReadOptions { size, channels, skip_broken, budget: self.budget() };
+        let wanted = folder::ReadOptions { size, channels, skip_broken, levels: self.levels(), budget: self.budget() };
         let folder::Loaded { train, test, classes, left_out, notes } =
             folder::Listing::of(dir, classes)?.load(&wanted)?;
         Ok(Splits { class_names: classes, left_out, notes, ..Splits::of((train, test)) })

@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Splits, DataError
     };
     let num_classes = train.num_classes().max(test.num_classes());
     let [train, test] = [train, test].map(|split| split.of_classes(num_classes));
-    Ok(Splits { every_tenth, notes, ..Splits::of((train, test)) })
+    Ok(Splits { notes, every_tenth, ..Splits::of((train, test)) })
 }
 
 /// Shape `[c, h, w]` and pixels `[n, c, h, w]` of the array `images`; all other arrays are ignored.

@@ -15,7 +15,7 @@ pub(super) struct Numbered {
 
 /// Leaves out the classes that have no training image, and test images of such classes.
 pub(super) fn without_empty(train: ImageSet, test: ImageSet) -> Numbered {
-    let mut labels = BTreeMap::from_iter(train.labels().iter().map(|&number| (number, 0)));
+    let mut labels: BTreeMap<u8, u8> = train.labels().iter().map(|&number| (number, 0)).collect();
     labels.values_mut().zip(0..).for_each(|(label, position)| *label = position);
     let names: Vec<String> = labels.keys().map(ToString::to_string).collect();
     let is_unknown: Vec<bool> = test.labels().iter().map(|number| !labels.contains_key(number)).collect();

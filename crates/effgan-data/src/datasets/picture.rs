@@ -1,21 +1,24 @@
-//! Decoding one PNG or JPEG file into bytes.
+//! Decoding one picture into bytes.
 //!
 //! The format is detected from the file's contents, not from its name. An orientation in EXIF is applied; 16 bits become 8 by
-//! rounding; transparent pixels are blended with white. Colours are not changed otherwise. A file may be hostile: its header is
-//! checked before memory is allocated, and pictures that are decoded at the same time share the memory of [`Decoders`].
+//! [`Levels`]; transparent pixels are blended with white; of several pictures in a file the first is read. Colours are not changed
+//! otherwise. A file may be hostile: its header is checked before memory is allocated, and pictures that are decoded at the same time
+//! share the memory of [`Decoders`].
 
 use super::{
     DEFLATE_RATIO,
     budget::{Decoders, resizing},
+    jpeg_end,
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
     metadata::Orientation,
 };
 use std::{
+    ffi::OsStr,
     fmt,
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{BufReader, Read, Seek},
     path::Path,
 };
 
@@ -23,6 +26,61 @@ use std::{
 const MAX_PIXELS: u64 = 1 << 26;
 /// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
+
+/// The formats that are read, in messages.
+pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, PNM";
+
+/// The formats that are read.
+const READ: [ImageFormat; 7] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Pnm,
+];
+
+/// Names of pictures end in one of these, in upper or lower case.
+const EXTENSIONS: [&str; 18] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "jif", "webp", "tif", "tiff", "bmp", "dib", "gif", "pnm", "pgm", "ppm", "pbm",
+    "pam", "apng",
+];
+
+/// Whether the file is a picture by its name or, where the name says nothing, by its first bytes.
+pub(super) fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().map(OsStr::to_ascii_lowercase);
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known)) || has_signature(path)
+}
+
+/// Whether the file begins like a picture. Formats whose beginning has two letters, with which a text may begin, are not looked for.
+fn has_signature(path: &Path) -> bool {
+    let is_sure = |format| !matches!(format, ImageFormat::Bmp | ImageFormat::Pnm);
+    // Opening a pipe would block until another process writes into it.
+    let file = path.is_file().then(|| File::open(path).ok()).flatten();
+    file.is_some_and(|mut file| format_of(&mut file).is_ok_and(is_sure))
+}
+
+/// The values of 16 bits that become black and white; those between are scaled linearly, and those beyond are clipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Levels {
+    pub(super) black: u16,
+    pub(super) white: u16,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { black: 0, white: u16::MAX }
+    }
+}
+
+impl Levels {
+    /// 255 · (value − black) / (white − black), to the nearest byte.
+    fn byte(self, value: u16) -> u8 {
+        let (value, range) = (value.clamp(self.black, self.white) - self.black, u32::from(self.white - self.black));
+        ((510 * u32::from(value) + range) / (2 * range)) as u8
+    }
+}
 
 /// The pixel format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,14 +133,16 @@ pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String>
     decoders.with(metadata.len().min(MAX_FILE), || Ok(open(path)?.0))
 }
 
-/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape; an error is the reason why it
-/// cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory is reserved.
+/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape, and of a picture with 16 bits its
+/// largest value; an error is the reason why it cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory
+/// is reserved.
 pub(super) fn read<T>(
     path: &Path,
     to: [usize; 3],
+    levels: Levels,
     decoders: &Decoders,
     take: impl FnOnce(Vec<u8>, [usize; 3]) -> T,
-) -> Result<T, String> {
+) -> Result<(T, Option<u16>), String> {
     let header = header(path, decoders)?;
     let resizing = if header.shape() == to { 0 } else { header.num_pixels() * 3 + resizing(header.shape(), to) };
     decoders.with(header.decoding.max(resizing), || {
@@ -91,7 +151,8 @@ pub(super) fn read<T>(
             return Err("has changed while it was read".into());
         }
         let picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
-        Ok(take(planes(picture, orientation, header.shape()), header.shape()))
+        let largest = largest(&picture);
+        Ok((take(planes(picture, orientation, header.shape(), levels), header.shape()), largest))
     })
 }
 
@@ -104,13 +165,13 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     }
     let format = format_of(&mut file)?;
     if format == ImageFormat::Jpeg {
-        check_jpeg_end(&mut file, len)?;
+        jpeg_end::check(&mut file)?;
     }
     file.rewind().map_err(|error| error.to_string())?;
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(8 * MAX_PIXELS);
-    reader.limits(limits);
+    reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(|error| one_line(&error))?;
     let (width, height) = decoder.dimensions();
     let num_pixels = u64::from(width) * u64::from(height);
@@ -119,56 +180,54 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     }
     let mode = mode(decoder.color_type())?;
     // The header of a small file cannot make the program allocate much memory.
-    if num_pixels > most_pixels(format, mode, len) {
+    if most_pixels(format, mode, len).is_some_and(|most| num_pixels > most) {
         return Err(format!("claims to have {width} × {height} pixels, more than its {len} bytes can hold"));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = if swaps_sides(orientation) { (height, width) } else { (width, height) };
     let decoding = decoding(format, decoder.color_type(), num_pixels, len);
+    if format == ImageFormat::Tiff {
+        // A strip may claim to be larger than the picture.
+        limits.max_alloc = Some(decoding);
+        decoder.set_limits(limits).map_err(|error| one_line(&error))?;
+    }
     Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
 }
 
 /// Maximum number of bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
-/// also holds the whole file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid.
+/// also holds the whole file and, for a progressive one, up to four 16-bit coefficients per pixel of a slightly larger grid. Decoders other
+/// than PNG's may hold the pixels twice, and parts of the file.
 fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -> u64 {
     let raw = num_pixels * u64::from(colour.bytes_per_pixel());
     let channels = num_pixels * u64::from(colour.channel_count());
     match format {
         ImageFormat::Jpeg => (1 << 20) + len + raw + 9 * num_pixels,
-        _ => (1 << 20) + raw + channels,
+        ImageFormat::Png => (1 << 20) + raw + channels,
+        _ => (1 << 20) + len + 2 * raw + channels,
     }
 }
 
 /// Maximum number of pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
-/// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels.
-fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> u64 {
+/// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels; PNM is not compressed. The others have no such bound.
+fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> Option<u64> {
     match format {
-        ImageFormat::Png if mode.deep => DEFLATE_RATIO * len / 2,
-        ImageFormat::Png => DEFLATE_RATIO * len * 8,
-        _ => 8 * 64 * len,
+        ImageFormat::Png if mode.deep => Some(DEFLATE_RATIO * len / 2),
+        ImageFormat::Png => Some(DEFLATE_RATIO * len * 8),
+        ImageFormat::Jpeg => Some(8 * 64 * len),
+        ImageFormat::Pnm => Some(8 * len),
+        _ => None,
     }
 }
 
-/// PNG or JPEG, detected from the first bytes of the file.
+/// One of [`FORMATS`], detected from the first bytes of the file.
 fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     let mut start = Vec::new();
     file.take(16).read_to_end(&mut start).map_err(|error| error.to_string())?;
     match image::guess_format(&start) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => Ok(format),
+        Ok(format) if READ.contains(&format) => Ok(format),
         _ if start.is_empty() => Err("is empty".into()),
-        _ => Err("is neither PNG nor JPEG".into()),
+        _ => Err(format!("is not a picture of a format that is read ({FORMATS})")),
     }
-}
-
-/// Checks that a JPEG file has its end-of-image marker, because the decoder silently fills a truncated file with grey. The marker
-/// must follow the last start of a scan; that of a thumbnail in the header does not.
-fn check_jpeg_end(file: &mut File, len: u64) -> Result<(), String> {
-    let mut end = Vec::new();
-    file.seek(SeekFrom::Start(len.saturating_sub(1 << 16)))
-        .and_then(|_| file.read_to_end(&mut end))
-        .map_err(|error| error.to_string())?;
-    let scan = end.windows(2).rposition(|marker| marker == [0xff, 0xda]).unwrap_or(0);
-    if end[scan..].windows(2).any(|marker| marker == [0xff, 0xd9]) { Ok(()) } else { Err("is truncated".into()) }
 }
 
 fn mode(colour: ColorType) -> Result<Mode, String> {
@@ -193,19 +252,18 @@ fn swaps_sides(orientation: Orientation) -> bool {
 }
 
 /// The planes of a picture, blended with white and oriented.
-fn planes(picture: DynamicImage, orientation: Orientation, [c, h, w]: [usize; 3]) -> Vec<u8> {
+fn planes(picture: DynamicImage, orientation: Orientation, [c, h, w]: [usize; 3], levels: Levels) -> Vec<u8> {
     use DynamicImage as D;
     let (width, height) = (picture.width(), picture.height());
-    let byte = |value: u16| ((u32::from(value) + 128) / 257) as u8;
     let planes = match picture {
         D::ImageLuma8(pixels) => pixels.into_raw(),
-        D::ImageLumaA8(pixels) => over_white(pixels.as_raw(), [1, 2], |value| value),
-        D::ImageRgb8(pixels) => over_white(pixels.as_raw(), [3, 3], |value| value),
-        D::ImageRgba8(pixels) => over_white(pixels.as_raw(), [3, 4], |value| value),
-        D::ImageLuma16(pixels) => over_white(pixels.as_raw(), [1, 1], byte),
-        D::ImageLumaA16(pixels) => over_white(pixels.as_raw(), [1, 2], byte),
-        D::ImageRgb16(pixels) => over_white(pixels.as_raw(), [3, 3], byte),
-        D::ImageRgba16(pixels) => over_white(pixels.as_raw(), [3, 4], byte),
+        D::ImageLumaA8(pixels) => over_white(pixels.as_raw(), [1, 2], |value| value, |alpha| alpha),
+        D::ImageRgb8(pixels) => over_white(pixels.as_raw(), [3, 3], |value| value, |alpha| alpha),
+        D::ImageRgba8(pixels) => over_white(pixels.as_raw(), [3, 4], |value| value, |alpha| alpha),
+        D::ImageLuma16(pixels) => deep(pixels.as_raw(), [1, 1], levels),
+        D::ImageLumaA16(pixels) => deep(pixels.as_raw(), [1, 2], levels),
+        D::ImageRgb16(pixels) => deep(pixels.as_raw(), [3, 3], levels),
+        D::ImageRgba16(pixels) => deep(pixels.as_raw(), [3, 4], levels),
         _ => unreachable!("the mode of the header is one of these"),
     };
     assert!(planes.len() == c * h * w, "the decoder returns as many pixels as its header says");
@@ -223,14 +281,39 @@ fn oriented(mut planes: Vec<u8>, [width, height]: [u32; 2], orientation: Orienta
     planes
 }
 
-/// The planes of the first `colours` of the `channels` of each pixel, converted to bytes. A further channel is alpha, by which
-/// they are blended with white.
-fn over_white<T: Copy>(pixels: &[T], [colours, channels]: [usize; 2], byte: impl Fn(T) -> u8) -> Vec<u8> {
+/// As [`over_white`], of 16 bits.
+fn deep(pixels: &[u16], counts: [usize; 2], levels: Levels) -> Vec<u8> {
+    over_white(pixels, counts, |value| levels.byte(value), |alpha| Levels::default().byte(alpha))
+}
+
+/// The largest value of a picture with 16 bits, alpha aside.
+fn largest(picture: &DynamicImage) -> Option<u16> {
+    use DynamicImage as D;
+    let of = |pixels: &[u16], [colours, channels]: [usize; 2]| {
+        pixels.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).max().copied()
+    };
+    match picture {
+        D::ImageLuma16(pixels) => of(pixels.as_raw(), [1, 1]),
+        D::ImageLumaA16(pixels) => of(pixels.as_raw(), [1, 2]),
+        D::ImageRgb16(pixels) => of(pixels.as_raw(), [3, 3]),
+        D::ImageRgba16(pixels) => of(pixels.as_raw(), [3, 4]),
+        _ => None,
+    }
+}
+
+/// The planes of the first `colours` of the `channels` of each pixel, converted to bytes by `byte`. A further channel is alpha, which
+/// `opacity` converts, and by which they are blended with white.
+fn over_white<T: Copy>(
+    pixels: &[T],
+    [colours, channels]: [usize; 2],
+    byte: impl Fn(T) -> u8,
+    opacity: impl Fn(T) -> u8,
+) -> Vec<u8> {
     let mut planes = Vec::with_capacity(pixels.len() / channels * colours);
     for colour in 0..colours {
         planes.extend(pixels.chunks_exact(channels).map(|pixel| {
             let value = byte(pixel[colour]);
-            if channels > colours { blended(value, byte(pixel[colours])) } else { value }
+            if channels > colours { blended(value, opacity(pixel[colours])) } else { value }
         }));
     }
     planes
@@ -263,7 +346,7 @@ mod tests {
         let path: PathBuf = dir.path().join("a.png");
         fs::write(&path, bytes).unwrap();
         let decoders = Budget::as_they_are().decoders();
-        let (pixels, shape) = read(&path, [0; 3], &decoders, |pixels, shape| (pixels, shape))?;
+        let ((pixels, shape), _) = read(&path, [0; 3], Levels::default(), &decoders, |pixels, shape| (pixels, shape))?;
         assert_eq!(header(&path, &decoders).unwrap().shape(), shape);
         Ok((shape, pixels))
     }
@@ -310,8 +393,8 @@ mod tests {
         assert_eq!(shape, [3, 8, 8]);
         // JPEG keeps a constant to within its coarsest step of the mean, about 2 at the default quality.
         assert!(pixels.iter().all(|&pixel| pixel.abs_diff(90) <= 2));
-        let gif = b"GIF89a\x01\0\x01\0\0\0\0;";
-        assert_eq!(read_bytes(gif).unwrap_err(), "is neither PNG nor JPEG");
+        let message = format!("is not a picture of a format that is read ({FORMATS})");
+        assert_eq!(read_bytes(b"<html>404 not found</html>").unwrap_err(), message);
         assert_eq!(read_bytes(b"").unwrap_err(), "is empty");
     }
 

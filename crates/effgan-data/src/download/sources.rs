@@ -81,7 +81,7 @@ impl Origin {
             Item::Dataset(DatasetName::FashionMnist) => Self::Mirrors(&FASHION_MNIST),
             Item::Dataset(DatasetName::Cifar10) => Self::Mirrors(&CIFAR10),
             Item::Dataset(DatasetName::Folder) => {
-                Self::Yours("PNG and JPEG files in dataset.dir, one folder per class")
+                Self::Yours("pictures in dataset.dir, one folder per class")
             }
             Item::Dataset(DatasetName::Npz) => Self::Yours("an .npz or .npy file, set by dataset.dir"),
             Item::Inception => Self::Mirrors(&INCEPTION),

@@ -51,7 +51,7 @@ fn describe(path: &Path, contents: &Contents) -> String {
     let kind = match contents.kind {
         ContentsKind::Idx => "the files of mnist or fashion-mnist",
         ContentsKind::Cifar10 => "the files of cifar10",
-        ContentsKind::Folder => "a folder of PNG and JPEG files",
+        ContentsKind::Folder => "a folder of pictures",
         ContentsKind::Npz => "arrays of images",
     };
     let [train, test] = [0, 1].map(|split| contents.classes.iter().map(|(_, counts)| counts[split]).sum::<usize>());
@@ -148,6 +148,9 @@ fn table(path: &Path, contents: &Contents) -> Vec<String> {
     if !contents.broken.is_empty() {
         lines.push(format!("skip_broken = true         # {} cannot be read", contents.broken.len()));
     }
+    if let Some(white) = contents.white {
+        lines.push(format!("white = {white:<19}# the largest value of the 16-bit images, which would be dark"));
+    }
     lines
 }
 
@@ -198,6 +201,7 @@ mod tests {
                 sizes: sizes.to_vec(),
                 modes: vec![(mode, sizes.iter().map(|(_, count)| count).sum())],
                 broken: Vec::new(),
+                white: None,
                 notes: Vec::new(),
             })
         };

@@ -80,6 +80,8 @@ fn with_every_key() -> Config {
             size: Some(32),
             channels: Some(1),
             skip_broken: true,
+            black: Some(1),
+            white: Some(2),
             max_memory: MaxMemory::from_mib(256).unwrap(),
         },
         partition: PartitionConfig::Iid(Iid { common: common_keys() }),

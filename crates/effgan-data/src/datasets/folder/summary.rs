@@ -1,7 +1,10 @@
 //! A summary of a folder of pictures from their headers alone, without decoding any.
 
-use super::{LeftOut, budget::Budget, folder::Listing, picture::Mode};
-use crate::DataError;
+use super::{Listing, layout::is_split};
+use crate::{
+    DataError,
+    datasets::{LeftOut, budget::Budget, picture::Mode},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -27,7 +30,7 @@ pub struct FolderSummary {
 }
 
 impl FolderSummary {
-    /// Reads the header of every picture in `dir`, a folder for [`DatasetName::Folder`](super::DatasetName::Folder), whose
+    /// Reads the header of every picture in `dir`, a folder for [`DatasetName::Folder`](crate::DatasetName::Folder), whose
     /// `classes` may be given.
     ///
     /// # Errors
@@ -75,7 +78,7 @@ fn data_sets(inside: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let looks_like_one = |(class, folders): &(&String, &BTreeSet<String>)| {
         let is_shared =
             |folder| inside.iter().any(|(other, folders)| other != *class && folders.contains::<String>(folder));
-        folders.contains("train") && folders.contains("test") || folders.iter().any(is_shared)
+        folders.iter().all(|folder| is_split(folder)) || folders.iter().any(is_shared)
     };
     inside.iter().filter(looks_like_one).map(|(class, _)| class.clone()).collect()
 }
@@ -86,7 +89,7 @@ fn folders_inside(listing: &Listing) -> BTreeMap<String, BTreeSet<String>> {
     for entry in listing.splits.iter().flatten() {
         let path = listing.name(&entry.path);
         let mut parts = path.iter().map(|part| part.to_string_lossy().into_owned());
-        if !listing.every_tenth {
+        if listing.has_splits {
             parts.next();
         }
         let (Some(class), Some(next)) = (parts.next(), parts.next()) else { continue };

@@ -1,7 +1,7 @@
-//! The files of a folder of pictures, listed without opening any, so that a site can count its images first.
+//! The files of a folder of pictures, listed without decoding any, so that a site can count its images first.
 
-use super::{Dataset, DatasetConfig, DatasetName, folder::Listing};
-use crate::{DataError, download};
+use super::Listing;
+use crate::{DataError, Dataset, DatasetConfig, DatasetName, download};
 use std::path::{Path, PathBuf};
 
 /// The pictures of a folder, listed by name.
@@ -12,6 +12,8 @@ pub struct FileList {
     pub train: Vec<(PathBuf, u8)>,
     /// Test images.
     pub test: Vec<PathBuf>,
+    /// Links to folders, which were followed.
+    links: Vec<PathBuf>,
 }
 
 impl DatasetConfig {
@@ -25,9 +27,9 @@ impl DatasetConfig {
             return Ok(None);
         }
         let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
-        let Listing { splits: [train, test], .. } = Listing::of(&dir, classes)?;
+        let Listing { splits: [train, test], links, .. } = Listing::of(&dir, classes)?;
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
-        Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect() }))
+        Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect(), links }))
     }
 }
 
@@ -42,7 +44,7 @@ impl FileList {
         self.train.iter().map(|(path, _)| path.as_path()).filter(move |path| !is_left_out(path))
     }
 
-    /// The first file that is a symbolic link to outside of the folder, if there is one.
+    /// The first symbolic link to a file or folder outside of the folder, if there is one.
     ///
     /// # Errors
     /// [`DataError::Unreadable`] when the folder or the target of a link does not exist.
@@ -51,7 +53,7 @@ impl FileList {
             path.canonicalize().map_err(|reason| DataError::Unreadable { file: path.display().to_string(), reason })
         };
         let dir = real(&self.dir)?;
-        for path in self.train.iter().map(|(path, _)| path).chain(&self.test) {
+        for path in self.links.iter().chain(self.train.iter().map(|(path, _)| path)).chain(&self.test) {
             if path.is_symlink() && !real(path)?.starts_with(&dir) {
                 return Ok(Some(path));
             }

@@ -1,0 +1,56 @@
+//! The classes of one split: its sub-folders, or the folder itself.
+
+use super::walk::{Entries, Tree};
+use crate::{DataError, control_chars};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path};
+use unicode_normalization::UnicodeNormalization;
+
+/// What lies below one split, by class. A class is called by the name of its folder in Unicode's composed form (NFC), since the same name
+/// is decomposed where a Mac wrote it.
+pub(super) struct Classes {
+    pub(super) trees: BTreeMap<String, Tree>,
+    /// What lies beside the classes and is not a picture.
+    pub(super) beside: Tree,
+}
+
+impl Classes {
+    pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
+        let entries = Entries::of(dir)?;
+        let mut flat = Tree { skipped: entries.skipped, ..Tree::default() };
+        let mut trees: BTreeMap<String, Tree> = BTreeMap::new();
+        for (name, path) in entries.list {
+            if path.is_dir() {
+                trees.entry(class_name(&name)).or_default().append(Tree::of(&path)?);
+            } else {
+                flat.add_file(path);
+            }
+        }
+        let has_classes = trees.values().any(|tree| !tree.pictures.is_empty());
+        match (flat.pictures.first(), has_classes) {
+            (None, false) => Err(DataError::NoImages { dir: dir.to_owned() }),
+            (Some(stray), true) => Err(DataError::StrayImage { dir: dir.to_owned(), file: stray.clone() }),
+            (None, true) => Ok(Self { trees, beside: flat }),
+            (Some(_), false) => {
+                for tree in trees.into_values() {
+                    flat.append(tree);
+                }
+                Ok(Self { trees: BTreeMap::from([("all".into(), flat)]), beside: Tree::default() })
+            }
+        }
+    }
+
+    /// Names of the classes that have pictures.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.trees.iter().filter(|(_, tree)| !tree.pictures.is_empty()).map(|(name, _)| name)
+    }
+}
+
+/// The name of the class whose folder is called `name`.
+pub(super) fn class_name(name: &OsStr) -> String {
+    name.to_string_lossy().nfc().collect()
+}
+
+/// A class name for people; the folder's name may hold control characters.
+pub(super) fn shown(name: &str) -> String {
+    control_chars::without_control(name)
+}

@@ -1,0 +1,364 @@
+//! A folder of pictures, with one sub-folder per class, or flat with a single class.
+//!
+//! The splits are sub-folders such as `train/` and `test/` ([`layout`]); otherwise every tenth image of each class, in the order of
+//! paths, is the test split ([`test_split`]). Labels number the sub-folders that hold training images, sorted by name. Folders within
+//! a class belong to it, and links to folders are followed. Hidden files are ignored; whatever else is not read is noted.
+
+mod classes;
+mod file_list;
+mod layout;
+mod not_read;
+mod summary;
+mod walk;
+
+pub use file_list::FileList;
+pub use summary::FolderSummary;
+
+use super::{
+    LeftOut,
+    budget::{Budget, Decoders},
+    picture::{self, Header, Levels},
+    test_split,
+};
+use crate::{
+    DataError, ImageSet,
+    parallel::{in_parallel, in_parallel_into},
+    resize,
+};
+use classes::{Classes, class_name, shown};
+use layout::Layout;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
+use walk::Tree;
+
+/// The files of a folder, not opened yet.
+pub(super) struct Listing {
+    dir: PathBuf,
+    /// Names of the classes, in the order of their labels.
+    pub(super) classes: Vec<String>,
+    /// Training files and test files, with classes interleaved.
+    pub(super) splits: [Vec<Entry>; 2],
+    /// Whether the test split is every tenth image.
+    pub(super) every_tenth: bool,
+    /// Whether the classes are in sub-folders of `train/`.
+    has_splits: bool,
+    /// Links to folders, which were followed.
+    links: Vec<PathBuf>,
+    /// As [`Dataset::notes`](super::Dataset::notes).
+    pub(super) notes: Vec<String>,
+}
+
+/// A picture and its label.
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) label: u8,
+}
+
+/// Options for reading a folder.
+pub(super) struct ReadOptions {
+    pub(super) size: Option<usize>,
+    pub(super) channels: Option<usize>,
+    pub(super) skip_broken: bool,
+    pub(super) levels: Option<Levels>,
+    pub(super) budget: Budget,
+}
+
+/// A folder that has been read.
+pub(super) struct Loaded {
+    pub(super) train: ImageSet,
+    pub(super) test: ImageSet,
+    pub(super) classes: Vec<String>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// As [`Dataset::notes`](super::Dataset::notes).
+    pub(super) notes: Vec<String>,
+}
+
+impl Listing {
+    /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that have training images.
+    pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
+        let layout = Layout::of(dir)?;
+        let parts = [Some(&layout.train), layout.test.as_ref()].into_iter().flatten();
+        let parts = parts.map(|part| Classes::of(part)).collect::<Result<Vec<_>, _>>()?;
+        let mut notes = not_read::lines(dir, &layout, &parts);
+        let labels = match known {
+            None => {
+                check_barren(&parts)?;
+                notes.extend(not_trained(&parts));
+                number(parts[0].names(), dir)?
+            }
+            Some(known) => labels_among(known, parts.iter().flat_map(Classes::names), dir)?,
+        };
+        let links = parts.iter().flat_map(|part| part.trees.values()).flat_map(|tree| tree.links.clone());
+        let links = layout.links().chain(links).collect();
+        let classes = known.map_or_else(|| labels.keys().map(|name| shown(name)).collect(), <[String]>::to_vec);
+        let mut splits = parts.into_iter().map(|part| entries(part, &labels));
+        let (first, second) = (splits.next().unwrap_or_default(), splits.next());
+        let every_tenth = second.is_none();
+        let (train, test) = match second {
+            Some(test) => (first, test),
+            None => hold_out(first),
+        };
+        let splits = [train, test].map(classes_in_turn);
+        Ok(Self { dir: dir.to_owned(), classes, splits, every_tenth, has_splits: layout.train != dir, links, notes })
+    }
+
+    /// Decodes all pictures and converts them to one shape.
+    pub(super) fn load(&self, options: &ReadOptions) -> Result<Loaded, DataError> {
+        self.check_test_images()?;
+        let shape = self.shape(options)?;
+        let num_images = self.num_images();
+        let mut budget = options.budget.clone();
+        budget.reserve_in_place(num_images, shape)?;
+        let (decoders, deepest, mut left_out) = (budget.decoders(), Deepest::default(), Vec::new());
+        let levels = options.levels.unwrap_or_default();
+        let how = Decoding { shape, levels, decoders: &decoders, deepest: &deepest };
+        let [train, test] = [0, 1].map(|split| self.decode(split, &how, &mut left_out));
+        left_out.sort_by(|a, b| a.file.cmp(&b.file));
+        if !left_out.is_empty() && !options.skip_broken {
+            return Err(DataError::Broken { dir: self.dir.clone(), num_images, files: left_out });
+        }
+        let (train, test) = (train?, test?);
+        if test.is_empty() || train.is_empty() {
+            return Err(DataError::AllBroken { dir: self.dir.clone() });
+        }
+        let notes = self.notes.iter().cloned().chain(deepest.note(options.levels)?).collect();
+        Ok(Loaded { train, test, classes: self.classes.clone(), left_out, notes })
+    }
+
+    /// Checks that there is something to compare samples with.
+    pub(super) fn check_test_images(&self) -> Result<(), DataError> {
+        match (self.splits[1].is_empty(), self.every_tenth) {
+            (false, _) => Ok(()),
+            (true, true) => Err(DataError::NoTestImages { place: self.dir.display().to_string() }),
+            (true, false) => Err(DataError::OtherTestClasses { dir: self.dir.clone(), train: self.classes.clone() }),
+        }
+    }
+
+    /// Number of files of both splits.
+    pub(super) fn num_images(&self) -> usize {
+        self.splits.iter().map(Vec::len).sum()
+    }
+
+    /// The header of each file, by split.
+    pub(super) fn headers(&self, decoders: &Decoders) -> [Vec<Result<Header, String>>; 2] {
+        self.splits.each_ref().map(|split| in_parallel(split, |entry| picture::header(&entry.path, decoders)))
+    }
+
+    /// The name of `path` in messages: its path within the folder.
+    pub(super) fn name(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
+    }
+
+    /// The shape of all images: from the options, or else the one that all images have.
+    fn shape(&self, options: &ReadOptions) -> Result<[usize; 3], DataError> {
+        let is_known = options.size.is_some() && options.channels.is_some();
+        let headers = if is_known { Default::default() } else { self.headers(&options.budget.decoders()) };
+        let known: Vec<(&Entry, Header)> = self
+            .splits
+            .iter()
+            .flatten()
+            .zip(headers.into_iter().flatten())
+            .filter_map(|(entry, header)| Some((entry, header.ok()?)))
+            .collect();
+        let [mut c, mut h, mut w] = known.first().map_or([1; 3], |(_, header)| header.shape());
+        match options.size {
+            Some(size) => (h, w) = (size, size),
+            None => self.check_sizes(&known)?,
+        }
+        match options.channels {
+            Some(channels) => c = channels,
+            None => self.check_colours(&known)?,
+        }
+        Ok([c, h, w])
+    }
+
+    fn check_sizes(&self, known: &[(&Entry, Header)]) -> Result<(), DataError> {
+        let size = |header: &Header| [header.width, header.height];
+        let Some((first, header)) = known.first() else { return Ok(()) };
+        let first_size = size(header);
+        match known.iter().find(|(_, header)| size(header) != first_size) {
+            Some((other, header)) => Err(DataError::MixedSizes {
+                first: self.name(&first.path),
+                first_size,
+                other: self.name(&other.path),
+                other_size: size(header),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_colours(&self, known: &[(&Entry, Header)]) -> Result<(), DataError> {
+        let of = |colour| known.iter().find(|(_, header)| header.mode.colour == colour).map(|(entry, _)| entry);
+        match (of(false), of(true)) {
+            (Some(grey), Some(colour)) => {
+                Err(DataError::MixedColours { grey: self.name(&grey.path), colour: self.name(&colour.path) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Decodes the pictures of one split; those that cannot be read are added to `left_out`.
+    fn decode(&self, split: usize, how: &Decoding<'_>, left_out: &mut Vec<LeftOut>) -> Result<ImageSet, DataError> {
+        let Decoding { shape, levels, decoders, deepest } = *how;
+        let (entries, image_len) = (&self.splits[split], shape.iter().product::<usize>());
+        let mut pixels = vec![0; entries.len() * image_len];
+        let read = |entry: &Entry, output: &mut [u8]| {
+            let fit = |pixels: Vec<u8>, from| output.copy_from_slice(&resize::fit_image(&pixels, from, shape));
+            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), largest)| deepest.see(largest))
+        };
+        let mut labels = Vec::with_capacity(entries.len());
+        for (i, (entry, read)) in entries.iter().zip(in_parallel_into(entries, &mut pixels, read)).enumerate() {
+            match read {
+                Ok(()) => {
+                    pixels.copy_within(i * image_len..(i + 1) * image_len, labels.len() * image_len);
+                    labels.push(entry.label);
+                }
+                Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason }),
+            }
+        }
+        pixels.truncate(labels.len() * image_len);
+        ImageSet::new(shape, pixels, labels, self.classes.len())
+    }
+
+    /// The pictures that cannot be read, found by decoding all of them, and the largest value of those with 16 bits.
+    pub(super) fn broken(&self) -> (Vec<LeftOut>, Deepest) {
+        let (decoders, deepest) = (Budget::as_they_are().decoders(), Deepest::default());
+        let check = |entry: &Entry| match picture::read(&entry.path, [0; 3], Levels::default(), &decoders, |_, _| ()) {
+            Ok(((), largest)) => {
+                deepest.see(largest);
+                None
+            }
+            Err(reason) => Some(LeftOut { file: self.name(&entry.path), reason }),
+        };
+        let mut broken: Vec<LeftOut> =
+            self.splits.iter().flat_map(|split| in_parallel(split, check)).flatten().collect();
+        broken.sort_by(|a, b| a.file.cmp(&b.file));
+        (broken, deepest)
+    }
+}
+
+/// How the pictures of a folder are decoded.
+struct Decoding<'a> {
+    shape: [usize; 3],
+    levels: Levels,
+    decoders: &'a Decoders,
+    deepest: &'a Deepest,
+}
+
+/// The largest value of all pictures with 16 bits; −1 while there are none.
+pub(super) struct Deepest(AtomicI32);
+
+impl Deepest {
+    fn see(&self, largest: Option<u16>) {
+        self.0.fetch_max(largest.map_or(-1, i32::from), Relaxed);
+    }
+
+    /// Where there are pictures of 16 bits, their largest value.
+    fn largest(&self) -> Option<u16> {
+        u16::try_from(self.0.load(Relaxed)).ok()
+    }
+
+    /// The largest value, where it is so small that the pictures are black: scanners often write 10 or 12 bits as 16.
+    pub(super) fn too_dark(&self) -> Option<u16> {
+        self.largest().filter(|&largest| (1..=u16::MAX / 4).contains(&largest))
+    }
+
+    /// A line about pictures that are too dark for the `levels` of the config.
+    pub(super) fn note(&self, levels: Option<Levels>) -> Result<Option<String>, DataError> {
+        match (self.largest(), levels) {
+            (None, Some(_)) => Err(DataError::NoDeepImages),
+            (_, Some(_)) => Ok(None),
+            _ => Ok(self.too_dark().map(|largest| {
+                format!("no 16-bit image has a value above {largest} of 65535, so that they are dark; dataset.white = {largest} makes that white")
+            })),
+        }
+    }
+}
+
+impl Default for Deepest {
+    fn default() -> Self {
+        Self(AtomicI32::new(-1))
+    }
+}
+
+/// Refuses a class folder that has files and no picture in any split, since its class would be missing.
+fn check_barren(parts: &[Classes]) -> Result<(), DataError> {
+    let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).collect();
+    let trees = parts.iter().flat_map(|part| &part.trees);
+    let mut barren = trees.filter(|(name, tree)| !names.contains(name) && !tree.others.is_empty());
+    match barren.next() {
+        None => Ok(()),
+        Some((class, tree)) => Err(DataError::BarrenClass {
+            class: shown(class),
+            num_files: tree.others.len(),
+            first: tree.others[0].clone(),
+        }),
+    }
+}
+
+/// A line about test images of classes that have no training image: a model does not learn these classes.
+fn not_trained(parts: &[Classes]) -> Option<String> {
+    let [train, test] = parts else { return None };
+    let trained: BTreeSet<&String> = train.names().collect();
+    let mut unknown = test.names().filter(|name| !trained.contains(name)).map(|name| shown(name)).peekable();
+    unknown.peek()?;
+    Some(format!(
+        "not read, test images of classes without training images: {}",
+        unknown.collect::<Vec<_>>().join(", ")
+    ))
+}
+
+/// The position of each name.
+fn number<'a>(names: impl Iterator<Item = &'a String>, dir: &Path) -> Result<BTreeMap<String, u8>, DataError> {
+    let names: Vec<&String> = names.collect();
+    if names.len() > 256 {
+        return Err(DataError::TooManyClasses { dir: dir.to_owned(), num_classes: names.len() });
+    }
+    Ok(names.into_iter().cloned().zip(0..=255).collect())
+}
+
+/// The index of each name in `known`, which has at most 256 names.
+fn labels_among<'a>(
+    known: &[String],
+    names: impl Iterator<Item = &'a String>,
+    dir: &Path,
+) -> Result<BTreeMap<String, u8>, DataError> {
+    let label = |name: &'a String| match known.iter().position(|known| class_name(known.as_ref()) == *name) {
+        Some(place) => Ok((name.clone(), place as u8)),
+        None => Err(DataError::UnknownClass { dir: dir.to_owned(), class: shown(name), known: known.to_vec() }),
+    };
+    names.map(label).collect()
+}
+
+/// The pictures of the classes that have labels.
+fn entries(part: Classes, labels: &BTreeMap<String, u8>) -> Vec<Entry> {
+    let known = part.trees.into_iter().filter_map(|(class, tree)| Some((*labels.get(&class)?, tree.pictures)));
+    known.flat_map(|(label, paths)| paths.into_iter().map(move |path| Entry { path, label })).collect()
+}
+
+/// All pictures below `dir` at any depth, sorted by path.
+pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Tree::of(dir)?.pictures;
+    files.sort();
+    if files.is_empty() { Err(DataError::NoImages { dir: dir.to_owned() }) } else { Ok(files) }
+}
+
+/// Splits into all but every tenth image of each class, and every tenth.
+fn hold_out(entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let mut is_test = test_split::every_tenth(&labels(&entries)).into_iter();
+    let (test, train) = entries.into_iter().partition(|_| is_test.next() == Some(true));
+    (train, test)
+}
+
+fn classes_in_turn(entries: Vec<Entry>) -> Vec<Entry> {
+    let order = test_split::interleaved(&labels(&entries));
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|i| entries[i].take()).collect()
+}
+
+fn labels(entries: &[Entry]) -> Vec<u8> {
+    entries.iter().map(|entry| entry.label).collect()
+}

@@ -1,0 +1,49 @@
+//! Lines about what lies in a folder and is not read.
+
+use super::{classes::Classes, layout::Layout, walk::Tree};
+use crate::control_chars;
+use std::path::Path;
+
+/// Maximum number of paths that a line names; it only counts the others.
+const NAMED: usize = 3;
+
+/// The lines about the splits of `dir`, whose classes are `parts`.
+pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes]) -> Vec<String> {
+    let trees = || parts.iter().flat_map(|part| part.trees.iter());
+    let beside = parts.iter().map(|part| &part.beside);
+    let skipped = trees().map(|(_, tree)| tree).chain(beside.clone()).flat_map(|tree| &tree.skipped);
+    let empty = trees().filter(|(_, tree)| is_empty(tree)).map(|(name, _)| name.as_str());
+    let by_class = trees().filter_map(|(class, tree)| {
+        let what = format!("files of class {} that are not pictures", control_chars::without_control(class));
+        line(&what, tree.others.iter().map(|path| inside(dir, path)))
+    });
+    let files = beside.flat_map(|tree| &tree.others);
+    let all = [
+        line("beside the splits", layout.unread.iter().map(|path| inside(dir, path))),
+        line("files that are not pictures", files.map(|path| inside(dir, path))),
+        line("folders that programs leave behind, and links to a folder above", skipped.map(|path| inside(dir, path))),
+        line("folders without a file", empty.map(control_chars::without_control)),
+    ];
+    all.into_iter().flatten().chain(by_class).collect()
+}
+
+/// `not read: 5 files of class a: a/1.txt, a/2.txt, a/3.txt and 2 more`; `None` for no path.
+fn line(what: &str, paths: impl Iterator<Item = String>) -> Option<String> {
+    let paths: Vec<String> = paths.collect();
+    let named = paths[..paths.len().min(NAMED)].join(", ");
+    match paths.len() {
+        0 => None,
+        1..=NAMED => Some(format!("not read, {what}: {named}")),
+        n => Some(format!("not read, {what}: {named} and {} more", n - NAMED)),
+    }
+}
+
+/// Whether there is nothing in a folder.
+pub(super) fn is_empty(tree: &Tree) -> bool {
+    tree.pictures.is_empty() && tree.others.is_empty() && tree.skipped.is_empty()
+}
+
+/// The path within the folder, without control characters.
+fn inside(dir: &Path, path: &Path) -> String {
+    control_chars::without_control(&path.strip_prefix(dir).unwrap_or(path).display().to_string())
+}
