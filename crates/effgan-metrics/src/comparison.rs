@@ -3,8 +3,8 @@
 use std::cell::OnceCell;
 
 use crate::{
-    ClassHistogram, FeatureStats, Features, KernelDistance, Prdc, Result, Settings, SmallNet, Subsets,
-    frechet_distance, kernel_distance, prdc,
+    ClassHistogram, FeatureStats, Features, KernelDistance, Prdc, Result, Settings, Subsets, frechet_distance,
+    kernel_distance, prdc,
 };
 
 /// Seed of the subsets of the kernel distance, which are the same in each evaluation.
@@ -82,7 +82,8 @@ impl<'a> Comparison<'a> {
         compare: impl FnOnce(&ClassHistogram, &ClassHistogram) -> Result<f64>,
     ) -> Result<Option<f64>> {
         let Some(real) = self.real_classes else { return Ok(None) };
-        let images = once(&self.classes, || ClassHistogram::from_classes(&self.images.classes, SmallNet::CLASSES))?;
+        let num_classes = real.counts().len();
+        let images = once(&self.classes, || ClassHistogram::from_classes(&self.images.classes, num_classes))?;
         compare(images, real).map(Some)
     }
 

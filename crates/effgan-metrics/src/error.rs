@@ -11,6 +11,14 @@ pub enum MetricError {
         /// `[c, h, w]` of the images.
         found: [usize; 3],
     },
+    /// A network of one's own does not accept images of this shape.
+    #[error("the feature network was trained on images of shape {expected:?}, got {found:?}")]
+    OwnShape {
+        /// `[c, h, w]` of the images.
+        found: [usize; 3],
+        /// `[c, h, w]` of the images that it was trained on.
+        expected: [usize; 3],
+    },
     /// The reference has no images of a class.
     #[error("there is no image of class {class} among the {n} reference images; use more of them")]
     MissingClass {

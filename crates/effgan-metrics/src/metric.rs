@@ -86,6 +86,8 @@ impl Better {
 pub enum Network {
     /// A LeNet: [`SmallNet`](crate::SmallNet).
     Small,
+    /// A residual classifier of the data set's own classes: [`OwnNet`](crate::OwnNet).
+    Own,
     /// Inception-2015: [`Inception`](crate::Inception).
     Inception,
 }

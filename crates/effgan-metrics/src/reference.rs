@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn every_metric_from_features_is_computed_with_each_network_that_it_is_of() {
-        for network in [Network::Small, Network::Inception] {
+        for network in [Network::Small, Network::Own, Network::Inception] {
             let scores = reference(network).score(&features(30, 1.0), 1).unwrap();
             let from_features = |metric: &&&Metric| matches!(metric.source, Source::Features(_));
             for metric in METRICS.iter().filter(from_features) {

@@ -6,8 +6,8 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::metric::{Metric, Setting, Source};
-use crate::{METRICS, Settings};
+use crate::metric::{Metric, Network, Setting, Source};
+use crate::{METRICS, Settings, main_metric};
 
 /// How close a set of images is to the reference. Most metrics depend on `n`, and must be compared with the floor, the score of equally
 /// many real images against the same reference.
@@ -30,6 +30,12 @@ impl Scores {
     /// The value of `metric`; `None` where it was not computed.
     pub fn get(&self, metric: &Metric) -> Option<f64> {
         self.values.get(metric.name).copied()
+    }
+
+    /// The main metric of the network that they were computed with, and its value; `None` where no main metric was computed.
+    pub fn main(&self) -> Option<(&'static Metric, f64)> {
+        let mains = [Network::Small, Network::Own, Network::Inception].map(main_metric);
+        mains.into_iter().find_map(|metric| Some((metric, self.get(metric)?)))
     }
 
     /// The metrics that were computed, with their values, in the order of the table.

@@ -4,11 +4,26 @@
 use crate::metric::{Beside, Better, Cost, InRun, Line, Metric, Network, Setting, Source, Summary, Unit};
 use crate::{ClassHistogram, Settings};
 
-/// The metric by which runs are compared: that of headlines, charts and captions. A run computes it whenever it scores.
+/// The metric by which runs that are scored with `network` are compared: that of headlines, charts and captions. Whoever scores
+/// computes it.
 ///
-/// A recorded score without it is not read. With another main metric, the scores of all earlier runs become unreadable lines of their
-/// `metrics.jsonl`, unless effgan-run reads them by the metric that was the main one then.
-pub const MAIN: &Metric = &Metric {
+/// A recorded score without any of them is not read. With another main metric, the scores of all earlier runs become unreadable lines of
+/// their `metrics.jsonl`, unless effgan-run reads them by the metric that was the main one then.
+pub fn main_metric(network: Network) -> &'static Metric {
+    match network {
+        Network::Small => FD_SMALL,
+        Network::Own => FD_OWN,
+        Network::Inception => FID,
+    }
+}
+
+const FID: &Metric = &Metric {
+    decimals: 3,
+    network: Some(Network::Inception),
+    ..lower("fid", Source::Features(|pair| pair.frechet_distance().map(Some)))
+};
+
+const FD_SMALL: &Metric = &Metric {
     decimals: 2,
     network: Some(Network::Small),
     cost: Cost::EveryRound(InRun {
@@ -22,14 +37,26 @@ pub const MAIN: &Metric = &Metric {
     ..lower("fd_small", Source::Features(|pair| pair.frechet_distance().map(Some)))
 };
 
+const FD_OWN: &Metric = &Metric {
+    decimals: 2,
+    network: Some(Network::Own),
+    cost: Cost::EveryRound(InRun {
+        decimals: 2,
+        line: Some(Line { label: "fd_own", width: 7 }),
+        about: "fd_own is the Fréchet distance on the features of a small network that was trained on this data set: lower is closer. It is not \
+                an FID, and each data set has a network and a scale of its own. Compare it only within a data set at the same n, and with the \
+                floor, the score of as many real images.",
+    }),
+    summary: Some(Summary { heading: "fd_own", decimals: 1 }),
+    remark: Some(|_| "lower is closer; not an FID".into()),
+    ..lower("fd_own", Source::Features(|pair| pair.frechet_distance().map(Some)))
+};
+
 /// All metrics, in the order in which they are printed and recorded.
 pub const METRICS: &[&Metric] = &[
-    &Metric {
-        decimals: 3,
-        network: Some(Network::Inception),
-        ..lower("fid", Source::Features(|pair| pair.frechet_distance().map(Some)))
-    },
-    MAIN,
+    FID,
+    FD_SMALL,
+    FD_OWN,
     &Metric {
         decimals: 5,
         network: Some(Network::Inception),
@@ -43,6 +70,12 @@ pub const METRICS: &[&Metric] = &[
         setting: Some(Setting::Subsets),
         remark: Some(|settings| format!("lower is closer; not a KID; {}", deviation(settings))),
         ..lower("kd_small", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
+    },
+    &Metric {
+        network: Some(Network::Own),
+        setting: Some(Setting::Subsets),
+        remark: Some(|settings| format!("lower is closer; not a KID; {}", deviation(settings))),
+        ..lower("kd_own", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
     },
     &Metric {
         summary: Some(Summary { heading: "precision", decimals: 2 }),
@@ -113,9 +146,9 @@ pub const METRICS: &[&Metric] = &[
     },
 ];
 
-/// The metrics that a run computes in the rounds that it scores, in the order of the table.
-pub fn metrics_in_run() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().copied().filter(|metric| metric.in_run().is_some())
+/// The metrics that a run computes with `network` in the rounds that it scores, in the order of the table.
+pub fn metrics_in_run(network: Network) -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().copied().filter(move |metric| metric.in_run().is_some() && metric.is_of(network))
 }
 
 /// A row whose label is its name, for a number without a unit of which lower is closer.
@@ -187,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_docs_of_the_run_folder_have_the_column_and_the_tag_of_each_metric_of_a_run() {
-        for name in metrics_in_run().map(|metric| metric.name) {
+        for name in METRICS.iter().filter(|metric| metric.in_run().is_some()).map(|metric| metric.name) {
             assert!(
                 RUN_FOLDER.contains(&format!("`{name}`")),
                 "docs/run-folder.md lacks the column {name} of metrics.csv"
@@ -208,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_computes_the_main_metric_and_none_that_its_small_network_does_not_have() {
-        assert!(metrics_in_run().any(|metric| metric == MAIN));
-        for metric in metrics_in_run() {
-            assert!(metric.is_of(Network::Small), "{} is for each round, and no run would compute it", metric.name);
+    fn a_run_computes_the_main_metric_of_its_network_and_that_of_no_other() {
+        for network in [Network::Small, Network::Own] {
+            let main: Vec<_> = metrics_in_run(network).filter(|metric| metric.network.is_some()).collect();
+            assert_eq!(main, [main_metric(network)], "{network:?}");
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Purpose {
     Attack = 35,
     /// Images of a subset for a kernel distance; the step is the subset.
     Subset = 48,
+    /// Images of a feature network's training, and how they are moved; the step is the training step.
+    Augment = 49,
 }
 
 /// The random streams of one client in one round of a run with one seed.

@@ -24,13 +24,13 @@ use effgan_data::{ClientShare, Dataset, ImageSet, Partition};
 use effgan_fl::local::{BatchSampler, ShuffledEpochs};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{ExchangeKind, LocalConfig, LocalWork, Roster, ServerState};
-use effgan_metrics::{MAIN, Reference};
+use effgan_metrics::Reference;
 use effgan_nn::gan::{DISCRIMINATOR, GENERATOR, GanModel};
 use effgan_nn::model::{Batch, StepPlan};
 use effgan_nn::{Adam, Array, Device, Model, Params, Streams, Trainer, model, pixels};
 use effgan_run::config::Config;
 use effgan_run::failure::Failure;
-use effgan_run::scores::FeatureNet;
+use effgan_run::scores::{FeatureNet, Training};
 
 /// Epochs of fine-tuning after which the ensemble is scored, besides the last.
 const SCORED: [u32; 6] = [0, 1, 5, 10, 20, 40];
@@ -138,7 +138,8 @@ impl<'a> Study<'a> {
         ensure!(config.local.ema.is_none(), "local.ema is not computed here");
         ensure!(config.local.discriminator_steps == 1, "local.discriminator_steps above 1 is not computed here");
         let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
-        let features = FeatureNet::required_for(config.dataset.name, device).map_err(in_one_line)?;
+        let features = FeatureNet::required_for(dataset, Training { device, jobs: 1, progress: &|_, _, _| {} })
+            .map_err(in_one_line)?;
         Ok(Self { config, epochs, fine_tune_epochs, dataset, partition, model, features, device })
     }
 
@@ -271,7 +272,7 @@ impl<'a> Study<'a> {
         let [real, images] = [real, &images].map(|images| self.features.extract(images, shape, 1));
         let (real, images) = (real?, images?);
         let scores = Reference::new(self.features.network(), real, None)?.score_round(&images, 1)?;
-        scores.get(MAIN).context("fd_small is a score of every round")
+        scores.main().map(|(_, value)| value).context("fd_small is a score of every round")
     }
 }
 

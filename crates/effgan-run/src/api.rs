@@ -29,7 +29,7 @@ pub use crate::protocol::retention::prune;
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
 pub use crate::scores::Evaluation;
-use crate::scores::{Evaluator, FeatureNet, Images, RealImages};
+use crate::scores::{Evaluator, FeatureNet, Images, RealImages, Training};
 pub use crate::steps::{Members, Steps};
 
 /// Maximum number of images of one call, since all of them are in memory.
@@ -232,7 +232,7 @@ pub enum Scored<'a> {
 /// When `n` is absent, all images are scored, or of a model as many samples as the test split has images.
 ///
 /// # Errors
-/// When there are fewer than `n` images, they have another size than the reference's, or no built-in feature network fits them.
+/// When there are fewer than `n` images, they have another size than the reference's, or no feature network fits them.
 pub fn evaluate(
     scored: &Scored,
     reference: &Value,
@@ -247,7 +247,7 @@ pub fn evaluate(
         Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
     };
     let device = Device::cpu()?;
-    let network = FeatureNet::required_for(dataset.name, device)?;
+    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {} })?;
     let evaluator = Evaluator {
         images,
         name: "images".into(),

@@ -14,7 +14,7 @@ use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, RealImages, Share};
+use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, RealImages, Share, Training};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::interrupt::stop_flag;
@@ -94,7 +94,14 @@ impl Evaluate {
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;
         let device = Device::cpu()?;
-        let network = self.network(&real, device)?;
+        let bar = bar();
+        let progress = |what: &str, done: usize, of: usize| {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+            bar.set_message(what.to_owned());
+        };
+        let jobs = self.jobs.map_or_else(machine::cores, usize::from);
+        let network = self.network(&real, Training { device, jobs, progress: &progress })?;
         let small =
             if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name, device) } else { None };
         let small = small.filter(|_| network.network() == Network::Inception);
@@ -114,7 +121,6 @@ impl Evaluate {
             _ => return Err(usage(format!("--member is for a model, and {} is not one", self.images.display()))),
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
-        let bar = bar();
         let evaluator = Evaluator {
             images,
             name,
@@ -125,13 +131,9 @@ impl Evaluate {
             in_depth: true,
             shares,
             device,
-            jobs: self.jobs.map_or_else(machine::cores, usize::from),
+            jobs,
             stop,
-            progress: &|what, done, of| {
-                bar.set_length(of as u64);
-                bar.set_position(done as u64);
-                bar.set_message(what.to_owned());
-            },
+            progress: &progress,
         };
         let evaluation = evaluator.evaluate();
         bar.finish_and_clear();
@@ -163,21 +165,26 @@ impl Evaluate {
         Ok(Real::Dataset(Box::new(config.load()?)))
     }
 
-    fn network(&self, real: &Real, device: Device) -> Result<FeatureNet> {
-        let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
+    fn network(&self, real: &Real, how: Training<'_>) -> Result<FeatureNet> {
+        let (dataset, device) = (if let Real::Dataset(dataset) = real { Some(&**dataset) } else { None }, how.device);
         match self.features.as_deref() {
             Some("inception") => {
                 let fetched = download::inception_weights;
                 let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
                     usage("Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE".into())
                 })?;
-                FeatureNet::inception(&weights, self.resize, dataset, device)
+                FeatureNet::inception(&weights, self.resize, dataset.map(|dataset| dataset.name), device)
             }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
             Some(name) => FeatureNet::small(name, device),
-            None => dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device)).ok_or_else(|| {
-                usage("no built-in feature network fits these images; pass --features mnist, fashion-mnist, inception or a file".into())
-            }),
+            None => match dataset {
+                Some(dataset) => FeatureNet::required_for(dataset, how),
+                None => Err(usage(
+                    "images without classes have no feature network of their own; pass --features inception or a file, or a data set as the \
+                     --reference"
+                        .into(),
+                )),
+            },
         }
     }
 

@@ -7,6 +7,7 @@ mod ensemble;
 mod evaluate;
 mod features;
 mod federation;
+mod images_out;
 mod interrupt;
 mod man;
 mod partition;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use effgan_data::{Partition as Split, heterogeneity};
 use effgan_nn::checkpoint::write_file;
@@ -37,6 +37,7 @@ impl Partition {
         for file in self.out.iter().chain(&self.save) {
             check_new_file(file)?;
         }
+        self.check_picture()?;
         let config = Config::load_for(&self.config, &self.settings, Config::check_partition)?;
         let named = |failure: Failure| failure.of_config(&self.config);
         let dataset = config.load_dataset().map_err(|error| named(error.into()))?;
@@ -59,6 +60,17 @@ impl Partition {
             say(file.display());
         }
         Ok(())
+    }
+
+    /// Checks that the heat map will not be a PNG file of another name.
+    fn check_picture(&self) -> Result<()> {
+        let is_png = |out: &&PathBuf| out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+        match self.out.as_ref().filter(|out| !is_png(out)) {
+            Some(out) => {
+                Err(Failure::usage(anyhow!("--out {} must end in .png; the heat map is a PNG file", out.display())))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! `effgan sample`
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use effgan_data::ClientName;
 use effgan_fl::Ensemble;
@@ -12,14 +10,10 @@ use effgan_fl::sample::Draw;
 use effgan_nn::Device;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::record::pictures::{grid, save_png};
 use effgan_run::record::run_dir::check_new_file;
-use npyz::WriterBuilder;
 
+use super::images_out::ImagesOut;
 use crate::output::say;
-
-/// Maximum number of images of one PNG grid, which is held in memory.
-const MAX_IN_GRID: u32 = 10_000;
 
 /// Draw images from a trained model
 ///
@@ -37,7 +31,7 @@ pub(super) struct Sample {
     /// Seed of the images
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// FILE.png for a grid, FILE.npy for a u8 array [n, c, h, w], any other path for a new folder of PNG files
+    /// FILE.png for a grid, FILE.npy or FILE.npz for a u8 array [n, c, h, w], a path without an extension for a new folder of PNG files
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// Draw from this member only; `global` is the averaged generator; repeatable
@@ -55,31 +49,17 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn run(self) -> Result<()> {
         check_new_file(&self.out)?;
-        check_grid(&self.out, self.num)?;
+        let out = ImagesOut::of(&self.out, self.num)?;
         let model = Ensemble::open(&self.model)?;
         let selection = effgan_run::api::selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let classes = classes(&self.classes, &model)?;
         let draw = Draw::new(self.seed, 0..u64::from(self.num), Device::cpu()?, jobs);
         let images = model.sample(&selection, &Draw { classes: &classes, ..draw })?;
-        save(&self.out, &images, model.image_shape())?;
+        out.save(&images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())
     }
-}
-
-/// Refuses grids that are too large.
-fn check_grid(out: &Path, num: u32) -> Result<()> {
-    if num > MAX_IN_GRID && kind(out) == Some("png") {
-        let line =
-            format!("--num {num} is too many for one grid (at most {MAX_IN_GRID}); use an .npy file or a folder");
-        return Err(Failure::usage(anyhow::anyhow!(line)));
-    }
-    Ok(())
-}
-
-fn kind(out: &Path) -> Option<&str> {
-    out.extension().and_then(|extension| extension.to_str())
 }
 
 /// The labels to draw in turn.
@@ -95,6 +75,8 @@ fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
         let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number from 0 to 255{names}");
         match known.iter().position(|known| known == name) {
             Some(label) => Ok(label as u8),
+            // Where classes are called by numbers, another number is not one of them.
+            None if known.iter().any(|known| known.parse::<u8>().is_ok()) => Err(Failure::usage(line())),
             None => name.parse::<u8>().map_err(|_| Failure::usage(line())),
         }
     };
@@ -110,28 +92,4 @@ pub(super) fn drawn_from(model: &Ensemble, selection: &Selection) -> String {
         }
         Selection::Ensemble | Selection::Global => "the averaged generator".into(),
     }
-}
-
-fn save(out: &Path, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
-    let image_len: usize = shape.iter().product();
-    let n = images.len() / image_len;
-    match kind(out) {
-        Some("png") => save_png(out, &grid(images, shape, n.isqrt().max(1), 2)),
-        Some("npy") => save_npy(out, images, [n, shape[0], shape[1], shape[2]]),
-        _ => {
-            fs::create_dir(out).with_context(|| format!("making {}", out.display()))?;
-            let digits = (n - 1).to_string().len();
-            let save_one = |(i, image)| save_png(&out.join(format!("{i:0digits$}.png")), &grid(image, shape, 1, 1));
-            images.chunks_exact(image_len).enumerate().try_for_each(save_one)
-        }
-    }
-}
-
-fn save_npy(out: &Path, images: &[u8], shape: [usize; 4]) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
-    let options = npyz::WriteOptions::new().default_dtype().shape(&shape.map(|size| size as u64));
-    let mut writer = options.writer(&mut bytes).begin_nd()?;
-    writer.extend(images.iter().copied())?;
-    writer.finish()?;
-    effgan_nn::checkpoint::write_file(out, &bytes).with_context(|| format!("writing {}", out.display()))
 }

@@ -31,7 +31,7 @@ use budget::Budget;
 use numbered_classes::Numbered;
 use picture::Levels;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 /// Largest expansion of deflate, the compression of gzip, zip and PNG files: bytes out per byte in.
 const DEFLATE_RATIO: u64 = 1032;
@@ -44,8 +44,8 @@ const MAX_SIZE: usize = 1024;
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder. Must be absent for the
-    /// built-in data set; when absent for others, the cache folder of `effgan data fetch`.
+    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder; `~` is the home folder. Must be
+    /// absent for the built-in data set; when absent for others, the cache folder of `effgan data fetch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// Number of first training images that are assigned to clients, 1..=n; default all n.
@@ -95,6 +95,16 @@ impl DatasetConfig {
             white: None,
             max_memory,
         }
+    }
+
+    /// The same with an absolute `dir`, which means the same to whoever resumes a run from another working folder.
+    #[must_use]
+    pub fn with_absolute_dir(self) -> Self {
+        let dir = self.dir.map(|dir| {
+            let dir = from_home(&dir).unwrap_or(dir);
+            path::absolute(&dir).unwrap_or(dir)
+        });
+        Self { dir, ..self }
     }
 
     /// Reads both splits into memory and checks all keys against them.
@@ -211,6 +221,12 @@ impl DatasetConfig {
     }
 }
 
+/// The path that `~` or `~/…` stands for; `None` for another path, or where there is no home folder.
+fn from_home(path: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix("~").ok()?;
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(rest))
+}
+
 /// The result of reading a data set.
 struct Splits {
     train: ImageSet,
@@ -318,6 +334,17 @@ mod tests {
             config(r#"{"name":"mnist-mini","dir":"x"}"#).unwrap().check().unwrap_err().to_string(),
             "data set mnist-mini is built in and reads no files; remove dataset.dir"
         );
+    }
+
+    #[test]
+    fn dir_is_made_absolute_and_begins_at_home_where_it_says_so() {
+        let absolute =
+            |dir: &str| config(&format!(r#"{{"name":"mnist","dir":"{dir}"}}"#)).unwrap().with_absolute_dir().dir;
+        let (here, home) = (std::env::current_dir().unwrap(), PathBuf::from(std::env::var_os("HOME").unwrap()));
+        assert_eq!(absolute("data/mnist"), Some(here.join("data/mnist")));
+        assert_eq!([absolute("~"), absolute("~/a")], [Some(home.clone()), Some(home.join("a"))]);
+        assert_eq!([absolute("/a"), absolute("b/~")], [Some("/a".into()), Some(here.join("b/~"))]);
+        assert_eq!(DatasetConfig::of(DatasetName::Mnist).with_absolute_dir().dir, None);
     }
 
     #[test]

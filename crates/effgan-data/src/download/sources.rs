@@ -80,9 +80,7 @@ impl Origin {
             Item::Dataset(DatasetName::Mnist) => Self::Mirrors(&MNIST),
             Item::Dataset(DatasetName::FashionMnist) => Self::Mirrors(&FASHION_MNIST),
             Item::Dataset(DatasetName::Cifar10) => Self::Mirrors(&CIFAR10),
-            Item::Dataset(DatasetName::Folder) => {
-                Self::Yours("pictures in dataset.dir, one folder per class")
-            }
+            Item::Dataset(DatasetName::Folder) => Self::Yours("pictures in dataset.dir, one folder per class"),
             Item::Dataset(DatasetName::Npz) => Self::Yours("an .npz or .npy file, set by dataset.dir"),
             Item::Inception => Self::Mirrors(&INCEPTION),
         }

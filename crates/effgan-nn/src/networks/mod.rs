@@ -13,6 +13,7 @@ mod lenet;
 mod norm;
 mod resample;
 mod resnet;
+mod resnet_classifier;
 mod spec;
 mod spectral_norm;
 
@@ -30,6 +31,8 @@ pub(crate) use norm::Mode;
 pub use norm::NormKind;
 pub use norm::is_running_statistic;
 pub use resnet::ResnetConfig;
+pub(crate) use resnet_classifier::ResnetClassifier;
+pub use resnet_classifier::{RESNET_FEATURES, ResnetShape};
 pub use spec::{Init, TensorSpec, check, init, num_bytes};
 pub(crate) use spec::{to_files, to_kernels};
 

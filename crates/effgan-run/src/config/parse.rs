@@ -63,7 +63,8 @@ impl Config {
         table.iter().try_for_each(|(key, value)| check_values(key, value))?;
         total_epochs::resolve(&mut table)?;
         check_complete(&table)?;
-        Self::checked(&table)
+        let config = Self::checked(&table)?;
+        Ok(Self { dataset: config.dataset.with_absolute_dir(), ..config })
     }
 
     /// Reads and checks a table that has all keys without defaults.

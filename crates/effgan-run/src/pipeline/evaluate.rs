@@ -8,7 +8,7 @@ use effgan_fl::ensemble::Selection;
 use super::Execution;
 use crate::config::Config;
 use crate::failure::Result;
-use crate::scores::{Evaluation, Evaluator, FeatureNet, Images, RealImages, Share, read_partition};
+use crate::scores::{Evaluation, Evaluator, FeatureNet, Images, RealImages, Share, Training, read_partition};
 
 /// Seed of the samples, whatever the run's seed: all runs are evaluated alike.
 const SEED: u64 = 1;
@@ -22,7 +22,7 @@ pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluat
     let Execution { device, jobs, stop, .. } = execution;
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.load_dataset()?;
-    let network = FeatureNet::required_for(dataset.name, device)?;
+    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {} })?;
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),

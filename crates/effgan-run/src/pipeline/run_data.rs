@@ -11,7 +11,7 @@ use crate::failure::Result;
 use crate::protocol::{Introduction, class_labels};
 use crate::record::run_dir::RunDir;
 use crate::record::run_info::{DatasetInfo, PartitionInfo};
-use crate::scores::Scorer;
+use crate::scores::{Scorer, Training};
 
 /// The images of a run, and which client has which.
 pub(super) enum RunData {
@@ -78,18 +78,10 @@ impl RunData {
     ///
     /// # Errors
     /// When the features of the images cannot be computed.
-    pub(super) fn scorer(
-        &self,
-        config: &Config,
-        model: &Arc<dyn Model>,
-        jobs: usize,
-        device: Device,
-    ) -> Result<Scorer> {
+    pub(super) fn scorer(&self, config: &Config, model: &Arc<dyn Model>, how: Training<'_>) -> Result<Scorer> {
         match self {
-            Self::Simulated(dataset, _) => {
-                Scorer::new(dataset, config.evaluation.samples, model, config.seed, jobs, device)
-            }
-            Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, jobs, device)),
+            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, model, config.seed, how),
+            Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, how.jobs, how.device)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that a run works with and that follows from its config and its data.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use effgan_data::Dataset;
 use effgan_fl::local::check_shard;
@@ -14,7 +15,8 @@ use crate::config::Config;
 use crate::failure::Result;
 use crate::record::run_info;
 use crate::record::run_info::RunInfo;
-use crate::scores::{Scorer, check_samples};
+use crate::scores::{Scorer, Training, check_samples};
+use crate::units::duration;
 
 /// The inputs of a run.
 pub(super) struct RunInputs {
@@ -39,10 +41,18 @@ impl RunInputs {
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
-        let Execution { device, jobs, .. } = execution;
+        let Execution { device, jobs, progress, .. } = execution;
         let roster = data.roster(config.federation.max_examples);
         let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
-        let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), jobs, device)?;
+        let started = Instant::now();
+        let estimate = |what: &str, done: usize, of: usize| {
+            if done == of / 10 {
+                let seconds = started.elapsed().as_secs_f64() * of as f64 / done as f64;
+                progress.line(&format!("{what} on these images for their scores, once: about {}", duration(seconds)));
+            }
+        };
+        let how = Training { device, jobs, progress: &estimate };
+        let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), how)?;
         Ok(Self { data, roster, model, algorithm, scorer })
     }
 

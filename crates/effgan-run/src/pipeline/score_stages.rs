@@ -19,7 +19,7 @@ use crate::record::{grid_name, samples};
 impl Run<'_> {
     /// Records the notes about the data and the scores.
     pub(super) fn record_notes(&mut self) -> anyhow::Result<()> {
-        let notes = self.data.notes(self.config).into_iter().chain(self.scorer.note().map(str::to_owned));
+        let notes = self.data.notes(self.config).into_iter().chain(self.scorer.notes().iter().cloned());
         notes.into_iter().try_for_each(|note| self.record(&Event::Note(Note { note })))
     }
 

@@ -4,8 +4,6 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use effgan_metrics::MAIN;
-
 use super::*;
 use crate::progress::{Listener, Progress};
 use crate::record::events::{LossCurve, Note};
@@ -83,7 +81,7 @@ fn a_loss_or_a_score_with_nan_is_a_note_for_the_listener_as_in_the_file() {
     let dir = RunDir::create(&folder, &config, inputs.info(&config, execution)).unwrap();
     let mut run = Run::new(&config, &inputs, dir, execution);
 
-    let scores = serde_json::from_value(serde_json::json!({ "n": 9, MAIN.name: 8.5 })).unwrap();
+    let scores = serde_json::from_value(serde_json::json!({ "n": 9, "fd_small": 8.5 })).unwrap();
     let score = Score { round: 2, of: Scored::Average, norm_statistics: None, scores, seconds: 1.5 };
     let losses = [("loss_d".to_owned(), vec![0.5, f64::NAN])].into();
     for event in [

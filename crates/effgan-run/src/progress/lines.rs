@@ -82,6 +82,7 @@ fn score_line(score: &Score) -> String {
 mod tests {
     use effgan_fl::ensemble::NormStatistics;
     use effgan_fl::{ClientRecord, Missing};
+    use effgan_metrics::metric::Network;
     use effgan_metrics::metrics_in_run;
     use serde_json::{Map, Value, json};
 
@@ -131,8 +132,11 @@ mod tests {
             line_of_score(metrics.as_object().unwrap().clone()),
             "  averaged generator, recomputed fd_small 1228.07  KL 0.715  modes  7/10  n 2000"
         );
-        let line = line_of_score(metrics_in_run().map(|metric| (metric.name.to_owned(), json!(1))).collect());
-        assert!(line.chars().count() <= 80, "{line}");
+        for network in [Network::Small, Network::Own] {
+            let line =
+                line_of_score(metrics_in_run(network).map(|metric| (metric.name.to_owned(), json!(1))).collect());
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     #[test]

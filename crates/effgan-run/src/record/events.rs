@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{Flagged, RoundRecord};
-use effgan_metrics::{MAIN, Scores};
+use effgan_metrics::Scores;
+use effgan_metrics::metric::Metric;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -155,22 +156,32 @@ pub struct Score {
 }
 
 impl Score {
+    /// The main metric of the network that the images were scored with.
+    pub fn main_metric(&self) -> &'static Metric {
+        self.with_main().0
+    }
+
     /// The value of the main metric.
     pub fn main(&self) -> f64 {
-        self.scores.get(MAIN).expect("a run computes the main metric, and its score is not read without it")
+        self.with_main().1
+    }
+
+    fn with_main(&self) -> (&'static Metric, f64) {
+        self.scores.main().expect("a run computes the main metric, and its score is not read without it")
     }
 
     /// What was scored, and the main metric: `ensemble fd_small 21.34`.
     pub fn headline(&self) -> String {
-        format!("{} {} {}", self.of.title(), MAIN.label, MAIN.text_in_run(self.main()))
+        let (metric, value) = self.with_main();
+        format!("{} {} {}", self.of.title(), metric.label, metric.text_in_run(value))
     }
 }
 
 /// Scores that have the main metric.
 fn with_main_metric<'de, D: Deserializer<'de>>(fields: D) -> Result<Scores, D::Error> {
     let scores = Scores::deserialize(fields)?;
-    if scores.get(MAIN).is_none() {
-        return Err(D::Error::missing_field(MAIN.name));
+    if scores.main().is_none() {
+        return Err(D::Error::missing_field("fd_small"));
     }
     Ok(scores)
 }
@@ -284,7 +295,7 @@ mod tests {
         let read = |metrics: &str| {
             Event::all(&format!(r#"{{"event":"score","round":2,"of":"average","n":9,{metrics}"seconds":1.5}}"#))
         };
-        let (events, unreadable) = read(&format!(r#""{}":8.5,"#, MAIN.name));
+        let (events, unreadable) = read(r#""fd_small":8.5,"#);
         let [Event::Score(score)] = &events[..] else { panic!("{events:?}, {unreadable:?}") };
         assert_eq!((score.main(), score.scores.n, score.seconds), (8.5, 9, 1.5));
         assert_eq!(score.headline(), "averaged generator fd_small 8.50");

@@ -3,8 +3,6 @@
 use std::io::Error;
 use std::path::PathBuf;
 
-use effgan_metrics::MAIN;
-
 use super::grid_name::{grid_of_round, round_of_grid};
 use super::run_dir::RunDir;
 use crate::record::events::{Score, Scored};
@@ -27,7 +25,11 @@ pub(crate) fn save(dir: &RunDir, scores: &[Score]) -> anyhow::Result<()> {
         let best = scores.iter().filter(|score| score.of == of).max_by_key(|score| (score.round, is_drawn(score)));
         if let Some(score) = best {
             let picture = image::open(file(dir, &grid_name(of, score.round)))?.to_rgb8();
-            panels.push((title.to_owned(), format!("{} {}", MAIN.label, MAIN.brief(score.main())), picture));
+            panels.push((
+                title.to_owned(),
+                format!("{} {}", score.main_metric().label, score.main_metric().brief(score.main())),
+                picture,
+            ));
         } else if let Some(path) = unscored_grid(dir, of)? {
             panels.push((title.to_owned(), String::new(), image::open(path)?.to_rgb8()));
         }

@@ -1,6 +1,6 @@
 //! Axes: from numbers to places in 0..1, and their ticks.
 
-use effgan_metrics::MAIN;
+use effgan_metrics::Metric;
 
 /// One axis of a chart.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +22,10 @@ impl Axis {
         if low > 0.0 && high > 20.0 * low { Self::decades(label, low, high) } else { Self::from_zero(label, low, high) }
     }
 
-    /// The same for values of the main metric, with its direction.
-    pub(crate) fn of_main_metric(values: impl Iterator<Item = f64>) -> Self {
-        let mut axis = Self::of_sizes(MAIN.label, values);
-        axis.label += &format!("{}, {}", if axis.log { " (log scale)" } else { "" }, MAIN.better.phrase());
+    /// The same for values of `metric`, with its direction.
+    pub(crate) fn of_metric(metric: &Metric, values: impl Iterator<Item = f64>) -> Self {
+        let mut axis = Self::of_sizes(metric.label, values);
+        axis.label += &format!("{}, {}", if axis.log { " (log scale)" } else { "" }, metric.better.phrase());
         axis
     }
 

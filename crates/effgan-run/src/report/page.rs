@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use effgan_data::control_chars::plain;
-use effgan_metrics::MAIN;
+use effgan_metrics::main_metric;
 use effgan_nn::Precision;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -39,6 +39,7 @@ pub(super) fn source(text: &str) -> String {
 /// The values of the template.
 fn page(folder: &Folder) -> Value {
     let [style, script] = [include_str!("style.css"), include_str!("player.js")];
+    let main = main_metric(folder.network());
     context! {
         style => Value::from_safe_string(style.into()),
         script => Value::from_safe_string(script.into()),
@@ -53,9 +54,9 @@ fn page(folder: &Folder) -> Value {
         headline => scores::headline(folder),
         notes => Serde(&folder.other_notes()),
         comparison => Serde(samples::comparison(folder)),
-        main => context! { label => MAIN.label, better => MAIN.better.word() },
-        metrics => Serde(scores::headings()),
-        about_scores => scores::about(),
+        main => context! { label => main.label, better => main.better.word() },
+        metrics => Serde(scores::headings(folder.network())),
+        about_scores => scores::about(folder.network()),
         scores => Serde(scores::rows(folder)),
         num_scored => units::count(folder.scores.values().map(|score| score.scores.n as u64).max().unwrap_or(0)),
         no_scores => folder.no_scores(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_metrics::metric::Network;
 use effgan_nn::Model;
 use effgan_nn::checkpoint::read_file;
 use effgan_nn::gan::{LOSSES, Loss};
@@ -96,6 +97,11 @@ impl Folder {
         let scores = || self.scores.values().filter(|score| score.of == of);
         let fresh = scores().filter(|score| score.norm_statistics != Some(NormStatistics::Average));
         fresh.max_by_key(|score| score.round).or_else(|| scores().max_by_key(|score| score.round))
+    }
+
+    /// The kind of network that the run was scored with; of a run without scores, the usual one.
+    pub(crate) fn network(&self) -> Network {
+        self.scores.values().find_map(|score| score.main_metric().network).unwrap_or(Network::Small)
     }
 
     /// Bytes of tensors sent up to the end of `round`, both directions.

@@ -4,7 +4,6 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use effgan_metrics::MAIN;
 use effgan_nn::checkpoint::read_file;
 use image::{ImageFormat, ImageReader, RgbImage};
 use serde::Serialize;
@@ -133,7 +132,7 @@ pub(super) fn rounds(folder: &Folder) -> Rounds {
         let title = format!("round {round}");
         let picture = picture(folder, file, format!("samples after {title}"))?;
         let score = folder.scores.values().find(|score| score.of == Scored::Average && score.round == *round);
-        let note = score.map(|score| format!("{}\u{a0}{}", MAIN.label, three_digits(score.main())));
+        let note = score.map(|score| format!("{}\u{a0}{}", score.main_metric().label, three_digits(score.main())));
         Some(Titled { title, note: note.unwrap_or_default(), picture })
     };
     let mut shown: Vec<Titled> = files.iter().rev().step_by(every).filter_map(titled).collect();

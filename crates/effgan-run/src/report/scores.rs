@@ -3,7 +3,8 @@
 
 use effgan_fl::ExchangeKind;
 use effgan_fl::ensemble::NormStatistics;
-use effgan_metrics::{MAIN, Metric, Scores, metrics_in_run};
+use effgan_metrics::metric::Network;
+use effgan_metrics::{Metric, Scores, main_metric, metrics_in_run};
 use serde::Serialize;
 
 use super::chart::Chart;
@@ -18,7 +19,7 @@ use crate::units::{byte_unit, count, three_digits};
 pub(super) fn headline(folder: &Folder) -> String {
     let main = |of| folder.latest(of).map(|score| three_digits(score.main()));
     let average = average_name(folder);
-    let label = MAIN.label;
+    let label = main_metric(folder.network()).label;
     let generators = match (main(Scored::Ensemble), main(Scored::Average)) {
         (Some(value), Some(of_average)) => {
             format!("{} scores {label} {value}; {average} {of_average}", ensemble_name(folder))
@@ -81,13 +82,15 @@ pub(super) struct Heading {
 }
 
 /// The headings of the columns of the metrics.
-pub(super) fn headings() -> Vec<Heading> {
-    metrics_in_run().map(|metric| Heading { label: metric.label, is_main: metric == MAIN }).collect()
+pub(super) fn headings(network: Network) -> Vec<Heading> {
+    let heading = |metric: &Metric| Heading { label: metric.label, is_main: metric == main_metric(network) };
+    metrics_in_run(network).map(heading).collect()
 }
 
 /// Paragraphs that say what the metrics are: the main one, then all others.
-pub(super) fn about() -> Vec<String> {
-    let (main, others): (Vec<&Metric>, Vec<&Metric>) = metrics_in_run().partition(|metric| *metric == MAIN);
+pub(super) fn about(network: Network) -> Vec<String> {
+    let (main, others): (Vec<&Metric>, Vec<&Metric>) =
+        metrics_in_run(network).partition(|metric| *metric == main_metric(network));
     let about = |metrics: Vec<&Metric>| -> Vec<&str> {
         metrics.iter().filter_map(|metric| metric.in_run()).map(|in_run| in_run.about).collect()
     };
@@ -96,7 +99,8 @@ pub(super) fn about() -> Vec<String> {
 
 /// All metrics of a run but the main one, each as a phrase.
 pub(super) fn others(scores: &Scores) -> Vec<String> {
-    let others = scores.all().filter(|(metric, _)| metric.in_run().is_some() && *metric != MAIN);
+    let main = scores.main().map(|(metric, _)| metric);
+    let others = scores.all().filter(|(metric, _)| metric.in_run().is_some() && Some(*metric) != main);
     others.map(|(metric, value)| metric.phrase(value, &scores.settings)).collect()
 }
 
@@ -104,7 +108,7 @@ pub(super) fn others(scores: &Scores) -> Vec<String> {
 pub(super) fn rows(folder: &Folder) -> Vec<Row> {
     let groups = groups(folder);
     let generated = groups.iter().filter(|group| group.of != Scored::Floor);
-    let best = MAIN.better.best(generated.map(|group| group.last().main()));
+    let best = main_metric(folder.network()).better.best(generated.map(|group| group.last().main()));
     let row = |group: &Group| {
         let score = group.last();
         Row {
@@ -112,7 +116,7 @@ pub(super) fn rows(folder: &Folder) -> Vec<Row> {
             what: group.name(folder).into(),
             statistics: group.statistics(),
             round: if score.round == 0 { "–".into() } else { score.round.to_string() },
-            cells: metrics_in_run().map(|metric| value(score, metric)).collect(),
+            cells: metrics_in_run(folder.network()).map(|metric| value(score, metric)).collect(),
             n: count(score.scores.n as u64),
             best: group.of != Scored::Floor && Some(score.main()) == best,
         }
@@ -201,7 +205,12 @@ impl Group<'_> {
 /// The scores over the rounds with the floor as a level; none before the first score.
 pub(super) fn by_round(folder: &Folder) -> Option<Chart> {
     let (first, last) = rounds(folder)?;
-    chart(folder, &format!("{} after each round", MAIN.label), folder.axis(first, last, 0.25), f64::from)
+    chart(
+        folder,
+        &format!("{} after each round", main_metric(folder.network()).label),
+        folder.axis(first, last, 0.25),
+        f64::from,
+    )
 }
 
 /// The scores against the bytes that were sent until then; none before the first score and before anything was sent.
@@ -210,7 +219,7 @@ pub(super) fn by_bytes(folder: &Folder) -> Option<Chart> {
     let (size, unit) = byte_unit(total);
     let sent = |round: u32| folder.bytes_until(round) as f64 / size;
     let x = Axis::from_zero(&format!("{unit} of tensors sent so far, both directions"), 0.0, total as f64 / size);
-    let title = format!("{} against bytes sent", MAIN.label);
+    let title = format!("{} against bytes sent", main_metric(folder.network()).label);
     (total > 0).then(|| chart(folder, &title, x, sent)).flatten()
 }
 
@@ -226,7 +235,7 @@ fn chart(folder: &Folder, title: &str, x: Axis, place: impl Fn(u32) -> f64) -> O
     let (floor, generated): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.of == Scored::Floor);
     let scores = generated.iter().flat_map(|group| &group.scores).map(|score| score.main());
     let floor = floor.first().map(|group| group.last().main()).filter(|floor| floor.is_finite());
-    let y = Axis::of_main_metric(scores.chain(floor));
+    let y = Axis::of_metric(main_metric(folder.network()), scores.chain(floor));
     let plot = Plot {
         title: title.into(),
         x,

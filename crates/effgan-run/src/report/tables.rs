@@ -46,7 +46,8 @@ pub(super) fn metrics(folder: &Folder) -> csv::Result<Vec<u8>> {
     csv_file::write(|table| {
         if !rounds.is_empty() {
             // The first record decides: it has no names of fields, so the rows after it do not write theirs.
-            let (losses, metrics) = (losses.iter().map(String::as_str), metrics_in_run().map(|metric| metric.name));
+            let (losses, metrics) =
+                (losses.iter().map(String::as_str), metrics_in_run(folder.network()).map(|metric| metric.name));
             table.serialize(
                 BEFORE.into_iter().chain(losses).chain(BETWEEN).chain(metrics).chain(AFTER).collect::<Vec<_>>(),
             )?;
@@ -77,7 +78,7 @@ fn row(folder: &Folder, losses: &BTreeSet<String>, round: u32, score: Option<&Sc
         of: score.map(|score| score.of),
         norm_statistics: score.and_then(|score| score.norm_statistics),
         n: scores.map(|scores| scores.n),
-        metrics: metrics_in_run().map(|metric| Some(metric.number(scores?.get(metric)?))).collect(),
+        metrics: metrics_in_run(folder.network()).map(|metric| Some(metric.number(scores?.get(metric)?))).collect(),
         score_seconds: score.map(|score| score.seconds),
     }
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use effgan_data::{DatasetName, resize};
+use effgan_data::{Dataset, DatasetName, resize};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{ClassHistogram, Features, Inception, Resize, SmallNet};
+use effgan_metrics::{ClassHistogram, Features, Inception, OwnNet, Resize, SmallNet};
 use effgan_nn::{Device, checkpoint, params};
 
+use super::own_features::{OrReason, Training, own_net};
 use crate::failure::{Failure, Result};
 
 /// A feature network, and a classifier for the same images where there is one.
@@ -21,6 +22,8 @@ pub struct FeatureNet {
 
 enum Kind {
     Small(SmallNet),
+    /// A network that was trained on the images of the data set.
+    Own(OwnNet),
     /// Features of Inception-2015, and classes of a small network where there is one for the images.
     Inception(Box<Inception>, Resize, Option<SmallNet>),
 }
@@ -53,12 +56,33 @@ impl FeatureNet {
         small_net(dataset).map(|built_in| Self::of_small((built_in.net)(device), built_in.name))
     }
 
+    /// The network for the images of `dataset`: the built-in one, or else one that is trained on them; or why there is none.
+    ///
+    /// # Errors
+    /// When a network cannot be trained.
+    pub fn for_images_of(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<Self>> {
+        match Self::of_dataset(dataset.name, how.device) {
+            Some(built_in) => Ok(Ok(built_in)),
+            None => Ok(own_net(dataset, how)?.map(|net| Self::of_own(net, dataset))),
+        }
+    }
+
     /// The same, or an error.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::Kind::Usage) when there is none.
-    pub fn required_for(dataset: DatasetName, device: Device) -> Result<Self> {
-        Self::of_dataset(dataset, device).ok_or_else(|| Failure::usage(anyhow!(none_fits(dataset))))
+    /// Also [`Kind::Usage`](crate::Kind::Usage) when there is none.
+    pub fn required_for(dataset: &Dataset, how: Training<'_>) -> Result<Self> {
+        let found = Self::for_images_of(dataset, how)?;
+        found.map_err(|reason| {
+            Failure::usage(anyhow!("no feature network fits the images of {}: {reason}", dataset.name))
+        })
+    }
+
+    fn of_own(net: OwnNet, dataset: &Dataset) -> Self {
+        let accuracy = 100.0 * net.quality().accuracy;
+        let name = format!("ResNet (trained on {}, test accuracy {accuracy:.1} %, {:.8})", dataset.name, net.hash());
+        let hash = net.hash().to_owned();
+        Self { kind: Kind::Own(net), name, hash }
     }
 
     fn of_small(net: SmallNet, name: &str) -> Self {
@@ -87,6 +111,7 @@ impl FeatureNet {
     pub fn id(&self) -> String {
         match &self.kind {
             Kind::Small(_) => format!("small {}", self.hash),
+            Kind::Own(_) => format!("own {}", self.hash),
             Kind::Inception(_, resize, classifier) => {
                 format!("inception {} {resize} {:?}", self.hash, classifier.as_ref().map(SmallNet::hash))
             }
@@ -97,6 +122,7 @@ impl FeatureNet {
     pub fn dim(&self) -> usize {
         match self.kind {
             Kind::Small(_) => SmallNet::FEATURES,
+            Kind::Own(_) => OwnNet::FEATURES,
             Kind::Inception(..) => Inception::FEATURES,
         }
     }
@@ -105,6 +131,7 @@ impl FeatureNet {
     pub fn piece(&self) -> usize {
         match self.network() {
             Network::Small => 2048,
+            Network::Own => 1024,
             Network::Inception => 64,
         }
     }
@@ -113,15 +140,34 @@ impl FeatureNet {
     pub fn network(&self) -> Network {
         match self.kind {
             Kind::Small(_) => Network::Small,
+            Kind::Own(_) => Network::Own,
             Kind::Inception(..) => Network::Inception,
         }
     }
 
-    /// The network that predicts classes, where there is one.
+    /// The small network that predicts classes, where there is one.
     pub fn classifier(&self) -> Option<&SmallNet> {
         match &self.kind {
             Kind::Small(net) => Some(net),
+            Kind::Own(_) => None,
             Kind::Inception(_, _, classifier) => classifier.as_ref(),
+        }
+    }
+
+    /// The number of classes that are predicted; `None` where none are.
+    pub fn num_classes(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Own(net) => Some(net.shape().num_classes),
+            Kind::Small(_) | Kind::Inception(..) => self.classifier().map(|_| SmallNet::CLASSES),
+        }
+    }
+
+    /// The shape `[c, h, w]` to which images are converted, where that is always the same.
+    pub fn takes(&self) -> Option<[usize; 3]> {
+        match &self.kind {
+            Kind::Small(_) => Some(SmallNet::SHAPE),
+            Kind::Own(net) => Some(net.shape().images),
+            Kind::Inception(..) => None,
         }
     }
 
@@ -130,7 +176,7 @@ impl FeatureNet {
     /// # Errors
     /// [`MetricError::MissingClass`](effgan_metrics::MetricError::MissingClass) when a class has no image.
     pub(super) fn true_classes(&self, labels: &[u8]) -> effgan_metrics::Result<Option<ClassHistogram>> {
-        self.classifier().map(|_| ClassHistogram::of_reference(labels, SmallNet::CLASSES)).transpose()
+        self.num_classes().map(|num_classes| ClassHistogram::of_reference(labels, num_classes)).transpose()
     }
 
     /// Computes features and classes of u8 images `[n, c, h, w]` of `shape` `[c, h, w]`; the number of threads, `jobs`, changes no bit.
@@ -142,6 +188,11 @@ impl FeatureNet {
             |net: &SmallNet| net.classify(&resize::fit(images, shape, SmallNet::SHAPE), SmallNet::SHAPE, jobs);
         let (values, classes) = match &self.kind {
             Kind::Small(net) => classified(net).map(|found| (found.features, found.classes))?,
+            Kind::Own(net) => {
+                let expected = net.shape().images;
+                let found = net.classify(&resize::fit(images, shape, expected), expected, jobs)?;
+                (found.features, found.classes)
+            }
             Kind::Inception(inception, _, classifier) => {
                 let classes = classifier.as_ref().map(|net| classified(net).map(|found| found.classes)).transpose()?;
                 (inception.features(images, shape, jobs)?, classes.unwrap_or_default())
@@ -169,11 +220,6 @@ fn small_net(dataset: DatasetName) -> Option<&'static BuiltIn> {
         DatasetName::FashionMnist => Some(&FASHION_MNIST),
         DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
     }
-}
-
-/// Why images of `dataset` have no scores.
-pub(super) fn none_fits(dataset: DatasetName) -> String {
-    format!("no built-in feature network fits the images of {dataset}")
 }
 
 #[cfg(test)]

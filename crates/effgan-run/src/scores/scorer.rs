@@ -2,7 +2,7 @@
 //!
 //! The built-in feature networks take digits and clothes of 1 × 28 × 28. Where a run has these data sets in another size or in
 //! colour, real and generated images alike are resized first, by the rule of [`effgan_data::resize`]. Images of other data
-//! sets are generated but not scored.
+//! sets are scored with a network that is trained on them.
 
 use std::sync::Arc;
 
@@ -10,10 +10,12 @@ use anyhow::anyhow;
 use effgan_data::{Dataset, ImageSet};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
-use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores, SmallNet};
+use effgan_metrics::metric::Network;
+use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores};
 use effgan_nn::{Device, Model, Params};
 
-use super::feature_net::{FeatureNet, none_fits};
+use super::feature_net::FeatureNet;
+use super::own_features::{OrReason, Training};
 use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
@@ -23,7 +25,7 @@ pub(crate) struct Scorer {
     /// Absent where no feature network fits the images.
     reference: Option<DatasetReference>,
     /// Why there are no scores, or what to know about them.
-    note: Option<String>,
+    notes: Vec<String>,
     model: Arc<dyn Model>,
     seed: u64,
     jobs: usize,
@@ -32,40 +34,35 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Scores `n` samples on `device` against the first `n` test images. `None` stands for as many as both splits have.
+    /// Scores `n` samples against the first `n` test images, on the device of `how`. `None` stands for as many as both splits have.
     ///
     /// # Errors
-    /// When `n` is less than 2, a split has fewer than `n` images, or a class has no image among the reference images.
+    /// When `n` is less than 2, a split has fewer than `n` images, or a class of a built-in network has no image among the reference images.
     pub(crate) fn new(
         dataset: &Dataset,
         n: Option<usize>,
         model: &Arc<dyn Model>,
         seed: u64,
-        jobs: usize,
-        device: Device,
+        how: Training<'_>,
     ) -> Result<Self> {
-        let reference = reference(dataset, n, jobs, device)?;
-        let [c, h, w] = dataset.test.shape();
-        let note = match &reference {
+        let Training { device, jobs, .. } = how;
+        let (reference, notes) = match reference(dataset, n, how)? {
+            Ok((reference, notes)) => (Some(reference), notes),
             // No number is made up for images that no network was trained for.
-            None => Some(format!("no scores: {}", none_fits(dataset.name))),
-            Some(_) if [c, h, w] != SmallNet::SHAPE => Some(format!(
-                "real and generated images are converted from {c} × {h} × {w} to 1 × 28 × 28 before they are scored"
-            )),
-            Some(_) => None,
+            Err(reason) => (None, vec![format!("no scores: {reason}")]),
         };
-        Ok(Self { reference, note, model: model.clone(), seed, jobs, device })
+        Ok(Self { reference, notes, model: model.clone(), seed, jobs, device })
     }
 
     /// Generates images on `device` without scoring them, for a server that has no real images.
     pub(crate) fn without_images(model: &Arc<dyn Model>, seed: u64, jobs: usize, device: Device) -> Self {
         let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
-        Self { reference: None, note: Some(note), model: model.clone(), seed, jobs, device }
+        Self { reference: None, notes: vec![note], model: model.clone(), seed, jobs, device }
     }
 
     /// Why there are no scores, or what to know about them.
-    pub(crate) fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Whether images are scored.
@@ -108,8 +105,9 @@ impl Scorer {
     /// When there is no image.
     pub(crate) fn class_counts(&self, images: &[u8]) -> anyhow::Result<Option<Vec<u64>>> {
         let Some(DatasetReference { network, shape, .. }) = &self.reference else { return Ok(None) };
+        let Some(num_classes) = network.num_classes() else { return Ok(None) };
         let classes = network.extract(images, *shape, self.jobs)?.classes;
-        Ok(Some(ClassHistogram::from_classes(&classes, SmallNet::CLASSES)?.counts().to_vec()))
+        Ok(Some(ClassHistogram::from_classes(&classes, num_classes)?.counts().to_vec()))
     }
 
     /// Scores u8 images `[n, c, h, w]`, as many as [`samples_of`](Self::samples_of) generates; `None` where no feature network fits them.
@@ -141,12 +139,14 @@ impl DatasetReference {
     }
 }
 
-/// Checks that there are `evaluation.samples` = `n` images to score, of all classes, where a feature network fits them.
+/// Checks that there are `evaluation.samples` = `n` images to score, of all classes of a built-in feature network, where they are scored.
 ///
 /// # Errors
 /// When there are fewer, or they lack a class.
 pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device) -> Result<()> {
-    let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(()) };
+    let Some(network) = FeatureNet::of_dataset(dataset.name, device) else {
+        return if dataset.train.num_classes() > 1 { num_scored(dataset, n).map(drop) } else { Ok(()) };
+    };
     let n = num_scored(dataset, n)?;
     network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
 }
@@ -171,20 +171,54 @@ fn not_scored(n: usize, error: MetricError) -> Failure {
     }
 }
 
-/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`. Returns `None` where no feature network fits the images.
+/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`, and what to know about scores by it; or
+/// why the images have no scores.
 ///
 /// # Errors
 /// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
-fn reference(dataset: &Dataset, n: Option<usize>, jobs: usize, device: Device) -> Result<Option<DatasetReference>> {
-    let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
+fn reference(
+    dataset: &Dataset,
+    n: Option<usize>,
+    how: Training<'_>,
+) -> Result<OrReason<(DatasetReference, Vec<String>)>> {
+    // Before a network is trained.
+    check_samples(dataset, n, how.device)?;
+    let network = match FeatureNet::for_images_of(dataset, how)? {
+        Ok(network) => network,
+        Err(reason) => return Ok(Err(reason)),
+    };
     let n = num_scored(dataset, n)?;
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
-    let images = || {
-        let classes = network.true_classes(test.labels())?;
-        Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, classes)
+    let mut notes = notes(&network, shape, n);
+    let classes = match network.true_classes(test.labels()) {
+        // People's own classes may be too small for a test image each.
+        Err(error @ MetricError::MissingClass { .. }) if network.network() == Network::Own => {
+            notes.push(format!("no class scores: {error}"));
+            None
+        }
+        classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = images().map_err(|error| not_scored(n, error))?;
-    Ok(Some(DatasetReference { network, images, shape }))
+    let images = network.extract(test.pixels(), shape, how.jobs);
+    let images = images.and_then(|images| Reference::new(network.network(), images, classes));
+    let images = images.map_err(|error| not_scored(n, error))?;
+    Ok(Ok((DatasetReference { network, images, shape }, notes)))
+}
+
+/// What to know about scores of `n` images of `shape` by `network`.
+fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
+    let converted = network.takes().filter(|taken| *taken != [c, h, w]).map(|[to_c, to_h, to_w]| {
+        format!(
+            "real and generated images are converted from {c} × {h} × {w} to {to_c} × {to_h} × {to_w} before they are scored"
+        )
+    });
+    let own = (network.network() == Network::Own).then(|| format!("scores are by a {}", network.name()));
+    let few = (network.network() == Network::Own && n <= network.dim()).then(|| {
+        format!(
+            "{n} images are too few for {} features: compare distances only at the same n, and with the floor",
+            network.dim()
+        )
+    });
+    [converted, own, few].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -192,6 +226,10 @@ mod tests {
     use effgan_data::{DatasetConfig, DatasetName};
 
     use super::*;
+
+    fn how() -> Training<'static> {
+        Training { device: Device::cpu().unwrap(), jobs: 1, progress: &|_, _, _| {} }
+    }
 
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
@@ -222,12 +260,16 @@ mod tests {
     }
 
     #[test]
-    fn images_of_other_data_sets_have_no_score_and_a_note_that_says_so() {
+    fn images_without_classes_have_no_score_and_a_note_that_says_so() {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
-        let dataset = Dataset { name: DatasetName::Folder, ..digits };
+        let [train, test] = [&digits.train, &digits.test].map(|set| {
+            let n = set.len();
+            ImageSet::new(set.shape(), set.pixels().to_vec(), vec![0; n], 1).unwrap()
+        });
+        let dataset = Dataset { name: DatasetName::Folder, train, test, ..digits };
         let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let scorer = Scorer::new(&dataset, None, &model, 1, 1, Device::cpu().unwrap()).unwrap();
-        assert_eq!(scorer.note(), Some("no scores: no built-in feature network fits the images of folder"));
+        let scorer = Scorer::new(&dataset, None, &model, 1, how()).unwrap();
+        assert_eq!(scorer.notes(), ["no scores: the images have no classes, which a feature network would learn"]);
         assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
         assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
     }
@@ -246,8 +288,7 @@ mod tests {
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
         let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let device = Device::cpu().unwrap();
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, 1, device).err().unwrap().line();
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, how()).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use effgan_metrics::MAIN;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
@@ -38,7 +37,7 @@ pub(super) fn of(sweep: &Sweep, table: &Table) -> anyhow::Result<Vec<(String, St
             }
             if let Some(chart) = chart(sweep, table, &x, facet.as_ref()) {
                 let beside = facet.as_ref().map(|(key, value)| format!("-{}-{value}", last(key))).unwrap_or_default();
-                figures.push((format!("{}-by-{}{beside}.svg", MAIN.name, last(&x)), svg(&chart)?));
+                figures.push((format!("{}-by-{}{beside}.svg", table.main().name, last(&x)), svg(&chart)?));
             }
         }
     }
@@ -139,7 +138,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     let floor = Spread::of(table.rows.iter().filter_map(|row| row.floor)).mean;
     let floor = Some(floor).filter(|floor| floor.is_finite());
     let scores = lines.iter().flat_map(|line| line.points.values().flatten()).copied();
-    let y = Axis::of_main_metric(scores.clone());
+    let y = Axis::of_metric(table.main(), scores.clone());
     // The range over the seeds is a bar, slightly wider than a line.
     let half = |at: f64| {
         if x_axis.log { [at / 1.012, at * 1.012] } else { [at - x_axis.span() * 0.003, at + x_axis.span() * 0.003] }
@@ -170,7 +169,7 @@ fn plot(table: &Table, x: &str, facet: Option<&(String, String)>, lines: &[Line]
     let of_facet = facet.map(|(key, value)| format!(", {key} = {value}")).unwrap_or_default();
     let level = floor.map(|floor| (floor, Label { value: three_digits(floor), name: "real images (floor)".into() }));
     Plot {
-        title: format!("{} against {x}{of_facet}", MAIN.label),
+        title: format!("{} against {x}{of_facet}", table.main().label),
         x: x_axis,
         y,
         series,

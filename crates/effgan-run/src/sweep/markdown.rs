@@ -1,7 +1,7 @@
 //! The table of a sweep in Markdown: a row for each setting of the keys, with mean and range over the seeds.
 
 use effgan_fl::ensemble::NormStatistics;
-use effgan_metrics::{MAIN, Metric, metrics_in_run};
+use effgan_metrics::{Metric, metrics_in_run};
 
 use super::cell::short;
 use super::results_table::{Table, evaluated};
@@ -14,7 +14,7 @@ impl Table<'_> {
     /// The table as Markdown.
     pub(super) fn markdown(&self) -> String {
         let keys: Vec<&String> = self.sweep.keys.iter().filter(|key| self.has_several(key)).collect();
-        let (in_run, evaluated) = (headings(metrics_in_run()), headings(self.evaluated()));
+        let (in_run, evaluated) = (headings(metrics_in_run(self.network())), headings(self.evaluated()));
         let mut heads = vec![String::new()];
         heads.extend(keys.iter().map(|key| format!("`{key}`")));
         heads.extend(in_run.into_iter().chain(["MB sent"]).chain(evaluated).chain(["seeds"]).map(str::to_owned));
@@ -25,15 +25,16 @@ impl Table<'_> {
         let floor = Spread::of(self.rows.iter().filter_map(|row| row.floor));
         let mut last = vec![String::new(); heads.len()];
         last[0] = "real images (floor)".into();
-        let before = in_summary(metrics_in_run()).take_while(|(metric, _)| *metric != MAIN).count();
-        last[1 + keys.len() + before] = floor.text(MAIN.decimals);
+        let before =
+            in_summary(metrics_in_run(self.network())).take_while(|(metric, _)| *metric != self.main()).count();
+        last[1 + keys.len() + before] = floor.text(self.main().decimals);
         text + &line(&last) + &self.numbers()
     }
 
     /// A sentence with the numbers of images behind the scores.
     fn numbers(&self) -> String {
         let Some(row) = self.rows.iter().find(|row| row.is_main) else { return String::new() };
-        let in_run = headings(metrics_in_run());
+        let in_run = headings(metrics_in_run(self.network()));
         let (last, others) = in_run.split_last().expect("a run computes the main metric");
         let in_run = if others.is_empty() { (*last).into() } else { format!("{} and {last}", others.join(", ")) };
         let evaluated = match (&row.evaluation, headings(self.evaluated()).first()) {
@@ -45,7 +46,7 @@ impl Table<'_> {
 
     /// The metrics of `effgan evaluate` that the sweep asks for.
     fn evaluated(&self) -> impl Iterator<Item = &'static Metric> {
-        evaluated().filter(|_| self.sweep.evaluate.is_some())
+        evaluated(self.network()).filter(|_| self.sweep.evaluate.is_some())
     }
 
     fn markdown_row(&self, group: &[&Row], keys: &[&String]) -> Vec<String> {
@@ -54,12 +55,12 @@ impl Table<'_> {
             Some(NormStatistics::Average) => format!("{}, averaged statistics", cell.label),
             _ => cell.label.clone(),
         };
-        let of_run = |metric: &Metric| over(metric, group.iter().filter_map(|row| row.score.scores.get(metric)));
+        let of_run = |metric: &Metric| self.over(metric, group.iter().filter_map(|row| row.score.scores.get(metric)));
         let evaluation =
-            |metric: &Metric| over(metric, group.iter().filter_map(|row| row.evaluation.as_ref()?.value(metric)));
+            |metric: &Metric| self.over(metric, group.iter().filter_map(|row| row.evaluation.as_ref()?.value(metric)));
         let mut columns = vec![label];
         columns.extend(keys.iter().map(|key| cell.value(key).map_or(String::new(), short)));
-        columns.extend(in_summary(metrics_in_run()).map(|(metric, _)| of_run(metric)));
+        columns.extend(in_summary(metrics_in_run(self.network())).map(|(metric, _)| of_run(metric)));
         columns.push(three_digits(first.megabytes));
         columns.extend(in_summary(self.evaluated()).map(|(metric, _)| evaluation(metric)));
         columns.push(group.len().to_string());
@@ -90,6 +91,16 @@ impl Table<'_> {
         groups.into_iter().map(|(_, rows)| rows).collect()
     }
 
+    /// The mean of `metric` over the seeds, for the main metric with its range; empty where it was not computed.
+    fn over(&self, metric: &Metric, values: impl Iterator<Item = f64>) -> String {
+        let spread = Spread::of(values);
+        match spread.n {
+            0 => String::new(),
+            _ if metric == self.main() => spread.text(metric.brief_decimals()),
+            _ => metric.brief(spread.mean),
+        }
+    }
+
     /// Whether the row scores the same generator as the main score of its cell.
     fn is_of_main_generator(&self, row: &Row) -> bool {
         self.rows.iter().any(|main| main.cell == row.cell && main.is_main && main.of == row.of)
@@ -103,16 +114,6 @@ fn in_summary(metrics: impl Iterator<Item = &'static Metric>) -> impl Iterator<I
 
 fn headings(metrics: impl Iterator<Item = &'static Metric>) -> Vec<&'static str> {
     in_summary(metrics).map(|(_, heading)| heading).collect()
-}
-
-/// The mean of `metric` over the seeds, for the main metric with its range; empty where it was not computed.
-fn over(metric: &Metric, values: impl Iterator<Item = f64>) -> String {
-    let spread = Spread::of(values);
-    match spread.n {
-        0 => String::new(),
-        _ if metric == MAIN => spread.text(metric.brief_decimals()),
-        _ => metric.brief(spread.mean),
-    }
 }
 
 /// A line of the table.

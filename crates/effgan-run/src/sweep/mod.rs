@@ -30,7 +30,7 @@ pub use self::sweep_file::Sweep;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::pipeline;
-use crate::scores::FeatureNet;
+use crate::scores::{FeatureNet, Training};
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
 /// table and figures and returns their paths. `on_line` is called with a line for each finished cell.
@@ -49,7 +49,7 @@ pub fn run(
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
-    check_open_cells(sweep, out)?;
+    check_open_cells(sweep, out, jobs)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
     let failed = workers::run_groups(sweep, out, groups, jobs, stop, on_line);
     if stop.load(Ordering::Relaxed) {
@@ -82,7 +82,7 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
 
 /// Checks that this processor can train the open cells, and that their images, which are read once, will do for each of them, so that an
 /// error is reported before any work.
-fn check_open_cells(sweep: &Sweep, out: &Path) -> Result<()> {
+fn check_open_cells(sweep: &Sweep, out: &Path, jobs: usize) -> Result<()> {
     let device = Device::cpu()?;
     let mut open: Vec<&Cell> = sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)).collect();
     for cell in &open {
@@ -91,19 +91,19 @@ fn check_open_cells(sweep: &Sweep, out: &Path) -> Result<()> {
     while let Some(first) = open.first() {
         let images = |cell: &Cell| (cell.config.dataset.clone(), cell.config.federation.classes.clone());
         let (same, others) = open.iter().partition(|cell| images(cell) == images(first));
-        check_cells(sweep, same, device)?;
+        check_cells(sweep, same, Training { device, jobs, progress: &|_, _, _| {} })?;
         open = others;
     }
     Ok(())
 }
 
 /// Checks all that the images tell of cells with the same images.
-fn check_cells(sweep: &Sweep, cells: Vec<&Cell>, device: Device) -> Result<()> {
+fn check_cells(sweep: &Sweep, cells: Vec<&Cell>, how: Training<'_>) -> Result<()> {
     let Some(first) = cells.first() else { return Ok(()) };
     let dataset = first.config.load_dataset().map_err(|error| of_cell(sweep, first, error.into()))?;
-    check_evaluate(sweep, &dataset, device)?;
+    check_evaluate(sweep, &dataset, how)?;
     cells.into_iter().try_for_each(|cell| {
-        pipeline::check_on(&cell.config, &dataset, device).map_err(|failure| of_cell(sweep, cell, failure))
+        pipeline::check_on(&cell.config, &dataset, how.device).map_err(|failure| of_cell(sweep, cell, failure))
     })
 }
 
@@ -113,15 +113,14 @@ fn of_cell(sweep: &Sweep, cell: &Cell, failure: Failure) -> Failure {
 }
 
 /// Checks that the cells with this data set can be evaluated as the sweep asks.
-fn check_evaluate(sweep: &Sweep, dataset: &Dataset, device: Device) -> Result<()> {
+fn check_evaluate(sweep: &Sweep, dataset: &Dataset, how: Training<'_>) -> Result<()> {
     let Some(n) = sweep.evaluate else { return Ok(()) };
     let (name, max) = (dataset.name, dataset.train.len().min(dataset.test.len()));
-    FeatureNet::required_for(name, device).map_err(|failure| failure.context(format!("evaluate = {n}")))?;
     if n > max {
         let line = format!("evaluate = {n} must be at most {max}, the images of {name}; lower it");
         return Err(Failure::usage(anyhow!(line)));
     }
-    Ok(())
+    FeatureNet::required_for(dataset, how).map(drop).map_err(|failure| failure.context(format!("evaluate = {n}")))
 }
 
 /// Checks that a cell that exists was run with the same settings.

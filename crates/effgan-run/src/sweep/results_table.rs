@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use effgan_metrics::metric::Network;
-use effgan_metrics::{MAIN, METRICS, Metric, metrics_in_run};
+use effgan_metrics::{METRICS, Metric, main_metric, metrics_in_run};
 use serde_json::{Map, Value, json};
 
 use super::Sweep;
@@ -25,6 +25,16 @@ impl<'a> Table<'a> {
     /// When a folder cannot be read.
     pub(super) fn read(sweep: &'a Sweep, out: &Path) -> Result<Self> {
         Ok(Self { sweep, rows: rows::read(sweep, out)? })
+    }
+
+    /// The kind of network that the cells were scored with; without scores, the usual one.
+    pub(super) fn network(&self) -> Network {
+        self.rows.iter().find_map(|row| row.score.main_metric().network).unwrap_or(Network::Small)
+    }
+
+    /// The main metric of the cells.
+    pub(super) fn main(&self) -> &'static Metric {
+        main_metric(self.network())
     }
 
     /// The table as CSV, its columns in alphabetical order; values that do not apply are empty.
@@ -66,14 +76,14 @@ impl<'a> Table<'a> {
         put("of", json!(row.of.name()));
         put("norm_statistics", json!(row.norm_statistics));
         put("n", json!(row.score.scores.n));
-        for metric in metrics_in_run() {
+        for metric in metrics_in_run(self.network()) {
             put(metric.name, json!(row.score.scores.get(metric).map(|value| metric.number(value))));
         }
-        put(&format!("floor_{}", MAIN.name), json!(row.floor));
+        put(&format!("floor_{}", self.main().name), json!(row.floor));
         if self.sweep.evaluate.is_some() {
             let evaluation = row.evaluation.as_ref();
             put("evaluated_n", json!(evaluation.map(|evaluation| evaluation.scores.n as f64)));
-            for metric in evaluated() {
+            for metric in evaluated(self.network()) {
                 put(metric.name, json!(evaluation.and_then(|found| found.value(metric)).map(|v| metric.number(v))));
                 if let Some((name, _)) = metric.beside {
                     put(name, json!(evaluation.and_then(|found| found.beside(metric))));
@@ -87,9 +97,9 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The metrics that only `effgan evaluate` computes; for the cells of a sweep it uses a small network.
-pub(super) fn evaluated() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().copied().filter(|metric| metric.in_run().is_none() && metric.is_of(Network::Small))
+/// The metrics that only `effgan evaluate` computes with `network`.
+pub(super) fn evaluated(network: Network) -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().copied().filter(move |metric| metric.in_run().is_none() && metric.is_of(network))
 }
 
 /// A value as text, without the quotes of a string.

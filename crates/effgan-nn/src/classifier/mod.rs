@@ -1,4 +1,9 @@
-//! The small classifier behind the scores: its training, and the features and classes that it computes.
+//! The small classifiers behind the scores: their training, and the features and classes that they compute. This one is a LeNet for
+//! digits and clothes; [`ResnetClassifier`] takes any images.
+
+mod resnet;
+
+pub use self::resnet::{ResnetClassifier, train_resnet};
 
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
@@ -15,10 +20,10 @@ use crate::{Device, NnError, Params, Purpose, Result, Streams, pixels};
 const BATCH: usize = 64;
 const IMAGE_LEN: usize = 28 * 28;
 
-/// The results of a [`Classifier`] for n images.
+/// The results of a classifier for n images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classified {
-    /// Outputs of the penultimate layer, `[n, 84]`, row-major.
+    /// Outputs of the penultimate layer, `[n, d]`, row-major: d is 84 for a LeNet and 64 for a residual network.
     pub features: Vec<f32>,
     /// The most likely class of each image.
     pub classes: Vec<u8>,
@@ -126,9 +131,14 @@ pub fn train(
 fn labelled(images: &[u8], labels: &[u8], batch: &[usize], on: &Placement) -> (Tensor<4>, Tensor<2, Int>) {
     let image = |&i: &usize| &images[i * IMAGE_LEN..(i + 1) * IMAGE_LEN];
     let x: Vec<f32> = batch.iter().flat_map(image).map(|&pixel| pixels::to_f32(pixel)).collect();
-    let y: Vec<i64> = batch.iter().map(|&i| i64::from(labels[i])).collect();
     let x = Tensor::from_data(TensorData::new(x, [batch.len(), 1, 28, 28]), &on.burn);
-    (x, Tensor::from_data(TensorData::new(y, [batch.len(), 1]), &on.burn))
+    (x, classes(labels, batch, on))
+}
+
+/// The labels of a batch, `[n, 1]`.
+fn classes(labels: &[u8], batch: &[usize], on: &Placement) -> Tensor<2, Int> {
+    let y: Vec<i64> = batch.iter().map(|&i| i64::from(labels[i])).collect();
+    Tensor::from_data(TensorData::new(y, [batch.len(), 1]), &on.burn)
 }
 
 fn cross_entropy(logits: Tensor<2>, labels: Tensor<2, Int>) -> Tensor<1> {

@@ -1,0 +1,184 @@
+//! A feature network of one's own: a small residual classifier that is trained on the images of one data set.
+
+use effgan_nn::classifier::{Classified, ResnetClassifier, train_resnet};
+use effgan_nn::networks::ResnetShape;
+use effgan_nn::{Device, Params, on_threads, parallel_map};
+use serde::{Deserialize, Serialize};
+
+use crate::{Labelled, MetricError, Result};
+
+/// Images that one worker classifies at a time.
+const CHUNK: usize = 512;
+/// Seed of the initial weights and of the order of the images: all runs on a data set have the same network.
+const SEED: u64 = 1;
+/// Standard errors by which the accuracy must be above chance.
+const ERRORS_ABOVE_CHANCE: f64 = 3.0;
+
+/// A residual classifier of the images of one data set; the 64 values of its penultimate layer are its features.
+pub struct OwnNet {
+    classifier: ResnetClassifier,
+    hash: String,
+    quality: Quality,
+}
+
+/// How well a network tells the classes of test images apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Share of test images whose class it predicts, 0..=1.
+    pub accuracy: f64,
+    /// Share of the largest class, which a guess reaches.
+    pub chance: f64,
+    /// Number of test images.
+    pub num_test: usize,
+}
+
+impl Quality {
+    /// Whether the accuracy is more than three standard errors above chance: below, the features say nothing about the images.
+    pub fn is_above_chance(&self) -> bool {
+        let error = (self.chance * (1.0 - self.chance) / self.num_test as f64).sqrt();
+        self.accuracy > self.chance + ERRORS_ABOVE_CHANCE * error
+    }
+}
+
+impl OwnNet {
+    /// Length of a feature vector.
+    pub const FEATURES: usize = ResnetClassifier::FEATURES;
+    /// Training steps, of 64 images each.
+    pub const STEPS: usize = 600;
+
+    /// The network of these sizes with the tensors `params`, on `device`; `quality` is what [`test`](Self::test) once found.
+    ///
+    /// # Errors
+    /// [`MetricError::FeatureNet`] when a tensor is missing, unknown or has another shape.
+    pub fn new(shape: ResnetShape, params: &Params, quality: Quality, device: Device) -> Result<Self> {
+        let classifier = ResnetClassifier::new(shape, params, device).map_err(not_a_net)?;
+        Ok(Self { classifier, hash: params.hash(), quality })
+    }
+
+    /// Trains a network of these sizes on the images of `train` with `jobs` threads, which change no result. `on_step` is called with
+    /// the number of each step, from 1 to [`STEPS`](Self::STEPS).
+    ///
+    /// # Errors
+    /// [`MetricError::FeatureNet`] when there are no images, or images of a size that no network takes.
+    ///
+    /// # Panics
+    /// When labels and images do not fit.
+    pub fn train(
+        shape: ResnetShape,
+        train: Labelled<'_>,
+        device: Device,
+        jobs: usize,
+        mut on_step: impl FnMut(usize) + Send,
+    ) -> Result<Params> {
+        let Labelled { images, labels } = train;
+        let trained = on_threads(jobs, move || {
+            train_resnet(shape, images, labels, Self::STEPS, SEED, device, |step, _| on_step(step))
+        });
+        trained.map_err(not_a_net)
+    }
+
+    /// How well the network with the tensors `params` tells the images of `test` apart.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`MetricError::NoImages`] when there are no test images.
+    pub fn test(
+        shape: ResnetShape,
+        params: &Params,
+        test: Labelled<'_>,
+        device: Device,
+        jobs: usize,
+    ) -> Result<Quality> {
+        let num_test = test.labels.len();
+        if num_test == 0 {
+            return Err(MetricError::NoImages);
+        }
+        let unknown = Quality { accuracy: 0.0, chance: 1.0, num_test };
+        let classes = Self::new(shape, params, unknown, device)?.classify(test.images, shape.images, jobs)?.classes;
+        let share = |count: usize| count as f64 / num_test as f64;
+        let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
+        let largest = (0..=u8::MAX).map(|class| test.labels.iter().filter(|&&label| label == class).count()).max();
+        Ok(Quality { accuracy: share(right), chance: share(largest.unwrap_or(0)), num_test })
+    }
+
+    /// The [model hash](Params::hash) of its weights.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The shape of the images that it takes, and the number of classes.
+    pub fn shape(&self) -> ResnetShape {
+        self.classifier.shape()
+    }
+
+    /// How well it tells the classes of test images apart.
+    pub fn quality(&self) -> Quality {
+        self.quality
+    }
+
+    /// Features and classes of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]`. The result does not depend on the number of threads,
+    /// `jobs`.
+    ///
+    /// # Errors
+    /// [`MetricError::OwnShape`] when the images are not those that it was trained for.
+    pub fn classify(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> Result<Classified> {
+        let expected = self.shape().images;
+        if shape != expected {
+            return Err(MetricError::OwnShape { found: shape, expected });
+        }
+        let chunks: Vec<&[u8]> = images.chunks(CHUNK * shape.iter().product::<usize>()).collect();
+        let parts = parallel_map(chunks.len(), jobs, |i| self.classifier.classify(chunks[i]));
+        let mut all = Classified { features: Vec::new(), classes: Vec::new() };
+        for part in parts {
+            all.features.extend(part.features);
+            all.classes.extend(part.classes);
+        }
+        Ok(all)
+    }
+}
+
+fn not_a_net(error: effgan_nn::NnError) -> MetricError {
+    MetricError::FeatureNet(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: ResnetShape = ResnetShape { images: [3, 12, 16], num_classes: 3 };
+
+    /// Images of one colour each, red, green or blue by class, a little darker one after the other.
+    fn colours(n: usize) -> (Vec<u8>, Vec<u8>) {
+        let labels: Vec<u8> = (0..n).map(|i| (i % 3) as u8).collect();
+        let image = |(i, &label): (usize, &u8)| {
+            (0..3).flat_map(move |channel| vec![if channel == label { 255 - (i % 90) as u8 } else { 20 }; 12 * 16])
+        };
+        (labels.iter().enumerate().flat_map(image).collect(), labels)
+    }
+
+    #[test]
+    fn a_network_learns_the_classes_of_any_images_to_the_same_bits_with_any_number_of_threads() {
+        let device = Device::cpu().unwrap();
+        let ((images, labels), (seen, true_labels)) = (colours(90), colours(30));
+        let train = Labelled { images: &images, labels: &labels };
+        let [one, two] = [1, 2].map(|jobs| OwnNet::train(SHAPE, train, device, jobs, |_| {}).unwrap());
+        assert_eq!(one.hash(), two.hash());
+        let test = Labelled { images: &seen, labels: &true_labels };
+        let quality = OwnNet::test(SHAPE, &one, test, device, 2).unwrap();
+        assert_eq!(quality, Quality { accuracy: 1.0, chance: 1.0 / 3.0, num_test: 30 });
+        assert!(quality.is_above_chance());
+        let net = OwnNet::new(SHAPE, &one, quality, device).unwrap();
+        let error = net.classify(&images, [1, 12, 16], 1).unwrap_err().to_string();
+        assert!(error.contains("was trained on images of shape [3, 12, 16], got [1, 12, 16]"), "{error}");
+        // The features of an image depend on no other.
+        let all = net.classify(&images, SHAPE.images, 2).unwrap().features;
+        let last = net.classify(&images[89 * 3 * 12 * 16..], SHAPE.images, 1).unwrap().features;
+        assert_eq!(all[89 * OwnNet::FEATURES..], last);
+    }
+
+    #[test]
+    fn an_accuracy_near_that_of_a_guess_is_chance() {
+        // Three standard errors of a share of 0.2 among 100: 0.12.
+        let quality = |accuracy| Quality { accuracy, chance: 0.2, num_test: 100 };
+        assert_eq!([0.2, 0.31, 0.33].map(|accuracy| quality(accuracy).is_above_chance()), [false, false, true]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The feature network of a data set that no built-in one fits: trained once on its whole training split, before a limit, a partition or
+//! the seed of a run have a say, and kept in the cache.
+
+use std::fs;
+use std::path::Path;
+
+use effgan_data::{Dataset, ImageSet};
+use effgan_metrics::{Labelled, OwnNet, Quality};
+use effgan_nn::networks::ResnetShape;
+use effgan_nn::{ArithmeticVersion, Device, Params, params, sealed};
+
+use super::cache;
+use crate::failure::{Failure, Result};
+
+/// Training steps between two calls of the progress.
+const STEPS_PER_CALL: usize = 20;
+
+/// Why a data set has no network of its own, or the network.
+pub(super) type OrReason<T> = std::result::Result<T, String>;
+
+/// How the network is come by.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// The device to train and extract on.
+    pub device: Device,
+    /// Threads, ≥ 1; changes no result.
+    pub jobs: usize,
+    /// Called with the kind of work, and how many of how many steps of it are done.
+    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+}
+
+/// The network of `dataset`, from the cache, or trained now; or why there is none.
+///
+/// # Errors
+/// When the network cannot be trained.
+pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<OwnNet>> {
+    let shape = ResnetShape { images: dataset.train.shape(), num_classes: dataset.train.num_classes() };
+    if let Err(reason) = shape.check() {
+        let one = "the images have no classes, which a feature network would learn".to_owned();
+        return Ok(Err(if shape.num_classes < 2 { one } else { reason.to_string() }));
+    }
+    let (params, quality) = cached(dataset, shape, how)?;
+    if !quality.is_above_chance() {
+        return Ok(Err(format!(
+            "a feature network trained on {} tells their classes apart no better than chance ({:.1} % of {} test images, and the largest \
+             class has {:.1} %)",
+            dataset.name,
+            100.0 * quality.accuracy,
+            quality.num_test,
+            100.0 * quality.chance
+        )));
+    }
+    OwnNet::new(shape, &params, quality, how.device).map(Ok).map_err(Failure::data)
+}
+
+/// Weights and quality from the cache, which is filled where they are missing.
+fn cached(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
+    let Some(folder) = cache::folder() else { return train(dataset, shape, how) };
+    let key = key(dataset, shape);
+    let path = folder.join(format!("{key}.safetensors"));
+    if let Some(found) = load(&path, &key) {
+        return Ok(found);
+    }
+    let (params, quality) = train(dataset, shape, how)?;
+    let saved = fs::create_dir_all(&folder).map_err(|error| error.to_string());
+    let saved = saved.and_then(|()| sealed::save(&path, &(&key, quality), &params).map_err(|error| error.to_string()));
+    if let Err(error) = saved {
+        log::warn!("cannot cache the feature network: {error}");
+    }
+    Ok((params, quality))
+}
+
+fn load(path: &Path, key: &str) -> Option<(Params, Quality)> {
+    let ((found, quality), params) = sealed::load::<(String, Quality)>(path).ok()?;
+    (found == key).then_some((params, quality))
+}
+
+/// The SHA-256 of all that the network and its quality follow from.
+fn key(dataset: &Dataset, shape: ResnetShape) -> String {
+    let of_set = |set: &ImageSet| [set.pixels(), set.labels()].map(params::sha256).join(" ");
+    let (train, test) = (of_set(&dataset.train), of_set(&dataset.test));
+    let version = (env!("CARGO_PKG_VERSION"), ArithmeticVersion::OURS);
+    params::sha256(format!("own network | {shape:?} | {train} | {test} | {} | {version:?}", OwnNet::STEPS).as_bytes())
+}
+
+fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
+    let Training { device, jobs, progress } = how;
+    let [train, test] =
+        [&dataset.train, &dataset.test].map(|set| Labelled { images: set.pixels(), labels: set.labels() });
+    let on_step = |step: usize| {
+        if step.is_multiple_of(STEPS_PER_CALL) {
+            progress("training a feature network", step, OwnNet::STEPS);
+        }
+    };
+    let params = OwnNet::train(shape, train, device, jobs, on_step).map_err(Failure::data)?;
+    let quality = OwnNet::test(shape, &params, test, device, jobs).map_err(Failure::data)?;
+    Ok((params, quality))
+}
