@@ -93,6 +93,10 @@ def arrays():
     save("npz", "deflated", npz({"images": npy(grey), "labels": npy(labels)}, zipfile.ZIP_DEFLATED))
     medmnist = {"train_images": npy(grey), "train_labels": npy(labels.reshape(12, 1)), "test_images": npy(grey[:2]), "test_labels": npy(labels[:2])}
     save("npz", "medmnist", npz(medmnist))
+    save("npz", "keras", npz({"x_train": npy(grey / 64 - 0.25), "y_train": npy(np.eye(3)[np.arange(12) % 3]), "x_test": npy(grey[:2] / 64), "y_test": npy(np.eye(3)[:2])}))
+    save("npz", "without-names", npz({"arr_0": npy((grey / 64).astype(">f2")), "arr_1": npy(np.arange(12) % 3 == 0)}))
+    save("npz", "one-hot-of-two", npz({"images": npy(grey), "labels": npy(np.ones((12, 2), np.float32))}))
+    save("npz", "objects", npz({"images": header_only("(12,)", "|O") + b"\x80\x04N.", "ids": npy(labels)}))
     save("npz", "outside", npz({"../../images": npy(grey), "/labels": npy(labels)}))
     save("npz", "bomb", npz({"images": header_only("(100000, 1, 1)") + bytes(100_000)}, zipfile.ZIP_DEFLATED))
     files, size, at = 2**20, 2**30, 2**20

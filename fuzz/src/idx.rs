@@ -55,10 +55,15 @@ pub fn link(from: &Path, name: &str) {
 /// What the program makes of the data set at `path`, where it makes something of it.
 pub fn load(name: DatasetName, path: &Path) -> Option<Dataset> {
     let dataset = DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) }.load().ok()?;
+    check_splits(&dataset);
+    Some(dataset)
+}
+
+/// Checks what is true of every data set.
+pub fn check_splits(dataset: &Dataset) {
     for split in [&dataset.train, &dataset.test] {
         let len = split.shape().iter().product::<usize>() * split.len();
         assert_eq!(split.pixels().len(), len, "as many pixels as the shape says");
         assert!(split.labels().iter().all(|&label| usize::from(label) < split.num_classes()), "labels are classes");
     }
-    Some(dataset)
 }

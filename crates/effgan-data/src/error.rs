@@ -1,6 +1,6 @@
 //! Errors of this crate: everything that can go wrong between a file of images and a partition.
 
-use crate::datasets::{FORMATS, LeftOut, MaxMemory};
+use crate::datasets::{FORMATS, LeftOut, MaxMemory, ValueRange};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -162,9 +162,9 @@ pub enum DataError {
          lower dataset.size, remove images or raise dataset.max_memory"
     )]
     TooMuchMemory { num_images: usize, shape: [usize; 3], bytes: u64, bound: MaxMemory },
-    /// An archive lacks an array.
-    #[error("{file} has no array `{wanted}`; it holds: {found}")]
-    NoArray { file: String, wanted: String, found: String },
+    /// The names of arrays do not tell which are images and which are their labels.
+    #[error("{file} {problem}; it holds {found}; {remedy}")]
+    UnclearArrays { file: String, problem: String, found: String, remedy: &'static str },
 
     // Downloads.
     /// The data set cannot be downloaded.
@@ -213,6 +213,9 @@ pub enum DataError {
         "dataset.skip_broken = true is for name = \"folder\", but the data set is {name}; remove dataset.skip_broken"
     )]
     NothingToSkip { name: String },
+    /// `range` only applies to arrays.
+    #[error("dataset.range = {range} is for name = \"npz\", but the data set is {name}; remove dataset.range")]
+    NothingInRange { range: ValueRange, name: String },
     /// The limit is larger than the training split.
     #[error("dataset.limit = {limit} must be from 1 to {num_images}, the number of training images of {name}")]
     Limit { limit: usize, num_images: usize, name: String },
@@ -339,7 +342,7 @@ impl DataError {
                 | Self::NoTestImages { .. }
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }
-                | Self::NoArray { .. }
+                | Self::UnclearArrays { .. }
                 | Self::OtherShape { .. }
                 | Self::NoMirror { .. }
                 | Self::WrongHash { .. }

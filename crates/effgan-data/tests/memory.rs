@@ -4,13 +4,13 @@
 mod allocator;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use allocator::{HELD, PEAK};
-use effgan_data::datasets::MaxMemory;
+use effgan_data::datasets::{MaxMemory, ValueRange};
 use effgan_data::{DatasetConfig, DatasetName};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
@@ -39,14 +39,20 @@ fn mib(mib: u64) -> MaxMemory {
 /// header's length.
 fn npz(path: &Path, n: usize, said: usize) -> usize {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
+    let len = add(&mut zip, "images", "|u1", &format!("({said}, 64, 64, 3)"), n * 64 * 64 * 3);
+    zip.finish().unwrap();
+    len
+}
+
+/// Adds an array of zeros to an `.npz` file; returns the length of its header.
+fn add(zip: &mut ZipWriter<File>, name: &str, descr: &str, shape: &str, num_bytes: usize) -> usize {
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    zip.start_file("images.npy", options).unwrap();
-    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({said}, 64, 64, 3), }}");
+    zip.start_file(format!("{name}.npy"), options).unwrap();
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     zip.write_all(b"\x93NUMPY\x01\0").unwrap();
     zip.write_all(&(header.len() as u16).to_le_bytes()).unwrap();
     zip.write_all(header.as_bytes()).unwrap();
-    (0..n).for_each(|_| zip.write_all(&[0; 64 * 64 * 3]).unwrap());
-    zip.finish().unwrap();
+    io::copy(&mut io::repeat(0).take(num_bytes as u64), zip).unwrap();
     10 + header.len()
 }
 
@@ -95,6 +101,60 @@ fn an_array_that_claims_more_than_its_file_can_hold_allocates_nothing() {
     let (most_mib, said) = peak(&config(DatasetName::Npz, &path));
     assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
     assert!(said.unwrap().contains(&format!("images: claims to hold {len} bytes, more than the")));
+}
+
+#[test]
+fn an_array_of_floats_is_converted_as_it_is_read() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.npz");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    // 93.8 MiB, of which 11.7 MiB of bytes are made.
+    add(&mut zip, "images", "<f8", "(1000, 64, 64, 3)", 8 * 1000 * 64 * 64 * 3);
+    add(&mut zip, "labels", "<f8", "(1000, 1)", 8 * 1000);
+    zip.finish().unwrap();
+    let undeclared = config(DatasetName::Npz, &path);
+    let (most_mib, said) = peak(&undeclared);
+    assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
+    assert!(said.unwrap().contains("images: holds float64 values from 0 to 0; declare in a config"));
+    let declared = DatasetConfig { range: ValueRange::new(0.0, 1.0), ..undeclared };
+    let (most_mib, said) = peak(&declared);
+    // The images, a tenth of them for the test split once more, labels, and room for the decoder.
+    assert!(said.is_none() && most_mib <= 12 + 2 + 2, "{most_mib} MiB: {said:?}");
+    let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(11), ..declared });
+    assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
+    assert!(said.unwrap().starts_with("reading 1000 images of shape [3, 64, 64] takes 12288000 bytes of memory"));
+}
+
+#[test]
+fn floats_that_a_file_cannot_hold_are_refused_before_memory_is_taken() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.npz");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    let promised = add(&mut zip, "images", "<f4", "(100000, 64, 64, 3)", 0) + 4 * 100_000 * 64 * 64 * 3;
+    zip.finish().unwrap();
+    for range in [None, ValueRange::new(0.0, 1.0)] {
+        let (most_mib, said) = peak(&DatasetConfig { range, ..config(DatasetName::Npz, &path) });
+        assert!(most_mib <= 1, "{most_mib} MiB before it is refused");
+        let said = said.unwrap();
+        assert!(said.contains(&format!("expected {promised} by its shape [100000, 64, 64, 3]; get")), "{said}");
+    }
+}
+
+#[test]
+fn labels_in_columns_are_read_without_keeping_the_columns() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.npz");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    add(&mut zip, "images", "|u1", "(10000, 1, 2)", 20_000);
+    // 19.5 MiB.
+    add(&mut zip, "labels", "<f8", "(10000, 256)", 8 * 256 * 10_000);
+    zip.finish().unwrap();
+    let (most_mib, said) = peak(&config(DatasetName::Npz, &path));
+    assert!(most_mib <= 1, "{most_mib} MiB");
+    assert!(said.unwrap().contains("labels: has no label for image 0, a 0 in all 256 columns"));
 }
 
 #[test]

@@ -117,14 +117,14 @@ impl Evaluate {
                 );
                 (Images::Model(model, selection.clone(), self.seed), name)
             }
-            (None, Some(files)) if self.members.is_empty() => (Images::Files(files), self.images.display().to_string()),
+            (None, Some(files)) if self.members.is_empty() => (Images::Files(files), files.name().to_owned()),
             _ => return Err(usage(format!("--member is for a model, and {} is not one", self.images.display()))),
         };
         let shares = self.shares(&real, model.as_ref(), run.as_deref())?;
         let evaluator = Evaluator {
             images,
             name,
-            real: self.real_images(&real),
+            real: real_images(&real),
             network: &network,
             memorisation_network: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
@@ -188,18 +188,6 @@ impl Evaluate {
         }
     }
 
-    fn real_images<'a>(&self, real: &'a Real) -> RealImages<'a> {
-        match real {
-            Real::Dataset(dataset) => RealImages::of_dataset(dataset),
-            Real::Files(files) => RealImages {
-                name: self.reference.clone().unwrap_or_default(),
-                images: Images::Files(files),
-                labels: None,
-                train: None,
-            },
-        }
-    }
-
     fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
         let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
         let partition = run.filter(|_| self.reference.is_none()).map(scores::read_partition).transpose()?;
@@ -209,6 +197,15 @@ impl Evaluate {
             }
             _ => vec![Share::of_dataset(dataset)],
         })
+    }
+}
+
+fn real_images(real: &Real) -> RealImages<'_> {
+    match real {
+        Real::Dataset(dataset) => RealImages::of_dataset(dataset),
+        Real::Files(files) => {
+            RealImages { name: files.name().to_owned(), images: Images::Files(files), labels: None, train: None }
+        }
     }
 }
 

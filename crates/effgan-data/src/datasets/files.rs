@@ -1,7 +1,8 @@
-//! Images without labels or splits: all pictures below a folder, sorted by path, or the array `images` of an `.npy` or
-//! `.npz` file. A folder is decoded in parts, so that any number of files needs little memory; an array is read at once.
+//! Images without labels or splits: all pictures below a folder, sorted by path, or an array of images of an `.npy` or `.npz`
+//! file. A folder is decoded in parts, so that any number of files needs little memory; an array is read at once.
 
 use super::{
+    array_images::Images,
     budget::Budget,
     folder, npz,
     picture::{self, Levels},
@@ -18,6 +19,7 @@ use std::{
 /// A list of images of one shape, which are read on demand.
 #[derive(Debug)]
 pub struct ImageFiles {
+    name: String,
     shape: [usize; 3],
     source: Source,
 }
@@ -29,15 +31,18 @@ enum Source {
 }
 
 impl ImageFiles {
-    /// Opens a folder, an `.npy` file or an `.npz` file.
+    /// Opens a folder, an `.npy` file or an `.npz` file. Of an `.npz` file it takes the images that belong to no split; where
+    /// there are only splits the test images, as these are what scores compare with, or else the training images.
     ///
     /// # Errors
     /// [`DataError::OtherShape`] when the images of a folder have several shapes, [`DataError::NoImages`] when there are none,
     /// and an error that names the file when it is missing, damaged or in another format.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if !path.is_dir() {
-            let (shape, pixels) = npz::read_images(path)?;
-            return Ok(Self { shape, source: Source::Array(pixels) });
+            let (Images { shape, pixels, .. }, split) = npz::read_images(path)?;
+            let file = path.display();
+            let name = split.map_or_else(|| file.to_string(), |array| format!("{file} ({array})"));
+            return Ok(Self { name, shape, source: Source::Array(pixels) });
         }
         let files = folder::pictures(path)?;
         let decoders = Budget::as_they_are().decoders();
@@ -48,12 +53,20 @@ impl ImageFiles {
         }
         let shape = *shapes.first().ok_or_else(|| DataError::NoImages { dir: path.to_owned() })?;
         match shapes.iter().position(|other| *other != shape) {
-            None => Ok(Self { shape, source: Source::Pictures { dir: path.to_owned(), files } }),
+            None => {
+                let source = Source::Pictures { dir: path.to_owned(), files };
+                Ok(Self { name: path.display().to_string(), shape, source })
+            }
             Some(i) => {
                 let [first, other] = [&files[0], &files[i]].map(|file| inside(path, file));
                 Err(DataError::OtherShape { first, first_shape: shape, other, other_shape: shapes[i] })
             }
         }
+    }
+
+    /// The path, and the array where it is one of several splits: `med.npz (test_images)`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// `[c, h, w]` of every image.

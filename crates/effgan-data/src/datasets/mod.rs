@@ -1,5 +1,8 @@
 //! Data sets by name: the `[dataset]` table of a config, and the images that it stands for.
 
+mod array_images;
+mod array_labels;
+mod array_names;
 mod budget;
 mod builtin;
 pub(crate) mod cifar;
@@ -16,6 +19,7 @@ mod npz;
 mod numbered_classes;
 mod picture;
 mod test_split;
+mod value_range;
 
 pub use contents::{Contents, ContentsKind};
 pub use dataset_name::DatasetName;
@@ -25,6 +29,7 @@ pub use left_out::LeftOut;
 pub use max_memory::MaxMemory;
 pub(crate) use picture::FORMATS;
 pub use picture::Mode;
+pub use value_range::ValueRange;
 
 use crate::{DataError, ImageSet, download};
 use budget::Budget;
@@ -69,6 +74,10 @@ pub struct DatasetConfig {
     /// default 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white: Option<u16>,
+    /// For `npz`: which values of images that are not bytes are black and white, such as `[0, 1]` or `[-1, 1]`; the values between
+    /// them become the nearest bytes. An error where images are bytes, as these need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ValueRange>,
     /// Maximum memory that reading the images may take, for all of their bytes and for the decoders: a number of MiB, or a text such
     /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
@@ -93,6 +102,7 @@ impl DatasetConfig {
             skip_broken: false,
             black: None,
             white: None,
+            range: None,
             max_memory,
         }
     }
@@ -113,8 +123,8 @@ impl DatasetConfig {
     /// [`DataError::MissingDir`] or [`DataError::DirOfBuiltin`] when `dir` does not suit the name, an error that names the key
     /// when a value is out of range, [`DataError::TooMuchMemory`] before more than `max_memory` is taken,
     /// [`DataError::MixedSizes`] or [`DataError::MixedColours`] when a folder needs `size` or `channels`, [`DataError::Broken`]
-    /// when images of a folder cannot be read and `skip_broken` is not set, and an error that names the file when one is missing,
-    /// damaged or of another kind.
+    /// when images of a folder cannot be read and `skip_broken` is not set, [`DataError::UnclearArrays`] when the names of arrays do
+    /// not tell what they are, and an error that names the file when one is missing, damaged or of another kind.
     pub fn load(&self) -> Result<Dataset, DataError> {
         self.load_named(None)
     }
@@ -172,6 +182,9 @@ impl DatasetConfig {
         if self.skip_broken && self.name != DatasetName::Folder {
             return Err(DataError::NothingToSkip { name: self.name.to_string() });
         }
+        if let Some(range) = self.range.filter(|_| self.name != DatasetName::Npz) {
+            return Err(DataError::NothingInRange { range, name: self.name.to_string() });
+        }
         match self.levels() {
             Some(_) if self.name != DatasetName::Folder => Err(DataError::NoLevels { name: self.name.to_string() }),
             Some(Levels { black, white }) if black >= white => Err(DataError::Levels { black, white }),
@@ -199,7 +212,10 @@ impl DatasetConfig {
             }
             DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir()?, &mut self.budget())?)),
             DatasetName::Folder => self.read_folder(&dir()?, classes),
-            DatasetName::Npz => Ok(npz::read(&dir()?, &mut self.budget())?.numbered(classes)),
+            DatasetName::Npz => {
+                let options = npz::ReadOptions { range: self.range, num_classes: classes.map(<[String]>::len) };
+                Ok(npz::read(&dir()?, options, &mut self.budget())?.numbered(classes))
+            }
         }
     }
 

@@ -1,62 +1,70 @@
-//! Images as `NumPy` arrays: an `.npz` file with `images` and `labels` or with the names of `MedMNIST`, or a single `.npy` file.
+//! Images as `NumPy` arrays: an `.npz` file, whose arrays are told apart by their names, or a single `.npy` file.
 //!
-//! Images are u8 `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3; labels are integers 0..=255, `[n]` or `[n, 1]`,
-//! and all 0 when there are none. The splits are `train_images` and `test_images` (`MedMNIST` v2, Yang et al. 2023) when both
-//! exist; otherwise every tenth image of each class is the test split. Images keep the order of the file.
+//! Images are `[n, h, w]`, `[n, c, h, w]` or `[n, h, w, c]` with c = 1 or 3, of bytes or, with `dataset.range`, of other numbers;
+//! labels are whole numbers 0..=255, `[n]` or `[n, 1]`, or columns of 0 and 1, `[n, k]`, and all 0 when there are none. The
+//! names are those of `MedMNIST` v2 (Yang et al. 2023), Keras and others: see [`array_names`]. Where there is no test split, it
+//! is every tenth image of each class. Images keep the order of the file.
 
 use super::{
     DEFLATE_RATIO, Splits,
+    array_images::Images,
+    array_labels::Labels,
+    array_names::{self, Arrays, Listed, Split, Unclear},
     budget::Budget,
-    npy::{Array, Header, Kind},
+    npy::OpenArray,
     test_split,
+    value_range::ValueRange,
 };
 use crate::{DataError, ImageSet};
 use std::{
+    borrow::Cow,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Seek},
     path::Path,
 };
 use zip::ZipArchive;
 
+/// How arrays are read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ReadOptions {
+    /// The values of black and white, for images that are not bytes.
+    pub(super) range: Option<ValueRange>,
+    /// The number of classes that all sites agree on, if they do.
+    pub(super) num_classes: Option<usize>,
+}
+
 /// Reads an `.npz` or `.npy` file.
-pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<Splits, DataError> {
+pub(super) fn read(path: &Path, options: ReadOptions, budget: &mut Budget) -> Result<Splits, DataError> {
     let mut source = Source::open(path)?;
-    let names = source.names();
-    let has = |name: &str| names.iter().any(|known| known == name);
-    let splits: &[[&str; 2]] = match (has("train_images"), has("test_images")) {
-        (true, true) => &[["train_images", "train_labels"], ["test_images", "test_labels"]],
-        (true, false) => &[["train_images", "train_labels"]],
-        _ => &[["images", "labels"]],
-    };
-    let mut sets = Vec::new();
-    for [images, labels] in splits {
-        let images = source.read_images(images, budget)?;
-        let labels = if has(labels) { Some(source.read_labels(labels, images.num, budget)?) } else { None };
-        sets.push(image_set(images, labels)?);
-    }
-    let not_read =
-        names.into_iter().filter(|name| !splits.iter().flatten().any(|read| read == name)).collect::<Vec<_>>();
-    let notes = if not_read.is_empty() {
-        Vec::new()
-    } else {
-        vec![format!("arrays that are not read: {}", not_read.join(", "))]
-    };
-    let file = path.display().to_string();
-    let every_tenth = sets.len() == 1;
-    let (train, test) = match (sets.pop(), sets.pop()) {
-        (Some(test), Some(train)) => (train, test),
-        (Some(whole), None) => hold_out(whole, &file, budget)?,
-        _ => unreachable!("there is at least one split"),
+    let arrays = source.arrays()?;
+    let splits = arrays.splits().map_err(|unclear| source.unclear(unclear, &arrays))?;
+    let is_class = |labels: &Labels| labels.check_columns(options.num_classes);
+    let (train, test) = match &splits {
+        array_names::Splits::Whole(whole) => {
+            let whole = source.read_split(whole, options.range, is_class, budget)?;
+            hold_out(whole, &source.file, budget)?
+        }
+        array_names::Splits::TrainAndTest([train, test]) => {
+            let train = source.read_split(train, options.range, is_class, budget)?;
+            // A class may lack test images.
+            (train, source.read_split(test, options.range, |_| Ok(()), budget)?)
+        }
     };
     let num_classes = train.num_classes().max(test.num_classes());
     let [train, test] = [train, test].map(|split| split.of_classes(num_classes));
-    Ok(Splits { notes, every_tenth, ..Splits::of((train, test)) })
+    let every_tenth = matches!(splits, array_names::Splits::Whole(_));
+    let not_read =
+        [arrays.not_read(&splits).map(|names| format!("arrays that are not read: {names}")), source.others()];
+    Ok(Splits { every_tenth, notes: not_read.into_iter().flatten().collect(), ..Splits::of((train, test)) })
 }
 
-/// Shape `[c, h, w]` and pixels `[n, c, h, w]` of the array `images`; all other arrays are ignored.
-pub(super) fn read_images(path: &Path) -> Result<([usize; 3], Vec<u8>), DataError> {
-    let Images { shape, pixels, .. } = Source::open(path)?.read_images("images", &mut Budget::as_they_are())?;
-    Ok((shape, pixels))
+/// The images alone, and the name of their array where it is that of a split: see [`Arrays::images_alone`].
+pub(super) fn read_images(path: &Path) -> Result<(Images, Option<String>), DataError> {
+    let mut source = Source::open(path)?;
+    let arrays = source.arrays()?;
+    let (name, is_split) = arrays.images_alone().map_err(|unclear| source.unclear(unclear, &arrays))?;
+    let images = Images::read(source.array(&name)?, None, &mut Budget::as_they_are())?;
+    Ok((images, is_split.then_some(name)))
 }
 
 /// Splits into all but every tenth image of each class, and every tenth.
@@ -70,24 +78,17 @@ fn hold_out(whole: ImageSet, file: &str, budget: &mut Budget) -> Result<(ImageSe
     Ok(whole.split(&is_test))
 }
 
-/// An array, with its name in messages.
-struct Named {
-    file: String,
-    array: Array,
-}
-
-/// Images `[n, c, h, w]`, with their name in messages.
-struct Images {
-    file: String,
-    num: usize,
-    shape: [usize; 3],
-    pixels: Vec<u8>,
-}
-
 /// An opened file of one or several arrays.
-enum Source {
-    One { file: String, reader: BufReader<File>, len: u64 },
-    Zip { file: String, archive: ZipArchive<BufReader<File>>, len: u64 },
+struct Source {
+    /// Its name in messages.
+    file: String,
+    len: u64,
+    reader: Reader,
+}
+
+enum Reader {
+    One(BufReader<File>),
+    Zip(ZipArchive<BufReader<File>>),
 }
 
 impl Source {
@@ -101,159 +102,98 @@ impl Source {
         let len = opened.metadata().map_err(unreadable)?.len();
         let reader = BufReader::new(opened);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
-            return Ok(Self::One { file, reader, len });
+            return Ok(Self { file, len, reader: Reader::One(reader) });
         }
         match ZipArchive::new(reader) {
-            Ok(archive) => Ok(Self::Zip { file, archive, len }),
+            Ok(archive) => Ok(Self { file, len, reader: Reader::Zip(archive) }),
             Err(error) => Err(DataError::Malformed { file, reason: format!("is not an .npz file: {error}") }),
         }
     }
 
-    /// Names of the arrays, sorted; a single array is called `images`.
-    fn names(&self) -> Vec<String> {
-        let Self::Zip { archive, .. } = self else { return vec!["images".into()] };
-        let files = archive.file_names().filter_map(Result::ok);
-        let mut names: Vec<String> = files.filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect();
+    /// The names of the files in the archive.
+    fn entries(&self) -> Vec<String> {
+        let Reader::Zip(archive) = &self.reader else { return Vec::new() };
+        archive.file_names().filter_map(Result::ok).map(Cow::into_owned).collect()
+    }
+
+    /// All arrays, sorted by name; a single array is called `images`.
+    fn arrays(&mut self) -> Result<Arrays, DataError> {
+        if matches!(self.reader, Reader::One(_)) {
+            let header = Some(self.array("images")?.header);
+            return Ok(Arrays(vec![Listed { name: "images".into(), header }]));
+        }
+        let mut names: Vec<String> =
+            self.entries().into_iter().filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect();
         names.sort();
-        names
+        let listed = |name: String| Listed { header: self.array(&name).ok().map(|array| array.header), name };
+        Ok(Arrays(names.into_iter().map(listed).collect()))
     }
 
-    /// Reads the images `name`, whose memory is reserved first.
-    fn read_images(&mut self, name: &str, budget: &mut Budget) -> Result<Images, DataError> {
-        let mut layout = None;
-        let Named { file, array } = self.read(name, |file, header| {
-            let read = layout.insert(Layout::of(header).map_err(|reason| malformed(file, reason))?);
-            budget.reserve(read.num, read.shape)
-        })?;
-        let Layout { num, shape, channels_last } = layout.expect("an array has a header");
-        Ok(Images {
-            file,
-            num,
-            shape,
-            pixels: if channels_last { channels_first(array.bytes, shape) } else { array.bytes },
+    /// A line about the files of an archive that are not arrays.
+    fn others(&self) -> Option<String> {
+        let is_other = |name: &String| name.strip_suffix(".npy").is_none() && !name.ends_with('/');
+        let names: Vec<String> = self.entries().into_iter().filter(is_other).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "files that are not arrays: {}",
+                array_names::listed(names.iter().map(|name| array_names::short(name)))
+            )
         })
     }
 
-    /// Reads the labels `name` of `num_images` images.
-    fn read_labels(&mut self, name: &str, num_images: usize, budget: &mut Budget) -> Result<Named, DataError> {
-        // A label has at most eight bytes. Small arrays of a wrong shape are read too, so that the error can name the shape.
-        let max = 8_u64.saturating_mul(num_images as u64).max(1 << 20);
-        self.read(name, |file, Header { shape, num_bytes, .. }| {
-            if *num_bytes > max {
-                let reason =
-                    format!("claims to hold {num_bytes} bytes of shape {shape:?}, more than the {max} that are read");
-                return Err(malformed(file, reason));
-            }
-            budget.reserve_in_place(*num_bytes as usize, [1; 3])
-        })
+    fn unclear(&self, Unclear { problem, remedy }: Unclear, arrays: &Arrays) -> DataError {
+        DataError::UnclearArrays { file: self.file.clone(), problem, found: arrays.found(), remedy }
     }
 
-    /// Reads the array `name`, after `check` has accepted its header.
-    fn read(
+    /// Reads the images and labels of a split, after `check` has accepted the labels.
+    fn read_split(
         &mut self,
-        name: &str,
-        check: impl FnOnce(&str, &Header) -> Result<(), DataError>,
-    ) -> Result<Named, DataError> {
-        let names = self.names();
-        match self {
-            Self::One { file, reader, len } => read_array(file.clone(), reader, [*len; 2], check),
-            Self::Zip { file, archive, len } => match archive.by_name(&format!("{name}.npy")) {
-                Ok(entry) => {
-                    let max_len = DEFLATE_RATIO.saturating_mul(entry.compressed_size().min(*len));
-                    let lens = [entry.size(), max_len];
-                    read_array(format!("{file}: {name}"), entry, lens, check)
+        Split { images, labels }: &Split,
+        range: Option<ValueRange>,
+        check: impl Fn(&Labels) -> Result<(), DataError>,
+        budget: &mut Budget,
+    ) -> Result<ImageSet, DataError> {
+        let images = Images::read(self.array(images)?, range, budget)?;
+        let labels = match labels {
+            Some(labels) => {
+                let labels = Labels::read(self.array(labels)?, &images, budget)?;
+                check(&labels)?;
+                labels.of_images
+            }
+            None => vec![0; images.num],
+        };
+        image_set(images, labels)
+    }
+
+    /// Opens the array `name`.
+    fn array(&mut self, name: &str) -> Result<OpenArray<'_>, DataError> {
+        let Self { file, len, reader } = self;
+        match reader {
+            Reader::One(reader) => {
+                let unreadable = |reason| DataError::Unreadable { file: file.clone(), reason };
+                reader.rewind().map_err(unreadable)?;
+                OpenArray::new(file.clone(), reader, [*len; 2])
+            }
+            Reader::Zip(archive) => {
+                let file = format!("{file}: {name}");
+                match archive.by_name(&format!("{name}.npy")) {
+                    Ok(entry) => {
+                        let max_len = DEFLATE_RATIO.saturating_mul(entry.compressed_size().min(*len));
+                        let lens = [entry.size(), max_len];
+                        OpenArray::new(file, entry, lens)
+                    }
+                    Err(error) => Err(DataError::Malformed { file, reason: error.to_string() }),
                 }
-                Err(_) if !names.iter().any(|known| known == name) => {
-                    Err(DataError::NoArray { file: file.clone(), wanted: name.into(), found: names.join(", ") })
-                }
-                Err(error) => Err(malformed(&format!("{file}: {name}"), error.to_string())),
-            },
+            }
         }
     }
-}
-
-/// Reads the array in `reader`. `lens` are the bytes that the file claims to have, and the maximum that it can have.
-fn read_array(
-    file: String,
-    mut reader: impl Read,
-    lens: [u64; 2],
-    check: impl FnOnce(&str, &Header) -> Result<(), DataError>,
-) -> Result<Named, DataError> {
-    let header = Header::read(&mut reader).map_err(|reason| malformed(&file, reason))?;
-    check(&file, &header)?;
-    let array = header.values(reader, lens).map_err(|reason| malformed(&file, reason))?;
-    Ok(Named { file, array })
-}
-
-fn malformed(file: &str, reason: String) -> DataError {
-    DataError::Malformed { file: file.to_owned(), reason }
 }
 
 /// Images with their labels; the number of classes follows from the largest label.
-fn image_set(Images { file, num, shape, pixels }: Images, labels: Option<Named>) -> Result<ImageSet, DataError> {
-    let labels = match labels {
-        Some(labels) => self::labels(&labels, num, &file)?,
-        None => vec![0; num],
-    };
+fn image_set(Images { file, shape, pixels, .. }: Images, labels: Vec<u8>) -> Result<ImageSet, DataError> {
     let num_classes = labels.iter().max().map_or(1, |&label| usize::from(label) + 1);
     ImageSet::new(shape, pixels, labels, num_classes)
         .map_err(|reason| DataError::InFile { file, reason: Box::new(reason) })
-}
-
-/// The layout of images in an array.
-struct Layout {
-    num: usize,
-    /// `[c, h, w]`
-    shape: [usize; 3],
-    channels_last: bool,
-}
-
-impl Layout {
-    /// The layout by the array's shape; an error is the reason why these are not images.
-    fn of(Header { shape, kind, num_bytes, .. }: &Header) -> Result<Self, String> {
-        if *kind != Kind::U8 {
-            return Err("does not hold u8 values; images are bytes 0..=255".into());
-        }
-        if *num_bytes == 0 {
-            return Err(format!("holds no images, its shape is {shape:?}"));
-        }
-        let is_channels = |size: usize| matches!(size, 1 | 3);
-        match **shape {
-            [num, h, w] => Ok(Self { num, shape: [1, h, w], channels_last: false }),
-            [num, a, b, c] => match (is_channels(a), is_channels(c)) {
-                (true, false) => Ok(Self { num, shape: [a, b, c], channels_last: false }),
-                (false, true) => Ok(Self { num, shape: [c, a, b], channels_last: true }),
-                _ => Err(format!(
-                    "has shape {shape:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c] with c = 1 or 3 in one place only"
-                )),
-            },
-            _ => Err(format!("has shape {shape:?}, expected [n, h, w], [n, c, h, w] or [n, h, w, c]")),
-        }
-    }
-}
-
-/// `[n, h, w, c]` as `[n, c, h, w]`.
-fn channels_first(mut pixels: Vec<u8>, [c, h, w]: [usize; 3]) -> Vec<u8> {
-    let mut planes = Vec::with_capacity(h * w * c);
-    for image in pixels.chunks_exact_mut(h * w * c) {
-        planes.extend((0..c).flat_map(|channel| image.iter().skip(channel).step_by(c)));
-        image.copy_from_slice(&planes);
-        planes.clear();
-    }
-    pixels
-}
-
-/// Labels of `n` images, `[n]` or `[n, 1]`.
-fn labels(Named { file, array }: &Named, n: usize, images_file: &str) -> Result<Vec<u8>, DataError> {
-    let refuse = |reason: String| Err(DataError::Malformed { file: file.clone(), reason });
-    let ([num_labels] | [num_labels, 1]) = *array.shape else {
-        return refuse(format!("has shape {:?}, expected [n] or [n, 1]: one label for each image", array.shape));
-    };
-    if num_labels != n {
-        let (images_file, labels_file) = (images_file.to_owned(), file.clone());
-        return Err(DataError::CountMismatch { images_file, num_images: n, labels_file, num_labels });
-    }
-    array.as_bytes().or_else(|label| refuse(format!("has label {label}, expected 0..=255")))
 }
 
 #[cfg(test)]
@@ -287,7 +227,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
-        let read = read(&path, &mut Budget::as_they_are());
+        let read = read(&path, ReadOptions::default(), &mut Budget::as_they_are());
         read.map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 
@@ -335,7 +275,7 @@ mod tests {
         let pixels: Vec<u8> = (0..60).collect();
         // Each of these shapes is ambiguous.
         for shape in [&[20, 3, 1, 1][..], &[20, 1, 3, 1], &[20, 1, 1, 3]] {
-            assert!(read_as("a.npy", &npy(shape, &pixels)).err().unwrap().contains("in one place only"));
+            assert!(read_as("a.npy", &npy(shape, &pixels)).err().unwrap().contains("may be the channels"));
         }
         let Splits { train, test, .. } = read_as("a.npy", &npy(&[10, 3, 2, 2], &pixels.repeat(2))).unwrap();
         assert_eq!((train.len(), test.len(), train.shape(), train.num_classes()), (9, 1, [3, 2, 2], 1));
@@ -345,7 +285,7 @@ mod tests {
     fn no_more_labels_are_read_than_images_can_have() {
         assert_eq!(
             error(&[("images", images()), ("labels", npy(&[200_000], &vec![0_i64; 200_000]))]),
-            "a.npz: labels: claims to hold 1600000 bytes of shape [200000], more than the 1048576 that are read"
+            "a.npz: images holds 20 images but a.npz: labels holds 200000 labels, expected as many"
         );
     }
 
@@ -358,11 +298,11 @@ mod tests {
         for (labels, label) in [
             (npy(shape, &[-1_i8; 20]), "-1"),
             (npy(shape, &[300_i16; 20]), "300"),
-            (npy(shape, &[u64::MAX; 20]), "18446744073709551615"),
+            (npy(shape, &[u64::MAX; 20]), "18446744073709552000"),
         ] {
             assert_eq!(
                 error(&[("images", images()), ("labels", labels)]),
-                format!("a.npz: labels: has label {label}, expected 0..=255")
+                format!("a.npz: labels: has label {label} for image 0, expected a whole number from 0 to 255")
             );
         }
         let mut big_endian = [&b"\x93NUMPY\x01\0\x46\0"[..], &[b' '; 70], &[0; 80]].concat();
@@ -375,24 +315,11 @@ mod tests {
 
     #[test]
     fn arrays_that_do_not_fit_are_named() {
-        let floats = npy(&[20, 1, 2], &[0.5_f32; 40]);
-        assert_eq!(
-            error(&[("images", floats)]),
-            "a.npz: images: holds values of type '<f4', expected integers (images are u8)"
-        );
-        assert!(error(&[("images", npy(&[40], &[0_u16; 40]))]).contains("images: does not hold u8 values"));
         assert!(error(&[("images", npy(&[40], &[0_u8; 40]))]).contains("images: has shape [40], expected [n, h, w]"));
         assert!(error(&[("images", npy(&[0, 2, 2], &[0_u8; 0]))]).contains("holds no images, its shape is [0, 2, 2]"));
         assert_eq!(
-            error(&[("pictures", images()), ("y", images())]),
-            "a.npz has no array `images`; it holds: pictures, y"
-        );
-        assert_eq!(
             error(&[("images", images()), ("labels", npy(&[3], &[0_u8; 3]))]),
             "a.npz: images holds 20 images but a.npz: labels holds 3 labels, expected as many"
-        );
-        assert!(
-            error(&[("images", images()), ("labels", npy(&[20, 14], &[0_u8; 280]))]).contains("expected [n] or [n, 1]")
         );
         assert!(error(&[("images", npy(&[9, 1, 1], &[0_u8; 9]))]).contains("has no class of 10 images"));
         assert!(read_as("a.npz", b"not a zip").err().unwrap().starts_with("a.npz: is not an .npz file: "));
@@ -418,7 +345,7 @@ mod tests {
             (of_shape(&format!("({})", "1,".repeat(65))), "has a header without a 'shape'"),
             (of_shape(&"(".repeat(50_000)), "has a header without a 'shape'"),
             (of_shape("(2, 2)").replace("False", "True"), "is in Fortran order; save numpy.ascontiguousarray of it"),
-            (of_shape("(2, 2)").replace("'|u1'", "'|O'"), "holds values of type '|O', expected integers"),
+            (of_shape("(2, 2)").replace("'|u1'", "'|O'"), "holds Python objects, which are never unpickled"),
             (String::new(), "has a header without 'descr'"),
         ] {
             let alone = read_as("a.npy", &with_header(&dictionary)).err().unwrap();
@@ -452,6 +379,6 @@ mod tests {
         let dictionary = "{'descr': '|u2', 'fortran_order': False, 'shape': (15323324572348992385, 0), }";
         let file = with_header(dictionary);
         let error = read_as("a.npy", &file[..file.len() - 16]).err().unwrap();
-        assert!(error.contains("does not hold u8 values"), "{error}");
+        assert!(error.contains("holds no images, its shape is [15323324572348992385, 0]"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ mod documents;
 
 use std::collections::BTreeSet;
 
-use effgan_data::datasets::MaxMemory;
+use effgan_data::datasets::{MaxMemory, ValueRange};
 use effgan_data::partition::{ByLabel, CommonKeys, Dirichlet, Iid, LabelQuantity, PartitionFile, Quantity, Shards};
 use effgan_data::{ClientName, DatasetConfig, DatasetName, PartitionConfig};
 use effgan_fl::aggregate::Weights;
@@ -82,6 +82,8 @@ fn with_every_key() -> Config {
             skip_broken: true,
             black: Some(1),
             white: Some(2),
+            // For another name: see `every_kind`.
+            range: None,
             max_memory: MaxMemory::from_mib(256).unwrap(),
         },
         partition: PartitionConfig::Iid(Iid { common: common_keys() }),
@@ -157,6 +159,10 @@ pub(in super::super) fn every_kind() -> Vec<Config> {
     };
     let mut configs = vec![
         with_every_key(),
+        of(&|config| {
+            let range = ValueRange::new(0.0, 1.0);
+            config.dataset = DatasetConfig { range, ..DatasetConfig::of(DatasetName::Npz) };
+        }),
         of(&|config| (config.local.epochs, config.local.steps) = (None, Some(1))),
         of(&|config| {
             let AggregationConfig { kind, trim, clip, max_weight, .. } = &mut config.aggregation;
