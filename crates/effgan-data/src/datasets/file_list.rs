@@ -1,6 +1,6 @@
 //! The files of a folder of pictures, listed without opening any, so that a site can count its images first.
 
-use super::{Dataset, DatasetConfig, DatasetName, folder::Listing};
+use super::{Dataset, DatasetConfig, DatasetName, contents_kind::or_other_name, folder::Listing};
 use crate::{DataError, download};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,8 @@ impl DatasetConfig {
             return Ok(None);
         }
         let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
-        let Listing { splits: [train, test], .. } = Listing::of(&dir, classes)?;
+        let listing = Listing::of(&dir, classes);
+        let Listing { splits: [train, test], .. } = listing.map_err(|error| or_other_name(error, self.name, &dir))?;
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
         Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect() }))
     }

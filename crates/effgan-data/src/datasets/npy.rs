@@ -33,7 +33,7 @@ impl Kind {
     pub(super) const U8: Self = Self { size: 1, signed: false, big_endian: false };
 
     /// Parses a type such as `'|u1'` or `'<i8'`.
-    fn parse(descr: &str) -> Option<Self> {
+    pub(super) fn parse(descr: &str) -> Option<Self> {
         let mut chars = descr.trim_matches(['\'', '"']).chars();
         let order = chars.next().filter(|order| "<>|=".contains(*order))?;
         let signed = match chars.next()? {
