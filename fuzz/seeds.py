@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import pickle
 import struct
 import tarfile
 import zipfile
@@ -158,6 +159,21 @@ def archive():
     save("cifar_tar", "cut", packed(whole[:5000]))
     save("cifar_tar", "outside", packed(tar(["../../x", "/tmp/x", "cifar-10-batches-bin/../../x"], 5)))
     save("cifar_tar", "links", packed(tar(files, kind=tarfile.SYMTYPE)))
+
+
+def batches():
+    """Of CIFAR-10's Python version, with one image whose pixels are below 128, as text takes two bytes for others."""
+    pixels = np.arange(3072, dtype=np.int64).reshape(1, 3072) % 128
+    batch = {b"labels": [7], b"data": pixels.astype(np.uint8), b"filenames": [b"a.png"]}
+    for protocol in [2, 3, 4, 5]:
+        save("cifar_batch", f"protocol-{protocol}", pickle.dumps(batch, protocol))
+    two = pickle.dumps(batch, 2)
+    save("cifar_batch", "cut", two[:-9])
+    save("cifar_batch", "calls", two.replace(b"cnumpy\ndtype\n", b"cos\nsystem\n", 1))
+    save("cifar_batch", "protocol-0", pickle.dumps({b"labels": [7]}, 0))
+    save("cifar_batch", "label-array", pickle.dumps({"labels": np.array([7]), "data": batch[b"data"]}, 4))
+    save("cifar_batch", "huge", b"\x80\x04\x8e" + b"\xff" * 8)
+    save("cifar_batch", "itself", b"\x80\x02}q\0X\6\0\0\0labelsh\0s.")
 
 
 def partitions():
@@ -392,5 +408,5 @@ def ledgers():
     save("ledger", "endless", lines({**answered, "trained": {"rounds": 2**64 - 1, "steps": 2**64 - 1, "passes": 1e308}}, answered))
 
 
-for make in [idx_files, arrays, pictures, archive, partitions, requests, networks, manifests, checkpoints, state_dicts, messages, policies, ledgers]:
+for make in [idx_files, arrays, pictures, archive, batches, partitions, requests, networks, manifests, checkpoints, state_dicts, messages, policies, ledgers]:
     make()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-DATA = ["idx", "gzip_idx", "npy", "npz", "picture", "cifar_tar", "partition_json", "gate"]
+DATA = ["idx", "gzip_idx", "npy", "npz", "picture", "cifar_tar", "cifar_batch", "partition_json", "gate"]
 MODELS = ["safetensors", "manifest", "config", "checkpoint", "state_dict", "message", "policy", "ledger"]
 
 # Inputs are small, and so is the memory that they may take, so that an allocation before its size is checked exceeds the limit. Inputs of 4 KiB

@@ -18,8 +18,15 @@ pub fn check(images: &[u8], labels: &[u8], suffix: &str) {
     let labels = scratch::file(&format!("{folder}/train-labels-idx1-ubyte{suffix}"), labels);
     link(&images, &format!("{folder}/t10k-images-idx3-ubyte{suffix}"));
     link(&labels, &format!("{folder}/t10k-labels-idx1-ubyte{suffix}"));
-    if let Some(dataset) = load(DatasetName::Mnist, images.parent().expect("a file in a folder")) {
+    let folder = images.parent().expect("a file in a folder");
+    let any = load(DatasetName::Idx, folder);
+    if let Some(dataset) = load(DatasetName::Mnist, folder) {
         assert_eq!(dataset.train, dataset.test, "equal files are equal splits");
+        assert_eq!(
+            any.expect("a data set of ten classes is one").train.pixels(),
+            dataset.train.pixels(),
+            "equal pixels"
+        );
     }
 }
 

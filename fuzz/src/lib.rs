@@ -6,6 +6,7 @@
 
 #[cfg(feature = "models")]
 pub mod checkpoint;
+pub mod cifar_batch;
 pub mod cifar_tar;
 #[cfg(feature = "models")]
 pub mod config;

@@ -146,6 +146,40 @@ fn cifar10_is_read_from_its_files() {
 }
 
 #[test]
+fn letters_are_read_from_emnists_files() {
+    let folder = TempDir::new().unwrap();
+    let (files, out) = (folder.path().join("gzip"), folder.path().join("run"));
+    fs::create_dir(&files).unwrap();
+    for (split, n) in [("train", 104), ("test", 26)] {
+        let file = |part: &str| files.join(format!("emnist-letters-{split}-{part}-ubyte.gz"));
+        let sizes = |sizes: &[u32]| sizes.iter().flat_map(|size| size.to_be_bytes()).collect::<Vec<u8>>();
+        // The four columns at the left of each picture are white, which EMNIST stores as rows.
+        let images = [vec![255; 28 * 4], vec![0; 28 * 24]].concat().repeat(n as usize);
+        fs::write(file("images-idx3"), [sizes(&[0x803, n, 28, 28]), images].concat()).unwrap();
+        let labels = (0..n).map(|i| (i % 26) as u8 + 1).collect();
+        fs::write(file("labels-idx1"), [sizes(&[0x801, n]), labels].concat()).unwrap();
+    }
+    let said = stdout(&effgan(&["data", "check", folder.path().to_str().unwrap()]));
+    for line in ["images   130: 104 to train and 26 to test", "pixels   28 × 28", "name = \"idx\""] {
+        assert!(said.lines().any(|said| said == line), "no line {line:?} in {said}");
+    }
+    assert!(
+        said.contains(": a data set in IDX files") && said.contains("note     images are turned upright"),
+        "{said}"
+    );
+
+    let dir = format!("dataset.dir={}", files.join("emnist-letters").display());
+    let output = run(&out, &["dataset={name=\"idx\"}", &dir]);
+    assert_ran_without_scores(&output, &out, "idx");
+    let grid = image::open(out.join("samples/real.png")).unwrap().to_luma8();
+    assert!(grid.get_pixel(1, 20)[0] > 200 && grid.get_pixel(20, 1)[0] < 50);
+
+    let (code, line) =
+        failure(&run(&folder.path().join("other"), &["dataset={name=\"mnist\"}", &dir.replace("/emnist-letters", "")]));
+    assert!(code == Some(3) && line.contains("set dataset.name = \"idx\""), "{line}");
+}
+
+#[test]
 fn digits_in_colours_are_scored_in_grey_and_say_so() {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("run");
@@ -204,6 +238,9 @@ fn a_download_that_fails_says_why_of_each_mirror() {
     assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
     let (code, line) = failure(&effgan(&["data", "fetch", "npz"]));
     assert!(code == Some(2) && line.contains("choose one of mnist, fashion-mnist, cifar10"), "{line}");
+    let (code, line) = failure(&effgan(&["data", "fetch", "emnist"]));
+    let fetched = "data set emnist cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception";
+    assert!(code == Some(2) && line.contains(fetched), "{line}");
 }
 
 #[test]

@@ -26,9 +26,24 @@ pub enum DataError {
     Label { image: usize, label: u8, num_classes: usize },
 
     // IDX files.
-    /// Neither the plain nor the gzip file exists.
-    #[error("found neither {plain} nor {plain}.gz; set dataset.dir to the folder that holds it", plain = plain.display())]
+    /// A file exists under none of its names.
+    #[error(
+        "found no {plain}, nor one with .gz at its end or a dot before idx; set dataset.dir to the folder that holds it",
+        plain = plain.display()
+    )]
     MissingFile { plain: PathBuf },
+    /// It is not clear which data set of a folder is meant.
+    #[error(
+        "{dir} holds several data sets; set dataset.dir to one of them: {found}",
+        dir = dir.display(), found = few(found)
+    )]
+    SeveralDataSets { dir: PathBuf, found: Vec<PathBuf> },
+    /// A label is not one of the classes that the data set's name stands for.
+    #[error(
+        "{file}: image {image} has label {label}, which is not below num_classes = {num_classes}; \
+         set dataset.name = \"idx\" for a data set of other classes"
+    )]
+    OtherClasses { file: String, image: usize, label: u8, num_classes: usize },
     /// The operating system or the gzip decoder cannot read the file.
     #[error("cannot read {file}: {reason}; get the file again if it is damaged")]
     Unreadable { file: String, reason: io::Error },
@@ -169,7 +184,7 @@ pub enum DataError {
     // Downloads.
     /// The data set cannot be downloaded.
     #[error("data set {name} cannot be fetched; choose one of {known}")]
-    NotFetched { name: &'static str, known: String },
+    NotFetched { name: String, known: String },
     /// No mirror has the file.
     #[error(
         "could not fetch {file}: {reasons}; \
@@ -188,6 +203,9 @@ pub enum DataError {
     NoCache,
 
     // Data sets.
+    /// The files are those of a data set of another name.
+    #[error("{path} holds {found}, which name = \"{name}\" does not read; set dataset.name = {right}", path = path.display())]
+    OtherName { path: PathBuf, found: &'static str, name: &'static str, right: String },
     /// No data set has this name.
     #[error("no data set is called `{name}`; choose one of {known}")]
     UnknownDataset { name: String, known: String },
@@ -314,6 +332,18 @@ pub enum DataError {
     ImageTwice { file: PathBuf, name: String, image: u32 },
 }
 
+/// Maximum number of paths that a message lists; it only counts the others.
+const MAX_LISTED: usize = 10;
+
+/// The first of `paths`, and how many more there are.
+fn few(paths: &[PathBuf]) -> String {
+    let listed: Vec<String> = paths.iter().take(MAX_LISTED).map(|path| path.display().to_string()).collect();
+    match paths.len().saturating_sub(MAX_LISTED) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
+}
+
 impl DataError {
     /// Whether a file of images is missing or damaged; all other errors are about the config.
     pub fn is_in_a_file(&self) -> bool {
@@ -326,6 +356,9 @@ impl DataError {
                 | Self::Truncated { .. }
                 | Self::TrailingBytes { .. }
                 | Self::EmptyFile { .. }
+                | Self::SeveralDataSets { .. }
+                | Self::OtherClasses { .. }
+                | Self::OtherName { .. }
                 | Self::CountMismatch { .. }
                 | Self::InFile { .. }
                 | Self::SplitShapes { .. }

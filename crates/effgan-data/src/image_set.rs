@@ -139,6 +139,19 @@ impl ImageSet {
         Self { pixels: resize::fit(&self.pixels, self.shape, shape).into_owned(), shape, ..self }
     }
 
+    /// The same images with rows and columns exchanged.
+    #[must_use]
+    pub(crate) fn transposed(mut self) -> Self {
+        let [c, h, w] = self.shape;
+        let mut plane = Vec::with_capacity(h * w);
+        for pixels in self.pixels.chunks_exact_mut(h * w) {
+            plane.extend((0..w).flat_map(|x| pixels.iter().skip(x).step_by(w)));
+            pixels.copy_from_slice(&plane);
+            plane.clear();
+        }
+        Self { shape: [c, w, h], ..self }
+    }
+
     fn image_len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -170,6 +183,15 @@ mod tests {
         assert_eq!(images.first(2), ImageSet::new([1, 1, 2], vec![0, 1, 2, 3], vec![1, 0], 2).unwrap());
         assert_eq!(images.first(9), images);
         assert!(images.first(0).is_empty());
+    }
+
+    #[test]
+    fn rows_and_columns_are_exchanged_in_each_channel() {
+        // 0 1 2 / 3 4 5 becomes 0 3 / 1 4 / 2 5.
+        let images = ImageSet::new([2, 2, 3], (0..24).collect(), vec![0, 0], 1).unwrap().transposed();
+        assert_eq!(images.shape(), [2, 3, 2]);
+        assert_eq!(images.image(1), [12, 15, 13, 16, 14, 17, 18, 21, 19, 22, 20, 23]);
+        assert_eq!(images.clone().transposed().pixels(), (0..24).collect::<Vec<u8>>());
     }
 
     #[test]

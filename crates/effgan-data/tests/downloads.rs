@@ -154,6 +154,10 @@ fn sources_are_complete_and_exist_only_for_items_that_can_be_fetched() {
         nowhere.unwrap_err().to_string(),
         "data set npz cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception"
     );
+    assert_eq!(
+        "emnist".parse::<Item>().unwrap_err().to_string(),
+        "data set emnist cannot be fetched; choose one of mnist, fashion-mnist, cifar10, inception"
+    );
 }
 
 #[test]

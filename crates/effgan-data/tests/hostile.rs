@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub, reason = "these modules are the library of the fuzz targets too")]
 
+#[path = "../../../fuzz/src/cifar_batch.rs"]
+mod cifar_batch;
 #[path = "../../../fuzz/src/cifar_tar.rs"]
 mod cifar_tar;
 #[path = "../../../fuzz/src/idx.rs"]
@@ -49,6 +51,11 @@ fn seeds_of_pictures_are_read_or_refused() {
 #[test]
 fn seeds_of_archives_are_unpacked_or_refused() {
     replay("cifar_tar", cifar_tar::check);
+}
+
+#[test]
+fn seeds_of_batches_are_read_or_refused() {
+    replay("cifar_batch", cifar_batch::check);
 }
 
 #[test]

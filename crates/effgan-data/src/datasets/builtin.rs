@@ -16,13 +16,13 @@ pub(super) fn mnist_mini(budget: &mut Budget) -> Result<(ImageSet, ImageSet), Da
     let train = idx::parse_split(
         mnist_mini_file!("train-images-idx3-ubyte.gz"),
         mnist_mini_file!("train-labels-idx1-ubyte.gz"),
-        10,
+        Some(10),
         budget,
     )?;
     let test = idx::parse_split(
         mnist_mini_file!("t10k-images-idx3-ubyte.gz"),
         mnist_mini_file!("t10k-labels-idx1-ubyte.gz"),
-        10,
+        Some(10),
         budget,
     )?;
     Ok((train, test))

@@ -1,46 +1,11 @@
 //! Inspecting a path before a config is written for it.
 
-use super::{DatasetConfig, DatasetName, LeftOut, Splits, budget::Budget, cifar, folder::Listing, picture::Mode};
+use super::{
+    ContentsKind, DatasetConfig, DatasetName, LeftOut, Splits, budget::Budget, folder::Listing, idx_files::IdxSet,
+    picture::Mode,
+};
 use crate::DataError;
 use std::{collections::BTreeMap, path::Path};
-
-/// The kind of data at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentsKind {
-    /// The four files of MNIST or Fashion-MNIST: `name = "mnist"` or `"fashion-mnist"`.
-    Idx,
-    /// The batches of CIFAR-10: `name = "cifar10"`.
-    Cifar10,
-    /// Pictures: `name = "folder"`.
-    Folder,
-    /// `NumPy` arrays: `name = "npz"`.
-    Npz,
-}
-
-impl ContentsKind {
-    fn of(path: &Path) -> Self {
-        let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
-        if path.is_file() {
-            Self::Npz
-        } else if has(&["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"]) {
-            Self::Idx
-        } else if has(&[cifar::FOLDER, cifar::FILES[0]]) {
-            Self::Cifar10
-        } else {
-            Self::Folder
-        }
-    }
-
-    /// A data set that is read from such data.
-    const fn dataset(self) -> DatasetName {
-        match self {
-            Self::Idx => DatasetName::Mnist,
-            Self::Cifar10 => DatasetName::Cifar10,
-            Self::Folder => DatasetName::Folder,
-            Self::Npz => DatasetName::Npz,
-        }
-    }
-}
 
 /// The data at a path: everything that a user must know before writing a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +34,20 @@ impl Contents {
     /// # Errors
     /// An error that names the file; images of a folder that cannot be read are listed in `broken` instead.
     pub fn of(path: &Path) -> Result<Self, DataError> {
-        if !path.exists() {
+        if !path.exists() && IdxSet::all(path).is_empty() {
             return Err(DataError::Missing { file: path.to_owned() });
         }
         let kind = ContentsKind::of(path);
-        match kind {
-            ContentsKind::Folder => Self::of_folder(path),
-            // Reads what a run reads, so that both say the same.
-            kind => {
-                let config = DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(kind.dataset()) };
-                Ok(Self::of_splits(kind, config.read_splits(None, None)?))
-            }
+        if kind == ContentsKind::Folder {
+            return Self::of_folder(path);
+        }
+        // Reads what a run reads, so that both say the same.
+        let read = |name: DatasetName| {
+            DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) }.read_splits(None, None)
+        };
+        match read(kind.names()[0]) {
+            Err(DataError::OtherClasses { .. }) => Ok(Self::of_splits(ContentsKind::Idx, read(DatasetName::Idx)?)),
+            splits => Ok(Self::of_splits(kind, splits?)),
         }
     }
 

@@ -15,18 +15,21 @@ pub enum DatasetName {
     Mnist,
     /// Clothes in the files and sizes of MNIST (Xiao et al. 2017, arXiv:1708.07747).
     FashionMnist,
-    /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary version.
+    /// Photographs, 50,000 + 10,000 images `[3, 32, 32]` of 10 classes (Krizhevsky 2009), in its binary or its Python version.
     Cifar10,
     /// Pictures, in one sub-folder per class or all in one folder.
     Folder,
     /// `NumPy` arrays of images and labels in an `.npz` file, or of images in an `.npy` file.
     Npz,
+    /// Any data set in the format of MNIST's files, such as one of EMNIST's (Cohen et al. 2017, arXiv:1702.05373), with the classes that its
+    /// labels have.
+    Idx,
 }
 
 impl DatasetName {
     /// Every data set, in the order in which messages list them.
-    pub const ALL: [Self; 6] =
-        [Self::MnistMini, Self::Mnist, Self::FashionMnist, Self::Cifar10, Self::Folder, Self::Npz];
+    pub const ALL: [Self; 7] =
+        [Self::MnistMini, Self::Mnist, Self::FashionMnist, Self::Cifar10, Self::Folder, Self::Npz, Self::Idx];
 
     /// The name in a config.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +40,7 @@ impl DatasetName {
             Self::Cifar10 => "cifar10",
             Self::Folder => "folder",
             Self::Npz => "npz",
+            Self::Idx => "idx",
         }
     }
 
@@ -57,7 +61,7 @@ impl DatasetName {
                 "ankle boot",
             ],
             Self::Cifar10 => &cifar::CLASSES,
-            Self::Folder | Self::Npz => &[],
+            Self::Folder | Self::Npz | Self::Idx => &[],
         }
     }
 
@@ -66,7 +70,7 @@ impl DatasetName {
         match self {
             Self::MnistMini => Some([1, 28, 28]),
             Self::Cifar10 => Some([3, 32, 32]),
-            Self::Mnist | Self::FashionMnist | Self::Folder | Self::Npz => None,
+            Self::Mnist | Self::FashionMnist | Self::Folder | Self::Npz | Self::Idx => None,
         }
     }
 
@@ -83,10 +87,15 @@ impl DatasetName {
                  t10k-labels-idx1-ubyte[.gz], or run `effgan data fetch fashion-mnist`"
             }
             Self::Cifar10 => {
-                "the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or run `effgan data fetch cifar10`"
+                "the folder with data_batch_1 to data_batch_5 and test_batch, all with or all without .bin, \
+                 or run `effgan data fetch cifar10`"
             }
             Self::Folder => "a folder of pictures, or of one folder for each class",
             Self::Npz => "an .npz or .npy file",
+            Self::Idx => {
+                "a folder of IDX files, such as emnist-letters-train-images-idx3-ubyte[.gz]; where it holds several data sets, \
+                 the folder and a name such as emnist-letters"
+            }
         }
     }
 }

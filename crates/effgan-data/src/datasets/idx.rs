@@ -1,18 +1,30 @@
 //! IDX, the format of MNIST's files: a magic number, big-endian u32 sizes, then bytes.
 //!
-//! A file may be hostile: sizes are checked before memory is allocated, and no more is decompressed than the header promises.
+//! A file may be hostile: sizes are checked before memory is allocated, and no more is decompressed than the header promises. Whether it is
+//! in gzip is told by its first bytes, since programs that unpack files, or serve them, leave the names as they are or change them alone.
 
-use super::{DEFLATE_RATIO, budget::Budget};
+use super::{
+    DEFLATE_RATIO, DatasetName, Splits,
+    budget::Budget,
+    idx_files::{IdxSet, SplitFiles},
+    lfs_pointer,
+};
 use crate::{DataError, ImageSet};
 use flate2::read::MultiGzDecoder;
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Seek},
     path::Path,
 };
 
 /// Maximum number of bytes that are read from one file. EMNIST, the largest data set in this format, has 0.6 GB of images.
 const MAX_BYTES: u64 = 1 << 31;
+/// The first bytes of every gzip file (RFC 1952).
+const GZIP: &[u8] = b"\x1f\x8b";
+/// Classes of MNIST, and of what has its files and name.
+const TEN: usize = 10;
+/// What a user should know about EMNIST's images.
+const UPRIGHT: &str = "images are turned upright: EMNIST stores their pixels column by column";
 
 /// The kind of a file: its magic number (u8 values with three sizes or one) and its name in messages.
 #[derive(Clone, Copy)]
@@ -42,25 +54,30 @@ enum Length {
     Compressed(u64),
 }
 
-/// The training and test split of MNIST, or of a data set with MNIST's files.
-pub(super) fn read_splits(dir: &Path, budget: &mut Budget) -> Result<(ImageSet, ImageSet), DataError> {
-    Ok((read_split(dir, "train", 10, budget)?, read_split(dir, "t10k", 10, budget)?))
+/// Reads the data set `name` at `path`: one of ten classes or, for [`DatasetName::Idx`], of as many as the largest label says. Files of
+/// EMNIST hold transposed images, which are turned upright.
+pub(super) fn read(name: DatasetName, path: &Path, budget: &mut Budget) -> Result<Splits, DataError> {
+    let mut files = IdxSet::find(name, path)?;
+    let num_classes = (name != DatasetName::Idx).then_some(TEN);
+    let mut read = |SplitFiles { images, labels }| {
+        parse_split(IdxFile::open(&images)?, IdxFile::open(&labels)?, num_classes, budget)
+    };
+    let (mut train, mut test) = (read(files.train()?)?, read(files.test()?)?);
+    if files.is_transposed() {
+        (train, test) = (train.transposed(), test.transposed());
+        files.notes.push(UPRIGHT.to_owned());
+    }
+    let num_classes = train.num_classes().max(test.num_classes());
+    let [train, test] = [train, test].map(|split| split.of_classes(num_classes));
+    Ok(Splits { notes: files.notes, ..Splits::of((train, test)) })
 }
 
-/// Reads `<split>-images-idx3-ubyte` and `<split>-labels-idx1-ubyte` of `dir`, each uncompressed or else with `.gz`.
-///
-/// `split` is `train` or `t10k`.
-fn read_split(dir: &Path, split: &str, num_classes: usize, budget: &mut Budget) -> Result<ImageSet, DataError> {
-    let images = IdxFile::open(&dir.join(format!("{split}-images-idx3-ubyte")))?;
-    let labels = IdxFile::open(&dir.join(format!("{split}-labels-idx1-ubyte")))?;
-    parse_split(images, labels, num_classes, budget)
-}
-
-/// Reads the images and labels of one split, equally many of each, with every label below `num_classes`.
+/// Reads the images and labels of one split, equally many of each, with every label below `num_classes`; without it, there are as many
+/// classes as the largest label says.
 pub(super) fn parse_split(
     images: IdxFile,
     labels: IdxFile,
-    num_classes: usize,
+    num_classes: Option<usize>,
     budget: &mut Budget,
 ) -> Result<ImageSet, DataError> {
     let (images_file, labels_file) = (images.name.clone(), labels.name.clone());
@@ -70,29 +87,36 @@ pub(super) fn parse_split(
     if num_images != num_labels {
         return Err(DataError::CountMismatch { images_file, num_images, labels_file, num_labels });
     }
-    ImageSet::new([1, image_sizes[1], image_sizes[2]], pixels, labels, num_classes).map_err(|reason| {
-        let file = if matches!(reason, DataError::Label { .. }) { labels_file } else { images_file };
-        DataError::InFile { file, reason: Box::new(reason) }
+    let num_classes = num_classes.unwrap_or_else(|| labels.iter().max().map_or(1, |&label| usize::from(label) + 1));
+    ImageSet::new([1, image_sizes[1], image_sizes[2]], pixels, labels, num_classes).map_err(|reason| match reason {
+        DataError::Label { image, label, num_classes } => {
+            DataError::OtherClasses { file: labels_file, image, label, num_classes }
+        }
+        reason => DataError::InFile { file: images_file, reason: Box::new(reason) },
     })
 }
 
 impl IdxFile {
-    /// Opens `plain`, or else the file of that name with `.gz`.
-    fn open(plain: &Path) -> Result<Self, DataError> {
-        let mut packed = plain.as_os_str().to_owned();
-        packed.push(".gz");
-        let packed = Path::new(&packed);
-        if plain.is_file() {
-            let (name, file) = open_file(plain)?;
-            let len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
-            Ok(Self { name, reader: Box::new(BufReader::new(file)), len: Length::Plain(len) })
-        } else if packed.is_file() {
-            let (name, file) = open_file(packed)?;
-            let len = file.metadata().map_err(|reason| unreadable(&name, reason))?.len();
-            Ok(Self { name, reader: Box::new(MultiGzDecoder::new(BufReader::new(file))), len: Length::Compressed(len) })
-        } else {
-            Err(DataError::MissingFile { plain: plain.to_owned() })
+    /// Opens a file, which may be in gzip.
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let name = path.display().to_string();
+        let open = || {
+            let (mut file, mut start) = (File::open(path)?, Vec::new());
+            file.by_ref().take(lfs_pointer::LEN).read_to_end(&mut start)?;
+            file.rewind()?;
+            let len = file.metadata()?.len();
+            io::Result::Ok((file, len, start))
+        };
+        let (file, len, start) = open().map_err(|reason| unreadable(&name, reason))?;
+        if let Some(reason) = lfs_pointer::reason(&start) {
+            return Err(DataError::Malformed { file: name, reason: reason.into() });
         }
+        let reader = BufReader::new(file);
+        Ok(if start.starts_with(GZIP) {
+            Self { name, reader: Box::new(MultiGzDecoder::new(reader)), len: Length::Compressed(len) }
+        } else {
+            Self { name, reader: Box::new(reader), len: Length::Plain(len) }
+        })
     }
 
     /// A gzip file that is built into the binary.
@@ -175,15 +199,6 @@ impl IdxFile {
     }
 }
 
-/// Opens a file; returns its name in errors, too.
-fn open_file(path: &Path) -> Result<(String, File), DataError> {
-    let name = path.display().to_string();
-    match File::open(path) {
-        Ok(file) => Ok((name, file)),
-        Err(reason) => Err(unreadable(&name, reason)),
-    }
-}
-
 fn unreadable(file: &str, reason: io::Error) -> DataError {
     DataError::Unreadable { file: file.to_owned(), reason }
 }
@@ -219,12 +234,18 @@ mod tests {
         packed.finish().unwrap()
     }
 
+    /// The training split of MNIST in these files, with a test split beside it.
     fn read(files: &[(&str, &[u8])]) -> Result<ImageSet, DataError> {
+        let test = [("t10k-images-idx3-ubyte", &*images()), ("t10k-labels-idx1-ubyte", &*labels())];
+        read_as(DatasetName::Mnist, &[files, &test].concat()).map(|splits| splits.train)
+    }
+
+    fn read_as(name: DatasetName, files: &[(&str, &[u8])]) -> Result<Splits, DataError> {
         let dir = TempDir::new().unwrap();
         for (name, bytes) in files {
             fs::write(dir.path().join(name), bytes).unwrap();
         }
-        read_split(dir.path(), "train", 10, &mut Budget::as_they_are())
+        super::read(name, dir.path(), &mut Budget::as_they_are())
     }
 
     /// The error of a split with the images file `images`, uncompressed and compressed, without the path of the folder.
@@ -251,9 +272,95 @@ mod tests {
     }
 
     #[test]
+    fn gzip_is_told_by_its_first_bytes_and_not_by_the_name() {
+        let expected = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &labels())]).unwrap();
+        let (images_gz, labels_gz) = (format!("{IMAGES_FILE}.gz"), format!("{LABELS_FILE}.gz"));
+        assert_eq!(read(&[(IMAGES_FILE, &gzip(&images())), (LABELS_FILE, &gzip(&labels()))]).unwrap(), expected);
+        assert_eq!(read(&[(&images_gz, &images()), (&labels_gz, &labels())]).unwrap(), expected);
+        let error = read(&[(&images_gz, &images()[..20]), (&labels_gz, &labels())]).unwrap_err().to_string();
+        assert!(
+            error.ends_with("ubyte.gz is truncated: expected 22 bytes in all, got 20; get the file again"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn files_with_a_dot_in_their_names_are_read() {
+        let expected = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &labels())]).unwrap();
+        let dotted = [("train-images.idx3-ubyte", &*images()), ("train-labels.idx1-ubyte", &*labels())];
+        assert_eq!(read(&dotted).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_pointer_of_git_lfs_is_called_one() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 47040016\n";
+        let line = ": is a Git LFS pointer, not the file itself; run `git lfs pull`";
+        for (file, files) in [
+            (IMAGES_FILE, [(IMAGES_FILE, &pointer[..]), (LABELS_FILE, &labels())]),
+            (LABELS_FILE, [(IMAGES_FILE, &images()), (LABELS_FILE, &pointer[..])]),
+        ] {
+            let error = read(&files).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("{file}{line}")), "{error}");
+        }
+    }
+
+    /// Files as EMNIST's, with these labels.
+    fn emnist(name: &str, labels: [u8; 3]) -> [(String, Vec<u8>); 4] {
+        // 0 1 2 over 3 4 5, and so on.
+        let images = idx(&[0x803, 3, 2, 3], &(0..18).collect::<Vec<u8>>());
+        let labels = idx(&[0x801, 3], &labels);
+        [
+            ("train-images-idx3", &images),
+            ("train-labels-idx1", &labels),
+            ("test-images-idx3", &images),
+            ("test-labels-idx1", &labels),
+        ]
+        .map(|(file, bytes)| (format!("{name}{file}-ubyte.gz"), gzip(bytes)))
+    }
+
+    #[test]
+    fn emnist_is_turned_upright_and_has_the_classes_of_its_labels() {
+        let files = emnist("emnist-letters-", [1, 26, 2]);
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+        let Splits { train, test, notes, .. } = read_as(DatasetName::Idx, &files).unwrap();
+        assert_eq!((train.shape(), train.num_classes(), train.labels()), ([1, 3, 2], 27, &[1, 26, 2][..]));
+        // Row by row: 0 3, 1 4, 2 5.
+        assert_eq!(train.image(0), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(train, test);
+        assert_eq!(notes, [UPRIGHT]);
+        let numbered = Splits { notes: Vec::new(), ..Splits::of((train, test)) }.numbered(None);
+        assert_eq!(
+            (numbered.class_names, numbered.train.labels()),
+            (vec!["1".into(), "2".into(), "26".into()], &[0, 2, 1][..])
+        );
+        assert!(read_as(DatasetName::Mnist, &files).is_err());
+    }
+
+    #[test]
+    fn other_data_sets_keep_their_pixels() {
+        for prefix in ["", "qmnist-"] {
+            let files = emnist(prefix, [0, 255, 3]);
+            let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+            let Splits { train, notes, .. } = read_as(DatasetName::Idx, &files).unwrap();
+            assert_eq!((train.shape(), train.num_classes(), notes), ([1, 2, 3], 256, vec![]));
+            assert_eq!(train.pixels(), (0..18).collect::<Vec<u8>>());
+        }
+    }
+
+    #[test]
+    fn a_damaged_training_split_is_named_before_a_missing_test_split() {
+        let files = [(IMAGES_FILE, &images()[..20]), (LABELS_FILE, &labels())];
+        let error = read_as(DatasetName::Mnist, &files).err().unwrap().to_string();
+        assert!(error.contains(" is truncated: expected 22 bytes in all, got 20"), "{error}");
+    }
+
+    #[test]
     fn missing_file_is_named() {
         let error = read(&[(IMAGES_FILE, &images())]).unwrap_err().to_string();
-        assert!(error.starts_with("found neither ") && error.contains("train-labels-idx1-ubyte.gz; set"), "{error}");
+        assert!(
+            error.starts_with("found no ") && error.contains("/train-labels-idx1-ubyte, nor one with .gz"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -349,7 +456,10 @@ mod tests {
         let bad = idx(&[0x801, 3], &[7, 10, 9]);
         let error = read(&[(IMAGES_FILE, &images()), (LABELS_FILE, &bad)]).unwrap_err().to_string();
         assert!(
-            error.ends_with("train-labels-idx1-ubyte: image 1 has label 10, which is not below num_classes = 10"),
+            error.ends_with(
+                "train-labels-idx1-ubyte: image 1 has label 10, which is not below num_classes = 10; \
+                 set dataset.name = \"idx\" for a data set of other classes"
+            ),
             "{error}"
         );
     }

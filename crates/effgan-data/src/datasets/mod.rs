@@ -7,21 +7,26 @@ mod budget;
 mod builtin;
 pub(crate) mod cifar;
 mod contents;
+mod contents_kind;
 mod dataset_name;
 mod files;
 mod folder;
 mod idx;
+mod idx_files;
 mod jpeg_end;
 mod left_out;
+mod lfs_pointer;
 mod max_memory;
 mod npy;
 mod npz;
 mod numbered_classes;
+mod pickle;
 mod picture;
 mod test_split;
 mod value_range;
 
-pub use contents::{Contents, ContentsKind};
+pub use contents::Contents;
+pub use contents_kind::ContentsKind;
 pub use dataset_name::DatasetName;
 pub use files::ImageFiles;
 pub use folder::{FileList, FolderSummary};
@@ -49,8 +54,9 @@ const MAX_SIZE: usize = 1024;
 pub struct DatasetConfig {
     /// Which data set.
     pub name: DatasetName,
-    /// Folder of the data set's files (for `npz`, the file itself), relative to the working folder; `~` is the home folder. Must be
-    /// absent for the built-in data set; when absent for others, the cache folder of `effgan data fetch`.
+    /// Folder of the data set's files (for `npz`, the file itself; for `idx` also the folder and the beginning of the files' names),
+    /// relative to the working folder; `~` is the home folder. Must be absent for the built-in data set; when absent for others, the
+    /// cache folder of `effgan data fetch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// Number of first training images that are assigned to clients, 1..=n; default all n.
@@ -205,18 +211,24 @@ impl DatasetConfig {
 
     fn read_splits(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Splits, DataError> {
         let dir = || self.find_dir(cache);
-        match self.name {
-            DatasetName::MnistMini => Ok(Splits::named(self.name, builtin::mnist_mini(&mut self.budget())?)),
+        let budget = &mut self.budget();
+        let mut read = || match self.name {
+            DatasetName::MnistMini => Ok(Splits::of(builtin::mnist_mini(budget)?).named(self.name)),
             DatasetName::Mnist | DatasetName::FashionMnist => {
-                Ok(Splits::named(self.name, idx::read_splits(&dir()?, &mut self.budget())?))
+                Ok(idx::read(self.name, &dir()?, budget)?.named(self.name))
             }
-            DatasetName::Cifar10 => Ok(Splits::named(self.name, cifar::read(&dir()?, &mut self.budget())?)),
+            DatasetName::Cifar10 => Ok(cifar::read(&dir()?, budget)?.named(self.name)),
             DatasetName::Folder => self.read_folder(&dir()?, classes),
             DatasetName::Npz => {
                 let options = npz::ReadOptions { range: self.range, num_classes: classes.map(<[String]>::len) };
-                Ok(npz::read(&dir()?, options, &mut self.budget())?.numbered(classes))
+                Ok(npz::read(&dir()?, options, budget)?.numbered(classes))
             }
-        }
+            DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes)),
+        };
+        read().map_err(|error| match &self.dir {
+            Some(dir) => contents_kind::or_other_name(error, self.name, dir),
+            None => error,
+        })
     }
 
     fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
@@ -261,10 +273,9 @@ impl Splits {
         Self { train, test, class_names: Vec::new(), left_out: Vec::new(), notes: Vec::new(), every_tenth: false }
     }
 
-    /// Splits whose classes have the names that the data set defines.
-    fn named(name: DatasetName, (train, test): (ImageSet, ImageSet)) -> Self {
-        let class_names = name.classes().iter().map(ToString::to_string).collect();
-        Self { class_names, ..Self::of((train, test)) }
+    /// The classes, with the names that the data set defines.
+    fn named(self, name: DatasetName) -> Self {
+        Self { class_names: name.classes().iter().map(ToString::to_string).collect(), ..self }
     }
 
     /// The classes, called by the numbers that they have in the files. Numbers that no training image has are not

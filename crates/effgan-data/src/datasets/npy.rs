@@ -24,7 +24,7 @@ const CHUNK: usize = 1 << 16;
 pub(super) struct Kind {
     numbers: Numbers,
     /// Bytes per value: 1, 2, 4 or 8.
-    size: usize,
+    pub(super) size: usize,
     big_endian: bool,
 }
 
@@ -41,7 +41,7 @@ impl Kind {
     pub(super) const U8: Self = Self { numbers: Numbers::Unsigned, size: 1, big_endian: false };
 
     /// Parses a type such as `|u1` or `<f4`.
-    fn parse(descr: &str) -> Option<Self> {
+    pub(super) fn parse(descr: &str) -> Option<Self> {
         let mut chars = descr.chars();
         let order = chars.next().filter(|order| "<>|=".contains(*order))?;
         let (numbers, sizes) = match chars.next()? {
@@ -61,7 +61,7 @@ impl Kind {
     }
 
     /// The value of these `size` bytes; whole numbers beyond 2⁵³ are rounded.
-    fn value(self, bytes: &[u8]) -> f64 {
+    pub(super) fn value(self, bytes: &[u8]) -> f64 {
         let append = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         let bits = if self.big_endian { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) };
         let unused = 64 - 8 * self.size as u32;

@@ -29,8 +29,8 @@ pub(super) fn without_empty(train: ImageSet, test: ImageSet) -> Numbered {
 fn gaps(names: &[String], num_classes: usize) -> Option<String> {
     let (first, last) = (names.first()?, names.last()?);
     (names.len() < num_classes).then(|| {
-        let missing = num_classes - names.len();
-        format!("labels are {} different numbers from {first} to {last}; the {missing} numbers up to {last} that no training image has are not classes", names.len())
+        let (n, missing) = (names.len(), num_classes - names.len());
+        format!("labels are {n} numbers from {first} to {last}; numbers that no training image has are not classes ({missing} of them)")
     })
 }
 
@@ -57,9 +57,7 @@ mod tests {
         assert_eq!((train.pixels(), names), (&[50, 0, 100][..], vec!["0".into(), "50".into(), "100".into()]));
         assert_eq!(
             notes,
-            [
-                "labels are 3 different numbers from 0 to 100; the 98 numbers up to 100 that no training image has are not classes"
-            ]
+            ["labels are 3 numbers from 0 to 100; numbers that no training image has are not classes (98 of them)"]
         );
     }
 

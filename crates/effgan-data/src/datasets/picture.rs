@@ -8,7 +8,7 @@
 use super::{
     DEFLATE_RATIO,
     budget::{Decoders, resizing},
-    jpeg_end,
+    jpeg_end, lfs_pointer,
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
@@ -222,7 +222,10 @@ fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> Option<u64> {
 /// One of [`FORMATS`], detected from the first bytes of the file.
 fn format_of(file: &mut File) -> Result<ImageFormat, String> {
     let mut start = Vec::new();
-    file.take(16).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    file.take(lfs_pointer::LEN).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    if let Some(reason) = lfs_pointer::reason(&start) {
+        return Err(reason.into());
+    }
     match image::guess_format(&start) {
         Ok(format) if READ.contains(&format) => Ok(format),
         _ if start.is_empty() => Err("is empty".into()),

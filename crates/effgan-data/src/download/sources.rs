@@ -45,8 +45,17 @@ impl Display for Item {
 impl FromStr for Item {
     type Err = DataError;
 
+    /// Parses the name of an item.
+    ///
+    /// # Errors
+    /// [`DataError::NotFetched`], which lists the items that are fetched.
     fn from_str(name: &str) -> Result<Self, DataError> {
-        if name == Self::Inception.as_str() { Ok(Self::Inception) } else { Ok(Self::Dataset(name.parse()?)) }
+        let not_fetched = |_| DataError::NotFetched { name: name.to_owned(), known: Source::known() };
+        if name == Self::Inception.as_str() {
+            Ok(Self::Inception)
+        } else {
+            name.parse().map(Self::Dataset).map_err(not_fetched)
+        }
     }
 }
 
@@ -82,6 +91,7 @@ impl Origin {
             Item::Dataset(DatasetName::Cifar10) => Self::Mirrors(&CIFAR10),
             Item::Dataset(DatasetName::Folder) => Self::Yours("pictures in dataset.dir, one folder per class"),
             Item::Dataset(DatasetName::Npz) => Self::Yours("an .npz or .npy file, set by dataset.dir"),
+            Item::Dataset(DatasetName::Idx) => Self::Yours("IDX files in dataset.dir, such as EMNIST's"),
             Item::Inception => Self::Mirrors(&INCEPTION),
         }
     }
@@ -111,11 +121,13 @@ impl Source {
     /// [`DataError::NotFetched`], which lists the items that have one.
     pub fn find(item: impl Into<Item>) -> Result<&'static Self, DataError> {
         let item = item.into();
-        Self::of(item).ok_or_else(|| {
-            let items = DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]);
-            let known: Vec<&str> = items.filter(|item| Self::of(*item).is_some()).map(Item::as_str).collect();
-            DataError::NotFetched { name: item.as_str(), known: known.join(", ") }
-        })
+        Self::of(item).ok_or_else(|| DataError::NotFetched { name: item.as_str().to_owned(), known: Self::known() })
+    }
+
+    /// The names of all items that are fetched.
+    fn known() -> String {
+        let items = DatasetName::ALL.map(Item::from).into_iter().chain([Item::Inception]);
+        items.filter(|item| Self::of(*item).is_some()).map(Item::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// Bytes of all files.

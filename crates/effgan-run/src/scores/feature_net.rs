@@ -218,7 +218,7 @@ fn small_net(dataset: DatasetName) -> Option<&'static BuiltIn> {
     match dataset {
         DatasetName::MnistMini | DatasetName::Mnist => Some(&MNIST),
         DatasetName::FashionMnist => Some(&FASHION_MNIST),
-        DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz => None,
+        DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz | DatasetName::Idx => None,
     }
 }
 

@@ -49,7 +49,10 @@ const NAME_COLUMNS: usize = 28;
 /// Describes what is at `path`; the last lines are the `[dataset]` table that reads it.
 fn describe(path: &Path, contents: &Contents) -> String {
     let kind = match contents.kind {
-        ContentsKind::Idx => "the files of mnist or fashion-mnist",
+        ContentsKind::MnistOrFashion => "the files of mnist or fashion-mnist",
+        ContentsKind::Mnist => "the files of mnist",
+        ContentsKind::FashionMnist => "the files of fashion-mnist",
+        ContentsKind::Idx => "a data set in IDX files",
         ContentsKind::Cifar10 => "the files of cifar10",
         ContentsKind::Folder => "a folder of pictures",
         ContentsKind::Npz => "arrays of images",
@@ -132,7 +135,10 @@ fn bar_of(count: usize, largest: usize) -> String {
 /// The `[dataset]` table that reads what is there.
 fn table(path: &Path, contents: &Contents) -> Vec<String> {
     let name = match contents.kind {
-        ContentsKind::Idx => "name = \"mnist\"             # or \"fashion-mnist\"",
+        ContentsKind::MnistOrFashion => "name = \"mnist\"             # or \"fashion-mnist\"",
+        ContentsKind::Mnist => "name = \"mnist\"",
+        ContentsKind::FashionMnist => "name = \"fashion-mnist\"",
+        ContentsKind::Idx => "name = \"idx\"",
         ContentsKind::Cifar10 => "name = \"cifar10\"",
         ContentsKind::Folder => "name = \"folder\"",
         ContentsKind::Npz => "name = \"npz\"",

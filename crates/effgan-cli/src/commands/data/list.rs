@@ -24,7 +24,7 @@ impl List {
                 DatasetName::MnistMini => ["10,000", "2,000", "28 × 28 grey", "10"],
                 DatasetName::Mnist | DatasetName::FashionMnist => ["60,000", "10,000", "28 × 28 grey", "10"],
                 DatasetName::Cifar10 => ["50,000", "10,000", "32 × 32 colour", "10"],
-                DatasetName::Folder | DatasetName::Npz => ["", "", "yours", ""],
+                DatasetName::Folder | DatasetName::Npz | DatasetName::Idx => ["", "", "yours", ""],
             };
             say(format!("{name:<14}{train:>7}{test:>8}  {image:<14}{classes:>7}  {}", place(name.into())));
         }

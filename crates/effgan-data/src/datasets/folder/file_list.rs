@@ -1,7 +1,7 @@
 //! The files of a folder of pictures, listed without decoding any, so that a site can count its images first.
 
 use super::Listing;
-use crate::{DataError, Dataset, DatasetConfig, DatasetName, download};
+use crate::{DataError, Dataset, DatasetConfig, DatasetName, datasets::contents_kind::or_other_name, download};
 use std::path::{Path, PathBuf};
 
 /// The pictures of a folder, listed by name.
@@ -27,7 +27,8 @@ impl DatasetConfig {
             return Ok(None);
         }
         let dir = self.find_dir(download::cache_dir().ok().as_deref())?;
-        let Listing { splits: [train, test], links, .. } = Listing::of(&dir, classes)?;
+        let listing = Listing::of(&dir, classes).map_err(|error| or_other_name(error, self.name, &dir))?;
+        let Listing { splits: [train, test], links, .. } = listing;
         let train = train.into_iter().map(|entry| (entry.path, entry.label)).collect();
         Ok(Some(FileList { dir, train, test: test.into_iter().map(|entry| entry.path).collect(), links }))
     }

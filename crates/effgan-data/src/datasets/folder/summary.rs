@@ -2,8 +2,8 @@
 
 use super::{Listing, layout::is_split};
 use crate::{
-    DataError,
-    datasets::{LeftOut, budget::Budget, picture::Mode},
+    DataError, DatasetName,
+    datasets::{LeftOut, budget::Budget, contents_kind::or_other_name, picture::Mode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,8 @@ impl FolderSummary {
     /// When the folder does not exist, has no pictures, has pictures beside its classes, has too many classes, or one that is not
     /// among `classes`.
     pub fn of(dir: &Path, classes: Option<&[String]>) -> Result<Self, DataError> {
-        let listing = Listing::of(dir, classes)?;
+        let listing = Listing::of(dir, classes);
+        let listing = listing.map_err(|error| or_other_name(error, DatasetName::Folder, dir))?;
         let classes_are_named = classes.is_some();
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::<_, (usize, PathBuf)>::new(), BTreeMap::<_, usize>::new());
