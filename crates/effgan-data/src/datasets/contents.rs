@@ -1,8 +1,8 @@
 //! Inspecting a path before a config is written for it.
 
 use super::{
-    ContentsKind, DatasetConfig, DatasetName, LeftOut, Splits, budget::Budget, folder::Listing, idx_files::IdxSet,
-    picture::Mode,
+    ContentsKind, DatasetConfig, DatasetName, LeftOut, Numbers, Splits, budget::Budget, folder::Listing,
+    idx_files::IdxSet, picture::Mode,
 };
 use crate::DataError;
 use std::{collections::BTreeMap, path::Path};
@@ -43,7 +43,11 @@ impl Contents {
         }
         // Reads what a run reads, so that both say the same.
         let read = |name: DatasetName| {
-            DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) }.read_splits(None, None)
+            DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) }.read_splits(
+                None,
+                None,
+                Numbers::OfImages,
+            )
         };
         match read(kind.names()[0]) {
             Err(DataError::OtherClasses { .. }) => Ok(Self::of_splits(ContentsKind::Idx, read(DatasetName::Idx)?)),

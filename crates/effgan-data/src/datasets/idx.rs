@@ -206,6 +206,7 @@ fn unreadable(file: &str, reason: io::Error) -> DataError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets::Numbers;
     use flate2::{Compression, write::GzEncoder};
     use std::{fs, io::Write};
     use tempfile::TempDir;
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(train.image(0), [0, 3, 1, 4, 2, 5]);
         assert_eq!(train, test);
         assert_eq!(notes, [UPRIGHT]);
-        let numbered = Splits { notes: Vec::new(), ..Splits::of((train, test)) }.numbered(None);
+        let numbered = Splits { notes: Vec::new(), ..Splits::of((train, test)) }.numbered(None, Numbers::OfImages);
         assert_eq!(
             (numbered.class_names, numbered.train.labels()),
             (vec!["1".into(), "2".into(), "26".into()], &[0, 2, 1][..])

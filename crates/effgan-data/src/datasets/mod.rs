@@ -141,15 +141,29 @@ impl DatasetConfig {
     /// # Errors
     /// Also [`DataError::UnknownClass`] for a folder of another name, and [`DataError::FewerClasses`] when a data set has more classes.
     pub fn load_named(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
-        self.load_with_cache(download::cache_dir().ok().as_deref(), classes)
+        self.load_with_cache(download::cache_dir().ok().as_deref(), classes, Numbers::OfImages)
+    }
+
+    /// As [`load_named`](Self::load_named), for a site of a federation: without `classes`, the labels of arrays and of IDX files are the
+    /// numbers in the files, because other sites may have images of the numbers that this one lacks.
+    ///
+    /// # Errors
+    /// As [`load_named`](Self::load_named).
+    pub fn load_at_site(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
+        self.load_with_cache(download::cache_dir().ok().as_deref(), classes, Numbers::All)
     }
 
     /// As [`load_named`](Self::load_named), with the given cache folder of fetched data sets.
-    fn load_with_cache(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Dataset, DataError> {
+    fn load_with_cache(
+        &self,
+        cache: Option<&Path>,
+        classes: Option<&[String]>,
+        numbers: Numbers,
+    ) -> Result<Dataset, DataError> {
         self.check()?;
         let Splits { train, test, class_names, left_out, notes, .. } = match classes {
-            None => self.read_splits(cache, None)?,
-            Some(classes) => self.read_splits(cache, Some(classes))?.named_by(classes, self.name)?,
+            None => self.read_splits(cache, None, numbers)?,
+            Some(classes) => self.read_splits(cache, Some(classes), numbers)?.named_by(classes, self.name)?,
         };
         let fitted = self.budget();
         if fitted.shape(train.shape()) != fitted.shape(test.shape()) {
@@ -209,7 +223,12 @@ impl DatasetConfig {
         Budget::new(self.size, self.channels, self.max_memory)
     }
 
-    fn read_splits(&self, cache: Option<&Path>, classes: Option<&[String]>) -> Result<Splits, DataError> {
+    fn read_splits(
+        &self,
+        cache: Option<&Path>,
+        classes: Option<&[String]>,
+        numbers: Numbers,
+    ) -> Result<Splits, DataError> {
         let dir = || self.find_dir(cache);
         let budget = &mut self.budget();
         let mut read = || match self.name {
@@ -221,9 +240,9 @@ impl DatasetConfig {
             DatasetName::Folder => self.read_folder(&dir()?, classes),
             DatasetName::Npz => {
                 let options = npz::ReadOptions { range: self.range, num_classes: classes.map(<[String]>::len) };
-                Ok(npz::read(&dir()?, options, budget)?.numbered(classes))
+                Ok(npz::read(&dir()?, options, budget)?.numbered(classes, numbers))
             }
-            DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes)),
+            DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes, numbers)),
         };
         read().map_err(|error| match &self.dir {
             Some(dir) => contents_kind::or_other_name(error, self.name, dir),
@@ -255,6 +274,15 @@ fn from_home(path: &Path) -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(rest))
 }
 
+/// Which numbers are classes, of a data set whose classes have no names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// Those of training images.
+    OfImages,
+    /// All up to the largest.
+    All,
+}
+
 /// The result of reading a data set.
 struct Splits {
     train: ImageSet,
@@ -280,9 +308,13 @@ impl Splits {
 
     /// The classes, called by the numbers that they have in the files. Numbers that no training image has are not
     /// classes, so that no model draws them, unless all sites have agreed on `classes`, which labels then index.
-    fn numbered(self, classes: Option<&[String]>) -> Self {
+    fn numbered(self, classes: Option<&[String]>, numbers: Numbers) -> Self {
         if classes.is_some() {
             return self;
+        }
+        if numbers == Numbers::All {
+            let class_names = (0..self.train.num_classes()).map(|number| number.to_string()).collect();
+            return Self { class_names, ..self };
         }
         let Numbered { train, test, names, notes } = numbered_classes::without_empty(self.train, self.test);
         let notes = self.notes.into_iter().chain(notes).collect();
@@ -337,7 +369,7 @@ mod tests {
 
     /// The error of loading with an empty cache.
     fn load_error(json: &str) -> String {
-        config(json).unwrap().load_with_cache(None, None).unwrap_err().to_string()
+        config(json).unwrap().load_with_cache(None, None, Numbers::OfImages).unwrap_err().to_string()
     }
 
     #[test]

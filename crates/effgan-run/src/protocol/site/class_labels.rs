@@ -1,7 +1,7 @@
 //! What the labels at all sites mean: a label is a place in the list `federation.classes`, whichever of the classes a site has.
 //!
 //! Without the list, each site would number its own folders alphabetically, and a conditional network would be taught different classes
-//! under one label. Data sets with fixed classes, and arrays, whose labels are numbers, need no list.
+//! under one label. Data sets with fixed classes need no list, nor do arrays and IDX files, whose labels stay the numbers that they are.
 
 use effgan_data::{DataError, Dataset};
 use effgan_fl::Refusal;
@@ -15,7 +15,8 @@ use crate::failure::Failure;
 /// The code for the server, and the failure for the site alone, since it may name folders.
 pub fn load(config: &Config) -> Result<Dataset, (Refusal, Failure)> {
     config.check_classes().map_err(|failure| (Refusal::ClassNamesNotAllowed, failure))?;
-    config.load_dataset().map_err(|error| (refusal(&error), error.into()))
+    let classes = config.federation.classes.as_deref();
+    config.dataset.load_at_site(classes).map_err(|error| (refusal(&error), error.into()))
 }
 
 /// The code for what is wrong with a site's images.
