@@ -44,7 +44,7 @@ impl OwnNet {
     /// Length of a feature vector.
     pub const FEATURES: usize = ResnetClassifier::FEATURES;
     /// Training steps, of 64 images each.
-    pub const STEPS: usize = 600;
+    pub const STEPS: usize = 1500;
 
     /// The network of these sizes with the tensors `params`, on `device`; `quality` is what [`test`](Self::test) once found.
     ///
