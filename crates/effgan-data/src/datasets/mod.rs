@@ -5,6 +5,7 @@ mod builtin;
 pub(crate) mod cifar;
 mod contents;
 mod dataset_name;
+mod dicom;
 mod files;
 mod folder;
 mod idx;
