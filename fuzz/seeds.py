@@ -139,6 +139,54 @@ def pictures():
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = struct.pack(">HH", 8000, 8000)
     save("picture", "lying.jpg", bytes(jpeg))
+    dicom(noise, encoded(images["grey"], "JPEG"))
+
+
+def dicom(noise, jpeg):
+    """Files of DICOM: elements with a tag, a value representation and a value."""
+    rows, columns, _ = noise.shape
+    grey, wide = noise[..., 0].tobytes(), noise[..., 0].astype("<u2").tobytes()
+
+    def element(tag, vr, value, explicit=True):
+        value = struct.pack("<H", value) if isinstance(value, int) else value
+        head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+        if not explicit:
+            return head + struct.pack("<I", len(value)) + value
+        long = struct.pack("<2xI", len(value)) if vr in (b"OB", b"OW", b"SQ") else struct.pack("<H", len(value))
+        return head + vr + long + value
+
+    def file(syntax, pixels, photometric=b"MONOCHROME2 ", samples=1, bits=8, more=(), explicit=True):
+        elements = [
+            (0x00100010, b"PN", b"Secret^Name "),
+            (0x00280002, b"US", samples), (0x00280004, b"CS", photometric), (0x00280010, b"US", rows), (0x00280011, b"US", columns),
+            (0x00280100, b"US", bits), (0x00280101, b"US", bits), (0x00280103, b"US", 0), *more, (0x7FE00010, b"OB", pixels),
+        ]
+        uid = element(0x00020010, b"UI", f"1.2.840.10008.1.2{syntax}".encode())
+        return bytes(128) + b"DICM" + uid + b"".join(element(*each, explicit) for each in sorted(elements))
+
+    def fragments(*values):
+        items = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value for value in (b"", *values))
+        return items + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+    def compressed(syntax, *values, **how):
+        whole = file(syntax, fragments(*values), **how)
+        at = whole.index(b"\xe0\x7f\x10\x00OB") + 8
+        return whole[:at] + b"\xff" * 4 + whole[at + 4 :]
+
+    window = [(0x00281050, b"DS", b"100 "), (0x00281051, b"DS", b"50"), (0x00281052, b"DS", b"-10 "), (0x00281053, b"DS", b"2 ")]
+    save("picture", "window.dcm", file(".1", grey, more=window))
+    save("picture", "deep.dcm", file("", wide, b"MONOCHROME1 ", bits=16, explicit=False))
+    save("picture", "planes.dcm", file(".1", np.moveaxis(noise[..., :3], -1, 0).tobytes(), b"YBR_FULL", 3, more=[(0x00280006, b"US", 1)]))
+    palette = [(0x00281101 + i, b"US", struct.pack("<3H", 256, 0, 8)) for i in range(3)]
+    palette += [(0x00281201 + i, b"OW", bytes(range(256))) for i in range(3)]
+    save("picture", "palette.dcm", file(".1", grey, b"PALETTE COLOR ", more=palette))
+    table = element(0x00283002, b"US", struct.pack("<3H", 4, 60, 8)) + element(0x00283006, b"OW", struct.pack("<4H", 0, 99, 200, 255))
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(table)) + table
+    save("picture", "table.dcm", file(".1", grey, more=[(0x00283010, b"SQ", item)]))
+    runs = struct.pack("<16I", 1, 64, *[0] * 14) + bytes([107]) + grey[:108]
+    save("picture", "runs.dcm", compressed(".5", runs))
+    save("picture", "inside.dcm", compressed(".4.50", jpeg))
+    save("picture", "frames.dcm", file(".1", grey, more=[(0x00280008, b"IS", b"2 ")]))
 
 
 def archive():

@@ -15,6 +15,7 @@ fi
 for script in \
     crates/effgan-run/tests/fixtures/tensorboard_events.py \
     crates/effgan-data/tests/fixtures/resize.py \
+    crates/effgan-data/tests/fixtures/dicom.py \
     crates/effgan-metrics/tests/fixtures/frechet.py \
     crates/effgan-metrics/tests/fixtures/agreement.py \
     crates/effgan-metrics/tests/fixtures/inception.py \

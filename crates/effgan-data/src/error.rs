@@ -109,7 +109,9 @@ pub enum DataError {
     )]
     BarrenClass { class: String, num_files: usize, first: PathBuf },
     /// Values of 16 bits are mapped, and there are none.
-    #[error("dataset.black and dataset.white are for pictures of 16 bits, and there are none; remove them")]
+    #[error(
+        "dataset.black and dataset.white are for pictures of 16 bits without a window of their own, and there are none; remove them"
+    )]
     NoDeepImages,
     /// Values of 16 bits are mapped, of a data set that is not a folder.
     #[error("dataset.black and dataset.white are for name = \"folder\", but the data set is {name}; remove them")]

@@ -35,7 +35,7 @@ fn three_broken_images_of_a_thousand_are_one_message_or_are_skipped() {
     assert_eq!(
         error(&config),
         "3 of 1000 images of DIR cannot be read: cats/0020.png (is empty), dogs/0405.jpg (is truncated), \
-         frogs/0908.png (is not a picture of a format that is read (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM)); repair or remove them, or set dataset.skip_broken = true to leave them out"
+         frogs/0908.png (is not a picture of a format that is read (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM, DICOM)); repair or remove them, or set dataset.skip_broken = true to leave them out"
     );
     let dataset = DatasetConfig { skip_broken: true, ..config }.load().unwrap();
     let left_out: Vec<_> = dataset.left_out.iter().map(|file| file.file.to_str().unwrap()).collect();
@@ -102,7 +102,7 @@ fn ambiguous_folders_are_errors() {
     let dir = TempDir::new().unwrap();
     assert_eq!(
         error(&folder(dir.path())),
-        "DIR holds no pictures (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM); set dataset.dir to a folder of them, or of one folder for each class"
+        "DIR holds no pictures (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM, DICOM); set dataset.dir to a folder of them, or of one folder for each class"
     );
     grey(dir.path(), "a", 9);
     assert!(error(&folder(dir.path())).starts_with("DIR has no class of 10 images, so there are no test images"));

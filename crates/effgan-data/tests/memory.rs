@@ -2,6 +2,7 @@
 
 #[path = "../../effgan-kernels/tests/counting/allocator.rs"]
 mod allocator;
+mod dicom_file;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use allocator::{HELD, PEAK};
+use dicom_file::{BASELINE_JPEG, BITS, BITS_STORED, COLUMNS, DicomFile, PHOTOMETRIC, ROWS, RUN_LENGTHS, SAMPLES};
 use effgan_data::datasets::{MaxMemory, ValueRange};
 use effgan_data::{DatasetConfig, DatasetName};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
@@ -58,9 +60,16 @@ fn add(zip: &mut ZipWriter<File>, name: &str, descr: &str, shape: &str, num_byte
 
 /// A folder of `n` copies of a picture.
 fn folder(dir: &Path, picture: &DynamicImage, format: ImageFormat, n: usize) {
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, format).unwrap();
+    folder_of(dir, file.get_ref(), n);
+}
+
+/// A folder of `n` copies of a file.
+fn folder_of(dir: &Path, file: &[u8], n: usize) {
     fs::create_dir(dir.join("class")).unwrap();
     let first = dir.join("class/0.png");
-    picture.save_with_format(&first, format).unwrap();
+    fs::write(&first, file).unwrap();
     (1..n).for_each(|i| fs::hard_link(&first, dir.join(format!("class/{i}.png"))).unwrap());
 }
 
@@ -232,4 +241,46 @@ fn a_progressive_jpeg_of_four_channels_is_decoded_within_the_bound() {
     let bound = (40..60).find(fits).unwrap();
     let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(bound), ..config });
     assert!(said.is_none() && most_mib <= bound as usize, "{most_mib} of {bound} MiB: {said:?}");
+}
+
+#[test]
+fn dicom_pictures_are_decoded_within_the_bound() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let side = [1024; 2];
+    let grey = DicomFile::grey(side, &vec![9; 1 << 21]).number(BITS, 16).number(BITS_STORED, 12);
+    let rgb = DicomFile::grey(side, &vec![9; 3 << 20]).number(SAMPLES, 3).with(PHOTOMETRIC, "CS", b"RGB ");
+    // Two segments of runs of 128 for the two bytes of a sample.
+    let starts = [2_u32, 64, 64 + (1 << 14)].map(u32::to_le_bytes).concat();
+    let runs = [&starts[..], &[0; 52], &[129, 9].repeat(1 << 14)].concat();
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(RgbImage::new(1024, 1024)).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let files = [
+        grey.clone(),
+        grey.compressed(RUN_LENGTHS, &runs),
+        rgb.clone(),
+        rgb.with(PHOTOMETRIC, "CS", b"YBR_FULL").compressed(BASELINE_JPEG, jpeg.get_ref()),
+    ];
+    for (i, file) in files.iter().enumerate() {
+        let dir = TempDir::new().unwrap();
+        folder_of(dir.path(), &file.bytes(), 10);
+        // As they are: resizing would take more memory than decoding.
+        let config = config(DatasetName::Folder, dir.path());
+        let fits = |bound: &u64| DatasetConfig { max_memory: mib(*bound), ..config.clone() }.load().is_ok();
+        let bound = (10..80).find(fits).unwrap();
+        let (most_mib, said) = peak(&DatasetConfig { max_memory: mib(bound), ..config });
+        assert!(said.is_none() && most_mib <= bound as usize, "file {i}: {most_mib} of {bound} MiB: {said:?}");
+    }
+}
+
+#[test]
+fn dicom_headers_of_many_pixels_allocate_no_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let many = DicomFile::grey([0; 2], &[]).number(ROWS, 8000).number(COLUMNS, 8000);
+    for file in [many.clone(), many.clone().compressed(RUN_LENGTHS, &[0; 64]), many.compressed(BASELINE_JPEG, &[0; 64])]
+    {
+        let dir = TempDir::new().unwrap();
+        folder_of(dir.path(), &file.bytes(), 10);
+        let (most_mib, said) = peak(&config(DatasetName::Folder, dir.path()));
+        assert!(said.is_some() && most_mib <= 1, "{most_mib} MiB: {said:?}");
+    }
 }

@@ -144,6 +144,6 @@ fn levels_that_mean_nothing_are_errors() {
     let unused = DatasetConfig { white: Some(4095), ..config(shallow.path()) };
     assert_eq!(
         error(unused),
-        "dataset.black and dataset.white are for pictures of 16 bits, and there are none; remove them"
+        "dataset.black and dataset.white are for pictures of 16 bits without a window of their own, and there are none; remove them"
     );
 }

@@ -3,18 +3,15 @@
 //! Segments are followed from the first to the end-of-image marker (ITU-T T.81, annex B). So a thumbnail's marker in a header does
 //! not count, and whatever follows the picture does not matter: phones append a film.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read, Seek},
-};
+use std::io::{self, BufRead, Seek};
 
 const RESTARTS: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
 const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;
 
 /// Checks that the picture ends; an error is the reason why it does not.
-pub(super) fn check(file: &mut File) -> Result<(), String> {
-    let followed = file.rewind().and_then(|()| follow_segments(&mut BufReader::new(file)));
+pub(super) fn check(reader: &mut (impl BufRead + Seek)) -> Result<(), String> {
+    let followed = reader.rewind().and_then(|()| follow_segments(reader));
     followed.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => "is truncated".into(),
         _ => error.to_string(),
@@ -25,7 +22,7 @@ pub(super) fn check(file: &mut File) -> Result<(), String> {
 ///
 /// # Errors
 /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when there is none.
-fn follow_segments(reader: &mut BufReader<&mut File>) -> io::Result<()> {
+fn follow_segments(reader: &mut (impl BufRead + Seek)) -> io::Result<()> {
     loop {
         match next_marker(reader)? {
             END_OF_IMAGE => return Ok(()),

@@ -9,6 +9,7 @@ pub(crate) mod cifar;
 mod contents;
 mod contents_kind;
 mod dataset_name;
+mod dicom;
 mod files;
 mod folder;
 mod idx;

@@ -1,14 +1,14 @@
 //! Decoding one picture into bytes.
 //!
 //! The format is detected from the file's contents, not from its name. An orientation in EXIF is applied; 16 bits become 8 by
-//! [`Levels`]; transparent pixels are blended with white; of several pictures in a file the first is read. Colours are not changed
-//! otherwise. A file may be hostile: its header is checked before memory is allocated, and pictures that are decoded at the same time
+//! [`Levels`]; transparent pixels are blended with white; of several pictures in a file the first is read (of [`dicom`], one must be
+//! the only one). Colours are not changed otherwise. A file may be hostile: its header is checked before memory is allocated, and pictures that are decoded at the same time
 //! share the memory of [`Decoders`].
 
 use super::{
     DEFLATE_RATIO,
     budget::{Decoders, resizing},
-    jpeg_end, lfs_pointer,
+    dicom, jpeg_end, lfs_pointer,
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
@@ -27,10 +27,13 @@ const MAX_PIXELS: u64 = 1 << 26;
 /// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
 
-/// The formats that are read, in messages.
-pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, PNM";
+/// Maximum number of pixels of a JPEG file for each of its bytes: a bit stands for at most a block of 8 × 8.
+pub(super) const JPEG_RATIO: u64 = 8 * 64;
 
-/// The formats that are read.
+/// The formats that are read, in messages.
+pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, PNM, DICOM";
+
+/// The formats that are read by the `image` crate.
 const READ: [ImageFormat; 7] = [
     ImageFormat::Png,
     ImageFormat::Jpeg,
@@ -47,18 +50,33 @@ const EXTENSIONS: [&str; 18] = [
     "pam", "apng",
 ];
 
+/// Names of DICOM files end in one of these, if at all. Such a file may be something other than a picture.
+const DICOM_EXTENSIONS: [&str; 2] = ["dcm", "dicom"];
+
+/// A format that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Dicom,
+    Image(ImageFormat),
+}
+
 /// Whether the file is a picture by its name or, where the name says nothing, by its first bytes.
 pub(super) fn is_picture(path: &Path) -> bool {
     let extension = path.extension().map(OsStr::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known)) || has_signature(path)
+    let is_called = |names: &[&str]| extension.as_ref().is_some_and(|it| names.iter().any(|name| it == *name));
+    is_called(&EXTENSIONS) || is_picture_inside(path).unwrap_or_else(|| is_called(&DICOM_EXTENSIONS))
 }
 
-/// Whether the file begins like a picture. Formats whose beginning has two letters, with which a text may begin, are not looked for.
-fn has_signature(path: &Path) -> bool {
-    let is_sure = |format| !matches!(format, ImageFormat::Bmp | ImageFormat::Pnm);
+/// Whether the file is a picture by its first bytes; `None` where they do not tell. Formats whose beginning has two letters, with
+/// which a text may begin, are not looked for.
+fn is_picture_inside(path: &Path) -> Option<bool> {
     // Opening a pipe would block until another process writes into it.
-    let file = path.is_file().then(|| File::open(path).ok()).flatten();
-    file.is_some_and(|mut file| format_of(&mut file).is_ok_and(is_sure))
+    let mut file = path.is_file().then(|| File::open(path).ok()).flatten()?;
+    match format_of(&mut file).ok()? {
+        Format::Dicom => Some(!dicom::holds_no_picture(&mut file)),
+        Format::Image(ImageFormat::Bmp | ImageFormat::Pnm) => None,
+        Format::Image(_) => Some(true),
+    }
 }
 
 /// The values of 16 bits that become black and white; those between are scaled linearly, and those beyond are clipped.
@@ -134,7 +152,7 @@ pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String>
 }
 
 /// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape, and of a picture with 16 bits its
-/// largest value; an error is the reason why it cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory
+/// least and largest value; an error is the reason why it cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory
 /// is reserved.
 pub(super) fn read<T>(
     path: &Path,
@@ -142,7 +160,7 @@ pub(super) fn read<T>(
     levels: Levels,
     decoders: &Decoders,
     take: impl FnOnce(Vec<u8>, [usize; 3]) -> T,
-) -> Result<(T, Option<u16>), String> {
+) -> Result<(T, Option<[u16; 2]>), String> {
     let header = header(path, decoders)?;
     let resizing = if header.shape() == to { 0 } else { header.num_pixels() * 3 + resizing(header.shape(), to) };
     decoders.with(header.decoding.max(resizing), || {
@@ -151,21 +169,42 @@ pub(super) fn read<T>(
             return Err("has changed while it was read".into());
         }
         let picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
-        let largest = largest(&picture);
-        Ok((take(planes(picture, orientation, header.shape(), levels), header.shape()), largest))
+        let range = range(&picture);
+        Ok((take(planes(picture, orientation, header.shape(), levels), header.shape()), range))
     })
 }
 
+/// The checked header of a file, and what decodes it.
+type Opened = (Header, Orientation, Box<dyn ImageDecoder>);
+
 /// Reads the header and checks it.
-fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String> {
+fn open(path: &Path) -> Result<Opened, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len > MAX_FILE {
         return Err(format!("has {len} bytes, more than the {MAX_FILE} that are read"));
     }
-    let format = format_of(&mut file)?;
+    match format_of(&mut file)? {
+        Format::Dicom => open_dicom(file, len),
+        Format::Image(format) => open_image(file, len, format),
+    }
+}
+
+fn open_dicom(file: File, len: u64) -> Result<Opened, String> {
+    let decoder = dicom::Decoder::open(file)?;
+    let (width, height) = decoder.dimensions();
+    let num_pixels = check_size([width, height], len, decoder.most_pixels(len))?;
+    let colour = decoder.color_type();
+    let mode = mode(colour)?;
+    let planes = num_pixels * u64::from(colour.bytes_per_pixel() + colour.channel_count());
+    let decoding = decoder.decoding(len) + planes;
+    let header = Header { width: width as usize, height: height as usize, mode, decoding };
+    Ok((header, Orientation::NoTransforms, Box::new(decoder)))
+}
+
+fn open_image(mut file: File, len: u64, format: ImageFormat) -> Result<Opened, String> {
     if format == ImageFormat::Jpeg {
-        jpeg_end::check(&mut file)?;
+        jpeg_end::check(&mut BufReader::new(&mut file))?;
     }
     file.rewind().map_err(|error| error.to_string())?;
     let mut reader = ImageReader::with_format(BufReader::new(file), format);
@@ -174,15 +213,8 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(|error| one_line(&error))?;
     let (width, height) = decoder.dimensions();
-    let num_pixels = u64::from(width) * u64::from(height);
-    if !(1..=MAX_PIXELS).contains(&num_pixels) {
-        return Err(format!("claims to have {width} × {height} pixels, and must have from 1 to {MAX_PIXELS} in all"));
-    }
     let mode = mode(decoder.color_type())?;
-    // The header of a small file cannot make the program allocate much memory.
-    if most_pixels(format, mode, len).is_some_and(|most| num_pixels > most) {
-        return Err(format!("claims to have {width} × {height} pixels, more than its {len} bytes can hold"));
-    }
+    let num_pixels = check_size([width, height], len, most_pixels(format, mode, len))?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = if swaps_sides(orientation) { (height, width) } else { (width, height) };
     let decoding = decoding(format, decoder.color_type(), num_pixels, len);
@@ -191,7 +223,21 @@ fn open(path: &Path) -> Result<(Header, Orientation, impl ImageDecoder), String>
         limits.max_alloc = Some(decoding);
         decoder.set_limits(limits).map_err(|error| one_line(&error))?;
     }
-    Ok((Header { width: width as usize, height: height as usize, mode, decoding }, orientation, decoder))
+    let header = Header { width: width as usize, height: height as usize, mode, decoding };
+    Ok((header, orientation, Box::new(decoder)))
+}
+
+/// Number of pixels of a picture in a file of `len` bytes, which can hold `most` of them. The header of a small file cannot make the
+/// program allocate much memory.
+fn check_size([width, height]: [u32; 2], len: u64, most: Option<u64>) -> Result<u64, String> {
+    let num_pixels = u64::from(width) * u64::from(height);
+    if !(1..=MAX_PIXELS).contains(&num_pixels) {
+        return Err(format!("claims to have {width} × {height} pixels, and must have from 1 to {MAX_PIXELS} in all"));
+    }
+    if most.is_some_and(|most| num_pixels > most) {
+        return Err(format!("claims to have {width} × {height} pixels, more than its {len} bytes can hold"));
+    }
+    Ok(num_pixels)
 }
 
 /// Maximum number of bytes that decoding needs: the pixels in the file's format and their planes, which are rotated one by one. A JPEG decoder
@@ -208,27 +254,34 @@ fn decoding(format: ImageFormat, colour: ColorType, num_pixels: u64, len: u64) -
 }
 
 /// Maximum number of pixels that `len` bytes can hold: before compression, a pixel of a PNG file has at least 1 bit, or 16 bits where channels
-/// are deep; in a JPEG file, a bit stands for at most a block of 8 × 8 pixels; PNM is not compressed. The others have no such bound.
+/// are deep; PNM is not compressed. The others have no such bound.
 fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> Option<u64> {
     match format {
         ImageFormat::Png if mode.deep => Some(DEFLATE_RATIO * len / 2),
         ImageFormat::Png => Some(DEFLATE_RATIO * len * 8),
-        ImageFormat::Jpeg => Some(8 * 64 * len),
+        ImageFormat::Jpeg => Some(JPEG_RATIO * len),
         ImageFormat::Pnm => Some(8 * len),
         _ => None,
     }
 }
 
 /// One of [`FORMATS`], detected from the first bytes of the file.
-fn format_of(file: &mut File) -> Result<ImageFormat, String> {
+fn format_of(file: &mut File) -> Result<Format, String> {
     let mut start = Vec::new();
-    file.take(lfs_pointer::LEN).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    file.take(dicom::SIGNATURE as u64).read_to_end(&mut start).map_err(|error| error.to_string())?;
     if let Some(reason) = lfs_pointer::reason(&start) {
         return Err(reason.into());
     }
+    // A scanner of slides writes files that are both DICOM and TIFF.
+    if dicom::is_dicom(&start) {
+        return Ok(Format::Dicom);
+    }
     match image::guess_format(&start) {
-        Ok(format) if READ.contains(&format) => Ok(format),
+        Ok(format) if READ.contains(&format) => Ok(Format::Image(format)),
         _ if start.is_empty() => Err("is empty".into()),
+        _ if dicom::is_headless(&start) => {
+            Err("is DICOM without the letters DICM at byte 128; `dcmconv IN OUT` adds them".into())
+        }
         _ => Err(format!("is not a picture of a format that is read ({FORMATS})")),
     }
 }
@@ -289,11 +342,15 @@ fn deep(pixels: &[u16], counts: [usize; 2], levels: Levels) -> Vec<u8> {
     over_white(pixels, counts, |value| levels.byte(value), |alpha| Levels::default().byte(alpha))
 }
 
-/// The largest value of a picture with 16 bits, alpha aside.
-fn largest(picture: &DynamicImage) -> Option<u16> {
+/// The least and the largest value of a picture with 16 bits, alpha aside.
+fn range(picture: &DynamicImage) -> Option<[u16; 2]> {
     use DynamicImage as D;
     let of = |pixels: &[u16], [colours, channels]: [usize; 2]| {
-        pixels.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).max().copied()
+        let values = pixels.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]);
+        values.fold(None, |range, &value| {
+            let [least, largest] = range.unwrap_or([value; 2]);
+            Some([least.min(value), largest.max(value)])
+        })
     };
     match picture {
         D::ImageLuma16(pixels) => of(pixels.as_raw(), [1, 1]),

@@ -13,7 +13,7 @@ use super::cache;
 use crate::failure::{Failure, Result};
 
 /// Training steps between two calls of the progress.
-const STEPS_PER_CALL: usize = 20;
+const STEPS_PER_CALL: usize = 50;
 
 /// Why a data set has no network of its own, or the network.
 pub(super) type OrReason<T> = std::result::Result<T, String>;

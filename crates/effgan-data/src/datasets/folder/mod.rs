@@ -30,7 +30,7 @@ use layout::Layout;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicI32, Ordering::Relaxed},
+    sync::{Mutex, PoisonError},
 };
 use walk::Tree;
 
@@ -207,7 +207,7 @@ impl Listing {
         let mut pixels = vec![0; entries.len() * image_len];
         let read = |entry: &Entry, output: &mut [u8]| {
             let fit = |pixels: Vec<u8>, from| output.copy_from_slice(&resize::fit_image(&pixels, from, shape));
-            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), largest)| deepest.see(largest))
+            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), range)| deepest.see(range))
         };
         let mut labels = Vec::with_capacity(entries.len());
         for (i, (entry, read)) in entries.iter().zip(in_parallel_into(entries, &mut pixels, read)).enumerate() {
@@ -223,12 +223,12 @@ impl Listing {
         ImageSet::new(shape, pixels, labels, self.classes.len())
     }
 
-    /// The pictures that cannot be read, found by decoding all of them, and the largest value of those with 16 bits.
+    /// The pictures that cannot be read, found by decoding all of them, and the range of those with 16 bits.
     pub(super) fn broken(&self) -> (Vec<LeftOut>, Deepest) {
         let (decoders, deepest) = (Budget::as_they_are().decoders(), Deepest::default());
         let check = |entry: &Entry| match picture::read(&entry.path, [0; 3], Levels::default(), &decoders, |_, _| ()) {
-            Ok(((), largest)) => {
-                deepest.see(largest);
+            Ok(((), range)) => {
+                deepest.see(range);
                 None
             }
             Err(reason) => Some(LeftOut { file: self.name(&entry.path), reason }),
@@ -248,39 +248,54 @@ struct Decoding<'a> {
     deepest: &'a Deepest,
 }
 
-/// The largest value of all pictures with 16 bits; −1 while there are none.
-pub(super) struct Deepest(AtomicI32);
+/// The least and the largest value of all pictures with 16 bits.
+#[derive(Default)]
+pub(super) struct Deepest(Mutex<Option<[u16; 2]>>);
 
 impl Deepest {
-    fn see(&self, largest: Option<u16>) {
-        self.0.fetch_max(largest.map_or(-1, i32::from), Relaxed);
+    fn see(&self, range: Option<[u16; 2]>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = match (*seen, range) {
+            (Some([least, largest]), Some([low, high])) => Some([least.min(low), largest.max(high)]),
+            (seen, range) => seen.or(range),
+        };
     }
 
-    /// Where there are pictures of 16 bits, their largest value.
-    fn largest(&self) -> Option<u16> {
-        u16::try_from(self.0.load(Relaxed)).ok()
+    /// Where there are pictures of 16 bits, their least and their largest value.
+    fn range(&self) -> Option<[u16; 2]> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The largest value, where it is so small that the pictures are black: scanners often write 10 or 12 bits as 16.
     pub(super) fn too_dark(&self) -> Option<u16> {
-        self.largest().filter(|&largest| (1..=u16::MAX / 4).contains(&largest))
+        self.range().map(|[_, largest]| largest).filter(|largest| (1..=QUARTER).contains(largest))
     }
 
-    /// A line about pictures that are too dark for the `levels` of the config.
+    /// A line about pictures that are too dark, or too much alike, for the `levels` of the config.
     pub(super) fn note(&self, levels: Option<Levels>) -> Result<Option<String>, DataError> {
-        match (self.largest(), levels) {
+        match (self.range(), levels) {
             (None, Some(_)) => Err(DataError::NoDeepImages),
-            (_, Some(_)) => Ok(None),
-            _ => Ok(self.too_dark().map(|largest| {
-                format!("no 16-bit image has a value above {largest} of 65535, so that they are dark; dataset.white = {largest} makes that white")
-            })),
+            (_, Some(_)) | (None, None) => Ok(None),
+            (Some([least, largest]), None) => Ok(too_little_contrast(least, largest)),
         }
     }
 }
 
-impl Default for Deepest {
-    fn default() -> Self {
-        Self(AtomicI32::new(-1))
+/// A quarter of the range of 16 bits.
+const QUARTER: u16 = u16::MAX / 4;
+
+/// A line about pictures whose values fill less than a quarter of their range.
+fn too_little_contrast(least: u16, largest: u16) -> Option<String> {
+    match largest {
+        1..=QUARTER => Some(format!(
+            "no 16-bit image has a value above {largest} of 65535, so that they are dark; dataset.white = {largest} makes that white"
+        )),
+        // Signed values without a window, such as those of a CT, are all in the middle.
+        _ if least < largest && largest - least <= QUARTER => Some(format!(
+            "all values of the 16-bit images are from {least} to {largest} of 65535, so that they have little contrast; \
+             dataset.black = {least} and dataset.white = {largest} spread them"
+        )),
+        _ => None,
     }
 }
 
