@@ -60,7 +60,7 @@ fn add(zip: &mut ZipWriter<File>, name: &str, descr: &str, shape: &str, num_byte
 
 /// A folder of `n` copies of a picture.
 fn folder(dir: &Path, picture: &DynamicImage, format: ImageFormat, n: usize) {
-    let mut file = std::io::Cursor::new(Vec::new());
+    let mut file = io::Cursor::new(Vec::new());
     picture.write_to(&mut file, format).unwrap();
     folder_of(dir, file.get_ref(), n);
 }
@@ -252,7 +252,7 @@ fn dicom_pictures_are_decoded_within_the_bound() {
     // Two segments of runs of 128 for the two bytes of a sample.
     let starts = [2_u32, 64, 64 + (1 << 14)].map(u32::to_le_bytes).concat();
     let runs = [&starts[..], &[0; 52], &[129, 9].repeat(1 << 14)].concat();
-    let mut jpeg = std::io::Cursor::new(Vec::new());
+    let mut jpeg = io::Cursor::new(Vec::new());
     DynamicImage::ImageRgb8(RgbImage::new(1024, 1024)).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
     let files = [
         grey.clone(),

@@ -56,26 +56,26 @@ impl ResnetClassifier {
     }
 }
 
-/// Trains a residual classifier for `steps` ≥ 1 steps on u8 `images` `[n, c, h, w]` with `labels` below the number of classes, by
-/// cross-entropy and Adam, on `device`. The learning rate is 2e-3, and 2e-4 in the last third of the steps. Batches are drawn from all
-/// images, each moved by up to an eighth of its sides. `on_step` is called with the number of each step, from 1, and its loss in nats.
+/// Trains a residual classifier for `steps` ≥ 1 steps on those of the u8 images `[n, c, h, w]`, with labels below the number of classes,
+/// that have the indices `seen`, by cross-entropy and Adam, on `device`. The learning rate is 2e-3, and 2e-4 in the last third of the steps. Batches are drawn from all
+/// of them, each moved by up to an eighth of its sides. `on_step` is called with the number of each step, from 1, and its loss in nats.
 ///
 /// # Errors
 /// [`NnError::Config`] when there is no classifier of these sizes, or there are no images.
 ///
 /// # Panics
-/// When there is not one label per image, or a label is too large.
+/// When there is not one label per image, a label is too large, or there is no image of an index.
 pub fn train_resnet(
     shape: ResnetShape,
-    images: &[u8],
-    labels: &[u8],
+    (images, labels): (&[u8], &[u8]),
+    seen: &[u32],
     steps: usize,
     seed: u64,
     device: Device,
     mut on_step: impl FnMut(usize, f32),
 ) -> Result<Params> {
     shape.check()?;
-    if labels.is_empty() {
+    if seen.is_empty() {
         return Err(NnError::Config("there are no images to train a classifier on".into()));
     }
     assert!(images.len() == labels.len() * image_len(&shape), "there is one label per image");
@@ -87,7 +87,7 @@ pub fn train_resnet(
     for step in 1..=steps {
         adam.set_learning_rate(if 3 * step > 2 * steps { 2e-4 } else { 2e-3 });
         let mut rng = streams.at(Purpose::Augment, step as u64);
-        let chosen: Vec<usize> = (0..BATCH).map(|_| rng.random_range(0..labels.len())).collect();
+        let chosen: Vec<usize> = (0..BATCH).map(|_| seen[rng.random_range(0..seen.len())] as usize).collect();
         let image = |i: usize| &images[i * image_len(&shape)..(i + 1) * image_len(&shape)];
         let moved = chosen.iter().flat_map(|&i| moved(image(i), shape.images, &mut rng)).collect();
         let x = batch(moved, &shape, &on);

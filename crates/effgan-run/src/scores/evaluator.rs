@@ -127,10 +127,9 @@ impl Evaluator<'_> {
     /// The number of images to score, and of reference images.
     fn sizes(&self) -> Result<(usize, usize)> {
         let RealImages { name, images, train, .. } = &self.real;
-        let image_len: usize = images.shape().iter().product();
         let max_n = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
-        let max_n = train.map_or(max_n, |(train, _)| max_n.min(train.len() / image_len));
+        let max_n = train.map_or(max_n, |(_, labels)| max_n.min(self.network.for_floor(labels).len()));
         let outside = |n: usize| Err(usage(format!("n = {n} must be from 2 to {max_n}, the images of {name}")));
         let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
@@ -197,10 +196,11 @@ impl Evaluator<'_> {
 
     /// Scores as many training images as there are images, where there are any.
     fn floor(&self, reference: &Reference, n: usize) -> Result<Option<Scores>> {
-        let Some((train, _)) = self.real.train else { return Ok(None) };
-        let shape = self.real.images.shape();
-        let n = n.min(train.len() / shape.iter().product::<usize>());
-        let features = self.extract_cached(self.network, "floor", &Images::Pixels(train, shape), n)?;
+        let Some((train, labels)) = self.real.train else { return Ok(None) };
+        let indices: Vec<u32> = self.network.for_floor(labels).into_iter().take(n).collect();
+        let n = indices.len();
+        let images = Images::Subset(train, self.real.images.shape(), indices);
+        let features = self.extract_cached(self.network, "floor", &images, n)?;
         reference.score(&features, self.jobs).map(Some).map_err(Failure::data)
     }
 

@@ -1,5 +1,8 @@
-//! The feature network of a data set that no built-in one fits: trained once on its whole training split, before a limit, a partition or
-//! the seed of a run have a say, and kept in the cache.
+//! The feature network of a data set that no built-in one fits: trained once on its training split, before a limit, a partition or the
+//! seed of a run have a say, and kept in the cache.
+//!
+//! It does not see [every fifth](unseen) training image of a class. The floor is scored on those: a network tells images that it was
+//! trained on from others (of 1,720 pictures, the floor would be 112 instead of 27, see docs/decisions.md).
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +13,7 @@ use effgan_nn::networks::ResnetShape;
 use effgan_nn::{ArithmeticVersion, Device, Params, params, sealed};
 
 use super::cache;
+use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 
 /// Training steps between two calls of the progress.
@@ -17,6 +21,19 @@ const STEPS_PER_CALL: usize = 50;
 
 /// Why a data set has no network of its own, or the network.
 pub(super) type OrReason<T> = std::result::Result<T, String>;
+
+/// Of so many images of a class, one is not trained on.
+const ONE_UNSEEN_IN: usize = 5;
+
+/// Indices of the training images with these `labels` that the network is not trained on: the fifth, tenth, … of each class.
+pub(super) fn unseen(labels: &[u8]) -> Vec<u32> {
+    let mut counts = [0_usize; 256];
+    let is_unseen = |&(_, &label): &(u32, &u8)| {
+        counts[usize::from(label)] += 1;
+        counts[usize::from(label)].is_multiple_of(ONE_UNSEEN_IN)
+    };
+    (0..).zip(labels).filter(is_unseen).map(|(index, _)| index).collect()
+}
 
 /// How the network is come by.
 #[derive(Clone, Copy)]
@@ -38,6 +55,13 @@ pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<O
     if let Err(reason) = shape.check() {
         let one = "the images have no classes, which a feature network would learn".to_owned();
         return Ok(Err(if shape.num_classes < 2 { one } else { reason.to_string() }));
+    }
+    let num_unseen = unseen(dataset.train.labels()).len();
+    if num_unseen < MIN_SAMPLES {
+        return Ok(Err(format!(
+            "{num_unseen} training images are left to compare with when a feature network is trained on four in five of each class; \
+             {MIN_SAMPLES} are needed"
+        )));
     }
     let (params, quality) = cached(dataset, shape, how)?;
     if !quality.is_above_chance() {
@@ -83,6 +107,12 @@ fn key(dataset: &Dataset, shape: ResnetShape) -> String {
     params::sha256(format!("own network | {shape:?} | {train} | {test} | {} | {version:?}", OwnNet::STEPS).as_bytes())
 }
 
+/// Indices of the images that the network is trained on.
+fn seen(labels: &[u8]) -> Vec<u32> {
+    let unseen = unseen(labels);
+    (0..labels.len() as u32).filter(|index| unseen.binary_search(index).is_err()).collect()
+}
+
 fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
     let Training { device, jobs, progress } = how;
     let [train, test] =
@@ -92,7 +122,19 @@ fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Pa
             progress("training a feature network", step, OwnNet::STEPS);
         }
     };
-    let params = OwnNet::train(shape, train, device, jobs, on_step).map_err(Failure::data)?;
+    let params = OwnNet::train(shape, train, &seen(train.labels), device, jobs, on_step).map_err(Failure::data)?;
     let quality = OwnNet::test(shape, &params, test, device, jobs).map_err(Failure::data)?;
     Ok((params, quality))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fifth_image_of_a_class_is_not_trained_on() {
+        let labels = [0, 1, 0, 0, 0, 1, 0, 1, 1, 1, 2, 2, 2, 2];
+        assert_eq!(unseen(&labels), [6, 9]);
+        assert_eq!(seen(&labels), [0, 1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13]);
+    }
 }

@@ -15,7 +15,7 @@ use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores};
 use effgan_nn::{Device, Model, Params};
 
 use super::feature_net::FeatureNet;
-use super::own_features::{OrReason, Training};
+use super::own_features::{OrReason, Training, unseen};
 use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
@@ -75,7 +75,10 @@ impl Scorer {
     /// # Errors
     /// When a feature is not finite.
     pub(crate) fn floor(&self, train: &ImageSet) -> anyhow::Result<Option<Scores>> {
-        self.score(train.first(self.num_samples()).pixels())
+        let Some(DatasetReference { network, images, .. }) = &self.reference else { return Ok(None) };
+        let indices = network.for_floor(train.labels()).into_iter().take(images.n());
+        let pixels: Vec<u8> = indices.flat_map(|index| train.image(index as usize)).copied().collect();
+        self.score(&pixels)
     }
 
     /// Generates as many samples of one generator as are scored, or as a picture shows.
@@ -145,15 +148,17 @@ impl DatasetReference {
 /// When there are fewer, or they lack a class.
 pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device) -> Result<()> {
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else {
-        return if dataset.train.num_classes() > 1 { num_scored(dataset, n).map(drop) } else { Ok(()) };
+        let unseen = unseen(dataset.train.labels()).len();
+        let is_scored = dataset.train.num_classes() > 1 && unseen >= MIN_SAMPLES;
+        return if is_scored { num_scored(dataset, unseen, n).map(drop) } else { Ok(()) };
     };
-    let n = num_scored(dataset, n)?;
+    let n = num_scored(dataset, dataset.train.len(), n)?;
     network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
 }
 
-/// How many images are scored: `n`, or as many as both splits have.
-fn num_scored(dataset: &Dataset, n: Option<usize>) -> Result<usize> {
-    let max_n = dataset.test.len().min(dataset.train.len());
+/// How many images are scored: `n`, or as many as there are test images and images for the floor.
+fn num_scored(dataset: &Dataset, for_floor: usize, n: Option<usize>) -> Result<usize> {
+    let max_n = dataset.test.len().min(for_floor);
     let n = n.unwrap_or(max_n);
     if (MIN_SAMPLES..=max_n).contains(&n) {
         return Ok(n);
@@ -187,7 +192,7 @@ fn reference(
         Ok(network) => network,
         Err(reason) => return Ok(Err(reason)),
     };
-    let n = num_scored(dataset, n)?;
+    let n = num_scored(dataset, network.for_floor(dataset.train.labels()).len(), n)?;
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
     let mut notes = notes(&network, shape, n);
     let classes = match network.true_classes(test.labels()) {
