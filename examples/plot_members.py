@@ -21,6 +21,7 @@ import effgan
 
 SIDE = 5  # images per side of a grid
 COLUMNS = 4
+METRICS = ("fd_small", "fd_own")  # the second where a network was trained on the images
 INK, FAINT, GRID = "#1d2530", "#6b7684", "#e3e7ec"
 AVERAGE, ENSEMBLE = "#3b6fb6", "#d1632a"
 TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold", "color": INK}
@@ -42,20 +43,20 @@ def draw_samples(axes: Any, images: NDArray[np.uint8], title: str, note: str) ->
     axes.set_axis_off()
 
 
-def draw_scores(axes: Any, run: effgan.Run) -> None:
-    """Draws ``fd_small`` of the averaged generator after each round, of the ensemble, and of real images."""
+def draw_scores(axes: Any, run: effgan.Run, metric: str) -> None:
+    """Draws ``metric`` of the averaged generator after each round, of the ensemble, and of real images."""
     scores = [score for score in run.scores if score.get("norm_statistics") != "average"]
     floor = [score for score in scores if score["of"] == "floor"]
     averaged = [score for score in scores if score["of"] in ("average", "mean-of-members")]
     ensemble = [score for score in scores if score["of"] == "ensemble"]
-    draw_curve(axes, averaged, "averaged", AVERAGE, "o-")
-    draw_curve(axes, ensemble, "ensemble", ENSEMBLE, "D")
+    draw_curve(axes, averaged, metric, "averaged", AVERAGE, "o-")
+    draw_curve(axes, ensemble, metric, "ensemble", ENSEMBLE, "D")
     for score in floor:
-        axes.axhline(score["fd_small"], color=FAINT, lw=1.2, ls=(0, (4, 3)))
-        place, text = (0.62, score["fd_small"]), f"real images {score['fd_small']:.0f}"
+        axes.axhline(score[metric], color=FAINT, lw=1.2, ls=(0, (4, 3)))
+        place, text = (0.62, score[metric]), f"real images {score[metric]:.0f}"
         axes.annotate(text, place, (0, 4), textcoords="offset points", color=FAINT, fontsize=9)
     last = max(score["round"] for score in scores)
-    axes.set_title(f"fd_small of {scores[0]['n']} samples: lower is closer", **TITLE)
+    axes.set_title(f"{metric} of {scores[0]['n']} samples: lower is closer", **TITLE)
     axes.set_xlabel("round", color=FAINT)
     axes.set_xlim(0.6, last + 0.4)
     axes.set_xticks(range(1, last + 1))
@@ -67,9 +68,9 @@ def draw_scores(axes: Any, run: effgan.Run) -> None:
     axes.spines["bottom"].set_color(GRID)
 
 
-def draw_curve(axes: Any, scores: list[dict[str, Any]], name: str, color: str, form: str) -> None:
+def draw_curve(axes: Any, scores: list[dict[str, Any]], metric: str, name: str, color: str, form: str) -> None:
     """Draws a curve, with its name and last value at the last point."""
-    points = [(score["round"], score["fd_small"]) for score in scores]
+    points = [(score["round"], score[metric]) for score in scores]
     axes.plot(*zip(*points), form, color=color, lw=2, ms=7)
     for round_and_score in points[-1:]:
         text = f"{name} {round_and_score[1]:.0f}"
@@ -82,14 +83,17 @@ def figure(run: effgan.Run, seed: int) -> Any:
     shown = [("ensemble", None, "by weight"), ("averaged generator", "global", "")]
     shown += [(name, name, f"{share:.0%} of the samples") for name, share in model.weights.items()]
     rows = -(-len(shown) // COLUMNS)
-    heights = [2.85 * rows, 2.6]
+    # A run without scores has samples all the same.
+    metric = next((name for name in METRICS if run.scores and name in run.scores[0]), None)
+    heights = [2.85 * rows, 2.6 if metric else 0.01]
     page = plt.figure(figsize=(2.6 * COLUMNS, sum(heights) + 0.5), layout="constrained", facecolor="white")
     page.suptitle(run.path.name, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
     top, bottom = page.subfigures(2, 1, height_ratios=heights)
     for place, (title, member, note) in enumerate(shown, start=1):
         images = model.sample(SIDE * SIDE, seed, member=member)
         draw_samples(top.add_subplot(rows, COLUMNS, place), images, title, note)
-    draw_scores(bottom.add_subplot(), run)
+    if metric:
+        draw_scores(bottom.add_subplot(), run, metric)
     return page
 
 

@@ -15,11 +15,16 @@ use serde_json::Value;
 use server::{Manner, Server};
 use tempfile::TempDir;
 
-/// The program, with a cache of its own that is empty.
+/// The program, with an empty folder of data sets, and a cache of features of the tests' own.
 fn effgan(args: &[&str]) -> Output {
-    let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache");
-    Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("EFFGAN_DATA", nowhere).output().unwrap()
+    let place = |name| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_effgan"));
+    program.args(args).env("EFFGAN_DATA", place("no-cache")).env("XDG_CACHE_HOME", place("features"));
+    program.output().unwrap()
 }
+
+/// Scores as many images as there are, instead of the tiny run's 200.
+const ALL_IMAGES: &str = "evaluation={every=1}";
 
 /// The golden tiny run's config.
 fn tiny() -> String {
@@ -53,10 +58,10 @@ fn events(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Checks a run for whose images there is no feature network.
-fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
+/// Checks a run for whose images there is no feature network, for this reason.
+fn assert_ran_without_scores(output: &Output, run: &Path, reason: &str) {
     assert!(output.status.success(), "{output:?}");
-    let line = format!("no scores: no built-in feature network fits the images of {name}");
+    let line = format!("no scores: {reason}");
     assert_eq!(stdout(output).matches(&line).count(), 1, "{output:?}");
     let events = events(run);
     assert!(events.iter().any(|event| event["note"] == line.as_str()));
@@ -64,9 +69,27 @@ fn assert_ran_without_scores(output: &Output, run: &Path, name: &str) {
     let report = fs::read_to_string(run.join("report.html")).unwrap();
     // It may begin a sentence there.
     assert!(report.contains(line.trim_start_matches("no")));
+    assert_has_pictures(run);
+}
+
+fn assert_has_pictures(run: &Path) {
     for picture in ["real", "round_0001", "round_0002", "mean_of_members", "ensemble", "summary"] {
         assert!(run.join(format!("samples/{picture}.png")).is_file(), "{picture}");
     }
+}
+
+/// Checks a run whose images a network was trained on, and returns its floor.
+fn assert_ran_with_own_scores(output: &Output, run: &Path, network: &str) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout(output).contains(network) && stdout(output).contains("fd_own"), "{output:?}");
+    let events = events(run);
+    assert!(events.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(network))));
+    let scores: Vec<&Value> = events.iter().filter(|event| event["event"] == "score").collect();
+    assert!(scores.iter().all(|score| score["fd_own"].is_number() && score["fd_small"].is_null()), "{scores:?}");
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("fd_own"));
+    assert!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().next().unwrap().contains(",fd_own,class_kl,"));
+    assert_has_pictures(run);
+    (*scores.iter().find(|score| score["of"] == "floor").unwrap()).clone()
 }
 
 #[test]
@@ -82,8 +105,8 @@ fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
     assert!(mixed_folder::BROKEN.iter().all(|file| line.contains(file)), "{line}");
     assert!(!out.exists());
 
-    let output = run(&out, &[&table[..], &["dataset.skip_broken=true"]].concat());
-    assert_ran_without_scores(&output, &out, "folder");
+    let output = run(&out, &[&table[..], &["dataset.skip_broken=true", ALL_IMAGES]].concat());
+    assert!(output.status.success(), "{output:?}");
     let said = stdout(&output);
     let left_out = said.lines().next().unwrap();
     assert!(
@@ -116,6 +139,39 @@ fn a_folder_is_checked_before_a_config_is_written() {
 }
 
 #[test]
+fn pictures_in_classes_are_scored_by_a_network_of_their_own_that_is_trained_once() {
+    let folder = TempDir::new().unwrap();
+    let (pictures, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    // Stripes, along rows or along columns, of any width and shade.
+    for (class, lying) in [("lying", true), ("upright", false)] {
+        fs::create_dir_all(pictures.join(class)).unwrap();
+        for i in 0..60 {
+            let shade =
+                |x: u32, y: u32| if (if lying { y } else { x } + i) / (1 + i % 3) % 2 == 0 { 40 } else { 100 + 2 * i };
+            let picture = image::GrayImage::from_fn(12, 12, |x, y| image::Luma([shade(x, y) as u8]));
+            picture.save(pictures.join(format!("{class}/{i:02}.png"))).unwrap();
+        }
+    }
+    let dir = format!("dataset.dir={}", pictures.display());
+    let table = ["dataset.name=folder", &dir, ALL_IMAGES];
+    let output = run(&out, &table);
+    let floor = assert_ran_with_own_scores(&output, &out, "a ResNet (trained on folder, test accuracy 100.0 %, ");
+    assert_eq!((&floor["n"], &floor["modes"]), (&Value::from(12), &Value::from(2)));
+
+    // An evaluation uses the network of the run, and has its numbers.
+    let evaluated = effgan(&["evaluate", out.to_str().unwrap(), "--json"]);
+    let scores: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    let ensemble = events(&out).into_iter().rfind(|event| event["of"] == "ensemble").unwrap();
+    assert_eq!((&scores["n"], &scores["fd_own"]), (&ensemble["n"], &ensemble["fd_own"]));
+    assert_eq!((&scores["floor"]["fd_own"], scores["kd_own"].is_number()), (&floor["fd_own"], true));
+    assert!(stdout(&output).contains(scores["features"].as_str().unwrap()), "{scores}");
+
+    // Images are scored only by a network that was trained on such images.
+    let (code, line) = failure(&effgan(&["evaluate", out.to_str().unwrap(), "--features", "mnist"]));
+    assert!(code == Some(2) && line.contains("those of folder have 1 × 12 × 12; leave --features"), "{line}");
+}
+
+#[test]
 fn arrays_are_trained_on() {
     let folder = TempDir::new().unwrap();
     let (file, out) = (folder.path().join("a.npy"), folder.path().join("run"));
@@ -124,7 +180,7 @@ fn arrays_are_trained_on() {
     fs::write(&file, [b"\x93NUMPY\x01\0", &119_u16.to_le_bytes()[..], header.as_bytes(), &pixels].concat()).unwrap();
     let dir = format!("dataset.dir={}", file.display());
     let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid"]);
-    assert_ran_without_scores(&output, &out, "npz");
+    assert_ran_without_scores(&output, &out, "the images have no classes, which a feature network would learn");
     assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 24 + 7);
 }
 
@@ -139,8 +195,11 @@ fn cifar10_is_read_from_its_files() {
         fs::write(files.join(name).with_extension("bin"), (0..20).flat_map(record).collect::<Vec<u8>>()).unwrap();
     }
     let dir = format!("dataset.dir={}", folder.path().display());
-    let output = run(&out, &["dataset={name=\"cifar10\"}", &dir, "dataset.size=28"]);
-    assert_ran_without_scores(&output, &out, "cifar10");
+    let output = run(&out, &["dataset={name=\"cifar10\"}", &dir, "dataset.size=28", ALL_IMAGES]);
+    // Each class has a colour of its own, and test images are like training images.
+    let floor = assert_ran_with_own_scores(&output, &out, "a ResNet (trained on cifar10, test accuracy 100.0 %, ");
+    assert_eq!((&floor["n"], &floor["modes"]), (&Value::from(20), &Value::from(10)));
+    assert!(floor["fd_own"].as_f64().unwrap() < 0.01, "{floor}");
     let said = stdout(&effgan(&["data", "check", folder.path().to_str().unwrap()]));
     assert!(said.contains("airplane") && said.contains("name = \"cifar10\""), "{said}");
 }
@@ -170,7 +229,10 @@ fn letters_are_read_from_emnists_files() {
 
     let dir = format!("dataset.dir={}", files.join("emnist-letters").display());
     let output = run(&out, &["dataset={name=\"idx\"}", &dir]);
-    assert_ran_without_scores(&output, &out, "idx");
+    // Each class has four training images, of which none is left for a floor.
+    let reason =
+        "0 training images are left to compare with when a feature network is trained on four in five of each class";
+    assert_ran_without_scores(&output, &out, reason);
     let grid = image::open(out.join("samples/real.png")).unwrap().to_luma8();
     assert!(grid.get_pixel(1, 20)[0] > 200 && grid.get_pixel(20, 1)[0] < 50);
 

@@ -179,14 +179,14 @@ fn bad_images_are_one_line() {
             .starts_with("the images have shape [1, 28, 30], those of the reference mnist-mini have")
     );
     assert!(place.line("text.npy", &digits).contains("text.npy: is not a NumPy array"));
-    assert!(place.line("empty", &digits).contains("no PNG"));
+    assert!(place.line("empty", &digits).contains("holds no pictures (PNG, "));
     assert!(place.line("missing.npy", &digits).starts_with("missing.npy does not exist; pass a run or model folder"));
     assert!(place.line("equal.npy", &[]).ends_with("records no data set; pass --reference DATASET or PATH"));
     assert!(place.line("equal.npy", &["--reference", "nix"]).contains("no data set is called `nix`"));
     assert!(
         place
             .line("equal.npy", &["--reference", "equal.npy"])
-            .starts_with("no built-in feature network fits these images")
+            .starts_with("images without classes have no feature network of their own; pass --features inception")
     );
     assert!(
         place

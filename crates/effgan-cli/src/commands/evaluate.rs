@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::Args;
 use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
 use effgan_fl::Ensemble;
-use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
+use effgan_metrics::{Resize, SmallNet};
 use effgan_nn::Device;
 use effgan_run::api::selection;
 use effgan_run::config::Config;
@@ -176,7 +176,11 @@ impl Evaluate {
                 FeatureNet::inception(&weights, self.resize, dataset.map(|dataset| dataset.name), device)
             }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
-            Some(name) => FeatureNet::small(name, device),
+            Some(name) => {
+                let network = FeatureNet::small(name, device)?;
+                check_trained_on_such(name, real, device)?;
+                Ok(network)
+            }
             None => match dataset {
                 Some(dataset) => FeatureNet::required_for(dataset, how),
                 None => Err(usage(
@@ -207,6 +211,35 @@ fn real_images(real: &Real) -> RealImages<'_> {
             RealImages { name: files.name().to_owned(), images: Images::Files(files), labels: None, train: None }
         }
     }
+}
+
+/// Refuses a small network for images that are not like those that it was trained on: its features would say nothing about them, and a
+/// collapsed generator could look perfect.
+fn check_trained_on_such(name: &str, real: &Real, device: Device) -> Result<()> {
+    let (reference, [c, h, w]) = match real {
+        Real::Dataset(dataset) => {
+            if let Some(own) = FeatureNet::of_dataset(dataset.name, device) {
+                let is_own = FeatureNet::small(name, device)?.id() == own.id() || Path::new(name).is_file();
+                return if is_own {
+                    Ok(())
+                } else {
+                    Err(usage(format!(
+                        "--features {name} was not trained on images of {}; leave --features out, or use inception",
+                        dataset.name
+                    )))
+                };
+            }
+            (dataset.name.to_string(), dataset.train.shape())
+        }
+        Real::Files(files) => ("the reference".into(), files.shape()),
+    };
+    if [c, h, w] == SmallNet::SHAPE {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--features {name} was trained on images of 28 × 28 grey pixels, and those of {reference} have {c} × {h} × {w}; leave --features \
+         out, or use inception"
+    )))
 }
 
 fn is_model(path: &Path) -> bool {

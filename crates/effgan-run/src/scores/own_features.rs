@@ -2,7 +2,7 @@
 //! seed of a run have a say, and kept in the cache.
 //!
 //! It does not see [every fifth](unseen) training image of a class. The floor is scored on those: a network tells images that it was
-//! trained on from others (of 1,720 pictures, the floor would be 112 instead of 27, see docs/decisions.md).
+//! trained on from others (docs/decisions.md has numbers).
 
 use std::fs;
 use std::path::Path;
