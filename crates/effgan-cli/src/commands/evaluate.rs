@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use clap::Args;
-use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
+use effgan_data::{DatasetConfig, ImageFiles};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
@@ -14,7 +14,7 @@ use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, RealImages, Share};
+use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, NetworkChoice, RealSet, Share, is_model};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::interrupt::stop_flag;
@@ -63,12 +63,6 @@ pub(super) struct Evaluate {
     json: bool,
 }
 
-/// Where the real images come from.
-enum Real {
-    Dataset(Box<Dataset>),
-    Files(ImageFiles),
-}
-
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
         let stop = stop_flag()?;
@@ -93,10 +87,11 @@ impl Evaluate {
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;
-        let device = Device::cpu()?;
-        let network = self.network(&real, device)?;
-        let small =
-            if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name, device) } else { None };
+        let (device, dataset) = (Device::cpu()?, real.dataset().map(|dataset| dataset.name));
+        let choice =
+            NetworkChoice { features: self.features.as_deref(), weights: self.weights.as_deref(), resize: self.resize };
+        let network = choice.load(dataset, device)?;
+        let small = dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device));
         let small = small.filter(|_| network.network() == Network::Inception);
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
@@ -118,7 +113,7 @@ impl Evaluate {
         let evaluator = Evaluator {
             images,
             name,
-            real: self.real_images(&real),
+            real: real.images(),
             network: &network,
             memorisation_network: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
@@ -138,63 +133,22 @@ impl Evaluate {
         evaluation
     }
 
-    fn real(&self, run: Option<&Path>) -> Result<Real> {
-        let config = match (&self.reference, run) {
-            (Some(reference), _) => match reference.parse::<DatasetName>() {
-                Ok(name) => DatasetConfig { dir: self.dir.clone(), ..DatasetConfig::of(name) },
-                Err(_) if Path::new(reference).exists() => {
-                    return Ok(Real::Files(ImageFiles::open(Path::new(reference))?));
-                }
-                Err(unknown) => {
-                    return Err(usage(format!(
-                        "--reference: {unknown}, or an existing path; {reference} does not exist"
-                    )));
-                }
-            },
+    fn real(&self, run: Option<&Path>) -> Result<RealSet> {
+        match (&self.reference, run) {
+            (Some(reference), _) => RealSet::named(reference, self.dir.clone()),
             (None, Some(run)) => {
                 let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
-                DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }
+                RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset })
             }
             (None, None) => {
                 let line = format!("{} records no data set; pass --reference DATASET or PATH", self.images.display());
-                return Err(usage(line));
+                Err(usage(line))
             }
-        };
-        Ok(Real::Dataset(Box::new(config.load()?)))
-    }
-
-    fn network(&self, real: &Real, device: Device) -> Result<FeatureNet> {
-        let dataset = if let Real::Dataset(dataset) = real { Some(dataset.name) } else { None };
-        match self.features.as_deref() {
-            Some("inception") => {
-                let fetched = download::inception_weights;
-                let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
-                    usage("Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE".into())
-                })?;
-                FeatureNet::inception(&weights, self.resize, dataset, device)
-            }
-            _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
-            Some(name) => FeatureNet::small(name, device),
-            None => dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device)).ok_or_else(|| {
-                usage("no built-in feature network fits these images; pass --features mnist, fashion-mnist, inception or a file".into())
-            }),
         }
     }
 
-    fn real_images<'a>(&self, real: &'a Real) -> RealImages<'a> {
-        match real {
-            Real::Dataset(dataset) => RealImages::of_dataset(dataset),
-            Real::Files(files) => RealImages {
-                name: self.reference.clone().unwrap_or_default(),
-                images: Images::Files(files),
-                labels: None,
-                train: None,
-            },
-        }
-    }
-
-    fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
-        let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
+    fn shares<'a>(&self, real: &'a RealSet, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
+        let Some(dataset) = real.dataset() else { return Ok(Vec::new()) };
         let partition = run.filter(|_| self.reference.is_none()).map(scores::read_partition).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
@@ -203,10 +157,6 @@ impl Evaluate {
             _ => vec![Share::of_dataset(dataset)],
         })
     }
-}
-
-fn is_model(path: &Path) -> bool {
-    ["manifest.json", "model/manifest.json"].iter().any(|file| path.join(file).is_file())
 }
 
 /// The run folder that holds the model, if any.

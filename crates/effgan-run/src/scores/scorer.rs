@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, ImageSet};
+use effgan_data::{Dataset, ImageList, ImageSet};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores, SmallNet};
@@ -108,7 +108,7 @@ impl Scorer {
     /// When there is no image.
     pub(crate) fn class_counts(&self, images: &[u8]) -> anyhow::Result<Option<Vec<u64>>> {
         let Some(DatasetReference { network, shape, .. }) = &self.reference else { return Ok(None) };
-        let classes = network.extract(images, *shape, self.jobs)?.classes;
+        let classes = network.extract(&ImageList::of_one_shape(images, *shape), self.jobs)?.classes;
         Ok(Some(ClassHistogram::from_classes(&classes, SmallNet::CLASSES)?.counts().to_vec()))
     }
 
@@ -137,7 +137,8 @@ struct DatasetReference {
 impl DatasetReference {
     /// Scores u8 images `[n, c, h, w]` of the data set's shape.
     fn score(&self, images: &[u8], jobs: usize) -> anyhow::Result<Scores> {
-        Ok(self.images.score_round(&self.network.extract(images, self.shape, jobs)?, jobs)?)
+        let images = ImageList::of_one_shape(images, self.shape);
+        Ok(self.images.score_round(&self.network.extract(&images, jobs)?, jobs)?)
     }
 }
 
@@ -179,9 +180,10 @@ fn reference(dataset: &Dataset, n: Option<usize>, jobs: usize, device: Device) -
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else { return Ok(None) };
     let n = num_scored(dataset, n)?;
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
+    let pixels = ImageList::of_one_shape(test.pixels(), shape);
     let images = || {
         let classes = network.true_classes(test.labels())?;
-        Reference::new(network.network(), network.extract(test.pixels(), shape, jobs)?, classes)
+        Reference::new(network.network(), network.extract(&pixels, jobs)?, classes)
     };
     let images = images().map_err(|error| not_scored(n, error))?;
     Ok(Some(DatasetReference { network, images, shape }))
@@ -196,7 +198,8 @@ mod tests {
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
         let network = FeatureNet::of_dataset(config.name, Device::cpu().unwrap()).unwrap();
-        let classes = network.extract(test.pixels(), test.shape(), 2).unwrap().classes;
+        let images = ImageList::of_one_shape(test.pixels(), test.shape());
+        let classes = network.extract(&images, 2).unwrap().classes;
         let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         right as f64 / test.len() as f64
     }
