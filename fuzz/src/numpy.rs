@@ -16,8 +16,8 @@ pub fn check(bytes: &[u8], extension: &str) {
         assert!(dataset.limit == dataset.train.len() && !dataset.test.is_empty(), "both splits have images");
     }
     if let Ok(files) = ImageFiles::open(&path) {
-        let len = files.shape().iter().product::<usize>() * files.len();
+        let len = files.shape(0).iter().product::<usize>() * files.len();
         let pixels = files.read(0..files.len()).expect("an array is in memory");
-        assert_eq!(pixels.len(), len, "as many pixels as the shape says");
+        assert_eq!(pixels.iter().map(|(image, _)| image.len()).sum::<usize>(), len, "as many pixels as the shape says");
     }
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes every committed number anew that a Python package gave, and fails where one comes out otherwise: `make reference`.
-# The scripts give the same bytes on any machine (they compute in f64 and round, see dcgan_steps.py), but for inception.py: its packages
-# compute in f32, and it leaves a file alone that agrees within the tolerance that it states.
+# The scripts give the same bytes on any machine (they compute in f64 and round, see dcgan_steps.py), but for inception.py and
+# inception_sets.py: their packages compute in f32, and they leave a file alone that agrees within the tolerance that they state.
 # PYTHON may name an interpreter that has what requirements.txt names; else .venv-reference is made.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -19,6 +19,7 @@ for script in \
     crates/effgan-metrics/tests/fixtures/frechet.py \
     crates/effgan-metrics/tests/fixtures/agreement.py \
     crates/effgan-metrics/tests/fixtures/inception.py \
+    crates/effgan-metrics/tests/fixtures/inception_sets.py \
     crates/effgan-nn/tests/fixtures/adam.py \
     crates/effgan-nn/tests/fixtures/dcgan_steps.py \
     crates/effgan-nn/tests/fixtures/resnet_steps.py \

@@ -134,22 +134,35 @@ def run(
 
 
 def evaluate(
-    images_or_model: np.ndarray | Model,
-    reference: str | Mapping[str, Any] = "mnist-mini",
+    images_or_model: np.ndarray | Model | str | os.PathLike[str],
+    reference: np.ndarray | str | os.PathLike[str] | Mapping[str, Any] = "mnist-mini",
     *,
     n: int | None = None,
     seed: int = 1,
     jobs: int | None = None,
+    features: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    resize: str = "pytorch-fid",
 ) -> dict[str, Any]:
-    """Scores u8 images ``[n, c, h, w]``, or samples of a model with this ``seed``, with the code that a run uses.
+    """Scores images, or samples of a model with this ``seed``, with the code that a run uses.
 
-    ``n`` images are scored against the first ``n`` test images of ``reference``, which is a data set's name or the keys of a config's ``[dataset]``
-    (default: all images, or as many samples as the test split has images). Scores at different ``n`` are not comparable.
+    Images are u8 ``[n, c, h, w]`` or a path: a folder of PNG or JPEG files, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
+    scored against the first ``n`` test images of ``reference``, which is a data set's name or the keys of a config's ``[dataset]``, or against those of
+    an array or a path (default: all images, or as many samples as there are reference images). Scores at different ``n`` are not comparable.
+
+    ``features`` names the network: ``"mnist"``, ``"fashion-mnist"``, ``"inception"`` or a file of ``effgan features train`` (default: that of the data
+    set). Inception's ``weights`` are a file (default: those of ``effgan data fetch inception``), and ``resize`` is ``"pytorch-fid"``,
+    ``"torch-fidelity"`` or ``"clean"``. Both sets may have any sizes and colours: each image is converted by itself.
 
     The result has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
-    over subsets (a kernel distance; not a KID), ``precision``, ``recall``, ``density``, ``coverage``, ``class_kl`` (nats), ``modes``, ``class_counts``, and
-    under ``floor`` the same scores of as many real training images: what a perfect generator would reach. ``warnings`` lists what makes a number less reliable.
+    over subsets (a kernel distance; not a KID), or ``fid`` and ``kid`` on Inception's features, ``precision``, ``recall``, ``density``, ``coverage``,
+    ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of as many real training images: what a perfect generator
+    would reach. Classes and the floor need a data set. ``warnings`` lists what makes a number less reliable.
     """
-    reference = reference if isinstance(reference, str) else dict(reference)
-    scores: dict[str, Any] = json.loads(_effgan.evaluate(images_or_model, reference, n=n, seed=seed, jobs=jobs))
+    if isinstance(reference, Mapping):
+        reference = dict(reference)
+    evaluation = _effgan.evaluate(
+        images_or_model, reference, n=n, seed=seed, jobs=jobs, features=features, weights=weights, resize=resize
+    )
+    scores: dict[str, Any] = json.loads(evaluation)
     return scores

@@ -277,10 +277,13 @@ def resume(
     progress: Callable[[dict[str, Any]], object] | None = None,
 ) -> None: ...
 def evaluate(
-    images_or_model: np.ndarray | Model,
-    reference: str | dict[str, Any],
+    images_or_model: np.ndarray | Model | str | os.PathLike[str],
+    reference: np.ndarray | str | os.PathLike[str] | dict[str, Any],
     *,
     n: int | None = None,
     seed: int = 1,
     jobs: int | None = None,
+    features: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    resize: str = "pytorch-fid",
 ) -> str: ...

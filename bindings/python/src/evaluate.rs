@@ -1,39 +1,64 @@
 //! `effgan.evaluate`
 
-use effgan_run::api::{self, Scored};
+use std::path::PathBuf;
+
+use effgan_run::api::{self, Against, NetworkChoice, Scored};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
 
 use crate::model::Model;
 use crate::{arguments, errors, work};
 
-/// Scores images, or samples of a model, against a reference data set; returns JSON.
+/// Scores images, or samples of a model, against real images; returns JSON.
 #[pyfunction]
-#[pyo3(signature = (images_or_model, reference, *, n=None, seed=1, jobs=None))]
+#[pyo3(signature = (images_or_model, reference, *, n=None, seed=1, jobs=None, features=None, weights=None, resize="pytorch-fid"))]
+#[expect(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "the signature is Python's")]
 pub fn evaluate(
     images_or_model: &Bound<'_, PyAny>,
     reference: &Bound<'_, PyAny>,
     n: Option<i64>,
     seed: i64,
     jobs: Option<i64>,
+    features: Option<PathBuf>,
+    weights: Option<PathBuf>,
+    resize: &str,
 ) -> PyResult<String> {
     let py = images_or_model.py();
-    let reference = arguments::json(reference, "reference")?;
+    let reference = against(reference)?;
     let (n, jobs) = (arguments::some_count(n, "n")?, arguments::some_count(jobs, "jobs")?);
-    let seed = arguments::count(seed, "seed")?;
+    let (seed, resize) = (arguments::count(seed, "seed")?, resize.parse().map_err(errors::usage)?);
+    let features = features.map(|features| features.to_string_lossy().into_owned());
+    let score = |scored: Scored| {
+        let choice = NetworkChoice { features: features.as_deref(), weights: weights.as_deref(), resize };
+        work::quietly(py, |stop| api::evaluate(&scored, reference, choice, n, jobs, stop))
+    };
     let evaluation = if let Ok(model) = images_or_model.cast::<Model>() {
-        let scored = Scored::Model(&model.get().ensemble, seed);
-        work::quietly(py, |stop| api::evaluate(&scored, &reference, n, jobs, stop))
+        score(Scored::Model(&model.get().ensemble, seed))
+    } else if let Ok(path) = images_or_model.extract::<PathBuf>() {
+        score(Scored::Path(&path, seed))
     } else {
-        let (images, shape) = images(images_or_model)?;
-        work::quietly(py, |stop| api::evaluate(&Scored::Images(&images, shape), &reference, n, jobs, stop))
+        let (images, shape) = images(images_or_model, "images of u8 [n, c, h, w], a Model or a path")?;
+        score(Scored::Images(&images, shape))
     };
     Ok(serde_json::to_string(&evaluation?).expect("an evaluation is plain data"))
 }
 
-/// A copy of the pixels, since another thread may write into the array while it is scored.
-fn images(array: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, [usize; 4])> {
-    let wrong = |found: String| errors::usage(format!("expected images of u8 [n, c, h, w] or a Model, got {found}"));
+/// What images are compared with. A str may be a data set's name; a path is none.
+fn against(reference: &Bound<'_, PyAny>) -> PyResult<Against> {
+    if reference.is_instance_of::<PyString>() || reference.is_instance_of::<PyDict>() {
+        return arguments::json(reference, "reference").map(Against::Named);
+    }
+    if let Ok(path) = reference.extract() {
+        return Ok(Against::Path(path));
+    }
+    let expected = "as reference a data set's name or table, a path, or images of u8 [n, c, h, w]";
+    images(reference, expected).map(|(images, shape)| Against::Images(images, shape))
+}
+
+/// A copy of the pixels, since another thread may write into the array while it is scored. An error says what was `expected`.
+fn images(array: &Bound<'_, PyAny>, expected: &str) -> PyResult<(Vec<u8>, [usize; 4])> {
+    let wrong = |found: String| errors::usage(format!("expected {expected}, got {found}"));
     let Ok(images) = array.cast::<PyArrayDyn<u8>>() else {
         return Err(wrong(match array.getattr("dtype") {
             Ok(dtype) => format!("an array of {dtype}"),

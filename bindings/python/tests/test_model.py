@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -59,6 +60,23 @@ def test_images_are_scored_whatever_their_strides(run: effgan.Run) -> None:
     of_model = effgan.evaluate(run.model, n=200)
     assert effgan.evaluate(images) == effgan.evaluate(spread) == of_model
     assert effgan.evaluate(run.model.sample(300, seed=1), {"name": "mnist-mini"}, n=200) == of_model
+
+
+def test_arrays_and_paths_are_scored_against_each_other_as_by_the_program(run: effgan.Run, program: Path, tmp_path: Path) -> None:
+    images, others = run.model.sample(100, seed=1), run.model.sample(100, seed=2)
+    small = others[:, :, ::2, ::2]
+    coloured = np.repeat(small, 3, axis=1)
+    for name, array in (("images.npy", images), ("coloured.npy", coloured)):
+        np.save(tmp_path / name, array)
+    command = [str(program), "evaluate", "images.npy", "--reference=coloured.npy", "--features=mnist", "--json"]
+    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=tmp_path).stdout)
+    ours = effgan.evaluate(images, coloured, features="mnist")
+    assert ours["warnings"][-1].startswith("images of 1 × 28 × 28 and reference images of 3 × 14 × 14 are converted to 1 × 28 × 28")
+    by_path = effgan.evaluate(str(tmp_path / "images.npy"), tmp_path / "coloured.npy", features="mnist")
+    for other in (theirs, by_path, effgan.evaluate(images, small, features="mnist")):
+        assert all(other[name] == ours[name] for name in ("n", "fd_small", "kd_small", "precision", "coverage"))
+    assert effgan.evaluate(coloured, images, features="mnist")["fd_small"] == pytest.approx(ours["fd_small"], rel=1e-9)
+    assert effgan.evaluate(run.path, n=200)["fd_small"] == effgan.evaluate(run.model, n=200)["fd_small"]
 
 
 def test_other_threads_go_on_while_samples_are_drawn(run: effgan.Run) -> None:

@@ -161,12 +161,6 @@ pub enum DataError {
         first_size[0], first_size[1], other_size[0], other_size[1], first = first.display(), other = other.display()
     )]
     MixedSizes { first: PathBuf, first_size: [usize; 2], other: PathBuf, other_size: [usize; 2] },
-    /// Images of a set have different shapes.
-    #[error(
-        "{first} has shape {first_shape:?} but {other} has {other_shape:?}; all images of a set have one shape",
-        first = first.display(), other = other.display()
-    )]
-    OtherShape { first: PathBuf, first_shape: [usize; 3], other: PathBuf, other_shape: [usize; 3] },
     /// Some images are grey and others coloured, and the config does not set the channels.
     #[error(
         "{grey} is grey but {colour} has colours; set dataset.channels to 1 or 3 for all images",
@@ -378,7 +372,6 @@ impl DataError {
                 | Self::Broken { .. }
                 | Self::AllBroken { .. }
                 | Self::UnclearArrays { .. }
-                | Self::OtherShape { .. }
                 | Self::NoMirror { .. }
                 | Self::WrongHash { .. }
         )

@@ -10,6 +10,7 @@ pub mod datasets;
 pub mod download;
 mod error;
 pub mod heterogeneity;
+mod image_list;
 mod image_set;
 mod parallel;
 pub mod partition;
@@ -17,5 +18,6 @@ pub mod resize;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 pub use error::DataError;
+pub use image_list::ImageList;
 pub use image_set::ImageSet;
 pub use partition::{ClientName, ClientShare, Partition, PartitionConfig};

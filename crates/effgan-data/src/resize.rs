@@ -20,10 +20,17 @@ pub fn fit(pixels: &[u8], from: [usize; 3], to: [usize; 3]) -> Cow<'_, [u8]> {
     }
     let image_len = from.iter().product::<usize>();
     assert!(image_len > 0 && pixels.len().is_multiple_of(image_len), "there is a whole number of images");
-    let images: Vec<&[u8]> = pixels.chunks_exact(image_len).collect();
+    let images: Vec<_> = pixels.chunks_exact(image_len).map(|image| (image, from)).collect();
+    fit_each(&images, to).into()
+}
+
+/// Converts each image `[c, h, w]` from its own shape to the shape `to`: u8 `[n, c, h, w]`.
+pub(crate) fn fit_each(images: &[(&[u8], [usize; 3])], to: [usize; 3]) -> Vec<u8> {
     let mut fitted = vec![0; images.len() * to.iter().product::<usize>()];
-    in_parallel_into(&images, &mut fitted, |image, output| output.copy_from_slice(&fit_image(image, from, to)));
-    fitted.into()
+    in_parallel_into(images, &mut fitted, |(image, from), output| {
+        output.copy_from_slice(&fit_image(image, *from, to));
+    });
+    fitted
 }
 
 /// Converts one image `[c, h, w]` from shape `from` to shape `to`.

@@ -485,7 +485,7 @@ fn labels_from_1_and_with_gaps_are_classes_by_their_numbers() {
 fn scored(path: &Path) -> (String, usize, u8) {
     let files = ImageFiles::open(path).unwrap();
     let name = files.name().rsplit('/').next().unwrap().to_owned();
-    (name, files.len(), files.read(0..1).unwrap()[0])
+    (name, files.len(), files.read(0..1).unwrap().iter().next().unwrap().0[0])
 }
 
 #[test]

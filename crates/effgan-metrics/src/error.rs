@@ -33,14 +33,12 @@ pub enum MetricError {
     /// Weights of Inception cannot be read, or belong to another network.
     #[error("weights of Inception-2015: {0}")]
     Inception(String),
-    /// Inception does not accept these images.
-    #[error(
-        "{values} values are not a whole number of images of shape {shape:?} with 1 or 3 channels, as Inception needs"
-    )]
+    /// Inception does not accept this image.
+    #[error("{values} values are not an image of shape {shape:?} with 1 or 3 channels, as Inception needs")]
     InceptionShape {
         /// Number of values that were passed.
         values: usize,
-        /// `[c, h, w]` of the images.
+        /// `[c, h, w]` of the image.
         shape: [usize; 3],
     },
     /// The features are not a whole number of rows.

@@ -47,20 +47,22 @@ impl Inception {
         self.resize
     }
 
-    /// Features `[n, 2048]` of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]` with c = 1 or 3. The result does not
-    /// depend on the number of threads, `jobs`. Images are resized a few at a time.
+    /// Features `[n, 2048]` of `images`, each u8 `[c, h, w]` with c = 1 or 3 and its shape `[c, h, w]`. Each image is resized by
+    /// itself, in its own colours, a few at a time. The result does not depend on the number of threads, `jobs`.
     ///
     /// # Errors
-    /// [`MetricError::InceptionShape`] for other numbers of channels, or when the pixels are not a whole number of images.
-    pub fn features(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> Result<Vec<f32>> {
-        let len: usize = shape.iter().product();
-        if !matches!(shape[0], 1 | 3) || len == 0 || !images.len().is_multiple_of(len) {
-            return Err(MetricError::InceptionShape { values: images.len(), shape });
+    /// [`MetricError::InceptionShape`] for other numbers of channels, or when the pixels do not fill the shape.
+    pub fn features(&self, images: &[(&[u8], [usize; 3])], jobs: usize) -> Result<Vec<f32>> {
+        let fits = |pixels: &[u8], shape: [usize; 3]| {
+            matches!(shape[0], 1 | 3) && !pixels.is_empty() && pixels.len() == shape.iter().product::<usize>()
+        };
+        if let Some((pixels, shape)) = images.iter().find(|(pixels, shape)| !fits(pixels, *shape)) {
+            return Err(MetricError::InceptionShape { values: pixels.len(), shape: *shape });
         }
-        let batches: Vec<&[u8]> = images.chunks(BATCH * len).collect();
+        let batches: Vec<_> = images.chunks(BATCH).collect();
         let parts = parallel_map(batches.len(), jobs, |i| {
             let inputs: Vec<f32> =
-                batches[i].chunks_exact(len).flat_map(|image| self.resize.input(image, shape)).collect();
+                batches[i].iter().flat_map(|(image, shape)| self.resize.input(image, *shape)).collect();
             self.network.features(&inputs)
         });
         Ok(parts.concat())

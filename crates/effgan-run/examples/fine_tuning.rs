@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use effgan_data::{ClientShare, Dataset, ImageSet, Partition};
+use effgan_data::{ClientShare, Dataset, ImageList, ImageSet, Partition};
 use effgan_fl::local::{BatchSampler, ShuffledEpochs};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{ExchangeKind, LocalConfig, LocalWork, Roster, ServerState};
@@ -269,7 +269,8 @@ impl<'a> Study<'a> {
         let shape = self.dataset.test.shape();
         let draw = Draw::new(self.config.seed, 0..n as u64, self.device, 1);
         let images = sample(&self.model, weights, &|i| Ok(members[i].clone()), &draw)?;
-        let [real, images] = [real, &images].map(|images| self.features.extract(images, shape, 1));
+        let [real, images] =
+            [real, &images].map(|images| self.features.extract(&ImageList::of_one_shape(images, shape), 1));
         let (real, images) = (real?, images?);
         let scores = Reference::new(self.features.network(), real, None)?.score_round(&images, 1)?;
         scores.main().map(|(_, value)| value).context("fd_small is a score of every round")

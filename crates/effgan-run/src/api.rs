@@ -3,6 +3,7 @@
 //! Each call works on the caller's thread and on `jobs` threads of its own, and ends early with
 //! [`Kind::Interrupted`](crate::Kind::Interrupted) when its `stop` becomes true.
 
+mod evaluate;
 mod inputs;
 mod site;
 
@@ -17,7 +18,8 @@ use effgan_fl::{Ensemble, FlError};
 use effgan_nn::Device;
 use serde_json::{Map, Value};
 
-use self::inputs::{config_of, dataset, jobs_or_cores, toml_settings};
+pub use self::evaluate::{Against, Scored, evaluate};
+use self::inputs::{config_of, jobs_or_cores, toml_settings};
 pub use self::site::{answer, question_of, show_ledger, verify_ledger, write_refusal};
 use crate::config::Config;
 pub use crate::config::StrategyConfig;
@@ -28,8 +30,7 @@ use crate::protocol::SiteList;
 pub use crate::protocol::retention::prune;
 pub use crate::protocol::{Content, Grid, MessageId, NodeId, Pulled, SiteImages};
 use crate::record::events::Event;
-pub use crate::scores::Evaluation;
-use crate::scores::{Evaluator, FeatureNet, Images, RealImages, Training};
+pub use crate::scores::{Evaluation, NetworkChoice};
 pub use crate::steps::{Members, Steps};
 
 /// Maximum number of images of one call, since all of them are in memory.
@@ -216,53 +217,6 @@ pub fn sample(
 ) -> Result<Vec<u8>> {
     let selection = selection(members)?;
     draw(model, &selection, seed, num, jobs_or_cores(jobs)?, stop)
-}
-
-/// What to score.
-#[derive(Debug)]
-pub enum Scored<'a> {
-    /// Images, u8 `[n, c, h, w]`, and that shape.
-    Images(&'a [u8], [usize; 4]),
-    /// Samples of the model's ensemble, with this seed.
-    Model(&'a Ensemble, u64),
-}
-
-/// Scores `n` images against the first `n` test images of `reference`: a data set's name, or the keys of a `[dataset]` table.
-///
-/// When `n` is absent, all images are scored, or of a model as many samples as the test split has images.
-///
-/// # Errors
-/// When there are fewer than `n` images, they have another size than the reference's, or no feature network fits them.
-pub fn evaluate(
-    scored: &Scored,
-    reference: &Value,
-    n: Option<usize>,
-    jobs: Option<usize>,
-    stop: &AtomicBool,
-) -> Result<Evaluation> {
-    let jobs = jobs_or_cores(jobs)?;
-    let dataset = dataset(reference)?;
-    let images = match scored {
-        Scored::Images(images, [_, shape @ ..]) => Images::Pixels(images, *shape),
-        Scored::Model(model, seed) => Images::Model(model, Selection::Ensemble, *seed),
-    };
-    let device = Device::cpu()?;
-    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {} })?;
-    let evaluator = Evaluator {
-        images,
-        name: "images".into(),
-        real: RealImages::of_dataset(&dataset),
-        network: &network,
-        memorisation_network: &network,
-        n,
-        in_depth: false,
-        shares: Vec::new(),
-        device,
-        jobs,
-        stop,
-        progress: &|_, _, _| {},
-    };
-    evaluator.evaluate()
 }
 
 /// Checks the environment variable that chooses the instruction set of the [`Device`]. For the start of a program, before any work.

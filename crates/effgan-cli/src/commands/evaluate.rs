@@ -5,16 +5,18 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use clap::Args;
-use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, download};
+use effgan_data::{DatasetConfig, ImageFiles};
 use effgan_fl::Ensemble;
+use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
-use effgan_metrics::{Resize, SmallNet};
 use effgan_nn::Device;
 use effgan_run::api::selection;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
-use effgan_run::scores::{self, Evaluation, Evaluator, FeatureNet, Images, RealImages, Share, Training};
+use effgan_run::scores::{
+    self, Evaluation, Evaluator, FeatureNet, Images, NetworkChoice, RealSet, Share, Training, is_model,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::interrupt::stop_flag;
@@ -63,12 +65,6 @@ pub(super) struct Evaluate {
     json: bool,
 }
 
-/// Where the real images come from.
-enum Real {
-    Dataset(Box<Dataset>),
-    Files(ImageFiles),
-}
-
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
         let stop = stop_flag()?;
@@ -93,7 +89,7 @@ impl Evaluate {
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
         let run = model.as_ref().and_then(|_| run_of(&self.images));
         let real = self.real(run.as_deref())?;
-        let device = Device::cpu()?;
+        let (device, dataset) = (Device::cpu()?, real.dataset().map(|dataset| dataset.name));
         let bar = bar();
         let progress = |what: &str, done: usize, of: usize| {
             bar.set_length(of as u64);
@@ -101,9 +97,10 @@ impl Evaluate {
             bar.set_message(what.to_owned());
         };
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let network = self.network(&real, Training { device, jobs, progress: &progress })?;
-        let small =
-            if let Real::Dataset(dataset) = &real { FeatureNet::of_dataset(dataset.name, device) } else { None };
+        let choice =
+            NetworkChoice { features: self.features.as_deref(), weights: self.weights.as_deref(), resize: self.resize };
+        let network = choice.load(&real, Training { device, jobs, progress: &progress })?;
+        let small = dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device));
         let small = small.filter(|_| network.network() == Network::Inception);
         let selection = selection(&self.members)?;
         let files = if model.is_none() { Some(ImageFiles::open(&self.images)?) } else { None };
@@ -124,7 +121,7 @@ impl Evaluate {
         let evaluator = Evaluator {
             images,
             name,
-            real: real_images(&real),
+            real: real.images(),
             network: &network,
             memorisation_network: small.as_ref().unwrap_or(&network),
             n: self.num.map(|n| n as usize),
@@ -140,60 +137,22 @@ impl Evaluate {
         evaluation
     }
 
-    fn real(&self, run: Option<&Path>) -> Result<Real> {
-        let config = match (&self.reference, run) {
-            (Some(reference), _) => match reference.parse::<DatasetName>() {
-                Ok(name) => DatasetConfig { dir: self.dir.clone(), ..DatasetConfig::of(name) },
-                Err(_) if Path::new(reference).exists() => {
-                    return Ok(Real::Files(ImageFiles::open(Path::new(reference))?));
-                }
-                Err(unknown) => {
-                    return Err(usage(format!(
-                        "--reference: {unknown}, or an existing path; {reference} does not exist"
-                    )));
-                }
-            },
+    fn real(&self, run: Option<&Path>) -> Result<RealSet> {
+        match (&self.reference, run) {
+            (Some(reference), _) => RealSet::named(reference, self.dir.clone()),
             (None, Some(run)) => {
                 let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
-                DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }
+                RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset })
             }
             (None, None) => {
                 let line = format!("{} records no data set; pass --reference DATASET or PATH", self.images.display());
-                return Err(usage(line));
+                Err(usage(line))
             }
-        };
-        Ok(Real::Dataset(Box::new(config.load()?)))
-    }
-
-    fn network(&self, real: &Real, how: Training<'_>) -> Result<FeatureNet> {
-        let (dataset, device) = (if let Real::Dataset(dataset) = real { Some(&**dataset) } else { None }, how.device);
-        match self.features.as_deref() {
-            Some("inception") => {
-                let fetched = download::inception_weights;
-                let weights = self.weights.clone().or_else(fetched).ok_or_else(|| {
-                    usage("Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE".into())
-                })?;
-                FeatureNet::inception(&weights, self.resize, dataset.map(|dataset| dataset.name), device)
-            }
-            _ if self.weights.is_some() => Err(usage("--weights is for --features inception".into())),
-            Some(name) => {
-                let network = FeatureNet::small(name, device)?;
-                check_trained_on_such(name, real, device)?;
-                Ok(network)
-            }
-            None => match dataset {
-                Some(dataset) => FeatureNet::required_for(dataset, how),
-                None => Err(usage(
-                    "images without classes have no feature network of their own; pass --features inception or a file, or a data set as the \
-                     --reference"
-                        .into(),
-                )),
-            },
         }
     }
 
-    fn shares<'a>(&self, real: &'a Real, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
-        let Real::Dataset(dataset) = real else { return Ok(Vec::new()) };
+    fn shares<'a>(&self, real: &'a RealSet, model: Option<&'a Ensemble>, run: Option<&Path>) -> Result<Vec<Share<'a>>> {
+        let Some(dataset) = real.dataset() else { return Ok(Vec::new()) };
         let partition = run.filter(|_| self.reference.is_none()).map(scores::read_partition).transpose()?;
         Ok(match (partition, model) {
             (Some(partition), Some(model)) if self.members.is_empty() => {
@@ -202,48 +161,6 @@ impl Evaluate {
             _ => vec![Share::of_dataset(dataset)],
         })
     }
-}
-
-fn real_images(real: &Real) -> RealImages<'_> {
-    match real {
-        Real::Dataset(dataset) => RealImages::of_dataset(dataset),
-        Real::Files(files) => {
-            RealImages { name: files.name().to_owned(), images: Images::Files(files), labels: None, train: None }
-        }
-    }
-}
-
-/// Refuses a small network for images that are not like those that it was trained on: its features would say nothing about them, and a
-/// collapsed generator could look perfect.
-fn check_trained_on_such(name: &str, real: &Real, device: Device) -> Result<()> {
-    let (reference, [c, h, w]) = match real {
-        Real::Dataset(dataset) => {
-            if let Some(own) = FeatureNet::of_dataset(dataset.name, device) {
-                let is_own = FeatureNet::small(name, device)?.id() == own.id() || Path::new(name).is_file();
-                return if is_own {
-                    Ok(())
-                } else {
-                    Err(usage(format!(
-                        "--features {name} was not trained on images of {}; leave --features out, or use inception",
-                        dataset.name
-                    )))
-                };
-            }
-            (dataset.name.to_string(), dataset.train.shape())
-        }
-        Real::Files(files) => ("the reference".into(), files.shape()),
-    };
-    if [c, h, w] == SmallNet::SHAPE {
-        return Ok(());
-    }
-    Err(usage(format!(
-        "--features {name} was trained on images of 28 × 28 grey pixels, and those of {reference} have {c} × {h} × {w}; leave --features \
-         out, or use inception"
-    )))
-}
-
-fn is_model(path: &Path) -> bool {
-    ["manifest.json", "model/manifest.json"].iter().any(|file| path.join(file).is_file())
 }
 
 /// The run folder that holds the model, if any.

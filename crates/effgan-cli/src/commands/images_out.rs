@@ -135,6 +135,7 @@ mod tests {
         let (path, images) = (dir.path().join("a.npz"), (0..24).collect::<Vec<u8>>());
         ImagesOut::of(&path, 2).unwrap().save(&images, [3, 2, 2]).unwrap();
         let read = effgan_data::ImageFiles::open(&path).unwrap();
-        assert_eq!((read.shape(), read.read(0..2).unwrap()), ([3, 2, 2], images));
+        let read = read.read(0..2).unwrap();
+        assert_eq!(read, effgan_data::ImageList::of_one_shape(images, [3, 2, 2]));
     }
 }

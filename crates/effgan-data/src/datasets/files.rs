@@ -3,65 +3,58 @@
 
 use super::{
     array_images::Images,
-    budget::Budget,
+    budget::{Budget, Decoders},
     folder, npz,
     picture::{self, Levels},
 };
-use crate::{
-    DataError,
-    parallel::{in_parallel, in_parallel_into},
-};
+use crate::{DataError, ImageList, parallel::in_parallel};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
 
-/// A list of images of one shape, which are read on demand.
+/// A list of images, each of its own shape, which are read on demand.
 #[derive(Debug)]
 pub struct ImageFiles {
     name: String,
-    shape: [usize; 3],
     source: Source,
 }
 
 #[derive(Debug)]
 enum Source {
-    Pictures { dir: PathBuf, files: Vec<PathBuf> },
-    Array(Vec<u8>),
+    /// Files, with the shapes in their headers.
+    Pictures(Vec<(PathBuf, [usize; 3])>),
+    /// Images `[n, c, h, w]` of one shape.
+    Array(Vec<u8>, [usize; 3]),
 }
 
 impl ImageFiles {
-    /// Opens a folder, an `.npy` file or an `.npz` file. Of an `.npz` file it takes the images that belong to no split; where
-    /// there are only splits the test images, as these are what scores compare with, or else the training images.
+    /// Opens a folder, an `.npy` file or an `.npz` file. Of a folder the headers of all files are read. Of an `.npz` file it takes the
+    /// images that belong to no split; where there are only splits the test images, as these are what scores compare with, or else
+    /// the training images.
     ///
     /// # Errors
-    /// [`DataError::OtherShape`] when the images of a folder have several shapes, [`DataError::NoImages`] when there are none,
-    /// and an error that names the file when it is missing, damaged or in another format.
+    /// [`DataError::NoImages`] when a folder has no images, and an error that names the file when it is missing, damaged or in
+    /// another format.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if !path.is_dir() {
             let (Images { shape, pixels, .. }, split) = npz::read_images(path)?;
             let file = path.display();
             let name = split.map_or_else(|| file.to_string(), |array| format!("{file} ({array})"));
-            return Ok(Self { name, shape, source: Source::Array(pixels) });
+            return Ok(Self { name, source: Source::Array(pixels, shape) });
         }
         let files = folder::pictures(path)?;
+        if files.is_empty() {
+            return Err(DataError::NoImages { dir: path.to_owned() });
+        }
         let decoders = Budget::as_they_are().decoders();
-        let headers = in_parallel(&files, |file| picture::header(file, &decoders).map(|header| header.shape()));
-        let mut shapes = Vec::with_capacity(files.len());
-        for (file, shape) in files.iter().zip(headers) {
-            shapes.push(shape.map_err(|reason| malformed(file, reason))?);
-        }
-        let shape = *shapes.first().ok_or_else(|| DataError::NoImages { dir: path.to_owned() })?;
-        match shapes.iter().position(|other| *other != shape) {
-            None => {
-                let source = Source::Pictures { dir: path.to_owned(), files };
-                Ok(Self { name: path.display().to_string(), shape, source })
-            }
-            Some(i) => {
-                let [first, other] = [&files[0], &files[i]].map(|file| inside(path, file));
-                Err(DataError::OtherShape { first, first_shape: shape, other, other_shape: shapes[i] })
-            }
-        }
+        let shapes = in_parallel(&files, |file| picture::header(file, &decoders).map(|header| header.shape()));
+        let with_shape = |(file, shape): (PathBuf, Result<_, String>)| match shape {
+            Ok(shape) => Ok((file, shape)),
+            Err(reason) => Err(malformed(&file, reason)),
+        };
+        let files = files.into_iter().zip(shapes).map(with_shape).collect::<Result<_, _>>()?;
+        Ok(Self { name: path.display().to_string(), source: Source::Pictures(files) })
     }
 
     /// The path, and the array where it is one of several splits: `med.npz (test_images)`.
@@ -69,16 +62,22 @@ impl ImageFiles {
         &self.name
     }
 
-    /// `[c, h, w]` of every image.
-    pub fn shape(&self) -> [usize; 3] {
-        self.shape
+    /// `[c, h, w]` of image `i`.
+    ///
+    /// # Panics
+    /// When there is no such image.
+    pub fn shape(&self, i: usize) -> [usize; 3] {
+        match &self.source {
+            Source::Pictures(files) => files[i].1,
+            Source::Array(_, shape) => *shape,
+        }
     }
 
     /// Number of images, at least 1.
     pub fn len(&self) -> usize {
         match &self.source {
-            Source::Pictures { files, .. } => files.len(),
-            Source::Array(pixels) => pixels.len() / self.image_len(),
+            Source::Pictures(files) => files.len(),
+            Source::Array(pixels, shape) => pixels.len() / shape.iter().product::<usize>(),
         }
     }
 
@@ -87,58 +86,44 @@ impl ImageFiles {
         self.len() == 0
     }
 
-    /// Reads the images of `range`: u8 `[n, c, h, w]`.
+    /// Reads the images of `range`.
     ///
     /// # Errors
-    /// An error that names the file when it cannot be decoded, or has changed since it was opened.
+    /// An error that names the file when it cannot be decoded, or has another shape than when it was opened.
     ///
     /// # Panics
     /// When `range` ends beyond the last image.
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, DataError> {
-        let (dir, files) = match &self.source {
-            Source::Array(pixels) => {
-                return Ok(pixels[range.start * self.image_len()..range.end * self.image_len()].to_vec());
+    pub fn read(&self, range: Range<usize>) -> Result<ImageList<'_>, DataError> {
+        let files = match &self.source {
+            Source::Array(pixels, shape) => {
+                let image_len = shape.iter().product::<usize>();
+                return Ok(ImageList::of_one_shape(&pixels[range.start * image_len..range.end * image_len], *shape));
             }
-            Source::Pictures { dir, files } => (dir, &files[range]),
+            Source::Pictures(files) => &files[range],
         };
-        let mut pixels = vec![0; files.len() * self.image_len()];
         let decoders = Budget::as_they_are().decoders();
-        let read = |file: &PathBuf, output: &mut [u8]| -> Result<[usize; 3], String> {
-            let read = picture::read(file, self.shape, Levels::default(), &decoders, |image, shape| {
-                if shape == self.shape {
-                    output.copy_from_slice(&image);
-                }
-                shape
-            });
-            read.map(|(shape, _)| shape)
-        };
-        for (file, shape) in files.iter().zip(in_parallel_into(files, &mut pixels, read)) {
-            let shape = shape.map_err(|reason| malformed(file, reason))?;
-            if shape != self.shape {
-                let (first, other) = (inside(dir, &files[0]), inside(dir, file));
-                return Err(DataError::OtherShape { first, first_shape: self.shape, other, other_shape: shape });
-            }
-        }
-        Ok(pixels)
+        let images = in_parallel(files, |(file, shape)| decode(file, *shape, &decoders));
+        Ok(ImageList::of_each(images.into_iter().collect::<Result<Vec<_>, _>>()?))
     }
+}
 
-    fn image_len(&self) -> usize {
-        self.shape.iter().product()
-    }
+/// Decodes a file whose header had `shape`: its pixels and `shape`.
+fn decode(file: &Path, shape: [usize; 3], decoders: &Decoders) -> Result<(Vec<u8>, [usize; 3]), DataError> {
+    // Pixels of another shape are dropped at once: the caller has counted on the memory of `shape`.
+    let take = |pixels, found| (found == shape).then_some(pixels);
+    let decoded = picture::read(file, shape, Levels::default(), decoders, take);
+    let decoded = decoded.and_then(|(pixels, _)| pixels.ok_or_else(|| "has changed since it was opened".into()));
+    decoded.map(|pixels| (pixels, shape)).map_err(|reason| malformed(file, reason))
 }
 
 fn malformed(file: &Path, reason: String) -> DataError {
     DataError::Malformed { file: file.display().to_string(), reason }
 }
 
-fn inside(dir: &Path, file: &Path) -> PathBuf {
-    file.strip_prefix(dir).unwrap_or(file).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::GrayImage;
+    use image::{GrayImage, RgbImage};
     use std::fs;
 
     fn save(dir: &Path, name: &str, [w, h]: [u32; 2], value: u8) {
@@ -155,20 +140,35 @@ mod tests {
         }
         fs::write(dir.path().join("note.txt"), "not an image").unwrap();
         let files = ImageFiles::open(dir.path()).unwrap();
-        assert_eq!((files.len(), files.shape()), (3, [1, 1, 2]));
-        assert_eq!(files.read(0..3).unwrap(), [1, 1, 2, 2, 3, 3]);
-        assert_eq!(files.read(1..2).unwrap(), [2, 2]);
+        assert_eq!((files.len(), files.shape(0)), (3, [1, 1, 2]));
+        assert_eq!(read(&files, 0..3), [1, 2, 3].map(|value| (vec![value; 2], [1, 1, 2])));
+        assert_eq!(read(&files, 1..2), [(vec![2, 2], [1, 1, 2])]);
+    }
+
+    fn read(files: &ImageFiles, range: Range<usize>) -> Vec<(Vec<u8>, [usize; 3])> {
+        files.read(range).unwrap().iter().map(|(image, shape)| (image.to_vec(), shape)).collect()
     }
 
     #[test]
-    fn an_image_of_another_size_is_named() {
+    fn each_image_keeps_its_own_size_and_colours() {
         let dir = tempfile::tempdir().unwrap();
-        save(dir.path(), "a.png", [2, 1], 0);
-        save(dir.path(), "b.png", [2, 3], 0);
-        assert_eq!(
-            ImageFiles::open(dir.path()).unwrap_err().to_string(),
-            "a.png has shape [1, 1, 2] but b.png has [1, 3, 2]; all images of a set have one shape"
-        );
+        save(dir.path(), "a.png", [2, 1], 5);
+        save(dir.path(), "b.png", [2, 3], 6);
+        RgbImage::from_pixel(1, 1, image::Rgb([7, 8, 9])).save(dir.path().join("c.png")).unwrap();
+        let files = ImageFiles::open(dir.path()).unwrap();
+        let expected = [(vec![5; 2], [1, 1, 2]), (vec![6; 6], [1, 3, 2]), (vec![7, 8, 9], [3, 1, 1])];
+        assert_eq!([0, 1, 2].map(|i| files.shape(i)), expected.each_ref().map(|(_, shape)| *shape));
+        assert_eq!(read(&files, 0..3), expected);
+    }
+
+    #[test]
+    fn a_file_that_changes_after_it_was_opened_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "a.png", [2, 1], 5);
+        let files = ImageFiles::open(dir.path()).unwrap();
+        save(dir.path(), "a.png", [200, 100], 5);
+        let error = files.read(0..1).unwrap_err().to_string();
+        assert!(error.ends_with("a.png: has changed since it was opened"), "{error}");
     }
 
     #[test]

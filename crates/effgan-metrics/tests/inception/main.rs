@@ -4,6 +4,7 @@
 //! and images that both sides compute by the same formula.
 
 mod formula;
+mod images;
 mod state_dict;
 
 use std::fs;
@@ -49,7 +50,7 @@ fn grid(input: &[f32]) -> Vec<f32> {
 #[test]
 fn images_are_resized_as_each_package_does() {
     // Of 28 x 28, 32 x 32, 64 x 48 and 300 x 400 pixels.
-    let images: Vec<_> = (0..4).map(formula::image).collect();
+    let images: Vec<_> = (0..4).map(images::image).collect();
     for resize in Resize::ALL {
         let ours: Vec<f32> = images.iter().flat_map(|(image, shape)| grid(&resize.input(image, *shape))).collect();
         let off = off(&ours, fixture(resize, "inputs"));
@@ -68,10 +69,10 @@ fn features_and_distances_match_each_package() {
     for (resize, file) in [(Resize::PytorchFid, 0), (Resize::TorchFidelity, 1), (Resize::Clean, 1)] {
         let inception = load(&FILES.1[file], resize).unwrap();
         let features_of = |i| {
-            let (image, shape) = formula::image(i);
-            inception.features(&image, shape, 1).unwrap()
+            let (image, shape) = images::image(i);
+            inception.features(&[(&image, shape)], 1).unwrap()
         };
-        let features: Vec<f32> = (0..formula::NUM_IMAGES).flat_map(features_of).collect();
+        let features: Vec<f32> = (0..images::NUM_IMAGES).flat_map(features_of).collect();
         let off = off(&features, fixture(resize, "features"));
         println!("{resize}: features off by {off:e}");
         // f32 sums in another order, through some forty layers; features are up to 12.
@@ -81,7 +82,7 @@ fn features_and_distances_match_each_package() {
         let rows = if resize == Resize::PytorchFid { features } else { in_their_span(&features) };
         let [real, fake] = [0, 1].map(|half| {
             let half = &rows[half * rows.len() / 2..][..rows.len() / 2];
-            FeatureStats::of(half, rows.len() / formula::NUM_IMAGES).unwrap()
+            FeatureStats::of(half, rows.len() / images::NUM_IMAGES).unwrap()
         });
         let (ours, theirs) = (frechet_distance(&real, &fake).unwrap(), f64::from(fixture(resize, "fid")[0]));
         println!("{resize}: FID {ours}, theirs {theirs}");
@@ -110,14 +111,16 @@ fn in_their_span(features: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn any_number_of_jobs_gives_the_same_bits_and_an_image_alone_too() {
+fn any_number_of_jobs_gives_the_same_bits_and_an_image_alone_too_whatever_the_shapes_beside_it() {
     let inception = load(&FILES.1[1], Resize::Clean).unwrap();
-    let (image, shape) = formula::image(0);
-    let images: Vec<u8> = (0..6_u8).flat_map(|i| image.iter().map(move |pixel| pixel.wrapping_mul(i))).collect();
-    let one = inception.features(&images, shape, 1).unwrap();
-    assert_eq!(inception.features(&images, shape, 3).unwrap(), one);
-    let alone = inception.features(&images[5 * image.len()..], shape, 1).unwrap();
-    assert_eq!(alone, one[5 * Inception::FEATURES..]);
+    let (image, shape) = images::image(0);
+    let others: Vec<_> = (1..5).map(images::image).collect();
+    let mut images: Vec<_> = others.iter().map(|(image, shape)| (&image[..], *shape)).collect();
+    images.push((&image, shape));
+    let one = inception.features(&images, 1).unwrap();
+    assert_eq!(inception.features(&images, 3).unwrap(), one);
+    let alone = inception.features(&[(&image, shape)], 1).unwrap();
+    assert_eq!(alone, one[4 * Inception::FEATURES..]);
 }
 
 #[test]
@@ -125,9 +128,9 @@ fn grey_is_three_equal_channels_and_files_of_both_kinds_are_the_same_network() {
     let [dict, safetensors] = [0, 1].map(|file| load(&FILES.1[file], Resize::PytorchFid).unwrap());
     assert_eq!(dict.sha256(), safetensors.sha256());
     assert_eq!(dict.sha256(), WEIGHTS.hash());
-    let (image, [_, height, width]) = formula::image(0);
-    let grey = dict.features(&image, [1, height, width], 1).unwrap();
-    assert_eq!(safetensors.features(&image.repeat(3), [3, height, width], 1).unwrap(), grey);
+    let (image, [_, height, width]) = images::image(0);
+    let grey = dict.features(&[(&image, [1, height, width])], 1).unwrap();
+    assert_eq!(safetensors.features(&[(&image.repeat(3), [3, height, width])], 1).unwrap(), grey);
 }
 
 /// The error of loading the formula's weights after `change`.
@@ -185,13 +188,10 @@ fn the_classifiers_tensors_are_ignored() {
 fn images_of_two_channels_or_incomplete_ones_are_refused() {
     let inception = load(&FILES.1[1], Resize::Clean).unwrap();
     for (values, shape) in [(8, [2, 2, 2]), (5, [1, 2, 2]), (0, [3, 0, 4])] {
-        let error = inception.features(&vec![0; values], shape, 1).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("{values} values are not a whole number of images of shape {shape:?} ")),
-            "{error}"
-        );
+        let error = inception.features(&[(&[7], [1, 1, 1]), (&vec![0; values], shape)], 1).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{values} values are not an image of shape {shape:?} ")), "{error}");
     }
-    assert!(inception.features(&[], [3, 4, 4], 1).unwrap().is_empty());
+    assert!(inception.features(&[], 1).unwrap().is_empty());
 }
 
 /// `cargo test --release --workspace --test inception -- --ignored --nocapture` prints it; `inception.py --speed` has PyTorch's.
@@ -199,10 +199,10 @@ fn images_of_two_channels_or_incomplete_ones_are_refused() {
 #[ignore = "a measurement"]
 fn milliseconds_per_image_on_one_core() {
     let inception = load(&FILES.1[1], Resize::PytorchFid).unwrap();
-    let images = formula::image(1).0.repeat(24);
+    let (image, shape) = images::image(1);
     for _ in 0..5 {
         let started = Instant::now();
-        inception.features(&images, [3, 32, 32], 1).unwrap();
+        inception.features(&[(&image[..], shape); 24], 1).unwrap();
         println!("{:.1} ms per image", started.elapsed().as_secs_f64() * 1e3 / 24.0);
     }
 }

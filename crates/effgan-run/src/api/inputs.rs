@@ -1,8 +1,6 @@
-//! The arguments of [`api`](super) as the crate's own types: configs, settings, data sets, numbers of threads.
+//! The arguments of [`api`](super) as the crate's own types: configs, settings, numbers of threads.
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, DatasetConfig, DatasetName};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Source;
@@ -34,15 +32,6 @@ pub(super) fn jobs_or_cores(jobs: Option<usize>) -> Result<usize> {
         }
         jobs => Ok(jobs.unwrap_or_else(machine::cores)),
     }
-}
-
-/// Loads a data set, given by its name or by the keys of a `[dataset]` table.
-pub(super) fn dataset(reference: &Value) -> Result<Dataset> {
-    let config = match reference {
-        Value::String(name) => DatasetConfig::of(name.parse::<DatasetName>()?),
-        tables => DatasetConfig::deserialize(tables).map_err(|error| usage(format!("reference: {error}")))?,
-    };
-    Ok(config.load()?)
 }
 
 /// A setting in the form `section.key=value`, with strings quoted so that they stay strings.

@@ -3,10 +3,11 @@
 //! Images are read or generated piece by piece and only their features stay in memory. Features of images that do not change
 //! are kept in the [`cache`].
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, resize};
+use effgan_data::Dataset;
 use effgan_fl::FlError;
 use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores};
 use effgan_nn::{Device, params};
@@ -58,8 +59,8 @@ pub struct RealImages<'a> {
     pub images: Images<'a>,
     /// True classes of the images, below 10; absent where they are not known.
     pub labels: Option<&'a [u8]>,
-    /// Training images of the same kind, u8 `[n, c, h, w]`, and their true classes: the floor is scored on them.
-    pub train: Option<(&'a [u8], &'a [u8])>,
+    /// Training images of the same kind and their true classes: the floor is scored on them.
+    pub train: Option<(Images<'a>, &'a [u8])>,
 }
 
 impl<'a> RealImages<'a> {
@@ -70,8 +71,13 @@ impl<'a> RealImages<'a> {
             name: dataset.name.to_string(),
             images: Images::Pixels(test.pixels(), test.shape()),
             labels: Some(test.labels()),
-            train: Some((train.pixels(), train.labels())),
+            train: Some((Images::Pixels(train.pixels(), train.shape()), train.labels())),
         }
+    }
+
+    /// Images of which nothing else is known, so that there is no floor.
+    pub fn alone(name: String, images: Images<'a>) -> Self {
+        Self { name, images, labels: None, train: None }
     }
 }
 
@@ -79,10 +85,8 @@ impl Evaluator<'_> {
     /// Scores the images.
     ///
     /// # Errors
-    /// When the images have another size than the reference's or are too few, a file cannot be read, or a feature is not
-    /// finite.
+    /// When the images are too few, a file cannot be read, or a feature is not finite.
     pub fn evaluate(&self) -> Result<Evaluation> {
-        self.check_shapes()?;
         let (n, n_reference) = self.sizes()?;
         let reference = self.extract_cached(self.network, "reference", &self.real.images, n_reference)?;
         let features = self.extract(self.network, "images", &self.images, n)?;
@@ -111,25 +115,12 @@ impl Evaluator<'_> {
         })
     }
 
-    /// Checks that both sides have the same size. Grey and coloured images can be compared: one of them is converted.
-    fn check_shapes(&self) -> Result<()> {
-        let (found, expected) = (self.images.shape(), self.real.images.shape());
-        if found[1..] == expected[1..] {
-            return Ok(());
-        }
-        let name = &self.real.name;
-        Err(usage(format!(
-            "the images have shape {found:?}, those of the reference {name} have {expected:?}; resize one of them (in Python the \
-             reference may be a table with size)"
-        )))
-    }
-
     /// The number of images to score, and of reference images.
     fn sizes(&self) -> Result<(usize, usize)> {
         let RealImages { name, images, train, .. } = &self.real;
         let max_n = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
-        let max_n = train.map_or(max_n, |(_, labels)| max_n.min(self.network.for_floor(labels).len()));
+        let max_n = train.as_ref().map_or(max_n, |(_, labels)| max_n.min(self.network.for_floor(labels).len()));
         let outside = |n: usize| Err(usage(format!("n = {n} must be from 2 to {max_n}, the images of {name}")));
         let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
@@ -145,16 +136,15 @@ impl Evaluator<'_> {
         Ok((n, against))
     }
 
-    /// Reads or generates the first `n` images, piece by piece, and keeps their features alone.
+    /// Reads or generates the first `n` images, piece by piece, and keeps their features alone. Neither the other set nor the other
+    /// images of this one have a say in how an image is converted, so that scores of two sets do not depend on which is the reference.
     pub(super) fn extract(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Features> {
         let mut all = Features { values: Vec::new(), dim: network.dim(), classes: Vec::new() };
-        let (shape, piece) = (self.real.images.shape(), network.piece());
-        for start in (0..n).step_by(piece) {
+        for piece in images.pieces(n, network.piece()) {
             self.check_stop()?;
-            let end = (start + piece).min(n);
-            let pixels = images.read(start..end, self.device, self.jobs, self.stop)?;
-            let pixels = resize::fit(&pixels, images.shape(), shape);
-            let features = network.extract(&pixels, shape, self.jobs).map_err(Failure::data)?;
+            let end = piece.end;
+            let images = images.read(piece, self.device, self.jobs, self.stop)?;
+            let features = network.extract(&images, self.jobs).map_err(Failure::data)?;
             all.values.extend(features.values);
             all.classes.extend(features.classes);
             (self.progress)(what, end, n);
@@ -171,12 +161,12 @@ impl Evaluator<'_> {
         n: usize,
     ) -> Result<Features> {
         let Some(cache) = cache::folder() else { return self.extract(network, what, images, n) };
-        let (mut parts, piece) = (Vec::new(), network.piece());
-        for start in (0..n).step_by(piece) {
-            let end = (start + piece).min(n);
-            parts.push(params::sha256(&images.read(start..end, self.device, self.jobs, self.stop)?));
+        let mut made_of = network.id();
+        for piece in images.pieces(n, network.piece()) {
+            for (image, shape) in images.read(piece, self.device, self.jobs, self.stop)?.iter() {
+                made_of = params::sha256(format!("{made_of} | {shape:?} {}", params::sha256(image)).as_bytes());
+            }
         }
-        let made_of = format!("{} | {:?} | {}", network.id(), images.shape(), parts.join(" "));
         cache::features(&cache, &made_of, network.dim(), || self.extract(network, what, images, n))
     }
 
@@ -196,15 +186,14 @@ impl Evaluator<'_> {
 
     /// Scores as many training images as there are images, where there are any.
     fn floor(&self, reference: &Reference, n: usize) -> Result<Option<Scores>> {
-        let Some((train, labels)) = self.real.train else { return Ok(None) };
-        let indices: Vec<u32> = self.network.for_floor(labels).into_iter().take(n).collect();
-        let n = indices.len();
-        let images = Images::Subset(train, self.real.images.shape(), indices);
+        let Some((train, labels)) = &self.real.train else { return Ok(None) };
+        let images = train.subset(self.network.for_floor(labels).into_iter().take(n).collect());
+        let n = images.count().unwrap_or(0);
         let features = self.extract_cached(self.network, "floor", &images, n)?;
         reference.score(&features, self.jobs).map(Some).map_err(Failure::data)
     }
 
-    /// What the numbers of images make unreliable.
+    /// What the numbers and the sizes of images make unreliable.
     fn warnings(&self, n: usize, n_reference: usize, scores: &Scores) -> Vec<String> {
         let (dim, fewest) = (self.network.dim(), n.min(n_reference));
         let mut warnings = Vec::new();
@@ -228,11 +217,41 @@ impl Evaluator<'_> {
         if n != n_reference {
             warnings.push(format!("{n} images are compared with {n_reference} reference images"));
         }
+        warnings.extend(self.resizing(n, n_reference));
         warnings
+    }
+
+    /// What resizing does to the comparison.
+    fn resizing(&self, n: usize, n_reference: usize) -> Option<String> {
+        let (images, real) = (self.images.shapes(n), self.real.images.shapes(n_reference));
+        let sizes: BTreeSet<[usize; 2]> = images.union(&real).map(|&[_, h, w]| [h, w]).collect();
+        let sets = format!("images of {} and reference images of {}", in_words(&images), in_words(&real));
+        match self.network.input_shape() {
+            Some(input) if images.iter().chain(&real).any(|shape| *shape != input) => Some(format!(
+                "{sets} are converted to {}, the input of {}: no score sees what that removes",
+                in_words(&BTreeSet::from([input])),
+                self.network.name()
+            )),
+            None if sizes.len() > 1 => {
+                Some(format!("{sets} are resized from different sizes: scores also see which are sharper"))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn check_stop(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(FlError::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+/// `3 × 28 × 28`, or how many shapes there are and the extremes among them.
+fn in_words(shapes: &BTreeSet<[usize; 3]>) -> String {
+    let one = |[c, h, w]: [usize; 3]| format!("{c} × {h} × {w}");
+    match (shapes.first(), shapes.last()) {
+        (Some(&first), Some(&last)) if first != last => {
+            format!("{} shapes from {} to {}", shapes.len(), one(first), one(last))
+        }
+        (first, _) => one(*first.expect("there are images")),
     }
 }
 

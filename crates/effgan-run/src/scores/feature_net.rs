@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use effgan_data::{Dataset, DatasetName, resize};
+use effgan_data::{Dataset, DatasetName, ImageList};
 use effgan_metrics::metric::Network;
 use effgan_metrics::{ClassHistogram, Features, Inception, OwnNet, Resize, SmallNet};
 use effgan_nn::{Device, checkpoint, params};
@@ -127,6 +127,15 @@ impl FeatureNet {
         }
     }
 
+    /// The shape `[c, h, w]` that images are converted to; `None` for Inception, whose resize is part of its name.
+    pub fn input_shape(&self) -> Option<[usize; 3]> {
+        match &self.kind {
+            Kind::Small(_) => Some(SmallNet::SHAPE),
+            Kind::Own(net) => Some(net.shape().images),
+            Kind::Inception(..) => None,
+        }
+    }
+
     /// Images per call of [`extract`](Self::extract), between checks whether to stop: a few seconds of work.
     pub fn piece(&self) -> usize {
         match self.network() {
@@ -171,15 +180,6 @@ impl FeatureNet {
         }
     }
 
-    /// The shape `[c, h, w]` to which images are converted, where that is always the same.
-    pub fn takes(&self) -> Option<[usize; 3]> {
-        match &self.kind {
-            Kind::Small(_) => Some(SmallNet::SHAPE),
-            Kind::Own(net) => Some(net.shape().images),
-            Kind::Inception(..) => None,
-        }
-    }
-
     /// The true classes of reference images, by their `labels`; `None` where the network predicts no classes to compare them with.
     ///
     /// # Errors
@@ -188,23 +188,24 @@ impl FeatureNet {
         self.num_classes().map(|num_classes| ClassHistogram::of_reference(labels, num_classes)).transpose()
     }
 
-    /// Computes features and classes of u8 images `[n, c, h, w]` of `shape` `[c, h, w]`; the number of threads, `jobs`, changes no bit.
+    /// Computes features and classes of images. Each image is converted by itself, from its own size and colours: for a small
+    /// network to [`input_shape`](Self::input_shape) by the rule of [`effgan_data::resize`], for Inception to 299 × 299. The number of
+    /// threads, `jobs`, changes no bit.
     ///
     /// # Errors
     /// When the network does not take such images.
-    pub fn extract(&self, images: &[u8], shape: [usize; 3], jobs: usize) -> effgan_metrics::Result<Features> {
-        let classified =
-            |net: &SmallNet| net.classify(&resize::fit(images, shape, SmallNet::SHAPE), SmallNet::SHAPE, jobs);
+    pub fn extract(&self, images: &ImageList, jobs: usize) -> effgan_metrics::Result<Features> {
+        let classified = |net: &SmallNet| net.classify(&images.fit(SmallNet::SHAPE), SmallNet::SHAPE, jobs);
         let (values, classes) = match &self.kind {
             Kind::Small(net) => classified(net).map(|found| (found.features, found.classes))?,
             Kind::Own(net) => {
                 let expected = net.shape().images;
-                let found = net.classify(&resize::fit(images, shape, expected), expected, jobs)?;
+                let found = net.classify(&images.fit(expected), expected, jobs)?;
                 (found.features, found.classes)
             }
             Kind::Inception(inception, _, classifier) => {
                 let classes = classifier.as_ref().map(|net| classified(net).map(|found| found.classes)).transpose()?;
-                (inception.features(images, shape, jobs)?, classes.unwrap_or_default())
+                (inception.features(&images.iter().collect::<Vec<_>>(), jobs)?, classes.unwrap_or_default())
             }
         };
         Ok(Features { values, dim: self.dim(), classes })

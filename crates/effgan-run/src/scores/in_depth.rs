@@ -1,10 +1,10 @@
 //! What `effgan evaluate` adds to the scores: the accuracy of a classifier that is trained on the images, and memorisation.
 
-use effgan_data::resize;
 use effgan_metrics::{Features, Labelled, MetricError, SmallNet, TrainOnSynthetic, memorisation, train_on_synthetic};
 
 use super::evaluation::MemberMemorisation;
 use super::evaluator::Evaluator;
+use super::scored_images::Images;
 use crate::failure::{Failure, Result};
 
 /// Samples of each member whose nearest training images are searched.
@@ -14,27 +14,33 @@ impl Evaluator<'_> {
     /// Trains a classifier on the images, where there is a classifier to label them, and tests it on real ones.
     pub(super) fn train_on_synthetic(&self, n: usize) -> Result<Option<TrainOnSynthetic>> {
         let (Some(net), Some(labels), Some((train, train_labels))) =
-            (self.network.classifier(), self.real.labels, self.real.train)
+            (self.network.classifier(), self.real.labels, &self.real.train)
         else {
             return Ok(None);
         };
-        let shape = self.real.images.shape();
-        let image_len = shape.iter().product::<usize>();
         let n = n.min(train_labels.len());
         if n < TrainOnSynthetic::LEAST {
             return Ok(None);
         }
         (self.progress)("training a classifier", 0, 1);
-        let test = self.real.images.read(0..labels.len(), self.device, self.jobs, self.stop)?;
-        let samples = self.images.read(0..n, self.device, self.jobs, self.stop)?;
-        let [samples, train, test] =
-            [(&samples[..], self.images.shape()), (&train[..n * image_len], shape), (&test[..], shape)]
-                .map(|(images, shape)| resize::fit(images, shape, SmallNet::SHAPE));
+        let [samples, train, test] = [(&self.images, n), (train, n), (&self.real.images, labels.len())]
+            .map(|(images, n)| self.fitted(images, n));
+        let (samples, train, test) = (samples?, train?, test?);
         let real = Labelled { images: &train, labels: &train_labels[..n] };
         let test = Labelled { images: &test, labels };
         let result = train_on_synthetic(&samples, SmallNet::SHAPE, net, Some(real), test, 1, self.jobs);
         (self.progress)("training a classifier", 1, 1);
         result.map(Some).map_err(Failure::data)
+    }
+
+    /// The first `n` images as the classifier takes them, u8 `[n, 1, 28, 28]`, read piece by piece.
+    fn fitted(&self, images: &Images, n: usize) -> Result<Vec<u8>> {
+        let mut all = Vec::with_capacity(n * SmallNet::SHAPE.iter().product::<usize>());
+        for piece in images.pieces(n, self.network.piece()) {
+            self.check_stop()?;
+            all.extend_from_slice(&images.read(piece, self.device, self.jobs, self.stop)?.fit(SmallNet::SHAPE));
+        }
+        Ok(all)
     }
 
     /// Measures memorisation for each share: for the images that are scored, whose `features` are known, and for each member.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, ImageSet};
+use effgan_data::{Dataset, ImageList, ImageSet};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, ensemble::Selection};
 use effgan_metrics::metric::Network;
@@ -109,7 +109,7 @@ impl Scorer {
     pub(crate) fn class_counts(&self, images: &[u8]) -> anyhow::Result<Option<Vec<u64>>> {
         let Some(DatasetReference { network, shape, .. }) = &self.reference else { return Ok(None) };
         let Some(num_classes) = network.num_classes() else { return Ok(None) };
-        let classes = network.extract(images, *shape, self.jobs)?.classes;
+        let classes = network.extract(&ImageList::of_one_shape(images, *shape), self.jobs)?.classes;
         Ok(Some(ClassHistogram::from_classes(&classes, num_classes)?.counts().to_vec()))
     }
 
@@ -138,7 +138,8 @@ struct DatasetReference {
 impl DatasetReference {
     /// Scores u8 images `[n, c, h, w]` of the data set's shape.
     fn score(&self, images: &[u8], jobs: usize) -> anyhow::Result<Scores> {
-        Ok(self.images.score_round(&self.network.extract(images, self.shape, jobs)?, jobs)?)
+        let images = ImageList::of_one_shape(images, self.shape);
+        Ok(self.images.score_round(&self.network.extract(&images, jobs)?, jobs)?)
     }
 }
 
@@ -203,7 +204,7 @@ fn reference(
         }
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = network.extract(test.pixels(), shape, how.jobs);
+    let images = network.extract(&ImageList::of_one_shape(test.pixels(), shape), how.jobs);
     let images = images.and_then(|images| Reference::new(network.network(), images, classes));
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))
@@ -211,7 +212,7 @@ fn reference(
 
 /// What to know about scores of `n` images of `shape` by `network`.
 fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
-    let converted = network.takes().filter(|taken| *taken != [c, h, w]).map(|[to_c, to_h, to_w]| {
+    let converted = network.input_shape().filter(|taken| *taken != [c, h, w]).map(|[to_c, to_h, to_w]| {
         format!(
             "real and generated images are converted from {c} × {h} × {w} to {to_c} × {to_h} × {to_w} before they are scored"
         )
@@ -239,7 +240,8 @@ mod tests {
     fn accuracy(config: &DatasetConfig) -> f64 {
         let test = config.load().unwrap().test;
         let network = FeatureNet::of_dataset(config.name, Device::cpu().unwrap()).unwrap();
-        let classes = network.extract(test.pixels(), test.shape(), 2).unwrap().classes;
+        let images = ImageList::of_one_shape(test.pixels(), test.shape());
+        let classes = network.extract(&images, 2).unwrap().classes;
         let right = classes.iter().zip(test.labels()).filter(|(ours, label)| ours == label).count();
         right as f64 / test.len() as f64
     }
