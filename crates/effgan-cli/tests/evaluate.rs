@@ -226,7 +226,7 @@ fn bad_images_are_one_line() {
     assert!(
         place
             .line("equal.npy", &["--reference", "equal.npy"])
-            .starts_with("images without classes have no feature network of their own; pass --features inception")
+            .starts_with("images without a data set have no feature network of their own; pass --features")
     );
     assert!(
         place

@@ -117,8 +117,11 @@ pub enum DataError {
     #[error("dataset.black and dataset.white are for name = \"folder\", but the data set is {name}; remove them")]
     NoLevels { name: String },
     /// The range of 16-bit values is empty.
-    #[error("dataset.black = {black} must be below dataset.white = {white}")]
+    #[error("dataset.white = {white} must be above dataset.black = {black}")]
     Levels { black: u16, white: u16 },
+    /// A value of 16 bits is out of range.
+    #[error("dataset.{key} = {value} must be from {least} to {most}, a value of 16 bits")]
+    Level { key: &'static str, value: u32, least: u32, most: u32 },
     /// A folder has both pictures and folders of pictures, so it is unclear what its classes are.
     #[error(
         "{dir} holds folders of images, which are classes, but also the image {file}; \

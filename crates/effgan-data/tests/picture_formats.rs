@@ -131,7 +131,7 @@ fn levels_that_mean_nothing_are_errors() {
     let dir = deep(4094);
     let error = |config: DatasetConfig| config.load().unwrap_err().to_string();
     let wrong = DatasetConfig { black: Some(9), white: Some(9), ..config(dir.path()) };
-    assert_eq!(error(wrong), "dataset.black = 9 must be below dataset.white = 9");
+    assert_eq!(error(wrong), "dataset.white = 9 must be above dataset.black = 9");
     let digits = DatasetConfig { white: Some(4095), ..DatasetConfig::of(DatasetName::MnistMini) };
     assert_eq!(
         error(digits),

@@ -76,11 +76,11 @@ pub struct DatasetConfig {
     pub skip_broken: bool,
     /// For `folder`: the value of a 16-bit image that becomes black, 0 to 65535 and below `white`; default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub black: Option<u16>,
+    pub black: Option<u32>,
     /// For `folder`: the value of a 16-bit image that becomes white, such as 4095 where a scanner's 12 bits are stored as 16;
     /// default 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub white: Option<u16>,
+    pub white: Option<u32>,
     /// For `npz`: which values of images that are not bytes are black and white, such as `[0, 1]` or `[-1, 1]`; the values between
     /// them become the nearest bytes. An error where images are bytes, as these need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +206,13 @@ impl DatasetConfig {
         if let Some(range) = self.range.filter(|_| self.name != DatasetName::Npz) {
             return Err(DataError::NothingInRange { range, name: self.name.to_string() });
         }
+        let max = u32::from(u16::MAX);
+        if let Some(black) = self.black.filter(|&black| black >= max) {
+            return Err(DataError::Level { key: "black", value: black, least: 0, most: max - 1 });
+        }
+        if let Some(white) = self.white.filter(|white| !(1..=max).contains(white)) {
+            return Err(DataError::Level { key: "white", value: white, least: 1, most: max });
+        }
         match self.levels() {
             Some(_) if self.name != DatasetName::Folder => Err(DataError::NoLevels { name: self.name.to_string() }),
             Some(Levels { black, white }) if black >= white => Err(DataError::Levels { black, white }),
@@ -216,7 +223,8 @@ impl DatasetConfig {
     /// `black` and `white`; `None` where neither is set.
     fn levels(&self) -> Option<Levels> {
         let default = Levels::default();
-        let (black, white) = (self.black.unwrap_or(default.black), self.white.unwrap_or(default.white));
+        let level = |value: Option<u32>, default| value.map_or(default, |value| value.min(u16::MAX.into()) as u16);
+        let (black, white) = (level(self.black, default.black), level(self.white, default.white));
         (self.black.is_some() || self.white.is_some()).then_some(Levels { black, white })
     }
 

@@ -35,10 +35,11 @@ const OUTSIDE_WHOLE: [&str; 3] = ["-1", "0", MAX];
 const OUTSIDE: [&str; 7] = ["-1.0", "0.0", HUGE, "nan", "-nan", "inf", "-inf"];
 
 /// Numbers of these that are valid all the same: key, number, and why. A key `of` a kind is meant in that kind of its table alone.
-const VALID: [(&str, &str, &str); 30] = [
+const VALID: [(&str, &str, &str); 31] = [
     ("seed", "0", "every number is a seed"),
     ("seed", MAX, "every number is a seed"),
     ("dataset.limit", MAX, "at most the number of training images"),
+    ("dataset.black", "0", "the value of black, unless another is set"),
     ("partition.clients", MAX, "at most the number of images"),
     ("partition.min_examples", MAX, "at most the number of images"),
     ("partition.held_out", "0.0", "nothing is held out"),
@@ -75,12 +76,12 @@ fn with_every_key() -> Config {
         seed: 1,
         dataset: DatasetConfig {
             name: DatasetName::Folder,
-            dir: Some("pictures".into()),
+            dir: Some("/pictures".into()),
             limit: Some(1000),
             size: Some(32),
             channels: Some(1),
             skip_broken: true,
-            black: Some(1),
+            black: Some(0),
             white: Some(2),
             // For another name: see `every_kind`.
             range: None,
