@@ -2,10 +2,10 @@
 
 use effgan_nn::classifier::{Classified, ResnetClassifier, train_resnet};
 use effgan_nn::networks::ResnetShape;
-use effgan_nn::{Device, Params, on_threads, parallel_map};
+use effgan_nn::{Device, NnError, Params, on_threads, parallel_map};
 use serde::{Deserialize, Serialize};
 
-use crate::{Labelled, MetricError, Result};
+use crate::{ClassHistogram, Labelled, MetricError, Result};
 
 /// Images that one worker classifies at a time.
 const CHUNK: usize = 512;
@@ -51,7 +51,7 @@ impl OwnNet {
     /// # Errors
     /// [`MetricError::FeatureNet`] when a tensor is missing, unknown or has another shape.
     pub fn new(shape: ResnetShape, params: &Params, quality: Quality, device: Device) -> Result<Self> {
-        let classifier = ResnetClassifier::new(shape, params, device).map_err(not_a_net)?;
+        let classifier = ResnetClassifier::new(shape, params, device).map_err(|error| not_a_net(&error))?;
         Ok(Self { classifier, hash: params.hash(), quality })
     }
 
@@ -75,7 +75,7 @@ impl OwnNet {
         let trained = on_threads(jobs, move || {
             train_resnet(shape, (images, labels), seen, Self::STEPS, SEED, device, |step, _| on_step(step))
         });
-        trained.map_err(not_a_net)
+        trained.map_err(|error| not_a_net(&error))
     }
 
     /// How well the network with the tensors `params` tells the images of `test` apart.
@@ -97,8 +97,9 @@ impl OwnNet {
         let classes = Self::new(shape, params, unknown, device)?.classify(test.images, shape.images, jobs)?.classes;
         let share = |count: usize| count as f64 / num_test as f64;
         let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
-        let largest = (0..=u8::MAX).map(|class| test.labels.iter().filter(|&&label| label == class).count()).max();
-        Ok(Quality { accuracy: share(right), chance: share(largest.unwrap_or(0)), num_test })
+        let sizes = ClassHistogram::from_classes(test.labels, shape.num_classes)?;
+        let largest = sizes.counts().iter().max().map_or(0, |&count| count as usize);
+        Ok(Quality { accuracy: share(right), chance: share(largest), num_test })
     }
 
     /// The [model hash](Params::hash) of its weights.
@@ -137,7 +138,7 @@ impl OwnNet {
     }
 }
 
-fn not_a_net(error: effgan_nn::NnError) -> MetricError {
+fn not_a_net(error: &NnError) -> MetricError {
     MetricError::FeatureNet(error.to_string())
 }
 

@@ -23,6 +23,7 @@ mod npz;
 mod numbered_classes;
 mod pickle;
 mod picture;
+mod picture_formats;
 mod test_split;
 mod value_range;
 
@@ -33,8 +34,8 @@ pub use files::ImageFiles;
 pub use folder::{FileList, FolderSummary};
 pub use left_out::LeftOut;
 pub use max_memory::MaxMemory;
-pub(crate) use picture::FORMATS;
 pub use picture::Mode;
+pub(crate) use picture_formats::FORMATS;
 pub use value_range::ValueRange;
 
 use crate::{DataError, ImageSet, download};

@@ -9,6 +9,7 @@ use super::{
     DEFLATE_RATIO,
     budget::{Decoders, resizing},
     dicom, jpeg_end, lfs_pointer,
+    picture_formats::{FORMATS, JPEG_RATIO},
 };
 use image::{
     ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
@@ -26,12 +27,6 @@ use std::{
 const MAX_PIXELS: u64 = 1 << 26;
 /// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
-
-/// Maximum number of pixels of a JPEG file for each of its bytes: a bit stands for at most a block of 8 × 8.
-pub(super) const JPEG_RATIO: u64 = 8 * 64;
-
-/// The formats that are read, in messages.
-pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, TIFF, BMP, GIF, PNM, DICOM";
 
 /// The formats that are read by the `image` crate.
 const READ: [ImageFormat; 7] = [

@@ -15,7 +15,7 @@ mod syntax;
 mod tag;
 mod values;
 
-use super::{jpeg_end, picture::JPEG_RATIO};
+use super::{jpeg_end, picture_formats::JPEG_RATIO};
 use elements::{Elements, PixelData};
 use grey::Grey;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult};
