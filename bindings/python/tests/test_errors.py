@@ -49,7 +49,7 @@ def train(**arguments: object) -> Wrong:
         (lambda *_: effgan.evaluate([1]), effgan.UsageError, "got list"),  # type: ignore[arg-type]
         (lambda *_: effgan.evaluate(ZEROS.reshape(-1, 2, 14, 28)), effgan.UsageError, "shape [2, 14, 28], expected [c, h, w] with c = 1"),
         (lambda *_: effgan.evaluate(ZEROS[:, :, 28:]), effgan.UsageError, "shape [1, 0, 28], expected [c, h, w]"),
-        (lambda *_: effgan.evaluate(ZEROS, ZEROS), effgan.UsageError, "no built-in feature network fits these images; pass --features (in"),
+        (lambda *_: effgan.evaluate(ZEROS, ZEROS), effgan.UsageError, "images without a data set have no feature network of their own; pass --features (in"),
         (lambda *_: effgan.evaluate(ZEROS, ZEROS.astype("f4"), features="mnist"), effgan.UsageError, "expected as reference a data set's name"),
         (lambda *_: effgan.evaluate(ZEROS, 7), effgan.UsageError, "got int"),  # type: ignore[arg-type]
         (lambda *_: effgan.evaluate(ZEROS, resize="x"), effgan.UsageError, "resize = x is not one of pytorch-fid, torch-fidelity, clean"),
