@@ -194,7 +194,8 @@ fn values_of_more_than_8_bits_without_a_window_are_mapped_by_black_and_white() {
     let note = "all values of the 16-bit images are from 31768 to 35768 of 65535, so that they have little contrast; \
                 dataset.black = 31768 and dataset.white = 35768 spread them";
     assert_eq!((flat.train.image(0), &flat.notes[..]), (&[124, 131, 139][..], &[note.to_owned()][..]));
-    assert_eq!(Contents::of(ct.path()).unwrap().notes, [note]);
+    let contents = Contents::of(ct.path()).unwrap();
+    assert_eq!((contents.notes, contents.levels), (vec![note.to_owned()], Some([31768, 35768])));
     let spread = DatasetConfig { black: Some(31768), white: Some(35768), ..config(ct.path()) }.load().unwrap();
     assert_eq!((spread.train.image(0), spread.notes.len()), (&[0, 128, 255][..], 0));
     // A window says itself what is black and white.

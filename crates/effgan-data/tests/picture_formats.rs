@@ -114,7 +114,7 @@ fn twelve_bits_in_sixteen_are_noticed_and_fill_the_range_when_white_says_so() {
         "no 16-bit image has a value above 4094 of 65535, so that they are dark; dataset.white = 4094 makes that white";
     assert_eq!((dataset.notes, dataset.train.image(0)), (vec![note.to_owned()], &[0, 8, 16][..]));
     let contents = Contents::of(dir.path()).unwrap();
-    assert_eq!((contents.notes, contents.white), (vec![note.to_owned()], Some(4094)));
+    assert_eq!((contents.notes, contents.levels), (vec![note.to_owned()], Some([0, 4094])));
     // 2047 / 4094 · 255 = 127.5; (2047 − 1000) / 1047 and (4094 − 1000) / 1047 are clipped.
     for (black, white, expected) in [(None, Some(4094), [0, 128, 255]), (Some(1000), Some(2047), [0, 255, 255])] {
         let dataset = DatasetConfig { black, white, ..config(dir.path()) }.load().unwrap();

@@ -22,8 +22,8 @@ pub struct Contents {
     pub modes: Vec<(Mode, usize)>,
     /// Images that cannot be read, sorted by path.
     pub broken: Vec<LeftOut>,
-    /// The largest value of images of 16 bits, where it is so small that `dataset.white` should be set to it.
-    pub white: Option<u16>,
+    /// The values to set `dataset.black` and `dataset.white` to, where images of 16 bits fill less than a quarter of their range.
+    pub levels: Option<[u16; 2]>,
     /// As [`Dataset::notes`](super::Dataset::notes).
     pub notes: Vec<String>,
 }
@@ -76,7 +76,7 @@ impl Contents {
             sizes: vec![([w, h], num_images)],
             modes: vec![(mode, num_images)],
             broken: Vec::new(),
-            white: None,
+            levels: None,
             notes,
         }
     }
@@ -107,7 +107,7 @@ impl Contents {
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
-            white: deepest.too_dark(),
+            levels: deepest.levels(),
             notes: listing.notes.into_iter().chain(deepest.note(None)?).collect(),
         })
     }

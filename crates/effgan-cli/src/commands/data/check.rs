@@ -154,8 +154,12 @@ fn table(path: &Path, contents: &Contents) -> Vec<String> {
     if !contents.broken.is_empty() {
         lines.push(format!("skip_broken = true         # {} cannot be read", contents.broken.len()));
     }
-    if let Some(white) = contents.white {
-        lines.push(format!("white = {white:<19}# the largest value of the 16-bit images, which would be dark"));
+    if let Some([black, white]) = contents.levels {
+        if black > 0 {
+            lines.push(format!("black = {black:<19}# the least value of the 16-bit images"));
+        }
+        lines
+            .push(format!("white = {white:<19}# the largest value of the 16-bit images, which would be dark or alike"));
     }
     lines
 }
@@ -207,7 +211,7 @@ mod tests {
                 sizes: sizes.to_vec(),
                 modes: vec![(mode, sizes.iter().map(|(_, count)| count).sum())],
                 broken: Vec::new(),
-                white: None,
+                levels: None,
                 notes: Vec::new(),
             })
         };

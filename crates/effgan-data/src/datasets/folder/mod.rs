@@ -5,6 +5,7 @@
 //! a class belong to it, and links to folders are followed. Hidden files are ignored; whatever else is not read is noted.
 
 mod classes;
+mod deepest;
 mod file_list;
 mod layout;
 mod not_read;
@@ -26,11 +27,11 @@ use crate::{
     resize,
 };
 use classes::{Classes, class_name, shown};
+use deepest::Deepest;
 use layout::Layout;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 use walk::Tree;
 
@@ -246,57 +247,6 @@ struct Decoding<'a> {
     levels: Levels,
     decoders: &'a Decoders,
     deepest: &'a Deepest,
-}
-
-/// The least and the largest value of all pictures with 16 bits.
-#[derive(Default)]
-pub(super) struct Deepest(Mutex<Option<[u16; 2]>>);
-
-impl Deepest {
-    fn see(&self, range: Option<[u16; 2]>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = match (*seen, range) {
-            (Some([least, largest]), Some([low, high])) => Some([least.min(low), largest.max(high)]),
-            (seen, range) => seen.or(range),
-        };
-    }
-
-    /// Where there are pictures of 16 bits, their least and their largest value.
-    fn range(&self) -> Option<[u16; 2]> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The largest value, where it is so small that the pictures are black: scanners often write 10 or 12 bits as 16.
-    pub(super) fn too_dark(&self) -> Option<u16> {
-        self.range().map(|[_, largest]| largest).filter(|largest| (1..=QUARTER).contains(largest))
-    }
-
-    /// A line about pictures that are too dark, or too much alike, for the `levels` of the config.
-    pub(super) fn note(&self, levels: Option<Levels>) -> Result<Option<String>, DataError> {
-        match (self.range(), levels) {
-            (None, Some(_)) => Err(DataError::NoDeepImages),
-            (_, Some(_)) | (None, None) => Ok(None),
-            (Some([least, largest]), None) => Ok(too_little_contrast(least, largest)),
-        }
-    }
-}
-
-/// A quarter of the range of 16 bits.
-const QUARTER: u16 = u16::MAX / 4;
-
-/// A line about pictures whose values fill less than a quarter of their range.
-fn too_little_contrast(least: u16, largest: u16) -> Option<String> {
-    match largest {
-        1..=QUARTER => Some(format!(
-            "no 16-bit image has a value above {largest} of 65535, so that they are dark; dataset.white = {largest} makes that white"
-        )),
-        // Signed values without a window, such as those of a CT, are all in the middle.
-        _ if least < largest && largest - least <= QUARTER => Some(format!(
-            "all values of the 16-bit images are from {least} to {largest} of 65535, so that they have little contrast; \
-             dataset.black = {least} and dataset.white = {largest} spread them"
-        )),
-        _ => None,
-    }
 }
 
 /// Refuses a class folder that has files and no picture in any split, since its class would be missing.
