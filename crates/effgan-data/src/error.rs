@@ -104,10 +104,22 @@ pub enum DataError {
     OtherTestClasses { dir: PathBuf, train: Vec<String> },
     /// A folder of a class has no pictures.
     #[error(
-        "class {class} has {num_files} files and no picture ({FORMATS}), such as {first}; convert them, or move the folder elsewhere",
+        "class {class} has no picture ({FORMATS}), only what is not read, such as {first}; convert its files, or move the folder elsewhere",
         first = first.display()
     )]
-    BarrenClass { class: String, num_files: usize, first: PathBuf },
+    BarrenClass { class: String, first: PathBuf },
+    /// A link leads nowhere, and may have been the folder of a class.
+    #[error(
+        "{link} is a link to {target}, which does not exist; mount or restore it, or remove the link",
+        link = link.display(), target = target.display()
+    )]
+    BrokenLink { link: PathBuf, target: PathBuf },
+    /// There are more folders than any data set has.
+    #[error("there are more than {max} folders up to {dir}; does a link lead out of the data set?", dir = dir.display())]
+    TooManyFolders { dir: PathBuf, max: usize },
+    /// A class cannot be named.
+    #[error("the name of the folder {dir} is not UTF-8; rename it, as it names a class", dir = dir.display())]
+    NotUtf8 { dir: PathBuf },
     /// Values of 16 bits are mapped, and there are none.
     #[error(
         "dataset.black and dataset.white are for pictures of 16 bits without a window of their own, and there are none; remove them"
@@ -368,6 +380,9 @@ impl DataError {
                 | Self::SplitTwice { .. }
                 | Self::OtherTestClasses { .. }
                 | Self::BarrenClass { .. }
+                | Self::BrokenLink { .. }
+                | Self::TooManyFolders { .. }
+                | Self::NotUtf8 { .. }
                 | Self::StrayImage { .. }
                 | Self::TooManyClasses { .. }
                 | Self::UnknownClass { .. }

@@ -130,13 +130,10 @@ fn test_images_of_a_class_that_is_not_trained_are_not_read() {
 fn a_class_of_files_that_are_not_pictures_is_an_error_and_an_empty_folder_a_note() {
     let dir = folder(&[("cat", 10)]);
     fs::create_dir(dir.path().join("dog")).unwrap();
-    assert_eq!(load(&dir).notes, ["not read, folders without a file: dog"]);
+    assert_eq!(load(&dir).notes, ["not read, folders without a file, which are not classes: dog"]);
     fs::write(dir.path().join("dog/1.heic"), b"\0\0\0\x18ftypheic").unwrap();
     let line = error(&dir);
-    assert!(
-        line.starts_with("class dog has 1 files and no picture (PNG, ") && line.contains("such as DIR/dog/1.heic"),
-        "{line}"
-    );
+    assert!(line.starts_with("class dog has no picture (PNG, ") && line.contains("such as DIR/dog/1.heic"), "{line}");
     // Some pictures and other files: a note by class.
     grey(&dir.path().join("dog"), 10);
     for i in 2..6 {
@@ -144,7 +141,7 @@ fn a_class_of_files_that_are_not_pictures_is_an_error_and_an_empty_folder_a_note
     }
     assert_eq!(
         load(&dir).notes,
-        ["not read, files of class dog that are not pictures: dog/1.heic, dog/2.txt, dog/3.txt and 2 more"]
+        ["not read, files of class dog that are not read as pictures: dog/1.heic, dog/2.txt, dog/3.txt and 2 more"]
     );
 }
 
@@ -170,7 +167,7 @@ fn what_programs_leave_behind_is_not_read_and_said() {
     assert_eq!(
         dataset.notes,
         [
-            "not read, folders that programs leave behind, and links to a folder above: cat/@eaDir, dog/.ipynb_checkpoints, __MACOSX"
+            "not read, folders that programs leave behind, and links to a folder that is read already: cat/@eaDir, dog/.ipynb_checkpoints, __MACOSX"
         ]
     );
 }
@@ -222,6 +219,59 @@ fn a_link_to_a_folder_above_is_not_followed_and_said() {
     assert_eq!(dataset.train.len(), 18);
     assert_eq!(
         dataset.notes,
-        ["not read, folders that programs leave behind, and links to a folder above: a/deep/round"]
+        ["not read, folders that programs leave behind, and links to a folder that is read already: a/deep/round"]
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_further_above_is_not_followed_so_that_no_test_image_is_trained_on() {
+    let dir = folder(&[("train/a", 10), ("train/b", 10), ("test/a", 2), ("test/b", 2)]);
+    std::os::unix::fs::symlink("../..", dir.path().join("train/a/up")).unwrap();
+    let dataset = load(&dir);
+    assert_eq!((dataset.train.len(), dataset.test.len()), (20, 4));
+    assert!(dataset.notes[0].ends_with("links to a folder that is read already: train/a/up"), "{:?}", dataset.notes);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_multiply_are_each_read_once() {
+    // 2^30 ways lead from the first folder to the last.
+    let dir = folder(&[("a", 10), ("b", 10), ("a/0", 1)]);
+    for i in 0..30 {
+        fs::create_dir_all(dir.path().join(format!("a/{}", i + 1))).unwrap();
+        for link in ["x", "y"] {
+            let place = dir.path().join(format!("a/{i}/{link}"));
+            std::os::unix::fs::symlink(format!("../{}", i + 1), place).unwrap();
+        }
+    }
+    assert_eq!(load(&dir).train.len() + load(&dir).test.len(), 21);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_is_an_error_that_names_it_since_it_may_have_been_a_class() {
+    let dir = folder(&[("a", 10), ("b", 10)]);
+    std::os::unix::fs::symlink("/nowhere/c", dir.path().join("c")).unwrap();
+    let line = error(&dir);
+    assert_eq!(line, "DIR/c is a link to /nowhere/c, which does not exist; mount or restore it, or remove the link");
+}
+
+#[test]
+fn a_class_of_thumbnails_alone_is_an_error() {
+    let line = error(&folder(&[("a/@eaDir", 3), ("b", 10)]));
+    assert!(line.starts_with("class a has no picture") && line.contains("such as DIR/a/@eaDir;"), "{line}");
+    // In any case, and under the names of other makers.
+    for left in ["@EADIR", "@Recycle", "#Recycle", "@Recently-Snapshot"] {
+        assert_eq!(load(&folder(&[("a", 10), ("b", 10), (left, 3)])).class_names, ["a", "b"], "{left}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_refused_so_that_two_classes_do_not_become_one() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let dir = folder(&[("a", 10)]);
+    grey(&dir.path().join(OsStr::from_bytes(b"x\xff")), 10);
+    assert!(error(&dir).contains("is not UTF-8; rename it"), "{}", error(&dir));
 }

@@ -169,7 +169,7 @@ fn contents_describe_a_folder() {
     assert_eq!(contents.sizes.iter().map(|(_, count)| count).sum::<usize>(), 997);
     assert_eq!(
         (contents.broken.len(), contents.notes),
-        (3, vec!["not read, files of class cats that are not pictures: cats/Thumbs.db".into()])
+        (3, vec!["not read, files of class cats that are not read as pictures: cats/Thumbs.db".into()])
     );
 }
 

@@ -30,7 +30,7 @@ fn gaps(names: &[String], num_classes: usize) -> Option<String> {
     let (first, last) = (names.first()?, names.last()?);
     (names.len() < num_classes).then(|| {
         let (n, missing) = (names.len(), num_classes - names.len());
-        format!("labels are {n} numbers from {first} to {last}; numbers that no training image has are not classes ({missing} of them)")
+        format!("labels have {n} values from {first} to {last}; numbers that no training image has are not classes ({missing} of them)")
     })
 }
 
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!((train.pixels(), names), (&[50, 0, 100][..], vec!["0".into(), "50".into(), "100".into()]));
         assert_eq!(
             notes,
-            ["labels are 3 numbers from 0 to 100; numbers that no training image has are not classes (98 of them)"]
+            ["labels have 3 values from 0 to 100; numbers that no training image has are not classes (98 of them)"]
         );
     }
 

@@ -20,7 +20,7 @@ impl Classes {
         let mut trees: BTreeMap<String, Tree> = BTreeMap::new();
         for (name, path) in entries.list {
             if path.is_dir() {
-                trees.entry(class_name(&name)).or_default().append(Tree::of(&path)?);
+                trees.entry(class_of(&name, &path)?).or_default().append(Tree::of(&path)?);
             } else {
                 flat.add_file(path);
             }
@@ -46,8 +46,13 @@ impl Classes {
 }
 
 /// The name of the class whose folder is called `name`.
-pub(super) fn class_name(name: &OsStr) -> String {
-    name.to_string_lossy().nfc().collect()
+fn class_of(name: &OsStr, path: &Path) -> Result<String, DataError> {
+    name.to_str().map(class_name).ok_or_else(|| DataError::NotUtf8 { dir: path.to_owned() })
+}
+
+/// A class name in Unicode's composed form.
+pub(super) fn class_name(name: &str) -> String {
+    name.nfc().collect()
 }
 
 /// A class name for people; the folder's name may hold control characters.

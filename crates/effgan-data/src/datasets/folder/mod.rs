@@ -253,14 +253,11 @@ struct Decoding<'a> {
 fn check_barren(parts: &[Classes]) -> Result<(), DataError> {
     let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).collect();
     let trees = parts.iter().flat_map(|part| &part.trees);
-    let mut barren = trees.filter(|(name, tree)| !names.contains(name) && !tree.others.is_empty());
-    match barren.next() {
+    let barren = trees.filter(|(name, _)| !names.contains(name));
+    let first = |tree: &Tree| tree.others.iter().chain(&tree.skipped).next().cloned();
+    match barren.filter_map(|(class, tree)| Some((class, first(tree)?))).next() {
         None => Ok(()),
-        Some((class, tree)) => Err(DataError::BarrenClass {
-            class: shown(class),
-            num_files: tree.others.len(),
-            first: tree.others[0].clone(),
-        }),
+        Some((class, first)) => Err(DataError::BarrenClass { class: shown(class), first }),
     }
 }
 
@@ -291,7 +288,7 @@ fn labels_among<'a>(
     names: impl Iterator<Item = &'a String>,
     dir: &Path,
 ) -> Result<BTreeMap<String, u8>, DataError> {
-    let label = |name: &'a String| match known.iter().position(|known| class_name(known.as_ref()) == *name) {
+    let label = |name: &'a String| match known.iter().position(|known| class_name(known) == *name) {
         Some(place) => Ok((name.clone(), place as u8)),
         None => Err(DataError::UnknownClass { dir: dir.to_owned(), class: shown(name), known: known.to_vec() }),
     };

@@ -14,15 +14,18 @@ pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes]) -> Vec<Strin
     let skipped = trees().map(|(_, tree)| tree).chain(beside.clone()).flat_map(|tree| &tree.skipped);
     let empty = trees().filter(|(_, tree)| is_empty(tree)).map(|(name, _)| name.as_str());
     let by_class = trees().filter_map(|(class, tree)| {
-        let what = format!("files of class {} that are not pictures", control_chars::without_control(class));
+        let what = format!("files of class {} that are not read as pictures", control_chars::without_control(class));
         line(&what, tree.others.iter().map(|path| inside(dir, path)))
     });
     let files = beside.flat_map(|tree| &tree.others);
     let all = [
         line("beside the splits", layout.unread.iter().map(|path| inside(dir, path))),
-        line("files that are not pictures", files.map(|path| inside(dir, path))),
-        line("folders that programs leave behind, and links to a folder above", skipped.map(|path| inside(dir, path))),
-        line("folders without a file", empty.map(control_chars::without_control)),
+        line("files that are not read as pictures", files.map(|path| inside(dir, path))),
+        line(
+            "folders that programs leave behind, and links to a folder that is read already",
+            skipped.map(|path| inside(dir, path)),
+        ),
+        line("folders without a file, which are not classes", empty.map(control_chars::without_control)),
     ];
     all.into_iter().flatten().chain(by_class).collect()
 }

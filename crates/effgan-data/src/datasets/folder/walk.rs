@@ -2,14 +2,28 @@
 
 use crate::{DataError, datasets::picture};
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// Folders that operating systems, network drives and notebooks leave beside pictures, with copies or thumbnails of them.
-const LEFT_BEHIND: [&str; 7] =
-    ["@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", ".ipynb_checkpoints", "System Volume Information"];
+/// Folders that operating systems, network drives and notebooks leave beside pictures, with copies or thumbnails of them, in lower case.
+const LEFT_BEHIND: [&str; 11] = [
+    "@eadir",
+    "@recycle",
+    "@recently-snapshot",
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "lost+found",
+    "__macosx",
+    ".ipynb_checkpoints",
+    "system volume information",
+];
+/// Maximum number of folders below one class; links may lead anywhere.
+const MAX_FOLDERS: usize = 100_000;
 
 /// What lies below a folder, at any depth; each list is in the order of the walk, which sorts every folder by name.
 #[derive(Default)]
@@ -18,7 +32,7 @@ pub(super) struct Tree {
     pub(super) pictures: Vec<PathBuf>,
     /// All other files that are not hidden.
     pub(super) others: Vec<PathBuf>,
-    /// Folders that were not looked into: those of [`LEFT_BEHIND`], and links to a folder above.
+    /// Folders that were not looked into: those of [`LEFT_BEHIND`], and links to a folder above or one that was seen before.
     pub(super) skipped: Vec<PathBuf>,
     /// Links to folders, which were followed.
     pub(super) links: Vec<PathBuf>,
@@ -28,31 +42,38 @@ impl Tree {
     /// Walks `dir`.
     pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
         let mut tree = Self::default();
-        tree.walk(dir, &mut Vec::new())?;
+        tree.walk(dir, &mut BTreeSet::new())?;
         Ok(tree)
     }
 
-    /// Adds what lies below `dir`. `above` are the real paths of the folders around it, by which a loop of links is noticed.
-    fn walk(&mut self, dir: &Path, above: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    /// Adds what lies below `dir`. `seen` are the real paths of all folders before it, each of which is read once.
+    fn walk(&mut self, dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<(), DataError> {
         let real = dir.canonicalize().map_err(|reason| unreadable(dir, reason))?;
-        if above.contains(&real) {
+        if dir.is_symlink() {
+            // A folder above holds other classes, and perhaps the other split.
+            let place = dir.parent().unwrap_or(dir).canonicalize().map_err(|reason| unreadable(dir, reason))?;
+            if place.starts_with(&real) || seen.contains(&real) {
+                self.skipped.push(dir.to_owned());
+                return Ok(());
+            }
+            self.links.push(dir.to_owned());
+        }
+        if !seen.insert(real) {
             self.skipped.push(dir.to_owned());
             return Ok(());
         }
-        if dir.is_symlink() {
-            self.links.push(dir.to_owned());
+        if seen.len() > MAX_FOLDERS {
+            return Err(DataError::TooManyFolders { dir: dir.to_owned(), max: MAX_FOLDERS });
         }
-        above.push(real);
         let entries = Entries::of(dir)?;
         self.skipped.extend(entries.skipped);
         for (_, path) in entries.list {
             if path.is_dir() {
-                self.walk(&path, above)?;
+                self.walk(&path, seen)?;
             } else {
                 self.add_file(path);
             }
         }
-        above.pop();
         Ok(())
     }
 
@@ -88,12 +109,18 @@ impl Entries {
         let skipped =
             list.extract_if(.., |(name, path)| is_left_behind(name) && path.is_dir()).map(|(_, path)| path).collect();
         list.retain(|(name, _)| !name.to_string_lossy().starts_with('.'));
+        // A picture that is missing is one that cannot be read; anything else may have been the folder of a class.
+        let is_gone = |path: &PathBuf| path.is_symlink() && !path.exists() && !picture::is_picture(path);
+        if let Some((_, link)) = list.iter().find(|(_, path)| is_gone(path)) {
+            let target = fs::read_link(link).unwrap_or_default();
+            return Err(DataError::BrokenLink { link: link.clone(), target });
+        }
         Ok(Self { list, skipped })
     }
 }
 
 fn is_left_behind(name: &OsStr) -> bool {
-    LEFT_BEHIND.iter().any(|known| name == *known)
+    LEFT_BEHIND.contains(&name.to_string_lossy().to_lowercase().as_str())
 }
 
 fn unreadable(dir: &Path, reason: io::Error) -> DataError {
