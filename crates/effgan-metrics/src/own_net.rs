@@ -14,7 +14,8 @@ const SEED: u64 = 1;
 /// Standard errors by which the accuracy must be above chance.
 const ERRORS_ABOVE_CHANCE: f64 = 3.0;
 
-/// A residual classifier of the images of one data set; the 64 values of its penultimate layer are its features.
+/// A residual classifier of the images of one data set; the 64 values of its penultimate layer are its features, in units of their root
+/// mean square on test images, so that distances and kernels are of one size for all networks.
 pub struct OwnNet {
     classifier: ResnetClassifier,
     hash: String,
@@ -30,6 +31,8 @@ pub struct Quality {
     pub chance: f64,
     /// Number of test images.
     pub num_test: usize,
+    /// Root mean square of the values of the penultimate layer on test images, > 0.
+    pub feature_size: f64,
 }
 
 impl Quality {
@@ -93,13 +96,36 @@ impl OwnNet {
         if num_test == 0 {
             return Err(MetricError::NoImages);
         }
-        let unknown = Quality { accuracy: 0.0, chance: 1.0, num_test };
-        let classes = Self::new(shape, params, unknown, device)?.classify(test.images, shape.images, jobs)?.classes;
-        let share = |count: usize| count as f64 / num_test as f64;
+        let chance = Self::chance(shape, test.labels)?;
+        let unknown = Quality { accuracy: 0.0, chance, num_test, feature_size: 1.0 };
+        let Classified { features, classes } =
+            Self::new(shape, params, unknown, device)?.classify(test.images, shape.images, jobs)?;
+        let squares = features.iter().map(|&value| f64::from(value).powi(2));
+        let feature_size = (squares.sum::<f64>() / features.len() as f64).sqrt();
+        if !(feature_size.is_finite() && feature_size > 0.0) {
+            return Err(MetricError::FeatureNet(format!("the features of test images have the size {feature_size}")));
+        }
         let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
-        let sizes = ClassHistogram::from_classes(test.labels, shape.num_classes)?;
-        let largest = sizes.counts().iter().max().map_or(0, |&count| count as usize);
-        Ok(Quality { accuracy: share(right), chance: share(largest), num_test })
+        Ok(Quality { accuracy: right as f64 / num_test as f64, feature_size, ..unknown })
+    }
+
+    /// The share of the largest class among test images with these `labels`.
+    ///
+    /// # Errors
+    /// When there is none, or a label is no class.
+    fn chance(shape: ResnetShape, labels: &[u8]) -> Result<f64> {
+        let sizes = ClassHistogram::from_classes(labels, shape.num_classes)?;
+        let largest = sizes.counts().iter().max().copied().unwrap_or(0);
+        Ok(largest as f64 / labels.len() as f64)
+    }
+
+    /// Whether test images with these `labels` could show that a network is better than chance; otherwise there is no need to train one.
+    ///
+    /// # Errors
+    /// When there is none, or a label is no class.
+    pub fn is_testable(shape: ResnetShape, labels: &[u8]) -> Result<bool> {
+        let chance = Self::chance(shape, labels)?;
+        Ok(Quality { accuracy: 1.0, chance, num_test: labels.len(), feature_size: 1.0 }.is_above_chance())
     }
 
     /// The [model hash](Params::hash) of its weights.
@@ -129,9 +155,10 @@ impl OwnNet {
         }
         let chunks: Vec<&[u8]> = images.chunks(CHUNK * shape.iter().product::<usize>()).collect();
         let parts = parallel_map(chunks.len(), jobs, |i| self.classifier.classify(chunks[i]));
+        let scale = self.quality.feature_size as f32;
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for part in parts {
-            all.features.extend(part.features);
+            all.features.extend(part.features.into_iter().map(|value| value / scale));
             all.classes.extend(part.classes);
         }
         Ok(all)
@@ -167,7 +194,7 @@ mod tests {
         assert_eq!(one.hash(), two.hash());
         let test = Labelled { images: &others, labels: &true_labels };
         let quality = OwnNet::test(SHAPE, &one, test, device, 2).unwrap();
-        assert_eq!(quality, Quality { accuracy: 1.0, chance: 1.0 / 3.0, num_test: 30 });
+        assert_eq!((quality.accuracy, quality.chance, quality.num_test), (1.0, 1.0 / 3.0, 30));
         assert!(quality.is_above_chance());
         let net = OwnNet::new(SHAPE, &one, quality, device).unwrap();
         let error = net.classify(&images, [1, 12, 16], 1).unwrap_err().to_string();
@@ -176,12 +203,20 @@ mod tests {
         let all = net.classify(&images, SHAPE.images, 2).unwrap().features;
         let last = net.classify(&images[89 * 3 * 12 * 16..], SHAPE.images, 1).unwrap().features;
         assert_eq!(all[89 * OwnNet::FEATURES..], last);
+        // Features of the test images have the size 1.
+        let of_test = net.classify(&others, SHAPE.images, 1).unwrap().features;
+        let mean = of_test.iter().map(|value| value * value).sum::<f32>() / of_test.len() as f32;
+        assert!((mean - 1.0).abs() < 1e-4, "{mean}");
     }
 
     #[test]
     fn an_accuracy_near_that_of_a_guess_is_chance() {
         // Three standard errors of a share of 0.2 among 100: 0.12.
-        let quality = |accuracy| Quality { accuracy, chance: 0.2, num_test: 100 };
+        let quality = |accuracy| Quality { accuracy, chance: 0.2, num_test: 100, feature_size: 1.0 };
         assert_eq!([0.2, 0.31, 0.33].map(|accuracy| quality(accuracy).is_above_chance()), [false, false, true]);
+        // Of two images, one of each class, both right may be luck; of ten, all right is not: 0.5 + 3 · 0.158.
+        let shape = ResnetShape { images: [1, 8, 8], num_classes: 2 };
+        let labels = [0, 1].repeat(5);
+        assert_eq!([&labels[..2], &labels].map(|labels| OwnNet::is_testable(shape, labels).unwrap()), [false, true]);
     }
 }

@@ -111,7 +111,7 @@ impl FeatureNet {
     pub fn id(&self) -> String {
         match &self.kind {
             Kind::Small(_) => format!("small {}", self.hash),
-            Kind::Own(_) => format!("own {}", self.hash),
+            Kind::Own(net) => format!("own {} {}", self.hash, net.quality().feature_size),
             Kind::Inception(_, resize, classifier) => {
                 format!("inception {} {resize} {:?}", self.hash, classifier.as_ref().map(SmallNet::hash))
             }

@@ -63,6 +63,13 @@ pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<O
              {MIN_SAMPLES} are needed"
         )));
     }
+    if !OwnNet::is_testable(shape, dataset.test.labels()).map_err(Failure::data)? {
+        return Ok(Err(format!(
+            "{} test images of {} are too few, or too many of them of one class, to tell a feature network from chance; add test images",
+            dataset.test.len(),
+            dataset.name
+        )));
+    }
     let (params, quality) = cached(dataset, shape, how)?;
     if !quality.is_above_chance() {
         return Ok(Err(format!(
