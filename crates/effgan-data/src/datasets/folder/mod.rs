@@ -253,9 +253,9 @@ struct Decoding<'a> {
 fn check_barren(parts: &[Classes]) -> Result<(), DataError> {
     let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).collect();
     let trees = parts.iter().flat_map(|part| &part.trees);
-    let barren = trees.filter(|(name, _)| !names.contains(name));
+    let mut barren = trees.filter(|(name, _)| !names.contains(name));
     let first = |tree: &Tree| tree.others.iter().chain(&tree.skipped).next().cloned();
-    match barren.filter_map(|(class, tree)| Some((class, first(tree)?))).next() {
+    match barren.find_map(|(class, tree)| Some((class, first(tree)?))) {
         None => Ok(()),
         Some((class, first)) => Err(DataError::BarrenClass { class: shown(class), first }),
     }
