@@ -98,7 +98,7 @@ pub enum DataError {
     SplitTwice { first: PathBuf, second: PathBuf },
     /// The test split has none of the classes of the training split.
     #[error(
-        "the test images of {dir} are of none of the classes of its training images ({train}); give both splits the same folders",
+        "the test images of {dir} are of none of the classes of its training images ({train}); give both splits the same classes",
         dir = dir.display(), train = train.join(", ")
     )]
     OtherTestClasses { dir: PathBuf, train: Vec<String> },
@@ -228,7 +228,7 @@ pub enum DataError {
     DirOfBuiltin { name: String },
     /// Training and test images differ in shape.
     #[error(
-        "data set {name} has training images of shape {train:?} but test images of shape {test:?}; check dataset.dir"
+        "data set {name} has training images of shape {train:?} but test images of shape {test:?}; set dataset.size and dataset.channels, or check dataset.dir"
     )]
     SplitShapes { name: String, train: [usize; 3], test: [usize; 3] },
     /// A size of images is out of range.

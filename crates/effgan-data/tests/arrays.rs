@@ -470,6 +470,18 @@ fn images_are_read_with_their_channels_first_or_last() {
 }
 
 #[test]
+fn test_images_of_none_of_the_trained_classes_are_an_error_in_a_check_too() {
+    let arrays = [
+        ("x_train", images()),
+        ("y_train", npy(&[20], &[1_u8; 20])),
+        ("x_test", images()),
+        ("y_test", npy(&[20], &[2_u8; 20])),
+    ];
+    let line = Place::npz(&arrays).error();
+    assert!(line.contains("are of none of the classes of its training images (1)"), "{line}");
+}
+
+#[test]
 fn labels_from_1_and_with_gaps_are_classes_by_their_numbers() {
     let with_gaps: Vec<i64> = (0..20).map(|i| i % 2 * 50 + 1).collect();
     let place = Place::npz(&[("x", images()), ("y", npy(&[20], &with_gaps))]);

@@ -223,6 +223,17 @@ fn a_link_to_a_folder_above_is_not_followed_and_said() {
     );
 }
 
+#[test]
+fn a_folder_around_a_data_set_is_noted() {
+    let dataset = load(&folder(&[("data/train/a", 10), ("data/test/a", 2)]));
+    assert_eq!(
+        dataset.notes,
+        ["read as one class each, though they look like data sets: data; set dataset.dir to one of them"]
+    );
+    // Folders of patients are parts of a class.
+    assert_eq!(load(&folder(&[("ill/patient-1", 10), ("ill/patient-2", 10), ("well/patient-3", 10)])).notes, [""; 0]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_to_a_folder_further_above_is_not_followed_so_that_no_test_image_is_trained_on() {

@@ -62,19 +62,22 @@ impl Contents {
 
     fn of_splits(kind: ContentsKind, splits: Splits) -> Self {
         let Splits { train, test, class_names, notes, every_tenth, .. } = splits;
-        let [c, h, w] = train.shape();
-        let num_images = train.len() + test.len();
         let mut classes: Vec<_> = class_names.into_iter().map(|name| (name, [0; 2])).collect();
         for (split, set) in [&train, &test].into_iter().enumerate() {
             set.labels().iter().for_each(|&label| classes[usize::from(label)].1[split] += 1);
         }
-        let mode = Mode { colour: c == 3, alpha: false, deep: false };
+        let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
+        for set in [&train, &test] {
+            let [c, h, w] = set.shape();
+            *sizes.entry([w, h]).or_default() += set.len();
+            *modes.entry(Mode { colour: c == 3, alpha: false, deep: false }).or_default() += set.len();
+        }
         Self {
             kind,
             classes,
             every_tenth,
-            sizes: vec![([w, h], num_images)],
-            modes: vec![(mode, num_images)],
+            sizes: by_count(sizes),
+            modes: by_count(modes),
             broken: Vec::new(),
             levels: None,
             notes,

@@ -254,10 +254,16 @@ impl DatasetConfig {
             }
             DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes, numbers)),
         };
-        read().map_err(|error| match &self.dir {
+        let splits = read().map_err(|error| match &self.dir {
             Some(dir) => contents_kind::or_other_name(error, self.name, dir),
             None => error,
-        })
+        })?;
+        match &self.dir {
+            Some(dir) if splits.test.is_empty() => {
+                Err(DataError::OtherTestClasses { dir: dir.clone(), train: splits.class_names })
+            }
+            _ => Ok(splits),
+        }
     }
 
     fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {

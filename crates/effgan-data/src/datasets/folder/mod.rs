@@ -103,7 +103,12 @@ impl Listing {
             None => hold_out(first),
         };
         let splits = [train, test].map(classes_in_turn);
-        Ok(Self { dir: dir.to_owned(), classes, splits, every_tenth, has_splits: layout.train != dir, links, notes })
+        let has_splits = layout.train != dir;
+        let mut listing = Self { dir: dir.to_owned(), classes, splits, every_tenth, has_splits, links, notes };
+        if known.is_none() {
+            listing.notes.extend(summary::data_sets_line(&listing));
+        }
+        Ok(listing)
     }
 
     /// Decodes all pictures and converts them to one shape.

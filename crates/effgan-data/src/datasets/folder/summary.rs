@@ -3,6 +3,7 @@
 use super::{Listing, layout::is_split};
 use crate::{
     DataError, DatasetName,
+    control_chars::without_control,
     datasets::{LeftOut, budget::Budget, contents_kind::or_other_name, picture::Mode},
 };
 use std::{
@@ -72,6 +73,18 @@ impl FolderSummary {
     pub fn num_images(&self) -> usize {
         self.modes.iter().map(|(_, count)| count).sum::<usize>() + self.broken.len()
     }
+}
+
+/// A line about classes that look like data sets of their own.
+pub(super) fn data_sets_line(listing: &Listing) -> Option<String> {
+    let data_sets = data_sets(&folders_inside(listing));
+    let names: Vec<String> = data_sets.iter().map(|name| without_control(name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "read as one class each, though they look like data sets: {}; set dataset.dir to one of them",
+            names.join(", ")
+        )
+    })
 }
 
 /// The classes that look like data sets of their own.

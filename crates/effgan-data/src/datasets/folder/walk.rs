@@ -124,5 +124,8 @@ fn is_left_behind(name: &OsStr) -> bool {
 }
 
 fn unreadable(dir: &Path, reason: io::Error) -> DataError {
+    if reason.kind() == io::ErrorKind::NotFound {
+        return DataError::Missing { file: dir.to_owned() };
+    }
     DataError::Unreadable { file: dir.display().to_string(), reason }
 }
