@@ -163,8 +163,8 @@ fn a_file_is_known_by_its_first_bytes_and_is_a_picture_if_it_has_pixels() {
     let dataset = config(dir.path()).load().unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len(), dataset.train.shape()), (9, 1, [1, 1, 2]));
     let notes = [
-        "not read, files that are not pictures: DICOMDIR",
-        "not read, files of class ct that are not pictures: ct/report.dcm",
+        "not read, files that are not read as pictures: DICOMDIR",
+        "not read, files of class ct that are not read as pictures: ct/report.dcm",
     ];
     assert_eq!(dataset.notes, notes);
     assert_eq!(Contents::of(dir.path()).unwrap().notes, notes);
