@@ -161,6 +161,11 @@ def _linked(data: Path) -> None:
     path.symlink_to(path.rename(data.parent / "outside.png"))
 
 
+def _linked_class(data: Path) -> None:
+    path = next(data.rglob("*.png")).parent
+    path.symlink_to(path.rename(data.parent / "outside"))
+
+
 def _parents(data: Path) -> None:
     for i, path in enumerate(sorted(data.iterdir())):
         path.rename(data.parent / path.name)
@@ -203,6 +208,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, Callable[[Path], object] | None, C
         r'policy: it refuses the run "tiny" \(too-much-memory\): memory: [\d.]+ MiB, and policy.toml has max_memory = ',
     ),
     "a link": ({}, "", _linked, None, r"data: \S+\.png is a link to outside of the data folder; allow_links = true allows it"),
+    "a linked class": ({}, "", _linked_class, None, r"data: \S+ is a link to outside of the data folder; allow_links = true allows it"),
     "a torn image": ({}, "", _torn, None, r"data: .*1 of \d\d images"),
     "another hold-out": (
         {}, "", None, _split_before,

@@ -246,6 +246,17 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
     let swept = Swept::new(SIMPLE);
     let (code, line) = failure(&effgan(&swept.args(&nowhere)));
     assert!(code == Some(3) && line.contains("/nowhere") && !swept.out.exists(), "{code:?}: {line}");
+    // Images without classes have no scores, and a sweep would compare nothing.
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..140_u8 {
+        let picture = image::GrayImage::from_pixel(28, 28, image::Luma([i]));
+        picture.save(folder.path().join(format!("{i:03}.png"))).unwrap();
+    }
+    let dataset = format!("dataset={{ name = \"folder\", dir = {:?}, limit = 120 }}", folder.path());
+    let settings = ["--set", &dataset, "--set", "partition={ kind = \"iid\", clients = 2 }"];
+    assert!(
+        said(SIMPLE, &settings).contains("no feature network fits the images of folder: the images have no classes")
+    );
     assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is not a key of any axis"));
 }
 

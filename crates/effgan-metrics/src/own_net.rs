@@ -1,5 +1,7 @@
 //! A feature network of one's own: a small residual classifier that is trained on the images of one data set.
 
+use std::ops::ControlFlow;
+
 use effgan_nn::classifier::{Classified, ResnetClassifier, train_resnet};
 use effgan_nn::networks::ResnetShape;
 use effgan_nn::{Device, NnError, Params, on_threads, parallel_map};
@@ -59,7 +61,7 @@ impl OwnNet {
     }
 
     /// Trains a network of these sizes on the images of `train` with the indices `seen`, with `jobs` threads, which change no result. `on_step` is called with
-    /// the number of each step, from 1 to [`STEPS`](Self::STEPS).
+    /// the number of each step, from 1 to [`STEPS`](Self::STEPS), and may end the training, which then has no result.
     ///
     /// # Errors
     /// [`MetricError::FeatureNet`] when there are no images, or images of a size that no network takes.
@@ -72,12 +74,11 @@ impl OwnNet {
         seen: &[u32],
         device: Device,
         jobs: usize,
-        mut on_step: impl FnMut(usize) + Send,
-    ) -> Result<Params> {
+        on_step: impl FnMut(usize) -> ControlFlow<()> + Send,
+    ) -> Result<Option<Params>> {
         let Labelled { images, labels } = train;
-        let trained = on_threads(jobs, move || {
-            train_resnet(shape, (images, labels), seen, Self::STEPS, SEED, device, |step, _| on_step(step))
-        });
+        let trained =
+            on_threads(jobs, move || train_resnet(shape, (images, labels), seen, Self::STEPS, SEED, device, on_step));
         trained.map_err(|error| not_a_net(&error))
     }
 
@@ -190,8 +191,12 @@ mod tests {
         let ((images, labels), (others, true_labels)) = (colours(90), colours(30));
         let train = Labelled { images: &images, labels: &labels };
         let seen: Vec<u32> = (0..90).collect();
-        let [one, two] = [1, 2].map(|jobs| OwnNet::train(SHAPE, train, &seen, device, jobs, |_| {}).unwrap());
+        let [one, two] =
+            [1, 2].map(|jobs| OwnNet::train(SHAPE, train, &seen, device, jobs, |_| ControlFlow::Continue(())));
+        let [one, two] = [one, two].map(|trained| trained.unwrap().unwrap());
         assert_eq!(one.hash(), two.hash());
+        let stopped = OwnNet::train(SHAPE, train, &seen, device, 1, |_| ControlFlow::Break(())).unwrap();
+        assert_eq!(stopped, None);
         let test = Labelled { images: &others, labels: &true_labels };
         let quality = OwnNet::test(SHAPE, &one, test, device, 2).unwrap();
         assert_eq!((quality.accuracy, quality.chance, quality.num_test), (1.0, 1.0 / 3.0, 30));

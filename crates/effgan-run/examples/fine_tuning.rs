@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use effgan_data::{ClientShare, Dataset, ImageList, ImageSet, Partition};
@@ -138,8 +139,11 @@ impl<'a> Study<'a> {
         ensure!(config.local.ema.is_none(), "local.ema is not computed here");
         ensure!(config.local.discriminator_steps == 1, "local.discriminator_steps above 1 is not computed here");
         let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
-        let features = FeatureNet::required_for(dataset, Training { device, jobs: 1, progress: &|_, _, _| {} })
-            .map_err(in_one_line)?;
+        let features = FeatureNet::required_for(
+            dataset,
+            Training { device, jobs: 1, progress: &|_, _, _| {}, stop: &AtomicBool::new(false) },
+        )
+        .map_err(in_one_line)?;
         Ok(Self { config, epochs, fine_tune_epochs, dataset, partition, model, features, device })
     }
 

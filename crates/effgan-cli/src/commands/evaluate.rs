@@ -99,7 +99,7 @@ impl Evaluate {
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let choice =
             NetworkChoice { features: self.features.as_deref(), weights: self.weights.as_deref(), resize: self.resize };
-        let network = choice.load(&real, Training { device, jobs, progress: &progress })?;
+        let network = choice.load(&real, Training { device, jobs, progress: &progress, stop })?;
         let small = dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device));
         let small = small.filter(|_| network.network() == Network::Inception);
         let selection = selection(&self.members)?;

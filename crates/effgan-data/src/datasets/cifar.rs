@@ -4,12 +4,16 @@
 
 mod pickled_batch;
 
-use super::{Splits, budget::Budget, lfs_pointer};
+use super::{
+    Splits,
+    budget::Budget,
+    lfs_pointer::{self, Opened},
+};
 use crate::{DataError, ImageSet};
 use pickled_batch::Batch;
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -158,18 +162,7 @@ fn open(path: &Path) -> Result<(File, u64), DataError> {
     if !path.is_file() {
         return Err(DataError::Missing { file: path.to_owned() });
     }
-    let open = || {
-        let (mut file, mut start) = (File::open(path)?, Vec::new());
-        file.by_ref().take(lfs_pointer::LEN).read_to_end(&mut start)?;
-        file.rewind()?;
-        let len = file.metadata()?.len();
-        io::Result::Ok((file, len, start))
-    };
-    let (file, len, start) = open().map_err(|reason| unreadable(path, reason))?;
-    match lfs_pointer::reason(&start) {
-        Some(reason) => Err(malformed(path, reason.into())),
-        None => Ok((file, len)),
-    }
+    lfs_pointer::open(path).map(|Opened { file, len, .. }| (file, len))
 }
 
 /// The first `len` bytes of a file, or all if there are fewer.

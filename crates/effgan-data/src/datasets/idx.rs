@@ -7,13 +7,12 @@ use super::{
     DEFLATE_RATIO, DatasetName, Splits,
     budget::Budget,
     idx_files::{IdxSet, SplitFiles},
-    lfs_pointer,
+    lfs_pointer::{self, Opened},
 };
 use crate::{DataError, ImageSet};
 use flate2::read::MultiGzDecoder;
 use std::{
-    fs::File,
-    io::{self, BufReader, Read, Seek},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
@@ -100,17 +99,7 @@ impl IdxFile {
     /// Opens a file, which may be in gzip.
     fn open(path: &Path) -> Result<Self, DataError> {
         let name = path.display().to_string();
-        let open = || {
-            let (mut file, mut start) = (File::open(path)?, Vec::new());
-            file.by_ref().take(lfs_pointer::LEN).read_to_end(&mut start)?;
-            file.rewind()?;
-            let len = file.metadata()?.len();
-            io::Result::Ok((file, len, start))
-        };
-        let (file, len, start) = open().map_err(|reason| unreadable(&name, reason))?;
-        if let Some(reason) = lfs_pointer::reason(&start) {
-            return Err(DataError::Malformed { file: name, reason: reason.into() });
-        }
+        let Opened { file, len, start } = lfs_pointer::open(path)?;
         let reader = BufReader::new(file);
         Ok(if start.starts_with(GZIP) {
             Self { name, reader: Box::new(MultiGzDecoder::new(reader)), len: Length::Compressed(len) }

@@ -11,6 +11,7 @@ use super::{
     array_labels::Labels,
     array_names::{self, Arrays, Listed, Split, Unclear},
     budget::Budget,
+    lfs_pointer::{self, Opened},
     npy::OpenArray,
     test_split,
     value_range::ValueRange,
@@ -94,12 +95,10 @@ enum Reader {
 impl Source {
     fn open(path: &Path) -> Result<Self, DataError> {
         let file = path.display().to_string();
-        let unreadable = |reason| DataError::Unreadable { file: path.display().to_string(), reason };
         if !path.is_file() {
             return Err(DataError::Missing { file: path.to_owned() });
         }
-        let opened = File::open(path).map_err(unreadable)?;
-        let len = opened.metadata().map_err(unreadable)?.len();
+        let Opened { file: opened, len, .. } = lfs_pointer::open(path)?;
         let reader = BufReader::new(opened);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
             return Ok(Self { file, len, reader: Reader::One(reader) });

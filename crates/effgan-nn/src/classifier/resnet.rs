@@ -1,5 +1,7 @@
 //! The residual classifier for images of any size, and its training.
 
+use std::ops::ControlFlow;
+
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, RngExt};
@@ -58,7 +60,8 @@ impl ResnetClassifier {
 
 /// Trains a residual classifier for `steps` ≥ 1 steps on those of the u8 images `[n, c, h, w]`, with labels below the number of classes,
 /// that have the indices `seen`, by cross-entropy and Adam, on `device`. The learning rate is 2e-3, and 2e-4 in the last third of the steps. Batches are drawn from all
-/// of them, each moved by up to an eighth of its sides. `on_step` is called with the number of each step, from 1, and its loss in nats.
+/// of them, each moved by up to an eighth of its sides. `on_step` is called with the number of each step, from 1, and may end the
+/// training, which then has no result.
 ///
 /// # Errors
 /// [`NnError::Config`] when there is no classifier of these sizes, or there are no images.
@@ -72,8 +75,8 @@ pub fn train_resnet(
     steps: usize,
     seed: u64,
     device: Device,
-    mut on_step: impl FnMut(usize, f32),
-) -> Result<Params> {
+    mut on_step: impl FnMut(usize) -> ControlFlow<()>,
+) -> Result<Option<Params>> {
     shape.check()?;
     if seen.is_empty() {
         return Err(NnError::Config("there are no images to train a classifier on".into()));
@@ -92,11 +95,13 @@ pub fn train_resnet(
         let moved = chosen.iter().flat_map(|&i| moved(image(i), shape.images, &mut rng)).collect();
         let x = batch(moved, &shape, &on);
         let loss = cross_entropy(network.logits(network.features(x)), classes(labels, &chosen, &on));
-        on_step(step, loss.clone().into_scalar::<f32>());
         let grads = GradientsParams::from_grads(loss.backward(), &network);
         network = adam.step(network, grads);
+        if on_step(step).is_break() {
+            return Ok(None);
+        }
     }
-    Ok(named_tensors(&network, &shape.tensors()))
+    Ok(Some(named_tensors(&network, &shape.tensors())))
 }
 
 fn image_len(shape: &ResnetShape) -> usize {

@@ -66,7 +66,7 @@ pub fn evaluate(
         }
     };
     let real = real_set(reference)?;
-    let network = choice.load(&real, Training { device, jobs, progress: &|_, _, _| {} })?;
+    let network = choice.load(&real, Training { device, jobs, progress: &|_, _, _| {}, stop })?;
     let evaluator = Evaluator {
         images,
         name,

@@ -22,7 +22,7 @@ pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluat
     let Execution { device, jobs, stop, .. } = execution;
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.load_dataset()?;
-    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {} })?;
+    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {}, stop })?;
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),

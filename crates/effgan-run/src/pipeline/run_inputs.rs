@@ -41,7 +41,7 @@ impl RunInputs {
     /// # Errors
     /// A network that does not fit the images; an algorithm that cannot be built; clients whose number or images are too few.
     pub(super) fn new(config: &Config, data: RunData, execution: Execution) -> Result<Self> {
-        let Execution { device, jobs, progress, .. } = execution;
+        let Execution { device, jobs, progress, stop, .. } = execution;
         let roster = data.roster(config.federation.max_examples);
         let (model, algorithm) = training(config, data.image_shape_and_classes(), &roster, device)?;
         let started = Instant::now();
@@ -51,7 +51,7 @@ impl RunInputs {
                 progress.line(&format!("{what} on these images for their scores, once: about {}", duration(seconds)));
             }
         };
-        let how = Training { device, jobs, progress: &estimate };
+        let how = Training { device, jobs, progress: &estimate, stop };
         let scorer = data.scorer(config, &(model.clone() as Arc<dyn Model>), how)?;
         Ok(Self { data, roster, model, algorithm, scorer })
     }

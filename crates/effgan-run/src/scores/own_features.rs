@@ -5,9 +5,12 @@
 //! trained on from others (docs/decisions.md has numbers).
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use effgan_data::{Dataset, ImageSet};
+use effgan_data::{Dataset, ImageSet, resize};
+use effgan_fl::FlError;
 use effgan_metrics::{Labelled, OwnNet, Quality};
 use effgan_nn::networks::ResnetShape;
 use effgan_nn::{ArithmeticVersion, Device, Params, params, sealed};
@@ -16,6 +19,9 @@ use super::cache;
 use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 
+/// Largest side of the images that a network takes. Of the emoji, networks of 64, 128 and 256 pixels had 69, 66 and 72 % of 186 test images
+/// right, within their standard error of 3.4, after about 27 s, 79 s and 4.5 minutes.
+const MAX_SIDE: usize = 64;
 /// Training steps between two calls of the progress.
 const STEPS_PER_CALL: usize = 50;
 
@@ -44,6 +50,8 @@ pub struct Training<'a> {
     pub jobs: usize,
     /// Called with the kind of work, and how many of how many steps of it are done.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+    /// Ends the training with [`Kind::Interrupted`](crate::Kind::Interrupted) when it becomes true.
+    pub stop: &'a AtomicBool,
 }
 
 /// The network of `dataset`, from the cache, or trained now; or why there is none.
@@ -51,7 +59,7 @@ pub struct Training<'a> {
 /// # Errors
 /// When the network cannot be trained.
 pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<OwnNet>> {
-    let shape = ResnetShape { images: dataset.train.shape(), num_classes: dataset.train.num_classes() };
+    let shape = ResnetShape { images: input_of(dataset.train.shape()), num_classes: dataset.train.num_classes() };
     if let Err(reason) = shape.check() {
         let one = "the images have no classes, which a feature network would learn".to_owned();
         return Ok(Err(if shape.num_classes < 2 { one } else { reason.to_string() }));
@@ -82,6 +90,11 @@ pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<O
         )));
     }
     OwnNet::new(shape, &params, quality, how.device).map(Ok).map_err(Failure::data)
+}
+
+/// The shape to which images of `shape` are converted: their own, if its sides are at most [`MAX_SIDE`].
+fn input_of([c, h, w]: [usize; 3]) -> [usize; 3] {
+    if h.max(w) <= MAX_SIDE { [c, h, w] } else { [c, MAX_SIDE, MAX_SIDE] }
 }
 
 /// Weights and quality from the cache, which is filled where they are missing.
@@ -121,15 +134,18 @@ fn seen(labels: &[u8]) -> Vec<u32> {
 }
 
 fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
-    let Training { device, jobs, progress } = how;
-    let [train, test] =
-        [&dataset.train, &dataset.test].map(|set| Labelled { images: set.pixels(), labels: set.labels() });
+    let Training { device, jobs, progress, stop } = how;
+    let sets = [&dataset.train, &dataset.test];
+    let pixels = sets.map(|set| resize::fit(set.pixels(), set.shape(), shape.images));
+    let [train, test] = [0, 1].map(|i| Labelled { images: &pixels[i], labels: sets[i].labels() });
     let on_step = |step: usize| {
         if step.is_multiple_of(STEPS_PER_CALL) {
             progress("training a feature network", step, OwnNet::STEPS);
         }
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let params = OwnNet::train(shape, train, &seen(train.labels), device, jobs, on_step).map_err(Failure::data)?;
+    let trained = OwnNet::train(shape, train, &seen(train.labels), device, jobs, on_step).map_err(Failure::data)?;
+    let params = trained.ok_or(FlError::Interrupted)?;
     let quality = OwnNet::test(shape, &params, test, device, jobs).map_err(Failure::data)?;
     Ok((params, quality))
 }
@@ -137,6 +153,12 @@ fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Pa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_images_are_made_smaller_and_others_keep_their_size() {
+        assert_eq!(input_of([3, 64, 40]), [3, 64, 40]);
+        assert_eq!(input_of([1, 65, 40]), [1, 64, 64]);
+    }
 
     #[test]
     fn every_fifth_image_of_a_class_is_not_trained_on() {

@@ -229,12 +229,16 @@ fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use effgan_data::{DatasetConfig, DatasetName};
 
     use super::*;
 
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
     fn how() -> Training<'static> {
-        Training { device: Device::cpu().unwrap(), jobs: 1, progress: &|_, _, _| {} }
+        Training { device: Device::cpu().unwrap(), jobs: 1, progress: &|_, _, _| {}, stop: &NEVER }
     }
 
     fn accuracy(config: &DatasetConfig) -> f64 {

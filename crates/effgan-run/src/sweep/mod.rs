@@ -49,7 +49,8 @@ pub fn run(
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
-    check_open_cells(sweep, out, jobs)?;
+    let how = Training { device: Device::cpu()?, jobs, progress: &|_, _, _| {}, stop };
+    check_open_cells(sweep, out, how)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
     let failed = workers::run_groups(sweep, out, groups, jobs, stop, on_line);
     if stop.load(Ordering::Relaxed) {
@@ -82,16 +83,15 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
 
 /// Checks that this processor can train the open cells, and that their images, which are read once, will do for each of them, so that an
 /// error is reported before any work.
-fn check_open_cells(sweep: &Sweep, out: &Path, jobs: usize) -> Result<()> {
-    let device = Device::cpu()?;
+fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>) -> Result<()> {
     let mut open: Vec<&Cell> = sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)).collect();
     for cell in &open {
-        cell.config.local.device(device).map_err(|error| of_cell(sweep, cell, error.into()))?;
+        cell.config.local.device(how.device).map_err(|error| of_cell(sweep, cell, error.into()))?;
     }
     while let Some(first) = open.first() {
         let images = |cell: &Cell| (cell.config.dataset.clone(), cell.config.federation.classes.clone());
         let (same, others) = open.iter().partition(|cell| images(cell) == images(first));
-        check_cells(sweep, same, Training { device, jobs, progress: &|_, _, _| {} })?;
+        check_cells(sweep, same, how)?;
         open = others;
     }
     Ok(())
@@ -101,7 +101,7 @@ fn check_open_cells(sweep: &Sweep, out: &Path, jobs: usize) -> Result<()> {
 fn check_cells(sweep: &Sweep, cells: Vec<&Cell>, how: Training<'_>) -> Result<()> {
     let Some(first) = cells.first() else { return Ok(()) };
     let dataset = first.config.load_dataset().map_err(|error| of_cell(sweep, first, error.into()))?;
-    check_evaluate(sweep, &dataset, how)?;
+    check_scores(sweep, &dataset, how).map_err(|failure| of_cell(sweep, first, failure))?;
     cells.into_iter().try_for_each(|cell| {
         pipeline::check_on(&cell.config, &dataset, how.device).map_err(|failure| of_cell(sweep, cell, failure))
     })
@@ -112,15 +112,14 @@ fn of_cell(sweep: &Sweep, cell: &Cell, failure: Failure) -> Failure {
     failure.context(format!("{}: {}", sweep.file.display(), cell.name))
 }
 
-/// Checks that the cells with this data set can be evaluated as the sweep asks.
-fn check_evaluate(sweep: &Sweep, dataset: &Dataset, how: Training<'_>) -> Result<()> {
-    let Some(n) = sweep.evaluate else { return Ok(()) };
-    let (name, max) = (dataset.name, dataset.train.len().min(dataset.test.len()));
-    if n > max {
-        let line = format!("evaluate = {n} must be at most {max}, the images of {name}; lower it");
+/// Checks that the cells with this data set can be scored, as a sweep without scores compares nothing, and evaluated as it asks.
+fn check_scores(sweep: &Sweep, dataset: &Dataset, how: Training<'_>) -> Result<()> {
+    let max = dataset.train.len().min(dataset.test.len());
+    if let Some(n) = sweep.evaluate.filter(|n| *n > max) {
+        let line = format!("evaluate = {n} must be at most {max}, the images of {}; lower it", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
-    FeatureNet::required_for(dataset, how).map(drop).map_err(|failure| failure.context(format!("evaluate = {n}")))
+    FeatureNet::required_for(dataset, how).map(drop)
 }
 
 /// Checks that a cell that exists was run with the same settings.
