@@ -82,6 +82,15 @@ fn a_file_cut_anywhere_is_an_error_in_every_format() {
 }
 
 #[test]
+fn what_a_decoder_cannot_read_says_what_to_do() {
+    let bmp = saved(noise(), ImageFormat::Bmp);
+    assert!(read(".bmp", &bmp[..bmp.len() / 2]).unwrap_err().contains("0.bmp (is truncated)"));
+    let float = DynamicImage::ImageRgb32F(ImageBuffer::from_pixel(4, 4, Rgb([0.5; 3])));
+    let line = read(".tif", &saved(float, ImageFormat::Tiff)).unwrap_err();
+    assert!(line.contains("has pixels of an unknown kind, Rgb32F; convert it to PNG"), "{line}");
+}
+
+#[test]
 fn what_follows_a_jpeg_does_not_matter_and_what_is_missing_does() {
     let photo = saved(noise(), ImageFormat::Jpeg);
     let expected = read(".jpg", &photo).unwrap();

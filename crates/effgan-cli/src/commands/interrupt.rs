@@ -24,6 +24,9 @@ pub(super) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
 /// Adds to an interruption how the run in `dir` is resumed.
 pub(super) fn with_resume_hint(outcome: Result<()>, dir: &Path) -> Result<()> {
     outcome.map_err(|failure| match failure.kind() {
+        Kind::Interrupted if !dir.is_dir() => {
+            Failure::interrupted(anyhow!("interrupted before the run began; nothing was written"))
+        }
         Kind::Interrupted => {
             Failure::interrupted(anyhow!("interrupted; effgan resume {} continues the run", dir.display()))
         }

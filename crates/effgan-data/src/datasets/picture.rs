@@ -19,7 +19,7 @@ use std::{
     ffi::OsStr,
     fmt,
     fs::File,
-    io::{BufReader, Read, Seek},
+    io::{self, BufReader, Read, Seek},
     path::Path,
 };
 
@@ -292,7 +292,7 @@ fn mode(colour: ColorType) -> Result<Mode, String> {
         ColorType::Rgba8 => of(true, true, false),
         ColorType::Rgb16 => of(true, false, true),
         ColorType::Rgba16 => of(true, true, true),
-        other => Err(format!("has pixels of an unknown kind, {other:?}")),
+        other => Err(format!("has pixels of an unknown kind, {other:?}; convert it to PNG")),
     }
 }
 
@@ -380,8 +380,14 @@ fn blended(value: u8, alpha: u8) -> u8 {
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
+/// Why a decoder gave up, in words that say what to do where it has none.
 fn one_line(error: &ImageError) -> String {
-    error.to_string().replace('\n', " ")
+    match error {
+        ImageError::Limits(_) => "claims to be larger than a picture may be".into(),
+        ImageError::IoError(reason) if reason.kind() == io::ErrorKind::UnexpectedEof => "is truncated".into(),
+        ImageError::Unsupported(reason) => format!("{reason}; convert it to PNG").replace('\n', " "),
+        _ => error.to_string().replace('\n', " "),
+    }
 }
 
 #[cfg(test)]
@@ -407,7 +413,7 @@ mod tests {
     }
 
     fn saved(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut file = std::io::Cursor::new(Vec::new());
+        let mut file = io::Cursor::new(Vec::new());
         picture.into().write_to(&mut file, format).unwrap();
         file.into_inner()
     }
