@@ -107,7 +107,7 @@ pub enum DataError {
         "class {class} has no picture ({FORMATS}), only what is not read, such as {first}; convert its files, or move the folder elsewhere",
         first = first.display()
     )]
-    BarrenClass { class: String, first: PathBuf },
+    ClassWithoutPictures { class: String, first: PathBuf },
     /// A link leads nowhere, and may have been the folder of a class.
     #[error(
         "{link} is a link to {target}, which does not exist; mount or restore it, or remove the link",
@@ -379,7 +379,7 @@ impl DataError {
                 | Self::NoTrainSplit { .. }
                 | Self::SplitTwice { .. }
                 | Self::OtherTestClasses { .. }
-                | Self::BarrenClass { .. }
+                | Self::ClassWithoutPictures { .. }
                 | Self::BrokenLink { .. }
                 | Self::TooManyFolders { .. }
                 | Self::NotUtf8 { .. }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 /// 100,000 bytes with a long period.
 fn body() -> Vec<u8> {
-    (0..100_000_u32).map(|i| (i * i / 7) as u8).collect()
+    (0..100_000_u32).map(|i| (i.wrapping_mul(i) / 7) as u8).collect()
 }
 
 fn sha256(bytes: &[u8]) -> String {

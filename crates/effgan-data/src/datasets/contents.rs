@@ -86,7 +86,7 @@ impl Contents {
 
     fn of_folder(path: &Path) -> Result<Self, DataError> {
         let listing = Listing::of(path, None)?;
-        let (broken, deepest) = listing.broken();
+        let (broken, deep_values) = listing.broken();
         // Errors of files are reported before the lack of a test split.
         if broken.is_empty() {
             listing.check_test_images()?;
@@ -110,8 +110,8 @@ impl Contents {
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
-            levels: deepest.levels(),
-            notes: listing.notes.into_iter().chain(deepest.note(None)?).collect(),
+            levels: deep_values.levels(),
+            notes: listing.notes.into_iter().chain(deep_values.note(None)?).collect(),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! a class belong to it, and links to folders are followed. Hidden files are ignored; whatever else is not read is noted.
 
 mod classes;
-mod deepest;
+mod deep_values;
 mod file_list;
 mod layout;
 mod not_read;
@@ -27,7 +27,7 @@ use crate::{
     resize,
 };
 use classes::{Classes, class_name, shown};
-use deepest::Deepest;
+use deep_values::DeepValues;
 use layout::Layout;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,7 +86,7 @@ impl Listing {
         let mut notes = not_read::lines(dir, &layout, &parts);
         let labels = match known {
             None => {
-                check_barren(&parts)?;
+                check_pictures(&parts)?;
                 notes.extend(not_trained(&parts));
                 number(parts[0].names(), dir)?
             }
@@ -118,9 +118,9 @@ impl Listing {
         let num_images = self.num_images();
         let mut budget = options.budget.clone();
         budget.reserve_in_place(num_images, shape)?;
-        let (decoders, deepest, mut left_out) = (budget.decoders(), Deepest::default(), Vec::new());
+        let (decoders, deep_values, mut left_out) = (budget.decoders(), DeepValues::default(), Vec::new());
         let levels = options.levels.unwrap_or_default();
-        let how = Decoding { shape, levels, decoders: &decoders, deepest: &deepest };
+        let how = Decoding { shape, levels, decoders: &decoders, deep_values: &deep_values };
         let [train, test] = [0, 1].map(|split| self.decode(split, &how, &mut left_out));
         left_out.sort_by(|a, b| a.file.cmp(&b.file));
         if !left_out.is_empty() && !options.skip_broken {
@@ -130,7 +130,7 @@ impl Listing {
         if test.is_empty() || train.is_empty() {
             return Err(DataError::AllBroken { dir: self.dir.clone() });
         }
-        let notes = self.notes.iter().cloned().chain(deepest.note(options.levels)?).collect();
+        let notes = self.notes.iter().cloned().chain(deep_values.note(options.levels)?).collect();
         Ok(Loaded { train, test, classes: self.classes.clone(), left_out, notes })
     }
 
@@ -208,12 +208,12 @@ impl Listing {
 
     /// Decodes the pictures of one split; those that cannot be read are added to `left_out`.
     fn decode(&self, split: usize, how: &Decoding<'_>, left_out: &mut Vec<LeftOut>) -> Result<ImageSet, DataError> {
-        let Decoding { shape, levels, decoders, deepest } = *how;
+        let Decoding { shape, levels, decoders, deep_values } = *how;
         let (entries, image_len) = (&self.splits[split], shape.iter().product::<usize>());
         let mut pixels = vec![0; entries.len() * image_len];
         let read = |entry: &Entry, output: &mut [u8]| {
             let fit = |pixels: Vec<u8>, from| output.copy_from_slice(&resize::fit_image(&pixels, from, shape));
-            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), range)| deepest.see(range))
+            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), range)| deep_values.see(range))
         };
         let mut labels = Vec::with_capacity(entries.len());
         for (i, (entry, read)) in entries.iter().zip(in_parallel_into(entries, &mut pixels, read)).enumerate() {
@@ -230,11 +230,11 @@ impl Listing {
     }
 
     /// The pictures that cannot be read, found by decoding all of them, and the range of those with 16 bits.
-    pub(super) fn broken(&self) -> (Vec<LeftOut>, Deepest) {
-        let (decoders, deepest) = (Budget::as_they_are().decoders(), Deepest::default());
+    pub(super) fn broken(&self) -> (Vec<LeftOut>, DeepValues) {
+        let (decoders, deep_values) = (Budget::as_they_are().decoders(), DeepValues::default());
         let check = |entry: &Entry| match picture::read(&entry.path, [0; 3], Levels::default(), &decoders, |_, _| ()) {
             Ok(((), range)) => {
-                deepest.see(range);
+                deep_values.see(range);
                 None
             }
             Err(reason) => Some(LeftOut { file: self.name(&entry.path), reason }),
@@ -242,7 +242,7 @@ impl Listing {
         let mut broken: Vec<LeftOut> =
             self.splits.iter().flat_map(|split| in_parallel(split, check)).flatten().collect();
         broken.sort_by(|a, b| a.file.cmp(&b.file));
-        (broken, deepest)
+        (broken, deep_values)
     }
 }
 
@@ -251,18 +251,18 @@ struct Decoding<'a> {
     shape: [usize; 3],
     levels: Levels,
     decoders: &'a Decoders,
-    deepest: &'a Deepest,
+    deep_values: &'a DeepValues,
 }
 
 /// Refuses a class folder that has files and no picture in any split, since its class would be missing.
-fn check_barren(parts: &[Classes]) -> Result<(), DataError> {
+fn check_pictures(parts: &[Classes]) -> Result<(), DataError> {
     let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).collect();
     let trees = parts.iter().flat_map(|part| &part.trees);
-    let mut barren = trees.filter(|(name, _)| !names.contains(name));
+    let mut without_pictures = trees.filter(|(name, _)| !names.contains(name));
     let first = |tree: &Tree| tree.others.iter().chain(&tree.skipped).next().cloned();
-    match barren.find_map(|(class, tree)| Some((class, first(tree)?))) {
+    match without_pictures.find_map(|(class, tree)| Some((class, first(tree)?))) {
         None => Ok(()),
-        Some((class, first)) => Err(DataError::BarrenClass { class: shown(class), first }),
+        Some((class, first)) => Err(DataError::ClassWithoutPictures { class: shown(class), first }),
     }
 }
 

@@ -8,9 +8,9 @@ const QUARTER: u16 = u16::MAX / 4;
 
 /// The least and the largest value of all pictures with 16 bits.
 #[derive(Default)]
-pub(in crate::datasets) struct Deepest(Mutex<Option<[u16; 2]>>);
+pub(in crate::datasets) struct DeepValues(Mutex<Option<[u16; 2]>>);
 
-impl Deepest {
+impl DeepValues {
     /// Takes the least and the largest value of one picture into account.
     pub(super) fn see(&self, range: Option<[u16; 2]>) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
