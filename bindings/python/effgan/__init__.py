@@ -82,6 +82,13 @@ class Run:
         return [event for event in self.metrics if event["event"] == "score"]
 
     @property
+    def verdict(self) -> dict[str, Any] | None:
+        """What the numbers of a finished run say of it: ``"verdict"`` (``"fine"``, ``"short"``, ``"collapsed"`` or ``"diverged"``),
+        ``"reason"``, and ``"advice"`` unless it is fine. ``None`` for a run that is not done."""
+        verdicts = [event for event in self.metrics if event["event"] == "verdict"]
+        return verdicts[-1] if verdicts else None
+
+    @property
     def model(self) -> Model:
         """The generators of the run. Raises ``DataError`` while there are none yet."""
         return Model.load(self.path)

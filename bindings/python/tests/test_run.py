@@ -64,6 +64,12 @@ def test_a_run_folder_is_opened_again(run: effgan.Run) -> None:
     assert "<html" in again.report.read_text("utf-8")[:200]
 
 
+def test_the_verdict_on_a_run_of_a_few_steps_says_what_to_try(run: effgan.Run) -> None:
+    assert run.verdict is not None
+    assert (run.verdict["verdict"], run.verdict["advice"][:16]) == ("short", "try more epochs ")
+    assert run.metrics[-1]["event"] == "stage", "the verdict is not the last event, and found all the same"
+
+
 def test_progress_hears_rounds_and_scores_in_the_callers_thread(tmp_path: Path) -> None:
     heard: list[tuple[threading.Thread, dict[str, Any]]] = []
     run = effgan.run(TINY, out=tmp_path / "run", progress=lambda event: heard.append((threading.current_thread(), event)))

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_nn::checkpoint::write_file;
 use effgan_run::failure::{Failure, Result};
-use effgan_run::record::pictures::{grid, save_png};
+use effgan_run::record::pictures::{grid, save_png, visible_scale};
 use npyz::WriterBuilder;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -66,7 +66,7 @@ impl<'a> ImagesOut<'a> {
     pub(super) fn save(&self, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
         let n = images.len() / shape.iter().product::<usize>();
         match self.kind {
-            Kind::Grid => save_png(self.path, &grid(images, shape, n.isqrt().max(1), 2)),
+            Kind::Grid => save_png(self.path, &grid(images, shape, n.isqrt().max(1), visible_scale(shape))),
             Kind::Npy => self.write(&npy(images, shape)?),
             Kind::Npz => self.write(&npz(&npy(images, shape)?)?),
             Kind::Folder => self.save_folder(images, shape, n),

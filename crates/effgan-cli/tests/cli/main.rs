@@ -7,6 +7,7 @@ mod program;
 mod refusals;
 mod sampling;
 mod tiny_run;
+mod verdicts;
 
 use std::path::PathBuf;
 use std::process::Output;

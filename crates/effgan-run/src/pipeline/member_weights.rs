@@ -9,15 +9,15 @@
 use std::time::Instant;
 
 use effgan_data::ClientName;
+use effgan_fl::Ensemble;
 use effgan_fl::ensemble::{Member, ModelWriter};
 use effgan_fl::sample::{Draw, sample};
-use effgan_metrics::{FeatureStats, distances_from_others, textures};
-use effgan_nn::Model;
-use effgan_nn::parallel_map;
+use effgan_metrics::{FeatureStats, distances_from_others, spread, textures};
+use effgan_nn::{Model, Params, parallel_map};
 
 use super::Run;
 use crate::failure::Result;
-use crate::record::events::{Event, Flag, Note};
+use crate::record::events::{Event, Flag, Note, Spread};
 
 /// How many samples of each member are compared: two batches of the sampler.
 const SAMPLES: u64 = 128;
@@ -50,23 +50,40 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The members beyond the bound, with their distances.
-    fn far_members(&self, writer: &ModelWriter) -> Result<Vec<(ClientName, f64)>> {
+    /// The members beyond the bound, with their distances. Records how much the samples of each member differ from one another.
+    fn far_members(&mut self, writer: &ModelWriter) -> Result<Vec<(ClientName, f64)>> {
         let members = writer.members();
-        let stats = parallel_map(members.len(), self.execution.jobs, |i| self.texture_of(writer, &members[i]));
-        let distances =
-            distances_from_others(&stats.into_iter().collect::<Result<Vec<_>>>()?).map_err(anyhow::Error::from)?;
+        let looks = parallel_map(members.len(), self.execution.jobs, |i| self.look_at(writer, &members[i]));
+        let (stats, spreads): (Vec<_>, Vec<_>) = looks.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        spreads.into_iter().try_for_each(|spread| self.record(&Event::Spread(spread)))?;
+        let distances = distances_from_others(&stats).map_err(anyhow::Error::from)?;
         let far = members.iter().zip(distances).filter(|(_, distance)| *distance > BOUND);
         Ok(far.map(|(member, distance)| (member.name.clone(), distance)).collect())
     }
 
-    /// Statistics over the texture features of a member's samples.
-    fn texture_of(&self, writer: &ModelWriter, member: &Member) -> Result<FeatureStats> {
+    /// Statistics over the texture features of a member's samples, and their spread.
+    fn look_at(&self, writer: &ModelWriter, member: &Member) -> Result<(FeatureStats, Spread)> {
         self.execution.check_stop()?;
         let generator = writer.generator(member)?;
-        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.execution.device, 1);
-        let images = sample(self.model, &[1.0], &|_| Ok(generator.clone()), &draw)?;
+        let images = self.first_samples(&generator, 1)?;
         let (features, dim) = textures(&images, self.model.image_shape());
-        Ok(FeatureStats::of(&features, dim).map_err(anyhow::Error::from)?)
+        let stats = FeatureStats::of(&features, dim).map_err(anyhow::Error::from)?;
+        Ok((stats, self.spread(Some(&member.name), &images)))
+    }
+
+    /// Records how much samples of the server's generator differ from one another.
+    pub(super) fn record_spread(&mut self, model: &Ensemble) -> Result<()> {
+        let images = self.first_samples(&model.global()?, self.execution.jobs)?;
+        Ok(self.record(&Event::Spread(self.spread(None, &images)))?)
+    }
+
+    fn first_samples(&self, generator: &Params, jobs: usize) -> Result<Vec<u8>> {
+        let draw = Draw::new(self.config.seed, 0..SAMPLES, self.execution.device, jobs);
+        Ok(sample(self.model, &[1.0], &|_| Ok(generator.clone()), &draw)?)
+    }
+
+    fn spread(&self, client: Option<&ClientName>, samples: &[u8]) -> Spread {
+        let samples = spread(samples.chunks_exact(self.model.image_len())).unwrap_or_default();
+        Spread { client: client.map(ToString::to_string), samples, real: self.data.spread_of(client) }
     }
 }

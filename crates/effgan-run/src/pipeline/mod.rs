@@ -37,7 +37,7 @@ use self::run_inputs::RunInputs;
 pub(crate) use self::run_inputs::check_on;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
-use crate::record::events::{Event, Score, Scored, Stage};
+use crate::record::events::{Event, Score, Scored, Stage, Verdict};
 use crate::record::run_dir::{Lengths, RunDir, check_new};
 use crate::record::run_info::Status;
 use crate::record::summary;
@@ -146,6 +146,9 @@ impl<'a> Run<'a> {
             self.score_ensemble(&ensemble, state.round)?;
         }
         self.save_member_samples(&ensemble)?;
+        if ensemble.manifest().members.is_empty() {
+            self.record_spread(&ensemble)?;
+        }
         self.dir.set_model_hash(model_hash(&ensemble, &state));
         self.execution.check_stop()?;
         summary::save(&self.dir, &self.scores)?;
@@ -201,6 +204,11 @@ impl<'a> Run<'a> {
 
     /// Records how the run ended, and writes the report, whether or not the run failed.
     fn close(&mut self, outcome: &Result<()>, seconds: f64) -> Result<()> {
+        if outcome.is_ok()
+            && let Some(verdict) = Verdict::on(&self.dir.events()?)
+        {
+            self.record(&Event::Verdict(verdict))?;
+        }
         let Seconds { prepare, train, score, pictures } = self.seconds;
         for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {
             self.record(&Event::Stage(Stage { stage: stage.into(), seconds }))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
+use effgan_metrics::spread;
 use effgan_nn::{Device, Model, params};
 
 use crate::config::Config;
@@ -113,6 +114,13 @@ impl RunData {
             Self::AtSites(sites) => serde_json::to_string(sites).expect("an introduction is plain data"),
         };
         params::sha256(text.as_bytes())
+    }
+
+    /// The spread of the images that `client` trains on, or all clients; `None` where they are not known or only one.
+    pub(super) fn spread_of(&self, client: Option<&ClientName>) -> Option<f64> {
+        let Self::Simulated(dataset, partition) = self else { return None };
+        let clients = partition.clients.iter().filter(|share| client.is_none_or(|client| share.name == *client));
+        spread(clients.flat_map(|share| &share.train).map(|&image| dataset.train.image(image as usize)))
     }
 
     /// Writes into the run folder which client has which images, or which sites take part.

@@ -15,6 +15,7 @@ pub fn line_of(event: &Event) -> Option<String> {
         Event::Score(score) => Some(score_line(score)),
         Event::Note(note) => Some(note.note.clone()),
         Event::Flag(flag) => Some(flag.sentence()),
+        Event::Verdict(verdict) => Some(verdict.line()),
         _ => None,
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::loss_key::is_loss;
+pub use super::verdict::{Outcome, Spread, Verdict};
 
 /// One line of `metrics.jsonl`. [`read_events`](super::run_dir::read_events) reads those of a folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,12 @@ pub enum Event {
     Flag(Flag),
     /// Samples of a member of the ensemble were classified.
     Member(MemberClasses),
+    /// Samples of a generator were compared with one another.
+    Spread(Spread),
     /// A stage of the run is done.
     Stage(Stage),
+    /// The run is done: what its numbers say of it.
+    Verdict(Verdict),
 }
 
 /// A round beyond this, one more than a config may ask for, is taken for damage.
@@ -82,7 +87,7 @@ impl Event {
             Self::Round(round) => round.round,
             Self::Losses(curve) => curve.round,
             Self::Score(score) => score.round,
-            Self::Flag(_) | Self::Member(_) | Self::Note(_) | Self::Stage(_) => 0,
+            Self::Flag(_) | Self::Member(_) | Self::Note(_) | Self::Spread(_) | Self::Stage(_) | Self::Verdict(_) => 0,
         }
     }
 }

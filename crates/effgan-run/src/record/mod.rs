@@ -15,3 +15,4 @@ pub mod run_info;
 pub(crate) mod samples;
 pub(crate) mod summary;
 mod tensorboard;
+mod verdict;

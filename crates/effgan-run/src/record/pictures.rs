@@ -48,6 +48,11 @@ pub fn grid(images: &[u8], shape: [usize; 3], columns: usize, scale: usize) -> R
     picture
 }
 
+/// The scale at which a person can see images of `shape` `[c, h, w]` in a grid: each side has at least 56 pixels, and a pixel at least two.
+pub fn visible_scale([_, h, w]: [usize; 3]) -> usize {
+    56_usize.div_ceil(h.min(w).max(1)).max(2)
+}
+
 /// Fills the part of the rectangle `[left, top, width, height]` that lies inside the picture; `colour` is called with `(x, y)` within
 /// the rectangle.
 fn fill(picture: &mut RgbImage, rectangle: [usize; 4], colour: impl Fn(usize, usize) -> Rgb<u8>) {
@@ -109,6 +114,13 @@ mod tests {
         assert_eq!(grid(&sixty_four, [1, 28, 28], 16, 3).dimensions(), (16 * 86 - 2, 4 * 86 - 2));
         assert_eq!(grid(&sixty_four[..784], [1, 28, 28], 10, 0).dimensions(), (28, 28));
         assert_eq!(grid(&[], [1, 28, 28], 8, 1).dimensions(), (1, 1));
+    }
+
+    #[test]
+    fn small_images_are_enlarged_more() {
+        let scales = [1, 8, 16, 28, 32, 64, 128].map(|side| visible_scale([3, side, side]));
+        assert_eq!(scales, [56, 7, 4, 2, 2, 2, 2]);
+        assert_eq!(visible_scale([1, 64, 14]), 4);
     }
 
     #[test]

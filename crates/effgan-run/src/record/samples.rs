@@ -1,6 +1,6 @@
 //! Grids of samples: `samples/<name>.png`, one for each generator that is drawn.
 
-use super::pictures::grid;
+use super::pictures::{grid, visible_scale};
 use super::run_dir::RunDir;
 
 /// Images per row and per column of a grid.
@@ -11,8 +11,6 @@ pub(crate) const NUM_SHOWN: usize = SIDE * SIDE;
 pub(crate) const MEMBERS_SHOWN: usize = 12;
 /// Samples of a member whose classes are counted: eight of the batches of 64 in which images are generated.
 pub(crate) const MEMBER_SAMPLES: u64 = 512;
-/// Pixels of the picture per pixel of an image, in each direction.
-const SCALE: usize = 2;
 
 /// Draws the first [`NUM_SHOWN`] of u8 `images` `[n, c, h, w]` as `samples/<name>.png`; `shape` is `[c, h, w]`.
 ///
@@ -20,5 +18,5 @@ const SCALE: usize = 2;
 /// When the file cannot be written.
 pub(crate) fn save_grid(dir: &RunDir, name: &str, images: &[u8], shape: [usize; 3]) -> anyhow::Result<()> {
     let len = (NUM_SHOWN * shape.iter().product::<usize>()).min(images.len());
-    dir.save_samples(name, &grid(&images[..len], shape, SIDE, SCALE))
+    dir.save_samples(name, &grid(&images[..len], shape, SIDE, visible_scale(shape)))
 }

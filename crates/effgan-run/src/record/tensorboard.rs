@@ -83,7 +83,7 @@ impl EventFile {
         let (round, scalars) = match event {
             Event::Round(round) => (round.round, of_round(round)),
             Event::Score(score) => (score.round, of_score(score)),
-            Event::Losses(_) | Event::Flag(_) | Event::Member(_) | Event::Note(_) | Event::Stage(_) => return Ok(()),
+            _ => return Ok(()),
         };
         self.summary(round, scalars.into_iter().filter_map(scalar).collect())
     }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::run_folder::Folder;
 use super::{attendance, clients, drift, losses, partition, samples, scores, traffic};
+use crate::record::events::Outcome;
 use crate::record::run_info::{RunInfo, Status};
 use crate::units;
 
@@ -49,6 +50,7 @@ fn page(folder: &Folder) -> Value {
         started => units::utc(folder.info.started),
         took => units::duration(folder.info.seconds),
         banner => banner(folder),
+        verdict => folder.verdict.as_ref().map(|verdict| context! { line => verdict.line(), is_fine => verdict.verdict == Outcome::Fine }),
         unreadable => folder.unreadable.len(),
         unreadable_lines => units::lines(&folder.unreadable),
         headline => scores::headline(folder),

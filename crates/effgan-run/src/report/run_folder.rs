@@ -15,7 +15,7 @@ use effgan_nn::gan::{LOSSES, Loss};
 
 use super::chart_axis::Axis;
 use crate::Config;
-use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage};
+use crate::record::events::{Event, Flag, LossCurve, Score, Scored, Stage, Verdict};
 use crate::record::grid_name::round_of_grid;
 use crate::record::loss_key;
 use crate::record::run_dir::{MAX_BYTES, read_events};
@@ -44,6 +44,8 @@ pub(crate) struct Folder {
     pub(crate) flags: BTreeMap<String, Flag>,
     /// Times of the stages, in the order of the events.
     pub(crate) stages: Vec<Stage>,
+    /// The verdict on a run that is done.
+    pub(crate) verdict: Option<Verdict>,
     /// Remarks about the data or the scores.
     pub(crate) notes: Vec<String>,
     /// Numbers, from 1, of the lines of `metrics.jsonl` that are not events.
@@ -68,6 +70,7 @@ impl Folder {
             members: BTreeMap::new(),
             flags: BTreeMap::new(),
             stages: Vec::new(),
+            verdict: None,
             notes: Vec::new(),
             unreadable: Vec::new(),
             dir: dir.into(),
@@ -89,6 +92,8 @@ impl Folder {
             Event::Note(note) => self.notes.push(note.note),
             Event::Flag(flag) => drop(self.flags.insert(flag.client.clone(), flag)),
             Event::Stage(stage) => self.stages.push(stage),
+            Event::Verdict(verdict) => self.verdict = Some(verdict),
+            Event::Spread(_) => {}
         }
     }
 
