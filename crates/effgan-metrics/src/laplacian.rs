@@ -109,7 +109,10 @@ mod tests {
                 Plane { width: size[1], pixels: enlarged.pixels.iter().zip(level).map(|(a, b)| a + b).collect() }
             });
             // 1e-4 of values up to 255: f32 rounding.
-            assert!(sum.pixels.iter().zip(&image).all(|(sum, &pixel)| (sum - f32::from(pixel)).abs() < 1e-4), "{size:?}");
+            assert!(
+                sum.pixels.iter().zip(&image).all(|(sum, &pixel)| (sum - f32::from(pixel)).abs() < 1e-4),
+                "{size:?}"
+            );
             let levels = pyramid(&vec![200; image.len()], size);
             let (coarsest, details) = levels.split_last().unwrap();
             assert!(details.concat().iter().all(|&detail| detail == 0.0) && coarsest.iter().all(|&x| x == 200.0));

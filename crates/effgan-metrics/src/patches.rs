@@ -120,3 +120,44 @@ fn number_of(i: usize, n: usize) -> Range<usize> {
     let until = |i: usize| (all as u128 * i as u128 / n as u128) as usize;
     until(i)..until(i + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_128_patches_an_image_or_32768_evenly_among_its_images() {
+        for (n, least, most) in [(1, 128, 128), (256, 128, 128), (2000, 16, 17), (40_000, 0, 1)] {
+            let of_images: Vec<usize> = (0..n).map(|i| number_of(i, n).len()).collect();
+            assert_eq!(of_images.iter().sum::<usize>(), MOST.min(128 * n), "{n}");
+            assert_eq!((of_images.iter().min(), of_images.iter().max()), (Some(&least), Some(&most)), "{n}");
+        }
+    }
+
+    #[test]
+    fn patches_of_a_set_are_those_of_its_pieces_for_any_number_of_threads() {
+        let (shape, n) = ([3, 20, 33], 300);
+        let image_len = shape.iter().product::<usize>();
+        let pixels: Vec<u8> = (0..n * image_len).map(|i| (i * i % 251) as u8).collect();
+        let (mut whole, mut in_pieces) = (Patches::none_of(shape), Patches::none_of(shape));
+        whole.add(&pixels, 0..n, n, 1);
+        for range in [0..100, 100..300] {
+            let mut piece = Patches::none_of(shape);
+            piece.add(&pixels[range.start * image_len..range.end * image_len], range, n, 3);
+            in_pieces.extend(piece);
+        }
+        assert_eq!((whole.count(), whole.sizes.len()), (MOST, 1));
+        assert_eq!(whole, in_pieces);
+    }
+
+    #[test]
+    fn a_patch_is_where_it_was_asked_for() {
+        let mut patches = Patches::none_of([2, 9, 10]);
+        let image: Vec<u8> = (0..180).collect();
+        patches.add_at(&image, 0..1, 1, |_, _| vec![[2, 3]]);
+        // Row 2 and column 3 are pixel 23 of the first channel, and 90 later is the second one.
+        let [first, second] = [23, 113].map(|at| (0..49).map(|i| (at + i / 7 * 10 + i % 7) as f32).collect::<Vec<_>>());
+        assert_eq!(patches.levels, [[first, second].concat()]);
+        assert!(Patches::fit([1, 7, 9]) && !Patches::fit([1, 9, 6]));
+    }
+}

@@ -111,7 +111,172 @@ impl Tile {
             }
             projections.iter_mut().zip(sums).for_each(|(projections, sum)| projections.push(sum));
         }
-        projections.iter_mut().for_each(|projections| projections.sort_unstable_by(f32::total_cmp));
-        projections
+        projections.into_iter().map(sorted).collect()
+    }
+}
+
+/// Bits of a key that one pass of [`sorted`] looks at.
+const DIGIT_BITS: usize = 11;
+
+/// The values in ascending order. A radix sort takes a fifth of the time of a comparison sort, and a score sorts three thousand times.
+fn sorted(values: Vec<f32>) -> Vec<f32> {
+    let mut keys: Vec<u32> = values.into_iter().map(ordered).collect();
+    let mut moved = vec![0; keys.len()];
+    for shift in (0..u32::BITS as usize).step_by(DIGIT_BITS) {
+        let digit = |key: u32| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
+        let mut places = [0; 1 << DIGIT_BITS];
+        keys.iter().for_each(|&key| places[digit(key)] += 1);
+        let mut first = 0;
+        for place in &mut places {
+            first += std::mem::replace(place, first);
+        }
+        for &key in &keys {
+            let place = &mut places[digit(key)];
+            moved[*place] = key;
+            *place += 1;
+        }
+        std::mem::swap(&mut keys, &mut moved);
+    }
+    keys.into_iter().map(value_of).collect()
+}
+
+/// A key that is larger for a larger value: the sign bit flipped, and of negative values all bits.
+fn ordered(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+}
+
+/// The value of a key of [`ordered`].
+fn value_of(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images `[n, c, h, w]` of the fixture's formula, of `kind` 0 or 1.
+    fn images(n: usize, [channels, height, width]: [usize; 3], kind: usize) -> Vec<u8> {
+        let pixel = |at: usize| {
+            let (x, y) = (at % width, at / width % height);
+            let (c, i) = (at / (width * height) % channels, at / (width * height * channels));
+            let value = (i + 1) * (3 * x + 5 * y * y + 7 * c) + (2 + kind) * x * y + 40 * kind * c;
+            (value % (256 - 60 * kind)) as u8
+        };
+        (0..n * channels * height * width).map(pixel).collect()
+    }
+
+    /// Patches of these images, as many of each as a run would take.
+    fn patches(n: usize, shape: [usize; 3], kind: usize) -> Patches {
+        let mut patches = Patches::none_of(shape);
+        patches.add(&images(n, shape, kind), 0..n, n, 1);
+        patches
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        n: usize,
+        shape: [usize; 3],
+        levels: Vec<Level>,
+    }
+
+    #[derive(Deserialize)]
+    struct Level {
+        #[serde(flatten)]
+        distance: LevelDistance,
+        mean_magnitude: f64,
+    }
+
+    impl Case {
+        /// Patches at the places of the fixture's formula.
+        fn patches(&self, kind: usize) -> Patches {
+            let mut patches = Patches::none_of(self.shape);
+            let sizes = patches.sizes.clone();
+            patches.add_at(&images(self.n, self.shape, kind), 0..self.n, 2, |i, [height, width]| {
+                let level = sizes.iter().position(|size| *size == [height, width]).unwrap();
+                let place = |j: usize| {
+                    [(7 * i + 11 * j + 3 * level) % (height - 6), (5 * i + 13 * j * j + level) % (width - 6)]
+                };
+                (0..4).map(place).collect()
+            });
+            patches
+        }
+    }
+
+    #[test]
+    fn levels_and_distances_are_those_of_numpy() {
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../tests/fixtures/sliced_wasserstein.json")).unwrap();
+        for case in cases {
+            let [real, fake] = [0, 1].map(|kind| case.patches(kind));
+            let directions: Vec<f32> = (0..24 * real.dim())
+                .map(|at| (at / real.dim(), at % real.dim()))
+                .map(|(d, k)| ((31 * d + 17 * k + d * k * k) % 101) as f32 - 50.0)
+                .collect();
+            let found = along(&directions, &real, &fake, 2);
+            assert_eq!(found.len(), case.levels.len());
+            let pixels = images(case.n, case.shape, 0);
+            let pyramids: Vec<Vec<Vec<f32>>> = pixels
+                .chunks(real.sizes[0].iter().product())
+                .map(|channel| crate::laplacian::pyramid(channel, real.sizes[0]))
+                .collect();
+            for (level, (found, Level { distance, mean_magnitude })) in found.iter().zip(&case.levels).enumerate() {
+                assert_eq!([found.height, found.width], [distance.height, distance.width]);
+                let magnitudes: Vec<f64> =
+                    pyramids.iter().flat_map(|levels| &levels[level]).map(|x| f64::from(x.abs())).collect();
+                let magnitude = magnitudes.iter().sum::<f64>() / magnitudes.len() as f64;
+                // 1e-6: f32 here and f64 there, of means over hundreds of values.
+                assert!((magnitude / mean_magnitude - 1.0).abs() < 1e-6, "{magnitude}, NumPy {mean_magnitude}");
+                assert!((found.swd / distance.swd - 1.0).abs() < 1e-6, "{}, NumPy {}", found.swd, distance.swd);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_sets_have_distance_0_and_jobs_change_no_bit() {
+        let shape = [3, 28, 28];
+        let [real, fake] = [0, 1].map(|kind| patches(20, shape, kind));
+        assert!(sliced_wasserstein(&real, &real, 1).iter().all(|level| level.swd == 0.0));
+        let found = [1, 2, 5].map(|jobs| {
+            let mut fake = Patches::none_of(shape);
+            fake.add(&images(20, shape, 1), 0..20, 20, jobs);
+            sliced_wasserstein(&real, &fake, jobs)
+        });
+        assert_eq!(found[0], sliced_wasserstein(&real, &fake, 3));
+        assert!(found[0] == found[1] && found[1] == found[2] && found[0].iter().all(|level| level.swd > 100.0));
+    }
+
+    #[test]
+    fn values_are_sorted_as_by_comparison() {
+        let small = (0..5000_u32).map(|i| (i.wrapping_mul(2_654_435_769) as i32 >> (i % 31)) as f32 / 65_536.0);
+        let values: Vec<f32> = small.chain([0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, -1e-40]).collect();
+        let mut expected = values.clone();
+        expected.sort_by(f32::total_cmp);
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(sorted(values)), bits(expected));
+        assert!(sorted(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn images_of_one_value_have_a_distance() {
+        let mut grey = Patches::none_of([1, 16, 16]);
+        grey.add(&[128; 16 * 16 * 10], 0..10, 10, 1);
+        assert!(sliced_wasserstein(&grey, &grey, 1).iter().all(|level| level.swd == 0.0));
+        // All projections of the grey images are 0, so that the distance is the mean magnitude of the others' projections, which is
+        // about √(2/π) = 0.8 of normal ones of deviation 1.
+        let swd = sliced_wasserstein(&patches(10, [1, 16, 16], 0), &grey, 1)[0].swd;
+        assert!((400.0..1200.0).contains(&swd), "{swd}");
+    }
+
+    #[test]
+    fn a_larger_set_is_compared_by_as_many_patches_as_the_smaller_one_has() {
+        let shape = [1, 16, 16];
+        let [few, many] = [5, 30].map(|n| patches(n, shape, 0));
+        assert_eq!((few.count(), many.count()), (640, 3840));
+        // Of every sixth patch.
+        let swd = sliced_wasserstein(&few, &many, 1);
+        let mut thinned = Patches::none_of(shape);
+        thinned.levels = vec![many.levels[0].chunks(49).step_by(6).flatten().copied().collect()];
+        assert_eq!(swd, sliced_wasserstein(&few, &thinned, 1));
+        assert_eq!(swd, sliced_wasserstein(&many, &few, 1));
     }
 }

@@ -112,10 +112,7 @@ pub const METRICS: &[&Metric] = &[
         ..higher("precision", Source::Features(|pair| Ok(Some(pair.prdc()?.precision))))
     },
     &Metric {
-        cost: with_low_pass(
-            None,
-            "Recall is the share of real images that are among the scored ones.",
-        ),
+        cost: with_low_pass(None, "Recall is the share of real images that are among the scored ones."),
         summary: Some(Summary { heading: "recall", decimals: 2 }),
         ..higher("recall", Source::Features(|pair| Ok(Some(pair.prdc()?.recall))))
     },

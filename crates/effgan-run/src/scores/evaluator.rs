@@ -90,6 +90,7 @@ impl Evaluator<'_> {
     /// When the images are too few, a file cannot be read, or a feature is not finite.
     pub fn evaluate(&self) -> Result<Evaluation> {
         let (n, n_reference) = self.sizes()?;
+        self.check_shapes(n, n_reference)?;
         let reference = self.extract_to_score_cached("reference", &self.real.images, n_reference)?;
         let features = self.extract_to_score("images", &self.images, n)?;
         let mut warnings = Vec::new();
@@ -136,6 +137,18 @@ impl Evaluator<'_> {
         // Without `n`, images are compared with all images of a folder or file; a data set's floor needs equal numbers.
         let against = if train.is_some() { n.min(max_n) } else { max_n };
         Ok((n, against))
+    }
+
+    /// Refuses images of another size than those that the network takes, where these are no squares: nothing is converted to such a size.
+    fn check_shapes(&self, n: usize, n_reference: usize) -> Result<()> {
+        let Some([_, height, width]) = self.network.input_shape().filter(|[_, h, w]| h != w) else { return Ok(()) };
+        let shapes = [(&self.images, n), (&self.real.images, n_reference)].map(|(images, n)| images.shapes(n));
+        match shapes.iter().flatten().find(|[_, h, w]| [*h, *w] != [height, width]) {
+            None => Ok(()),
+            Some([_, h, w]) => Err(usage(format!(
+                "an image of {h} × {w} pixels cannot be compared with {height} × {width}, which is no square; resize it first"
+            ))),
+        }
     }
 
     /// Reads or generates the first `n` images, piece by piece, and keeps their features alone. Neither the other set nor the other

@@ -278,19 +278,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn images_without_classes_have_no_score_and_a_note_that_says_so() {
+    /// The digits as a folder of one class, as so many training and test images that are cut to squares of `side`.
+    fn without_classes(num_train: usize, num_test: usize, side: usize) -> Dataset {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
-        let [train, test] = [&digits.train, &digits.test].map(|set| {
-            let n = set.len();
-            ImageSet::new(set.shape(), set.pixels().to_vec(), vec![0; n], 1).unwrap()
+        let [train, test] = [(&digits.train, num_train), (&digits.test, num_test)].map(|(set, n)| {
+            let rows = (0..n).flat_map(|i| set.image(i).chunks(28).skip(7).take(side));
+            let pixels = rows.flat_map(|row| &row[7..7 + side]).copied().collect();
+            ImageSet::new([1, side, side], pixels, vec![0; n], 1).unwrap()
         });
-        let dataset = Dataset { name: DatasetName::Folder, train, test, ..digits };
-        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let scorer = Scorer::new(&dataset, None, &model, 1, how()).unwrap();
-        assert_eq!(scorer.notes(), ["no scores: the images have no classes, which a feature network would learn"]);
-        assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
-        assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
+        Dataset { name: DatasetName::Folder, train, test, ..digits }
+    }
+
+    fn model() -> Arc<dyn Model> {
+        Arc::new(crate::config::tests::model())
+    }
+
+    #[test]
+    fn images_without_classes_are_scored_by_their_pixels_and_a_note_says_so() {
+        let dataset = without_classes(200, 100, 20);
+        let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+        let note = "scores are by a low-pass of 16 × 16 (no network: the images have no classes, which a feature network would learn)";
+        assert_eq!(scorer.notes(), [note]);
+        let floor = scorer.floor(&dataset.train).unwrap().unwrap();
+        let names: Vec<&str> = floor.all().map(|(metric, _)| metric.name).collect();
+        assert_eq!(names, ["swd", "precision", "recall", "density", "coverage"]);
+        assert_eq!((floor.n, floor.settings.swd_levels.len()), (100, 1));
+        assert_eq!(scorer.score(dataset.test.pixels()).unwrap().unwrap().main().unwrap().1, 0.0);
+        assert_eq!(scorer.class_counts(dataset.test.pixels()).unwrap(), None);
+    }
+
+    #[test]
+    fn images_without_classes_that_are_too_few_or_too_small_have_no_score_and_a_note_that_says_so() {
+        let reason = "no scores: the images have no classes, which a feature network would learn, and";
+        for (num_train, num_test, side, why) in [
+            (20, 5, 20, "20 training and 5 test images are too few to compare: 6 of each are needed"),
+            (20, 10, 6, "images of 6 × 6 pixels are too small for swd, which takes patches of 7 × 7"),
+        ] {
+            let dataset = without_classes(num_train, num_test, side);
+            let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+            assert_eq!(scorer.notes(), [format!("{reason} {why}")]);
+            assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_number_of_samples_that_images_without_classes_do_not_have_is_refused() {
+        for n in [5, 101] {
+            let error = Scorer::new(&without_classes(200, 100, 20), Some(n), &model(), 1, how()).err().unwrap().line();
+            assert_eq!(error, format!("evaluation.samples = {n} must be from 6 to 100, the images of folder"));
+        }
     }
 
     #[test]
@@ -306,8 +342,7 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, how()).err().unwrap().line();
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &model(), 1, how()).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }
