@@ -47,8 +47,12 @@ impl Plane {
     }
 
     fn transposed(&self) -> Self {
-        let column = |x: usize| self.pixels.iter().skip(x).step_by(self.width).copied();
-        Self { width: self.pixels.len() / self.width, pixels: (0..self.width).flat_map(column).collect() }
+        let height = self.pixels.len() / self.width;
+        let mut pixels = vec![0.0; self.pixels.len()];
+        for (y, row) in self.pixels.chunks_exact(self.width).enumerate() {
+            row.iter().enumerate().for_each(|(x, &pixel)| pixels[x * height + y] = pixel);
+        }
+        Self { width: height, pixels }
     }
 }
 

@@ -48,15 +48,17 @@ fn parts(len: usize) -> Vec<Part> {
 }
 
 fn of_channel(channel: &[u8], width: usize, rows: &[Part], columns: &[Part]) -> Vec<f32> {
-    let mean = |(top, down): &Part, (left, across): &Part| -> f64 {
-        let row = |y: usize| {
-            let pixels = &channel[y * width + left..];
-            across.iter().zip(pixels).map(|(share, &pixel)| share * f64::from(pixel)).sum::<f64>()
-        };
-        (*top..).zip(down).map(|(y, share)| share * row(y)).sum()
-    };
-    let means = rows.iter().flat_map(|row| columns.iter().map(move |column| mean(row, column)));
-    means.map(|mean| (mean / 255.0) as f32).collect()
+    let mut means = Vec::with_capacity(rows.len() * columns.len());
+    for (top, down) in rows {
+        // Of the rows of this part.
+        let mut row = vec![0.0; width];
+        for (pixels, share) in channel[top * width..].chunks_exact(width).zip(down) {
+            row.iter_mut().zip(pixels).for_each(|(mean, &pixel)| *mean += share * f64::from(pixel));
+        }
+        let mean = |(left, across): &Part| across.iter().zip(&row[*left..]).map(|(share, x)| share * x).sum::<f64>();
+        means.extend(columns.iter().map(|column| (mean(column) / 255.0) as f32));
+    }
+    means
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use effgan_nn::parallel_map;
 use effgan_nn::rng::{Purpose, Streams};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use serde::{Deserialize, Serialize};
 
 use crate::Patches;
@@ -9,7 +11,7 @@ use crate::Patches;
 /// Random directions, 4 × 128 in the paper.
 const DIRECTIONS: usize = 512;
 /// Directions onto which patches are projected at once.
-const TILE: usize = 16;
+const TILE: usize = 32;
 /// Seed of the directions, which are the same in each evaluation.
 const SEED: u64 = 1;
 
@@ -58,37 +60,36 @@ fn normalised(set: &Patches, level: usize, count: usize) -> Vec<f32> {
     let mut patches = (0..count).flat_map(patch).copied().collect::<Vec<f32>>();
     let area = dim / set.channels;
     for channel in 0..set.channels {
-        let values = || patches.chunks_exact(area).skip(channel).step_by(set.channels).flatten().map(|&x| f64::from(x));
+        let sum = |of: &dyn Fn(f64) -> f64| -> f64 {
+            let areas = patches.chunks_exact(area).skip(channel).step_by(set.channels);
+            areas.map(|area| area.iter().map(|&value| of(f64::from(value))).sum::<f64>()).sum()
+        };
         let n = (count * area) as f64;
-        let mean = values().sum::<f64>() / n;
-        let deviation = (values().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let mean = sum(&|x| x) / n;
+        let deviation = (sum(&|x| (x - mean).powi(2)) / n).sqrt();
         let scale = if deviation > 0.0 { deviation.recip() } else { 0.0 };
-        for value in patches.chunks_exact_mut(area).skip(channel).step_by(set.channels).flatten() {
-            *value = ((f64::from(*value) - mean) * scale) as f32;
+        for area in patches.chunks_exact_mut(area).skip(channel).step_by(set.channels) {
+            area.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * scale) as f32);
         }
     }
     patches
 }
 
-/// Some directions of length 1.
+/// At most [`TILE`] directions of length 1, `[n, d]`.
 struct Tile {
-    /// How many, at most [`TILE`].
-    len: usize,
-    /// `[d, TILE]`, with zeros after the last direction.
-    components: Vec<[f32; TILE]>,
+    directions: Vec<f32>,
+    dim: usize,
 }
 
 impl Tile {
-    /// At most [`TILE`] `directions`, `[n, d]`.
+    /// `directions` `[n, d]` of any length but 0.
     fn new(directions: &[f32], dim: usize) -> Self {
-        let mut components = vec![[0.0; TILE]; dim];
-        for (i, direction) in directions.chunks_exact(dim).enumerate() {
+        let mut directions = directions.to_vec();
+        for direction in directions.chunks_exact_mut(dim) {
             let length = direction.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-            for (component, &value) in components.iter_mut().zip(direction) {
-                component[i] = (f64::from(value) / length) as f32;
-            }
+            direction.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
         }
-        Self { len: directions.len() / dim, components }
+        Self { directions, dim }
     }
 
     /// The sum over the directions of the mean absolute difference of sorted projections of two sets of equally many patches.
@@ -102,16 +103,17 @@ impl Tile {
 
     /// Of each direction, the projections of all patches in ascending order.
     fn sorted_projections(&self, patches: &[f32]) -> Vec<Vec<f32>> {
-        let dim = self.components.len();
-        let mut projections = vec![Vec::with_capacity(patches.len() / dim); self.len];
-        for patch in patches.chunks_exact(dim) {
-            let mut sums = [0.0; TILE];
-            for (&value, components) in patch.iter().zip(&self.components) {
-                sums.iter_mut().zip(components).for_each(|(sum, component)| *sum += value * component);
-            }
-            projections.iter_mut().zip(sums).for_each(|(projections, sum)| projections.push(sum));
-        }
-        projections.into_iter().map(sorted).collect()
+        let (num_directions, count) = (self.directions.len() / self.dim, patches.len() / self.dim);
+        let mut projections = vec![0.0; num_directions * count];
+        matmul(
+            MatMut::from_row_major_slice_mut(&mut projections, num_directions, count),
+            Accum::Replace,
+            MatRef::from_row_major_slice(&self.directions, num_directions, self.dim),
+            MatRef::from_row_major_slice(patches, count, self.dim).transpose(),
+            1.0,
+            Par::Seq,
+        );
+        projections.chunks_exact(count).map(sorted).collect()
     }
 }
 
@@ -119,8 +121,8 @@ impl Tile {
 const DIGIT_BITS: usize = 11;
 
 /// The values in ascending order. A radix sort takes a fifth of the time of a comparison sort, and a score sorts three thousand times.
-fn sorted(values: Vec<f32>) -> Vec<f32> {
-    let mut keys: Vec<u32> = values.into_iter().map(ordered).collect();
+fn sorted(values: &[f32]) -> Vec<f32> {
+    let mut keys: Vec<u32> = values.iter().copied().map(ordered).collect();
     let mut moved = vec![0; keys.len()];
     for shift in (0..u32::BITS as usize).step_by(DIGIT_BITS) {
         let digit = |key: u32| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
@@ -252,8 +254,8 @@ mod tests {
         let mut expected = values.clone();
         expected.sort_by(f32::total_cmp);
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-        assert_eq!(bits(sorted(values)), bits(expected));
-        assert!(sorted(Vec::new()).is_empty());
+        assert_eq!(bits(sorted(&values)), bits(expected));
+        assert!(sorted(&[]).is_empty());
     }
 
     #[test]

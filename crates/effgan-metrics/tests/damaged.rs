@@ -88,7 +88,7 @@ fn noise_one_image_repeated_and_blurred_images_are_seen() {
     ] {
         let scores = real.score(&images);
         let [swd, coverage] = ["swd", "coverage"].map(|metric| real.standard_errors(&scores, metric));
-        println!("{name}: {scores:?} {swd} {coverage} floor {floor:?}");
+
         assert!(swd > 5.0, "{name}: {swd} standard errors; {scores:?}");
         // Of blurred images, the low-pass is nearly the same.
         assert!(coverage < -5.0 || name == "blurred", "{name}: {coverage} standard errors; {scores:?}");
