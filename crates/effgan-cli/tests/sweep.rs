@@ -249,12 +249,12 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
     assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is not a key of any axis"));
 }
 
-/// Settings of a data set of 140 grey pictures without classes, of `side` pixels, in `folder`.
+/// Settings of a data set of 140 grey pictures without classes, of `side` pixels per side, which are made in `folder`.
 fn without_classes(folder: &Path, side: u32) -> [String; 2] {
     for i in 0..140_u8 {
         image::GrayImage::from_pixel(side, side, image::Luma([i])).save(folder.join(format!("{i:03}.png"))).unwrap();
     }
-    let dataset = format!("dataset={{ name = \"folder\", dir = {folder:?}, limit = 120 }}");
+    let dataset = format!("dataset={{ name = \"folder\", dir = {:?}, limit = 120 }}", folder.to_str().unwrap());
     [dataset, "partition={ kind = \"iid\", clients = 2 }".to_owned()]
 }
 

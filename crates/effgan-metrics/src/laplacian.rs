@@ -69,7 +69,7 @@ fn double(row: &[f32], doubled: &mut [f32]) {
     let len = doubled.len();
     for (i, value) in doubled.iter_mut().enumerate() {
         let at = |offset: isize| row[mirrored(i, offset, len) / 2];
-        *value = if i % 2 == 0 { (at(-2) + at(2) + 6.0 * at(0)) / 8.0 } else { (at(-1) + at(1)) / 2.0 };
+        *value = if i % 2 == 0 { (at(-2) + at(2) + 6.0 * at(0)) / 8.0 } else { f32::midpoint(at(-1), at(1)) };
     }
 }
 

@@ -65,7 +65,7 @@ impl Patches {
     }
 
     /// The same as [`add`](Self::add) with patches at the `places` of image i of the set on a level of size `[h, w]`.
-    fn add_at(
+    pub(crate) fn add_at(
         &mut self,
         images: &[u8],
         range: Range<usize>,

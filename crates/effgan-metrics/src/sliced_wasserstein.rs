@@ -69,7 +69,9 @@ fn normalised(set: &Patches, level: usize, count: usize) -> Vec<f32> {
         let deviation = (sum(&|x| (x - mean).powi(2)) / n).sqrt();
         let scale = if deviation > 0.0 { deviation.recip() } else { 0.0 };
         for area in patches.chunks_exact_mut(area).skip(channel).step_by(set.channels) {
-            area.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * scale) as f32);
+            for value in area {
+                *value = ((f64::from(*value) - mean) * scale) as f32;
+            }
         }
     }
     patches
@@ -87,7 +89,9 @@ impl Tile {
         let mut directions = directions.to_vec();
         for direction in directions.chunks_exact_mut(dim) {
             let length = direction.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-            direction.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            for x in direction {
+                *x = (f64::from(*x) / length) as f32;
+            }
         }
         Self { directions, dim }
     }
@@ -127,7 +131,9 @@ fn sorted(values: &[f32]) -> Vec<f32> {
     for shift in (0..u32::BITS as usize).step_by(DIGIT_BITS) {
         let digit = |key: u32| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
         let mut places = [0; 1 << DIGIT_BITS];
-        keys.iter().for_each(|&key| places[digit(key)] += 1);
+        for &key in &keys {
+            places[digit(key)] += 1;
+        }
         let mut first = 0;
         for place in &mut places {
             first += std::mem::replace(place, first);
@@ -249,7 +255,7 @@ mod tests {
 
     #[test]
     fn values_are_sorted_as_by_comparison() {
-        let small = (0..5000_u32).map(|i| (i.wrapping_mul(2_654_435_769) as i32 >> (i % 31)) as f32 / 65_536.0);
+        let small = (0..5000_u32).map(|i| (i.wrapping_mul(2_654_435_769).cast_signed() >> (i % 31)) as f32 / 65_536.0);
         let values: Vec<f32> = small.chain([0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, -1e-40]).collect();
         let mut expected = values.clone();
         expected.sort_by(f32::total_cmp);
