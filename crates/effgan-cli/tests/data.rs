@@ -176,7 +176,7 @@ fn pictures_without_classes_are_scored_by_their_pixels() {
     assert!(events.iter().any(|event| event["note"] == note));
     let score = |of: &str| events.iter().rfind(|event| event["of"] == of).unwrap();
     let (ensemble, floor) = (score("ensemble"), score("floor"));
-    assert_eq!((&ensemble["n"], &floor["n"]), (&Value::from(12), &Value::from(12)));
+    assert_eq!((&ensemble["n"], &floor["n"]), (&Value::from(15), &Value::from(15)));
     // An untrained generator is far from pictures.
     assert!(ensemble["swd"].as_f64() > floor["swd"].as_f64(), "{ensemble} {floor}");
     let sides: Vec<&Value> = floor["swd_levels"].as_array().unwrap().iter().map(|level| &level["width"]).collect();
@@ -205,7 +205,7 @@ fn arrays_are_trained_on() {
     let pixels: Vec<u8> = (0..80 * 12 * 12 * 3).map(|i| (i % 251) as u8).collect();
     fs::write(&file, [b"\x93NUMPY\x01\0", &119_u16.to_le_bytes()[..], header.as_bytes(), &pixels].concat()).unwrap();
     let dir = format!("dataset.dir={}", file.display());
-    let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid"]);
+    let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid", ALL_IMAGES]);
     assert!(output.status.success(), "{output:?}");
     assert_has_pictures(&out);
     assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 24 + 7);

