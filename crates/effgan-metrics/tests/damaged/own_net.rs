@@ -1,4 +1,4 @@
-//! Damage that `fd_own` must show: noise, one image repeated, and a missing class are far from what real images score.
+//! By a network that was trained on the images: `fd_own`.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +7,8 @@ use effgan_metrics::metric::Network;
 use effgan_metrics::{ClassHistogram, Features, Labelled, OwnNet, Reference, main_metric};
 use effgan_nn::Device;
 use effgan_nn::networks::ResnetShape;
+
+use crate::noise;
 
 const JOBS: usize = 2;
 const N: usize = 500;
@@ -22,18 +24,8 @@ fn of(set: &ImageSet) -> Labelled<'_> {
     Labelled { images: set.pixels(), labels: set.labels() }
 }
 
-/// Numbers that look random, by a linear congruential generator (Knuth's MMIX).
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 #[test]
-fn noise_one_image_and_a_missing_class_are_five_deviations_beyond_real_images() {
+fn noise_one_image_and_a_missing_class_are_five_standard_errors_beyond_real_images() {
     let ([train, test], device) = (digits(), Device::cpu().unwrap());
     let shape = ResnetShape { images: train.shape(), num_classes: 10 };
     let (unseen, seen): (Vec<u32>, Vec<u32>) = (0..train.len() as u32).partition(|i| i % 5 == 4);
@@ -43,7 +35,7 @@ fn noise_one_image_and_a_missing_class_are_five_deviations_beyond_real_images() 
 
     let features = |images: &[u8]| {
         let found = net.classify(images, train.shape(), JOBS).unwrap();
-        Features { values: found.features, dim: OwnNet::FEATURES, classes: found.classes }
+        Features { values: found.features, dim: OwnNet::FEATURES, classes: found.classes, patches: None }
     };
     let compared = test.first(N);
     let classes = ClassHistogram::of_reference(compared.labels(), 10).unwrap();

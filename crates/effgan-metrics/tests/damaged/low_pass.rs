@@ -1,9 +1,10 @@
-//! Damaged images are seen without a feature network: each moves the sliced Wasserstein distance, or what neighbours among low-passes tell,
-//! by more than five standard errors of what real images have.
+//! Without a feature network: the sliced Wasserstein distance, and neighbours among low-passes.
 
 use effgan_data::{DatasetConfig, DatasetName};
 use effgan_metrics::metric::{Metric, Network};
 use effgan_metrics::{Features, METRICS, Patches, Reference, Scores, low_pass};
+
+use crate::noise;
 
 const SHAPE: [usize; 3] = [1, 28, 28];
 const IMAGE_LEN: usize = 28 * 28;
@@ -55,13 +56,6 @@ impl Real {
     }
 }
 
-/// Bits of a linear congruential generator.
-fn noise(len: usize) -> Vec<u8> {
-    let next =
-        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-    std::iter::successors(Some(1), next).map(|state| (state >> 56) as u8).take(len).collect()
-}
-
 /// The mean of each pixel and its neighbours, up to eight.
 fn blurred(images: &[u8]) -> Vec<u8> {
     let of_image = |image: &[u8]| -> Vec<u8> {
@@ -89,7 +83,6 @@ fn noise_one_image_repeated_and_blurred_images_are_seen() {
     ] {
         let scores = real.score(&images);
         let [swd, coverage] = ["swd", "coverage"].map(|metric| real.standard_errors(&scores, metric));
-
         assert!(swd > 5.0, "{name}: {swd} standard errors; {scores:?}");
         // Of blurred images, the low-pass is nearly the same.
         assert!(coverage < -5.0 || name == "blurred", "{name}: {coverage} standard errors; {scores:?}");
