@@ -19,6 +19,8 @@ pub struct Metric {
     pub decimals: usize,
     /// The only network whose features the metric is computed from; `None` for all networks.
     pub network: Option<Network>,
+    /// Whether the metric needs classes, which nothing predicts without a network.
+    pub needs_classes: bool,
     /// When the metric is computed.
     pub cost: Cost,
     /// The column in the table of a sweep for people; absent where the table leaves the metric out.
@@ -211,7 +213,7 @@ impl Metric {
 
     /// Whether the metric is computed from the features of `network`.
     pub fn is_of(&self, network: Network) -> bool {
-        self.network.is_none_or(|only| only == network)
+        self.network.is_none_or(|only| only == network) && !(self.needs_classes && network == Network::LowPass)
     }
 
     /// `value` for a file.

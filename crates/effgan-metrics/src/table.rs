@@ -136,6 +136,7 @@ pub const METRICS: &[&Metric] = &[
     &Metric {
         label: "class KL",
         unit: Unit::Nats,
+        needs_classes: true,
         cost: Cost::EveryRound(InRun {
             decimals: 3,
             line: Some(Line { label: "KL", width: 5 }),
@@ -146,6 +147,7 @@ pub const METRICS: &[&Metric] = &[
     },
     &Metric {
         unit: Unit::Classes,
+        needs_classes: true,
         decimals: 0,
         cost: Cost::EveryRound(InRun {
             decimals: 0,
@@ -162,6 +164,7 @@ pub const METRICS: &[&Metric] = &[
         )
     },
     &Metric {
+        needs_classes: true,
         summary: Some(Summary { heading: "accuracy of a classifier trained on samples", decimals: 3 }),
         beside: Some(("accuracy_of_real", Beside::Floor)),
         ..higher("accuracy", Source::Classifier(|trained| trained.accuracy))
@@ -196,6 +199,7 @@ const fn lower(name: &'static str, source: Source) -> Metric {
         better: Better::Lower,
         decimals: 4,
         network: None,
+        needs_classes: false,
         cost: Cost::Evaluation,
         summary: None,
         beside: None,
