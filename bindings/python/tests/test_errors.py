@@ -25,7 +25,7 @@ def train(**arguments: object) -> Wrong:
     ("wrong", "error", "said"),
     [
         (train(config="nowhere.toml"), effgan.UsageError, "nowhere.toml: No such file"),
-        (train(config={"name": "x"}), effgan.UsageError, "config lacks `seed`, `dataset`"),
+        (train(config={"name": "x"}), effgan.UsageError, "config lacks `seed`, `dataset.name`, `partition.kind`"),
         (train(config={"local": {"ema": None}}), effgan.UsageError, "local.ema is of type NoneType; expected a number"),
         (train(config={1: 2}), effgan.UsageError, "the config has the key 1, which is not a str"),
         (train(settings={"seed": float("nan")}), effgan.UsageError, "seed = NaN is not finite"),

@@ -19,6 +19,7 @@ pub(super) struct Images {
 impl Images {
     /// Reads images, whose memory is reserved first. Other numbers than bytes are converted as they are read.
     pub(super) fn read(array: OpenArray, range: Option<ValueRange>, budget: &mut Budget) -> Result<Self, DataError> {
+        array.check_size()?;
         let file = array.file.clone();
         let layout = array.header.kind().and_then(|kind| Ok((kind, Layout::of(&array.header)?)));
         let (kind, Layout { num, shape, channels_last }) = layout.map_err(|reason| array.malformed(reason))?;

@@ -210,7 +210,7 @@ fn is_quoted(value: &Value, message: &str) -> bool {
     }
 }
 
-fn error_of<T: DeserializeOwned>(value: Value) -> Option<String> {
+pub(super) fn error_of<T: DeserializeOwned>(value: Value) -> Option<String> {
     let parsed: Result<T, toml::de::Error> = value.try_into();
     parsed.err().map(|error| error.message().to_owned())
 }
