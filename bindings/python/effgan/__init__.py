@@ -146,7 +146,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores images, or samples of a model with this ``seed``, with the code that a run uses.
 
-    Images are u8 ``[n, c, h, w]`` or a path: a folder of pictures, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
+    Images are u8 ``[n, c, h, w]``, ``[n, h, w, c]`` or ``[n, h, w]``, or a path: a folder of pictures, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
     scored against the first ``n`` test images of ``reference``, which is a data set's name or the keys of a config's ``[dataset]``, or against those of
     an array or a path (default: all images, or as many samples as there are reference images). Scores at different ``n`` are not comparable.
 

@@ -2,6 +2,7 @@
 
 mod array_images;
 mod array_labels;
+mod array_layout;
 mod array_names;
 mod budget;
 mod builtin;
@@ -27,6 +28,7 @@ mod picture_formats;
 mod test_split;
 mod value_range;
 
+pub use array_layout::ArrayLayout;
 pub use contents::Contents;
 pub use contents_kind::ContentsKind;
 pub use dataset_name::DatasetName;

@@ -74,6 +74,14 @@ impl RunData {
         }
     }
 
+    /// Labels of the classes of which no client has a training image, sorted; none where nobody knows.
+    pub(super) fn classes_without_examples(&self) -> Vec<u8> {
+        let Some(counts) = self.class_counts() else { return Vec::new() };
+        let (_, num_classes) = self.image_shape_and_classes();
+        let is_empty = |label: &usize| counts.iter().all(|of_client| of_client[*label] == 0);
+        (0..num_classes).filter(is_empty).map(|label| label as u8).collect()
+    }
+
     /// The scorer, which scores only where there are images to compare with.
     ///
     /// # Errors
@@ -83,6 +91,7 @@ impl RunData {
             Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, model, config.seed, how),
             Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, how.jobs, how.device)),
         }
+        .map(|scorer| scorer.without_classes(self.classes_without_examples()))
     }
 
     /// Notes for the record: those on the data set, clients that count for fewer images than they have, and a client that outweighs all
@@ -135,10 +144,13 @@ impl RunData {
         let clients = roster.names().iter().map(ToString::to_string).collect();
         let num_examples = roster.num_examples().to_vec();
         let counted = (roster.counts() != roster.num_examples()).then(|| roster.counts().to_vec());
+        let class_names = self.class_names(config);
+        let are_labels = class_names.iter().enumerate().all(|(label, name)| *name == label.to_string());
+        let class_names = if are_labels { Vec::new() } else { class_names };
         let class_counts = self.class_counts();
         let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
         (
-            DatasetInfo { name, image_shape, num_classes, num_dealt, num_test },
+            DatasetInfo { name, image_shape, num_classes, class_names, num_dealt, num_test },
             PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
         )
     }

@@ -17,6 +17,7 @@ impl Table<'_> {
         let (in_run, evaluated) = (headings(metrics_in_run(self.network())), headings(self.evaluated()));
         let mut heads = vec![String::new()];
         heads.extend(keys.iter().map(|key| format!("`{key}`")));
+        heads.extend(self.has_several_networks().then(|| "network".to_owned()));
         heads.extend(in_run.into_iter().chain(["MB sent"]).chain(evaluated).chain(["seeds"]).map(str::to_owned));
         let mut text = line(&heads) + &line(&vec!["---".into(); heads.len()]);
         for group in self.over_seeds() {
@@ -27,7 +28,7 @@ impl Table<'_> {
         last[0] = "real images (floor)".into();
         let before =
             in_summary(metrics_in_run(self.network())).take_while(|(metric, _)| *metric != self.main()).count();
-        last[1 + keys.len() + before] = floor.text(self.main().decimals);
+        last[1 + keys.len() + usize::from(self.has_several_networks()) + before] = floor.text(self.main().decimals);
         text + &line(&last) + &self.numbers()
     }
 
@@ -41,7 +42,18 @@ impl Table<'_> {
             (Some(found), Some(first)) => format!("; {first} and the columns after it of {}", found.scores.n),
             _ => String::new(),
         };
-        format!("\n{in_run} of {} images{evaluated}.\n", row.score.scores.n)
+        let networks = match self.has_several_networks() {
+            true => {
+                " Rows of different networks are not comparable: each data set has a network and a scale of its own."
+            }
+            false => "",
+        };
+        format!("\n{in_run} of {} images{evaluated}.{networks}\n", row.score.scores.n)
+    }
+
+    /// Whether the cells were scored by different networks.
+    fn has_several_networks(&self) -> bool {
+        self.own_networks().len() > 1
     }
 
     /// The metrics of `effgan evaluate` that the sweep asks for.
@@ -60,6 +72,7 @@ impl Table<'_> {
             |metric: &Metric| self.over(metric, group.iter().filter_map(|row| row.evaluation.as_ref()?.value(metric)));
         let mut columns = vec![label];
         columns.extend(keys.iter().map(|key| cell.value(key).map_or(String::new(), short)));
+        columns.extend(self.has_several_networks().then(|| first.own_network().unwrap_or_default().to_owned()));
         columns.extend(in_summary(metrics_in_run(self.network())).map(|(metric, _)| of_run(metric)));
         columns.push(three_digits(first.megabytes));
         columns.extend(in_summary(self.evaluated()).map(|(metric, _)| evaluation(metric)));
@@ -82,7 +95,7 @@ impl Table<'_> {
         for row in self.rows.iter().filter(shown) {
             let cell = &self.sweep.cells[row.cell];
             let values: Vec<_> = self.sweep.keys.iter().map(|key| cell.value(key)).collect();
-            let key = format!("{} {:?} {values:?}", cell.label, row.norm_statistics);
+            let key = format!("{} {:?} {:?} {values:?}", cell.label, row.norm_statistics, row.own_network());
             match groups.iter_mut().find(|(other, _)| *other == key) {
                 Some((_, rows)) => rows.push(row),
                 None => groups.push((key, vec![row])),
