@@ -99,6 +99,25 @@ fn assert_ran_with_own_scores(output: &Output, run: &Path, network: &str) -> Val
 }
 
 #[test]
+fn a_tilde_that_no_shell_replaced_is_the_home_folder_wherever_images_are_named() {
+    let home = TempDir::new().unwrap();
+    mixed_folder::make(&home.path().join("pictures"));
+    let at_home = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("HOME", home.path()).output().unwrap()
+    };
+    let checked = at_home(&["data", "check", "~/pictures"]);
+    assert!(stdout(&checked).starts_with(&home.path().join("pictures").display().to_string()), "{checked:?}");
+    let missing = failure(&at_home(&["data", "check", "~/nowhere"])).1;
+    assert!(missing.contains(&home.path().join("nowhere").display().to_string()), "{missing}");
+    fs::create_dir(home.path().join("two")).unwrap();
+    for i in 0..2 {
+        image::GrayImage::new(4, 4).save(home.path().join(format!("two/{i}.png"))).unwrap();
+    }
+    let evaluated = failure(&at_home(&["evaluate", "~/two", "--reference", "~/two"])).1;
+    assert!(evaluated.starts_with("effgan: images without a data set have no feature network"), "{evaluated}");
+}
+
+#[test]
 fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
     let folder = TempDir::new().unwrap();
     let (pictures, out) = (folder.path().join("pictures"), folder.path().join("run"));

@@ -113,7 +113,8 @@ fn lacks_both<T: DeserializeOwned>(table: &Table, pair: [&str; 2], missing: &[St
         return false;
     }
     let with_one = table.clone().into_iter().chain([(pair[0].to_owned(), Value::Integer(1))]).collect();
-    quoted(&error::<T>(&with_one).unwrap_or_default(), "unknown field `") != Some(pair[0])
+    // An unknown key may be one of the pair that is misspelt.
+    quoted(&error::<T>(&with_one).unwrap_or_default(), "unknown field `").is_none()
 }
 
 fn error<T: DeserializeOwned>(table: &Table) -> Option<String> {
@@ -142,8 +143,8 @@ mod tests {
 
     #[test]
     fn all_keys_that_are_missing_in_all_tables_are_named_at_once() {
-        let all = "config lacks `name`, `seed`, `dataset.name`, `partition.kind`, `network.kind`, `local.batch_size`, \
-                   `local.epochs` (or `local.steps`) and `algorithm.kind`; see configs/quickstart.toml";
+        let all = "config lacks `name`, `seed`, `dataset.name`, `partition.kind`, `network.kind`, `local.epochs` (or `local.steps`), \
+                   `algorithm.kind` and `algorithm.rounds`; see configs/quickstart.toml";
         assert_eq!(error(""), all);
         assert_eq!(error("[dataset]\n[partition]\n[network]\n[local]\n[algorithm]\n[aggregation]\n[simulation]"), all);
         assert_eq!(
@@ -151,7 +152,7 @@ mod tests {
                 "name = 'x'\ndataset.name = 'mnist-mini'\npartition.kind = 'dirichlet'\nnetwork.kind = 'dcgan'\n\
                  algorithm.kind = 'effgan'\naggregation.kind = 'trimmed-mean'"
             ),
-            "config lacks `seed`, `partition.clients`, `partition.alpha`, `local.batch_size`, `local.epochs` (or `local.steps`), \
+            "config lacks `seed`, `partition.clients`, `partition.alpha`, `local.epochs` (or `local.steps`), \
              `algorithm.rounds` and `algorithm.fine_tune_epochs` (or `algorithm.fine_tune_steps`); see configs/quickstart.toml"
         );
         // What is unknown does not hide what is missing, and neither of a pair is missing where one of them is there.
@@ -193,7 +194,7 @@ mod tests {
                 for key in [i, j].map(|i| key_of(lines[i]).unwrap()) {
                     let is_named = line.contains(&format!(".{key}`")) || line.contains(&format!("`{key}`"));
                     // Which keys a kind needs is not known without it.
-                    assert!(is_named || line.contains(".kind`"), "{key}: {line}");
+                    assert!(is_named || line.contains("kind`"), "{key}: {line}");
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use effgan_data::control_chars::without_control;
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
 use effgan_nn::{Device, Model, params};
@@ -106,7 +107,20 @@ impl RunData {
         let capped = all.filter(|((_, claimed), count)| count < claimed);
         let capped = capped
             .map(|((name, claimed), count)| format!("{name} says it has {claimed} images, and counts for {count}"));
-        of_dataset.into_iter().chain(capped).chain(majority(config, &roster)).collect()
+        let notes = of_dataset.into_iter().chain(self.not_drawn(config));
+        notes.chain(capped).chain(majority(config, &roster)).collect()
+    }
+
+    /// A note about classes that a conditional model does not draw.
+    fn not_drawn(&self, config: &Config) -> Option<String> {
+        let (labels, names) = (self.classes_without_examples(), self.class_names(config));
+        if labels.is_empty() || !config.network.is_conditional() {
+            return None;
+        }
+        let name =
+            |label: &u8| names.get(usize::from(*label)).map_or_else(|| label.to_string(), |name| without_control(name));
+        let listed = labels.iter().map(name).collect::<Vec<_>>().join(", ");
+        Some(format!("not drawn, classes of which no client has a training image: {listed}"))
     }
 
     /// SHA-256, in hex, over all images and the partition, or over what the sites say of themselves.

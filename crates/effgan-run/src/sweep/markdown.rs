@@ -23,12 +23,16 @@ impl Table<'_> {
         for group in self.over_seeds() {
             text += &line(&self.markdown_row(&group, &keys));
         }
+        if self.has_several_networks() {
+            // Each network has a floor of its own, which table.csv has.
+            return text + &self.numbers();
+        }
         let floor = Spread::of(self.rows.iter().filter_map(|row| row.floor));
         let mut last = vec![String::new(); heads.len()];
         last[0] = "real images (floor)".into();
         let before =
             in_summary(metrics_in_run(self.network())).take_while(|(metric, _)| *metric != self.main()).count();
-        last[1 + keys.len() + usize::from(self.has_several_networks()) + before] = floor.text(self.main().decimals);
+        last[1 + keys.len() + before] = floor.text(self.main().decimals);
         text + &line(&last) + &self.numbers()
     }
 
@@ -132,4 +136,68 @@ fn headings(metrics: impl Iterator<Item = &'static Metric>) -> Vec<&'static str>
 /// A line of the table.
 fn line(columns: &[String]) -> String {
     format!("| {} |\n", columns.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::tests::QUICKSTART;
+    use crate::sweep::Sweep;
+
+    /// The table of two cells that were scored by networks with these hashes.
+    fn table(hashes: [&str; 2]) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("quickstart.toml"), QUICKSTART).unwrap();
+        let file = folder.path().join("sizes.sweep.toml");
+        let text = "name = \"sizes\"\nconfig = \"quickstart.toml\"\nseeds = [1]\n[[grids]]\n[[grids.axes]]\n\"dataset.size\" = [16, 32]\n";
+        fs::write(&file, text).unwrap();
+        let sweep = Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        let row = |(cell, hash): (usize, &str)| {
+            let score = json!({
+                "round": 1, "of": "ensemble", "n": 50, "fd_own": 5.0, "class_kl": 0.0, "modes": 2, "class_counts": [9, 9], "seconds": 1.0,
+                "own_network": {"sha256": hash.repeat(8), "test_accuracy": 0.75},
+            });
+            Row {
+                cell,
+                of: Scored::Ensemble,
+                norm_statistics: None,
+                is_main: true,
+                score: serde_json::from_value(score).unwrap(),
+                floor: Some(2.0),
+                megabytes: 1.0,
+                evaluation: None,
+                model_hash: None,
+                from: None,
+            }
+        };
+        let table = Table { sweep: &sweep, rows: hashes.into_iter().enumerate().map(row).collect() };
+        (table.markdown(), String::from_utf8(table.csv().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn rows_that_different_networks_scored_are_marked_and_have_no_common_floor() {
+        let (markdown, csv) = table(["0123abcd", "fedc9876"]);
+        let heads: Vec<&str> = markdown.lines().next().unwrap().split('|').map(str::trim).collect();
+        assert_eq!(heads[..5], ["", "", "`dataset.size`", "network", "fd_own"]);
+        for (line, network) in [(2, "0123abcd"), (3, "fedc9876")] {
+            let cells: Vec<&str> = markdown.lines().nth(line).unwrap().split('|').map(str::trim).collect();
+            assert_eq!((cells[3], cells.len()), (network, heads.len()), "{markdown}");
+        }
+        assert!(
+            markdown.contains("Rows of different networks are not comparable") && !markdown.contains("floor"),
+            "{markdown}"
+        );
+        assert!(csv.contains("own_network") && csv.contains(&"fedc9876".repeat(8)), "{csv}");
+    }
+
+    #[test]
+    fn rows_of_one_network_have_no_mark_in_the_table_for_people() {
+        let (markdown, csv) = table(["0123abcd"; 2]);
+        assert!(!markdown.contains("network") && markdown.contains("real images (floor)"), "{markdown}");
+        assert!(csv.contains(&"0123abcd".repeat(8)), "{csv}");
+    }
 }
