@@ -17,6 +17,8 @@ use crate::{arguments, errors, work};
 pub struct Model {
     pub(crate) ensemble: Ensemble,
     path: PathBuf,
+    /// The same path, which means the same to a process with another working folder.
+    absolute: PathBuf,
 }
 
 #[pymethods]
@@ -25,7 +27,8 @@ impl Model {
     #[classmethod]
     fn load(_class: &Bound<'_, PyType>, path: PathBuf) -> PyResult<Self> {
         let ensemble = Ensemble::open(&path).map_err(|error| errors::exception(&error.into()))?;
-        Ok(Self { ensemble, path })
+        let absolute = std::path::absolute(&path)?;
+        Ok(Self { ensemble, path, absolute })
     }
 
     /// Generates images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged
@@ -80,9 +83,8 @@ impl Model {
 
     /// How `pickle` and `copy` make another one: from the same folder, with all checks of `load`, if its manifest is still the same.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (PathBuf, String))> {
-        let path = std::path::absolute(&self.path)?;
         let at = py.get_type::<Self>().getattr("_at")?;
-        Ok((at, (path, hash(&self.ensemble))))
+        Ok((at, (self.absolute.clone(), hash(&self.ensemble))))
     }
 
     /// Opens the model folder that a pickled model was of.

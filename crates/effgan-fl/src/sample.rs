@@ -232,7 +232,8 @@ mod tests {
             let draw = Draw { classes, without: &[1, 3], ..Draw::new(1, 0..n, Device::cpu().unwrap(), 1) };
             labels(&model(true), &draw, &indices, &Streams::of_run(1))
         };
-        let count = |labels: &[u8], class| labels.iter().filter(|label| **label == class).count() as f64;
+        let count =
+            |labels: &[u8], class| f64::from(labels.iter().map(|&label| u32::from(label == class)).sum::<u32>());
         let labels = drawn(&[]);
         assert_eq!([1, 3].map(|class| count(&labels, class)), [0.0; 2]);
         // Five standard errors of a share of 1/2.

@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::FederationConfig;
-use super::typed::error_of;
+use super::typed::{MAX_KEYS, error_of};
 use crate::failure::{Failure, Result};
 
 /// The keys beside the tables.
 const ALONE: [&str; 2] = ["name", "seed"];
+/// The tables without defaults.
+const TABLES: [&str; 5] = ["dataset", "partition", "network", "local", "algorithm"];
 /// Maximum number of keys that a table may lack.
 const MAX_MISSING: usize = 16;
 /// Of these two keys, a table that knows them needs one.
@@ -37,16 +39,17 @@ pub(super) fn check_complete(table: &Table) -> Result<()> {
         .chain(of_table::<SimulationConfig>(table, "simulation"))
         .chain(of_table::<FederationConfig>(table, "federation"))
         .collect();
+    let has_tables = TABLES.iter().all(|name| table.contains_key(*name));
     let listed = match &missing[..] {
         [] => return Ok(()),
-        [one] if one.contains('.') => return Ok(()),
+        [one] if has_tables && one.contains('.') => return Ok(()),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     };
     Err(Failure::usage(anyhow!("config lacks {listed}; see configs/quickstart.toml")))
 }
 
-/// The keys that the table `name` lacks, as messages show them; all that has no default where there is no such table.
+/// The keys that the table `name` lacks, as messages show them; all that have no default where there is no such table.
 fn of_table<T: DeserializeOwned>(config: &Table, name: &str) -> Vec<String> {
     let empty = Table::new();
     let table = match config.get(name) {
@@ -59,12 +62,18 @@ fn of_table<T: DeserializeOwned>(config: &Table, name: &str) -> Vec<String> {
     let of_pairs = EITHER.iter().filter(|(of, pair)| *of == name && lacks_both::<T>(table, *pair, &missing));
     let of_pairs: Vec<String> =
         of_pairs.map(|(_, [one, other])| format!("{} (or {})", full(one), full(other))).collect();
-    missing.iter().map(|key| full(key)).chain(of_pairs).collect()
+    let all: Vec<String> = missing.iter().map(|key| full(key)).chain(of_pairs).collect();
+    let is_missing = !config.contains_key(name) && TABLES.contains(&name);
+    if is_missing && all.is_empty() { vec![format!("`{name}`")] } else { all }
 }
 
 /// The keys that serde does not find in the table. Whatever else is wrong with the table ends the search.
 fn missing<T: DeserializeOwned>(mut table: Table) -> Vec<String> {
     let mut found = Vec::new();
+    // No table of a config has as many, and each of them may be tried.
+    if table.len() > MAX_KEYS {
+        return found;
+    }
     while let Some(message) = error::<T>(&table).filter(|_| found.len() < MAX_MISSING) {
         if let Some(key) = quoted(&message, "unknown field `").filter(|key| table.contains_key(*key)) {
             table.remove(key);
@@ -163,6 +172,23 @@ mod tests {
             ),
             "config lacks `dataset.name`, `partition.classes_per_client`, `partition.clients` and `algorithm.rounds`; see \
              configs/quickstart.toml"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_missing_alone_is_named_by_its_keys() {
+        for (table, said) in [
+            ("dataset", "config lacks `dataset.name`; see"),
+            ("local", "config lacks `local.epochs` (or `local.steps`); see"),
+            ("algorithm", "config lacks `algorithm.kind` and `algorithm.rounds`; see"),
+        ] {
+            let mut config: toml::Table = QUICKSTART.parse().unwrap();
+            config.remove(table);
+            let line = error(&config.to_string());
+            assert!(line.starts_with(said), "{line}");
+        }
+        assert!(
+            error(&QUICKSTART.replace("seed", "#")).starts_with("config lacks `seed`; see configs/quickstart.toml")
         );
     }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Maximum number of keys of a table, those of the tables in it included; no table of a config has as many.
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
 /// Maximum number of characters of a value that an error repeats.
 const MAX_SHOWN: usize = 80;
 /// The beginning of serde's message about a text that is none of an enum's.

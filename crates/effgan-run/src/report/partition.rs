@@ -55,7 +55,7 @@ pub(super) fn heat(partition: &PartitionInfo, dataset: &DatasetInfo) -> Option<H
         clients: counts.len(),
         classes: names.clone(),
         rows: if small { counts.iter().enumerate().map(row).collect() } else { Vec::new() },
-        drawing: (!small).then(|| drawing(&partition.clients, names, counts, largest)),
+        drawing: (!small).then(|| drawing(&partition.clients, &names, counts, largest)),
     })
 }
 
@@ -67,7 +67,7 @@ fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
     HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
 }
 
-fn drawing(clients: &[String], classes: Vec<String>, counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
+fn drawing(clients: &[String], classes: &[String], counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
     let cell = |row: usize, column: usize, n: u64| Cell {
         row,
         column,

@@ -46,11 +46,10 @@ impl Table<'_> {
             (Some(found), Some(first)) => format!("; {first} and the columns after it of {}", found.scores.n),
             _ => String::new(),
         };
-        let networks = match self.has_several_networks() {
-            true => {
-                " Rows of different networks are not comparable: each data set has a network and a scale of its own."
-            }
-            false => "",
+        let networks = if self.has_several_networks() {
+            " Rows of different networks are not comparable: each data set has a network and a scale of its own."
+        } else {
+            ""
         };
         format!("\n{in_run} of {} images{evaluated}.{networks}\n", row.score.scores.n)
     }
