@@ -105,6 +105,7 @@ impl<'a> Comparison<'a> {
             nearest_k: self.prdc.get().map(|prdc| prdc.nearest_k),
             class_counts: self.classes.get().map_or_else(Vec::new, |classes| classes.counts().to_vec()),
             swd_levels: self.swd_levels.get().cloned().unwrap_or_default(),
+            own_network: None,
         }
     }
 }

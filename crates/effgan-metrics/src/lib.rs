@@ -49,7 +49,7 @@ pub use own_net::{OwnNet, Quality};
 pub use patches::Patches;
 pub use prdc::{Prdc, prdc};
 pub use reference::Reference;
-pub use score_settings::Settings;
+pub use score_settings::{OwnNetwork, Settings};
 pub use scores::Scores;
 pub use sliced_wasserstein::LevelDistance;
 pub use small_net::SmallNet;

@@ -163,6 +163,8 @@ pub enum Setting {
     ClassCounts,
     /// The distance on each level of the pyramids.
     Levels,
+    /// The network that was trained on the data set.
+    OwnNetwork,
 }
 
 /// Where the value of a metric comes from.

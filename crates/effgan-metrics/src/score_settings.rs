@@ -1,6 +1,6 @@
 //! What metrics were computed with, beside the number of images.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::LevelDistance;
 
@@ -20,4 +20,22 @@ pub struct Settings {
     pub class_counts: Vec<u64>,
     /// Sliced Wasserstein distance on each level of the pyramids, finest first; empty where patches are not compared.
     pub swd_levels: Vec<LevelDistance>,
+    /// The network that was trained on the data set; absent where another one was used, or one that an earlier version did not record.
+    pub own_network: Option<OwnNetwork>,
+}
+
+/// A feature network that was trained on a data set. Distances on the features of two networks are not comparable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnNetwork {
+    /// The SHA-256 of its weights, in lower-case hex.
+    pub sha256: String,
+    /// Share of test images whose class it predicts, 0..=1.
+    pub test_accuracy: f64,
+}
+
+impl OwnNetwork {
+    /// The beginning of the hash, by which people tell networks apart.
+    pub fn short_hash(&self) -> &str {
+        self.sha256.get(..8).unwrap_or(&self.sha256)
+    }
 }
