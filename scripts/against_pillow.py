@@ -1,0 +1,139 @@
+"""Times reading a folder of pictures by effgan and by Pillow in turns, in one session, and prints a table of medians.
+
+    python3 scripts/against_pillow.py --python PYTHON-WITH-PILLOW-AND-NUMPY
+    python3 scripts/against_pillow.py --python PYTHON-WITH-PILLOW-AND-NUMPY --format jpeg --num 50000
+
+The pictures, in ten classes, look like photographs to a compressor: soft light, edges of shapes and the noise of a sensor. Pillow decodes each into an array of
+its own with `numpy.asarray(Image.open(path))`, in as many processes as there are cores; its processes are started and its paths listed before the clock starts,
+and its arrays are left where they are made. effgan's time is that of all that it does until the images are in memory: listing, reading, decoding, and in a first
+start writing its cache. All files are in the system's cache for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CLASSES = 10
+PILLOW, NO_CACHE, FIRST, SECOND = "Pillow", "effgan, cache = false", "effgan, first start", "effgan, second start"
+
+
+def main() -> None:
+    args = arguments()
+    if args.command == "make":
+        return make(args.folder, args.num, args.size, args.format)
+    if args.command == "pillow":
+        return pillow(args.folder, args.jobs)
+    with tempfile.TemporaryDirectory(dir=args.within) as place:
+        folder = Path(place) / "pictures"
+        python(args, "make", folder, "--num", args.num, "--size", args.size, "--format", args.format)
+        # The cache does not trust pictures that were written a moment ago.
+        time.sleep(2.5)
+        seconds: dict[str, list[float]] = {PILLOW: [], NO_CACHE: [], FIRST: [], SECOND: []}
+        for _ in range(args.rounds):
+            seconds[PILLOW].append(float(python(args, "pillow", folder, "--jobs", args.jobs)))
+            starts = json.loads(effgan(args, folder))
+            seconds[NO_CACHE].append(starts["decode_s"])
+            seconds[FIRST].append(starts["first_start_s"])
+            seconds[SECOND].append(starts["second_start_s"])
+            print(", ".join(f"{name} {times[-1]:.3f} s" for name, times in seconds.items()), file=sys.stderr)
+        num_bytes = sum(file.stat().st_size for file in folder.glob("*/*"))
+        print(f"{args.num:,} {args.format.upper()} of {args.size} × {args.size}, {num_bytes / args.num / 1000:.1f} kB each, {args.jobs} cores")
+        print("\n| | s | images/s | against Pillow |\n| --- | --- | --- | --- |")
+        of_pillow = statistics.median(seconds[PILLOW])
+        for name, times in seconds.items():
+            median = statistics.median(times)
+            print(f"| {name} | {median:.3f} | {args.num / median:,.0f} | {of_pillow / median:.2f} |")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="?", choices=["compare", "make", "pillow"], default="compare", help="one step alone (default: %(default)s)")
+    parser.add_argument("folder", nargs="?", type=Path, help="the folder of the one step")
+    parser.add_argument("--effgan", default="target/release/effgan", help="the program (default: %(default)s)")
+    parser.add_argument("--python", default="python3", help="an interpreter that has Pillow and NumPy (default: %(default)s)")
+    parser.add_argument("--num", type=int, default=10_000, help="pictures (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="pixels per side (default: %(default)s)")
+    parser.add_argument("--format", choices=["png", "jpeg"], default="png", help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="Pillow's processes (default: all cores)")
+    parser.add_argument("--within", type=Path, help="where the pictures and the cache are made (default: the system's temporary folder)")
+    return parser.parse_args()
+
+
+def python(args: argparse.Namespace, *command: object) -> str:
+    return run([args.python, __file__, *map(str, command)])
+
+
+def effgan(args: argparse.Namespace, folder: Path) -> str:
+    return run([args.effgan, "bench", "read", str(folder), "--json"])
+
+
+def run(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{' '.join(command)}: code {error.returncode}") from None
+
+
+def make(folder: Path, num: int, size: int, format: str) -> None:
+    """Writes `num` pictures in ten class folders."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(1)
+    for label in range(CLASSES):
+        (folder / str(label)).mkdir(parents=True)
+    for i in range(num):
+        name = f"{i // CLASSES:06}.{'png' if format == 'png' else 'jpg'}"
+        Image.fromarray(picture(rng, size)).save(folder / str(i % CLASSES) / name, quality=90)
+
+
+def picture(rng, size: int):
+    """A picture u8 `[size, size, 3]`: a soft background, five ellipses with edges, and noise."""
+    import numpy as np
+
+    y, x = np.mgrid[:size, :size] / size
+    pixels = np.zeros((size, size, 3))
+    for channel in range(3):
+        a, b, c, d = rng.uniform(-2, 2, 4)
+        pixels[..., channel] = 128 + 60 * np.sin(a * x + b * y + c) * np.cos(d * x)
+    for _ in range(5):
+        cx, cy, rx, ry = rng.uniform(0, 1, 2).tolist() + rng.uniform(0.05, 0.4, 2).tolist()
+        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+        pixels[inside] = rng.uniform(0, 255, 3) + 30 * (x - cx)[inside, None]
+    pixels += rng.normal(0, 2, pixels.shape)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def pillow(folder: Path, jobs: int) -> None:
+    """Prints the seconds in which `jobs` processes decode all pictures."""
+    from multiprocessing import Pool
+
+    paths = sorted(str(path) for path in folder.glob("*/*"))
+    with Pool(jobs) as pool:
+        # Imports Pillow in each process, and waits for all of them.
+        pool.map(decode, [paths[:8]] * jobs, chunksize=1)
+        started = time.perf_counter()
+        decoded = sum(pool.imap_unordered(decode, [paths[i : i + 64] for i in range(0, len(paths), 64)]))
+        print(time.perf_counter() - started)
+    assert decoded == len(paths)
+
+
+def decode(paths: list[str]) -> int:
+    """Decodes each picture into an array and returns their number."""
+    import numpy as np
+    from PIL import Image
+
+    return len([np.asarray(Image.open(path)) for path in paths])
+
+
+if __name__ == "__main__":
+    main()
