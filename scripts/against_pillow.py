@@ -19,10 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 CLASSES = 10
 PILLOW, NO_CACHE, FIRST, SECOND = "Pillow", "effgan, cache = false", "effgan, first start", "effgan, second start"
+
+
+@dataclass
+class Run:
+    """Seconds until all images are in memory, and of CPU time of all processes and threads."""
+
+    wall: float
+    cpu: float
 
 
 def main() -> None:
@@ -36,21 +45,21 @@ def main() -> None:
         python(args, "make", folder, "--num", args.num, "--size", args.size, "--format", args.format)
         # The cache does not trust pictures that were written a moment ago.
         time.sleep(2.5)
-        seconds: dict[str, list[float]] = {PILLOW: [], NO_CACHE: [], FIRST: [], SECOND: []}
+        runs: dict[str, list[Run]] = {PILLOW: [], NO_CACHE: [], FIRST: [], SECOND: []}
         for _ in range(args.rounds):
-            seconds[PILLOW].append(float(python(args, "pillow", folder, "--jobs", args.jobs)))
-            seconds[NO_CACHE].append(effgan(args, folder))
+            runs[PILLOW].append(Run(**json.loads(python(args, "pillow", folder, "--jobs", args.jobs))))
+            runs[NO_CACHE].append(effgan(args, folder))
             with tempfile.TemporaryDirectory(dir=place) as cache:
                 for start in (FIRST, SECOND):
-                    seconds[start].append(effgan(args, folder, "--cache", cache))
-            print(", ".join(f"{name} {times[-1]:.3f} s" for name, times in seconds.items()), file=sys.stderr)
+                    runs[start].append(effgan(args, folder, "--cache", cache))
+            print(", ".join(f"{name} {of[-1].wall:.3f} s, {of[-1].cpu:.3f} s of CPU" for name, of in runs.items()), file=sys.stderr)
         num_bytes = sum(file.stat().st_size for file in folder.glob("*/*"))
         print(f"{args.num:,} {args.format.upper()} of {args.size} × {args.size}, {num_bytes / args.num / 1000:.1f} kB each, {args.jobs} cores")
-        print("\n| | s | images/s | against Pillow |\n| --- | --- | --- | --- |")
-        of_pillow = statistics.median(seconds[PILLOW])
-        for name, times in seconds.items():
-            median = statistics.median(times)
-            print(f"| {name} | {median:.3f} | {args.num / median:,.0f} | {of_pillow / median:.2f} |")
+        print("\n| | wall s | images/s | CPU s | CPU of Pillow's |\n| --- | --- | --- | --- | --- |")
+        of_pillow = statistics.median(run.cpu for run in runs[PILLOW])
+        for name, of in runs.items():
+            wall, cpu = statistics.median(run.wall for run in of), statistics.median(run.cpu for run in of)
+            print(f"| {name} | {wall:.2f} | {args.num / wall:,.0f} | {cpu:.2f} | {cpu / of_pillow:.2f} |")
 
 
 def arguments() -> argparse.Namespace:
@@ -72,8 +81,9 @@ def python(args: argparse.Namespace, *command: object) -> str:
     return run([args.python, __file__, *map(str, command)])
 
 
-def effgan(args: argparse.Namespace, folder: Path, *more: str) -> float:
-    return json.loads(run([args.effgan, "bench", "read", str(folder), "--json", *more]))["seconds"]
+def effgan(args: argparse.Namespace, folder: Path, *more: str) -> Run:
+    read = json.loads(run([args.effgan, "bench", "read", str(folder), "--json", *more]))
+    return Run(read["seconds"], read["cpu_seconds"])
 
 
 def run(command: list[str]) -> str:
@@ -114,7 +124,7 @@ def picture(rng, size: int):
 
 
 def pillow(folder: Path, jobs: int) -> None:
-    """Prints the seconds in which `jobs` processes decode all pictures."""
+    """Prints the time in which `jobs` processes decode all pictures."""
     from multiprocessing import Pool
 
     paths = sorted(str(path) for path in folder.glob("*/*"))
@@ -122,17 +132,19 @@ def pillow(folder: Path, jobs: int) -> None:
         # Imports Pillow in each process, and waits for all of them.
         pool.map(decode, [paths[:8]] * jobs, chunksize=1)
         started = time.perf_counter()
-        decoded = sum(pool.imap_unordered(decode, [paths[i : i + 64] for i in range(0, len(paths), 64)]))
-        print(time.perf_counter() - started)
-    assert decoded == len(paths)
+        decoded = list(pool.imap_unordered(decode, [paths[i : i + 64] for i in range(0, len(paths), 64)]))
+        wall = time.perf_counter() - started
+    assert sum(num for num, _ in decoded) == len(paths)
+    print(json.dumps({"wall": wall, "cpu": sum(cpu for _, cpu in decoded)}))
 
 
-def decode(paths: list[str]) -> int:
-    """Decodes each picture into an array and returns their number."""
+def decode(paths: list[str]) -> tuple[int, float]:
+    """Decodes each picture into an array; returns their number and the CPU time."""
     import numpy as np
     from PIL import Image
 
-    return len([np.asarray(Image.open(path)) for path in paths])
+    started = time.process_time()
+    return len([np.asarray(Image.open(path)) for path in paths]), time.process_time() - started
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ impl Place {
     fn of(n: usize) -> Self {
         let place = Self { pictures: TempDir::new().unwrap(), cache: TempDir::new().unwrap() };
         (0..n).for_each(|i| place.write(i, i as u8));
-        place.settle();
+        settle();
         place
     }
 
@@ -38,11 +38,6 @@ impl Place {
         let path = self.path(i);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         RgbImage::from_fn(9, 6, |x, y| Rgb([shade, (x * 25) as u8, (y * 40) as u8])).save(path).unwrap();
-    }
-
-    /// Waits until what was written is trusted.
-    fn settle(&self) {
-        thread::sleep(Duration::from_millis(2100));
     }
 
     fn config(&self) -> DatasetConfig {
@@ -71,6 +66,11 @@ impl Place {
         let entries = fs::read_dir(self.cache.path().join("decoded")).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
+}
+
+/// Waits until what was written is trusted.
+fn settle() {
+    thread::sleep(Duration::from_millis(2100));
 }
 
 fn is_kept(lines: &[String]) -> bool {
@@ -105,7 +105,7 @@ fn a_second_start_says_the_same_of_pictures_with_16_bits_and_maps_them_by_other_
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         ImageBuffer::from_pixel(4, 4, Luma([i as u16 + 7])).save(path).unwrap();
     }
-    place.settle();
+    settle();
     let config = DatasetConfig { channels: Some(1), ..place.config() };
     let levels = DatasetConfig { white: Some(4095), ..config.clone() };
     for config in [&config, &levels, &config] {
@@ -135,7 +135,7 @@ fn pictures_that_are_changed_added_and_removed_are_read_as_they_are_now() {
     assert!(is_kept(&lines), "{lines:?}");
     // What was removed is no longer there: 1,010 less two that are gone, three that were written and one that was renamed just now.
     assert_eq!(pixels.len() - fs::read(place.file()).unwrap().len(), 5 * record_len());
-    place.settle();
+    settle();
     assert!(is_kept(&place.load(&place.config()).1));
     assert_eq!(place.load(&place.config()), (now, Vec::new()));
 }
@@ -154,7 +154,7 @@ fn a_picture_that_changed_a_moment_ago_is_not_kept() {
     let last = place.path(ENOUGH - 1).file_name().unwrap().to_owned();
     let holds_last = place.files().iter().any(|file| holds(file, last.as_encoded_bytes()));
     assert!(!holds_last, "{lines:?}");
-    place.settle();
+    settle();
     place.load(&place.config());
     assert!(holds(&place.file(), last.as_encoded_bytes()));
 }
@@ -168,7 +168,7 @@ fn a_picture_that_cannot_be_read_is_not_kept_and_is_told_each_time() {
     let place = Place::of(0);
     (0..ENOUGH).for_each(|i| place.write(i, i as u8));
     fs::write(place.path(7), "no picture").unwrap();
-    place.settle();
+    settle();
     let config = DatasetConfig { skip_broken: true, ..place.config() };
     let decoded = config.load().unwrap();
     assert_eq!(decoded.left_out.len(), 1);
@@ -229,7 +229,7 @@ fn little_is_not_kept_and_nothing_where_the_config_says_so() {
     let place = Place::of(ENOUGH - 1);
     assert_eq!(place.load(&place.config()).1, [""; 0]);
     place.write(ENOUGH - 1, 1);
-    place.settle();
+    settle();
     assert_eq!(place.load(&DatasetConfig { cache: false, ..place.config() }).1, [""; 0]);
     assert!(!place.cache.path().join("decoded").exists());
     assert!(is_kept(&place.load(&place.config()).1));
@@ -242,7 +242,7 @@ fn few_pictures_are_kept_where_their_files_are_large() {
         // What follows a picture in its file does not matter.
         File::options().append(true).open(place.path(i)).unwrap().set_len(1 << 20).unwrap();
     }
-    place.settle();
+    settle();
     let decoded = place.config().load().unwrap();
     assert!(is_kept(&place.load(&place.config()).1));
     assert_eq!(place.load(&place.config()), (decoded, Vec::new()));

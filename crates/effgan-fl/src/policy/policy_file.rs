@@ -198,8 +198,9 @@ impl Policy {
         }
         let folder = &self.image_cache;
         if folder.is_relative() && !folder.as_os_str().is_empty() {
+            let folder = folder.display();
             return Err(format!(
-                "image_cache = {folder:?} must be a whole path, such as \"/var/cache/effgan\", or \"\""
+                "image_cache = \"{folder}\" must be a whole path, such as \"/var/cache/effgan\", or \"\""
             ));
         }
         let known = algorithms_of_a_federation();

@@ -9,6 +9,8 @@ use effgan_data::datasets::Reading;
 use effgan_data::{DatasetConfig, DatasetName};
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use serde::Serialize;
 
 use super::peak_memory::PeakMemory;
@@ -42,6 +44,8 @@ struct Timing {
     threads: usize,
     num: usize,
     seconds: f64,
+    /// CPU time of all threads, of the program and of the system for it.
+    cpu_seconds: f64,
     images_per_second: f64,
     /// Bytes of all images.
     images_mb: f64,
@@ -51,11 +55,11 @@ struct Timing {
 
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { num, seconds, images_per_second, images_mb, .. } = self;
+        let Self { num, seconds, cpu_seconds, images_per_second, images_mb, .. } = self;
         let peak = self.memory_mb.map_or_else(String::new, |memory| format!(", {memory:.0} MB at the peak"));
         write!(
             f,
-            "{num} pictures in {seconds:.3} s, {images_per_second:.0} a second; {images_mb:.0} MB of images{peak}"
+            "{num} pictures in {seconds:.3} s ({cpu_seconds:.3} s of CPU), {images_per_second:.0} a second; {images_mb:.0} MB of images{peak}"
         )
     }
 }
@@ -72,13 +76,23 @@ impl Read {
         let reading = Reading::quiet();
         let reading = cache.map_or(reading.clone(), |cache| reading.with_cache(cache));
         let memory = PeakMemory::start();
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), cpu_seconds());
         let dataset = config.read(None, &reading)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_before);
         let (num, memory_mb) = (dataset.train.len() + dataset.test.len(), memory.and_then(|memory| memory.megabytes()));
         let images_mb = 1e-6 * (dataset.train.pixels().len() + dataset.test.pixels().len()) as f64;
         let (engine, threads, images_per_second) = (ENGINE, machine::cores(), num as f64 / seconds);
-        print_result(&Timing { engine, threads, num, seconds, images_per_second, images_mb, memory_mb }, json);
+        print_result(
+            &Timing { engine, threads, num, seconds, cpu_seconds, images_per_second, images_mb, memory_mb },
+            json,
+        );
         Ok(())
     }
+}
+
+/// CPU time of this process so far.
+fn cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the process may ask about itself");
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + 1e-6 * time.tv_usec() as f64;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }

@@ -106,9 +106,11 @@ pub(super) fn write(file: &mut File, key: &Key, shape: [usize; 3], pictures: &[P
         index.extend((text.len() as u32).to_le_bytes());
         index.extend(text);
     }
-    pictures.iter().for_each(|picture| push_record(&mut index, picture));
+    for picture in pictures {
+        push_record(&mut index, picture);
+    }
     let mut header = MAGIC.to_vec();
-    shape.iter().for_each(|&side| header.extend((side as u32).to_le_bytes()));
+    header.extend(shape.iter().flat_map(|&side| (side as u32).to_le_bytes()));
     header.extend((pictures.len() as u64).to_le_bytes());
     header.extend((index.len() as u64).to_le_bytes());
     header.extend(crc32c::crc32c(&index).to_le_bytes());
@@ -128,10 +130,10 @@ fn push_record(index: &mut Vec<u8>, picture: &Picture<'_>) {
     index.extend((path.len() as u32).to_le_bytes());
     index.extend(path);
     index.extend(stamp.to_bytes());
-    [header.width, header.height].iter().for_each(|&side| index.extend((side as u32).to_le_bytes()));
+    index.extend([header.width, header.height].iter().flat_map(|&side| (side as u32).to_le_bytes()));
     index.push(u8::from(colour) | u8::from(alpha) << 1 | u8::from(deep) << 2);
     index.push(u8::from(range.is_some()));
-    range.unwrap_or_default().iter().for_each(|value| index.extend(value.to_le_bytes()));
+    index.extend(range.unwrap_or_default().iter().flat_map(|value| value.to_le_bytes()));
     index.extend(crc32c::crc32c(pixels).to_le_bytes());
 }
 

@@ -127,16 +127,16 @@ impl Cache {
             return;
         }
         let folder = self.path.parent().unwrap_or(&self.path).display();
-        match place::write(&self.path, |file| file::write(file, &self.key, shape, &pictures)) {
-            Ok(()) if self.is_damaged => {
-                reading.line(&format!("{} was damaged, and has been made anew", self.path.display()))
+        let line = match place::write(&self.path, |file| file::write(file, &self.key, shape, &pictures)) {
+            Ok(()) if self.is_damaged => format!("{} was damaged, and has been made anew", self.path.display()),
+            Ok(()) => {
+                format!("decoded pictures are kept in {folder} for the next start; dataset.cache = false keeps none")
             }
-            Ok(()) => reading.line(&format!(
-                "decoded pictures are kept in {folder} for the next start; dataset.cache = false keeps none"
-            )),
-            Err(reason) => reading
-                .line(&format!("decoded pictures cannot be kept in {folder}: {reason}, or set dataset.cache = false")),
-        }
+            Err(reason) => {
+                format!("decoded pictures cannot be kept in {folder}: {reason}, or set dataset.cache = false")
+            }
+        };
+        reading.line(&line);
     }
 
     /// The pictures of a split that are to be stored.
@@ -186,7 +186,8 @@ mod tests {
         let load = || Listing::of(dir.path(), None).unwrap().load(&options, &reading).unwrap();
         let count = |shade| {
             let loaded = load();
-            [loaded.train, loaded.test].iter().flat_map(|set| set.pixels()).filter(|&&pixel| pixel == shade).count() / 4
+            let pixels = [loaded.train.pixels(), loaded.test.pixels()].concat();
+            pixels.chunks(4).filter(|image| *image == [shade; 4]).count()
         };
         assert_eq!(count(1), LEAST_PICTURES);
         // A file that says of each picture that all of its pixels are 7.

@@ -153,13 +153,14 @@ mod tests {
     #[test]
     fn a_folder_of_somebody_else_is_not_used() {
         // Of all folders, the root of the file system is another user's, unless that is who runs the tests.
-        if !Uid::effective().is_root() {
-            assert!(check_owner(Path::new("/")).unwrap_err().starts_with("it belongs to another user"));
-        } else {
-            let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let others = if Uid::effective().is_root() {
             std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
-            assert!(check_owner(dir.path()).unwrap_err().starts_with("it belongs to another user"));
-        }
+            dir.path()
+        } else {
+            Path::new("/")
+        };
+        assert!(check_owner(others).unwrap_err().starts_with("it belongs to another user"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Stamp {
 
     /// Whether any change after `now` gives another stamp.
     pub(super) fn is_settled(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i128);
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
         let [modified, changed] =
             self.times.map(|(seconds, nanos)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos));
         // A date in the future may be a camera's; the system's own is from a clock that is ahead of this one.
@@ -45,7 +45,7 @@ impl Stamp {
         let [len, a, c] =
             [len, &rest[..8], &rest[8..16]].map(|part| u64::from_le_bytes(part.try_into().expect("8 bytes")));
         let [b, d] = [&rest[16..20], &rest[20..]].map(|part| u32::from_le_bytes(part.try_into().expect("4 bytes")));
-        Self { len, times: [(a as i64, b), (c as i64, d)] }
+        Self { len, times: [(a.cast_signed(), b), (c.cast_signed(), d)] }
     }
 
     pub(super) fn to_bytes(self) -> [u8; Self::LEN] {
