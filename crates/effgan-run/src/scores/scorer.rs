@@ -169,7 +169,7 @@ pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device)
         };
     };
     let n = num_scored(dataset, dataset.train.len(), n, MIN_SAMPLES)?;
-    network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
+    network.true_classes(&dataset.test.labels()[..n]).map(drop).map_err(|error| not_scored(n, error))
 }
 
 /// How many images are scored: `n`, or as many as there are test images and images for the floor; `min_n` at least.
@@ -209,9 +209,11 @@ fn reference(
     };
     let for_floor = network.for_floor(dataset.train.labels()).len();
     let n = num_scored(dataset, for_floor, n, network.min_samples())?;
-    let (test, shape) = (dataset.test.first(n), dataset.test.shape());
+    // The split may be large: nothing of it is copied.
+    let (shape, labels) = (dataset.test.shape(), &dataset.test.labels()[..n]);
+    let pixels = &dataset.test.pixels()[..n * shape.iter().product::<usize>()];
     let mut notes = notes(&network, shape, n);
-    let classes = match network.true_classes(test.labels()) {
+    let classes = match network.true_classes(labels) {
         // People's own classes may be too small for a test image each.
         Err(error @ MetricError::MissingClass { .. }) if network.network() == Network::Own => {
             notes.push(format!("no class scores: {error}"));
@@ -219,7 +221,7 @@ fn reference(
         }
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = network.extract_to_score(&ImageList::of_one_shape(test.pixels(), shape), 0..n, n, how.jobs);
+    let images = network.extract_to_score(&ImageList::of_one_shape(pixels, shape), 0..n, n, how.jobs);
     let images = images.and_then(|images| network.reference(images, classes));
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))

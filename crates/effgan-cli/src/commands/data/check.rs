@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 use effgan_data::control_chars;
-use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
+use effgan_data::datasets::{Contents, ContentsKind, LeftOut, Reading, Report};
 use effgan_data::from_home;
 
 use effgan_run::failure::{Failure, Result};
 
-use crate::output::say;
+use crate::output::{advise, say};
+use crate::terminal::ReadingBar;
 
 /// Check a folder of images, an .npz or .npy file, or a data set's files, and describe it
 #[derive(Args)]
@@ -25,7 +26,9 @@ pub(crate) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<()> {
         let path = from_home(self.path);
-        let contents = Contents::of(&path)?;
+        let bar = ReadingBar::default();
+        let report = |report: Report<'_>| bar.report(report, advise);
+        let contents = Contents::read(&path, &Reading::reported_to(&report))?;
         say(describe(&path, &contents).trim_end());
         let (num_broken, num_images) = (contents.broken.len(), contents.num_images());
         if num_broken > 0 {

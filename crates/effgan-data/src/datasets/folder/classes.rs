@@ -1,6 +1,6 @@
 //! The classes of one split: its sub-folders, or the folder itself.
 
-use super::walk::{Entries, Tree};
+use super::walk::{Entries, Found, Tree};
 use crate::{DataError, control_chars};
 use std::{
     collections::BTreeMap,
@@ -24,8 +24,8 @@ impl Classes {
         let entries = Entries::of(dir)?;
         let mut flat = Tree { skipped: entries.skipped, ..Tree::default() };
         let (mut trees, mut empty) = (BTreeMap::<String, Tree>::new(), Vec::new());
-        for (name, path) in entries.list {
-            if path.is_dir() {
+        for Found { name, path, is_dir, .. } in entries.list {
+            if is_dir {
                 let (class, tree) = (class_of(&name, &path)?, Tree::of(&path)?);
                 if tree.is_empty() {
                     empty.push((class.clone(), path));
