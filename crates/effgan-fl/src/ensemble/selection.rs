@@ -24,8 +24,8 @@ impl Ensemble {
     /// The images of `draw` from `selection`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// [`FlError::UnknownMember`](crate::FlError::UnknownMember); files as in [`global`](Self::global);
-    /// [`FlError::Config`](crate::FlError::Config) for a class that the model does not have.
+    /// [`FlError::UnknownMember`]; files as in [`global`](Self::global);
+    /// [`FlError::Config`] for a class that the model does not have, or of which no client had a training image.
     pub fn sample(&self, selection: &Selection, draw: &Draw) -> Result<Vec<u8>> {
         self.sample_while(&|| Ok(()), selection, draw)
     }
