@@ -96,6 +96,13 @@ pub enum DataError {
         first = first.display(), second = second.display()
     )]
     SplitTwice { first: PathBuf, second: PathBuf },
+    /// A folder of folders has the name of a split, and other folders of pictures lie beside it.
+    #[error(
+        "{dir} has a folder {split}, which is named like a split and holds folders with pictures, and beside it {other}, which would \
+         be a class; set dataset.dir to the split, move {other} elsewhere, or rename {split} if it is a class",
+        dir = dir.display()
+    )]
+    SplitOrClass { dir: PathBuf, split: String, other: String },
     /// The test split has none of the classes of the training split.
     #[error(
         "the test images of {dir} are of none of the classes of its training images ({train}); give both splits the same classes",
@@ -378,6 +385,7 @@ impl DataError {
                 | Self::NoImages { .. }
                 | Self::NoTrainSplit { .. }
                 | Self::SplitTwice { .. }
+                | Self::SplitOrClass { .. }
                 | Self::OtherTestClasses { .. }
                 | Self::ClassWithoutPictures { .. }
                 | Self::BrokenLink { .. }

@@ -10,6 +10,7 @@ pub mod datasets;
 pub mod download;
 mod error;
 pub mod heterogeneity;
+mod home;
 mod image_list;
 mod image_set;
 mod parallel;
@@ -18,6 +19,7 @@ pub mod resize;
 
 pub use datasets::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 pub use error::DataError;
+pub use home::from_home;
 pub use image_list::ImageList;
 pub use image_set::ImageSet;
 pub use partition::{ClientName, ClientShare, Partition, PartitionConfig};

@@ -88,11 +88,36 @@ fn of_three_splits_the_validation_split_is_named_as_not_read() {
 #[test]
 fn a_class_may_be_called_like_a_split_beside_other_classes() {
     let dir = folder(&[("bus", 10), ("train", 10), ("car", 10)]);
-    assert_eq!(load(&dir).class_names, ["bus", "car", "train"]);
+    let dataset = load(&dir);
+    assert_eq!(dataset.class_names, ["bus", "car", "train"]);
+    assert_eq!(
+        dataset.notes,
+        [
+            "read as classes, though they are named like splits: train; where they are splits, move what lies beside them elsewhere"
+        ]
+    );
     // Without pictures, a folder beside the splits is not a class.
     let dir = folder(&[("train/cat", 10)]);
     fs::create_dir(dir.path().join("docs")).unwrap();
     assert_eq!(load(&dir).notes, ["not read, beside the splits: docs"]);
+}
+
+#[test]
+fn a_split_of_classes_beside_another_folder_of_pictures_is_not_a_class() {
+    for split in ["train", "Training", "test", "val"] {
+        let line = error(&folder(&[(&format!("{split}/cat"), 10), (&format!("{split}/dog"), 10), ("zebra", 10)]));
+        assert_eq!(
+            line,
+            format!(
+                "DIR has a folder {split}, which is named like a split and holds folders with pictures, and beside it zebra, which \
+                 would be a class; set dataset.dir to the split, move zebra elsewhere, or rename {split} if it is a class"
+            )
+        );
+    }
+    // Classes that a config names are known to be classes.
+    let dir = folder(&[("train/steam", 10), ("train/electric", 10), ("bus", 10)]);
+    let named = config(dir.path()).load_named(Some(&["bus".into(), "train".into()])).unwrap();
+    assert_eq!((named.train.len() + named.test.len(), named.notes), (30, Vec::new()));
 }
 
 #[test]
@@ -131,6 +156,13 @@ fn a_class_of_files_that_are_not_pictures_is_an_error_and_an_empty_folder_a_note
     let dir = folder(&[("cat", 10)]);
     fs::create_dir(dir.path().join("dog")).unwrap();
     assert_eq!(load(&dir).notes, ["not read, folders without a file, which are not classes: dog"]);
+    // Beside pictures of no class, and a class of which only the other split has none.
+    let flat = folder(&[("", 10)]);
+    fs::create_dir(flat.path().join("dog")).unwrap();
+    assert_eq!(load(&flat).notes, ["not read, folders without a file, which are not classes: dog"]);
+    let splits = folder(&[("train/cat", 10), ("train/dog", 10), ("test/cat", 2)]);
+    fs::create_dir_all(splits.path().join("test/dog")).unwrap();
+    assert_eq!(load(&splits).notes, ["not read, folders of classes that hold no file: test/dog"]);
     fs::write(dir.path().join("dog/1.heic"), b"\0\0\0\x18ftypheic").unwrap();
     let line = error(&dir);
     assert!(line.starts_with("class dog has no picture (PNG, ") && line.contains("such as DIR/dog/1.heic"), "{line}");

@@ -22,6 +22,7 @@ pub(super) struct Labels {
 impl Labels {
     /// Reads the labels of `images`; their memory is reserved first.
     pub(super) fn read(array: OpenArray, images: &Images, budget: &mut Budget) -> Result<Self, DataError> {
+        array.check_size()?;
         let (file, header) = (array.file.clone(), array.header.clone());
         header.kind().map_err(|reason| array.malformed(reason))?;
         let ([num_labels] | [num_labels, _]) = *header.shape else { return Err(array.malformed(wrong_shape(&header))) };

@@ -2,6 +2,7 @@
 
 mod array_images;
 mod array_labels;
+mod array_layout;
 mod array_names;
 mod budget;
 mod builtin;
@@ -27,6 +28,7 @@ mod picture_formats;
 mod test_split;
 mod value_range;
 
+pub use array_layout::ArrayLayout;
 pub use contents::Contents;
 pub use contents_kind::ContentsKind;
 pub use dataset_name::DatasetName;
@@ -38,7 +40,7 @@ pub use picture::Mode;
 pub(crate) use picture_formats::FORMATS;
 pub use value_range::ValueRange;
 
-use crate::{DataError, ImageSet, download};
+use crate::{DataError, ImageSet, download, home::from_home};
 use budget::Budget;
 use numbered_classes::Numbered;
 use picture::Levels;
@@ -118,10 +120,7 @@ impl DatasetConfig {
     /// The same with an absolute `dir`, which means the same to whoever resumes a run from another working folder.
     #[must_use]
     pub fn with_absolute_dir(self) -> Self {
-        let dir = self.dir.map(|dir| {
-            let dir = from_home(&dir).unwrap_or(dir);
-            path::absolute(&dir).unwrap_or(dir)
-        });
+        let dir = self.dir.map(from_home).map(|dir| path::absolute(&dir).unwrap_or(dir));
         Self { dir, ..self }
     }
 
@@ -254,14 +253,13 @@ impl DatasetConfig {
             }
             DatasetName::Idx => Ok(idx::read(self.name, &dir()?, budget)?.numbered(classes, numbers)),
         };
-        let splits = read().map_err(|error| match &self.dir {
+        let own_dir = self.dir.clone().map(from_home);
+        let splits = read().map_err(|error| match &own_dir {
             Some(dir) => contents_kind::or_other_name(error, self.name, dir),
             None => error,
         })?;
-        match &self.dir {
-            Some(dir) if splits.test.is_empty() => {
-                Err(DataError::OtherTestClasses { dir: dir.clone(), train: splits.class_names })
-            }
+        match own_dir {
+            Some(dir) if splits.test.is_empty() => Err(DataError::OtherTestClasses { dir, train: splits.class_names }),
             _ => Ok(splits),
         }
     }
@@ -279,15 +277,10 @@ impl DatasetConfig {
         let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
         self.dir
             .clone()
+            .map(from_home)
             .or_else(fetched)
             .ok_or_else(|| DataError::MissingDir { name: self.name.to_string(), files: self.name.files() })
     }
-}
-
-/// The path that `~` or `~/…` stands for; `None` for another path, or where there is no home folder.
-fn from_home(path: &Path) -> Option<PathBuf> {
-    let rest = path.strip_prefix("~").ok()?;
-    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(rest))
 }
 
 /// Which numbers are classes, of a data set whose classes have no names.

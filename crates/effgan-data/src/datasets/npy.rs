@@ -188,13 +188,25 @@ impl<'a> OpenArray<'a> {
         DataError::Malformed { file: self.file.clone(), reason }
     }
 
+    /// Checks that the file has as many bytes as its header promises, where these can be counted. A header that does not fit the file tells
+    /// nothing about the images, so this comes before all that the header says.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] with both numbers.
+    pub(super) fn check_size(&self) -> Result<(), DataError> {
+        match self.header.numbers() {
+            Some(kind) => self.num_bytes(kind).map(drop).map_err(|reason| self.malformed(reason)),
+            None => Ok(()),
+        }
+    }
+
     /// All values of an array of `uint8`. Memory is allocated once it is known that the values can exist.
     pub(super) fn bytes(mut self) -> Result<Vec<u8>, DataError> {
         self.read_bytes().map_err(|reason| self.malformed(reason))
     }
 
     fn read_bytes(&mut self) -> Result<Vec<u8>, String> {
-        let num_bytes = self.num_bytes()?;
+        let num_bytes = self.num_bytes(self.header.kind()?)?;
         let mut bytes = Vec::with_capacity(num_bytes as usize);
         let read = self.reader.by_ref().take(num_bytes).read_to_end(&mut bytes);
         if read.map_err(|error| error.to_string())? as u64 != num_bytes {
@@ -219,7 +231,8 @@ impl<'a> OpenArray<'a> {
         start: impl FnOnce(usize) -> T,
         mut each: impl FnMut(&mut T, usize, f64) -> Result<(), String>,
     ) -> Result<T, String> {
-        let (kind, num_bytes) = (self.header.kind()?, self.num_bytes()?);
+        let kind = self.header.kind()?;
+        let num_bytes = self.num_bytes(kind)?;
         let mut made = start(num_bytes as usize / kind.size);
         let mut chunk = vec![0; CHUNK];
         let mut done = 0;
@@ -238,15 +251,15 @@ impl<'a> OpenArray<'a> {
         Ok(made)
     }
 
-    /// Bytes of all values, which the file may hold.
-    fn num_bytes(&self) -> Result<u64, String> {
+    /// Bytes of all values of this `kind`, which the file may hold.
+    fn num_bytes(&self, kind: Kind) -> Result<u64, String> {
         let (Header { shape, len: header_len, .. }, [len, max_len]) = (&self.header, self.lens);
-        let size = self.header.kind()?.size as u64;
-        let num_bytes = shape.iter().fold(size, |bytes, &size| bytes.saturating_mul(size as u64));
-        let promised = header_len.saturating_add(num_bytes);
-        if len != promised {
-            return Err(format!("has {len} bytes, expected {promised} by its shape {shape:?}; get the file again"));
-        }
+        let num_bytes = num_values(shape).and_then(|num| num.checked_mul(kind.size as u64));
+        let promised = num_bytes.and_then(|num_bytes| Some((num_bytes, header_len.checked_add(num_bytes)?)));
+        let expected = promised.map_or_else(|| format!("more than {}", u64::MAX), |(_, promised)| promised.to_string());
+        let Some((num_bytes, promised)) = promised.filter(|(_, promised)| len == *promised) else {
+            return Err(format!("has {len} bytes, expected {expected} by its shape {shape:?}; get the file again"));
+        };
         if promised > max_len {
             return Err(format!(
                 "claims to hold {promised} bytes, more than the {max_len} that the file can hold; get the file again"
@@ -263,6 +276,14 @@ impl<'a> OpenArray<'a> {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// The number of values of an array of this shape; `None` where it is 2⁶⁴ or more.
+fn num_values(shape: &[usize]) -> Option<u64> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1_u64, |num, &size| num.checked_mul(size as u64))
 }
 
 fn truncated(expected: u64, got: u64) -> String {

@@ -140,7 +140,14 @@ impl Source {
         })
     }
 
-    fn unclear(&self, Unclear { problem, remedy }: Unclear, arrays: &Arrays) -> DataError {
+    /// The error that it is unclear what the arrays are, or that one of them is damaged, since its shape may then be wrong.
+    fn unclear(&mut self, Unclear { problem, remedy }: Unclear, arrays: &Arrays) -> DataError {
+        let is_damaged = |array: &Listed| {
+            array.header.as_ref().and_then(|_| self.array(&array.name).and_then(|array| array.check_size()).err())
+        };
+        if let Some(damaged) = arrays.0.iter().find_map(is_damaged) {
+            return damaged;
+        }
         DataError::UnclearArrays { file: self.file.clone(), problem, found: arrays.found(), remedy }
     }
 
@@ -336,14 +343,14 @@ mod tests {
         for (dictionary, expected) in [
             (
                 of_shape("(4000000000, 4000000000, 4000000000)"),
-                "bytes of memory, more than dataset.max_memory = 8 GiB; lower",
+                "bytes, expected more than 18446744073709551615 by its shape [4000000000, 4000000000, 4000000000]; get",
             ),
             (of_shape("(4000000000, 1, 2)"), "bytes, expected 8000000"),
             (of_shape("(99999999999999999999,)"), "has a header without a 'shape'"),
             (of_shape("(-1,)"), "has a header without a 'shape'"),
             (of_shape(&format!("({})", "1,".repeat(65))), "has a header without a 'shape'"),
             (of_shape(&"(".repeat(50_000)), "has a header without a 'shape'"),
-            (of_shape("(2, 2)").replace("False", "True"), "is in Fortran order; save numpy.ascontiguousarray of it"),
+            (of_shape("(2, 8)").replace("False", "True"), "is in Fortran order; save numpy.ascontiguousarray of it"),
             (of_shape("(2, 2)").replace("'|u1'", "'|O'"), "holds Python objects, which are never unpickled"),
             (String::new(), "has a header without 'descr'"),
         ] {
@@ -357,6 +364,34 @@ mod tests {
         assert!(error.len() < 300, "{error:.300}");
         let long = b"\x93NUMPY\x02\0\xff\xff\xff\xff{";
         assert!(read_as("a.npy", long).err().unwrap().contains("claims a header of 4294967295 bytes"));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_or_longer_than_its_header_promises_is_told_before_what_the_header_says() {
+        let of = |shape: &[u64], len: usize| {
+            let whole = npy(shape, &vec![0_u8; shape.iter().product::<u64>() as usize]);
+            let header = whole.len() - shape.iter().product::<u64>() as usize;
+            // A multiple of 64 bytes, by NumPy's format.
+            assert_eq!(header, 128);
+            [&whole[..header], &vec![0; len][..]].concat()
+        };
+        for (shape, len, expected) in [
+            // None of these shapes is one of images.
+            (&[40][..], 39, "has 167 bytes, expected 168 by its shape [40]; get the file again"),
+            (&[2, 2, 2, 5], 44, "has 172 bytes, expected 168 by its shape [2, 2, 2, 5]; get the file again"),
+            (&[0, 2, 2], 1, "has 129 bytes, expected 128 by its shape [0, 2, 2]; get the file again"),
+        ] {
+            assert_eq!(read_as("a.npy", &of(shape, len)).err().unwrap(), format!("a.npy: {expected}"));
+            let damaged = of(shape, len);
+            assert_eq!(error(&[("images", damaged.clone())]), format!("a.npz: images: {expected}"));
+            assert_eq!(
+                error(&[("arr_0", images()), ("arr_1", damaged.clone()), ("arr_2", images())]),
+                format!("a.npz: arr_1: {expected}")
+            );
+            assert_eq!(error(&[("images", images()), ("labels", damaged)]), format!("a.npz: labels: {expected}"));
+        }
+        let huge = with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (10000, 1000, 1000), }");
+        assert!(read_as("a.npy", &huge).err().unwrap().contains(" bytes, expected 800000000"));
     }
 
     #[test]

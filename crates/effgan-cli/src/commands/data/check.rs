@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 use effgan_data::control_chars;
 use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
+use effgan_data::from_home;
 
 use effgan_run::failure::{Failure, Result};
 
@@ -23,15 +24,16 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<()> {
-        let contents = Contents::of(&self.path)?;
-        say(describe(&self.path, &contents).trim_end());
+        let path = from_home(self.path);
+        let contents = Contents::of(&path)?;
+        say(describe(&path, &contents).trim_end());
         let (num_broken, num_images) = (contents.broken.len(), contents.num_images());
         if num_broken > 0 {
             let line = format!(
                 "{num_broken} of {} images of {} cannot be read; repair or remove them, or set dataset.skip_broken = true \
                  to skip them",
                 num_broken + num_images,
-                self.path.display()
+                path.display()
             );
             return Err(Failure::data(anyhow!(line)));
         }

@@ -2,7 +2,11 @@
 
 use super::walk::{Entries, Tree};
 use crate::{DataError, control_chars};
-use std::{collections::BTreeMap, ffi::OsStr, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 use unicode_normalization::UnicodeNormalization;
 
 /// What lies below one split, by class. A class is called by the name of its folder in Unicode's composed form (NFC), since the same name
@@ -11,16 +15,22 @@ pub(super) struct Classes {
     pub(super) trees: BTreeMap<String, Tree>,
     /// What lies beside the classes and is not a picture.
     pub(super) beside: Tree,
+    /// The folders that hold no file, each with the class that it would be.
+    pub(super) empty: Vec<(String, PathBuf)>,
 }
 
 impl Classes {
     pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
         let entries = Entries::of(dir)?;
         let mut flat = Tree { skipped: entries.skipped, ..Tree::default() };
-        let mut trees: BTreeMap<String, Tree> = BTreeMap::new();
+        let (mut trees, mut empty) = (BTreeMap::<String, Tree>::new(), Vec::new());
         for (name, path) in entries.list {
             if path.is_dir() {
-                trees.entry(class_of(&name, &path)?).or_default().append(Tree::of(&path)?);
+                let (class, tree) = (class_of(&name, &path)?, Tree::of(&path)?);
+                if tree.is_empty() {
+                    empty.push((class.clone(), path));
+                }
+                trees.entry(class).or_default().append(tree);
             } else {
                 flat.add_file(path);
             }
@@ -29,12 +39,12 @@ impl Classes {
         match (flat.pictures.first(), has_classes) {
             (None, false) => Err(DataError::NoImages { dir: dir.to_owned() }),
             (Some(stray), true) => Err(DataError::StrayImage { dir: dir.to_owned(), file: stray.clone() }),
-            (None, true) => Ok(Self { trees, beside: flat }),
+            (None, true) => Ok(Self { trees, beside: flat, empty }),
             (Some(_), false) => {
                 for tree in trees.into_values() {
                     flat.append(tree);
                 }
-                Ok(Self { trees: BTreeMap::from([("all".into(), flat)]), beside: Tree::default() })
+                Ok(Self { trees: BTreeMap::from([("all".into(), flat)]), beside: Tree::default(), empty })
             }
         }
     }

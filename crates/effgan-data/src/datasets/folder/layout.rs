@@ -63,9 +63,14 @@ impl Layout {
         Ok(Self { train, test, unread })
     }
 
+    /// The folders of the training images and, where they have one, of the test images.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.train), self.test.as_ref()].into_iter().flatten()
+    }
+
     /// The splits that are links to folders.
     pub(super) fn links(&self) -> impl Iterator<Item = PathBuf> {
-        [Some(&self.train), self.test.as_ref()].into_iter().flatten().filter(|path| path.is_symlink()).cloned()
+        self.dirs().filter(|path| path.is_symlink()).cloned()
     }
 }
 

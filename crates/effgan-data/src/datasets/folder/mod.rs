@@ -28,7 +28,7 @@ use crate::{
 };
 use classes::{Classes, class_name, shown};
 use deep_values::DeepValues;
-use layout::Layout;
+use layout::{Layout, is_split};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -81,13 +81,14 @@ impl Listing {
     /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that have training images.
     pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
         let layout = Layout::of(dir)?;
-        let parts = [Some(&layout.train), layout.test.as_ref()].into_iter().flatten();
-        let parts = parts.map(|part| Classes::of(part)).collect::<Result<Vec<_>, _>>()?;
-        let mut notes = not_read::lines(dir, &layout, &parts);
+        let parts = layout.dirs().map(|dir| Classes::of(dir)).collect::<Result<Vec<_>, _>>()?;
+        let mut notes = not_read::lines(dir, &layout, &parts, known);
         let labels = match known {
             None => {
                 check_pictures(&parts)?;
+                check_splits(&layout, &parts)?;
                 notes.extend(not_trained(&parts));
+                notes.extend(named_like_splits(&parts));
                 number(parts[0].names(), dir)?
             }
             Some(known) => labels_among(known, parts.iter().flat_map(Classes::names), dir)?,
@@ -264,6 +265,32 @@ fn check_pictures(parts: &[Classes]) -> Result<(), DataError> {
         None => Ok(()),
         Some((class, first)) => Err(DataError::ClassWithoutPictures { class: shown(class), first }),
     }
+}
+
+/// Refuses a class that is named like a split and holds only folders with pictures, which are then likely to be the classes.
+fn check_splits(layout: &Layout, parts: &[Classes]) -> Result<(), DataError> {
+    for (dir, part) in layout.dirs().zip(parts) {
+        let holds_folders = |class: &String| {
+            let folder = dir.join(class);
+            part.trees[class].pictures.iter().all(|picture| picture.parent() != Some(&folder))
+        };
+        let Some(split) = part.names().find(|class| is_split(class) && holds_folders(class)) else { continue };
+        let Some(other) = part.names().find(|class| *class != split) else { continue };
+        return Err(DataError::SplitOrClass { dir: dir.clone(), split: shown(split), other: shown(other) });
+    }
+    Ok(())
+}
+
+/// A line about classes that are named like splits.
+fn named_like_splits(parts: &[Classes]) -> Option<String> {
+    let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).filter(|name| is_split(name)).collect();
+    let names: Vec<String> = names.into_iter().map(|name| shown(name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "read as classes, though they are named like splits: {}; where they are splits, move what lies beside them elsewhere",
+            names.join(", ")
+        )
+    })
 }
 
 /// A line about test images of classes that have no training image: a model does not learn these classes.

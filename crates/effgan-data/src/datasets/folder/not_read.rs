@@ -1,18 +1,28 @@
 //! Lines about what lies in a folder and is not read.
 
-use super::{classes::Classes, layout::Layout, walk::Tree};
+use super::{
+    classes::{Classes, class_name},
+    layout::Layout,
+};
 use crate::control_chars;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Maximum number of paths that a line names; it only counts the others.
 const NAMED: usize = 3;
 
-/// The lines about the splits of `dir`, whose classes are `parts`.
-pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes]) -> Vec<String> {
+/// The lines about the splits of `dir`, which are `parts`. Their classes are `known`, or else those that have pictures.
+pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes], known: Option<&[String]>) -> Vec<String> {
     let trees = || parts.iter().flat_map(|part| part.trees.iter());
     let beside = parts.iter().map(|part| &part.beside);
     let skipped = trees().map(|(_, tree)| tree).chain(beside.clone()).flat_map(|tree| &tree.skipped);
-    let empty = trees().filter(|(_, tree)| is_empty(tree)).map(|(name, _)| name.as_str());
+    let is_class = |class: &String| match known {
+        Some(known) => known.iter().any(|known| class_name(known) == *class),
+        None => parts.iter().any(|part| part.names().any(|name| name == class)),
+    };
+    let empty = |of_classes| {
+        let wanted = move |(class, _): &&(String, PathBuf)| is_class(class) == of_classes;
+        parts.iter().flat_map(|part| &part.empty).filter(wanted).map(|(_, path)| inside(dir, path))
+    };
     let by_class = trees().filter_map(|(class, tree)| {
         let what = format!("files of class {} that are not read as pictures", control_chars::without_control(class));
         line(&what, tree.others.iter().map(|path| inside(dir, path)))
@@ -25,7 +35,8 @@ pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes]) -> Vec<Strin
             "folders that programs leave behind, and links to a folder that is read already",
             skipped.map(|path| inside(dir, path)),
         ),
-        line("folders without a file, which are not classes", empty.map(control_chars::without_control)),
+        line("folders without a file, which are not classes", empty(false)),
+        line("folders of classes that hold no file", empty(true)),
     ];
     all.into_iter().flatten().chain(by_class).collect()
 }
@@ -39,11 +50,6 @@ fn line(what: &str, paths: impl Iterator<Item = String>) -> Option<String> {
         1..=NAMED => Some(format!("not read, {what}: {named}")),
         n => Some(format!("not read, {what}: {named} and {} more", n - NAMED)),
     }
-}
-
-/// Whether there is nothing in a folder.
-pub(super) fn is_empty(tree: &Tree) -> bool {
-    tree.pictures.is_empty() && tree.others.is_empty() && tree.skipped.is_empty()
 }
 
 /// The path within the folder, without control characters.

@@ -77,6 +77,11 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether there is nothing in the folder.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pictures.is_empty() && self.others.is_empty() && self.skipped.is_empty()
+    }
+
     /// Adds what lies below another folder.
     pub(super) fn append(&mut self, other: Self) {
         self.pictures.extend(other.pictures);
