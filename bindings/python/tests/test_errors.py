@@ -25,7 +25,7 @@ def train(**arguments: object) -> Wrong:
     ("wrong", "error", "said"),
     [
         (train(config="nowhere.toml"), effgan.UsageError, "nowhere.toml: No such file"),
-        (train(config={"name": "x"}), effgan.UsageError, "config lacks `seed`, `dataset`"),
+        (train(config={"name": "x"}), effgan.UsageError, "config lacks `seed`, `dataset.name`, `partition.kind`"),
         (train(config={"local": {"ema": None}}), effgan.UsageError, "local.ema is of type NoneType; expected a number"),
         (train(config={1: 2}), effgan.UsageError, "the config has the key 1, which is not a str"),
         (train(settings={"seed": float("nan")}), effgan.UsageError, "seed = NaN is not finite"),
@@ -44,11 +44,12 @@ def train(**arguments: object) -> Wrong:
         (lambda run, _: run.model.sample(1, member=["global", "x"]), effgan.UsageError, "global cannot be combined"),
         (lambda _, folder: effgan.Model.load(folder), effgan.DataError, "not a model folder (no manifest.json)"),
         (lambda _, folder: effgan.Run(folder), effgan.DataError, "is not a run folder: it has no run.json"),
-        (lambda *_: effgan.evaluate(ZEROS.astype("f4")), effgan.UsageError, "expected images of u8 [n, c, h, w], a Model or a path"),
-        (lambda *_: effgan.evaluate(ZEROS[0]), effgan.UsageError, "got shape [1, 28, 28]"),
+        (lambda *_: effgan.evaluate(ZEROS.astype("f4")), effgan.UsageError, "expected images of u8 [n, c, h, w], [n, h, w, c] or [n, h, w], a Model or a path"),
+        (lambda *_: effgan.evaluate(ZEROS[0, 0]), effgan.UsageError, "got an array that has shape [28, 28], expected [n, h, w], [n, c"),
         (lambda *_: effgan.evaluate([1]), effgan.UsageError, "got list"),  # type: ignore[arg-type]
-        (lambda *_: effgan.evaluate(ZEROS.reshape(-1, 2, 14, 28)), effgan.UsageError, "shape [2, 14, 28], expected [c, h, w] with c = 1"),
-        (lambda *_: effgan.evaluate(ZEROS[:, :, 28:]), effgan.UsageError, "shape [1, 0, 28], expected [c, h, w]"),
+        (lambda *_: effgan.evaluate(ZEROS.reshape(-1, 2, 14, 28)), effgan.UsageError, "shape [60, 2, 14, 28], expected [n, c, h, w] or [n, h"),
+        (lambda *_: effgan.evaluate(ZEROS.reshape(-1, 1, 784, 1)), effgan.UsageError, "has shape [60, 1, 784, 1], of which both 1 and 1 may be"),
+        (lambda *_: effgan.evaluate(ZEROS[:, :, 28:]), effgan.UsageError, "holds no images, its shape is [60, 1, 0, 28]"),
         (lambda *_: effgan.evaluate(ZEROS, ZEROS), effgan.UsageError, "images without a data set have no feature network of their own; pass --features (in"),
         (lambda *_: effgan.evaluate(ZEROS, ZEROS.astype("f4"), features="mnist"), effgan.UsageError, "expected as reference a data set's name"),
         (lambda *_: effgan.evaluate(ZEROS, 7), effgan.UsageError, "got int"),  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 //! The configuration of a run: one TOML file, checked once when it is read.
 //!
-//! `parse.rs` reads the file and `typed.rs` its values, `overrides.rs` applies `--set`, `total_epochs.rs` divides a client's epochs,
+//! `parse.rs` reads the file and `typed.rs` its values, `missing.rs` finds what it lacks, `overrides.rs` applies `--set`, `total_epochs.rs` divides a client's epochs,
 //! `check.rs` holds the checks that span several tables, and `identity.rs` hashes what the bits of a run depend on. Each table's struct is
 //! beside the code that uses it.
 
 mod check;
 mod federation;
 mod identity;
+mod missing;
 mod overrides;
 mod parse;
 mod total_epochs;

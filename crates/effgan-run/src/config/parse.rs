@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::missing::check_complete;
 use super::typed::{Mistake, number_at, short, shown, typed};
 use super::{Config, overrides, total_epochs};
 use crate::failure::{Failure, Result};
@@ -115,21 +116,6 @@ pub(crate) fn table_of(text: &str) -> Result<Table> {
     text.parse().map_err(|error| syntax_error(text, &error))
 }
 
-/// The keys without defaults.
-const REQUIRED: [&str; 7] = ["name", "seed", "dataset", "partition", "network", "local", "algorithm"];
-
-/// Reports all missing keys at once.
-fn check_complete(table: &Table) -> Result<()> {
-    let missing: Vec<String> =
-        REQUIRED.iter().filter(|key| !table.contains_key(**key)).map(|key| format!("`{key}`")).collect();
-    let listed = match &missing[..] {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    };
-    Err(usage(format!("config lacks {listed}; see configs/quickstart.toml")))
-}
-
 /// Refuses what has no meaning for any key: `nan` and `inf`, with which a comparison may pass a bound, and dates, which serde reads as texts.
 fn check_values(key: &str, value: &Value) -> Result<()> {
     match value {
@@ -202,15 +188,6 @@ mod tests {
     fn error(text: &str, settings: &[&str]) -> String {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         Config::parse(text, &settings).unwrap_err().line()
-    }
-
-    #[test]
-    fn missing_keys_are_named_all_at_once() {
-        assert_eq!(
-            error("name = 'x'\nseed = 1\ndataset.name = 'mnist-mini'\npartition.kind = 'iid'", &[]),
-            "config lacks `network`, `local` and `algorithm`; see configs/quickstart.toml"
-        );
-        assert_eq!(error(&QUICKSTART.replace("seed", "#"), &[]), "config lacks `seed`; see configs/quickstart.toml");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Maximum number of keys of a table, those of the tables in it included; no table of a config has as many.
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
 /// Maximum number of characters of a value that an error repeats.
 const MAX_SHOWN: usize = 80;
 /// The beginning of serde's message about a text that is none of an enum's.
@@ -210,7 +210,7 @@ fn is_quoted(value: &Value, message: &str) -> bool {
     }
 }
 
-fn error_of<T: DeserializeOwned>(value: Value) -> Option<String> {
+pub(super) fn error_of<T: DeserializeOwned>(value: Value) -> Option<String> {
     let parsed: Result<T, toml::de::Error> = value.try_into();
     parsed.err().map(|error| error.message().to_owned())
 }

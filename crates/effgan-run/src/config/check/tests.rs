@@ -406,6 +406,7 @@ fn every_value_of_a_wrong_type_is_refused_with_its_key_and_the_value_and_without
                 let is_named = line.starts_with(&format!("{key} = {value}"))
                     || line.starts_with(&format!("[{key}] missing key"))
                     || line.starts_with(&format!("[{key}] unknown key"))
+                    || line.starts_with(&format!("config lacks `{key}."))
                     || ABOUT_SEVERAL_KEYS.iter().any(|part| line.contains(part));
                 assert!(is_named, "{key} = {value}: {line}");
                 let word = WORDS_OF_RUST.iter().find(|word| line.contains(*word));
