@@ -103,7 +103,11 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("members.png"), help="the picture [members.png]")
     arguments.add_argument("--seed", type=int, default=1, help="which images [1]")
     given = arguments.parse_args()
-    figure(effgan.Run(given.run), given.seed).savefig(given.out, dpi=130)
+    try:
+        page = figure(effgan.Run(given.run), given.seed)
+    except effgan.EffganError as error:
+        raise SystemExit(f"plot_members: {error}") from None
+    page.savefig(given.out, dpi=130)
     print(given.out)
 
 

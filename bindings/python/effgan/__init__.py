@@ -146,7 +146,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores images, or samples of a model with this ``seed``, with the code that a run uses.
 
-    Images are u8 ``[n, c, h, w]`` or a path: a folder of pictures, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
+    Images are u8 ``[n, c, h, w]``, ``[n, h, w, c]`` or ``[n, h, w]``, or a path: a folder of pictures, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
     scored against the first ``n`` test images of ``reference``, which is a data set's name or the keys of a config's ``[dataset]``, or against those of
     an array or a path (default: all images, or as many samples as there are reference images). Scores at different ``n`` are not comparable.
 
@@ -155,9 +155,10 @@ def evaluate(
     ``"torch-fidelity"`` or ``"clean"``. Both sets may have any sizes and colours: each image is converted by itself.
 
     The result has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
-    over subsets (a kernel distance; not a KID), ``fd_own`` and ``kd_own`` on a network that was trained on the data set, or ``fid`` and ``kid`` on Inception's features, ``precision``, ``recall``, ``density``, ``coverage``,
-    ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of as many real training images: what a perfect generator
-    would reach. Classes and the floor need a data set. ``warnings`` lists what makes a number less reliable.
+    over subsets (a kernel distance; not a KID), ``fd_own`` and ``kd_own`` on a network that was trained on the data set, with its hash and test
+    accuracy as ``own_network``, or ``fid`` and ``kid`` on Inception's features, ``precision``, ``recall``, ``density``, ``coverage``, ``class_kl``
+    (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of as many real training images: what a perfect generator would reach.
+    Classes and the floor need a data set. ``warnings`` lists what makes a number less reliable.
     """
     if isinstance(reference, Mapping):
         reference = dict(reference)

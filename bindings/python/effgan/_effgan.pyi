@@ -56,12 +56,27 @@ class Model:
         """Opens a model folder, or the one inside a run folder."""
 
     def sample(
-        self, n: int, seed: int = 1, *, member: str | Sequence[str] | None = None, jobs: int | None = None
+        self,
+        n: int,
+        seed: int = 1,
+        *,
+        member: str | Sequence[str] | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        jobs: int | None = None,
     ) -> NDArray[np.uint8]:
         """Generates images ``0..n`` of ``seed``, u8 ``[n, c, h, w]``, as ``effgan sample`` does.
 
         The images come from the ensemble, from one or several members, or from ``"global"``, the averaged generator. Image i of a seed does not depend
         on ``n`` or on the number of threads, ``jobs`` (default: all cores).
+
+        The images of a conditional model take ``classes`` in turn, which are names or numbers, or ``"all"`` (default: random classes). A class of
+        which no client had a training image is refused.
+        """
+
+    def __reduce__(self) -> tuple[object, tuple[Path, str]]:
+        """Pickles the model as the path of its folder, from which it is opened again with all checks of :meth:`load`.
+
+        So a process pool and ``copy.deepcopy`` take models. Where there is no such folder, or its manifest has changed, unpickling raises ``DataError``.
         """
 
     @property

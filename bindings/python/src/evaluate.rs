@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use effgan_data::datasets::ArrayLayout;
 use effgan_run::api::{self, Against, NetworkChoice, Scored};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -38,7 +39,8 @@ pub fn evaluate(
     } else if let Ok(path) = images_or_model.extract::<PathBuf>() {
         score(Scored::Path(&path, seed))
     } else {
-        let (images, shape) = images(images_or_model, "images of u8 [n, c, h, w], a Model or a path")?;
+        let (images, shape) =
+            images(images_or_model, "images of u8 [n, c, h, w], [n, h, w, c] or [n, h, w], a Model or a path")?;
         score(Scored::Images(&images, shape))
     };
     Ok(serde_json::to_string(&evaluation?).expect("an evaluation is plain data"))
@@ -52,7 +54,8 @@ fn against(reference: &Bound<'_, PyAny>) -> PyResult<Against> {
     if let Ok(path) = reference.extract() {
         return Ok(Against::Path(path));
     }
-    let expected = "as reference a data set's name or table, a path, or images of u8 [n, c, h, w]";
+    let expected =
+        "as reference a data set's name or table, a path, or images of u8 [n, c, h, w], [n, h, w, c] or [n, h, w]";
     images(reference, expected).map(|(images, shape)| Against::Images(images, shape))
 }
 
@@ -65,7 +68,10 @@ fn images(array: &Bound<'_, PyAny>, expected: &str) -> PyResult<(Vec<u8>, [usize
             Err(_) => array.get_type().name()?.to_string(),
         }));
     };
-    let shape = images.shape().try_into().map_err(|_| wrong(format!("shape {:?}", images.shape())))?;
+    let layout = ArrayLayout::of(images.shape());
+    let layout = layout.map_err(|reason| wrong(format!("an array that {reason}")))?;
     let in_order = images.call_method0("flatten")?;
-    Ok((in_order.cast::<numpy::PyArray1<u8>>()?.to_vec()?, shape))
+    let pixels = layout.channels_first(in_order.cast::<numpy::PyArray1<u8>>()?.to_vec()?);
+    let [c, h, w] = layout.shape;
+    Ok((pixels, [layout.num, c, h, w]))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Member;
+use effgan_nn::params;
 use effgan_run::api;
 use numpy::{PyArray1, PyArray4, PyArrayMethods};
 use pyo3::prelude::*;
@@ -16,6 +17,8 @@ use crate::{arguments, errors, work};
 pub struct Model {
     pub(crate) ensemble: Ensemble,
     path: PathBuf,
+    /// The same path, which means the same to a process with another working folder.
+    absolute: PathBuf,
 }
 
 #[pymethods]
@@ -24,24 +27,27 @@ impl Model {
     #[classmethod]
     fn load(_class: &Bound<'_, PyType>, path: PathBuf) -> PyResult<Self> {
         let ensemble = Ensemble::open(&path).map_err(|error| errors::exception(&error.into()))?;
-        Ok(Self { ensemble, path })
+        let absolute = std::path::absolute(&path)?;
+        Ok(Self { ensemble, path, absolute })
     }
 
     /// Generates images `0..n` of `seed`, u8 `[n, c, h, w]`: from the ensemble, from one or several members, or from `"global"`, the averaged
-    /// generator.
-    #[pyo3(signature = (n, seed=1, *, member=None, jobs=None))]
+    /// generator. The images of a conditional model take `classes` in turn: names or numbers, or `"all"`; random ones by default.
+    #[pyo3(signature = (n, seed=1, *, member=None, classes=None, jobs=None))]
     fn sample<'py>(
         &self,
         py: Python<'py>,
         n: i64,
         seed: i64,
         member: Option<Names>,
+        classes: Option<Classes>,
         jobs: Option<i64>,
     ) -> PyResult<Bound<'py, PyArray4<u8>>> {
         let members = member.map_or_else(Vec::new, Names::into_vec);
+        let classes = classes.map_or_else(Vec::new, Classes::into_names);
         let (n, seed) = (arguments::count(n, "n")?, arguments::count(seed, "seed")?);
         let jobs = arguments::some_count(jobs, "jobs")?;
-        let draw = |stop: &_| api::sample(&self.ensemble, &members, seed, n, jobs, stop);
+        let draw = |stop: &_| api::sample(&self.ensemble, &members, &classes, seed, n, jobs, stop);
         let [c, h, w] = self.ensemble.image_shape();
         PyArray1::from_vec(py, work::quietly(py, draw)?).reshape([n as usize, c, h, w])
     }
@@ -75,8 +81,59 @@ impl Model {
         self.ensemble.image_shape().into()
     }
 
+    /// How `pickle` and `copy` make another one: from the same folder, with all checks of `load`, if its manifest is still the same.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (PathBuf, String))> {
+        let at = py.get_type::<Self>().getattr("_at")?;
+        Ok((at, (self.absolute.clone(), hash(&self.ensemble))))
+    }
+
+    /// Opens the model folder that a pickled model was of.
+    #[classmethod]
+    fn _at(class: &Bound<'_, PyType>, path: PathBuf, manifest: &str) -> PyResult<Self> {
+        let model = Self::load(class, path)?;
+        if hash(&model.ensemble) != manifest {
+            let line = format!("{} has changed since the model was pickled; load it again", model.path.display());
+            return Err(errors::DataError::new_err(line));
+        }
+        Ok(model)
+    }
+
     fn __repr__(&self) -> String {
         format!("<effgan.Model {} with {} members>", self.path.display(), self.members().len())
+    }
+}
+
+/// SHA-256 of the manifest, which has those of all generators.
+fn hash(ensemble: &Ensemble) -> String {
+    let manifest = serde_json::to_vec(ensemble.manifest()).expect("a manifest is plain data");
+    params::sha256(&manifest)
+}
+
+/// One class or several.
+#[derive(FromPyObject)]
+enum Classes {
+    One(Class),
+    Several(Vec<Class>),
+}
+
+/// A class by its name or its number.
+#[derive(FromPyObject)]
+enum Class {
+    Name(String),
+    Number(i64),
+}
+
+impl Classes {
+    fn into_names(self) -> Vec<String> {
+        let classes = match self {
+            Self::One(class) => vec![class],
+            Self::Several(classes) => classes,
+        };
+        let name = |class| match class {
+            Class::Name(name) => name,
+            Class::Number(number) => number.to_string(),
+        };
+        classes.into_iter().map(name).collect()
     }
 }
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import gzip
 import json
+import multiprocessing
+import pickle
+import re
+import shutil
 import subprocess
 import threading
 import time
@@ -12,6 +18,7 @@ import numpy as np
 import pytest
 
 import effgan
+from conftest import REPOSITORY, TINY
 
 
 @pytest.mark.parametrize("member", [None, "client-0001", ["client-0000", "client-0002"], "global"])
@@ -63,8 +70,7 @@ def test_images_are_scored_whatever_their_strides(run: effgan.Run) -> None:
 
 
 def test_arrays_and_paths_are_scored_against_each_other_as_by_the_program(run: effgan.Run, program: Path, tmp_path: Path) -> None:
-    images, others = run.model.sample(100, seed=1), run.model.sample(100, seed=2)
-    small = others[:, :, ::2, ::2]
+    images, small = digits(200)[100:], digits(100)[:, :, ::2, ::2]
     coloured = np.repeat(small, 3, axis=1)
     for name, array in (("images.npy", images), ("coloured.npy", coloured)):
         np.save(tmp_path / name, array)
@@ -77,6 +83,104 @@ def test_arrays_and_paths_are_scored_against_each_other_as_by_the_program(run: e
         assert all(other[name] == ours[name] for name in ("n", "fd_small", "kd_small", "precision", "coverage"))
     assert effgan.evaluate(coloured, images, features="mnist")["fd_small"] == pytest.approx(ours["fd_small"], rel=1e-9)
     assert effgan.evaluate(run.path, n=200)["fd_small"] == effgan.evaluate(run.model, n=200)["fd_small"]
+
+
+def test_arrays_with_their_channels_last_or_without_are_the_same_images(run: effgan.Run) -> None:
+    grey = run.model.sample(200, seed=1)
+    expected = effgan.evaluate(grey)
+    assert effgan.evaluate(grey[:, 0]) == effgan.evaluate(np.moveaxis(grey, 1, 3)) == expected
+    coloured = np.concatenate([grey, 255 - grey, np.roll(grey, 5, 3)], axis=1)
+    assert effgan.evaluate(np.moveaxis(coloured, 1, 3)) == effgan.evaluate(coloured) != expected
+    real = digits(300)
+    by_reference = effgan.evaluate(grey, real, features="mnist")
+    assert effgan.evaluate(grey, np.moveaxis(real, 1, 3), features="mnist") == by_reference == effgan.evaluate(grey, real[:, 0], features="mnist")
+
+
+def test_a_model_is_pickled_and_copied_by_its_folder(run: effgan.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "model"
+    shutil.copytree(run.path / "model", copied)
+    monkeypatch.chdir(tmp_path)
+    model = effgan.Model.load("model")
+    images = model.sample(20, seed=3)
+    # Another process may have another working folder.
+    monkeypatch.chdir("/")
+    pickled = pickle.dumps(model)
+    for other in (pickle.loads(pickled), copy.copy(run.model), copy.deepcopy(run.model)):
+        assert repr(other).startswith("<effgan.Model ") and other.members == model.members
+        np.testing.assert_array_equal(other.sample(20, seed=3), images)
+
+
+def test_a_pool_of_processes_draws_from_models(run: effgan.Run) -> None:
+    models = [run.model] * 3
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        drawn = pool.map(first_images, models)
+    assert all((images == run.model.sample(10, seed=4)).all() for images in drawn)
+
+
+def first_images(model: effgan.Model) -> np.ndarray:
+    return model.sample(10, seed=4)
+
+
+def test_unpickling_refuses_what_loading_refuses(run: effgan.Run, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(run.path / "model", folder)
+    pickled = pickle.dumps(effgan.Model.load(folder))
+    manifest = folder / "manifest.json"
+    text = manifest.read_text("utf-8")
+    for hostile in (
+        "{",
+        text.replace('"client-0000"', '"../../x"'),
+        text.replace('"format_version": 1', '"format_version": 2'),
+        re.sub(r'"weight": [0-9.]+', '"weight": -1.0', text, count=1),
+    ):
+        assert hostile != text
+        manifest.write_text(hostile, "utf-8")
+        with pytest.raises(effgan.DataError) as loaded:
+            effgan.Model.load(folder)
+        with pytest.raises(effgan.DataError) as unpickled:
+            pickle.loads(pickled)
+        assert str(unpickled.value) == str(loaded.value)
+    # What would be loaded is another model.
+    manifest.write_text(re.sub(r'"weight": [0-9.]+', '"weight": 7.0', text, count=1), "utf-8")
+    with pytest.raises(effgan.DataError, match="has changed since the model was pickled; load it again"):
+        pickle.loads(pickled)
+    # A generator that is damaged is found when it is read.
+    manifest.write_text(text, "utf-8")
+    (folder / "global.safetensors").write_bytes(b"no")
+    with pytest.raises(effgan.DataError, match=r"global\.safetensors"):
+        pickle.loads(pickled).sample(1, member="global")
+    shutil.rmtree(folder)
+    with pytest.raises(effgan.DataError, match="not a model folder"):
+        pickle.loads(pickled)
+
+
+def test_classes_are_drawn_by_name_or_number_and_one_without_images_is_refused(tmp_path: Path) -> None:
+    # Stripes of two classes; the third has no image at any client, since only the first images are dealt.
+    labels = np.repeat([0, 1, 2], [40, 40, 20])
+    images = np.random.default_rng(1).integers(0, 256, (100, 12, 12), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    settings = {
+        "dataset": {"name": "npz", "dir": tmp_path / "data.npz", "limit": 60},
+        "partition": {"kind": "iid", "clients": 3, "min_examples": 1},
+        "network.conditional": True,
+        "evaluation.samples": 2,
+    }
+    model = effgan.run(TINY, out=tmp_path / "run", settings=settings).model
+    assert model.classes == ["0", "1", "2"]
+    ones = model.sample(6, classes="1")
+    np.testing.assert_array_equal(model.sample(6, classes=[1]), ones)
+    np.testing.assert_array_equal(model.sample(6, classes="all")[1::2], ones[1::2])
+    for refused in ("2", 2, [0, 2]):
+        with pytest.raises(effgan.UsageError, match="class 2 cannot be drawn: no client had a training image of it; the classes that can be"):
+            model.sample(6, classes=refused)
+    with pytest.raises(effgan.UsageError, match="nor one of 0, 1, 2"):
+        model.sample(6, classes="x")
+
+
+def digits(n: int) -> np.ndarray:
+    """The first n test images of the built-in data set, u8 [n, 1, 28, 28]."""
+    packed = (REPOSITORY / "crates/effgan-data/assets/mnist-mini/t10k-images-idx3-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(packed), np.uint8)[16:].reshape(-1, 1, 28, 28)[:n].copy()
 
 
 def test_other_threads_go_on_while_samples_are_drawn(run: effgan.Run) -> None:

@@ -46,3 +46,16 @@ def test_the_example_draws_a_run(run: effgan.Run, tmp_path: Path) -> None:
     out = tmp_path / "members.png"
     python(REPOSITORY / "examples/plot_members.py", run.path, "--out", out, cwd=tmp_path)
     assert out.read_bytes().startswith(b"\x89PNG") and out.stat().st_size > 20_000
+
+
+def test_the_example_draws_a_run_without_scores_and_says_in_one_line_what_is_no_run(run: effgan.Run, tmp_path: Path) -> None:
+    unscored = tmp_path / "unscored"
+    shutil.copytree(run.path, unscored)
+    events = (unscored / "metrics.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (unscored / "metrics.jsonl").write_text("".join(event for event in events if '"event":"score"' not in event), "utf-8")
+    assert not effgan.Run(unscored).scores
+    python(REPOSITORY / "examples/plot_members.py", unscored, "--out", "members.png", cwd=tmp_path)
+    assert (tmp_path / "members.png").read_bytes().startswith(b"\x89PNG")
+    command = [sys.executable, str(REPOSITORY / "examples/plot_members.py"), "nowhere"]
+    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stderr) == (1, "plot_members: nowhere is not a run folder: it has no run.json\n")

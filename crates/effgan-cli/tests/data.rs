@@ -86,10 +86,35 @@ fn assert_ran_with_own_scores(output: &Output, run: &Path, network: &str) -> Val
     assert!(events.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(network))));
     let scores: Vec<&Value> = events.iter().filter(|event| event["event"] == "score").collect();
     assert!(scores.iter().all(|score| score["fd_own"].is_number() && score["fd_small"].is_null()), "{scores:?}");
-    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("fd_own"));
+    // The network's hash stands beside each score, and in the report.
+    let own = &scores[0]["own_network"];
+    let sha256 = own["sha256"].as_str().unwrap();
+    assert!(sha256.len() == 64 && stdout(output).contains(&sha256[..8]), "{own}");
+    assert!(scores.iter().all(|score| score["own_network"] == *own), "{scores:?}");
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("fd_own") && report.contains(sha256));
     assert!(fs::read_to_string(run.join("metrics.csv")).unwrap().lines().next().unwrap().contains(",fd_own,class_kl,"));
     assert_has_pictures(run);
     (*scores.iter().find(|score| score["of"] == "floor").unwrap()).clone()
+}
+
+#[test]
+fn a_tilde_that_no_shell_replaced_is_the_home_folder_wherever_images_are_named() {
+    let home = TempDir::new().unwrap();
+    mixed_folder::make(&home.path().join("pictures"));
+    let at_home = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_effgan")).args(args).env("HOME", home.path()).output().unwrap()
+    };
+    let checked = at_home(&["data", "check", "~/pictures"]);
+    assert!(stdout(&checked).starts_with(&home.path().join("pictures").display().to_string()), "{checked:?}");
+    let missing = failure(&at_home(&["data", "check", "~/nowhere"])).1;
+    assert!(missing.contains(&home.path().join("nowhere").display().to_string()), "{missing}");
+    fs::create_dir(home.path().join("two")).unwrap();
+    for i in 0..2 {
+        image::GrayImage::new(4, 4).save(home.path().join(format!("two/{i}.png"))).unwrap();
+    }
+    let evaluated = failure(&at_home(&["evaluate", "~/two", "--reference", "~/two"])).1;
+    assert!(evaluated.starts_with("effgan: images without a data set have no feature network"), "{evaluated}");
 }
 
 #[test]
@@ -161,6 +186,10 @@ fn pictures_in_classes_are_scored_by_a_network_of_their_own_that_is_trained_once
     assert_eq!((&scores["n"], &scores["fd_own"]), (&ensemble["n"], &ensemble["fd_own"]));
     assert_eq!((&scores["floor"]["fd_own"], scores["kd_own"].is_number()), (&floor["fd_own"], true));
     assert!(stdout(&output).contains(scores["features"].as_str().unwrap()), "{scores}");
+    assert_eq!((&scores["own_network"], &scores["own_network"]["test_accuracy"]), (&floor["own_network"], &1.0.into()));
+    let sha256 = scores["own_network"]["sha256"].as_str().unwrap();
+    let text = stdout(&effgan(&["evaluate", out.to_str().unwrap()]));
+    assert!(text.contains(&format!("not an FID; network {}", &sha256[..8])), "{text}");
 
     // Images are scored only by a network that was trained on such images.
     let (code, line) = failure(&effgan(&["evaluate", out.to_str().unwrap(), "--features", "mnist"]));

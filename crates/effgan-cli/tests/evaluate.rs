@@ -7,9 +7,11 @@ mod formula;
 mod program;
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use effgan_data::{DatasetConfig, DatasetName};
 use effgan_metrics::METRICS;
 use effgan_metrics::metric::Network;
 use npyz::WriterBuilder;
@@ -119,9 +121,8 @@ fn every_number_of_an_evaluation_is_a_metric_or_says_how_one_was_computed() {
 #[test]
 fn two_sets_are_compared_with_each_other_whatever_their_numbers() {
     let place = Place::new();
-    let pixels = |n: u64, shade: u64| -> Vec<u8> { (0..n * 784).map(|i| (i * i % (251 - shade)) as u8).collect() };
-    place.save("a.npy", [300, 1, 28, 28], &pixels(300, 0));
-    place.save("b.npy", [200, 1, 28, 28], &pixels(200, 4));
+    place.save("a.npy", [300, 1, 28, 28], &digits(0..300));
+    place.save("b.npy", [200, 1, 28, 28], &digits(300..500));
     let ours = place.json("a.npy", &["--reference", "b.npy", "--features", "mnist"]);
     assert_eq!((&ours["n"], &ours["n_reference"], &ours["floor"]), (&300.into(), &200.into(), &Value::Null));
     let same = place.json("a.npy", &["--reference", "a.npy", "--features", "mnist"]);
@@ -131,12 +132,13 @@ fn two_sets_are_compared_with_each_other_whatever_their_numbers() {
 #[test]
 fn a_small_network_converts_each_image_by_itself_and_says_so() {
     let place = Place::new();
-    let digits: Vec<u8> = (0..200 * 784_u32).map(|i| (i * i % 251) as u8).collect();
+    let digits = digits(0..200);
     let colours: Vec<u8> = digits.chunks_exact(784).flat_map(|image| image.repeat(3)).collect();
-    let wide: Vec<u8> = digits.chunks_exact(28).flat_map(|row| row.repeat(2)).collect();
+    // Every second row and column.
+    let small: Vec<u8> = digits.chunks_exact(56).flat_map(|rows| rows[..28].iter().step_by(2)).copied().collect();
     place.save("digits.npy", [200, 1, 28, 28], &digits);
     place.save("colours.npy", [200, 3, 28, 28], &colours);
-    place.save("wide.npy", [200, 1, 28, 56], &wide);
+    place.save("small.npy", [200, 1, 14, 14], &small);
     let scores = |images: &str, reference: &str| place.json(images, &["--reference", reference, "--features", "mnist"]);
     let fd = |evaluation: &Value| evaluation["fd_small"].as_f64().unwrap();
     let same = scores("colours.npy", "digits.npy");
@@ -147,7 +149,7 @@ fn a_small_network_converts_each_image_by_itself_and_says_so() {
         "images of 3 × 28 × 28 and reference images of 1 × 28 × 28 are converted to 1 × 28 × 28, the input of LeNet (mnist): no score \
          sees what that removes"
     );
-    let (one, other) = (fd(&scores("wide.npy", "digits.npy")), fd(&scores("digits.npy", "wide.npy")));
+    let (one, other) = (fd(&scores("small.npy", "digits.npy")), fd(&scores("digits.npy", "small.npy")));
     // Which set is the reference changes the order of f64 sums.
     assert!(one > 1.0 && (one / other - 1.0).abs() < 1e-9, "{one} and {other}");
     assert!(
@@ -157,6 +159,42 @@ fn a_small_network_converts_each_image_by_itself_and_says_so() {
             .iter()
             .all(|line| !line.to_string().contains("×"))
     );
+}
+
+#[test]
+fn a_network_that_does_not_know_what_it_sees_is_refused_for_files_as_for_data_sets() {
+    let place = Place::new();
+    // Noise, and waves, which are smooth as photographs are.
+    let noise: Vec<u8> = (0..200 * 784_u64).map(|i| (i * i * 7919 % 65_537 % 251) as u8).collect();
+    let wave = |i: u64| {
+        let (image, y, x) = ((i / 784) as f64, (i / 28 % 28) as f64, (i % 28) as f64);
+        (127.5 + 60.0 * (y / (3.0 + image % 7.0)).sin() + 60.0 * (x / (3.0 + image % 5.0) + image).cos()) as u8
+    };
+    let waves: Vec<u8> = (0..200 * 784).map(wave).collect();
+    place.save("noise.npy", [200, 1, 28, 28], &noise);
+    place.save("waves.npy", [200, 1, 28, 28], &waves);
+    place.save("digits.npy", [200, 1, 28, 28], &digits(0..200));
+    for (images, network) in
+        [("noise", "mnist"), ("noise", "fashion-mnist"), ("waves", "mnist"), ("waves", "fashion-mnist")]
+    {
+        let reference = format!("{images}.npy");
+        let line = place.line("digits.npy", &["--reference", &reference, "--features", network]);
+        assert!(line.starts_with(&format!("--features {network} was not trained on images like these: ")), "{line}");
+        assert!(line.contains("on average, below 0.8; use inception, or a file"), "{line}");
+    }
+    // Images that are scored may be anything, as those of a collapsed generator are.
+    let scores = place.json("noise.npy", &["--reference", "digits.npy", "--features", "mnist"]);
+    assert_eq!(
+        scores["warnings"][0],
+        "LeNet (mnist) was trained on other images than the reference: it sees no more than what told the classes of those apart"
+    );
+    assert!(scores["fd_small"].as_f64().unwrap() > 100.0, "{scores}");
+}
+
+/// Test images of the built-in data set, u8 `[n, 1, 28, 28]`.
+fn digits(range: Range<usize>) -> Vec<u8> {
+    let dataset = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
+    dataset.test.pixels()[range.start * 784..range.end * 784].to_vec()
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Draw<'a> {
     /// Classes that the images of a conditional network take in turn: image i is of class `classes[i mod n]`. When empty, the class of
     /// each image is drawn uniformly.
     pub classes: &'a [u8],
+    /// Classes that are not drawn where `classes` is empty, sorted, and not all of the network's.
+    pub without: &'a [u8],
     /// The device that the generators are on.
     pub device: Device,
     /// Threads, ≥ 1; changes no image.
@@ -36,7 +38,7 @@ pub struct Draw<'a> {
 impl Draw<'_> {
     /// Images `range` of `seed`, drawn on `device` by `jobs` threads, of no given classes.
     pub fn new(seed: u64, range: Range<u64>, device: Device, jobs: usize) -> Self {
-        Self { seed, range, classes: &[], device, jobs }
+        Self { seed, range, classes: &[], without: &[], device, jobs }
     }
 }
 
@@ -81,11 +83,13 @@ fn check_classes(model: &dyn Model, classes: &[u8]) -> Result<()> {
 }
 
 /// Classes of the images with these indices; empty when the model is not conditional.
-fn labels(model: &dyn Model, classes: &[u8], indices: &[u64], streams: &Streams) -> Vec<u8> {
+fn labels(model: &dyn Model, draw: &Draw, indices: &[u64], streams: &Streams) -> Vec<u8> {
     let Some(num_classes) = model.num_classes() else { return Vec::new() };
-    let label = |&index: &u64| match classes.len() as u64 {
-        0 => streams.at(Purpose::SampleClass, index).random_range(0..num_classes) as u8,
-        n => classes[(index % n) as usize],
+    let drawn: Vec<u8> =
+        (0..num_classes).map(|class| class as u8).filter(|class| !draw.without.contains(class)).collect();
+    let label = |&index: &u64| match draw.classes.len() as u64 {
+        0 => drawn[streams.at(Purpose::SampleClass, index).random_range(0..drawn.len())],
+        n => draw.classes[(index % n) as usize],
     };
     indices.iter().map(label).collect()
 }
@@ -141,7 +145,7 @@ fn draw_portion(
         let latent = |&index: &u64| streams.normal(Purpose::SampleLatent, index, latent_dim);
         let mut z: Vec<f32> = batch.iter().flat_map(latent).collect();
         z.resize(BATCH * latent_dim, 0.0);
-        let mut labels = labels(model, draw.classes, batch, &streams);
+        let mut labels = labels(model, draw, batch, &streams);
         labels.resize(BATCH, 0);
         let images = sampler.draw(z, &labels);
         let images = batch.iter().zip(images.chunks_exact(image_len));
@@ -206,7 +210,8 @@ mod tests {
     fn without_given_classes_they_are_drawn_uniformly_and_by_index() {
         let n = 20_000;
         let indices: Vec<u64> = (0..n).collect();
-        let drawn = |indices: &[u64]| labels(&model(true), &[], indices, &Streams::of_run(1));
+        let draw = Draw::new(1, 0..n, Device::cpu().unwrap(), 1);
+        let drawn = |indices: &[u64]| labels(&model(true), &draw, indices, &Streams::of_run(1));
         let labels = drawn(&indices);
         let mut counts = [0; 4];
         for &label in &labels {
@@ -217,6 +222,23 @@ mod tests {
             assert!((share - 0.25).abs() < 5.0 * (0.25 * 0.75 / n as f64).sqrt(), "{share}");
         }
         assert_eq!(drawn(&[777])[0], labels[777]);
+    }
+
+    #[test]
+    fn classes_that_are_left_out_are_drawn_only_where_they_are_given() {
+        let n = 20_000;
+        let indices: Vec<u64> = (0..n).collect();
+        let drawn = |classes: &[u8]| {
+            let draw = Draw { classes, without: &[1, 3], ..Draw::new(1, 0..n, Device::cpu().unwrap(), 1) };
+            labels(&model(true), &draw, &indices, &Streams::of_run(1))
+        };
+        let count =
+            |labels: &[u8], class| f64::from(labels.iter().map(|&label| u32::from(label == class)).sum::<u32>());
+        let labels = drawn(&[]);
+        assert_eq!([1, 3].map(|class| count(&labels, class)), [0.0; 2]);
+        // Five standard errors of a share of 1/2.
+        assert!((count(&labels, 0) / n as f64 - 0.5).abs() < 5.0 * (0.25 / n as f64).sqrt());
+        assert_eq!(count(&drawn(&[3]), 3), n as f64);
     }
 
     #[test]

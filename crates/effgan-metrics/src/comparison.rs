@@ -96,6 +96,7 @@ impl<'a> Comparison<'a> {
             kd_subset_size: kernel.map(|kernel| kernel.subset_size),
             nearest_k: self.prdc.get().map(|prdc| prdc.nearest_k),
             class_counts: self.classes.get().map_or_else(Vec::new, |classes| classes.counts().to_vec()),
+            own_network: None,
         }
     }
 }

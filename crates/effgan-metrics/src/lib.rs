@@ -42,7 +42,7 @@ pub use outliers::distances_from_others;
 pub use own_net::{OwnNet, Quality};
 pub use prdc::{Prdc, prdc};
 pub use reference::Reference;
-pub use score_settings::Settings;
+pub use score_settings::{OwnNetwork, Settings};
 pub use scores::Scores;
 pub use small_net::SmallNet;
 pub use stats::FeatureStats;

@@ -150,6 +150,8 @@ pub enum Setting {
     NearestK,
     /// Images of each class.
     ClassCounts,
+    /// The network that was trained on the data set.
+    OwnNetwork,
 }
 
 /// Where the value of a metric comes from.

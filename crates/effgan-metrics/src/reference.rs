@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::metric::{Metric, Network, Source};
-use crate::{ClassHistogram, Comparison, FeatureStats, Features, METRICS, MetricError, Result, Scores};
+use crate::{
+    ClassHistogram, Comparison, FeatureStats, Features, METRICS, MetricError, OwnNetwork, Result, Scores, Settings,
+};
 
 /// Real images, by their features, with which others are compared.
 pub struct Reference {
@@ -11,6 +13,7 @@ pub struct Reference {
     features: Features,
     stats: FeatureStats,
     classes: Option<ClassHistogram>,
+    own_network: Option<OwnNetwork>,
 }
 
 impl Reference {
@@ -20,7 +23,13 @@ impl Reference {
     /// When there are fewer than two images, or a feature is not finite.
     pub fn new(network: Network, features: Features, classes: Option<ClassHistogram>) -> Result<Self> {
         let stats = FeatureStats::of(&features.values, features.dim)?;
-        Ok(Self { network, features, stats, classes })
+        Ok(Self { network, features, stats, classes, own_network: None })
+    }
+
+    /// The same, whose scores record the network that was trained on the data set.
+    #[must_use]
+    pub fn with_own_network(self, own_network: Option<OwnNetwork>) -> Self {
+        Self { own_network, ..self }
     }
 
     /// The number of real images.
@@ -59,7 +68,8 @@ impl Reference {
                 values.insert(metric.name, value);
             }
         }
-        Ok(Scores { n: images.n(), n_reference: None, values, settings: comparison.settings() })
+        let settings = Settings { own_network: self.own_network.clone(), ..comparison.settings() };
+        Ok(Scores { n: images.n(), n_reference: None, values, settings })
     }
 }
 

@@ -57,6 +57,18 @@ impl SmallNet {
         Self::new(&params, device).expect("the built-in weights fit the network")
     }
 
+    /// The mean probability of the most likely class of `images`, u8 `[n, 1, 28, 28]`, n ≥ 1: how sure the network is of what it sees.
+    ///
+    /// # Errors
+    /// [`MetricError::ImageShape`] when an image is not 1 × 28 × 28.
+    pub fn certainty(&self, images: &[u8], shape: [usize; 3]) -> Result<f64> {
+        if shape != Self::SHAPE {
+            return Err(MetricError::ImageShape { found: shape });
+        }
+        let certainty = self.classifier.certainty(images);
+        Ok(certainty.iter().copied().map(f64::from).sum::<f64>() / certainty.len() as f64)
+    }
+
     /// Features and classes of `images`, u8 `[n, 1, 28, 28]`. The result does not depend on the number of threads, `jobs`.
     ///
     /// # Errors

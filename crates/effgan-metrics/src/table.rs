@@ -44,11 +44,16 @@ const FD_OWN: &Metric = &Metric {
         decimals: 2,
         line: Some(Line { label: "fd_own", width: 7 }),
         about: "fd_own is the Fréchet distance on the features of a small network that was trained on this data set: lower is closer. It is not \
-                an FID, and each data set has a network and a scale of its own. Compare it only within a data set at the same n, and with the \
+                an FID, and each data set has a network and a scale of its own. Compare it only with the same network at the same n, and with the \
                 floor, the score of as many real images.",
     }),
     summary: Some(Summary { heading: "fd_own", decimals: 1 }),
-    remark: Some(|_| "lower is closer; not an FID".into()),
+    setting: Some(Setting::OwnNetwork),
+    remark: Some(|settings| {
+        let network = settings.own_network.as_ref();
+        let network = network.map(|network| format!("; network {}", network.short_hash())).unwrap_or_default();
+        format!("lower is closer; not an FID{network}")
+    }),
     ..lower("fd_own", Source::Features(|pair| pair.frechet_distance().map(Some)))
 };
 

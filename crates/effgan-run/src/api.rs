@@ -203,20 +203,45 @@ pub fn resolved_config(text: &str) -> Result<String> {
 }
 
 /// Generates images `0..num` of `seed`, u8 `[num, c, h, w]`: from the ensemble when `members` is empty, from these members of it, or
-/// from the averaged generator, whose name is `global`.
+/// from the averaged generator, whose name is `global`. They take the [`classes`] in turn where some are given.
 ///
 /// # Errors
-/// When the model has no such member, or a file does not match the manifest.
+/// When the model has no such member or class, or a file does not match the manifest.
 pub fn sample(
     model: &Ensemble,
     members: &[String],
+    classes: &[String],
     seed: u64,
     num: u64,
     jobs: Option<usize>,
     stop: &AtomicBool,
 ) -> Result<Vec<u8>> {
-    let selection = selection(members)?;
-    draw(model, &selection, seed, num, jobs_or_cores(jobs)?, stop)
+    let (selection, classes) = (selection(members)?, self::classes(classes, model)?);
+    draw(model, &selection, &classes, seed, num, jobs_or_cores(jobs)?, stop)
+}
+
+/// The labels of the classes that `names` select: names of classes, numbers, or `all` alone, which stands for all that can be drawn.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) for a name that is neither. Whether a number is a class that can be drawn is found when it is.
+pub fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
+    if names == ["all"] {
+        // For an unconditional model, asks for class 0: the sampler has the error for it.
+        let drawable = model.drawable();
+        return Ok(if drawable.is_empty() { vec![0] } else { drawable });
+    }
+    let known = &model.manifest().classes;
+    let class = |name: &String| {
+        let names = if known.is_empty() { String::new() } else { format!(" nor one of {}", known.join(", ")) };
+        let line = || format!("--class {name} is neither `all` nor a number from 0 to 255{names}");
+        match known.iter().position(|known| known == name) {
+            Some(label) => Ok(label as u8),
+            // Where classes are called by numbers, another number is not one of them.
+            None if known.iter().any(|known| known.parse::<u8>().is_ok()) => Err(usage(line())),
+            None => name.parse::<u8>().map_err(|_| usage(line())),
+        }
+    };
+    names.iter().map(class).collect()
 }
 
 /// Checks the environment variable that chooses the instruction set of the [`Device`]. For the start of a program, before any work.
@@ -248,6 +273,7 @@ pub fn selection(names: &[String]) -> Result<Selection> {
 fn draw(
     model: &Ensemble,
     selection: &Selection,
+    classes: &[u8],
     seed: u64,
     num: u64,
     jobs: usize,
@@ -256,7 +282,7 @@ fn draw(
     if !(1..=MAX_AT_ONCE).contains(&num) {
         return Err(usage(format!("n = {num} must be from 1 to {MAX_AT_ONCE}")));
     }
-    let draw = Draw::new(seed, 0..num, Device::cpu()?, jobs);
+    let draw = Draw { classes, ..Draw::new(seed, 0..num, Device::cpu()?, jobs) };
     Ok(model.sample_while(&|| check(stop), selection, &draw)?)
 }
 

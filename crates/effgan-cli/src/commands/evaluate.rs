@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use clap::Args;
-use effgan_data::{DatasetConfig, ImageFiles};
+use effgan_data::{DatasetConfig, ImageFiles, from_home};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
@@ -68,8 +68,9 @@ pub(super) struct Evaluate {
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
         let stop = stop_flag()?;
-        let evaluation = self.evaluate(&stop)?;
-        if self.json {
+        let asked = Self { images: from_home(self.images), ..self };
+        let evaluation = asked.evaluate(&stop)?;
+        if asked.json {
             write(&serde_json::to_vec_pretty(&evaluation).expect("an evaluation is plain data"));
             say("");
         } else {

@@ -8,7 +8,7 @@ use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
 use effgan_fl::sample::Draw;
 use effgan_nn::Device;
-use effgan_run::failure::{Failure, Result};
+use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use effgan_run::record::run_dir::check_new_file;
 
@@ -53,34 +53,13 @@ impl Sample {
         let model = Ensemble::open(&self.model)?;
         let selection = effgan_run::api::selection(&self.members)?;
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let classes = classes(&self.classes, &model)?;
+        let classes = effgan_run::api::classes(&self.classes, &model)?;
         let draw = Draw::new(self.seed, 0..u64::from(self.num), Device::cpu()?, jobs);
         let images = model.sample(&selection, &Draw { classes: &classes, ..draw })?;
         out.save(&images, model.image_shape())?;
         say(format!("{} images from {} in {}", self.num, drawn_from(&model, &selection), self.out.display()));
         Ok(())
     }
-}
-
-/// The labels to draw in turn.
-fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
-    if names == ["all"] {
-        // For an unconditional model, asks for class 0: the sampler has the error for it.
-        let last = model.manifest().network.num_classes.unwrap_or(1) - 1;
-        return Ok((0..=last as u8).collect());
-    }
-    let known = &model.manifest().classes;
-    let class = |name: &String| {
-        let names = if known.is_empty() { String::new() } else { format!(" nor one of {}", known.join(", ")) };
-        let line = || anyhow::anyhow!("--class {name} is neither `all` nor a number from 0 to 255{names}");
-        match known.iter().position(|known| known == name) {
-            Some(label) => Ok(label as u8),
-            // Where classes are called by numbers, another number is not one of them.
-            None if known.iter().any(|known| known.parse::<u8>().is_ok()) => Err(Failure::usage(line())),
-            None => name.parse::<u8>().map_err(|_| Failure::usage(line())),
-        }
-    };
-    names.iter().map(class).collect()
 }
 
 /// What the images are drawn from, as part of a sentence.

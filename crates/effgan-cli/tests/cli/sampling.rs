@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::program::{effgan, failure};
+use crate::program::{effgan, failure, run_tiny, stdout};
 use crate::tiny;
 
 #[test]
@@ -62,4 +62,48 @@ fn a_damaged_model_is_code_3_and_one_line() {
     assert_eq!(sample().0, Some(3));
     fs::remove_dir_all(run.join("model")).unwrap();
     assert_eq!(sample().0, Some(3));
+}
+
+#[test]
+fn a_class_that_no_client_has_images_of_is_refused_by_name_and_not_drawn_with_all() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["cat", "dog"] {
+        let pictures = folder.path().join("pictures").join(class);
+        fs::create_dir_all(&pictures).unwrap();
+        for i in 0..20_u8 {
+            image::GrayImage::from_pixel(12, 12, image::Luma([10 * i]))
+                .save(pictures.join(format!("{i}.png")))
+                .unwrap();
+        }
+    }
+    let (run, out) = (folder.path().join("run"), folder.path().join("a.npy"));
+    let dataset = format!("dataset={{ name = \"folder\", dir = {:?} }}", folder.path().join("pictures"));
+    let settings = [
+        dataset.as_str(),
+        "partition={ kind = \"iid\", clients = 2, min_examples = 1 }",
+        "federation.classes=[\"bee\", \"cat\", \"dog\"]",
+        "network.conditional=true",
+        "evaluation.samples=2",
+    ];
+    let output = run_tiny(&run, &settings.map(|setting| ["--set", setting]).concat());
+    assert!(output.status.success(), "{output:?}");
+    let said = "not drawn, classes of which no client has a training image: bee";
+    assert!(stdout(&output).contains(said), "{output:?}");
+    let sample = |class: &str| {
+        let _ = fs::remove_file(&out);
+        effgan(&["sample", run.to_str().unwrap(), "--num", "6", "--class", class, "--out", out.to_str().unwrap()])
+    };
+    for class in ["bee", "0"] {
+        let (code, line) = failure(&sample(class));
+        let said = "class bee cannot be drawn: no client had a training image of it; the classes that can be drawn are cat, dog";
+        assert!(code == Some(2) && line.ends_with(said), "{line}");
+    }
+    let pixels = |class| {
+        assert!(sample(class).status.success());
+        fs::read(&out).unwrap()
+    };
+    // Cats and dogs in turn.
+    let (all, dogs) = (pixels("all"), pixels("dog"));
+    let second = all.len() - 6 * 144 + 144..all.len() - 6 * 144 + 288;
+    assert_eq!(all[second.clone()], dogs[second]);
 }

@@ -76,6 +76,10 @@ pub struct Manifest {
     /// Names of a conditional network's classes, in the order of their labels; absent where they are not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
+    /// Labels of a conditional network's classes of which no client had a training image, sorted: the network has not learnt them. Absent
+    /// where there are none, and where nobody knows, as at the server of a federation whose sites do not count their labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_examples: Vec<u8>,
     /// The averaged generator.
     pub global: Global,
     /// The members of the ensemble, sorted by name; empty for algorithms without an ensemble.
@@ -96,6 +100,17 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), String> {
         return Err(format!(
             "there are {names} names in classes, but the network has {classes} classes; name all of them or none"
         ));
+    }
+    let without = &manifest.without_examples;
+    if !without.is_sorted_by(|a, b| a < b) || without.last().is_some_and(|&last| usize::from(last) >= classes) {
+        return Err(format!(
+            "without_examples is {without:?}, which must be labels below {classes}, the network's classes, in order and each once"
+        ));
+    }
+    if classes > 0 && without.len() == classes {
+        return Err(
+            "without_examples names all classes, so that none can be drawn; remove those that have images".into()
+        );
     }
     let mut names = BTreeSet::new();
     if let Some(member) = manifest.members.iter().find(|member| !names.insert(&member.name)) {

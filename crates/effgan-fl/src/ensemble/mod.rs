@@ -256,6 +256,41 @@ mod tests {
         assert_ne!(both, sample(&["north"]));
     }
 
+    /// A model of the classes a, b, c and d, of which `without` have no training image.
+    fn conditional(without: &[u8]) -> Result<(TempDir, Ensemble)> {
+        let dcgan = DcganConfig { latent_dim: 3, base_channels: 2, conditional: true, ..DcganConfig::default() };
+        let network = Network::of_classes(NetworkConfig::Dcgan(dcgan), [1, 8, 8], 4)?;
+        let folder = tempfile::tempdir().unwrap();
+        let classes = ["a", "b", "c", "d"].map(String::from).to_vec();
+        let writer = ModelWriter::create(folder.path(), Weights::Examples)?.with_class_names(classes);
+        let writer = writer.with_classes_without_examples(without.to_vec());
+        let generator = init(&network.generator_tensors(), &mut Streams::of_run(1).at(Purpose::Init, 0));
+        writer.finish("fedgan", &network, &generator, NormStatistics::Average)?;
+        let ensemble = Ensemble::open(folder.path())?;
+        Ok((folder, ensemble))
+    }
+
+    #[test]
+    fn a_class_without_training_images_is_refused_and_never_drawn_unasked() {
+        let (_folder, ensemble) = conditional(&[1, 3]).unwrap();
+        assert_eq!(ensemble.drawable(), [0, 2]);
+        let draw = |classes: &'static [u8]| {
+            ensemble.sample(&Selection::Ensemble, &Draw { classes, ..first(40) }).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            draw(&[0, 3]).unwrap_err(),
+            "class d cannot be drawn: no client had a training image of it; the classes that can be drawn are a, c"
+        );
+        // Each image of unknown class is that image of one of the classes that can be drawn.
+        let (unasked, of_a, of_c) = (draw(&[]).unwrap(), draw(&[0]).unwrap(), draw(&[2]).unwrap());
+        let images = unasked.chunks_exact(64).zip(of_a.chunks_exact(64)).zip(of_c.chunks_exact(64));
+        let found: Vec<[bool; 2]> = images.map(|((image, a), c)| [image == a, image == c]).collect();
+        assert!(found.iter().all(|[a, c]| a != c), "{found:?}");
+        // A model that leaves nothing out has no such key, so that earlier programs read it.
+        let (folder, _whole) = conditional(&[]).unwrap();
+        assert!(!fs::read_to_string(folder.path().join("manifest.json")).unwrap().contains("without_examples"));
+    }
+
     #[test]
     fn sampling_ends_with_the_error_of_its_callback() {
         let (_folder, ensemble) = model(Weights::Examples);
@@ -287,6 +322,17 @@ mod tests {
         assert!(classes.ends_with("num_classes is for networks with conditional = true"), "{classes}");
         let unclassed = error(|manifest| manifest["network"]["config"]["conditional"] = true.into());
         assert!(unclassed.ends_with("a conditional network needs num_classes"), "{unclassed}");
+        for (labels, said) in [
+            (vec![3, 1], "which must be labels below 4, the network's classes, in order and each once"),
+            (vec![1, 1], "which must be labels below 4"),
+            (vec![4], "which must be labels below 4"),
+            (vec![0, 1, 2, 3], "names all classes"),
+        ] {
+            let error = conditional(&labels).unwrap_err().to_string();
+            assert!(error.contains(said), "{labels:?}: {error}");
+        }
+        let of_none = error(|manifest| manifest["without_examples"] = vec![0].into());
+        assert!(of_none.contains("labels below 0"), "{of_none}");
         let twice = error(|manifest| manifest["members"][1]["name"] = "north".into());
         assert!(twice.ends_with("member north has two rows; remove one of them"), "{twice}");
         let escape = error(|manifest| manifest["members"][0]["name"] = "../../x".into());

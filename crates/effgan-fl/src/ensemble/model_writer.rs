@@ -23,6 +23,7 @@ pub struct ModelWriter {
     members: Vec<Member>,
     mean: WeightedMean,
     classes: Vec<String>,
+    without_examples: Vec<u8>,
 }
 
 impl ModelWriter {
@@ -35,7 +36,14 @@ impl ModelWriter {
         fs::create_dir_all(&members).map_err(|source| FlError::Io { path: members, source })?;
         // An earlier, shorter run may have left a manifest. The folder must not count as a model until it is complete again.
         remove_manifest(&dir.join("manifest.json"))?;
-        Ok(Self { dir: dir.into(), weights, members: Vec::new(), mean: WeightedMean::new(), classes: Vec::new() })
+        Ok(Self {
+            dir: dir.into(),
+            weights,
+            members: Vec::new(),
+            mean: WeightedMean::new(),
+            classes: Vec::new(),
+            without_examples: Vec::new(),
+        })
     }
 
     /// Continues the folder `dir`, into which an earlier start of the program has written `members`.
@@ -56,6 +64,12 @@ impl ModelWriter {
     #[must_use]
     pub fn with_class_names(self, classes: Vec<String>) -> Self {
         Self { classes, ..self }
+    }
+
+    /// Sets the labels of a conditional network's classes of which no client has a training image, sorted.
+    #[must_use]
+    pub fn with_classes_without_examples(self, without_examples: Vec<u8>) -> Self {
+        Self { without_examples, ..self }
     }
 
     /// The members so far, from which [`reopen`](Self::reopen) continues.
@@ -113,12 +127,14 @@ impl ModelWriter {
         norm_statistics: NormStatistics,
     ) -> Result<Ensemble> {
         let sha256 = write_generator(&self.dir.join("global.safetensors"), global)?;
+        let is_conditional = network.num_classes.is_some();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             algorithm: algorithm.into(),
             arithmetic_version: ArithmeticVersion::OURS,
             network: network.clone(),
-            classes: if network.num_classes.is_some() { self.classes } else { Vec::new() },
+            classes: if is_conditional { self.classes } else { Vec::new() },
+            without_examples: if is_conditional { self.without_examples } else { Vec::new() },
             global: Global { norm_statistics, sha256 },
             members: self.members,
         };

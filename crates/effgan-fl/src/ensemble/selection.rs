@@ -6,8 +6,8 @@ use effgan_data::ClientName;
 use effgan_nn::gan::GanModel;
 
 use super::{Ensemble, Member};
-use crate::Result;
 use crate::sample::{self, Draw};
+use crate::{FlError, Result};
 
 /// The generators that samples are drawn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,8 @@ impl Ensemble {
     /// The images of `draw` from `selection`: u8 `[n, c, h, w]`.
     ///
     /// # Errors
-    /// [`FlError::UnknownMember`](crate::FlError::UnknownMember); files as in [`global`](Self::global);
-    /// [`FlError::Config`](crate::FlError::Config) for a class that the model does not have.
+    /// [`FlError::UnknownMember`]; files as in [`global`](Self::global);
+    /// [`FlError::Config`] for a class that the model does not have, or of which no client had a training image.
     pub fn sample(&self, selection: &Selection, draw: &Draw) -> Result<Vec<u8>> {
         self.sample_while(&|| Ok(()), selection, draw)
     }
@@ -40,6 +40,8 @@ impl Ensemble {
         selection: &Selection,
         draw: &Draw,
     ) -> Result<Vec<u8>> {
+        self.check_classes(draw.classes)?;
+        let draw = &Draw { without: &self.manifest.without_examples, ..draw.clone() };
         let model = &GanModel::new(self.manifest.network.clone());
         match self.selected(selection)? {
             members if members.is_empty() => {
@@ -56,6 +58,28 @@ impl Ensemble {
                 sample::sample(model, &weights, &load, draw)
             }
         }
+    }
+
+    /// The labels of the classes that can be drawn: those of which a client had a training image, as far as the manifest knows. Empty for an
+    /// unconditional network.
+    pub fn drawable(&self) -> Vec<u8> {
+        let num_classes = self.manifest.network.num_classes.unwrap_or(0);
+        let labels = (0..num_classes).map(|label| label as u8);
+        labels.filter(|label| !self.manifest.without_examples.contains(label)).collect()
+    }
+
+    /// Refuses classes that the network has not learnt.
+    fn check_classes(&self, classes: &[u8]) -> Result<()> {
+        let is_unknown = |label: &&u8| self.manifest.without_examples.contains(label);
+        let Some(&unknown) = classes.iter().find(is_unknown) else { return Ok(()) };
+        let name =
+            |label: u8| self.manifest.classes.get(usize::from(label)).cloned().unwrap_or_else(|| label.to_string());
+        let known: Vec<String> = self.drawable().into_iter().map(name).collect();
+        Err(FlError::Config(format!(
+            "class {} cannot be drawn: no client had a training image of it; the classes that can be drawn are {}",
+            name(unknown),
+            known.join(", ")
+        )))
     }
 
     /// The members of `selection`; an empty list stands for the averaged generator.

@@ -62,6 +62,16 @@ impl Classifier {
         all
     }
 
+    /// The probability of the most likely class of each of `images`, u8 `[n, 1, 28, 28]`: 0.1..=1.
+    pub fn certainty(&self, images: &[u8]) -> Vec<f32> {
+        let of_batch = |images: &[u8]| {
+            let (_, logits) = self.forward(images);
+            let most = logits.chunks_exact(LENET_CLASSES).take(images.len() / IMAGE_LEN).map(largest_probability);
+            most.collect::<Vec<_>>()
+        };
+        images.chunks(BATCH * IMAGE_LEN).flat_map(of_batch).collect()
+    }
+
     fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
         let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
         padded.resize(BATCH * IMAGE_LEN, 0.0);
@@ -75,6 +85,12 @@ impl Classifier {
 fn largest(logits: &[f32]) -> u8 {
     let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(class, _)| class as u8)
+}
+
+/// The largest value of the softmax.
+fn largest_probability(logits: &[f32]) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    1.0 / logits.iter().map(|logit| (logit - largest).exp()).sum::<f32>()
 }
 
 /// Checks that `n` images of `shape` `[c, h, w]` can be trained on.

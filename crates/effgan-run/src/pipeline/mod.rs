@@ -181,6 +181,7 @@ impl<'a> Run<'a> {
         mean: Option<&Params>,
     ) -> anyhow::Result<Ensemble> {
         let members = members.with_class_names(self.data.class_names(self.config));
+        let members = members.with_classes_without_examples(self.data.classes_without_examples());
         let statistics = self.config.evaluation.norm_statistics;
         let last_average = state.params.under(self.model.generator());
         let global = if self.averaged { &last_average } else { mean.unwrap_or(&last_average) };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use effgan_data::control_chars::without_control;
 use effgan_data::{ClientName, Dataset, ImageSet, Partition, heterogeneity};
 use effgan_fl::Roster;
 use effgan_nn::{Device, Model, params};
@@ -74,6 +75,14 @@ impl RunData {
         }
     }
 
+    /// Labels of the classes of which no client has a training image, sorted; none where nobody knows.
+    pub(super) fn classes_without_examples(&self) -> Vec<u8> {
+        let Some(counts) = self.class_counts() else { return Vec::new() };
+        let (_, num_classes) = self.image_shape_and_classes();
+        let is_empty = |label: &usize| counts.iter().all(|of_client| of_client[*label] == 0);
+        (0..num_classes).filter(is_empty).map(|label| label as u8).collect()
+    }
+
     /// The scorer, which scores only where there are images to compare with.
     ///
     /// # Errors
@@ -83,6 +92,7 @@ impl RunData {
             Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, model, config.seed, how),
             Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, how.jobs, how.device)),
         }
+        .map(|scorer| scorer.without_classes(self.classes_without_examples()))
     }
 
     /// Notes for the record: those on the data set, clients that count for fewer images than they have, and a client that outweighs all
@@ -97,7 +107,20 @@ impl RunData {
         let capped = all.filter(|((_, claimed), count)| count < claimed);
         let capped = capped
             .map(|((name, claimed), count)| format!("{name} says it has {claimed} images, and counts for {count}"));
-        of_dataset.into_iter().chain(capped).chain(majority(config, &roster)).collect()
+        let notes = of_dataset.into_iter().chain(self.not_drawn(config));
+        notes.chain(capped).chain(majority(config, &roster)).collect()
+    }
+
+    /// A note about classes that a conditional model does not draw.
+    fn not_drawn(&self, config: &Config) -> Option<String> {
+        let (labels, names) = (self.classes_without_examples(), self.class_names(config));
+        if labels.is_empty() || !config.network.is_conditional() {
+            return None;
+        }
+        let name =
+            |label: &u8| names.get(usize::from(*label)).map_or_else(|| label.to_string(), |name| without_control(name));
+        let listed = labels.iter().map(name).collect::<Vec<_>>().join(", ");
+        Some(format!("not drawn, classes of which no client has a training image: {listed}"))
     }
 
     /// SHA-256, in hex, over all images and the partition, or over what the sites say of themselves.
@@ -135,10 +158,13 @@ impl RunData {
         let clients = roster.names().iter().map(ToString::to_string).collect();
         let num_examples = roster.num_examples().to_vec();
         let counted = (roster.counts() != roster.num_examples()).then(|| roster.counts().to_vec());
+        let class_names = self.class_names(config);
+        let are_labels = class_names.iter().enumerate().all(|(label, name)| *name == label.to_string());
+        let class_names = if are_labels { Vec::new() } else { class_names };
         let class_counts = self.class_counts();
         let label_skew = class_counts.as_deref().map(heterogeneity::label_skew);
         (
-            DatasetInfo { name, image_shape, num_classes, num_dealt, num_test },
+            DatasetInfo { name, image_shape, num_classes, class_names, num_dealt, num_test },
             PartitionInfo { clients, num_examples, counted, class_counts, label_skew },
         )
     }

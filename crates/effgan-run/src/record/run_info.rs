@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use effgan_data::control_chars::without_control;
 use effgan_fl::Roster;
 use effgan_nn::networks::{Network, TensorSpec, num_bytes};
 use effgan_nn::{ArithmeticVersion, Device, Precision};
@@ -88,11 +89,21 @@ pub struct DatasetInfo {
     pub image_shape: [usize; 3],
     /// Number of classes.
     pub num_classes: usize,
+    /// Names of the classes, in the order of their labels; absent where these are the labels, or not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// Training images that are split among the clients.
     pub num_dealt: usize,
     /// Images of the test split; absent in a federation, whose server has no images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_test: Option<usize>,
+}
+
+impl DatasetInfo {
+    /// The name of the class with this label, or the label.
+    pub fn class_name(&self, label: usize) -> String {
+        self.class_names.get(label).map_or_else(|| label.to_string(), |name| without_control(name))
+    }
 }
 
 /// The clients and their shares of the training images.

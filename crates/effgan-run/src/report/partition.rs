@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::client_matrix::{Cell, DEEP, Matrix, MatrixSvg};
-use crate::record::run_info::PartitionInfo;
+use crate::record::run_info::{DatasetInfo, PartitionInfo};
 use crate::units::{count, percent};
 
 /// Maximum number of clients and classes of a table with numbers; more are drawn as thin rows without numbers.
 const MAX_ROWS: usize = 40;
 const MAX_COLUMNS: usize = 16;
+/// Maximum number of letters of a class over a column of the drawing, whose cells have its whole name.
+const MAX_LETTERS: usize = 10;
 
 /// The partition as a table, or as a drawing where it is too large for one.
 #[derive(Serialize)]
@@ -16,7 +18,7 @@ pub(super) struct Heat {
     skew: String,
     skew_percent: String,
     clients: usize,
-    classes: Vec<usize>,
+    classes: Vec<String>,
     rows: Vec<HeatRow>,
     drawing: Option<MatrixSvg>,
 }
@@ -38,21 +40,22 @@ struct HeatCell {
 }
 
 /// The partition of a run; `None` where sites did not report their classes.
-pub(super) fn heat(partition: &PartitionInfo) -> Option<Heat> {
+pub(super) fn heat(partition: &PartitionInfo, dataset: &DatasetInfo) -> Option<Heat> {
     let counts = partition.class_counts.as_ref()?;
     let skew = partition.label_skew?;
     let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
     let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let small = counts.len() <= MAX_ROWS && classes <= MAX_COLUMNS;
     let name = |i: usize| partition.clients.get(i).cloned().unwrap_or_default();
+    let names: Vec<String> = (0..classes).map(|class| dataset.class_name(class)).collect();
     let row = |(i, counts): (usize, &Vec<u64>)| row(name(i), counts, largest);
     Some(Heat {
         skew: format!("{skew:.2}"),
         skew_percent: percent(skew),
         clients: counts.len(),
-        classes: (0..classes).collect(),
+        classes: names.clone(),
         rows: if small { counts.iter().enumerate().map(row).collect() } else { Vec::new() },
-        drawing: (!small).then(|| drawing(&partition.clients, counts, largest)),
+        drawing: (!small).then(|| drawing(&partition.clients, &names, counts, largest)),
     })
 }
 
@@ -64,15 +67,14 @@ fn row(name: String, counts: &[u64], largest: u64) -> HeatRow {
     HeatRow { name, total: count(counts.iter().sum()), cells: counts.iter().map(cell).collect() }
 }
 
-fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
-    let classes = counts.iter().map(Vec::len).max().unwrap_or(0);
+fn drawing(clients: &[String], classes: &[String], counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
     let cell = |row: usize, column: usize, n: u64| Cell {
         row,
         column,
         class: "heat",
         share: share(n, largest),
         text: String::new(),
-        title: format!("class {column}: {}", count(n)),
+        title: format!("class {}: {}", classes[column], count(n)),
     };
     let across = |(row, counts): (usize, &Vec<u64>)| -> Vec<Cell> {
         let held = counts.iter().enumerate().filter(|(_, n)| **n > 0);
@@ -81,8 +83,8 @@ fn drawing(clients: &[String], counts: &[Vec<u64>], largest: u64) -> MatrixSvg {
     let matrix = Matrix {
         title: "training images by client and class".into(),
         rows: clients.to_vec(),
-        columns: (0..classes).map(|class| class.to_string()).collect(),
         cells: counts.iter().enumerate().flat_map(across).collect(),
+        columns: classes.iter().map(|name| name.chars().take(MAX_LETTERS).collect()).collect(),
     };
     matrix.draw()
 }
@@ -95,14 +97,14 @@ pub(super) struct Mix {
 
 #[derive(Serialize)]
 pub(super) struct MixBar {
-    class: usize,
+    class: String,
     /// Height in per cent of the tallest bar of all mixes.
     height: f64,
     share: String,
 }
 
-/// Class counts as bars on one common scale.
-pub(super) fn mixes(counts: &[&[u64]]) -> Vec<Mix> {
+/// Counts of the classes of `dataset` as bars on one common scale.
+pub(super) fn mixes(counts: &[&[u64]], dataset: &DatasetInfo) -> Vec<Mix> {
     let shares = |counts: &[u64]| -> Vec<f64> {
         let total = counts.iter().sum::<u64>().max(1);
         counts.iter().map(|n| *n as f64 / total as f64).collect()
@@ -110,7 +112,7 @@ pub(super) fn mixes(counts: &[&[u64]]) -> Vec<Mix> {
     let all: Vec<Vec<f64>> = counts.iter().map(|counts| shares(counts)).collect();
     let largest = all.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
     let bar = |(class, share): (usize, &f64)| MixBar {
-        class,
+        class: dataset.class_name(class),
         height: tenth(share / largest * 100.0),
         share: percent(*share),
     };
@@ -137,9 +139,29 @@ mod tests {
         PartitionInfo { clients, num_examples, counted: None, class_counts: Some(class_counts), label_skew: Some(0.72) }
     }
 
+    fn dataset(class_names: &[&str]) -> DatasetInfo {
+        let class_names: Vec<String> = class_names.iter().map(ToString::to_string).collect();
+        let (name, image_shape) = ("folder".into(), [1, 2, 2]);
+        DatasetInfo { name, image_shape, num_classes: class_names.len(), class_names, num_dealt: 4, num_test: None }
+    }
+
+    #[test]
+    fn classes_have_their_names_and_otherwise_their_numbers() {
+        let (named, numbered) = (dataset(&["cat", "dog"]), dataset(&[]));
+        let classes = |dataset| heat(&partition(3, 2), dataset).unwrap().classes;
+        assert_eq!([classes(&named), classes(&numbered)], [["cat", "dog"], ["0", "1"]]);
+        let of_bars =
+            |dataset| mixes(&[&[1, 1]], dataset)[0].bars.iter().map(|bar| bar.class.clone()).collect::<Vec<_>>();
+        assert_eq!([of_bars(&named), of_bars(&numbered)], [["cat", "dog"], ["0", "1"]]);
+        let long = "a-class-of-many-letters";
+        let drawing = heat(&partition(41, 2), &dataset(&["cat", long])).unwrap().drawing.unwrap();
+        let json = serde_json::to_string(&drawing).unwrap();
+        assert!(json.contains(&format!("class {long}: 1")) && json.contains("\"cat\""), "{json}");
+    }
+
     #[test]
     fn a_small_partition_is_a_table_with_numbers() {
-        let heat = heat(&partition(4, 10)).unwrap();
+        let heat = heat(&partition(4, 10), &dataset(&[])).unwrap();
         assert_eq!((heat.rows.len(), heat.rows[3].cells.len()), (4, 10));
         assert!(heat.drawing.is_none());
         let cells = &heat.rows[0].cells;
@@ -150,14 +172,14 @@ mod tests {
     #[test]
     fn a_large_partition_is_a_drawing() {
         for (clients, classes) in [(41, 10), (3, 17)] {
-            let heat = heat(&partition(clients, classes)).unwrap();
+            let heat = heat(&partition(clients, classes), &dataset(&[])).unwrap();
             assert!(heat.rows.is_empty() && heat.drawing.is_some());
         }
     }
 
     #[test]
     fn mixes_have_one_common_scale() {
-        let mixes = mixes(&[&[1, 1], &[3, 1], &[]]);
+        let mixes = mixes(&[&[1, 1], &[3, 1], &[]], &dataset(&[]));
         let heights = |mix: &Mix| mix.bars.iter().map(|bar| bar.height.round() as u32).collect::<Vec<_>>();
         assert_eq!([heights(&mixes[0]), heights(&mixes[1]), heights(&mixes[2])], [vec![67, 67], vec![100, 33], vec![]]);
     }

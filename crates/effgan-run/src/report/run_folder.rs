@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{ExchangeKind, RoundRecord};
+use effgan_metrics::OwnNetwork;
 use effgan_metrics::metric::Network;
 use effgan_nn::Model;
 use effgan_nn::checkpoint::read_file;
@@ -102,6 +103,18 @@ impl Folder {
     /// The kind of network that the run was scored with; of a run without scores, the usual one.
     pub(crate) fn network(&self) -> Network {
         self.scores.values().find_map(|score| score.main_metric().network).unwrap_or(Network::Small)
+    }
+
+    /// The networks of the data set's own by which the run was scored: none where it was another one, and one unless the run was resumed by
+    /// another version of the program.
+    pub(crate) fn own_networks(&self) -> Vec<&OwnNetwork> {
+        let mut found: Vec<&OwnNetwork> = Vec::new();
+        for own in self.scores.values().filter_map(|score| score.scores.settings.own_network.as_ref()) {
+            if found.iter().all(|other| other.sha256 != own.sha256) {
+                found.push(own);
+            }
+        }
+        found
     }
 
     /// Bytes of tensors sent up to the end of `round`, both directions.

@@ -77,7 +77,7 @@ pub(super) fn comparison(folder: &Folder) -> Vec<Panel> {
     let scores: Vec<Option<&Score>> = rows.iter().map(|row| folder.latest(row.0)).collect();
     let counts: Vec<&[u64]> =
         scores.iter().flatten().map(|score| score.scores.settings.class_counts.as_slice()).collect();
-    let mut mixes = mixes(&counts).into_iter();
+    let mut mixes = mixes(&counts, &folder.info.dataset).into_iter();
     let mut panels = Vec::new();
     for ((_, class, title, note, file), score) in rows.into_iter().zip(scores) {
         let picture = picture(folder, file, format!("samples: {title}"));
@@ -188,7 +188,7 @@ pub(super) fn members(folder: &Folder) -> Vec<Member> {
     };
     let drawn = |name: &&str| folder.members.get(*name).map_or(&[][..], Vec::as_slice);
     let counts: Vec<&[u64]> = names.iter().map(trained).chain(names.iter().map(drawn)).collect();
-    let mut trained_mixes = mixes(&counts);
+    let mut trained_mixes = mixes(&counts, &folder.info.dataset);
     let drawn_mixes = trained_mixes.split_off(names.len());
     let (trained, drawn) = counts.split_at(names.len());
     let sides = (trained.iter().copied().zip(trained_mixes)).zip(drawn.iter().copied().zip(drawn_mixes));

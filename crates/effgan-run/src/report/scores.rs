@@ -87,14 +87,22 @@ pub(super) fn headings(network: Network) -> Vec<Heading> {
     metrics_in_run(network).map(heading).collect()
 }
 
-/// Paragraphs that say what the metrics are: the main one, then all others.
-pub(super) fn about(network: Network) -> Vec<String> {
+/// Paragraphs that say what the metrics are, the main one, then all others, and which network of the data set's own they are by.
+pub(super) fn about(folder: &Folder) -> Vec<String> {
+    let network = folder.network();
     let (main, others): (Vec<&Metric>, Vec<&Metric>) =
         metrics_in_run(network).partition(|metric| *metric == main_metric(network));
     let about = |metrics: Vec<&Metric>| -> Vec<&str> {
         metrics.iter().filter_map(|metric| metric.in_run()).map(|in_run| in_run.about).collect()
     };
-    [main, others].map(|metrics| about(metrics).join(" ")).into()
+    let own = folder.own_networks().into_iter().map(|own| {
+        format!(
+            "The network has {:.1} % of the test images right. The SHA-256 of its weights is {}: scores by another one are not comparable.",
+            100.0 * own.test_accuracy,
+            own.sha256
+        )
+    });
+    [main, others].map(|metrics| about(metrics).join(" ")).into_iter().chain(own).collect()
 }
 
 /// All metrics of a run but the main one, each as a phrase.

@@ -58,6 +58,7 @@ fn info(status: Status) -> RunInfo {
             name: "m".into(),
             image_shape: [1, 2, 2],
             num_classes: 2,
+            class_names: vec!["<i>cat</i>".into(), "dog".into()],
             num_dealt: 500,
             num_test: Some(100),
         },
@@ -351,8 +352,15 @@ fn texts_of_files_are_escaped() {
     let html = written(&finished_run());
     assert_has_all(
         &html,
-        &["&lt;script&gt;alert(1)&lt;", "a &amp; b", "rounded to bf16", "name = &quot;&lt;b&gt;&quot;"],
+        &[
+            "&lt;script&gt;alert(1)&lt;",
+            "a &amp; b",
+            "rounded to bf16",
+            "name = &quot;&lt;b&gt;&quot;",
+            "class &lt;i&gt;cat&lt;",
+        ],
     );
+    assert!(!html.contains("<i>cat") && html.contains("title=\"dog\">dog</th>"));
 }
 
 #[test]

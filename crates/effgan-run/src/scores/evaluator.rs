@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use effgan_data::Dataset;
 use effgan_fl::FlError;
+use effgan_metrics::metric::Network;
 use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores};
 use effgan_nn::{Device, params};
 
@@ -92,7 +93,7 @@ impl Evaluator<'_> {
         let features = self.extract(self.network, "images", &self.images, n)?;
         let mut warnings = Vec::new();
         let classes = self.classes(n_reference, &mut warnings)?;
-        let reference = Reference::new(self.network.network(), reference, classes).map_err(Failure::data)?;
+        let reference = self.network.reference(reference, classes).map_err(Failure::data)?;
         let scores = reference.score(&features, self.jobs).map_err(Failure::data)?;
         let floor = self.floor(&reference, n)?;
         let (mut train_on_synthetic, mut memorisation) = (None, Vec::new());
@@ -100,6 +101,7 @@ impl Evaluator<'_> {
             train_on_synthetic = self.train_on_synthetic(n)?;
             memorisation = self.memorisation(n, &features, &mut warnings)?;
         }
+        warnings.extend(self.trained_on_others());
         warnings.extend(self.warnings(n, n_reference, &scores));
         Ok(Evaluation {
             of: self.name.clone(),
@@ -219,6 +221,17 @@ impl Evaluator<'_> {
         }
         warnings.extend(self.resizing(n, n_reference));
         warnings
+    }
+
+    /// What a network was trained on that nobody knows to be like the real images.
+    fn trained_on_others(&self) -> Option<String> {
+        let is_known = self.real.train.is_some() || self.network.network() != Network::Small;
+        (!is_known).then(|| {
+            format!(
+                "{} was trained on other images than the reference: it sees no more than what told the classes of those apart",
+                self.network.name()
+            )
+        })
     }
 
     /// What resizing does to the comparison.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use effgan_data::{Dataset, DatasetName, ImageList};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{ClassHistogram, Features, Inception, OwnNet, Resize, SmallNet};
+use effgan_metrics::{ClassHistogram, Features, Inception, OwnNet, OwnNetwork, Reference, Resize, SmallNet};
 use effgan_nn::{Device, checkpoint, params};
 
 use super::own_features::{OrReason, Training, own_net, unseen};
@@ -18,6 +18,8 @@ pub struct FeatureNet {
     name: String,
     /// SHA-256 of the weights.
     hash: String,
+    /// Whether it comes with the program.
+    is_built_in: bool,
 }
 
 enum Kind {
@@ -36,7 +38,7 @@ impl FeatureNet {
     /// When there is no such file, or it does not hold such a network.
     pub fn small(name: &str, device: Device) -> Result<Self> {
         if let Some(built_in) = BUILT_IN.iter().find(|built_in| built_in.name == name) {
-            return Ok(Self::of_small((built_in.net)(device), name));
+            return Ok(Self::of_built_in(built_in, device));
         }
         let path = Path::new(name);
         if !path.is_file() {
@@ -53,7 +55,7 @@ impl FeatureNet {
 
     /// The built-in network for the images of a data set, on `device`; `None` where there is none.
     pub fn of_dataset(dataset: DatasetName, device: Device) -> Option<Self> {
-        small_net(dataset).map(|built_in| Self::of_small((built_in.net)(device), built_in.name))
+        small_net(dataset).map(|built_in| Self::of_built_in(built_in, device))
     }
 
     /// The network for the images of `dataset`: the built-in one, or else one that is trained on them; or why there is none.
@@ -82,12 +84,16 @@ impl FeatureNet {
         let accuracy = 100.0 * net.quality().accuracy;
         let name = format!("ResNet (trained on {}, test accuracy {accuracy:.1} %, {:.8})", dataset.name, net.hash());
         let hash = net.hash().to_owned();
-        Self { kind: Kind::Own(net), name, hash }
+        Self { kind: Kind::Own(net), name, hash, is_built_in: false }
     }
 
     fn of_small(net: SmallNet, name: &str) -> Self {
         let hash = net.hash().to_owned();
-        Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash }
+        Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash, is_built_in: false }
+    }
+
+    fn of_built_in(built_in: &BuiltIn, device: Device) -> Self {
+        Self { is_built_in: true, ..Self::of_small((built_in.net)(device), built_in.name) }
     }
 
     /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one; both on
@@ -99,7 +105,7 @@ impl FeatureNet {
         let inception = Inception::load(weights, resize, device).map_err(Failure::data)?;
         let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
         let classifier = dataset.and_then(small_net).map(|built_in| (built_in.net)(device));
-        Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash })
+        Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash, is_built_in: false })
     }
 
     /// The name in results, as in `LeNet (mnist)`.
@@ -186,6 +192,35 @@ impl FeatureNet {
     /// [`MetricError::MissingClass`](effgan_metrics::MetricError::MissingClass) when a class has no image.
     pub(super) fn true_classes(&self, labels: &[u8]) -> effgan_metrics::Result<Option<ClassHistogram>> {
         self.num_classes().map(|num_classes| ClassHistogram::of_reference(labels, num_classes)).transpose()
+    }
+
+    /// Reference images with these features and true classes, whose scores record the network where it is the data set's own.
+    ///
+    /// # Errors
+    /// As [`Reference::new`].
+    pub(super) fn reference(
+        &self,
+        features: Features,
+        classes: Option<ClassHistogram>,
+    ) -> effgan_metrics::Result<Reference> {
+        let own_network = match &self.kind {
+            Kind::Own(net) => Some(OwnNetwork { sha256: self.hash.clone(), test_accuracy: net.quality().accuracy }),
+            Kind::Small(_) | Kind::Inception(..) => None,
+        };
+        Ok(Reference::new(self.network(), features, classes)?.with_own_network(own_network))
+    }
+
+    /// How sure a built-in network is of the classes of `images`: the mean probability of the most likely one; `None` for other networks.
+    ///
+    /// # Errors
+    /// When the network does not take such images.
+    pub(super) fn certainty(&self, images: &ImageList) -> effgan_metrics::Result<Option<f64>> {
+        match &self.kind {
+            Kind::Small(net) if self.is_built_in => {
+                net.certainty(&images.fit(SmallNet::SHAPE), SmallNet::SHAPE).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Computes features and classes of images. Each image is converted by itself, from its own size and colours: for a small

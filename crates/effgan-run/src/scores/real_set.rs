@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles};
+use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles, from_home};
 use effgan_fl::Ensemble;
 
 use super::evaluator::RealImages;
@@ -29,9 +29,10 @@ impl RealSet {
     /// # Errors
     /// When there is neither, or the images cannot be read.
     pub fn named(reference: &str, dir: Option<PathBuf>) -> Result<Self> {
+        let path = from_home(reference.into());
         match reference.parse::<DatasetName>() {
             Ok(name) => Self::of_config(&DatasetConfig { dir, ..DatasetConfig::of(name) }),
-            Err(_) if Path::new(reference).exists() => Self::at(Path::new(reference)),
+            Err(_) if path.exists() => Self::at(&path),
             Err(unknown) => {
                 let line = format!("reference: {unknown}, or an existing path; {reference} does not exist");
                 Err(Failure::usage(anyhow!(line)))

@@ -27,6 +27,8 @@ pub(crate) struct Scorer {
     /// Why there are no scores, or what to know about them.
     notes: Vec<String>,
     model: Arc<dyn Model>,
+    /// Classes of a conditional model that are not drawn, since no client has images of them.
+    without: Vec<u8>,
     seed: u64,
     jobs: usize,
     /// The device that images are generated and scored on.
@@ -51,13 +53,18 @@ impl Scorer {
             // No number is made up for images that no network was trained for.
             Err(reason) => (None, vec![format!("no scores: {reason}")]),
         };
-        Ok(Self { reference, notes, model: model.clone(), seed, jobs, device })
+        Ok(Self { reference, notes, model: model.clone(), without: Vec::new(), seed, jobs, device })
+    }
+
+    /// The same, which draws none of these classes.
+    pub(crate) fn without_classes(self, without: Vec<u8>) -> Self {
+        Self { without, ..self }
     }
 
     /// Generates images on `device` without scoring them, for a server that has no real images.
     pub(crate) fn without_images(model: &Arc<dyn Model>, seed: u64, jobs: usize, device: Device) -> Self {
         let note = "no scores: the server has no images; effgan evaluate scores the model where there are some".into();
-        Self { reference: None, notes: vec![note], model: model.clone(), seed, jobs, device }
+        Self { reference: None, notes: vec![note], model: model.clone(), without: Vec::new(), seed, jobs, device }
     }
 
     /// Why there are no scores, or what to know about them.
@@ -98,8 +105,9 @@ impl Scorer {
     }
 
     /// As many samples as are scored, or as a picture shows.
-    fn draw(&self) -> Draw<'static> {
-        Draw::new(self.seed, 0..self.num_samples() as u64, self.device, self.jobs)
+    fn draw(&self) -> Draw<'_> {
+        let draw = Draw::new(self.seed, 0..self.num_samples() as u64, self.device, self.jobs);
+        Draw { without: &self.without, ..draw }
     }
 
     /// Images of each predicted class, of u8 images `[n, c, h, w]`; `None` where no feature network fits them.
@@ -205,7 +213,7 @@ fn reference(
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
     let images = network.extract(&ImageList::of_one_shape(test.pixels(), shape), how.jobs);
-    let images = images.and_then(|images| Reference::new(network.network(), images, classes));
+    let images = images.and_then(|images| network.reference(images, classes));
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))
 }

@@ -17,10 +17,15 @@ impl Table<'_> {
         let (in_run, evaluated) = (headings(metrics_in_run(self.network())), headings(self.evaluated()));
         let mut heads = vec![String::new()];
         heads.extend(keys.iter().map(|key| format!("`{key}`")));
+        heads.extend(self.has_several_networks().then(|| "network".to_owned()));
         heads.extend(in_run.into_iter().chain(["MB sent"]).chain(evaluated).chain(["seeds"]).map(str::to_owned));
         let mut text = line(&heads) + &line(&vec!["---".into(); heads.len()]);
         for group in self.over_seeds() {
             text += &line(&self.markdown_row(&group, &keys));
+        }
+        if self.has_several_networks() {
+            // Each network has a floor of its own, which table.csv has.
+            return text + &self.numbers();
         }
         let floor = Spread::of(self.rows.iter().filter_map(|row| row.floor));
         let mut last = vec![String::new(); heads.len()];
@@ -41,7 +46,17 @@ impl Table<'_> {
             (Some(found), Some(first)) => format!("; {first} and the columns after it of {}", found.scores.n),
             _ => String::new(),
         };
-        format!("\n{in_run} of {} images{evaluated}.\n", row.score.scores.n)
+        let networks = if self.has_several_networks() {
+            " Rows of different networks are not comparable: each data set has a network and a scale of its own."
+        } else {
+            ""
+        };
+        format!("\n{in_run} of {} images{evaluated}.{networks}\n", row.score.scores.n)
+    }
+
+    /// Whether the cells were scored by different networks.
+    fn has_several_networks(&self) -> bool {
+        self.own_networks().len() > 1
     }
 
     /// The metrics of `effgan evaluate` that the sweep asks for.
@@ -60,6 +75,7 @@ impl Table<'_> {
             |metric: &Metric| self.over(metric, group.iter().filter_map(|row| row.evaluation.as_ref()?.value(metric)));
         let mut columns = vec![label];
         columns.extend(keys.iter().map(|key| cell.value(key).map_or(String::new(), short)));
+        columns.extend(self.has_several_networks().then(|| first.own_network().unwrap_or_default().to_owned()));
         columns.extend(in_summary(metrics_in_run(self.network())).map(|(metric, _)| of_run(metric)));
         columns.push(three_digits(first.megabytes));
         columns.extend(in_summary(self.evaluated()).map(|(metric, _)| evaluation(metric)));
@@ -82,7 +98,7 @@ impl Table<'_> {
         for row in self.rows.iter().filter(shown) {
             let cell = &self.sweep.cells[row.cell];
             let values: Vec<_> = self.sweep.keys.iter().map(|key| cell.value(key)).collect();
-            let key = format!("{} {:?} {values:?}", cell.label, row.norm_statistics);
+            let key = format!("{} {:?} {:?} {values:?}", cell.label, row.norm_statistics, row.own_network());
             match groups.iter_mut().find(|(other, _)| *other == key) {
                 Some((_, rows)) => rows.push(row),
                 None => groups.push((key, vec![row])),
@@ -119,4 +135,68 @@ fn headings(metrics: impl Iterator<Item = &'static Metric>) -> Vec<&'static str>
 /// A line of the table.
 fn line(columns: &[String]) -> String {
     format!("| {} |\n", columns.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::tests::QUICKSTART;
+    use crate::sweep::Sweep;
+
+    /// The table of two cells that were scored by networks with these hashes.
+    fn table(hashes: [&str; 2]) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("quickstart.toml"), QUICKSTART).unwrap();
+        let file = folder.path().join("sizes.sweep.toml");
+        let text = "name = \"sizes\"\nconfig = \"quickstart.toml\"\nseeds = [1]\n[[grids]]\n[[grids.axes]]\n\"dataset.size\" = [16, 32]\n";
+        fs::write(&file, text).unwrap();
+        let sweep = Sweep::load(&file, &[]).unwrap_or_else(|failure| panic!("{}", failure.line()));
+        let row = |(cell, hash): (usize, &str)| {
+            let score = json!({
+                "round": 1, "of": "ensemble", "n": 50, "fd_own": 5.0, "class_kl": 0.0, "modes": 2, "class_counts": [9, 9], "seconds": 1.0,
+                "own_network": {"sha256": hash.repeat(8), "test_accuracy": 0.75},
+            });
+            Row {
+                cell,
+                of: Scored::Ensemble,
+                norm_statistics: None,
+                is_main: true,
+                score: serde_json::from_value(score).unwrap(),
+                floor: Some(2.0),
+                megabytes: 1.0,
+                evaluation: None,
+                model_hash: None,
+                from: None,
+            }
+        };
+        let table = Table { sweep: &sweep, rows: hashes.into_iter().enumerate().map(row).collect() };
+        (table.markdown(), String::from_utf8(table.csv().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn rows_that_different_networks_scored_are_marked_and_have_no_common_floor() {
+        let (markdown, csv) = table(["0123abcd", "fedc9876"]);
+        let heads: Vec<&str> = markdown.lines().next().unwrap().split('|').map(str::trim).collect();
+        assert_eq!(heads[..5], ["", "", "`dataset.size`", "network", "fd_own"]);
+        for (line, network) in [(2, "0123abcd"), (3, "fedc9876")] {
+            let cells: Vec<&str> = markdown.lines().nth(line).unwrap().split('|').map(str::trim).collect();
+            assert_eq!((cells[3], cells.len()), (network, heads.len()), "{markdown}");
+        }
+        assert!(
+            markdown.contains("Rows of different networks are not comparable") && !markdown.contains("floor"),
+            "{markdown}"
+        );
+        assert!(csv.contains("own_network") && csv.contains(&"fedc9876".repeat(8)), "{csv}");
+    }
+
+    #[test]
+    fn rows_of_one_network_have_no_mark_in_the_table_for_people() {
+        let (markdown, csv) = table(["0123abcd"; 2]);
+        assert!(!markdown.contains("network") && markdown.contains("real images (floor)"), "{markdown}");
+        assert!(csv.contains(&"0123abcd".repeat(8)), "{csv}");
+    }
 }

@@ -72,9 +72,9 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
         (out.join("table.json"), table.json()),
         (out.join("table.md"), table.markdown().into_bytes()),
     ];
-    for (name, svg) in figures::of(sweep, &table)? {
-        files.push((out.join(name), svg.into_bytes()));
-    }
+    // A figure would compare what different networks measured.
+    let figures = if table.own_networks().len() > 1 { Vec::new() } else { figures::of(sweep, &table)? };
+    files.extend(figures.into_iter().map(|(name, svg)| (out.join(name), svg.into_bytes())));
     for (path, bytes) in &files {
         write_file(path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }

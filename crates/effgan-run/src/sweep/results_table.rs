@@ -37,6 +37,18 @@ impl<'a> Table<'a> {
         main_metric(self.network())
     }
 
+    /// The beginnings of the hashes of the data sets' own networks by which the cells were scored, in the order of the rows; empty where
+    /// they were scored by another one. Rows of different networks are not comparable.
+    pub(super) fn own_networks(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        for hash in self.rows.iter().filter_map(Row::own_network) {
+            if !found.contains(&hash) {
+                found.push(hash);
+            }
+        }
+        found
+    }
+
     /// The table as CSV, its columns in alphabetical order; values that do not apply are empty.
     ///
     /// # Errors
@@ -80,6 +92,9 @@ impl<'a> Table<'a> {
             put(metric.name, json!(row.score.scores.get(metric).map(|value| metric.number(value))));
         }
         put(&format!("floor_{}", self.main().name), json!(row.floor));
+        if self.network() == Network::Own {
+            put("own_network", json!(row.score.scores.settings.own_network.as_ref().map(|own| &own.sha256)));
+        }
         if self.sweep.evaluate.is_some() {
             let evaluation = row.evaluation.as_ref();
             put("evaluated_n", json!(evaluation.map(|evaluation| evaluation.scores.n as f64)));

@@ -40,6 +40,13 @@ pub(super) struct Row {
     pub from: Option<String>,
 }
 
+impl Row {
+    /// The beginning of the hash of the data set's own network by which the cell was scored.
+    pub(super) fn own_network(&self) -> Option<&str> {
+        Some(self.score.scores.settings.own_network.as_ref()?.short_hash())
+    }
+}
+
 /// Reads the rows of all finished cells from their folders in `out`, in the order of the sweep.
 ///
 /// # Errors
