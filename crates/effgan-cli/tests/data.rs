@@ -230,7 +230,7 @@ fn pictures_without_classes_are_scored_by_their_pixels() {
     fs::create_dir(&pictures).unwrap();
     for i in 0..150 {
         let picture =
-            image::RgbImage::from_fn(28, 28, |x, y| image::Rgb([x, y, x * y / 3].map(|v| (v * (1 + i % 9)) as u8)));
+            image::RgbImage::from_fn(28, 28, |x, y| image::Rgb([x, y, x * y / 3].map(|v| (v * (1 + i % 9) + i) as u8)));
         picture.save(pictures.join(format!("{i:03}.png"))).unwrap();
     }
     let dir = format!("dataset.dir={}", pictures.display());
