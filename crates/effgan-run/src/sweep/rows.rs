@@ -9,7 +9,7 @@ use super::Sweep;
 use super::cell_state::{evaluation, status};
 use super::plan::{self, Source};
 use crate::failure::Result;
-use crate::record::events::{Outcome, Score, Scored};
+use crate::record::events::{Outcome, Score, Scored, Verdict};
 use crate::record::run_info::Status;
 use crate::report::run_folder::Folder;
 use crate::scores::Evaluation;
@@ -124,6 +124,6 @@ pub(super) fn headline(folder: &Path) -> String {
     let took = duration(folder.info.seconds);
     let score = [Scored::Ensemble, Scored::Average].into_iter().find_map(|of| folder.latest(of));
     let verdict = folder.verdict.as_ref().filter(|verdict| verdict.verdict != Outcome::Fine);
-    let words = score.map(Score::headline).into_iter().chain([took]).chain(verdict.map(|verdict| verdict.line()));
+    let words = score.map(Score::headline).into_iter().chain([took]).chain(verdict.map(Verdict::line));
     words.collect::<Vec<_>>().join(", ")
 }
