@@ -116,6 +116,47 @@ fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
 }
 
 #[test]
+fn decoded_pictures_are_kept_between_runs_unless_the_config_says_no() {
+    let folder = TempDir::new().unwrap();
+    let (pictures, cache) = (folder.path().join("pictures"), folder.path().join("cache"));
+    mixed_folder::make(&pictures);
+    // Until the pictures are old enough to be trusted.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let start = |name: &str, more: &str| {
+        let (out, dir) = (folder.path().join(name), format!("dataset.dir={}", pictures.display()));
+        let (tiny, table) =
+            (tiny(), ["dataset.name=folder", "dataset.size=16", "dataset.channels=1", "dataset.skip_broken=true"]);
+        let few = ["partition={kind=\"iid\", clients=2}", "local.epochs=1", "algorithm.fine_tune_epochs=1", ALL_IMAGES];
+        let mut args = vec!["run", &tiny, "--out", out.to_str().unwrap(), "--set", &dir, "--set", more];
+        table.iter().chain(&few).for_each(|setting| args.extend(["--set", setting]));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_effgan"));
+        let output =
+            program.args(args).env("EFFGAN_DATA", &cache).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let info: Value = serde_json::from_slice(&fs::read(out.join("run.json")).unwrap()).unwrap();
+        (info["model_hash"].as_str().unwrap().to_owned(), stdout(&output))
+    };
+    let line = format!(
+        "decoded pictures are kept in {}/decoded for the next start; dataset.cache = false keeps none",
+        cache.display()
+    );
+    let (without, said) = start("without", "dataset.cache=false");
+    assert!(!cache.exists() && !said.contains("decoded"), "{said}");
+    let (first, said) = start("first", "dataset.cache=true");
+    assert!(said.lines().next() == Some(&line), "{said}");
+    assert!(!fs::read_to_string(folder.path().join("first/config.toml")).unwrap().contains("cache"));
+    assert!(!fs::read_to_string(folder.path().join("first/report.html")).unwrap().contains("decoded pictures"));
+    let (second, said) = start("second", "seed=1");
+    assert!(!said.contains("decoded"), "{said}");
+    assert_eq!((&first, &second), (&without, &without));
+    // A run goes on with another value, which changes no bit.
+    let out = folder.path().join("second");
+    let resumed =
+        effgan(&["resume", out.to_str().unwrap(), "--set", "dataset.cache=false", "--set", "algorithm.rounds=3"]);
+    assert!(resumed.status.success(), "{resumed:?}");
+}
+
+#[test]
 fn a_folder_is_checked_before_a_config_is_written() {
     let folder = TempDir::new().unwrap();
     mixed_folder::make(folder.path());

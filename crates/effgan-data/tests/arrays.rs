@@ -489,7 +489,7 @@ fn labels_from_1_and_with_gaps_are_classes_by_their_numbers() {
     assert_eq!((dataset.class_names, &dataset.train.labels()[..2]), (vec!["1".to_owned(), "51".into()], &[0, 1][..]));
     assert!(dataset.notes[0].starts_with("labels have 2 values from 1 to 51"), "{:?}", dataset.notes);
     // Another site may have images of the other numbers.
-    let at_site = place.config().load_at_site(None).unwrap();
+    let at_site = place.config().load_at_site(None, None).unwrap();
     assert_eq!((at_site.class_names.len(), &at_site.train.labels()[..2]), (52, &[1, 51][..]));
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use clap::Args;
+use effgan_data::datasets::{Reading, Report};
 use effgan_data::{DatasetConfig, ImageFiles};
 use effgan_fl::Ensemble;
 use effgan_metrics::Resize;
@@ -17,10 +18,10 @@ use effgan_run::record::machine;
 use effgan_run::scores::{
     self, Evaluation, Evaluator, FeatureNet, Images, NetworkChoice, RealSet, Share, Training, is_model,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::interrupt::stop_flag;
-use crate::output::{can_draw, say, write};
+use crate::output::{advise, say, write};
+use crate::terminal::{ReadingBar, bar};
 
 /// Score a model or images against real images
 ///
@@ -138,11 +139,14 @@ impl Evaluate {
     }
 
     fn real(&self, run: Option<&Path>) -> Result<RealSet> {
+        let bar = ReadingBar::default();
+        let report = |report: Report<'_>| bar.report(report, advise);
+        let reading = Reading::reported_to(&report).with_cache_of_user();
         match (&self.reference, run) {
-            (Some(reference), _) => RealSet::named(reference, self.dir.clone()),
+            (Some(reference), _) => RealSet::named(reference, self.dir.clone(), &reading),
             (None, Some(run)) => {
                 let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
-                RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset })
+                RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }, &reading)
             }
             (None, None) => {
                 let line = format!("{} records no data set; pass --reference DATASET or PATH", self.images.display());
@@ -167,13 +171,6 @@ impl Evaluate {
 fn run_of(model: &Path) -> Option<PathBuf> {
     let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
     [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
-}
-
-/// A progress bar with the time left, hidden unless standard error is a terminal.
-fn bar() -> ProgressBar {
-    let bar = if can_draw() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let template = "{bar:30} {pos} of {len}  {msg}, {eta} left";
-    bar.with_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─"))
 }
 
 fn usage(line: String) -> Failure {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use effgan_data::datasets::Report;
 use effgan_run::failure::Result;
 use effgan_run::record::machine;
 use effgan_run::sweep;
 
 use super::interrupt::stop_flag;
 use crate::output::{advise, say, write};
+use crate::terminal::ReadingBar;
 
 /// Run a grid of configs and seeds, and summarise it in a table and figures
 ///
@@ -41,8 +43,9 @@ impl Sweep {
         let swept = sweep::Sweep::load(&self.file, &self.settings)?;
         let out = self.out.unwrap_or_else(|| PathBuf::from("sweeps").join(&swept.name));
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let tell = |line: &str| if self.json { advise(line) } else { say(line) };
-        let written = sweep::run(&swept, &out, jobs, &*stop_flag()?, &tell)?;
+        let (bar, tell) = (ReadingBar::default(), |line: &str| if self.json { advise(line) } else { say(line) });
+        let report = |report: Report<'_>| bar.report(report, tell);
+        let written = sweep::run(&swept, &out, jobs, &*stop_flag()?, &report)?;
         if self.json {
             write(&std::fs::read(out.join("table.json")).unwrap_or_default());
             return Ok(());

@@ -1,6 +1,7 @@
-//! The progress of a run: a live view on standard error when that is a terminal, and on standard output a line per round or JSON lines.
+//! The progress of a run: a bar while pictures are read, then a live view on standard error when that is a terminal, and on standard output a line per round or JSON lines.
 
 mod live;
+mod reading;
 mod screen;
 mod size;
 mod view;
@@ -12,15 +13,17 @@ use effgan_run::progress::{Clients, Listener, Progress, line_of};
 use effgan_run::record::events::Event;
 
 use self::live::Live;
+pub(crate) use self::reading::{ReadingBar, bar};
 use crate::output::say;
 
 /// Returns a progress that is shown on the terminal. With `json`, standard output holds JSON lines and nothing else.
 pub(crate) fn progress(json: bool) -> Progress {
-    Progress::new(Terminal { json, live: Mutex::default() })
+    Progress::new(Terminal { json, reading: ReadingBar::default(), live: Mutex::default() })
 }
 
 struct Terminal {
     json: bool,
+    reading: ReadingBar,
     /// `Some` while the run is under way and standard error is a terminal.
     live: Mutex<Option<Live>>,
 }
@@ -39,6 +42,10 @@ impl Terminal {
 }
 
 impl Listener for Terminal {
+    fn reading(&self, done: usize, of: usize) {
+        self.reading.show(done, of);
+    }
+
     fn started(&self, plan: Vec<PlannedRound>, done: usize, clients: &Arc<Clients>) {
         if size::can_redraw() {
             *self.live() = Some(Live::start(plan, done, Arc::clone(clients)));

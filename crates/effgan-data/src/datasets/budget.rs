@@ -76,14 +76,14 @@ impl Budget {
         Decoders {
             max_bytes: self.left(),
             max_memory: self.max_memory,
-            free: Mutex::new(self.left().min(IN_FLIGHT)),
+            free: Mutex::new(Free { bytes: self.left().min(IN_FLIGHT), waiting: 0 }),
             freed: Condvar::new(),
         }
     }
 }
 
 /// Bytes of `num_images` images of `shape`.
-fn bytes_of(num_images: usize, shape: [usize; 3]) -> u64 {
+pub(super) fn bytes_of(num_images: usize, shape: [usize; 3]) -> u64 {
     shape.iter().fold(num_images as u64, |bytes, &side| bytes.saturating_mul(side as u64))
 }
 
@@ -102,8 +102,14 @@ fn threads() -> u64 {
 pub(super) struct Decoders {
     max_bytes: u64,
     max_memory: MaxMemory,
-    free: Mutex<u64>,
+    free: Mutex<Free>,
     freed: Condvar,
+}
+
+struct Free {
+    bytes: u64,
+    /// Decoders that wait. Waking those that wait is a call of the system, even where there are none.
+    waiting: usize,
 }
 
 impl Decoders {
@@ -120,9 +126,13 @@ impl Decoders {
             ));
         }
         let share = bytes.min(self.max_bytes.min(IN_FLIGHT));
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = self.freed.wait_while(free, |free| *free < share);
-        *free.unwrap_or_else(PoisonError::into_inner) -= share;
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.waiting += 1;
+        let waited = self.freed.wait_while(free, |free| free.bytes < share);
+        let mut free = waited.unwrap_or_else(PoisonError::into_inner);
+        free.waiting -= 1;
+        free.bytes -= share;
+        drop(free);
         let _freed_on_drop = Reserved { of: self, share };
         work()
     }
@@ -136,8 +146,11 @@ struct Reserved<'a> {
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        *self.of.free.lock().unwrap_or_else(PoisonError::into_inner) += self.share;
-        self.of.freed.notify_all();
+        let mut free = self.of.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.bytes += self.share;
+        if free.waiting > 0 {
+            self.of.freed.notify_all();
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Inspecting a path before a config is written for it.
 
 use super::{
-    ContentsKind, DatasetConfig, DatasetName, LeftOut, Numbers, Splits, budget::Budget, folder::Listing,
-    idx_files::IdxSet, picture::Mode,
+    ContentsKind, DatasetConfig, DatasetName, LeftOut, Numbers, Reading, Splits,
+    folder::{DeepValues, Listing},
+    idx_files::IdxSet,
+    picture::{Facts, Mode},
 };
 use crate::DataError;
 use std::{collections::BTreeMap, path::Path};
@@ -34,20 +36,25 @@ impl Contents {
     /// # Errors
     /// An error that names the file; images of a folder that cannot be read are listed in `broken` instead.
     pub fn of(path: &Path) -> Result<Self, DataError> {
+        Self::read(path, &Reading::quiet())
+    }
+
+    /// As [`of`](Self::of), reported to `reading`. Every picture is decoded, whatever is kept of an earlier time.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn read(path: &Path, reading: &Reading<'_>) -> Result<Self, DataError> {
         if !path.exists() && IdxSet::all(path).is_empty() {
             return Err(DataError::Missing { file: path.to_owned() });
         }
         let kind = ContentsKind::of(path);
         if kind == ContentsKind::Folder {
-            return Self::of_folder(path);
+            return Self::of_folder(path, reading);
         }
         // Reads what a run reads, so that both say the same.
         let read = |name: DatasetName| {
-            DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) }.read_splits(
-                None,
-                None,
-                Numbers::OfImages,
-            )
+            let config = DatasetConfig { dir: Some(path.to_owned()), ..DatasetConfig::of(name) };
+            config.read_splits(None, None, Numbers::OfImages, reading)
         };
         match read(kind.names()[0]) {
             Err(DataError::OtherClasses { .. }) => Ok(Self::of_splits(ContentsKind::Idx, read(DatasetName::Idx)?)),
@@ -84,24 +91,28 @@ impl Contents {
         }
     }
 
-    fn of_folder(path: &Path) -> Result<Self, DataError> {
+    fn of_folder(path: &Path, reading: &Reading<'_>) -> Result<Self, DataError> {
         let listing = Listing::of(path, None)?;
-        let (broken, deep_values) = listing.broken();
+        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
+        let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut broken, deep_values) = (Vec::new(), DeepValues::default());
+        for (split, looked) in listing.look(reading).into_iter().enumerate() {
+            for (entry, facts) in listing.splits[split].iter().zip(looked) {
+                match facts {
+                    Ok(Facts { header, range }) => {
+                        classes[usize::from(entry.label)].1[split] += 1;
+                        *sizes.entry([header.width, header.height]).or_default() += 1;
+                        *modes.entry(header.mode).or_default() += 1;
+                        deep_values.see(range);
+                    }
+                    Err(reason) => broken.push(LeftOut { file: listing.name(&entry.path), reason }),
+                }
+            }
+        }
+        broken.sort_by(|a, b| a.file.cmp(&b.file));
         // Errors of files are reported before the lack of a test split.
         if broken.is_empty() {
             listing.check_test_images()?;
-        }
-        let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
-        let (mut sizes, mut modes) = (BTreeMap::new(), BTreeMap::new());
-        for (split, headers) in listing.headers(&Budget::as_they_are().decoders()).into_iter().enumerate() {
-            for (entry, header) in listing.splits[split].iter().zip(headers) {
-                let is_broken =
-                    broken.binary_search_by_key(&listing.name(&entry.path), |file| file.file.clone()).is_ok();
-                let Some(header) = header.ok().filter(|_| !is_broken) else { continue };
-                classes[usize::from(entry.label)].1[split] += 1;
-                *sizes.entry([header.width, header.height]).or_default() += 1;
-                *modes.entry(header.mode).or_default() += 1;
-            }
         }
         Ok(Self {
             kind: ContentsKind::Folder,

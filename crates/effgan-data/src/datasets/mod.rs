@@ -24,6 +24,7 @@ mod numbered_classes;
 mod pickle;
 mod picture;
 mod picture_formats;
+mod reading;
 mod test_split;
 mod value_range;
 
@@ -36,6 +37,7 @@ pub use left_out::LeftOut;
 pub use max_memory::MaxMemory;
 pub use picture::Mode;
 pub(crate) use picture_formats::FORMATS;
+pub use reading::{Reading, Report};
 pub use value_range::ValueRange;
 
 use crate::{DataError, ImageSet, download};
@@ -90,6 +92,19 @@ pub struct DatasetConfig {
     /// as `"512 MiB"`; default `"8 GiB"`.
     #[serde(default, skip_serializing_if = "MaxMemory::is_default")]
     pub max_memory: MaxMemory,
+    /// For `folder`: whether decoded pictures may be kept in the cache folder, so that a later start need not decode them; default true.
+    /// A site of a federation keeps none unless its policy names a folder.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub cache: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -112,6 +127,7 @@ impl DatasetConfig {
             white: None,
             range: None,
             max_memory,
+            cache: true,
         }
     }
 
@@ -143,30 +159,46 @@ impl DatasetConfig {
     /// # Errors
     /// Also [`DataError::UnknownClass`] for a folder of another name, and [`DataError::FewerClasses`] when a data set has more classes.
     pub fn load_named(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
-        self.load_with_cache(download::cache_dir().ok().as_deref(), classes, Numbers::OfImages)
+        self.read(classes, &Reading::quiet())
     }
 
-    /// As [`load_named`](Self::load_named), for a site of a federation: without `classes`, the labels of arrays and of IDX files are the
-    /// numbers in the files, because other sites may have images of the numbers that this one lacks.
+    /// As [`load_named`](Self::load_named), reported to `reading`, and with decoded pictures kept as it says, where
+    /// [`cache`](Self::cache) allows it.
     ///
     /// # Errors
     /// As [`load_named`](Self::load_named).
-    pub fn load_at_site(&self, classes: Option<&[String]>) -> Result<Dataset, DataError> {
-        self.load_with_cache(download::cache_dir().ok().as_deref(), classes, Numbers::All)
+    pub fn read(&self, classes: Option<&[String]>, reading: &Reading<'_>) -> Result<Dataset, DataError> {
+        let reading = if self.cache { reading.clone() } else { reading.without_cache() };
+        self.load_with_fetched(download::cache_dir().ok().as_deref(), classes, Numbers::OfImages, &reading)
     }
 
-    /// As [`load_named`](Self::load_named), with the given cache folder of fetched data sets.
-    fn load_with_cache(
+    /// As [`load_named`](Self::load_named), for a site of a federation: without `classes`, the labels of arrays and of IDX files are the
+    /// numbers in the files, because other sites may have images of the numbers that this one lacks. Decoded pictures are kept in
+    /// `cache`, if there is one, and nowhere else: the site and not the config says whether there is a second copy of its pictures.
+    ///
+    /// # Errors
+    /// As [`load_named`](Self::load_named).
+    pub fn load_at_site(&self, classes: Option<&[String]>, cache: Option<&Path>) -> Result<Dataset, DataError> {
+        let reading = Reading::quiet();
+        let reading = cache.map_or(reading.clone(), |cache| reading.with_cache(cache.to_owned()));
+        self.load_with_fetched(download::cache_dir().ok().as_deref(), classes, Numbers::All, &reading)
+    }
+
+    /// As [`load_named`](Self::load_named), with the given folder of fetched data sets.
+    fn load_with_fetched(
         &self,
-        cache: Option<&Path>,
+        fetched: Option<&Path>,
         classes: Option<&[String]>,
         numbers: Numbers,
+        reading: &Reading<'_>,
     ) -> Result<Dataset, DataError> {
         self.check()?;
-        let Splits { train, test, class_names, left_out, notes, .. } = match classes {
-            None => self.read_splits(cache, None, numbers)?,
-            Some(classes) => self.read_splits(cache, Some(classes), numbers)?.named_by(classes, self.name)?,
+        let splits = self.read_splits(fetched, classes, numbers, reading)?;
+        let splits = match classes {
+            None => splits,
+            Some(classes) => splits.named_by(classes, self.name)?,
         };
+        let Splits { train, test, class_names, left_out, notes, .. } = splits;
         let fitted = self.budget();
         if fitted.shape(train.shape()) != fitted.shape(test.shape()) {
             return Err(DataError::SplitShapes {
@@ -235,11 +267,12 @@ impl DatasetConfig {
 
     fn read_splits(
         &self,
-        cache: Option<&Path>,
+        fetched: Option<&Path>,
         classes: Option<&[String]>,
         numbers: Numbers,
+        reading: &Reading<'_>,
     ) -> Result<Splits, DataError> {
-        let dir = || self.find_dir(cache);
+        let dir = || self.find_dir(fetched);
         let budget = &mut self.budget();
         let mut read = || match self.name {
             DatasetName::MnistMini => Ok(Splits::of(builtin::mnist_mini(budget)?).named(self.name)),
@@ -247,7 +280,7 @@ impl DatasetConfig {
                 Ok(idx::read(self.name, &dir()?, budget)?.named(self.name))
             }
             DatasetName::Cifar10 => Ok(cifar::read(&dir()?, budget)?.named(self.name)),
-            DatasetName::Folder => self.read_folder(&dir()?, classes),
+            DatasetName::Folder => self.read_folder(&dir()?, classes, reading),
             DatasetName::Npz => {
                 let options = npz::ReadOptions { range: self.range, num_classes: classes.map(<[String]>::len) };
                 Ok(npz::read(&dir()?, options, budget)?.numbered(classes, numbers))
@@ -266,17 +299,17 @@ impl DatasetConfig {
         }
     }
 
-    fn read_folder(&self, dir: &Path, classes: Option<&[String]>) -> Result<Splits, DataError> {
+    fn read_folder(&self, dir: &Path, classes: Option<&[String]>, reading: &Reading<'_>) -> Result<Splits, DataError> {
         let (size, channels, skip_broken) = (self.size, self.channels, self.skip_broken);
         let wanted = folder::ReadOptions { size, channels, skip_broken, levels: self.levels(), budget: self.budget() };
         let folder::Loaded { train, test, classes, left_out, notes } =
-            folder::Listing::of(dir, classes)?.load(&wanted)?;
+            folder::Listing::of(dir, classes)?.load(&wanted, reading)?;
         Ok(Splits { class_names: classes, left_out, notes, ..Splits::of((train, test)) })
     }
 
     /// `dir`, or the cache folder of a fetched data set.
-    fn find_dir(&self, cache: Option<&Path>) -> Result<PathBuf, DataError> {
-        let fetched = || Some(cache?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
+    fn find_dir(&self, fetched: Option<&Path>) -> Result<PathBuf, DataError> {
+        let fetched = || Some(fetched?.join(self.name.as_str())).filter(|dir| download::is_fetched(self.name, dir));
         self.dir
             .clone()
             .or_else(fetched)
@@ -385,7 +418,11 @@ mod tests {
 
     /// The error of loading with an empty cache.
     fn load_error(json: &str) -> String {
-        config(json).unwrap().load_with_cache(None, None, Numbers::OfImages).unwrap_err().to_string()
+        config(json)
+            .unwrap()
+            .load_with_fetched(None, None, Numbers::OfImages, &Reading::quiet())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
     ffi::OsStr,
     fmt,
     fs::File,
-    io::{self, BufReader, Read, Seek},
+    io::{self, BufRead, BufReader, Cursor, Read, Seek},
     path::Path,
 };
 
@@ -27,6 +27,8 @@ use std::{
 const MAX_PIXELS: u64 = 1 << 26;
 /// Largest file that is read. A JPEG decoder holds the whole file in memory.
 const MAX_FILE: u64 = 1 << 28;
+/// Largest file that is read at once and opened once, so that a small picture costs few calls of the system.
+const SMALL_FILE: u64 = 1 << 18;
 
 /// The formats that are read by the `image` crate.
 const READ: [ImageFormat; 7] = [
@@ -120,8 +122,6 @@ pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) mode: Mode,
-    /// Maximum number of bytes of memory that decoding needs, including those for the file itself.
-    decoding: u64,
 }
 
 impl Header {
@@ -135,42 +135,77 @@ impl Header {
     }
 }
 
-/// Reads the header of `path`; an error is the reason why it is not a picture.
-pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String> {
-    // Opening a pipe would block until another process writes into it.
-    let metadata = path.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("is not a file".into());
-    }
-    // A decoder may read the whole file first.
-    decoders.with(metadata.len().min(MAX_FILE), || Ok(open(path)?.0))
+/// What is known of a picture that was decoded, beside its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) header: Header,
+    /// The least and the largest value of a picture with 16 bits.
+    pub(super) range: Option<[u16; 2]>,
 }
 
-/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape, and of a picture with 16 bits its
-/// least and largest value; an error is the reason why it cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory
-/// is reserved.
+/// Reads the header of `path`; an error is the reason why it is not a picture.
+pub(super) fn header(path: &Path, decoders: &Decoders) -> Result<Header, String> {
+    open_within(path, file_len(path)?, decoders).map(|opened| opened.header)
+}
+
+/// Decodes `path` and returns the result of `take` with the pixels `[c, h, w]` and their shape, and what else is known of it; an error is
+/// the reason why it cannot be decoded. `take` may resize the pixels to the shape `to`, for which memory is reserved.
 pub(super) fn read<T>(
     path: &Path,
     to: [usize; 3],
     levels: Levels,
     decoders: &Decoders,
     take: impl FnOnce(Vec<u8>, [usize; 3]) -> T,
-) -> Result<(T, Option<[u16; 2]>), String> {
-    let header = header(path, decoders)?;
+) -> Result<(T, Facts), String> {
+    let len = file_len(path)?;
+    let opened = open_within(path, len, decoders)?;
+    let (header, decoding) = (opened.header, opened.decoding);
+    // The decoder of a large file may hold all of it, which has to wait for the memory to decode it.
+    let opened = (len <= SMALL_FILE).then_some(opened);
     let resizing = if header.shape() == to { 0 } else { header.num_pixels() * 3 + resizing(header.shape(), to) };
-    decoders.with(header.decoding.max(resizing), || {
-        let (again, orientation, decoder) = open(path)?;
-        if again != header {
-            return Err("has changed while it was read".into());
-        }
+    decoders.with(decoding.max(resizing), || {
+        let Opened { orientation, decoder, .. } = match opened {
+            Some(opened) => opened,
+            None => open(path)?.of(header, decoding)?,
+        };
         let picture = DynamicImage::from_decoder(decoder).map_err(|error| one_line(&error))?;
         let range = range(&picture);
-        Ok((take(planes(picture, orientation, header.shape(), levels), header.shape()), range))
+        let taken = take(planes(picture, orientation, header.shape(), levels), header.shape());
+        Ok((taken, Facts { header, range }))
     })
 }
 
+/// Number of bytes of the file at `path`.
+fn file_len(path: &Path) -> Result<u64, String> {
+    // Opening a pipe would block until another process writes into it.
+    let metadata = path.metadata().map_err(|error| error.to_string())?;
+    if metadata.is_file() { Ok(metadata.len()) } else { Err("is not a file".into()) }
+}
+
+/// As [`open`], of a file of `len` bytes, once there is memory for them: a decoder may read the whole file first.
+fn open_within(path: &Path, len: u64, decoders: &Decoders) -> Result<Opened, String> {
+    decoders.with(len.min(MAX_FILE), || open(path))
+}
+
 /// The checked header of a file, and what decodes it.
-type Opened = (Header, Orientation, Box<dyn ImageDecoder>);
+struct Opened {
+    header: Header,
+    /// Maximum number of bytes of memory that decoding needs, including those for the file itself.
+    decoding: u64,
+    orientation: Orientation,
+    decoder: Box<dyn ImageDecoder>,
+}
+
+impl Opened {
+    /// The same, unless it is not what memory was reserved for.
+    fn of(self, header: Header, decoding: u64) -> Result<Self, String> {
+        if (self.header, self.decoding) == (header, decoding) {
+            Ok(self)
+        } else {
+            Err("has changed while it was read".into())
+        }
+    }
+}
 
 /// Reads the header and checks it.
 fn open(path: &Path) -> Result<Opened, String> {
@@ -179,9 +214,17 @@ fn open(path: &Path) -> Result<Opened, String> {
     if len > MAX_FILE {
         return Err(format!("has {len} bytes, more than the {MAX_FILE} that are read"));
     }
-    match format_of(&mut file)? {
+    if len > SMALL_FILE {
+        return match format_of(&mut file)? {
+            Format::Dicom => open_dicom(file, len),
+            Format::Image(format) => open_image(BufReader::new(file), len, format),
+        };
+    }
+    let mut bytes = vec![0; len as usize];
+    file.read_exact(&mut bytes).map_err(|error| one_line(&ImageError::IoError(error)))?;
+    match format_of(&mut &bytes[..])? {
         Format::Dicom => open_dicom(file, len),
-        Format::Image(format) => open_image(file, len, format),
+        Format::Image(format) => open_image(Cursor::new(bytes), len, format),
     }
 }
 
@@ -193,16 +236,16 @@ fn open_dicom(file: File, len: u64) -> Result<Opened, String> {
     let mode = mode(colour)?;
     let planes = num_pixels * u64::from(colour.bytes_per_pixel() + colour.channel_count());
     let decoding = decoder.decoding(len) + planes;
-    let header = Header { width: width as usize, height: height as usize, mode, decoding };
-    Ok((header, Orientation::NoTransforms, Box::new(decoder)))
+    let header = Header { width: width as usize, height: height as usize, mode };
+    Ok(Opened { header, decoding, orientation: Orientation::NoTransforms, decoder: Box::new(decoder) })
 }
 
-fn open_image(mut file: File, len: u64, format: ImageFormat) -> Result<Opened, String> {
+fn open_image(mut file: impl BufRead + Seek + 'static, len: u64, format: ImageFormat) -> Result<Opened, String> {
     if format == ImageFormat::Jpeg {
-        jpeg_end::check(&mut BufReader::new(&mut file))?;
+        jpeg_end::check(&mut file)?;
     }
     file.rewind().map_err(|error| error.to_string())?;
-    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(8 * MAX_PIXELS);
     reader.limits(limits.clone());
@@ -218,8 +261,8 @@ fn open_image(mut file: File, len: u64, format: ImageFormat) -> Result<Opened, S
         limits.max_alloc = Some(decoding);
         decoder.set_limits(limits).map_err(|error| one_line(&error))?;
     }
-    let header = Header { width: width as usize, height: height as usize, mode, decoding };
-    Ok((header, orientation, Box::new(decoder)))
+    let header = Header { width: width as usize, height: height as usize, mode };
+    Ok(Opened { header, decoding, orientation, decoder: Box::new(decoder) })
 }
 
 /// Number of pixels of a picture in a file of `len` bytes, which can hold `most` of them. The header of a small file cannot make the
@@ -261,7 +304,7 @@ fn most_pixels(format: ImageFormat, mode: Mode, len: u64) -> Option<u64> {
 }
 
 /// One of [`FORMATS`], detected from the first bytes of the file.
-fn format_of(file: &mut File) -> Result<Format, String> {
+fn format_of(file: &mut impl Read) -> Result<Format, String> {
     let mut start = Vec::new();
     file.take(dicom::SIGNATURE as u64).read_to_end(&mut start).map_err(|error| error.to_string())?;
     if let Some(reason) = lfs_pointer::reason(&start) {
@@ -413,7 +456,7 @@ mod tests {
     }
 
     fn saved(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut file = io::Cursor::new(Vec::new());
+        let mut file = Cursor::new(Vec::new());
         picture.into().write_to(&mut file, format).unwrap();
         file.into_inner()
     }

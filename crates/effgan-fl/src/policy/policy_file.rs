@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use effgan_data::datasets::MaxMemory;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,9 @@ pub struct Policy {
     /// Days after the last write to a run's files at the site (all but the ledger) after which they are removed, 1..=36500;
     /// default 90. They are removed when the site is started, or when a run asks for its introduction.
     pub keep_days: u64,
+    /// A folder for decoded images, so that they need not be decoded for each request: a second copy of the site's images, which
+    /// only the user of the site's process can read; default empty, which makes no copy.
+    pub image_cache: PathBuf,
 }
 
 fn mebibytes(mib: u64) -> MaxMemory {
@@ -113,6 +116,7 @@ impl Default for Policy {
             class_names: false,
             allow_links: false,
             keep_days: 90,
+            image_cache: PathBuf::new(),
         }
     }
 }
@@ -192,6 +196,13 @@ impl Policy {
         {
             return Err(format!("{key} = {} must be above 0 and at most {max:?}", shown(value)));
         }
+        let folder = &self.image_cache;
+        if folder.is_relative() && !folder.as_os_str().is_empty() {
+            let folder = folder.display();
+            return Err(format!(
+                "image_cache = \"{folder}\" must be a whole path, such as \"/var/cache/effgan\", or \"\""
+            ));
+        }
         let known = algorithms_of_a_federation();
         if let Some(name) = self.algorithms.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(format!("algorithms has {name:?}, which is not one of {}", known.join(", ")));
@@ -254,6 +265,7 @@ mod tests {
             ("min_batch_size = 100000", "min_batch_size = 100000 must be from 1 to 65536"),
             ("algorithms = [\"central\"]", "algorithms has \"central\", which is not one of effgan, cyclic-effgan"),
             ("algorithms = []", "algorithms = [] allows nothing"),
+            ("image_cache = \"cache\"", "image_cache = \"cache\" must be a whole path, such as "),
             ("max_rounds = -1", "line 1: invalid value: integer `-1`"),
             ("approve = \"no\"", "line 1: unknown variant `no`, expected `each-run` or `any`"),
             (

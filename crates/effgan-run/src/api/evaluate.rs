@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
+use effgan_data::datasets::Reading;
 use effgan_data::{DatasetConfig, ImageFiles};
 use effgan_fl::Ensemble;
 use effgan_fl::ensemble::Selection;
@@ -85,11 +86,12 @@ pub fn evaluate(
 }
 
 fn real_set(reference: Against) -> Result<RealSet> {
+    let reading = Reading::quiet().with_cache_of_user();
     match reference {
-        Against::Named(Value::String(name)) => RealSet::named(&name, None),
+        Against::Named(Value::String(name)) => RealSet::named(&name, None, &reading),
         Against::Named(tables) => {
             let config = DatasetConfig::deserialize(tables);
-            RealSet::of_config(&config.map_err(|error| Failure::usage(anyhow!("reference: {error}")))?)
+            RealSet::of_config(&config.map_err(|error| Failure::usage(anyhow!("reference: {error}")))?, &reading)
         }
         Against::Path(path) => RealSet::at(&path),
         Against::Images(pixels, [_, shape @ ..]) => RealSet::in_memory(pixels, shape),

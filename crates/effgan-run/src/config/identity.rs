@@ -13,7 +13,7 @@ use super::{Config, FederationConfig};
 impl Config {
     /// SHA-256, as hex, of everything that the bits of a run's rounds depend on.
     ///
-    /// A resumed run may change what is left out: the name, where the images lie and the memory to read them, the number of
+    /// A resumed run may change what is left out: the name, where the images lie, the memory to read them and whether they are cached, the number of
     /// rounds (unless the learning rate depends on it), what happens to clients that fail, send too large values or are
     /// absent and to members that are flagged or too large, and which checkpoints are kept.
     pub fn identity(&self) -> String {
@@ -41,6 +41,7 @@ impl Config {
         config.name = String::new();
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
+        config.dataset.cache = true;
         config.checkpoint = CheckpointConfig::default();
         let FederationConfig { sites, deadline, label_counts, .. } = FederationConfig::default();
         config.federation = FederationConfig { sites, deadline, label_counts, ..config.federation };
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     /// The keys that a resumed run may change: docs/reliability.md has this list, too.
-    const MAY_CHANGE: [&str; 15] = [
+    const MAY_CHANGE: [&str; 16] = [
         "aggregation.flagged",
         "aggregation.max_norm",
         "aggregation.max_share",
@@ -121,6 +122,7 @@ mod tests {
         "algorithm.rounds",
         "checkpoint.every_steps",
         "checkpoint.keep",
+        "dataset.cache",
         "dataset.dir",
         "dataset.max_memory",
         "federation.deadline",

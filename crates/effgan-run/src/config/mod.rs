@@ -13,6 +13,7 @@ mod total_epochs;
 mod typed;
 
 use anyhow::anyhow;
+use effgan_data::datasets::{Reading, Report};
 use effgan_data::{DataError, Dataset, DatasetConfig, Partition, PartitionConfig};
 use effgan_fl::ensemble::NormStatistics;
 use effgan_fl::{
@@ -124,19 +125,29 @@ impl Config {
         FailurePolicy { bounds, ..policy }
     }
 
-    /// Loads the data set, with labels in the order of `federation.classes` where that is given.
+    /// Loads the data set, with labels in the order of `federation.classes` where that is given. Decoded pictures are kept in the user's
+    /// cache folder, where `dataset.cache` allows it.
     ///
     /// # Errors
     /// As [`DatasetConfig::load_named`].
     pub fn load_dataset(&self) -> std::result::Result<Dataset, DataError> {
-        self.dataset.load_named(self.federation.classes.as_deref())
+        self.read_dataset(&|_| {})
     }
 
-    /// The config as it is sent to sites: without the server's data folder and without the names of the other sites.
+    /// As [`load_dataset`](Self::load_dataset); `report` is told how far reading has come.
+    ///
+    /// # Errors
+    /// As [`load_dataset`](Self::load_dataset).
+    pub fn read_dataset(&self, report: &(dyn Fn(Report<'_>) + Sync)) -> std::result::Result<Dataset, DataError> {
+        self.dataset.read(self.federation.classes.as_deref(), &Reading::reported_to(report).with_cache_of_user())
+    }
+
+    /// The config as it is sent to sites: without the server's data folder, what it keeps of it, and the names of the other sites.
     #[must_use]
     pub fn for_sites(&self) -> Self {
         let mut config = self.clone();
         config.dataset.dir = None;
+        config.dataset.cache = true;
         config.federation.sites = None;
         config
     }

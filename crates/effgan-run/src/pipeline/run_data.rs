@@ -8,6 +8,7 @@ use effgan_nn::{Device, Model, params};
 
 use crate::config::Config;
 use crate::failure::Result;
+use crate::progress::Progress;
 use crate::protocol::{Introduction, class_labels};
 use crate::record::run_dir::RunDir;
 use crate::record::run_info::{DatasetInfo, PartitionInfo};
@@ -25,14 +26,15 @@ pub(super) enum RunData {
 pub(super) const SITES: &str = "sites.json";
 
 impl RunData {
-    /// Reads the data set of `config`, whose clients are to train on `device`, and splits it by the config's partition.
+    /// Reads the data set of `config`, whose clients are to train on `device`, and splits it by the config's partition. The listener of
+    /// `progress` is told of the reading.
     ///
     /// # Errors
     /// A config that cannot be simulated, or not on this device; data that cannot be read or split.
-    pub(super) fn load(config: &Config, device: Device) -> Result<Self> {
+    pub(super) fn load(config: &Config, device: Device, progress: &Progress) -> Result<Self> {
         config.check_simulated()?;
         config.local.device(device)?;
-        let dataset = config.load_dataset()?;
+        let dataset = config.read_dataset(&|report| progress.report(report))?;
         let partition = Self::partition(config, &dataset)?;
         Ok(Self::Simulated(Box::new(dataset), partition))
     }
@@ -185,7 +187,8 @@ mod tests {
     fn a_precision_that_the_processor_lacks_is_refused_before_data_are_read() {
         let settings = [r#"dataset={ name = "mnist", dir = "/nowhere" }"#, "local.precision=bf16"].map(String::from);
         let config = Config::parse(include_str!("../../tests/tiny.toml"), &settings).unwrap();
-        let error = RunData::load(&config, Device::cpu_with(Isa::PORTABLE)).err().unwrap().line();
+        let error =
+            RunData::load(&config, Device::cpu_with(Isa::PORTABLE), &Progress::events(|_| {})).err().unwrap().line();
         assert!(error.starts_with("local.precision = bf16 needs a processor with "), "{error}");
     }
 }

@@ -33,7 +33,7 @@ impl RunInputs {
     /// # Errors
     /// As [`RunData::load`] and [`new`](Self::new).
     pub(super) fn load(config: &Config, execution: Execution) -> Result<Self> {
-        Self::new(config, RunData::load(config, execution.device)?, execution)
+        Self::new(config, RunData::load(config, execution.device, execution.progress)?, execution)
     }
 
     /// Derives them from the config and the data.

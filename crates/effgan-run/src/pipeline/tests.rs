@@ -77,7 +77,9 @@ fn a_loss_or_a_score_with_nan_is_a_note_for_the_listener_as_in_the_file() {
     let (folder, config, follower) = (place.path().join("run"), config(), Follower::that_stops(|_| false));
     let progress = Progress::new(follower.clone());
     let execution = Execution::on_cpu(2, &progress, &follower.stop).unwrap();
-    let inputs = RunInputs::new(&config, RunData::load(&config, execution.device).unwrap(), execution).unwrap();
+    let inputs =
+        RunInputs::new(&config, RunData::load(&config, execution.device, execution.progress).unwrap(), execution)
+            .unwrap();
     let dir = RunDir::create(&folder, &config, inputs.info(&config, execution)).unwrap();
     let mut run = Run::new(&config, &inputs, dir, execution);
 

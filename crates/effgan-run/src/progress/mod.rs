@@ -9,6 +9,7 @@ mod lines;
 
 use std::sync::Arc;
 
+use effgan_data::datasets::Report;
 use effgan_fl::{PlannedRound, StepRecord};
 
 pub use self::clients::{ClientProgress, Clients};
@@ -17,6 +18,11 @@ use crate::record::events::{Event, LossCurve};
 
 /// Receives what a run does. The run waits for each call, so calls must return quickly.
 pub trait Listener: Send + Sync {
+    /// `done` of `of` pictures of a folder have been read, where the data set is one; called from several threads, one at a time.
+    fn reading(&self, done: usize, of: usize) {
+        let _ = (done, of);
+    }
+
     /// The run begins its rounds, `plan`, of which an earlier start has finished the first `done`. `clients` has the progress of each
     /// client at any time.
     fn started(&self, plan: Vec<PlannedRound>, done: usize, clients: &Arc<Clients>) {
@@ -87,6 +93,14 @@ impl Progress {
 
     pub(crate) fn line(&self, line: &str) {
         self.listener.line(line);
+    }
+
+    /// Passes on what reading a data set reports.
+    pub(crate) fn report(&self, report: Report<'_>) {
+        match report {
+            Report::Pictures { done, of } => self.listener.reading(done, of),
+            Report::Line(line) => self.listener.line(line),
+        }
     }
 
     pub(crate) fn finished(&self) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use effgan_data::datasets::Reading;
 use effgan_data::{Dataset, DatasetConfig, DatasetName, ImageFiles};
 use effgan_fl::Ensemble;
 
@@ -24,13 +25,14 @@ pub enum RealSet {
 }
 
 impl RealSet {
-    /// The data set of this name, whose files are in `dir` when it has files, or else the images at this path.
+    /// The data set of this name, whose files are in `dir` when it has files and which is read as `reading` says, or else the images at
+    /// this path.
     ///
     /// # Errors
     /// When there is neither, or the images cannot be read.
-    pub fn named(reference: &str, dir: Option<PathBuf>) -> Result<Self> {
+    pub fn named(reference: &str, dir: Option<PathBuf>, reading: &Reading<'_>) -> Result<Self> {
         match reference.parse::<DatasetName>() {
-            Ok(name) => Self::of_config(&DatasetConfig { dir, ..DatasetConfig::of(name) }),
+            Ok(name) => Self::of_config(&DatasetConfig { dir, ..DatasetConfig::of(name) }, reading),
             Err(_) if Path::new(reference).exists() => Self::at(Path::new(reference)),
             Err(unknown) => {
                 let line = format!("reference: {unknown}, or an existing path; {reference} does not exist");
@@ -39,12 +41,12 @@ impl RealSet {
         }
     }
 
-    /// A data set.
+    /// A data set, which is read as `reading` says.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of_config(config: &DatasetConfig) -> Result<Self> {
-        Ok(Self::Dataset(Box::new(config.load()?)))
+    pub fn of_config(config: &DatasetConfig, reading: &Reading<'_>) -> Result<Self> {
+        Ok(Self::Dataset(Box::new(config.read(None, reading)?)))
     }
 
     /// The images in a folder or an array file.

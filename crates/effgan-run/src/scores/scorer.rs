@@ -154,7 +154,7 @@ pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device)
         return if is_scored { num_scored(dataset, unseen, n).map(drop) } else { Ok(()) };
     };
     let n = num_scored(dataset, dataset.train.len(), n)?;
-    network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
+    network.true_classes(&dataset.test.labels()[..n]).map(drop).map_err(|error| not_scored(n, error))
 }
 
 /// How many images are scored: `n`, or as many as there are test images and images for the floor.
@@ -194,9 +194,11 @@ fn reference(
         Err(reason) => return Ok(Err(reason)),
     };
     let n = num_scored(dataset, network.for_floor(dataset.train.labels()).len(), n)?;
-    let (test, shape) = (dataset.test.first(n), dataset.test.shape());
+    // The split may be large: nothing of it is copied.
+    let (shape, labels) = (dataset.test.shape(), &dataset.test.labels()[..n]);
+    let pixels = &dataset.test.pixels()[..n * shape.iter().product::<usize>()];
     let mut notes = notes(&network, shape, n);
-    let classes = match network.true_classes(test.labels()) {
+    let classes = match network.true_classes(labels) {
         // People's own classes may be too small for a test image each.
         Err(error @ MetricError::MissingClass { .. }) if network.network() == Network::Own => {
             notes.push(format!("no class scores: {error}"));
@@ -204,7 +206,7 @@ fn reference(
         }
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = network.extract(&ImageList::of_one_shape(test.pixels(), shape), how.jobs);
+    let images = network.extract(&ImageList::of_one_shape(pixels, shape), how.jobs);
     let images = images.and_then(|images| Reference::new(network.network(), images, classes));
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use effgan_data::Dataset;
+use effgan_data::datasets::Report;
 use effgan_nn::Device;
 use effgan_nn::checkpoint::write_file;
 
@@ -33,7 +34,8 @@ use crate::pipeline;
 use crate::scores::{FeatureNet, Training};
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
-/// table and figures and returns their paths. `on_line` is called with a line for each finished cell.
+/// table and figures and returns their paths. `report` is told of the images that are read to check the cells, and then a line for each
+/// finished cell.
 ///
 /// Cells run in parallel, on one thread each where there are enough of them: that is faster than one after the other on all cores, as
 /// measured in docs/sweeps.md.
@@ -45,14 +47,14 @@ pub fn run(
     out: &Path,
     jobs: usize,
     stop: &AtomicBool,
-    on_line: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(Report<'_>) + Sync),
 ) -> Result<Vec<PathBuf>> {
     let groups = plan::groups(&sweep.cells);
     sweep.cells.iter().try_for_each(|cell| check_settings(cell, out))?;
     let how = Training { device: Device::cpu()?, jobs, progress: &|_, _, _| {}, stop };
-    check_open_cells(sweep, out, how)?;
+    check_open_cells(sweep, out, how, report)?;
     fs::create_dir_all(out.join("cells")).with_context(|| format!("making {}", out.display()))?;
-    let failed = workers::run_groups(sweep, out, groups, jobs, stop, on_line);
+    let failed = workers::run_groups(sweep, out, groups, jobs, stop, &|line| report(Report::Line(line)));
     if stop.load(Ordering::Relaxed) {
         let line = format!("interrupted; the same command continues {}", out.display());
         return Err(Failure::interrupted(anyhow!(line)));
@@ -83,7 +85,7 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
 
 /// Checks that this processor can train the open cells, and that their images, which are read once, will do for each of them, so that an
 /// error is reported before any work.
-fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>) -> Result<()> {
+fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>, report: &(dyn Fn(Report<'_>) + Sync)) -> Result<()> {
     let mut open: Vec<&Cell> = sweep.cells.iter().filter(|cell| is_open(sweep, cell, out)).collect();
     for cell in &open {
         cell.config.local.device(how.device).map_err(|error| of_cell(sweep, cell, error.into()))?;
@@ -91,16 +93,21 @@ fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>) -> Result<()> 
     while let Some(first) = open.first() {
         let images = |cell: &Cell| (cell.config.dataset.clone(), cell.config.federation.classes.clone());
         let (same, others) = open.iter().partition(|cell| images(cell) == images(first));
-        check_cells(sweep, same, how)?;
+        check_cells(sweep, same, how, report)?;
         open = others;
     }
     Ok(())
 }
 
 /// Checks all that the images tell of cells with the same images.
-fn check_cells(sweep: &Sweep, cells: Vec<&Cell>, how: Training<'_>) -> Result<()> {
+fn check_cells(
+    sweep: &Sweep,
+    cells: Vec<&Cell>,
+    how: Training<'_>,
+    report: &(dyn Fn(Report<'_>) + Sync),
+) -> Result<()> {
     let Some(first) = cells.first() else { return Ok(()) };
-    let dataset = first.config.load_dataset().map_err(|error| of_cell(sweep, first, error.into()))?;
+    let dataset = first.config.read_dataset(report).map_err(|error| of_cell(sweep, first, error.into()))?;
     check_scores(sweep, &dataset, how).map_err(|failure| of_cell(sweep, first, failure))?;
     cells.into_iter().try_for_each(|cell| {
         pipeline::check_on(&cell.config, &dataset, how.device).map_err(|failure| of_cell(sweep, cell, failure))

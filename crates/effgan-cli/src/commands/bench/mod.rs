@@ -5,6 +5,7 @@ mod frechet;
 mod kind;
 mod mark;
 mod peak_memory;
+mod read;
 mod sample;
 mod scores;
 mod train_step;
@@ -20,7 +21,7 @@ use crate::output::say;
 /// The `engine` of a result, to tell it from those of other programs.
 const ENGINE: &str = concat!("effgan ", env!("CARGO_PKG_VERSION"));
 
-/// Measure the speed of this machine at training, sampling, scoring and averaging
+/// Measure the speed of this machine at training, sampling, scoring, averaging and reading pictures
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   effgan bench train-step
@@ -31,6 +32,7 @@ pub(super) enum Bench {
     Frechet(frechet::Frechet),
     Scores(scores::Scores),
     Average(average::Average),
+    Read(read::Read),
 }
 
 impl Bench {
@@ -41,6 +43,7 @@ impl Bench {
             Self::Frechet(bench) => bench.run(),
             Self::Scores(bench) => bench.run(),
             Self::Average(bench) => bench.run(),
+            Self::Read(bench) => bench.run(),
         }
     }
 }

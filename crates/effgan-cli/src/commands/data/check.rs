@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 use effgan_data::control_chars;
-use effgan_data::datasets::{Contents, ContentsKind, LeftOut};
+use effgan_data::datasets::{Contents, ContentsKind, LeftOut, Reading, Report};
 
 use effgan_run::failure::{Failure, Result};
 
-use crate::output::say;
+use crate::output::{advise, say};
+use crate::terminal::ReadingBar;
 
 /// Check a folder of images, an .npz or .npy file, or a data set's files, and describe it
 #[derive(Args)]
@@ -23,7 +24,9 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<()> {
-        let contents = Contents::of(&self.path)?;
+        let bar = ReadingBar::default();
+        let report = |report: Report<'_>| bar.report(report, advise);
+        let contents = Contents::read(&self.path, &Reading::reported_to(&report))?;
         say(describe(&self.path, &contents).trim_end());
         let (num_broken, num_images) = (contents.broken.len(), contents.num_images());
         if num_broken > 0 {

@@ -39,7 +39,8 @@ pub(super) fn of_experiment(dataset: &DatasetConfig) -> Result<()> {
 }
 
 fn arrays(data: &Path, dataset: &DatasetConfig, classes: Option<&[String]>) -> Result<(Vec<usize>, String)> {
-    let loaded = DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load_at_site(classes)?;
+    let loaded =
+        DatasetConfig { dir: Some(data.into()), limit: None, ..dataset.clone() }.load_at_site(classes, None)?;
     let mut by_class = vec![0; loaded.train.num_classes()];
     loaded.train.labels().iter().for_each(|&label| by_class[usize::from(label)] += 1);
     let num_images = loaded.train.len() + loaded.test.len();

@@ -1,6 +1,6 @@
 //! The classes of one split: its sub-folders, or the folder itself.
 
-use super::walk::{Entries, Tree};
+use super::walk::{Entries, Found, Tree};
 use crate::{DataError, control_chars};
 use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 use unicode_normalization::UnicodeNormalization;
@@ -18,8 +18,8 @@ impl Classes {
         let entries = Entries::of(dir)?;
         let mut flat = Tree { skipped: entries.skipped, ..Tree::default() };
         let mut trees: BTreeMap<String, Tree> = BTreeMap::new();
-        for (name, path) in entries.list {
-            if path.is_dir() {
+        for Found { name, path, is_dir, .. } in entries.list {
+            if is_dir {
                 trees.entry(class_of(&name, &path)?).or_default().append(Tree::of(&path)?);
             } else {
                 flat.add_file(path);

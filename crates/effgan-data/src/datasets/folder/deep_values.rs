@@ -12,7 +12,7 @@ pub(in crate::datasets) struct DeepValues(Mutex<Option<[u16; 2]>>);
 
 impl DeepValues {
     /// Takes the least and the largest value of one picture into account.
-    pub(super) fn see(&self, range: Option<[u16; 2]>) {
+    pub(in crate::datasets) fn see(&self, range: Option<[u16; 2]>) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = match (*seen, range) {
             (Some([least, largest]), Some([low, high])) => Some([least.min(low), largest.max(high)]),

@@ -46,20 +46,23 @@ impl Layout {
     /// The layout of `dir`. It has splits where it has a training split and another one, or no other sub-folder with pictures than splits.
     pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
         let list = Entries::of(dir)?.list;
-        let folders = list.iter().filter(|(_, path)| path.is_dir());
-        let (splits, others): (Vec<_>, Vec<_>) = folders.partition(|(name, _)| Role::of(name).is_some());
-        let of = |role| splits.iter().filter(move |(name, _)| Role::of(name) == Some(role)).map(|(_, path)| path);
+        let folders = list.iter().filter(|entry| entry.is_dir);
+        let (splits, others): (Vec<_>, Vec<_>) = folders.partition(|folder| Role::of(&folder.name).is_some());
+        let of = |role| {
+            let of_role = splits.iter().filter(move |folder| Role::of(&folder.name) == Some(role));
+            of_role.map(|folder| &folder.path)
+        };
         let (train, test, validation) = (one(of(Role::Train))?, one(of(Role::Test))?, of(Role::Validation));
         let is_pair = train.is_some() && (test.is_some() || validation.clone().next().is_some());
-        if splits.is_empty() || (!is_pair && has_pictures(others.iter().map(|(_, path)| path))?) {
+        if splits.is_empty() || (!is_pair && has_pictures(others.iter().map(|folder| &folder.path))?) {
             return Ok(Self { train: dir.to_owned(), test: None, unread: Vec::new() });
         }
         let Some(train) = train else {
-            return Err(DataError::NoTrainSplit { dir: dir.to_owned(), found: splits[0].1.clone() });
+            return Err(DataError::NoTrainSplit { dir: dir.to_owned(), found: splits[0].path.clone() });
         };
         let test = if test.is_some() { test } else { one(validation)? };
         let is_read = |path: &PathBuf| *path == train || Some(path) == test.as_ref();
-        let unread = list.into_iter().map(|(_, path)| path).filter(|path| !is_read(path)).collect();
+        let unread = list.into_iter().map(|entry| entry.path).filter(|path| !is_read(path)).collect();
         Ok(Self { train, test, unread })
     }
 

@@ -4,6 +4,7 @@
 //! paths, is the test split ([`test_split`]). Labels number the sub-folders that hold training images, sorted by name. Folders within
 //! a class belong to it, and links to folders are followed. Hidden files are ignored; whatever else is not read is noted.
 
+mod cache;
 mod classes;
 mod deep_values;
 mod file_list;
@@ -18,7 +19,8 @@ pub use summary::FolderSummary;
 use super::{
     LeftOut,
     budget::{Budget, Decoders},
-    picture::{self, Header, Levels},
+    picture::{self, Facts, Header, Levels},
+    reading::{Count, Reading},
     test_split,
 };
 use crate::{
@@ -26,8 +28,9 @@ use crate::{
     parallel::{in_parallel, in_parallel_into},
     resize,
 };
+use cache::{Cache, Pictures};
 use classes::{Classes, class_name, shown};
-use deep_values::DeepValues;
+pub(super) use deep_values::DeepValues;
 use layout::Layout;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -111,21 +114,37 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Decodes all pictures and converts them to one shape.
-    pub(super) fn load(&self, options: &ReadOptions) -> Result<Loaded, DataError> {
+    /// Decodes all pictures and converts them to one shape; those that are kept of an earlier time are not decoded again.
+    pub(super) fn load(&self, options: &ReadOptions, reading: &Reading<'_>) -> Result<Loaded, DataError> {
         self.check_test_images()?;
-        let shape = self.shape(options)?;
+        let mut cache = Cache::open(self, options, reading);
+        let shape = self.shape(options, cache.as_ref())?;
         let num_images = self.num_images();
         let mut budget = options.budget.clone();
         budget.reserve_in_place(num_images, shape)?;
-        let (decoders, deep_values, mut left_out) = (budget.decoders(), DeepValues::default(), Vec::new());
+        let count = reading.count(num_images);
+        let [mut train, mut test] =
+            self.splits.each_ref().map(|split| vec![0; split.len() * shape.iter().product::<usize>()]);
+        let kept = match &mut cache {
+            Some(cache) => cache.read(self, shape, [&mut train, &mut test], &count),
+            None => self.splits.each_ref().map(|split| vec![None; split.len()]),
+        };
+        let (decoders, deep_values) = (budget.decoders(), DeepValues::default());
         let levels = options.levels.unwrap_or_default();
-        let how = Decoding { shape, levels, decoders: &decoders, deep_values: &deep_values };
-        let [train, test] = [0, 1].map(|split| self.decode(split, &how, &mut left_out));
+        let how = Decoding { shape, levels, decoders: &decoders, deep_values: &deep_values, count: &count };
+        let splits = [self.decode(0, train, &kept[0], &how), self.decode(1, test, &kept[1], &how)];
+        if let Some(cache) = &cache {
+            let pictures =
+                [0, 1].map(|i| Pictures { kept: &kept[i], facts: &splits[i].facts, pixels: &splits[i].pixels });
+            cache.save(self, shape, &pictures, reading);
+        }
+        let mut left_out: Vec<LeftOut> = splits.iter().flat_map(|split| split.left_out.iter().cloned()).collect();
         left_out.sort_by(|a, b| a.file.cmp(&b.file));
         if !left_out.is_empty() && !options.skip_broken {
             return Err(DataError::Broken { dir: self.dir.clone(), num_images, files: left_out });
         }
+        let set = |split: Decoded| ImageSet::new(shape, split.pixels, split.labels, self.classes.len());
+        let [train, test] = splits.map(set);
         let (train, test) = (train?, test?);
         if test.is_empty() || train.is_empty() {
             return Err(DataError::AllBroken { dir: self.dir.clone() });
@@ -149,19 +168,33 @@ impl Listing {
     }
 
     /// The header of each file, by split.
-    pub(super) fn headers(&self, decoders: &Decoders) -> [Vec<Result<Header, String>>; 2] {
-        self.splits.each_ref().map(|split| in_parallel(split, |entry| picture::header(&entry.path, decoders)))
+    fn headers(&self, decoders: &Decoders, cache: Option<&Cache>) -> [Vec<Result<Header, String>>; 2] {
+        [0, 1].map(|split| {
+            in_parallel(&self.numbered(split), |(i, entry)| {
+                let kept = cache.and_then(|cache| cache.header(split, *i, self.name_of(&entry.path)));
+                kept.map_or_else(|| picture::header(&entry.path, decoders), Ok)
+            })
+        })
+    }
+
+    /// The entries of a split, and which they are.
+    fn numbered(&self, split: usize) -> Vec<(usize, &Entry)> {
+        self.splits[split].iter().enumerate().collect()
     }
 
     /// The name of `path` in messages: its path within the folder.
     pub(super) fn name(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
+        self.name_of(path).to_owned()
+    }
+
+    fn name_of<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.dir).unwrap_or(path)
     }
 
     /// The shape of all images: from the options, or else the one that all images have.
-    fn shape(&self, options: &ReadOptions) -> Result<[usize; 3], DataError> {
+    fn shape(&self, options: &ReadOptions, cache: Option<&Cache>) -> Result<[usize; 3], DataError> {
         let is_known = options.size.is_some() && options.channels.is_some();
-        let headers = if is_known { Default::default() } else { self.headers(&options.budget.decoders()) };
+        let headers = if is_known { Default::default() } else { self.headers(&options.budget.decoders(), cache) };
         let known: Vec<(&Entry, Header)> = self
             .splits
             .iter()
@@ -206,43 +239,38 @@ impl Listing {
         }
     }
 
-    /// Decodes the pictures of one split; those that cannot be read are added to `left_out`.
-    fn decode(&self, split: usize, how: &Decoding<'_>, left_out: &mut Vec<LeftOut>) -> Result<ImageSet, DataError> {
-        let Decoding { shape, levels, decoders, deep_values } = *how;
-        let (entries, image_len) = (&self.splits[split], shape.iter().product::<usize>());
-        let mut pixels = vec![0; entries.len() * image_len];
-        let read = |entry: &Entry, output: &mut [u8]| {
-            let fit = |pixels: Vec<u8>, from| output.copy_from_slice(&resize::fit_image(&pixels, from, shape));
-            picture::read(&entry.path, shape, levels, decoders, fit).map(|((), range)| deep_values.see(range))
+    /// Decodes the pictures of one split into their places in `pixels`, but for those that are there: what is known of them is `kept`.
+    fn decode(&self, split: usize, mut pixels: Vec<u8>, kept: &[Option<Facts>], how: &Decoding<'_>) -> Decoded {
+        let (entries, image_len) = (self.numbered(split), how.shape.iter().product::<usize>());
+        let read = |(i, entry): &(usize, &Entry), output: &mut [u8]| {
+            let facts = kept[*i].map_or_else(|| decode(&entry.path, how, output), Ok);
+            how.deep_values.see(facts.as_ref().ok().and_then(|facts| facts.range));
+            facts
         };
-        let mut labels = Vec::with_capacity(entries.len());
-        for (i, (entry, read)) in entries.iter().zip(in_parallel_into(entries, &mut pixels, read)).enumerate() {
-            match read {
-                Ok(()) => {
+        let (mut labels, mut left_out, mut facts) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
+        for ((i, entry), read) in entries.iter().zip(in_parallel_into(&entries, &mut pixels, read)) {
+            match &read {
+                Ok(_) => {
                     pixels.copy_within(i * image_len..(i + 1) * image_len, labels.len() * image_len);
                     labels.push(entry.label);
                 }
-                Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason }),
+                Err(reason) => left_out.push(LeftOut { file: self.name(&entry.path), reason: reason.clone() }),
             }
+            facts.push(read.ok());
         }
         pixels.truncate(labels.len() * image_len);
-        ImageSet::new(shape, pixels, labels, self.classes.len())
+        Decoded { pixels, labels, facts, left_out }
     }
 
-    /// The pictures that cannot be read, found by decoding all of them, and the range of those with 16 bits.
-    pub(super) fn broken(&self) -> (Vec<LeftOut>, DeepValues) {
-        let (decoders, deep_values) = (Budget::as_they_are().decoders(), DeepValues::default());
-        let check = |entry: &Entry| match picture::read(&entry.path, [0; 3], Levels::default(), &decoders, |_, _| ()) {
-            Ok(((), range)) => {
-                deep_values.see(range);
-                None
-            }
-            Err(reason) => Some(LeftOut { file: self.name(&entry.path), reason }),
+    /// Decodes all pictures without keeping any: what is known of each by split, or why it cannot be read.
+    pub(super) fn look(&self, reading: &Reading<'_>) -> [Vec<Result<Facts, String>>; 2] {
+        let (decoders, count) = (Budget::as_they_are().decoders(), reading.count(self.num_images()));
+        let look = |entry: &Entry| {
+            let seen = picture::read(&entry.path, [0; 3], Levels::default(), &decoders, |_, _| ());
+            count.one();
+            seen.map(|((), facts)| facts)
         };
-        let mut broken: Vec<LeftOut> =
-            self.splits.iter().flat_map(|split| in_parallel(split, check)).flatten().collect();
-        broken.sort_by(|a, b| a.file.cmp(&b.file));
-        (broken, deep_values)
+        self.splits.each_ref().map(|split| in_parallel(split, look))
     }
 }
 
@@ -252,6 +280,29 @@ struct Decoding<'a> {
     levels: Levels,
     decoders: &'a Decoders,
     deep_values: &'a DeepValues,
+    count: &'a Count<'a>,
+}
+
+/// The pictures of one split.
+struct Decoded {
+    /// The images that can be read, and their labels.
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+    /// What is known of each entry; `None` of one that cannot be read.
+    facts: Vec<Option<Facts>>,
+    left_out: Vec<LeftOut>,
+}
+
+/// Decodes one picture into `output`.
+fn decode(path: &Path, how: &Decoding<'_>, output: &mut [u8]) -> Result<Facts, String> {
+    let &Decoding { shape, levels, decoders, .. } = how;
+    let fit = |pixels: Vec<u8>, from| {
+        let pixels = if from == shape { pixels } else { resize::fit_image(&pixels, from, shape) };
+        output.copy_from_slice(&pixels);
+    };
+    let decoded = picture::read(path, shape, levels, decoders, fit);
+    how.count.one();
+    decoded.map(|((), facts)| facts)
 }
 
 /// Refuses a class folder that has files and no picture in any split, since its class would be missing.

@@ -44,7 +44,7 @@ impl FolderSummary {
         let mut classes: Vec<_> = listing.classes.iter().map(|name| (name.clone(), [0; 2])).collect();
         let (mut sizes, mut modes) = (BTreeMap::<_, (usize, PathBuf)>::new(), BTreeMap::<_, usize>::new());
         let mut broken = Vec::new();
-        for (split, headers) in listing.headers(&Budget::as_they_are().decoders()).into_iter().enumerate() {
+        for (split, headers) in listing.headers(&Budget::as_they_are().decoders(), None).into_iter().enumerate() {
             for (entry, header) in listing.splits[split].iter().zip(headers) {
                 let file = listing.name(&entry.path);
                 match header {

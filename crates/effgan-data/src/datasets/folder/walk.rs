@@ -4,7 +4,8 @@ use crate::{DataError, datasets::picture};
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, DirEntry},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -67,8 +68,8 @@ impl Tree {
         }
         let entries = Entries::of(dir)?;
         self.skipped.extend(entries.skipped);
-        for (_, path) in entries.list {
-            if path.is_dir() {
+        for Found { path, is_dir, .. } in entries.list {
+            if is_dir {
                 self.walk(&path, seen)?;
             } else {
                 self.add_file(path);
@@ -91,29 +92,48 @@ impl Tree {
     }
 }
 
+/// An entry of a folder.
+pub(super) struct Found {
+    pub(super) name: OsString,
+    pub(super) path: PathBuf,
+    /// Whether it is a folder, or a link to one.
+    pub(super) is_dir: bool,
+    is_link: bool,
+}
+
+impl Found {
+    // The folder itself says what most entries are, so that a folder of many pictures needs no call of the system for each.
+    fn of(entry: &DirEntry) -> io::Result<Self> {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        let (is_link, is_dir) = (kind.is_symlink(), if kind.is_symlink() { path.is_dir() } else { kind.is_dir() });
+        Ok(Self { name: entry.file_name(), path, is_dir, is_link })
+    }
+
+    /// Whether it is a link to nothing, and may have been the folder of a class. A picture that is missing is one that cannot be read.
+    fn is_gone(&self) -> bool {
+        self.is_link && !self.path.exists() && !picture::is_picture(&self.path)
+    }
+}
+
 /// The entries of one folder.
 pub(super) struct Entries {
-    /// Names and paths, sorted by name, without hidden ones.
-    pub(super) list: Vec<(OsString, PathBuf)>,
+    /// Those that are not hidden, sorted by name.
+    pub(super) list: Vec<Found>,
     /// Folders of [`LEFT_BEHIND`].
     pub(super) skipped: Vec<PathBuf>,
 }
 
 impl Entries {
     pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
-        let list = || -> io::Result<Vec<(OsString, PathBuf)>> {
-            fs::read_dir(dir)?.map(|entry| entry.map(|entry| (entry.file_name(), entry.path()))).collect()
-        };
+        let list = || fs::read_dir(dir)?.map(|entry| Found::of(&entry?)).collect::<io::Result<Vec<Found>>>();
         let mut list = list().map_err(|reason| unreadable(dir, reason))?;
-        list.sort();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
         let skipped =
-            list.extract_if(.., |(name, path)| is_left_behind(name) && path.is_dir()).map(|(_, path)| path).collect();
-        list.retain(|(name, _)| !name.to_string_lossy().starts_with('.'));
-        // A picture that is missing is one that cannot be read; anything else may have been the folder of a class.
-        let is_gone = |path: &PathBuf| path.is_symlink() && !path.exists() && !picture::is_picture(path);
-        if let Some((_, link)) = list.iter().find(|(_, path)| is_gone(path)) {
-            let target = fs::read_link(link).unwrap_or_default();
-            return Err(DataError::BrokenLink { link: link.clone(), target });
+            list.extract_if(.., |entry| entry.is_dir && is_left_behind(&entry.name)).map(|entry| entry.path).collect();
+        list.retain(|entry| !entry.name.as_encoded_bytes().starts_with(b"."));
+        if let Some(Found { path, .. }) = list.iter().find(|entry| entry.is_gone()) {
+            let target = fs::read_link(path).unwrap_or_default();
+            return Err(DataError::BrokenLink { link: path.clone(), target });
         }
         Ok(Self { list, skipped })
     }

@@ -86,6 +86,7 @@ fn with_every_key() -> Config {
             // For another name: see `every_kind`.
             range: None,
             max_memory: MaxMemory::from_mib(256).unwrap(),
+            cache: false,
         },
         partition: PartitionConfig::Iid(Iid { common: common_keys() }),
         network: NetworkConfig::Dcgan(DcganConfig {

@@ -3,20 +3,23 @@
 //! Without the list, each site would number its own folders alphabetically, and a conditional network would be taught different classes
 //! under one label. Data sets with fixed classes need no list, nor do arrays and IDX files, whose labels stay the numbers that they are.
 
+use std::path::Path;
+
 use effgan_data::{DataError, Dataset};
 use effgan_fl::Refusal;
 
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// Reads a site's images, labelled by the config's list of classes.
+/// Reads a site's images, labelled by the config's list of classes. Decoded pictures are kept in `cache`, the folder that the site's
+/// policy names, or nowhere, whatever the config says.
 ///
 /// # Errors
 /// The code for the server, and the failure for the site alone, since it may name folders.
-pub fn load(config: &Config) -> Result<Dataset, (Refusal, Failure)> {
+pub fn load(config: &Config, cache: Option<&Path>) -> Result<Dataset, (Refusal, Failure)> {
     config.check_classes().map_err(|failure| (Refusal::ClassNamesNotAllowed, failure))?;
     let classes = config.federation.classes.as_deref();
-    config.dataset.load_at_site(classes).map_err(|error| (refusal(&error), error.into()))
+    config.dataset.load_at_site(classes, cache).map_err(|error| (refusal(&error), error.into()))
 }
 
 /// The code for what is wrong with a site's images.
@@ -41,7 +44,6 @@ pub fn names(config: &Config, num_classes: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use effgan_data::DatasetName;
 
@@ -70,7 +72,7 @@ mod tests {
         let (north, south) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for (folder, classes) in [(&north, ["animals", "food", "objects"]), (&south, ["animals", "objects", "smileys"])]
         {
-            let dataset = load(&site(folder.path(), &classes)).unwrap();
+            let dataset = load(&site(folder.path(), &classes), None).unwrap();
             assert_eq!((dataset.train.num_classes(), dataset.class_names.len()), (4, 4));
             for i in 0..dataset.train.len() {
                 let name = &dataset.class_names[usize::from(dataset.train.labels()[i])];
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn the_site_learns_the_name_of_a_folder_that_is_not_listed_and_the_server_only_a_code() {
         let folder = tempfile::tempdir().unwrap();
-        let (code, failure) = load(&site(folder.path(), &["animals", "mueller 1961"])).unwrap_err();
+        let (code, failure) = load(&site(folder.path(), &["animals", "mueller 1961"]), None).unwrap_err();
         assert_eq!(code, Refusal::UnknownClass);
         let line = failure.line();
         assert!(line.contains("holds images of \"mueller 1961\", which is not one of federation.classes"), "{line}");
@@ -93,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = site(folder.path(), &["animals"]);
         config.federation.classes = None;
-        assert_eq!(load(&config).unwrap_err().0, Refusal::ClassNamesNotAllowed);
+        assert_eq!(load(&config, None).unwrap_err().0, Refusal::ClassNamesNotAllowed);
         let line = config.check_federated().unwrap_err().line();
         assert!(
             line.starts_with("network.conditional = true with dataset.name = \"folder\" needs federation.classes"),

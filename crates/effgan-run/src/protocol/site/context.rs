@@ -119,6 +119,11 @@ impl SiteContext {
         of_config.min(self.policy.max_memory)
     }
 
+    /// The folder in which decoded images may be kept; `None` where no second copy of them may be made.
+    pub(super) fn image_cache(&self) -> Option<&Path> {
+        Some(&*self.policy.image_cache).filter(|folder| !folder.as_os_str().is_empty())
+    }
+
     /// Removes what `state_dir` holds of runs that have not asked for the policy's `keep_days`. A site that cannot remove it still answers.
     pub(super) fn remove_old_runs(&self, state_dir: &Path) {
         let keep = Duration::from_hours(24 * self.policy.keep_days);

@@ -100,7 +100,7 @@ impl Images {
             config.dataset.max_memory = context.max_memory(config.dataset.max_memory);
         }
         let site_error = |(refusal, failure): (Refusal, Failure)| SiteError::new(refusal, failure.line());
-        let dataset = class_labels::load(&config).map_err(site_error)?;
+        let dataset = class_labels::load(&config, context.and_then(SiteContext::image_cache)).map_err(site_error)?;
         let mut share = site.share(&config, &dataset)?;
         if let Some(context) = context {
             context.hold_out(&config, &dataset, listed, &mut share)?;

@@ -1,5 +1,7 @@
 //! The files of a site: its hold-out, its ledger and what it remembers of runs.
 
+use effgan_data::download;
+
 use super::*;
 
 #[test]
@@ -95,6 +97,48 @@ fn a_query_makes_a_site_remove_the_state_of_old_runs() {
     let (old, new, foreign) = (run("0123456789abcdef", 31), run("fedcba9876543210", 29), run("another-name", 31));
     assert_eq!(refusal(&kit.query(CONFIG)), None);
     assert_eq!([old, new, foreign].map(|path| path.exists()), [false, true, true]);
+}
+
+/// The server's config asks for a cache, and then against one; the site's policy alone decides.
+#[test]
+fn a_site_makes_no_second_copy_of_its_images_unless_its_policy_names_a_folder() {
+    let of_user = download::cache_dir().unwrap().join("decoded");
+    let before = files_below(&of_user);
+    let cache = tempfile::tempdir().unwrap();
+    let named = format!("{ANY}image_cache = {:?}\n", cache.path());
+    let [without, with_folder] = [ANY, &*named].map(|policy| {
+        let kit = Kit::new(policy);
+        let folder = kit.folder.path().join("data");
+        // Enough bytes to be worth a cache: what follows a picture in its file does not matter.
+        for file in files_below(&folder) {
+            fs::File::options().append(true).open(&file).unwrap().set_len(1 << 18).unwrap();
+        }
+        kit
+    });
+    // Until the images are old enough to be trusted.
+    std::thread::sleep(Duration::from_millis(2100));
+    let ask = |kit: &Kit, cache: bool| {
+        let config = with("channels = 1 }", &format!("channels = 1, cache = {cache} }}"));
+        assert_eq!(refusal(&kit.query(&config)), None);
+        assert_eq!(refusal(&kit.round(&config, ExchangeKind::Average, 1)), None);
+    };
+    ask(&without, true);
+    ask(&with_folder, false);
+    let pixels = image::open(without.folder.path().join("data/cats/000.png")).unwrap().into_luma8().into_raw();
+    let copies = |folder: &Path| {
+        let holds = |file: &PathBuf| fs::read(file).unwrap().windows(pixels.len()).any(|part| part == pixels);
+        files_below(folder).into_iter().filter(holds).collect::<Vec<_>>()
+    };
+    assert!(copies(without.folder.path()).is_empty() && copies(with_folder.folder.path()).is_empty());
+    assert_eq!(files_below(&of_user), before);
+    let [copy] = &copies(cache.path())[..] else { panic!("one copy, in the folder of the policy") };
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(copy), mode(copy.parent().unwrap())), (0o600, 0o700));
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// A site that is stopped in the middle of its work, and gets another effgan before it goes on.
