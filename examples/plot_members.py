@@ -21,7 +21,7 @@ import effgan
 
 SIDE = 5  # images per side of a grid
 COLUMNS = 4
-METRICS = ("fd_small", "fd_own")  # the second where a network was trained on the images
+METRICS = ("fd_small", "fd_own", "swd")  # by a built-in network, by one that was trained on the images, and without one
 INK, FAINT, GRID = "#1d2530", "#6b7684", "#e3e7ec"
 AVERAGE, ENSEMBLE = "#3b6fb6", "#d1632a"
 TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold", "color": INK}

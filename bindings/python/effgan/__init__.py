@@ -155,8 +155,9 @@ def evaluate(
     ``"torch-fidelity"`` or ``"clean"``. Both sets may have any sizes and colours: each image is converted by itself.
 
     The result has ``n``, ``fd_small`` (Fréchet distance on a small network's features, lower is closer; not an FID), ``kd_small`` with ``kd_std``
-    over subsets (a kernel distance; not a KID), ``fd_own`` and ``kd_own`` on a network that was trained on the data set, or ``fid`` and ``kid`` on Inception's features, ``precision``, ``recall``, ``density``, ``coverage``,
-    ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of as many real training images: what a perfect generator
+    over subsets (a kernel distance; not a KID), ``fd_own`` and ``kd_own`` on a network that was trained on the data set, ``swd`` with ``swd_levels``
+    (sliced Wasserstein distance of a data set without classes, lower is closer), or ``fid`` and ``kid`` on Inception's features, ``precision``,
+    ``recall``, ``density``, ``coverage``, ``class_kl`` (nats), ``modes``, ``class_counts``, and under ``floor`` the same scores of as many real training images: what a perfect generator
     would reach. Classes and the floor need a data set. ``warnings`` lists what makes a number less reliable.
     """
     if isinstance(reference, Mapping):

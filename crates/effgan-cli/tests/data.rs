@@ -58,20 +58,6 @@ fn events(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Checks a run for whose images there is no feature network, for this reason.
-fn assert_ran_without_scores(output: &Output, run: &Path, reason: &str) {
-    assert!(output.status.success(), "{output:?}");
-    let line = format!("no scores: {reason}");
-    assert_eq!(stdout(output).matches(&line).count(), 1, "{output:?}");
-    let events = events(run);
-    assert!(events.iter().any(|event| event["note"] == line.as_str()));
-    assert!(events.iter().all(|event| event["event"] != "score" && event.get("fd_small").is_none()));
-    let report = fs::read_to_string(run.join("report.html")).unwrap();
-    // It may begin a sentence there.
-    assert!(report.contains(line.trim_start_matches("no")));
-    assert_has_pictures(run);
-}
-
 fn assert_has_pictures(run: &Path) {
     for picture in ["real", "round_0001", "round_0002", "mean_of_members", "ensemble", "summary"] {
         assert!(run.join(format!("samples/{picture}.png")).is_file(), "{picture}");
@@ -168,6 +154,50 @@ fn pictures_in_classes_are_scored_by_a_network_of_their_own_that_is_trained_once
 }
 
 #[test]
+fn pictures_without_classes_are_scored_by_their_pixels() {
+    let folder = TempDir::new().unwrap();
+    let (pictures, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    fs::create_dir(&pictures).unwrap();
+    for i in 0..150 {
+        let picture =
+            image::RgbImage::from_fn(28, 28, |x, y| image::Rgb([x, y, x * y / 3].map(|v| (v * (1 + i % 9) + i) as u8)));
+        picture.save(pictures.join(format!("{i:03}.png"))).unwrap();
+    }
+    let dir = format!("dataset.dir={}", pictures.display());
+    let output = run(&out, &["dataset.name=folder", &dir, "partition={kind=\"iid\", clients=2}", ALL_IMAGES]);
+    assert!(output.status.success(), "{output:?}");
+    let note = "scores are by a low-pass of 16 × 16 (no network: the images have no classes, which a feature network would learn)";
+    let said = stdout(&output);
+    assert!(said.contains(note), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("  real images (floor) ") && line.contains(" swd ")), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("  ensemble ") && line.contains(" coverage ")), "{said}");
+
+    let events = events(&out);
+    assert!(events.iter().any(|event| event["note"] == note));
+    let score = |of: &str| events.iter().rfind(|event| event["of"] == of).unwrap();
+    let (ensemble, floor) = (score("ensemble"), score("floor"));
+    assert_eq!((&ensemble["n"], &floor["n"]), (&Value::from(15), &Value::from(15)));
+    // An untrained generator is far from pictures.
+    assert!(ensemble["swd"].as_f64() > floor["swd"].as_f64(), "{ensemble} {floor}");
+    let sides: Vec<&Value> = floor["swd_levels"].as_array().unwrap().iter().map(|level| &level["width"]).collect();
+    assert_eq!(sides, [28, 14]);
+    let header = fs::read_to_string(out.join("metrics.csv")).unwrap().lines().next().unwrap().to_owned();
+    assert!(header.contains(",n,swd,precision,recall,density,coverage,score_seconds"), "{header}");
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("sliced Wasserstein distance"));
+
+    // An evaluation has the numbers of the run, and memorisation.
+    let run = out.to_str().unwrap();
+    let scores: Value = serde_json::from_slice(&effgan(&["evaluate", run, "--json"]).stdout).unwrap();
+    for name in ["swd", "swd_levels", "precision", "recall", "density", "coverage"] {
+        assert_eq!((&scores[name], &scores["floor"][name]), (&ensemble[name], &floor[name]), "{name}");
+    }
+    assert!(scores["memorisation"][0]["auc"].is_number() && scores["fd_own"].is_null(), "{scores}");
+    let text = stdout(&effgan(&["evaluate", run]));
+    assert!(text.contains("\n  at 28 × 28 ") && text.contains("\n  at 14 × 14 "), "{text}");
+    assert!(!text.contains("covariance"), "{text}");
+}
+
+#[test]
 fn arrays_are_trained_on() {
     let folder = TempDir::new().unwrap();
     let (file, out) = (folder.path().join("a.npy"), folder.path().join("run"));
@@ -175,8 +205,9 @@ fn arrays_are_trained_on() {
     let pixels: Vec<u8> = (0..80 * 12 * 12 * 3).map(|i| (i % 251) as u8).collect();
     fs::write(&file, [b"\x93NUMPY\x01\0", &119_u16.to_le_bytes()[..], header.as_bytes(), &pixels].concat()).unwrap();
     let dir = format!("dataset.dir={}", file.display());
-    let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid"]);
-    assert_ran_without_scores(&output, &out, "the images have no classes, which a feature network would learn");
+    let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid", ALL_IMAGES]);
+    assert!(output.status.success(), "{output:?}");
+    assert_has_pictures(&out);
     assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 24 + 7);
 }
 
@@ -224,11 +255,13 @@ fn letters_are_read_from_emnists_files() {
     );
 
     let dir = format!("dataset.dir={}", files.join("emnist-letters").display());
-    let output = run(&out, &["dataset={name=\"idx\"}", &dir]);
+    let output = run(&out, &["dataset={name=\"idx\"}", &dir, ALL_IMAGES]);
+    assert!(output.status.success(), "{output:?}");
     // Each class has four training images, of which none is left for a floor.
     let reason = "0 training images are left to compare with when a feature network is trained on four in five of each class; \
          2 are needed";
-    assert_ran_without_scores(&output, &out, reason);
+    let note = format!("scores are by a low-pass of 16 × 16 (no network: {reason})");
+    assert!(stdout(&output).contains(&note), "{output:?}");
     let grid = image::open(out.join("samples/real.png")).unwrap().to_luma8();
     assert!(grid.get_pixel(1, 20)[0] > 200 && grid.get_pixel(20, 1)[0] < 50);
 

@@ -117,6 +117,23 @@ fn every_number_of_an_evaluation_is_a_metric_or_says_how_one_was_computed() {
 }
 
 #[test]
+fn a_data_set_without_classes_is_compared_by_its_pixels_with_images_that_become_as_large() {
+    let place = Place::new();
+    // NumPy's order of the axes, as it is read in a data set of arrays.
+    let pixels = |n: u64, area: u64| -> Vec<u8> { (0..n * area).map(|i| (i * i % 251) as u8).collect() };
+    place.save("wide.npy", [200, 20, 24, 1], &pixels(200, 480));
+    place.save("square.npy", [200, 24, 24, 1], &pixels(200, 576));
+    place.save("images.npy", [15, 1, 24, 24], &pixels(15, 576));
+    place.save("large.npy", [15, 1, 48, 48], &pixels(15, 48 * 48));
+    let scores = place.json("large.npy", &["--reference", "npz", "--dir", "square.npy"]);
+    assert!(scores["swd"].as_f64() > scores["floor"]["swd"].as_f64(), "{scores}");
+    assert_eq!((&scores["n"], &scores["n_reference"], &scores["floor"]["n"]), (&15.into(), &15.into(), &15.into()));
+    assert!(scores["features"].as_str().unwrap().starts_with("low-pass of 16 × 16 (no network: "), "{scores}");
+    let line = place.line("images.npy", &["--reference", "npz", "--dir", "wide.npy"]);
+    assert_eq!(line, "an image of 24 × 24 pixels cannot be compared with 20 × 24, which is no square; resize it first");
+}
+
+#[test]
 fn two_sets_are_compared_with_each_other_whatever_their_numbers() {
     let place = Place::new();
     let pixels = |n: u64, shade: u64| -> Vec<u8> { (0..n * 784).map(|i| (i * i % (251 - shade)) as u8).collect() };

@@ -246,18 +246,41 @@ fn what_is_wrong_with_a_sweep_is_said_before_any_work() {
     let swept = Swept::new(SIMPLE);
     let (code, line) = failure(&effgan(&swept.args(&nowhere)));
     assert!(code == Some(3) && line.contains("/nowhere") && !swept.out.exists(), "{code:?}: {line}");
-    // Images without classes have no scores, and a sweep would compare nothing.
-    let folder = tempfile::tempdir().unwrap();
-    for i in 0..140_u8 {
-        let picture = image::GrayImage::from_pixel(28, 28, image::Luma([i]));
-        picture.save(folder.path().join(format!("{i:03}.png"))).unwrap();
-    }
-    let dataset = format!("dataset={{ name = \"folder\", dir = {:?}, limit = 120 }}", folder.path());
-    let settings = ["--set", &dataset, "--set", "partition={ kind = \"iid\", clients = 2 }"];
-    assert!(
-        said(SIMPLE, &settings).contains("no feature network fits the images of folder: the images have no classes")
-    );
     assert!(said(&format!("facet = \"seed\"\n{SIMPLE}"), &[]).ends_with("facet = \"seed\" is not a key of any axis"));
+}
+
+/// Settings of a data set of 140 grey pictures without classes, of `side` pixels per side, which are made in `folder`.
+fn without_classes(folder: &Path, side: u32) -> [String; 2] {
+    for i in 0..140_u8 {
+        image::GrayImage::from_pixel(side, side, image::Luma([i])).save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+    let dataset = format!("dataset={{ name = \"folder\", dir = {:?}, limit = 120 }}", folder.to_str().unwrap());
+    [dataset, "partition={ kind = \"iid\", clients = 2 }".to_owned()]
+}
+
+#[test]
+fn cells_of_images_that_cannot_be_scored_are_refused_before_they_are_trained() {
+    // A sweep would compare nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let [dataset, partition] = without_classes(folder.path(), 6);
+    let swept = Swept::new(SIMPLE);
+    let (_, line) = failure(&effgan(&swept.args(&["--set", &dataset, "--set", &partition])));
+    assert!(line.contains("no feature network fits the images of folder: the images have no classes"), "{line}");
+    assert!(line.ends_with("and images of 6 × 6 pixels are too small for swd, which takes patches of 7 × 7"), "{line}");
+    assert!(!swept.out.exists());
+}
+
+#[test]
+fn a_sweep_of_images_without_classes_has_the_scores_of_their_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let [dataset, partition] = without_classes(folder.path(), 28);
+    let swept = Swept::new(SIMPLE);
+    swept.run(&["--set", &dataset, "--set", &partition, "--set", "evaluation={ every = 1 }"]);
+    let read = |name: &str| fs::read_to_string(swept.out.join(name)).unwrap();
+    let table = read("table.md");
+    assert!(table.contains("| swd | precision | recall | density | coverage | MB sent |"), "{table}");
+    let header = read("table.csv").lines().next().unwrap().to_owned();
+    assert!(header.contains("floor_swd") && header.contains(",swd") && header.contains("coverage"), "{header}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::cell::OnceCell;
 
 use crate::{
-    ClassHistogram, FeatureStats, Features, KernelDistance, Prdc, Result, Settings, Subsets, frechet_distance,
-    kernel_distance, prdc,
+    ClassHistogram, FeatureStats, Features, KernelDistance, LevelDistance, Prdc, Result, Settings, Subsets,
+    frechet_distance, kernel_distance, prdc, sliced_wasserstein::sliced_wasserstein,
 };
 
 /// Seed of the subsets of the kernel distance, which are the same in each evaluation.
@@ -33,6 +33,7 @@ pub struct Comparison<'a> {
     kernel: OnceCell<KernelDistance>,
     prdc: OnceCell<Prdc>,
     classes: OnceCell<ClassHistogram>,
+    swd_levels: OnceCell<Vec<LevelDistance>>,
 }
 
 impl<'a> Comparison<'a> {
@@ -42,8 +43,8 @@ impl<'a> Comparison<'a> {
         images: &'a Features,
         jobs: usize,
     ) -> Self {
-        let (kernel, prdc, classes) = Default::default();
-        Self { real, images, jobs, real_stats, real_classes, kernel, prdc, classes }
+        let (kernel, prdc, classes, swd_levels) = Default::default();
+        Self { real, images, jobs, real_stats, real_classes, kernel, prdc, classes, swd_levels }
     }
 
     /// Features of the real images.
@@ -76,6 +77,13 @@ impl<'a> Comparison<'a> {
         once(&self.prdc, || prdc(&real.values, &images.values, real.dim, Prdc::NEAREST_K, self.jobs))
     }
 
+    /// The sliced Wasserstein distance, as the mean over the levels of the pyramids; `None` where a set has no patches.
+    pub(crate) fn sliced_wasserstein(&self) -> Option<f64> {
+        let (real, images) = (self.real.patches.as_ref()?, self.images.patches.as_ref()?);
+        let levels = self.swd_levels.get_or_init(|| sliced_wasserstein(real, images, self.jobs));
+        Some(levels.iter().map(|level| level.swd).sum::<f64>() / levels.len() as f64)
+    }
+
     /// A number that compares the predicted classes of the images with the true ones of the real images; `None` where either is not known.
     pub(crate) fn of_classes(
         &self,
@@ -96,6 +104,7 @@ impl<'a> Comparison<'a> {
             kd_subset_size: kernel.map(|kernel| kernel.subset_size),
             nearest_k: self.prdc.get().map(|prdc| prdc.nearest_k),
             class_counts: self.classes.get().map_or_else(Vec::new, |classes| classes.counts().to_vec()),
+            swd_levels: self.swd_levels.get().cloned().unwrap_or_default(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Metric {
     pub decimals: usize,
     /// The only network whose features the metric is computed from; `None` for all networks.
     pub network: Option<Network>,
+    /// Whether the metric needs classes, which nothing predicts without a network.
+    pub needs_classes: bool,
     /// When the metric is computed.
     pub cost: Cost,
     /// The column in the table of a sweep for people; absent where the table leaves the metric out.
@@ -88,8 +90,15 @@ pub enum Network {
     Small,
     /// A residual classifier of the data set's own classes: [`OwnNet`](crate::OwnNet).
     Own,
+    /// None: the image's own pixels, by its [low-pass](crate::low_pass) and its [`Patches`](crate::Patches).
+    LowPass,
     /// Inception-2015: [`Inception`](crate::Inception).
     Inception,
+}
+
+impl Network {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Small, Self::Own, Self::LowPass, Self::Inception];
 }
 
 /// When a metric is computed.
@@ -97,6 +106,8 @@ pub enum Network {
 pub enum Cost {
     /// Cheap enough for the scored rounds of a run, and how a run shows it.
     EveryRound(InRun),
+    /// The same in runs that are scored with this network; with any other, computed by `effgan evaluate` alone.
+    EveryRoundWith(Network, InRun),
     /// Computed by `effgan evaluate` alone, since it would take longer than a round.
     Evaluation,
 }
@@ -150,6 +161,8 @@ pub enum Setting {
     NearestK,
     /// Images of each class.
     ClassCounts,
+    /// The distance on each level of the pyramids.
+    Levels,
 }
 
 /// Where the value of a metric comes from.
@@ -181,17 +194,26 @@ impl PartialEq for Metric {
 }
 
 impl Metric {
-    /// How a run shows the metric; `None` where a run does not compute it.
+    /// How a run shows the metric; `None` where no run computes it.
     pub fn in_run(&self) -> Option<&InRun> {
         match &self.cost {
-            Cost::EveryRound(in_run) => Some(in_run),
+            Cost::EveryRound(in_run) | Cost::EveryRoundWith(_, in_run) => Some(in_run),
             Cost::Evaluation => None,
+        }
+    }
+
+    /// Whether a run that is scored with `network` computes the metric.
+    pub fn is_in_run(&self, network: Network) -> bool {
+        match &self.cost {
+            Cost::EveryRound(_) => self.is_of(network),
+            Cost::EveryRoundWith(only, _) => *only == network,
+            Cost::Evaluation => false,
         }
     }
 
     /// Whether the metric is computed from the features of `network`.
     pub fn is_of(&self, network: Network) -> bool {
-        self.network.is_none_or(|only| only == network)
+        self.network.is_none_or(|only| only == network) && !(self.needs_classes && network == Network::LowPass)
     }
 
     /// `value` for a file.

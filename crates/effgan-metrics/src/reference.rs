@@ -36,7 +36,7 @@ impl Reference {
         if images.n() != self.n() {
             return Err(MetricError::NotAsManyImages { n: images.n(), n_reference: self.n() });
         }
-        self.score_by(|metric| metric.in_run().is_some(), images, jobs)
+        self.score_by(|metric| metric.is_in_run(self.network), images, jobs)
     }
 
     /// Scores images by all metrics that are computed from features.
@@ -66,11 +66,18 @@ impl Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Patches, Prdc};
 
     /// Features of n images on a line, in ten classes.
     fn features(n: usize, shift: f32) -> Features {
         let values = (0..2 * n).map(|i| shift + (i * i % 97) as f32).collect();
-        Features { values, dim: 2, classes: (0..n).map(|i| (i % 10) as u8).collect() }
+        Features { values, dim: 2, classes: (0..n).map(|i| (i % 10) as u8).collect(), patches: Some(patches(n)) }
+    }
+
+    fn patches(n: usize) -> Patches {
+        let mut patches = Patches::none_of([1, 8, 8]);
+        patches.add(&(0..n * 64).map(|i| (i * i % 251) as u8).collect::<Vec<_>>(), 0..n, n, 1);
+        patches
     }
 
     fn reference(network: Network) -> Reference {
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn every_metric_from_features_is_computed_with_each_network_that_it_is_of() {
-        for network in [Network::Small, Network::Own, Network::Inception] {
+        for network in Network::ALL {
             let scores = reference(network).score(&features(30, 1.0), 1).unwrap();
             let from_features = |metric: &&&Metric| matches!(metric.source, Source::Features(_));
             for metric in METRICS.iter().filter(from_features) {
@@ -93,15 +100,19 @@ mod tests {
 
     #[test]
     fn a_round_has_the_cheap_metrics_with_the_bits_of_an_evaluation() {
-        let reference = reference(Network::Small);
-        let images = features(40, 1.0);
-        let (round, all) = (reference.score_round(&images, 1).unwrap(), reference.score(&images, 2).unwrap());
-        for metric in METRICS {
-            let expected = all.get(metric).filter(|_| metric.in_run().is_some());
-            assert_eq!(round.get(metric).map(f64::to_bits), expected.map(f64::to_bits), "{}", metric.name);
+        for network in Network::ALL {
+            let reference = reference(network);
+            let images = features(40, 1.0);
+            let (round, all) = (reference.score_round(&images, 1).unwrap(), reference.score(&images, 2).unwrap());
+            for metric in METRICS {
+                let expected = all.get(metric).filter(|_| metric.is_in_run(network));
+                assert_eq!(round.get(metric).map(f64::to_bits), expected.map(f64::to_bits), "{}", metric.name);
+            }
+            assert_eq!(round.settings.class_counts, all.settings.class_counts);
+            assert_eq!(round.settings.swd_levels, all.settings.swd_levels);
+            let nearest_k = (network == Network::LowPass).then_some(Prdc::NEAREST_K);
+            assert_eq!((round.settings.nearest_k, round.settings.kd_subsets), (nearest_k, None));
         }
-        assert_eq!(round.settings.class_counts, all.settings.class_counts);
-        assert_eq!((round.settings.nearest_k, round.settings.kd_subsets), (None, None));
     }
 
     #[test]

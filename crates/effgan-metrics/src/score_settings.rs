@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::LevelDistance;
+
 /// Numbers that are recorded beside the metrics of a set of images, since a metric cannot be read or compared without them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -16,4 +18,6 @@ pub struct Settings {
     pub nearest_k: Option<usize>,
     /// Number of images of each predicted class; empty where no classes are compared.
     pub class_counts: Vec<u64>,
+    /// Sliced Wasserstein distance on each level of the pyramids, finest first; empty where patches are not compared.
+    pub swd_levels: Vec<LevelDistance>,
 }

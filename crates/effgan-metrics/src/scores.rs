@@ -34,7 +34,7 @@ impl Scores {
 
     /// The main metric of the network that they were computed with, and its value; `None` where no main metric was computed.
     pub fn main(&self) -> Option<(&'static Metric, f64)> {
-        let mains = [Network::Small, Network::Own, Network::Inception].map(main_metric);
+        let mains = Network::ALL.map(main_metric);
         mains.into_iter().find_map(|metric| Some((metric, self.get(metric)?)))
     }
 
@@ -51,7 +51,7 @@ impl Serialize for Scores {
         if let Some(n) = self.n_reference {
             map.serialize_entry("n_reference", &n)?;
         }
-        let Settings { kd_std, kd_subsets, kd_subset_size, nearest_k, class_counts } = &self.settings;
+        let Settings { kd_std, kd_subsets, kd_subset_size, nearest_k, class_counts, swd_levels } = &self.settings;
         for (metric, value) in self.all() {
             map.serialize_entry(metric.name, &metric.number(value))?;
             match metric.setting {
@@ -62,6 +62,7 @@ impl Serialize for Scores {
                 }
                 Some(Setting::NearestK) => map.serialize_entry("nearest_k", nearest_k)?,
                 Some(Setting::ClassCounts) => map.serialize_entry("class_counts", class_counts)?,
+                Some(Setting::Levels) => map.serialize_entry("swd_levels", swd_levels)?,
                 None => {}
             }
         }
@@ -106,12 +107,14 @@ impl<'de> Deserialize<'de> for Scores {
 mod tests {
     use super::*;
 
-    /// Scores as they were recorded before there was a table: in a run, and of `effgan evaluate` with either network.
-    const RECORDED: [&str; 4] = [
+    /// Scores as they were recorded before there was a table, in a run and of `effgan evaluate` with either network, and those of a run
+    /// without a network.
+    const RECORDED: [&str; 5] = [
         r#"{"n":200,"fd_small":68.73,"class_kl":0.0,"modes":10,"class_counts":[20,180]}"#,
         r#"{"n":9,"n_reference":8,"fd_small":1.5,"kd_small":-0.25,"kd_std":0.1,"kd_subsets":100,"kd_subset_size":8,"precision":1.0,"recall":0.0,"density":1.5,"coverage":0.5,"nearest_k":5,"class_kl":0.5,"modes":7,"class_counts":[2,7]}"#,
         r#"{"n":9,"n_reference":8,"fid":1.5,"kid":-0.25,"kd_std":0.1,"kd_subsets":100,"kd_subset_size":8,"precision":1.0,"recall":0.0,"density":1.5,"coverage":0.5,"nearest_k":5,"class_kl":0.5,"modes":7,"class_counts":[2,7]}"#,
         r#"{"n":9,"n_reference":8,"fid":1.5,"kid":-0.25,"kd_std":0.1,"kd_subsets":100,"kd_subset_size":8,"precision":1.0,"recall":0.0,"density":1.5,"coverage":0.5,"nearest_k":5}"#,
+        r#"{"n":9,"swd":2.5,"swd_levels":[{"height":64,"width":28,"swd":3.0},{"height":32,"width":14,"swd":2.0}],"precision":1.0,"recall":0.0,"density":1.5,"coverage":0.5,"nearest_k":5}"#,
     ];
 
     #[test]

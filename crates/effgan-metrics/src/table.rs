@@ -13,6 +13,7 @@ pub fn main_metric(network: Network) -> &'static Metric {
     match network {
         Network::Small => FD_SMALL,
         Network::Own => FD_OWN,
+        Network::LowPass => SWD,
         Network::Inception => FID,
     }
 }
@@ -52,11 +53,33 @@ const FD_OWN: &Metric = &Metric {
     ..lower("fd_own", Source::Features(|pair| pair.frechet_distance().map(Some)))
 };
 
+const SWD: &Metric = &Metric {
+    decimals: 2,
+    network: Some(Network::LowPass),
+    cost: Cost::EveryRound(InRun {
+        decimals: 2,
+        line: Some(Line { label: "swd", width: 6 }),
+        about: "swd is the sliced Wasserstein distance between patches of 7 × 7 pixels on the levels of Laplacian pyramids, as the mean over the \
+                levels: lower is closer. It compares textures at each size, and not what the images show. Compare it only within a data set at \
+                the same n, and with the floor, the score of as many real images.",
+    }),
+    summary: Some(Summary { heading: "swd", decimals: 1 }),
+    setting: Some(Setting::Levels),
+    remark: Some(|_| "lower is closer; mean over the levels of the pyramids".into()),
+    ..lower("swd", Source::Features(|pair| Ok(pair.sliced_wasserstein())))
+};
+
+/// How a run without a network shows what neighbours tell.
+const fn with_low_pass(line: Option<Line>, about: &'static str) -> Cost {
+    Cost::EveryRoundWith(Network::LowPass, InRun { decimals: 2, line, about })
+}
+
 /// All metrics, in the order in which they are printed and recorded.
 pub const METRICS: &[&Metric] = &[
     FID,
     FD_SMALL,
     FD_OWN,
+    SWD,
     &Metric {
         decimals: 5,
         network: Some(Network::Inception),
@@ -78,6 +101,10 @@ pub const METRICS: &[&Metric] = &[
         ..lower("kd_own", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
     },
     &Metric {
+        cost: with_low_pass(
+            None,
+            "Neighbours are searched among low-passes of 16 × 16 pixels. Precision is the share of images that are among real ones.",
+        ),
         summary: Some(Summary { heading: "precision", decimals: 2 }),
         remark: Some(|settings| {
             format!("higher is better; {} nearest neighbours", settings.nearest_k.unwrap_or_default())
@@ -85,14 +112,23 @@ pub const METRICS: &[&Metric] = &[
         ..higher("precision", Source::Features(|pair| Ok(Some(pair.prdc()?.precision))))
     },
     &Metric {
+        cost: with_low_pass(None, "Recall is the share of real images that are among the scored ones."),
         summary: Some(Summary { heading: "recall", decimals: 2 }),
         ..higher("recall", Source::Features(|pair| Ok(Some(pair.prdc()?.recall))))
     },
     &Metric {
+        cost: with_low_pass(
+            Some(Line { label: "density", width: 4 }),
+            "Density is how densely real images lie around the scored ones (about 1 for real images), and is high, too, where these are all alike.",
+        ),
         summary: Some(Summary { heading: "density", decimals: 2 }),
         ..higher("density", Source::Features(|pair| Ok(Some(pair.prdc()?.density))))
     },
     &Metric {
+        cost: with_low_pass(
+            Some(Line { label: "coverage", width: 4 }),
+            "Coverage is the share of real images that have a scored one near them (about 0.97 for real images; low where images are all alike).",
+        ),
         summary: Some(Summary { heading: "coverage", decimals: 2 }),
         setting: Some(Setting::NearestK),
         ..higher("coverage", Source::Features(|pair| Ok(Some(pair.prdc()?.coverage))))
@@ -100,6 +136,7 @@ pub const METRICS: &[&Metric] = &[
     &Metric {
         label: "class KL",
         unit: Unit::Nats,
+        needs_classes: true,
         cost: Cost::EveryRound(InRun {
             decimals: 3,
             line: Some(Line { label: "KL", width: 5 }),
@@ -110,6 +147,7 @@ pub const METRICS: &[&Metric] = &[
     },
     &Metric {
         unit: Unit::Classes,
+        needs_classes: true,
         decimals: 0,
         cost: Cost::EveryRound(InRun {
             decimals: 0,
@@ -126,6 +164,7 @@ pub const METRICS: &[&Metric] = &[
         )
     },
     &Metric {
+        needs_classes: true,
         summary: Some(Summary { heading: "accuracy of a classifier trained on samples", decimals: 3 }),
         beside: Some(("accuracy_of_real", Beside::Floor)),
         ..higher("accuracy", Source::Classifier(|trained| trained.accuracy))
@@ -148,7 +187,7 @@ pub const METRICS: &[&Metric] = &[
 
 /// The metrics that a run computes with `network` in the rounds that it scores, in the order of the table.
 pub fn metrics_in_run(network: Network) -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().copied().filter(move |metric| metric.in_run().is_some() && metric.is_of(network))
+    METRICS.iter().copied().filter(move |metric| metric.is_in_run(network))
 }
 
 /// A row whose label is its name, for a number without a unit of which lower is closer.
@@ -160,6 +199,7 @@ const fn lower(name: &'static str, source: Source) -> Metric {
         better: Better::Lower,
         decimals: 4,
         network: None,
+        needs_classes: false,
         cost: Cost::Evaluation,
         summary: None,
         beside: None,
@@ -205,7 +245,11 @@ mod tests {
         let rows: Vec<&&str> = rows.iter().filter(|line| line.starts_with("| `")).collect();
         assert_eq!(rows.len(), METRICS.len(), "docs/scores.md has one row for each metric, in the order of the table");
         for (row, metric) in rows.iter().zip(METRICS) {
-            let when = if metric.in_run().is_some() { "run" } else { "evaluate" };
+            let when = match metric.cost {
+                Cost::EveryRound(_) => "run",
+                Cost::EveryRoundWith(..) => "evaluate, run without classes",
+                Cost::Evaluation => "evaluate",
+            };
             let start = format!("| `{}` | {} | {when} | [", metric.name, metric.better.word());
             assert!(row.starts_with(&start), "{row} does not start with {start}");
             let (section, _) = row.rsplit_once(") |").unwrap();
@@ -242,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_run_computes_the_main_metric_of_its_network_and_that_of_no_other() {
-        for network in [Network::Small, Network::Own] {
+        for network in [Network::Small, Network::Own, Network::LowPass] {
             let main: Vec<_> = metrics_in_run(network).filter(|metric| metric.network.is_some()).collect();
             assert_eq!(main, [main_metric(network)], "{network:?}");
         }

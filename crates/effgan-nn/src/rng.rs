@@ -42,6 +42,10 @@ pub enum Purpose {
     Subset = 48,
     /// Images of a feature network's training, and how they are moved; the step is the training step.
     Augment = 49,
+    /// Where the patches of an image are; the step is the image.
+    Patch = 50,
+    /// Directions onto which patches are projected.
+    Direction = 51,
 }
 
 /// The random streams of one client in one round of a run with one seed.

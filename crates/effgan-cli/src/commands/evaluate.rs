@@ -24,7 +24,7 @@ use crate::output::{can_draw, say, write};
 
 /// Score a model or images against real images
 ///
-/// The scores are Fréchet and kernel distance, precision, recall, density and coverage, class balance, the accuracy of a classifier trained on the
+/// The scores are Fréchet and kernel distance (sliced Wasserstein distance of images without classes), precision, recall, density and coverage, class balance, the accuracy of a classifier trained on the
 /// images, and memorisation. Each is shown with its floor: the score of as many real images.
 #[derive(Args)]
 #[command(after_help = "Examples:

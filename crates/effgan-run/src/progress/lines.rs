@@ -132,7 +132,7 @@ mod tests {
             line_of_score(metrics.as_object().unwrap().clone()),
             "  averaged generator, recomputed fd_small 1228.07  KL 0.715  modes  7/10  n 2000"
         );
-        for network in [Network::Small, Network::Own] {
+        for network in [Network::Small, Network::Own, Network::LowPass] {
             let line =
                 line_of_score(metrics_in_run(network).map(|metric| (metric.name.to_owned(), json!(1))).collect());
             assert!(line.chars().count() <= 80, "{line}");

@@ -59,5 +59,5 @@ fn load(path: &Path, key: &str, dim: usize) -> Option<Features> {
     let (features, classes) = (params.get("features").ok()?, params.get("classes").ok()?);
     let fits = features.shape.len() == 2 && features.shape[1] == dim && !head.is_empty();
     let classes = classes.values().iter().map(|&class| class as u8).collect();
-    fits.then(|| Features { values: features.values().to_vec(), dim, classes })
+    fits.then(|| Features { values: features.values().to_vec(), dim, classes, patches: None })
 }

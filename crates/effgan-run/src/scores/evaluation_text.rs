@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use effgan_metrics::metric::{Better, Metric, Source};
-use effgan_metrics::{METRICS, Memorisation, TrainOnSynthetic};
+use effgan_metrics::metric::{Better, Metric, Setting, Source};
+use effgan_metrics::{LevelDistance, METRICS, Memorisation, TrainOnSynthetic};
 
 use super::evaluation::{Evaluation, MemberMemorisation};
 
@@ -25,6 +25,9 @@ impl Display for Evaluation {
             let Some(ours) = self.value(metric) else { continue };
             let floor = self.floor_of(metric).map(|floor| metric.text(floor)).unwrap_or_default();
             row(f, metric.label, metric.text(ours), floor, self.remark(metric))?;
+            if metric.setting == Some(Setting::Levels) {
+                self.write_levels(f, metric)?;
+            }
         }
         self.write_memorisation(f)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "\nwarning: {warning}"))
@@ -32,6 +35,17 @@ impl Display for Evaluation {
 }
 
 impl Evaluation {
+    /// Writes the value of `metric` on each level of the pyramids.
+    fn write_levels(&self, f: &mut Formatter<'_>, metric: &Metric) -> fmt::Result {
+        let of_floor = self.floor.iter().flat_map(|floor| &floor.settings.swd_levels);
+        let mut floors = of_floor.map(|level| metric.text(level.swd));
+        for LevelDistance { height, width, swd } in &self.scores.settings.swd_levels {
+            let (label, floor) = (format!("  at {height} × {width}"), floors.next().unwrap_or_default());
+            writeln!(f, "{label:<24}{:>14}{floor:>14}", metric.text(*swd))?;
+        }
+        Ok(())
+    }
+
     fn write_memorisation(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.memorisation.is_empty() {
             return Ok(());

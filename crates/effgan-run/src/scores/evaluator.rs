@@ -4,11 +4,13 @@
 //! are kept in the [`cache`].
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use effgan_data::Dataset;
+use effgan_data::{Dataset, ImageList};
 use effgan_fl::FlError;
+use effgan_metrics::metric::Network;
 use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores};
 use effgan_nn::{Device, params};
 
@@ -88,8 +90,9 @@ impl Evaluator<'_> {
     /// When the images are too few, a file cannot be read, or a feature is not finite.
     pub fn evaluate(&self) -> Result<Evaluation> {
         let (n, n_reference) = self.sizes()?;
-        let reference = self.extract_cached(self.network, "reference", &self.real.images, n_reference)?;
-        let features = self.extract(self.network, "images", &self.images, n)?;
+        self.check_shapes(n, n_reference)?;
+        let reference = self.extract_to_score_cached("reference", &self.real.images, n_reference)?;
+        let features = self.extract_to_score("images", &self.images, n)?;
         let mut warnings = Vec::new();
         let classes = self.classes(n_reference, &mut warnings)?;
         let reference = Reference::new(self.network.network(), reference, classes).map_err(Failure::data)?;
@@ -136,20 +139,55 @@ impl Evaluator<'_> {
         Ok((n, against))
     }
 
+    /// Refuses images of another size than those that the network takes, where these are no squares: nothing is converted to such a size.
+    fn check_shapes(&self, n: usize, n_reference: usize) -> Result<()> {
+        let Some([_, height, width]) = self.network.input_shape().filter(|[_, h, w]| h != w) else { return Ok(()) };
+        let shapes = [(&self.images, n), (&self.real.images, n_reference)].map(|(images, n)| images.shapes(n));
+        match shapes.iter().flatten().find(|[_, h, w]| [*h, *w] != [height, width]) {
+            None => Ok(()),
+            Some([_, h, w]) => Err(usage(format!(
+                "an image of {h} × {w} pixels cannot be compared with {height} × {width}, which is no square; resize it first"
+            ))),
+        }
+    }
+
     /// Reads or generates the first `n` images, piece by piece, and keeps their features alone. Neither the other set nor the other
     /// images of this one have a say in how an image is converted, so that scores of two sets do not depend on which is the reference.
     pub(super) fn extract(&self, network: &FeatureNet, what: &str, images: &Images, n: usize) -> Result<Features> {
-        let mut all = Features { values: Vec::new(), dim: network.dim(), classes: Vec::new() };
+        self.extract_by(network, what, images, n, |images, _| network.extract(images, self.jobs))
+    }
+
+    /// The same by the network of the scores, with patches where those are compared.
+    fn extract_to_score(&self, what: &str, images: &Images, n: usize) -> Result<Features> {
+        let to_score = |images: &ImageList, piece| self.network.extract_to_score(images, piece, n, self.jobs);
+        self.extract_by(self.network, what, images, n, to_score)
+    }
+
+    fn extract_by(
+        &self,
+        network: &FeatureNet,
+        what: &str,
+        images: &Images,
+        n: usize,
+        extract: impl Fn(&ImageList, Range<usize>) -> effgan_metrics::Result<Features>,
+    ) -> Result<Features> {
+        let mut all = Features { values: Vec::new(), dim: network.dim(), classes: Vec::new(), patches: None };
         for piece in images.pieces(n, network.piece()) {
             self.check_stop()?;
-            let end = piece.end;
-            let images = images.read(piece, self.device, self.jobs, self.stop)?;
-            let features = network.extract(&images, self.jobs).map_err(Failure::data)?;
-            all.values.extend(features.values);
-            all.classes.extend(features.classes);
-            (self.progress)(what, end, n);
+            let read = images.read(piece.clone(), self.device, self.jobs, self.stop)?;
+            all.extend(extract(&read, piece.clone()).map_err(Failure::data)?);
+            (self.progress)(what, piece.end, n);
         }
         Ok(all)
+    }
+
+    /// Like [`extract_to_score`](Self::extract_to_score), with the [`cache`] where the network has one.
+    fn extract_to_score_cached(&self, what: &str, images: &Images, n: usize) -> Result<Features> {
+        if self.network.is_cached() {
+            self.extract_cached(self.network, what, images, n)
+        } else {
+            self.extract_to_score(what, images, n)
+        }
     }
 
     /// Like [`extract`](Self::extract), with the [`cache`], for images that later evaluations use again.
@@ -160,7 +198,9 @@ impl Evaluator<'_> {
         images: &Images,
         n: usize,
     ) -> Result<Features> {
-        let Some(cache) = cache::folder() else { return self.extract(network, what, images, n) };
+        let Some(cache) = cache::folder().filter(|_| network.is_cached()) else {
+            return self.extract(network, what, images, n);
+        };
         let mut made_of = network.id();
         for piece in images.pieces(n, network.piece()) {
             for (image, shape) in images.read(piece, self.device, self.jobs, self.stop)?.iter() {
@@ -189,7 +229,7 @@ impl Evaluator<'_> {
         let Some((train, labels)) = &self.real.train else { return Ok(None) };
         let images = train.subset(self.network.for_floor(labels).into_iter().take(n).collect());
         let n = images.count().unwrap_or(0);
-        let features = self.extract_cached(self.network, "floor", &images, n)?;
+        let features = self.extract_to_score_cached("floor", &images, n)?;
         reference.score(&features, self.jobs).map(Some).map_err(Failure::data)
     }
 
@@ -197,7 +237,7 @@ impl Evaluator<'_> {
     fn warnings(&self, n: usize, n_reference: usize, scores: &Scores) -> Vec<String> {
         let (dim, fewest) = (self.network.dim(), n.min(n_reference));
         let mut warnings = Vec::new();
-        if fewest <= dim {
+        if fewest <= dim && self.network.network() != Network::LowPass {
             warnings.push(format!(
                 "{fewest} images are too few for {dim} features: the covariance is singular and the Fréchet distance too large; use \
                  {} or more, and compare only with the same n",

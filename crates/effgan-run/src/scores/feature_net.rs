@@ -1,14 +1,19 @@
-//! The networks whose features are compared: small ones that are built in or trained, and Inception-2015.
+//! The networks whose features are compared: small ones that are built in or trained, and Inception-2015. Images that have none are
+//! compared by their own pixels.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use effgan_data::{Dataset, DatasetName, ImageList};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{ClassHistogram, Features, Inception, OwnNet, Resize, SmallNet};
+use effgan_metrics::{
+    ClassHistogram, Features, Inception, OwnNet, Patches, Prdc, Resize, SmallNet, low_pass, low_pass_size,
+};
 use effgan_nn::{Device, checkpoint, params};
 
 use super::own_features::{OrReason, Training, own_net, unseen};
+use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 
 /// A feature network, and a classifier for the same images where there is one.
@@ -24,6 +29,8 @@ enum Kind {
     Small(SmallNet),
     /// A network that was trained on the images of the data set.
     Own(OwnNet),
+    /// Images without a network, of this shape: vectors are their low-passes.
+    LowPass([usize; 3]),
     /// Features of Inception-2015, and classes of a small network where there is one for the images.
     Inception(Box<Inception>, Resize, Option<SmallNet>),
 }
@@ -56,14 +63,18 @@ impl FeatureNet {
         small_net(dataset).map(|built_in| Self::of_small((built_in.net)(device), built_in.name))
     }
 
-    /// The network for the images of `dataset`: the built-in one, or else one that is trained on them; or why there is none.
+    /// The network for the images of `dataset`: the built-in one, or else one that is trained on them, or else their low-passes and
+    /// patches; or why there are no scores.
     ///
     /// # Errors
     /// When a network cannot be trained.
     pub fn for_images_of(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<Self>> {
         match Self::of_dataset(dataset.name, how.device) {
             Some(built_in) => Ok(Ok(built_in)),
-            None => Ok(own_net(dataset, how)?.map(|net| Self::of_own(net, dataset))),
+            None => Ok(match own_net(dataset, how)? {
+                Ok(net) => Ok(Self::of_own(net, dataset)),
+                Err(reason) => Self::low_pass(dataset, &reason),
+            }),
         }
     }
 
@@ -76,6 +87,15 @@ impl FeatureNet {
         found.map_err(|reason| {
             Failure::usage(anyhow!("no feature network fits the images of {}: {reason}", dataset.name))
         })
+    }
+
+    /// The low-passes and patches of images like those of `dataset`, which have no network for this `reason`; or why there are none either.
+    fn low_pass(dataset: &Dataset, reason: &str) -> OrReason<Self> {
+        check_low_pass(dataset).map_err(|problem| format!("{reason}, and {problem}"))?;
+        let shape = dataset.train.shape();
+        let [h, w] = low_pass_size(shape);
+        let name = format!("low-pass of {h} × {w} (no network: {reason})");
+        Ok(Self { kind: Kind::LowPass(shape), name, hash: String::new() })
     }
 
     fn of_own(net: OwnNet, dataset: &Dataset) -> Self {
@@ -112,6 +132,7 @@ impl FeatureNet {
         match &self.kind {
             Kind::Small(_) => format!("small {}", self.hash),
             Kind::Own(net) => format!("own {} {}", self.hash, net.quality().feature_size),
+            Kind::LowPass(shape) => format!("low-pass {shape:?}"),
             Kind::Inception(_, resize, classifier) => {
                 format!("inception {} {resize} {:?}", self.hash, classifier.as_ref().map(SmallNet::hash))
             }
@@ -123,6 +144,7 @@ impl FeatureNet {
         match self.kind {
             Kind::Small(_) => SmallNet::FEATURES,
             Kind::Own(_) => OwnNet::FEATURES,
+            Kind::LowPass(shape) => shape[0] * low_pass_size(shape).iter().product::<usize>(),
             Kind::Inception(..) => Inception::FEATURES,
         }
     }
@@ -132,6 +154,7 @@ impl FeatureNet {
         match &self.kind {
             Kind::Small(_) => Some(SmallNet::SHAPE),
             Kind::Own(net) => Some(net.shape().images),
+            Kind::LowPass(shape) => Some(*shape),
             Kind::Inception(..) => None,
         }
     }
@@ -139,7 +162,7 @@ impl FeatureNet {
     /// Images per call of [`extract`](Self::extract), between checks whether to stop: a few seconds of work.
     pub fn piece(&self) -> usize {
         match self.network() {
-            Network::Small => 2048,
+            Network::Small | Network::LowPass => 2048,
             Network::Own => 1024,
             Network::Inception => 64,
         }
@@ -150,6 +173,7 @@ impl FeatureNet {
         match self.kind {
             Kind::Small(_) => Network::Small,
             Kind::Own(_) => Network::Own,
+            Kind::LowPass(_) => Network::LowPass,
             Kind::Inception(..) => Network::Inception,
         }
     }
@@ -158,7 +182,7 @@ impl FeatureNet {
     pub fn classifier(&self) -> Option<&SmallNet> {
         match &self.kind {
             Kind::Small(net) => Some(net),
-            Kind::Own(_) => None,
+            Kind::Own(_) | Kind::LowPass(_) => None,
             Kind::Inception(_, _, classifier) => classifier.as_ref(),
         }
     }
@@ -168,7 +192,7 @@ impl FeatureNet {
         match self.network() {
             Network::Own => unseen(labels),
             // A LeNet has the digits of its training and test split right equally often, and Inception was trained on neither.
-            Network::Small | Network::Inception => (0..labels.len() as u32).collect(),
+            Network::Small | Network::LowPass | Network::Inception => (0..labels.len() as u32).collect(),
         }
     }
 
@@ -176,7 +200,7 @@ impl FeatureNet {
     pub fn num_classes(&self) -> Option<usize> {
         match &self.kind {
             Kind::Own(net) => Some(net.shape().num_classes),
-            Kind::Small(_) | Kind::Inception(..) => self.classifier().map(|_| SmallNet::CLASSES),
+            Kind::Small(_) | Kind::LowPass(_) | Kind::Inception(..) => self.classifier().map(|_| SmallNet::CLASSES),
         }
     }
 
@@ -203,13 +227,66 @@ impl FeatureNet {
                 let found = net.classify(&images.fit(expected), expected, jobs)?;
                 (found.features, found.classes)
             }
+            Kind::LowPass(shape) => (low_pass(&images.fit(*shape), *shape, jobs), Vec::new()),
             Kind::Inception(inception, _, classifier) => {
                 let classes = classifier.as_ref().map(|net| classified(net).map(|found| found.classes)).transpose()?;
                 (inception.features(&images.iter().collect::<Vec<_>>(), jobs)?, classes.unwrap_or_default())
             }
         };
-        Ok(Features { values, dim: self.dim(), classes })
+        Ok(Features { values, dim: self.dim(), classes, patches: None })
     }
+
+    /// The same for images that are scored, which are those of `range` of n; with their patches where these are compared.
+    ///
+    /// # Errors
+    /// As [`extract`](Self::extract).
+    pub(super) fn extract_to_score(
+        &self,
+        images: &ImageList,
+        range: Range<usize>,
+        n: usize,
+        jobs: usize,
+    ) -> effgan_metrics::Result<Features> {
+        let patches = |shape: [usize; 3]| {
+            let mut patches = Patches::none_of(shape);
+            patches.add(&images.fit(shape), range, n, jobs);
+            patches
+        };
+        let features = self.extract(images, jobs)?;
+        match self.kind {
+            Kind::LowPass(shape) => Ok(Features { patches: Some(patches(shape)), ..features }),
+            Kind::Small(_) | Kind::Own(_) | Kind::Inception(..) => Ok(features),
+        }
+    }
+
+    /// Whether features are kept in the cache. Low-passes are computed as quickly as they are read.
+    pub(super) fn is_cached(&self) -> bool {
+        self.network() != Network::LowPass
+    }
+
+    /// The number of images that a run has to score at least.
+    pub(super) fn min_samples(&self) -> usize {
+        if self.network() == Network::LowPass { MIN_LOW_PASSES } else { MIN_SAMPLES }
+    }
+}
+
+/// Minimum number of images that are scored without a network: a run searches for their neighbours.
+pub(super) const MIN_LOW_PASSES: usize = Prdc::NEAREST_K + 1;
+
+/// Why the images of `dataset` cannot be scored without a network, if they cannot.
+pub(super) fn check_low_pass(dataset: &Dataset) -> std::result::Result<(), String> {
+    let (shape, n) = (dataset.train.shape(), dataset.test.len().min(dataset.train.len()));
+    if !Patches::fit(shape) {
+        let [_, h, w] = shape;
+        return Err(format!("images of {h} × {w} pixels are too small for swd, which takes patches of 7 × 7"));
+    }
+    if n < MIN_LOW_PASSES {
+        let (test, train) = (dataset.test.len(), dataset.train.len());
+        return Err(format!(
+            "{train} training and {test} test images are too few to compare: {MIN_LOW_PASSES} of each are needed"
+        ));
+    }
+    Ok(())
 }
 
 /// A small network that is built into the program.

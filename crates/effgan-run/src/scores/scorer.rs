@@ -2,7 +2,8 @@
 //!
 //! The built-in feature networks take digits and clothes of 1 × 28 × 28. Where a run has these data sets in another size or in
 //! colour, real and generated images alike are resized first, by the rule of [`effgan_data::resize`]. Images of other data
-//! sets are scored with a network that is trained on them.
+//! sets are scored with a network that is trained on them, and those that none can be trained on, such as images without classes, by
+//! their pixels.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use effgan_metrics::metric::Network;
 use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores};
 use effgan_nn::{Device, Model, Params};
 
-use super::feature_net::FeatureNet;
+use super::feature_net::{FeatureNet, MIN_LOW_PASSES, check_low_pass};
 use super::own_features::{OrReason, Training, unseen};
 use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
@@ -138,8 +139,9 @@ struct DatasetReference {
 impl DatasetReference {
     /// Scores u8 images `[n, c, h, w]` of the data set's shape.
     fn score(&self, images: &[u8], jobs: usize) -> anyhow::Result<Scores> {
+        let n = images.len() / self.shape.iter().product::<usize>();
         let images = ImageList::of_one_shape(images, self.shape);
-        Ok(self.images.score_round(&self.network.extract(&images, jobs)?, jobs)?)
+        Ok(self.images.score_round(&self.network.extract_to_score(&images, 0..n, n, jobs)?, jobs)?)
     }
 }
 
@@ -149,23 +151,27 @@ impl DatasetReference {
 /// When there are fewer, or they lack a class.
 pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device) -> Result<()> {
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else {
-        let unseen = unseen(dataset.train.labels()).len();
-        let is_scored = dataset.train.num_classes() > 1 && unseen >= MIN_SAMPLES;
-        return if is_scored { num_scored(dataset, unseen, n).map(drop) } else { Ok(()) };
+        let (train, unseen) = (dataset.train.len(), unseen(dataset.train.labels()).len());
+        return if dataset.train.num_classes() > 1 && unseen >= MIN_SAMPLES {
+            num_scored(dataset, unseen, n, MIN_SAMPLES).map(drop)
+        } else if check_low_pass(dataset).is_ok() {
+            num_scored(dataset, train, n, MIN_LOW_PASSES).map(drop)
+        } else {
+            Ok(())
+        };
     };
-    let n = num_scored(dataset, dataset.train.len(), n)?;
+    let n = num_scored(dataset, dataset.train.len(), n, MIN_SAMPLES)?;
     network.true_classes(dataset.test.first(n).labels()).map(drop).map_err(|error| not_scored(n, error))
 }
 
-/// How many images are scored: `n`, or as many as there are test images and images for the floor.
-fn num_scored(dataset: &Dataset, for_floor: usize, n: Option<usize>) -> Result<usize> {
+/// How many images are scored: `n`, or as many as there are test images and images for the floor; `min_n` at least.
+fn num_scored(dataset: &Dataset, for_floor: usize, n: Option<usize>, min_n: usize) -> Result<usize> {
     let max_n = dataset.test.len().min(for_floor);
     let n = n.unwrap_or(max_n);
-    if (MIN_SAMPLES..=max_n).contains(&n) {
+    if (min_n..=max_n).contains(&n) {
         return Ok(n);
     }
-    let line =
-        format!("evaluation.samples = {n} must be from {MIN_SAMPLES} to {max_n}, the images of {}", dataset.name);
+    let line = format!("evaluation.samples = {n} must be from {min_n} to {max_n}, the images of {}", dataset.name);
     Err(Failure::usage(anyhow!(line)))
 }
 
@@ -193,7 +199,8 @@ fn reference(
         Ok(network) => network,
         Err(reason) => return Ok(Err(reason)),
     };
-    let n = num_scored(dataset, network.for_floor(dataset.train.labels()).len(), n)?;
+    let for_floor = network.for_floor(dataset.train.labels()).len();
+    let n = num_scored(dataset, for_floor, n, network.min_samples())?;
     let (test, shape) = (dataset.test.first(n), dataset.test.shape());
     let mut notes = notes(&network, shape, n);
     let classes = match network.true_classes(test.labels()) {
@@ -204,7 +211,7 @@ fn reference(
         }
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = network.extract(&ImageList::of_one_shape(test.pixels(), shape), how.jobs);
+    let images = network.extract_to_score(&ImageList::of_one_shape(test.pixels(), shape), 0..n, n, how.jobs);
     let images = images.and_then(|images| Reference::new(network.network(), images, classes));
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))
@@ -217,14 +224,15 @@ fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
             "real and generated images are converted from {c} × {h} × {w} to {to_c} × {to_h} × {to_w} before they are scored"
         )
     });
-    let own = (network.network() == Network::Own).then(|| format!("scores are by a {}", network.name()));
+    let is_named = matches!(network.network(), Network::Own | Network::LowPass);
+    let name = is_named.then(|| format!("scores are by a {}", network.name()));
     let few = (network.network() == Network::Own && n <= network.dim()).then(|| {
         format!(
             "{n} images are too few for {} features: compare distances only at the same n, and with the floor",
             network.dim()
         )
     });
-    [converted, own, few].into_iter().flatten().collect()
+    [converted, name, few].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -270,19 +278,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn images_without_classes_have_no_score_and_a_note_that_says_so() {
+    /// The digits as a folder of one class, as so many training and test images that are cut to squares of `side`.
+    fn without_classes(num_train: usize, num_test: usize, side: usize) -> Dataset {
         let digits = DatasetConfig::of(DatasetName::MnistMini).load().unwrap();
-        let [train, test] = [&digits.train, &digits.test].map(|set| {
-            let n = set.len();
-            ImageSet::new(set.shape(), set.pixels().to_vec(), vec![0; n], 1).unwrap()
+        let [train, test] = [(&digits.train, num_train), (&digits.test, num_test)].map(|(set, n)| {
+            let rows = (0..n).flat_map(|i| set.image(i).chunks(28).skip(7).take(side));
+            let pixels = rows.flat_map(|row| &row[7..7 + side]).copied().collect();
+            ImageSet::new([1, side, side], pixels, vec![0; n], 1).unwrap()
         });
-        let dataset = Dataset { name: DatasetName::Folder, train, test, ..digits };
-        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let scorer = Scorer::new(&dataset, None, &model, 1, how()).unwrap();
-        assert_eq!(scorer.notes(), ["no scores: the images have no classes, which a feature network would learn"]);
-        assert_eq!(scorer.score(dataset.test.first(64).pixels()).unwrap(), None);
-        assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
+        Dataset { name: DatasetName::Folder, train, test, ..digits }
+    }
+
+    fn model() -> Arc<dyn Model> {
+        Arc::new(crate::config::tests::model())
+    }
+
+    #[test]
+    fn images_without_classes_are_scored_by_their_pixels_and_a_note_says_so() {
+        let dataset = without_classes(200, 100, 20);
+        let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+        let note = "scores are by a low-pass of 16 × 16 (no network: the images have no classes, which a feature network would learn)";
+        assert_eq!(scorer.notes(), [note]);
+        let floor = scorer.floor(&dataset.train).unwrap().unwrap();
+        let names: Vec<&str> = floor.all().map(|(metric, _)| metric.name).collect();
+        assert_eq!(names, ["swd", "precision", "recall", "density", "coverage"]);
+        assert_eq!((floor.n, floor.settings.swd_levels.len()), (100, 1));
+        assert_eq!(scorer.score(dataset.test.pixels()).unwrap().unwrap().main().unwrap().1, 0.0);
+        assert_eq!(scorer.class_counts(dataset.test.pixels()).unwrap(), None);
+    }
+
+    #[test]
+    fn images_without_classes_that_are_too_few_or_too_small_have_no_score_and_a_note_that_says_so() {
+        let reason = "no scores: the images have no classes, which a feature network would learn, and";
+        for (num_train, num_test, side, why) in [
+            (20, 5, 20, "20 training and 5 test images are too few to compare: 6 of each are needed"),
+            (20, 10, 6, "images of 6 × 6 pixels are too small for swd, which takes patches of 7 × 7"),
+        ] {
+            let dataset = without_classes(num_train, num_test, side);
+            let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+            assert_eq!(scorer.notes(), [format!("{reason} {why}")]);
+            assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_number_of_samples_that_images_without_classes_do_not_have_is_refused() {
+        for n in [5, 101] {
+            let error = Scorer::new(&without_classes(200, 100, 20), Some(n), &model(), 1, how()).err().unwrap().line();
+            assert_eq!(error, format!("evaluation.samples = {n} must be from 6 to 100, the images of folder"));
+        }
     }
 
     #[test]
@@ -298,8 +342,7 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let model: Arc<dyn Model> = Arc::new(crate::config::tests::model());
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &model, 1, how()).err().unwrap().line();
+        let error = Scorer::new(&config.load().unwrap(), Some(10), &model(), 1, how()).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

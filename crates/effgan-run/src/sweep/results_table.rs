@@ -99,7 +99,7 @@ impl<'a> Table<'a> {
 
 /// The metrics that only `effgan evaluate` computes with `network`.
 pub(super) fn evaluated(network: Network) -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().copied().filter(move |metric| metric.in_run().is_none() && metric.is_of(network))
+    METRICS.iter().copied().filter(move |metric| metric.is_of(network) && !metric.is_in_run(network))
 }
 
 /// A value as text, without the quotes of a string.
