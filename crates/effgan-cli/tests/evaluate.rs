@@ -4,6 +4,8 @@
 mod fid_of_two_sets;
 #[path = "../../effgan-metrics/tests/inception/formula.rs"]
 mod formula;
+#[path = "evaluate/inception_in_a_run.rs"]
+mod inception_in_a_run;
 mod program;
 
 use std::fs;

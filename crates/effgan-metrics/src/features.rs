@@ -16,6 +16,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// Those of no images, with vectors of length `dim`.
+    pub fn of_no_images(dim: usize) -> Self {
+        Self { values: Vec::new(), dim, classes: Vec::new(), patches: None }
+    }
+
     /// The number of images.
     pub fn n(&self) -> usize {
         self.values.len() / self.dim

@@ -21,6 +21,13 @@ pub fn main_metric(network: Network) -> &'static Metric {
 const FID: &Metric = &Metric {
     decimals: 3,
     network: Some(Network::Inception),
+    cost: Cost::EveryRound(InRun {
+        decimals: 2,
+        line: Some(Line { label: "fid", width: 7 }),
+        about: "fid is the Fréchet distance on the features of Inception-2015: lower is closer. Compare it only at the same n and resize, and \
+                with the floor, the score of as many real images.",
+    }),
+    summary: Some(Summary { heading: "FID", decimals: 1 }),
     ..lower("fid", Source::Features(|pair| pair.frechet_distance().map(Some)))
 };
 
@@ -88,6 +95,11 @@ pub const METRICS: &[&Metric] = &[
     &Metric {
         decimals: 5,
         network: Some(Network::Inception),
+        cost: Cost::EveryRound(InRun {
+            decimals: 4,
+            line: None,
+            about: "kid is the squared kernel distance on the same features: lower is closer, and except for noise it does not depend on n.",
+        }),
         setting: Some(Setting::Subsets),
         remark: Some(|settings| format!("lower is closer; {}", deviation(settings))),
         ..lower("kid", Source::Features(|pair| Ok(Some(pair.kernel()?.mean))))
@@ -295,6 +307,8 @@ mod tests {
             let main: Vec<_> = metrics_in_run(network).filter(|metric| metric.network.is_some()).collect();
             assert_eq!(main, [main_metric(network)], "{network:?}");
         }
+        let inception: Vec<_> = metrics_in_run(Network::Inception).filter(|metric| metric.network.is_some()).collect();
+        assert_eq!(inception.iter().map(|metric| metric.name).collect::<Vec<_>>(), ["fid", "kid"]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl RunData {
     /// When the features of the images cannot be computed.
     pub(super) fn scorer(&self, config: &Config, model: &Arc<dyn Model>, how: Training<'_>) -> Result<Scorer> {
         match self {
-            Self::Simulated(dataset, _) => Scorer::new(dataset, config.evaluation.samples, model, config.seed, how),
+            Self::Simulated(dataset, _) => Scorer::new(dataset, &config.evaluation, model, config.seed, how),
             Self::AtSites(_) => Ok(Scorer::without_images(model, config.seed, how.jobs, how.device)),
         }
         .map(|scorer| scorer.without_classes(self.classes_without_examples()))

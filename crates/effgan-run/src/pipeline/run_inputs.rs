@@ -78,7 +78,7 @@ impl RunInputs {
 /// # Errors
 /// As at the start of the run.
 pub(crate) fn check_on(config: &Config, dataset: &Dataset, device: Device) -> Result<()> {
-    check_samples(dataset, config.evaluation.samples, device)?;
+    check_samples(dataset, &config.evaluation, device)?;
     let (images, roster) = (&dataset.train, Roster::of(&RunData::partition(config, dataset)?));
     training(config, (images.shape(), images.num_classes()), &roster, device).map(drop)
 }

@@ -27,7 +27,7 @@ impl Run<'_> {
     pub(super) fn score_floor(&mut self) -> anyhow::Result<()> {
         let RunData::Simulated(dataset, _) = self.data else { return Ok(()) };
         let started = Instant::now();
-        let scores = self.scorer.floor(&dataset.train)?;
+        let scores = self.scorer.floor(&dataset.train, self.execution.stop)?;
         self.record_score(0, Scored::Floor, None, scores, started)?;
         let shown = samples::NUM_SHOWN;
         samples::save_grid(&self.dir, "real", dataset.test.first(shown).pixels(), self.model.image_shape())
@@ -46,7 +46,7 @@ impl Run<'_> {
                     if of == Scored::Average { grid_name::grid_of_round(round) } else { "mean_of_members".into() };
                 samples::save_grid(&self.dir, &name, &images, self.model.image_shape())?;
             }
-            let scores = self.scorer.score(&images)?;
+            let scores = self.scorer.score(&images, self.execution.stop)?;
             self.record_score(round, of, statistics, scores, started)?;
         }
         Ok(())
@@ -67,7 +67,7 @@ impl Run<'_> {
         let started = Instant::now();
         let images = self.scorer.samples_of_ensemble(ensemble)?;
         samples::save_grid(&self.dir, "ensemble", &images, self.model.image_shape())?;
-        let scores = self.scorer.score(&images)?;
+        let scores = self.scorer.score(&images, self.execution.stop)?;
         Ok(self.record_score(round, Scored::Ensemble, None, scores, started)?)
     }
 

@@ -57,7 +57,7 @@ const MAX_LOSS: f64 = 100.0;
 /// Generators with fewer training steps are at their beginning.
 const MIN_STEPS: f64 = 300.0;
 /// Samples of the median generator that are less spread than this share of its real images have collapsed.
-const MIN_SPREAD: f64 = 0.5;
+const MIN_SPREAD: f64 = 0.75;
 /// The same in grey levels, where real images are not known.
 const MIN_LEVELS: f64 = 5.0;
 /// A generator that draws fewer than this share of the classes that as many real images have has collapsed.
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn samples_that_hardly_differ_have_collapsed() {
         let line = line(vec![spread("b", 12.0, Some(60.0)), spread("c", 29.0, Some(60.0))]);
-        let expected = "the run has collapsed: samples of the median member, b, are spread 0.20 times as much as the images that it was trained on, less than 0.5; try ";
+        let expected = "the run has collapsed: samples of the median member, b, are spread 0.20 times as much as the images that it was trained on, less than 0.75; try ";
         assert!(line.starts_with(expected), "{line}");
     }
 

@@ -172,7 +172,7 @@ impl Evaluator<'_> {
         n: usize,
         extract: impl Fn(&ImageList, Range<usize>) -> effgan_metrics::Result<Features>,
     ) -> Result<Features> {
-        let mut all = Features { values: Vec::new(), dim: network.dim(), classes: Vec::new(), patches: None };
+        let mut all = Features::of_no_images(network.dim());
         for piece in images.pieces(n, network.piece()) {
             self.check_stop()?;
             let read = images.read(piece.clone(), self.device, self.jobs, self.stop)?;

@@ -13,8 +13,9 @@ use effgan_metrics::{
 };
 use effgan_nn::{Device, checkpoint, params};
 
+use super::network_choice::fetched_weights;
 use super::own_features::{OrReason, Training, own_net, unseen};
-use crate::config::MIN_SAMPLES;
+use crate::config::{MIN_SAMPLES, RunFeatures};
 use crate::failure::{Failure, Result};
 
 /// A feature network, and a classifier for the same images where there is one.
@@ -81,7 +82,24 @@ impl FeatureNet {
         }
     }
 
-    /// The same, or an error.
+    /// The network that a run of `dataset` is scored with: the one that its config asks for, or else that of the images; or why there is none.
+    ///
+    /// # Errors
+    /// When a network cannot be trained, or Inception's weights have not been fetched.
+    pub(super) fn for_run(
+        dataset: &Dataset,
+        features: Option<RunFeatures>,
+        how: Training<'_>,
+    ) -> Result<OrReason<Self>> {
+        match features {
+            Some(RunFeatures::Inception) => {
+                Self::inception(&fetched_weights()?, Resize::default(), Some(dataset.name), how.device).map(Ok)
+            }
+            None => Self::for_images_of(dataset, how),
+        }
+    }
+
+    /// That of the images, or an error.
     ///
     /// # Errors
     /// Also [`Kind::Usage`](crate::Kind::Usage) when there is none.
@@ -245,6 +263,19 @@ impl FeatureNet {
                 net.certainty(&images.fit(SmallNet::SHAPE), SmallNet::SHAPE).map(Some)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Classes of images, without features where those are another network's; empty where no classes are predicted.
+    ///
+    /// # Errors
+    /// As [`extract`](Self::extract).
+    pub(super) fn classes(&self, images: &ImageList, jobs: usize) -> effgan_metrics::Result<Vec<u8>> {
+        match &self.kind {
+            Kind::Inception(_, _, classifier) => classifier.as_ref().map_or(Ok(Vec::new()), |net| {
+                net.classify(&images.fit(SmallNet::SHAPE), SmallNet::SHAPE, jobs).map(|found| found.classes)
+            }),
+            Kind::Small(_) | Kind::Own(_) | Kind::LowPass(_) => Ok(self.extract(images, jobs)?.classes),
         }
     }
 

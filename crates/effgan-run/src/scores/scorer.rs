@@ -6,18 +6,19 @@
 //! their pixels.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, ImageList, ImageSet};
 use effgan_fl::sample::{Draw, sample};
-use effgan_fl::{Ensemble, ensemble::Selection};
+use effgan_fl::{Ensemble, FlError, ensemble::Selection};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{ClassHistogram, MetricError, Reference, Scores};
+use effgan_metrics::{ClassHistogram, Features, MetricError, Reference, Scores};
 use effgan_nn::{Device, Model, Params};
 
 use super::feature_net::{FeatureNet, MIN_LOW_PASSES, check_low_pass};
 use super::own_features::{OrReason, Training, unseen};
-use crate::config::MIN_SAMPLES;
+use crate::config::{EvaluationConfig, MIN_SAMPLES};
 use crate::failure::{Failure, Result};
 use crate::record::samples::NUM_SHOWN;
 
@@ -37,19 +38,20 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Scores `n` samples against the first `n` test images, on the device of `how`. `None` stands for as many as both splits have.
+    /// Scores as many samples as `evaluation` says against as many first test images, on the device of `how`.
     ///
     /// # Errors
-    /// When `n` is less than 2, a split has fewer than `n` images, or a class of a built-in network has no image among the reference images.
+    /// When these are fewer than 2, a split has fewer images, a class of a built-in network has no image among the reference images, or
+    /// the network's weights are missing.
     pub(crate) fn new(
         dataset: &Dataset,
-        n: Option<usize>,
+        evaluation: &EvaluationConfig,
         model: &Arc<dyn Model>,
         seed: u64,
         how: Training<'_>,
     ) -> Result<Self> {
         let Training { device, jobs, .. } = how;
-        let (reference, notes) = match reference(dataset, n, how)? {
+        let (reference, notes) = match reference(dataset, evaluation, how)? {
             Ok((reference, notes)) => (Some(reference), notes),
             // No number is made up for images that no network was trained for.
             Err(reason) => (None, vec![format!("no scores: {reason}")]),
@@ -82,11 +84,11 @@ impl Scorer {
     ///
     /// # Errors
     /// When a feature is not finite.
-    pub(crate) fn floor(&self, train: &ImageSet) -> anyhow::Result<Option<Scores>> {
+    pub(crate) fn floor(&self, train: &ImageSet, stop: &AtomicBool) -> anyhow::Result<Option<Scores>> {
         let Some(DatasetReference { network, images, .. }) = &self.reference else { return Ok(None) };
         let indices = network.for_floor(train.labels()).into_iter().take(images.n());
         let pixels: Vec<u8> = indices.flat_map(|index| train.image(index as usize)).copied().collect();
-        self.score(&pixels)
+        self.score(&pixels, stop)
     }
 
     /// Generates as many samples of one generator as are scored, or as a picture shows.
@@ -118,16 +120,19 @@ impl Scorer {
     pub(crate) fn class_counts(&self, images: &[u8]) -> anyhow::Result<Option<Vec<u64>>> {
         let Some(DatasetReference { network, shape, .. }) = &self.reference else { return Ok(None) };
         let Some(num_classes) = network.num_classes() else { return Ok(None) };
-        let classes = network.extract(&ImageList::of_one_shape(images, *shape), self.jobs)?.classes;
+        let classes = network.classes(&ImageList::of_one_shape(images, *shape), self.jobs)?;
         Ok(Some(ClassHistogram::from_classes(&classes, num_classes)?.counts().to_vec()))
     }
 
-    /// Scores u8 images `[n, c, h, w]`, as many as [`samples_of`](Self::samples_of) generates; `None` where no feature network fits them.
+    /// Scores u8 images `[n, c, h, w]`, as many as [`samples_of`](Self::samples_of) generates; `None` where no feature network fits them,
+    /// and when `stop` becomes true.
     ///
     /// # Errors
     /// When there are fewer or more, or a feature is not finite.
-    pub(crate) fn score(&self, images: &[u8]) -> anyhow::Result<Option<Scores>> {
-        self.reference.as_ref().map(|reference| reference.score(images, self.jobs)).transpose()
+    pub(crate) fn score(&self, images: &[u8], stop: &AtomicBool) -> anyhow::Result<Option<Scores>> {
+        let Some(DatasetReference { network, images: reference, shape }) = &self.reference else { return Ok(None) };
+        let Some(features) = features(network, images, *shape, self.jobs, stop)? else { return Ok(None) };
+        Ok(Some(reference.score_round(&features, self.jobs)?))
     }
 
     /// The number of images that are scored, or else that a picture shows.
@@ -144,20 +149,36 @@ struct DatasetReference {
     shape: [usize; 3],
 }
 
-impl DatasetReference {
-    /// Scores u8 images `[n, c, h, w]` of the data set's shape.
-    fn score(&self, images: &[u8], jobs: usize) -> anyhow::Result<Scores> {
-        let n = images.len() / self.shape.iter().product::<usize>();
-        let images = ImageList::of_one_shape(images, self.shape);
-        Ok(self.images.score_round(&self.network.extract_to_score(&images, 0..n, n, jobs)?, jobs)?)
+/// Features of u8 `images` `[n, c, h, w]` of `shape` `[c, h, w]`, computed piece by piece; `None` when `stop` becomes true.
+fn features(
+    network: &FeatureNet,
+    images: &[u8],
+    shape: [usize; 3],
+    jobs: usize,
+    stop: &AtomicBool,
+) -> effgan_metrics::Result<Option<Features>> {
+    let len = shape.iter().product::<usize>();
+    let (n, mut all) = (images.len() / len, Features::of_no_images(network.dim()));
+    for start in (0..n).step_by(network.piece()) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let piece = start..(start + network.piece()).min(n);
+        let images = ImageList::of_one_shape(&images[piece.start * len..piece.end * len], shape);
+        all.extend(network.extract_to_score(&images, piece, n, jobs)?);
     }
+    Ok(Some(all))
 }
 
-/// Checks that there are `evaluation.samples` = `n` images to score, of all classes of a built-in feature network, where they are scored.
+/// Checks that there are `evaluation.samples` images to score, of all classes of a built-in feature network, where they are scored.
 ///
 /// # Errors
 /// When there are fewer, or they lack a class.
-pub(crate) fn check_samples(dataset: &Dataset, n: Option<usize>, device: Device) -> Result<()> {
+pub(crate) fn check_samples(dataset: &Dataset, evaluation: &EvaluationConfig, device: Device) -> Result<()> {
+    let n = evaluation.samples;
+    if evaluation.features.is_some() {
+        return num_scored(dataset, dataset.train.len(), n, MIN_SAMPLES).map(drop);
+    }
     let Some(network) = FeatureNet::of_dataset(dataset.name, device) else {
         let (train, unseen) = (dataset.train.len(), unseen(dataset.train.labels()).len());
         return if dataset.train.num_classes() > 1 && unseen >= MIN_SAMPLES {
@@ -191,38 +212,38 @@ fn not_scored(n: usize, error: MetricError) -> Failure {
     }
 }
 
-/// The first `n` test images as a reference, or as many as both splits have when `n` is `None`, and what to know about scores by it; or
-/// why the images have no scores.
+/// As many first test images as `evaluation` says as a reference, or as many as both splits have, and what to know about scores by it;
+/// or why the images have no scores.
 ///
 /// # Errors
 /// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
 fn reference(
     dataset: &Dataset,
-    n: Option<usize>,
+    evaluation: &EvaluationConfig,
     how: Training<'_>,
 ) -> Result<OrReason<(DatasetReference, Vec<String>)>> {
     // Before a network is trained.
-    check_samples(dataset, n, how.device)?;
-    let network = match FeatureNet::for_images_of(dataset, how)? {
+    check_samples(dataset, evaluation, how.device)?;
+    let network = match FeatureNet::for_run(dataset, evaluation.features, how)? {
         Ok(network) => network,
         Err(reason) => return Ok(Err(reason)),
     };
     let for_floor = network.for_floor(dataset.train.labels()).len();
-    let n = num_scored(dataset, for_floor, n, network.min_samples())?;
+    let n = num_scored(dataset, for_floor, evaluation.samples, network.min_samples())?;
     // The split may be large: nothing of it is copied.
     let (shape, labels) = (dataset.test.shape(), &dataset.test.labels()[..n]);
     let pixels = &dataset.test.pixels()[..n * shape.iter().product::<usize>()];
     let mut notes = notes(&network, shape, n);
     let classes = match network.true_classes(labels) {
-        // People's own classes may be too small for a test image each.
-        Err(error @ MetricError::MissingClass { .. }) if network.network() == Network::Own => {
+        // People's own classes may be too small for a test image each, and FID needs no classes.
+        Err(error @ MetricError::MissingClass { .. }) if network.network() != Network::Small => {
             notes.push(format!("no class scores: {error}"));
             None
         }
         classes => classes.map_err(|error| not_scored(n, error))?,
     };
-    let images = network.extract_to_score(&ImageList::of_one_shape(pixels, shape), 0..n, n, how.jobs);
-    let images = images.and_then(|images| network.reference(images, classes));
+    let images = features(&network, pixels, shape, how.jobs, how.stop).map_err(|error| not_scored(n, error))?;
+    let images = network.reference(images.ok_or(FlError::Interrupted)?, classes);
     let images = images.map_err(|error| not_scored(n, error))?;
     Ok(Ok((DatasetReference { network, images, shape }, notes)))
 }
@@ -234,9 +255,13 @@ fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
             "real and generated images are converted from {c} × {h} × {w} to {to_c} × {to_h} × {to_w} before they are scored"
         )
     });
-    let is_named = matches!(network.network(), Network::Own | Network::LowPass);
-    let name = is_named.then(|| format!("scores are by a {}", network.name()));
-    let few = (network.network() == Network::Own && n <= network.dim()).then(|| {
+    let name = match network.network() {
+        Network::Small => None,
+        Network::Own | Network::LowPass => Some(format!("scores are by a {}", network.name())),
+        Network::Inception => Some(format!("scores are by {}", network.name())),
+    };
+    let has_distance = matches!(network.network(), Network::Own | Network::Inception);
+    let few = (has_distance && n <= network.dim()).then(|| {
         format!(
             "{n} images are too few for {} features: compare distances only at the same n, and with the floor",
             network.dim()
@@ -250,6 +275,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use effgan_data::{DatasetConfig, DatasetName};
+    use effgan_fl::ensemble::NormStatistics;
 
     use super::*;
 
@@ -257,6 +283,10 @@ mod tests {
 
     fn how() -> Training<'static> {
         Training { device: Device::cpu().unwrap(), jobs: 1, progress: &|_, _, _| {}, stop: &NEVER }
+    }
+
+    fn samples(samples: Option<usize>) -> EvaluationConfig {
+        EvaluationConfig { every: 1, samples, norm_statistics: NormStatistics::default(), features: None }
     }
 
     fn accuracy(config: &DatasetConfig) -> f64 {
@@ -306,14 +336,14 @@ mod tests {
     #[test]
     fn images_without_classes_are_scored_by_their_pixels_and_a_note_says_so() {
         let dataset = without_classes(200, 100, 20);
-        let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+        let scorer = Scorer::new(&dataset, &samples(None), &model(), 1, how()).unwrap();
         let note = "scores are by a low-pass of 16 × 16 (no network: the images have no classes, which a feature network would learn)";
         assert_eq!(scorer.notes(), [note]);
-        let floor = scorer.floor(&dataset.train).unwrap().unwrap();
+        let floor = scorer.floor(&dataset.train, &NEVER).unwrap().unwrap();
         let names: Vec<&str> = floor.all().map(|(metric, _)| metric.name).collect();
         assert_eq!(names, ["swd", "precision", "recall", "density", "coverage"]);
         assert_eq!((floor.n, floor.settings.swd_levels.len()), (100, 1));
-        assert_eq!(scorer.score(dataset.test.pixels()).unwrap().unwrap().main().unwrap().1, 0.0);
+        assert_eq!(scorer.score(dataset.test.pixels(), &NEVER).unwrap().unwrap().main().unwrap().1, 0.0);
         assert_eq!(scorer.class_counts(dataset.test.pixels()).unwrap(), None);
     }
 
@@ -325,16 +355,19 @@ mod tests {
             (20, 10, 6, "images of 6 × 6 pixels are too small for swd, which takes patches of 7 × 7"),
         ] {
             let dataset = without_classes(num_train, num_test, side);
-            let scorer = Scorer::new(&dataset, None, &model(), 1, how()).unwrap();
+            let scorer = Scorer::new(&dataset, &samples(None), &model(), 1, how()).unwrap();
             assert_eq!(scorer.notes(), [format!("{reason} {why}")]);
-            assert_eq!(scorer.floor(&dataset.train).unwrap(), None);
+            assert_eq!(scorer.floor(&dataset.train, &NEVER).unwrap(), None);
         }
     }
 
     #[test]
     fn a_number_of_samples_that_images_without_classes_do_not_have_is_refused() {
         for n in [5, 101] {
-            let error = Scorer::new(&without_classes(200, 100, 20), Some(n), &model(), 1, how()).err().unwrap().line();
+            let error = Scorer::new(&without_classes(200, 100, 20), &samples(Some(n)), &model(), 1, how())
+                .err()
+                .unwrap()
+                .line();
             assert_eq!(error, format!("evaluation.samples = {n} must be from 6 to 100, the images of folder"));
         }
     }
@@ -352,7 +385,7 @@ mod tests {
     #[test]
     fn a_reference_that_lacks_a_class_is_refused() {
         let config = DatasetConfig::of(DatasetName::MnistMini);
-        let error = Scorer::new(&config.load().unwrap(), Some(10), &model(), 1, how()).err().unwrap().line();
+        let error = Scorer::new(&config.load().unwrap(), &samples(Some(10)), &model(), 1, how()).err().unwrap().line();
         assert!(error.starts_with("evaluation.samples = 10: there is no image of class"), "{error}");
     }
 }

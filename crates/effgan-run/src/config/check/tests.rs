@@ -23,7 +23,7 @@ use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, ResnetConfig};
 use toml::{Table, Value};
 
 use super::super::tests::QUICKSTART;
-use super::super::{Config, EvaluationConfig, FederationConfig};
+use super::super::{Config, EvaluationConfig, FederationConfig, RunFeatures};
 
 /// The largest whole number of a TOML file.
 const MAX: &str = "9223372036854775807";
@@ -143,7 +143,12 @@ fn with_every_key() -> Config {
             // Its numbers are the arguments of a class of Flower, which checks them.
             strategy: None,
         },
-        evaluation: EvaluationConfig { every: 1, samples: Some(100), norm_statistics: NormStatistics::default() },
+        evaluation: EvaluationConfig {
+            every: 1,
+            samples: Some(100),
+            norm_statistics: NormStatistics::default(),
+            features: Some(RunFeatures::Inception),
+        },
         checkpoint: CheckpointConfig { keep: 4, every_steps: Some(10) },
     }
 }
