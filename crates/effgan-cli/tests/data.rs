@@ -278,7 +278,7 @@ fn arrays_are_trained_on() {
     let output = run(&out, &["dataset={name=\"npz\"}", &dir, "partition.kind=iid", ALL_IMAGES]);
     assert!(output.status.success(), "{output:?}");
     assert_has_pictures(&out);
-    assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 24 + 7);
+    assert_eq!(image::open(out.join("samples/real.png")).unwrap().width(), 8 * 60 + 7 * 2);
 }
 
 #[test]
