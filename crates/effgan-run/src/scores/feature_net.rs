@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use effgan_data::{Dataset, DatasetName, ImageList};
+use effgan_data::{Dataset, DatasetName, ImageList, download};
 use effgan_metrics::metric::Network;
 use effgan_metrics::{
     ClassHistogram, Features, Inception, OwnNet, OwnNetwork, Patches, Prdc, Reference, Resize, SmallNet, low_pass,
@@ -13,7 +13,6 @@ use effgan_metrics::{
 };
 use effgan_nn::{Device, checkpoint, params};
 
-use super::network_choice::fetched_weights;
 use super::own_features::{OrReason, Training, own_net, unseen};
 use crate::config::{MIN_SAMPLES, RunFeatures};
 use crate::failure::{Failure, Result};
@@ -93,7 +92,9 @@ impl FeatureNet {
     ) -> Result<OrReason<Self>> {
         match features {
             Some(RunFeatures::Inception) => {
-                Self::inception(&fetched_weights()?, Resize::default(), Some(dataset.name), how.device).map(Ok)
+                let missing = "Inception's weights were not found; fetch them with effgan data fetch inception";
+                let weights = download::inception_weights().ok_or_else(|| Failure::usage(anyhow!(missing)))?;
+                Self::inception(&weights, Resize::default(), Some(dataset.name), how.device).map(Ok)
             }
             None => Self::for_images_of(dataset, how),
         }

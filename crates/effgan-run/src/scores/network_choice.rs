@@ -1,6 +1,6 @@
 //! The feature network that somebody asks for, or that fits the real images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::anyhow;
 use effgan_data::{Dataset, download};
@@ -37,8 +37,10 @@ impl NetworkChoice<'_> {
         let (dataset, device) = (real.dataset(), how.device);
         match self.features {
             Some("inception") => {
-                let weights = self.weights.map_or_else(fetched_weights, |weights| Ok(weights.to_owned()))?;
-                FeatureNet::inception(&weights, self.resize, dataset.map(|dataset| dataset.name), device)
+                let weights = self.weights.map(Path::to_owned).or_else(download::inception_weights);
+                let missing = "Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE \
+                               (in Python weights=FILE)";
+                FeatureNet::inception(&weights.ok_or_else(|| usage(missing))?, self.resize, dataset.map(|dataset| dataset.name), device)
             }
             _ if self.weights.is_some() => Err(usage("--weights is for --features inception (in Python weights= and features=)")),
             Some(name) => {
@@ -58,16 +60,6 @@ impl NetworkChoice<'_> {
             ),
         }
     }
-}
-
-/// The file of Inception's weights that `effgan data fetch inception` fetched.
-///
-/// # Errors
-/// When there is none.
-pub(super) fn fetched_weights() -> Result<PathBuf> {
-    let missing = "Inception's weights were not found; fetch them with effgan data fetch inception, or give evaluate --weights FILE (in Python \
-                   weights=FILE)";
-    download::inception_weights().ok_or_else(|| usage(missing))
 }
 
 /// Refuses a small network for a data set of images that are not like those that it was trained on: its features would say nothing
