@@ -163,7 +163,7 @@ def test_classes_are_drawn_by_name_or_number_and_one_without_images_is_refused(t
         "dataset": {"name": "npz", "dir": tmp_path / "data.npz", "limit": 60},
         "partition": {"kind": "iid", "clients": 3, "min_examples": 1},
         "network.conditional": True,
-        "evaluation.samples": 2,
+        "evaluation.samples": 6,
     }
     model = effgan.run(TINY, out=tmp_path / "run", settings=settings).model
     assert model.classes == ["0", "1", "2"]
