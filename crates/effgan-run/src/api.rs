@@ -223,12 +223,14 @@ pub fn sample(
 /// The labels of the classes that `names` select: names of classes, numbers, or `all` alone, which stands for all that can be drawn.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::Kind::Usage) for a name that is neither. Whether a number is a class that can be drawn is found when it is.
+/// [`Kind::Usage`](crate::Kind::Usage) for a name that is neither, and for any of an unconditional model. Whether a number is a class that can be drawn is found when it is.
 pub fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
+    if let (Some(name), None) = (names.first(), model.manifest().network.num_classes) {
+        let why = "the model was trained without network.conditional = true";
+        return Err(usage(format!("class {name} cannot be drawn: {why}")));
+    }
     if names == ["all"] {
-        // For an unconditional model, asks for class 0: the sampler has the error for it.
-        let drawable = model.drawable();
-        return Ok(if drawable.is_empty() { vec![0] } else { drawable });
+        return Ok(model.drawable());
     }
     let known = &model.manifest().classes;
     let class = |name: &String| {

@@ -65,6 +65,19 @@ fn a_damaged_model_is_code_3_and_one_line() {
 }
 
 #[test]
+fn no_class_of_an_unconditional_model_can_be_drawn_by_name_number_or_all() {
+    let (folder, run, _) = tiny();
+    let out = folder.path().join("a.npy");
+    for class in ["flags", "3", "300", "all"] {
+        let output =
+            effgan(&["sample", run.to_str().unwrap(), "--num", "4", "--class", class, "--out", out.to_str().unwrap()]);
+        let said = format!("class {class} cannot be drawn: the model was trained without network.conditional = true");
+        assert_eq!(failure(&output), (Some(2), said));
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_class_that_no_client_has_images_of_is_refused_by_name_and_not_drawn_with_all() {
     let folder = tempfile::tempdir().unwrap();
     for class in ["cat", "dog"] {

@@ -38,7 +38,7 @@ pub(crate) use self::run_inputs::check_on;
 use crate::config::Config;
 use crate::failure::{Kind, Result};
 use crate::record::events::{Event, Score, Scored, Stage, Verdict};
-use crate::record::run_dir::{Lengths, RunDir, check_new};
+use crate::record::run_dir::{Lengths, RunDir, check_new, read_events};
 use crate::record::run_info::Status;
 use crate::record::summary;
 use crate::report;
@@ -203,12 +203,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Records what the numbers of the finished run say of it.
+    fn record_verdict(&mut self) -> anyhow::Result<()> {
+        match read_events(self.dir.path()) {
+            Ok((events, _)) => Verdict::on(&events).map_or(Ok(()), |verdict| self.record(&Event::Verdict(verdict))),
+            // The run is done all the same.
+            Err(error) => {
+                log::warn!("no verdict: {error:#}");
+                Ok(())
+            }
+        }
+    }
+
     /// Records how the run ended, and writes the report, whether or not the run failed.
     fn close(&mut self, outcome: &Result<()>, seconds: f64) -> Result<()> {
-        if outcome.is_ok()
-            && let Some(verdict) = Verdict::on(&self.dir.events()?)
-        {
-            self.record(&Event::Verdict(verdict))?;
+        if outcome.is_ok() {
+            self.record_verdict()?;
         }
         let Seconds { prepare, train, score, pictures } = self.seconds;
         for (stage, seconds) in [("prepare", prepare), ("train", train), ("score", score), ("pictures", pictures)] {

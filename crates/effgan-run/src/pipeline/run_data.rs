@@ -141,11 +141,12 @@ impl RunData {
         params::sha256(text.as_bytes())
     }
 
-    /// The spread of the images that `client` trains on, or all clients; `None` where they are not known or only one.
+    /// The spread of the images that `client` trains on, or all clients; `None` where they are not known or all equal.
     pub(super) fn spread_of(&self, client: Option<&ClientName>) -> Option<f64> {
         let Self::Simulated(dataset, partition) = self else { return None };
         let clients = partition.clients.iter().filter(|share| client.is_none_or(|client| share.name == *client));
-        spread(clients.flat_map(|share| &share.train).map(|&image| dataset.train.image(image as usize)))
+        let images = clients.flat_map(|share| &share.train).map(|&image| dataset.train.image(image as usize));
+        spread(images).filter(|&spread| spread > 0.0)
     }
 
     /// Writes into the run folder which client has which images, or which sites take part.

@@ -21,7 +21,7 @@ pub struct Spread {
     pub client: Option<String>,
     /// The spread of 128 samples, in grey levels, 0..128.
     pub samples: f64,
-    /// The spread of the real images that the generator was trained on; absent where they are not known.
+    /// The spread of the real images that the generator was trained on; absent where they are not known or all equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real: Option<f64>,
 }
@@ -103,7 +103,7 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn of(events: &'a [Event]) -> Option<Self> {
-        // What a resumed run did again is recorded twice; the later record counts.
+        // Of two records of one round the later one counts.
         let rounds: BTreeMap<u32, &RoundRecord> = events
             .iter()
             .filter_map(|event| if let Event::Round(round) = event { Some(round) } else { None })
@@ -112,10 +112,13 @@ impl<'a> Seen<'a> {
         let spreads =
             events.iter().filter_map(|event| if let Event::Spread(spread) = event { Some(spread) } else { None });
         let spreads: BTreeMap<_, &Spread> = spreads.map(|spread| (&spread.client, spread)).collect();
+        // Beside members whose images are known, one of a client with a single image says nothing.
+        let (known, unknown): (Vec<_>, Vec<_>) = spreads.into_values().partition(|spread| spread.real.is_some());
+        let spreads = if known.is_empty() { unknown } else { known };
         Some(Self {
             loss: largest_loss(rounds.values().copied())?,
             steps: rounds.values().map(|round| median_steps(round)).sum(),
-            spread: median(spreads.into_values().collect(), |spread| spread.samples / spread.real.unwrap_or(1.0)),
+            spread: median(spreads, |spread| spread.samples / spread.real.unwrap_or(1.0)),
             scores: last_score(events).zip(floor(events)),
         })
     }
@@ -308,6 +311,12 @@ mod tests {
         assert!(on(4.9).starts_with(
             "the run has collapsed: samples of the median member, a, are spread by 4.9 grey levels, less than 5; try "
         ));
+    }
+
+    #[test]
+    fn clients_whose_images_do_not_differ_have_no_say() {
+        let plain = line(vec![]);
+        assert_eq!(line(vec![spread("d", 70.0, None), spread("e", 80.0, None), spread("f", 0.0, None)]), plain);
     }
 
     #[test]
