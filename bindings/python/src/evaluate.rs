@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use effgan_data::datasets::ArrayLayout;
-use effgan_run::api::{self, Against, NetworkChoice, Scored};
+use effgan_run::api::{self, Against, NetworkChoice, NetworkName, Scored};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -29,9 +29,9 @@ pub fn evaluate(
     let reference = against(reference)?;
     let (n, jobs) = (arguments::some_count(n, "n")?, arguments::some_count(jobs, "jobs")?);
     let (seed, resize) = (arguments::count(seed, "seed")?, resize.parse().map_err(errors::usage)?);
-    let features = features.map(|features| features.to_string_lossy().into_owned());
+    let features = features.map(|features| NetworkName::from(features.to_string_lossy().into_owned()));
     let score = |scored: Scored| {
-        let choice = NetworkChoice { features: features.as_deref(), weights: weights.as_deref(), resize };
+        let choice = NetworkChoice { features: features.as_ref(), weights: weights.as_deref(), resize };
         work::quietly(py, |stop| api::evaluate(&scored, reference, choice, n, jobs, stop))
     };
     let evaluation = if let Ok(model) = images_or_model.cast::<Model>() {

@@ -3,6 +3,8 @@
 
 #[path = "../../effgan-data/tests/mixed_folder/mod.rs"]
 mod mixed_folder;
+#[path = "data/network_file.rs"]
+mod network_file;
 #[path = "../../effgan-data/tests/server/mod.rs"]
 #[expect(dead_code, reason = "the downloads' own tests use all of it")]
 mod server;
@@ -121,6 +123,8 @@ fn three_broken_of_a_thousand_images_are_one_line_or_left_out() {
     let said = stdout(&output);
     assert!(said.contains("left out 3 of 1000 images, which cannot be read: cats/0020.png (is empty)"), "{said}");
     assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("left out 3 of 1000 images"));
+    let evaluated = stdout(&effgan(&["evaluate", out.to_str().unwrap()]));
+    assert!(evaluated.contains("left out 3 of 1000 images"), "{evaluated}");
     // What is half transparent is red over white, so a grid in colours is not grey.
     let grid = image::open(out.join("samples/real.png")).unwrap().to_rgb8();
     assert!(grid.pixels().any(|pixel| pixel[0].abs_diff(pixel[1]) > 50));

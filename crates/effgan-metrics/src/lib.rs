@@ -45,7 +45,7 @@ pub use low_pass::{low_pass, low_pass_size};
 pub use memorisation::{Memorisation, memorisation};
 pub use metric::Metric;
 pub use outliers::distances_from_others;
-pub use own_net::{OwnNet, Quality};
+pub use own_net::{OwnNet, Quality, Recipe};
 pub use patches::Patches;
 pub use prdc::{Prdc, prdc};
 pub use reference::Reference;

@@ -11,8 +11,6 @@ use crate::{ClassHistogram, Labelled, MetricError, Result};
 
 /// Images that one worker classifies at a time.
 const CHUNK: usize = 512;
-/// Seed of the initial weights and of the order of the images: all runs on a data set have the same network.
-const SEED: u64 = 1;
 /// Standard errors by which the accuracy must be above chance.
 const ERRORS_ABOVE_CHANCE: f64 = 3.0;
 
@@ -38,6 +36,23 @@ pub struct Quality {
 }
 
 impl Quality {
+    /// How well the predicted `classes` are the `labels` of as many test images; features have the size 1.
+    ///
+    /// # Errors
+    /// When there are no images, or a label is not below `num_classes`.
+    pub fn of_classes(classes: &[u8], labels: &[u8], num_classes: usize) -> Result<Self> {
+        let sizes = ClassHistogram::from_classes(labels, num_classes)?;
+        let (largest, n) = (sizes.counts().iter().max().copied().unwrap_or(0), labels.len());
+        let right = classes.iter().zip(labels).filter(|(class, label)| class == label).count();
+        let share = |count: u64| count as f64 / n as f64;
+        Ok(Self { accuracy: share(right as u64), chance: share(largest), num_test: n, feature_size: 1.0 })
+    }
+
+    /// Whether so many test images could show that a network is better than chance.
+    pub fn can_be_above_chance(&self) -> bool {
+        Self { accuracy: 1.0, ..*self }.is_above_chance()
+    }
+
     /// Whether the accuracy is more than three standard errors above chance: below, the features say nothing about the images.
     pub fn is_above_chance(&self) -> bool {
         let error = (self.chance * (1.0 - self.chance) / self.num_test as f64).sqrt();
@@ -45,11 +60,27 @@ impl Quality {
     }
 }
 
+/// How long a network is trained, and by which random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Training steps, of [`OwnNet::BATCH`] images each, ≥ 1.
+    pub steps: usize,
+    /// Seed of the initial weights and of the order of the images.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    /// 1,500 steps by seed 1: all runs on a data set have the same network.
+    fn default() -> Self {
+        Self { steps: 1500, seed: 1 }
+    }
+}
+
 impl OwnNet {
     /// Length of a feature vector.
     pub const FEATURES: usize = ResnetClassifier::FEATURES;
-    /// Training steps, of 64 images each.
-    pub const STEPS: usize = 1500;
+    /// Images of a training step.
+    pub const BATCH: usize = ResnetClassifier::BATCH;
 
     /// The network of these sizes with the tensors `params`, on `device`; `quality` is what [`test`](Self::test) once found.
     ///
@@ -60,8 +91,8 @@ impl OwnNet {
         Ok(Self { classifier, hash: params.hash(), quality })
     }
 
-    /// Trains a network of these sizes on the images of `train` with the indices `seen`, with `jobs` threads, which change no result. `on_step` is called with
-    /// the number of each step, from 1 to [`STEPS`](Self::STEPS), and may end the training, which then has no result.
+    /// Trains a network of these sizes on the images of `train` with the indices `seen`, with `jobs` threads, which change no result. `on_step`
+    /// is called with the number of each step, from 1, and may end the training, which then has no result.
     ///
     /// # Errors
     /// [`MetricError::FeatureNet`] when there are no images, or images of a size that no network takes.
@@ -72,13 +103,14 @@ impl OwnNet {
         shape: ResnetShape,
         train: Labelled<'_>,
         seen: &[u32],
+        Recipe { steps, seed }: Recipe,
         device: Device,
         jobs: usize,
         on_step: impl FnMut(usize) -> ControlFlow<()> + Send,
     ) -> Result<Option<Params>> {
         let Labelled { images, labels } = train;
         let trained =
-            on_threads(jobs, move || train_resnet(shape, (images, labels), seen, Self::STEPS, SEED, device, on_step));
+            on_threads(jobs, move || train_resnet(shape, (images, labels), seen, steps, seed, device, on_step));
         trained.map_err(|error| not_a_net(&error))
     }
 
@@ -93,12 +125,7 @@ impl OwnNet {
         device: Device,
         jobs: usize,
     ) -> Result<Quality> {
-        let num_test = test.labels.len();
-        if num_test == 0 {
-            return Err(MetricError::NoImages);
-        }
-        let chance = Self::chance(shape, test.labels)?;
-        let unknown = Quality { accuracy: 0.0, chance, num_test, feature_size: 1.0 };
+        let unknown = Quality::of_classes(test.labels, test.labels, shape.num_classes)?;
         let Classified { features, classes } =
             Self::new(shape, params, unknown, device)?.classify(test.images, shape.images, jobs)?;
         let squares = features.iter().map(|&value| f64::from(value).powi(2));
@@ -106,18 +133,7 @@ impl OwnNet {
         if !(feature_size.is_finite() && feature_size > 0.0) {
             return Err(MetricError::FeatureNet(format!("the features of test images have the size {feature_size}")));
         }
-        let right = classes.iter().zip(test.labels).filter(|(class, label)| class == label).count();
-        Ok(Quality { accuracy: right as f64 / num_test as f64, feature_size, ..unknown })
-    }
-
-    /// The share of the largest class among test images with these `labels`.
-    ///
-    /// # Errors
-    /// When there is none, or a label is no class.
-    fn chance(shape: ResnetShape, labels: &[u8]) -> Result<f64> {
-        let sizes = ClassHistogram::from_classes(labels, shape.num_classes)?;
-        let largest = sizes.counts().iter().max().copied().unwrap_or(0);
-        Ok(largest as f64 / labels.len() as f64)
+        Ok(Quality { feature_size, ..Quality::of_classes(&classes, test.labels, shape.num_classes)? })
     }
 
     /// Whether test images with these `labels` could show that a network is better than chance; otherwise there is no need to train one.
@@ -125,8 +141,7 @@ impl OwnNet {
     /// # Errors
     /// When there is none, or a label is no class.
     pub fn is_testable(shape: ResnetShape, labels: &[u8]) -> Result<bool> {
-        let chance = Self::chance(shape, labels)?;
-        Ok(Quality { accuracy: 1.0, chance, num_test: labels.len(), feature_size: 1.0 }.is_above_chance())
+        Ok(Quality::of_classes(labels, labels, shape.num_classes)?.can_be_above_chance())
     }
 
     /// The [model hash](Params::hash) of its weights.
@@ -191,11 +206,12 @@ mod tests {
         let ((images, labels), (others, true_labels)) = (colours(90), colours(30));
         let train = Labelled { images: &images, labels: &labels };
         let seen: Vec<u32> = (0..90).collect();
+        let recipe = Recipe { steps: 300, ..Recipe::default() };
         let [one, two] =
-            [1, 2].map(|jobs| OwnNet::train(SHAPE, train, &seen, device, jobs, |_| ControlFlow::Continue(())));
+            [1, 2].map(|jobs| OwnNet::train(SHAPE, train, &seen, recipe, device, jobs, |_| ControlFlow::Continue(())));
         let [one, two] = [one, two].map(|trained| trained.unwrap().unwrap());
         assert_eq!(one.hash(), two.hash());
-        let stopped = OwnNet::train(SHAPE, train, &seen, device, 1, |_| ControlFlow::Break(())).unwrap();
+        let stopped = OwnNet::train(SHAPE, train, &seen, recipe, device, 1, |_| ControlFlow::Break(())).unwrap();
         assert_eq!(stopped, None);
         let test = Labelled { images: &others, labels: &true_labels };
         let quality = OwnNet::test(SHAPE, &one, test, device, 2).unwrap();

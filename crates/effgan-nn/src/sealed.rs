@@ -40,6 +40,12 @@ pub fn load<H: DeserializeOwned>(path: &Path) -> Result<(H, Params)> {
     open(&bytes).map_err(|reason| NnError::Sealed { path: path.into(), reason })
 }
 
+/// Whether these are the bytes of a file that [`save`] wrote, torn or not; other safetensors files are told apart by it.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    let metadata = SafeTensors::read_metadata(bytes).ok();
+    metadata.is_some_and(|(_, metadata)| metadata.metadata().as_ref().is_some_and(|entries| entries.contains_key(KEY)))
+}
+
 /// As [`load`], from the bytes of a file.
 ///
 /// # Errors
@@ -112,7 +118,9 @@ mod tests {
         let error = |bytes: &[u8]| open::<Head>(bytes).unwrap_err();
         let newer = to_bytes_with(&params(), Some((KEY, "2 abc {}".into())));
         assert_eq!(error(&newer), "is of format 2, expected 1");
-        assert_eq!(error(&to_bytes_with(&params(), None)), "is not a sealed file");
+        let plain = to_bytes_with(&params(), None);
+        assert_eq!(error(&plain), "is not a sealed file");
+        assert_eq!([&newer, &sealed(&params()), &plain].map(|bytes| is_sealed(bytes)), [true, true, false]);
         let infinite = [("w".to_owned(), Array::new([1], vec![f32::INFINITY]))].into_iter().collect();
         assert_eq!(error(&sealed(&infinite)), "is unusable: tensor `w` has a non-finite value at index 0");
     }

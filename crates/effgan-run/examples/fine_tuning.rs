@@ -141,6 +141,7 @@ impl<'a> Study<'a> {
         let model = config.model(dataset.train.shape(), 10).map_err(in_one_line)?;
         let features = FeatureNet::required_for(
             dataset,
+            config.evaluation.features.as_ref(),
             Training { device, jobs: 1, progress: &|_, _, _| {}, stop: &AtomicBool::new(false) },
         )
         .map_err(in_one_line)?;

@@ -22,6 +22,7 @@ pub use self::evaluate::{Against, Scored, evaluate};
 use self::inputs::{config_of, jobs_or_cores, toml_settings};
 pub use self::site::{answer, question_of, show_ledger, verify_ledger, write_refusal};
 use crate::config::Config;
+pub use crate::config::NetworkName;
 pub use crate::config::StrategyConfig;
 use crate::failure::{Failure, Result};
 use crate::pipeline::{self, Execution};

@@ -12,7 +12,7 @@ use effgan_metrics::Resize;
 use effgan_metrics::metric::Network;
 use effgan_nn::Device;
 use effgan_run::api::selection;
-use effgan_run::config::Config;
+use effgan_run::config::{Config, NetworkName};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::scores::{
@@ -40,9 +40,9 @@ pub(super) struct Evaluate {
     /// The folder with the files of a reference data set that is neither built in nor fetched
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Feature network: mnist, fashion-mnist, inception, or a file made by `effgan features train` [default: the data set's own]
+    /// Feature network: mnist, fashion-mnist, inception, or a file made by `effgan features train` [default: the run's, or the data set's own]
     #[arg(long, value_name = "NET")]
-    features: Option<String>,
+    features: Option<NetworkName>,
     /// Weights of Inception-2015: safetensors or a PyTorch state dict [default: those of `effgan data fetch inception`]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -90,7 +90,8 @@ impl Evaluate {
         }
         let model = is_model(&self.images).then(|| Ensemble::open(&self.images)).transpose()?;
         let run = model.as_ref().and_then(|_| run_of(&self.images));
-        let real = self.real(run.as_deref())?;
+        let config = run.as_ref().map(|run| Config::load(&run.join("config.toml"), &[])).transpose()?;
+        let real = self.real(config.as_ref())?;
         let (device, dataset) = (Device::cpu()?, real.dataset().map(|dataset| dataset.name));
         let bar = bar();
         let progress = |what: &str, done: usize, of: usize| {
@@ -99,8 +100,8 @@ impl Evaluate {
             bar.set_message(what.to_owned());
         };
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
-        let choice =
-            NetworkChoice { features: self.features.as_deref(), weights: self.weights.as_deref(), resize: self.resize };
+        let features = self.features.as_ref().or_else(|| self.features_of(config.as_ref()?));
+        let choice = NetworkChoice { features, weights: self.weights.as_deref(), resize: self.resize };
         let network = choice.load(&real, Training { device, jobs, progress: &progress, stop })?;
         let small = dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device));
         let small = small.filter(|_| network.network() == Network::Inception);
@@ -139,14 +140,19 @@ impl Evaluate {
         evaluation
     }
 
-    fn real(&self, run: Option<&Path>) -> Result<RealSet> {
+    /// The network that the run was scored with, where it is scored against its own data set again.
+    fn features_of<'a>(&self, run: &'a Config) -> Option<&'a NetworkName> {
+        run.evaluation.features.as_ref().filter(|_| self.reference.is_none())
+    }
+
+    fn real(&self, run: Option<&Config>) -> Result<RealSet> {
         let bar = ReadingBar::default();
         let report = |report: Report<'_>| bar.report(report, advise);
         let reading = Reading::reported_to(&report).with_cache_of_user();
         match (&self.reference, run) {
             (Some(reference), _) => RealSet::named(reference, self.dir.clone(), &reading),
             (None, Some(run)) => {
-                let dataset = Config::load(&run.join("config.toml"), &[])?.dataset;
+                let dataset = run.dataset.clone();
                 RealSet::of_config(&DatasetConfig { dir: self.dir.clone().or(dataset.dir), ..dataset }, &reading)
             }
             (None, None) => {

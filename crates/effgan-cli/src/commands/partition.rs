@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use effgan_data::{Partition as Split, heterogeneity};
+use effgan_data::control_chars::without_control;
+use effgan_data::{Dataset, Partition as Split, heterogeneity};
 use effgan_nn::checkpoint::write_file;
 use effgan_run::config::Config;
 use effgan_run::failure::{Failure, Result};
@@ -43,15 +44,15 @@ impl Partition {
         let dataset = config.load_dataset().map_err(|error| named(error.into()))?;
         dataset.notes.iter().for_each(say);
         let split = config.deal(&dataset).map_err(named)?;
-        let counts = split.class_counts(&dataset.train);
-        say(table(&split, &counts).trim_end());
+        let (counts, classes) = (split.class_counts(&dataset.train), class_names(&dataset));
+        say(table(&split, &counts, &classes).trim_end());
         let skew = heterogeneity::label_skew(&counts);
         say(format!(
             "label skew {skew:.3}: the share of a client's images that would have to change class to match the overall mix"
         ));
         if let Some(out) = &self.out {
             let names: Vec<String> = split.clients.iter().map(|share| share.name.to_string()).collect();
-            save_png(out, &heat_map(&counts, &names, dataset.train.num_classes()))?;
+            save_png(out, &heat_map(&counts, &names, &classes))?;
             say(out.display());
         }
         if let Some(file) = &self.save {
@@ -74,25 +75,45 @@ impl Partition {
     }
 }
 
+/// The name of each class; its number where it has none.
+fn class_names(dataset: &Dataset) -> Vec<String> {
+    let name =
+        |class: usize| dataset.class_names.get(class).map_or_else(|| class.to_string(), |name| without_control(name));
+    (0..dataset.train.num_classes()).map(name).collect()
+}
+
 /// Maximum number of classes that get a column each; more would be wider than a terminal.
 const MAX_COLUMNS: usize = 16;
+/// Maximum number of letters above a column.
+const MAX_LETTERS: usize = 6;
 
-/// A row per client: its training images per class, each with a shade, their sum, and the number held out. With many classes, the shades alone.
-fn table(split: &Split, counts: &[Vec<u64>]) -> String {
+/// A row per client: its training images per class, each with a shade, their sum, and the number held out; and the names of the classes
+/// where they are too long for a heading. With many classes, the shades alone.
+fn table(split: &Split, counts: &[Vec<u64>], classes: &[String]) -> String {
     let largest = counts.iter().flatten().copied().max().unwrap_or(0);
-    let classes = counts.first().map_or(0, Vec::len);
-    if classes > MAX_COLUMNS {
+    if classes.len() > MAX_COLUMNS {
         return strips(split, counts, largest);
     }
     let name_width = split.clients.iter().map(|share| share.name.as_str().len()).max().unwrap_or(0);
-    let head: String = (0..classes).map(|class| format!("{class:>7}")).collect();
+    let head: String = classes.iter().map(|class| format!("{:>7}", heading(class))).collect();
     let mut lines = format!("{:name_width$}{head}    train  held out\n", "client");
     for (share, row) in split.clients.iter().zip(counts) {
         let cells: String = row.iter().map(|&count| cell(count, largest)).collect();
         let (train, held_out) = (share.train.len(), share.held_out.len());
         lines += &format!("{:name_width$}{cells} {train:>8}  {held_out:>8}\n", share.name.as_str());
     }
+    if classes.iter().any(|class| heading(class) != *class) {
+        lines += &format!("classes: {}\n", classes.join(", "));
+    }
     lines
+}
+
+/// The beginning of the name of a class, as long as fits above its column.
+fn heading(class: &str) -> String {
+    match class.char_indices().nth(MAX_LETTERS) {
+        Some(_) => class.chars().take(MAX_LETTERS - 1).chain(['…']).collect(),
+        None => class.to_owned(),
+    }
 }
 
 /// A row per client: training images, held-out images, classes, and a shade per class.
@@ -121,6 +142,11 @@ fn shade(count: u64, largest: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_of_a_class_is_cut_to_its_column() {
+        assert_eq!(["flags", "people", "symbols"].map(heading), ["flags", "people", "symbo…"]);
+    }
 
     #[test]
     fn shades_go_from_blank_to_full() {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use effgan_data::{DatasetConfig, DatasetName, ImageSet};
 use effgan_metrics::metric::Network;
-use effgan_metrics::{ClassHistogram, Features, Labelled, OwnNet, Reference, main_metric};
+use effgan_metrics::{ClassHistogram, Features, Labelled, OwnNet, Recipe, Reference, main_metric};
 use effgan_nn::Device;
 use effgan_nn::networks::ResnetShape;
 
@@ -29,7 +29,8 @@ fn noise_one_image_and_a_missing_class_are_five_standard_errors_beyond_real_imag
     let ([train, test], device) = (digits(), Device::cpu().unwrap());
     let shape = ResnetShape { images: train.shape(), num_classes: 10 };
     let (unseen, seen): (Vec<u32>, Vec<u32>) = (0..train.len() as u32).partition(|i| i % 5 == 4);
-    let params = OwnNet::train(shape, of(&train), &seen, device, JOBS, |_| ControlFlow::Continue(())).unwrap().unwrap();
+    let go_on = |_| ControlFlow::Continue(());
+    let params = OwnNet::train(shape, of(&train), &seen, Recipe::default(), device, JOBS, go_on).unwrap().unwrap();
     let quality = OwnNet::test(shape, &params, of(&test), device, JOBS).unwrap();
     let net = OwnNet::new(shape, &params, quality, device).unwrap();
 

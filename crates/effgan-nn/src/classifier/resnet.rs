@@ -26,6 +26,8 @@ pub struct ResnetClassifier {
 impl ResnetClassifier {
     /// Length of a feature vector.
     pub const FEATURES: usize = RESNET_FEATURES;
+    /// Images of a training step.
+    pub const BATCH: usize = BATCH;
 
     /// The classifier of these sizes with the tensors `params`, on `device`.
     ///

@@ -1,6 +1,7 @@
 //! What the bits of a run depend on, as hashes: whether a run may be resumed, and whether two runs share their rounds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use effgan_data::datasets::MaxMemory;
 use effgan_fl::{AggregationConfig, AggregationKind, CheckpointConfig};
@@ -8,12 +9,12 @@ use effgan_nn::params;
 use toml::{Table, Value};
 
 use super::typed::shown;
-use super::{Config, FederationConfig};
+use super::{Config, FederationConfig, NetworkName};
 
 impl Config {
     /// SHA-256, as hex, of everything that the bits of a run's rounds depend on.
     ///
-    /// A resumed run may change what is left out: the name, where the images lie, the memory to read them and whether they are cached, the number of
+    /// A resumed run may change what is left out: the name, where the images and a feature network lie, the memory to read them and whether they are cached, the number of
     /// rounds (unless the learning rate depends on it), what happens to clients that fail, send too large values or are
     /// absent and to members that are flagged or too large, and which checkpoints are kept.
     pub fn identity(&self) -> String {
@@ -42,6 +43,9 @@ impl Config {
         config.dataset.dir = None;
         config.dataset.max_memory = MaxMemory::default();
         config.dataset.cache = true;
+        if let Some(NetworkName::File(file)) = &mut config.evaluation.features {
+            *file = PathBuf::new();
+        }
         config.checkpoint = CheckpointConfig::default();
         let FederationConfig { sites, deadline, label_counts, .. } = FederationConfig::default();
         config.federation = FederationConfig { sites, deadline, label_counts, ..config.federation };

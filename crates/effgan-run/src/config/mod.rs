@@ -8,6 +8,7 @@ mod check;
 mod federation;
 mod identity;
 mod missing;
+mod network_name;
 mod overrides;
 mod parse;
 mod total_epochs;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::check::check_name;
 pub(crate) use self::federation::MAX_EXAMPLES;
 pub use self::federation::{FederationConfig, StrategyConfig};
+pub use self::network_name::NetworkName;
 pub use self::parse::read;
 pub(crate) use self::parse::table_of;
 pub(crate) use self::typed::typed;
@@ -78,21 +80,18 @@ pub struct EvaluationConfig {
     pub norm_statistics: NormStatistics,
     /// The network whose features are compared; the data set's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<RunFeatures>,
-}
-
-/// A feature network that a run can be told to score with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunFeatures {
-    /// Inception-2015 with the weights that `effgan data fetch inception` fetches, which takes 0.15 s of a core for each image.
-    Inception,
+    pub features: Option<NetworkName>,
 }
 
 /// Minimum number of images that a score can be computed of.
 pub(crate) const MIN_SAMPLES: usize = 2;
 
 impl EvaluationConfig {
+    /// The same with the absolute path of a network that is a file.
+    fn with_absolute_features(self) -> Self {
+        Self { features: self.features.map(NetworkName::absolute), ..self }
+    }
+
     /// Checks the bounds. There must be as many test images as `samples`, which is checked once they are read.
     ///
     /// # Errors

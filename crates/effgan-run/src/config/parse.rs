@@ -65,7 +65,8 @@ impl Config {
         total_epochs::resolve(&mut table)?;
         check_complete(&table)?;
         let config = Self::checked(&table)?;
-        Ok(Self { dataset: config.dataset.with_absolute_dir(), ..config })
+        let (dataset, evaluation) = (config.dataset.with_absolute_dir(), config.evaluation.with_absolute_features());
+        Ok(Self { dataset, evaluation, ..config })
     }
 
     /// Reads and checks a table that has all keys without defaults.

@@ -22,7 +22,8 @@ pub fn evaluate(folder: &Path, n: usize, execution: Execution) -> Result<Evaluat
     let Execution { device, jobs, stop, .. } = execution;
     let (model, config) = (Ensemble::open(folder)?, Config::load(&folder.join("config.toml"), &[])?);
     let dataset = config.load_dataset()?;
-    let network = FeatureNet::required_for(&dataset, Training { device, jobs, progress: &|_, _, _| {}, stop })?;
+    let how = Training { device, jobs, progress: &|_, _, _| {}, stop };
+    let network = FeatureNet::required_for(&dataset, config.evaluation.features.as_ref(), how)?;
     let evaluator = Evaluator {
         images: Images::Model(&model, Selection::Ensemble, SEED),
         name: folder.display().to_string(),

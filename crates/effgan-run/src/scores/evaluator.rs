@@ -63,6 +63,8 @@ pub struct RealImages<'a> {
     pub labels: Option<&'a [u8]>,
     /// Training images of the same kind and their true classes: the floor is scored on them.
     pub train: Option<(Images<'a>, &'a [u8])>,
+    /// What to know about the data set, such as files that were not read.
+    pub notes: &'a [String],
 }
 
 impl<'a> RealImages<'a> {
@@ -74,12 +76,13 @@ impl<'a> RealImages<'a> {
             images: Images::Pixels(test.pixels(), test.shape()),
             labels: Some(test.labels()),
             train: Some((Images::Pixels(train.pixels(), train.shape()), train.labels())),
+            notes: &dataset.notes,
         }
     }
 
     /// Images of which nothing else is known, so that there is no floor.
     pub fn alone(name: String, images: Images<'a>) -> Self {
-        Self { name, images, labels: None, train: None }
+        Self { name, images, labels: None, train: None, notes: &[] }
     }
 }
 
@@ -93,7 +96,7 @@ impl Evaluator<'_> {
         self.check_shapes(n, n_reference)?;
         let reference = self.extract_to_score_cached("reference", &self.real.images, n_reference)?;
         let features = self.extract_to_score("images", &self.images, n)?;
-        let mut warnings = Vec::new();
+        let mut warnings = self.real.notes.to_vec();
         let classes = self.classes(n_reference, &mut warnings)?;
         let reference = self.network.reference(reference, classes).map_err(Failure::data)?;
         let scores = reference.score(&features, self.jobs).map_err(Failure::data)?;

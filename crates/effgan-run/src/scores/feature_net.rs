@@ -5,16 +5,17 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use effgan_data::{Dataset, DatasetName, ImageList, download};
+use effgan_data::{Dataset, DatasetName, ImageList};
 use effgan_metrics::metric::Network;
 use effgan_metrics::{
-    ClassHistogram, Features, Inception, OwnNet, OwnNetwork, Patches, Prdc, Reference, Resize, SmallNet, low_pass,
-    low_pass_size,
+    ClassHistogram, Features, Inception, OwnNet, OwnNetwork, Patches, Prdc, Quality, Recipe, Reference, Resize,
+    SmallNet, low_pass, low_pass_size,
 };
-use effgan_nn::{Device, checkpoint, params};
+use effgan_nn::{Device, checkpoint, params, sealed};
 
+use super::network_file::NetworkFile;
 use super::own_features::{OrReason, Training, own_net, unseen};
-use crate::config::{MIN_SAMPLES, RunFeatures};
+use crate::config::MIN_SAMPLES;
 use crate::failure::{Failure, Result};
 
 /// A feature network, and a classifier for the same images where there is one.
@@ -26,6 +27,8 @@ pub struct FeatureNet {
     hash: String,
     /// Whether it comes with the program.
     is_built_in: bool,
+    /// The names of the classes that it tells apart; empty where they are not known.
+    class_names: Vec<String>,
 }
 
 enum Kind {
@@ -39,31 +42,53 @@ enum Kind {
 }
 
 impl FeatureNet {
-    /// The small network `name`: `mnist` or `fashion-mnist`, which are built in, or a file that `effgan features train` wrote;
-    /// on `device`.
+    /// The network in a file that `effgan features train` wrote, on `device`.
     ///
     /// # Errors
     /// When there is no such file, or it does not hold such a network.
-    pub fn small(name: &str, device: Device) -> Result<Self> {
-        if let Some(built_in) = BUILT_IN.iter().find(|built_in| built_in.name == name) {
-            return Ok(Self::of_built_in(built_in, device));
-        }
-        let path = Path::new(name);
+    pub(super) fn in_file(path: &Path, device: Device) -> Result<Self> {
+        let file = path.display().to_string();
         if !path.is_file() {
-            let known = BUILT_IN.map(|built_in| built_in.name).join(", ");
             let line = format!(
-                "--features {name} is not a network; give {known}, inception, or a file that effgan features train wrote"
+                "--features {file} is not a network; give mnist, fashion-mnist, inception, or a file that effgan features train wrote"
             );
             return Err(Failure::usage(anyhow!(line)));
         }
-        let read = || -> anyhow::Result<SmallNet> { Ok(SmallNet::new(&checkpoint::load(path)?, device)?) };
-        let net = read().with_context(|| path.display().to_string()).map_err(Failure::data)?;
-        Ok(Self::of_small(net, &path.display().to_string()))
+        let bytes = checkpoint::read_file(path, checkpoint::MAX_BYTES).with_context(|| file.clone());
+        let network = Self::of_bytes(&bytes.map_err(Failure::data)?, &file, device);
+        network.map_err(|reason| Failure::data(anyhow!("{file}: {reason}")))
+    }
+
+    /// The network in the `bytes` of a `file`; or why there is none.
+    fn of_bytes(bytes: &[u8], file: &str, device: Device) -> OrReason<Self> {
+        let said = |error: effgan_metrics::MetricError| error.to_string();
+        if sealed::is_sealed(bytes) {
+            let read = NetworkFile::of_bytes(bytes)?;
+            let net = Self::of_own(read.on(device).map_err(said)?, &format!("{file}, trained on {}", read.dataset()));
+            return Ok(Self { class_names: read.into_classes(), ..net });
+        }
+        let params = checkpoint::from_bytes(bytes)?;
+        params.check_finite().map_err(|error| error.to_string())?;
+        Ok(Self::of_small(SmallNet::new(&params, device).map_err(said)?, file))
     }
 
     /// The built-in network for the images of a data set, on `device`; `None` where there is none.
     pub fn of_dataset(dataset: DatasetName, device: Device) -> Option<Self> {
-        small_net(dataset).map(|built_in| Self::of_built_in(built_in, device))
+        match dataset {
+            DatasetName::MnistMini | DatasetName::Mnist => Some(Self::mnist(device)),
+            DatasetName::FashionMnist => Some(Self::fashion_mnist(device)),
+            DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz | DatasetName::Idx => None,
+        }
+    }
+
+    /// The built-in network for digits.
+    pub(super) fn mnist(device: Device) -> Self {
+        Self::of_built_in(SmallNet::mnist(device), DatasetName::Mnist)
+    }
+
+    /// The built-in network for clothes.
+    pub(super) fn fashion_mnist(device: Device) -> Self {
+        Self::of_built_in(SmallNet::fashion_mnist(device), DatasetName::FashionMnist)
     }
 
     /// The network for the images of `dataset`: the built-in one, or else one that is trained on them, or else their low-passes and
@@ -71,44 +96,17 @@ impl FeatureNet {
     ///
     /// # Errors
     /// When a network cannot be trained.
-    pub fn for_images_of(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<Self>> {
+    pub(super) fn for_images_of(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<Self>> {
         match Self::of_dataset(dataset.name, how.device) {
             Some(built_in) => Ok(Ok(built_in)),
-            None => Ok(match own_net(dataset, how)? {
-                Ok(net) => Ok(Self::of_own(net, dataset)),
+            None => Ok(match own_net(dataset, Recipe::default(), how)? {
+                Ok(net) => Ok(Self::of_own(
+                    net.on(how.device).map_err(Failure::data)?,
+                    &format!("trained on {}", dataset.name),
+                )),
                 Err(reason) => Self::low_pass(dataset, &reason),
             }),
         }
-    }
-
-    /// The network that a run of `dataset` is scored with: the one that its config asks for, or else that of the images; or why there is none.
-    ///
-    /// # Errors
-    /// When a network cannot be trained, or Inception's weights have not been fetched.
-    pub(super) fn for_run(
-        dataset: &Dataset,
-        features: Option<RunFeatures>,
-        how: Training<'_>,
-    ) -> Result<OrReason<Self>> {
-        match features {
-            Some(RunFeatures::Inception) => {
-                let missing = "Inception's weights were not found; fetch them with effgan data fetch inception";
-                let weights = download::inception_weights().ok_or_else(|| Failure::usage(anyhow!(missing)))?;
-                Self::inception(&weights, Resize::default(), Some(dataset.name), how.device).map(Ok)
-            }
-            None => Self::for_images_of(dataset, how),
-        }
-    }
-
-    /// That of the images, or an error.
-    ///
-    /// # Errors
-    /// Also [`Kind::Usage`](crate::Kind::Usage) when there is none.
-    pub fn required_for(dataset: &Dataset, how: Training<'_>) -> Result<Self> {
-        let found = Self::for_images_of(dataset, how)?;
-        found.map_err(|reason| {
-            Failure::usage(anyhow!("no feature network fits the images of {}: {reason}", dataset.name))
-        })
     }
 
     /// The low-passes and patches of images like those of `dataset`, which have no network for this `reason`; or why there are none either.
@@ -117,23 +115,28 @@ impl FeatureNet {
         let shape = dataset.train.shape();
         let [h, w] = low_pass_size(shape);
         let name = format!("low-pass of {h} × {w} (no network: {reason})");
-        Ok(Self { kind: Kind::LowPass(shape), name, hash: String::new(), is_built_in: false })
+        Ok(Self::of(Kind::LowPass(shape), name, String::new()))
     }
 
-    fn of_own(net: OwnNet, dataset: &Dataset) -> Self {
+    fn of_own(net: OwnNet, origin: &str) -> Self {
         let accuracy = 100.0 * net.quality().accuracy;
-        let name = format!("ResNet (trained on {}, test accuracy {accuracy:.1} %, {:.8})", dataset.name, net.hash());
+        let name = format!("ResNet ({origin}, test accuracy {accuracy:.1} %, {:.8})", net.hash());
         let hash = net.hash().to_owned();
-        Self { kind: Kind::Own(net), name, hash, is_built_in: false }
+        Self::of(Kind::Own(net), name, hash)
     }
 
     fn of_small(net: SmallNet, name: &str) -> Self {
         let hash = net.hash().to_owned();
-        Self { kind: Kind::Small(net), name: format!("LeNet ({name})"), hash, is_built_in: false }
+        Self::of(Kind::Small(net), format!("LeNet ({name})"), hash)
     }
 
-    fn of_built_in(built_in: &BuiltIn, device: Device) -> Self {
-        Self { is_built_in: true, ..Self::of_small((built_in.net)(device), built_in.name) }
+    fn of_built_in(net: SmallNet, dataset: DatasetName) -> Self {
+        let class_names = dataset.classes().iter().map(ToString::to_string).collect();
+        Self { is_built_in: true, class_names, ..Self::of_small(net, dataset.as_str()) }
+    }
+
+    fn of(kind: Kind, name: String, hash: String) -> Self {
+        Self { kind, name, hash, is_built_in: false, class_names: Vec::new() }
     }
 
     /// Inception-2015 with the weights in a file, and the built-in classifier for the images of `dataset`, where there is one; both on
@@ -144,8 +147,11 @@ impl FeatureNet {
     pub fn inception(weights: &Path, resize: Resize, dataset: Option<DatasetName>, device: Device) -> Result<Self> {
         let inception = Inception::load(weights, resize, device).map_err(Failure::data)?;
         let (hash, name) = (params::sha256(inception.sha256().as_bytes()), format!("Inception-2015, resize {resize}"));
-        let classifier = dataset.and_then(small_net).map(|built_in| (built_in.net)(device));
-        Ok(Self { kind: Kind::Inception(Box::new(inception), resize, classifier), name, hash, is_built_in: false })
+        let classifier = match dataset.and_then(|dataset| Self::of_dataset(dataset, device)).map(|net| net.kind) {
+            Some(Kind::Small(net)) => Some(net),
+            _ => None,
+        };
+        Ok(Self::of(Kind::Inception(Box::new(inception), resize, classifier), name, hash))
     }
 
     /// The name in results, as in `LeNet (mnist)`.
@@ -254,6 +260,25 @@ impl FeatureNet {
         Ok(Reference::new(self.network(), features, classes)?.with_own_network(own_network))
     }
 
+    /// The names of the classes that it tells apart, in the order of their labels; empty where they are not known.
+    pub(super) fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// How many of `images` with these `labels` it has right; `None` where it predicts no classes.
+    ///
+    /// # Errors
+    /// As [`extract`](Self::extract).
+    pub(super) fn quality(
+        &self,
+        images: &ImageList,
+        labels: &[u8],
+        jobs: usize,
+    ) -> effgan_metrics::Result<Option<Quality>> {
+        let Some(num_classes) = self.num_classes() else { return Ok(None) };
+        Quality::of_classes(&self.classes(images, jobs)?, labels, num_classes).map(Some)
+    }
+
     /// How sure a built-in network is of the classes of `images`: the mean probability of the most likely one; `None` for other networks.
     ///
     /// # Errors
@@ -357,39 +382,22 @@ pub(super) fn check_low_pass(dataset: &Dataset) -> std::result::Result<(), Strin
     Ok(())
 }
 
-/// A small network that is built into the program.
-struct BuiltIn {
-    /// The name in `--features` and in results.
-    name: &'static str,
-    net: fn(Device) -> SmallNet,
-}
-
-const MNIST: BuiltIn = BuiltIn { name: "mnist", net: SmallNet::mnist };
-const FASHION_MNIST: BuiltIn = BuiltIn { name: "fashion-mnist", net: SmallNet::fashion_mnist };
-const BUILT_IN: [BuiltIn; 2] = [MNIST, FASHION_MNIST];
-
-/// The built-in network that was trained on the images of `dataset`; `None` for other data sets.
-fn small_net(dataset: DatasetName) -> Option<&'static BuiltIn> {
-    match dataset {
-        DatasetName::MnistMini | DatasetName::Mnist => Some(&MNIST),
-        DatasetName::FashionMnist => Some(&FASHION_MNIST),
-        DatasetName::Cifar10 | DatasetName::Folder | DatasetName::Npz | DatasetName::Idx => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_network_of_a_data_set_has_one_name_in_results_and_in_features() {
+    fn the_network_of_a_data_set_has_its_name_and_its_classes() {
         let device = Device::cpu().unwrap();
-        for dataset in DatasetName::ALL {
-            let Some(built_in) = small_net(dataset) else { continue };
-            let (network, named) = (FeatureNet::of_dataset(dataset, device), FeatureNet::small(built_in.name, device));
-            let found = [network.unwrap(), named.unwrap()].map(|network| (network.name(), network.id()));
-            assert_eq!(found[0], found[1], "{dataset}");
-            assert_eq!(found[0].0, format!("LeNet ({})", built_in.name));
+        for (dataset, name) in [
+            (DatasetName::MnistMini, "LeNet (mnist)"),
+            (DatasetName::Mnist, "LeNet (mnist)"),
+            (DatasetName::FashionMnist, "LeNet (fashion-mnist)"),
+        ] {
+            let network = FeatureNet::of_dataset(dataset, device).unwrap();
+            assert_eq!((network.name().as_str(), network.class_names().len()), (name, 10));
+            assert_eq!(network.class_names(), dataset.classes());
         }
+        assert!(FeatureNet::of_dataset(DatasetName::Folder, device).is_none());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use effgan_data::{Dataset, ImageSet, resize};
 use effgan_fl::FlError;
-use effgan_metrics::{Labelled, OwnNet, Quality};
+use effgan_metrics::{Labelled, OwnNet, Quality, Recipe};
 use effgan_nn::networks::ResnetShape;
 use effgan_nn::{ArithmeticVersion, Device, Params, params, sealed};
 
@@ -54,11 +54,28 @@ pub struct Training<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// A trained network.
+pub(super) struct Weights {
+    pub(super) shape: ResnetShape,
+    pub(super) params: Params,
+    pub(super) quality: Quality,
+}
+
+impl Weights {
+    /// The network on `device`.
+    ///
+    /// # Errors
+    /// When the tensors do not fit the shape.
+    pub(super) fn on(&self, device: Device) -> effgan_metrics::Result<OwnNet> {
+        OwnNet::new(self.shape, &self.params, self.quality, device)
+    }
+}
+
 /// The network of `dataset`, from the cache, or trained now; or why there is none.
 ///
 /// # Errors
 /// When the network cannot be trained.
-pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<OwnNet>> {
+pub(super) fn own_net(dataset: &Dataset, recipe: Recipe, how: Training<'_>) -> Result<OrReason<Weights>> {
     let shape = ResnetShape { images: input_of(dataset.train.shape()), num_classes: dataset.train.num_classes() };
     if let Err(reason) = shape.check() {
         let one = "the images have no classes, which a feature network would learn".to_owned();
@@ -78,7 +95,7 @@ pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<O
             dataset.name
         )));
     }
-    let (params, quality) = cached(dataset, shape, how)?;
+    let (params, quality) = cached(dataset, shape, recipe, how)?;
     if !quality.is_above_chance() {
         return Ok(Err(format!(
             "a feature network trained on {} tells their classes apart no better than chance ({:.1} % of {} test images, and the largest \
@@ -89,7 +106,7 @@ pub(super) fn own_net(dataset: &Dataset, how: Training<'_>) -> Result<OrReason<O
             100.0 * quality.chance
         )));
     }
-    OwnNet::new(shape, &params, quality, how.device).map(Ok).map_err(Failure::data)
+    Ok(Ok(Weights { shape, params, quality }))
 }
 
 /// The shape to which images of `shape` are converted: their own, if its sides are at most [`MAX_SIDE`].
@@ -98,14 +115,14 @@ fn input_of([c, h, w]: [usize; 3]) -> [usize; 3] {
 }
 
 /// Weights and quality from the cache, which is filled where they are missing.
-fn cached(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
-    let Some(folder) = cache::folder() else { return train(dataset, shape, how) };
-    let key = key(dataset, shape);
+fn cached(dataset: &Dataset, shape: ResnetShape, recipe: Recipe, how: Training<'_>) -> Result<(Params, Quality)> {
+    let Some(folder) = cache::folder() else { return train(dataset, shape, recipe, how) };
+    let key = key(dataset, shape, recipe);
     let path = folder.join(format!("{key}.safetensors"));
     if let Some(found) = load(&path, &key) {
         return Ok(found);
     }
-    let (params, quality) = train(dataset, shape, how)?;
+    let (params, quality) = train(dataset, shape, recipe, how)?;
     let saved = fs::create_dir_all(&folder).map_err(|error| error.to_string());
     let saved = saved.and_then(|()| sealed::save(&path, &(&key, quality), &params).map_err(|error| error.to_string()));
     if let Err(error) = saved {
@@ -120,11 +137,11 @@ fn load(path: &Path, key: &str) -> Option<(Params, Quality)> {
 }
 
 /// The SHA-256 of all that the network and its quality follow from.
-fn key(dataset: &Dataset, shape: ResnetShape) -> String {
+fn key(dataset: &Dataset, shape: ResnetShape, recipe: Recipe) -> String {
     let of_set = |set: &ImageSet| [set.pixels(), set.labels()].map(params::sha256).join(" ");
     let (train, test) = (of_set(&dataset.train), of_set(&dataset.test));
     let version = (env!("CARGO_PKG_VERSION"), ArithmeticVersion::OURS);
-    params::sha256(format!("own network | {shape:?} | {train} | {test} | {} | {version:?}", OwnNet::STEPS).as_bytes())
+    params::sha256(format!("own network | {shape:?} | {train} | {test} | {recipe:?} | {version:?}").as_bytes())
 }
 
 /// Indices of the images that the network is trained on.
@@ -133,19 +150,19 @@ fn seen(labels: &[u8]) -> Vec<u32> {
     (0..labels.len() as u32).filter(|index| unseen.binary_search(index).is_err()).collect()
 }
 
-fn train(dataset: &Dataset, shape: ResnetShape, how: Training<'_>) -> Result<(Params, Quality)> {
+fn train(dataset: &Dataset, shape: ResnetShape, recipe: Recipe, how: Training<'_>) -> Result<(Params, Quality)> {
     let Training { device, jobs, progress, stop } = how;
     let sets = [&dataset.train, &dataset.test];
     let pixels = sets.map(|set| resize::fit(set.pixels(), set.shape(), shape.images));
     let [train, test] = [0, 1].map(|i| Labelled { images: &pixels[i], labels: sets[i].labels() });
     let on_step = |step: usize| {
         if step.is_multiple_of(STEPS_PER_CALL) {
-            progress("training a feature network", step, OwnNet::STEPS);
+            progress("training a feature network", step, recipe.steps);
         }
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let trained = OwnNet::train(shape, train, &seen(train.labels), device, jobs, on_step).map_err(Failure::data)?;
-    let params = trained.ok_or(FlError::Interrupted)?;
+    let trained = OwnNet::train(shape, train, &seen(train.labels), recipe, device, jobs, on_step);
+    let params = trained.map_err(Failure::data)?.ok_or(FlError::Interrupted)?;
     let quality = OwnNet::test(shape, &params, test, device, jobs).map_err(Failure::data)?;
     Ok((params, quality))
 }

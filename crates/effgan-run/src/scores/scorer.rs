@@ -224,7 +224,7 @@ fn reference(
 ) -> Result<OrReason<(DatasetReference, Vec<String>)>> {
     // Before a network is trained.
     check_samples(dataset, evaluation, how.device)?;
-    let network = match FeatureNet::for_run(dataset, evaluation.features, how)? {
+    let network = match FeatureNet::for_run(dataset, evaluation.features.as_ref(), how)? {
         Ok(network) => network,
         Err(reason) => return Ok(Err(reason)),
     };

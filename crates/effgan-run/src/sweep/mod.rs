@@ -91,15 +91,18 @@ fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>, report: &(dyn 
         cell.config.local.device(how.device).map_err(|error| of_cell(sweep, cell, error.into()))?;
     }
     while let Some(first) = open.first() {
-        let images = |cell: &Cell| (cell.config.dataset.clone(), cell.config.federation.classes.clone());
-        let (same, others) = open.iter().partition(|cell| images(cell) == images(first));
+        let scored = |cell: &Cell| {
+            let Config { dataset, federation, evaluation, .. } = &cell.config;
+            (dataset.clone(), federation.classes.clone(), evaluation.features.clone())
+        };
+        let (same, others) = open.iter().partition(|cell| scored(cell) == scored(first));
         check_cells(sweep, same, how, report)?;
         open = others;
     }
     Ok(())
 }
 
-/// Checks all that the images tell of cells with the same images.
+/// Checks all that the images tell of cells with the same images and feature network.
 fn check_cells(
     sweep: &Sweep,
     cells: Vec<&Cell>,
@@ -108,7 +111,7 @@ fn check_cells(
 ) -> Result<()> {
     let Some(first) = cells.first() else { return Ok(()) };
     let dataset = first.config.read_dataset(report).map_err(|error| of_cell(sweep, first, error.into()))?;
-    check_scores(sweep, &dataset, how).map_err(|failure| of_cell(sweep, first, failure))?;
+    check_scores(sweep, first, &dataset, how).map_err(|failure| of_cell(sweep, first, failure))?;
     cells.into_iter().try_for_each(|cell| {
         pipeline::check_on(&cell.config, &dataset, how.device).map_err(|failure| of_cell(sweep, cell, failure))
     })
@@ -119,14 +122,14 @@ fn of_cell(sweep: &Sweep, cell: &Cell, failure: Failure) -> Failure {
     failure.context(format!("{}: {}", sweep.file.display(), cell.name))
 }
 
-/// Checks that the cells with this data set can be scored, as a sweep without scores compares nothing, and evaluated as it asks.
-fn check_scores(sweep: &Sweep, dataset: &Dataset, how: Training<'_>) -> Result<()> {
+/// Checks that cells like this one can be scored on their data set, as a sweep without scores compares nothing, and evaluated as it asks.
+fn check_scores(sweep: &Sweep, cell: &Cell, dataset: &Dataset, how: Training<'_>) -> Result<()> {
     let max = dataset.train.len().min(dataset.test.len());
     if let Some(n) = sweep.evaluate.filter(|n| *n > max) {
         let line = format!("evaluate = {n} must be at most {max}, the images of {}; lower it", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
-    FeatureNet::required_for(dataset, how).map(drop)
+    FeatureNet::required_for(dataset, cell.config.evaluation.features.as_ref(), how).map(drop)
 }
 
 /// Checks that a cell that exists was run with the same settings.

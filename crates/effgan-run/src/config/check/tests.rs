@@ -23,7 +23,7 @@ use effgan_nn::networks::{DcganConfig, NetworkConfig, NormKind, ResnetConfig};
 use toml::{Table, Value};
 
 use super::super::tests::QUICKSTART;
-use super::super::{Config, EvaluationConfig, FederationConfig, RunFeatures};
+use super::super::{Config, EvaluationConfig, FederationConfig, NetworkName};
 
 /// The largest whole number of a TOML file.
 const MAX: &str = "9223372036854775807";
@@ -147,7 +147,7 @@ fn with_every_key() -> Config {
             every: 1,
             samples: Some(100),
             norm_statistics: NormStatistics::default(),
-            features: Some(RunFeatures::Inception),
+            features: Some(NetworkName::File("/net.safetensors".into())),
         },
         checkpoint: CheckpointConfig { keep: 4, every_steps: Some(10) },
     }

@@ -18,27 +18,37 @@ const DARK: f64 = 0.65;
 /// Maps of at most this many clients are drawn twice as large.
 const FEW: usize = 20;
 const EDGE: usize = 12;
+/// Maximum number of letters of a class name above its column.
+const MAX_LETTERS: usize = 12;
 /// Greatest height of all rows together, in pixels.
 const TALLEST: usize = 1900;
 
-/// Draws `counts` `[clients][classes]` as a table of colours: a row for each of `clients`, a column for each class.
+/// Draws `counts` `[clients][classes]` as a table of colours: a row for each of `clients`, a column for each of `classes`, below the
+/// first 12 letters of its name. (A name with letters that the font does not have is the number of the class.)
 ///
 /// Colours run from white for 0 to deep blue for the largest count; counts are written where there is room. Rows shrink with
 /// the number of clients, and names that would touch are skipped evenly, so that 500 clients fit in 2,000 pixels.
-pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: usize) -> RgbImage {
-    let map = Layout::new(counts, clients, classes);
-    let width = map.left + map.cell[0] * classes.max(1) + EDGE;
+pub fn heat_map(counts: &[Vec<u64>], clients: &[String], classes: &[String]) -> RgbImage {
+    let headings: Vec<String> = classes.iter().enumerate().map(heading).collect();
+    let map = Layout::new(counts, clients, &headings);
+    let width = map.left + map.cell[0] * classes.len().max(1) + EDGE;
     let height = map.top + map.cell[1] * counts.len().max(1) + EDGE;
     let mut picture = RgbImage::from_pixel(width as u32, height as u32, WHITE);
-    map.class_numbers(&mut picture, classes);
+    map.headings(&mut picture, &headings);
     for (row, values) in counts.iter().enumerate() {
         map.name(&mut picture, row, clients);
-        for (class, &count) in values.iter().take(classes).enumerate() {
+        for (class, &count) in values.iter().take(classes.len()).enumerate() {
             map.cell(&mut picture, row, class, count);
         }
     }
     let zoom = if counts.len() <= FEW { 2 } else { 1 };
     imageops::resize(&picture, picture.width() * zoom, picture.height() * zoom, FilterType::Nearest)
+}
+
+/// What stands above the column of a class.
+fn heading((number, name): (usize, &String)) -> String {
+    let can_be_written = |c: char| c.is_ascii_graphic() || c == ' ' || ('\u{a0}'..='\u{ff}').contains(&c);
+    if name.chars().all(can_be_written) { name.chars().take(MAX_LETTERS).collect() } else { number.to_string() }
 }
 
 /// Positions, sizes and fonts.
@@ -51,28 +61,31 @@ struct Layout {
     font: &'static MonoFont<'static>,
     /// A name is written every so many rows.
     every: usize,
+    /// Width of the widest heading.
+    heading: usize,
 }
 
 impl Layout {
-    fn new(counts: &[Vec<u64>], clients: &[String], classes: usize) -> Self {
+    fn new(counts: &[Vec<u64>], clients: &[String], headings: &[String]) -> Self {
         let largest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
         let row = (TALLEST / counts.len().max(1)).clamp(3, 26);
         let font = if row >= 16 { &FONT_7X13 } else { &FONT_6X10 };
         let pen = Pen { font, scale: 1, colour: INK };
-        let name = clients.iter().map(|name| pen.width(name)).max().unwrap_or(0);
-        let column = pen.width(&largest.to_string()) + 10;
-        let column = if row < 10 { 24 } else { column.max(36) }.min((4000 / classes.max(1)).max(2));
+        let widest = |names: &[String]| names.iter().map(|name| pen.width(name)).max().unwrap_or(0);
+        let (name, heading) = (widest(clients), widest(headings));
+        let column = pen.width(&largest.to_string()).max(heading) + 10;
+        let column = if row < 10 { 24 } else { column.max(36) }.min((4000 / headings.len().max(1)).max(2));
         let every = pen.height().div_ceil(row);
-        Self { left: EDGE + name + 8, top: EDGE + pen.height() + 6, cell: [column, row], largest, font, every }
+        Self { left: EDGE + name + 8, top: EDGE + pen.height() + 6, cell: [column, row], largest, font, every, heading }
     }
 
-    fn class_numbers(&self, picture: &mut RgbImage, classes: usize) {
+    /// Writes above each column, or above every so many where they would touch.
+    fn headings(&self, picture: &mut RgbImage, headings: &[String]) {
         let pen = Pen { font: self.font, scale: 1, colour: INK };
-        let every = (pen.width(&classes.to_string()) + 4).div_ceil(self.cell[0]);
-        for class in (0..classes).step_by(every) {
-            let text = class.to_string();
+        let every = (self.heading + 4).div_ceil(self.cell[0]);
+        for (class, text) in headings.iter().enumerate().step_by(every) {
             let middle = self.left + class * self.cell[0] + self.cell[0] / 2;
-            pen.write(picture, &text, middle.saturating_sub(pen.width(&text) / 2), EDGE);
+            pen.write(picture, text, middle.saturating_sub(pen.width(text) / 2), EDGE);
         }
     }
 
@@ -120,11 +133,27 @@ mod tests {
         (0..n).map(|i| format!("client-{i:04}")).collect()
     }
 
+    /// Classes called by their numbers.
+    fn classes(n: usize) -> Vec<String> {
+        (0..n).map(|class| class.to_string()).collect()
+    }
+
+    #[test]
+    fn names_of_classes_widen_their_columns_and_one_that_cannot_be_written_is_a_number() {
+        let names = ["cats", "猫", "animals-and-nature"].map(str::to_owned);
+        let headings: Vec<String> = names.iter().enumerate().map(heading).collect();
+        assert_eq!(headings, ["cats", "1", "animals-and-"]);
+        let counts = [vec![1, 2, 3]];
+        let width = |classes: &[String]| heat_map(&counts, &clients(1), classes).width();
+        // Twelve letters of seven pixels and their margin instead of 36, in three columns at twice the size.
+        assert_eq!(width(&names) - width(&classes(3)), 2 * 3 * (12 * 7 + 10 - 36));
+    }
+
     #[test]
     fn the_largest_count_is_deep_blue_and_zero_is_white() {
         let counts = [vec![0, 500], vec![250, 0]];
-        let picture = heat_map(&counts, &clients(2), 2);
-        let map = Layout::new(&counts, &clients(2), 2);
+        let picture = heat_map(&counts, &clients(2), &classes(2));
+        let map = Layout::new(&counts, &clients(2), &classes(2));
         let corner = |row: usize, class: usize| {
             *picture.get_pixel(2 * (map.left + class * map.cell[0]) as u32, 2 * (map.top + row * map.cell[1]) as u32)
         };
@@ -135,21 +164,21 @@ mod tests {
 
     #[test]
     fn one_client_and_five_hundred_both_fit() {
-        let wide = heat_map(&[vec![6000; 10]], &clients(1), 10);
+        let wide = heat_map(&[vec![6000; 10]], &clients(1), &classes(10));
         assert!(wide.width() > 720 && wide.height() < 200);
-        let tall = heat_map(&vec![vec![12; 10]; 500], &clients(500), 10);
+        let tall = heat_map(&vec![vec![12; 10]; 500], &clients(500), &classes(10));
         assert!((1500..=2000).contains(&tall.height()) && tall.width() > 300);
         for n in [1, 2, 7, 39, 80, 150, 250, 633] {
-            assert!(heat_map(&vec![vec![1; 10]; n], &clients(n), 10).height() <= 2000, "{n} clients");
+            assert!(heat_map(&vec![vec![1; 10]; n], &clients(n), &classes(10)).height() <= 2000, "{n} clients");
         }
     }
 
     #[test]
     fn odd_tables_are_drawn_without_panic() {
-        heat_map(&[], &[], 0);
-        heat_map(&[vec![3]], &clients(1), 1);
-        heat_map(&[vec![0, 0]], &[], 2);
-        heat_map(&[vec![], vec![u64::MAX; 200]], &clients(1), 100);
-        heat_map(&[vec![1; 5000]], &clients(1), 5000);
+        heat_map(&[], &[], &[]);
+        heat_map(&[vec![3]], &clients(1), &classes(1));
+        heat_map(&[vec![0, 0]], &[], &classes(2));
+        heat_map(&[vec![], vec![u64::MAX; 200]], &clients(1), &classes(100));
+        heat_map(&[vec![1; 5000]], &clients(1), &classes(5000));
     }
 }
