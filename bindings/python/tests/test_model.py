@@ -85,6 +85,24 @@ def test_arrays_and_paths_are_scored_against_each_other_as_by_the_program(run: e
     assert effgan.evaluate(run.path, n=200)["fd_small"] == effgan.evaluate(run.model, n=200)["fd_small"]
 
 
+def test_a_network_that_the_program_trained_scores_the_images_that_it_knows_and_no_others(program: Path, tmp_path: Path) -> None:
+    # Stripes along rows or along columns.
+    rows = np.arange(10)[None, None, :, None] * np.arange(4, 64)[:, None, None, None]
+    rows = np.broadcast_to(rows % 100 + 50, (60, 1, 10, 10)).astype(np.uint8)
+    images, labels = np.concatenate([rows, rows.swapaxes(2, 3)]), np.repeat([0, 1], 60)
+    np.savez(tmp_path / "stripes.npz", images=images, labels=labels)
+    np.savez(tmp_path / "swapped.npz", images=images, labels=1 - labels)
+    command = [str(program), "features", "train", "npz", "--dir=stripes.npz", "--epochs=30", "--out=net.safetensors"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    real = {"name": "npz", "dir": str(tmp_path / "stripes.npz")}
+    scores = effgan.evaluate(images[::3], real, features=tmp_path / "net.safetensors", n=12)
+    assert "net.safetensors, trained on npz, test accuracy 100.0 %" in scores["features"]
+    assert scores["fd_own"] >= 0 and scores["own_network"]["test_accuracy"] == 1.0
+    swapped = {"name": "npz", "dir": str(tmp_path / "swapped.npz")}
+    with pytest.raises(effgan.UsageError, match="has the class of 0.0 % of 12 reference images right"):
+        effgan.evaluate(images[::3], swapped, features=tmp_path / "net.safetensors", n=12)
+
+
 def test_arrays_with_their_channels_last_or_without_are_the_same_images(run: effgan.Run) -> None:
     grey = run.model.sample(200, seed=1)
     expected = effgan.evaluate(grey)
