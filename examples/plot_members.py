@@ -103,6 +103,8 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("members.png"), help="the picture [members.png]")
     arguments.add_argument("--seed", type=int, default=1, help="which images [1]")
     given = arguments.parse_args()
+    if given.out.exists():
+        raise SystemExit(f"plot_members: {given.out} exists already; remove it, or give another --out")
     try:
         page = figure(effgan.Run(given.run), given.seed)
     except effgan.EffganError as error:

@@ -142,7 +142,7 @@ def run(
 
 def evaluate(
     images_or_model: np.ndarray | Model | str | os.PathLike[str],
-    reference: np.ndarray | str | os.PathLike[str] | Mapping[str, Any] = "mnist-mini",
+    reference: np.ndarray | str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
     n: int | None = None,
     seed: int = 1,
@@ -155,7 +155,8 @@ def evaluate(
 
     Images are u8 ``[n, c, h, w]``, ``[n, h, w, c]`` or ``[n, h, w]``, or a path: a folder of pictures, an ``.npy`` or ``.npz`` file, or a run or model folder. ``n`` images are
     scored against the first ``n`` test images of ``reference``, which is a data set's name or the keys of a config's ``[dataset]``, or against those of
-    an array or a path (default: all images, or as many samples as there are reference images). Scores at different ``n`` are not comparable.
+    an array or a path (default: all images, or as many samples as there are reference images). Scores at different ``n`` are not comparable. Without
+    ``reference`` a run or its model is scored as it was during the run, against its own data set; other grey images against ``"mnist-mini"``.
 
     ``features`` names the network: ``"mnist"``, ``"fashion-mnist"``, ``"inception"`` or a file of ``effgan features train`` (default: that of the data
     set). Inception's ``weights`` are a file (default: those of ``effgan data fetch inception``), and ``resize`` is ``"pytorch-fid"``,

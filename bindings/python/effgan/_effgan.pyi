@@ -293,7 +293,7 @@ def resume(
 ) -> None: ...
 def evaluate(
     images_or_model: np.ndarray | Model | str | os.PathLike[str],
-    reference: np.ndarray | str | os.PathLike[str] | dict[str, Any],
+    reference: np.ndarray | str | os.PathLike[str] | dict[str, Any] | None,
     *,
     n: int | None = None,
     seed: int = 1,

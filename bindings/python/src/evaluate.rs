@@ -17,7 +17,7 @@ use crate::{arguments, errors, work};
 #[expect(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "the signature is Python's")]
 pub fn evaluate(
     images_or_model: &Bound<'_, PyAny>,
-    reference: &Bound<'_, PyAny>,
+    reference: Option<&Bound<'_, PyAny>>,
     n: Option<i64>,
     seed: i64,
     jobs: Option<i64>,
@@ -26,12 +26,13 @@ pub fn evaluate(
     resize: &str,
 ) -> PyResult<String> {
     let py = images_or_model.py();
-    let reference = against(reference)?;
+    let reference = reference.map(against).transpose()?;
     let (n, jobs) = (arguments::some_count(n, "n")?, arguments::some_count(jobs, "jobs")?);
     let (seed, resize) = (arguments::count(seed, "seed")?, resize.parse().map_err(errors::usage)?);
     let features = features.map(|features| NetworkName::from(features.to_string_lossy().into_owned()));
     let score = |scored: Scored| {
-        let choice = NetworkChoice { features: features.as_ref(), weights: weights.as_deref(), resize };
+        let choice =
+            NetworkChoice { features: features.as_ref(), weights: weights.as_deref(), resize, by_config: false };
         work::quietly(py, |stop| api::evaluate(&scored, reference, choice, n, jobs, stop))
     };
     let evaluation = if let Ok(model) = images_or_model.cast::<Model>() {

@@ -224,7 +224,7 @@ fn pictures_in_classes_are_scored_by_a_network_of_their_own_that_is_trained_once
 
     // Images are scored only by a network that was trained on such images.
     let (code, line) = failure(&effgan(&["evaluate", out.to_str().unwrap(), "--features", "mnist"]));
-    assert!(code == Some(2) && line.contains("those of folder have 1 × 12 × 12; leave --features"), "{line}");
+    assert!(code == Some(2) && line.contains("those of folder have 1 × 12 × 12; leave it out"), "{line}");
 }
 
 #[test]

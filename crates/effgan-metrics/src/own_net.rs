@@ -159,6 +159,13 @@ impl OwnNet {
         self.quality
     }
 
+    /// The mean probability of the most likely class of `images`, u8 `[n, c, h, w]` of the network's shape, n ≥ 1: how sure it is of what it
+    /// sees.
+    pub fn certainty(&self, images: &[u8]) -> f64 {
+        let certainty = self.classifier.certainty(images);
+        certainty.iter().copied().map(f64::from).sum::<f64>() / certainty.len() as f64
+    }
+
     /// Features and classes of `images`, u8 `[n, c, h, w]` of `shape` `[c, h, w]`. The result does not depend on the number of threads,
     /// `jobs`.
     ///

@@ -235,12 +235,16 @@ pub fn classes(names: &[String], model: &Ensemble) -> Result<Vec<u8>> {
     }
     let known = &model.manifest().classes;
     let class = |name: &String| {
-        let names = if known.is_empty() { String::new() } else { format!(" nor one of {}", known.join(", ")) };
-        let line = || format!("--class {name} is neither `all` nor a number from 0 to 255{names}");
+        let are_numbers = known.iter().any(|known| known.parse::<u8>().is_ok());
+        let line = || match known.join(", ") {
+            names if are_numbers => format!("--class {name} is neither `all` nor one of {names}"),
+            names if names.is_empty() => format!("--class {name} is neither `all` nor a number from 0 to 255"),
+            names => format!("--class {name} is neither `all` nor a number from 0 to 255 nor one of {names}"),
+        };
         match known.iter().position(|known| known == name) {
             Some(label) => Ok(label as u8),
             // Where classes are called by numbers, another number is not one of them.
-            None if known.iter().any(|known| known.parse::<u8>().is_ok()) => Err(usage(line())),
+            None if are_numbers => Err(usage(line())),
             None => name.parse::<u8>().map_err(|_| usage(line())),
         }
     };

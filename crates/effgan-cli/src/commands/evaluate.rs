@@ -16,7 +16,7 @@ use effgan_run::config::{Config, NetworkName};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::scores::{
-    self, Evaluation, Evaluator, FeatureNet, Images, NetworkChoice, RealSet, Share, Training, is_model,
+    self, Evaluation, Evaluator, FeatureNet, Images, NetworkChoice, RealSet, Share, Training, is_model, run_of,
 };
 
 use super::interrupt::stop_flag;
@@ -34,7 +34,7 @@ use crate::terminal::{ReadingBar, bar};
 pub(super) struct Evaluate {
     /// A run or model folder, a folder of pictures, or an .npy or .npz file
     images: PathBuf,
-    /// Real images: a data set's name, a folder of pictures, or an .npy or .npz file [default: the run's data set]
+    /// Real images: a data set's name, a config file for its data set, a folder of pictures, or an .npy or .npz file [default: the run's data set]
     #[arg(long, value_name = "DATASET|PATH")]
     reference: Option<String>,
     /// The folder with the files of a reference data set that is neither built in nor fetched
@@ -101,7 +101,12 @@ impl Evaluate {
         };
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let features = self.features.as_ref().or_else(|| self.features_of(config.as_ref()?));
-        let choice = NetworkChoice { features, weights: self.weights.as_deref(), resize: self.resize };
+        let choice = NetworkChoice {
+            features,
+            weights: self.weights.as_deref(),
+            resize: self.resize,
+            by_config: self.features.is_none(),
+        };
         let network = choice.load(&real, Training { device, jobs, progress: &progress, stop })?;
         let small = dataset.and_then(|dataset| FeatureNet::of_dataset(dataset, device));
         let small = small.filter(|_| network.network() == Network::Inception);
@@ -172,12 +177,6 @@ impl Evaluate {
             _ => vec![Share::of_dataset(dataset)],
         })
     }
-}
-
-/// The run folder that holds the model, if any.
-fn run_of(model: &Path) -> Option<PathBuf> {
-    let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
-    [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
 }
 
 fn usage(line: String) -> Failure {

@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand};
 use effgan_data::datasets::{Reading, Report};
-use effgan_data::{Dataset, DatasetConfig, DatasetName};
+use effgan_data::{Dataset, DatasetConfig};
 use effgan_metrics::{OwnNet, Quality, Recipe, SmallNet};
-use effgan_nn::{Device, checkpoint, classifier};
+use effgan_nn::{Device, classifier};
 use effgan_run::failure::{Failure, Result};
 use effgan_run::record::machine;
 use effgan_run::record::run_dir::check_new_file;
-use effgan_run::scores::{FeatureNet, NetworkFile, Training};
+use effgan_run::scores::{FeatureNet, NetworkFile, Training, dataset_named};
 
 use super::interrupt::stop_flag;
 use crate::output::{advise, say};
@@ -39,8 +39,9 @@ pub(super) enum Features {
   effgan evaluate samples/ --reference folder --dir pictures --features pictures.safetensors
   effgan features train fashion-mnist --dir data --epochs 20 --out fashion.safetensors")]
 pub(super) struct Train {
-    /// mnist-mini, mnist, fashion-mnist, cifar10, folder, npz or idx
-    dataset: DatasetName,
+    /// mnist-mini, mnist, fashion-mnist, cifar10, folder, npz or idx; or a config file, for its [dataset] table
+    #[arg(value_name = "DATASET|CONFIG")]
+    dataset: String,
     /// The folder with the files of a data set that is neither built in nor fetched
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -91,16 +92,16 @@ impl Train {
     fn dataset(&self) -> Result<Dataset> {
         let bar = ReadingBar::default();
         let report = |report: Report<'_>| bar.report(report, advise);
-        let Self { dir, size, channels, .. } = self;
-        let config =
-            DatasetConfig { dir: dir.clone(), size: *size, channels: *channels, ..DatasetConfig::of(self.dataset) };
+        let asked = dataset_named(&self.dataset, self.dir.clone())?;
+        let (size, channels) = (self.size.or(asked.size), self.channels.or(asked.channels));
+        let config = DatasetConfig { size, channels, ..asked };
         let dataset = config.with_absolute_dir().read(None, &Reading::reported_to(&report).with_cache_of_user())?;
         dataset.notes.iter().for_each(|note| advise(note));
         Ok(dataset)
     }
 
     fn train_lenet(&self, dataset: &Dataset, device: Device) -> Result<Quality> {
-        let (train, test) = (&dataset.train, &dataset.test);
+        let train = &dataset.train;
         classifier::check(train.shape(), train.len()).map_err(Failure::data)?;
         let on_epoch = |epoch, loss| say(format!("epoch {epoch:>2}: cross-entropy {loss:.4}"));
         // On one thread, so that the weights are the same on any number of cores.
@@ -108,10 +109,9 @@ impl Train {
             let epochs = usize::from(self.epochs.unwrap_or(EPOCHS));
             classifier::train(train.pixels(), train.labels(), epochs, self.seed, device, on_epoch)
         })?;
-        let net = SmallNet::new(&params, device).map_err(anyhow::Error::from)?;
-        let classified = net.classify(test.pixels(), test.shape(), machine::cores()).map_err(Failure::usage)?;
-        checkpoint::save(&self.out, &params)?;
-        Quality::of_classes(&classified.classes, test.labels(), SmallNet::CLASSES).map_err(Failure::usage)
+        let trained = NetworkFile::of_lenet(params, dataset, device, machine::cores())?;
+        trained.save(&self.out)?;
+        Ok(trained.quality())
     }
 
     fn train_resnet(&self, dataset: &Dataset, device: Device, stop: &AtomicBool) -> Result<Quality> {

@@ -83,7 +83,19 @@ fn a_network_in_a_file_is_that_of_a_run_on_the_same_images_and_gives_its_scores(
     };
     let by_run = evaluated(&[]);
     assert!(by_run["features"].as_str().unwrap().contains("net.safetensors, trained on folder"), "{by_run}");
+    // A run is not scored by another network halfway.
     fs::rename(place.path("net.safetensors"), place.path("moved.safetensors")).unwrap();
+    let (dir, net) = (place.text("pictures"), place.text("net.safetensors"));
+    let other = effgan(&["features", "train", "folder", "--dir", &dir, "--seed", "2", "--epochs", "30", "--out", &net]);
+    assert!(other.status.success(), "{other:?}");
+    let resumed = failure(&effgan(&["resume", named.to_str().unwrap(), "--set", "algorithm.rounds=3"]));
+    assert!(
+        resumed.0 == Some(2)
+            && resumed.1.contains("the run was scored by another network than ResNet (")
+            && resumed.1.ends_with("put the network back that evaluation.features named, or start a new run"),
+        "{resumed:?}"
+    );
+    fs::remove_file(&net).unwrap();
     let moved = evaluated(&["--features", &place.text("moved.safetensors")]);
     assert_eq!((&by_run["fd_own"], &by_run["own_network"]), (&moved["fd_own"], &moved["own_network"]));
     let (code, line) = failure(&effgan(&["evaluate", named.to_str().unwrap()]));
@@ -100,7 +112,7 @@ fn a_network_in_a_file_is_refused_for_images_that_it_was_not_trained_on() {
     assert_eq!(
         line(&place.evaluate("pictures", "renamed")),
         format!(
-            "effgan: --features {file} was trained to tell lying, upright apart, and the classes of folder are columns, rows; leave --features out, \
+            "effgan: --features {file} was trained to tell lying, upright apart, and the classes of folder are columns, rows; leave it out, \
              or train one on such images with effgan features train"
         )
     );
@@ -108,8 +120,20 @@ fn a_network_in_a_file_is_refused_for_images_that_it_was_not_trained_on() {
         line(&place.evaluate("pictures", "turned")),
         format!(
             "effgan: --features {file} was not trained on images like these: it has the class of 0.0 % of 16 reference images right, and the \
-             largest class has 50.0 %; leave --features out, or train one on such images with effgan features train"
+             largest class has 50.0 %; leave it out, or train one on such images with effgan features train"
         )
+    );
+    // Coloured pictures without classes.
+    fs::create_dir(place.path("colours")).unwrap();
+    for i in 0..60 {
+        image::RgbImage::from_pixel(12, 12, image::Rgb([i, 2 * i, 200]))
+            .save(place.path(&format!("colours/{i}.png")))
+            .unwrap();
+    }
+    let colours = line(&place.evaluate("pictures", "colours"));
+    assert!(
+        colours.contains("was trained on grey images, and the reference images are coloured; use inception"),
+        "{colours}"
     );
     let larger = place.evaluate("larger", "larger");
     let output = effgan(&larger.iter().map(String::as_str).collect::<Vec<_>>());
@@ -144,6 +168,22 @@ fn a_network_is_trained_for_any_size_and_colours_and_says_when_it_learns_nothing
         &place.text("larger"),
     ]);
     assert!(stdout(&scores).contains("are converted to 3 × 16 × 16"), "{scores:?}");
+
+    // A config declares what options do not, such as what is left out.
+    fs::write(place.path("pictures/lying/broken.png"), b"no picture").unwrap();
+    assert!(failure(&train("broken", &[])).1.contains("dataset.skip_broken = true"));
+    let table = format!("dir = \"{pictures}\"\nskip_broken = true");
+    let config = include_str!("../../../../configs/quickstart.toml")
+        .replace("name = \"mnist-mini\"", &format!("name = \"folder\"\n{table}"));
+    let config = config.replace("limit = 2500", "");
+    fs::write(place.path("own.toml"), config).unwrap();
+    let of_config =
+        effgan(&["features", "train", &place.text("own.toml"), "--epochs", "30", "--out", &place.text("own")]);
+    assert!(of_config.status.success(), "{of_config:?}");
+    let whole = stripes(&place.path("whole"), ["lying", "upright"], 12);
+    let scores =
+        effgan(&["evaluate", &whole, "--reference", &place.text("own.toml"), "--features", &place.text("own")]);
+    assert!(stdout(&scores).contains("left out 1 of 161 images"), "{scores:?}");
 
     stripes(&place.path("pictures"), ["lying", "lying"], 12);
     fs::remove_dir_all(place.path("pictures/upright")).unwrap();

@@ -53,6 +53,11 @@ impl Ensemble {
         Ok(Self { dir: dir.into(), manifest })
     }
 
+    /// The folder that was opened: a model folder, or a run folder that holds one.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The folder's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

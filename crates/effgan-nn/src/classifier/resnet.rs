@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, RngExt};
 
-use super::{BATCH, Classified, classes, cross_entropy, largest};
+use super::{BATCH, Classified, classes, cross_entropy, largest, largest_probability};
 use crate::device::Placement;
 use crate::networks::{self, RESNET_FEATURES, ResnetShape, init, layers, named_tensors};
 use crate::optim::{Adam, Optimiser};
@@ -45,18 +45,35 @@ impl ResnetClassifier {
 
     /// Features and classes of `images`, u8 `[n, c, h, w]` of the classifier's shape.
     pub fn classify(&self, images: &[u8]) -> Classified {
-        let (image_len, num_classes) = (image_len(&self.shape), self.shape.num_classes);
+        let image_len = image_len(&self.shape);
         let mut all = Classified { features: Vec::new(), classes: Vec::new() };
         for images in images.chunks(BATCH * image_len) {
-            let n = images.len() / image_len;
-            let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
-            padded.resize(BATCH * image_len, 0.0);
-            let features = self.network.features(batch(padded, &self.shape, &self.on));
-            let logits = layers::values(self.network.logits(features.clone()));
-            all.features.extend_from_slice(&layers::values(features)[..n * Self::FEATURES]);
-            all.classes.extend(logits.chunks_exact(num_classes).take(n).map(largest));
+            let (n, (features, logits)) = (images.len() / image_len, self.forward(images));
+            all.features.extend_from_slice(&features[..n * Self::FEATURES]);
+            all.classes.extend(logits.chunks_exact(self.shape.num_classes).take(n).map(largest));
         }
         all
+    }
+
+    /// The probability of the most likely class of each of `images`.
+    pub fn certainty(&self, images: &[u8]) -> Vec<f32> {
+        let image_len = image_len(&self.shape);
+        let of_batch = |images: &[u8]| {
+            let (_, logits) = self.forward(images);
+            let most =
+                logits.chunks_exact(self.shape.num_classes).take(images.len() / image_len).map(largest_probability);
+            most.collect::<Vec<_>>()
+        };
+        images.chunks(BATCH * image_len).flat_map(of_batch).collect()
+    }
+
+    /// Features and logits of a batch, the values of up to 64 images.
+    fn forward(&self, images: &[u8]) -> (Vec<f32>, Vec<f32>) {
+        let mut padded: Vec<f32> = images.iter().map(|&pixel| pixels::to_f32(pixel)).collect();
+        padded.resize(BATCH * image_len(&self.shape), 0.0);
+        let features = self.network.features(batch(padded, &self.shape, &self.on));
+        let logits = self.network.logits(features.clone());
+        (layers::values(features), layers::values(logits))
     }
 }
 

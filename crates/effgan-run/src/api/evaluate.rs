@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::inputs::jobs_or_cores;
+use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::scores::{Evaluation, Evaluator, Images, NetworkChoice, RealSet, Training, is_model};
+use crate::scores::{Evaluation, Evaluator, Images, NetworkChoice, RealSet, Training, is_model, run_of};
 
 /// What to score.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ pub enum Against {
     Images(Vec<u8>, [usize; 4]),
 }
 
-/// Scores `n` images against the first `n` images of `reference` with the network of `choice`.
+/// Scores `n` images against the first `n` images of `reference` with the network of `choice`. Without a reference, samples of a run are
+/// scored against its data set with the network that it was scored with, and other grey images against `mnist-mini`.
 ///
 /// When `n` is absent, all images are scored, or of a model as many samples as there are reference images.
 ///
@@ -46,7 +48,7 @@ pub enum Against {
 /// When there are fewer than `n` images, images cannot be read, or there is no feature network for them.
 pub fn evaluate(
     scored: &Scored,
-    reference: Against,
+    reference: Option<Against>,
     choice: NetworkChoice,
     n: Option<usize>,
     jobs: Option<usize>,
@@ -66,7 +68,25 @@ pub fn evaluate(
             (Images::Files(&files), files.name().to_owned())
         }
     };
-    let real = real_set(reference)?;
+    let run = match scored {
+        Scored::Model(model, _) => run_of(model.dir()),
+        Scored::Path(path, _) if is_model(path) => run_of(path),
+        Scored::Path(..) | Scored::Images(..) => None,
+    };
+    let config = run.map(|run| Config::load(&run.join("config.toml"), &[])).transpose()?;
+    let (real, of_run) = match (reference, &config) {
+        (Some(reference), _) => (real_set(reference)?, None),
+        (None, Some(Config { dataset, evaluation, .. })) => {
+            let reading = Reading::quiet().with_cache_of_user();
+            (RealSet::of_config(dataset, &reading)?, evaluation.features.as_ref())
+        }
+        (None, None) if images.shape(0)[0] == 1 => (real_set(Against::Named("mnist-mini".into()))?, None),
+        (None, None) => {
+            let line = "images in colours are compared with nothing by default; pass a reference: a data set, a path or images";
+            return Err(Failure::usage(anyhow!(line)));
+        }
+    };
+    let choice = NetworkChoice { features: choice.features.or(of_run), by_config: choice.features.is_none(), ..choice };
     let network = choice.load(&real, Training { device, jobs, progress: &|_, _, _| {}, stop })?;
     let evaluator = Evaluator {
         images,

@@ -66,14 +66,17 @@ impl Config {
         config
     }
 
-    /// Like [`identity`](Self::identity), but equal for `effgan` and `fedgan` where their rounds are the same.
+    /// Like [`identity`](Self::identity), but equal for `effgan` and `fedgan` where their rounds are the same, and another one where the
+    /// images or the feature network lie elsewhere: to a sweep they are others, though a single run may have been moved.
     pub fn identity_of_rounds(&self) -> String {
         let algorithm = match &self.algorithm {
             // A learning rate that decays over the length of the run differs between the two: their lengths differ.
             algorithm if self.local.decay.depends_on_the_length() => algorithm.clone(),
             algorithm => algorithm.rounds_alone(),
         };
-        Self { algorithm, ..self.clone() }.identity()
+        let rounds = Self { algorithm, ..self.clone() }.identity();
+        let places = (&self.dataset.dir, &self.evaluation.features);
+        params::sha256(format!("{rounds} {places:?}").as_bytes())
     }
 
     /// Whether the mean of an `effgan` run's members is the generator that FedGAN would have reached with equal work.
@@ -116,7 +119,7 @@ mod tests {
     use super::*;
 
     /// The keys that a resumed run may change: docs/reliability.md has this list, too.
-    const MAY_CHANGE: [&str; 16] = [
+    const MAY_CHANGE: [&str; 17] = [
         "aggregation.flagged",
         "aggregation.max_norm",
         "aggregation.max_share",
@@ -129,11 +132,22 @@ mod tests {
         "dataset.cache",
         "dataset.dir",
         "dataset.max_memory",
+        "evaluation.features",
         "federation.deadline",
         "federation.label_counts",
         "federation.sites",
         "name",
     ];
+
+    #[test]
+    fn to_a_sweep_images_and_networks_that_lie_elsewhere_are_others_and_to_a_run_that_moved_they_are_not() {
+        for key in ["dataset.dir", "evaluation.features"] {
+            let at = |place| quickstart(&["dataset.name=mnist", "dataset.dir=mnist", &format!("{key}={place}")]);
+            let [one, other] = ["a", "b"].map(|place| at(place).unwrap());
+            assert_eq!(one.identity(), other.identity(), "{key}");
+            assert_ne!(one.identity_of_rounds(), other.identity_of_rounds(), "{key}");
+        }
+    }
 
     #[test]
     fn a_key_counts_unless_it_is_among_those_that_a_resumed_run_may_change() {

@@ -65,6 +65,7 @@ impl<'a> Run<'a> {
             ..inputs.info(config, execution)
         };
         warn_of_another_machine(earlier, &info);
+        check_feature_network(config, earlier, inputs)?;
         Ok(Self::new(config, inputs, RunDir::open(path, info)?, execution))
     }
 
@@ -179,6 +180,23 @@ pub(super) fn check_arithmetic(path: &Path, earlier: &RunInfo) -> Result<()> {
         ArithmeticVersion::OURS => Ok(()),
         version => Err(FlError::OtherArithmetic { path: path.into(), version }.into()),
     }
+}
+
+/// Checks that the run goes on to be scored by the network of its earlier scores, with which later ones could not be compared otherwise. A
+/// network that is trained on the data set may be another one on another machine: of that a warning is enough.
+fn check_feature_network(config: &Config, earlier: &RunInfo, inputs: &RunInputs) -> Result<()> {
+    let (Some(before), Some([now, name])) = (&earlier.feature_network, inputs.scorer.network()) else { return Ok(()) };
+    if *before == now {
+        return Ok(());
+    }
+    let line = format!(
+        "the run was scored by another network than {name} so far, and scores of two networks cannot be compared"
+    );
+    if config.evaluation.features.is_none() {
+        log::warn!("{line}: from here on they differ for that reason alone");
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!("{line}; put the network back that evaluation.features named, or start a new run")))
 }
 
 /// Warns when the machine or the version has changed: bits are equal only on one machine with one build.

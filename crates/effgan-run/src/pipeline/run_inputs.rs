@@ -64,7 +64,8 @@ impl RunInputs {
     /// What `run.json` says at the start of the run.
     pub(super) fn info(&self, config: &Config, execution: Execution) -> RunInfo {
         let Execution { device, jobs, .. } = execution;
-        run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device)
+        let info = run_info::at_start(config, self.data.infos(config), &self.roster, &self.model.network, jobs, device);
+        RunInfo { feature_network: self.scorer.network().map(|[id, _]| id), ..info }
     }
 
     /// What determines the bits of the run: its config, its data and the program's arithmetic.

@@ -63,6 +63,9 @@ pub struct RunInfo {
     /// SHA-256 over the server's parameters and all members, as hex, once the run is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
+    /// What identifies the feature network that the run is scored by; absent without scores, and in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_network: Option<String>,
     /// Clients that attack in the simulation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attackers: Vec<String>,
@@ -163,6 +166,7 @@ pub fn at_start(
         },
         mean_is_fedgan: config.mean_is_fedgan(),
         model_hash: None,
+        feature_network: None,
         attackers: config.simulation.attackers(config.seed, roster.names()).iter().map(ToString::to_string).collect(),
         resumed: 0,
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

@@ -18,6 +18,7 @@ use super::cache;
 use super::evaluation::Evaluation;
 use super::feature_net::FeatureNet;
 use super::scored_images::Images;
+use super::scorer::without_class;
 use super::share::Share;
 use crate::failure::{Failure, Result};
 
@@ -63,6 +64,8 @@ pub struct RealImages<'a> {
     pub labels: Option<&'a [u8]>,
     /// Training images of the same kind and their true classes: the floor is scored on them.
     pub train: Option<(Images<'a>, &'a [u8])>,
+    /// The names of their classes, in the order of the labels; empty where these are not known.
+    pub class_names: &'a [String],
     /// What to know about the data set, such as files that were not read.
     pub notes: &'a [String],
 }
@@ -76,13 +79,14 @@ impl<'a> RealImages<'a> {
             images: Images::Pixels(test.pixels(), test.shape()),
             labels: Some(test.labels()),
             train: Some((Images::Pixels(train.pixels(), train.shape()), train.labels())),
+            class_names: &dataset.class_names,
             notes: &dataset.notes,
         }
     }
 
     /// Images of which nothing else is known, so that there is no floor.
     pub fn alone(name: String, images: Images<'a>) -> Self {
-        Self { name, images, labels: None, train: None, notes: &[] }
+        Self { name, images, labels: None, train: None, class_names: &[], notes: &[] }
     }
 }
 
@@ -106,6 +110,7 @@ impl Evaluator<'_> {
             train_on_synthetic = self.train_on_synthetic(n)?;
             memorisation = self.memorisation(n, &features, &mut warnings)?;
         }
+        warnings.extend(self.network.note());
         warnings.extend(self.trained_on_others());
         warnings.extend(self.warnings(n, n_reference, &scores));
         Ok(Evaluation {
@@ -220,8 +225,8 @@ impl Evaluator<'_> {
         let Some(labels) = self.real.labels else { return Ok(None) };
         match self.network.true_classes(&labels[..n]) {
             Ok(classes) => Ok(classes),
-            Err(error @ MetricError::MissingClass { .. }) => {
-                warnings.push(format!("no class scores: {error}"));
+            Err(MetricError::MissingClass { class, n }) => {
+                warnings.push(without_class(self.real.class_names, class, n));
                 Ok(None)
             }
             Err(error) => Err(Failure::data(error)),
@@ -267,7 +272,7 @@ impl Evaluator<'_> {
 
     /// What a network was trained on that nobody knows to be like the real images.
     fn trained_on_others(&self) -> Option<String> {
-        let is_known = self.real.train.is_some() || self.network.network() != Network::Small;
+        let is_known = self.real.train.is_some() || self.network.network() == Network::Inception;
         (!is_known).then(|| {
             format!(
                 "{} was trained on other images than the reference: it sees no more than what told the classes of those apart",

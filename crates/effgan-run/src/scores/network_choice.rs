@@ -1,22 +1,26 @@
 //! The feature network that somebody asks for, or that fits the real images.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::anyhow;
+use effgan_data::control_chars::without_control;
 use effgan_data::{Dataset, ImageList, download};
-use effgan_metrics::{Resize, SmallNet};
+use effgan_metrics::metric::Network;
+use effgan_metrics::{Quality, Resize, SmallNet};
 
 use super::evaluator::RealImages;
 use super::feature_net::FeatureNet;
+use super::network_file::MAX_TRIED;
 use super::own_features::{OrReason, Training};
 use super::real_set::RealSet;
 use crate::config::NetworkName;
 use crate::failure::{Failure, Result};
 
-/// Maximum number of real images by which a network is judged.
-const MAX_TRIED: usize = 1000;
-/// Least mean probability of the most likely class at which a network knows what it sees.
-const MIN_CERTAINTY: f64 = 0.8;
+/// Least share of the certainty that a network has of its own test images at which it knows what it sees.
+const MIN_CERTAINTY: f64 = 0.86;
+/// Images of a class at least that are taken for another before that says something.
+const MIN_MISTAKEN: usize = 5;
 
 /// Which network's features are compared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +31,8 @@ pub struct NetworkChoice<'a> {
     pub weights: Option<&'a Path>,
     /// How Inception resizes images.
     pub resize: Resize,
+    /// Whether a config asks for the network, and no command line.
+    pub by_config: bool,
 }
 
 impl NetworkChoice<'_> {
@@ -66,30 +72,32 @@ impl NetworkChoice<'_> {
     ) -> Result<FeatureNet> {
         if *name == NetworkName::Inception {
             let weights = self.weights.map(Path::to_owned).or_else(download::inception_weights);
-            let missing = "Inception's weights were not found; fetch them with effgan data fetch inception, or pass --weights FILE \
-                           (in Python weights=FILE)";
-            let weights = weights.ok_or_else(|| usage(missing))?;
+            let missing = "Inception's weights were not found; fetch them with effgan data fetch inception";
+            let or_pass = if self.by_config { "" } else { ", or pass --weights FILE (in Python weights=FILE)" };
+            let weights = weights.ok_or_else(|| Failure::usage(anyhow!("{missing}{or_pass}")))?;
             return FeatureNet::inception(&weights, self.resize, dataset.map(|dataset| dataset.name), how.device);
         }
         if self.weights.is_some() {
             return Err(weights_of_inception());
         }
+        let asked = format!("{} {name}", if self.by_config { "evaluation.features =" } else { "--features" });
         let network = match name {
-            NetworkName::File(file) => FeatureNet::in_file(file, how.device)?,
+            NetworkName::File(file) => FeatureNet::in_file(file, &asked, how.device)?,
             NetworkName::FashionMnist => FeatureNet::fashion_mnist(how.device),
             NetworkName::Mnist | NetworkName::Inception => FeatureNet::mnist(how.device),
         };
         if let Some(dataset) = dataset {
-            check_trained_on_such(name, &network, dataset, how)?;
+            check_trained_on_such(&asked, name, &network, dataset, how)?;
         }
-        let images = real.images.pieces(real.images.count().unwrap_or(0).min(MAX_TRIED), MAX_TRIED).next();
-        let Some(first) = images else { return Ok(network) };
+        let n = real.images.count().unwrap_or(0).min(MAX_TRIED);
+        let Some(first) = real.images.pieces(n, MAX_TRIED).next() else { return Ok(network) };
         let images = real.images.read(first.clone(), how.device, how.jobs, how.stop)?;
-        match dataset.filter(|dataset| dataset.train.num_classes() > 1) {
-            Some(dataset) => check_accuracy(name, &network, &images, &dataset.test.labels()[first], how.jobs)?,
-            None => check_certainty(name, &network, &images)?,
+        if let Some(dataset) = dataset.filter(|dataset| dataset.train.num_classes() > 1) {
+            return with_true_classes(&asked, network, &images, dataset, how.jobs);
         }
-        Ok(network)
+        check_colours(&asked, &network, &images)?;
+        check_certainty(&asked, &network, &images)?;
+        Ok(if dataset.is_some() { network.without_classes("the images have no classes".into()) } else { network })
     }
 }
 
@@ -100,7 +108,7 @@ impl FeatureNet {
     /// # Errors
     /// As [`NetworkChoice::load`].
     pub fn for_run(dataset: &Dataset, features: Option<&NetworkName>, how: Training<'_>) -> Result<OrReason<Self>> {
-        NetworkChoice { features, ..NetworkChoice::default() }.for_dataset(dataset, how)
+        NetworkChoice { features, by_config: true, ..NetworkChoice::default() }.for_dataset(dataset, how)
     }
 
     /// The same, or an error.
@@ -114,23 +122,26 @@ impl FeatureNet {
 
 /// Refuses a network for a data set of images that are not like those that it was trained on: its features would say nothing
 /// about them, and a collapsed generator could look perfect.
-fn check_trained_on_such(name: &NetworkName, network: &FeatureNet, dataset: &Dataset, how: Training<'_>) -> Result<()> {
+fn check_trained_on_such(
+    asked: &str,
+    name: &NetworkName,
+    network: &FeatureNet,
+    dataset: &Dataset,
+    how: Training<'_>,
+) -> Result<()> {
     let [c, h, w] = dataset.train.shape();
-    let is_lenet = network.input_shape() == Some(SmallNet::SHAPE);
+    let is_lenet = network.network() == Network::Small;
     let line = match FeatureNet::of_dataset(dataset.name, how.device) {
         Some(own) if own.id() != network.id() && !matches!(name, NetworkName::File(_)) => {
-            format!(
-                "--features {name} was not trained on images of {}; leave --features out, or use inception",
-                dataset.name
-            )
+            format!("{asked} was not trained on images of {}; leave it out, or use inception", dataset.name)
         }
         None if is_lenet && [c, h, w] != SmallNet::SHAPE => format!(
-            "--features {name} was trained on images of 28 × 28 grey pixels, and those of {} have {c} × {h} × {w}; leave --features out, \
+            "{asked} was trained on images of 28 × 28 grey pixels, and those of {} have {c} × {h} × {w}; leave it out, \
              or use inception",
             dataset.name
         ),
         _ if !tells_apart(network, dataset) => format!(
-            "--features {name} was trained to tell {} apart, and the classes of {} are {}; leave --features out, or train one on such \
+            "{asked} was trained to tell {} apart, and the classes of {} are {}; leave it out, or train one on such \
              images with effgan features train",
             listed(network.class_names()),
             dataset.name,
@@ -152,43 +163,90 @@ fn tells_apart(network: &FeatureNet, dataset: &Dataset) -> bool {
 fn listed(classes: &[String]) -> String {
     const SHOWN: usize = 3;
     let first = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let first = effgan_data::control_chars::without_control(&first);
+    let first = without_control(&first);
     if classes.len() > SHOWN { format!("{first}, … ({} classes)", classes.len()) } else { first }
 }
 
-/// Refuses a network that does not tell the classes of the real `images` apart any better than chance, where as many could show it.
-fn check_accuracy(
-    name: &NetworkName,
-    network: &FeatureNet,
+/// The network, which predicts no classes where it takes most images of a class for another one: the classes that it knows are then
+/// others, or in another order, and numbers of one would stand for the other.
+///
+/// # Errors
+/// When it does not tell the classes of the real `images` apart any better than chance, where as many could show it.
+fn with_true_classes(
+    asked: &str,
+    network: FeatureNet,
     images: &ImageList,
-    labels: &[u8],
+    dataset: &Dataset,
     jobs: usize,
-) -> Result<()> {
-    let found = network.quality(images, labels, jobs).map_err(Failure::usage)?;
-    match found {
-        Some(found) if found.can_be_above_chance() && !found.is_above_chance() => Err(Failure::usage(anyhow!(
-            "--features {name} was not trained on images like these: it has the class of {:.1} % of {} reference images right, and the \
-             largest class has {:.1} %; leave --features out, or train one on such images with effgan features train",
+) -> Result<FeatureNet> {
+    let Some(num_classes) = network.num_classes() else { return Ok(network) };
+    let classes = network.classes(images, jobs).map_err(Failure::data)?;
+    let labels = &dataset.test.labels()[..classes.len()];
+    let found = Quality::of_classes(&classes, labels, num_classes.max(dataset.train.num_classes()));
+    let found = found.map_err(Failure::usage)?;
+    if found.can_be_above_chance() && !found.is_above_chance() {
+        return Err(Failure::usage(anyhow!(
+            "{asked} was not trained on images like these: it has the class of {:.1} % of {} reference images right, and the \
+             largest class has {:.1} %; leave it out, or train one on such images with effgan features train",
             100.0 * found.accuracy,
             found.num_test,
             100.0 * found.chance
-        ))),
-        _ => Ok(()),
+        )));
     }
+    Ok(match mistaken(&classes, labels) {
+        Some((label, class)) => {
+            let called =
+                |label: u8, names: &[String]| names.get(usize::from(label)).cloned().unwrap_or(label.to_string());
+            let (real, known) = (called(label, &dataset.class_names), called(class, network.class_names()));
+            let reason =
+                format!("the network takes most images of {real} for its class {known}, so its classes are others");
+            network.without_classes(without_control(&reason))
+        }
+        None => network,
+    })
 }
 
-/// Refuses a built-in network that does not know what it sees on the real images, whose classes are not known. Of those that it was
-/// trained on it is sure of one class, whatever they are for a person: the mean probability of the most likely class of 1,000 test images
-/// is 0.996 for digits and 0.94 for clothes with the network of each; 0.95 for digits that are smaller or blurred; 0.74 for clothes with
-/// the network for digits, 0.61 and 0.70 for emoji, 0.37 and 0.67 for noise.
-fn check_certainty(name: &NetworkName, network: &FeatureNet, images: &ImageList) -> Result<()> {
-    match network.certainty(images).map_err(Failure::data)? {
-        Some(certainty) if certainty < MIN_CERTAINTY => Err(Failure::usage(anyhow!(
-            "--features {name} was not trained on images like these: of the reference images it gives the most likely class {certainty:.2} \
-             on average, below {MIN_CERTAINTY}; use inception, or a file that effgan features train wrote for such images"
-        ))),
-        _ => Ok(()),
+/// A label and the other class that most images with that label, and five at least, are taken for.
+fn mistaken(classes: &[u8], labels: &[u8]) -> Option<(u8, u8)> {
+    let (mut counts, mut sizes) = (BTreeMap::new(), BTreeMap::new());
+    for (&class, &label) in classes.iter().zip(labels) {
+        *counts.entry((label, class)).or_insert(0_usize) += 1;
+        *sizes.entry(label).or_insert(0_usize) += 1;
     }
+    let is_most = |(label, _): &(u8, u8), count: usize| count >= MIN_MISTAKEN && 2 * count > sizes[label];
+    let mut others = counts.into_iter().filter(|((label, class), _)| label != class);
+    others.find(|(pair, count)| is_most(pair, *count)).map(|(pair, _)| pair)
+}
+
+/// Refuses a network for coloured images where all real ones are grey, and the reverse: it was trained on no such image.
+fn check_colours(asked: &str, network: &FeatureNet, images: &ImageList) -> Result<()> {
+    let called = |channels: usize| if channels == 1 { "grey" } else { "coloured" };
+    let takes = network.input_shape().filter(|_| network.network() == Network::Own).map(|[channels, ..]| channels);
+    let Some(takes) = takes.filter(|takes| images.iter().all(|(_, [channels, ..])| channels != *takes)) else {
+        return Ok(());
+    };
+    let (known, found) = (called(takes), called(if takes == 1 { 3 } else { 1 }));
+    Err(Failure::usage(anyhow!(
+        "{asked} was trained on {known} images, and the reference images are {found}; use inception, or a file that effgan features train \
+         wrote for such images"
+    )))
+}
+
+/// Refuses a network that is not sure of what it sees on the real images, whose classes are not known. Of images like those that it was
+/// trained on it is as sure as of its test images, whatever they are for a person: the mean probability of the most likely class of 1,000
+/// test images is 0.996 for digits and 0.94 for clothes with the built-in network of each, 0.95 for digits that are smaller or blurred; 0.74
+/// for clothes with the network for digits, 0.61 and 0.70 for emoji, 0.37 and 0.67 for noise. (A residual network is often sure of what it
+/// never saw: one for emoji has 0.90 for them, 0.73 for waves, and passes noise.)
+fn check_certainty(asked: &str, network: &FeatureNet, images: &ImageList) -> Result<()> {
+    let Some((found, of_its_own)) = network.certainty(images).map_err(Failure::data)? else { return Ok(()) };
+    let least = MIN_CERTAINTY * of_its_own;
+    if found >= least {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!(
+        "{asked} was not trained on images like these: of the reference images it gives the most likely class {found:.2} on \
+         average, below {least:.2}; use inception, or a file that effgan features train wrote for such images"
+    )))
 }
 
 fn no_network(dataset: &Dataset, reason: &str) -> Failure {
@@ -201,4 +259,18 @@ fn weights_of_inception() -> Failure {
 
 fn usage(line: &'static str) -> Failure {
     Failure::usage(anyhow!(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_that_is_mostly_taken_for_another_is_found_and_a_few_mistakes_are_not() {
+        // Of class 1, five of eight are taken for 2; of class 2, all are right.
+        let (labels, right) = ([1, 1, 1, 1, 1, 1, 1, 1, 2, 2], [2, 2, 2, 2, 2, 1, 1, 1, 2, 2]);
+        assert_eq!(mistaken(&right, &labels), Some((1, 2)));
+        assert_eq!(mistaken(&[2, 2, 2, 2, 1, 1, 1, 1, 2, 2], &labels), None, "half is not most");
+        assert_eq!(mistaken(&[2, 2, 2, 2], &[1, 1, 1, 1]), None, "four images say little");
+    }
 }

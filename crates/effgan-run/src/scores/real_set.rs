@@ -9,6 +9,7 @@ use effgan_fl::Ensemble;
 
 use super::evaluator::RealImages;
 use super::scored_images::Images;
+use crate::config::Config;
 use crate::failure::{Failure, Result};
 
 /// The record in a run folder.
@@ -32,13 +33,14 @@ impl RealSet {
     /// When there is neither, or the images cannot be read.
     pub fn named(reference: &str, dir: Option<PathBuf>, reading: &Reading<'_>) -> Result<Self> {
         let path = from_home(reference.into());
-        match reference.parse::<DatasetName>() {
-            Ok(name) => Self::of_config(&DatasetConfig { dir, ..DatasetConfig::of(name) }, reading),
-            Err(_) if path.exists() => Self::at(&path),
+        match dataset_named(reference, dir) {
+            Err(_) if path.exists() && !is_config(&path) => Self::at(&path),
+            Err(failure) if path.exists() => Err(failure),
             Err(unknown) => {
-                let line = format!("reference: {unknown}, or an existing path; {reference} does not exist");
+                let line = format!("reference: {}, or an existing path; {reference} does not exist", unknown.line());
                 Err(Failure::usage(anyhow!(line)))
             }
+            Ok(config) => Self::of_config(&config, reading),
         }
     }
 
@@ -91,6 +93,31 @@ impl RealSet {
             Self::Pixels(pixels, shape) => RealImages::alone("reference".into(), Images::Pixels(pixels, *shape)),
         }
     }
+}
+
+/// The data set of this name, whose files are in `dir` when it has files; or that of the config file at this path, with this `dir` where
+/// one is given.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::Kind::Usage) when there is neither, or the config is wrong.
+pub fn dataset_named(text: &str, dir: Option<PathBuf>) -> Result<DatasetConfig> {
+    let path = from_home(text.into());
+    if is_config(&path) {
+        let dataset = Config::load(&path, &[])?.dataset;
+        return Ok(DatasetConfig { dir: dir.or(dataset.dir), ..dataset });
+    }
+    let name = text.parse::<DatasetName>().map_err(Failure::usage)?;
+    Ok(DatasetConfig { dir, ..DatasetConfig::of(name) })
+}
+
+fn is_config(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml") && path.is_file()
+}
+
+/// The run folder that is, or holds, the model folder `model`, if any.
+pub fn run_of(model: &Path) -> Option<PathBuf> {
+    let is_run = |path: &Path| path.join("config.toml").is_file() && path.join("partition.json").is_file();
+    [model.to_owned(), model.join("..")].into_iter().find(|path| is_run(path))
 }
 
 /// Whether `path` is the folder of a run or model, so that the pictures in it are not what is to be scored.

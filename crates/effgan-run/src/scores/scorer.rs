@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
+use effgan_data::control_chars::without_control;
 use effgan_data::{Dataset, ImageList, ImageSet};
 use effgan_fl::sample::{Draw, sample};
 use effgan_fl::{Ensemble, FlError, ensemble::Selection};
@@ -73,6 +74,11 @@ impl Scorer {
     /// Why there are no scores, or what to know about them.
     pub(crate) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What identifies the network that images are scored by, and its name.
+    pub(crate) fn network(&self) -> Option<[String; 2]> {
+        self.reference.as_ref().map(|reference| [reference.network.id(), reference.network.name()])
     }
 
     /// Whether images are scored.
@@ -212,36 +218,73 @@ fn not_scored(n: usize, error: MetricError) -> Failure {
     }
 }
 
-/// As many first test images as `evaluation` says as a reference, or as many as both splits have, and what to know about scores by it;
-/// or why the images have no scores.
+/// Checks that the images of `dataset` can be scored as `evaluation` says, without their features.
 ///
 /// # Errors
-/// As [`Scorer::new`]. The training split must have `n` images as well, because the floor is a score of `n` training images.
+/// As [`Scorer::new`], and [`Kind::Usage`](crate::Kind::Usage) where they have no scores.
+pub(crate) fn check_scores(dataset: &Dataset, evaluation: &EvaluationConfig, how: Training<'_>) -> Result<()> {
+    let no_scores = |reason| Failure::usage(anyhow!("no scores for the images of {}: {reason}", dataset.name));
+    Chosen::new(dataset, evaluation, how)?.map(drop).map_err(no_scores)
+}
+
+/// The network that the images of a data set are scored by, before any features are computed.
+struct Chosen {
+    network: FeatureNet,
+    /// How many first test images are the reference.
+    n: usize,
+    /// Their true classes, where these are compared.
+    classes: Option<ClassHistogram>,
+    notes: Vec<String>,
+}
+
+impl Chosen {
+    /// The network of as many first test images as `evaluation` says, or as many as both splits have, and what to know about scores by it;
+    /// or why the images have no scores. The training split must have as many images as well, because the floor is a score of them.
+    fn new(dataset: &Dataset, evaluation: &EvaluationConfig, how: Training<'_>) -> Result<OrReason<Self>> {
+        // Before a network is trained.
+        check_samples(dataset, evaluation, how.device)?;
+        let network = match FeatureNet::for_run(dataset, evaluation.features.as_ref(), how)? {
+            Ok(network) => network,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let for_floor = network.for_floor(dataset.train.labels()).len();
+        let n = num_scored(dataset, for_floor, evaluation.samples, network.min_samples())?;
+        let mut notes = notes(&network, dataset.test.shape(), n);
+        let is_default_lenet = network.network() == Network::Small && evaluation.features.is_none();
+        let classes = match network.true_classes(&dataset.test.labels()[..n]) {
+            // People's own classes may be too small for a test image each, and FID needs no classes.
+            Err(MetricError::MissingClass { class, n }) if !is_default_lenet => {
+                notes.push(without_class(&dataset.class_names, class, n));
+                None
+            }
+            classes => classes.map_err(|error| not_scored(n, error))?,
+        };
+        Ok(Ok(Self { network, n, classes, notes }))
+    }
+}
+
+/// Why there are no class scores by `n` images of which none is of the class with the number `class`.
+pub(super) fn without_class(names: &[String], class: usize, n: usize) -> String {
+    let name = names.get(class).map_or_else(|| class.to_string(), |name| without_control(name));
+    format!("no class scores: there is no image of class {name} among the {n} reference images; use more of them")
+}
+
+/// First test images as a reference, and what to know about scores by it; or why the images have no scores.
+///
+/// # Errors
+/// As [`Scorer::new`].
 fn reference(
     dataset: &Dataset,
     evaluation: &EvaluationConfig,
     how: Training<'_>,
 ) -> Result<OrReason<(DatasetReference, Vec<String>)>> {
-    // Before a network is trained.
-    check_samples(dataset, evaluation, how.device)?;
-    let network = match FeatureNet::for_run(dataset, evaluation.features.as_ref(), how)? {
-        Ok(network) => network,
+    let Chosen { network, n, classes, notes } = match Chosen::new(dataset, evaluation, how)? {
+        Ok(chosen) => chosen,
         Err(reason) => return Ok(Err(reason)),
     };
-    let for_floor = network.for_floor(dataset.train.labels()).len();
-    let n = num_scored(dataset, for_floor, evaluation.samples, network.min_samples())?;
     // The split may be large: nothing of it is copied.
-    let (shape, labels) = (dataset.test.shape(), &dataset.test.labels()[..n]);
+    let shape = dataset.test.shape();
     let pixels = &dataset.test.pixels()[..n * shape.iter().product::<usize>()];
-    let mut notes = notes(&network, shape, n);
-    let classes = match network.true_classes(labels) {
-        // People's own classes may be too small for a test image each, and FID needs no classes.
-        Err(error @ MetricError::MissingClass { .. }) if network.network() != Network::Small => {
-            notes.push(format!("no class scores: {error}"));
-            None
-        }
-        classes => classes.map_err(|error| not_scored(n, error))?,
-    };
     let images = features(&network, pixels, shape, how.jobs, how.stop).map_err(|error| not_scored(n, error))?;
     let images = network.reference(images.ok_or(FlError::Interrupted)?, classes);
     let images = images.map_err(|error| not_scored(n, error))?;
@@ -267,7 +310,7 @@ fn notes(network: &FeatureNet, [c, h, w]: [usize; 3], n: usize) -> Vec<String> {
             network.dim()
         )
     });
-    [converted, name, few].into_iter().flatten().collect()
+    [converted, name, few, network.note()].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

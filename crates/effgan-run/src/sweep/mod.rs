@@ -31,7 +31,7 @@ pub use self::sweep_file::Sweep;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::pipeline;
-use crate::scores::{FeatureNet, Training};
+use crate::scores::{self, Training};
 
 /// Runs the missing cells of `sweep` in the folder `out` with `jobs` threads until all are done or `stop` becomes true, then writes
 /// table and figures and returns their paths. `report` is told of the images that are read to check the cells, and then a line for each
@@ -75,7 +75,7 @@ fn write(sweep: &Sweep, out: &Path) -> Result<Vec<PathBuf>> {
         (out.join("table.md"), table.markdown().into_bytes()),
     ];
     // A figure would compare what different networks measured.
-    let figures = if table.own_networks().len() > 1 { Vec::new() } else { figures::of(sweep, &table)? };
+    let figures = if table.marks().len() > 1 { Vec::new() } else { figures::of(sweep, &table)? };
     files.extend(figures.into_iter().map(|(name, svg)| (out.join(name), svg.into_bytes())));
     for (path, bytes) in &files {
         write_file(path, bytes).with_context(|| format!("writing {}", path.display()))?;
@@ -93,7 +93,7 @@ fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>, report: &(dyn 
     while let Some(first) = open.first() {
         let scored = |cell: &Cell| {
             let Config { dataset, federation, evaluation, .. } = &cell.config;
-            (dataset.clone(), federation.classes.clone(), evaluation.features.clone())
+            (dataset.clone(), federation.classes.clone(), evaluation.clone())
         };
         let (same, others) = open.iter().partition(|cell| scored(cell) == scored(first));
         check_cells(sweep, same, how, report)?;
@@ -102,7 +102,7 @@ fn check_open_cells(sweep: &Sweep, out: &Path, how: Training<'_>, report: &(dyn 
     Ok(())
 }
 
-/// Checks all that the images tell of cells with the same images and feature network.
+/// Checks all that the images tell of cells with the same images, which are scored alike.
 fn check_cells(
     sweep: &Sweep,
     cells: Vec<&Cell>,
@@ -129,7 +129,7 @@ fn check_scores(sweep: &Sweep, cell: &Cell, dataset: &Dataset, how: Training<'_>
         let line = format!("evaluate = {n} must be at most {max}, the images of {}; lower it", dataset.name);
         return Err(Failure::usage(anyhow!(line)));
     }
-    FeatureNet::required_for(dataset, cell.config.evaluation.features.as_ref(), how).map(drop)
+    scores::check_scores(dataset, &cell.config.evaluation, how)
 }
 
 /// Checks that a cell that exists was run with the same settings.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use effgan_metrics::metric::Network;
-use effgan_metrics::{METRICS, Metric, main_metric, metrics_in_run};
+use effgan_metrics::{METRICS, Metric, main_metric};
 use serde_json::{Map, Value, json};
 
 use super::Sweep;
@@ -27,26 +27,34 @@ impl<'a> Table<'a> {
         Ok(Self { sweep, rows: rows::read(sweep, out)? })
     }
 
-    /// The kind of network that the cells were scored with; without scores, the usual one.
-    pub(super) fn network(&self) -> Network {
-        self.rows.iter().find_map(|row| row.score.main_metric().network).unwrap_or(Network::Small)
+    /// The kinds of networks that the cells were scored with, in the order of the rows; without scores, the usual one.
+    pub(super) fn networks(&self) -> Vec<Network> {
+        let found = distinct(self.rows.iter().filter_map(|row| row.score.main_metric().network));
+        if found.is_empty() { vec![Network::Small] } else { found }
     }
 
-    /// The main metric of the cells.
+    /// The main metric of the cells; of the first where they were scored with networks of several kinds.
     pub(super) fn main(&self) -> &'static Metric {
-        main_metric(self.network())
+        main_metric(self.networks()[0])
     }
 
-    /// The beginnings of the hashes of the data sets' own networks by which the cells were scored, in the order of the rows; empty where
-    /// they were scored by another one. Rows of different networks are not comparable.
-    pub(super) fn own_networks(&self) -> Vec<&str> {
-        let mut found = Vec::new();
-        for hash in self.rows.iter().filter_map(Row::own_network) {
-            if !found.contains(&hash) {
-                found.push(hash);
-            }
-        }
-        found
+    /// The metrics that a run computes with any of the networks.
+    pub(super) fn in_run(&self) -> impl Iterator<Item = &'static Metric> + use<> {
+        let networks = self.networks();
+        METRICS.iter().copied().filter(move |metric| networks.iter().any(|network| metric.is_in_run(*network)))
+    }
+
+    /// The metrics that only `effgan evaluate` computes with any of the networks.
+    pub(super) fn evaluated(&self) -> impl Iterator<Item = &'static Metric> + use<> {
+        let networks = self.networks();
+        let is_evaluated = |metric: &Metric, network: Network| metric.is_of(network) && !metric.is_in_run(network);
+        METRICS.iter().copied().filter(move |metric| networks.iter().any(|network| is_evaluated(metric, *network)))
+    }
+
+    /// What tells the networks apart by which the cells were scored, in the order of the rows. Rows of different networks are not
+    /// comparable.
+    pub(super) fn marks(&self) -> Vec<&str> {
+        distinct(self.rows.iter().map(Row::mark))
     }
 
     /// The table as CSV, its columns in alphabetical order; values that do not apply are empty.
@@ -88,17 +96,20 @@ impl<'a> Table<'a> {
         put("of", json!(row.of.name()));
         put("norm_statistics", json!(row.norm_statistics));
         put("n", json!(row.score.scores.n));
-        for metric in metrics_in_run(self.network()) {
+        for metric in self.in_run() {
             put(metric.name, json!(row.score.scores.get(metric).map(|value| metric.number(value))));
         }
-        put(&format!("floor_{}", self.main().name), json!(row.floor));
-        if self.network() == Network::Own {
+        for network in self.networks() {
+            let floor = row.floor.filter(|_| row.score.main_metric().network == Some(network));
+            put(&format!("floor_{}", main_metric(network).name), json!(floor));
+        }
+        if self.rows.iter().any(|row| row.score.scores.settings.own_network.is_some()) {
             put("own_network", json!(row.score.scores.settings.own_network.as_ref().map(|own| &own.sha256)));
         }
         if self.sweep.evaluate.is_some() {
             let evaluation = row.evaluation.as_ref();
             put("evaluated_n", json!(evaluation.map(|evaluation| evaluation.scores.n as f64)));
-            for metric in evaluated(self.network()) {
+            for metric in self.evaluated() {
                 put(metric.name, json!(evaluation.and_then(|found| found.value(metric)).map(|v| metric.number(v))));
                 if let Some((name, _)) = metric.beside {
                     put(name, json!(evaluation.and_then(|found| found.beside(metric))));
@@ -112,9 +123,14 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The metrics that only `effgan evaluate` computes with `network`.
-pub(super) fn evaluated(network: Network) -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().copied().filter(move |metric| metric.is_of(network) && !metric.is_in_run(network))
+/// Each value once, in the order of their first places.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.fold(Vec::new(), |mut found, value| {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+        found
+    })
 }
 
 /// A value as text, without the quotes of a string.

@@ -41,9 +41,11 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The beginning of the hash of the data set's own network by which the cell was scored.
-    pub(super) fn own_network(&self) -> Option<&str> {
-        Some(self.score.scores.settings.own_network.as_ref()?.short_hash())
+    /// What tells the network by which the cell was scored apart from others: the beginning of its hash where people trained it, else the
+    /// name of its distance.
+    pub(super) fn mark(&self) -> &str {
+        let own = self.score.scores.settings.own_network.as_ref();
+        own.map_or(self.score.main_metric().name, |own| own.short_hash())
     }
 }
 
