@@ -78,6 +78,12 @@ pub enum DataError {
     /// A file is damaged or in the wrong format. The many possible reasons share one variant, because no caller distinguishes them.
     #[error("{file}: {reason}")]
     Malformed { file: String, reason: String },
+    /// A picture is given where a data set is wanted.
+    #[error(
+        "{file} is one picture; name the folder that holds the pictures, or a file of arrays (.npz, .npy)",
+        file = file.display()
+    )]
+    OnePicture { file: PathBuf },
     /// A folder has no pictures.
     #[error(
         "{dir} holds no pictures ({FORMATS}); set dataset.dir to a folder of them, or of one folder for each class",
@@ -115,6 +121,25 @@ pub enum DataError {
         first = first.display()
     )]
     ClassWithoutPictures { class: String, first: PathBuf },
+    /// The folder of a class holds nothing.
+    #[error(
+        "class {class} has no picture, as {dir} holds no file; put pictures there, or remove the folder",
+        dir = dir.display()
+    )]
+    EmptyClass { class: String, dir: PathBuf },
+    /// All training images of a class are broken.
+    #[error(
+        "none of the {num} training images of class {class} can be read, such as {first}; repair them, or move the folder of the class \
+         elsewhere"
+    )]
+    BrokenClass { class: String, num: usize, first: String },
+    /// A split or a class has no pictures but those that are read already, to which it has links.
+    #[error(
+        "the {what} has no picture of its own: {link} leads to {first}, which is read already; remove the link, or put other pictures \
+         in its place",
+        link = link.display(), first = first.display()
+    )]
+    OnlyLinks { what: String, link: PathBuf, first: PathBuf },
     /// A link leads nowhere, and may have been the folder of a class.
     #[error(
         "{link} is a link to {target}, which does not exist; mount or restore it, or remove the link",
@@ -388,6 +413,10 @@ impl DataError {
                 | Self::SplitOrClass { .. }
                 | Self::OtherTestClasses { .. }
                 | Self::ClassWithoutPictures { .. }
+                | Self::EmptyClass { .. }
+                | Self::BrokenClass { .. }
+                | Self::OnlyLinks { .. }
+                | Self::OnePicture { .. }
                 | Self::BrokenLink { .. }
                 | Self::TooManyFolders { .. }
                 | Self::NotUtf8 { .. }

@@ -1,54 +1,10 @@
-//! Folders in the layouts of other tools: splits, classes, links, and what lies beside them.
+//! Folders in the layouts of other tools: splits, classes, and what lies beside them.
 
-use effgan_data::{
-    Dataset, DatasetConfig, DatasetName,
-    datasets::{Contents, FileList},
-};
-use image::{GrayImage, Luma};
-use std::{fs, path::Path};
-use tempfile::TempDir;
+mod made_folder;
 
-/// A folder with `count` grey pictures of 4 × 4 pixels in each of the folders.
-fn folder(folders: &[(&str, u8)]) -> TempDir {
-    let dir = TempDir::new().unwrap();
-    for (folder, count) in folders {
-        grey(&dir.path().join(folder), *count);
-    }
-    dir
-}
-
-fn grey(dir: &Path, count: u8) {
-    fs::create_dir_all(dir).unwrap();
-    for i in 0..count {
-        GrayImage::from_pixel(4, 4, Luma([i])).save(dir.join(format!("{i:03}.png"))).unwrap();
-    }
-}
-
-fn config(dir: &Path) -> DatasetConfig {
-    DatasetConfig { dir: Some(dir.into()), ..DatasetConfig::of(DatasetName::Folder) }
-}
-
-/// What a run reads of the folder, after a check that `data check` says the same of it.
-fn load(dir: &TempDir) -> Dataset {
-    let dataset = config(dir.path()).load().unwrap();
-    let contents = Contents::of(dir.path()).unwrap();
-    let count = |labels: &[u8], class| labels.iter().filter(|&&label| usize::from(label) == class).count();
-    let counts = |class| [&dataset.train, &dataset.test].map(|split| count(split.labels(), class));
-    let classes: Vec<_> = dataset.class_names.iter().cloned().enumerate().map(|(i, name)| (name, counts(i))).collect();
-    assert_eq!((&contents.classes, &contents.notes), (&classes, &dataset.notes));
-    dataset
-}
-
-/// The one error of a run and of `data check`.
-fn error(dir: &TempDir) -> String {
-    let error = config(dir.path()).load().unwrap_err().to_string();
-    assert_eq!(Contents::of(dir.path()).unwrap_err().to_string(), error);
-    error.replace(&dir.path().display().to_string(), "DIR")
-}
-
-fn list(dir: &TempDir) -> FileList {
-    config(dir.path()).list(None).unwrap().unwrap()
-}
+use effgan_data::datasets::Contents;
+use made_folder::{config, error, folder, grey, load};
+use std::fs;
 
 #[test]
 fn splits_are_known_by_the_names_that_tools_give_them() {
@@ -152,11 +108,21 @@ fn test_images_of_a_class_that_is_not_trained_are_not_read() {
 }
 
 #[test]
-fn a_class_of_files_that_are_not_pictures_is_an_error_and_an_empty_folder_a_note() {
-    let dir = folder(&[("cat", 10)]);
-    fs::create_dir(dir.path().join("dog")).unwrap();
-    assert_eq!(load(&dir).notes, ["not read, folders without a file, which are not classes: dog"]);
-    // Beside pictures of no class, and a class of which only the other split has none.
+fn a_class_folder_without_pictures_is_an_error_that_names_it() {
+    let dir = folder(&[("cat", 10), ("dog", 0)]);
+    let empty = "class dog has no picture, as DIR/dog holds no file; put pictures there, or remove the folder";
+    assert_eq!(error(&dir), empty);
+    fs::create_dir(dir.path().join("dog/inside")).unwrap();
+    fs::write(dir.path().join("dog/.gitkeep"), "").unwrap();
+    assert_eq!(error(&dir), empty);
+    // The images of a class that is not trained would not be read.
+    let tested = folder(&[("train/cat", 10), ("train/dog", 0), ("test/cat", 2), ("test/dog", 2)]);
+    assert_eq!(error(&tested), empty.replace("DIR/dog", "DIR/train/dog"));
+    // Where the sites have agreed on the classes, each may lack some.
+    let known = ["cat".to_owned(), "dog".into()];
+    let site = config(dir.path()).load_named(Some(&known)).unwrap();
+    assert_eq!((site.train.len(), site.notes), (9, vec!["not read, folders of classes that hold no file: dog".into()]));
+    // An empty folder beside pictures of no class is none, and a class may have no test images.
     let flat = folder(&[("", 10)]);
     fs::create_dir(flat.path().join("dog")).unwrap();
     assert_eq!(load(&flat).notes, ["not read, folders without a file, which are not classes: dog"]);
@@ -198,9 +164,7 @@ fn what_programs_leave_behind_is_not_read_and_said() {
     assert_eq!((dataset.class_names.join(" "), dataset.train.len(), dataset.test.len()), ("cat dog".into(), 18, 2));
     assert_eq!(
         dataset.notes,
-        [
-            "not read, folders that programs leave behind, and links to a folder that is read already: cat/@eaDir, dog/.ipynb_checkpoints, __MACOSX"
-        ]
+        ["not read, folders that programs leave behind: cat/@eaDir, dog/.ipynb_checkpoints, __MACOSX"]
     );
 }
 
@@ -214,47 +178,6 @@ fn a_name_in_two_unicode_forms_is_one_class() {
     assert_eq!(config(dir.path()).load_named(Some(&known)).unwrap().train.labels()[..2], [0, 1]);
 }
 
-#[cfg(unix)]
-#[test]
-fn a_class_that_is_a_link_is_read_like_any_other() {
-    let elsewhere = folder(&[("dog", 10)]);
-    let dir = folder(&[("cat", 10), ("zebra", 10)]);
-    std::os::unix::fs::symlink(elsewhere.path().join("dog"), dir.path().join("dog")).unwrap();
-    let dataset = load(&dir);
-    assert_eq!((dataset.class_names.join(" "), dataset.train.len()), ("cat dog zebra".into(), 27));
-    assert_eq!(list(&dir).link_outside().unwrap(), Some(dir.path().join("dog").as_path()));
-    // Further down, and around the files themselves.
-    let below = folder(&[("cat/kittens", 10)]);
-    std::os::unix::fs::symlink(elsewhere.path().join("dog"), below.path().join("cat/more")).unwrap();
-    assert_eq!(list(&below).link_outside().unwrap(), Some(below.path().join("cat/more").as_path()));
-    let inside = folder(&[("cat", 10), ("dog", 10)]);
-    std::os::unix::fs::symlink("../dog", inside.path().join("cat/also")).unwrap();
-    assert_eq!((load(&inside).train.len(), list(&inside).link_outside().unwrap()), (27, None));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_split_that_is_a_link_to_outside_is_one() {
-    let elsewhere = folder(&[("cat", 10)]);
-    let dir = folder(&[("test/cat", 2)]);
-    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("train")).unwrap();
-    assert_eq!(load(&dir).train.len(), 10);
-    assert_eq!(list(&dir).link_outside().unwrap(), Some(dir.path().join("train").as_path()));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_to_a_folder_above_is_not_followed_and_said() {
-    let dir = folder(&[("a", 10), ("a/deep", 10)]);
-    std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("a/deep/round")).unwrap();
-    let dataset = load(&dir);
-    assert_eq!(dataset.train.len(), 18);
-    assert_eq!(
-        dataset.notes,
-        ["not read, folders that programs leave behind, and links to a folder that is read already: a/deep/round"]
-    );
-}
-
 #[test]
 fn a_folder_around_a_data_set_is_noted() {
     let dataset = load(&folder(&[("data/train/a", 10), ("data/test/a", 2)]));
@@ -264,40 +187,6 @@ fn a_folder_around_a_data_set_is_noted() {
     );
     // Folders of patients are parts of a class.
     assert_eq!(load(&folder(&[("ill/patient-1", 10), ("ill/patient-2", 10), ("well/patient-3", 10)])).notes, [""; 0]);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_to_a_folder_further_above_is_not_followed_so_that_no_test_image_is_trained_on() {
-    let dir = folder(&[("train/a", 10), ("train/b", 10), ("test/a", 2), ("test/b", 2)]);
-    std::os::unix::fs::symlink("../..", dir.path().join("train/a/up")).unwrap();
-    let dataset = load(&dir);
-    assert_eq!((dataset.train.len(), dataset.test.len()), (20, 4));
-    assert!(dataset.notes[0].ends_with("links to a folder that is read already: train/a/up"), "{:?}", dataset.notes);
-}
-
-#[cfg(unix)]
-#[test]
-fn links_that_multiply_are_each_read_once() {
-    // 2^30 ways lead from the first folder to the last.
-    let dir = folder(&[("a", 10), ("b", 10), ("a/0", 1)]);
-    for i in 0..30 {
-        fs::create_dir_all(dir.path().join(format!("a/{}", i + 1))).unwrap();
-        for link in ["x", "y"] {
-            let place = dir.path().join(format!("a/{i}/{link}"));
-            std::os::unix::fs::symlink(format!("../{}", i + 1), place).unwrap();
-        }
-    }
-    assert_eq!(load(&dir).train.len() + load(&dir).test.len(), 21);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_link_to_nothing_is_an_error_that_names_it_since_it_may_have_been_a_class() {
-    let dir = folder(&[("a", 10), ("b", 10)]);
-    std::os::unix::fs::symlink("/nowhere/c", dir.path().join("c")).unwrap();
-    let line = error(&dir);
-    assert_eq!(line, "DIR/c is a link to /nowhere/c, which does not exist; mount or restore it, or remove the link");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod mixed_folder;
 
 use effgan_data::{
     DatasetConfig, DatasetName,
-    datasets::{Contents, ContentsKind},
+    datasets::{Contents, ContentsKind, ImageFiles},
 };
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::{fs, path::Path};
@@ -44,6 +44,44 @@ fn three_broken_images_of_a_thousand_are_one_message_or_are_skipped() {
     assert_eq!((dataset.train.len(), dataset.test.len(), dataset.train.shape()), (1000 - 99 - 3, 99, [3, 16, 16]));
     assert_eq!(dataset.class_names, ["cats", "dogs", "frogs"]);
     assert!(dataset.notes[0].starts_with("left out 3 of 1000 images, which cannot be read: cats/0020.png"));
+}
+
+#[test]
+fn a_class_of_broken_pictures_alone_is_an_error_even_where_broken_ones_are_skipped() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "cat", 20);
+    fs::create_dir(dir.path().join("dog")).unwrap();
+    for i in 0..3 {
+        fs::write(dir.path().join(format!("dog/{i}.png")), b"").unwrap();
+    }
+    let config = DatasetConfig { skip_broken: true, ..folder(dir.path()) };
+    let line = "none of the 3 training images of class dog can be read, such as dog/0.png (is empty); repair them, or move the folder \
+                of the class elsewhere";
+    assert_eq!(error(&config), line);
+    let note = "no training image can be read, which skip_broken does not pass over, of: dog; repair their images, or move their folders \
+                elsewhere";
+    assert_eq!(Contents::of(dir.path()).unwrap().notes, [note]);
+    // A site may lack images of a class that all sites have agreed on.
+    let known = ["cat".to_owned(), "dog".into()];
+    let site = config.load_named(Some(&known)).unwrap();
+    assert_eq!((site.train.len(), site.left_out.len()), (18, 3));
+    // One picture is enough.
+    grey(dir.path(), "dog", 1);
+    assert_eq!(config.load().unwrap().train.len(), 19);
+}
+
+#[test]
+fn a_single_picture_is_no_data_set() {
+    let dir = TempDir::new().unwrap();
+    grey(dir.path(), "", 1);
+    let file = dir.path().join("000.png");
+    let line = "DIR is one picture; name the folder that holds the pictures, or a file of arrays (.npz, .npy)";
+    for name in [DatasetName::Folder, DatasetName::Npz, DatasetName::Mnist, DatasetName::Cifar10] {
+        assert_eq!(error(&DatasetConfig { name, ..folder(&file) }), line, "{name}");
+    }
+    let of_path = |error: effgan_data::DataError| error.to_string().replace(&file.display().to_string(), "DIR");
+    assert_eq!(of_path(Contents::of(&file).unwrap_err()), line);
+    assert_eq!(of_path(ImageFiles::open(&file).unwrap_err()), line);
 }
 
 #[test]
@@ -92,7 +130,6 @@ fn a_flat_folder_is_one_class_and_folders_within_a_class_belong_to_it() {
     grey(nested.path(), "healthy/patient-1", 6);
     grey(nested.path(), "healthy/patient-2", 6);
     grey(nested.path(), "ill/patient-3/left", 12);
-    fs::create_dir(nested.path().join("empty")).unwrap();
     let dataset = folder(nested.path()).load().unwrap();
     assert_eq!((dataset.class_names.join(" "), dataset.train.len()), ("healthy ill".into(), 22));
 }

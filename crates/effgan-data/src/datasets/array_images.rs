@@ -70,6 +70,11 @@ fn without_range(array: OpenArray, kind: Kind) -> DataError {
         Ok(())
     });
     match extremes {
+        Ok([low, high]) if low > high => {
+            let reason =
+                format!("holds {kind} values that are all NaN (not a number), which are no images; save them again");
+            DataError::Malformed { file, reason }
+        }
         Ok([low, high]) => {
             let reason = format!(
                 "holds {kind} values from {low} to {high}; declare in a config which are black and white, by dataset.range = [0, 1], \

@@ -114,17 +114,31 @@ impl Contents {
         if broken.is_empty() {
             listing.check_test_images()?;
         }
+        let notes = listing.notes.into_iter().chain(deep_values.note(None)?).chain(without_training_images(&classes));
         Ok(Self {
             kind: ContentsKind::Folder,
-            classes,
             every_tenth: listing.every_tenth,
             sizes: by_count(sizes),
             modes: by_count(modes),
             broken,
             levels: deep_values.levels(),
-            notes: listing.notes.into_iter().chain(deep_values.note(None)?).collect(),
+            notes: notes.collect(),
+            classes,
         })
     }
+}
+
+/// A line about classes whose training images are all broken, which a run refuses whatever `skip_broken` says.
+fn without_training_images(classes: &[(String, [usize; 2])]) -> Option<String> {
+    let names: Vec<&str> =
+        classes.iter().filter(|(_, [train, _])| *train == 0).map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "no training image can be read, which skip_broken does not pass over, of: {}; repair their images, or move their folders \
+             elsewhere",
+            names.join(", ")
+        )
+    })
 }
 
 /// The counts, most frequent first, then in the order of the keys.

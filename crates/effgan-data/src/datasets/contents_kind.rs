@@ -1,6 +1,6 @@
 //! What kind of data set lies at a path, by the names of its files.
 
-use super::{DatasetName, cifar, folder, idx_files::IdxSet};
+use super::{DatasetName, cifar, folder, idx_files::IdxSet, picture};
 use crate::DataError;
 use std::{ffi::OsStr, path::Path};
 
@@ -87,7 +87,7 @@ impl ContentsKind {
 }
 
 /// The error of reading the data set `name` at `path`: `error` itself, or, where nothing of that data set is there but another one is, the
-/// error that says how that one is called.
+/// error that says how that one is called. A single picture is none.
 pub(super) fn or_other_name(error: DataError, name: DatasetName, path: &Path) -> DataError {
     let is_absent = match error {
         DataError::MissingFile { .. } | DataError::Missing { .. } | DataError::NoImages { .. } => true,
@@ -108,6 +108,7 @@ pub(super) fn or_other_name(error: DataError, name: DatasetName, path: &Path) ->
                 right: names.join(" or "),
             }
         }
+        None if path.is_file() && picture::is_picture(path) => DataError::OnePicture { file: path.to_owned() },
         _ => error,
     }
 }

@@ -13,7 +13,7 @@ use super::{
     budget::Budget,
     lfs_pointer::{self, Opened},
     npy::OpenArray,
-    test_split,
+    picture, test_split,
     value_range::ValueRange,
 };
 use crate::{DataError, ImageSet};
@@ -23,7 +23,10 @@ use std::{
     io::{BufReader, Seek},
     path::Path,
 };
-use zip::ZipArchive;
+use zip::{ZipArchive, result::ZipError};
+
+/// The first bytes of a zip archive.
+const ZIP: &[u8] = b"PK";
 
 /// How arrays are read.
 #[derive(Clone, Copy, Default)]
@@ -98,14 +101,15 @@ impl Source {
         if !path.is_file() {
             return Err(DataError::Missing { file: path.to_owned() });
         }
-        let Opened { file: opened, len, .. } = lfs_pointer::open(path)?;
+        let Opened { file: opened, len, start } = lfs_pointer::open(path)?;
         let reader = BufReader::new(opened);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
             return Ok(Self { file, len, reader: Reader::One(reader) });
         }
         match ZipArchive::new(reader) {
             Ok(archive) => Ok(Self { file, len, reader: Reader::Zip(archive) }),
-            Err(error) => Err(DataError::Malformed { file, reason: format!("is not an .npz file: {error}") }),
+            Err(_) if picture::is_picture(path) => Err(DataError::OnePicture { file: path.to_owned() }),
+            Err(error) => Err(DataError::Malformed { file, reason: not_a_zip(&start, &error) }),
         }
     }
 
@@ -195,6 +199,20 @@ impl Source {
     }
 }
 
+/// Why a file that begins with `start` is no archive of arrays.
+fn not_a_zip(start: &[u8], error: &ZipError) -> String {
+    if !start.starts_with(ZIP) {
+        return "is no .npz file, which is a zip archive of arrays; name one, or save arrays by numpy.savez".into();
+    }
+    match error {
+        // The archive's list of files is at its end.
+        ZipError::InvalidArchive(_) => {
+            "is cut off or damaged: it begins like an .npz file and has no end of one; get it again".into()
+        }
+        error => format!("is not an .npz file that can be read: {error}; get it again"),
+    }
+}
+
 /// Images with their labels; the number of classes follows from the largest label.
 fn image_set(Images { file, shape, pixels, .. }: Images, labels: Vec<u8>) -> Result<ImageSet, DataError> {
     let num_classes = labels.iter().max().map_or(1, |&label| usize::from(label) + 1);
@@ -244,6 +262,26 @@ mod tests {
     /// 20 images of 1 × 2 pixels; image i has the pixels 2 i and 2 i + 1.
     fn images() -> Vec<u8> {
         npy(&[20, 1, 2], &(0..40).collect::<Vec<u8>>())
+    }
+
+    #[test]
+    fn a_file_that_is_no_archive_is_called_so_in_plain_words() {
+        let of = |bytes: &[u8]| read_as("a.npz", bytes).err().unwrap();
+        let other = "a.npz: is no .npz file, which is a zip archive of arrays; name one, or save arrays by numpy.savez";
+        assert_eq!([of(b""), of(b"some text")], [other; 2]);
+        let whole = npz(&[("images", npy(&[20, 1, 2], &[0_u8; 40]))]);
+        let cut = "a.npz: is cut off or damaged: it begins like an .npz file and has no end of one; get it again";
+        assert_eq!([of(&whole[..whole.len() - 30]), of(b"PK")], [cut; 2]);
+    }
+
+    #[test]
+    fn images_that_are_all_nan_are_called_so() {
+        let line =
+            "a.npz: images: holds float32 values that are all NaN (not a number), which are no images; save them again";
+        assert_eq!(error(&[("images", npy(&[20, 1, 2], &[f32::NAN; 40]))]), line);
+        let mut values = [f32::NAN; 40];
+        values[7] = 0.5;
+        assert!(error(&[("images", npy(&[20, 1, 2], &values))]).contains("values from 0.5 to 0.5"));
     }
 
     #[test]
@@ -328,7 +366,7 @@ mod tests {
             "a.npz: images holds 20 images but a.npz: labels holds 3 labels, expected as many"
         );
         assert!(error(&[("images", npy(&[9, 1, 1], &[0_u8; 9]))]).contains("has no class of 10 images"));
-        assert!(read_as("a.npz", b"not a zip").err().unwrap().starts_with("a.npz: is not an .npz file: "));
+        assert!(read_as("a.npz", b"not a zip").err().unwrap().starts_with("a.npz: is no .npz file"));
     }
 
     /// A header with this dictionary, padded, and a few values.

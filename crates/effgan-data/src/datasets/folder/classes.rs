@@ -1,6 +1,6 @@
 //! The classes of one split: its sub-folders, or the folder itself.
 
-use super::walk::{Entries, Found, Tree};
+use super::tree::Tree;
 use crate::{DataError, control_chars};
 use std::{
     collections::BTreeMap,
@@ -20,35 +20,6 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
-        let entries = Entries::of(dir)?;
-        let mut flat = Tree { skipped: entries.skipped, ..Tree::default() };
-        let (mut trees, mut empty) = (BTreeMap::<String, Tree>::new(), Vec::new());
-        for Found { name, path, is_dir, .. } in entries.list {
-            if is_dir {
-                let (class, tree) = (class_of(&name, &path)?, Tree::of(&path)?);
-                if tree.is_empty() {
-                    empty.push((class.clone(), path));
-                }
-                trees.entry(class).or_default().append(tree);
-            } else {
-                flat.add_file(path);
-            }
-        }
-        let has_classes = trees.values().any(|tree| !tree.pictures.is_empty());
-        match (flat.pictures.first(), has_classes) {
-            (None, false) => Err(DataError::NoImages { dir: dir.to_owned() }),
-            (Some(stray), true) => Err(DataError::StrayImage { dir: dir.to_owned(), file: stray.clone() }),
-            (None, true) => Ok(Self { trees, beside: flat, empty }),
-            (Some(_), false) => {
-                for tree in trees.into_values() {
-                    flat.append(tree);
-                }
-                Ok(Self { trees: BTreeMap::from([("all".into(), flat)]), beside: Tree::default(), empty })
-            }
-        }
-    }
-
     /// Names of the classes that have pictures.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.trees.iter().filter(|(_, tree)| !tree.pictures.is_empty()).map(|(name, _)| name)
@@ -56,7 +27,7 @@ impl Classes {
 }
 
 /// The name of the class whose folder is called `name`.
-fn class_of(name: &OsStr, path: &Path) -> Result<String, DataError> {
+pub(super) fn class_of(name: &OsStr, path: &Path) -> Result<String, DataError> {
     name.to_str().map(class_name).ok_or_else(|| DataError::NotUtf8 { dir: path.to_owned() })
 }
 

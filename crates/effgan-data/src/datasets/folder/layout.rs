@@ -1,6 +1,6 @@
 //! Which sub-folders of a folder are its splits, by the names that other tools give them.
 
-use super::walk::{Entries, Tree};
+use super::{entries::Entries, walk::tree_of};
 use crate::DataError;
 use std::{
     ffi::OsStr,
@@ -54,7 +54,7 @@ impl Layout {
         };
         let (train, test, validation) = (one(of(Role::Train))?, one(of(Role::Test))?, of(Role::Validation));
         let is_pair = train.is_some() && (test.is_some() || validation.clone().next().is_some());
-        if splits.is_empty() || (!is_pair && has_pictures(others.iter().map(|folder| &folder.path))?) {
+        if splits.is_empty() || (!is_pair && has_pictures(dir, others.iter().map(|folder| &folder.path))?) {
             return Ok(Self { train: dir.to_owned(), test: None, unread: Vec::new() });
         }
         let Some(train) = train else {
@@ -71,6 +71,11 @@ impl Layout {
         [Some(&self.train), self.test.as_ref()].into_iter().flatten()
     }
 
+    /// Whether the test images have a folder of their own.
+    pub(super) fn has_splits(&self) -> bool {
+        self.test.is_some()
+    }
+
     /// The splits that are links to folders.
     pub(super) fn links(&self) -> impl Iterator<Item = PathBuf> {
         self.dirs().filter(|path| path.is_symlink()).cloned()
@@ -85,6 +90,6 @@ fn one<'a>(mut folders: impl Iterator<Item = &'a PathBuf>) -> Result<Option<Path
     }
 }
 
-fn has_pictures<'a>(mut folders: impl Iterator<Item = &'a PathBuf>) -> Result<bool, DataError> {
-    folders.try_fold(false, |found, folder| Ok(found || !Tree::of(folder)?.pictures.is_empty()))
+fn has_pictures<'a>(dir: &Path, mut folders: impl Iterator<Item = &'a PathBuf>) -> Result<bool, DataError> {
+    folders.try_fold(false, |found, folder| Ok(found || !tree_of(dir, folder)?.pictures.is_empty()))
 }

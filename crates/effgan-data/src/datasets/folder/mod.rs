@@ -2,15 +2,21 @@
 //!
 //! The splits are sub-folders such as `train/` and `test/` ([`layout`]); otherwise every tenth image of each class, in the order of
 //! paths, is the test split ([`test_split`]). Labels number the sub-folders that hold training images, sorted by name. Folders within
-//! a class belong to it, and links to folders are followed. Hidden files are ignored; whatever else is not read is noted.
+//! a class belong to it, and links are followed, but each folder and each picture is read once ([`walk`], [`linked_pictures`]). Hidden
+//! files are ignored; whatever else is not read is noted.
 
 mod cache;
 mod classes;
 mod deep_values;
+mod entries;
 mod file_list;
 mod layout;
+mod linked_pictures;
 mod not_read;
+mod only_links;
+mod splits;
 mod summary;
+mod tree;
 mod walk;
 
 pub use file_list::FileList;
@@ -36,13 +42,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
-use walk::Tree;
+use tree::Tree;
 
 /// The files of a folder, not opened yet.
 pub(super) struct Listing {
     dir: PathBuf,
     /// Names of the classes, in the order of their labels.
     pub(super) classes: Vec<String>,
+    /// Whether the names of the classes were given, so that some may have no images.
+    are_given: bool,
     /// Training files and test files, with classes interleaved.
     pub(super) splits: [Vec<Entry>; 2],
     /// Whether the test split is every tenth image.
@@ -84,7 +92,7 @@ impl Listing {
     /// Lists `dir`. Labels are indices into `known` or, without it, number the folders that have training images.
     pub(super) fn of(dir: &Path, known: Option<&[String]>) -> Result<Self, DataError> {
         let layout = Layout::of(dir)?;
-        let parts = layout.dirs().map(|dir| Classes::of(dir)).collect::<Result<Vec<_>, _>>()?;
+        let parts = splits::classes(dir, &layout)?;
         let mut notes = not_read::lines(dir, &layout, &parts, known);
         let labels = match known {
             None => {
@@ -108,7 +116,9 @@ impl Listing {
         };
         let splits = [train, test].map(classes_in_turn);
         let has_splits = layout.train != dir;
-        let mut listing = Self { dir: dir.to_owned(), classes, splits, every_tenth, has_splits, links, notes };
+        let are_given = known.is_some();
+        let mut listing =
+            Self { dir: dir.to_owned(), classes, are_given, splits, every_tenth, has_splits, links, notes };
         if known.is_none() {
             listing.notes.extend(summary::data_sets_line(&listing));
         }
@@ -150,6 +160,7 @@ impl Listing {
         if test.is_empty() || train.is_empty() {
             return Err(DataError::AllBroken { dir: self.dir.clone() });
         }
+        self.check_trained(&train, &left_out)?;
         let notes = self.notes.iter().cloned().chain(deep_values.note(options.levels)?).collect();
         Ok(Loaded { train, test, classes: self.classes.clone(), left_out, notes })
     }
@@ -161,6 +172,21 @@ impl Listing {
             (true, true) => Err(DataError::NoTestImages { place: self.dir.display().to_string() }),
             (true, false) => Err(DataError::OtherTestClasses { dir: self.dir.clone(), train: self.classes.clone() }),
         }
+    }
+
+    /// Checks that each class has a training image that could be read, unless its name was given: then it may lack images anyway.
+    fn check_trained(&self, train: &ImageSet, left_out: &[LeftOut]) -> Result<(), DataError> {
+        let is_trained =
+            |label: usize| self.are_given || train.labels().iter().any(|&found| usize::from(found) == label);
+        let Some(label) = (0..self.classes.len()).find(|&label| !is_trained(label)) else { return Ok(()) };
+        let of_class = || self.splits[0].iter().filter(|entry| usize::from(entry.label) == label);
+        let names: BTreeSet<&Path> = of_class().map(|entry| self.name_of(&entry.path)).collect();
+        let first = left_out.iter().find(|broken| names.contains(broken.file.as_path()));
+        Err(DataError::BrokenClass {
+            class: self.classes[label].clone(),
+            num: names.len(),
+            first: first.map(ToString::to_string).unwrap_or_default(),
+        })
     }
 
     /// Number of files of both splits.
@@ -306,15 +332,29 @@ fn decode(path: &Path, how: &Decoding<'_>, output: &mut [u8]) -> Result<Facts, S
     decoded.map(|((), facts)| facts)
 }
 
-/// Refuses a class folder that has files and no picture in any split, since its class would be missing.
+/// Refuses a class folder without pictures, since its class would be missing. One of the test split needs none where its class has
+/// training images.
 fn check_pictures(parts: &[Classes]) -> Result<(), DataError> {
-    let names: BTreeSet<&String> = parts.iter().flat_map(Classes::names).collect();
-    let trees = parts.iter().flat_map(|part| &part.trees);
-    let mut without_pictures = trees.filter(|(name, _)| !names.contains(name));
-    let first = |tree: &Tree| tree.others.iter().chain(&tree.skipped).next().cloned();
-    match without_pictures.find_map(|(class, tree)| Some((class, first(tree)?))) {
-        None => Ok(()),
-        Some((class, first)) => Err(DataError::ClassWithoutPictures { class: shown(class), first }),
+    let trained: BTreeSet<&String> = parts.iter().take(1).flat_map(Classes::names).collect();
+    for part in parts {
+        let no_pictures = |(class, tree): &(&String, &Tree)| tree.pictures.is_empty() && !trained.contains(class);
+        if let Some((class, tree)) = part.trees.iter().find(no_pictures) {
+            return Err(without_pictures(class, tree, part));
+        }
+    }
+    Ok(())
+}
+
+/// The error of a class without pictures.
+fn without_pictures(class: &str, tree: &Tree, part: &Classes) -> DataError {
+    let links = tree.again.iter().map(|again| &again.link);
+    let not_read = tree.others.iter().chain(&tree.skipped).chain(links).next();
+    let empty = part.empty.iter().find(|(name, _)| name == class);
+    match (not_read, empty) {
+        (None, Some((_, dir))) => DataError::EmptyClass { class: shown(class), dir: dir.clone() },
+        (first, _) => {
+            DataError::ClassWithoutPictures { class: shown(class), first: first.cloned().unwrap_or_default() }
+        }
     }
 }
 
@@ -386,7 +426,7 @@ fn entries(part: Classes, labels: &BTreeMap<String, u8>) -> Vec<Entry> {
 
 /// All pictures below `dir` at any depth, sorted by path.
 pub(super) fn pictures(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Tree::of(dir)?.pictures;
+    let mut files = walk::tree_of(dir, dir)?.pictures;
     files.sort();
     if files.is_empty() { Err(DataError::NoImages { dir: dir.to_owned() }) } else { Ok(files) }
 }

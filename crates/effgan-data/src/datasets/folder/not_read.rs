@@ -3,6 +3,7 @@
 use super::{
     classes::{Classes, class_name},
     layout::Layout,
+    tree::Again,
 };
 use crate::control_chars;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes], known: Optio
     let trees = || parts.iter().flat_map(|part| part.trees.iter());
     let beside = parts.iter().map(|part| &part.beside);
     let skipped = trees().map(|(_, tree)| tree).chain(beside.clone()).flat_map(|tree| &tree.skipped);
+    let again = trees().flat_map(|(_, tree)| &tree.again);
+    let again = again.map(|Again { link, first }| format!("{} (to {})", inside(dir, link), inside(dir, first)));
     let is_class = |class: &String| match known {
         Some(known) => known.iter().any(|known| class_name(known) == *class),
         None => parts.iter().any(|part| part.names().any(|name| name == class)),
@@ -31,10 +34,8 @@ pub(super) fn lines(dir: &Path, layout: &Layout, parts: &[Classes], known: Optio
     let all = [
         line("beside the splits", layout.unread.iter().map(|path| inside(dir, path))),
         line("files that are not read as pictures", files.map(|path| inside(dir, path))),
-        line(
-            "folders that programs leave behind, and links to a folder that is read already",
-            skipped.map(|path| inside(dir, path)),
-        ),
+        line("folders that programs leave behind", skipped.map(|path| inside(dir, path))),
+        line("links to what is read already", again),
         line("folders without a file, which are not classes", empty(false)),
         line("folders of classes that hold no file", empty(true)),
     ];
@@ -52,7 +53,8 @@ fn line(what: &str, paths: impl Iterator<Item = String>) -> Option<String> {
     }
 }
 
-/// The path within the folder, without control characters.
+/// The path within the folder, without control characters; `.` for the folder itself.
 fn inside(dir: &Path, path: &Path) -> String {
+    let path = if path == dir { Path::new(".") } else { path };
     control_chars::without_control(&path.strip_prefix(dir).unwrap_or(path).display().to_string())
 }

@@ -1,156 +1,114 @@
-//! Everything below a folder: pictures, and what is not one.
+//! A walk through the folders of a data set, which reads each real folder once.
+//!
+//! A folder that can be reached in several ways would give its pictures several labels, or put test images among the training images.
+//! So the folders themselves are walked first, and links are followed after that: first those that were found there, then those that were
+//! found behind these. Of a folder that has been read, a link is only noted.
 
-use crate::{DataError, datasets::picture};
+use super::{
+    entries::{Entries, Found, unreadable},
+    tree::{Again, Tree},
+};
+use crate::DataError;
 use std::{
-    collections::BTreeSet,
-    ffi::{OsStr, OsString},
-    fs::{self, DirEntry},
-    io,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
 };
 
-/// Folders that operating systems, network drives and notebooks leave beside pictures, with copies or thumbnails of them, in lower case.
-const LEFT_BEHIND: [&str; 11] = [
-    "@eadir",
-    "@recycle",
-    "@recently-snapshot",
-    "@tmp",
-    "#recycle",
-    "#snapshot",
-    "$recycle.bin",
-    "lost+found",
-    "__macosx",
-    ".ipynb_checkpoints",
-    "system volume information",
-];
 /// Maximum number of folders below one class; links may lead anywhere.
 const MAX_FOLDERS: usize = 100_000;
 
-/// What lies below a folder, at any depth; each list is in the order of the walk, which sorts every folder by name.
-#[derive(Default)]
-pub(super) struct Tree {
-    /// Files that are pictures by their names or, where the names say nothing, by their first bytes.
-    pub(super) pictures: Vec<PathBuf>,
-    /// All other files that are not hidden.
-    pub(super) others: Vec<PathBuf>,
-    /// Folders that were not looked into: those of [`LEFT_BEHIND`], and links to a folder above or one that was seen before.
-    pub(super) skipped: Vec<PathBuf>,
-    /// Links to folders, which were followed.
-    pub(super) links: Vec<PathBuf>,
+/// The real path of each folder that was read, and the path by which it was.
+pub(super) type FoldersRead = BTreeMap<PathBuf, PathBuf>;
+
+/// Everything below `folder`, which is within the data set `dir`, or is it.
+pub(super) fn tree_of(dir: &Path, folder: &Path) -> Result<Tree, DataError> {
+    let mut walk = Walk::of(dir)?;
+    let tree = walk.begin(&Found::folder(folder))?;
+    Ok(walk.finish()?.0.swap_remove(tree))
 }
 
-impl Tree {
-    /// Walks `dir`.
+/// A walk that is not finished.
+pub(super) struct Walk {
+    /// The folder of the data set, and its real path.
+    dir: PathBuf,
+    top: PathBuf,
+    read: FoldersRead,
+    trees: Vec<Tree>,
+    /// Links to folders that are still to be followed, with the numbers of their trees.
+    links: VecDeque<(usize, PathBuf)>,
+}
+
+impl Walk {
+    /// A walk through the data set in `dir`, which has read nothing yet.
     pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
-        let mut tree = Self::default();
-        tree.walk(dir, &mut BTreeSet::new())?;
+        let top = real(dir)?;
+        Ok(Self { dir: dir.to_owned(), top, read: FoldersRead::new(), trees: Vec::new(), links: VecDeque::new() })
+    }
+
+    /// Takes note that `folder` is read now, unless it has been, or is a link to a folder above: then returns what was read before.
+    pub(super) fn enter(&mut self, folder: &Path) -> Result<Option<PathBuf>, DataError> {
+        let real = real(folder)?;
+        if let Some(first) = self.read.get(&real) {
+            return Ok(Some(first.clone()));
+        }
+        if folder != self.dir && folder.is_symlink() && self.is_above(&real, folder)? {
+            return Ok(Some(self.dir.clone()));
+        }
+        self.read.insert(real, folder.to_owned());
+        Ok(None)
+    }
+
+    /// Whether `real` is above the link, or above the data set: it holds other classes, and perhaps the other split.
+    fn is_above(&self, real_target: &Path, link: &Path) -> Result<bool, DataError> {
+        Ok(self.top.starts_with(real_target) || real(link.parent().unwrap_or(link))?.starts_with(real_target))
+    }
+
+    /// Begins a tree with `folder`; returns its number among those of [`finish`](Self::finish).
+    pub(super) fn begin(&mut self, folder: &Found) -> Result<usize, DataError> {
+        self.trees.push(Tree::default());
+        let tree = self.trees.len() - 1;
+        self.come_to(tree, folder)?;
         Ok(tree)
     }
 
-    /// Adds what lies below `dir`. `seen` are the real paths of all folders before it, each of which is read once.
-    fn walk(&mut self, dir: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<(), DataError> {
-        let real = dir.canonicalize().map_err(|reason| unreadable(dir, reason))?;
-        if dir.is_symlink() {
-            // A folder above holds other classes, and perhaps the other split.
-            let place = dir.parent().unwrap_or(dir).canonicalize().map_err(|reason| unreadable(dir, reason))?;
-            if place.starts_with(&real) || seen.contains(&real) {
-                self.skipped.push(dir.to_owned());
-                return Ok(());
+    /// Follows all links. Returns the trees, and the folders that were read.
+    pub(super) fn finish(mut self) -> Result<(Vec<Tree>, FoldersRead), DataError> {
+        while let Some((tree, link)) = self.links.pop_front() {
+            if self.go_into(tree, &link)? {
+                self.trees[tree].links.push(link);
             }
-            self.links.push(dir.to_owned());
         }
-        if !seen.insert(real) {
-            self.skipped.push(dir.to_owned());
+        self.trees.iter_mut().for_each(Tree::sort);
+        Ok((self.trees, self.read))
+    }
+
+    fn come_to(&mut self, tree: usize, folder: &Found) -> Result<(), DataError> {
+        if folder.is_link {
+            self.links.push_back((tree, folder.path.clone()));
             return Ok(());
         }
-        if seen.len() > MAX_FOLDERS {
-            return Err(DataError::TooManyFolders { dir: dir.to_owned(), max: MAX_FOLDERS });
+        self.go_into(tree, &folder.path).map(drop)
+    }
+
+    /// Adds what lies in `folder` to a tree, unless it has been read; returns whether it is read now.
+    fn go_into(&mut self, tree: usize, folder: &Path) -> Result<bool, DataError> {
+        if let Some(first) = self.enter(folder)? {
+            self.trees[tree].again.push(Again { link: folder.to_owned(), first });
+            return Ok(false);
         }
-        let entries = Entries::of(dir)?;
-        self.skipped.extend(entries.skipped);
-        for Found { path, is_dir, .. } in entries.list {
-            if is_dir {
-                self.walk(&path, seen)?;
-            } else {
-                self.add_file(path);
-            }
+        self.trees[tree].num_folders += 1;
+        if self.trees[tree].num_folders > MAX_FOLDERS {
+            return Err(DataError::TooManyFolders { dir: folder.to_owned(), max: MAX_FOLDERS });
         }
-        Ok(())
-    }
-
-    /// Whether there is nothing in the folder.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pictures.is_empty() && self.others.is_empty() && self.skipped.is_empty()
-    }
-
-    /// Adds what lies below another folder.
-    pub(super) fn append(&mut self, other: Self) {
-        self.pictures.extend(other.pictures);
-        self.others.extend(other.others);
-        self.skipped.extend(other.skipped);
-        self.links.extend(other.links);
-    }
-
-    /// Adds a file to the pictures or to the others.
-    pub(super) fn add_file(&mut self, path: PathBuf) {
-        if picture::is_picture(&path) { self.pictures.push(path) } else { self.others.push(path) }
-    }
-}
-
-/// An entry of a folder.
-pub(super) struct Found {
-    pub(super) name: OsString,
-    pub(super) path: PathBuf,
-    /// Whether it is a folder, or a link to one.
-    pub(super) is_dir: bool,
-    is_link: bool,
-}
-
-impl Found {
-    // The folder itself says what most entries are, so that a folder of many pictures needs no call of the system for each.
-    fn of(entry: &DirEntry) -> io::Result<Self> {
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        let (is_link, is_dir) = (kind.is_symlink(), if kind.is_symlink() { path.is_dir() } else { kind.is_dir() });
-        Ok(Self { name: entry.file_name(), path, is_dir, is_link })
-    }
-
-    /// Whether it is a link to nothing, and may have been the folder of a class. A picture that is missing is one that cannot be read.
-    fn is_gone(&self) -> bool {
-        self.is_link && !self.path.exists() && !picture::is_picture(&self.path)
-    }
-}
-
-/// The entries of one folder.
-pub(super) struct Entries {
-    /// Those that are not hidden, sorted by name.
-    pub(super) list: Vec<Found>,
-    /// Folders of [`LEFT_BEHIND`].
-    pub(super) skipped: Vec<PathBuf>,
-}
-
-impl Entries {
-    pub(super) fn of(dir: &Path) -> Result<Self, DataError> {
-        let list = || fs::read_dir(dir)?.map(|entry| Found::of(&entry?)).collect::<io::Result<Vec<Found>>>();
-        let mut list = list().map_err(|reason| unreadable(dir, reason))?;
-        list.sort_by(|a, b| a.name.cmp(&b.name));
-        let skipped =
-            list.extract_if(.., |entry| entry.is_dir && is_left_behind(&entry.name)).map(|entry| entry.path).collect();
-        list.retain(|entry| !entry.name.as_encoded_bytes().starts_with(b"."));
-        if let Some(Found { path, .. }) = list.iter().find(|entry| entry.is_gone()) {
-            let target = fs::read_link(path).unwrap_or_default();
-            return Err(DataError::BrokenLink { link: path.clone(), target });
+        let Entries { list, skipped } = Entries::of(folder)?;
+        self.trees[tree].skipped.extend(skipped);
+        for found in list {
+            if found.is_dir { self.come_to(tree, &found)? } else { self.trees[tree].add_file(found) }
         }
-        Ok(Self { list, skipped })
+        Ok(true)
     }
 }
 
-fn is_left_behind(name: &OsStr) -> bool {
-    LEFT_BEHIND.contains(&name.to_string_lossy().to_lowercase().as_str())
-}
-
-fn unreadable(dir: &Path, reason: io::Error) -> DataError {
-    if reason.kind() == io::ErrorKind::NotFound {
-        return DataError::Missing { file: dir.to_owned() };
-    }
-    DataError::Unreadable { file: dir.display().to_string(), reason }
+fn real(path: &Path) -> Result<PathBuf, DataError> {
+    path.canonicalize().map_err(|reason| unreadable(path, reason))
 }
