@@ -36,7 +36,6 @@ pub(super) enum Features {
 #[derive(Args)]
 #[command(after_help = "Examples:
   effgan features train folder --dir pictures --size 64 --out pictures.safetensors
-  effgan evaluate samples/ --reference folder --dir pictures --features pictures.safetensors
   effgan features train fashion-mnist --dir data --epochs 20 --out fashion.safetensors")]
 pub(super) struct Train {
     /// mnist-mini, mnist, fashion-mnist, cifar10, folder, npz or idx; or a config file, for its [dataset] table

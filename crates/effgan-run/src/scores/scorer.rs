@@ -223,7 +223,8 @@ fn not_scored(n: usize, error: MetricError) -> Failure {
 /// # Errors
 /// As [`Scorer::new`], and [`Kind::Usage`](crate::Kind::Usage) where they have no scores.
 pub(crate) fn check_scores(dataset: &Dataset, evaluation: &EvaluationConfig, how: Training<'_>) -> Result<()> {
-    let no_scores = |reason| Failure::usage(anyhow!("no scores for the images of {}: {reason}", dataset.name));
+    let no_scores =
+        |reason| Failure::usage(anyhow!("no feature network fits the images of {}: {reason}", dataset.name));
     Chosen::new(dataset, evaluation, how)?.map(drop).map_err(no_scores)
 }
 
