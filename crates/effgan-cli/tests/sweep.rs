@@ -284,6 +284,36 @@ fn a_sweep_of_images_without_classes_has_the_scores_of_their_pixels() {
 }
 
 #[test]
+fn cells_of_other_images_share_no_work() {
+    // Both folders have images of one shape, so that a state of one run would fit the other.
+    let [one, other] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let ([_, partition], _) = (without_classes(one.path(), 28), without_classes(other.path(), 28));
+    for entry in fs::read_dir(other.path()).unwrap() {
+        let file = entry.unwrap().path();
+        image::GrayImage::from_fn(28, 28, |x, y| image::Luma([(x * 9 + y) as u8])).save(file).unwrap();
+    }
+    let dirs = [&one, &other].map(|dir| dir.path().to_str().unwrap());
+    let grid = |algorithm: &str, dir: &str| {
+        let dataset = format!("dataset = {{ name = \"folder\", dir = {dir:?}, limit = 120 }}");
+        format!("[[grids]]\nset = {{ algorithm = {{ {algorithm} }}, {dataset} }}\n")
+    };
+    let effgan = grid("kind = \"effgan\", rounds = 1, fine_tune_epochs = 4", dirs[0]);
+    let fedgan = grid("kind = \"fedgan\", rounds = 2", dirs[1]);
+    let swept = Swept::new(&format!("{effgan}[[grids.axes]]\n\"dataset.dir\" = {dirs:?}\n{fedgan}"));
+    let said = swept.run(&["--set", &partition, "--set", "evaluation={ every = 1 }"]);
+    // The average of the second folder is that of the second cell, whose images are the same.
+    assert!(said.starts_with("3 cells, 2 of them to run, "), "{said}");
+    let rows = swept.rows();
+    let hash = |i: usize| rows.iter().filter_map(|row| row["model_hash"].as_str()).nth(i).unwrap().to_owned();
+    let hashes: std::collections::BTreeSet<String> =
+        rows.iter().filter_map(|row| row["model_hash"].as_str().map(str::to_owned)).collect();
+    assert_eq!((hashes.len(), hash(0).len()), (2, 64), "{rows:?}");
+    let from = rows.iter().find_map(|row| row["from"].as_str()).unwrap();
+    let cell = rows.iter().rfind(|row| row["model_hash"].is_string()).unwrap();
+    assert_eq!(from, format!("mean of the members of {}", cell["cell"].as_str().unwrap()));
+}
+
+#[test]
 fn a_cell_of_other_settings_is_refused_and_left_as_it_is() {
     let swept = Swept::new(SIMPLE);
     swept.run(&[]);

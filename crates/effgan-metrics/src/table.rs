@@ -51,7 +51,7 @@ const FD_OWN: &Metric = &Metric {
     cost: Cost::EveryRound(InRun {
         decimals: 2,
         line: Some(Line { label: "fd_own", width: 7 }),
-        about: "fd_own is the Fréchet distance on the features of a small network that was trained on this data set: lower is closer. It is not \
+        about: "fd_own is the Fréchet distance on the features of a small network that was trained on such images: lower is closer. It is not \
                 an FID, and each data set has a network and a scale of its own. Compare it only with the same network at the same n, and with the \
                 floor, the score of as many real images.",
     }),

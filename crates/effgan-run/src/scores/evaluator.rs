@@ -133,6 +133,9 @@ impl Evaluator<'_> {
         let max_n = images.count().expect("a reference has a number of images");
         // The floor needs as many training images.
         let max_n = train.as_ref().map_or(max_n, |(_, labels)| max_n.min(self.network.for_floor(labels).len()));
+        if max_n < 2 {
+            return Err(usage(format!("{name} has too few images to compare with, {max_n}; 2 are needed")));
+        }
         let outside = |n: usize| Err(usage(format!("n = {n} must be from 2 to {max_n}, the images of {name}")));
         let n = match (self.n, self.images.count()) {
             (Some(n), Some(have)) if n > have => {
