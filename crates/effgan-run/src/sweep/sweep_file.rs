@@ -178,7 +178,13 @@ impl Grid {
         let name = cell_name(&label, &point, seed);
         let resolved = config.to_toml().parse().expect("written as TOML a line above");
         let axes = self.axes.iter().map(|axis| axis.keys().cloned().collect()).collect();
-        let is_set = |key: &str| settings.iter().any(|setting| setting.split('=').next().map(str::trim) == Some(key));
+        // By its own name, or with the whole table that it is in.
+        let is_set = |key: &str| {
+            let names = settings.iter().filter_map(|setting| setting.split('=').next().map(str::trim));
+            names
+                .into_iter()
+                .any(|set| key.strip_prefix(set).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        };
         let varied = points.iter().copied().flatten().filter(|(key, _)| !is_set(key)).cloned().collect();
         Ok(Cell { name, label, point, axes, varied, config, resolved })
     }
