@@ -87,8 +87,8 @@ def test_arrays_and_paths_are_scored_against_each_other_as_by_the_program(run: e
 
 def test_a_network_that_the_program_trained_scores_the_images_that_it_knows_and_no_others(program: Path, tmp_path: Path) -> None:
     # Stripes along rows or along columns.
-    rows = np.arange(10)[None, None, :, None] * np.arange(4, 64)[:, None, None, None]
-    rows = np.broadcast_to(rows % 100 + 50, (60, 1, 10, 10)).astype(np.uint8)
+    rows = np.arange(12)[None, None, :, None] * np.arange(4, 64)[:, None, None, None]
+    rows = np.broadcast_to(rows % 100 + 50, (60, 1, 12, 12)).astype(np.uint8)
     images, labels = np.concatenate([rows, rows.swapaxes(2, 3)]), np.repeat([0, 1], 60)
     np.savez(tmp_path / "stripes.npz", images=images, labels=labels)
     np.savez(tmp_path / "swapped.npz", images=images, labels=1 - labels)
@@ -98,6 +98,13 @@ def test_a_network_that_the_program_trained_scores_the_images_that_it_knows_and_
     scores = effgan.evaluate(images[::3], real, features=tmp_path / "net.safetensors", n=12)
     assert "net.safetensors, trained on npz, test accuracy 100.0 %" in scores["features"]
     assert scores["fd_own"] >= 0 and scores["own_network"]["test_accuracy"] == 1.0
+    # A run is scored against its own images, by the network that it was scored with.
+    settings = {"partition": {"kind": "iid", "clients": 2}, "local.epochs": 1, "algorithm.fine_tune_epochs": 1}
+    features = str(tmp_path / "net.safetensors")
+    settings |= {"dataset": real, "evaluation": {"every": 1, "features": features}, "name": "stripes"}
+    striped = effgan.run(TINY, out=tmp_path / "stripes", jobs=2, settings=settings)
+    for again in (effgan.evaluate(striped.path), effgan.evaluate(striped.model)):
+        assert again["fd_own"] == striped.scores[-1]["fd_own"] and again["own_network"] == scores["own_network"]
     swapped = {"name": "npz", "dir": str(tmp_path / "swapped.npz")}
     with pytest.raises(effgan.UsageError, match="has the class of 0.0 % of 12 reference images right"):
         effgan.evaluate(images[::3], swapped, features=tmp_path / "net.safetensors", n=12)
@@ -108,7 +115,10 @@ def test_arrays_with_their_channels_last_or_without_are_the_same_images(run: eff
     expected = effgan.evaluate(grey)
     assert effgan.evaluate(grey[:, 0]) == effgan.evaluate(np.moveaxis(grey, 1, 3)) == expected
     coloured = np.concatenate([grey, 255 - grey, np.roll(grey, 5, 3)], axis=1)
-    assert effgan.evaluate(np.moveaxis(coloured, 1, 3)) == effgan.evaluate(coloured) != expected
+    in_colours = effgan.evaluate(coloured, "mnist-mini")
+    assert effgan.evaluate(np.moveaxis(coloured, 1, 3), "mnist-mini") == in_colours != expected
+    with pytest.raises(effgan.UsageError, match="images in colours are compared with nothing by default"):
+        effgan.evaluate(coloured)
     real = digits(300)
     by_reference = effgan.evaluate(grey, real, features="mnist")
     assert effgan.evaluate(grey, np.moveaxis(real, 1, 3), features="mnist") == by_reference == effgan.evaluate(grey, real[:, 0], features="mnist")
