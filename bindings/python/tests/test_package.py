@@ -57,5 +57,7 @@ def test_the_example_draws_a_run_without_scores_and_says_in_one_line_what_is_no_
     python(REPOSITORY / "examples/plot_members.py", unscored, "--out", "members.png", cwd=tmp_path)
     assert (tmp_path / "members.png").read_bytes().startswith(b"\x89PNG")
     command = [sys.executable, str(REPOSITORY / "examples/plot_members.py"), "nowhere"]
-    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (failed.returncode, failed.stderr) == (1, "plot_members: nowhere is not a run folder: it has no run.json\n")
+    there = "members.png exists already; remove it, or give another --out"
+    for out, line in (("members.png", there), ("other.png", "nowhere is not a run folder: it has no run.json")):
+        failed = subprocess.run([*command, "--out", out], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (failed.returncode, failed.stderr) == (1, f"plot_members: {line}\n")
