@@ -21,7 +21,7 @@ use effgan_run::scores::{
 
 use super::interrupt::stop_flag;
 use crate::output::{advise, say, write};
-use crate::terminal::{ReadingBar, bar};
+use crate::terminal::{ReadingBar, bar, shown_on};
 
 /// Score a model or images against real images
 ///
@@ -94,11 +94,7 @@ impl Evaluate {
         let real = self.real(config.as_ref())?;
         let (device, dataset) = (Device::cpu()?, real.dataset().map(|dataset| dataset.name));
         let bar = bar();
-        let progress = |what: &str, done: usize, of: usize| {
-            bar.set_length(of as u64);
-            bar.set_position(done as u64);
-            bar.set_message(what.to_owned());
-        };
+        let progress = shown_on(&bar);
         let jobs = self.jobs.map_or_else(machine::cores, usize::from);
         let features = self.features.as_ref().or_else(|| self.features_of(config.as_ref()?));
         let choice = NetworkChoice {

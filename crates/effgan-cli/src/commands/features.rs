@@ -15,7 +15,7 @@ use effgan_run::scores::{FeatureNet, NetworkFile, Training, dataset_named};
 
 use super::interrupt::stop_flag;
 use crate::output::{advise, say};
-use crate::terminal::{ReadingBar, bar};
+use crate::terminal::{ReadingBar, bar, shown_on};
 
 /// Passes over the training images of a LeNet.
 const EPOCHS: u16 = 12;
@@ -115,11 +115,7 @@ impl Train {
 
     fn train_resnet(&self, dataset: &Dataset, device: Device, stop: &AtomicBool) -> Result<Quality> {
         let bar = bar();
-        let progress = |what: &str, done: usize, of: usize| {
-            bar.set_length(of as u64);
-            bar.set_position(done as u64);
-            bar.set_message(what.to_owned());
-        };
+        let progress = shown_on(&bar);
         let how = Training { device, jobs: machine::cores(), progress: &progress, stop };
         let steps_in = |epochs: u16| (usize::from(epochs) * dataset.train.len()).div_ceil(OwnNet::BATCH).max(1);
         let steps = self.epochs.map_or(Recipe::default().steps, steps_in);

@@ -13,7 +13,7 @@ use effgan_run::progress::{Clients, Listener, Progress, line_of};
 use effgan_run::record::events::Event;
 
 use self::live::Live;
-pub(crate) use self::reading::{ReadingBar, bar};
+pub(crate) use self::reading::{ReadingBar, bar, shown_on};
 use crate::output::say;
 
 /// Returns a progress that is shown on the terminal. With `json`, standard output holds JSON lines and nothing else.

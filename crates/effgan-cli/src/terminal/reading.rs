@@ -61,6 +61,15 @@ pub(crate) fn bar() -> ProgressBar {
     styled(if can_redraw() { ProgressBar::new(0) } else { ProgressBar::hidden() })
 }
 
+/// Shows on `bar` the kind of work, and how many of how many pieces of it are done.
+pub(crate) fn shown_on(bar: &ProgressBar) -> impl Fn(&str, usize, usize) + Sync + '_ {
+    |what, done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(what.to_owned());
+    }
+}
+
 fn styled(bar: ProgressBar) -> ProgressBar {
     let template = "{bar:30} {pos} of {len}  {msg}, {eta} left";
     bar.with_style(ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─"))

@@ -153,12 +153,13 @@ impl Config {
         self.dataset.read(self.federation.classes.as_deref(), &Reading::reported_to(report).with_cache_of_user())
     }
 
-    /// The config as it is sent to sites: without the server's data folder, what it keeps of it, and the names of the other sites.
+    /// The config as it is sent to sites: without paths of the server, whether it keeps decoded pictures, and the names of the other sites.
     #[must_use]
     pub fn for_sites(&self) -> Self {
         let mut config = self.clone();
         config.dataset.dir = None;
         config.dataset.cache = true;
+        config.evaluation.features = None;
         config.federation.sites = None;
         config
     }
@@ -176,6 +177,7 @@ pub(crate) mod tests {
 
     use effgan_nn::Device;
 
+    use super::check::tests::every_kind;
     use super::*;
 
     pub(crate) const QUICKSTART: &str = include_str!("../../../../configs/quickstart.toml");
@@ -198,6 +200,18 @@ pub(crate) mod tests {
     fn files_below(folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn no_path_of_the_server_and_no_name_of_a_site_is_in_the_config_that_sites_are_sent() {
+        for config in every_kind() {
+            let config = Config { partition: quickstart(&[]).unwrap().partition, ..config };
+            let (mut kept, sent) = (config.clone(), config.for_sites().to_toml());
+            kept.dataset.dir = Some("/data/ward-3".into());
+            assert!(kept.to_toml().contains("/data/ward-3") && kept.to_toml().contains("/net.safetensors"));
+            assert_eq!(kept.for_sites().to_toml(), sent);
+            assert!(!sent.contains('/') && !sent.contains("sites ="), "{sent}");
+        }
     }
 
     #[test]

@@ -402,6 +402,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_network_for_digits_is_as_sure_of_them_as_it_says() {
+        let digits = effgan_data::DatasetConfig::of(DatasetName::MnistMini).load().unwrap().test.first(1000);
+        let network = FeatureNet::mnist(Device::cpu().unwrap());
+        let images = ImageList::of_one_shape(digits.pixels(), digits.shape());
+        let (found, said) = network.certainty(&images).unwrap().unwrap();
+        // These digits are others than those of MNIST's test split; half a percent is five of a thousand.
+        assert!((found - said).abs() < 0.005, "{found}, not {said}");
+    }
+
+    #[test]
     fn the_network_of_a_data_set_has_its_name_and_its_classes() {
         let device = Device::cpu().unwrap();
         for (dataset, name) in [

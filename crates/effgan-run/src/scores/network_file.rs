@@ -10,7 +10,7 @@ use effgan_nn::networks::ResnetShape;
 use effgan_nn::{Device, Params, sealed};
 use serde::{Deserialize, Serialize};
 
-use super::own_features::{Training, Weights, own_net};
+use super::own_features::{MAX_SIDE, Training, Weights, own_net};
 use crate::failure::{Failure, Result};
 
 /// Maximum number of images by which a network is judged.
@@ -101,6 +101,13 @@ impl NetworkFile {
         }
         if !(feature_size.is_finite() && feature_size > 0.0) {
             return Err(format!("claims features of the size {feature_size}"));
+        }
+        // Every image that is scored is converted to that size.
+        let [_, height, width] = head.images;
+        if height.max(width) > MAX_SIDE {
+            return Err(format!(
+                "takes images of {height} × {width} pixels; a feature network's have {MAX_SIDE} a side at most"
+            ));
         }
         Ok(Self { head, params })
     }
@@ -201,7 +208,9 @@ mod tests {
         let three = ["a", "b", "c"].map(str::to_owned).to_vec();
         let found = error(Head { classes: three, ..head(quality()) });
         assert!(found.contains("`fc.weight` has shape [2, 64], expected [3, 64]"), "{found}");
-        let found = error(Head { images: [1, 1 << 40, 8], ..head(quality()) });
+        let found = error(Head { images: [1, 8, 65], ..head(quality()) });
+        assert_eq!(found, "takes images of 8 × 65 pixels; a feature network's have 64 a side at most");
+        let found = error(Head { images: [2, 8, 8], ..head(quality()) });
         assert!(found.contains("is not possible: it has 1 or 3 channels"), "{found}");
         let found = error(Head { network: Kind::Lenet, ..head(quality()) });
         assert!(found.contains("tensor"), "{found}");
